@@ -1,0 +1,88 @@
+"""What a client and all its copies share: one pool, one limiter, one event loop, one end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leadfeeder_async.errors import ClientClosedError, WrongLoopError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from leadfeeder_async._http.limiter import RateLimiter
+    from leadfeeder_async._http.limits import Limits
+    from leadfeeder_async._http.transport import Transport
+    from leadfeeder_async.settings import Settings
+
+
+@dataclass(slots=True)
+class Stats:
+    """What a client has sent so far."""
+
+    requests: int = 0
+    """Requests sent, resent ones included."""
+    rate_limited: int = 0
+    """Answers 429."""
+    resent: int = 0
+    """Requests sent again after a failure."""
+    credits_charged: int = 0
+    """Credits that the decoded answers charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The parts that exist only while a client is open."""
+
+    transport: Transport
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+
+
+class Connection:
+    """Opens on the first call, belongs to that call's event loop, and closes once."""
+
+    def __init__(
+        self, settings: Settings, session: aiohttp.ClientSession | None = None, limiter: RateLimiter | None = None
+    ) -> None:
+        self.settings = settings
+        self.stats = Stats()
+        self.account_id: str | None = None
+        """The key's only account, once looked up."""
+        self.looking_up = asyncio.Lock()
+        self._borrowed = session
+        self._limiter = limiter
+        self._open: Open | None = None
+        self._closed = False
+
+    def ready(self) -> Open:
+        """Return the open parts, opening them on the first call."""
+        if self._closed:
+            raise ClientClosedError("This client is closed.")
+        loop = asyncio.get_running_loop()
+        if self._open is None:
+            self._open = self._start(loop)
+        if self._open.loop is not loop:
+            raise WrongLoopError("This client belongs to another event loop.")
+        return self._open
+
+    async def aclose(self) -> None:
+        """Close the pool; calls in flight fail, and later ones raise ClientClosedError."""
+        self._closed = True
+        if self._open is not None:
+            opened, self._open = self._open, None
+            await opened.transport.aclose()
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`aclose` was called."""
+        return self._closed
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> Open:
+        # Imported here so that `import leadfeeder_async` does not pay for aiohttp and anyio.
+        from leadfeeder_async._http.limits import Limits, TokenBucket
+        from leadfeeder_async._http.transport import Transport
+
+        limiter = self._limiter or TokenBucket(self.settings.rate, self.settings.burst)
+        return Open(Transport(self.settings, self._borrowed), Limits(self.settings.slots, limiter), loop)

@@ -1,0 +1,112 @@
+"""One inert row per API operation, and one call of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Generic, TypeAlias, TypeVar
+
+import msgspec
+
+T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
+
+QueryValue: TypeAlias = "str | int | bool | tuple[str, ...] | None"
+"""A query parameter; None is left out, a tuple becomes a comma list."""
+
+
+class Resend(Enum):
+    """What may be done with a request whose outcome is unknown."""
+
+    READ = "read"
+    """Changes nothing, charges nothing: may be sent again."""
+    FREE_SEARCH = "free_search"
+    """A search by POST that charges nothing: may be sent again."""
+    CHARGING_READ = "charging_read"
+    """May charge credits: sent again only with proof that it never left."""
+    CREATES = "creates"
+    """Makes something: sent again only with proof that it never left."""
+    SET_LIKE = "set_like"
+    """Leaves the same state however often it is sent: may be sent again."""
+
+
+class Spend(Enum):
+    """What an answer may charge."""
+
+    FREE = "free"
+    CHARGES = "charges"
+    """Credits per record that is not unlocked; ``meta.credits.charged`` tells."""
+
+
+class Paging(Enum):
+    """How an operation hands out its rows."""
+
+    NONE = "none"
+    CURSOR = "cursor"
+    NUMBER = "page-number"
+    IDS = "ids"
+    """By a list of ids, at most 100 a request."""
+
+
+class Account(Enum):
+    """Whether a call names an account."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Endpoint(Generic[T_co]):
+    """An API operation: where it lives, what it returns, and what may be done with it."""
+
+    operation: str
+    """The ``operationId`` of the contract."""
+    method: str
+    path: str
+    returns: type[T_co]
+    resend: Resend = Resend.READ
+    spend: Spend = Spend.FREE
+    paging: Paging = Paging.NONE
+    account: Account = Account.REQUIRED
+    rows_of_a_day: bool = False
+    """Each row belongs to one day, so date windows share none."""
+    reconcile: str = ""
+    """How to find out whether a lost request took effect."""
+
+    def returning(self, returns: type[U]) -> Endpoint[U]:
+        """Return the same operation with answers decoded another way."""
+        return Endpoint(
+            self.operation,
+            self.method,
+            self.path,
+            returns,
+            resend=self.resend,
+            spend=self.spend,
+            paging=self.paging,
+            account=self.account,
+            rows_of_a_day=self.rows_of_a_day,
+            reconcile=self.reconcile,
+        )
+
+    @cached_property
+    def decoder(self) -> msgspec.json.Decoder[T_co]:
+        """The decoder of this operation's answers, built once."""
+        return msgspec.json.Decoder(self.returns)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T_co]):
+    """One request of an operation, its body already encoded."""
+
+    row: Endpoint[T_co]
+    ids: tuple[str, ...] = ()
+    params: Mapping[str, QueryValue] = field(default_factory=dict[str, QueryValue])
+    body: bytes | None = None
+    account_id: str | None = None
+
+    def with_params(self, extra: Mapping[str, QueryValue]) -> Call[T_co]:
+        """Return the same call with more query parameters."""
+        return Call(self.row, self.ids, {**self.params, **extra}, self.body, self.account_id)

@@ -1,0 +1,86 @@
+"""Whether a failed request is sent again: a pure decision.
+
+==============  ==============  =====================  =================
+row's class     sent: no        no definitive answer   429
+==============  ==============  =====================  =================
+READ            again           again                  pause, then again
+FREE_SEARCH     again           again                  pause, then again
+SET_LIKE        again           again                  pause, then again
+CHARGING_READ   again           OutcomeUnknownError    pause, then again
+CREATES         again           OutcomeUnknownError    pause, then again
+==============  ==============  =====================  =================
+
+"No definitive answer" is a broken or late answer and any 5xx: the server may have acted before it failed.
+Every other answer is final. A 429 is refused before any work, so it is always safe to send again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from leadfeeder_async._http.endpoint import Endpoint, Resend
+from leadfeeder_async.errors import (
+    AttemptTimeoutError,
+    ConnectError,
+    DecodeError,
+    DisconnectedError,
+    LeadfeederError,
+    OutcomeUnknownError,
+    ProtocolError,
+    RateLimitedError,
+    ServerError,
+)
+
+T = TypeVar("T")
+
+LONGEST_RETRY_AFTER = 60.0
+"""A longer Retry-After is raised with ``retry_at`` instead of slept through."""
+
+FIRST_BACKOFF = 0.5
+LAST_BACKOFF = 8.0
+
+_INCONCLUSIVE = (AttemptTimeoutError, ConnectError, DecodeError, DisconnectedError, ProtocolError, ServerError)
+_REPEATABLE = frozenset({Resend.READ, Resend.FREE_SEARCH, Resend.SET_LIKE})
+
+
+def decide(
+    error: LeadfeederError, row: Endpoint[T], attempt: int, attempts: int, random: Callable[[], float]
+) -> float | LeadfeederError:
+    """Return the seconds to wait before the next attempt, or the error to raise.
+
+    ``attempt`` counts from 1 to at most ``attempts``; ``random`` gives the jitter, 0 to 1.
+    """
+    if isinstance(error, RateLimitedError):
+        return error if attempt >= attempts or _too_long(error.facts.retry_after) else 0.0
+    if not isinstance(error, _INCONCLUSIVE):
+        return error
+    if error.sent != "no" and row.resend not in _REPEATABLE:
+        return _outcome_unknown(error, row)
+    return error if attempt >= attempts else backoff(attempt) * random()
+
+
+def pause_after(error: RateLimitedError, attempt: int) -> float:
+    """Return how long every caller of the key holds back after a 429."""
+    asked = error.facts.retry_after
+    if asked is None:
+        return backoff(attempt)
+    return 0.0 if _too_long(asked) else asked
+
+
+def _too_long(asked: float | None) -> bool:
+    return asked is not None and asked > LONGEST_RETRY_AFTER
+
+
+def backoff(attempt: int) -> float:
+    """Return the longest wait after attempt number ``attempt``: 0.5 s, doubling up to 8 s."""
+    return float(min(FIRST_BACKOFF * 2 ** min(attempt - 1, 30), LAST_BACKOFF))
+
+
+def _outcome_unknown(error: LeadfeederError, row: Endpoint[T]) -> OutcomeUnknownError:
+    effect = "created or changed something" if row.resend is Resend.CREATES else "charged credits"
+    return OutcomeUnknownError(
+        f"{row.operation} may have {effect}, and is not sent again ({type(error).__name__}: {error.message}).",
+        error.facts,
+        advice=row.reconcile or None,
+    )

@@ -1,0 +1,178 @@
+"""The one place that touches aiohttp: send a request, read the answer, name the fault."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import aiohttp
+from yarl import URL
+
+from leadfeeder_async._http.wire import Answer, Request
+from leadfeeder_async._version import __version__
+from leadfeeder_async.errors import (
+    AttemptTimeoutError,
+    ConnectError,
+    DisconnectedError,
+    Facts,
+    LeadfeederError,
+    Phase,
+    ProtocolError,
+    ResponseTooLargeError,
+    Sent,
+    TLSError,
+)
+from leadfeeder_async.settings import Settings
+
+KEEP_ALIVE = 15.0
+"""Seconds an idle connection is kept: well below the 60 s after which common load balancers drop it."""
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for TCP and TLS to a server."""
+
+USER_AGENT = (
+    f"leadfeeder-async/{__version__} aiohttp/{aiohttp.__version__} "
+    f"Python/{sys.version_info.major}.{sys.version_info.minor}"
+)
+
+
+@dataclass(slots=True)
+class Passage:
+    """How far one attempt got; the trace signals write it."""
+
+    headers_sent: int = 0
+    answered: bool = False
+    phase: Phase = "connect"
+
+
+class Transport:
+    """One connection pool, with the headers that hold the key."""
+
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
+        self._trace = _trace_config()
+        self._owned = session is None
+        self._session = _open_session(settings, self._trace) if session is None else session
+        if session is not None:
+            session.trace_configs.append(self._trace)
+        self._headers = {
+            "X-Api-Key": settings.api_key.reveal(),
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+        }
+        self._cap = settings.max_body_bytes
+
+    async def send(self, request: Request, facts: Facts, timeout: float) -> Answer:
+        """Send once and read the whole answer, or raise what went wrong, with proof of whether it left."""
+        passage = Passage()
+        try:
+            return await self._exchange(request, facts, timeout, passage)
+        except (aiohttp.ClientError, OSError, TimeoutError, _SilentResend) as error:
+            failure = _name_fault(error, facts, passage, timeout)
+        raise failure  # outside the except block: aiohttp's exceptions hold the key
+
+    async def aclose(self) -> None:
+        """Close what was opened here, and let go of what was borrowed."""
+        if self._owned:
+            await self._session.close()
+        elif self._trace in self._session.trace_configs:
+            self._session.trace_configs.remove(self._trace)
+
+    async def _exchange(self, request: Request, facts: Facts, timeout: float, passage: Passage) -> Answer:
+        headers = self._headers if request.body is None else {**self._headers, "Content-Type": "application/json"}
+        async with self._session.request(
+            request.method,
+            URL(request.url, encoded=True),
+            data=request.body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(CONNECT_TIMEOUT, timeout)),
+            trace_request_ctx=passage,
+        ) as response:
+            passage.answered, passage.phase = True, "body"
+            body = await _read(response, self._cap, replace(facts, status=response.status))
+            return Answer(response.status, response.headers, body)
+
+
+async def _read(response: aiohttp.ClientResponse, cap: int, facts: Facts) -> bytes:
+    """Read the body in pieces, and stop at the cap: a small answer can unpack to a huge one."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.content.iter_any():
+        size += len(piece)
+        if size > cap:
+            response.close()
+            raise ResponseTooLargeError(
+                f"The answer is longer than {cap:,} bytes.", replace(facts, sent="yes", phase="body")
+            )
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _open_session(settings: Settings, trace: aiohttp.TraceConfig) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(
+        limit=settings.slots, keepalive_timeout=KEEP_ALIVE, ssl=settings.ssl_context or True
+    )
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[trace], trust_env=settings.trust_env
+    )
+
+
+class _SilentResend(Exception):  # noqa: N818 - a signal
+    """aiohttp was about to send a request a second time by itself."""
+
+
+def _trace_config() -> aiohttp.TraceConfig:
+    """Watch requests leave; the signal fires before the first byte is buffered, so silence is proof."""
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(_connected)
+    trace.on_request_headers_sent.append(_headers_sent)
+    trace.freeze()
+    return trace
+
+
+async def _connected(
+    _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionCreateEndParams
+) -> None:
+    passage = context.trace_request_ctx
+    if isinstance(passage, Passage):
+        passage.phase = "send"
+
+
+async def _headers_sent(
+    _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    passage = context.trace_request_ctx
+    if not isinstance(passage, Passage):
+        return  # a borrowed session's own request
+    passage.headers_sent += 1
+    passage.phase = "headers"
+    if passage.headers_sent > 1:  # past the limiter and the resend rule: the attempt loop decides instead
+        raise _SilentResend
+
+
+def _name_fault(  # noqa: PLR0911 - one answer per kind of fault
+    error: Exception, facts: Facts, passage: Passage, timeout: float
+) -> LeadfeederError:
+    """Turn aiohttp's exception into one of ours, built from facts and never from its text with headers."""
+    sent: Sent = "yes" if passage.answered else "maybe" if passage.headers_sent else "no"
+    facts = replace(facts, sent=sent, phase=passage.phase)
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            reason = getattr(error.certificate_error, "verify_message", "it could not be verified")
+            return TLSError(f"The server's certificate was refused: {reason}.", replace(facts, phase="tls"))
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return ConnectError("The secure connection could not be made.", replace(facts, phase="tls"))
+        case aiohttp.ConnectionTimeoutError():
+            return AttemptTimeoutError(
+                f"No connection within {min(CONNECT_TIMEOUT, timeout):g} s.", replace(facts, phase="connect")
+            )
+        case TimeoutError():
+            return AttemptTimeoutError(f"No whole answer within {timeout:g} s.", facts)
+        case aiohttp.ClientConnectorError():
+            return ConnectError(f"No connection to {error.host}:{error.port}: {error.strerror}.", facts)
+        case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
+            return ProtocolError("The answer is not valid HTTP.", facts)
+        case _:
+            return DisconnectedError(f"The connection broke ({type(error).__name__}).", facts)

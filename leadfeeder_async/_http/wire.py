@@ -1,0 +1,233 @@
+"""Between arguments and bytes: pure functions that build requests and read answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from leadfeeder_async._http.endpoint import Call, Endpoint, QueryValue
+from leadfeeder_async.errors import (
+    AuthenticationError,
+    BadRequestError,
+    DecodeError,
+    Facts,
+    InsufficientCreditsError,
+    InvalidIdError,
+    LeadfeederError,
+    NotFoundError,
+    OffsetExceededError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitedError,
+    RedirectError,
+    ServerError,
+    StatusError,
+    UnexpectedStatusError,
+)
+from leadfeeder_async.models.envelope import ErrorBody, ErrorObject
+
+T = TypeVar("T")
+
+SNIPPET = 200
+"""How much of an unreadable answer an error shows, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes out: everything but the headers, which hold the key."""
+
+    method: str
+    url: str
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def build_request(call: Call[T], base_url: str, path: str, account_id: str | None) -> Request:
+    """Build the request of ``call``; ``path`` is its row's, or the override."""
+    params = dict(call.params) if account_id is None else {"account_id": account_id, **call.params}
+    query = encode_query(params)
+    url = base_url + fill_path(path, call.ids)
+    return Request(call.row.method, f"{url}?{query}" if query else url, call.body)
+
+
+def fill_path(template: str, ids: tuple[str, ...]) -> str:
+    """Put each id, percent-encoded once, in its place of the path template."""
+    values = iter(ids)
+    return re.sub(r"\{(\w+)\}", lambda match: encode_id(next(values), match[1]), template)
+
+
+def encode_id(value: str, name: str = "id") -> str:
+    """Percent-encode an id, and refuse one that would lead to another route."""
+    if value in {"", ".", ".."} or any(ord(char) < 32 or ord(char) == 127 for char in value):
+        raise InvalidIdError(
+            f"{value!r} cannot be an {name}: it is empty, a dot path or holds control characters.",
+            advice=f"Pass the {name} as the API gave it.",
+        )
+    return quote(value, safe="")
+
+
+def encode_query(params: Mapping[str, QueryValue]) -> str:
+    """Encode query parameters: None is left out, tuples become comma lists."""
+    return "&".join(f"{quote(name, safe='')}={text}" for name, text in _query_texts(params))
+
+
+def _query_texts(params: Mapping[str, QueryValue]) -> Iterator[tuple[str, str]]:
+    for name, value in params.items():
+        if value is None:
+            continue
+        if isinstance(value, tuple):
+            yield name, ",".join(quote(part, safe="") for part in value)
+        elif isinstance(value, bool):
+            yield name, "true" if value else "false"
+        else:
+            yield name, quote(str(value), safe="")
+
+
+def encode_body(body: Mapping[str, object]) -> bytes:
+    """Encode a request body as JSON, without the keys whose value is None."""
+    return msgspec.json.encode({key: value for key, value in body.items() if value is not None})
+
+
+def encode_json(value: object) -> bytes:
+    """Encode any JSON value as it is."""
+    return msgspec.json.encode(value)
+
+
+def decode(row: Endpoint[T], body: bytes, facts: Facts) -> T:
+    """Decode a good answer, or raise :class:`DecodeError` naming the place."""
+    problem = ""
+    try:
+        return row.decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        problem = str(error) or type(error).__name__
+    raise DecodeError(
+        f"The answer does not fit {row.operation}: {problem}.", replace(facts, sent="yes", phase="decode")
+    )
+
+
+def failure_of(answer: Answer, facts: Facts, now: datetime) -> LeadfeederError | None:
+    """Judge an answer by its status, code and look; None means it is good."""
+    facts = replace(facts, status=answer.status, sent="yes", request_id=answer.headers.get("X-Request-Id"))
+    if 200 <= answer.status < 300:
+        return _unreadable(answer, facts)
+    if 300 <= answer.status < 400:
+        target = urlsplit(answer.headers.get("Location", "")).hostname or "itself"
+        return RedirectError(f"The server redirects ({answer.status}) to {target}.", facts)
+    return _status_error(answer, facts, now)
+
+
+def _unreadable(answer: Answer, facts: Facts) -> LeadfeederError | None:
+    """Spot an answer that is cut short or no JSON, by its first and last bytes alone."""
+    head, tail = answer.body[:16].lstrip(), answer.body[-16:].rstrip()
+    if not answer.body or (head.startswith(b"{") and tail.endswith(b"}")):
+        return None
+    text = f"The answer is no JSON object, or is cut short: {snippet(answer.body)!r}"
+    return DecodeError(text, replace(facts, phase="body"))
+
+
+def _status_error(answer: Answer, facts: Facts, now: datetime) -> StatusError:
+    body = _error_body(answer.body)
+    first = body.first
+    request_id = (body.meta and body.meta.request_id) or facts.request_id
+    retry_after = parse_retry_after(answer.headers.get("Retry-After"), now)
+    facts = replace(
+        facts,
+        code=first.code,
+        request_id=request_id,
+        retry_after=retry_after,
+        retry_at=None if retry_after is None else now + timedelta(seconds=retry_after),
+    )
+    return _error_class(answer.status, first.code)(_explain(answer, first), facts)
+
+
+def _error_body(body: bytes) -> ErrorBody:
+    try:
+        return msgspec.json.decode(body, type=ErrorBody, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ErrorBody()
+
+
+def _explain(answer: Answer, error: ErrorObject) -> str:
+    said = ": ".join(part for part in (error.title or error.message, error.detail) if part)
+    return f"{answer.status} {error.code or ''}".strip() + f": {said or snippet(answer.body) or 'no explanation'}."
+
+
+def snippet(body: bytes) -> str:
+    """Return the beginning of an answer as printable text."""
+    text = body[: 4 * SNIPPET].decode("utf-8", "replace")
+    return " ".join(text.split())[:SNIPPET]
+
+
+_KEY_CODES = frozenset({"missing_token", "invalid_token", "invalid_api_key", "access_denied", "unauthorized"})
+
+_BY_CODE: Mapping[str, type[StatusError]] = {
+    **dict.fromkeys(_KEY_CODES, AuthenticationError),
+    "offset_exceeded": OffsetExceededError,
+    "quota_exceeded": QuotaExceededError,
+    "insufficient_credits": InsufficientCreditsError,
+    "insufficient_scope": PermissionDeniedError,
+    "insufficient_entitlements": PermissionDeniedError,
+}
+
+_BY_STATUS: Mapping[int, type[StatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: InsufficientCreditsError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    416: OffsetExceededError,
+    422: BadRequestError,
+    429: RateLimitedError,
+}
+
+
+def _error_class(status: int, code: str | None) -> type[StatusError]:
+    """Choose by the code where it settles the matter, then by the status."""
+    by_code = _BY_CODE.get(code or "")
+    if by_code is not None and status < 500:
+        return by_code
+    return ServerError if status >= 500 else _BY_STATUS.get(status, UnexpectedStatusError)
+
+
+LONGEST_WAIT = 366 * 86_400.0
+"""Any Retry-After is clamped to a year, so that dates stay computable."""
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Read a Retry-After header, seconds or date, as seconds from ``now``; None if it says nothing."""
+    if value is None:
+        return None
+    seconds = _seconds(value.strip(), now)
+    return None if seconds is None or seconds <= 0 else min(seconds, LONGEST_WAIT)
+
+
+def _seconds(value: str, now: datetime) -> float | None:
+    try:
+        seconds = float(value)
+    except ValueError:
+        return _seconds_to_date(value, now)
+    return seconds if isfinite(seconds) else None
+
+
+def _seconds_to_date(value: str, now: datetime) -> float | None:
+    try:
+        then = parsedate_to_datetime(value)
+        return ((then if then.tzinfo else then.replace(tzinfo=UTC)) - now).total_seconds()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None

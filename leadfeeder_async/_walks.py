@@ -1,0 +1,324 @@
+"""How lists are walked: along cursors, or over numbered pages fetched ahead.
+
+Pages wait as bytes and are decoded when the consumer takes them: decoded pages in a queue go cold, which costs a
+quarter more CPU. The generators hold no lock, slot or cancel scope while they wait for their consumer; what they leave
+behind when dropped is a handful of tasks, which their ``finally`` cancels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
+
+import msgspec
+
+from leadfeeder_async._http.endpoint import Call
+from leadfeeder_async.errors import CursorLoopError, Facts, IncompleteWindowError, OffsetExceededError
+from leadfeeder_async.models.envelope import Meta, Response
+from leadfeeder_async.windows import WALL, Window, parts_for, split
+
+T = TypeVar("T")
+
+CallAt: TypeAlias = "Callable[[Window | None, int], Call[object]]"
+"""Makes the call for one page, by its number from 1, of one window."""
+
+AHEAD = 16
+"""How many numbered pages are under way or waiting at most."""
+
+EMPTY_PAGES = 50
+"""This many empty pages with a cursor in a row are taken for a loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list, without the rows that came before."""
+
+    items: tuple[T, ...]
+    meta: Meta
+    total: int | None = None
+    """The rows of the whole list, as the server counted them at its start."""
+    window: Window | None = None
+    """The days this page belongs to, in a list that is cut by date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Generic[T]):
+    """Where pages come from and how they are read."""
+
+    fetch: Callable[[Call[object]], Coroutine[None, None, bytes]]
+    decode: Callable[[bytes], Response[tuple[T, ...]]]
+    id_of: Callable[[T], str]
+    page_size: int
+    ahead: int = AHEAD
+    """How many pages may be under way or waiting; 0 fetches each page when it is asked for."""
+    pages_wanted: int | None = None
+    """Run ahead no further than this many pages from the start."""
+    rows_of_a_day: bool = False
+    """Each row belongs to one day, so that ids need not be remembered from window to window."""
+
+    def may_run_ahead(self, launched: int) -> bool:
+        """Whether one more page may be fetched before it is asked for."""
+        return self.ahead > 0 and (self.pages_wanted is None or launched < self.pages_wanted)
+
+
+@dataclass(slots=True)
+class Seen:
+    """The ids a walk has handed out."""
+
+    ids: set[str] = field(default_factory=set[str])
+    earlier: tuple[set[str], ...] = ()
+    """The ids of the window before, and of the wider windows this one was cut from."""
+
+    def is_new(self, row_id: str) -> bool:
+        """Remember an id; tell whether it was new."""
+        if row_id in self.ids or any(row_id in ids for ids in self.earlier):
+            return False
+        self.ids.add(row_id)
+        return True
+
+
+async def cursor_pages(source: Source[T], call: Call[object]) -> AsyncGenerator[Page[T], None]:
+    """Follow ``next_cursor`` from page to page, fetching one page ahead."""
+    seen, trail = Seen(), _Trail(call)
+    coming: asyncio.Task[bytes] | None = None
+    total: int | None = None
+    following = call
+    try:
+        while True:
+            answer = source.decode(await (coming or source.fetch(following)))
+            coming = None
+            cursor = answer.meta.next_cursor
+            fault = trail.fault(cursor, empty=not answer.data)
+            following = call.with_params({"page[cursor]": cursor})
+            if cursor and fault is None and source.may_run_ahead(trail.pages):
+                coming = _start(source.fetch(following))
+            total = answer.meta.total_count if total is None else total
+            yield Page(_fresh(source, seen, answer.data), answer.meta, total)
+            if fault is not None:
+                raise fault
+            if cursor is None:
+                return
+    finally:
+        if coming is not None:
+            coming.cancel()
+
+
+class _Trail:
+    """The cursors a walk has followed."""
+
+    def __init__(self, call: Call[object]) -> None:
+        self._facts = Facts(operation=call.row.operation, method=call.row.method, path=call.row.path)
+        self._cursors = set[str]()
+        self._empty = 0
+        self.pages = 0
+
+    def fault(self, cursor: str | None, *, empty: bool) -> CursorLoopError | None:
+        """Take the next cursor; return what is wrong with following it."""
+        self.pages += 1
+        self._empty = self._empty + 1 if empty else 0
+        if cursor is None:
+            return None
+        if cursor in self._cursors:
+            return CursorLoopError("A cursor came back a second time.", self._facts)
+        if self._empty >= EMPTY_PAGES:
+            return CursorLoopError(f"{self._empty} empty pages came in a row, each with a cursor.", self._facts)
+        self._cursors.add(cursor)
+        return None
+
+
+@dataclass(slots=True)
+class Section:
+    """A run of numbered pages: one window's, or the batches of a list of ids."""
+
+    call: CallAt
+    seen: Seen
+    window: Window | None = None
+    last: int | None = None
+    """The number of the last page, once known."""
+    launched: int = 0
+    taken: int = 0
+    rows: int = 0
+    total: int | None = None
+    ended: bool = False
+    tasks: deque[asyncio.Task[bytes]] = field(default_factory=deque[asyncio.Task[bytes]])
+
+    def may_launch(self) -> bool:
+        """Whether the next page can be asked for: the first always, the others once known to exist."""
+        if self.last is None:
+            return self.launched == self.taken and not self.ended
+        return self.launched < self.last
+
+    def count(self, meta: Meta) -> None:
+        """Learn from an answer's meta how many pages and rows there are."""
+        if meta.pages is not None:
+            self.last = max(meta.pages, self.last or 1)
+        if self.total is None:
+            self.total = meta.total_count
+
+    def learn(self, answer: Response[tuple[T, ...]], page_size: int) -> None:
+        """Learn from the page just taken whether more follow; counts alone never end a list early."""
+        self.taken += 1
+        self.rows += len(answer.data)
+        self.count(answer.meta)
+        full = len(answer.data) >= page_size
+        if self.last is None:
+            self.ended = not full
+        elif self.taken == self.last and full and self.total is not None and self.rows < self.total:
+            self.last += 1
+
+    def hit_wall(self) -> bool:
+        """Whether the server stopped handing out rows although it counts more."""
+        return self.total is not None and self.total > self.rows >= WALL
+
+    def too_large(self) -> bool:
+        """Whether the window holds more rows than the API hands out, and can be cut."""
+        return self.total is not None and self.total > WALL and self.window is not None and self.window.days > 1
+
+    def close(self) -> None:
+        """Cancel what is under way."""
+        for task in self.tasks:
+            task.cancel()
+        self.tasks.clear()
+
+
+class NumberedWalk(Generic[T]):
+    """Takes numbered pages in order while up to ``ahead`` of them are under way.
+
+    A window past the API's wall is cut into smaller ones, which take its place; one day past it is an error.
+    """
+
+    def __init__(self, source: Source[T], call: CallAt, window: Window | None, last: int | None = None) -> None:
+        self._source = source
+        self._call = call
+        self._sections = deque([Section(call, Seen(), window, last)])
+        self._launched = 0
+        self._total: int | None = None
+
+    async def pages(self) -> AsyncGenerator[Page[T], None]:
+        """Yield the pages; dropping the generator cancels what is under way."""
+        try:
+            while self._sections:
+                page = await self._next_page(self._sections[0])
+                if page is not None:
+                    yield page
+        finally:
+            for section in self._sections:
+                section.close()
+
+    async def _next_page(self, section: Section) -> Page[T] | None:
+        self._launch_first(section)
+        if not section.tasks:
+            self._finish(section)
+            return None
+        try:
+            body = await section.tasks.popleft()
+        except OffsetExceededError as error:
+            self._cut(section, 2, error)
+            return None
+        return self._take(section, self._source.decode(body))
+
+    def _take(self, section: Section, answer: Response[tuple[T, ...]]) -> Page[T] | None:
+        section.learn(answer, self._source.page_size)
+        if self._total is None:
+            self._total = section.total
+        if section.taken == 1 and section.too_large():
+            section.rows = 0  # this page is dropped: its rows come again with the parts
+            self._cut(section, parts_for(section.total or 0))
+            return None
+        self._run_ahead()
+        return Page(_fresh(self._source, section.seen, answer.data), answer.meta, self._total, section.window)
+
+    def _finish(self, section: Section) -> None:
+        if section.window is not None and section.hit_wall():
+            return self._cut(section, 2)
+        self._sections.popleft()
+        if self._sections and self._source.rows_of_a_day:
+            following = self._sections[0].seen
+            following.earlier = (section.seen.ids, *following.earlier)
+        return None
+
+    def _cut(self, section: Section, parts: int, error: OffsetExceededError | None = None) -> None:
+        """Put the parts of a window in its place, or say that it cannot be cut."""
+        window = section.window
+        if window is None:
+            raise error or AssertionError("only windows are cut")
+        if window.days == 1:
+            raise _incomplete(section, window, error)
+        section.close()
+        self._sections.popleft()
+        self._sections.extendleft(
+            Section(self._call, self._seen_of_part(section), part) for part in reversed(split(window, parts))
+        )
+
+    def _seen_of_part(self, section: Section) -> Seen:
+        if not self._source.rows_of_a_day:
+            return section.seen
+        return Seen(earlier=(*section.seen.earlier, section.seen.ids))
+
+    def _launch_first(self, section: Section) -> None:
+        if not section.tasks and section.may_launch():
+            self._launch(section)
+
+    def _run_ahead(self) -> None:
+        """Ask for the pages that come next, through the windows in order, as far as they are known."""
+        waiting = sum(len(section.tasks) for section in self._sections)
+        for section in self._sections:
+            _peek(section)
+            while section.may_launch() and waiting < self._source.ahead:
+                if not self._source.may_run_ahead(self._launched):
+                    return
+                self._launch(section)
+                waiting += 1
+
+    def _launch(self, section: Section) -> None:
+        section.launched += 1
+        self._launched += 1
+        section.tasks.append(_start(self._source.fetch(section.call(section.window, section.launched))))
+
+
+def _incomplete(section: Section, window: Window, error: OffsetExceededError | None) -> IncompleteWindowError:
+    counted = f" of {section.total:,}" if section.total else ""
+    call = section.call(window, 1)
+    facts = error.facts if error else Facts(operation=call.row.operation, method=call.row.method, path=call.row.path)
+    return IncompleteWindowError(f"{window} holds more rows than the API hands out: {section.rows:,}{counted}.", facts)
+
+
+class _MetaOnly(msgspec.Struct, frozen=True, gc=False):
+    meta: Meta = Meta()
+
+
+_META = msgspec.json.Decoder(_MetaOnly)
+
+
+def _peek(section: Section) -> None:
+    """Learn the number of pages of a later window from its first answer, without decoding the rows."""
+    if section.last is not None or section.taken or not section.tasks:
+        return
+    first = section.tasks[0]
+    if first.done() and not first.cancelled() and first.exception() is None:
+        try:
+            section.count(_META.decode(first.result()).meta)
+        except msgspec.MsgspecError:
+            return  # the consumer will meet the error when it takes this page
+        if section.too_large():
+            section.last = 1
+
+
+def _fresh(source: Source[T], seen: Seen, rows: Iterable[T]) -> tuple[T, ...]:
+    """Keep the rows whose ids were not handed out before."""
+    return tuple(row for row in rows if seen.is_new(source.id_of(row)))
+
+
+def _start(coroutine: Coroutine[None, None, bytes]) -> asyncio.Task[bytes]:
+    task = asyncio.create_task(coroutine)
+    task.add_done_callback(_retrieve)
+    return task
+
+
+def _retrieve(task: asyncio.Task[bytes]) -> None:
+    """Mark an error as seen: a page fetched ahead may never be taken."""
+    if not task.cancelled():
+        task.exception()

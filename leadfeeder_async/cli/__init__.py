@@ -1,0 +1,79 @@
+"""The ``leadfeeder`` command.
+
+Exit codes: 0 done, 1 the server refused this one request, 2 wrong usage, 3 key or permission, 4 quota or credits,
+5 not finished, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+
+from leadfeeder_async.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    CheckpointError,
+    InsufficientCreditsError,
+    LeadfeederError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitedError,
+    ServerError,
+    StatusError,
+    UseError,
+)
+
+REFUSED, USAGE, AUTH, SPENT, INCOMPLETE, INTERRUPTED = 1, 2, 3, 4, 5, 130
+
+
+def main() -> None:
+    """Run the command line."""
+    missing = [name for name in ("cyclopts", "rich") if find_spec(name) is None]
+    if missing:
+        _say(f"The command line needs {' and '.join(missing)}: pip install 'leadfeeder-async[cli]'")
+        sys.exit(USAGE)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    from cyclopts import CycloptsError
+
+    from leadfeeder_async.cli.app import app
+
+    try:
+        app(exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        return USAGE  # Cyclopts has said what is wrong
+    except LeadfeederError as error:
+        _say(f"{type(error).__name__}: {error}")
+        return exit_code(error)
+    except KeyboardInterrupt:
+        _say("Interrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
+        return INCOMPLETE
+    except OSError as error:
+        _say(f"{error.filename or 'The system'}: {error.strerror}")
+        return INCOMPLETE
+    return 0
+
+
+def exit_code(error: LeadfeederError) -> int:
+    """Choose the exit code of an error."""
+    match error:
+        case AuthenticationError() | PermissionDeniedError():
+            return AUTH
+        case QuotaExceededError() | InsufficientCreditsError() | BudgetExceededError():
+            return SPENT
+        case UseError() | CheckpointError():
+            return USAGE
+        case StatusError() if not isinstance(error, ServerError | RateLimitedError):
+            return REFUSED
+        case _:
+            return INCOMPLETE
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

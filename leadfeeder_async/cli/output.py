@@ -1,0 +1,104 @@
+"""What a person or a pipe sees: data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from leadfeeder_async._http.connection import Stats
+from leadfeeder_async.jobs.export import export_file, write_rows
+from leadfeeder_async.jobs.progress import Meter, OnProgress, Progress
+from leadfeeder_async.paging import HasId, Pager
+
+T = TypeVar("T", bound=HasId)
+
+
+def note(text: str) -> None:
+    """Say something to the person."""
+    sys.stderr.write(f"{text}\n")
+
+
+def say_out(text: str) -> None:
+    """Write one line of data."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def show(rows: Sequence[Mapping[str, object]]) -> None:
+    """Show rows: a table on a terminal, JSON lines in a pipe."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            say_out(msgspec.json.encode(row).decode())
+        return
+    table = Table(*(rows[0] if rows else ()))
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console().print(table if rows else "Nothing found.")
+
+
+async def export(
+    pager: Pager[T], stats: Stats, out: Path | None, noun: str, *, limit: int | None = None, overwrite: bool = False
+) -> Progress:
+    """Export a list to ``out`` or stdout, with its progress on stderr."""
+    meter = Meter(stats, limit)
+    with bars(noun) as on_progress:
+        if out is None:
+            progress = await write_rows(pager.raw_pages(), sys.stdout.buffer, meter, on_progress)
+            sys.stdout.buffer.flush()
+        else:
+            progress = await export_file(pager.raw_pages(), out, meter, on_progress, overwrite=overwrite)
+    note(summary(progress, noun) + (f" -> {out}" if out else ""))
+    return progress
+
+
+def summary(progress: Progress, noun: str) -> str:
+    """Return one line on a finished job."""
+    return (
+        f"{progress.done:,} {noun} in {progress.elapsed:.1f} s: {progress.pages:,} pages, "
+        f"{progress.requests:,} requests, {progress.rate_limited:,} answers 429, {progress.credits:,} credits charged"
+    )
+
+
+@contextmanager
+def bars(noun: str) -> Generator[OnProgress]:
+    """Show progress on stderr while it is a terminal; say nothing otherwise."""
+    console = Console(stderr=True)
+    shown = Bars(
+        SpinnerColumn(), TextColumn(noun), BarColumn(), _Facts(), TimeRemainingColumn(), console=console, transient=True
+    )
+    with shown if console.is_terminal else _Silent():
+        task = shown.add_task(noun, total=None, facts="")
+
+        def on_progress(progress: Progress) -> None:
+            shown.update(task, completed=progress.done, total=progress.total, facts=_facts(progress))
+
+        yield on_progress
+
+
+class _Silent:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class _Facts(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields["facts"]))
+
+
+def _facts(progress: Progress) -> str:
+    total = "?" if progress.total is None else f"{progress.total:,}"
+    return (
+        f"{progress.done:,}/{total} rows  {progress.pages:,} pages  {progress.requests:,} requests  "
+        f"{progress.credits:,} credits  {progress.rate:,.0f}/s"
+    )

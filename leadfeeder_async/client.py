@@ -1,0 +1,198 @@
+"""The client: settings, lifetime, and one attribute per noun of the API."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar, overload
+
+from leadfeeder_async._http.connection import Connection, Stats
+from leadfeeder_async._http.endpoint import Account, Endpoint, QueryValue, Resend
+from leadfeeder_async._http.session import Session
+from leadfeeder_async._http.wire import encode_json
+from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.resources.accounts import LIST_ACCOUNTS, Accounts, Users
+from leadfeeder_async.resources.companies import Companies
+from leadfeeder_async.resources.web_visits import WebVisits
+from leadfeeder_async.settings import (
+    DEFAULT_MAX_BODY,
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT,
+    Options,
+    Settings,
+    read_account_id,
+    read_api_key,
+    read_base_url,
+    require,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from leadfeeder_async._http.limiter import RateLimiter
+
+T = TypeVar("T")
+
+
+class AsyncLeadfeeder:
+    """An asynchronous client of the Leadfeeder API v1.
+
+    ::
+
+        async with AsyncLeadfeeder() as lf:
+            async for visit in lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-30"):
+                print(visit.started_at, visit.company)
+
+    Make one per process and event loop and keep it: all its calls share a connection pool and one limit of requests
+    per second, as the API counts them per key. It opens on the first call and belongs to that call's event loop.
+
+    ``api_key``, ``account_id`` and ``base_url`` default to LEADFEEDER_API_KEY, LEADFEEDER_ACCOUNT_ID and
+    LEADFEEDER_BASE_URL; without an account, the key's only one is used. ``session`` is an aiohttp session of yours to
+    send with, which is never closed here. ``limiter`` replaces the rate limit, ``rate`` and ``burst`` change it;
+    ``slots`` is how many requests may be under way. ``timeout`` is seconds per attempt, ``retries`` how often a
+    request that is safe to repeat is sent again. ``max_body_bytes`` caps an answer after decompression. ``trust_env``
+    takes proxies from the environment, ``ssl_context`` your own certificates. ``paths`` moves an operation, by its
+    name in the contract, to another path.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        account_id: str | None = None,
+        base_url: str | None = None,
+        session: aiohttp.ClientSession | None = None,
+        limiter: RateLimiter | None = None,
+        rate: float = 9.9,
+        burst: int = 12,
+        slots: int = 16,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int = DEFAULT_RETRIES,
+        max_body_bytes: int = DEFAULT_MAX_BODY,
+        trust_env: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+        paths: Mapping[str, str] | None = None,
+    ) -> None:
+        settings = Settings(
+            api_key=read_api_key(api_key),
+            base_url=read_base_url(base_url),
+            rate=rate,
+            burst=burst,
+            slots=slots,
+            max_body_bytes=max_body_bytes,
+            trust_env=trust_env,
+            ssl_context=ssl_context,
+            paths=dict(paths or {}),
+        )
+        options = Options(account_id=read_account_id(account_id), timeout=timeout, retries=retries)
+        self._connection = Connection(settings, session, limiter)
+        self._bind(Session(self._connection, options, _only_account))
+
+    def __repr__(self) -> str:
+        state = "closed" if self._connection.closed else "open"
+        return f"<AsyncLeadfeeder {self._connection.settings.base_url} {state}>"
+
+    async def __aenter__(self) -> Self:
+        self._connection.ready()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections, those of all copies included; a borrowed session stays open."""
+        await self._connection.aclose()
+
+    @property
+    def stats(self) -> Stats:
+        """What this client and its copies have sent, met and been charged so far."""
+        return self._connection.stats
+
+    def with_options(
+        self, *, account_id: str | None = None, timeout: float | None = None, retries: int | None = None
+    ) -> AsyncLeadfeeder:
+        """Return a copy with other options, on the same connections and the same limit.
+
+        Free and instant; close the original only. What is left out stays as it is.
+        """
+        now = self._session.options
+        options = replace(
+            now,
+            account_id=now.account_id if account_id is None else account_id,
+            timeout=now.timeout if timeout is None else timeout,
+            retries=now.retries if retries is None else retries,
+        )
+        copy = object.__new__(type(self))
+        copy._connection = self._connection
+        copy._bind(self._session.with_options(options))
+        return copy
+
+    @overload
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, QueryValue] | None = None,
+        json: object = None,
+        resend: Resend | None = None,
+        returns: type[T],
+    ) -> T: ...
+
+    @overload
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, QueryValue] | None = None,
+        json: object = None,
+        resend: Resend | None = None,
+    ) -> dict[str, object]: ...
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, QueryValue] | None = None,
+        json: object = None,
+        resend: Resend | None = None,
+        returns: type[object] = dict[str, object],
+    ) -> object:
+        """Call a route this package does not know, through the same limiter, slots and errors.
+
+        ``params`` are query parameters, with ``account_id`` added unless given; ``json`` is the body; ``returns`` is
+        the type to decode into. An unknown route may charge or create, so a lost request is not sent again unless
+        ``resend`` says it may, such as ``Resend.READ``.
+        """
+        require(path.startswith("/") and not path.startswith("//"), f"path={path!r} must start with one slash.")
+        require(not set(path) & set("?#{}\\ "), f"path={path!r} holds more than a path.", "Pass the query as params=.")
+        account = Account.NONE if params and "account_id" in params else Account.REQUIRED
+        row = Endpoint("request", method.upper(), path, returns, resend=resend or Resend.CREATES, account=account)
+        return await self._session.call(row, params=params, body=None if json is None else encode_json(json))
+
+    def _bind(self, session: Session) -> None:
+        self._session = session
+        self.accounts = Accounts(session)
+        self.users = Users(session)
+        self.companies = Companies(session)
+        self.web_visits = WebVisits(session)
+
+
+async def _only_account(session: Session) -> str:
+    """Find the account of a key that has just one."""
+    accounts = (await session.call(LIST_ACCOUNTS)).data
+    if len(accounts) == 1:
+        return accounts[0].id
+    if not accounts:
+        raise ConfigurationError("This key has no account.", advice="Ask an admin of the account for access.")
+    choices = ", ".join(f"{account.id} ({account.name})" for account in accounts)
+    raise ConfigurationError(
+        f"This key has {len(accounts)} accounts, and none is chosen: {choices}.",
+        advice="Set LEADFEEDER_ACCOUNT_ID, or pass account_id=.",
+    )

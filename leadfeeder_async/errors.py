@@ -1,0 +1,331 @@
+"""Every error this package raises, and the facts it carries.
+
+::
+
+    LeadfeederError
+    ├── StatusError                   the server answered, and said no
+    │   ├── BadRequestError           400, 422: the request is wrong
+    │   ├── AuthenticationError       401, or 403 with a key code: the key is wrong
+    │   ├── PermissionDeniedError     403: the key may not do this
+    │   ├── InsufficientCreditsError  402, or a credit code: no credits left
+    │   ├── NotFoundError             404
+    │   ├── OffsetExceededError       416: past the API's 10,000-row wall
+    │   ├── RateLimitedError          429: too fast
+    │   ├── QuotaExceededError        429 quota_exceeded: the month's requests are used up
+    │   ├── ServerError               5xx
+    │   └── UnexpectedStatusError     anything the contract does not list
+    ├── NetworkError                  no whole answer arrived
+    │   ├── ConnectError              no connection: nothing was sent
+    │   ├── TLSError                  the server's certificate or handshake was refused
+    │   ├── DisconnectedError         the connection broke
+    │   ├── AttemptTimeoutError       one attempt took too long
+    │   └── DeadlineExceededError     the whole call took too long
+    ├── ReplyError                    an answer arrived that cannot be used
+    │   ├── DecodeError               not the JSON the contract describes
+    │   ├── ResponseTooLargeError     longer than the body cap
+    │   ├── RedirectError             redirects are never followed
+    │   └── ProtocolError             not valid HTTP
+    ├── OutcomeUnknownError           it may have been charged or created; not sent again
+    ├── LongWorkError
+    │   ├── BudgetExceededError       a budget forbids the next request
+    │   ├── CursorLoopError           the cursors lead in a circle
+    │   ├── IncompleteWindowError     one day holds more rows than the API hands out
+    │   └── CheckpointError           a saved position cannot be used
+    └── UseError                      the call itself is wrong; nothing was sent
+        ├── ClientClosedError
+        ├── WrongLoopError
+        ├── InvalidIdError
+        └── ConfigurationError
+
+Errors never hold the API key, and never wrap aiohttp's exceptions, which do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal, TypeAlias, TypeVar
+
+Sent: TypeAlias = Literal["no", "maybe", "yes"]
+"""Whether a request left this machine: ``no`` is proof, ``yes`` means an answer came."""
+
+Phase: TypeAlias = Literal["slot", "limiter", "connect", "tls", "send", "headers", "body", "decode", "backoff"]
+"""Where in the life of a request the error struck."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known about the call that failed."""
+
+    operation: str | None = None
+    method: str | None = None
+    path: str | None = None
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+    attempts: int = 0
+    sent: Sent = "no"
+    phase: Phase | None = None
+    retry_after: float | None = None
+    retry_at: datetime | None = None
+
+
+E = TypeVar("E", bound="LeadfeederError")
+
+
+class LeadfeederError(Exception):
+    """Base of every error of this package."""
+
+    advice = ""
+    """What to do next, in one sentence."""
+
+    def __init__(self, message: str, facts: Facts | None = None, *, advice: str | None = None) -> None:
+        self.message = message
+        self.facts = Facts() if facts is None else facts
+        if advice is not None:
+            self.advice = advice
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.message, _context(self.facts), self.advice) if part)
+
+    def __reduce__(self) -> tuple[type[LeadfeederError], tuple[str, Facts], dict[str, str]]:
+        return type(self), (self.message, self.facts), {"advice": self.advice}
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status, or None where no answer arrived."""
+        return self.facts.status
+
+    @property
+    def code(self) -> str | None:
+        """The API's own error code, such as ``rate_limit_exceeded``."""
+        return self.facts.code
+
+    @property
+    def request_id(self) -> str | None:
+        """The id to quote to Leadfeeder's support."""
+        return self.facts.request_id
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were made, the failed one included."""
+        return self.facts.attempts
+
+    @property
+    def sent(self) -> Sent:
+        """Whether the last attempt left this machine."""
+        return self.facts.sent
+
+    @property
+    def phase(self) -> Phase | None:
+        """Where the last attempt failed."""
+        return self.facts.phase
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """When the server said to come back, in UTC."""
+        return self.facts.retry_at
+
+
+def _context(facts: Facts) -> str:
+    call = " ".join(part for part in (facts.operation, facts.method, facts.path) if part)
+    if not call:
+        return ""
+    parts = [call]
+    if facts.request_id:
+        parts.append(f"request id {facts.request_id}")
+    if facts.phase:
+        parts.append(f"phase {facts.phase}")
+    if facts.attempts:
+        parts.append(f"attempt {facts.attempts}, sent: {facts.sent}")
+    if facts.retry_at:
+        parts.append(f"retry at {facts.retry_at.isoformat(timespec='seconds')}")
+    return f"[{'; '.join(parts)}]"
+
+
+def with_attempts(error: E, attempts: int) -> E:
+    """Record on ``error`` how many attempts were made."""
+    error.facts = replace(error.facts, attempts=attempts)
+    return error
+
+
+class StatusError(LeadfeederError):
+    """The server answered, and said no."""
+
+
+class BadRequestError(StatusError):
+    """The server rejects the request itself (400 or 422)."""
+
+    advice = "Correct the arguments; the same request will fail again."
+
+
+class AuthenticationError(StatusError):
+    """The API key is missing, wrong or revoked (401, or 403 with a key code)."""
+
+    advice = "Check LEADFEEDER_API_KEY, or make a new key in Leadfeeder under Settings > API keys."
+
+
+class PermissionDeniedError(StatusError):
+    """The key is valid but may not do this (403)."""
+
+    advice = "Ask an admin of the account for the scope or the plan that this call needs."
+
+
+class InsufficientCreditsError(StatusError):
+    """The account has no credits left for this call."""
+
+    advice = "Buy credits or wait for the reset; `lf.accounts.get()` shows the balance and the date."
+
+
+class NotFoundError(StatusError):
+    """There is no such record, or not in this account (404)."""
+
+    advice = "Check the id and the account_id."
+
+
+class OffsetExceededError(StatusError):
+    """The page lies past the API's 10,000-row wall (416)."""
+
+    advice = "Narrow the dates or the filters; visit searches of this client split their dates by themselves."
+
+
+class RateLimitedError(StatusError):
+    """The key sends too fast (429)."""
+
+    advice = "Something else uses this key, or the server asks for a long pause: wait, or lower `rate`."
+
+
+class QuotaExceededError(StatusError):
+    """The month's requests of this key are used up (429 ``quota_exceeded``)."""
+
+    advice = "Stop until the month ends; sending more cannot succeed."
+
+
+class ServerError(StatusError):
+    """The server failed (5xx)."""
+
+    advice = "Try again later; quote the request id to Leadfeeder's support if it stays."
+
+
+class UnexpectedStatusError(StatusError):
+    """The server answered with a status the contract does not list."""
+
+
+class NetworkError(LeadfeederError):
+    """No whole answer arrived."""
+
+
+class ConnectError(NetworkError):
+    """No connection could be made; nothing was sent."""
+
+    advice = "Check the network, the proxy and LEADFEEDER_BASE_URL."
+
+
+class TLSError(NetworkError):
+    """The secure connection was refused: a certificate or handshake failed."""
+
+    advice = "Check the clock, the proxy and the CA bundle; verification is never turned off."
+
+
+class DisconnectedError(NetworkError):
+    """The connection broke before a whole answer arrived."""
+
+    advice = "Try again; if it stays, a proxy or firewall may be cutting connections."
+
+
+class AttemptTimeoutError(NetworkError):
+    """One attempt took longer than ``timeout``."""
+
+    advice = "Try again, or raise `timeout` (seconds per attempt)."
+
+
+class DeadlineExceededError(NetworkError):
+    """The whole call, waits included, took longer than its deadline."""
+
+    advice = "Raise the deadline, or send fewer calls at once."
+
+
+class ReplyError(LeadfeederError):
+    """An answer arrived that cannot be used."""
+
+
+class DecodeError(ReplyError):
+    """The answer is not the JSON the contract describes."""
+
+    advice = "Check LEADFEEDER_BASE_URL and any proxy; if both are right, please report this with the request id."
+
+
+class ResponseTooLargeError(ReplyError):
+    """The answer is longer than the body cap; reading stopped there."""
+
+    advice = "Lower `page_size` or the includes, or raise `max_body_bytes`."
+
+
+class RedirectError(ReplyError):
+    """The server redirects; this client never follows, since the key would go along."""
+
+    advice = "Set LEADFEEDER_BASE_URL to the final address if you trust it."
+
+
+class ProtocolError(ReplyError):
+    """The answer is not valid HTTP."""
+
+    advice = "Check LEADFEEDER_BASE_URL and any proxy in between."
+
+
+class OutcomeUnknownError(LeadfeederError):
+    """The request may have been charged or carried out, and is not sent again.
+
+    ``__cause__`` holds what went wrong.
+    """
+
+    advice = "Look first whether it took effect, then decide whether to send it again."
+
+
+class LongWorkError(LeadfeederError):
+    """A walk over many calls cannot go on."""
+
+
+class BudgetExceededError(LongWorkError):
+    """A budget forbids the next request; nothing was sent."""
+
+
+class CursorLoopError(LongWorkError):
+    """The server's cursors lead in a circle, or through nothing but empty pages."""
+
+    advice = "The rows so far are good; start again later or narrow the search."
+
+
+class IncompleteWindowError(LongWorkError):
+    """One day holds more rows than the API hands out, so the sweep cannot be complete."""
+
+    advice = "Sweep that day in parts, with filters such as company_id or location_country_codes."
+
+
+class CheckpointError(LongWorkError):
+    """A saved position or an output cannot be used."""
+
+
+class UseError(LeadfeederError):
+    """The call itself is wrong; nothing was sent."""
+
+
+class ClientClosedError(UseError):
+    """The client was closed."""
+
+    advice = "Keep the calls inside `async with AsyncLeadfeeder() as lf:`."
+
+
+class WrongLoopError(UseError):
+    """The client belongs to another event loop."""
+
+    advice = "Make one AsyncLeadfeeder per event loop; with asyncio.run, make it inside."
+
+
+class InvalidIdError(UseError, ValueError):
+    """An id cannot stand in a URL; sending it would call another route."""
+
+
+class ConfigurationError(UseError, ValueError):
+    """A setting or an argument is missing or out of its bounds."""

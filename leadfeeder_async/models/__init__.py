@@ -1,0 +1,1 @@
+"""What travels: one Struct per schema of the API, by noun."""

@@ -1,0 +1,284 @@
+"""Companies, whole and in summary, and the bodies that search them."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from leadfeeder_async.models import visits
+from leadfeeder_async.models.crm import CRMConnection, CRMGroupConnection, CRMSuggestion
+from leadfeeder_async.models.ip import Location
+from leadfeeder_async.models.workspace import Icp, List, Tag
+
+
+class IndustryCode(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """One industry by code and name (contract: ``IndustryCodeV1``)."""
+
+    code: str | None = None
+    name: str | None = None
+
+
+class Industries(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A company's industries in three classifications (contract: ``IndustriesV1``)."""
+
+    industry: tuple[IndustryCode, ...] | None = None
+    wz: tuple[IndustryCode, ...] | None = None
+    nace: tuple[IndustryCode, ...] | None = None
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A postal address (contract: ``AddressV1``)."""
+
+    street_address: str | None = None
+    postal_code: str | None = None
+    city: str | None = None
+    country: str | None = None
+    country_code: str | None = None
+    region: str | None = None
+
+
+class MoneyFigure(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """An amount of money in a year (contract: ``MoneyFigureV1``)."""
+
+    value: float | None = None
+    value_eur: float | None = None
+    currency: str | None = None
+    year: int | None = None
+    estimated: bool | None = None
+
+
+class ProfileLink(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A link to one profile (contract: ``ProfileLinkV1``)."""
+
+    url: str | None = None
+
+
+class SocialMediaProfiles(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """Profiles by network (contract: ``SocialMediaProfilesV1``)."""
+
+    linkedin: tuple[ProfileLink, ...] | None = None
+    twitter: tuple[ProfileLink, ...] | None = None
+    facebook: tuple[ProfileLink, ...] | None = None
+
+
+class Phone(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A telephone number (contract: ``PhoneV1``)."""
+
+    number: str | None = None
+
+
+class CompanyRegister(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A company's entry in the commercial register (contract: ``CompanyRegisterV1``)."""
+
+    status: str | None = None
+    id: str | None = None
+    location: str | None = None
+
+
+class CompanyMeta(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """What else is known of a company (contract: ``CompanyMetaV1``)."""
+
+    do_not_contact: bool | None = None
+    has_phones: bool | None = None
+    has_mail: bool | None = None
+    has_contacts: bool | None = None
+    num_contacts: int | None = None
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """How much a company looks like buying (contract: ``IntentV1``)."""
+
+    score: float | None = None
+    """0 to 10."""
+    score_tier: str | None = None
+    last_updated_at: str | None = None
+
+
+class WebEngagement(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A company's last visit; the vendor says it may be stale, so prefer the visits."""
+
+    last_visit_date: str | None = None
+
+
+class CompanyAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """What is known of a company; every field can be missing."""
+
+    name: str | None = None
+    alternative_names: tuple[str, ...] | None = None
+    url: str | None = None
+    alternative_urls: tuple[str, ...] | None = None
+    logo_url: str | None = None
+    description: str | None = None
+    keywords: tuple[str, ...] | str | None = None
+    industries: Industries | None = None
+    employee_count: int | None = None
+    employee_range: str | int | None = None
+    address: Address | None = None
+    phones: tuple[Phone, ...] | None = None
+    social_media_profiles: SocialMediaProfiles | None = None
+    revenue: MoneyFigure | None = None
+    earnings: MoneyFigure | None = None
+    net_worth: MoneyFigure | None = None
+    founded_year: int | None = None
+    legal_form: str | None = None
+    vat_id: str | None = None
+    register: CompanyRegister | None = None
+    role: str | None = None
+    intent: Intent | None = None
+    web_engagement: WebEngagement | None = None
+    meta: CompanyMeta | None = None
+
+
+class CompanyRelationships(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Records around a company: stubs, or whole where ``include`` named them."""
+
+    group_company: Company | None = None
+    tags: tuple[Tag, ...] | None = None
+    lists: tuple[List, ...] | None = None
+    web_visits: tuple[visits.WebVisit, ...] | None = None
+    icps: tuple[Icp, ...] | None = None
+    crm_connections: tuple[CRMConnection, ...] | None = None
+    crm_suggestions: tuple[CRMSuggestion, ...] | None = None
+    crm_group_connections: tuple[CRMGroupConnection, ...] | None = None
+
+
+class Company(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A company (contract: ``CompanyV1``); a stub has only ``id`` and ``type``."""
+
+    id: str
+    type: str = "company"
+    attributes: CompanyAttributes = CompanyAttributes()
+    relationships: CompanyRelationships = CompanyRelationships()
+
+    @property
+    def name(self) -> str | None:
+        """The company's name; None on a stub."""
+        return self.attributes.name
+
+    @property
+    def url(self) -> str | None:
+        """The company's website; None on a stub."""
+        return self.attributes.url
+
+    @property
+    def tags(self) -> tuple[Tag, ...]:
+        """The company's tags; needs ``include=["tags"]`` for their names."""
+        return self.relationships.tags or ()
+
+    @property
+    def lists(self) -> tuple[List, ...]:
+        """The lists the company is on; needs ``include=["lists"]`` for their names."""
+        return self.relationships.lists or ()
+
+
+class CompanySummaryAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """What a search shows of a company without charging."""
+
+    name: str | None = None
+    role: str | None = None
+    register: CompanyRegister | None = None
+    meta: CompanyMeta | None = None
+    url: str | None = None
+    employee_range: str | int | None = None
+    employee_count: int | None = None
+    industries: Industries | None = None
+    address: Address | None = None
+    revenue: MoneyFigure | None = None
+
+
+class CompanySummary(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A company in a search result (contract: ``CompanySummaryV1``, ``MaskedCompanySummaryV1``)."""
+
+    id: str
+    type: str = "company_summary"
+    attributes: CompanySummaryAttributes = CompanySummaryAttributes()
+
+    @property
+    def name(self) -> str | None:
+        """The company's name."""
+        return self.attributes.name
+
+    @property
+    def url(self) -> str | None:
+        """The company's website, where the search shows it."""
+        return self.attributes.url
+
+
+class CompanyLocationRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """Which company, and where."""
+
+    company: Company | None = None
+    location: Location | None = None
+
+
+class CompanyLocation(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A company that visited, at one of its places (contract: ``CompanyLocationV1``).
+
+    A company with several places comes several times.
+    """
+
+    id: str
+    type: str = "company_location"
+    relationships: CompanyLocationRelationships = CompanyLocationRelationships()
+
+    @property
+    def company(self) -> Company | None:
+        """The company; a stub unless ``include=["company"]``."""
+        return self.relationships.company
+
+    @property
+    def location(self) -> Location | None:
+        """The place."""
+        return self.relationships.location
+
+
+EmployeeRange: TypeAlias = Literal["1-10", "11-100", "101-500", "501-1.000", "1.001-5.000", "5.001-10.000", "10.000+"]
+"""The size classes a company search takes; dots mark thousands."""
+
+
+class GeoCircle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A circle on the map."""
+
+    latitude: float
+    longitude: float
+    distance: float
+    """Kilometres, 0 to 500."""
+
+
+class SearchLocation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A place to search in (contract: ``SearchLocationV1``)."""
+
+    street: str | None = None
+    postal_code: str | None = None
+    city: str | None = None
+    country_code: str | None = None
+    region_code: str | None = None
+    geo: GeoCircle | None = None
+
+
+class IndustryFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Industries to search in, by code."""
+
+    codes: tuple[str, ...]
+    classification: Literal["internal", "wz", "nace"] | None = None
+
+
+class RevenueRange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Yearly revenue between two bounds, either of which may be left out."""
+
+    min: int | None = None
+    max: int | None = None
+
+
+class CompanySearchFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Yes-or-no conditions of a company search; None asks nothing."""
+
+    has_phone: bool | None = None
+    has_email: bool | None = None
+    has_social_media_profiles: bool | None = None
+    do_not_contact: bool | None = None
+    has_financials_revenue: bool | None = None
+    has_financials_earnings: bool | None = None
+    has_financials_net_worth: bool | None = None
+    has_ip_addresses: bool | None = None

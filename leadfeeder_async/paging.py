@@ -1,0 +1,208 @@
+"""Lists of any length: one object to iterate, count or collect, whatever the API's paging style."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from operator import attrgetter
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, QueryValue, Spend
+from leadfeeder_async._http.session import Session
+from leadfeeder_async._walks import AHEAD, NumberedWalk, Page, Source, cursor_pages
+from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.settings import require
+from leadfeeder_async.windows import Window
+
+IDS_PER_REQUEST = 100
+"""The API takes at most this many ids in one request."""
+
+PAGE_SIZE = 100
+"""The largest page the API gives, and the default here: pages cost requests, and requests are scarce."""
+
+
+class HasId(Protocol):
+    """Whatever has an id."""
+
+    @property
+    def id(self) -> str:
+        """The id, as the API gave it."""
+        ...
+
+
+T = TypeVar("T", bound=HasId)
+U = TypeVar("U")
+
+
+class _Identified(msgspec.Struct, frozen=True, gc=False):
+    id: str
+
+
+_IDENTIFIED = msgspec.json.Decoder(_Identified)
+
+
+class Pager(Generic[T]):
+    """A list that is fetched as it is read.
+
+    Nothing is sent before the first row is asked for, and every iteration starts anew. Numbered pages are fetched up
+    to 16 ahead and come in order; cursors are followed one page ahead. A row whose id came before is left out. Date
+    ranges that hold more than the API's 10,000 rows are cut into smaller ones; where one day alone holds more,
+    :class:`~leadfeeder_async.IncompleteWindowError` is raised after its reachable rows. Breaking out of a loop
+    cancels what is under way.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        row: Endpoint[Response[tuple[T, ...]]],
+        call_at: Callable[[Window | None], Call[object]],
+        *,
+        window: Window | None = None,
+        ids: Sequence[str] = (),
+        page_size: int = PAGE_SIZE,
+        limit: int | None = None,
+    ) -> None:
+        require(1 <= page_size <= PAGE_SIZE, f"page_size={page_size!r} must be 1 to {PAGE_SIZE}.")
+        require(limit is None or limit >= 0, f"limit={limit!r} must be 0 or more.")
+        self._session = session
+        self._row = row
+        self._call_at = call_at
+        self._window = window
+        self._ids = tuple(ids)
+        self._page_size = page_size
+        self._limit = limit
+
+    def __repr__(self) -> str:
+        window = f" {self._window}" if self._window else ""
+        return f"<Pager {self._row.operation}{window}>"
+
+    def __aiter__(self) -> AsyncGenerator[T, None]:  # noqa: PYI058 - the generator's aclose is part of the promise
+        """Iterate over the rows."""
+        return self._items()
+
+    async def _items(self) -> AsyncGenerator[T, None]:
+        async with aclosing(self.pages()) as pages:
+            async for page in pages:
+                for item in page.items:
+                    yield item
+
+    def pages(self) -> AsyncGenerator[Page[T], None]:
+        """Iterate over the pages: ``.items``, ``.meta``, ``.total`` and the ``.window`` of each."""
+        return self._limited(self._source(lambda body: self._session.decode(self._row, body), attrgetter("id")))
+
+    def raw_pages(self) -> AsyncGenerator[Page[bytes], None]:
+        """Iterate over pages whose items are JSON as the API sent it, white space between tokens taken out."""
+        row = self._row.returning(Response[tuple[msgspec.Raw, ...]])
+        return self._limited(self._source(lambda body: _raw_answer(self._session.decode(row, body)), _raw_id))
+
+    async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
+        """Iterate over lists of ``size`` rows; the last may be shorter."""
+        require(size >= 1, f"size={size!r} must be 1 or more.")
+        batch: list[T] = []
+        async with aclosing(self.pages()) as pages:
+            async for page in pages:
+                batch.extend(page.items)
+                while len(batch) >= size:
+                    yield batch[:size]
+                    batch = batch[size:]
+        if batch:
+            yield batch
+
+    async def first(self) -> T | None:
+        """Return the first row, or None where there is none; fetches no page it does not need."""
+        async with aclosing(self._with_limit(1).pages()) as pages:
+            async for page in pages:
+                if page.items:
+                    return page.items[0]
+        return None
+
+    async def collect(self, limit: int | None = None) -> list[T]:
+        """Return all rows, or the first ``limit``, as a list."""
+        pager = self if limit is None else self._with_limit(limit)
+        async with aclosing(pager.pages()) as pages:
+            return [item async for page in pages for item in page.items]
+
+    async def count(self) -> int | None:
+        """Ask the server how many rows there are, with one request; None where it does not say.
+
+        On an operation that charges, that request charges too.
+        """
+        size = 1 if self._row.paging in {Paging.CURSOR, Paging.NUMBER} else self._page_size
+        call = self._call_at(self._window).with_params(self._page_params(1, size))
+        body = await self._session.fetch(call)
+        return self._session.decode(self._row, body).meta.total_count
+
+    def _with_limit(self, limit: int) -> Pager[T]:
+        return Pager(
+            self._session,
+            self._row,
+            self._call_at,
+            window=self._window,
+            ids=self._ids,
+            page_size=self._page_size,
+            limit=limit if self._limit is None else min(limit, self._limit),
+        )
+
+    async def _limited(self, source: Source[U]) -> AsyncGenerator[Page[U], None]:
+        left = self._limit
+        if left == 0:
+            return
+        async with aclosing(self._walk(source)) as pages:
+            async for page in pages:
+                if left is None:
+                    yield page
+                    continue
+                yield replace(page, items=page.items[:left])
+                left -= len(page.items[:left])
+                if left == 0:
+                    return
+
+    def _source(self, decode: Callable[[bytes], Response[tuple[U, ...]]], id_of: Callable[[U], str]) -> Source[U]:
+        return Source(
+            fetch=self._session.fetch,
+            decode=decode,
+            id_of=id_of,
+            page_size=self._page_size,
+            ahead=0 if self._row.spend is Spend.CHARGES and self._row.paging is Paging.CURSOR else AHEAD,
+            pages_wanted=None if self._limit is None else -(-self._limit // self._page_size),
+            rows_of_a_day=self._row.rows_of_a_day,
+        )
+
+    def _walk(self, source: Source[U]) -> AsyncGenerator[Page[U], None]:
+        if self._row.paging is Paging.CURSOR:
+            return cursor_pages(source, self._call_of(self._window, 1))
+        if self._row.paging is Paging.IDS:
+            batches = -(-len(self._ids) // IDS_PER_REQUEST)
+            return NumberedWalk(source, self._call_of, None, last=batches).pages()
+        return NumberedWalk(source, self._call_of, self._window).pages()
+
+    def _call_of(self, window: Window | None, number: int) -> Call[object]:
+        return self._call_at(window).with_params(self._page_params(number, self._page_size))
+
+    def _page_params(self, number: int, page_size: int) -> dict[str, QueryValue]:
+        match self._row.paging:
+            case Paging.CURSOR:
+                return {"page[size]": page_size}
+            case Paging.NUMBER:
+                return {"page[num]": number, "page[size]": page_size}
+            case Paging.IDS:
+                start = (number - 1) * IDS_PER_REQUEST
+                return {"ids": self._ids[start : start + IDS_PER_REQUEST]}
+            case Paging.NONE:
+                return {}
+
+
+def _raw_answer(answer: Response[tuple[msgspec.Raw, ...]]) -> Response[tuple[bytes, ...]]:
+    return Response(data=tuple(_compact(bytes(raw)) for raw in answer.data), meta=answer.meta)
+
+
+def _compact(item: bytes) -> bytes:
+    """Put an item on one line; what has no line break is left as it came."""
+    return msgspec.json.format(item, indent=-1) if b"\n" in item or b"\r" in item else item
+
+
+def _raw_id(item: bytes) -> str:
+    return _IDENTIFIED.decode(item).id

@@ -1,0 +1,59 @@
+"""Accounts and users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from leadfeeder_async._http.endpoint import Account as Needs
+from leadfeeder_async._http.endpoint import Endpoint
+from leadfeeder_async._http.session import Session
+from leadfeeder_async.errors import NotFoundError
+from leadfeeder_async.models.accounts import Account, AccountSummary, User
+from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.resources._arguments import comma_list
+
+LIST_ACCOUNTS = Endpoint(
+    "list_accounts", "GET", "/v1/accounts", Response[tuple[AccountSummary, ...]], account=Needs.NONE
+)
+GET_ACCOUNT = Endpoint("list_accounts", "GET", "/v1/accounts", Response[tuple[Account, ...]])
+GET_CURRENT_USER = Endpoint("get_current_user", "GET", "/v1/users/me", Response[User], account=Needs.NONE)
+
+
+class Accounts:
+    """The accounts a key can use."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def list(self) -> Response[tuple[AccountSummary, ...]]:
+        """List the accounts of the key, by id and name.
+
+        Free; one answer holds them all. Contract: ``list_accounts``, scope ``accounts:read``.
+        """
+        return await self._session.call(LIST_ACCOUNTS)
+
+    async def get(self, account_id: str | None = None, *, include: Iterable[str] | None = None) -> Response[Account]:
+        """Get one account with its credits: ``.data.credits.remaining`` and when they reset.
+
+        Free. ``include=["account_company"]`` shows the company that owns it. Raises NotFoundError where the key has no
+        such account. Contract: ``list_accounts`` with ``account_id``, scope ``accounts:read``.
+        """
+        params = {"include": comma_list("include", include)}
+        answer = await self._session.call(GET_ACCOUNT, params=params, account_id=account_id)
+        if not answer.data:
+            raise NotFoundError("The key has no such account.")
+        return Response(data=answer.data[0], meta=answer.meta)
+
+
+class Users:
+    """The user a key belongs to."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def me(self) -> Response[User]:
+        """Get the user the key belongs to.
+
+        Free. Contract: ``get_current_user``.
+        """
+        return await self._session.call(GET_CURRENT_USER)

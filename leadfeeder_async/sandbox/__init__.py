@@ -1,0 +1,6 @@
+"""A local Leadfeeder that behaves: for tests, demos and first steps without an account."""
+
+from leadfeeder_async.sandbox.ledger import Entry, Ledger
+from leadfeeder_async.sandbox.server import Sandbox
+
+__all__ = ["Entry", "Ledger", "Sandbox"]

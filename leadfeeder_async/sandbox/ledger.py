@@ -1,0 +1,42 @@
+"""What the sandbox saw, told by itself: the truth to hold a client's account against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One request that arrived."""
+
+    method: str
+    path: str
+    operation: str
+    status: int
+    charged: int
+    request_id: str
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Every request, charge and creation, in order."""
+
+    requests: list[Entry] = field(default_factory=list[Entry])
+    charges: list[str] = field(default_factory=list[str])
+    """The id of each record that cost a credit; an id twice is a double charge."""
+    creations: list[str] = field(default_factory=list[str])
+    """The id of each record that was made."""
+
+    @property
+    def credits_charged(self) -> int:
+        """The credits charged so far."""
+        return len(self.charges)
+
+    @property
+    def rate_limited(self) -> int:
+        """The answers 429 so far."""
+        return sum(entry.status == 429 for entry in self.requests)
+
+    def count(self, operation: str) -> int:
+        """Count the requests of one operation, by its name in the contract."""
+        return sum(entry.operation == operation for entry in self.requests)

@@ -1,0 +1,226 @@
+"""A local Leadfeeder: an HTTP server on loopback that behaves like the API, written from the contract alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from aiohttp import web
+
+from leadfeeder_async.sandbox.data import World, mix
+from leadfeeder_async.sandbox.ledger import Entry, Ledger
+from leadfeeder_async.sandbox.operations import ROUTES
+from leadfeeder_async.sandbox.requests import Json, Operation, Query, Reply
+from leadfeeder_async.sandbox.state import Account, Bucket, Refusal, State
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One answer to spoil."""
+
+    status: int
+    code: str
+    operation: str | None
+    after_work: bool
+    headers: dict[str, str]
+
+
+class Sandbox:
+    """A Leadfeeder of your own, for tests and first steps.
+
+    ::
+
+        async with Sandbox(seed=1, companies=50, visits=12_000) as sandbox:
+            async with AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, account_id=sandbox.account_id) as lf:
+                print(await lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).count())
+
+    The same ``seed`` gives the same data. ``visits`` spread over ``days`` that end on ``end_date`` (today). It keeps
+    the API's limits: 10 requests a second with a burst of 15 (``rate_limit=False`` turns that off), nothing past row
+    10,000 of a visit search, one of ``credits`` for each company read that was not read in the last twelve months.
+    ``quota`` is the month's requests. ``latency`` is seconds before each answer. ``ledger`` holds what it saw.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        companies: int = 200,
+        visits: int = 1_000,
+        days: int = 30,
+        end_date: date | None = None,
+        accounts: int = 1,
+        credits: int = 5_000,  # noqa: A002 - the API's word
+        rate_limit: bool = True,
+        quota: int = 100_000,
+        latency: float = 0.0,
+        port: int = 0,
+    ) -> None:
+        self.api_key = f"sandbox-{mix(seed, 7):016x}"
+        world = World(seed, companies, visits, days, end_date or datetime.now(UTC).date())
+        names = [Account(str(310_042 + 35 * number), f"Seller {number + 1}", credits) for number in range(accounts)]
+        self.start_date, self.end_date = world.start_date, world.end_date
+        self.latency = latency
+        self.quota = quota
+        self._state = State(world, {account.id: account for account in names})
+        self._bucket = Bucket() if rate_limit else None
+        self._faults = deque[Fault]()
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        for (method, path), operation in ROUTES.items():
+            app.router.add_route(method, path, self._handler(operation))
+        app.router.add_route("*", "/{path:.*}", self._handler(_unknown_route))
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        """The address to use as ``base_url``."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def account_id(self) -> str:
+        """The id of the first account."""
+        return next(iter(self._state.accounts))
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        """The ids of all accounts."""
+        return tuple(self._state.accounts)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the sandbox saw, charged and made."""
+        return self._state.ledger
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that point a client here."""
+        return {
+            "LEADFEEDER_API_KEY": self.api_key,
+            "LEADFEEDER_ACCOUNT_ID": self.account_id,
+            "LEADFEEDER_BASE_URL": self.url,
+        }
+
+    def fail_next(
+        self,
+        status: int,
+        *,
+        code: str = "sandbox_fault",
+        times: int = 1,
+        operation: str | None = None,
+        after_work: bool = False,
+        retry_after: str | None = None,
+    ) -> None:
+        """Answer the next ``times`` requests, of one ``operation`` if named, with an error.
+
+        ``after_work`` lets the request take effect first: it charges, and then fails.
+        """
+        headers = {} if retry_after is None else {"Retry-After": retry_after}
+        self._faults.extend([Fault(status, code, operation, after_work, headers)] * times)
+
+    def _handler(self, operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            body = await request.read()
+            if self.latency:
+                await asyncio.sleep(self.latency)
+            return self._answer(operation, request, body)
+
+        return handle
+
+    def _answer(self, operation: Operation, request: web.Request, body: bytes) -> web.Response:
+        number = len(self.ledger.requests)
+        request_id = f"sandbox-{number:08d}"
+        name = operation.__name__.strip("_")
+        try:
+            reply = self._judge(operation, request, body, name)
+            status, charged, headers = reply.status, reply.charged or 0, dict[str, str]()
+            content = _good(reply, request_id)
+        except Refusal as refusal:
+            status, charged, headers = refusal.status, 0, refusal.headers
+            content = _bad(refusal, request_id)
+        self.ledger.requests.append(Entry(request.method, request.path, name, status, charged, request_id))
+        return web.Response(status=status, body=content, content_type="application/json", headers=headers)
+
+    def _judge(self, operation: Operation, request: web.Request, body: bytes, name: str) -> Reply:
+        """Check what the gateway checks, spoil the answer if asked to, and do the work."""
+        if self._bucket is not None and not self._bucket.take():
+            raise Refusal(429, "rate_limit_exceeded", "Slow down")
+        if len(self.ledger.requests) >= self.quota:
+            raise Refusal(429, "quota_exceeded", "Monthly call quota used up")
+        fault = self._next_fault(name)
+        if fault is not None and not fault.after_work:
+            raise Refusal(fault.status, fault.code, "Spoilt by the sandbox", fault.headers)
+        reply = operation(self._read(request, body))
+        if fault is not None:
+            raise Refusal(fault.status, fault.code, "Spoilt by the sandbox", fault.headers)
+        return reply
+
+    def _next_fault(self, operation: str) -> Fault | None:
+        for fault in self._faults:
+            if fault.operation in {None, operation}:
+                self._faults.remove(fault)
+                return fault
+        return None
+
+    def _read(self, request: web.Request, body: bytes) -> Query:
+        key = request.headers.get("X-Api-Key")
+        if not key:
+            raise Refusal(401, "missing_token", "No credential was sent")
+        if key != self.api_key:
+            raise Refusal(401, "invalid_api_key", "The key is not known")
+        account_id = request.query.get("account_id") or None
+        if account_id is not None and account_id not in self._state.accounts:
+            raise Refusal(403, "access_denied_to_account", "The key may not use this account")
+        account = self._state.accounts[account_id] if account_id else None
+        if account is None and request.path not in {"/v1/accounts", "/v1/users/me"}:
+            raise Refusal(400, "invalid_request", "account_id is missing")
+        return Query(self._state, account, request.match_info, dict(request.query), _read_body(body))
+
+
+def _unknown_route(_: Query) -> Reply:
+    raise Refusal(404, "route_not_found", "No such route")
+
+
+def _read_body(body: bytes) -> Json:
+    if not body:
+        return {}
+    try:
+        return msgspec.json.decode(body, type=dict[str, object])
+    except msgspec.MsgspecError:
+        raise Refusal(400, "invalid_request", "The body is not a JSON object") from None
+
+
+def _good(reply: Reply, request_id: str) -> bytes:
+    meta: Json = {"request_id": request_id}
+    if reply.pagination:
+        meta["pagination"] = reply.pagination
+    if reply.charged is not None:
+        meta["credits"] = {"charged": reply.charged}
+    return msgspec.json.encode({"data": reply.data, "meta": meta})
+
+
+def _bad(refusal: Refusal, request_id: str) -> bytes:
+    error: Json = {"code": refusal.code, "title": refusal.title}
+    body: Json = {"errors": [error], "meta": {"request_id": request_id}}
+    if refusal.status == 401:
+        body["error"] = {"code": refusal.code, "message": refusal.title}
+    return msgspec.json.encode(body)

@@ -1,0 +1,105 @@
+"""A client's settings: from arguments, then the environment, checked once."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from leadfeeder_async.errors import ConfigurationError
+
+DEFAULT_BASE_URL = "https://api.leadfeeder.com"
+DEFAULT_TIMEOUT = 60.0
+DEFAULT_RETRIES = 2
+DEFAULT_MAX_BODY = 64 * 1024 * 1024
+
+
+class Secret:
+    """A text that shows itself only when asked, and refuses to be pickled."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("An API key is not pickled; read it from the environment where it is needed.")
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What all calls of one client and its copies share."""
+
+    api_key: Secret
+    base_url: str = DEFAULT_BASE_URL
+    rate: float = 9.9
+    burst: int = 12
+    slots: int = 16
+    max_body_bytes: int = DEFAULT_MAX_BODY
+    trust_env: bool = False
+    ssl_context: ssl.SSLContext | None = None
+    paths: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What ``with_options`` can change for some calls."""
+
+    account_id: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    retries: int = DEFAULT_RETRIES
+
+    def __post_init__(self) -> None:
+        require(self.timeout > 0, f"timeout={self.timeout!r} must be more than 0 seconds.")
+        require(self.retries >= 0, f"retries={self.retries!r} must be 0 or more.")
+
+
+def require(condition: object, message: str, advice: str | None = None) -> None:
+    """Raise :class:`ConfigurationError` unless ``condition`` holds."""
+    if not condition:
+        raise ConfigurationError(message, advice=advice)
+
+
+def read_api_key(argument: str | None) -> Secret:
+    """Take the key from the argument or LEADFEEDER_API_KEY, and refuse one no header can hold."""
+    key = os.environ.get("LEADFEEDER_API_KEY") if argument is None else argument
+    where = "LEADFEEDER_API_KEY" if argument is None else "api_key"
+    require(bool(key and key.strip()), "There is no API key.", "Set LEADFEEDER_API_KEY, or pass api_key=.")
+    key = (key or "").strip(" ")
+    require(
+        key.isascii() and key.isprintable(),
+        f"{where} holds characters that no header can carry (its value is not shown).",
+        "Copy the key again: plain ASCII, one line.",
+    )
+    return Secret(key)
+
+
+def read_account_id(argument: str | None) -> str | None:
+    """Take the account from the argument or LEADFEEDER_ACCOUNT_ID; None means the key's only account."""
+    return argument or os.environ.get("LEADFEEDER_ACCOUNT_ID") or None
+
+
+def read_base_url(argument: str | None) -> str:
+    """Take the address from the argument or LEADFEEDER_BASE_URL, without its trailing slash."""
+    url = (argument or os.environ.get("LEADFEEDER_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+    parts = urlsplit(url)
+    require(
+        parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment),
+        f"base_url={url!r} is not an address such as {DEFAULT_BASE_URL}.",
+    )
+    require(
+        parts.scheme == "https" or parts.hostname in {"localhost", "127.0.0.1", "::1"},
+        f"base_url={url!r} would send the key in clear.",
+        "Use https; plain http is for a sandbox on this machine only.",
+    )
+    return url

@@ -1,0 +1,65 @@
+"""Ranges of days, and how they are cut when they hold too many rows."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TypeAlias
+
+from leadfeeder_async.settings import require
+
+Day: TypeAlias = "date | datetime | str"
+"""A day: a date, a datetime (its date counts) or ``YYYY-MM-DD``."""
+
+WALL = 10_000
+"""The API hands out no row past this many of one search."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """The days from ``start`` to ``end``, both included."""
+
+    start: date
+    end: date
+
+    def __str__(self) -> str:
+        return f"{self.start}" if self.start == self.end else f"{self.start} to {self.end}"
+
+    @property
+    def days(self) -> int:
+        """How many days it covers."""
+        return (self.end - self.start).days + 1
+
+
+def make_window(start: Day, end: Day) -> Window:
+    """Read the two days of a search and check their order."""
+    window = Window(read_day("start_date", start), read_day("end_date", end))
+    require(
+        window.start <= window.end,
+        f"start_date={window.start} is after end_date={window.end}.",
+        "Give the earlier day as start_date.",
+    )
+    return window
+
+
+def read_day(name: str, value: Day) -> date:
+    """Read one day of an argument called ``name``."""
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            require(False, f"{name}={value!r} is not a day.", "Write it as YYYY-MM-DD.")
+    return value.date() if isinstance(value, datetime) else date.fromisoformat(str(value))
+
+
+def split(window: Window, parts: int) -> tuple[Window, ...]:
+    """Cut a window into ``parts`` of nearly equal length, in order; no more parts than days."""
+    parts = min(parts, window.days)
+    cuts = [window.start + timedelta(window.days * part // parts) for part in range(parts + 1)]
+    return tuple(Window(first, after - timedelta(1)) for first, after in itertools.pairwise(cuts))
+
+
+def parts_for(total_count: int) -> int:
+    """Return into how many parts a window of ``total_count`` rows is best cut: each about four fifths full."""
+    return max(2, -(-total_count * 5 // (WALL * 4)))

@@ -1,0 +1,55 @@
+"""What every test starts from: asyncio, no settings in the environment, and a sandbox where one is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from leadfeeder_async import AsyncLeadfeeder
+from leadfeeder_async.sandbox import Sandbox
+from tests.support.clients import client_for
+from tests.support.clock import VirtualLoop
+
+hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+EXAMPLES = Path(__file__).parent / "contract" / "examples"
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("LEADFEEDER_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def virtual() -> Iterator[VirtualLoop]:
+    """A loop on a virtual clock; run coroutines on it with ``run_until_complete``."""
+    loop = VirtualLoop()
+    yield loop
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A small world without a rate limit."""
+    async with Sandbox(companies=60, visits=500, rate_limit=False) as running:
+        yield running
+
+
+@pytest.fixture
+async def lf(sandbox: Sandbox) -> AsyncIterator[AsyncLeadfeeder]:
+    """A client of the sandbox."""
+    async with client_for(sandbox) as client:
+        yield client

@@ -1,0 +1,118 @@
+"""The resend rule, row by row: the table in the module's docstring, executed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadfeeder_async import (
+    AttemptTimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConnectError,
+    DecodeError,
+    DisconnectedError,
+    Endpoint,
+    LeadfeederError,
+    NotFoundError,
+    OffsetExceededError,
+    OutcomeUnknownError,
+    ProtocolError,
+    QuotaExceededError,
+    RateLimitedError,
+    RedirectError,
+    Resend,
+    ResponseTooLargeError,
+    ServerError,
+    TLSError,
+)
+from leadfeeder_async._http import retry
+from leadfeeder_async.errors import Facts, Sent
+
+REPEATABLE = [Resend.READ, Resend.FREE_SEARCH, Resend.SET_LIKE]
+COSTLY = [Resend.CHARGING_READ, Resend.CREATES]
+INCONCLUSIVE = [AttemptTimeoutError, ConnectError, DecodeError, DisconnectedError, ProtocolError, ServerError]
+FINAL = [
+    AuthenticationError, BadRequestError, NotFoundError, OffsetExceededError, QuotaExceededError, RedirectError,
+    ResponseTooLargeError, TLSError,
+]  # fmt: skip
+
+
+def row(resend: Resend) -> Endpoint[None]:
+    return Endpoint("some_operation", "POST", "/v1/x", type(None), resend=resend, reconcile="Look at the list.")
+
+
+def decide(error: LeadfeederError, resend: Resend, attempt: int = 1, attempts: int = 3) -> float | LeadfeederError:
+    return retry.decide(error, row(resend), attempt, attempts, lambda: 1.0)
+
+
+@pytest.mark.parametrize("kind", INCONCLUSIVE)
+@pytest.mark.parametrize("resend", list(Resend))
+def test_what_never_left_is_sent_again(kind: type[LeadfeederError], resend: Resend) -> None:
+    """Proof that a request never left makes it safe to send, whatever it charges or creates."""
+    assert decide(kind("x", Facts(sent="no")), resend) == 0.5
+
+
+@pytest.mark.parametrize("sent", ["maybe", "yes"])
+@pytest.mark.parametrize("kind", INCONCLUSIVE)
+@pytest.mark.parametrize("resend", REPEATABLE)
+def test_what_is_safe_to_repeat_is_sent_again(kind: type[LeadfeederError], resend: Resend, sent: Sent) -> None:
+    """Reads, free searches and set-like writes are repeated after any inconclusive failure."""
+    assert decide(kind("x", Facts(sent=sent)), resend) == 0.5
+
+
+@pytest.mark.parametrize("sent", ["maybe", "yes"])
+@pytest.mark.parametrize("kind", INCONCLUSIVE)
+@pytest.mark.parametrize("resend", COSTLY)
+def test_what_may_have_cost_is_never_sent_again(kind: type[LeadfeederError], resend: Resend, sent: Sent) -> None:
+    """A charging or creating request without a definitive answer becomes OutcomeUnknownError, at the first attempt."""
+    verdict = decide(kind("x", Facts(sent=sent, request_id="r-1")), resend)
+    assert isinstance(verdict, OutcomeUnknownError)
+    assert verdict.request_id == "r-1"
+    assert "Look at the list." in str(verdict)
+
+
+@pytest.mark.parametrize("kind", FINAL)
+@pytest.mark.parametrize("resend", list(Resend))
+def test_a_definitive_answer_is_final(kind: type[LeadfeederError], resend: Resend) -> None:
+    """A refusal, a redirect or a bad certificate is raised as it is and never repeated."""
+    error = kind("x", Facts(sent="yes"))
+    assert decide(error, resend) is error
+
+
+@pytest.mark.parametrize("resend", list(Resend))
+def test_429_is_always_sent_again(resend: Resend) -> None:
+    """A 429 is refused before any work; the pause is the limiter's, so no wait is added."""
+    assert decide(RateLimitedError("x", Facts(sent="yes")), resend) == 0.0
+
+
+def test_429_with_a_long_wait_is_raised() -> None:
+    """Nobody sleeps past 60 seconds unasked, and nobody else is held back for it."""
+    error = RateLimitedError("x", Facts(retry_after=60.1))
+    assert decide(error, Resend.READ) is error
+    assert retry.pause_after(error, 1) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "attempt", "pause"), [(None, 1, 0.5), (None, 3, 2.0), (7.0, 1, 7.0), (60.0, 1, 60.0)]
+)
+def test_pause_of_all_callers(asked: float | None, attempt: int, pause: float) -> None:
+    """The server's wait is honoured; without one, it grows with the attempts."""
+    assert retry.pause_after(RateLimitedError("x", Facts(retry_after=asked)), attempt) == pause
+
+
+@pytest.mark.parametrize("kind", [*INCONCLUSIVE, RateLimitedError])
+def test_attempts_are_bounded(kind: type[LeadfeederError]) -> None:
+    """The last attempt's error is raised."""
+    error = kind("x", Facts(sent="no"))
+    assert decide(error, Resend.READ, attempt=3) is error
+    assert decide(error, Resend.READ, attempt=1, attempts=1) is error
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_backoff_is_bounded_jitter(attempt: int, jitter: float) -> None:
+    """The wait lies between zero and the doubling bound, never past eight seconds."""
+    wait = retry.decide(ConnectError("x"), row(Resend.READ), attempt, attempt + 1, lambda: jitter)
+    assert isinstance(wait, float)
+    assert 0 <= wait <= min(8.0, 0.5 * 2.0 ** min(attempt - 1, 50))

@@ -1,0 +1,303 @@
+"""What the wire can do to a request, from servers that really do it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import ssl
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp import web
+
+from leadfeeder_async import (
+    AsyncLeadfeeder,
+    AttemptTimeoutError,
+    ClientClosedError,
+    ConnectError,
+    DecodeError,
+    DisconnectedError,
+    OutcomeUnknownError,
+    ProtocolError,
+    RateLimitedError,
+    RedirectError,
+    Resend,
+    ResponseTooLargeError,
+    ServerError,
+    TLSError,
+)
+from tests.support.clients import KEY, client_of
+from tests.support.servers import cut, handler_server, http, raw_server, silence
+
+OK = http(b'{"data":{"id":"1","type":"user"}}')
+COMPANY = http(b'{"data":{"id":"1","type":"company"},"meta":{"credits":{"charged":1}}}')
+
+
+async def test_request_as_it_arrives() -> None:
+    """The key travels in its header and nowhere else; the client names itself; POST bodies are JSON."""
+    async with raw_server(OK) as server, client_of(server.url) as lf:
+        await lf.request("POST", "/v1/x", params={"page[num]": 2}, json={"a": None})
+    request = server.requests[0].decode()
+    assert request.startswith("POST /v1/x?account_id=1&page%5Bnum%5D=2 HTTP/1.1\r\n")
+    assert request.lower().count(f"x-api-key: {KEY}\r\n") == 1
+    assert request.count(KEY) == 1
+    assert "User-Agent: leadfeeder-async/" in request
+    assert "Content-Type: application/json\r\n" in request
+    assert request.endswith('\r\n\r\n{"a":null}')
+
+
+async def test_connection_is_kept_alive() -> None:
+    """Calls one after another share one connection."""
+    async with raw_server(OK) as server, client_of(server.url) as lf:
+        for _ in range(5):
+            await lf.users.me()
+    assert (server.connections, len(server.requests)) == (1, 5)
+
+
+async def test_redirect_is_not_followed_and_the_key_stays() -> None:
+    """A redirect to another host is an error naming the host; that host sees no byte."""
+    async with raw_server(OK) as other:
+        moved = http(b"", "307 Temporary Redirect", f"Location: {other.url}/v1/users/me\r\n")
+        async with raw_server(moved) as server, client_of(server.url) as lf:
+            with pytest.raises(RedirectError, match="localhost"):
+                await lf.users.me()
+        assert (other.connections, len(server.requests)) == (0, 1)
+
+
+async def test_refused_connection_was_not_sent_and_is_tried_again() -> None:
+    """Nobody listens: three attempts even for a charging read, and proof that nothing left."""
+    async with raw_server(OK) as server:
+        url = server.url
+    async with client_of(url) as lf:
+        with pytest.raises(ConnectError) as caught:
+            await lf.companies.get("1")
+    assert (caught.value.sent, caught.value.attempts, lf.stats.requests) == ("no", 3, 3)
+
+
+async def test_read_survives_a_cut() -> None:
+    """A read whose answer is cut off is asked for again."""
+    async with raw_server(cut(OK[:60]), cut(b""), OK) as server, client_of(server.url) as lf:
+        assert (await lf.users.me()).data.id == "1"
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("left", [COMPANY[:20], COMPANY[:-5], b""])
+async def test_charging_read_is_sent_once(left: bytes) -> None:
+    """A charging read that loses its answer, at any byte, arrives once and says that it may have charged."""
+    async with raw_server(cut(left), COMPANY) as server, client_of(server.url) as lf:
+        with pytest.raises(OutcomeUnknownError, match="may have charged") as caught:
+            await lf.companies.get("1")
+    assert len(server.requests) == 1
+    assert isinstance(caught.value.__cause__, DisconnectedError)
+    assert caught.value.sent in {"maybe", "yes"}
+
+
+async def test_charging_read_after_a_server_error_is_sent_once() -> None:
+    """A 500 says nothing about whether the charge went through."""
+    async with raw_server(http(b"", "500 Oops"), COMPANY) as server, client_of(server.url) as lf:
+        with pytest.raises(OutcomeUnknownError):
+            await lf.companies.get("1")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("charges", [False, True])
+async def test_dead_connection_is_not_resent_behind_our_back(charges: bool) -> None:
+    """Aiohttp resends a GET by itself when a kept connection turns out dead; here the attempt loop decides.
+
+    A read is sent again, counted and through the limiter. A charging read is not.
+    """
+    async with raw_server(OK, cut(b""), COMPANY) as server, client_of(server.url) as lf:
+        await lf.users.me()
+        if charges:
+            with pytest.raises(OutcomeUnknownError):
+                await lf.companies.get("1")
+            assert len(server.requests) == 2
+        else:
+            await lf.users.me()
+            assert len(server.requests) == 3
+        assert lf.stats.requests == len(server.requests)
+
+
+async def test_unknown_route_may_create_and_is_sent_once() -> None:
+    """The escape hatch sends a lost request again only when told that it may."""
+    async with raw_server(cut(b""), OK) as server, client_of(server.url) as lf:
+        with pytest.raises(OutcomeUnknownError):
+            await lf.request("POST", "/v1/new")
+        assert len(server.requests) == 1
+        await lf.request("POST", "/v1/new", resend=Resend.SET_LIKE)
+
+
+async def test_silent_server_times_out() -> None:
+    """An attempt ends with its time, named and counted as maybe sent."""
+    async with raw_server(silence) as server, client_of(server.url, timeout=0.1, retries=0) as lf:
+        with pytest.raises(AttemptTimeoutError, match=r"0\.1 s") as caught:
+            await lf.users.me()
+    assert (caught.value.sent, caught.value.phase) == ("maybe", "headers")
+
+
+async def test_slow_body_times_out() -> None:
+    """A server that drips bytes does not hold an attempt past its time."""
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        for byte in OK:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.01)
+
+    async with raw_server(drip) as server, client_of(server.url, timeout=0.15, retries=0) as lf:
+        with pytest.raises(AttemptTimeoutError):
+            await lf.users.me()
+
+
+@pytest.mark.parametrize("garbage", [b"not http at all\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\x00\xff\r\n\r\n"])
+async def test_garbage_is_a_protocol_error(garbage: bytes) -> None:
+    """What is no HTTP is the server's fault, not a bad request."""
+    async with raw_server(cut(garbage)) as server, client_of(server.url, retries=0) as lf:
+        with pytest.raises(ProtocolError) as caught:
+            await lf.users.me()
+    assert caught.value.status is None
+
+
+async def test_html_under_200_is_a_decode_error() -> None:
+    """A login page of a proxy is named with its beginning."""
+    async with raw_server(http(b"<html>Sign in</html>")) as server, client_of(server.url, retries=0) as lf:
+        with pytest.raises(DecodeError, match="Sign in"):
+            await lf.users.me()
+
+
+async def test_body_cut_without_a_length_is_noticed() -> None:
+    """A body that ends with its connection, in the middle, does not pass for a whole one."""
+    half = b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"data":{"id":"1"'
+    async with raw_server(cut(half), OK) as server, client_of(server.url) as lf:
+        assert (await lf.users.me()).data.id == "1"
+    assert len(server.requests) == 2
+
+
+async def test_body_past_the_cap_is_refused() -> None:
+    """Reading stops at the cap, after decompression, and the connection is dropped."""
+    bomb = gzip.compress(b'{"data":"' + b" " * 5_000_000 + b'"}')
+    packed = http(bomb, headers="Content-Encoding: gzip\r\n")
+    async with raw_server(packed, OK) as server, client_of(server.url, max_body_bytes=100_000) as lf:
+        with pytest.raises(ResponseTooLargeError, match="100,000") as caught:
+            await lf.users.me()
+        await lf.users.me()
+    assert caught.value.sent == "yes"
+    assert server.connections == 2
+
+
+async def test_server_error_then_success() -> None:
+    """Two 503 and then an answer: three attempts, one result."""
+    busy = http(b"", "503 Busy")
+    async with raw_server(busy, busy, OK) as server, client_of(server.url) as lf:
+        await lf.users.me()
+    assert (len(server.requests), lf.stats.resent) == (3, 2)
+
+
+async def test_attempts_end() -> None:
+    """A server that keeps failing gives its last error, with the count."""
+    async with raw_server(http(b"", "500 Oops")) as server, client_of(server.url, retries=1) as lf:
+        with pytest.raises(ServerError) as caught:
+            await lf.users.me()
+    assert (len(server.requests), caught.value.attempts) == (2, 2)
+
+
+async def test_429_pauses_and_is_sent_again() -> None:
+    """A 429 with a short Retry-After is waited for, also for a charging read."""
+    slow = http(b"", "429 Slow", "Retry-After: 0.05\r\n")
+    async with raw_server(slow, COMPANY) as server, client_of(server.url) as lf:
+        assert (await lf.companies.get("1")).meta.charged == 1
+    assert (lf.stats.rate_limited, len(server.requests)) == (1, 2)
+
+
+async def test_429_with_a_long_wait_is_raised_at_once() -> None:
+    """A day's Retry-After is an error with the time, not a day's sleep."""
+    slow = http(b"", "429 Slow", "Retry-After: 86400\r\n")
+    async with raw_server(slow) as server, client_of(server.url) as lf:
+        with pytest.raises(RateLimitedError) as caught:
+            await lf.users.me()
+    assert caught.value.retry_at is not None
+    assert len(server.requests) == 1
+
+
+@pytest.fixture
+async def authority() -> AsyncIterator[trustme.CA]:
+    yield trustme.CA()
+
+
+def served(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+async def test_trusted_certificate(authority: trustme.CA) -> None:
+    """A context of the user's own is used."""
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with raw_server(OK, ssl=served(authority, "localhost")) as server:
+        async with client_of(server.url, ssl_context=trusting) as lf:
+            await lf.users.me()
+
+
+@pytest.mark.parametrize(("trusted", "name"), [(False, "localhost"), (True, "other.test")])
+async def test_bad_certificate_is_refused_once(authority: trustme.CA, trusted: bool, name: str) -> None:
+    """An unknown issuer and a wrong name are TLSError, not retried, with nothing sent."""
+    context = ssl.create_default_context()
+    if trusted:
+        authority.configure_trust(context)
+    async with raw_server(OK, ssl=served(authority, name)) as server:
+        async with client_of(server.url, ssl_context=context) as lf:
+            with pytest.raises(TLSError) as caught:
+                await lf.users.me()
+    assert (caught.value.sent, caught.value.attempts, server.requests) == ("no", 1, [])
+
+
+async def test_borrowed_session_is_used_and_stays_open() -> None:
+    """A session of the user's own sends the calls, keeps its settings, and is not closed."""
+    async with raw_server(OK) as server, aiohttp.ClientSession(headers={"X-Mine": "1"}) as session:
+        async with client_of(server.url, session=session) as lf:
+            await lf.users.me()
+            assert len(session.trace_configs) == 1
+        assert not session.closed
+        assert session.trace_configs == []
+        async with session.get(server.url) as response:
+            assert response.status == 200
+    assert b"X-Mine: 1" in server.requests[0]
+    assert KEY.encode() not in server.requests[1]
+
+
+async def test_cookies_are_not_replayed() -> None:
+    """A cookie of the server does not come back."""
+    async with raw_server(http(b"{}", headers="Set-Cookie: a=b; Path=/\r\n")) as server, client_of(server.url) as lf:
+        await lf.request("GET", "/v1/x")
+        await lf.request("GET", "/v1/x")
+    assert b"Cookie:" not in server.requests[1]
+
+
+async def test_cancelled_calls_leave_nothing() -> None:
+    """Calls cancelled at odd moments give back slot, token and connection; the client goes on."""
+
+    async def slow(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.02)
+        return web.json_response({"data": {"id": "1"}})
+
+    async with handler_server(slow) as url, client_of(url, slots=2) as lf:
+        for number in range(40):
+            task = asyncio.create_task(lf.users.me())
+            await asyncio.sleep(number / 1_000)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert lf._connection.ready().limits.slots.value == 2
+        assert (await asyncio.wait_for(lf.users.me(), 2)).data.id == "1"
+
+
+async def test_close_ends_calls_under_way() -> None:
+    """A call that is waiting when the client closes ends with an error of ours."""
+    async with raw_server(silence) as server:
+        lf: AsyncLeadfeeder = client_of(server.url, retries=1)
+        call = asyncio.create_task(lf.users.me())
+        await asyncio.sleep(0.05)
+        await lf.aclose()
+        with pytest.raises((ClientClosedError, DisconnectedError)):
+            await call

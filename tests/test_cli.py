@@ -1,0 +1,276 @@
+"""The command as people and pipes use it: real processes, a real pseudo-terminal, a real sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from leadfeeder_async import ConfigurationError, LeadfeederError, errors
+from leadfeeder_async.cli import exit_code
+from leadfeeder_async.cli.app import read_day
+from leadfeeder_async.sandbox import Sandbox
+
+COMMAND = (sys.executable, "-c", "from leadfeeder_async.cli import main; main()")
+
+
+@pytest.fixture
+async def busy() -> AsyncIterator[Sandbox]:
+    """A sandbox whose visits take a few pages."""
+    async with Sandbox(companies=40, visits=730, rate_limit=False) as running:
+        yield running
+
+
+async def leadfeeder(sandbox: Sandbox | None, *arguments: str | Path, **environment: str) -> tuple[int, str, str]:
+    """Run the command against a sandbox; return its exit code, stdout and stderr."""
+    env = {**os.environ, **(sandbox.environment if sandbox else {}), **environment}
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *map(str, arguments), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+def ids(text: str) -> list[str]:
+    return [json.loads(line)["id"] for line in text.splitlines()]
+
+
+def truth(sandbox: Sandbox) -> list[str]:
+    world = sandbox._state.world
+    return [world.visit_id(number) for number in range(world.visits)]
+
+
+async def test_export_to_a_file(busy: Sandbox, tmp_path: Path) -> None:
+    """The file holds every visit once, under its own name only when whole; the summary goes to stderr."""
+    out = tmp_path / "new" / "visits.ndjson"
+    code, stdout, stderr = await leadfeeder(busy, "export", "visits", "--since", "30d", "--out", out)
+    assert (code, stdout) == (0, "")
+    assert ids(out.read_text()) == truth(busy)
+    assert not out.with_name("visits.ndjson.part").exists()
+    assert re.search(r"730 visits in [\d.]+ s: 8 pages, 8 requests, 0 answers 429, 0 credits charged -> ", stderr)
+
+
+async def test_export_to_a_pipe(busy: Sandbox) -> None:
+    """Without ``--out`` the rows go to stdout, and nothing else does; ``--limit`` is a total."""
+    code, stdout, _ = await leadfeeder(busy, "export", "visits", "--since", str(busy.start_date), "--limit", "250")
+    assert (code, ids(stdout)) == (0, truth(busy)[:250])
+
+
+async def test_export_companies(busy: Sandbox) -> None:
+    """A company search is exported as summaries."""
+    code, stdout, _ = await leadfeeder(busy, "export", "companies", "--country", "DE", "--country", "FI")
+    countries = {json.loads(line)["attributes"]["address"]["country_code"] for line in stdout.splitlines()}
+    assert (code, countries) == (0, {"DE", "FI"})
+
+
+async def test_accounts_in_a_pipe(busy: Sandbox) -> None:
+    """Rows are JSON lines where no one looks."""
+    assert await leadfeeder(busy, "accounts") == (0, '{"id":"310042","name":"Seller 1"}\n', "")
+
+
+async def test_existing_file_is_kept(busy: Sandbox, tmp_path: Path) -> None:
+    """An output that exists is refused before anything is sent, unless it may be overwritten."""
+    out = tmp_path / "visits.ndjson"
+    out.write_text("precious")
+    code, _, stderr = await leadfeeder(busy, "export", "visits", "--out", out)
+    assert (code, out.read_text(), len(busy.ledger.requests)) == (2, "precious", 0)
+    assert "exists" in stderr
+    assert (await leadfeeder(busy, "export", "visits", "--out", out, "--overwrite"))[0] == 0
+    assert len(ids(out.read_text())) == 730
+
+
+async def test_unwritable_output_is_refused_unsent(busy: Sandbox, tmp_path: Path) -> None:
+    """A place that cannot be written is named before anything is sent."""
+    (tmp_path / "file").write_text("")
+    code, _, stderr = await leadfeeder(busy, "export", "visits", "--out", tmp_path / "file" / "x.ndjson")
+    assert (code, len(busy.ledger.requests)) == (2, 0)
+    assert "CheckpointError" in stderr
+
+
+async def test_failed_export_leaves_only_a_part(busy: Sandbox, tmp_path: Path) -> None:
+    """When the server fails for good, the exit code says so and no file passes for a whole one."""
+    busy.fail_next(500, times=100, operation="search_web_visits")
+    out = tmp_path / "visits.ndjson"
+    code, _, stderr = await leadfeeder(busy, "export", "visits", "--out", out)
+    assert code == 5
+    assert not out.exists()
+    assert "ServerError" in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("export", "visits", "--since", "yesterday"), 2, "not a day"),
+        (("export", "visits", "--since", "2026-11-02", "--until", "2026-11-01"), 2, "after"),
+        (("export", "visits", "--limit", "-1"), 2, "limit"),
+        (("export", "visits", "--limit", "many"), 2, "limit"),
+        (("export", "nonsense"), 2, "nonsense"),
+        (("export", "companies"), 2, "at least one condition"),
+    ],
+)
+async def test_wrong_usage(busy: Sandbox, arguments: tuple[str, ...], code: int, said: str) -> None:
+    """Wrong arguments exit with 2, say what is wrong on stderr, and send nothing."""
+    got, stdout, stderr = await leadfeeder(busy, *arguments)
+    assert (got, stdout, len(busy.ledger.requests)) == (code, "", 0)
+    assert said in stderr.lower() or said in stderr
+
+
+async def test_keys(busy: Sandbox) -> None:
+    """No key is wrong usage, a wrong one exits with 3, and neither is shown."""
+    assert (await leadfeeder(None, "accounts"))[0] == 2
+    code, _, stderr = await leadfeeder(busy, "accounts", LEADFEEDER_API_KEY="wrong-key-12345")
+    assert code == 3
+    assert "wrong-key-12345" not in stderr
+
+
+async def test_reader_that_leaves(busy: Sandbox) -> None:
+    """A reader like ``head`` ends the export without a traceback."""
+    line = " ".join(f"'{part}'" for part in (*COMMAND, "export", "visits")) + " | head -n 1"
+    env = {**os.environ, **busy.environment}
+    process = await asyncio.create_subprocess_shell(line, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = await process.communicate()
+    assert len(out.splitlines()) == 1
+    assert b"Traceback" not in err
+
+
+async def test_interrupt(busy: Sandbox, tmp_path: Path) -> None:
+    """Ctrl-C ends an export with 130 and leaves a ``.part`` at most."""
+    busy.latency = 0.5
+    out = tmp_path / "visits.ndjson"
+    env = {**os.environ, **busy.environment}
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "export", "visits", "--out", str(out), env=env, stderr=subprocess.PIPE
+    )
+    while not busy.ledger.requests:
+        await asyncio.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+    assert process.returncode == 130
+    assert not out.exists()
+    assert b"Traceback" not in err
+
+
+def on_terminal(*arguments: str, columns: int = 140, env: dict[str, str] | None = None) -> str:
+    """Run the command on a pseudo-terminal; return all it drew."""
+    parent, child = pty.openpty()
+    environment = {**os.environ, **(env or {}), "COLUMNS": str(columns), "LINES": "40", "TERM": "xterm-256color"}
+    with subprocess.Popen([*COMMAND, *arguments], stdin=child, stdout=child, stderr=child, env=environment) as process:
+        os.close(child)
+        drawn = b""
+        while True:
+            try:
+                piece = os.read(parent, 65_536)
+            except OSError:
+                break  # Linux says EIO when the other side is closed
+            if not piece:
+                break
+            drawn += piece
+        os.close(parent)
+    assert process.returncode == 0, drawn.decode()
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode())
+
+
+def test_demo_on_a_terminal(tmp_path: Path) -> None:
+    """The demo shows rows, pages, requests and credits as it goes, and a summary with the next steps."""
+    out = tmp_path / "visits.ndjson"
+    drawn = on_terminal("demo", "--out", str(out), "--visits", "1500")
+    assert re.search(r"[\d,]+/1,500 rows +\d+ pages +\d+ requests +0 credits +[\d,]+/s", drawn)
+    for line in (
+        r"visits +1,500",
+        r"days +30",
+        r"requests sent +\d+",
+        r"answers 429 +0",
+        r"credits charged +0",
+        "Next:",
+    ):
+        assert re.search(line, drawn), line
+    assert len(set(ids(out.read_text()))) == 1_500
+
+
+async def test_accounts_on_a_terminal(busy: Sandbox) -> None:
+    """Rows are a table where someone looks."""
+    drawn = await asyncio.to_thread(on_terminal, "accounts", columns=80, env=busy.environment)
+    assert "Seller 1" in drawn
+    assert "{" not in drawn
+
+
+def test_sandbox_prints_lines_to_paste() -> None:
+    """``leadfeeder sandbox`` prints exports that point the command at it, and ends on Ctrl-C."""
+    with subprocess.Popen(
+        [*COMMAND, "sandbox", "--visits", "50"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        env = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+        got = subprocess.run(
+            [*COMMAND, "export", "visits"], env={**os.environ, **env}, capture_output=True, text=True, check=True
+        )
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert len(ids(got.stdout)) == 50
+    assert process.returncode == 130
+
+
+def test_help_lists_the_commands() -> None:
+    """``--help`` names every command."""
+    got = subprocess.run(
+        [*COMMAND, "--help"], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "120"}
+    )
+    for command in ("accounts", "demo", "export", "sandbox"):
+        assert command in got.stdout
+
+
+def test_help_loads_no_aiohttp() -> None:
+    """Help is quick because it loads neither aiohttp nor anyio."""
+    code = (
+        "import sys; from leadfeeder_async.cli.app import app; app(['export', 'visits', '--help'], result_action='return_value')\n"
+        "print(sorted({'aiohttp', 'anyio'} & set(sys.modules)))"
+    )
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert got.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_the_extra_the_command_says_how_to_get_it() -> None:
+    """Where Cyclopts is missing, the line to install is printed and the exit code is 2."""
+    code = "import sys; sys.modules['cyclopts'] = None\nfrom importlib import util\nfind = util.find_spec\nutil.find_spec = lambda name: None if name == 'cyclopts' else find(name)\nfrom leadfeeder_async.cli import main; main()"
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (got.returncode, "pip install 'leadfeeder-async[cli]'" in got.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("AuthenticationError", 3), ("PermissionDeniedError", 3), ("QuotaExceededError", 4),
+        ("InsufficientCreditsError", 4), ("BudgetExceededError", 4), ("IncompleteWindowError", 5),
+        ("DisconnectedError", 5), ("ServerError", 5), ("DecodeError", 5), ("RateLimitedError", 5),
+        ("ConfigurationError", 2), ("InvalidIdError", 2), ("CheckpointError", 2), ("NotFoundError", 1),
+        ("OutcomeUnknownError", 5), ("BadRequestError", 1),
+    ],
+)  # fmt: skip
+def test_exit_codes(name: str, code: int) -> None:
+    """Each error has the exit code the README promises."""
+    kind: type[LeadfeederError] = getattr(errors, name)
+    assert exit_code(kind("x")) == code
+
+
+def test_days_as_people_write_them() -> None:
+    """A date, ``today``, or a number of days that includes today."""
+    today = date(2026, 11, 22)
+    assert [read_day(text, today) for text in ("today", "1d", "30d", "2026-01-02")] == [
+        today, today, date(2026, 10, 24), date(2026, 1, 2),
+    ]  # fmt: skip
+    for text in ("", "d", "0d", "-3d", "tomorrow", "2026-13-01"):
+        with pytest.raises(ConfigurationError, match="not a day"):
+            read_day(text, today)

@@ -1,0 +1,220 @@
+"""Settings, lifetime and options of the client, and what never leaks out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import pickle
+import traceback
+
+import pytest
+
+from leadfeeder_async import (
+    AsyncLeadfeeder,
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    ConnectError,
+    LeadfeederError,
+    NotFoundError,
+    WrongLoopError,
+)
+from leadfeeder_async.models.accounts import User
+from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.sandbox import Sandbox
+from tests.support.clients import KEY, client_for, client_of
+from tests.support.servers import http, raw_server
+
+
+@pytest.mark.parametrize("key", ["", "   ", "k3y\r\nb", "k3y\n", "schlüssel", "k3y\x00b", "k3y\tb", "k3y\x7f"])
+def test_unusable_key_is_refused_without_being_shown(key: str) -> None:
+    """A key no header can carry raises when the client is made, and the message does not hold it."""
+    with pytest.raises(ConfigurationError, match=r"API key|api_key") as caught:
+        AsyncLeadfeeder(key)
+    assert "k3y" not in str(caught.value)
+    assert "schl" not in str(caught.value)
+
+
+def test_missing_key_says_what_to_do() -> None:
+    """Without a key the error names the variable and the argument."""
+    with pytest.raises(ConfigurationError, match="LEADFEEDER_API_KEY"):
+        AsyncLeadfeeder()
+
+
+@pytest.mark.parametrize(
+    "url", ["api.leadfeeder.com", "ftp://x.test", "https://", "https://x.test/?a=1", "http://api.leadfeeder.com"]
+)
+def test_unusable_base_url_is_refused(url: str) -> None:
+    """An address without scheme or host, with a query, or that would send the key in clear, is refused."""
+    with pytest.raises(ConfigurationError, match="base_url"):
+        AsyncLeadfeeder(KEY, base_url=url)
+
+
+@pytest.mark.parametrize(("option", "value"), [("timeout", 0.0), ("retries", -1)])
+def test_options_out_of_bounds_are_refused(option: str, value: float) -> None:
+    """Bounds are checked in the constructor and in with_options alike."""
+    with pytest.raises(ConfigurationError, match=option):
+        AsyncLeadfeeder(KEY, **{option: value})
+    with pytest.raises(ConfigurationError, match=option):
+        AsyncLeadfeeder(KEY).with_options(**{option: value})
+
+
+async def test_environment_is_read_and_arguments_win(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key, account and address come from the environment; an argument overrides its variable."""
+    for name, value in sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    async with AsyncLeadfeeder() as lf:
+        assert (await lf.accounts.get()).data.id == sandbox.account_id
+    async with AsyncLeadfeeder("another-key") as lf:
+        with pytest.raises(AuthenticationError):
+            await lf.accounts.list()
+
+
+async def test_only_account_is_found_once(sandbox: Sandbox) -> None:
+    """Without an account id, the key's single account is looked up, once for all concurrent calls."""
+    async with AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, rate=1e6, burst=1000) as lf:
+        await asyncio.gather(*(lf.companies.get("159000001") for _ in range(10)))
+    assert sandbox.ledger.count("list_accounts") == 1
+
+
+async def test_several_accounts_and_none_chosen() -> None:
+    """With several accounts the error lists them, and one named per client or per call is used."""
+    async with Sandbox(accounts=2) as sandbox:
+        async with AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url) as lf:
+            with pytest.raises(ConfigurationError, match=r"310042 \(Seller 1\), 310077 \(Seller 2\)"):
+                await lf.companies.get("159000001")
+            assert (await lf.accounts.get("310077")).data.name == "Seller 2"
+            assert (await lf.with_options(account_id="310077").accounts.get()).data.name == "Seller 2"
+
+
+async def test_with_options_shares_everything_else(sandbox: Sandbox) -> None:
+    """A copy has its own options, and the original's connections, limit, counts and end."""
+    lf = client_for(sandbox, timeout=5)
+    hasty = lf.with_options(timeout=0.5, retries=0)
+    assert (lf._session.options.timeout, hasty._session.options.timeout) == (5, 0.5)
+    assert hasty.with_options(retries=1)._session.options.timeout == 0.5
+    await hasty.users.me()
+    assert lf.stats.requests == 1
+    await lf.aclose()
+    with pytest.raises(ClientClosedError):
+        await hasty.users.me()
+
+
+async def test_use_after_close_is_named(sandbox: Sandbox) -> None:
+    """A closed client says so, in every kind of call; closing twice is fine."""
+    async with client_for(sandbox) as lf:
+        pass
+    await lf.aclose()
+    with pytest.raises(ClientClosedError, match="closed"):
+        await lf.users.me()
+    with pytest.raises(ClientClosedError):
+        await lf.web_visits.search(start_date="2026-01-01", end_date="2026-01-02").first()
+    with pytest.raises(ClientClosedError):
+        async with lf:
+            pass
+
+
+def test_use_from_another_loop_is_named() -> None:
+    """A client that was opened on one event loop refuses another instead of hanging."""
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        lf = first.run(_opened())
+        with pytest.raises(WrongLoopError, match="event loop"):
+            second.run(lf.aclose_and_call())
+        first.run(lf.client.aclose())
+
+
+class _Opened:
+    def __init__(self, client: AsyncLeadfeeder) -> None:
+        self.client = client
+
+    async def aclose_and_call(self) -> None:
+        await self.client.users.me()
+
+
+async def _opened() -> _Opened:
+    return _Opened(await client_of("http://127.0.0.1:1").__aenter__())
+
+
+async def test_request_uses_the_same_road(lf: AsyncLeadfeeder) -> None:
+    """An unknown route decodes into what is asked for, and fails with the same errors."""
+    assert (await lf.request("GET", "/v1/users/me", returns=Response[User])).data.email == "ada@seller.test"
+    assert (await lf.request("get", "/v1/users/me"))["data"]
+    with pytest.raises(NotFoundError, match="No such route"):
+        await lf.request("GET", "/v1/nothing")
+    assert lf.stats.requests == 3
+
+
+@pytest.mark.parametrize("path", ["v1/x", "//evil.test/x", "/v1/x?a=1", "/v1/x#f", "/v1/{id}", "\\x"])
+async def test_request_takes_a_path_only(lf: AsyncLeadfeeder, path: str) -> None:
+    """A path that could change the host or the query is refused unsent."""
+    with pytest.raises(ConfigurationError, match="path"):
+        await lf.request("GET", path)
+    assert lf.stats.requests == 0
+
+
+async def test_paths_move_an_operation() -> None:
+    """An operation whose path the contract has wrong can be moved by its name."""
+    answer = http(b'{"data":{"id":"1"}}')
+    async with raw_server(answer) as server, client_of(server.url, paths={"get_company": "/v2/firms/{id}"}) as lf:
+        await lf.companies.get("7")
+    assert server.requests[0].startswith(b"GET /v2/firms/7?account_id=1 ")
+
+
+async def test_default_pace_meets_no_429() -> None:
+    """Forty calls at the default pace stay below the sandbox's limit."""
+    async with Sandbox() as sandbox:
+        async with AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url) as lf:
+            await asyncio.gather(*(lf.users.me() for _ in range(40)))
+        assert (len(sandbox.ledger.requests), sandbox.ledger.rate_limited) == (40, 0)
+
+
+async def test_key_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    """The key is in no repr, error, log line, traceback with locals, copy or pickle."""
+    caplog.set_level(logging.DEBUG)
+    lf = client_of("http://127.0.0.1:1", retries=0)
+    with pytest.raises(ConnectError) as caught:
+        await lf.users.me()
+    error = caught.value
+    await lf.aclose()
+    text = traceback.TracebackException.from_exception(error, capture_locals=True, compact=False)
+    shown = [
+        repr(lf), repr(lf._connection.settings), repr(error), str(error), repr(error.args), repr(error.__context__),
+        repr(vars(error)), "".join(text.format()), caplog.text, repr(copy.copy(error)), repr(pickle.dumps(error)),
+    ]  # fmt: skip
+    assert [one for one in shown if KEY in one] == []
+    with pytest.raises(TypeError, match="pickled"):
+        pickle.dumps(lf._connection.settings)
+
+
+async def test_errors_survive_pickling(lf: AsyncLeadfeeder) -> None:
+    """A worker process can hand an error back whole."""
+    with pytest.raises(NotFoundError) as caught:
+        await lf.companies.get("nope")
+    back = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(back, NotFoundError)
+    assert (str(back), back.facts) == (str(caught.value), caught.value.facts)
+
+
+async def test_error_tells_a_tired_person_everything(lf: AsyncLeadfeeder) -> None:
+    """The text holds what happened, which call, the request id, the attempt and what to do."""
+    with pytest.raises(LeadfeederError) as caught:
+        await lf.companies.get("nope")
+    for part in (
+        "404",
+        "entity_not_found",
+        "get_company",
+        "GET /v1/companies/{id}",
+        "sandbox-0000",
+        "attempt 1",
+        "Check",
+    ):
+        assert part in str(caught.value)
+
+
+async def test_log_line_holds_the_template_only(lf: AsyncLeadfeeder, caplog: pytest.LogCaptureFixture) -> None:
+    """One line per attempt: method, path template, outcome, attempt and time."""
+    caplog.set_level(logging.DEBUG, "leadfeeder_async")
+    await lf.companies.get("159000001")
+    (record,) = caplog.records
+    assert record.getMessage().startswith("GET /v1/companies/{id} -> 200, attempt 1, ")

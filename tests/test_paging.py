@@ -1,0 +1,444 @@
+"""Lists of every paging style, from servers that behave, lie, loop and end early."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import aclosing
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadfeeder_async import (
+    AsyncLeadfeeder,
+    BadRequestError,
+    ConfigurationError,
+    CursorLoopError,
+    IncompleteWindowError,
+    OffsetExceededError,
+    ServerError,
+)
+from leadfeeder_async.sandbox import Sandbox
+from tests.support.clients import client_for, client_of
+from tests.support.servers import handler_server
+
+Reply = tuple[int, dict[str, Any]]
+DAY = date(2026, 11, 1)
+
+
+def rows(*ids: object) -> list[dict[str, Any]]:
+    return [{"id": str(one), "type": "row"} for one in ids]
+
+
+class Script:
+    """A server of one answer function, which counts what it is asked."""
+
+    def __init__(self, answer: Callable[[web.Request, dict[str, Any]], Reply]) -> None:
+        self.answer = answer
+        self.asked: list[dict[str, Any]] = []
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        body = json.loads(await request.read() or b"{}")
+        self.asked.append({**request.query, **body})
+        status, content = self.answer(request, body)
+        return web.json_response(content, status=status)
+
+
+def numbered(ids: list[Any], **lies: Any) -> Callable[[web.Request, dict[str, Any]], Reply]:
+    """Answer numbered pages of ``ids``, with the counts as given or as they are."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        size, page = int(request.query["page[size]"]), int(request.query["page[num]"])
+        counts = {"page_num": page, "page_count": -(-len(ids) // size), "total_count": len(ids)} | lies
+        return 200, {"data": rows(*ids[(page - 1) * size : page * size]), "meta": {"pagination": counts}}
+
+    return answer
+
+
+def chain(pages: list[tuple[list[Any], str | None]]) -> Callable[[web.Request, dict[str, Any]], Reply]:
+    """Answer pages by cursor: each with its ids and the cursor it names next."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        cursor = request.query.get("page[cursor]")
+        place = 0 if cursor is None else 1 + [following for _, following in pages].index(cursor)
+        ids, following = pages[place]
+        return 200, {"data": rows(*ids), "meta": {"pagination": {"next_cursor": following, "total_count": 999}}}
+
+    return answer
+
+
+async def visits(lf: AsyncLeadfeeder, days: int = 1, **options: Any) -> list[str]:
+    end = DAY + timedelta(days - 1)
+    return [visit.id async for visit in lf.web_visits.search(start_date=DAY, end_date=end, **options)]
+
+
+async def found(lf: AsyncLeadfeeder, **options: Any) -> list[str]:
+    return [company.id async for company in lf.companies.search(search_terms=["x"], **options)]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 40), max_size=5), min_size=1, max_size=12),
+    st.lists(st.text(min_size=1, max_size=8), min_size=12, max_size=12, unique=True),
+)
+def test_any_chain_of_cursors_gives_every_row_once(pages: list[list[int]], names: list[str]) -> None:
+    """Pages of any size, empty ones too, with cursors of any text: all ids in order, repeated ones once."""
+    cursors = [*names[: len(pages) - 1], None]
+
+    async def scenario() -> list[str]:
+        script = Script(chain(list(zip(pages, cursors, strict=True))))
+        async with handler_server(script) as url, client_of(url) as lf:
+            return await found(lf)
+
+    with asyncio.Runner() as runner:
+        assert runner.run(scenario()) == list(dict.fromkeys(str(one) for page in pages for one in page))
+
+
+@pytest.mark.parametrize("end", [None, ""])
+async def test_chain_ends_without_a_cursor(end: str | None) -> None:
+    """Null and empty cursors both end a list; ``total_count`` does not."""
+    script = Script(chain([([1], "a"), ([2], end)]))
+    async with handler_server(script) as url, client_of(url) as lf:
+        assert await found(lf) == ["1", "2"]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7])
+async def test_circle_of_cursors_is_an_error(length: int) -> None:
+    """A circle of any length ends in CursorLoopError, after the rows, without one request more than a round."""
+    names = [f"c{number}" for number in range(length)]
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        cursor = request.query.get("page[cursor]", names[-1])
+        following = names[(names.index(cursor) + 1) % length]
+        return 200, {"data": rows(cursor), "meta": {"pagination": {"next_cursor": following}}}
+
+    script, got = Script(answer), list[str]()
+    async with handler_server(script) as url, client_of(url) as lf:
+        with pytest.raises(CursorLoopError, match="second time"):
+            async for company in lf.companies.search(search_terms=["x"]):
+                got.append(company.id)
+    assert sorted(got) == sorted(names)
+    assert len(script.asked) == length + 1
+
+
+async def test_empty_pages_without_end_are_an_error() -> None:
+    """Fifty empty pages in a row, each with a new cursor, are taken for a loop."""
+    numbers = iter(range(1_000))
+
+    def answer(_: web.Request, __: dict[str, Any]) -> Reply:
+        return 200, {"data": [], "meta": {"pagination": {"next_cursor": f"c{next(numbers)}"}}}
+
+    script = Script(answer)
+    async with handler_server(script) as url, client_of(url) as lf:
+        with pytest.raises(CursorLoopError, match="50 empty pages"):
+            await found(lf)
+    assert len(script.asked) == 50
+
+
+async def test_expired_cursor_is_the_server_s_error() -> None:
+    """A cursor that the server no longer knows raises; no row is dropped silently."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        if "page[cursor]" in request.query:
+            return 400, {"errors": [{"code": "invalid_cursor"}]}
+        return 200, {"data": rows(1), "meta": {"pagination": {"next_cursor": "c"}}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        with pytest.raises(BadRequestError):
+            await found(lf)
+
+
+@given(st.integers(0, 700), st.sampled_from([1, 7, 20, 100]), st.integers(0, 400))
+def test_numbered_pages_in_order(count: int, size: int, limit: int) -> None:
+    """Any number of rows comes whole and in order, and a limit gives exactly its first rows."""
+
+    async def scenario() -> None:
+        script = Script(numbered(list(range(count))))
+        async with handler_server(script) as url, client_of(url) as lf:
+            everything = [str(one) for one in range(count)]
+            assert await visits(lf, page_size=size) == everything
+            assert len(script.asked) == max(1, -(-count // size))
+            script.asked.clear()
+            assert await visits(lf, page_size=size, limit=limit) == everything[:limit]
+            assert len(script.asked) <= max(1, -(-limit // size))
+
+    with asyncio.Runner() as runner:
+        runner.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        {"page_count": None, "total_count": None},
+        {"page_count": None},
+        {"total_count": None},
+        {"page_count": 2},
+        {"page_count": 9},
+        {"total_count": 3},
+        {"total_count": 10_000},
+        {"page_count": 1, "total_count": 430},
+    ],
+)
+async def test_counts_that_lie_lose_nothing(lies: dict[str, Any]) -> None:
+    """Missing, low and high counts neither end a list early nor keep it from ending.
+
+    A low page count is believed only while the rows do not contradict it.
+    """
+    if lies == {"page_count": 2}:
+        lies = {"page_count": 2, "total_count": 430}
+    script = Script(numbered(list(range(430)), **lies))
+    async with handler_server(script) as url, client_of(url) as lf:
+        assert await visits(lf) == [str(one) for one in range(430)]
+
+
+async def test_page_count_beside_the_pagination() -> None:
+    """``meta.page_count`` serves where ``meta.pagination.page_count`` is missing."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        page = int(request.query["page[num]"])
+        return 200, {"data": rows(page), "meta": {"page_count": 3}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        assert await visits(lf, page_size=1) == ["1", "2", "3"]
+
+
+async def test_rows_that_move_between_pages_come_once() -> None:
+    """A row pushed to the next page by a newcomer is not handed out twice."""
+    script = Script(numbered([1, 2, 3, 3, 4, 5]))
+    async with handler_server(script) as url, client_of(url) as lf:
+        assert await visits(lf, page_size=3) == ["1", "2", "3", "4", "5"]
+
+
+async def test_pages_are_fetched_ahead_and_bounded() -> None:
+    """Up to sixteen pages are under way or waiting, never more, and they come in order whatever their latency."""
+    inside = most = 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal inside, most
+        inside, page = inside + 1, int(request.query["page[num]"])
+        most = max(most, inside)
+        await asyncio.sleep(0.02 if page % 2 else 0.001)
+        inside -= 1
+        counts = {"page_count": 60, "total_count": 60}
+        return web.json_response({"data": rows(page), "meta": {"pagination": counts}})
+
+    async with handler_server(handle) as url, client_of(url, slots=64) as lf:
+        assert await visits(lf, page_size=1) == [str(page) for page in range(1, 61)]
+    assert 8 <= most <= 16
+
+
+@pytest.mark.parametrize("how", ["break", "aclose", "cancel", "raise"])
+async def test_leaving_a_loop_leaves_nothing_running(sandbox: Sandbox, how: str) -> None:
+    """Whatever ends a loop early, the pages under way are cancelled and the client goes on."""
+    async with client_for(sandbox) as lf:
+        sandbox.latency = 0.05
+        await lf.users.me()
+        before = _own_tasks()
+        pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date, page_size=5)
+
+        async def walk() -> None:
+            async with aclosing(pager.pages()) as pages:
+                async for page in pages:
+                    if how == "raise":
+                        raise ZeroDivisionError
+                    if how != "cancel" and page.items:
+                        break
+
+        if how == "break":
+            async for _ in pager:
+                break
+        elif how == "cancel":
+            task = asyncio.create_task(walk())
+            await asyncio.sleep(0.08)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        elif how == "raise":
+            with pytest.raises(ZeroDivisionError):
+                await walk()
+        else:
+            await walk()
+        await asyncio.sleep(0.01)
+        assert _own_tasks() == before
+        assert lf._connection.ready().limits.slots.value == 16
+        assert await pager.count() == 500
+
+
+def _own_tasks() -> int:
+    return sum("RequestHandler" not in repr(task.get_coro()) for task in asyncio.all_tasks())
+
+
+async def test_error_in_the_middle_is_raised_in_its_place() -> None:
+    """The rows before a failing page are handed out, then its error comes."""
+
+    def answer(request: web.Request, body: dict[str, Any]) -> Reply:
+        if request.query["page[num]"] == "4":
+            return 500, {"errors": [{"code": "internal_server_error"}]}
+        return numbered(list(range(700)))(request, body)
+
+    got = list[str]()
+    async with handler_server(Script(answer)) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(ServerError):
+            async for visit in lf.web_visits.search(start_date=DAY, end_date=DAY):
+                got.append(visit.id)
+    assert got == [str(one) for one in range(300)]
+
+
+async def test_sweep_past_the_wall_is_complete() -> None:
+    """A range of more than 10,000 visits comes whole, once and in order, with few requests more than its pages."""
+    async with Sandbox(companies=50, visits=23_456, rate_limit=False) as sandbox:
+        async with client_for(sandbox) as lf:
+            got = await lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).collect()
+        assert [visit.id for visit in got] == [sandbox._state.world.visit_id(number) for number in range(23_456)]
+        assert len(sandbox.ledger.requests) <= 235 + 8
+        assert all(entry.status == 200 for entry in sandbox.ledger.requests)
+
+
+class DailyVisits:
+    """A server of ``per_day`` visits a day that refuses what lies past ``wall`` rows, and may hide its counts."""
+
+    def __init__(self, per_day: dict[date, int], wall: int, *, counts: bool = True) -> None:
+        self.per_day, self.wall, self.counts = per_day, wall, counts
+
+    def ids(self, start: date, end: date) -> list[str]:
+        days = sorted(day for day in self.per_day if start <= day <= end)
+        return [f"{day}/{number}" for day in days for number in range(self.per_day[day])]
+
+    def __call__(self, request: web.Request, body: dict[str, Any]) -> Reply:
+        ids = self.ids(date.fromisoformat(body["start_date"]), date.fromisoformat(body["end_date"]))
+        if int(request.query["page[num]"]) * int(request.query["page[size]"]) > self.wall:
+            return 416, {"errors": [{"code": "offset_exceeded", "title": "too deep"}]}
+        lies: dict[str, Any] = {} if self.counts else {"total_count": None, "page_count": None}
+        return numbered(ids, **lies)(request, body)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=9), st.booleans())
+def test_windows_are_cut_until_they_fit(per_day: list[int], counts: bool) -> None:
+    """However the rows lie on their days, with counts or without: every row once, or a named error.
+
+    The wall is lowered to forty rows so that small days meet it.
+    """
+    server = DailyVisits({DAY + timedelta(number): count for number, count in enumerate(per_day)}, 40, counts=counts)
+
+    async def scenario() -> list[str]:
+        async with handler_server(Script(server)) as url, client_of(url) as lf:
+            return await visits(lf, len(per_day), page_size=10)
+
+    with asyncio.Runner() as runner:
+        if counts or all(count < 40 for count in per_day):
+            assert runner.run(scenario()) == server.ids(DAY, DAY + timedelta(len(per_day)))
+
+
+@pytest.mark.parametrize("counts", [True, False])
+async def test_day_past_the_wall_is_an_error(counts: bool) -> None:
+    """A single day of too many rows raises after the rows of the days before it; it is never cut silently."""
+    server = DailyVisits({DAY: 30, DAY + timedelta(1): 60, DAY + timedelta(2): 30}, 40, counts=counts)
+    got = list[str]()
+    async with handler_server(Script(server)) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteWindowError, match="2026-11-02") as caught:
+            async for visit in lf.web_visits.search(start_date=DAY, end_date=DAY + timedelta(2), page_size=10):
+                got.append(visit.id)
+    assert got == [*server.ids(DAY, DAY), *server.ids(DAY + timedelta(1), DAY + timedelta(1))[:40]]
+    assert "search_web_visits" in str(caught.value)
+
+
+async def test_silent_wall_is_noticed() -> None:
+    """A server that just stops at 10,000 rows while it counts more does not pass for complete."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        page = int(request.query["page[num]"])
+        ids = [f"{page}-{number}" for number in range(100)] if page <= 100 else []
+        counts = {"page_count": 100, "total_count": 12_000}
+        return 200, {"data": rows(*ids), "meta": {"pagination": counts}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteWindowError, match="10,000 of 12,000"):
+            await visits(lf)
+
+
+async def test_wall_of_a_list_without_dates_is_the_server_s_error() -> None:
+    """Where there are no dates to cut, the 416 itself is raised."""
+
+    def answer(_: web.Request, __: dict[str, Any]) -> Reply:
+        return 416, {"errors": [{"code": "offset_exceeded"}]}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        with pytest.raises(OffsetExceededError):
+            await found(lf)
+
+
+async def test_rows_shared_by_windows_come_once() -> None:
+    """A visitor company that came in several parts of a cut range is listed once."""
+    async with Sandbox(companies=11_000, visits=60_000, rate_limit=False) as sandbox:
+        async with client_for(sandbox) as lf:
+            span = {"start_date": sandbox.start_date, "end_date": sandbox.end_date}
+            got = [row.id for row in await lf.web_visits.companies(**span).collect()]
+        world = sandbox._state.world
+        expected = {f"{company}-loc-{place}" for company, place in world.visitors_between(**span_of(world))}
+        assert len(expected) > 10_000
+        assert sorted(got) == sorted(expected)
+
+
+def span_of(world: Any) -> dict[str, date]:
+    return {"start": world.start_date, "end": world.end_date}
+
+
+async def test_ids_of_any_number_go_a_hundred_at_a_time(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """250 ids make three requests; repeated ids are asked for once; the order is the ids' order."""
+    ids = [str(159_000_000 + number) for number in range(59, -1, -1)]
+    unknown = [f"x{number}" for number in range(190)]
+    got = await lf.companies.list([*ids, *ids, *unknown]).collect()
+    assert [company.id for company in got] == ids
+    assert sandbox.ledger.count("retrieve_companies") == 3
+    assert lf.stats.credits_charged == sandbox.ledger.credits_charged == 60
+    assert await lf.companies.list([]).collect() == []
+
+
+async def test_the_other_ways_to_read_a_list(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """First, count, collect, batches, pages and raw pages all see the same rows."""
+    pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date)
+    everything = await pager.collect()
+    assert len(everything) == await pager.count() == 500
+    assert await pager.first() == everything[0]
+    assert await pager.collect(limit=150) == everything[:150]
+    batches = [batch async for batch in pager.batches(120)]
+    assert [len(batch) for batch in batches] == [120, 120, 120, 120, 20]
+    assert [visit for batch in batches for visit in batch] == everything
+    raw = [json.loads(item)["id"] async for page in pager.raw_pages() for item in page.items]
+    assert raw == [visit.id for visit in everything]
+    pages = [page async for page in pager.pages()]
+    assert [page.total for page in pages] == [500] * 5
+
+
+async def test_first_asks_for_one_page(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """``first`` costs one request, and None is the answer of an empty list."""
+    await lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).first()
+    assert len(sandbox.ledger.requests) == 1
+    assert await lf.companies.search(search_terms=["no such company"]).first() is None
+
+
+async def test_raw_items_keep_every_field_and_stand_on_one_line() -> None:
+    """Unknown fields survive, and only white space between tokens of a pretty-printed answer goes."""
+    item = {"id": "1", "type": "web_visit", "new": {"text": "two\nlines, é", "n": 1.50}, "attributes": None}
+    pretty = json.dumps({"data": [item], "meta": {}}, indent=2, ensure_ascii=False)
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(text=pretty, content_type="application/json")
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        pages = [page async for page in lf.web_visits.search(start_date=DAY, end_date=DAY).raw_pages()]
+    (raw,) = pages[0].items
+    assert b"\n" not in raw
+    assert b"1.5" in raw
+    assert json.loads(raw) == item
+
+
+@pytest.mark.parametrize(("option", "value"), [("page_size", 0), ("page_size", 101), ("limit", -1)])
+async def test_bounds_are_checked_before_sending(lf: AsyncLeadfeeder, option: str, value: int) -> None:
+    """Page sizes out of 1 to 100 and negative limits name the argument and its bound."""
+    with pytest.raises(ConfigurationError, match=option):
+        lf.web_visits.search(start_date=DAY, end_date=DAY, **{option: value})
+    assert lf.stats.requests == 0

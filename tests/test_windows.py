@@ -1,0 +1,57 @@
+"""Ranges of days and how they are cut."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadfeeder_async import ConfigurationError, Window
+from leadfeeder_async.windows import WALL, make_window, parts_for, split
+
+DAYS = st.dates(date(2020, 1, 1), date(2030, 1, 1))
+
+
+@given(DAYS, st.integers(0, 800), st.integers(2, 60))
+def test_parts_cover_the_window_once(start: date, length: int, parts: int) -> None:
+    """The parts follow one another without gap or overlap, each at least a day, and no part is twice another."""
+    window = Window(start, start + timedelta(length))
+    cut = split(window, parts)
+    assert (cut[0].start, cut[-1].end) == (window.start, window.end)
+    assert all(before.end + timedelta(1) == after.start for before, after in itertools.pairwise(cut))
+    assert sum(part.days for part in cut) == window.days
+    assert len(cut) == min(parts, window.days)
+    assert max(part.days for part in cut) - min(part.days for part in cut) <= 1
+
+
+@given(st.integers(WALL + 1, 10_000_000))
+def test_even_rows_fit_their_parts(total: int) -> None:
+    """Rows spread evenly fill no part to the wall, and no more parts are made than that takes."""
+    parts = parts_for(total)
+    assert parts >= 2
+    assert total / parts <= 0.8 * WALL
+    assert parts == 2 or total / (parts - 1) > 0.8 * WALL
+
+
+def test_days_in_every_form() -> None:
+    """Dates, datetimes and texts name the same day."""
+    day = date(2026, 11, 1)
+    assert make_window("2026-11-01", day) == make_window(datetime(2026, 11, 1, 23, tzinfo=UTC), day) == Window(day, day)
+    assert make_window("2026-11-01", "2026-11-30").days == 30
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "name"),
+    [
+        ("2026-11-02", "2026-11-01", "start_date"),
+        ("01.11.2026", "2026-11-01", "start_date"),
+        ("2026-11-01", "", "end_date"),
+    ],
+)
+def test_wrong_days_are_refused(start: str, end: str, name: str) -> None:
+    """Days the wrong way round or in another form raise an error that names the argument."""
+    with pytest.raises(ConfigurationError, match=name):
+        make_window(start, end)
