@@ -21,7 +21,9 @@ from leadfeeder_async.cli import exit_code
 from leadfeeder_async.cli.app import read_day
 from leadfeeder_async.sandbox import Sandbox
 
-COMMAND = (sys.executable, "-c", "from leadfeeder_async.cli import main; main()")
+# A test run that was started in the background ignores Ctrl-C, and so would the processes it starts.
+_HEAR_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+COMMAND = (sys.executable, "-c", _HEAR_INTERRUPTS + "from leadfeeder_async.cli import main; main()")
 
 
 @pytest.fixture
@@ -208,17 +210,18 @@ async def test_accounts_on_a_terminal(busy: Sandbox) -> None:
 
 def test_sandbox_prints_lines_to_paste() -> None:
     """``leadfeeder sandbox`` prints exports that point the command at it, and ends on Ctrl-C."""
-    with subprocess.Popen(
-        [*COMMAND, "sandbox", "--visits", "50"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(3)]
-        env = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
-        got = subprocess.run(
-            [*COMMAND, "export", "visits"], env={**os.environ, **env}, capture_output=True, text=True, check=True
-        )
-        process.send_signal(signal.SIGINT)
-        process.communicate()
+    command = [*COMMAND, "sandbox", "--visits", "50"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(3)]
+            env = os.environ | dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+            export = [*COMMAND, "export", "visits"]
+            got = subprocess.run(export, env=env, capture_output=True, text=True, check=True)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=10)
+        finally:
+            process.kill()
     assert len(ids(got.stdout)) == 50
     assert process.returncode == 130
 
