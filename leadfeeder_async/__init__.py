@@ -42,6 +42,7 @@ from leadfeeder_async.errors import (
     UseError,
     WrongLoopError,
 )
+from leadfeeder_async.id_pager import IdPager
 from leadfeeder_async.paging import Pager
 from leadfeeder_async.windows import Window
 
@@ -60,6 +61,7 @@ __all__ = [
     "DecodeError",
     "DisconnectedError",
     "Endpoint",
+    "IdPager",
     "IncompleteWindowError",
     "InsufficientCreditsError",
     "InvalidIdError",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
@@ -56,6 +56,8 @@ class Source(Generic[T]):
     """How many pages may be under way or waiting; 0 fetches each page when it is asked for."""
     pages_wanted: int | None = None
     """Run ahead no further than this many pages from the start."""
+    dedupe: bool = True
+    """Leave out rows whose id came before."""
     rows_of_a_day: bool = False
     """Each row belongs to one day, so that ids need not be remembered from window to window."""
 
@@ -138,11 +140,18 @@ class Section:
     window: Window | None = None
     last: int | None = None
     """The number of the last page, once known."""
+    fixed: bool = False
+    """The pages are the caller's own batches: no count of the server's changes how many there are."""
     launched: int = 0
     taken: int = 0
     rows: int = 0
     total: int | None = None
+    """The most rows the server counted."""
+    latest: int | None = None
+    """The rows the server counted last."""
     ended: bool = False
+    first_id: str | None = None
+    """The first row of the page taken last."""
     tasks: deque[asyncio.Task[bytes]] = field(default_factory=deque[asyncio.Task[bytes]])
 
     def may_launch(self) -> bool:
@@ -153,25 +162,37 @@ class Section:
 
     def count(self, meta: Meta) -> None:
         """Learn from an answer's meta how many pages and rows there are."""
-        if meta.pages is not None:
+        if meta.pages is not None and not self.fixed:
             self.last = max(meta.pages, self.last or 1)
-        if self.total is None:
-            self.total = meta.total_count
+        if meta.total_count is not None:
+            self.latest = meta.total_count
+            self.total = max(meta.total_count, self.total or 0)
 
-    def learn(self, answer: Response[tuple[T, ...]], page_size: int) -> None:
-        """Learn from the page just taken whether more follow; counts alone never end a list early."""
+    def learn(self, answer: Response[tuple[T, ...]], first_id: str, page_size: int) -> None:
+        """Learn from the page just taken whether more follow; counts alone never end a list early.
+
+        Past what the server counts, the same page once more ends the list: some servers ignore the page number.
+        """
+        same, self.first_id = first_id == self.first_id, first_id
         self.taken += 1
         self.rows += len(answer.data)
         self.count(answer.meta)
         full = len(answer.data) >= page_size
+        short = self.latest is not None and self.rows < self.latest
         if self.last is None:
-            self.ended = not full
-        elif self.taken == self.last and full and self.total is not None and self.rows < self.total:
+            self.ended = same or not (full or (answer.data and short))
+        elif self.taken == self.last and full and not same and not self.fixed and (short or self.latest is None):
             self.last += 1
 
-    def hit_wall(self) -> bool:
-        """Whether the server stopped handing out rows although it counts more."""
-        return self.total is not None and self.total > self.rows >= WALL
+    def hit_wall(self, page_size: int) -> bool:
+        """Whether the server stopped handing out rows at the wall although it counts, or may have, more."""
+        if self.rows + page_size <= WALL:
+            return False
+        return self.rows % page_size == 0 if self.total is None else self.rows < self.total
+
+    def shrank(self) -> bool:
+        """Whether a page is missing because the list became shorter while it was walked."""
+        return self.latest is not None and self.taken > 0 and self.rows >= self.latest
 
     def too_large(self) -> bool:
         """Whether the window holds more rows than the API hands out, and can be cut."""
@@ -193,7 +214,7 @@ class NumberedWalk(Generic[T]):
     def __init__(self, source: Source[T], call: CallAt, window: Window | None, last: int | None = None) -> None:
         self._source = source
         self._call = call
-        self._sections = deque([Section(call, Seen(), window, last)])
+        self._sections = deque([Section(call, Seen(), window, last, fixed=last is not None)])
         self._launched = 0
         self._total: int | None = None
 
@@ -216,12 +237,17 @@ class NumberedWalk(Generic[T]):
         try:
             body = await section.tasks.popleft()
         except OffsetExceededError as error:
-            self._cut(section, 2, error)
+            if section.shrank():
+                section.close()
+                section.last = section.launched = section.taken
+            else:
+                self._cut(section, 2, error)
             return None
         return self._take(section, self._source.decode(body))
 
     def _take(self, section: Section, answer: Response[tuple[T, ...]]) -> Page[T] | None:
-        section.learn(answer, self._source.page_size)
+        first_id = self._source.id_of(answer.data[0]) if answer.data else ""
+        section.learn(answer, first_id, self._source.page_size)
         if self._total is None:
             self._total = section.total
         if section.taken == 1 and section.too_large():
@@ -232,7 +258,7 @@ class NumberedWalk(Generic[T]):
         return Page(_fresh(self._source, section.seen, answer.data), answer.meta, self._total, section.window)
 
     def _finish(self, section: Section) -> None:
-        if section.window is not None and section.hit_wall():
+        if section.window is not None and section.hit_wall(self._source.page_size):
             return self._cut(section, 2)
         self._sections.popleft()
         if self._sections and self._source.rows_of_a_day:
@@ -301,14 +327,16 @@ def _peek(section: Section) -> None:
     if first.done() and not first.cancelled() and first.exception() is None:
         try:
             section.count(_META.decode(first.result()).meta)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return  # the consumer will meet the error when it takes this page
         if section.too_large():
             section.last = 1
 
 
-def _fresh(source: Source[T], seen: Seen, rows: Iterable[T]) -> tuple[T, ...]:
+def _fresh(source: Source[T], seen: Seen, rows: tuple[T, ...]) -> tuple[T, ...]:
     """Keep the rows whose ids were not handed out before."""
+    if not source.dedupe:
+        return rows
     return tuple(row for row in rows if seen.is_new(source.id_of(row)))
 
 

@@ -14,7 +14,17 @@ from leadfeeder_async._http.session import Session
 from leadfeeder_async._http.wire import encode_json
 from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.resources.accounts import LIST_ACCOUNTS, Accounts, Users
+from leadfeeder_async.resources.campaigns import Campaigns
 from leadfeeder_async.resources.companies import Companies
+from leadfeeder_async.resources.contacts import Contacts
+from leadfeeder_async.resources.custom_feeds import CustomFeeds
+from leadfeeder_async.resources.custom_fields import CustomFields
+from leadfeeder_async.resources.ip import Ip
+from leadfeeder_async.resources.lists import Lists
+from leadfeeder_async.resources.profiles import BuyerPersonas, Icps
+from leadfeeder_async.resources.reference import Reference
+from leadfeeder_async.resources.tags import Tags
+from leadfeeder_async.resources.usage import Usage
 from leadfeeder_async.resources.web_visits import WebVisits
 from leadfeeder_async.settings import (
     DEFAULT_MAX_BODY,
@@ -91,8 +101,10 @@ class AsyncLeadfeeder:
         self._bind(Session(self._connection, options, _only_account))
 
     def __repr__(self) -> str:
-        state = "closed" if self._connection.closed else "open"
-        return f"<AsyncLeadfeeder {self._connection.settings.base_url} {state}>"
+        connection = getattr(self, "_connection", None)  # a constructor that failed is shown in its traceback too
+        if connection is None:
+            return "<AsyncLeadfeeder without settings>"
+        return f"<AsyncLeadfeeder {connection.settings.base_url} {'closed' if connection.closed else 'open'}>"
 
     async def __aenter__(self) -> Self:
         self._connection.ready()
@@ -171,9 +183,12 @@ class AsyncLeadfeeder:
         ``resend`` says it may, such as ``Resend.READ``.
         """
         require(path.startswith("/") and not path.startswith("//"), f"path={path!r} must start with one slash.")
-        require(not set(path) & set("?#{}\\ "), f"path={path!r} holds more than a path.", "Pass the query as params=.")
+        plain = path.isprintable() and not set(path) & set("?#{}\\ ")
+        require(plain, f"path={path!r} holds more than a path.", "Pass the query as params=.")
+        require(method.isalpha(), f"method={method!r} is not an HTTP method.")
         account = Account.NONE if params and "account_id" in params else Account.REQUIRED
-        row = Endpoint("request", method.upper(), path, returns, resend=resend or Resend.CREATES, account=account)
+        resend = resend or (Resend.CHARGING_READ if method.upper() == "GET" else Resend.CREATES)
+        row = Endpoint("request", method.upper(), path, returns, resend=resend, account=account)
         return await self._session.call(row, params=params, body=None if json is None else encode_json(json))
 
     def _bind(self, session: Session) -> None:
@@ -181,7 +196,18 @@ class AsyncLeadfeeder:
         self.accounts = Accounts(session)
         self.users = Users(session)
         self.companies = Companies(session)
+        self.contacts = Contacts(session)
         self.web_visits = WebVisits(session)
+        self.custom_feeds = CustomFeeds(session)
+        self.ip = Ip(session)
+        self.tags = Tags(session)
+        self.lists = Lists(session)
+        self.custom_fields = CustomFields(session)
+        self.usage = Usage(session)
+        self.reference = Reference(session)
+        self.icps = Icps(session)
+        self.buyer_personas = BuyerPersonas(session)
+        self.campaigns = Campaigns(session)
 
 
 async def _only_account(session: Session) -> str:

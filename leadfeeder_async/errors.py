@@ -169,7 +169,7 @@ class AuthenticationError(StatusError):
 class PermissionDeniedError(StatusError):
     """The key is valid but may not do this (403)."""
 
-    advice = "Ask an admin of the account for the scope or the plan that this call needs."
+    advice = "Check the account_id, then ask an admin of the account for the scope or the plan that this call needs."
 
 
 class InsufficientCreditsError(StatusError):

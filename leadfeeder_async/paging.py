@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from copy import copy
 from dataclasses import replace
 from operator import attrgetter
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import msgspec
 
 from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, QueryValue, Spend
 from leadfeeder_async._http.session import Session
+from leadfeeder_async._http.wire import snippet
 from leadfeeder_async._walks import AHEAD, NumberedWalk, Page, Source, cursor_pages
+from leadfeeder_async.errors import DecodeError, Facts
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.settings import require
 from leadfeeder_async.windows import Window
@@ -91,12 +94,13 @@ class Pager(Generic[T]):
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Iterate over the pages: ``.items``, ``.meta``, ``.total`` and the ``.window`` of each."""
-        return self._limited(self._source(lambda body: self._session.decode(self._row, body), attrgetter("id")))
+        return self._limited(self._typed_pages())
 
     def raw_pages(self) -> AsyncGenerator[Page[bytes], None]:
         """Iterate over pages whose items are JSON as the API sent it, white space between tokens taken out."""
         row = self._row.returning(Response[tuple[msgspec.Raw, ...]])
-        return self._limited(self._source(lambda body: _raw_answer(self._session.decode(row, body)), _raw_id))
+        source = self._source(lambda body: _raw_answer(self._session.decode(row, body)), _raw_id)
+        return self._limited(self._walk(source))
 
     async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
         """Iterate over lists of ``size`` rows; the last may be shorter."""
@@ -135,22 +139,21 @@ class Pager(Generic[T]):
         body = await self._session.fetch(call)
         return self._session.decode(self._row, body).meta.total_count
 
-    def _with_limit(self, limit: int) -> Pager[T]:
-        return Pager(
-            self._session,
-            self._row,
-            self._call_at,
-            window=self._window,
-            ids=self._ids,
-            page_size=self._page_size,
-            limit=limit if self._limit is None else min(limit, self._limit),
-        )
+    def _with_limit(self, limit: int) -> Self:
+        require(limit >= 0, f"limit={limit!r} must be 0 or more.")
+        limited = copy(self)
+        limited._limit = limit if self._limit is None else min(limit, self._limit)  # noqa: SLF001 - its own copy
+        return limited
 
-    async def _limited(self, source: Source[U]) -> AsyncGenerator[Page[U], None]:
+    def _typed_pages(self) -> AsyncGenerator[Page[T], None]:
+        source = self._source(lambda body: self._session.decode(self._row, body), attrgetter("id"))
+        return self._walk(source)
+
+    async def _limited(self, walk: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         left = self._limit
         if left == 0:
             return
-        async with aclosing(self._walk(source)) as pages:
+        async with aclosing(walk) as pages:
             async for page in pages:
                 if left is None:
                     yield page
@@ -168,6 +171,7 @@ class Pager(Generic[T]):
             page_size=self._page_size,
             ahead=0 if self._row.spend is Spend.CHARGES and self._row.paging is Paging.CURSOR else AHEAD,
             pages_wanted=None if self._limit is None else -(-self._limit // self._page_size),
+            dedupe=self._row.paging is not Paging.IDS,
             rows_of_a_day=self._row.rows_of_a_day,
         )
 
@@ -205,4 +209,8 @@ def _compact(item: bytes) -> bytes:
 
 
 def _raw_id(item: bytes) -> str:
-    return _IDENTIFIED.decode(item).id
+    try:
+        return _IDENTIFIED.decode(item).id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        problem = f"A row has no id: {snippet(item)!r}."
+    raise DecodeError(problem, Facts(sent="yes", phase="decode"))

@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -31,6 +32,16 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         raise TypeError("An API key is not pickled; read it from the environment where it is needed.")
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing but white space."""
+        return not self._text.strip()
+
+    @property
+    def fits_header(self) -> bool:
+        """Whether an HTTP header can carry it."""
+        return self._text.isascii() and self._text.isprintable()
+
     def reveal(self) -> str:
         """Return the text itself."""
         return self._text
@@ -50,6 +61,12 @@ class Settings:
     ssl_context: ssl.SSLContext | None = None
     paths: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    def __post_init__(self) -> None:
+        require(0 < self.rate < inf, f"rate={self.rate!r} must be more than 0 requests a second.")
+        require(self.burst >= 1, f"burst={self.burst!r} must be 1 or more.")
+        require(self.slots >= 1, f"slots={self.slots!r} must be 1 or more.")
+        require(self.max_body_bytes >= 1, f"max_body_bytes={self.max_body_bytes!r} must be 1 or more.")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -60,7 +77,7 @@ class Options:
     retries: int = DEFAULT_RETRIES
 
     def __post_init__(self) -> None:
-        require(self.timeout > 0, f"timeout={self.timeout!r} must be more than 0 seconds.")
+        require(0 < self.timeout < inf, f"timeout={self.timeout!r} must be more than 0 seconds, and finite.")
         require(self.retries >= 0, f"retries={self.retries!r} must be 0 or more.")
 
 
@@ -72,16 +89,16 @@ def require(condition: object, message: str, advice: str | None = None) -> None:
 
 def read_api_key(argument: str | None) -> Secret:
     """Take the key from the argument or LEADFEEDER_API_KEY, and refuse one no header can hold."""
-    key = os.environ.get("LEADFEEDER_API_KEY") if argument is None else argument
     where = "LEADFEEDER_API_KEY" if argument is None else "api_key"
-    require(bool(key and key.strip()), "There is no API key.", "Set LEADFEEDER_API_KEY, or pass api_key=.")
-    key = (key or "").strip(" ")
+    secret = Secret((os.environ.get("LEADFEEDER_API_KEY", "") if argument is None else argument).strip(" "))
+    del argument  # else it would show in a traceback with locals
+    require(not secret.empty, "There is no API key.", "Set LEADFEEDER_API_KEY, or pass api_key=.")
     require(
-        key.isascii() and key.isprintable(),
+        secret.fits_header,
         f"{where} holds characters that no header can carry (its value is not shown).",
         "Copy the key again: plain ASCII, one line.",
     )
-    return Secret(key)
+    return secret
 
 
 def read_account_id(argument: str | None) -> str | None:

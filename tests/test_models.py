@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from leadfeeder_async import Endpoint
-from leadfeeder_async.models.companies import Company, CompanySearchFilters, SearchLocation
-from leadfeeder_async.models.visits import WebVisit
-from leadfeeder_async.resources import accounts, companies, web_visits
+from leadfeeder_async import Endpoint, resources
+from leadfeeder_async._http import wire
+from leadfeeder_async.errors import Facts
+from leadfeeder_async.models import Company, CompanySearchFilters, SearchLocation, WebVisit
+from leadfeeder_async.resources import accounts, companies, ip, reference, tags, usage, web_visits
 from tests.conftest import EXAMPLES
 
-KNOWN: list[tuple[str, Endpoint[Any]]] = [
-    ("list_accounts", accounts.LIST_ACCOUNTS),
-    ("seed-accounts-list", accounts.LIST_ACCOUNTS),
-    ("list_accounts--with-account-id", accounts.GET_ACCOUNT),
-    ("seed-account-credits", accounts.GET_ACCOUNT),
-    ("get_current_user", accounts.GET_CURRENT_USER),
-    ("get_company", companies.GET_COMPANY),
-    ("get_company--stub-relationships", companies.GET_COMPANY),
-    ("retrieve_companies", companies.RETRIEVE_COMPANIES),
-    ("search_companies", companies.SEARCH_COMPANIES),
-    ("search_companies--empty", companies.SEARCH_COMPANIES),
-    ("search_companies--last-page", companies.SEARCH_COMPANIES),
-    ("seed-companies-search", companies.SEARCH_COMPANIES),
-    ("search_web_visits", web_visits.SEARCH_WEB_VISITS),
-    ("retrieve_visitor_companies", web_visits.RETRIEVE_VISITOR_COMPANIES),
+ROWS: dict[str, list[Endpoint[Any]]] = {}
+for found in iter_modules(resources.__path__):
+    for value in vars(import_module(f"leadfeeder_async.resources.{found.name}")).values():
+        if isinstance(value, Endpoint):
+            ROWS.setdefault(value.operation, []).append(value)
+
+SEED = {
+    "seed-accounts-list": accounts.LIST_ACCOUNTS,
+    "seed-account-credits": accounts.GET_ACCOUNT,
+    "seed-companies-search": companies.SEARCH_COMPANIES,
+    "list_accounts--with-account-id": accounts.GET_ACCOUNT,
+}
+
+
+def _row_of(name: str) -> Endpoint[Any]:
+    return SEED.get(name) or ROWS[name.split("--", maxsplit=1)[0]][0]
+
+
+KNOWN = [
+    (path.stem, _row_of(path.stem)) for path in sorted(EXAMPLES.glob("*.json")) if not path.stem.startswith("error")
 ]
+
+
+def test_every_operation_has_an_example() -> None:
+    """The contract shows an answer of each operation."""
+    assert {row.operation for _, row in KNOWN} == set(ROWS)
 
 
 def lost(example: Any, decoded: Any, path: str = "$") -> list[str]:
@@ -49,8 +66,8 @@ def lost(example: Any, decoded: Any, path: str = "$") -> list[str]:
 def test_example_decodes_without_loss(name: str, row: Endpoint[Any]) -> None:
     """Encoding the decoded example again gives every value back, field by field."""
     body = (EXAMPLES / f"{name}.json").read_bytes()
-    again = msgspec.json.decode(msgspec.json.encode(row.decoder.decode(body)))
-    assert [path for path in lost(msgspec.json.decode(body), again) if not path.endswith(".attributes")] == []
+    again = msgspec.json.decode(msgspec.json.encode(wire.decode(row, body, Facts())))
+    assert lost(msgspec.json.decode(body), again) == []
 
 
 def test_shortcuts_reach_what_everybody_reads() -> None:
@@ -83,3 +100,211 @@ def test_request_structs_leave_out_what_is_not_set() -> None:
     """A search body holds only what was asked for; False asks something."""
     assert msgspec.json.encode(SearchLocation(country_code="DE")) == b'{"country_code":"DE"}'
     assert msgspec.json.encode(CompanySearchFilters(has_phone=False)) == b'{"has_phone":false}'
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Iterate over the paths of all members of an example, but for the ids that make a record a record."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key != "id" and (path or key != "data"):
+                yield (*path, key)
+            yield from places(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from places(inner, (*path, index))
+
+
+def _at(value: Any, path: tuple[Any, ...]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def to_null(parent: Any, key: Any) -> None:
+    parent[key] = None
+
+
+def to_missing(parent: Any, key: Any) -> None:
+    del parent[key]
+
+
+def to_extended(parent: Any, key: Any) -> None:
+    if isinstance(parent[key], dict):
+        parent[key]["from_the_future"] = {"nested": [1, None, "x"]}
+    else:
+        parent["from_the_future"] = [{"id": 1}]
+
+
+def to_unknown_word(parent: Any, key: Any) -> None:
+    looks_like_a_time = isinstance(parent[key], str) and parent[key][:2] == "20"
+    if isinstance(parent[key], str) and not looks_like_a_time:
+        parent[key] = "a_word_from_the_future"
+
+
+@pytest.mark.parametrize("change", [to_null, to_missing, to_extended, to_unknown_word])
+@pytest.mark.parametrize(("name", "row"), KNOWN, ids=[name for name, _ in KNOWN])
+def test_every_change_of_every_member_decodes(
+    name: str, row: Endpoint[Any], change: Callable[[Any, Any], None]
+) -> None:
+    """Each member of each example, made null, left out, extended or given an unknown word, still decodes."""
+    text = (EXAMPLES / f"{name}.json").read_text()
+    for path in places(json.loads(text)):
+        changed = json.loads(text)
+        change(_at(changed, path[:-1]), path[-1])
+        wire.decode(row, json.dumps(changed).encode(), Facts())
+
+
+COMPANY = {"id": "1", "type": "company", "attributes": {"name": "Nordlicht"}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": [{"id": "v", "relationships": {"company": COMPANY}}]},
+        {"data": [{"id": "v", "relationships": {"company": {"data": COMPANY}}}]},
+        {"data": [{"id": "v", "relationships": {"company": {"id": "1", "type": "company"}}}], "included": [COMPANY]},
+        {
+            "data": [{"id": "v", "relationships": {"company": {"data": {"id": 1, "type": "company"}}}}],
+            "included": [COMPANY],
+        },
+        {"data": {"id": "v", "relationships": {"company": COMPANY}}},
+        {"data": [{"id": "v", "attributes": None, "relationships": {"company": COMPANY}}], "meta": None},
+    ],
+)
+def test_shapes_of_relationships_that_evidence_allows(answer: dict[str, Any]) -> None:
+    """Plain, wrapped, stubbed with ``included``, single for a list, with null sections: the same visit comes out."""
+    decoded = wire.decode(web_visits.SEARCH_WEB_VISITS, json.dumps(answer).encode(), Facts())
+    (visit,) = decoded.data
+    assert visit.company is not None
+    assert (visit.id, visit.company.id, visit.company.name) == ("v", "1", "Nordlicht")
+    assert decoded.included is msgspec.UNSET
+
+
+def test_circle_of_included_records_ends() -> None:
+    """Included records that name each other do not go round for ever."""
+    one = {
+        "id": "1",
+        "type": "company",
+        "attributes": {"name": "A"},
+        "relationships": {"group_company": {"id": "2", "type": "company"}},
+    }
+    two = {
+        "id": "2",
+        "type": "company",
+        "attributes": {"name": "B"},
+        "relationships": {"group_company": {"id": "1", "type": "company"}},
+    }
+    answer = {
+        "data": {"id": "1", "type": "company", "relationships": {"group_company": {"id": "2", "type": "company"}}},
+        "included": [one, two],
+    }
+    company = wire.decode(companies.GET_COMPANY, json.dumps(answer).encode(), Facts()).data
+    group = company.relationships.group_company
+    assert group is not None
+    assert group.name == "B"
+
+
+def test_to_many_wrappers_and_missing_ids() -> None:
+    """Wrapped lists are unwrapped, and a related record without an id counts as absent."""
+    related = {
+        "tags": {"data": [{"id": 7, "type": "tag", "attributes": {"name": "Hot"}}]},
+        "group_company": {"data": None},
+    }
+    answer = {"data": {"id": 5, "relationships": related}}
+    company = wire.decode(companies.GET_COMPANY, json.dumps(answer).encode(), Facts()).data
+    assert (company.id, [(tag.id, tag.name) for tag in company.tags]) == ("5", [("7", "Hot")])
+    assert company.relationships.group_company is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"meta":{"request_id":"r"}}', b'{"data":null}', b'{"data":{"id":"1"}}', b'{"data":[]}']
+)
+def test_answers_of_writes_in_any_form(body: bytes) -> None:
+    """A write that returns nothing accepts an empty body, no data, and data it does not need."""
+    assert wire.decode(tags.DELETE_TAG, body, Facts()).data is None
+
+
+def test_one_object_for_a_list_and_page_counts_in_either_place() -> None:
+    """Where evidence differs on object or array, both decode to a tuple; both places of ``page_count`` are read."""
+    one = {"id": "f", "attributes": {"year": 2025, "revenue": 5}}
+    for data in (one, [one]):
+        body = json.dumps({"data": data, "meta": {"page_count": 3}}).encode()
+        for row in (companies.GET_COMPANY_FINANCIALS, usage.GET_USAGE):
+            decoded = wire.decode(row, body, Facts())
+            assert ([item.id for item in decoded.data], decoded.meta.pages) == (["f"], 3)
+
+
+def test_numbers_in_quotes_are_read() -> None:
+    """A number that comes as a text is read as the number."""
+    body = b'{"data":[{"id":"1","attributes":{"requests":"12"}}]}'
+    assert wire.decode(usage.GET_USAGE, body, Facts()).data[0].attributes.requests == 12
+    body = b'{"data":{"id":"1","relationships":{"network":{"id":"n","attributes":{"asn":64500}}}}}'
+    network = wire.decode(ip.ENRICH_IP, body, Facts()).data.relationships.network
+    assert network is not None
+    assert network.attributes.asn == 64500
+    assert wire.decode(reference.LIST_INDUSTRIES, b'{"data":null}', Facts()).data == ()
+
+
+QUERIES = [
+    value
+    for value in vars(import_module("leadfeeder_async.models")).values()
+    if isinstance(value, type)
+    and issubclass(value, msgspec.Struct)
+    and value.__module__.rsplit(".", 1)[-1] in {"queries", "requests"}
+]
+
+
+@pytest.mark.parametrize("kind", QUERIES, ids=lambda kind: kind.__name__)
+def test_request_structs_come_back_as_they_went(kind: type[msgspec.Struct]) -> None:
+    """Encoding and decoding any value of a request Struct gives the same value."""
+
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        try:
+            value = data.draw(struct_of(kind))
+        except ValueError:
+            return  # a combination that the Struct itself refuses
+        assert msgspec.json.decode(msgspec.json.encode(value), type=kind) == value
+
+    check()
+
+
+def struct_of(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
+    """Return a strategy for a request Struct, from its fields."""
+    fields = {field.name: value_of(field.type) for field in msgspec.structs.fields(kind)}
+    return st.fixed_dictionaries(fields).map(lambda values: _made(kind, values)).filter(lambda one: one is not None)
+
+
+def _made(kind: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct | None:
+    try:
+        return kind(**values)
+    except ValueError:
+        return None
+
+
+SIMPLE: dict[type, st.SearchStrategy[Any]] = {
+    msgspec.inspect.NoneType: st.none(),
+    msgspec.inspect.StrType: st.text(min_size=1, max_size=5),
+    msgspec.inspect.BoolType: st.booleans(),
+    msgspec.inspect.IntType: st.integers(0, 10**9),
+    msgspec.inspect.FloatType: st.floats(0, 500),
+    msgspec.inspect.DateType: st.dates(),
+    msgspec.inspect.DictType: st.dictionaries(st.text(max_size=3), st.booleans(), max_size=2),
+    msgspec.inspect.CustomType: st.sampled_from([None, True, "text", [1, 2], {"a": [None]}]),
+}
+
+
+def value_of(kind: Any) -> st.SearchStrategy[Any]:
+    """Return a strategy for a field's type."""
+    info = kind if isinstance(kind, msgspec.inspect.Type) else msgspec.inspect.type_info(kind)
+    match info:
+        case msgspec.inspect.UnionType(types=types):
+            return st.one_of([value_of(one) for one in types])
+        case msgspec.inspect.LiteralType(values=values):
+            return st.sampled_from(values)
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return st.lists(value_of(item), min_size=1, max_size=3).map(tuple)
+        case msgspec.inspect.StructType(cls=cls):
+            return struct_of(cls)
+        case _:
+            return SIMPLE[type(info)]

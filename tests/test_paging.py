@@ -177,6 +177,7 @@ def test_numbered_pages_in_order(count: int, size: int, limit: int) -> None:
         {"page_count": None},
         {"total_count": None},
         {"page_count": 2},
+        {"page_count": 2, "total_count": None},
         {"page_count": 9},
         {"total_count": 3},
         {"total_count": 10_000},
@@ -188,8 +189,6 @@ async def test_counts_that_lie_lose_nothing(lies: dict[str, Any]) -> None:
 
     A low page count is believed only while the rows do not contradict it.
     """
-    if lies == {"page_count": 2}:
-        lies = {"page_count": 2, "total_count": 430}
     script = Script(numbered(list(range(430)), **lies))
     async with handler_server(script) as url, client_of(url) as lf:
         assert await visits(lf) == [str(one) for one in range(430)]
@@ -200,7 +199,7 @@ async def test_page_count_beside_the_pagination() -> None:
 
     def answer(request: web.Request, _: dict[str, Any]) -> Reply:
         page = int(request.query["page[num]"])
-        return 200, {"data": rows(page), "meta": {"page_count": 3}}
+        return 200, {"data": rows(page) if page <= 3 else [], "meta": {"page_count": 3}}
 
     async with handler_server(Script(answer)) as url, client_of(url) as lf:
         assert await visits(lf, page_size=1) == ["1", "2", "3"]

@@ -13,8 +13,13 @@ from leadfeeder_async import (
     InsufficientCreditsError,
     InvalidIdError,
 )
-from leadfeeder_async.models.companies import CompanySearchFilters, IndustryFilter, RevenueRange, SearchLocation
-from leadfeeder_async.models.visits import WebVisitFilters
+from leadfeeder_async.models import (
+    CompanySearchFilters,
+    IndustryFilter,
+    RevenueRange,
+    SearchLocation,
+    WebVisitFilters,
+)
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
 from tests.support.servers import http, raw_server

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from leadfeeder_async import (
+    AsyncLeadfeeder,
     AuthenticationError,
     BadRequestError,
     NotFoundError,
@@ -101,8 +102,7 @@ async def test_refusals(sandbox: Sandbox) -> None:
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{sandbox.url}/v1/users/me") as response:
             assert (response.status, (await response.json())["error"]["code"]) == (401, "missing_token")
-    async with client_for(sandbox) as lf:
-        lf._connection.ready().transport._headers["X-Api-Key"] = "wrong"
+    async with AsyncLeadfeeder("wrong", base_url=sandbox.url) as lf:
         with pytest.raises(AuthenticationError):
             await lf.users.me()
 

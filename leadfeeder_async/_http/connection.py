@@ -85,4 +85,5 @@ class Connection:
         from leadfeeder_async._http.transport import Transport
 
         limiter = self._limiter or TokenBucket(self.settings.rate, self.settings.burst)
-        return Open(Transport(self.settings, self._borrowed), Limits(self.settings.slots, limiter), loop)
+        limits = Limits(self.settings.slots, limiter)
+        return Open(Transport(self.settings, self._borrowed, limits.warm_up.end), limits, loop)

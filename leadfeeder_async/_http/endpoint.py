@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
+
+from leadfeeder_async.models.envelope import Done, Response
 
 T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
@@ -58,6 +60,16 @@ class Account(Enum):
     NONE = "none"
 
 
+class Shape(Enum):
+    """What the data of an answer is."""
+
+    ONE = "one"
+    MANY = "many"
+    NOTHING = "nothing"
+    OTHER = "other"
+    """Not the API's envelope."""
+
+
 @dataclass(frozen=True)
 class Endpoint(Generic[T_co]):
     """An API operation: where it lives, what it returns, and what may be done with it."""
@@ -67,6 +79,8 @@ class Endpoint(Generic[T_co]):
     method: str
     path: str
     returns: type[T_co]
+    params: tuple[str, ...] = ()
+    """The query parameters it takes, beside the account's and its paging style's."""
     resend: Resend = Resend.READ
     spend: Spend = Spend.FREE
     paging: Paging = Paging.NONE
@@ -83,6 +97,7 @@ class Endpoint(Generic[T_co]):
             self.method,
             self.path,
             returns,
+            params=self.params,
             resend=self.resend,
             spend=self.spend,
             paging=self.paging,
@@ -90,6 +105,15 @@ class Endpoint(Generic[T_co]):
             rows_of_a_day=self.rows_of_a_day,
             reconcile=self.reconcile,
         )
+
+    @cached_property
+    def shape(self) -> Shape:
+        """What the data of an answer is."""
+        if self.returns is Done:
+            return Shape.NOTHING
+        if get_origin(self.returns) is not Response:
+            return Shape.OTHER
+        return Shape.MANY if get_origin(get_args(self.returns)[0]) is tuple else Shape.ONE
 
     @cached_property
     def decoder(self) -> msgspec.json.Decoder[T_co]:

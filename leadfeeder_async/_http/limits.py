@@ -66,12 +66,31 @@ class TokenBucket:
         return AsyncLimiter(self._burst, self._burst / self._rate)
 
 
+class WarmUp:
+    """Lets one call connect before the others take their tokens: tokens that wait for DNS and TLS go stale."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._ended = anyio.Event()
+
+    async def wait(self) -> None:
+        """Let the first caller pass at once, and the others when it is connected or has failed."""
+        if self._begun:
+            await self._ended.wait()
+        self._begun = True
+
+    def end(self) -> None:
+        """Let everyone pass from now on."""
+        self._ended.set()
+
+
 class Limits:
     """The slots and the limiter that all calls of one client share."""
 
     def __init__(self, slots: int, limiter: RateLimiter) -> None:
         self.slots = anyio.Semaphore(slots, fast_acquire=True)
         self.limiter = limiter
+        self.warm_up = WarmUp()
 
 
 def _now() -> float:

@@ -84,17 +84,11 @@ class Session:
     async def _attempt(self, opened: Open, request: wire.Request, facts: Facts, attempt: int) -> bytes:
         """Send once, inside a slot and with a token; return the body of a good answer."""
         async with opened.limits.slots:
-            await opened.limits.limiter.acquire()
-            if self._connection.closed:
-                raise ClientClosedError("This client was closed while the call waited.", facts)
-            self.stats.requests += 1
-            started = time.perf_counter()
+            await opened.limits.warm_up.wait()
             try:
-                answer = await opened.transport.send(request, facts, self.options.timeout)
-            except LeadfeederError as error:
-                _log(facts, type(error).__name__, attempt, started)
-                raise
-        _log(facts, answer.status, attempt, started)
+                answer = await self._send(opened, request, facts, attempt)
+            finally:
+                opened.limits.warm_up.end()
         failure = wire.failure_of(answer, facts, datetime.now(UTC))
         if isinstance(failure, RateLimitedError):
             self.stats.rate_limited += 1
@@ -102,6 +96,20 @@ class Session:
         if failure is not None:
             raise failure
         return answer.body
+
+    async def _send(self, opened: Open, request: wire.Request, facts: Facts, attempt: int) -> wire.Answer:
+        await opened.limits.limiter.acquire()
+        if self._connection.closed:
+            raise ClientClosedError("This client was closed while the call waited.", facts)
+        self.stats.requests += 1
+        started = time.perf_counter()
+        try:
+            answer = await opened.transport.send(request, facts, self.options.timeout)
+        except LeadfeederError as error:
+            _log(facts, type(error).__name__, attempt, started)
+            raise
+        _log(facts, answer.status, attempt, started)
+        return answer
 
     async def _account_of(self, call: Call[T]) -> str | None:
         if call.row.account is Account.NONE:

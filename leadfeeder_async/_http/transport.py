@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -32,6 +34,9 @@ KEEP_ALIVE = 15.0
 CONNECT_TIMEOUT = 10.0
 """Seconds for TCP and TLS to a server."""
 
+SHOWN_HEADERS = frozenset({"Retry-After", "X-Request-Id", "Location"})
+"""The headers of an answer that errors speak of."""
+
 USER_AGENT = (
     f"leadfeeder-async/{__version__} aiohttp/{aiohttp.__version__} "
     f"Python/{sys.version_info.major}.{sys.version_info.minor}"
@@ -40,8 +45,9 @@ USER_AGENT = (
 
 @dataclass(slots=True)
 class Passage:
-    """How far one attempt got; the trace signals write it."""
+    """How far one attempt got; the trace signals of its transport write it."""
 
+    transport: Transport
     headers_sent: int = 0
     answered: bool = False
     phase: Phase = "connect"
@@ -50,27 +56,38 @@ class Passage:
 class Transport:
     """One connection pool, with the headers that hold the key."""
 
-    def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
-        self._trace = _trace_config()
+    def __init__(
+        self, settings: Settings, session: aiohttp.ClientSession | None, on_connected: Callable[[], None]
+    ) -> None:
+        self._on_connected = on_connected
+        self._trace = self._trace_config()
         self._owned = session is None
         self._session = _open_session(settings, self._trace) if session is None else session
         if session is not None:
             session.trace_configs.append(self._trace)
-        self._headers = {
-            "X-Api-Key": settings.api_key.reveal(),
-            "User-Agent": USER_AGENT,
-            "Accept": "application/json",
-        }
+        self._key = settings.api_key
         self._cap = settings.max_body_bytes
 
     async def send(self, request: Request, facts: Facts, timeout: float) -> Answer:
-        """Send once and read the whole answer, or raise what went wrong, with proof of whether it left."""
-        passage = Passage()
+        """Send once and read the whole answer, or raise what went wrong, with proof of whether it left.
+
+        Every exception is raised anew, outside the except block and without aiohttp's frames, which hold the key.
+        """
+        passage = Passage(self)
+        failure: BaseException
         try:
-            return await self._exchange(request, facts, timeout, passage)
-        except (aiohttp.ClientError, OSError, TimeoutError, _SilentResend) as error:
+            return self._redacted(await self._exchange(request, facts, timeout, passage))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            # aiohttp cancels its own DNS look-ups when it closes; nobody asked for that cancellation.
+            ours = task is not None and task.cancelling() == 0
+            failure = _name_fault(error, facts, passage, timeout) if ours else error
+        except LeadfeederError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - each is named, and none may pass with its frames
             failure = _name_fault(error, facts, passage, timeout)
-        raise failure  # outside the except block: aiohttp's exceptions hold the key
+        failure.__cause__ = failure.__context__ = None
+        raise failure.with_traceback(None)
 
     async def aclose(self) -> None:
         """Close what was opened here, and let go of what was borrowed."""
@@ -80,19 +97,64 @@ class Transport:
             self._session.trace_configs.remove(self._trace)
 
     async def _exchange(self, request: Request, facts: Facts, timeout: float, passage: Passage) -> Answer:
-        headers = self._headers if request.body is None else {**self._headers, "Content-Type": "application/json"}
         async with self._session.request(
             request.method,
             URL(request.url, encoded=True),
             data=request.body,
-            headers=headers,
+            headers=self._headers(with_body=request.body is not None),
             allow_redirects=False,
+            raise_for_status=False,
+            auto_decompress=True,
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(CONNECT_TIMEOUT, timeout)),
             trace_request_ctx=passage,
         ) as response:
             passage.answered, passage.phase = True, "body"
             body = await _read(response, self._cap, replace(facts, status=response.status))
             return Answer(response.status, response.headers, body)
+
+    def _headers(self, *, with_body: bool) -> dict[str, str]:
+        headers = {"X-Api-Key": self._key.reveal(), "User-Agent": USER_AGENT, "Accept": "application/json"}
+        return {**headers, "Content-Type": "application/json"} if with_body else headers
+
+    def _redacted(self, answer: Answer) -> Answer:
+        """Take the key out of an answer that becomes an error: some servers and proxies echo what they were sent."""
+        if 200 <= answer.status < 300 and answer.body[:1] in {b"{", b""}:
+            return answer
+        key = self._key.reveal()
+        shown = {name: value.replace(key, "***") for name, value in answer.headers.items() if name in SHOWN_HEADERS}
+        return Answer(answer.status, shown, answer.body.replace(key.encode(), b"***"))
+
+    def _trace_config(self) -> aiohttp.TraceConfig:
+        """Watch requests leave; the signal fires before the first byte is buffered, so silence is proof."""
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(self._connected)
+        trace.on_request_headers_sent.append(self._headers_sent)
+        trace.freeze()
+        return trace
+
+    async def _connected(
+        self, _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionCreateEndParams
+    ) -> None:
+        passage = self._own(context)
+        if passage is not None:
+            passage.phase = "send"
+            self._on_connected()
+
+    async def _headers_sent(
+        self, _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestHeadersSentParams
+    ) -> None:
+        passage = self._own(context)
+        if passage is None:
+            return
+        passage.headers_sent += 1
+        passage.phase = "headers"
+        if passage.headers_sent > 1:  # past the limiter and the resend rule: the attempt loop decides instead
+            raise _SilentResend
+
+    def _own(self, context: SimpleNamespace) -> Passage | None:
+        """Return the passage if it is this transport's: a borrowed session sends for others too."""
+        passage = context.trace_request_ctx
+        return passage if isinstance(passage, Passage) and passage.transport is self else None
 
 
 async def _read(response: aiohttp.ClientResponse, cap: int, facts: Facts) -> bytes:
@@ -123,43 +185,14 @@ class _SilentResend(Exception):  # noqa: N818 - a signal
     """aiohttp was about to send a request a second time by itself."""
 
 
-def _trace_config() -> aiohttp.TraceConfig:
-    """Watch requests leave; the signal fires before the first byte is buffered, so silence is proof."""
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(_connected)
-    trace.on_request_headers_sent.append(_headers_sent)
-    trace.freeze()
-    return trace
-
-
-async def _connected(
-    _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionCreateEndParams
-) -> None:
-    passage = context.trace_request_ctx
-    if isinstance(passage, Passage):
-        passage.phase = "send"
-
-
-async def _headers_sent(
-    _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestHeadersSentParams
-) -> None:
-    passage = context.trace_request_ctx
-    if not isinstance(passage, Passage):
-        return  # a borrowed session's own request
-    passage.headers_sent += 1
-    passage.phase = "headers"
-    if passage.headers_sent > 1:  # past the limiter and the resend rule: the attempt loop decides instead
-        raise _SilentResend
-
-
 def _name_fault(  # noqa: PLR0911 - one answer per kind of fault
-    error: Exception, facts: Facts, passage: Passage, timeout: float
+    error: BaseException, facts: Facts, passage: Passage, timeout: float
 ) -> LeadfeederError:
     """Turn aiohttp's exception into one of ours, built from facts and never from its text with headers."""
     sent: Sent = "yes" if passage.answered else "maybe" if passage.headers_sent else "no"
     facts = replace(facts, sent=sent, phase=passage.phase)
     match error:
-        case aiohttp.ClientConnectorCertificateError():
+        case aiohttp.ClientConnectorCertificateError() if sent == "no":
             reason = getattr(error.certificate_error, "verify_message", "it could not be verified")
             return TLSError(f"The server's certificate was refused: {reason}.", replace(facts, phase="tls"))
         case aiohttp.ClientSSLError() | ssl.SSLError():
@@ -172,7 +205,9 @@ def _name_fault(  # noqa: PLR0911 - one answer per kind of fault
             return AttemptTimeoutError(f"No whole answer within {timeout:g} s.", facts)
         case aiohttp.ClientConnectorError():
             return ConnectError(f"No connection to {error.host}:{error.port}: {error.strerror}.", facts)
-        case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
+        case aiohttp.ClientResponseError():
             return ProtocolError("The answer is not valid HTTP.", facts)
-        case _:
+        case aiohttp.ClientError() | OSError() | _SilentResend():
             return DisconnectedError(f"The connection broke ({type(error).__name__}).", facts)
+        case _:
+            return ConnectError(f"The request could not be made ({type(error).__name__}).", facts)

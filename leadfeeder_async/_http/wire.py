@@ -12,8 +12,10 @@ from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
+from msgspec import UNSET
 
-from leadfeeder_async._http.endpoint import Call, Endpoint, QueryValue
+from leadfeeder_async._http import lenient
+from leadfeeder_async._http.endpoint import Call, Endpoint, QueryValue, Shape
 from leadfeeder_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -32,7 +34,7 @@ from leadfeeder_async.errors import (
     StatusError,
     UnexpectedStatusError,
 )
-from leadfeeder_async.models.envelope import ErrorBody, ErrorObject
+from leadfeeder_async.models.envelope import ErrorObject
 
 T = TypeVar("T")
 
@@ -110,15 +112,26 @@ def encode_json(value: object) -> bytes:
 
 
 def decode(row: Endpoint[T], body: bytes, facts: Facts) -> T:
-    """Decode a good answer, or raise :class:`DecodeError` naming the place."""
+    """Decode a good answer, in the contract's shape or one near it, or raise DecodeError naming the place."""
     problem = ""
+    body = body or b"{}"
     try:
-        return row.decoder.decode(body)
+        answer = row.decoder.decode(body)
+        return answer if getattr(answer, "included", UNSET) is UNSET else _relaxed(row, body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         problem = str(error) or type(error).__name__
-    raise DecodeError(
-        f"The answer does not fit {row.operation}: {problem}.", replace(facts, sent="yes", phase="decode")
-    )
+    try:
+        return _relaxed(row, body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        text = f"The answer does not fit {row.operation}: {problem}."
+    raise DecodeError(text, replace(facts, sent="yes", phase="decode"))
+
+
+def _relaxed(row: Endpoint[T], body: bytes) -> T:
+    value: lenient.Json = msgspec.json.decode(body)
+    if row.shape is not Shape.OTHER:
+        value = lenient.relax(value, wants_list=row.shape is Shape.MANY, wants_nothing=row.shape is Shape.NOTHING)
+    return msgspec.convert(value, row.returns, strict=False)
 
 
 def failure_of(answer: Answer, facts: Facts, now: datetime) -> LeadfeederError | None:
@@ -134,33 +147,47 @@ def failure_of(answer: Answer, facts: Facts, now: datetime) -> LeadfeederError |
 
 def _unreadable(answer: Answer, facts: Facts) -> LeadfeederError | None:
     """Spot an answer that is cut short or no JSON, by its first and last bytes alone."""
-    head, tail = answer.body[:16].lstrip(), answer.body[-16:].rstrip()
-    if not answer.body or (head.startswith(b"{") and tail.endswith(b"}")):
+    body = answer.body.strip()
+    if not body or (body.startswith(b"{") and body.endswith(b"}")):
         return None
     text = f"The answer is no JSON object, or is cut short: {snippet(answer.body)!r}"
     return DecodeError(text, replace(facts, phase="body"))
 
 
 def _status_error(answer: Answer, facts: Facts, now: datetime) -> StatusError:
-    body = _error_body(answer.body)
-    first = body.first
-    request_id = (body.meta and body.meta.request_id) or facts.request_id
+    said = _json_object(answer.body)
+    first = _first_error(said)
     retry_after = parse_retry_after(answer.headers.get("Retry-After"), now)
     facts = replace(
         facts,
         code=first.code,
-        request_id=request_id,
+        request_id=_text_in(said.get("meta"), "request_id") or facts.request_id,
         retry_after=retry_after,
         retry_at=None if retry_after is None else now + timedelta(seconds=retry_after),
     )
     return _error_class(answer.status, first.code)(_explain(answer, first), facts)
 
 
-def _error_body(body: bytes) -> ErrorBody:
+def _json_object(body: bytes) -> dict[str, lenient.Json]:
     try:
-        return msgspec.json.decode(body, type=ErrorBody, strict=False)
+        found: lenient.Json = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ErrorBody()
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _first_error(said: dict[str, lenient.Json]) -> ErrorObject:
+    """Find the error that matters in any of the three shapes, whatever else is odd about them."""
+    errors = said.get("errors")
+    candidates = [*(errors if isinstance(errors, list) else ()), said.get("error"), said]
+    names = ("code", "title", "detail", "message")
+    shown = ({name: text for name in names if (text := _text_in(one, name))} for one in candidates)
+    return next((ErrorObject(**texts) for texts in shown if texts), ErrorObject())
+
+
+def _text_in(value: lenient.Json, name: str) -> str | None:
+    text = value.get(name) if isinstance(value, dict) else None
+    return text if isinstance(text, str) else None
 
 
 def _explain(answer: Answer, error: ErrorObject) -> str:

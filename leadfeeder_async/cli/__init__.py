@@ -1,7 +1,7 @@
 """The ``leadfeeder`` command.
 
 Exit codes: 0 done, 1 the server refused this one request, 2 wrong usage, 3 key or permission, 4 quota or credits,
-5 not finished, 130 interrupted.
+5 not finished, 130 interrupted, 141 the reader of a pipe left.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from leadfeeder_async.errors import (
     UseError,
 )
 
-REFUSED, USAGE, AUTH, SPENT, INCOMPLETE, INTERRUPTED = 1, 2, 3, 4, 5, 130
+REFUSED, USAGE, AUTH, SPENT, INCOMPLETE, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 5, 130, 141
 
 
 def main() -> None:
@@ -42,22 +42,22 @@ def _run() -> int:
     from leadfeeder_async.cli.app import app
 
     try:
-        app(exit_on_error=False, result_action="return_value")
+        result = app(exit_on_error=False, result_action="return_value")
     except CycloptsError:
         return USAGE  # Cyclopts has said what is wrong
     except LeadfeederError as error:
-        _say(f"{type(error).__name__}: {error}")
+        _say(f"leadfeeder: {error}")
         return exit_code(error)
     except KeyboardInterrupt:
         _say("Interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
-        return INCOMPLETE
+        return PIPE_CLOSED
     except OSError as error:
-        _say(f"{error.filename or 'The system'}: {error.strerror}")
+        _say(f"leadfeeder: {error.filename or 'output'}: {error.strerror}")
         return INCOMPLETE
-    return 0
+    return result if isinstance(result, int) else 0
 
 
 def exit_code(error: LeadfeederError) -> int:

@@ -22,7 +22,11 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 export = App(name="export", help="Write a list to a file, or to stdout: one JSON object a line.")
+contract = App(name="contract", help="What this package knows of the API.")
 app.command(export)
+app.command(contract)
+
+DOCUMENT = "https://api.leadfeeder.com/openapi.yaml"
 
 Out = Annotated[Path | None, Parameter(help="The file to write; without it, stdout.")]
 Overwrite = Annotated[bool, Parameter(negative=(), help="Replace the file if it exists.")]
@@ -70,7 +74,7 @@ async def export_companies(
 ) -> None:
     """Export the summaries of a company search; free."""
     from leadfeeder_async.client import AsyncLeadfeeder
-    from leadfeeder_async.models.companies import SearchLocation
+    from leadfeeder_async.models.queries import SearchLocation
 
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         pager = lf.companies.search(
@@ -79,6 +83,16 @@ async def export_companies(
             limit=limit,
         )
         await output.export(pager, lf.stats, out, "companies", limit=limit, overwrite=overwrite)
+
+
+@contract.command(name="check")
+async def contract_check(
+    source: Annotated[str, Parameter(help="An address or a file, YAML or JSON.")] = DOCUMENT,
+) -> int:
+    """Compare this package with the vendor's OpenAPI document; exit 1 where something would break."""
+    from leadfeeder_async.cli.contract import check
+
+    return 1 if await check(source) else 0
 
 
 @app.command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -53,12 +54,31 @@ async def export(
     meter = Meter(stats, limit)
     with bars(noun) as on_progress:
         if out is None:
-            progress = await write_rows(pager.raw_pages(), sys.stdout.buffer, meter, on_progress)
-            sys.stdout.buffer.flush()
+            progress = await write_rows(pager.raw_pages(), _to_stdout, meter, on_progress)
         else:
-            progress = await export_file(pager.raw_pages(), out, meter, on_progress, overwrite=overwrite)
+            progress = await _to_file(pager, out, meter, on_progress, overwrite=overwrite)
     note(summary(progress, noun) + (f" -> {out}" if out else ""))
     return progress
+
+
+async def _to_stdout(data: bytes) -> None:
+    """Write in a thread: a slow reader of the pipe must not hold up the requests under way."""
+    await asyncio.to_thread(_write_through, data)
+
+
+def _write_through(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+async def _to_file(pager: Pager[T], out: Path, meter: Meter, on_progress: OnProgress, *, overwrite: bool) -> Progress:
+    try:
+        return await export_file(pager.raw_pages(), out, meter, on_progress, overwrite=overwrite)
+    except BaseException:
+        rows = meter.now().done
+        if rows:
+            note(f"Not finished: {rows:,} rows are in {out}.part; the next run starts over.")
+        raise
 
 
 def summary(progress: Progress, noun: str) -> str:

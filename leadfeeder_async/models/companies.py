@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from datetime import date
 
 import msgspec
 
-from leadfeeder_async.models import visits
+from leadfeeder_async.models import ip, visits
 from leadfeeder_async.models.crm import CRMConnection, CRMGroupConnection, CRMSuggestion
-from leadfeeder_async.models.ip import Location
 from leadfeeder_async.models.workspace import Icp, List, Tag
 
 
@@ -209,10 +208,10 @@ class CompanyLocationRelationships(msgspec.Struct, frozen=True, kw_only=True, gc
     """Which company, and where."""
 
     company: Company | None = None
-    location: Location | None = None
+    location: ip.Location | None = None
 
 
-class CompanyLocation(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyLocation(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A company that visited, at one of its places (contract: ``CompanyLocationV1``).
 
     A company with several places comes several times.
@@ -220,6 +219,7 @@ class CompanyLocation(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_
 
     id: str
     type: str = "company_location"
+    attributes: dict[str, object] | None = None
     relationships: CompanyLocationRelationships = CompanyLocationRelationships()
 
     @property
@@ -228,57 +228,109 @@ class CompanyLocation(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_
         return self.relationships.company
 
     @property
-    def location(self) -> Location | None:
+    def location(self) -> ip.Location | None:
         """The place."""
         return self.relationships.location
 
 
-EmployeeRange: TypeAlias = Literal["1-10", "11-100", "101-500", "501-1.000", "1.001-5.000", "5.001-10.000", "10.000+"]
-"""The size classes a company search takes; dots mark thousands."""
+class SignalAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """What happened at a company, and when."""
+
+    category: str | None = None
+    event_date: date | None = None
+    publication_date: date | None = None
+    title: str | None = None
+    summary: str | None = None
+    url: str | None = None
 
 
-class GeoCircle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A circle on the map."""
+class SignalRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """Whom it happened to."""
 
-    latitude: float
-    longitude: float
-    distance: float
-    """Kilometres, 0 to 500."""
+    company: Company | None = None
 
 
-class SearchLocation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A place to search in (contract: ``SearchLocationV1``)."""
+class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A piece of news about a company (contract: ``SignalV1``)."""
 
-    street: str | None = None
-    postal_code: str | None = None
-    city: str | None = None
-    country_code: str | None = None
-    region_code: str | None = None
-    geo: GeoCircle | None = None
+    id: str
+    type: str = "signal"
+    attributes: SignalAttributes = SignalAttributes()
+    relationships: SignalRelationships = SignalRelationships()
 
-
-class IndustryFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Industries to search in, by code."""
-
-    codes: tuple[str, ...]
-    classification: Literal["internal", "wz", "nace"] | None = None
+    @property
+    def company(self) -> Company | None:
+        """The company it is about."""
+        return self.relationships.company
 
 
-class RevenueRange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Yearly revenue between two bounds, either of which may be left out."""
+class CompanyFinancialsAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A company's figures of one year; amounts are figures with a currency, or bare numbers."""
 
-    min: int | None = None
-    max: int | None = None
+    year: int | None = None
+    currency: str | None = None
+    revenue: MoneyFigure | float | None = None
+    earnings: MoneyFigure | float | None = None
+    net_worth: MoneyFigure | float | None = None
+    employee_count: int | None = None
 
 
-class CompanySearchFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Yes-or-no conditions of a company search; None asks nothing."""
+class CompanyFinancials(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A financial report of one year (contract: ``CompanyFinancialsV1``)."""
 
-    has_phone: bool | None = None
-    has_email: bool | None = None
-    has_social_media_profiles: bool | None = None
-    do_not_contact: bool | None = None
-    has_financials_revenue: bool | None = None
-    has_financials_earnings: bool | None = None
-    has_financials_net_worth: bool | None = None
-    has_ip_addresses: bool | None = None
+    id: str
+    type: str = "company_financials"
+    attributes: CompanyFinancialsAttributes = CompanyFinancialsAttributes()
+
+
+class CompanyMatchAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """How well a company matches."""
+
+    match_score: float | None = None
+    """0 to 1."""
+
+
+class CompanyMatchRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """The company that matches."""
+
+    company_summary: CompanySummary | None = None
+
+
+class CompanyMatch(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A company that may be the one meant (contract: ``CompanyMatchV1``)."""
+
+    id: str
+    type: str = "company_match"
+    attributes: CompanyMatchAttributes = CompanyMatchAttributes()
+    relationships: CompanyMatchRelationships = CompanyMatchRelationships()
+
+    @property
+    def score(self) -> float | None:
+        """How well it matches, 0 to 1."""
+        return self.attributes.match_score
+
+    @property
+    def company(self) -> CompanySummary | None:
+        """The company that matches."""
+        return self.relationships.company_summary
+
+
+class CompanyIpRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A company and its addresses."""
+
+    company: Company | None = None
+    ip_addresses: tuple[ip.IpAddressExtended, ...] | None = None
+
+
+class CompanyIp(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The IP addresses of a company (contract: ``CompanyIpV1``)."""
+
+    id: str
+    type: str = "company_ip"
+    attributes: dict[str, object] | None = None
+    relationships: CompanyIpRelationships = CompanyIpRelationships()
+
+    @property
+    def ip_addresses(self) -> tuple[ip.IpAddressExtended, ...]:
+        """The addresses, with place and network."""
+        return self.relationships.ip_addresses or ()

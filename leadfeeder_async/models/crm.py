@@ -73,11 +73,12 @@ class CRMLinkRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, 
     crm_record: CRMRecord | None = None
 
 
-class CRMConnection(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CRMConnection(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A link to a CRM record (contract: ``CRMConnectionV1``, ``CRMSuggestionV1``)."""
 
     id: str
     type: str = "crm_connection"
+    attributes: dict[str, object] | None = None
     relationships: CRMLinkRelationships = CRMLinkRelationships()
 
     @property
@@ -95,11 +96,12 @@ class CRMGroupConnectionRelationships(msgspec.Struct, frozen=True, kw_only=True,
     crm_connection: CRMConnection | None = None
 
 
-class CRMGroupConnection(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CRMGroupConnection(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A link that another company of the same group has (contract: ``CRMGroupConnectionV1``)."""
 
     id: str
     type: str = "crm_group_connection"
+    attributes: dict[str, object] | None = None
     relationships: CRMGroupConnectionRelationships = CRMGroupConnectionRelationships()
 
     @property

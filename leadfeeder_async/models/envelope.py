@@ -62,6 +62,8 @@ class Response(msgspec.Struct, Generic[T], frozen=True, kw_only=True, gc=False, 
 
     data: T
     meta: Meta = Meta()
+    included: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """Never set in what you get: what an answer includes is moved to its place among the relationships."""
 
 
 class ResourceIdentifier(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -89,9 +91,8 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_d
     message: str | None = None
     meta: Meta | None = None
 
-    @property
-    def first(self) -> ErrorObject:
-        """The error that matters, whatever shape it came in."""
-        if self.errors:
-            return self.errors[0]
-        return self.error or ErrorObject(code=self.code, message=self.message)
+
+class Done(Response[None], frozen=True, kw_only=True, gc=False):
+    """The answer of a write that returns nothing (contract: ``EmptySuccessResponse``)."""
+
+    data: None = None

@@ -1,10 +1,12 @@
-"""Places, as visits and companies name them."""
+"""IP addresses, and the places and networks behind them."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
 import msgspec
+
+from leadfeeder_async.models import companies
 
 
 class LocationAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -40,3 +42,89 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_de
 
 VisitLocation: TypeAlias = Location
 IpLocation: TypeAlias = Location
+
+
+class NetworkAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """Who runs a network."""
+
+    name: str | None = None
+    asn: str | int | None = None
+    """The number of the autonomous system, as a number or a text."""
+    cidr: str | None = None
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A network of the internet (contract: ``NetworkV1``)."""
+
+    id: str
+    type: str = "network"
+    attributes: NetworkAttributes = NetworkAttributes()
+
+    @property
+    def name(self) -> str | None:
+        """Who runs it."""
+        return self.attributes.name
+
+
+class IpAddressAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """An address, and how sure its owner is."""
+
+    ip: str | None = None
+    confidence_score: str | float | None = None
+
+
+class IpAddressRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """Where an address is."""
+
+    location: Location | None = None
+    network: Network | None = None
+
+
+class IpAddressExtended(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """An address of a company (contract: ``IpAddressExtendedV1``)."""
+
+    id: str
+    type: str = "ip_address"
+    attributes: IpAddressAttributes = IpAddressAttributes()
+    relationships: IpAddressRelationships = IpAddressRelationships()
+
+    @property
+    def ip(self) -> str | None:
+        """The address."""
+        return self.attributes.ip
+
+
+class EnrichedIpAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """An address and what kind of company is behind it."""
+
+    ip: str | None = None
+    company_type: str | None = None
+    """``company``, ``isp`` and others."""
+    confidence_score: str | float | None = None
+
+
+class EnrichedIpRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """Who and where an address is."""
+
+    company: companies.Company | None = None
+    location: IpLocation | None = None
+    network: Network | None = None
+
+
+class EnrichedIp(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """What is known of an IP address (contract: ``EnrichedIpV1``)."""
+
+    id: str
+    type: str = "enriched_ip"
+    attributes: EnrichedIpAttributes = EnrichedIpAttributes()
+    relationships: EnrichedIpRelationships = EnrichedIpRelationships()
+
+    @property
+    def company(self) -> companies.Company | None:
+        """The company behind the address; None where there is none."""
+        return self.relationships.company
+
+    @property
+    def location(self) -> Location | None:
+        """Where the address is."""
+        return self.relationships.location

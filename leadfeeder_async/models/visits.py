@@ -95,9 +95,22 @@ class WebVisit(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_de
         return self.relationships.location
 
 
-class WebVisitFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What narrows a visit search beside its dates."""
+class WebVisitsTrackerScriptAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """The tracker to put on a website, and whether it works."""
 
-    company_id: str | None = None
-    location_country_codes: tuple[str, ...] | None = None
-    location_cities: tuple[str, ...] | None = None
+    script_hash: str | None = None
+    script_html: str | None = None
+    status: str | None = None
+
+
+class WebVisitsTrackerScript(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """The account's tracker (contract: ``WebVisitsTrackerScriptV1``)."""
+
+    id: str
+    type: str = "web_visits_tracker_script"
+    attributes: WebVisitsTrackerScriptAttributes = WebVisitsTrackerScriptAttributes()
+
+    @property
+    def status(self) -> str | None:
+        """Whether the tracker works."""
+        return self.attributes.status

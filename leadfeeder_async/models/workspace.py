@@ -1,4 +1,4 @@
-"""What an account arranges by itself: tags, lists, ICPs."""
+"""What an account arranges by itself: tags, lists, custom fields, ICPs and buyer personas."""
 
 from __future__ import annotations
 
@@ -65,4 +65,57 @@ class Icp(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     @property
     def name(self) -> str | None:
         """The profile's name; None on a stub."""
+        return self.attributes.name
+
+
+class ListItem(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """A member of a list, by id and type (contract: ``ListItemV1``)."""
+
+    id: str
+    type: str = ""
+    attributes: dict[str, object] | None = None
+
+
+class BuyerPersonaAttributes(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The name and rules of a buyer persona."""
+
+    name: str | None = None
+    criteria: dict[str, object] | None = None
+
+
+class BuyerPersona(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """A kind of person the account sells to (contract: ``BuyerPersonaV1``)."""
+
+    id: str
+    type: str = "buyer_persona"
+    attributes: BuyerPersonaAttributes = BuyerPersonaAttributes()
+
+    @property
+    def name(self) -> str | None:
+        """The persona's name; None on a stub."""
+        return self.attributes.name
+
+
+class CustomFieldAttributes(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The name, scope and kind of a custom field."""
+
+    name: str | None = None
+    scope: str | None = None
+    """``company`` or ``contact``."""
+    type: str | None = None
+    description: str | None = None
+    options: tuple[object, ...] | None = None
+    """The choices of a field that has them."""
+
+
+class CustomField(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """A field the account added to its records (contract: ``CustomFieldV1``)."""
+
+    id: str
+    type: str = "custom_field"
+    attributes: CustomFieldAttributes = CustomFieldAttributes()
+
+    @property
+    def name(self) -> str | None:
+        """The field's name."""
         return self.attributes.name

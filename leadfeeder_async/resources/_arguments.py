@@ -1,13 +1,17 @@
-"""What the methods of all nouns do with their arguments."""
+"""What the methods of all nouns do with their arguments: check them against the contract's bounds, and encode them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+import re
+from collections.abc import Iterable, Mapping
 
+import msgspec
+
+from leadfeeder_async._http.wire import encode_body
+from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.models.envelope import ResourceIdentifier
+from leadfeeder_async.models.requests import LinkagesRequest
 from leadfeeder_async.settings import require
-
-T = TypeVar("T")
 
 
 def comma_list(name: str, values: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -16,8 +20,57 @@ def comma_list(name: str, values: Iterable[str] | None) -> tuple[str, ...] | Non
     return tuple(values or ()) or None
 
 
-def filled(name: str, values: Sequence[T] | None) -> Sequence[T] | None:
-    """Refuse an empty list, which the API does not take; None is left out of the body."""
-    require(not isinstance(values, str), f"{name}={values!r} must be a list.", f"Write {name}=[{values!r}].")
-    require(values is None or len(values) > 0, f"{name} is empty.", f"Leave {name} out, or name at least one.")
-    return values
+def bounded(name: str, value: int | None, least: int, most: int) -> int | None:
+    """Check a whole number; None is left out."""
+    require(value is None or least <= value <= most, f"{name}={value!r} must be {least} to {most}.")
+    return value
+
+
+def one_of(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
+    """Check a word of a closed vocabulary; None is left out."""
+    require(value is None or value in choices, f"{name}={value!r} must be one of {', '.join(choices)}.")
+    return value
+
+
+def some_ids(name: str, ids: Iterable[str], most: int | None = None) -> tuple[str, ...]:
+    """Check a list of ids: at least one, none empty, and no more than ``most``."""
+    wanted = comma_list(name, ids)
+    require(wanted is not None and all(wanted), f"{name} must hold at least one id, and no empty one.")
+    require(
+        most is None or len(wanted or ()) <= most, f"{name} holds {len(wanted or ())} ids; at most {most} are taken."
+    )
+    return wanted or ()
+
+
+def checked(kind: type[msgspec.Struct], arguments: Mapping[str, object]) -> bytes:
+    """Encode the arguments given, after checking that they fit the contract's body ``kind``.
+
+    They are sent as they are, not as ``kind`` knows them, so that keys the contract does not know yet pass through.
+    """
+    problem = ""
+    try:
+        body = encode_body(arguments)
+        msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        problem = re.sub(r"`\$\.?([^`]*)`", r"\1", str(error))
+    except TypeError as error:
+        problem = str(error)
+    else:
+        return body
+    raise ConfigurationError(f"These arguments do not fit: {problem}.")
+
+
+def searching(kind: type[msgspec.Struct], conditions: Mapping[str, object]) -> bytes:
+    """Encode the conditions of a search that needs at least one."""
+    require(
+        any(value is not None for value in conditions.values()),
+        "This search needs at least one condition.",
+        f"Give one of {', '.join(conditions)}.",
+    )
+    return checked(kind, conditions)
+
+
+def linkages(kind: str, ids: Iterable[str]) -> bytes:
+    """Encode the records to link or unlink."""
+    data = tuple(ResourceIdentifier(id=one, type=kind) for one in some_ids(f"{kind}_ids", ids))
+    return msgspec.json.encode(LinkagesRequest(data=data))

@@ -13,9 +13,14 @@ from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.resources._arguments import comma_list
 
 LIST_ACCOUNTS = Endpoint(
-    "list_accounts", "GET", "/v1/accounts", Response[tuple[AccountSummary, ...]], account=Needs.NONE
+    "list_accounts",
+    "GET",
+    "/v1/accounts",
+    Response[tuple[AccountSummary, ...]],
+    params=("include",),
+    account=Needs.NONE,
 )
-GET_ACCOUNT = Endpoint("list_accounts", "GET", "/v1/accounts", Response[tuple[Account, ...]])
+GET_ACCOUNT = Endpoint("list_accounts", "GET", "/v1/accounts", Response[tuple[Account, ...]], params=("include",))
 GET_CURRENT_USER = Endpoint("get_current_user", "GET", "/v1/users/me", Response[User], account=Needs.NONE)
 
 
@@ -28,15 +33,17 @@ class Accounts:
     async def list(self) -> Response[tuple[AccountSummary, ...]]:
         """List the accounts of the key, by id and name.
 
-        Free; one answer holds them all. Contract: ``list_accounts``, scope ``accounts:read``.
+        ``(await lf.accounts.list()).data``. Free; one answer holds them all. Contract: ``list_accounts``, scope
+        ``accounts:read``.
         """
         return await self._session.call(LIST_ACCOUNTS)
 
     async def get(self, account_id: str | None = None, *, include: Iterable[str] | None = None) -> Response[Account]:
         """Get one account with its credits: ``.data.credits.remaining`` and when they reset.
 
-        Free. ``include=["account_company"]`` shows the company that owns it. Raises NotFoundError where the key has no
-        such account. Contract: ``list_accounts`` with ``account_id``, scope ``accounts:read``.
+        ``(await lf.accounts.get()).data.credits``. Free. ``include=["account_company"]`` shows the company that owns
+        it. Raises NotFoundError where the key has no such account. Contract:
+        ``list_accounts`` with ``account_id``, scope ``accounts:read``.
         """
         params = {"include": comma_list("include", include)}
         answer = await self._session.call(GET_ACCOUNT, params=params, account_id=account_id)
@@ -54,6 +61,6 @@ class Users:
     async def me(self) -> Response[User]:
         """Get the user the key belongs to.
 
-        Free. Contract: ``get_current_user``.
+        ``(await lf.users.me()).data.email``. Free. Contract: ``get_current_user``.
         """
         return await self._session.call(GET_CURRENT_USER)

@@ -1,4 +1,4 @@
-"""Companies: whole records, and the search that finds them."""
+"""Companies: whole records, the searches that find them, and their tags and lists."""
 
 from __future__ import annotations
 
@@ -6,39 +6,73 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, Resend, Spend
 from leadfeeder_async._http.session import Session
-from leadfeeder_async._http.wire import encode_body
+from leadfeeder_async.id_pager import IdPager
 from leadfeeder_async.models.companies import (
     Company,
-    CompanySearchFilters,
+    CompanyFinancials,
+    CompanyIp,
+    CompanyMatch,
     CompanySummary,
+    Signal,
+)
+from leadfeeder_async.models.envelope import Done, Response
+from leadfeeder_async.models.queries import (
+    CompanyMatchInput,
+    CompanyMatchRequest,
+    CompanySearchFilters,
+    CompanySearchRequest,
+    DateRange,
     EmployeeRange,
     IndustryFilter,
     RevenueRange,
     SearchLocation,
+    SignalCategory,
+    SignalSearchRequest,
 )
-from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.paging import PAGE_SIZE, Pager
-from leadfeeder_async.resources._arguments import comma_list, filled
-from leadfeeder_async.settings import require
+from leadfeeder_async.resources._arguments import bounded, checked, comma_list, linkages, searching, some_ids
+
+_READ_AGAIN = "Ask again: within 12 months of a charge the same company is free."
 
 GET_COMPANY = Endpoint(
     "get_company",
     "GET",
     "/v1/companies/{id}",
     Response[Company],
+    params=("include",),
     resend=Resend.CHARGING_READ,
     spend=Spend.CHARGES,
-    reconcile="Get the company again: within 12 months of a charge it is free.",
+    reconcile=_READ_AGAIN,
 )
 RETRIEVE_COMPANIES = Endpoint(
     "retrieve_companies",
     "GET",
     "/v1/companies",
     Response[tuple[Company, ...]],
+    params=("ids", "include"),
     resend=Resend.CHARGING_READ,
     spend=Spend.CHARGES,
     paging=Paging.IDS,
-    reconcile="Get the companies again: within 12 months of a charge they are free.",
+    reconcile=_READ_AGAIN,
+)
+GET_COMPANY_FINANCIALS = Endpoint(
+    "get_company_financials",
+    "GET",
+    "/v1/companies/{id}/financials",
+    Response[tuple[CompanyFinancials, ...]],
+    resend=Resend.CHARGING_READ,
+    spend=Spend.CHARGES,
+    reconcile=_READ_AGAIN,
+)
+SEARCH_COMPANY_SIGNALS = Endpoint(
+    "search_company_signals",
+    "POST",
+    "/v1/companies/signals",
+    Response[tuple[Signal, ...]],
+    resend=Resend.CHARGING_READ,
+    spend=Spend.CHARGES,
+    paging=Paging.CURSOR,
+    reconcile=_READ_AGAIN,
 )
 SEARCH_COMPANIES = Endpoint(
     "search_companies",
@@ -47,6 +81,36 @@ SEARCH_COMPANIES = Endpoint(
     Response[tuple[CompanySummary, ...]],
     resend=Resend.FREE_SEARCH,
     paging=Paging.CURSOR,
+)
+MATCH_COMPANIES = Endpoint(
+    "match_companies",
+    "POST",
+    "/v1/companies/match",
+    Response[tuple[tuple[CompanyMatch, ...], ...]],
+    params=("max_results_per_company",),
+    resend=Resend.FREE_SEARCH,
+)
+RETRIEVE_COMPANY_IPS = Endpoint(
+    "retrieve_company_ips",
+    "GET",
+    "/v1/companies/ips",
+    Response[tuple[CompanyIp, ...]],
+    params=("company_ids", "max_ip_addresses", "include"),
+    resend=Resend.CHARGING_READ,
+    spend=Spend.CHARGES,
+    reconcile=_READ_AGAIN,
+)
+ADD_COMPANY_TO_LISTS = Endpoint(
+    "add_company_to_lists", "POST", "/v1/companies/{id}/lists", Done, resend=Resend.SET_LIKE
+)
+REMOVE_COMPANY_FROM_LISTS = Endpoint(
+    "remove_company_from_lists", "DELETE", "/v1/companies/{id}/lists", Done, resend=Resend.SET_LIKE
+)
+ASSIGN_TAGS_TO_COMPANY = Endpoint(
+    "assign_tags_to_company", "POST", "/v1/companies/{id}/tags", Done, resend=Resend.SET_LIKE
+)
+UNASSIGN_TAGS_FROM_COMPANY = Endpoint(
+    "unassign_tags_from_company", "DELETE", "/v1/companies/{id}/tags", Done, resend=Resend.SET_LIKE
 )
 
 
@@ -61,27 +125,63 @@ class Companies:
     ) -> Response[Company]:
         """Get one company whole; the answer carries its current id, also for an old or merged one.
 
-        Charges 1 credit unless the company was unlocked in the last 12 months; ``.meta.charged`` tells. ``include``
-        names relations to show whole, such as ``tags`` or ``crm_connections.crm_record``. Raises NotFoundError,
-        InsufficientCreditsError, and OutcomeUnknownError where the answer was lost. Contract: ``get_company``, scope
-        ``companies:read``.
+        ``await lf.companies.get("159001425", include=["tags"])``. Charges 1 credit unless the company was unlocked in
+        the last 12 months; ``.meta.charged`` tells. ``include`` names relations to show whole, such as ``tags`` or
+        ``crm_connections.crm_record``. Raises NotFoundError, InsufficientCreditsError, and OutcomeUnknownError where
+        the answer was lost. Contract: ``get_company``, scope ``companies:read``.
         """
         params = {"include": comma_list("include", include)}
         return await self._session.call(GET_COMPANY, company_id, params=params, account_id=account_id)
 
     def list(
         self, ids: Iterable[str], *, include: Iterable[str] | None = None, account_id: str | None = None
-    ) -> Pager[Company]:
+    ) -> IdPager[Company]:
         """List companies by id, whole, in the order of the ids; any number of them.
 
-        Asks for 100 a request, several requests at a time. Charges 1 credit per company that was not unlocked in the
-        last 12 months, for the requests under way too when the loop is left early. Unknown ids do not come back.
-        Contract: ``retrieve_companies``, scope ``companies:read``.
+        ``async for company in lf.companies.list(ids)``. Asks for 100 a request, several requests at a time; after the
+        loop ``.missing`` names the ids that did not come back and ``.merged`` the current id of each old one. Charges
+        1 credit per company that was not unlocked in the last 12 months, for the requests under way too when the loop
+        is left early. Contract: ``retrieve_companies``, scope ``companies:read``.
         """
-        wanted = tuple(dict.fromkeys(comma_list("ids", ids) or ()))
-        require("" not in wanted, "ids holds an empty id.")
         call = Call(RETRIEVE_COMPANIES, params={"include": comma_list("include", include)}, account_id=account_id)
-        return Pager(self._session, RETRIEVE_COMPANIES, lambda _: call, ids=wanted)
+        return IdPager(self._session, RETRIEVE_COMPANIES, call, ids)
+
+    async def financials(
+        self, company_id: str, *, account_id: str | None = None
+    ) -> Response[tuple[CompanyFinancials, ...]]:
+        """Get a company's financial reports, one a year.
+
+        ``(await lf.companies.financials("159001425")).data[0].attributes.revenue``. Charges 1 credit unless the
+        company was unlocked in the last 12 months. Contract: ``get_company_financials``, scope ``companies:read``.
+        """
+        return await self._session.call(GET_COMPANY_FINANCIALS, company_id, account_id=account_id)
+
+    def search_signals(
+        self,
+        *,
+        company_ids: Sequence[str],
+        categories: Sequence[SignalCategory] | None = None,
+        event_date: DateRange | Mapping[str, object] | None = None,
+        publication_date: DateRange | Mapping[str, object] | None = None,
+        page_size: int = PAGE_SIZE,
+        limit: int | None = None,
+        account_id: str | None = None,
+    ) -> Pager[Signal]:
+        """Search the news about some companies.
+
+        ``async for signal in lf.companies.search_signals(company_ids=["159001425"], categories=["job_ads"])``. Charges
+        1 credit per company that has signals and is not unlocked, so no page is fetched before it is asked for; a lost
+        page raises OutcomeUnknownError. Follows cursors. Contract: ``search_company_signals`` (path inferred), scope
+        ``companies:read``.
+        """
+        conditions = {
+            "company_ids": company_ids,
+            "categories": categories,
+            "event_date": event_date,
+            "publication_date": publication_date,
+        }
+        call = Call(SEARCH_COMPANY_SIGNALS, body=checked(SignalSearchRequest, conditions), account_id=account_id)
+        return Pager(self._session, SEARCH_COMPANY_SIGNALS, lambda _: call, page_size=page_size, limit=limit)
 
     def search(
         self,
@@ -99,22 +199,100 @@ class Companies:
     ) -> Pager[CompanySummary]:
         """Search companies; at least one condition is needed, and all must hold.
 
-        Free: the rows are summaries. ``limit`` is a total, ``page_size`` per request; cursors are followed one page
-        ahead. Raises ConfigurationError without a condition. Contract: ``search_companies``, scope ``companies:read``.
+        ``async for company in lf.companies.search(search_terms=["robotics"], limit=250)``. Free: the rows are
+        summaries. ``limit`` is a total, ``page_size`` per request; cursors are followed one page ahead. Raises
+        ConfigurationError without a condition. Contract: ``search_companies``, scope ``companies:read``.
         """
         conditions = {
-            "search_terms": filled("search_terms", search_terms),
-            "locations": filled("locations", locations),
+            "search_terms": search_terms,
+            "locations": locations,
             "industries": industries,
-            "employee_ranges": filled("employee_ranges", employee_ranges),
+            "employee_ranges": employee_ranges,
             "revenue": revenue,
-            "icp_ids": filled("icp_ids", icp_ids),
+            "icp_ids": icp_ids,
             "filters": filters,
         }
-        require(
-            any(value is not None for value in conditions.values()),
-            "A company search needs at least one condition.",
-            f"Give one of {', '.join(conditions)}.",
-        )
-        call = Call(SEARCH_COMPANIES, body=encode_body(conditions), account_id=account_id)
+        call = Call(SEARCH_COMPANIES, body=searching(CompanySearchRequest, conditions), account_id=account_id)
         return Pager(self._session, SEARCH_COMPANIES, lambda _: call, page_size=page_size, limit=limit)
+
+    async def match(
+        self,
+        companies: Sequence[CompanyMatchInput | Mapping[str, object]],
+        max_results_per_company: int | None = None,
+        *,
+        account_id: str | None = None,
+    ) -> Response[tuple[tuple[CompanyMatch, ...], ...]]:
+        """Match up to 200 companies by what is known of them; ``.data[i]`` holds the matches of ``companies[i]``.
+
+        ``await lf.companies.match([{"company_name": "Nordlicht"}, {"url": "nordlicht.test"}], 3)``. Free. Each input
+        needs a ``company_name``, ``url``, ``vat_id`` or ``register_id``; 1 to 20 results each. Contract:
+        ``match_companies``, scope ``companies:read``.
+        """
+        params = {"max_results_per_company": bounded("max_results_per_company", max_results_per_company, 1, 20)}
+        body = checked(CompanyMatchRequest, {"companies": companies})
+        return await self._session.call(MATCH_COMPANIES, params=params, body=body, account_id=account_id)
+
+    async def ips(
+        self,
+        company_ids: Sequence[str],
+        max_ip_addresses: int | None = None,
+        *,
+        include: Iterable[str] | None = None,
+        account_id: str | None = None,
+    ) -> Response[tuple[CompanyIp, ...]]:
+        """Get the IP addresses of up to 100 companies.
+
+        ``(await lf.companies.ips(["159001425"])).data[0].ip_addresses``. Charges 1 credit per company unless unlocked
+        in the last 12 months. ``max_ip_addresses`` is per company. Contract: ``retrieve_company_ips`` (path inferred),
+        scope ``companies:read``.
+        """
+        params = {
+            "company_ids": some_ids("company_ids", company_ids, 100),
+            "max_ip_addresses": bounded("max_ip_addresses", max_ip_addresses, 1, 10**6),
+            "include": comma_list("include", include),
+        }
+        return await self._session.call(RETRIEVE_COMPANY_IPS, params=params, account_id=account_id)
+
+    async def add_to_lists(
+        self, company_id: str, list_ids: Iterable[str], *, account_id: str | None = None
+    ) -> Response[None]:
+        """Put a company on lists; one that is there already stays.
+
+        ``await lf.companies.add_to_lists("159001425", ["8101"])``. Free. Contract: ``add_company_to_lists``, scope
+        ``companies:write``.
+        """
+        body = linkages("list", list_ids)
+        return await self._session.call(ADD_COMPANY_TO_LISTS, company_id, body=body, account_id=account_id)
+
+    async def remove_from_lists(
+        self, company_id: str, list_ids: Iterable[str], *, account_id: str | None = None
+    ) -> Response[None]:
+        """Take a company off lists.
+
+        ``await lf.companies.remove_from_lists("159001425", ["8101"])``. Free. Sends DELETE with a body, which some
+        proxies drop. Contract: ``remove_company_from_lists`` (path inferred), scope ``companies:write``.
+        """
+        body = linkages("list", list_ids)
+        return await self._session.call(REMOVE_COMPANY_FROM_LISTS, company_id, body=body, account_id=account_id)
+
+    async def assign_tags(
+        self, company_id: str, tag_ids: Iterable[str], *, account_id: str | None = None
+    ) -> Response[None]:
+        """Put tags on a company; those it has stay.
+
+        ``await lf.companies.assign_tags("159001425", ["7001"])``. Free. Contract: ``assign_tags_to_company``, scope
+        ``companies:write``.
+        """
+        body = linkages("tag", tag_ids)
+        return await self._session.call(ASSIGN_TAGS_TO_COMPANY, company_id, body=body, account_id=account_id)
+
+    async def unassign_tags(
+        self, company_id: str, tag_ids: Iterable[str], *, account_id: str | None = None
+    ) -> Response[None]:
+        """Take tags off a company.
+
+        ``await lf.companies.unassign_tags("159001425", ["7001"])``. Free. Sends DELETE with a body, which some proxies
+        drop. Contract: ``unassign_tags_from_company`` (path inferred), scope ``companies:write``.
+        """
+        body = linkages("tag", tag_ids)
+        return await self._session.call(UNASSIGN_TAGS_FROM_COMPANY, company_id, body=body, account_id=account_id)

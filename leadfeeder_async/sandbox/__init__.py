@@ -2,5 +2,6 @@
 
 from leadfeeder_async.sandbox.ledger import Entry, Ledger
 from leadfeeder_async.sandbox.server import Sandbox
+from leadfeeder_async.sandbox.threads import run_in_thread
 
-__all__ = ["Entry", "Ledger", "Sandbox"]
+__all__ = ["Entry", "Ledger", "Sandbox", "run_in_thread"]

@@ -10,10 +10,20 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from ipaddress import IPv4Address, ip_address
 from itertools import accumulate
 
 FIRST_COMPANY = 159_000_000
 """Company ids count up from here."""
+
+FIRST_CONTACT = 52_000_000
+"""Contact ids count up from here."""
+
+CONTACTS_EACH = 3
+"""How many people of each company are known."""
+
+FIRST_ADDRESS = int(IPv4Address("10.0.0.0"))
+"""IP addresses count up from here: two for each company."""
 
 _MASK = (1 << 64) - 1
 
@@ -29,9 +39,34 @@ _PLACES = (
     ("London", "England", "United Kingdom", "GB", "EC1A"),
     ("Boston", "Massachusetts", "United States", "US", "02108"),
 )
-_INDUSTRIES = (("0512", "Industrial automation"), ("0620", "Software"), ("0410", "Logistics"), ("0730", "Energy"))
+INDUSTRIES = (("0512", "Industrial automation"), ("0620", "Software"), ("0410", "Logistics"), ("0730", "Energy"))
 _RANGES = ("1-10", "11-100", "101-500", "501-1.000", "1.001-5.000", "5.001-10.000", "10.000+")
 _PAGES = ("/", "/pricing", "/product", "/blog/why", "/contact", "/docs", "/customers")
+_FIRST_NAMES = ("Jonas", "Lena", "Aino", "Mika", "Claire", "Paul", "Ines", "Tom")
+_LAST_NAMES = ("Petersen", "Vogt", "Virtanen", "Korhonen", "Martin", "Huber", "Wolf", "Berg")
+_ROLES = (
+    ("Head of Operations", "middle_management", "operations_department"),
+    ("Chief Executive Officer", "top_management", "management_department"),
+    ("Sales Manager", "middle_management", "sales_department"),
+    ("IT Specialist", "employee", "it_department"),
+)
+SIGNAL_CATEGORIES = (
+    "business_expansion",
+    "competitive_landscape",
+    "event_participation",
+    "industry_recognition",
+    "leadership_changes",
+    "corporate_challenges",
+    "mergers_and_acquisitions",
+    "customer_acquisition",
+    "investment_activity",
+    "product_and_service_development",
+    "partnerships_and_collaborations",
+    "financial_struggles",
+    "job_ads",
+    "register_updates",
+    "regulatory_compliance_updates",
+)
 _SOURCES = (("google", "organic"), ("google", "cpc"), ("linkedin", "social"), (None, None), ("newsletter", "email"))
 
 
@@ -79,7 +114,7 @@ class World:
         name = f"{pick(_FIRST, bits)}{pick(_SECOND, bits >> 8)} {pick(_FORMS, bits >> 16)}"
         website = f"https://www.company-{number}.test"
         whole = place((bits >> 24) % len(_PLACES))
-        code, industry = _INDUSTRIES[(bits >> 32) % len(_INDUSTRIES)]
+        code, industry = INDUSTRIES[(bits >> 32) % len(INDUSTRIES)]
         return {
             "name": name,
             "alternative_names": [name.split(maxsplit=1)[0]],
@@ -97,6 +132,36 @@ class World:
             "role": "single_company",
             "web_engagement": {"last_visit_date": str(self.end_date)},
             **_figures(number, bits),
+        }
+
+    def has_contact(self, contact_id: str) -> bool:
+        """Whether there is a contact of that id."""
+        number = int(contact_id) - FIRST_CONTACT if contact_id.isdecimal() else -1
+        return 0 <= number < CONTACTS_EACH * self.companies
+
+    def contact_ids(self) -> list[str]:
+        """Return the ids of all contacts."""
+        return [str(FIRST_CONTACT + number) for number in range(CONTACTS_EACH * self.companies)]
+
+    def employer_of(self, contact_id: str) -> str:
+        """Return the id of the company where a contact works."""
+        return str(FIRST_COMPANY + (int(contact_id) - FIRST_CONTACT) // CONTACTS_EACH)
+
+    def contact(self, contact_id: str) -> dict[str, object]:
+        """Return the attributes of a contact."""
+        bits = mix(self.seed, 10, int(contact_id))
+        first, last = str(pick(_FIRST_NAMES, bits)), str(pick(_LAST_NAMES, bits >> 8))
+        title, level, department = _ROLES[(bits >> 16) % len(_ROLES)]
+        return {
+            "name": f"{first} {last}",
+            "first_name": first,
+            "last_name": last,
+            "title": title,
+            "hierarchy_level": level,
+            "departments": [department],
+            "email": f"{first}.{last}.{contact_id}@person.test".lower(),
+            "phones": [{"number": f"+4940{int(contact_id) % 1_000_000:06d}"}],
+            "meta": {"do_not_contact": False},
         }
 
     def visits_between(self, start: date, end: date) -> range:
@@ -211,6 +276,18 @@ def _engagement(pages: list[str], step: int, bits: int) -> dict[str, object]:
         "time_on_page": 5 + (bits >> (20 + step)) % 90,
         "has_met_goals": path == "/contact",
     }
+
+
+def ip_of(company_id: str, number: int) -> str:
+    """Return one of the two addresses of a company."""
+    return str(IPv4Address(FIRST_ADDRESS + 2 * (int(company_id) - FIRST_COMPANY) + number))
+
+
+def company_at(ip: str) -> str | None:
+    """Return the id of the company whose address would be ``ip``."""
+    address = ip_address(ip)
+    number = int(address) - FIRST_ADDRESS
+    return str(FIRST_COMPANY + number // 2) if address.version == 4 and number >= 0 else None
 
 
 def employee_range(employees: int) -> str:

@@ -11,6 +11,8 @@ class Entry:
 
     method: str
     path: str
+    template: str
+    """The route, such as ``/v1/companies/{id}``."""
     operation: str
     status: int
     charged: int

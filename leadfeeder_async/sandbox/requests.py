@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -46,11 +46,18 @@ class Query:
 
     def read(self, kind: type[R]) -> R:
         """Read the body as a ``kind``."""
-        return _convert(self.body, kind)
+        return self.convert(self.body, kind)
 
     def read_params(self, kind: type[R]) -> R:
         """Read the query parameters as a ``kind``."""
-        return _convert(dict(self.params), kind)
+        return self.convert(dict(self.params), kind)
+
+    def convert(self, value: object, kind: type[R]) -> R:
+        """Read any part of a request as a ``kind``, and refuse what does not fit."""
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            raise Refusal(400, "invalid_request", str(error)) from None
 
     def number(self, name: str, default: int, most: int) -> int:
         """Read a whole number from 1 to ``most``."""
@@ -60,29 +67,46 @@ class Query:
         return int(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A good answer: data, and what goes into ``meta``."""
 
     data: object = None
-    pagination: Json = field(default_factory=dict[str, object])
+    pagination: Json = {}
     charged: int | None = None
     status: int = 200
+    counts: Json = {}
+    """More facts for ``meta``."""
 
 
 Operation: TypeAlias = Callable[[Query], Reply]
 
+_PAGING = {"none": (), "number": ("page[num]", "page[size]"), "cursor": ("page[cursor]", "page[size]")}
 
-def _convert(value: Json | dict[str, str], kind: type[R]) -> R:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise Refusal(400, "invalid_request", str(error)) from None
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an operation lives, and the query parameters it takes."""
+
+    method: str
+    path: str
+    operation: Operation
+    params: tuple[str, ...] = ()
+    paging: Literal["none", "number", "cursor"] = "none"
+    account: Literal["required", "optional", "none"] = "required"
+
+    @property
+    def name(self) -> str:
+        """The operation's name in the contract."""
+        return self.operation.__name__
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Every query parameter of the route."""
+        return frozenset(("account_id", *self.params, *_PAGING[self.paging]))
 
 
 def numbered(query: Query, rows: Sequence[R], show: Callable[[R], object], *, wall: bool = False) -> Reply:
     """Answer one numbered page of ``rows``."""
-    refuse(query, "page[cursor]")
     size, page = query.number("page[size]", 20, 100), query.number("page[num]", 1, 10**9)
     if wall and page * size > WALL:
         raise Refusal(416, "offset_exceeded", f"Only the first {WALL:,} rows can be paged")
@@ -93,7 +117,6 @@ def numbered(query: Query, rows: Sequence[R], show: Callable[[R], object], *, wa
 
 def by_cursor(query: Query, rows: Sequence[R], show: Callable[[R], object], charged: int | None = 0) -> Reply:
     """Answer one page of ``rows`` and the cursor of the next."""
-    refuse(query, "page[num]")
     size = query.number("page[size]", 20, 100)
     start = _read_cursor(query.params.get("page[cursor]"))
     following = start + size
@@ -110,9 +133,3 @@ def _read_cursor(cursor: str | None) -> int:
     if not (cursor.startswith("c.") and cursor.endswith("/+=")):
         raise Refusal(400, "invalid_cursor", "The cursor is not known")
     return int(cursor[2:-3], 16)
-
-
-def refuse(query: Query, name: str) -> None:
-    """Refuse a parameter that this operation's paging does not have."""
-    if name in query.params:
-        raise Refusal(400, "invalid_request", f"{name} is not a parameter of this operation")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from types import TracebackType
@@ -16,7 +16,7 @@ from aiohttp import web
 from leadfeeder_async.sandbox.data import World, mix
 from leadfeeder_async.sandbox.ledger import Entry, Ledger
 from leadfeeder_async.sandbox.operations import ROUTES
-from leadfeeder_async.sandbox.requests import Json, Operation, Query, Reply
+from leadfeeder_async.sandbox.requests import Json, Query, Reply, Route
 from leadfeeder_async.sandbox.state import Account, Bucket, Refusal, State
 
 
@@ -42,8 +42,9 @@ class Sandbox:
 
     The same ``seed`` gives the same data. ``visits`` spread over ``days`` that end on ``end_date`` (today). It keeps
     the API's limits: 10 requests a second with a burst of 15 (``rate_limit=False`` turns that off), nothing past row
-    10,000 of a visit search, one of ``credits`` for each company read that was not read in the last twelve months.
-    ``quota`` is the month's requests. ``latency`` is seconds before each answer. ``ledger`` holds what it saw.
+    10,000 of a visit search, one of ``credits`` for each company or contact read that was not read in the last twelve
+    months. ``quota`` is the month's requests, ``not_entitled`` names operations that the plan does not cover,
+    ``latency`` is seconds before each answer. ``ledger`` holds what it saw.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Sandbox:
         credits: int = 5_000,  # noqa: A002 - the API's word
         rate_limit: bool = True,
         quota: int = 100_000,
+        not_entitled: Iterable[str] = (),
         latency: float = 0.0,
         port: int = 0,
     ) -> None:
@@ -68,6 +70,7 @@ class Sandbox:
         self.latency = latency
         self.quota = quota
         self._state = State(world, {account.id: account for account in names})
+        self._not_entitled = frozenset(not_entitled)
         self._bucket = Bucket() if rate_limit else None
         self._faults = deque[Fault]()
         self._port = port
@@ -75,10 +78,10 @@ class Sandbox:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        for (method, path), operation in ROUTES.items():
-            app.router.add_route(method, path, self._handler(operation))
-        app.router.add_route("*", "/{path:.*}", self._handler(_unknown_route))
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        for route in ROUTES:
+            app.router.add_route(route.method, route.path, self._handler(route))
+        app.router.add_route("*", "/{path:.*}", self._handler(Route("*", "*", _unknown_route, account="none")))
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
@@ -137,39 +140,39 @@ class Sandbox:
         headers = {} if retry_after is None else {"Retry-After": retry_after}
         self._faults.extend([Fault(status, code, operation, after_work, headers)] * times)
 
-    def _handler(self, operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             body = await request.read()
             if self.latency:
                 await asyncio.sleep(self.latency)
-            return self._answer(operation, request, body)
+            return self._answer(route, request, body)
 
         return handle
 
-    def _answer(self, operation: Operation, request: web.Request, body: bytes) -> web.Response:
+    def _answer(self, route: Route, request: web.Request, body: bytes) -> web.Response:
         number = len(self.ledger.requests)
         request_id = f"sandbox-{number:08d}"
-        name = operation.__name__.strip("_")
         try:
-            reply = self._judge(operation, request, body, name)
+            reply = self._judge(route, request, body)
             status, charged, headers = reply.status, reply.charged or 0, dict[str, str]()
             content = _good(reply, request_id)
         except Refusal as refusal:
             status, charged, headers = refusal.status, 0, refusal.headers
             content = _bad(refusal, request_id)
-        self.ledger.requests.append(Entry(request.method, request.path, name, status, charged, request_id))
+        entry = Entry(request.method, request.path, route.path, route.name, status, charged, request_id)
+        self.ledger.requests.append(entry)
         return web.Response(status=status, body=content, content_type="application/json", headers=headers)
 
-    def _judge(self, operation: Operation, request: web.Request, body: bytes, name: str) -> Reply:
+    def _judge(self, route: Route, request: web.Request, body: bytes) -> Reply:
         """Check what the gateway checks, spoil the answer if asked to, and do the work."""
         if self._bucket is not None and not self._bucket.take():
             raise Refusal(429, "rate_limit_exceeded", "Slow down")
         if len(self.ledger.requests) >= self.quota:
             raise Refusal(429, "quota_exceeded", "Monthly call quota used up")
-        fault = self._next_fault(name)
+        fault = self._next_fault(route.name)
         if fault is not None and not fault.after_work:
             raise Refusal(fault.status, fault.code, "Spoilt by the sandbox", fault.headers)
-        reply = operation(self._read(request, body))
+        reply = route.operation(self._read(route, request, body))
         if fault is not None:
             raise Refusal(fault.status, fault.code, "Spoilt by the sandbox", fault.headers)
         return reply
@@ -181,23 +184,30 @@ class Sandbox:
                 return fault
         return None
 
-    def _read(self, request: web.Request, body: bytes) -> Query:
+    def _read(self, route: Route, request: web.Request, body: bytes) -> Query:
         key = request.headers.get("X-Api-Key")
         if not key:
             raise Refusal(401, "missing_token", "No credential was sent")
         if key != self.api_key:
             raise Refusal(401, "invalid_api_key", "The key is not known")
+        if route.operation is _unknown_route:
+            raise Refusal(404, "route_not_found", "No such route")
+        if route.name in self._not_entitled:
+            raise Refusal(403, "insufficient_entitlements", "The account's plan does not cover this")
+        unknown = sorted(set(request.query) - route.known)
+        if unknown:
+            raise Refusal(400, "invalid_request", f"{unknown[0]} is not a parameter of this operation")
         account_id = request.query.get("account_id") or None
         if account_id is not None and account_id not in self._state.accounts:
             raise Refusal(403, "access_denied_to_account", "The key may not use this account")
         account = self._state.accounts[account_id] if account_id else None
-        if account is None and request.path not in {"/v1/accounts", "/v1/users/me"}:
+        if account is None and route.account == "required":
             raise Refusal(400, "invalid_request", "account_id is missing")
         return Query(self._state, account, request.match_info, dict(request.query), _read_body(body))
 
 
 def _unknown_route(_: Query) -> Reply:
-    raise Refusal(404, "route_not_found", "No such route")
+    raise AssertionError("refused before")
 
 
 def _read_body(body: bytes) -> Json:
@@ -210,12 +220,14 @@ def _read_body(body: bytes) -> Json:
 
 
 def _good(reply: Reply, request_id: str) -> bytes:
-    meta: Json = {"request_id": request_id}
+    if reply.status == 204:
+        return b""
+    meta: Json = {"request_id": request_id, **reply.counts}
     if reply.pagination:
         meta["pagination"] = reply.pagination
     if reply.charged is not None:
         meta["credits"] = {"charged": reply.charged}
-    return msgspec.json.encode({"data": reply.data, "meta": meta})
+    return msgspec.json.encode({"meta": meta} if reply.data is None else {"data": reply.data, "meta": meta})
 
 
 def _bad(refusal: Refusal, request_id: str) -> bytes:

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from leadfeeder_async.sandbox.data import World
 from leadfeeder_async.sandbox.ledger import Ledger
+from leadfeeder_async.sandbox.workspace import Workspace
 
 WALL = 10_000
 """No visit is handed out past this many rows of one search."""
@@ -64,6 +65,7 @@ class State:
     world: World
     accounts: dict[str, Account]
     ledger: Ledger = field(default_factory=Ledger)
+    workspace: Workspace = field(default_factory=Workspace)
 
     def charge(self, account: Account, record_ids: Iterable[str]) -> int:
         """Charge one credit for each record not unlocked; all or nothing."""

@@ -94,6 +94,25 @@ def test_pause_holds_everyone_and_empties_the_bucket(virtual: VirtualLoop) -> No
     assert sum(time < 3.001 for time in times) <= 5
 
 
+def test_pause_empties_the_bucket(virtual: VirtualLoop) -> None:
+    """After a short pause there are only the tokens that came in meanwhile: the server's bucket was empty too."""
+
+    async def scenario() -> list[float]:
+        bucket, times = TokenBucket(10, 5), list[float]()
+        start = virtual.time()
+        bucket.pause(0.2)
+
+        async def caller() -> None:
+            await bucket.acquire()
+            times.append(virtual.time() - start)
+
+        await asyncio.gather(*(caller() for _ in range(6)))
+        return times
+
+    times = virtual.run_until_complete(scenario())
+    assert sum(time < 0.29 for time in times) == 2
+
+
 def test_pause_reaches_those_who_already_wait(virtual: VirtualLoop) -> None:
     """A caller that waits for its token when the 429 comes is held back too."""
 

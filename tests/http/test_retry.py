@@ -116,3 +116,11 @@ def test_backoff_is_bounded_jitter(attempt: int, jitter: float) -> None:
     wait = retry.decide(ConnectError("x"), row(Resend.READ), attempt, attempt + 1, lambda: jitter)
     assert isinstance(wait, float)
     assert 0 <= wait <= min(8.0, 0.5 * 2.0 ** min(attempt - 1, 50))
+
+
+def test_backoff_is_spread_by_the_jitter() -> None:
+    """The random number scales the wait: callers that failed together do not come back together."""
+    waits = [
+        retry.decide(ConnectError("x"), row(Resend.READ), 3, 4, lambda part=part: part) for part in (0.0, 0.25, 1.0)
+    ]
+    assert waits == [0.0, 0.5, 2.0]

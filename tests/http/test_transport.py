@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import ssl
+import traceback
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -19,6 +20,8 @@ from leadfeeder_async import (
     ConnectError,
     DecodeError,
     DisconnectedError,
+    LeadfeederError,
+    NotFoundError,
     OutcomeUnknownError,
     ProtocolError,
     RateLimitedError,
@@ -176,13 +179,24 @@ async def test_body_cut_without_a_length_is_noticed() -> None:
 
 async def test_body_past_the_cap_is_refused() -> None:
     """Reading stops at the cap, after decompression, and the connection is dropped."""
-    bomb = gzip.compress(b'{"data":"' + b" " * 5_000_000 + b'"}')
+    bomb = gzip.compress(b'{"data":"' + b" " * 300_000 + b'"}')
     packed = http(bomb, headers="Content-Encoding: gzip\r\n")
-    async with raw_server(packed, OK) as server, client_of(server.url, max_body_bytes=100_000) as lf:
+    async with raw_server(packed) as server, client_of(server.url, max_body_bytes=100_000) as lf:
         with pytest.raises(ResponseTooLargeError, match="100,000") as caught:
             await lf.users.me()
-        await lf.users.me()
     assert caught.value.sent == "yes"
+
+
+async def test_endless_body_is_dropped_at_the_cap() -> None:
+    """A body that goes on for ever ends at the cap and not at the timeout, and its connection is not used again."""
+
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b" " * 150_000)
+
+    async with raw_server(endless, OK) as server, client_of(server.url, max_body_bytes=100_000, timeout=5) as lf:
+        with pytest.raises(ResponseTooLargeError):
+            await asyncio.wait_for(lf.users.me(), 2)
+        await lf.users.me()
     assert server.connections == 2
 
 
@@ -301,3 +315,180 @@ async def test_close_ends_calls_under_way() -> None:
         await lf.aclose()
         with pytest.raises((ClientClosedError, DisconnectedError)):
             await call
+
+
+async def test_two_clients_share_a_borrowed_session() -> None:
+    """Each client watches its own requests only, and the session's own requests pass unwatched."""
+    async with raw_server(OK) as server, aiohttp.ClientSession() as session:
+        async with client_of(server.url, session=session) as one, client_of(server.url, session=session) as two:
+            await one.users.me()
+            await two.users.me()
+            async with session.get(server.url) as response:
+                assert response.status == 200
+    assert len(server.requests) == 3
+
+
+async def test_borrowed_session_s_own_ways_do_not_matter() -> None:
+    """A session that raises for statuses, or leaves bodies packed, behaves here like any other."""
+    packed = http(gzip.compress(b'{"data":{"id":"1"}}'), headers="Content-Encoding: gzip\r\n")
+    async with raw_server(http(b"", "404 No"), packed) as server:
+        async with aiohttp.ClientSession(raise_for_status=True, auto_decompress=False) as session:
+            async with client_of(server.url, session=session) as lf:
+                with pytest.raises(NotFoundError):
+                    await lf.companies.get("1")
+                assert (await lf.users.me()).data.id == "1"
+
+
+async def test_borrowed_session_that_was_closed_is_named() -> None:
+    """A closed session gives an error of ours, with proof that nothing was sent."""
+    session = aiohttp.ClientSession()
+    lf = client_of("http://127.0.0.1:9", session=session, retries=0)
+    await session.close()
+    with pytest.raises(ConnectError) as caught:
+        await lf.companies.get("1")
+    assert caught.value.sent == "no"
+
+
+async def test_closing_during_a_look_up_is_no_cancellation() -> None:
+    """Calls whose name is being looked up when the client closes end with an error, not with a cancellation."""
+    async with raw_server(OK) as server:  # its address is a name
+        for _ in range(10):
+            lf = client_of(server.url, retries=0)
+            calls = [asyncio.create_task(lf.users.me()) for _ in range(4)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await lf.aclose()
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            assert not any(isinstance(one, asyncio.CancelledError) for one in results), results
+
+
+@pytest.mark.parametrize("how", ["timeout", "cap", "cut", "closed"])
+async def test_key_is_in_no_traceback(how: str) -> None:
+    """No frame of a failing call shows the key, aiohttp's own frames included, whatever fails."""
+    answers = {"timeout": silence, "cap": http(b'{"data":"' + b" " * 5_000 + b'"}'), "cut": cut(b"HTT"), "closed": OK}
+    session = aiohttp.ClientSession() if how == "closed" else None
+    async with raw_server(answers[how]) as server:
+        options = {"retries": 0, "max_body_bytes": 1_000, "session": session}
+        async with client_of(server.url, **options) as lf:
+            if session is not None:
+                await session.close()
+            with pytest.raises((LeadfeederError, TimeoutError)) as caught:
+                async with asyncio.timeout(0.1 if how == "timeout" else 5):
+                    await lf.users.me()
+    shown, error = list[str](), caught.value
+    while error is not None:
+        shown += traceback.TracebackException.from_exception(error, capture_locals=True).format()
+        error = error.__cause__ or error.__context__
+    assert KEY not in "".join(shown)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(b'{"errors":[{"code":"x","title":"no such key ' + KEY.encode() + b'"}]}', "401 No"),
+        http(b"<html>X-Api-Key: " + KEY.encode() + b"</html>"),
+        http(b"", "500 No", f"X-Request-Id: {KEY}\r\n"),
+    ],
+)
+async def test_key_that_is_echoed_is_taken_out(answer: bytes) -> None:
+    """A server or proxy that says the key back does not get it into an error."""
+    async with raw_server(answer) as server, client_of(server.url, retries=0) as lf:
+        with pytest.raises(LeadfeederError) as caught:
+            await lf.users.me()
+    assert KEY not in repr(caught.value) + str(caught.value) + repr(caught.value.facts)
+
+
+async def test_others_wait_until_the_first_call_is_connected() -> None:
+    """Tokens are not taken while names are looked up and the first connection is made: they would go stale."""
+    asked = list[float]()
+
+    class Limiter:
+        async def acquire(self) -> None:
+            asked.append(asyncio.get_running_loop().time())
+
+        def pause(self, seconds: float) -> None:
+            raise AssertionError
+
+    slow = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority = trustme.CA()
+    authority.issue_cert("localhost").configure_cert(slow)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    connected = list[float]()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        connected.append(asyncio.get_running_loop().time())
+        writer.write(OK)
+
+    async with raw_server(answer, ssl=slow) as server:
+        async with client_of(server.url, ssl_context=trusting, limiter=Limiter()) as lf:
+            await asyncio.gather(*(lf.users.me() for _ in range(5)))
+    assert len(asked) == 5
+    assert asked[0] < asked[1]
+    assert asked[1] - asked[0] > 0.3 * (connected[0] - asked[0])
+
+
+async def test_first_call_that_fails_holds_no_one_up() -> None:
+    """When the first call cannot connect, or is cancelled, the others go on."""
+    async with client_of("http://127.0.0.1:9", retries=0) as lf:
+        first, second = (asyncio.create_task(lf.users.me()) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(ConnectError):
+            await asyncio.wait_for(second, 2)
+
+
+async def test_429_really_pauses() -> None:
+    """After a 429 the next request comes when the server said, not before, whoever sends it."""
+    times = list[float]()
+
+    async def slow(writer: asyncio.StreamWriter) -> None:
+        times.append(asyncio.get_running_loop().time())
+        writer.write(http(b"", "429 Slow", "Retry-After: 0.3\r\n"))
+
+    async def fine(writer: asyncio.StreamWriter) -> None:
+        times.append(asyncio.get_running_loop().time())
+        writer.write(OK)
+
+    async with raw_server(slow, fine) as server, client_of(server.url) as lf:
+        first = asyncio.create_task(lf.users.me())
+        while not times:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        await asyncio.gather(first, lf.users.me())
+    assert all(time - times[0] >= 0.29 for time in times[1:])
+
+
+async def test_slots_bound_requests_under_way() -> None:
+    """The server never sees more requests at once than there are slots."""
+    inside = most = 0
+
+    async def handle(_: web.Request) -> web.Response:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0.01)
+        inside -= 1
+        return web.json_response({"data": {"id": "1"}})
+
+    async with handler_server(handle) as url, client_of(url, slots=3) as lf:
+        await asyncio.gather(*(lf.users.me() for _ in range(20)))
+    assert most == 3
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_escape_hatch_says_what_may_have_happened(method: str) -> None:
+    """A lost GET may have charged; anything else may have created."""
+    async with raw_server(http(b"", "503 Busy")) as server, client_of(server.url) as lf:
+        said = "charged" if method == "GET" else "created"
+        with pytest.raises(OutcomeUnknownError, match=said):
+            await lf.request(method, "/v1/x")
+    assert len(server.requests) == 1
+
+
+async def test_empty_answer_of_a_write_is_an_answer() -> None:
+    """204 without a body is success, for methods and for the escape hatch."""
+    nothing = b"HTTP/1.1 204 No Content\r\n\r\n"
+    async with raw_server(nothing) as server, client_of(server.url) as lf:
+        assert (await lf.tags.delete("1")).data is None
+        assert await lf.request("DELETE", "/v1/tags/1") == {}

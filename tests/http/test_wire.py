@@ -133,6 +133,9 @@ def test_error_example_of_the_contract(status: int, name: str, kind: type[Leadfe
         (429, b"<html>slow down", RateLimitedError),
         (502, b"<html>Bad gateway", ServerError),
         (503, b'{"code":"offset_exceeded"}', ServerError),
+        (429, b'{"error":"quota","code":"quota_exceeded"}', QuotaExceededError),
+        (429, b'{"errors":[{"code":"quota_exceeded","detail":{"a":1}}],"meta":[]}', QuotaExceededError),
+        (429, b'{"errors":[null,{"code":7},{"code":"quota_exceeded"}]}', QuotaExceededError),
         (302, b"", RedirectError),
         (308, b"{}", RedirectError),
     ],
@@ -160,7 +163,7 @@ def test_good_status_with_an_unusable_body(body: bytes) -> None:
     assert error.sent == "yes"
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b' \n{"data":1}\r\n'])
+@pytest.mark.parametrize("body", [b"", b"{}", b' \n{"data":1}\r\n', b" " * 99 + b'{"data":1}' + b"\n" * 99])
 def test_good_answer_passes(body: bytes) -> None:
     """An object passes, with white space around it; so does an empty body, which writes may have."""
     assert wire.failure_of(wire.Answer(200, {}, body), Facts(), NOW) is None

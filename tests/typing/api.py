@@ -6,11 +6,18 @@ from collections.abc import AsyncIterator
 from datetime import date, datetime
 from typing import assert_type
 
-from leadfeeder_async import AsyncLeadfeeder, LeadfeederError, Page, Pager, Resend
+from leadfeeder_async import AsyncLeadfeeder, IdPager, LeadfeederError, Page, Pager, Resend
+from leadfeeder_async.models import (
+    Company,
+    CompanyLocation,
+    CompanySummary,
+    RevenueRange,
+    SearchLocation,
+    WebVisit,
+    WebVisitFilters,
+)
 from leadfeeder_async.models.accounts import Account, AccountSummary, User
-from leadfeeder_async.models.companies import Company, CompanyLocation, CompanySummary, RevenueRange, SearchLocation
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.models.visits import WebVisit, WebVisitFilters
 
 
 async def single_objects(lf: AsyncLeadfeeder) -> None:
@@ -37,7 +44,7 @@ async def lists(lf: AsyncLeadfeeder) -> None:
     assert_type(await pager.collect(limit=3), list[WebVisit])
     assert_type(await pager.count(), int | None)
     assert_type(lf.web_visits.companies(start_date="2026-11-01", end_date="2026-11-02"), Pager[CompanyLocation])
-    assert_type(lf.companies.list(["1"]), Pager[Company])
+    assert_type(lf.companies.list(["1"]), IdPager[Company])
 
 
 def searches(lf: AsyncLeadfeeder) -> Pager[CompanySummary]:

@@ -1,0 +1,83 @@
+"""Second chances for answers whose shape differs from the contract in a way that evidence allows.
+
+The contract is a reconstruction, so an answer that does not fit at once is brought into shape and tried again:
+``relationships.x.data`` wrappers are taken off, a top-level ``included`` is put where it belongs, ids become texts,
+nulls in place of whole sections count as absent, and one object stands for a list of one. The common case pays nothing
+for this: it only runs after the strict decoder refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+_SECTIONS = frozenset({"attributes", "relationships", "meta", "type"})
+"""Keys whose null means that nothing is there."""
+
+
+def relax(answer: Json, *, wants_list: bool, wants_nothing: bool) -> Json:
+    """Return an answer in the contract's shape."""
+    if not isinstance(answer, dict):
+        return answer
+    related = _index(answer.get("included"))
+    data: Json = _shaped(answer.get("data"), related)
+    if wants_nothing:
+        data = None
+    elif wants_list and isinstance(data, dict):
+        data = [data]
+    elif wants_list and data is None:
+        data = []
+    elif not wants_list and isinstance(data, list) and len(data) == 1:
+        data = data[0]
+    meta = answer.get("meta")
+    relaxed: dict[str, Json] = {"data": data}
+    if isinstance(meta, dict):
+        relaxed["meta"] = _without_nulls(meta)
+    return relaxed
+
+
+def _index(included: Json) -> Mapping[tuple[str, str], Json]:
+    rows = included if isinstance(included, list) else []
+    return {(str(row.get("type")), str(row.get("id"))): row for row in rows if isinstance(row, dict)}
+
+
+def _shaped(value: Json, related: Mapping[tuple[str, str], Json]) -> Json:
+    """Bring one value, and everything in it, into the contract's shape."""
+    if isinstance(value, list):
+        return [_shaped(one, related) for one in value if one is not None]
+    if not isinstance(value, dict):
+        return value
+    shaped = {key: _shaped(one, related) for key, one in value.items() if not (one is None and key in _SECTIONS)}
+    if "id" in shaped:
+        shaped["id"] = _text(shaped["id"])
+    relations = shaped.get("relationships")
+    if isinstance(relations, dict):
+        shaped["relationships"] = {name: _related(one, related) for name, one in relations.items()}
+    return shaped
+
+
+def _related(value: Json, related: Mapping[tuple[str, str], Json]) -> Json:
+    """Take a related record out of its wrapper, and whole where the answer includes it."""
+    if isinstance(value, dict) and "data" in value and "id" not in value:
+        value = value["data"]
+    if isinstance(value, list):
+        return [_related(one, related) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("id") in {None, ""}:
+        return None
+    whole = related.get((str(value.get("type")), str(value["id"])))
+    if whole is None or "attributes" in value:
+        return value
+    others = {key: one for key, one in related.items() if one is not whole}  # a circle of records must end
+    return _shaped(whole, others)
+
+
+def _text(value: Json) -> Json:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _without_nulls(meta: dict[str, Json]) -> dict[str, Json]:
+    return {key: _text(one) if key == "request_id" else one for key, one in meta.items() if one is not None}

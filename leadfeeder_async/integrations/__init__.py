@@ -1,0 +1,1 @@
+"""What plugs in: each module imports the library of its own extra, and nothing else does."""

@@ -1,0 +1,44 @@
+"""Campaigns and their figures."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class CampaignAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """The name and status of a campaign."""
+
+    name: str | None = None
+    status: str | None = None
+
+
+class CampaignRelationships(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Records around a campaign, as the API sent them: their shapes are not known."""
+
+    campaign_summary: object = None
+    campaign_settings: object = None
+    campaign_locations: object = None
+    list: object = None
+    custom_feed: object = None
+
+
+class Campaign(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """A campaign (contract: ``CampaignV1``)."""
+
+    id: str
+    type: str = "campaign"
+    attributes: CampaignAttributes = CampaignAttributes()
+    relationships: CampaignRelationships = CampaignRelationships()
+
+    @property
+    def name(self) -> str | None:
+        """The campaign's name."""
+        return self.attributes.name
+
+
+class CampaignStats(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """A campaign's figures of one period, as the API sent them: their names are not known."""
+
+    id: str
+    type: str = "campaign_stats"
+    attributes: dict[str, object] | None = None

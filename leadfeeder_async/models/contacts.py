@@ -1,0 +1,104 @@
+"""People at companies, whole and in summary."""
+
+from __future__ import annotations
+
+import msgspec
+
+from leadfeeder_async.models.companies import Company, Phone, SocialMediaProfiles
+from leadfeeder_async.models.crm import CRMConnection, CRMSuggestion
+from leadfeeder_async.models.envelope import ResourceIdentifier
+from leadfeeder_async.models.workspace import BuyerPersona, List
+
+
+class ContactMeta(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """What else is known of a contact."""
+
+    do_not_contact: bool | None = None
+    has_mail: bool | None = None
+    has_phones: bool | None = None
+
+
+class ContactAttributes(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """What is known of a person; every field can be missing."""
+
+    name: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    title: str | None = None
+    positions: tuple[object, ...] | None = None
+    departments: tuple[str, ...] | None = None
+    hierarchy_level: str | None = None
+    affiliation: str | None = None
+    emails: tuple[object, ...] | None = None
+    email: str | None = None
+    phones: tuple[Phone, ...] | None = None
+    social_media_profiles: SocialMediaProfiles | None = None
+    meta: ContactMeta | None = None
+
+
+class ContactRelationships(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """Records around a person: stubs, or whole where ``include`` named them."""
+
+    company: Company | None = None
+    lists: tuple[List, ...] | None = None
+    buyer_personas: tuple[BuyerPersona, ...] | None = None
+    crm_connections: tuple[CRMConnection, ...] | None = None
+    crm_suggestions: tuple[CRMSuggestion, ...] | None = None
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """A person at a company (contract: ``ContactV1``)."""
+
+    id: str
+    type: str = "contact"
+    attributes: ContactAttributes = ContactAttributes()
+    relationships: ContactRelationships = ContactRelationships()
+
+    @property
+    def name(self) -> str | None:
+        """The person's name; None on a stub."""
+        return self.attributes.name
+
+    @property
+    def email(self) -> str | None:
+        """The person's address."""
+        return self.attributes.email
+
+    @property
+    def company(self) -> Company | None:
+        """Where the person works; a stub unless ``include=["company"]``."""
+        return self.relationships.company
+
+
+class ContactSummaryAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """What a search shows of a person without charging."""
+
+    name: str | None = None
+    hierarchy_level: str | None = None
+    email: str | None = None
+    meta: ContactMeta | None = None
+
+
+class ContactSummaryRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """Where the person works."""
+
+    company: ResourceIdentifier | None = None
+
+
+class ContactSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """A person in a search result (contract: ``ContactSummaryV1``, ``MaskedContactSummaryV1``)."""
+
+    id: str
+    type: str = "contact_summary"
+    attributes: ContactSummaryAttributes = ContactSummaryAttributes()
+    relationships: ContactSummaryRelationships = ContactSummaryRelationships()
+
+    @property
+    def name(self) -> str | None:
+        """The person's name, where the search shows it."""
+        return self.attributes.name
+
+    @property
+    def company_id(self) -> str | None:
+        """The id of the company where the person works."""
+        return self.relationships.company.id if self.relationships.company else None

@@ -1,0 +1,182 @@
+"""What searches ask for: the Structs of request bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+NonEmpty: TypeAlias = Annotated[tuple[T, ...], msgspec.Meta(min_length=1)]
+"""A list of at least one."""
+
+EmployeeRange: TypeAlias = Literal["1-10", "11-100", "101-500", "501-1.000", "1.001-5.000", "5.001-10.000", "10.000+"]
+"""The size classes a company search takes; dots mark thousands."""
+
+
+class GeoCircle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A circle on the map."""
+
+    latitude: float
+    longitude: float
+    distance: Annotated[float, msgspec.Meta(ge=0, le=500)]
+    """Kilometres, 0 to 500."""
+
+
+class SearchLocation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A place to search in (contract: ``SearchLocationV1``)."""
+
+    street: str | None = None
+    postal_code: str | None = None
+    city: str | None = None
+    country_code: str | None = None
+    region_code: str | None = None
+    geo: GeoCircle | None = None
+
+
+class IndustryFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Industries to search in, by code."""
+
+    codes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    classification: Literal["internal", "wz", "nace"] | None = None
+
+
+class RevenueRange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Yearly revenue between two bounds, one of which may be left out."""
+
+    min: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    max: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.min is None and self.max is None:
+            raise ValueError("min or max is needed")
+
+
+class CompanySearchFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Yes-or-no conditions of a company search; None asks nothing."""
+
+    has_phone: bool | None = None
+    has_email: bool | None = None
+    has_social_media_profiles: bool | None = None
+    do_not_contact: bool | None = None
+    has_financials_revenue: bool | None = None
+    has_financials_earnings: bool | None = None
+    has_financials_net_worth: bool | None = None
+    has_ip_addresses: bool | None = None
+
+
+SignalCategory: TypeAlias = Literal[
+    "business_expansion",
+    "competitive_landscape",
+    "event_participation",
+    "industry_recognition",
+    "leadership_changes",
+    "corporate_challenges",
+    "mergers_and_acquisitions",
+    "customer_acquisition",
+    "investment_activity",
+    "product_and_service_development",
+    "partnerships_and_collaborations",
+    "financial_struggles",
+    "job_ads",
+    "register_updates",
+    "regulatory_compliance_updates",
+]
+"""What a signal can be about (contract: ``SignalCategory``)."""
+
+
+class DateRange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"start": "from", "end": "to"}):
+    """Days from ``start`` to ``end``, both included; either may be left out. The API calls them ``from`` and ``to``."""
+
+    start: date | None = None
+    end: date | None = None
+
+    def __post_init__(self) -> None:
+        if self.start and self.end and self.start > self.end:
+            raise ValueError(f"from={self.start} is after to={self.end}")
+
+
+class CompanyMatchInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of a company to be matched; one of name, url, VAT id or register id is needed.
+
+    Contract: ``CompanyMatchInputV1``.
+    """
+
+    company_name: str | None = None
+    url: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    vat_id: str | None = None
+    register_id: str | None = None
+    register_location: str | None = None
+    street: str | None = None
+    street_name: str | None = None
+    street_number: str | None = None
+    postal_code: str | None = None
+    city: str | None = None
+    country: str | None = None
+    country_code: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.company_name or self.url or self.vat_id or self.register_id):
+            raise ValueError("company_name, url, vat_id or register_id is needed")
+
+
+class WebVisitFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What narrows a visit search beside its dates."""
+
+    company_id: str | None = None
+    location_country_codes: tuple[str, ...] | None = None
+    location_cities: tuple[str, ...] | None = None
+
+
+class CompanySearchRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of a company search; at least one condition (contract: ``CompanySearchRequestV1``)."""
+
+    search_terms: NonEmpty[str] | None = None
+    locations: NonEmpty[SearchLocation] | None = None
+    industries: IndustryFilter | None = None
+    employee_ranges: NonEmpty[str] | None = None
+    revenue: RevenueRange | None = None
+    icp_ids: NonEmpty[str] | None = None
+    filters: CompanySearchFilters | None = None
+
+
+class CompanyMatchRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a match: 1 to 200 companies (contract: ``CompanyMatchRequestV1``)."""
+
+    companies: Annotated[tuple[CompanyMatchInput, ...], msgspec.Meta(min_length=1, max_length=200)]
+
+
+class SignalSearchRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of a signal search (contract: ``SignalSearchRequestV1``)."""
+
+    company_ids: NonEmpty[str]
+    categories: NonEmpty[str] | None = None
+    event_date: DateRange | None = None
+    publication_date: DateRange | None = None
+
+
+class ContactSearchRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of a contact search; at least one condition (contract: ``ContactSearchRequestV1``)."""
+
+    search_terms: NonEmpty[str] | None = None
+    emails: NonEmpty[str] | None = None
+    company_ids: NonEmpty[str] | None = None
+    positions: NonEmpty[str] | None = None
+    departments: NonEmpty[str] | None = None
+    hierarchy_levels: NonEmpty[str] | None = None
+    affiliation: str | None = None
+    buyer_persona_ids: NonEmpty[str] | None = None
+    filters: Mapping[str, object] | None = None
+
+
+class WebVisitSearchRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of a visit search (contract: ``WebVisitSearchRequestV1``)."""
+
+    start_date: date
+    end_date: date
+    filters: WebVisitFilters | None = None

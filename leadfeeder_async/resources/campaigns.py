@@ -1,0 +1,87 @@
+"""Campaigns and their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from leadfeeder_async._http.endpoint import Call, Endpoint, Paging
+from leadfeeder_async._http.session import Session
+from leadfeeder_async.models.campaigns import Campaign, CampaignStats
+from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.paging import PAGE_SIZE, Pager
+from leadfeeder_async.resources._arguments import comma_list
+from leadfeeder_async.windows import Day, make_window
+
+LIST_CAMPAIGNS = Endpoint(
+    "list_campaigns",
+    "GET",
+    "/v1/campaigns",
+    Response[tuple[Campaign, ...]],
+    params=("include",),
+    paging=Paging.NUMBER,
+)
+GET_CAMPAIGN = Endpoint("get_campaign", "GET", "/v1/campaigns/{id}", Response[Campaign], params=("include",))
+GET_CAMPAIGN_STATS = Endpoint(
+    "get_campaign_stats",
+    "GET",
+    "/v1/campaigns/{id}/stats",
+    Response[tuple[CampaignStats, ...]],
+    params=("start_period", "end_period", "frequency"),
+    paging=Paging.NUMBER,
+)
+
+
+class Campaigns:
+    """Campaigns."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def list(
+        self,
+        *,
+        include: Iterable[str] | None = None,
+        page_size: int = PAGE_SIZE,
+        limit: int | None = None,
+        account_id: str | None = None,
+    ) -> Pager[Campaign]:
+        """List the campaigns.
+
+        ``async for campaign in lf.campaigns.list(include=["campaign_summary"])``. Free; numbered pages. Contract:
+        ``list_campaigns``.
+        """
+        params = {"include": comma_list("include", include)}
+        call = Call(LIST_CAMPAIGNS, params=params, account_id=account_id)
+        return Pager(self._session, LIST_CAMPAIGNS, lambda _: call, page_size=page_size, limit=limit)
+
+    async def get(
+        self, campaign_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
+    ) -> Response[Campaign]:
+        """Get one campaign.
+
+        ``(await lf.campaigns.get("cmp-4")).data.attributes.status``. Free. Contract: ``get_campaign`` (path inferred).
+        """
+        params = {"include": comma_list("include", include)}
+        return await self._session.call(GET_CAMPAIGN, campaign_id, params=params, account_id=account_id)
+
+    def stats(
+        self,
+        campaign_id: str,
+        *,
+        start_period: Day,
+        end_period: Day,
+        frequency: str,
+        page_size: int = PAGE_SIZE,
+        limit: int | None = None,
+        account_id: str | None = None,
+    ) -> Pager[CampaignStats]:
+        """List a campaign's figures by period, from one day to another, both included.
+
+        ``async for row in lf.campaigns.stats("cmp-4", start_period=..., end_period=..., frequency="daily")``. The
+        values that ``frequency`` takes are not published. Free; numbered pages. Contract: ``get_campaign_stats`` (path
+        inferred).
+        """
+        days = make_window(start_period, end_period)
+        params = {"start_period": str(days.start), "end_period": str(days.end), "frequency": frequency}
+        call = Call(GET_CAMPAIGN_STATS, (campaign_id,), params=params, account_id=account_id)
+        return Pager(self._session, GET_CAMPAIGN_STATS, lambda _: call, page_size=page_size, limit=limit)

@@ -1,0 +1,140 @@
+"""Contacts: people at companies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, Resend, Spend
+from leadfeeder_async._http.session import Session
+from leadfeeder_async.id_pager import IdPager
+from leadfeeder_async.models.contacts import Contact, ContactSummary
+from leadfeeder_async.models.envelope import Done, Response
+from leadfeeder_async.models.queries import ContactSearchRequest
+from leadfeeder_async.paging import PAGE_SIZE, Pager
+from leadfeeder_async.resources._arguments import comma_list, linkages, searching
+
+_READ_AGAIN = "Ask again: within 12 months of a charge the same contact is free."
+
+GET_CONTACT = Endpoint(
+    "get_contact",
+    "GET",
+    "/v1/contacts/{id}",
+    Response[Contact],
+    params=("include",),
+    resend=Resend.CHARGING_READ,
+    spend=Spend.CHARGES,
+    reconcile=_READ_AGAIN,
+)
+RETRIEVE_CONTACTS = Endpoint(
+    "retrieve_contacts",
+    "GET",
+    "/v1/contacts",
+    Response[tuple[Contact, ...]],
+    params=("ids", "include"),
+    resend=Resend.CHARGING_READ,
+    spend=Spend.CHARGES,
+    paging=Paging.IDS,
+    reconcile=_READ_AGAIN,
+)
+SEARCH_CONTACTS = Endpoint(
+    "search_contacts",
+    "POST",
+    "/v1/contacts/search",
+    Response[tuple[ContactSummary, ...]],
+    resend=Resend.FREE_SEARCH,
+    paging=Paging.CURSOR,
+)
+ADD_CONTACT_TO_LISTS = Endpoint("add_contact_to_lists", "POST", "/v1/contacts/{id}/lists", Done, resend=Resend.SET_LIKE)
+REMOVE_CONTACT_FROM_LISTS = Endpoint(
+    "remove_contact_from_lists", "DELETE", "/v1/contacts/{id}/lists", Done, resend=Resend.SET_LIKE
+)
+
+
+class Contacts:
+    """People at companies."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def get(
+        self, contact_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
+    ) -> Response[Contact]:
+        """Get one contact whole.
+
+        ``await lf.contacts.get("52200417", include=["company"])``. Charges about 1 credit unless the contact was
+        unlocked in the last 12 months; ``.meta.charged`` tells. Raises NotFoundError, InsufficientCreditsError, and
+        OutcomeUnknownError where the answer was lost. Contract: ``get_contact``, scope ``contacts:read``.
+        """
+        params = {"include": comma_list("include", include)}
+        return await self._session.call(GET_CONTACT, contact_id, params=params, account_id=account_id)
+
+    def list(
+        self, ids: Iterable[str], *, include: Iterable[str] | None = None, account_id: str | None = None
+    ) -> IdPager[Contact]:
+        """List contacts by id, whole, in the order of the ids; any number of them.
+
+        ``async for contact in lf.contacts.list(ids)``. Asks for 100 a request, several requests at a time; after the
+        loop ``.missing`` and ``.merged`` tell which ids did not come back and which came under another. Charges about
+        1 credit per contact that was not unlocked in the last 12 months, for the requests under way too when the loop
+        is left early. Contract: ``retrieve_contacts``, scope ``contacts:read``.
+        """
+        call = Call(RETRIEVE_CONTACTS, params={"include": comma_list("include", include)}, account_id=account_id)
+        return IdPager(self._session, RETRIEVE_CONTACTS, call, ids)
+
+    def search(
+        self,
+        *,
+        search_terms: Sequence[str] | None = None,
+        emails: Sequence[str] | None = None,
+        company_ids: Sequence[str] | None = None,
+        positions: Sequence[str] | None = None,
+        departments: Sequence[str] | None = None,
+        hierarchy_levels: Sequence[str] | None = None,
+        affiliation: str | None = None,
+        buyer_persona_ids: Sequence[str] | None = None,
+        filters: Mapping[str, object] | None = None,
+        page_size: int = PAGE_SIZE,
+        limit: int | None = None,
+        account_id: str | None = None,
+    ) -> Pager[ContactSummary]:
+        """Search contacts; at least one condition is needed, and all must hold.
+
+        ``async for contact in lf.contacts.search(company_ids=["159001425"], departments=["sales_department"])``. Free:
+        the rows are summaries. Cursors are followed one page ahead. Contract: ``search_contacts``, scope
+        ``contacts:read``.
+        """
+        conditions = {
+            "search_terms": search_terms,
+            "emails": emails,
+            "company_ids": company_ids,
+            "positions": positions,
+            "departments": departments,
+            "hierarchy_levels": hierarchy_levels,
+            "affiliation": affiliation,
+            "buyer_persona_ids": buyer_persona_ids,
+            "filters": filters,
+        }
+        call = Call(SEARCH_CONTACTS, body=searching(ContactSearchRequest, conditions), account_id=account_id)
+        return Pager(self._session, SEARCH_CONTACTS, lambda _: call, page_size=page_size, limit=limit)
+
+    async def add_to_lists(
+        self, contact_id: str, list_ids: Iterable[str], *, account_id: str | None = None
+    ) -> Response[None]:
+        """Put a contact on lists; one that is there already stays.
+
+        ``await lf.contacts.add_to_lists("52200417", ["8102"])``. Free. Contract: ``add_contact_to_lists``, scope
+        ``contacts:write``.
+        """
+        body = linkages("list", list_ids)
+        return await self._session.call(ADD_CONTACT_TO_LISTS, contact_id, body=body, account_id=account_id)
+
+    async def remove_from_lists(
+        self, contact_id: str, list_ids: Iterable[str], *, account_id: str | None = None
+    ) -> Response[None]:
+        """Take a contact off lists.
+
+        ``await lf.contacts.remove_from_lists("52200417", ["8102"])``. Free. Sends DELETE with a body, which some
+        proxies drop. Contract: ``remove_contact_from_lists`` (path inferred), scope ``contacts:write``.
+        """
+        body = linkages("list", list_ids)
+        return await self._session.call(REMOVE_CONTACT_FROM_LISTS, contact_id, body=body, account_id=account_id)

@@ -1,0 +1,39 @@
+"""The usage of the API."""
+
+from __future__ import annotations
+
+import re
+
+from leadfeeder_async._http.endpoint import Endpoint
+from leadfeeder_async._http.session import Session
+from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.models.reference import ApiUsage
+from leadfeeder_async.settings import require
+
+GET_USAGE = Endpoint(
+    "get_usage", "GET", "/v1/usage", Response[tuple[ApiUsage, ...]], params=("start_period", "end_period")
+)
+
+
+class Usage:
+    """What the API was used for."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def get(
+        self, *, start_period: str, end_period: str, account_id: str | None = None
+    ) -> Response[tuple[ApiUsage, ...]]:
+        """Get the requests and credits of some months, by endpoint; months are ``YYYY-MM``, both included.
+
+        ``(await lf.usage.get(start_period="2026-10", end_period="2026-11")).data``. Free. Contract: ``get_usage``,
+        scope ``usage:read``.
+        """
+        params = {"start_period": _month("start_period", start_period), "end_period": _month("end_period", end_period)}
+        require(start_period <= end_period, f"start_period={start_period} is after end_period={end_period}.")
+        return await self._session.call(GET_USAGE, params=params, account_id=account_id)
+
+
+def _month(name: str, value: str) -> str:
+    require(re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value), f"{name}={value!r} is not a month.", "Write it as YYYY-MM.")
+    return value

@@ -1,0 +1,14 @@
+"""What each operation of the API answers, by noun."""
+
+from leadfeeder_async.sandbox.operations import accounts, companies, contacts, profiles, visits, workspace
+
+ROUTES = (
+    *accounts.ROUTES,
+    *companies.ROUTES,
+    *contacts.ROUTES,
+    *visits.ROUTES,
+    *workspace.ROUTES,
+    *profiles.ROUTES,
+)
+
+__all__ = ["ROUTES"]
