@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types bench docs lock clean
+.PHONY: demo test lint types bench docs prism lock clean
 
 demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
@@ -37,6 +37,9 @@ $(VENV)/.dev: pyproject.toml requirements-dev.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@ $(VENV)/.cli
+
+prism:  ## an independent mock server for tests/test_independent.py; needs Node.js
+	npm install --no-package-lock --no-fund --no-audit --silent --prefix build/prism @stoplight/prism-cli@5
 
 lock:  ## rewrite the lock file; needs uv
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \

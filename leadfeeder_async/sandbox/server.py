@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import msgspec
 from aiohttp import web
@@ -18,6 +18,8 @@ from leadfeeder_async.sandbox.ledger import Entry, Ledger
 from leadfeeder_async.sandbox.operations import ROUTES
 from leadfeeder_async.sandbox.requests import Json, Query, Reply, Route
 from leadfeeder_async.sandbox.state import Account, Bucket, Refusal, State
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +79,12 @@ class Sandbox:
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
+        app = web.Application(middlewares=[self._unrouted])
         for route in ROUTES:
             app.router.add_route(route.method, route.path, self._handler(route))
-        app.router.add_route("*", "/{path:.*}", self._handler(Route("*", "*", _unknown_route, account="none")))
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=0.1, max_line_size=65_536
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
@@ -140,7 +143,21 @@ class Sandbox:
         headers = {} if retry_after is None else {"Retry-After": retry_after}
         self._faults.extend([Fault(status, code, operation, after_work, headers)] * times)
 
-    def _handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    @web.middleware
+    async def _unrouted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse what no route takes, in the API's own form."""
+        try:
+            return await handler(request)
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as missing:
+            code = "route_not_found" if missing.status == 404 else "method_not_allowed"
+            exact = sorted(route.method for route in ROUTES if route.path == request.path)
+            headers = {"Allow": ",".join(exact) or missing.headers["Allow"]} if missing.status == 405 else {}
+            refusal = Refusal(missing.status, code, "No such route", headers)
+        request_id = f"sandbox-{len(self.ledger.requests):08d}"
+        self.ledger.requests.append(Entry(request.method, request.path, "", code, refusal.status, 0, request_id))
+        return _response(refusal.status, _bad(refusal, request_id), refusal.headers)
+
+    def _handler(self, route: Route) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             body = await request.read()
             if self.latency:
@@ -161,7 +178,7 @@ class Sandbox:
             content = _bad(refusal, request_id)
         entry = Entry(request.method, request.path, route.path, route.name, status, charged, request_id)
         self.ledger.requests.append(entry)
-        return web.Response(status=status, body=content, content_type="application/json", headers=headers)
+        return _response(status, content, headers)
 
     def _judge(self, route: Route, request: web.Request, body: bytes) -> Reply:
         """Check what the gateway checks, spoil the answer if asked to, and do the work."""
@@ -190,8 +207,6 @@ class Sandbox:
             raise Refusal(401, "missing_token", "No credential was sent")
         if key != self.api_key:
             raise Refusal(401, "invalid_api_key", "The key is not known")
-        if route.operation is _unknown_route:
-            raise Refusal(404, "route_not_found", "No such route")
         if route.name in self._not_entitled:
             raise Refusal(403, "insufficient_entitlements", "The account's plan does not cover this")
         unknown = sorted(set(request.query) - route.known)
@@ -206,8 +221,8 @@ class Sandbox:
         return Query(self._state, account, request.match_info, dict(request.query), _read_body(body))
 
 
-def _unknown_route(_: Query) -> Reply:
-    raise AssertionError("refused before")
+def _response(status: int, content: bytes, headers: Mapping[str, str]) -> web.Response:
+    return web.Response(status=status, body=content, content_type="application/json", headers=headers)
 
 
 def _read_body(body: bytes) -> Json:
@@ -220,8 +235,6 @@ def _read_body(body: bytes) -> Json:
 
 
 def _good(reply: Reply, request_id: str) -> bytes:
-    if reply.status == 204:
-        return b""
     meta: Json = {"request_id": request_id, **reply.counts}
     if reply.pagination:
         meta["pagination"] = reply.pagination

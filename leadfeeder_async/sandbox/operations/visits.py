@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from leadfeeder_async.sandbox.data import place
 from leadfeeder_async.sandbox.operations.companies import company
@@ -26,7 +27,7 @@ class Days(msgspec.Struct, frozen=True):
 class VisitFilters(msgspec.Struct, frozen=True):
     """What narrows a visit search."""
 
-    company_id: str | None = None
+    company_id: str | UnsetType = UNSET
     location_country_codes: list[str] = []
     location_cities: list[str] = []
 
@@ -34,21 +35,21 @@ class VisitFilters(msgspec.Struct, frozen=True):
 class VisitSearch(Days, frozen=True):
     """The body of a visit search."""
 
-    filters: VisitFilters | None = None
+    filters: VisitFilters = VisitFilters()
 
 
 def search_web_visits(query: Query) -> Reply:
     """Visits of some days, in order of time."""
     whole = "company" in query.includes({"company"})
     asked, world = query.read(VisitSearch), query.state.world
-    filters = asked.filters or VisitFilters()
+    filters = asked.filters
     if filters == VisitFilters():
         rows: Sequence[int] = world.visits_between(asked.start_date, asked.end_date)
     else:
         rows = world.visits_matching(
             asked.start_date,
             asked.end_date,
-            filters.company_id,
+            None if isinstance(filters.company_id, UnsetType) else filters.company_id,
             frozenset(filters.location_country_codes),
             frozenset(filters.location_cities),
         )

@@ -73,6 +73,8 @@ def _attributes(query: Query, type_: str, kind: type[msgspec.Struct]) -> Json:
         raise Refusal(400, "invalid_request", f"data.type must be {type_}")
     if not isinstance(fields.get("id", ""), str):
         raise Refusal(400, "invalid_request", "data.id must be a text")
+    if not isinstance(fields.get("relationships", {}), dict):
+        raise Refusal(400, "invalid_request", "data.relationships must be an object")
     return query.convert(msgspec.to_builtins(query.convert(fields.get("attributes"), kind)), dict[str, object])
 
 
@@ -108,7 +110,7 @@ def _deleting(shelf: Callable[[Workspace], Shelf], name: str) -> Operation:
     def delete(query: Query) -> Reply:
         chosen = shelf(query.state.workspace)
         del chosen.records[_known(query, chosen)]
-        return Reply(status=204)
+        return Reply()
 
     return _named(delete, name)
 
