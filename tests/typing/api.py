@@ -8,11 +8,23 @@ from typing import assert_type
 
 from leadfeeder_async import AsyncLeadfeeder, IdPager, LeadfeederError, Page, Pager, Resend
 from leadfeeder_async.models import (
+    ApiUsage,
     Company,
+    CompanyFinancials,
     CompanyLocation,
+    CompanyMatch,
     CompanySummary,
+    Contact,
+    ContactSummary,
+    CustomFeed,
+    CustomField,
+    List,
+    ListItem,
+    NaceCode,
     RevenueRange,
     SearchLocation,
+    Signal,
+    Tag,
     WebVisit,
     WebVisitFilters,
 )
@@ -57,6 +69,27 @@ def searches(lf: AsyncLeadfeeder) -> Pager[CompanySummary]:
 async def escape_hatch(lf: AsyncLeadfeeder) -> None:
     assert_type(await lf.request("GET", "/v1/x"), dict[str, object])
     assert_type(await lf.request("GET", "/v1/x", returns=Response[Company], resend=Resend.READ), Response[Company])
+
+
+async def workspace(lf: AsyncLeadfeeder) -> None:
+    assert_type(lf.tags.list(), Pager[Tag])
+    assert_type(await lf.tags.create(name="x"), Response[Tag])
+    assert_type(await lf.tags.update("1", color=None), Response[Tag])
+    assert_type(await lf.tags.delete("1"), Response[None])
+    assert_type(lf.lists.list(scope="company"), Pager[List])
+    assert_type(lf.lists.items("1"), Pager[ListItem])
+    assert_type(lf.custom_fields.list(scope="contact"), Pager[CustomField])
+    assert_type(await lf.custom_feeds.list(), Response[tuple[CustomFeed, ...]])
+    assert_type(await lf.companies.match([{"url": "x.test"}]), Response[tuple[tuple[CompanyMatch, ...], ...]])
+    assert_type(await lf.companies.financials("1"), Response[tuple[CompanyFinancials, ...]])
+    assert_type(lf.companies.search_signals(company_ids=["1"], categories=["job_ads"]), Pager[Signal])
+    assert_type(await lf.companies.assign_tags("1", ["2"]), Response[None])
+    assert_type(lf.contacts.search(emails=["a@b.test"]), Pager[ContactSummary])
+    assert_type(await lf.contacts.get("1"), Response[Contact])
+    assert_type((await lf.ip.enrich("203.0.113.17")).data.company, Company | None)
+    assert_type(await lf.usage.get(start_period="2026-10", end_period="2026-11"), Response[tuple[ApiUsage, ...]])
+    assert_type(lf.reference.nace_codes(), tuple[NaceCode, ...])
+    assert_type(lf.companies.list(["1"]).missing, tuple[str, ...])
 
 
 async def options(lf: AsyncLeadfeeder) -> None:
