@@ -5,6 +5,7 @@ from leadfeeder_async._http.endpoint import Endpoint, Paging, Resend, Spend
 from leadfeeder_async._http.limiter import RateLimiter
 from leadfeeder_async._version import __version__
 from leadfeeder_async._walks import Page
+from leadfeeder_async.budget import Budget
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import (
     AttemptTimeoutError,
@@ -51,6 +52,7 @@ __all__ = [
     "AttemptTimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "Budget",
     "BudgetExceededError",
     "CheckpointError",
     "ClientClosedError",

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from leadfeeder_async._http.connection import Connection, Stats
 from leadfeeder_async._http.endpoint import Account, Endpoint, QueryValue, Resend
+from leadfeeder_async._http.log import log_to_stderr
 from leadfeeder_async._http.session import Session
 from leadfeeder_async._http.wire import encode_json
-from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.budget import Budget, BudgetScope
+from leadfeeder_async.errors import ConfigurationError, require
 from leadfeeder_async.resources.accounts import LIST_ACCOUNTS, Accounts, Users
 from leadfeeder_async.resources.campaigns import Campaigns
 from leadfeeder_async.resources.companies import Companies
@@ -35,7 +37,6 @@ from leadfeeder_async.settings import (
     read_account_id,
     read_api_key,
     read_base_url,
-    require,
 )
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class AsyncLeadfeeder:
             ssl_context=ssl_context,
             paths=dict(paths or {}),
         )
+        log_to_stderr()
         options = Options(account_id=read_account_id(account_id), timeout=timeout, retries=retries)
         self._connection = Connection(settings, session, limiter)
         self._bind(Session(self._connection, options, _only_account))
@@ -125,11 +127,18 @@ class AsyncLeadfeeder:
         return self._connection.stats
 
     def with_options(
-        self, *, account_id: str | None = None, timeout: float | None = None, retries: int | None = None
+        self,
+        *,
+        account_id: str | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        deadline: float | None = None,
+        budget: Budget | None = None,
     ) -> AsyncLeadfeeder:
         """Return a copy with other options, on the same connections and the same limit.
 
-        Free and instant; close the original only. What is left out stays as it is.
+        ``deadline`` is seconds for a whole call, with all its waits and attempts; ``budget`` is one more that its calls
+        fall under. Free and instant; close the original only. What is left out stays as it is.
         """
         now = self._session.options
         options = replace(
@@ -137,11 +146,22 @@ class AsyncLeadfeeder:
             account_id=now.account_id if account_id is None else account_id,
             timeout=now.timeout if timeout is None else timeout,
             retries=now.retries if retries is None else retries,
+            deadline=now.deadline if deadline is None else deadline,
+            budget=now.budget if budget is None else budget,
         )
         copy = object.__new__(type(self))
         copy._connection = self._connection
         copy._bind(self._session.with_options(options))
         return copy
+
+    def budget(self, *, max_requests: int | None = None, max_credits: int | None = None) -> BudgetScope:
+        """Put the calls inside an ``async with`` block, and in its tasks, under a budget.
+
+        ``async with lf.budget(max_credits=500) as spent: ...``. A call that could pass it raises BudgetExceededError
+        before it is sent; ``spent.credits`` and ``spent.requests`` tell what was spent. Budgets nest. With
+        ``max_credits=0`` nothing that may charge is sent.
+        """
+        return BudgetScope(self._connection, Budget(max_requests, max_credits))
 
     @overload
     async def request(

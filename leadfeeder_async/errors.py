@@ -329,3 +329,9 @@ class InvalidIdError(UseError, ValueError):
 
 class ConfigurationError(UseError, ValueError):
     """A setting or an argument is missing or out of its bounds."""
+
+
+def require(condition: object, message: str, advice: str | None = None) -> None:
+    """Raise :class:`ConfigurationError` unless ``condition`` holds."""
+    if not condition:
+        raise ConfigurationError(message, advice=advice)

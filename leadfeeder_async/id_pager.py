@@ -11,9 +11,9 @@ from typing import TypeVar
 from leadfeeder_async._http.endpoint import Call, Endpoint
 from leadfeeder_async._http.session import Session
 from leadfeeder_async._walks import Page
+from leadfeeder_async.errors import require
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.paging import IDS_PER_REQUEST, HasId, Pager
-from leadfeeder_async.settings import require
 
 T = TypeVar("T", bound=HasId)
 

@@ -15,9 +15,8 @@ from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, QueryValue, 
 from leadfeeder_async._http.session import Session
 from leadfeeder_async._http.wire import snippet
 from leadfeeder_async._walks import AHEAD, NumberedWalk, Page, Source, cursor_pages
-from leadfeeder_async.errors import DecodeError, Facts
+from leadfeeder_async.errors import DecodeError, Facts, require
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.settings import require
 from leadfeeder_async.windows import Window
 
 IDS_PER_REQUEST = 100

@@ -10,7 +10,8 @@ from math import inf
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.budget import Budget
+from leadfeeder_async.errors import require
 
 DEFAULT_BASE_URL = "https://api.leadfeeder.com"
 DEFAULT_TIMEOUT = 60.0
@@ -75,16 +76,14 @@ class Options:
     account_id: str | None = None
     timeout: float = DEFAULT_TIMEOUT
     retries: int = DEFAULT_RETRIES
+    deadline: float | None = None
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
+        positive = self.deadline is None or 0 < self.deadline < inf
+        require(positive, f"deadline={self.deadline!r} must be more than 0 seconds, and finite.")
         require(0 < self.timeout < inf, f"timeout={self.timeout!r} must be more than 0 seconds, and finite.")
         require(self.retries >= 0, f"retries={self.retries!r} must be 0 or more.")
-
-
-def require(condition: object, message: str, advice: str | None = None) -> None:
-    """Raise :class:`ConfigurationError` unless ``condition`` holds."""
-    if not condition:
-        raise ConfigurationError(message, advice=advice)
 
 
 def read_api_key(argument: str | None) -> Secret:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeAlias
 
-from leadfeeder_async.settings import require
+from leadfeeder_async.errors import require
 
 Day: TypeAlias = "date | datetime | str"
 """A day: a date, a datetime (its date counts) or ``YYYY-MM-DD``."""

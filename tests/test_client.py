@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import os
 import pickle
+import subprocess
+import sys
 import traceback
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -18,6 +22,7 @@ from leadfeeder_async import (
     ConnectError,
     LeadfeederError,
     NotFoundError,
+    QuotaExceededError,
     WrongLoopError,
 )
 from leadfeeder_async.models.accounts import User
@@ -218,3 +223,47 @@ async def test_log_line_holds_the_template_only(lf: AsyncLeadfeeder, caplog: pyt
     await lf.companies.get("159000001")
     (record,) = caplog.records
     assert record.getMessage().startswith("GET /v1/companies/{id} -> 200, attempt 1, ")
+
+
+async def test_used_up_quota_stops_all_traffic() -> None:
+    """After ``quota_exceeded`` nothing is sent until the month is over, and the error says when that is."""
+    quota = http(b'{"errors":[{"code":"quota_exceeded","title":"Used up"}]}', "429 Too Many")
+    async with raw_server(quota) as server, client_of(server.url) as lf:
+        with pytest.raises(QuotaExceededError):
+            await lf.users.me()
+        for _ in range(3):
+            with pytest.raises(QuotaExceededError, match="nothing was sent") as caught:
+                await lf.with_options(retries=0).companies.get("1")
+        assert (caught.value.sent, len(server.requests)) == ("no", 1)
+        assert caught.value.retry_at is not None
+        assert (caught.value.retry_at.day, caught.value.retry_at > datetime.now(UTC)) == (1, True)
+        lf._connection.quota_used_up = date(2020, 1, 1)
+        with pytest.raises(QuotaExceededError):
+            await lf.users.me()
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("today", "ends"), [(date(2026, 1, 31), date(2026, 2, 1)), (date(2026, 12, 1), date(2027, 1, 1))]
+)
+def test_month_after_a_used_up_quota(today: date, ends: date) -> None:
+    """The quota comes back on the first of the next month, on any day of this one."""
+    connection = client_of("http://127.0.0.1:9")._connection
+    connection.note_quota(today)
+    assert (connection.quota_ends(today), connection.quota_ends(ends)) == (ends, None)
+
+
+def test_log_level_of_the_environment() -> None:
+    """``LEADFEEDER_LOG=debug`` shows a line per attempt on stderr, once, without the key."""
+    code = (
+        "import asyncio\nfrom leadfeeder_async import *\n"
+        "async def main():\n    for _ in range(2):\n        async with AsyncLeadfeeder(retries=0) as lf:\n"
+        "            try: await lf.users.me()\n            except ConnectError: pass\nasyncio.run(main())"
+    )
+    names = {"LEADFEEDER_API_KEY": KEY, "LEADFEEDER_BASE_URL": "http://127.0.0.1:9", "LEADFEEDER_LOG": "debug"}
+    got = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **names}, capture_output=True, text=True, check=True
+    )
+    lines = got.stderr.splitlines()
+    assert len(lines) == 2
+    assert all("GET /v1/users/me -> ConnectError, attempt 1" in line and KEY not in line for line in lines)

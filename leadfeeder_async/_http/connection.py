@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from leadfeeder_async.errors import ClientClosedError, WrongLoopError
@@ -51,6 +52,8 @@ class Connection:
         self.account_id: str | None = None
         """The key's only account, once looked up."""
         self.looking_up = asyncio.Lock()
+        self.quota_used_up: date | None = None
+        """The first day of the next month, once the server said that this month's requests are used up."""
         self._borrowed = session
         self._limiter = limiter
         self._open: Open | None = None
@@ -66,6 +69,14 @@ class Connection:
         if self._open.loop is not loop:
             raise WrongLoopError("This client belongs to another event loop.")
         return self._open
+
+    def note_quota(self, today: date) -> None:
+        """Remember that this month's requests are used up: sending more cannot succeed."""
+        self.quota_used_up = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+    def quota_ends(self, today: date) -> date | None:
+        """Return when requests can be sent again, if they cannot be now."""
+        return self.quota_used_up if self.quota_used_up and today < self.quota_used_up else None
 
     async def aclose(self) -> None:
         """Close the pool; calls in flight fail, and later ones raise ClientClosedError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar, get_args, get_origin
@@ -130,7 +130,21 @@ class Call(Generic[T_co]):
     params: Mapping[str, QueryValue] = field(default_factory=dict[str, QueryValue])
     body: bytes | None = None
     account_id: str | None = None
+    records: int | None = None
+    """How many records it is about, where the parameters do not show it."""
+
+    @property
+    def most_credits(self) -> int:
+        """The most credits it can charge: one for each record it is about."""
+        if self.row.spend is Spend.FREE:
+            return 0
+        for name in ("ids", "company_ids"):
+            if isinstance(ids := self.params.get(name), tuple):
+                return len(ids)
+        size = self.params.get("page[size]")
+        records = 1 if self.records is None else self.records
+        return min(records, size) if isinstance(size, int) else records
 
     def with_params(self, extra: Mapping[str, QueryValue]) -> Call[T_co]:
         """Return the same call with more query parameters."""
-        return Call(self.row, self.ids, {**self.params, **extra}, self.body, self.account_id)
+        return replace(self, params={**self.params, **extra})

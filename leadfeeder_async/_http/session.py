@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -13,7 +15,20 @@ from leadfeeder_async._http import retry, wire
 from leadfeeder_async._http.connection import Connection, Open, Stats
 from leadfeeder_async._http.endpoint import Account, Call, Endpoint, QueryValue
 from leadfeeder_async._http.log import logger
-from leadfeeder_async.errors import ClientClosedError, Facts, LeadfeederError, RateLimitedError, with_attempts
+from leadfeeder_async.budget import Spending, active_budgets
+from leadfeeder_async.errors import (
+    BudgetExceededError,
+    ClientClosedError,
+    DeadlineExceededError,
+    Facts,
+    LeadfeederError,
+    OutcomeUnknownError,
+    Phase,
+    QuotaExceededError,
+    RateLimitedError,
+    UseError,
+    with_attempts,
+)
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.settings import Options
 
@@ -53,25 +68,17 @@ class Session:
 
     async def fetch(self, call: Call[T]) -> bytes:
         """Send ``call`` until it succeeds or may not be sent again; return the undecoded answer."""
-        opened = self._connection.ready()
-        settings, row = self._connection.settings, call.row
-        path = settings.paths.get(row.operation, row.path)
-        request = wire.build_request(call, settings.base_url, path, await self._account_of(call))
-        facts = Facts(operation=row.operation, method=row.method, path=path)
-        attempts = self.options.retries + 1
-        attempt = 1
-        while True:
-            try:
-                return await self._attempt(opened, request, facts, attempt)
-            except LeadfeederError as error:
-                verdict = retry.decide(with_attempts(error, attempt), row, attempt, attempts, random.random)
-                if verdict is error:
-                    raise
-                if isinstance(verdict, LeadfeederError):
-                    raise verdict from error
-            await asyncio.sleep(verdict)
-            self.stats.resent += 1
-            attempt += 1
+        trip = await self._prepare(call)
+        try:
+            body = await self._send_until_settled(trip, call.row)
+        except (OutcomeUnknownError, asyncio.CancelledError):
+            trip.spending.settle(None if trip.spending.begun else 0)  # what was sent may have charged
+            raise
+        except LeadfeederError:
+            trip.spending.settle(0)
+            raise
+        trip.spending.settle(wire.charged_by(body) if call.most_credits else 0)
+        return body
 
     def decode(self, row: Endpoint[T], body: bytes) -> T:
         """Decode an answer of ``row``, and count what it charged."""
@@ -81,34 +88,78 @@ class Session:
             self.stats.credits_charged += meta.charged
         return answer
 
-    async def _attempt(self, opened: Open, request: wire.Request, facts: Facts, attempt: int) -> bytes:
-        """Send once, inside a slot and with a token; return the body of a good answer."""
-        async with opened.limits.slots:
-            await opened.limits.warm_up.wait()
+    async def _prepare(self, call: Call[T]) -> _Trip:
+        opened, options = self._connection.ready(), self.options
+        deadline = None if options.deadline is None else opened.loop.time() + options.deadline
+        settings, row = self._connection.settings, call.row
+        path = settings.paths.get(row.operation, row.path)
+        request = wire.build_request(call, settings.base_url, path, await self._account_of(call))
+        facts = Facts(operation=row.operation, method=row.method, path=path)
+        self._check_quota(facts)
+        budgets = [*active_budgets(self._connection), *(() if options.budget is None else (options.budget,))]
+        return _Trip(opened, request, facts, Spending(budgets, call.most_credits, facts), deadline)
+
+    async def _send_until_settled(self, trip: _Trip, row: Endpoint[T]) -> bytes:
+        """Send, and let the resend rule decide what each failure means."""
+        attempts = self.options.retries + 1
+        attempt = 1
+        while True:
             try:
-                answer = await self._send(opened, request, facts, attempt)
+                return await self._attempt(trip, attempt)
+            except LeadfeederError as error:
+                verdict = retry.decide(with_attempts(error, attempt), row, attempt, attempts, random.random)
+                if isinstance(verdict, OutcomeUnknownError):
+                    raise verdict from error
+                wait = None if isinstance(verdict, LeadfeederError) else verdict
+                if trip.is_late(wait or 0.0) and not isinstance(error, UseError | BudgetExceededError):
+                    raise _too_late(error) from error
+                if wait is None:
+                    raise
+            await asyncio.sleep(wait)
+            self.stats.resent += 1
+            attempt += 1
+
+    async def _attempt(self, trip: _Trip, attempt: int) -> bytes:
+        """Send once, inside a slot and with a token; return the body of a good answer."""
+        trip.spending.check_request()
+        limits = trip.opened.limits
+        async with limits.slots if trip.deadline is None else _slot_before(trip):
+            await trip.before_deadline(limits.warm_up.wait(), "connect")
+            try:
+                answer = await self._send(trip, attempt)
             finally:
-                opened.limits.warm_up.end()
-        failure = wire.failure_of(answer, facts, datetime.now(UTC))
+                limits.warm_up.end()
+        failure = wire.failure_of(answer, trip.facts, datetime.now(UTC))
         if isinstance(failure, RateLimitedError):
             self.stats.rate_limited += 1
-            opened.limits.limiter.pause(retry.pause_after(failure, attempt))
+            limits.limiter.pause(retry.pause_after(failure, attempt))
+        if isinstance(failure, QuotaExceededError):
+            self._connection.note_quota(datetime.now(UTC).date())
         if failure is not None:
             raise failure
         return answer.body
 
-    async def _send(self, opened: Open, request: wire.Request, facts: Facts, attempt: int) -> wire.Answer:
-        await opened.limits.limiter.acquire()
+    def _check_quota(self, facts: Facts) -> None:
+        ends = self._connection.quota_ends(datetime.now(UTC).date())
+        if ends is not None:
+            retry_at = datetime.combine(ends, datetime.min.time(), UTC)
+            said = "The month's requests are used up, as the server said before; nothing was sent."
+            raise QuotaExceededError(said, replace(facts, code="quota_exceeded", retry_at=retry_at))
+
+    async def _send(self, trip: _Trip, attempt: int) -> wire.Answer:
+        await trip.before_deadline(trip.opened.limits.limiter.acquire(), "limiter")
         if self._connection.closed:
-            raise ClientClosedError("This client was closed while the call waited.", facts)
+            raise ClientClosedError("This client was closed while the call waited.", trip.facts)
+        trip.spending.take_request()
         self.stats.requests += 1
         started = time.perf_counter()
+        timeout = self.options.timeout if trip.deadline is None else min(self.options.timeout, trip.left())
         try:
-            answer = await opened.transport.send(request, facts, self.options.timeout)
+            answer = await trip.opened.transport.send(trip.request, trip.facts, timeout)
         except LeadfeederError as error:
-            _log(facts, type(error).__name__, attempt, started)
+            _log(trip.facts, type(error).__name__, attempt, started)
             raise
-        _log(facts, answer.status, attempt, started)
+        _log(trip.facts, answer.status, attempt, started)
         return answer
 
     async def _account_of(self, call: Call[T]) -> str | None:
@@ -123,6 +174,57 @@ class Session:
             if self._connection.account_id is None:
                 self._connection.account_id = await self._find_account(self)
             return self._connection.account_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Trip:
+    """What stays the same over all attempts of one call."""
+
+    opened: Open
+    request: wire.Request
+    facts: Facts
+    spending: Spending
+    deadline: float | None
+    """When the call must be over, on the loop's clock."""
+
+    def left(self) -> float:
+        """Return the seconds left, at least a thousandth."""
+        assert self.deadline is not None
+        return max(self.deadline - self.opened.loop.time(), 0.001)
+
+    def is_late(self, wait: float) -> bool:
+        """Whether the deadline comes before the next attempt could begin."""
+        return self.deadline is not None and self.opened.loop.time() + wait >= self.deadline
+
+    async def before_deadline(self, waiting: Awaitable[None], phase: Phase) -> None:
+        """Wait for a slot or a token, but not past the deadline."""
+        if self.deadline is None:
+            return await waiting
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                await waiting
+        except TimeoutError:
+            pass
+        else:
+            return None
+        raise DeadlineExceededError("The deadline passed before it could be sent.", replace(self.facts, phase=phase))
+
+
+@asynccontextmanager
+async def _slot_before(trip: _Trip) -> AsyncGenerator[None]:
+    slots = trip.opened.limits.slots
+    await trip.before_deadline(slots.acquire(), "slot")
+    try:
+        yield
+    finally:
+        slots.release()
+
+
+def _too_late(error: LeadfeederError) -> LeadfeederError:
+    if isinstance(error, DeadlineExceededError):
+        return error
+    said = f"The deadline passed; the last attempt ended with {type(error).__name__}: {error.message}"
+    return DeadlineExceededError(said, error.facts)
 
 
 def _log(facts: Facts, outcome: int | str, attempt: int, started: float) -> None:

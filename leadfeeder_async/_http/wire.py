@@ -34,7 +34,7 @@ from leadfeeder_async.errors import (
     StatusError,
     UnexpectedStatusError,
 )
-from leadfeeder_async.models.envelope import ErrorObject
+from leadfeeder_async.models.envelope import ErrorObject, Meta
 
 T = TypeVar("T")
 
@@ -132,6 +132,22 @@ def _relaxed(row: Endpoint[T], body: bytes) -> T:
     if row.shape is not Shape.OTHER:
         value = lenient.relax(value, wants_list=row.shape is Shape.MANY, wants_nothing=row.shape is Shape.NOTHING)
     return msgspec.convert(value, row.returns, strict=False)
+
+
+class _Charged(msgspec.Struct, frozen=True, gc=False):
+    meta: Meta = Meta()
+
+
+_CHARGED = msgspec.json.Decoder(_Charged)
+
+
+def charged_by(body: bytes) -> int | None:
+    """Read what an answer charged, without its data; None where it does not say."""
+    try:
+        spent = _CHARGED.decode(body).meta.credits
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return spent.charged if spent else None
 
 
 def failure_of(answer: Answer, facts: Facts, now: datetime) -> LeadfeederError | None:

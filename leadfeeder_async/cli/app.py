@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from leadfeeder_async._version import __version__
 from leadfeeder_async.cli import output
-from leadfeeder_async.settings import require
+from leadfeeder_async.errors import require
 
 app = App(
     name="leadfeeder",

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from leadfeeder_async._http.wire import encode_body
-from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.errors import ConfigurationError, require
 from leadfeeder_async.models.envelope import ResourceIdentifier
 from leadfeeder_async.models.requests import LinkagesRequest
-from leadfeeder_async.settings import require
 
 
 def comma_list(name: str, values: Iterable[str] | None) -> tuple[str, ...] | None:

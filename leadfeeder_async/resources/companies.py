@@ -180,7 +180,8 @@ class Companies:
             "event_date": event_date,
             "publication_date": publication_date,
         }
-        call = Call(SEARCH_COMPANY_SIGNALS, body=checked(SignalSearchRequest, conditions), account_id=account_id)
+        body = checked(SignalSearchRequest, conditions)
+        call = Call(SEARCH_COMPANY_SIGNALS, body=body, account_id=account_id, records=len(company_ids))
         return Pager(self._session, SEARCH_COMPANY_SIGNALS, lambda _: call, page_size=page_size, limit=limit)
 
     def search(

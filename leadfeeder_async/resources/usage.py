@@ -6,9 +6,9 @@ import re
 
 from leadfeeder_async._http.endpoint import Endpoint
 from leadfeeder_async._http.session import Session
+from leadfeeder_async.errors import require
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.reference import ApiUsage
-from leadfeeder_async.settings import require
 
 GET_USAGE = Endpoint(
     "get_usage", "GET", "/v1/usage", Response[tuple[ApiUsage, ...]], params=("start_period", "end_period")

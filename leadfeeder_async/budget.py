@@ -1,0 +1,105 @@
+"""Budgets: what some calls may spend, reserved before they are sent and settled by what the answers charged.
+
+A budget is a count of requests, of credits, or of both. Every attempt takes a request. A call that may charge reserves
+the most it can cost before it is sent; its answer's ``meta.credits.charged`` then replaces the reservation. Where the
+answer was lost, the reservation stays: the money may be gone. Budgets nest, and all tasks started inside one share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from leadfeeder_async.errors import BudgetExceededError, Facts, require
+
+
+@dataclass(slots=True, eq=False)
+class Budget:
+    """What may be spent, and what was."""
+
+    max_requests: int | None = None
+    max_credits: int | None = None
+    requests: int = field(default=0, init=False)
+    """Requests sent, or about to be."""
+    credits: int = field(default=0, init=False)
+    """Credits charged, and those of lost answers."""
+    reserved: int = field(default=0, init=False)
+    """Credits that calls under way may still charge."""
+
+    def __post_init__(self) -> None:
+        for name, most in (("max_requests", self.max_requests), ("max_credits", self.max_credits)):
+            require(most is None or most >= 0, f"{name}={most!r} must be 0 or more.")
+
+    def check_request(self, facts: Facts) -> None:
+        """Raise unless one more request may be sent."""
+        if self.max_requests is not None and self.requests >= self.max_requests:
+            said = f"The budget of {self.max_requests:,} requests is used up."
+            raise BudgetExceededError(said, facts, advice="Raise max_requests, or go on later.")
+
+    def check_credits(self, most: int, facts: Facts) -> None:
+        """Raise unless a call that may charge ``most`` credits may be sent."""
+        spent = self.credits + self.reserved
+        if self.max_credits is not None and most and spent + most > self.max_credits:
+            raise BudgetExceededError(
+                f"This call may charge {most:,} of {self.max_credits:,} credits, and {spent:,} are spent or reserved.",
+                facts,
+                advice="Raise max_credits, or ask for fewer records at once.",
+            )
+
+
+class Spending:
+    """One call's part of the budgets it falls under."""
+
+    def __init__(self, budgets: Iterable[Budget], most: int, facts: Facts) -> None:
+        self._budgets = tuple(budgets)
+        self._facts = facts
+        self._reserved = most
+        self.begun = False
+        """Whether an attempt was counted, and so may have been sent."""
+        for budget in self._budgets:
+            budget.check_credits(most, facts)
+        for budget in self._budgets:
+            budget.reserved += most
+
+    def check_request(self) -> None:
+        """Raise BudgetExceededError where one more attempt would be one too many."""
+        for budget in self._budgets:
+            budget.check_request(self._facts)
+
+    def take_request(self) -> None:
+        """Count an attempt that is about to be sent; raise, and send nothing, where it is one too many."""
+        self.check_request()
+        self.begun = True
+        for budget in self._budgets:
+            budget.requests += 1
+
+    def settle(self, charged: int | None = None) -> None:
+        """Replace the reservation by what was charged; None where that cannot be known."""
+        reserved, self._reserved = self._reserved, 0
+        for budget in self._budgets:
+            budget.reserved -= reserved
+            budget.credits += reserved if charged is None else charged
+
+
+_active: ContextVar[tuple[tuple[object, Budget], ...]] = ContextVar("leadfeeder_budgets", default=())
+
+
+def active_budgets(owner: object) -> list[Budget]:
+    """Return the budgets that calls of one client fall under here, the outermost first."""
+    return [budget for whose, budget in _active.get() if whose is owner]
+
+
+class BudgetScope:
+    """Puts the calls of one client under a budget, for the time of an ``async with`` block and its tasks."""
+
+    def __init__(self, owner: object, budget: Budget) -> None:
+        self._owner = owner
+        self._budget = budget
+
+    async def __aenter__(self) -> Budget:
+        self._token = _active.set((*_active.get(), (self._owner, self._budget)))
+        return self._budget
+
+    async def __aexit__(self, *_: object) -> None:
+        _active.reset(self._token)

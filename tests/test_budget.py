@@ -1,0 +1,268 @@
+"""Budgets and deadlines: what a call may spend, in money and in time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from leadfeeder_async import (
+    AsyncLeadfeeder,
+    AttemptTimeoutError,
+    Budget,
+    BudgetExceededError,
+    ConfigurationError,
+    DeadlineExceededError,
+    OutcomeUnknownError,
+    ServerError,
+)
+from leadfeeder_async.budget import Spending
+from leadfeeder_async.errors import Facts
+from leadfeeder_async.sandbox import Sandbox
+from tests.support.clients import client_for, client_of
+from tests.support.servers import cut, http, raw_server, silence
+
+OK = http(b'{"data":{"id":"1"}}')
+
+
+def company(number: int) -> str:
+    return str(159_000_000 + number)
+
+
+async def test_credits_are_never_exceeded_by_many_tasks(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A hundred tasks at once spend no more than the budget, by the server's own ledger."""
+    async with lf.budget(max_credits=10) as spent:
+        calls = (lf.companies.get(company(number % 60)) for number in range(100))
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [one for one in results if isinstance(one, BudgetExceededError)]
+    assert all(error.sent == "no" for error in refused)
+    assert sandbox.ledger.credits_charged == spent.credits <= 10
+    assert (len(results) - len(refused), spent.reserved) == (spent.requests, 0)
+
+
+async def test_what_was_free_is_given_back(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A record that is unlocked already costs nothing of the budget."""
+    await lf.companies.get(company(1))
+    async with lf.budget(max_credits=1) as spent:
+        for _ in range(5):
+            await lf.companies.get(company(1))
+        await lf.companies.get(company(2))
+        with pytest.raises(BudgetExceededError, match="1 of 1 credits, and 1 are spent"):
+            await lf.companies.get(company(3))
+    assert (spent.credits, sandbox.ledger.credits_charged) == (1, 2)
+
+
+async def test_a_batch_reserves_all_its_records(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A request for many records is refused whole where the budget might not cover them all."""
+    ids = [company(number) for number in range(30)]
+    async with lf.budget(max_credits=29):
+        for call in (lf.companies.list(ids).collect(), lf.companies.ips(ids)):
+            with pytest.raises(BudgetExceededError, match="30 of 29"):
+                await call
+        assert len(await lf.companies.list(ids[:29]).collect()) == 29
+    assert sandbox.ledger.count("retrieve_companies") == 1
+
+
+async def test_a_page_of_signals_reserves_what_it_can_cost(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A page charges for no more companies than were asked about, nor than it has rows."""
+    ids = [company(number) for number in range(20)]
+    async with lf.budget(max_credits=20):
+        assert await lf.companies.search_signals(company_ids=ids).collect()
+    async with lf.budget(max_credits=4):
+        with pytest.raises(BudgetExceededError, match="5 of 4"):
+            await lf.companies.search_signals(company_ids=ids, page_size=5).first()
+
+
+async def test_dry_run_sends_nothing_that_charges(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """With no credits, free calls go on and charging ones never leave."""
+    async with lf.budget(max_credits=0):
+        assert await lf.companies.search(search_terms=["e"]).first()
+        for call in (lf.companies.get(company(1)), lf.ip.enrich("10.0.0.1"), lf.contacts.get("52000001")):
+            with pytest.raises(BudgetExceededError):
+                await call
+    assert [entry.operation for entry in sandbox.ledger.requests] == ["search_companies"]
+
+
+async def test_requests_are_counted_with_their_repeats() -> None:
+    """Every attempt counts, a resent one too; at the end nothing more is sent."""
+    async with raw_server(http(b"", "503 Busy"), OK) as server, client_of(server.url) as lf:
+        async with lf.budget(max_requests=2) as spent:
+            await lf.users.me()
+            with pytest.raises(BudgetExceededError, match="2 requests"):
+                await lf.users.me()
+        await lf.users.me()
+    assert (spent.requests, len(server.requests)) == (2, 3)
+
+
+async def test_budgets_nest_and_end(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """The tightest budget decides, every one counts, and after its block a budget binds no more."""
+    async with lf.budget(max_requests=5) as outer:
+        async with lf.budget(max_requests=1) as inner:
+            await asyncio.create_task(lf.users.me())
+            with pytest.raises(BudgetExceededError):
+                await asyncio.create_task(lf.users.me())
+        await lf.users.me()
+    await lf.users.me()
+    assert (inner.requests, outer.requests, lf.stats.requests) == (1, 2, 3)
+
+
+async def test_budget_binds_one_client_only(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """Another client in the same block is free, a copy of this one is not; ``with_options`` binds without a block."""
+    async with client_for(sandbox) as other, lf.budget(max_requests=0):
+        await other.users.me()
+        with pytest.raises(BudgetExceededError):
+            await lf.with_options(retries=0).users.me()
+    capped = lf.with_options(budget=Budget(max_requests=1))
+    await capped.users.me()
+    with pytest.raises(BudgetExceededError):
+        await capped.users.me()
+    await lf.users.me()
+
+
+@pytest.mark.parametrize("answer", [cut(b""), http(b"", "500 Oops"), cut(OK[:30])])
+async def test_lost_answer_keeps_its_credits(answer: object) -> None:
+    """Where an answer was lost, the money counts as spent, for it may be."""
+    async with raw_server(answer) as server, client_of(server.url) as lf:  # type: ignore[arg-type]
+        async with lf.budget(max_credits=1) as spent:
+            with pytest.raises(OutcomeUnknownError):
+                await lf.companies.get("1")
+            assert (spent.credits, spent.reserved) == (1, 0)
+            with pytest.raises(BudgetExceededError):
+                await lf.companies.get("1")
+
+
+async def test_refusal_and_failure_to_send_give_credits_back() -> None:
+    """A definitive refusal and a request that never left cost nothing."""
+    async with raw_server(http(b"", "404 No")) as server, client_of(server.url) as lf:
+        async with lf.budget(max_credits=1) as spent:
+            for _ in range(3):
+                with pytest.raises(Exception, match="404"):
+                    await lf.companies.get("1")
+        assert (spent.credits, spent.reserved, spent.requests) == (0, 0, 3)
+
+
+@pytest.mark.parametrize(("sent", "held"), [(True, 1), (False, 0)])
+async def test_cancelled_call_keeps_credits_only_if_it_may_have_left(sent: bool, held: int) -> None:
+    """Cancelled while its answer was due, a call may have charged; cancelled in the queue, it cannot have."""
+    async with raw_server(silence) as server, client_of(server.url, slots=1) as lf:
+        async with lf.budget(max_credits=5) as spent:
+            first = asyncio.create_task(lf.users.me() if not sent else lf.companies.get("1"))
+            await asyncio.sleep(0.05)
+            second = asyncio.create_task(lf.companies.get("2"))
+            await asyncio.sleep(0.02)
+            (first if sent else second).cancel()
+            await asyncio.sleep(0.02)
+            assert spent.credits == held
+            for task in (second, first):
+                task.cancel()
+            await asyncio.gather(first, second, return_exceptions=True)
+        assert spent.reserved == 0
+
+
+@pytest.mark.parametrize("name", ["max_requests", "max_credits"])
+def test_negative_budget_is_refused(name: str) -> None:
+    """A bound below zero is a mistake."""
+    with pytest.raises(ConfigurationError, match=name):
+        Budget(**{name: -1})
+
+
+class BudgetMachine(RuleBasedStateMachine):
+    """Any order of calls that begin, are counted, succeed, fail or are lost, under two nested budgets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.budgets = [Budget(max_requests=20, max_credits=15), Budget(max_credits=9)]
+        self.under_way: list[tuple[Spending, int]] = []
+        self.charged = 0
+
+    @rule(most=st.integers(0, 6))
+    def begin(self, most: int) -> None:
+        try:
+            self.under_way.append((Spending(self.budgets, most, Facts()), most))
+        except BudgetExceededError:
+            assert any(
+                budget.max_credits is not None and budget.credits + budget.reserved + most > budget.max_credits
+                for budget in self.budgets
+            )
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data())
+    def attempt(self, data: st.DataObject) -> None:
+        spending, _ = data.draw(st.sampled_from(self.under_way))
+        before = [budget.requests for budget in self.budgets]
+        try:
+            spending.take_request()
+        except BudgetExceededError:
+            assert [budget.requests for budget in self.budgets] == before
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        place = data.draw(st.integers(0, len(self.under_way) - 1))
+        spending, most = self.under_way.pop(place)
+        charged = data.draw(st.one_of(st.none(), st.integers(0, most)))
+        spending.settle(charged)
+        self.charged += most if charged is None else charged
+
+    @invariant()
+    def nothing_is_exceeded(self) -> None:
+        for budget in self.budgets:
+            assert budget.max_credits is None or budget.credits + budget.reserved <= budget.max_credits
+            assert budget.max_requests is None or budget.requests <= budget.max_requests
+            assert budget.credits == self.charged
+            assert budget.reserved == sum(most for _, most in self.under_way)
+
+
+BudgetMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestBudgetMachine = BudgetMachine.TestCase
+
+
+@pytest.mark.parametrize("deadline", [0.02, 0.1, 0.3])
+async def test_deadline_ends_a_call_in_time(deadline: float) -> None:
+    """A silent server, however long each attempt may take, holds a call no longer than its deadline."""
+    async with raw_server(silence) as server, client_of(server.url) as lf:
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(DeadlineExceededError) as caught:
+            await lf.with_options(deadline=deadline).users.me()
+        took = asyncio.get_running_loop().time() - started
+    assert deadline <= took < deadline + 0.1
+    assert (caught.value.sent, caught.value.phase) == ("maybe", "headers")
+    assert isinstance(caught.value.__cause__, AttemptTimeoutError)
+
+
+async def test_deadline_counts_the_waits() -> None:
+    """Waiting for a slot or a token counts, the error names the phase, and nothing was sent."""
+    async with raw_server(silence) as server, client_of(server.url, slots=1) as lf:
+        first = asyncio.create_task(lf.users.me())
+        await asyncio.sleep(0.05)
+        with pytest.raises(DeadlineExceededError) as caught:
+            await lf.with_options(deadline=0.05).companies.get("1")
+        assert (caught.value.phase, caught.value.sent) == ("slot", "no")
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert lf._connection.ready().limits.slots.value == 1
+    async with raw_server(OK) as server, client_of(server.url, rate=0.1, burst=1) as lf:
+        await lf.users.me()
+        with pytest.raises(DeadlineExceededError) as caught:
+            await lf.with_options(deadline=0.05).companies.get("1")
+        assert (caught.value.phase, caught.value.sent, len(server.requests)) == ("limiter", "no", 1)
+
+
+async def test_deadline_does_not_sleep_past_itself() -> None:
+    """Where the next attempt could only begin after the deadline, the call ends at once with the last error."""
+    async with raw_server(http(b"", "500 Oops")) as server, client_of(server.url, retries=9) as lf:
+        with pytest.raises(DeadlineExceededError, match="ServerError") as caught:
+            await lf.with_options(deadline=0.4).users.me()
+    assert isinstance(caught.value.__cause__, ServerError)
+    assert caught.value.status == 500
+
+
+async def test_deadline_of_a_charging_call_leaves_the_outcome_open() -> None:
+    """A charging call that the deadline cuts off may have charged, and says so."""
+    async with raw_server(silence) as server, client_of(server.url) as lf:
+        with pytest.raises(OutcomeUnknownError):
+            await lf.with_options(deadline=0.05).companies.get("1")
+    assert len(server.requests) == 1
