@@ -92,6 +92,33 @@ async def test_existing_file_is_kept(busy: Sandbox, tmp_path: Path) -> None:
     assert len(ids(out.read_text())) == 730
 
 
+async def test_two_exports_to_one_file(busy: Sandbox, tmp_path: Path) -> None:
+    """A second export to the same file is refused while the first one writes, and the first stays whole."""
+    busy.latency = 0.4
+    out = tmp_path / "visits.ndjson"
+    first = asyncio.create_task(leadfeeder(busy, "export", "visits", "--out", out))
+    while not busy.ledger.requests:
+        await asyncio.sleep(0.02)
+    code, _, stderr = await leadfeeder(busy, "export", "visits", "--out", out)
+    assert (code, "Another export" in stderr) == (2, True)
+    assert (await first)[0] == 0
+    assert ids(out.read_text()) == truth(busy)
+
+
+@pytest.mark.parametrize("name", [".", "/", ""])
+async def test_output_that_is_no_file(busy: Sandbox, name: str) -> None:
+    """A folder, or nothing, is refused as an output before anything is sent."""
+    code, _, stderr = await leadfeeder(busy, "export", "visits", f"--out={name}", "--overwrite")
+    assert (code, len(busy.ledger.requests), "Traceback" in stderr) == (2, 0, False)
+
+
+async def test_failed_start_leaves_nothing(busy: Sandbox, tmp_path: Path) -> None:
+    """An export that never got a row leaves no empty file behind."""
+    out = tmp_path / "visits.ndjson"
+    assert (await leadfeeder(busy, "export", "visits", "--out", out, LEADFEEDER_API_KEY="wrong"))[0] == 3
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_unwritable_output_is_refused_unsent(busy: Sandbox, tmp_path: Path) -> None:
     """A place that cannot be written is named before anything is sent."""
     (tmp_path / "file").write_text("")

@@ -56,10 +56,31 @@ def test_unusable_base_url_is_refused(url: str) -> None:
         AsyncLeadfeeder(KEY, base_url=url)
 
 
-@pytest.mark.parametrize(("option", "value"), [("timeout", 0.0), ("retries", -1)])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("slots", 0), ("rate", 0), ("rate", -1), ("burst", 0), ("max_body_bytes", 0), ("timeout", float("inf"))],
+)
+def test_settings_out_of_bounds_are_refused(option: str, value: float) -> None:
+    """A setting that would hang, divide by zero or refuse every answer is named at once."""
+    with pytest.raises(ConfigurationError, match=option):
+        AsyncLeadfeeder(KEY, **{option: value})
+
+
+def test_failed_constructor_shows_no_key() -> None:
+    """A traceback with locals of a refused key holds the key in the caller's own frames only."""
+    with pytest.raises(ConfigurationError) as caught:
+        AsyncLeadfeeder(f"{KEY}\n")
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    ours = [frame for frame in frames if frame.filename.endswith("settings.py")]
+    assert ours
+    assert KEY not in repr([frame.locals for frame in ours])
+    assert repr(object.__new__(AsyncLeadfeeder)) == "<AsyncLeadfeeder without settings>"
+
+
+@pytest.mark.parametrize(("option", "value"), [("timeout", 0.0), ("retries", -1), ("deadline", 0.0)])
 def test_options_out_of_bounds_are_refused(option: str, value: float) -> None:
     """Bounds are checked in the constructor and in with_options alike."""
-    with pytest.raises(ConfigurationError, match=option):
+    with pytest.raises((ConfigurationError, TypeError), match=option):
         AsyncLeadfeeder(KEY, **{option: value})
     with pytest.raises(ConfigurationError, match=option):
         AsyncLeadfeeder(KEY).with_options(**{option: value})
@@ -138,7 +159,7 @@ class _Opened:
 
 
 async def _opened() -> _Opened:
-    return _Opened(await client_of("http://127.0.0.1:1").__aenter__())
+    return _Opened(await client_of("http://127.0.0.1:9").__aenter__())
 
 
 async def test_request_uses_the_same_road(lf: AsyncLeadfeeder) -> None:
@@ -150,7 +171,7 @@ async def test_request_uses_the_same_road(lf: AsyncLeadfeeder) -> None:
     assert lf.stats.requests == 3
 
 
-@pytest.mark.parametrize("path", ["v1/x", "//evil.test/x", "/v1/x?a=1", "/v1/x#f", "/v1/{id}", "\\x"])
+@pytest.mark.parametrize("path", ["v1/x", "//evil.test/x", "/v1/x?a=1", "/v1/x#f", "/v1/{id}", "\\x", "/v1/\tx"])
 async def test_request_takes_a_path_only(lf: AsyncLeadfeeder, path: str) -> None:
     """A path that could change the host or the query is refused unsent."""
     with pytest.raises(ConfigurationError, match="path"):
@@ -177,7 +198,7 @@ async def test_default_pace_meets_no_429() -> None:
 async def test_key_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     """The key is in no repr, error, log line, traceback with locals, copy or pickle."""
     caplog.set_level(logging.DEBUG)
-    lf = client_of("http://127.0.0.1:1", retries=0)
+    lf = client_of("http://127.0.0.1:9", retries=0)
     with pytest.raises(ConnectError) as caught:
         await lf.users.me()
     error = caught.value

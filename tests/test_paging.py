@@ -19,6 +19,7 @@ from leadfeeder_async import (
     BadRequestError,
     ConfigurationError,
     CursorLoopError,
+    DecodeError,
     IncompleteWindowError,
     OffsetExceededError,
     ServerError,
@@ -447,3 +448,197 @@ async def test_bounds_are_checked_before_sending(lf: AsyncLeadfeeder, option: st
     with pytest.raises(ConfigurationError, match=option):
         lf.web_visits.search(start_date=DAY, end_date=DAY, **{option: value})
     assert lf.stats.requests == 0
+
+
+async def test_server_that_ignores_the_page_number_ends() -> None:
+    """The same full page again and again is the whole list, not an endless one."""
+
+    def answer(_: web.Request, __: dict[str, Any]) -> Reply:
+        return 200, {"data": rows(*range(100)), "meta": {}}
+
+    def counting(_: web.Request, __: dict[str, Any]) -> Reply:
+        return 200, {"data": rows(*range(100)), "meta": {"page_count": 1}}
+
+    for script in (Script(answer), Script(counting)):
+        async with handler_server(script) as url, client_of(url) as lf:
+            assert len(await visits(lf)) == 100
+        assert len(script.asked) == 2
+
+
+async def test_server_that_gives_smaller_pages_than_asked() -> None:
+    """A short page does not end a list whose count says that more follow."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        page = int(request.query["page[num]"])
+        counts = {"pagination": {"total_count": 430}}
+        return 200, {"data": rows(*range(430)[(page - 1) * 50 : page * 50]), "meta": counts}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        assert len(await visits(lf)) == 430
+
+
+@pytest.mark.parametrize(("size", "total"), [(30, 12_000), (100, None), (100, 10_001)])
+async def test_silent_wall_in_other_clothes(size: int, total: int | None) -> None:
+    """A wall between two pages, without counts, or that the list grows past while it is walked, is noticed."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        page = int(request.query["page[num]"])
+        ids = [f"{page}-{number}" for number in range(size)] if page * size <= 10_000 else []
+        counted = 9_900 if total == 10_001 and page < 50 else total
+        return 200, {"data": rows(*ids), "meta": {"pagination": {"total_count": counted}}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteWindowError):
+            await visits(lf, page_size=size)
+
+
+async def test_list_that_shrinks_while_it_is_walked_just_ends() -> None:
+    """A 416 past the end of a list that lost a row is no wall."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        page = int(request.query["page[num]"])
+        if page == 5:
+            return 416, {"errors": [{"code": "offset_exceeded"}]}
+        counts = {"page_count": 5, "total_count": 401} if page < 4 else {"page_count": 4, "total_count": 400}
+        return 200, {"data": rows(*range(400)[(page - 1) * 100 : page * 100]), "meta": {"pagination": counts}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        assert len(await visits(lf)) == 400
+
+
+@pytest.mark.parametrize("counts", [{"page_count": 3}, {"total_count": 1_000}])
+async def test_counts_do_not_change_how_many_ids_are_asked_for(counts: dict[str, Any]) -> None:
+    """A list by ids sends its own batches and no more, whatever the answers count."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        return 200, {"data": rows(*request.query["ids"].split(",")), "meta": {"pagination": counts}}
+
+    script = Script(answer)
+    async with handler_server(script) as url, client_of(url) as lf:
+        assert len(await lf.companies.list(map(str, range(200))).collect()) == 200
+    assert [len(one["ids"].split(",")) for one in script.asked] == [100, 100]
+
+
+@pytest.mark.parametrize("item", [b'{"id":5}', b"{}", b'{"id":"\xff"}'])
+async def test_raw_row_without_an_id_is_a_decode_error(item: bytes) -> None:
+    """A row that cannot be told from another is not exported in silence, nor with a parser's error."""
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(body=b'{"data":[' + item + b"]}", content_type="application/json")
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        with pytest.raises(DecodeError):
+            async for _ in lf.web_visits.search(start_date=DAY, end_date=DAY).raw_pages():
+                pass
+
+
+async def test_leaving_a_cursor_list_cancels_the_page_ahead() -> None:
+    """The page fetched ahead is cancelled when a cursor loop is left."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if "page[cursor]" in request.query:
+            await asyncio.sleep(30)
+        return web.json_response({"data": rows(1), "meta": {"pagination": {"next_cursor": "c"}}})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        await lf.request("GET", "/v1/x")
+        before = _own_tasks()
+        async for _ in lf.companies.search(search_terms=["x"]):
+            await asyncio.sleep(0.05)
+            break
+        assert await _settled() == before
+
+
+async def test_charging_list_fetches_no_page_ahead() -> None:
+    """A list that charges by page asks for a page only when its rows are wanted."""
+    pages: list[tuple[list[Any], str | None]] = [([number], f"c{number}") for number in range(5)]
+    script = Script(chain([*pages, ([9], None)]))
+    async with handler_server(script) as url, client_of(url) as lf:
+        async for _ in lf.companies.search_signals(company_ids=["1"]):
+            await asyncio.sleep(0.05)
+            break
+        assert len(script.asked) == 1
+        assert len(await lf.companies.search_signals(company_ids=["1"]).collect()) == 6
+
+
+async def test_empty_pages_here_and_there_are_no_loop() -> None:
+    """Only empty pages in a row are counted."""
+    pages: list[tuple[list[Any], str | None]] = [
+        ([number] if number % 2 else [], f"c{number}") for number in range(120)
+    ]
+    async with handler_server(Script(chain([*pages, ([], None)]))) as url, client_of(url) as lf:
+        assert len(await found(lf)) == 60
+
+
+async def test_ids_that_moved_and_ids_that_are_gone() -> None:
+    """Records come in the order of their ids; old ids are matched to the record they live in, lost ones are named."""
+    moved = {"old-a": "2", "old-b": "7", "old-c": "2"}
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        asked = {moved.get(one, one) for one in request.query["ids"].split(",")}
+        return 200, {"data": rows(*sorted((one for one in asked if one.isdecimal()), reverse=True)), "meta": {}}
+
+    script = Script(answer)
+    async with handler_server(script) as url, client_of(url) as lf:
+        pager = lf.companies.list(["3", "gone", "old-a", "1", "old-b", "old-c"])
+        assert [company.id for company in await pager.collect()] == ["3", "2", "1", "7"]
+        assert (pager.missing, dict(pager.merged)) == (("gone",), moved)
+        single = lf.companies.list(["1", "old-a"])
+        script.asked.clear()
+        assert [company.id for company in await single.collect()] == ["1", "2"]
+        assert (dict(single.merged), len(script.asked)) == ({"old-a": "2"}, 1)
+        assert [company.id for company in await pager.collect(limit=2)] == ["3", "2"]
+        script.asked.clear()
+        assert (await pager.count(), script.asked) == (None, [])
+
+
+async def test_merged_ids_across_batches_come_once() -> None:
+    """A record that two batches lead to comes once, and none of its ids counts as missing."""
+    ids = ["old", *map(str, range(2, 101)), "1", *map(str, range(101, 150))]
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        asked = request.query["ids"].split(",")
+        return 200, {"data": rows(*("1" if one == "old" else one for one in asked)), "meta": {}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        pager = lf.companies.list(ids)
+        got = [company.id for company in await pager.collect()]
+    assert got == ["1", *map(str, range(2, 150))]
+    assert (pager.missing, dict(pager.merged)) == ((), {"old": "1"})
+
+
+async def test_windows_that_share_a_row_give_it_once() -> None:
+    """A visit that a server counts to two neighbouring windows comes once."""
+
+    def answer(request: web.Request, body: dict[str, Any]) -> Reply:
+        if body["start_date"] != body["end_date"]:
+            return 200, {"data": rows(0), "meta": {"pagination": {"page_count": 101, "total_count": 10_001}}}
+        return 200, {"data": rows(body["start_date"], "shared"), "meta": {"pagination": {"page_count": 1}}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        assert await visits(lf, 2) == ["2026-11-01", "shared", "2026-11-02"]
+
+
+async def test_pages_ahead_reach_into_the_next_window() -> None:
+    """While one window is read, the pages of the next are under way: a sweep of small days keeps its pace."""
+    inside = most = 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal inside, most
+        body = json.loads(await request.read())
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0.01)
+        inside -= 1
+        if body["start_date"] != body["end_date"]:
+            counts = {"page_count": 1_000, "total_count": 100_000}
+            return web.json_response({"data": rows(0), "meta": {"pagination": counts}})
+        page = int(request.query["page[num]"])
+        counts = {"page_count": 3, "total_count": 3}
+        return web.json_response({"data": rows(f"{body['start_date']}/{page}"), "meta": {"pagination": counts}})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        got = await visits(lf, 8, page_size=1)
+    days = [DAY + timedelta(number) for number in range(8)]
+    assert got == [f"{day}/{page}" for day in days for page in (1, 2, 3)]
+    assert most >= 6
