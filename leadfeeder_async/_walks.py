@@ -251,7 +251,6 @@ class NumberedWalk(Generic[T]):
         if self._total is None:
             self._total = section.total
         if section.taken == 1 and section.too_large():
-            section.rows = 0  # this page is dropped: its rows come again with the parts
             self._cut(section, parts_for(section.total or 0))
             return None
         self._run_ahead()
