@@ -17,6 +17,7 @@ from leadfeeder_async import (
     ConfigurationError,
     DeadlineExceededError,
     OutcomeUnknownError,
+    ResponseTooLargeError,
     ServerError,
 )
 from leadfeeder_async.budget import Spending
@@ -142,6 +143,27 @@ async def test_refusal_and_failure_to_send_give_credits_back() -> None:
                 with pytest.raises(Exception, match="404"):
                     await lf.companies.get("1")
         assert (spent.credits, spent.reserved, spent.requests) == (0, 0, 3)
+
+
+async def test_answer_that_cannot_be_used_keeps_its_credits() -> None:
+    """An answer too large to read was charged all the same; a limiter that breaks before sending cost nothing."""
+
+    class Broken:
+        async def acquire(self) -> None:
+            raise ZeroDivisionError
+
+        def pause(self, seconds: float) -> None:
+            raise AssertionError
+
+    async with raw_server(http(b'{"data":"' + b" " * 5_000 + b'"}')) as server:
+        async with client_of(server.url, max_body_bytes=1_000) as lf, lf.budget(max_credits=5) as spent:
+            with pytest.raises(ResponseTooLargeError):
+                await lf.companies.get("1")
+            assert (spent.credits, spent.reserved) == (1, 0)
+        async with client_of(server.url, limiter=Broken()) as lf, lf.budget(max_credits=5) as spent:
+            with pytest.raises(ZeroDivisionError):
+                await lf.companies.get("1")
+            assert (spent.credits, spent.reserved, spent.requests) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(("sent", "held"), [(True, 1), (False, 0)])

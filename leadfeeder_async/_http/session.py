@@ -71,11 +71,9 @@ class Session:
         trip = await self._prepare(call)
         try:
             body = await self._send_until_settled(trip, call.row)
-        except (OutcomeUnknownError, asyncio.CancelledError):
-            trip.spending.settle(None if trip.spending.begun else 0)  # what was sent may have charged
-            raise
-        except LeadfeederError:
-            trip.spending.settle(0)
+        except BaseException as error:
+            free = not trip.spending.begun or _charged_nothing(error)
+            trip.spending.settle(0 if free else None)
             raise
         trip.spending.settle(wire.charged_by(body) if call.most_credits else 0)
         return body
@@ -218,6 +216,13 @@ async def _slot_before(trip: _Trip) -> AsyncGenerator[None]:
         yield
     finally:
         slots.release()
+
+
+def _charged_nothing(error: BaseException) -> bool:
+    """Whether a call that ended with ``error`` is known to have cost nothing: refused, or never sent."""
+    if not isinstance(error, LeadfeederError) or isinstance(error, OutcomeUnknownError):
+        return False
+    return error.sent == "no" or (error.status is not None and 400 <= error.status < 500)
 
 
 def _too_late(error: LeadfeederError) -> LeadfeederError:
