@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadfeeder_async import Endpoint, resources
+from leadfeeder_async import DecodeError, Endpoint, QuotaExceededError, resources
 from leadfeeder_async._http import wire
 from leadfeeder_async.errors import Facts
 from leadfeeder_async.models import Company, CompanySearchFilters, SearchLocation, WebVisit
@@ -308,3 +308,19 @@ def value_of(kind: Any) -> st.SearchStrategy[Any]:
             return struct_of(cls)
         case _:
             return SIMPLE[type(info)]
+
+
+@pytest.mark.parametrize("row", [web_visits.SEARCH_WEB_VISITS, companies.GET_COMPANY, tags.DELETE_TAG])
+def test_errors_under_a_good_status_are_errors(row: Endpoint[Any]) -> None:
+    """A 200 that carries errors in place of data is neither an empty list nor a success."""
+    body = b'{"errors":[{"code":"quota_exceeded","title":"Used up"}],"meta":{}}'
+    with pytest.raises(QuotaExceededError) as caught:
+        wire.decode(row, body, Facts())
+    assert (caught.value.status, caught.value.code) == (200, "quota_exceeded")
+
+
+def test_list_without_data_is_no_empty_list() -> None:
+    """Null data is an empty list; no data at all is an answer that does not fit."""
+    assert wire.decode(tags.RETRIEVE_TAGS, b'{"data":null}', Facts()).data == ()
+    with pytest.raises(DecodeError):
+        wire.decode(tags.RETRIEVE_TAGS, b'{"meta":{}}', Facts())

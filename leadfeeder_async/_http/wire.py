@@ -115,16 +115,28 @@ def decode(row: Endpoint[T], body: bytes, facts: Facts) -> T:
     """Decode a good answer, in the contract's shape or one near it, or raise DecodeError naming the place."""
     problem = ""
     body = body or b"{}"
+    if row.shape is Shape.NOTHING:
+        _raise_errors(body, facts)
     try:
         answer = row.decoder.decode(body)
         return answer if getattr(answer, "included", UNSET) is UNSET else _relaxed(row, body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         problem = str(error) or type(error).__name__
+    _raise_errors(body, facts)
     try:
         return _relaxed(row, body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         text = f"The answer does not fit {row.operation}: {problem}."
     raise DecodeError(text, replace(facts, sent="yes", phase="decode"))
+
+
+def _raise_errors(body: bytes, facts: Facts) -> None:
+    """Raise the error that a good status may carry in place of data."""
+    said = _json_object(body)
+    if said.get("errors") and "data" not in said:
+        raise _status_error(
+            Answer(200, {}, body), replace(facts, status=200, sent="yes", phase="decode"), datetime.now(UTC)
+        )
 
 
 def _relaxed(row: Endpoint[T], body: bytes) -> T:
