@@ -17,7 +17,7 @@ from leadfeeder_async import DecodeError, Endpoint, QuotaExceededError, resource
 from leadfeeder_async._http import wire
 from leadfeeder_async.errors import Facts
 from leadfeeder_async.models import Company, CompanySearchFilters, SearchLocation, WebVisit
-from leadfeeder_async.resources import accounts, companies, ip, reference, tags, usage, web_visits
+from leadfeeder_async.resources import accounts, companies, custom_feeds, ip, reference, tags, usage, web_visits
 from tests.conftest import EXAMPLES
 
 ROWS: dict[str, list[Endpoint[Any]]] = {}
@@ -324,3 +324,34 @@ def test_list_without_data_is_no_empty_list() -> None:
     assert wire.decode(tags.RETRIEVE_TAGS, b'{"data":null}', Facts()).data == ()
     with pytest.raises(DecodeError):
         wire.decode(tags.RETRIEVE_TAGS, b'{"meta":{}}', Facts())
+
+
+def test_places_in_a_list_are_kept() -> None:
+    """A null among rows is no reason to shift the others: matches would belong to the wrong input."""
+    match = {"id": "1", "attributes": {"match_score": 0.9}}
+    for data in ([[match], None, [match]], [None, [match]]):
+        with pytest.raises(DecodeError):
+            wire.decode(companies.MATCH_COMPANIES, json.dumps({"data": data}).encode(), Facts())
+
+
+def test_attributes_are_left_as_they_came() -> None:
+    """Bringing a record into shape does not touch what its attributes hold, whatever it looks like."""
+    filters = [{"id": 5, "type": None, "relationships": {"x": {"data": [None]}}}, None]
+    body = json.dumps({"data": {"id": 6, "attributes": {"name": "Feed", "filters": filters}}}).encode()
+    feed = wire.decode(custom_feeds.GET_CUSTOM_FEED, body, Facts()).data
+    assert (feed.id, feed.attributes.filters) == ("6", filters)
+
+
+@pytest.mark.parametrize("odd", [{"id": {"a": 1}}, {"id": [1]}, {"id": True}, [[1]], 7, "x"])
+def test_absurd_relationships_are_decode_errors(odd: Any) -> None:
+    """A related record of no known form gives the package's own error, never Python's."""
+    body = json.dumps({"data": {"id": "1", "relationships": {"group_company": odd}}}).encode()
+    with pytest.raises(DecodeError):
+        wire.decode(companies.GET_COMPANY, body, Facts())
+
+
+def test_related_records_without_ids_are_left_out_of_lists() -> None:
+    """A to-many relationship keeps the records that have ids."""
+    tags_of = [{"id": None, "type": "tag"}, {"id": 7, "type": "tag"}, None]
+    body = json.dumps({"data": {"id": "1", "relationships": {"tags": tags_of}}}).encode()
+    assert [tag.id for tag in wire.decode(companies.GET_COMPANY, body, Facts()).data.tags] == ["7"]

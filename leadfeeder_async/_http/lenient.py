@@ -44,12 +44,16 @@ def _index(included: Json) -> Mapping[tuple[str, str], Json]:
 
 
 def _shaped(value: Json, related: Mapping[tuple[str, str], Json]) -> Json:
-    """Bring one value, and everything in it, into the contract's shape."""
+    """Bring one record, or a list of them, into the contract's shape; places in a list stay, and so do attributes."""
     if isinstance(value, list):
-        return [_shaped(one, related) for one in value if one is not None]
+        return [_shaped(one, related) for one in value]
     if not isinstance(value, dict):
         return value
-    shaped = {key: _shaped(one, related) for key, one in value.items() if not (one is None and key in _SECTIONS)}
+    shaped = {
+        key: one if key == "attributes" else _shaped(one, related)
+        for key, one in value.items()
+        if not (one is None and key in _SECTIONS)
+    }
     if "id" in shaped:
         shaped["id"] = _text(shaped["id"])
     relations = shaped.get("relationships")
@@ -63,10 +67,10 @@ def _related(value: Json, related: Mapping[tuple[str, str], Json]) -> Json:
     if isinstance(value, dict) and "data" in value and "id" not in value:
         value = value["data"]
     if isinstance(value, list):
-        return [_related(one, related) for one in value]
-    if not isinstance(value, dict):
+        return [one for one in (_related(each, related) for each in value) if one is not None]
+    if not isinstance(value, dict) or "id" not in value:
         return value
-    if value.get("id") in {None, ""}:
+    if value["id"] is None or value["id"] == "":
         return None
     whole = related.get((str(value.get("type")), str(value["id"])))
     if whole is None or "attributes" in value:
