@@ -13,9 +13,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
-import msgspec
-
 from leadfeeder_async._http.endpoint import Call
+from leadfeeder_async._http.wire import meta_of
 from leadfeeder_async.errors import CursorLoopError, Facts, IncompleteWindowError, OffsetExceededError
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.windows import WALL, Window, parts_for, split
@@ -112,7 +111,7 @@ class _Trail:
     """The cursors a walk has followed."""
 
     def __init__(self, call: Call[object]) -> None:
-        self._facts = Facts(operation=call.row.operation, method=call.row.method, path=call.row.path)
+        self._facts = _facts_of(call)
         self._cursors = set[str]()
         self._empty = 0
         self.pages = 0
@@ -135,7 +134,6 @@ class _Trail:
 class Section:
     """A run of numbered pages: one window's, or the batches of a list of ids."""
 
-    call: CallAt
     seen: Seen
     window: Window | None = None
     last: int | None = None
@@ -214,7 +212,7 @@ class NumberedWalk(Generic[T]):
     def __init__(self, source: Source[T], call: CallAt, window: Window | None, last: int | None = None) -> None:
         self._source = source
         self._call = call
-        self._sections = deque([Section(call, Seen(), window, last, fixed=last is not None)])
+        self._sections = deque([Section(Seen(), window, last, fixed=last is not None)])
         self._launched = 0
         self._total: int | None = None
 
@@ -271,12 +269,15 @@ class NumberedWalk(Generic[T]):
         if window is None:
             raise error or AssertionError("only windows are cut")
         if window.days == 1:
-            raise _incomplete(section, window, error)
+            raise self._incomplete(section, window, error)
         section.close()
         self._sections.popleft()
-        self._sections.extendleft(
-            Section(self._call, self._seen_of_part(section), part) for part in reversed(split(window, parts))
-        )
+        self._sections.extendleft(Section(self._seen_of_part(section), part) for part in reversed(split(window, parts)))
+
+    def _incomplete(self, section: Section, window: Window, error: OffsetExceededError | None) -> IncompleteWindowError:
+        counted = f" of {section.total:,}" if section.total else ""
+        said = f"{window} holds more rows than the API hands out: {section.rows:,}{counted}."
+        return IncompleteWindowError(said, error.facts if error else _facts_of(self._call(window, 1)))
 
     def _seen_of_part(self, section: Section) -> Seen:
         if not self._source.rows_of_a_day:
@@ -301,21 +302,11 @@ class NumberedWalk(Generic[T]):
     def _launch(self, section: Section) -> None:
         section.launched += 1
         self._launched += 1
-        section.tasks.append(_start(self._source.fetch(section.call(section.window, section.launched))))
+        section.tasks.append(_start(self._source.fetch(self._call(section.window, section.launched))))
 
 
-def _incomplete(section: Section, window: Window, error: OffsetExceededError | None) -> IncompleteWindowError:
-    counted = f" of {section.total:,}" if section.total else ""
-    call = section.call(window, 1)
-    facts = error.facts if error else Facts(operation=call.row.operation, method=call.row.method, path=call.row.path)
-    return IncompleteWindowError(f"{window} holds more rows than the API hands out: {section.rows:,}{counted}.", facts)
-
-
-class _MetaOnly(msgspec.Struct, frozen=True, gc=False):
-    meta: Meta = Meta()
-
-
-_META = msgspec.json.Decoder(_MetaOnly)
+def _facts_of(call: Call[object]) -> Facts:
+    return Facts(operation=call.row.operation, method=call.row.method, path=call.row.path)
 
 
 def _peek(section: Section) -> None:
@@ -324,10 +315,7 @@ def _peek(section: Section) -> None:
         return
     first = section.tasks[0]
     if first.done() and not first.cancelled() and first.exception() is None:
-        try:
-            section.count(_META.decode(first.result()).meta)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return  # the consumer will meet the error when it takes this page
+        section.count(meta_of(first.result()))
         if section.too_large():
             section.last = 1
 

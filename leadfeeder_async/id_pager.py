@@ -64,14 +64,19 @@ class IdPager(Pager[T]):
                 yield replace(page, items=tuple(fresh.values()))
 
     async def _in_order(self, batch: Sequence[str], rows: Sequence[T]) -> list[T]:
-        """Put the records in the order of their ids; note the ids that moved and those that are gone."""
+        """Put the records in the order of their ids; note the ids that moved and those that are gone.
+
+        A record that no id leads to comes last: it was sent, and maybe charged, so it is not kept back.
+        """
         asked = set(batch)
         by_id = {row.id: row for row in rows}
         strangers = [row for row in rows if row.id not in asked]
         if strangers:
             by_id |= await self._match([one for one in batch if one not in by_id], strangers)
         self._missing.extend(one for one in batch if one not in by_id)
-        return [by_id[one] for one in batch if one in by_id]
+        ordered = [by_id[one] for one in batch if one in by_id]
+        claimed = {row.id for row in ordered}
+        return [*ordered, *(row for row in strangers if row.id not in claimed)]
 
     async def _match(self, lost: Sequence[str], strangers: Sequence[T]) -> dict[str, T]:
         """Find which lost id became which record: plain where there is one of each, else asked one by one."""

@@ -126,7 +126,7 @@ async def test_budget_binds_one_client_only(sandbox: Sandbox, lf: AsyncLeadfeede
 @pytest.mark.parametrize("answer", [cut(b""), http(b"", "500 Oops"), cut(OK[:30])])
 async def test_lost_answer_keeps_its_credits(answer: object) -> None:
     """Where an answer was lost, the money counts as spent, for it may be."""
-    async with raw_server(answer) as server, client_of(server.url) as lf:  # type: ignore[arg-type]
+    async with raw_server(answer) as server, client_of(server.url) as lf:
         async with lf.budget(max_credits=1) as spent:
             with pytest.raises(OutcomeUnknownError):
                 await lf.companies.get("1")

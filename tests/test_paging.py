@@ -592,6 +592,19 @@ async def test_ids_that_moved_and_ids_that_are_gone() -> None:
         assert (await pager.count(), script.asked) == (None, [])
 
 
+async def test_record_that_nobody_asked_for_is_handed_out() -> None:
+    """A record that no id leads to was sent all the same, and is not dropped."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        asked = request.query["ids"].split(",")
+        return 200, {"data": rows("77", *asked) if len(asked) > 1 else rows(*asked), "meta": {}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        pager = lf.companies.list(["1", "2"])
+        assert [company.id for company in await pager.collect()] == ["1", "2", "77"]
+    assert (pager.missing, dict(pager.merged)) == ((), {})
+
+
 async def test_merged_ids_across_batches_come_once() -> None:
     """A record that two batches lead to comes once, and none of its ids counts as missing."""
     ids = ["old", *map(str, range(2, 101)), "1", *map(str, range(101, 150))]

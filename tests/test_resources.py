@@ -107,7 +107,7 @@ async def test_company_search_body() -> None:
 async def test_empty_searches_are_refused(lf: AsyncLeadfeeder, conditions: dict[str, list[str]]) -> None:
     """A search without conditions, with an empty one or with a text for a list, raises before sending."""
     with pytest.raises(ConfigurationError):
-        lf.companies.search(**conditions)  # type: ignore[arg-type]
+        lf.companies.search(**conditions)
     assert lf.stats.requests == 0
 
 

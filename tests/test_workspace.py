@@ -245,8 +245,8 @@ BAD: list[tuple[str, Ask]] = [
     ("company_ids", lambda lf: lf.contacts.search(company_ids="1")),
     ("color=10", lambda lf: lf.tags.create(name="x", color=10)),
     ("color=-1", lambda lf: lf.tags.update("1", color=-1)),
-    ("scope='people'", lambda lf: lf.lists.create(name="x", scope="people")),  # type: ignore[arg-type]
-    ("scope='people'", lambda lf: lf.lists.list(scope="people")),  # type: ignore[arg-type]
+    ("scope='people'", lambda lf: lf.lists.create(name="x", scope="people")),
+    ("scope='people'", lambda lf: lf.lists.list(scope="people")),
     ("list_ids", lambda lf: lf.companies.add_to_lists("1", [])),
     ("tag_ids='7'", lambda lf: lf.companies.assign_tags("1", "7")),
     ("start_period='2026-13'", lambda lf: lf.usage.get(start_period="2026-13", end_period="2026-12")),

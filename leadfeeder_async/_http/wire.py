@@ -146,19 +146,24 @@ def _relaxed(row: Endpoint[T], body: bytes) -> T:
     return msgspec.convert(value, row.returns, strict=False)
 
 
-class _Charged(msgspec.Struct, frozen=True, gc=False):
+class _MetaOnly(msgspec.Struct, frozen=True, gc=False):
     meta: Meta = Meta()
 
 
-_CHARGED = msgspec.json.Decoder(_Charged)
+_META = msgspec.json.Decoder(_MetaOnly)
+
+
+def meta_of(body: bytes) -> Meta:
+    """Read the facts beside an answer's data without decoding the data; none where they cannot be read."""
+    try:
+        return _META.decode(body).meta
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Meta()
 
 
 def charged_by(body: bytes) -> int | None:
-    """Read what an answer charged, without its data; None where it does not say."""
-    try:
-        spent = _CHARGED.decode(body).meta.credits
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+    """Read what an answer charged; None where it does not say."""
+    spent = meta_of(body).credits
     return spent.charged if spent else None
 
 
