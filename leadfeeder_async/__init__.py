@@ -1,5 +1,6 @@
 """The asyncio-native client for the Leadfeeder (Dealfront) API v1."""
 
+from leadfeeder_async._http.attempt import Attempt
 from leadfeeder_async._http.connection import Stats
 from leadfeeder_async._http.endpoint import Endpoint, Paging, Resend, Spend
 from leadfeeder_async._http.limiter import RateLimiter
@@ -49,6 +50,7 @@ from leadfeeder_async.windows import Window
 
 __all__ = [
     "AsyncLeadfeeder",
+    "Attempt",
     "AttemptTimeoutError",
     "AuthenticationError",
     "BadRequestError",

@@ -53,7 +53,8 @@ class Spending:
 
     def __init__(self, budgets: Iterable[Budget], most: int, facts: Facts) -> None:
         self._budgets = tuple(budgets)
-        self._facts = facts
+        self.facts = facts
+        """The call it pays for."""
         self._reserved = most
         self.begun = False
         """Whether an attempt was counted, and so may have been sent."""
@@ -65,7 +66,7 @@ class Spending:
     def check_request(self) -> None:
         """Raise BudgetExceededError where one more attempt would be one too many."""
         for budget in self._budgets:
-            budget.check_request(self._facts)
+            budget.check_request(self.facts)
 
     def take_request(self) -> None:
         """Count an attempt that is about to be sent; raise, and send nothing, where it is one too many."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
+from leadfeeder_async._http.attempt import OnAttempt
 from leadfeeder_async._http.connection import Connection, Stats
 from leadfeeder_async._http.endpoint import Account, Endpoint, QueryValue, Resend
 from leadfeeder_async._http.log import log_to_stderr
@@ -30,6 +31,7 @@ from leadfeeder_async.resources.usage import Usage
 from leadfeeder_async.resources.web_visits import WebVisits
 from leadfeeder_async.settings import (
     DEFAULT_MAX_BODY,
+    DEFAULT_MONTHLY_QUOTA,
     DEFAULT_RETRIES,
     DEFAULT_TIMEOUT,
     Options,
@@ -63,7 +65,9 @@ class AsyncLeadfeeder:
     LEADFEEDER_BASE_URL; without an account, the key's only one is used. ``session`` is an aiohttp session of yours to
     send with, which is never closed here. ``limiter`` replaces the rate limit, ``rate`` and ``burst`` change it;
     ``slots`` is how many requests may be under way. ``timeout`` is seconds per attempt, ``retries`` how often a
-    request that is safe to repeat is sent again. ``max_body_bytes`` caps an answer after decompression. ``trust_env``
+    request that is safe to repeat is sent again. ``monthly_quota`` is the requests a month that the key has: a 429 near
+    their end stops all traffic. ``max_body_bytes`` caps an answer after decompression. ``on_attempt`` is called with an
+    :class:`~leadfeeder_async.Attempt` after each attempt, and ``trace_configs`` are given to aiohttp. ``trust_env``
     takes proxies from the environment, ``ssl_context`` your own certificates. ``paths`` moves an operation, by its
     name in the contract, to another path.
     """
@@ -81,7 +85,10 @@ class AsyncLeadfeeder:
         slots: int = 16,
         timeout: float = DEFAULT_TIMEOUT,
         retries: int = DEFAULT_RETRIES,
+        monthly_quota: int = DEFAULT_MONTHLY_QUOTA,
         max_body_bytes: int = DEFAULT_MAX_BODY,
+        on_attempt: OnAttempt | None = None,
+        trace_configs: Sequence[aiohttp.TraceConfig] = (),
         trust_env: bool = False,
         ssl_context: ssl.SSLContext | None = None,
         paths: Mapping[str, str] | None = None,
@@ -92,6 +99,7 @@ class AsyncLeadfeeder:
             rate=rate,
             burst=burst,
             slots=slots,
+            monthly_quota=monthly_quota,
             max_body_bytes=max_body_bytes,
             trust_env=trust_env,
             ssl_context=ssl_context,
@@ -99,7 +107,7 @@ class AsyncLeadfeeder:
         )
         log_to_stderr()
         options = Options(account_id=read_account_id(account_id), timeout=timeout, retries=retries)
-        self._connection = Connection(settings, session, limiter)
+        self._connection = Connection(settings, session, limiter, on_attempt, trace_configs)
         self._bind(Session(self._connection, options, _only_account))
 
     def __repr__(self) -> str:

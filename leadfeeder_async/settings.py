@@ -17,6 +17,7 @@ DEFAULT_BASE_URL = "https://api.leadfeeder.com"
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_RETRIES = 2
 DEFAULT_MAX_BODY = 64 * 1024 * 1024
+DEFAULT_MONTHLY_QUOTA = 100_000
 
 
 class Secret:
@@ -57,6 +58,7 @@ class Settings:
     rate: float = 9.9
     burst: int = 12
     slots: int = 16
+    monthly_quota: int = DEFAULT_MONTHLY_QUOTA
     max_body_bytes: int = DEFAULT_MAX_BODY
     trust_env: bool = False
     ssl_context: ssl.SSLContext | None = None
@@ -66,6 +68,7 @@ class Settings:
         require(0 < self.rate < inf, f"rate={self.rate!r} must be more than 0 requests a second.")
         require(self.burst >= 1, f"burst={self.burst!r} must be 1 or more.")
         require(self.slots >= 1, f"slots={self.slots!r} must be 1 or more.")
+        require(self.monthly_quota >= 1, f"monthly_quota={self.monthly_quota!r} must be 1 or more.")
         require(self.max_body_bytes >= 1, f"max_body_bytes={self.max_body_bytes!r} must be 1 or more.")
 
 

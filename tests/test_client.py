@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import logging
 import os
 import pickle
@@ -23,8 +24,11 @@ from leadfeeder_async import (
     LeadfeederError,
     NotFoundError,
     QuotaExceededError,
+    RateLimitedError,
     WrongLoopError,
 )
+from leadfeeder_async._http.quota import MonthQuota
+from leadfeeder_async.errors import Facts
 from leadfeeder_async.models.accounts import User
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.sandbox import Sandbox
@@ -258,7 +262,7 @@ async def test_used_up_quota_stops_all_traffic() -> None:
         assert (caught.value.sent, len(server.requests)) == ("no", 1)
         assert caught.value.retry_at is not None
         assert (caught.value.retry_at.day, caught.value.retry_at > datetime.now(UTC)) == (1, True)
-        lf._connection.quota_used_up = date(2020, 1, 1)
+        lf._connection.quota._ends = date(2020, 1, 1)
         with pytest.raises(QuotaExceededError):
             await lf.users.me()
         assert len(server.requests) == 2
@@ -269,9 +273,39 @@ async def test_used_up_quota_stops_all_traffic() -> None:
 )
 def test_month_after_a_used_up_quota(today: date, ends: date) -> None:
     """The quota comes back on the first of the next month, on any day of this one."""
-    connection = client_of("http://127.0.0.1:9")._connection
-    connection.note_quota(today)
-    assert (connection.quota_ends(today), connection.quota_ends(ends)) == (ends, None)
+    quota = MonthQuota(100_000)
+    assert isinstance(quota.judge(QuotaExceededError("x"), today), QuotaExceededError)
+    with pytest.raises(QuotaExceededError) as caught:
+        quota.check(today, Facts())
+    assert caught.value.retry_at == datetime(ends.year, ends.month, ends.day, tzinfo=UTC)
+    quota.check(ends, Facts())
+
+
+@pytest.mark.parametrize(("used", "kind"), [(94, RateLimitedError), (95, QuotaExceededError)])
+async def test_429_near_the_end_of_the_month_s_requests_is_that_end(used: int, kind: type[LeadfeederError]) -> None:
+    """The guide gives both 429s one code: with 95 % used, waiting a second would not help, and all traffic stops."""
+    limit = http(b'{"code":"too_many_requests","message":"x"}', "429 Too Many")
+    usage = {"data": [{"id": "u", "attributes": {"period": f"{datetime.now(UTC):%Y-%m}", "requests": used - 2}}]}
+    async with (
+        raw_server(http(json.dumps(usage).encode()), limit) as server,
+        client_of(server.url, monthly_quota=100, retries=0) as lf,
+    ):
+        await lf.usage.get(start_period="2026-01", end_period="2026-12")
+        for error in (RateLimitedError, kind):  # request 2 of `used` brings the count there
+            with pytest.raises(error):
+                await lf.users.me()
+        sent = len(server.requests)
+        with pytest.raises(QuotaExceededError):
+            await lf.users.me()
+        assert (len(server.requests) == sent) is (kind is QuotaExceededError)
+
+
+def test_month_s_count_begins_anew() -> None:
+    """What was used in one month does not count in the next."""
+    quota, error = MonthQuota(10), RateLimitedError("x")
+    quota.note_used(10, date(2026, 1, 31))
+    assert quota.judge(error, date(2026, 2, 1)) is error
+    assert isinstance(quota.judge(error, date(2026, 1, 31)), QuotaExceededError)
 
 
 def test_log_level_of_the_environment() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from datetime import date, timedelta
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from leadfeeder_async._http.attempt import OnAttempt
+from leadfeeder_async._http.quota import MonthQuota
+from leadfeeder_async._http.retry import RetryBudget
 from leadfeeder_async.errors import ClientClosedError, WrongLoopError
 
 if TYPE_CHECKING:
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
     from leadfeeder_async._http.limits import Limits
     from leadfeeder_async._http.transport import Transport
     from leadfeeder_async.settings import Settings
+
+
+FORKED = "Make the client in the process that uses it; its connections cannot be shared."
 
 
 @dataclass(slots=True)
@@ -32,6 +39,31 @@ class Stats:
     """Credits that the decoded answers charged."""
 
 
+class Waits:
+    """The waits of calls that were not sent yet; closing ends them, however long they would have been."""
+
+    def __init__(self) -> None:
+        self._scopes = set[asyncio.Timeout]()
+        self.closed = False
+
+    def add(self, scope: asyncio.Timeout) -> None:
+        """Count a wait in; one that begins after the end ends at once."""
+        self._scopes.add(scope)
+        if self.closed:
+            scope.reschedule(0.0)
+
+    def discard(self, scope: asyncio.Timeout) -> None:
+        """Count a wait out."""
+        self._scopes.discard(scope)
+
+    def close(self) -> None:
+        """End all waits, those to come included."""
+        self.closed = True
+        for scope in self._scopes:
+            if not scope.expired():
+                scope.reschedule(0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Open:
     """The parts that exist only while a client is open."""
@@ -39,23 +71,32 @@ class Open:
     transport: Transport
     limits: Limits
     loop: asyncio.AbstractEventLoop
+    process: int
+    waits: Waits = field(default_factory=Waits)
 
 
 class Connection:
     """Opens on the first call, belongs to that call's event loop, and closes once."""
 
     def __init__(
-        self, settings: Settings, session: aiohttp.ClientSession | None = None, limiter: RateLimiter | None = None
+        self,
+        settings: Settings,
+        session: aiohttp.ClientSession | None = None,
+        limiter: RateLimiter | None = None,
+        on_attempt: OnAttempt | None = None,
+        trace_configs: Sequence[aiohttp.TraceConfig] = (),
     ) -> None:
         self.settings = settings
+        self.on_attempt = on_attempt
         self.stats = Stats()
+        self.quota = MonthQuota(settings.monthly_quota)
+        self.retry_budget = RetryBudget()
         self.account_id: str | None = None
         """The key's only account, once looked up."""
         self.looking_up = asyncio.Lock()
-        self.quota_used_up: date | None = None
-        """The first day of the next month, once the server said that this month's requests are used up."""
         self._borrowed = session
         self._limiter = limiter
+        self._trace_configs = tuple(trace_configs)
         self._open: Open | None = None
         self._closed = False
 
@@ -63,6 +104,8 @@ class Connection:
         """Return the open parts, opening them on the first call."""
         if self._closed:
             raise ClientClosedError("This client is closed.")
+        if self._open is not None and self._open.process != os.getpid():
+            raise WrongLoopError("This client was opened in another process, before a fork.", advice=FORKED)
         loop = asyncio.get_running_loop()
         if self._open is None:
             self._open = self._start(loop)
@@ -70,19 +113,12 @@ class Connection:
             raise WrongLoopError("This client belongs to another event loop.")
         return self._open
 
-    def note_quota(self, today: date) -> None:
-        """Remember that this month's requests are used up: sending more cannot succeed."""
-        self.quota_used_up = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
-
-    def quota_ends(self, today: date) -> date | None:
-        """Return when requests can be sent again, if they cannot be now."""
-        return self.quota_used_up if self.quota_used_up and today < self.quota_used_up else None
-
     async def aclose(self) -> None:
-        """Close the pool; calls in flight fail, and later ones raise ClientClosedError."""
+        """Close the pool; calls that wait and later ones raise ClientClosedError, those in flight fail."""
         self._closed = True
         if self._open is not None:
             opened, self._open = self._open, None
+            opened.waits.close()
             await opened.transport.aclose()
 
     @property
@@ -97,4 +133,5 @@ class Connection:
 
         limiter = self._limiter or TokenBucket(self.settings.rate, self.settings.burst)
         limits = Limits(self.settings.slots, limiter)
-        return Open(Transport(self.settings, self._borrowed, limits.warm_up.end), limits, loop)
+        transport = Transport(self.settings, self._borrowed, limits.warm_up.end, self._trace_configs)
+        return Open(transport, limits, loop, os.getpid())

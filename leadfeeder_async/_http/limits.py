@@ -9,11 +9,15 @@ of five, and these in none, with up to 250 ms of jitter and clocks that differ b
 
 A 429 moves one not-before time, which every caller waits for; the latest wins. It is a time and not an event, so that
 no call which finishes meanwhile can open the gate early. And it empties the bucket, since the server's is empty too.
+
+Where 429s come again soon, someone else uses the key, or the server counts in another way: the pace is lowered, step by
+step, and comes back slowly.
 """
 
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
 import anyio
 from aiolimiter import AsyncLimiter
@@ -25,18 +29,53 @@ DEFAULT_BURST = 12
 DEFAULT_SLOTS = 16
 
 
+class Pace:
+    """How fast a bucket may be, as its 429s teach.
+
+    A 429 within a minute of the one before lowers the rate by a tenth, down to a tenth of what was set, and leaves no
+    burst. Each ten seconds without one give back a hundredth; the burst returns with the full rate.
+    """
+
+    MEMORY = 60.0
+    STEP = 10.0
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._full_rate, self._full_burst = rate, burst
+        self.rate, self.burst = rate, burst
+        self._last_429 = -inf
+        self._next_step = inf
+
+    def slow_down(self, now: float) -> None:
+        """Learn of a 429 that no pause explains."""
+        if now - self._last_429 < self.MEMORY:
+            self.rate, self.burst = max(self.rate * 0.9, self._full_rate / 10), 1
+            self._next_step = now + self.STEP
+        self._last_429 = now
+
+    def speed_up(self, now: float) -> bool:
+        """Give back what time has earned; tell whether anything changed."""
+        if now < self._next_step:
+            return False
+        steps = 1 + int((now - self._next_step) / self.STEP)
+        self.rate = min(self._full_rate, self.rate + steps * self._full_rate / 100)
+        self._next_step += steps * self.STEP
+        if self.rate == self._full_rate:
+            self.burst, self._next_step = self._full_burst, inf
+        return True
+
+
 class TokenBucket:
     """The default limiter: aiolimiter's bucket behind a queue that keeps callers in order."""
 
     def __init__(self, rate: float = DEFAULT_RATE, burst: int = DEFAULT_BURST) -> None:
-        self._rate, self._burst = rate, burst
+        self._pace = Pace(rate, burst)
         self._turn = anyio.Lock(fast_acquire=True)
         self._bucket = self._new_bucket()
         self._not_before = 0.0
         self._spent = False
 
     def __repr__(self) -> str:
-        return f"<TokenBucket {self._rate:g}/s, burst {self._burst}, not before {self._not_before:.3f}>"
+        return f"<TokenBucket {self._pace.rate:g}/s, burst {self._pace.burst}, not before {self._not_before:.3f}>"
 
     async def acquire(self) -> None:
         """Wait in order for one token, and for any pause to end."""
@@ -49,13 +88,18 @@ class TokenBucket:
 
     def pause(self, seconds: float) -> None:
         """Hold every caller back for ``seconds`` from now, and empty the bucket."""
-        self._not_before = max(self._not_before, _now() + seconds)
+        now = _now()
+        if now >= self._not_before:  # else the answer belongs to the trouble that began the pause
+            self._pace.slow_down(now)
+        self._not_before = max(self._not_before, now + seconds)
         self._spent = True
 
     async def _past_pause(self) -> None:
+        if self._pace.speed_up(_now()):
+            self._spent = True
         if self._spent:
             self._spent, self._bucket = False, self._new_bucket()
-            await self._bucket.acquire(self._burst)
+            await self._bucket.acquire(self._pace.burst)
         while (wait := self._not_before - _now()) > 0:  # noqa: ASYNC110 - a time, and not an event: see above
             await anyio.sleep(wait)
 
@@ -63,7 +107,7 @@ class TokenBucket:
         return self._spent or _now() < self._not_before
 
     def _new_bucket(self) -> AsyncLimiter:
-        return AsyncLimiter(self._burst, self._burst / self._rate)
+        return AsyncLimiter(self._pace.burst, self._pace.burst / self._pace.rate)
 
 
 class WarmUp:

@@ -44,6 +44,32 @@ _INCONCLUSIVE = (AttemptTimeoutError, ConnectError, DecodeError, DisconnectedErr
 _REPEATABLE = frozenset({Resend.READ, Resend.FREE_SEARCH, Resend.SET_LIKE})
 
 
+class RetryBudget:
+    """What bounds the resends of all calls together: where most calls fail, resending them all would double the load.
+
+    It starts full, so that single failures are always repeated. Each resend takes one token, and each good answer gives
+    a fifth of one back: a sixth of all requests may fail for ever, and when everything fails, only the first 20 resends
+    are made. A resend after a 429 takes none; the limiter's pause bounds those.
+    """
+
+    FULL = 20.0
+    PER_SUCCESS = 0.2
+
+    def __init__(self) -> None:
+        self.tokens = self.FULL
+
+    def take(self) -> bool:
+        """Take a token for one resend; tell whether there was one."""
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+    def refill(self) -> None:
+        """Give back what a good answer is worth."""
+        self.tokens = min(self.FULL, self.tokens + self.PER_SUCCESS)
+
+
 def decide(
     error: LeadfeederError, row: Endpoint[T], attempt: int, attempts: int, random: Callable[[], float]
 ) -> float | LeadfeederError:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import TypeVar
 
 from leadfeeder_async._http import retry, wire
-from leadfeeder_async._http.connection import Connection, Open, Stats
+from leadfeeder_async._http.attempt import Attempt, Passage
+from leadfeeder_async._http.connection import Connection, Stats
 from leadfeeder_async._http.endpoint import Account, Call, Endpoint, QueryValue
-from leadfeeder_async._http.log import logger
+from leadfeeder_async._http.log import log_attempt, tell
+from leadfeeder_async._http.trip import Trip
 from leadfeeder_async.budget import Spending, active_budgets
 from leadfeeder_async.errors import (
     BudgetExceededError,
-    ClientClosedError,
     DeadlineExceededError,
     Facts,
     LeadfeederError,
     OutcomeUnknownError,
-    Phase,
-    QuotaExceededError,
     RateLimitedError,
     UseError,
     with_attempts,
@@ -86,18 +83,22 @@ class Session:
             self.stats.credits_charged += meta.charged
         return answer
 
-    async def _prepare(self, call: Call[T]) -> _Trip:
+    def note_used(self, requests: int) -> None:
+        """Learn how many of this month's requests are used, by everyone as far as known."""
+        self._connection.quota.note_used(requests, _today())
+
+    async def _prepare(self, call: Call[T]) -> Trip:
         opened, options = self._connection.ready(), self.options
         deadline = None if options.deadline is None else opened.loop.time() + options.deadline
         settings, row = self._connection.settings, call.row
         path = settings.paths.get(row.operation, row.path)
         request = wire.build_request(call, settings.base_url, path, await self._account_of(call))
         facts = Facts(operation=row.operation, method=row.method, path=path)
-        self._check_quota(facts)
+        self._connection.quota.check(_today(), facts)
         budgets = [*active_budgets(self._connection), *(() if options.budget is None else (options.budget,))]
-        return _Trip(opened, request, facts, Spending(budgets, call.most_credits, facts), deadline)
+        return Trip(opened, request, Spending(budgets, call.most_credits, facts), deadline)
 
-    async def _send_until_settled(self, trip: _Trip, row: Endpoint[T]) -> bytes:
+    async def _send_until_settled(self, trip: Trip, row: Endpoint[T]) -> bytes:
         """Send, and let the resend rule decide what each failure means."""
         attempts = self.options.retries + 1
         attempt = 1
@@ -111,54 +112,68 @@ class Session:
                 wait = None if isinstance(verdict, LeadfeederError) else verdict
                 if trip.is_late(wait or 0.0) and not isinstance(error, UseError | BudgetExceededError):
                     raise _too_late(error) from error
-                if wait is None:
+                if wait is None or not self._may_resend(error):
                     raise
-            await asyncio.sleep(wait)
+            await trip.wait(asyncio.sleep(wait), "backoff")
             self.stats.resent += 1
             attempt += 1
 
-    async def _attempt(self, trip: _Trip, attempt: int) -> bytes:
+    def _may_resend(self, error: LeadfeederError) -> bool:
+        """Ask the retry budget; a 429 needs none, since the pause bounds its resends."""
+        if isinstance(error, RateLimitedError) or self._connection.retry_budget.take():
+            return True
+        error.advice = f"Most calls fail at present, so this one was not sent again. {error.advice}"
+        return False
+
+    async def _attempt(self, trip: Trip, number: int) -> bytes:
         """Send once, inside a slot and with a token; return the body of a good answer."""
         trip.spending.check_request()
-        limits = trip.opened.limits
-        async with limits.slots if trip.deadline is None else _slot_before(trip):
-            await trip.before_deadline(limits.warm_up.wait(), "connect")
-            try:
-                answer = await self._send(trip, attempt)
-            finally:
-                limits.warm_up.end()
-        failure = wire.failure_of(answer, trip.facts, datetime.now(UTC))
-        if isinstance(failure, RateLimitedError):
-            self.stats.rate_limited += 1
-            limits.limiter.pause(retry.pause_after(failure, attempt))
-        if isinstance(failure, QuotaExceededError):
-            self._connection.note_quota(datetime.now(UTC).date())
+        report = _Report(number, Passage(trip.opened.transport))
+        try:
+            return await self._exchange(trip, report)
+        except BaseException as error:
+            report.error = error
+            raise
+        finally:
+            self._tell(report, trip.spending.facts)
+            report.error = None  # it holds this frame, which holds the report
+
+    async def _exchange(self, trip: Trip, report: _Report) -> bytes:
+        async with trip.slot(report.passage):
+            answer = report.answer = await self._send(trip, report.passage)
+        failure = self._judge(answer, trip, report.number)
         if failure is not None:
             raise failure
+        self._connection.retry_budget.refill()
         return answer.body
 
-    def _check_quota(self, facts: Facts) -> None:
-        ends = self._connection.quota_ends(datetime.now(UTC).date())
-        if ends is not None:
-            retry_at = datetime.combine(ends, datetime.min.time(), UTC)
-            said = "The month's requests are used up, as the server said before; nothing was sent."
-            raise QuotaExceededError(said, replace(facts, code="quota_exceeded", retry_at=retry_at))
-
-    async def _send(self, trip: _Trip, attempt: int) -> wire.Answer:
-        await trip.before_deadline(trip.opened.limits.limiter.acquire(), "limiter")
-        if self._connection.closed:
-            raise ClientClosedError("This client was closed while the call waited.", trip.facts)
+    async def _send(self, trip: Trip, passage: Passage) -> wire.Answer:
+        passage.enter("limiter")
+        await trip.wait(trip.opened.limits.limiter.acquire(), "limiter")
         trip.spending.take_request()
         self.stats.requests += 1
-        started = time.perf_counter()
-        timeout = self.options.timeout if trip.deadline is None else min(self.options.timeout, trip.left())
-        try:
-            answer = await trip.opened.transport.send(trip.request, trip.facts, timeout)
-        except LeadfeederError as error:
-            _log(trip.facts, type(error).__name__, attempt, started)
-            raise
-        _log(trip.facts, answer.status, attempt, started)
-        return answer
+        self._connection.quota.count(_today())
+        passage.tried = True
+        passage.enter("connect")
+        timeout = trip.left(self.options.timeout)
+        return await trip.opened.transport.send(trip.request, trip.spending.facts, timeout, passage)
+
+    def _judge(self, answer: wire.Answer, trip: Trip, number: int) -> LeadfeederError | None:
+        """Find what is wrong with an answer, and let everyone know of a 429."""
+        now = datetime.now(UTC)
+        failure = wire.failure_of(answer, trip.spending.facts, now)
+        if isinstance(failure, RateLimitedError):
+            self.stats.rate_limited += 1
+            trip.opened.limits.limiter.pause(retry.pause_after(failure, number))
+        return self._connection.quota.judge(failure, now.date())
+
+    def _tell(self, report: _Report, facts: Facts) -> None:
+        if not report.passage.tried:
+            return
+        report.passage.end()
+        log_attempt(facts, report.number, report.passage, report.outcome, report.request_id)
+        if self._connection.on_attempt is not None:
+            tell(self._connection.on_attempt, report.event(facts))
 
     async def _account_of(self, call: Call[T]) -> str | None:
         if call.row.account is Account.NONE:
@@ -174,48 +189,50 @@ class Session:
             return self._connection.account_id
 
 
-@dataclass(frozen=True, slots=True)
-class _Trip:
-    """What stays the same over all attempts of one call."""
+@dataclass(slots=True)
+class _Report:
+    """What is known about an attempt when it ends."""
 
-    opened: Open
-    request: wire.Request
-    facts: Facts
-    spending: Spending
-    deadline: float | None
-    """When the call must be over, on the loop's clock."""
+    number: int
+    passage: Passage
+    answer: wire.Answer | None = None
+    error: BaseException | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def left(self) -> float:
-        """Return the seconds left, at least a thousandth."""
-        assert self.deadline is not None
-        return max(self.deadline - self.opened.loop.time(), 0.001)
+    @property
+    def status(self) -> int | None:
+        """The HTTP status, where an answer came, whole or not."""
+        return self.answer.status if self.answer else getattr(self.error, "status", None)
 
-    def is_late(self, wait: float) -> bool:
-        """Whether the deadline comes before the next attempt could begin."""
-        return self.deadline is not None and self.opened.loop.time() + wait >= self.deadline
+    @property
+    def request_id(self) -> str | None:
+        """The server's name for the request, from an error or else from the answer's headers."""
+        named: str | None = getattr(self.error, "request_id", None)
+        return named or (self.answer.headers.get("X-Request-Id") if self.answer else None)
 
-    async def before_deadline(self, waiting: Awaitable[None], phase: Phase) -> None:
-        """Wait for a slot or a token, but not past the deadline."""
-        if self.deadline is None:
-            return await waiting
-        try:
-            async with asyncio.timeout_at(self.deadline):
-                await waiting
-        except TimeoutError:
-            pass
-        else:
-            return None
-        raise DeadlineExceededError("The deadline passed before it could be sent.", replace(self.facts, phase=phase))
+    @property
+    def outcome(self) -> int | str:
+        """What the log calls it."""
+        return self.status or type(self.error).__name__
 
-
-@asynccontextmanager
-async def _slot_before(trip: _Trip) -> AsyncGenerator[None]:
-    slots = trip.opened.limits.slots
-    await trip.before_deadline(slots.acquire(), "slot")
-    try:
-        yield
-    finally:
-        slots.release()
+    def event(self, facts: Facts) -> Attempt:
+        """Describe the attempt to the user's callback; only then is the answer's meta read for it."""
+        meta = wire.meta_of(self.answer.body) if self.answer else Meta()
+        return Attempt(
+            operation=facts.operation or "",
+            method=facts.method or "",
+            path=facts.path or "",
+            number=self.number,
+            started_at=self.started_at,
+            elapsed=sum(self.passage.seconds.values()),
+            seconds=self.passage.seconds,
+            phase=self.passage.phase,
+            sent=self.passage.sent,
+            status=self.status,
+            error=None if self.error is None else type(self.error).__name__,
+            request_id=self.request_id or meta.request_id,
+            charged=None if meta.credits is None else meta.credits.charged,
+        )
 
 
 def _charged_nothing(error: BaseException) -> bool:
@@ -232,12 +249,5 @@ def _too_late(error: LeadfeederError) -> LeadfeederError:
     return DeadlineExceededError(said, error.facts)
 
 
-def _log(facts: Facts, outcome: int | str, attempt: int, started: float) -> None:
-    logger.debug(
-        "%s %s -> %s, attempt %d, %.0f ms",
-        facts.method,
-        facts.path,
-        outcome,
-        attempt,
-        1000 * (time.perf_counter() - started),
-    )
+def _today() -> date:
+    return datetime.now(UTC).date()

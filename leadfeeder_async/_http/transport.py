@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
 
+from leadfeeder_async._http.attempt import Passage
 from leadfeeder_async._http.wire import Answer, Request
 from leadfeeder_async._version import __version__
 from leadfeeder_async.errors import (
@@ -20,10 +21,8 @@ from leadfeeder_async.errors import (
     DisconnectedError,
     Facts,
     LeadfeederError,
-    Phase,
     ProtocolError,
     ResponseTooLargeError,
-    Sent,
     TLSError,
 )
 from leadfeeder_async.settings import Settings
@@ -43,37 +42,32 @@ USER_AGENT = (
 )
 
 
-@dataclass(slots=True)
-class Passage:
-    """How far one attempt got; the trace signals of its transport write it."""
-
-    transport: Transport
-    headers_sent: int = 0
-    answered: bool = False
-    phase: Phase = "connect"
-
-
 class Transport:
     """One connection pool, with the headers that hold the key."""
 
     def __init__(
-        self, settings: Settings, session: aiohttp.ClientSession | None, on_connected: Callable[[], None]
+        self,
+        settings: Settings,
+        session: aiohttp.ClientSession | None,
+        on_connected: Callable[[], None],
+        trace_configs: Sequence[aiohttp.TraceConfig] = (),
     ) -> None:
         self._on_connected = on_connected
         self._trace = self._trace_config()
         self._owned = session is None
-        self._session = _open_session(settings, self._trace) if session is None else session
-        if session is not None:
-            session.trace_configs.append(self._trace)
+        self._session = _open_session(settings) if session is None else session
+        self._traces = (self._trace, *trace_configs)
+        for trace in self._traces:
+            trace.freeze()
+            self._session.trace_configs.append(trace)
         self._key = settings.api_key
         self._cap = settings.max_body_bytes
 
-    async def send(self, request: Request, facts: Facts, timeout: float) -> Answer:
+    async def send(self, request: Request, facts: Facts, timeout: float, passage: Passage) -> Answer:
         """Send once and read the whole answer, or raise what went wrong, with proof of whether it left.
 
         Every exception is raised anew, outside the except block and without aiohttp's frames, which hold the key.
         """
-        passage = Passage(self)
         failure: BaseException
         try:
             return self._redacted(await self._exchange(request, facts, timeout, passage))
@@ -93,8 +87,10 @@ class Transport:
         """Close what was opened here, and let go of what was borrowed."""
         if self._owned:
             await self._session.close()
-        elif self._trace in self._session.trace_configs:
-            self._session.trace_configs.remove(self._trace)
+        else:
+            for trace in self._traces:
+                if trace in self._session.trace_configs:
+                    self._session.trace_configs.remove(trace)
 
     async def _exchange(self, request: Request, facts: Facts, timeout: float, passage: Passage) -> Answer:
         async with self._session.request(
@@ -108,7 +104,8 @@ class Transport:
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(CONNECT_TIMEOUT, timeout)),
             trace_request_ctx=passage,
         ) as response:
-            passage.answered, passage.phase = True, "body"
+            passage.answered = True
+            passage.enter("body")
             body = await _read(response, self._cap, replace(facts, status=response.status))
             return Answer(response.status, response.headers, body)
 
@@ -121,7 +118,8 @@ class Transport:
         if 200 <= answer.status < 300 and answer.body[:1] in {b"{", b""}:
             return answer
         key = self._key.reveal()
-        shown = {name: value.replace(key, "***") for name, value in answer.headers.items() if name in SHOWN_HEADERS}
+        headers = answer.headers  # which knows a name in any case
+        shown = {name: headers[name].replace(key, "***") for name in SHOWN_HEADERS if name in headers}
         return Answer(answer.status, shown, answer.body.replace(key.encode(), b"***"))
 
     def _trace_config(self) -> aiohttp.TraceConfig:
@@ -129,7 +127,6 @@ class Transport:
         trace = aiohttp.TraceConfig()
         trace.on_connection_create_end.append(self._connected)
         trace.on_request_headers_sent.append(self._headers_sent)
-        trace.freeze()
         return trace
 
     async def _connected(
@@ -137,7 +134,7 @@ class Transport:
     ) -> None:
         passage = self._own(context)
         if passage is not None:
-            passage.phase = "send"
+            passage.enter("send")
             self._on_connected()
 
     async def _headers_sent(
@@ -147,14 +144,14 @@ class Transport:
         if passage is None:
             return
         passage.headers_sent += 1
-        passage.phase = "headers"
+        passage.enter("headers")
         if passage.headers_sent > 1:  # past the limiter and the resend rule: the attempt loop decides instead
             raise _SilentResend
 
     def _own(self, context: SimpleNamespace) -> Passage | None:
         """Return the passage if it is this transport's: a borrowed session sends for others too."""
         passage = context.trace_request_ctx
-        return passage if isinstance(passage, Passage) and passage.transport is self else None
+        return passage if isinstance(passage, Passage) and passage.owner is self else None
 
 
 async def _read(response: aiohttp.ClientResponse, cap: int, facts: Facts) -> bytes:
@@ -172,13 +169,11 @@ async def _read(response: aiohttp.ClientResponse, cap: int, facts: Facts) -> byt
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _open_session(settings: Settings, trace: aiohttp.TraceConfig) -> aiohttp.ClientSession:
+def _open_session(settings: Settings) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         limit=settings.slots, keepalive_timeout=KEEP_ALIVE, ssl=settings.ssl_context or True
     )
-    return aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[trace], trust_env=settings.trust_env
-    )
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=settings.trust_env)
 
 
 class _SilentResend(Exception):  # noqa: N818 - a signal
@@ -189,7 +184,7 @@ def _name_fault(  # noqa: PLR0911 - one answer per kind of fault
     error: BaseException, facts: Facts, passage: Passage, timeout: float
 ) -> LeadfeederError:
     """Turn aiohttp's exception into one of ours, built from facts and never from its text with headers."""
-    sent: Sent = "yes" if passage.answered else "maybe" if passage.headers_sent else "no"
+    sent = passage.sent
     facts = replace(facts, sent=sent, phase=passage.phase)
     match error:
         case aiohttp.ClientConnectorCertificateError() if sent == "no":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from leadfeeder_async._http.endpoint import Endpoint
 from leadfeeder_async._http.session import Session
@@ -26,14 +28,21 @@ class Usage:
     ) -> Response[tuple[ApiUsage, ...]]:
         """Get the requests and credits of some months, by endpoint; months are ``YYYY-MM``, both included.
 
-        ``(await lf.usage.get(start_period="2026-10", end_period="2026-11")).data``. Free. Contract: ``get_usage``,
-        scope ``usage:read``.
+        ``(await lf.usage.get(start_period="2026-10", end_period="2026-11")).data``. The client remembers what was used
+        this month, and takes a 429 near ``monthly_quota`` for its end. Free. Contract: ``get_usage``, scope
+        ``usage:read``.
         """
         params = {"start_period": _month("start_period", start_period), "end_period": _month("end_period", end_period)}
         require(start_period <= end_period, f"start_period={start_period} is after end_period={end_period}.")
-        return await self._session.call(GET_USAGE, params=params, account_id=account_id)
+        answer = await self._session.call(GET_USAGE, params=params, account_id=account_id)
+        self._session.note_used(_used_in(f"{datetime.now(UTC):%Y-%m}", answer.data))
+        return answer
 
 
 def _month(name: str, value: str) -> str:
     require(re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value), f"{name}={value!r} is not a month.", "Write it as YYYY-MM.")
     return value
+
+
+def _used_in(month: str, rows: Iterable[ApiUsage]) -> int:
+    return sum(row.attributes.requests or 0 for row in rows if row.attributes.period == month)

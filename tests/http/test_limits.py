@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadfeeder_async._http.limits import Limits, TokenBucket
+from leadfeeder_async._http.limits import Limits, Pace, TokenBucket
 from tests.support.clock import VirtualLoop
 
 
@@ -165,6 +167,114 @@ def test_cancelled_callers_take_nothing_with_them(cancelled: list[bool], after: 
     finally:
         loop.close()
     assert took <= max(after, 1.0) + len(cancelled) * 0.1 + 0.01
+
+
+def simulated(loop: VirtualLoop, allow: Callable[[float], bool], seconds: float, clients: int = 1) -> list[bool]:
+    """Send for some time, each client through its own bucket with 16 callers, and return what the server said."""
+    said = list[bool]()
+
+    async def work() -> None:
+        end = loop.time() + seconds
+
+        async def caller(bucket: TokenBucket) -> None:
+            while loop.time() < end:
+                await bucket.acquire()
+                await asyncio.sleep(0.05)
+                said.append(allow(loop.time()))
+                if not said[-1]:
+                    bucket.pause(0.5)
+                await asyncio.sleep(0.05)
+
+        buckets = [TokenBucket() for _ in range(clients)]
+        await asyncio.gather(*(caller(bucket) for bucket in buckets for _ in range(16)))
+
+    loop.run_until_complete(work())
+    return said
+
+
+def sliding_second(most: int) -> Callable[[float], bool]:
+    """A server that takes ``most`` requests in any second, and forgets those it refused."""
+    taken = deque[float]()
+
+    def allow(now: float) -> bool:
+        while taken and taken[0] <= now - 1:
+            taken.popleft()
+        if len(taken) >= most:
+            return False
+        taken.append(now)
+        return True
+
+    return allow
+
+
+def bucket_of(rate: float, burst: float) -> Callable[[float], bool]:
+    """The server's own token bucket."""
+    tokens, last = burst, 1_000.0
+
+    def allow(now: float) -> bool:
+        nonlocal tokens, last
+        tokens, last = min(burst, tokens + (now - last) * rate), now
+        if tokens < 1:
+            return False
+        tokens -= 1
+        return True
+
+    return allow
+
+
+def test_pace_learns_a_stricter_server(virtual: VirtualLoop) -> None:
+    """Where ten in any second is the law, the pace falls until it is kept: few 429s, and four fifths of the most."""
+    said = simulated(virtual, sliding_second(10), 600)
+    late = said[len(said) // 6 :]
+    assert late.count(False) <= 0.005 * len(late)
+    assert late.count(True) >= 0.8 * 10 * 500
+
+
+def test_pace_makes_room_for_another_process(virtual: VirtualLoop) -> None:
+    """Two clients that know nothing of each other settle below the key's limit: few 429s, little of it unused."""
+    said = simulated(virtual, bucket_of(10, 15), 600, clients=2)
+    late = said[len(said) // 3 :]
+    assert late.count(False) <= 0.02 * len(late)
+    assert late.count(True) >= 0.8 * 10 * 390
+
+
+def test_pace_is_not_touched_by_a_single_429() -> None:
+    """One 429 a minute is bad luck: the pause is answer enough."""
+    pace = Pace(9.9, 12)
+    for now in (0.0, 60.0, 120.0):
+        pace.slow_down(now)
+    assert (pace.rate, pace.burst, pace.speed_up(1e6)) == (9.9, 12, False)
+
+
+def test_pace_falls_and_comes_back() -> None:
+    """Each soon-following 429 takes a tenth, never below a tenth of the rate; a hundredth returns every ten seconds."""
+    pace = Pace(10, 12)
+    pace.slow_down(0)
+    pace.slow_down(59)
+    assert (pace.rate, pace.burst) == (9.0, 1)
+    assert not pace.speed_up(68.9)
+    assert pace.speed_up(69)
+    assert pace.rate == pytest.approx(9.1)
+    assert pace.speed_up(95)
+    assert (pace.rate, pace.burst) == (pytest.approx(9.3), 1)
+    assert pace.speed_up(175)
+    assert (pace.rate, pace.burst, pace.speed_up(1e6)) == (10, 12, False)
+    for second in range(1_000, 1_100):
+        pace.slow_down(second)
+    assert pace.rate == 1
+
+
+def test_429s_of_one_herd_count_once(virtual: VirtualLoop) -> None:
+    """Requests that were under way together when the limit was met teach the pace one thing, not sixteen."""
+
+    async def scenario() -> str:
+        bucket = TokenBucket(10, 5)
+        for _ in range(16):
+            bucket.pause(1.0)
+            await asyncio.sleep(0.01)
+        return repr(bucket)
+
+    assert "10/s, burst 5" in virtual.run_until_complete(scenario())
 
 
 def test_slots_bound_what_is_under_way(virtual: VirtualLoop) -> None:

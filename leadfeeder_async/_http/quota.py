@@ -1,0 +1,58 @@
+"""The month's requests of a key: counted here, so that their end is known when the server names it badly.
+
+The API answers 429 for a too fast second and for a used-up month, and the guide gives both the same code. A 429 near
+the end of the month's requests is therefore taken for the second kind: waiting a second would not help.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+from leadfeeder_async.errors import Facts, LeadfeederError, QuotaExceededError, RateLimitedError
+
+NEARLY = 0.95
+"""From this part of the month's requests on, a 429 means that they are used up: others use the key too."""
+
+
+class MonthQuota:
+    """Counts this month's requests, and stops all traffic once they are used up."""
+
+    def __init__(self, requests: int) -> None:
+        self._requests = requests
+        self._used = 0
+        self._month: date | None = None
+        self._ends: date | None = None
+
+    def count(self, today: date) -> None:
+        """Count a request that is about to be sent."""
+        self.note_used(self._used_in(today) + 1, today)
+
+    def note_used(self, used: int, today: date) -> None:
+        """Learn how many requests were used this month, by everyone as far as known; the most counts."""
+        self._used = max(used, self._used_in(today))
+        self._month = today.replace(day=1)
+
+    def judge(self, failure: LeadfeederError | None, today: date) -> LeadfeederError | None:
+        """Take a 429 near the month's end of requests for that end; remember the end."""
+        if isinstance(failure, RateLimitedError) and self._used_in(today) >= NEARLY * self._requests:
+            said = f"{failure.message} About {self._used:,} of the month's {self._requests:,} requests are used."
+            failure = QuotaExceededError(said, failure.facts)
+        if isinstance(failure, QuotaExceededError):
+            self._ends = first_of_next_month(today)
+        return failure
+
+    def check(self, today: date, facts: Facts) -> None:
+        """Raise if the month's requests are used up: sending more cannot succeed."""
+        if self._ends is not None and today < self._ends:
+            retry_at = datetime.combine(self._ends, datetime.min.time(), UTC)
+            said = "The month's requests are used up, as the server said before; nothing was sent."
+            raise QuotaExceededError(said, replace(facts, code="quota_exceeded", retry_at=retry_at))
+
+    def _used_in(self, today: date) -> int:
+        return self._used if self._month == today.replace(day=1) else 0
+
+
+def first_of_next_month(today: date) -> date:
+    """Return the day on which the month's requests begin anew."""
+    return (today.replace(day=1) + timedelta(days=32)).replace(day=1)

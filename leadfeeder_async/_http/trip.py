@@ -1,0 +1,68 @@
+"""What stays the same over all attempts of one call, and how it waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from leadfeeder_async._http.attempt import Passage
+from leadfeeder_async._http.connection import Open
+from leadfeeder_async._http.wire import Request
+from leadfeeder_async.budget import Spending
+from leadfeeder_async.errors import ClientClosedError, DeadlineExceededError, Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """One call on its way: what it sends, on what, for whose money and until when."""
+
+    opened: Open
+    request: Request
+    spending: Spending
+    deadline: float | None
+    """When the call must be over, on the loop's clock."""
+
+    def left(self, timeout: float) -> float:
+        """Return the seconds one attempt may take: ``timeout``, or what is left of the deadline."""
+        if self.deadline is None:
+            return timeout
+        return min(timeout, max(self.deadline - self.opened.loop.time(), 0.001))
+
+    def is_late(self, wait: float) -> bool:
+        """Whether the deadline comes before the next attempt could begin."""
+        return self.deadline is not None and self.opened.loop.time() + wait >= self.deadline
+
+    async def wait(self, waiting: Awaitable[object], phase: Phase) -> None:
+        """Wait, but neither past the deadline nor past the end of the client."""
+        try:
+            async with asyncio.timeout_at(self.deadline) as scope:
+                self.opened.waits.add(scope)
+                try:
+                    await waiting
+                finally:
+                    self.opened.waits.discard(scope)
+        except TimeoutError:
+            pass
+        else:
+            return
+        facts = replace(self.spending.facts, phase=phase)
+        if self.opened.waits.closed:
+            raise ClientClosedError("This client was closed while the call waited.", facts)
+        raise DeadlineExceededError("The deadline passed before it could be sent.", facts)
+
+    @asynccontextmanager
+    async def slot(self, passage: Passage) -> AsyncGenerator[None]:
+        """Hold one of the client's slots, and pass the door that the first call opens by connecting."""
+        slots, warm_up = self.opened.limits.slots, self.opened.limits.warm_up
+        await self.wait(slots.acquire(), "slot")
+        try:
+            passage.enter("connect")
+            await self.wait(warm_up.wait(), "connect")
+            try:
+                yield
+            finally:
+                warm_up.end()
+        finally:
+            slots.release()
