@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeAlias, TypeVar
 
 from leadfeeder_async._http.endpoint import Call
 from leadfeeder_async._http.wire import meta_of
-from leadfeeder_async.errors import CursorLoopError, Facts, IncompleteWindowError, OffsetExceededError
-from leadfeeder_async.models.envelope import Meta, Response
+from leadfeeder_async.errors import (
+    CursorLoopError,
+    DecodeError,
+    Facts,
+    IncompleteListError,
+    IncompleteWindowError,
+    LeadfeederError,
+    OffsetExceededError,
+    StatusError,
+)
+from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.windows import WALL, Window, parts_for, split
 
 T = TypeVar("T")
@@ -41,6 +51,39 @@ class Page(Generic[T]):
     """The rows of the whole list, as the server counted them at its start."""
     window: Window | None = None
     """The days this page belongs to, in a list that is cut by date."""
+    bad: tuple[DecodeError, ...] = ()
+    """The rows of it that cannot be read, one error each."""
+    errors: tuple[StatusError, ...] = ()
+    """What the server says went wrong beside its data."""
+
+    @property
+    def problems(self) -> tuple[LeadfeederError, ...]:
+        """Everything that keeps it from being whole."""
+        return (*self.bad, *self.errors)
+
+    @property
+    def received(self) -> int:
+        """How many rows came, those that cannot be read included."""
+        return len(self.items) + len(self.bad)
+
+
+async def whole(walk: AsyncGenerator[Page[T], None]) -> AsyncGenerator[Page[T], None]:
+    """Hand out all pages, and raise IncompleteListError at the end if something was not in them."""
+    problems = list[LeadfeederError]()
+    async with aclosing(walk) as pages:
+        async for page in pages:
+            problems.extend(page.problems)
+            yield page
+    raise_problems(problems)
+
+
+def raise_problems(problems: Sequence[LeadfeederError]) -> None:
+    """Raise IncompleteListError where there are problems."""
+    if problems:
+        said = f"{len(problems):,} rows or parts of this list cannot be read; all others were handed out."
+        error = IncompleteListError(f"{said} The first: {problems[0].message}", problems[0].facts)
+        error.problems = tuple(problems)
+        raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +91,7 @@ class Source(Generic[T]):
     """Where pages come from and how they are read."""
 
     fetch: Callable[[Call[object]], Coroutine[None, None, bytes]]
-    decode: Callable[[bytes], Response[tuple[T, ...]]]
+    decode: Callable[[bytes], Page[T]]
     id_of: Callable[[T], str]
     page_size: int
     ahead: int = AHEAD
@@ -89,15 +132,15 @@ async def cursor_pages(source: Source[T], call: Call[object]) -> AsyncGenerator[
     following = call
     try:
         while True:
-            answer = source.decode(await (coming or source.fetch(following)))
+            page = source.decode(await (coming or source.fetch(following)))
             coming = None
-            cursor = answer.meta.next_cursor
-            fault = trail.fault(cursor, empty=not answer.data)
+            cursor = page.meta.next_cursor
+            fault = trail.fault(cursor, empty=not page.received)
             following = call.with_params({"page[cursor]": cursor})
             if cursor and fault is None and source.may_run_ahead(trail.pages):
                 coming = _start(source.fetch(following))
-            total = answer.meta.total_count if total is None else total
-            yield Page(_fresh(source, seen, answer.data), answer.meta, total)
+            total = page.meta.total_count if total is None else total
+            yield replace(page, items=_fresh(source, seen, page.items), total=total)
             if fault is not None:
                 raise fault
             if cursor is None:
@@ -166,19 +209,19 @@ class Section:
             self.latest = meta.total_count
             self.total = max(meta.total_count, self.total or 0)
 
-    def learn(self, answer: Response[tuple[T, ...]], first_id: str, page_size: int) -> None:
+    def learn(self, page: Page[T], first_id: str, page_size: int) -> None:
         """Learn from the page just taken whether more follow; counts alone never end a list early.
 
         Past what the server counts, the same page once more ends the list: some servers ignore the page number.
         """
         same, self.first_id = first_id == self.first_id, first_id
         self.taken += 1
-        self.rows += len(answer.data)
-        self.count(answer.meta)
-        full = len(answer.data) >= page_size
+        self.rows += page.received
+        self.count(page.meta)
+        full = page.received >= page_size
         short = self.latest is not None and self.rows < self.latest
         if self.last is None:
-            self.ended = same or not (full or (answer.data and short))
+            self.ended = same or not (full or (page.received and short))
         elif self.taken == self.last and full and not same and not self.fixed and (short or self.latest is None):
             self.last += 1
 
@@ -243,16 +286,17 @@ class NumberedWalk(Generic[T]):
             return None
         return self._take(section, self._source.decode(body))
 
-    def _take(self, section: Section, answer: Response[tuple[T, ...]]) -> Page[T] | None:
-        first_id = self._source.id_of(answer.data[0]) if answer.data else ""
-        section.learn(answer, first_id, self._source.page_size)
+    def _take(self, section: Section, page: Page[T]) -> Page[T] | None:
+        first_id = self._source.id_of(page.items[0]) if page.items else ""
+        section.learn(page, first_id, self._source.page_size)
         if self._total is None:
             self._total = section.total
         if section.taken == 1 and section.too_large():
             self._cut(section, parts_for(section.total or 0))
             return None
         self._run_ahead()
-        return Page(_fresh(self._source, section.seen, answer.data), answer.meta, self._total, section.window)
+        fresh = _fresh(self._source, section.seen, page.items)
+        return replace(page, items=fresh, total=self._total, window=section.window)
 
     def _finish(self, section: Section) -> None:
         if section.window is not None and section.hit_wall(self._source.page_size):

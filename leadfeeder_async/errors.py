@@ -30,6 +30,7 @@
     │   ├── BudgetExceededError       a budget forbids the next request
     │   ├── CursorLoopError           the cursors lead in a circle
     │   ├── IncompleteWindowError     one day holds more rows than the API hands out
+    │   ├── IncompleteListError       some rows cannot be read; all others were handed out
     │   └── CheckpointError           a saved position cannot be used
     └── UseError                      the call itself is wrong; nothing was sent
         ├── ClientClosedError
@@ -89,8 +90,8 @@ class LeadfeederError(Exception):
     def __str__(self) -> str:
         return " ".join(part for part in (self.message, _context(self.facts), self.advice) if part)
 
-    def __reduce__(self) -> tuple[type[LeadfeederError], tuple[str, Facts], dict[str, str]]:
-        return type(self), (self.message, self.facts), {"advice": self.advice}
+    def __reduce__(self) -> tuple[type[LeadfeederError], tuple[str, Facts], dict[str, object]]:
+        return type(self), (self.message, self.facts), vars(self)
 
     @property
     def status(self) -> int | None:
@@ -301,6 +302,15 @@ class IncompleteWindowError(LongWorkError):
     """One day holds more rows than the API hands out, so the sweep cannot be complete."""
 
     advice = "Sweep that day in parts, with filters such as company_id or location_country_codes."
+
+
+class IncompleteListError(LongWorkError):
+    """Some rows of a list cannot be read, or the server left something out; all the others were handed out."""
+
+    advice = "`problems` holds each; a loop over `pager.pages()` meets them as `page.problems` instead."
+
+    problems: tuple[LeadfeederError, ...] = ()
+    """What is wrong, one error for each row or part."""
 
 
 class CheckpointError(LongWorkError):

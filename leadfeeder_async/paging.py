@@ -14,8 +14,8 @@ import msgspec
 from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, QueryValue, Spend
 from leadfeeder_async._http.session import Session
 from leadfeeder_async._http.wire import snippet
-from leadfeeder_async._walks import AHEAD, NumberedWalk, Page, Source, cursor_pages
-from leadfeeder_async.errors import DecodeError, Facts, require
+from leadfeeder_async._walks import AHEAD, NumberedWalk, Page, Source, cursor_pages, raise_problems, whole
+from leadfeeder_async.errors import DecodeError, Facts, LeadfeederError, require
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.windows import Window
 
@@ -40,7 +40,7 @@ U = TypeVar("U")
 
 
 class _Identified(msgspec.Struct, frozen=True, gc=False):
-    id: str
+    id: str | int
 
 
 _IDENTIFIED = msgspec.json.Decoder(_Identified)
@@ -86,37 +86,39 @@ class Pager(Generic[T]):
         return self._items()
 
     async def _items(self) -> AsyncGenerator[T, None]:
-        async with aclosing(self.pages()) as pages:
+        async with aclosing(whole(self.pages())) as pages:
             async for page in pages:
                 for item in page.items:
                     yield item
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
-        """Iterate over the pages: ``.items``, ``.meta``, ``.total`` and the ``.window`` of each."""
+        """Iterate over the pages: ``.items``, ``.meta``, ``.total``, the ``.window`` and the ``.problems`` of each."""
         return self._limited(self._typed_pages())
 
     def raw_pages(self) -> AsyncGenerator[Page[bytes], None]:
         """Iterate over pages whose items are JSON as the API sent it, white space between tokens taken out."""
         row = self._row.returning(Response[tuple[msgspec.Raw, ...]])
-        source = self._source(lambda body: _raw_answer(self._session.decode(row, body)), _raw_id)
+        source = self._source(lambda body: _compacted(self._page(row, body)), _raw_id)
         return self._limited(self._walk(source))
 
     async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
         """Iterate over lists of ``size`` rows; the last may be shorter."""
         require(size >= 1, f"size={size!r} must be 1 or more.")
-        batch: list[T] = []
+        batch, problems = list[T](), list[LeadfeederError]()
         async with aclosing(self.pages()) as pages:
             async for page in pages:
+                problems.extend(page.problems)
                 batch.extend(page.items)
                 while len(batch) >= size:
                     yield batch[:size]
                     batch = batch[size:]
         if batch:
             yield batch
+        raise_problems(problems)
 
     async def first(self) -> T | None:
         """Return the first row, or None where there is none; fetches no page it does not need."""
-        async with aclosing(self._with_limit(1).pages()) as pages:
+        async with aclosing(whole(self._with_limit(1).pages())) as pages:
             async for page in pages:
                 if page.items:
                     return page.items[0]
@@ -125,7 +127,7 @@ class Pager(Generic[T]):
     async def collect(self, limit: int | None = None) -> list[T]:
         """Return all rows, or the first ``limit``, as a list."""
         pager = self if limit is None else self._with_limit(limit)
-        async with aclosing(pager.pages()) as pages:
+        async with aclosing(whole(pager.pages())) as pages:
             return [item async for page in pages for item in page.items]
 
     async def count(self) -> int | None:
@@ -145,8 +147,12 @@ class Pager(Generic[T]):
         return limited
 
     def _typed_pages(self) -> AsyncGenerator[Page[T], None]:
-        source = self._source(lambda body: self._session.decode(self._row, body), attrgetter("id"))
+        source = self._source(lambda body: self._page(self._row, body), attrgetter("id"))
         return self._walk(source)
+
+    def _page(self, row: Endpoint[Response[tuple[U, ...]]], body: bytes) -> Page[U]:
+        answer, bad, errors = self._session.decode_page(row, body)
+        return Page(answer.data, answer.meta, bad=bad, errors=errors)
 
     async def _limited(self, walk: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         left = self._limit
@@ -162,7 +168,7 @@ class Pager(Generic[T]):
                 if left == 0:
                     return
 
-    def _source(self, decode: Callable[[bytes], Response[tuple[U, ...]]], id_of: Callable[[U], str]) -> Source[U]:
+    def _source(self, decode: Callable[[bytes], Page[U]], id_of: Callable[[U], str]) -> Source[U]:
         return Source(
             fetch=self._session.fetch,
             decode=decode,
@@ -198,8 +204,23 @@ class Pager(Generic[T]):
                 return {}
 
 
-def _raw_answer(answer: Response[tuple[msgspec.Raw, ...]]) -> Response[tuple[bytes, ...]]:
-    return Response(data=tuple(_compact(bytes(raw)) for raw in answer.data), meta=answer.meta)
+def _compacted(page: Page[msgspec.Raw]) -> Page[bytes]:
+    """Put each row on a line; one that is no text at all would spoil the file it goes into."""
+    rows = [bytes(raw) for raw in page.items]
+    bad = tuple(
+        DecodeError(f"A row is not UTF-8: {snippet(row)!r}.", Facts(sent="yes", phase="decode"))
+        for row in rows
+        if not _is_text(row)
+    )
+    good = tuple(_compact(row) for row in rows if not bad or _is_text(row))
+    return Page(good, page.meta, bad=bad, errors=page.errors)
+
+
+def _is_text(row: bytes) -> bool:
+    try:
+        return row.isascii() or bool(row.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _compact(item: bytes) -> bytes:
@@ -208,8 +229,8 @@ def _compact(item: bytes) -> bytes:
 
 
 def _raw_id(item: bytes) -> str:
+    """Return the id of a row; one without stands for itself, since a row is passed on whatever it lacks."""
     try:
-        return _IDENTIFIED.decode(item).id
+        return str(_IDENTIFIED.decode(item).id)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        problem = f"A row has no id: {snippet(item)!r}."
-    raise DecodeError(problem, Facts(sent="yes", phase="decode"))
+        return item.decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 from collections.abc import Callable
 from contextlib import aclosing
 from datetime import date, timedelta
@@ -19,9 +20,10 @@ from leadfeeder_async import (
     BadRequestError,
     ConfigurationError,
     CursorLoopError,
-    DecodeError,
+    IncompleteListError,
     IncompleteWindowError,
     OffsetExceededError,
+    PermissionDeniedError,
     ServerError,
 )
 from leadfeeder_async.sandbox import Sandbox
@@ -519,17 +521,94 @@ async def test_counts_do_not_change_how_many_ids_are_asked_for(counts: dict[str,
     assert [len(one["ids"].split(",")) for one in script.asked] == [100, 100]
 
 
-@pytest.mark.parametrize("item", [b'{"id":5}', b"{}", b'{"id":"\xff"}'])
-async def test_raw_row_without_an_id_is_a_decode_error(item: bytes) -> None:
-    """A row that cannot be told from another is not exported in silence, nor with a parser's error."""
+@pytest.mark.parametrize("item", [b'{"id":5}', b"{}", b'{"name":"x"}', b'{"id":{"a":1}}'])
+async def test_raw_row_without_a_usual_id_is_passed_on(item: bytes) -> None:
+    """A row is exported whatever it lacks; only the very same row again is left out."""
 
     async def handle(_: web.Request) -> web.Response:
-        return web.Response(body=b'{"data":[' + item + b"]}", content_type="application/json")
+        return web.Response(body=b'{"data":[' + item + b"," + item + b"]}", content_type="application/json")
 
     async with handler_server(handle) as url, client_of(url) as lf:
-        with pytest.raises(DecodeError):
-            async for _ in lf.web_visits.search(start_date=DAY, end_date=DAY).raw_pages():
-                pass
+        pages = [page async for page in lf.tags.list().raw_pages()]
+    assert [page.items for page in pages] == [(item,)]
+
+
+async def test_raw_row_that_is_no_text_is_named() -> None:
+    """Bytes that are no UTF-8 would spoil a file of JSON lines: they are an error beside the good rows."""
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(body=b'{"data":[{"id":"1"},{"id":"\xff"}]}', content_type="application/json")
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        pages = [page async for page in lf.tags.list().raw_pages()]
+    assert [(page.items, len(page.bad)) for page in pages] == [((b'{"id":"1"}',), 1)]
+
+
+ONE_BAD = [{"id": str(number), "type": "tag", "attributes": {"name": "x"}} for number in range(99)]
+ONE_BAD.insert(40, {"id": "bad", "type": "tag", "attributes": {"name": {"not": "a text"}}})
+
+
+@pytest.mark.parametrize("way", ["items", "batches", "collect"])
+async def test_one_bad_row_costs_one_row(way: str) -> None:
+    """The other 99 rows of its page and the pages after it are handed out, and then an error tells of it."""
+
+    async def handle(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        rows = ONE_BAD if page == 1 else [{"id": "last", "type": "tag"}]
+        return web.json_response({"data": rows, "meta": {"pagination": {"page_count": 2, "total_count": 101}}})
+
+    got = list[str]()
+    async with handler_server(handle) as url, client_of(url) as lf:
+        pager = lf.tags.list()
+        with pytest.raises(IncompleteListError, match="Row 40") as caught:
+            match way:
+                case "items":
+                    async for tag in pager:
+                        got.append(tag.id)
+                case "batches":
+                    async for batch in pager.batches(7):
+                        got.extend(tag.id for tag in batch)
+                case _:
+                    await pager.collect()
+        assert len(caught.value.problems) == 1
+        assert "bad" in str(caught.value.problems[0])
+        assert pickle.loads(pickle.dumps(caught.value)).problems[0].message == caught.value.problems[0].message
+        pages = [page async for page in pager.pages()]
+    assert got == ([] if way == "collect" else [*map(str, range(99)), "last"])
+    assert [(len(page.items), len(page.bad)) for page in pages] == [(99, 1), (1, 0)]
+
+
+async def test_rows_read_one_by_one_find_what_is_included() -> None:
+    """A bad row among them does not cost the others their related records."""
+    good = {"id": "1", "type": "web_visit", "relationships": {"company": {"data": {"id": "9", "type": "company"}}}}
+    answer = {"data": [good, 7], "included": [{"id": "9", "type": "company", "attributes": {"name": "N"}}]}
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.json_response(answer)
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        (page,) = [page async for page in lf.web_visits.search(start_date=DAY, end_date=DAY).pages()]
+    assert (len(page.items), len(page.bad)) == (1, 1)
+    assert page.items[0].company is not None
+    assert page.items[0].company.name == "N"
+
+
+@pytest.mark.parametrize("odd", [{}, {"code": 5}, "text", None])
+async def test_errors_beside_data_are_not_dropped(odd: object) -> None:
+    """An answer with data and errors gives its rows, and the errors at the end."""
+    errors = [{"code": "insufficient_scope", "title": "No contacts"}, odd]
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "1"}], "errors": errors})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        got = list[str]()
+        with pytest.raises(IncompleteListError, match="No contacts") as caught:
+            async for tag in lf.tags.list():
+                got.append(tag.id)
+        assert (got, type(caught.value.problems[0]), len(caught.value.problems)) == (["1"], PermissionDeniedError, 2)
+        raw = [page async for page in lf.tags.list().raw_pages()]
+        assert len(raw[0].problems) == 2
 
 
 async def test_leaving_a_cursor_list_cancels_the_page_ahead() -> None:

@@ -35,6 +35,9 @@ def relax(answer: Json, *, wants_list: bool, wants_nothing: bool) -> Json:
     relaxed: dict[str, Json] = {"data": data}
     if isinstance(meta, dict):
         relaxed["meta"] = _without_nulls(meta)
+    errors = answer.get("errors")
+    if isinstance(errors, list):
+        relaxed["errors"] = [_error(one) for one in errors]
     return relaxed
 
 
@@ -77,6 +80,11 @@ def _related(value: Json, related: Mapping[tuple[str, str], Json]) -> Json:
         return value
     others = {key: one for key, one in related.items() if one is not whole}  # a circle of records must end
     return _shaped(whole, others)
+
+
+def _error(value: Json) -> Json:
+    """Keep the texts of an error, whatever else is odd about it."""
+    return {key: one for key, one in value.items() if isinstance(one, str)} if isinstance(value, dict) else {}
 
 
 def _text(value: Json) -> Json:

@@ -19,17 +19,20 @@ from leadfeeder_async.budget import Spending, active_budgets
 from leadfeeder_async.errors import (
     BudgetExceededError,
     DeadlineExceededError,
+    DecodeError,
     Facts,
     LeadfeederError,
     OutcomeUnknownError,
     RateLimitedError,
+    StatusError,
     UseError,
     with_attempts,
 )
-from leadfeeder_async.models.envelope import Meta
+from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.settings import Options
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 FindAccount = Callable[["Session"], Awaitable[str]]
 """Looks up the account to use where none was named."""
@@ -77,11 +80,19 @@ class Session:
 
     def decode(self, row: Endpoint[T], body: bytes) -> T:
         """Decode an answer of ``row``, and count what it charged."""
-        answer = wire.decode(row, body, Facts(operation=row.operation, method=row.method, path=row.path, attempts=1))
+        answer = wire.decode(row, body, _facts_of(row))
         meta = getattr(answer, "meta", None)
         if isinstance(meta, Meta):
             self.stats.credits_charged += meta.charged
         return answer
+
+    def decode_page(
+        self, row: Endpoint[Response[tuple[U, ...]]], body: bytes
+    ) -> tuple[Response[tuple[U, ...]], tuple[DecodeError, ...], tuple[StatusError, ...]]:
+        """Decode a page of ``row``: what it holds, the rows that cannot be read, and the errors beside its data."""
+        answer, bad = wire.decode_rows(row, body, _facts_of(row))
+        self.stats.credits_charged += answer.meta.charged
+        return answer, bad, wire.errors_beside(answer, _facts_of(row)) if answer.errors else ()
 
     def note_used(self, requests: int) -> None:
         """Learn how many of this month's requests are used, by everyone as far as known."""
@@ -233,6 +244,10 @@ class _Report:
             request_id=self.request_id or meta.request_id,
             charged=None if meta.credits is None else meta.credits.charged,
         )
+
+
+def _facts_of(row: Endpoint[T]) -> Facts:
+    return Facts(operation=row.operation, method=row.method, path=row.path, attempts=1)
 
 
 def _charged_nothing(error: BaseException) -> bool:

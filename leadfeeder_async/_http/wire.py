@@ -34,9 +34,10 @@ from leadfeeder_async.errors import (
     StatusError,
     UnexpectedStatusError,
 )
-from leadfeeder_async.models.envelope import ErrorObject, Meta
+from leadfeeder_async.models.envelope import ErrorObject, Meta, Response
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 SNIPPET = 200
 """How much of an unreadable answer an error shows, in characters."""
@@ -130,6 +131,41 @@ def decode(row: Endpoint[T], body: bytes, facts: Facts) -> T:
     raise DecodeError(text, replace(facts, sent="yes", phase="decode"))
 
 
+def decode_rows(
+    row: Endpoint[Response[tuple[U, ...]]], body: bytes, facts: Facts
+) -> tuple[Response[tuple[U, ...]], tuple[DecodeError, ...]]:
+    """Decode a page; where it does not fit as a whole, each row by itself, with an error for each that does not."""
+    try:
+        return decode(row, body, facts), ()
+    except DecodeError as error:
+        problem = error
+    try:
+        page = decode(row.returning(Response[tuple[msgspec.Raw, ...]]), body, facts)
+    except DecodeError:
+        raise problem from None
+    good, bad = list[U](), list[DecodeError]()
+    included = _json_object(body).get("included") or []
+    for place, raw in enumerate(page.data):
+        alone = msgspec.json.encode({"data": [raw], "included": included})
+        try:
+            good.extend(decode(row, alone, facts).data)
+        except DecodeError as error:
+            said = f"Row {place} of a page cannot be read: {error.message} It is {snippet(bytes(raw))!r}."
+            bad.append(DecodeError(said, error.facts))
+    return Response(data=tuple(good), meta=page.meta, errors=page.errors), tuple(bad)
+
+
+def errors_beside(answer: Response[U], facts: Facts) -> tuple[StatusError, ...]:
+    """Return what a good answer says went wrong beside its data."""
+    facts = replace(facts, status=200, sent="yes", request_id=answer.meta.request_id)
+    return tuple(_error_beside(error, replace(facts, code=error.code)) for error in answer.errors)
+
+
+def _error_beside(error: ErrorObject, facts: Facts) -> StatusError:
+    said = f"The answer lacks a part: {_said(error) or error.code or 'no explanation'}."
+    return _error_class(200, error.code)(said, facts)
+
+
 def _raise_errors(body: bytes, facts: Facts) -> None:
     """Raise the error that a good status may carry in place of data."""
     said = _json_object(body)
@@ -143,7 +179,7 @@ def _relaxed(row: Endpoint[T], body: bytes) -> T:
     value: lenient.Json = msgspec.json.decode(body)
     if row.shape is not Shape.OTHER:
         value = lenient.relax(value, wants_list=row.shape is Shape.MANY, wants_nothing=row.shape is Shape.NOTHING)
-    return msgspec.convert(value, row.returns, strict=False)
+    return msgspec.json.decode(msgspec.json.encode(value), type=row.returns, strict=False)
 
 
 class _MetaOnly(msgspec.Struct, frozen=True, gc=False):
@@ -224,8 +260,12 @@ def _text_in(value: lenient.Json, name: str) -> str | None:
 
 
 def _explain(answer: Answer, error: ErrorObject) -> str:
-    said = ": ".join(part for part in (error.title or error.message, error.detail) if part)
-    return f"{answer.status} {error.code or ''}".strip() + f": {said or snippet(answer.body) or 'no explanation'}."
+    said = _said(error) or snippet(answer.body) or "no explanation"
+    return f"{answer.status} {error.code or ''}".strip() + f": {said}."
+
+
+def _said(error: ErrorObject) -> str:
+    return ": ".join(part for part in (error.title or error.message, error.detail) if part)
 
 
 def snippet(body: bytes) -> str:

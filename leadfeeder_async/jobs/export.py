@@ -8,7 +8,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from leadfeeder_async._walks import Page
+from leadfeeder_async._walks import Page, whole
 from leadfeeder_async.errors import CheckpointError
 from leadfeeder_async.jobs.locks import lock_alone
 from leadfeeder_async.jobs.progress import Meter, OnProgress, Progress
@@ -21,8 +21,8 @@ async def write_rows(
     pages: AsyncGenerator[Page[bytes], None], write: Write, meter: Meter, on_progress: OnProgress | None = None
 ) -> Progress:
     """Write every row of ``pages``, one JSON object a line."""
-    async with aclosing(pages):
-        async for page in pages:
+    async with aclosing(whole(pages)) as rows:
+        async for page in rows:
             await write(b"".join(item + b"\n" for item in page.items))
             progress = meter.count(len(page.items), page.total)
             if on_progress is not None:

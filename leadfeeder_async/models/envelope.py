@@ -57,11 +57,22 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaul
         return (self.pagination.next_cursor or None) if self.pagination else None
 
 
+class ErrorObject(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """One error of an answer (contract: ``ErrorObjectV1``)."""
+
+    code: str | None = None
+    title: str | None = None
+    detail: str | None = None
+    message: str | None = None
+
+
 class Response(msgspec.Struct, Generic[T], frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """One answer: the data and the facts beside it (contract: ``Response``)."""
 
     data: T
     meta: Meta = Meta()
+    errors: tuple[ErrorObject, ...] = ()
+    """What went wrong beside the data: some of what was asked for is not in it."""
     included: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """Never set in what you get: what an answer includes is moved to its place among the relationships."""
 
@@ -71,15 +82,6 @@ class ResourceIdentifier(msgspec.Struct, frozen=True, kw_only=True, gc=False, re
 
     id: str
     type: str = ""
-
-
-class ErrorObject(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """One error of an answer (contract: ``ErrorObjectV1``)."""
-
-    code: str | None = None
-    title: str | None = None
-    detail: str | None = None
-    message: str | None = None
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
