@@ -5,7 +5,7 @@ from leadfeeder_async._http.connection import Stats
 from leadfeeder_async._http.endpoint import Endpoint, Paging, Resend, Spend
 from leadfeeder_async._http.limiter import RateLimiter
 from leadfeeder_async._version import __version__
-from leadfeeder_async._walks import Page
+from leadfeeder_async._walks.pages import Page, Position
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import (
@@ -17,6 +17,7 @@ from leadfeeder_async.errors import (
     ClientClosedError,
     ConfigurationError,
     ConnectError,
+    CursorExpiredError,
     CursorLoopError,
     DeadlineExceededError,
     DecodeError,
@@ -61,6 +62,7 @@ __all__ = [
     "ClientClosedError",
     "ConfigurationError",
     "ConnectError",
+    "CursorExpiredError",
     "CursorLoopError",
     "DeadlineExceededError",
     "DecodeError",
@@ -81,6 +83,7 @@ __all__ = [
     "Pager",
     "Paging",
     "PermissionDeniedError",
+    "Position",
     "ProtocolError",
     "QuotaExceededError",
     "RateLimitedError",

@@ -29,6 +29,7 @@
     ├── LongWorkError
     │   ├── BudgetExceededError       a budget forbids the next request
     │   ├── CursorLoopError           the cursors lead in a circle
+    │   ├── CursorExpiredError        the server no longer takes its own cursor
     │   ├── IncompleteWindowError     one day holds more rows than the API hands out
     │   ├── IncompleteListError       some rows cannot be read; all others were handed out
     │   └── CheckpointError           a saved position cannot be used
@@ -296,6 +297,12 @@ class CursorLoopError(LongWorkError):
     """The server's cursors lead in a circle, or through nothing but empty pages."""
 
     advice = "The rows so far are good; start again later or narrow the search."
+
+
+class CursorExpiredError(LongWorkError):
+    """The server no longer takes a cursor that it gave; walking the list anew may charge, or led nowhere before."""
+
+    advice = "The rows so far are good; start again if reading them once more is worth it."
 
 
 class IncompleteWindowError(LongWorkError):

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from leadfeeder_async._http.endpoint import Call, Endpoint
 from leadfeeder_async._http.session import Session
-from leadfeeder_async._walks import Page
+from leadfeeder_async._walks.pages import IDS_PER_REQUEST, Page
 from leadfeeder_async.errors import require
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.paging import IDS_PER_REQUEST, HasId, Pager
+from leadfeeder_async.paging import HasId, Pager
 
 T = TypeVar("T", bound=HasId)
 

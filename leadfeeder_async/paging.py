@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from copy import copy
 from dataclasses import replace
+from hashlib import sha256
 from operator import attrgetter
-from typing import Generic, Protocol, Self, TypeVar
+from pathlib import Path
+from typing import Generic, Protocol, Self, TypeVar, get_args
 
 import msgspec
 
 from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, QueryValue, Spend
 from leadfeeder_async._http.session import Session
 from leadfeeder_async._http.wire import snippet
-from leadfeeder_async._walks import AHEAD, NumberedWalk, Page, Source, cursor_pages, raise_problems, whole
+from leadfeeder_async._walks.cursors import cursor_pages
+from leadfeeder_async._walks.numbers import NumberedWalk
+from leadfeeder_async._walks.pages import (
+    AHEAD,
+    IDS_PER_REQUEST,
+    Page,
+    Position,
+    Source,
+    raise_problems,
+    row_id,
+    whole,
+)
 from leadfeeder_async.errors import DecodeError, Facts, LeadfeederError, require
+from leadfeeder_async.export.progress import Meter, OnProgress, Progress
+from leadfeeder_async.export.writing import Job, export_file
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.windows import Window
-
-IDS_PER_REQUEST = 100
-"""The API takes at most this many ids in one request."""
 
 PAGE_SIZE = 100
 """The largest page the API gives, and the default here: pages cost requests, and requests are scarce."""
@@ -37,13 +49,6 @@ class HasId(Protocol):
 
 T = TypeVar("T", bound=HasId)
 U = TypeVar("U")
-
-
-class _Identified(msgspec.Struct, frozen=True, gc=False):
-    id: str | int
-
-
-_IDENTIFIED = msgspec.json.Decoder(_Identified)
 
 
 class Pager(Generic[T]):
@@ -76,6 +81,8 @@ class Pager(Generic[T]):
         self._ids = tuple(ids)
         self._page_size = page_size
         self._limit = limit
+        self._after = Position()
+        self._handed_out = frozenset[str]()
 
     def __repr__(self) -> str:
         window = f" {self._window}" if self._window else ""
@@ -98,7 +105,7 @@ class Pager(Generic[T]):
     def raw_pages(self) -> AsyncGenerator[Page[bytes], None]:
         """Iterate over pages whose items are JSON as the API sent it, white space between tokens taken out."""
         row = self._row.returning(Response[tuple[msgspec.Raw, ...]])
-        source = self._source(lambda body: _compacted(self._page(row, body)), _raw_id)
+        source = self._source(lambda body: _compacted(self._page(row, body)), row_id)
         return self._limited(self._walk(source))
 
     async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
@@ -115,6 +122,53 @@ class Pager(Generic[T]):
         if batch:
             yield batch
         raise_problems(problems)
+
+    def after(self, position: Position, handed_out: Iterable[str] = ()) -> Self:
+        """Return the rest of this list after a page's ``position``, so that an interrupted walk can go on.
+
+        ``handed_out`` are ids of rows that must not come again: a range of days that was being read is read anew.
+        """
+        window = self._window
+        if position.day is not None and window is not None:
+            require(position.day <= window.end, f"{position.day} is after {window}.")
+            window = Window(max(position.day, window.start), window.end)
+        return self._changed(_after=position, _handed_out=frozenset(handed_out), _window=window)
+
+    async def to_file(
+        self,
+        path: Path | str,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> Progress:
+        """Export the list to a file: JSON lines as the API sent them, or a table where it ends in .csv or .parquet.
+
+        Until the last row is safe, the file is called ``….part``, with a checkpoint beside it; with ``resume`` the same
+        query goes on where it stopped, after any interruption, and no row is lost or doubled. ``on_progress`` is called
+        after each page. Costs what reading the list costs. Raises CheckpointError, before anything is sent, where the
+        file exists, is being written, or holds another query; ConfigurationError where parquet cannot be written.
+        """
+        job = Job(self._fingerprint(), self._query(), self._rest, get_args(get_args(self._row.returns)[0])[0])
+        meter = Meter(self._session.stats, self._limit)
+        return await export_file(job, Path(path), meter, on_progress, resume=resume, overwrite=overwrite)
+
+    def _rest(
+        self, position: Position | None, handed_out: frozenset[str], done: int
+    ) -> AsyncGenerator[Page[bytes], None]:
+        left = None if self._limit is None else max(0, self._limit - done)
+        return self._changed(_limit=left).after(position or Position(), handed_out).raw_pages()
+
+    def _query(self) -> str:
+        account = self._call_at(self._window).account_id or self._session.options.account_id
+        parts = (self._row.operation, self._window, f"{len(self._ids):,} ids" if self._ids else None)
+        return ", ".join([*(str(part) for part in parts if part), f"account {account or 'of the key'}"])
+
+    def _fingerprint(self) -> str:
+        """Return a hash of everything that decides which rows the list holds, but not how many are read at once."""
+        call = self._call_at(self._window)
+        asked = (self._session.base_url, self._query(), sorted(call.params.items()), call.ids, call.body, self._ids)
+        return sha256(msgspec.json.encode(asked)).hexdigest()
 
     async def first(self) -> T | None:
         """Return the first row, or None where there is none; fetches no page it does not need."""
@@ -142,9 +196,12 @@ class Pager(Generic[T]):
 
     def _with_limit(self, limit: int) -> Self:
         require(limit >= 0, f"limit={limit!r} must be 0 or more.")
-        limited = copy(self)
-        limited._limit = limit if self._limit is None else min(limit, self._limit)  # noqa: SLF001 - its own copy
-        return limited
+        return self._changed(_limit=limit if self._limit is None else min(limit, self._limit))
+
+    def _changed(self, **attributes: object) -> Self:
+        changed = copy(self)
+        vars(changed).update(attributes)
+        return changed
 
     def _typed_pages(self) -> AsyncGenerator[Page[T], None]:
         source = self._source(lambda body: self._page(self._row, body), attrgetter("id"))
@@ -156,7 +213,7 @@ class Pager(Generic[T]):
 
     async def _limited(self, walk: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         left = self._limit
-        if left == 0:
+        if left == 0 or self._after.ended:
             return
         async with aclosing(walk) as pages:
             async for page in pages:
@@ -178,14 +235,16 @@ class Pager(Generic[T]):
             pages_wanted=None if self._limit is None else -(-self._limit // self._page_size),
             dedupe=self._row.paging is not Paging.IDS,
             rows_of_a_day=self._row.rows_of_a_day,
+            handed_out=self._handed_out,
+            charges=self._row.spend is Spend.CHARGES,
         )
 
     def _walk(self, source: Source[U]) -> AsyncGenerator[Page[U], None]:
         if self._row.paging is Paging.CURSOR:
-            return cursor_pages(source, self._call_of(self._window, 1))
+            return cursor_pages(source, self._call_of(self._window, 1), self._after.cursor)
         if self._row.paging is Paging.IDS:
             batches = -(-len(self._ids) // IDS_PER_REQUEST)
-            return NumberedWalk(source, self._call_of, None, last=batches).pages()
+            return NumberedWalk(source, self._call_of, None, batches, self._after.ids // IDS_PER_REQUEST).pages()
         return NumberedWalk(source, self._call_of, self._window).pages()
 
     def _call_of(self, window: Window | None, number: int) -> Call[object]:
@@ -226,11 +285,3 @@ def _is_text(row: bytes) -> bool:
 def _compact(item: bytes) -> bytes:
     """Put an item on one line; what has no line break is left as it came."""
     return msgspec.json.format(item, indent=-1) if b"\n" in item or b"\r" in item else item
-
-
-def _raw_id(item: bytes) -> str:
-    """Return the id of a row; one without stands for itself, since a row is passed on whatever it lacks."""
-    try:
-        return str(_IDENTIFIED.decode(item).id)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return item.decode()

@@ -19,6 +19,7 @@ from leadfeeder_async import (
     AsyncLeadfeeder,
     BadRequestError,
     ConfigurationError,
+    CursorExpiredError,
     CursorLoopError,
     IncompleteListError,
     IncompleteWindowError,
@@ -142,17 +143,54 @@ async def test_empty_pages_without_end_are_an_error() -> None:
     assert len(script.asked) == 50
 
 
-async def test_expired_cursor_is_the_server_s_error() -> None:
-    """A cursor that the server no longer knows raises; no row is dropped silently."""
+def expiring(times: int, *, status: int = 400) -> Script:
+    """Two pages; the cursor between them is refused some times."""
+    left = times
 
     def answer(request: web.Request, _: dict[str, Any]) -> Reply:
-        if "page[cursor]" in request.query:
-            return 400, {"errors": [{"code": "invalid_cursor"}]}
-        return 200, {"data": rows(1), "meta": {"pagination": {"next_cursor": "c"}}}
+        nonlocal left
+        if "page[cursor]" not in request.query:
+            return 200, {"data": rows(1, 2), "meta": {"pagination": {"next_cursor": "c"}}}
+        left -= 1
+        if left >= 0:
+            return status, {"errors": [{"code": "invalid_cursor"}]}
+        return 200, {"data": rows(2, 3)}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+    return Script(answer)
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+async def test_expired_cursor_of_a_free_list_begins_it_anew(status: int) -> None:
+    """A free list is walked again from its start when its cursor has expired, and every row comes once."""
+    script = expiring(1, status=status)
+    async with handler_server(script) as url, client_of(url) as lf:
+        assert await found(lf) == ["1", "2", "3"]
+    assert len(script.asked) == 4
+
+
+async def test_cursor_that_always_expires_is_named() -> None:
+    """Beginning anew without finding a new row leads nowhere: an error, not a circle."""
+    async with handler_server(expiring(9)) as url, client_of(url) as lf:
+        with pytest.raises(CursorExpiredError, match="'c'"):
+            await found(lf)
+
+
+async def test_expired_cursor_of_a_charging_list_is_named() -> None:
+    """A list that charges is not read a second time unasked."""
+    script = expiring(1)
+    async with handler_server(script) as url, client_of(url) as lf:
+        with pytest.raises(CursorExpiredError):
+            await lf.companies.search_signals(company_ids=["1"]).collect()
+    assert len(script.asked) == 2
+
+
+async def test_first_page_that_is_refused_is_the_server_s_error() -> None:
+    """A bad request is a bad request, not an expired cursor."""
+    script = Script(lambda *_: (400, {"errors": [{"code": "invalid_request"}]}))
+    async with handler_server(script) as url, client_of(url) as lf:
         with pytest.raises(BadRequestError):
             await found(lf)
+    assert len(script.asked) == 1
 
 
 @given(st.integers(0, 700), st.sampled_from([1, 7, 20, 100]), st.integers(0, 400))

@@ -51,6 +51,11 @@ class Session:
         """What the client has sent so far."""
         return self._connection.stats
 
+    @property
+    def base_url(self) -> str:
+        """Where the API is."""
+        return self._connection.settings.base_url
+
     def with_options(self, options: Options) -> Session:
         """Return the same path with other options."""
         return Session(self._connection, options, self._find_account)

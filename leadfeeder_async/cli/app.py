@@ -28,7 +28,8 @@ app.command(contract)
 
 DOCUMENT = "https://api.leadfeeder.com/openapi.yaml"
 
-Out = Annotated[Path | None, Parameter(help="The file to write; without it, stdout.")]
+Out = Annotated[Path | None, Parameter(help="The file to write: .ndjson, .csv or .parquet; without it, stdout.")]
+Resume = Annotated[bool, Parameter(negative=(), help="Go on where an unfinished export of the same query stopped.")]
 Overwrite = Annotated[bool, Parameter(negative=(), help="Replace the file if it exists.")]
 AccountId = Annotated[str | None, Parameter(help="The account; needed where the key has several.")]
 Limit = Annotated[int | None, Parameter(help="Stop after this many rows.")]
@@ -42,6 +43,7 @@ async def export_visits(
     since: Since = "30d",
     until: Until = "today",
     out: Out = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     account_id: AccountId = None,
     company_id: Annotated[str | None, Parameter(help="Only visits of this company.")] = None,
@@ -59,7 +61,7 @@ async def export_visits(
             include=["company"] if include_company else None,
             limit=limit,
         )
-        await output.export(pager, lf.stats, out, "visits", limit=limit, overwrite=overwrite)
+        await output.export(pager, lf.stats, out, "visits", limit=limit, resume=resume, overwrite=overwrite)
 
 
 @export.command(name="companies")
@@ -68,6 +70,7 @@ async def export_companies(
     term: Annotated[list[str] | None, Parameter(negative=(), help="A word to search for; may be repeated.")] = None,
     country: Annotated[list[str] | None, Parameter(negative=(), help="A country code; may be repeated.")] = None,
     out: Out = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     account_id: AccountId = None,
     limit: Limit = None,
@@ -82,7 +85,7 @@ async def export_companies(
             locations=[SearchLocation(country_code=code) for code in country] if country else None,
             limit=limit,
         )
-        await output.export(pager, lf.stats, out, "companies", limit=limit, overwrite=overwrite)
+        await output.export(pager, lf.stats, out, "companies", limit=limit, resume=resume, overwrite=overwrite)
 
 
 @contract.command(name="check")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,11 +19,15 @@ from rich.table import Table
 from rich.text import Text
 
 from leadfeeder_async._http.connection import Stats
-from leadfeeder_async.jobs.export import export_file, write_rows
-from leadfeeder_async.jobs.progress import Meter, OnProgress, Progress
+from leadfeeder_async.errors import require
+from leadfeeder_async.export.progress import Meter, OnProgress, Progress
+from leadfeeder_async.export.writing import part_of, write_rows
 from leadfeeder_async.paging import HasId, Pager
 
 T = TypeVar("T", bound=HasId)
+
+TERMINATED = 143
+"""The exit code after SIGTERM."""
 
 
 def note(text: str) -> None:
@@ -48,15 +54,22 @@ def show(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 async def export(
-    pager: Pager[T], stats: Stats, out: Path | None, noun: str, *, limit: int | None = None, overwrite: bool = False
+    pager: Pager[T],
+    stats: Stats,
+    out: Path | None,
+    noun: str,
+    *,
+    limit: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> Progress:
     """Export a list to ``out`` or stdout, with its progress on stderr."""
-    meter = Meter(stats, limit)
-    with bars(noun) as on_progress:
+    require(out is not None or not resume, "--resume needs a file to go on with.", "Name it with --out.")
+    with bars(noun) as on_progress, stoppable():
         if out is None:
-            progress = await write_rows(pager.raw_pages(), _to_stdout, meter, on_progress)
+            progress = await write_rows(pager.raw_pages(), _to_stdout, Meter(stats, limit), on_progress)
         else:
-            progress = await _to_file(pager, out, meter, on_progress, overwrite=overwrite)
+            progress = await _to_file(pager, out, on_progress, resume=resume, overwrite=overwrite)
     note(summary(progress, noun) + (f" -> {out}" if out else ""))
     return progress
 
@@ -71,14 +84,51 @@ def _write_through(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-async def _to_file(pager: Pager[T], out: Path, meter: Meter, on_progress: OnProgress, *, overwrite: bool) -> Progress:
+async def _to_file(pager: Pager[T], out: Path, on_progress: OnProgress, *, resume: bool, overwrite: bool) -> Progress:
+    rows = 0
+
+    def watch(progress: Progress) -> None:
+        nonlocal rows
+        rows = progress.done
+        on_progress(progress)
+
     try:
-        return await export_file(pager.raw_pages(), out, meter, on_progress, overwrite=overwrite)
+        return await pager.to_file(out, resume=resume, overwrite=overwrite, on_progress=watch)
     except BaseException:
-        rows = meter.now().done
         if rows:
-            note(f"Not finished: {rows:,} rows are in {out}.part; the next run starts over.")
+            note(f"Not finished: {rows:,} rows are safe in {part_of(out)}. To go on:\n  {resume_command(sys.argv)}")
         raise
+
+
+def resume_command(argv: Sequence[str]) -> str:
+    """Return the command that goes on where this one stopped."""
+    kept = [word for word in argv[1:] if word not in {"--overwrite", "--resume"}]
+    return shlex.join([Path(argv[0]).name, *kept, "--resume"])
+
+
+@contextmanager
+def stoppable() -> Generator[None]:
+    """Let SIGTERM end the work as Ctrl-C does: what is done is kept, and the command to go on is shown."""
+    task, terminated = asyncio.current_task(), False
+    assert task is not None
+
+    def stop() -> None:
+        nonlocal terminated
+        terminated = True
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    with suppress(NotImplementedError):  # Windows
+        loop.add_signal_handler(signal.SIGTERM, stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if terminated:
+            raise SystemExit(TERMINATED) from None
+        raise
+    finally:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGTERM)
 
 
 def summary(progress: Progress, noun: str) -> str:

@@ -104,6 +104,11 @@ class World:
         """Weekends see a third of the visits."""
         return (100 if day.weekday() < 5 else 33) + mix(self.seed, 1, day.toordinal()) % 40
 
+    def add_visits(self, number: int) -> None:
+        """Let more visits come in on the last day."""
+        self.visits += number
+        self._first_of_day[-1] += number
+
     def has_company(self, company_id: str) -> bool:
         """Whether there is a company of that id."""
         return company_id.isdecimal() and 0 <= int(company_id) - FIRST_COMPANY < self.companies

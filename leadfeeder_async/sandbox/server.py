@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from random import Random
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -46,7 +47,8 @@ class Sandbox:
     the API's limits: 10 requests a second with a burst of 15 (``rate_limit=False`` turns that off), nothing past row
     10,000 of a visit search, one of ``credits`` for each company or contact read that was not read in the last twelve
     months. ``quota`` is the month's requests, ``not_entitled`` names operations that the plan does not cover,
-    ``latency`` is seconds before each answer. ``ledger`` holds what it saw.
+    ``latency`` is seconds before each answer, ``flaky`` the part of requests that fail with a 503 before any work.
+    ``ledger`` holds what it saw.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Sandbox:
         quota: int = 100_000,
         not_entitled: Iterable[str] = (),
         latency: float = 0.0,
+        flaky: float = 0.0,
         port: int = 0,
     ) -> None:
         self.api_key = f"sandbox-{mix(seed, 7):016x}"
@@ -70,11 +73,13 @@ class Sandbox:
         names = [Account(str(310_042 + 35 * number), f"Seller {number + 1}", credits) for number in range(accounts)]
         self.start_date, self.end_date = world.start_date, world.end_date
         self.latency = latency
+        self.flaky = flaky
         self.quota = quota
         self._state = State(world, {account.id: account for account in names})
         self._not_entitled = frozenset(not_entitled)
         self._bucket = Bucket() if rate_limit else None
         self._faults = deque[Fault]()
+        self._luck = Random(seed)  # noqa: S311 - luck, not a secret
         self._port = port
         self._runner: web.AppRunner | None = None
 
@@ -143,6 +148,10 @@ class Sandbox:
         headers = {} if retry_after is None else {"Retry-After": retry_after}
         self._faults.extend([Fault(status, code, operation, after_work, headers)] * times)
 
+    def add_visits(self, number: int) -> None:
+        """Let more visits come in on the last day, as they do while a long job reads."""
+        self._state.world.add_visits(number)
+
     @web.middleware
     async def _unrouted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse what no route takes, in the API's own form."""
@@ -186,6 +195,8 @@ class Sandbox:
             raise Refusal(429, "rate_limit_exceeded", "Slow down")
         if len(self.ledger.requests) >= self.quota:
             raise Refusal(429, "quota_exceeded", "Monthly call quota used up")
+        if self._luck.random() < self.flaky:
+            raise Refusal(503, "service_unavailable", "Out of luck")
         fault = self._next_fault(route.name)
         if fault is not None and not fault.after_work:
             raise Refusal(fault.status, fault.code, "Spoilt by the sandbox", fault.headers)

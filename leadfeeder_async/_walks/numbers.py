@@ -1,31 +1,17 @@
-"""How lists are walked: along cursors, or over numbered pages fetched ahead.
-
-Pages wait as bytes and are decoded when the consumer takes them: decoded pages in a queue go cold, which costs a
-quarter more CPU. The generators hold no lock, slot or cancel scope while they wait for their consumer; what they leave
-behind when dropped is a handful of tasks, which their ``finally`` cancels.
-"""
+"""Lists that are walked over numbered pages, in windows of days that are cut where they hold too many rows."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeAlias, TypeVar
 
 from leadfeeder_async._http.endpoint import Call
 from leadfeeder_async._http.wire import meta_of
-from leadfeeder_async.errors import (
-    CursorLoopError,
-    DecodeError,
-    Facts,
-    IncompleteListError,
-    IncompleteWindowError,
-    LeadfeederError,
-    OffsetExceededError,
-    StatusError,
-)
+from leadfeeder_async._walks.pages import IDS_PER_REQUEST, Page, Position, Seen, Source, facts_of, fresh_rows, start
+from leadfeeder_async.errors import IncompleteWindowError, OffsetExceededError
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.windows import WALL, Window, parts_for, split
 
@@ -33,144 +19,6 @@ T = TypeVar("T")
 
 CallAt: TypeAlias = "Callable[[Window | None, int], Call[object]]"
 """Makes the call for one page, by its number from 1, of one window."""
-
-AHEAD = 16
-"""How many numbered pages are under way or waiting at most."""
-
-EMPTY_PAGES = 50
-"""This many empty pages with a cursor in a row are taken for a loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """One page of a list, without the rows that came before."""
-
-    items: tuple[T, ...]
-    meta: Meta
-    total: int | None = None
-    """The rows of the whole list, as the server counted them at its start."""
-    window: Window | None = None
-    """The days this page belongs to, in a list that is cut by date."""
-    bad: tuple[DecodeError, ...] = ()
-    """The rows of it that cannot be read, one error each."""
-    errors: tuple[StatusError, ...] = ()
-    """What the server says went wrong beside its data."""
-
-    @property
-    def problems(self) -> tuple[LeadfeederError, ...]:
-        """Everything that keeps it from being whole."""
-        return (*self.bad, *self.errors)
-
-    @property
-    def received(self) -> int:
-        """How many rows came, those that cannot be read included."""
-        return len(self.items) + len(self.bad)
-
-
-async def whole(walk: AsyncGenerator[Page[T], None]) -> AsyncGenerator[Page[T], None]:
-    """Hand out all pages, and raise IncompleteListError at the end if something was not in them."""
-    problems = list[LeadfeederError]()
-    async with aclosing(walk) as pages:
-        async for page in pages:
-            problems.extend(page.problems)
-            yield page
-    raise_problems(problems)
-
-
-def raise_problems(problems: Sequence[LeadfeederError]) -> None:
-    """Raise IncompleteListError where there are problems."""
-    if problems:
-        said = f"{len(problems):,} rows or parts of this list cannot be read; all others were handed out."
-        error = IncompleteListError(f"{said} The first: {problems[0].message}", problems[0].facts)
-        error.problems = tuple(problems)
-        raise error
-
-
-@dataclass(frozen=True, slots=True)
-class Source(Generic[T]):
-    """Where pages come from and how they are read."""
-
-    fetch: Callable[[Call[object]], Coroutine[None, None, bytes]]
-    decode: Callable[[bytes], Page[T]]
-    id_of: Callable[[T], str]
-    page_size: int
-    ahead: int = AHEAD
-    """How many pages may be under way or waiting; 0 fetches each page when it is asked for."""
-    pages_wanted: int | None = None
-    """Run ahead no further than this many pages from the start."""
-    dedupe: bool = True
-    """Leave out rows whose id came before."""
-    rows_of_a_day: bool = False
-    """Each row belongs to one day, so that ids need not be remembered from window to window."""
-
-    def may_run_ahead(self, launched: int) -> bool:
-        """Whether one more page may be fetched before it is asked for."""
-        return self.ahead > 0 and (self.pages_wanted is None or launched < self.pages_wanted)
-
-
-@dataclass(slots=True)
-class Seen:
-    """The ids a walk has handed out."""
-
-    ids: set[str] = field(default_factory=set[str])
-    earlier: tuple[set[str], ...] = ()
-    """The ids of the window before, and of the wider windows this one was cut from."""
-
-    def is_new(self, row_id: str) -> bool:
-        """Remember an id; tell whether it was new."""
-        if row_id in self.ids or any(row_id in ids for ids in self.earlier):
-            return False
-        self.ids.add(row_id)
-        return True
-
-
-async def cursor_pages(source: Source[T], call: Call[object]) -> AsyncGenerator[Page[T], None]:
-    """Follow ``next_cursor`` from page to page, fetching one page ahead."""
-    seen, trail = Seen(), _Trail(call)
-    coming: asyncio.Task[bytes] | None = None
-    total: int | None = None
-    following = call
-    try:
-        while True:
-            page = source.decode(await (coming or source.fetch(following)))
-            coming = None
-            cursor = page.meta.next_cursor
-            fault = trail.fault(cursor, empty=not page.received)
-            following = call.with_params({"page[cursor]": cursor})
-            if cursor and fault is None and source.may_run_ahead(trail.pages):
-                coming = _start(source.fetch(following))
-            total = page.meta.total_count if total is None else total
-            yield replace(page, items=_fresh(source, seen, page.items), total=total)
-            if fault is not None:
-                raise fault
-            if cursor is None:
-                return
-    finally:
-        if coming is not None:
-            coming.cancel()
-
-
-class _Trail:
-    """The cursors a walk has followed."""
-
-    def __init__(self, call: Call[object]) -> None:
-        self._facts = _facts_of(call)
-        self._cursors = set[str]()
-        self._empty = 0
-        self.pages = 0
-
-    def fault(self, cursor: str | None, *, empty: bool) -> CursorLoopError | None:
-        """Take the next cursor; return what is wrong with following it."""
-        self.pages += 1
-        self._empty = self._empty + 1 if empty else 0
-        if cursor is None:
-            return None
-        if cursor in self._cursors:
-            return CursorLoopError("A cursor came back a second time.", self._facts)
-        if self._empty >= EMPTY_PAGES:
-            return CursorLoopError(f"{self._empty} empty pages came in a row, each with a cursor.", self._facts)
-        self._cursors.add(cursor)
-        return None
 
 
 @dataclass(slots=True)
@@ -239,6 +87,13 @@ class Section:
         """Whether the window holds more rows than the API hands out, and can be cut."""
         return self.total is not None and self.total > WALL and self.window is not None and self.window.days > 1
 
+    @property
+    def position(self) -> Position | None:
+        """Where the list goes on after the page taken last; None where numbers have lost their meaning by then."""
+        if self.fixed:
+            return Position(ids=self.taken * IDS_PER_REQUEST)
+        return Position(day=self.window.start) if self.window else None
+
     def close(self) -> None:
         """Cancel what is under way."""
         for task in self.tasks:
@@ -252,10 +107,13 @@ class NumberedWalk(Generic[T]):
     A window past the API's wall is cut into smaller ones, which take its place; one day past it is an error.
     """
 
-    def __init__(self, source: Source[T], call: CallAt, window: Window | None, last: int | None = None) -> None:
+    def __init__(
+        self, source: Source[T], call: CallAt, window: Window | None, last: int | None = None, done: int = 0
+    ) -> None:
         self._source = source
         self._call = call
-        self._sections = deque([Section(Seen(), window, last, fixed=last is not None)])
+        seen, fixed = Seen(earlier=(source.handed_out,)), last is not None
+        self._sections = deque([Section(seen, window, last, fixed=fixed, launched=done, taken=done)])
         self._launched = 0
         self._total: int | None = None
 
@@ -295,8 +153,8 @@ class NumberedWalk(Generic[T]):
             self._cut(section, parts_for(section.total or 0))
             return None
         self._run_ahead()
-        fresh = _fresh(self._source, section.seen, page.items)
-        return replace(page, items=fresh, total=self._total, window=section.window)
+        fresh = fresh_rows(self._source, section.seen, page.items)
+        return replace(page, items=fresh, total=self._total, window=section.window, position=section.position)
 
     def _finish(self, section: Section) -> None:
         if section.window is not None and section.hit_wall(self._source.page_size):
@@ -321,7 +179,7 @@ class NumberedWalk(Generic[T]):
     def _incomplete(self, section: Section, window: Window, error: OffsetExceededError | None) -> IncompleteWindowError:
         counted = f" of {section.total:,}" if section.total else ""
         said = f"{window} holds more rows than the API hands out: {section.rows:,}{counted}."
-        return IncompleteWindowError(said, error.facts if error else _facts_of(self._call(window, 1)))
+        return IncompleteWindowError(said, error.facts if error else facts_of(self._call(window, 1)))
 
     def _seen_of_part(self, section: Section) -> Seen:
         if not self._source.rows_of_a_day:
@@ -346,11 +204,7 @@ class NumberedWalk(Generic[T]):
     def _launch(self, section: Section) -> None:
         section.launched += 1
         self._launched += 1
-        section.tasks.append(_start(self._source.fetch(self._call(section.window, section.launched))))
-
-
-def _facts_of(call: Call[object]) -> Facts:
-    return Facts(operation=call.row.operation, method=call.row.method, path=call.row.path)
+        section.tasks.append(start(self._source.fetch(self._call(section.window, section.launched))))
 
 
 def _peek(section: Section) -> None:
@@ -362,22 +216,3 @@ def _peek(section: Section) -> None:
         section.count(meta_of(first.result()))
         if section.too_large():
             section.last = 1
-
-
-def _fresh(source: Source[T], seen: Seen, rows: tuple[T, ...]) -> tuple[T, ...]:
-    """Keep the rows whose ids were not handed out before."""
-    if not source.dedupe:
-        return rows
-    return tuple(row for row in rows if seen.is_new(source.id_of(row)))
-
-
-def _start(coroutine: Coroutine[None, None, bytes]) -> asyncio.Task[bytes]:
-    task = asyncio.create_task(coroutine)
-    task.add_done_callback(_retrieve)
-    return task
-
-
-def _retrieve(task: asyncio.Task[bytes]) -> None:
-    """Mark an error as seen: a page fetched ahead may never be taken."""
-    if not task.cancelled():
-        task.exception()

@@ -53,6 +53,10 @@ class Meter:
         self._rows = self._pages = 0
         self._total: int | None = None
 
+    def begin_at(self, rows: int) -> None:
+        """Count in the rows of an earlier run."""
+        self._rows = rows
+
     def count(self, rows: int, total: int | None) -> Progress:
         """Count one page."""
         self._rows += rows

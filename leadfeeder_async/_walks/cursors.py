@@ -1,0 +1,114 @@
+"""Lists that are walked along cursors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from leadfeeder_async._http.endpoint import Call
+from leadfeeder_async._walks.pages import Page, Position, Seen, Source, facts_of, fresh_rows, start
+from leadfeeder_async.errors import BadRequestError, CursorExpiredError, CursorLoopError, NotFoundError, StatusError
+
+T = TypeVar("T")
+
+EMPTY_PAGES = 50
+"""This many empty pages with a cursor in a row are taken for a loop."""
+
+
+async def cursor_pages(
+    source: Source[T], call: Call[object], cursor: str | None = None
+) -> AsyncGenerator[Page[T], None]:
+    """Follow ``next_cursor`` from page to page, fetching one page ahead.
+
+    A cursor that the server no longer takes has expired: a free list is then walked from its start, without the rows
+    that were handed out.
+    """
+    seen, trail, pages = Seen(earlier=(source.handed_out,)), _Trail(call), _Fetched(source, call)
+    total: int | None = None
+    pages.expect(cursor, ahead=False)
+    try:
+        while True:
+            try:
+                page = source.decode(await pages.take())
+            except (BadRequestError, NotFoundError) as error:
+                if cursor is None:
+                    raise
+                trail.restart(source, cursor, error)
+                cursor = None
+                pages.expect(cursor, ahead=False)
+                continue
+            cursor = page.meta.next_cursor
+            fault = trail.fault(cursor, empty=not page.received)
+            if cursor is not None and fault is None:
+                pages.expect(cursor, ahead=source.may_run_ahead(trail.pages))
+            total = page.meta.total_count if total is None else total
+            position = Position(cursor=cursor, ended=cursor is None)
+            fresh = fresh_rows(source, seen, page.items)
+            trail.found = trail.found or bool(fresh)
+            yield replace(page, items=fresh, total=total, position=position)
+            if fault is not None:
+                raise fault
+            if cursor is None:
+                return
+    finally:
+        pages.close()
+
+
+class _Fetched(Generic[T]):
+    """The next page of a cursor walk, under way or not yet asked for."""
+
+    def __init__(self, source: Source[T], call: Call[object]) -> None:
+        self._source = source
+        self._call = self._next = call
+        self._coming: asyncio.Task[bytes] | None = None
+
+    def expect(self, cursor: str | None, *, ahead: bool) -> None:
+        """Say which page comes next, and fetch it at once if ``ahead``."""
+        self._next = self._call if cursor is None else self._call.with_params({"page[cursor]": cursor})
+        self._coming = start(self._source.fetch(self._next)) if ahead else None
+
+    async def take(self) -> bytes:
+        """Return the next page's body."""
+        return await (self._coming or self._source.fetch(self._next))
+
+    def close(self) -> None:
+        """Cancel what is under way."""
+        if self._coming is not None:
+            self._coming.cancel()
+
+
+class _Trail:
+    """The cursors a walk has followed."""
+
+    def __init__(self, call: Call[object]) -> None:
+        self._facts = facts_of(call)
+        self._cursors = set[str]()
+        self._empty = 0
+        self._restarts = 0
+        self.pages = 0
+        self.found = False
+        """Whether rows were handed out since the walk began, or began anew."""
+
+    def fault(self, cursor: str | None, *, empty: bool) -> CursorLoopError | None:
+        """Take the next cursor; return what is wrong with following it."""
+        self.pages += 1
+        self._empty = self._empty + 1 if empty else 0
+        if cursor is None:
+            return None
+        if cursor in self._cursors:
+            return CursorLoopError("A cursor came back a second time.", self._facts)
+        if self._empty >= EMPTY_PAGES:
+            return CursorLoopError(f"{self._empty} empty pages came in a row, each with a cursor.", self._facts)
+        self._cursors.add(cursor)
+        return None
+
+    def restart(self, source: Source[T], cursor: str, error: StatusError) -> None:
+        """Begin anew because ``cursor`` was refused, unless that may charge or led nowhere before."""
+        if source.charges or (self._restarts and not self.found):
+            said = f"The server no longer takes its own cursor {cursor!r}: {error.message}"
+            raise CursorExpiredError(said, error.facts) from error
+        self._restarts += 1
+        self._empty, self.found = 0, False
+        self._cursors.clear()

@@ -1,0 +1,167 @@
+"""What a walk is made of: pages, where they come from, and where a list goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Generic, TypeVar
+
+import msgspec
+
+from leadfeeder_async._http.endpoint import Call
+from leadfeeder_async.errors import DecodeError, Facts, IncompleteListError, LeadfeederError, StatusError
+from leadfeeder_async.models.envelope import Meta
+from leadfeeder_async.windows import Window
+
+T = TypeVar("T")
+
+IDS_PER_REQUEST = 100
+"""The API takes at most this many ids in one request."""
+
+AHEAD = 16
+"""How many numbered pages are under way or waiting at most."""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a list goes on after the pages so far; make it JSON with ``msgspec.json.encode``."""
+
+    cursor: str | None = None
+    """The cursor of the next page."""
+    day: date | None = None
+    """The first day of the range being read: it is read again, so its rows may come once more."""
+    ids: int = 0
+    """How many of the ids asked for are done."""
+    ended: bool = False
+    """Nothing follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list, without the rows that came before."""
+
+    items: tuple[T, ...]
+    meta: Meta
+    total: int | None = None
+    """The rows of the whole list, as the server counted them at its start."""
+    window: Window | None = None
+    """The days this page belongs to, in a list that is cut by date."""
+    position: Position | None = None
+    """Where the list goes on after this page; None where only from its start."""
+    bad: tuple[DecodeError, ...] = ()
+    """The rows of it that cannot be read, one error each."""
+    errors: tuple[StatusError, ...] = ()
+    """What the server says went wrong beside its data."""
+
+    @property
+    def problems(self) -> tuple[LeadfeederError, ...]:
+        """Everything that keeps it from being whole."""
+        return (*self.bad, *self.errors)
+
+    @property
+    def received(self) -> int:
+        """How many rows came, those that cannot be read included."""
+        return len(self.items) + len(self.bad)
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Generic[T]):
+    """Where pages come from and how they are read."""
+
+    fetch: Callable[[Call[object]], Coroutine[None, None, bytes]]
+    decode: Callable[[bytes], Page[T]]
+    id_of: Callable[[T], str]
+    page_size: int
+    ahead: int = AHEAD
+    """How many pages may be under way or waiting; 0 fetches each page when it is asked for."""
+    pages_wanted: int | None = None
+    """Run ahead no further than this many pages from the start."""
+    dedupe: bool = True
+    """Leave out rows whose id came before."""
+    rows_of_a_day: bool = False
+    """Each row belongs to one day, so that ids need not be remembered from window to window."""
+    handed_out: frozenset[str] = frozenset()
+    """The ids that an earlier walk of the same list handed out."""
+    charges: bool = False
+    """Reading a page again may charge again."""
+
+    def may_run_ahead(self, launched: int) -> bool:
+        """Whether one more page may be fetched before it is asked for."""
+        return self.ahead > 0 and (self.pages_wanted is None or launched < self.pages_wanted)
+
+
+@dataclass(slots=True)
+class Seen:
+    """The ids a walk has handed out."""
+
+    ids: set[str] = field(default_factory=set[str])
+    earlier: tuple[AbstractSet[str], ...] = ()
+    """The ids of the window before, and of the wider windows this one was cut from."""
+
+    def is_new(self, row_id: str) -> bool:
+        """Remember an id; tell whether it was new."""
+        if row_id in self.ids or any(row_id in ids for ids in self.earlier):
+            return False
+        self.ids.add(row_id)
+        return True
+
+
+class _Identified(msgspec.Struct, frozen=True, gc=False):
+    id: str | int
+
+
+_IDENTIFIED = msgspec.json.Decoder(_Identified)
+
+
+def row_id(row: bytes) -> str:
+    """Return the id of an undecoded row; one without stands for itself, since it is passed on whatever it lacks."""
+    try:
+        return str(_IDENTIFIED.decode(row).id)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return row.decode()
+
+
+def fresh_rows(source: Source[T], seen: Seen, rows: tuple[T, ...]) -> tuple[T, ...]:
+    """Keep the rows whose ids were not handed out before."""
+    if not source.dedupe:
+        return rows
+    return tuple(row for row in rows if seen.is_new(source.id_of(row)))
+
+
+async def whole(walk: AsyncGenerator[Page[T], None]) -> AsyncGenerator[Page[T], None]:
+    """Hand out all pages, and raise IncompleteListError at the end if something was not in them."""
+    problems = list[LeadfeederError]()
+    async with aclosing(walk) as pages:
+        async for page in pages:
+            problems.extend(page.problems)
+            yield page
+    raise_problems(problems)
+
+
+def raise_problems(problems: Sequence[LeadfeederError]) -> None:
+    """Raise IncompleteListError where there are problems."""
+    if problems:
+        said = f"{len(problems):,} rows or parts of this list cannot be read; all others were handed out."
+        error = IncompleteListError(f"{said} The first: {problems[0].message}", problems[0].facts)
+        error.problems = tuple(problems)
+        raise error
+
+
+def facts_of(call: Call[object]) -> Facts:
+    """Return what is known about a call before it is sent."""
+    return Facts(operation=call.row.operation, method=call.row.method, path=call.row.path)
+
+
+def start(coroutine: Coroutine[None, None, bytes]) -> asyncio.Task[bytes]:
+    """Fetch a page ahead, in a task whose error counts as seen: it may never be taken."""
+    task = asyncio.create_task(coroutine)
+    task.add_done_callback(_retrieve)
+    return task
+
+
+def _retrieve(task: asyncio.Task[bytes]) -> None:
+    if not task.cancelled():
+        task.exception()

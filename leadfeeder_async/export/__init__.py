@@ -1,0 +1,1 @@
+"""Lists in files: whole or not there, and resumable after any interruption."""

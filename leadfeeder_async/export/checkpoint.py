@@ -1,0 +1,100 @@
+"""How far an unfinished export is: which rows are safe, and where its list goes on.
+
+Rows are written and synced first, the checkpoint after them: a kill between the two leaves rows that no checkpoint
+knows, which the next run cuts off. The other order would lose rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from leadfeeder_async._walks.pages import Position
+from leadfeeder_async.errors import CheckpointError
+from leadfeeder_async.windows import Window
+
+VERSION = 1
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """Where in the file the rows of one range of days begin."""
+
+    end: date
+    offset: int
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of an unfinished export."""
+
+    version: int = VERSION
+    fingerprint: str
+    query: str
+    """What is exported, in words."""
+    position: Position | None = None
+    rows: int = 0
+    size: int = 0
+    """The bytes of the rows that are safe."""
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def resume_offset(self) -> int:
+        """Where in the file the rows begin that the rest of the list may bring once more."""
+        day = self.position.day if self.position else None
+        offsets = [mark.offset for mark in self.marks if day is None or mark.end >= day]
+        return min(offsets, default=0)
+
+    def marked(self, window: Window | None, offset: int) -> tuple[Mark, ...]:
+        """Return the marks with one for the rows of ``window``, and without those that no later row can repeat."""
+        if window is None:
+            return self.marks
+        kept = tuple(mark for mark in self.marks if mark.end >= window.start)
+        known = any(mark.end == window.end for mark in kept)
+        return kept if known else (*kept, Mark(end=window.end, offset=offset))
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """Read the checkpoint at ``path``; None where there is none, CheckpointError where it cannot be used."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    problem = ""
+    try:
+        found = msgspec.json.decode(data, type=Checkpoint)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        problem = "cannot be read"
+    else:
+        if found.version == VERSION:
+            return found
+        problem = f"was written by another version of this package (format {found.version}, here {VERSION})"
+    raise CheckpointError(f"{path} {problem}.", advice="Start over with overwrite=True (--overwrite).")
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Put ``checkpoint`` in place of the one before in one step, so that there is always a whole one."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.encode(checkpoint))
+        sync(file)
+    fresh.replace(path)
+
+
+def sync(file: IO[bytes]) -> None:
+    """Make sure that what was written survives a power cut."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def lines_from(path: Path, offset: int, size: int) -> Iterable[bytes]:
+    """Read the lines of a file between two offsets."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        while offset < size:
+            line = file.readline()
+            offset += len(line)
+            yield line.rstrip(b"\n")

@@ -1,0 +1,150 @@
+"""JSON lines made into tables: one column for each field of a record, in the order of the model.
+
+A column is named by the way to its value: ``id``, then the attributes by their own names (``page.path`` for what lies
+deeper), then ``company.id`` and the like for related records. Lists and open objects become JSON texts.
+"""
+
+from __future__ import annotations
+
+import csv
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeAlias, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from leadfeeder_async.errors import require
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+LONGEST_ROW = 16 * 1024 * 1024
+"""The longest row of a table, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    way: tuple[str, ...]
+    """The keys that lead to its value."""
+    holds: type[object]
+    """What its values are; ``dict`` where they are JSON texts."""
+
+    def value_of(self, row: Json) -> Json:
+        """Return its value in a row."""
+        for key in self.way:
+            row = row.get(key) if isinstance(row, dict) else None
+        return msgspec.json.encode(row).decode() if isinstance(row, dict | list) else row
+
+
+def columns_of(model: type[object]) -> tuple[Column, ...]:
+    """Return the columns of a model's table."""
+    found = [Column("id", ("id",), str)]
+    hints = get_type_hints(model)
+    for part in ("attributes", "relationships"):
+        if part in hints:
+            found.extend(_columns(hints[part], (part,), related=part == "relationships"))
+    return tuple(found)
+
+
+def _columns(hint: object, way: tuple[str, ...], *, related: bool) -> Iterator[Column]:
+    kind = _without_none(hint)
+    name = ".".join(way[1:])
+    if related and len(way) == 2:
+        if _is_struct(kind):
+            yield Column(f"{name}.id", (*way, "id"), str)
+            return
+        kind = dict
+    if _is_struct(kind):
+        for key, one in get_type_hints(kind).items():
+            yield from _columns(one, (*way, key), related=related)
+    elif name:
+        yield Column(name, way, kind if kind in {str, int, float, bool, date, datetime} else dict)
+
+
+def _without_none(hint: object) -> type[object]:
+    choices = [one for one in get_args(hint) if one is not type(None)]
+    if get_origin(hint) not in {Union, types.UnionType}:
+        return hint if isinstance(hint, type) else dict
+    return _without_none(choices[0]) if len(choices) == 1 else dict
+
+
+def _is_struct(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def check_table(path: Path) -> None:
+    """Raise ConfigurationError where a table is asked for that cannot be written here."""
+    if path.suffix == ".parquet":
+        found = find_spec("duckdb") is not None
+        require(found, "Parquet needs DuckDB, which writes it.", "pip install 'leadfeeder-async[parquet]'")
+
+
+def write_table(rows: Path, path: Path, model: type[object]) -> None:
+    """Make a file of JSON lines into the file called ``path``, in the format of its suffix."""
+    writer = _WRITERS.get(path.suffix)
+    if writer is None:
+        rows.replace(path)
+        return
+    made = path.with_name(path.name + ".new")
+    writer(rows, made, columns_of(model))
+    made.replace(path)
+
+
+def _read(rows: Path) -> Iterator[Json]:
+    decoder: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
+    with rows.open("rb") as lines:
+        yield from map(decoder.decode, lines)
+
+
+def _write_csv(rows: Path, path: Path, columns: tuple[Column, ...]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(column.name for column in columns)
+        writer.writerows([_cell(column.value_of(row)) for column in columns] for row in _read(rows))
+
+
+def _cell(value: Json) -> Json:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _write_parquet(rows: Path, path: Path, columns: tuple[Column, ...]) -> None:
+    """Let DuckDB type the columns of a CSV table; a value of another kind than the API says becomes null."""
+    import duckdb  # noqa: PLC0415 - an extra
+
+    texts = path.with_name(path.name + ".csv")
+    _write_csv(rows, texts, columns)
+    shown = ", ".join(map(_cast, columns))
+    source = f"read_csv({_quoted(texts)}, header=true, all_varchar=true, max_line_size={LONGEST_ROW}, parallel=false)"
+    with duckdb.connect() as database:
+        database.execute("SET TimeZone = 'UTC'")
+        # Its only foreign parts are names of our columns and quoted paths.
+        database.execute(f"COPY (SELECT {shown} FROM {source}) TO {_quoted(path)} (FORMAT parquet)")  # noqa: S608
+    texts.unlink()
+
+
+def _cast(column: Column) -> str:
+    return f'TRY_CAST("{column.name}" AS {_SQL_TYPES.get(column.holds, "VARCHAR")}) AS "{column.name}"'
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+_SQL_TYPES: dict[type[object], str] = {
+    int: "BIGINT",
+    float: "DOUBLE",
+    bool: "BOOLEAN",
+    date: "DATE",
+    datetime: "TIMESTAMPTZ",
+}
+
+_WRITERS: dict[str, Callable[[Path, Path, tuple[Column, ...]], None]] = {
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+}

@@ -1,1 +1,0 @@
-"""Long work over many calls."""

@@ -1,0 +1,51 @@
+"""A process that exports a list and can be killed: ``python -m tests.support.exporter LIST URL KEY ACCOUNT DAYS FILE``.
+
+It takes the wall for a low one, so that visits are cut into many ranges of days. With ``--careless`` it saves its
+position before its rows, as a wrong build would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from leadfeeder_async import AsyncLeadfeeder, windows
+from leadfeeder_async._http import retry
+from leadfeeder_async._walks import numbers
+from leadfeeder_async._walks.pages import Page
+from leadfeeder_async.export import writing
+
+
+def be_careless() -> None:
+    """Save each position a moment before the rows that lead there."""
+    right = writing._Part.add
+
+    def add(self: writing._Part, page: Page[bytes]) -> None:
+        ahead = msgspec.structs.replace(self.checkpoint, position=page.position)
+        writing.write_checkpoint(writing.checkpoint_of(self._path), ahead)
+        time.sleep(0.005)
+        right(self, page)
+
+    writing._Part.add = add
+
+
+async def main(noun: str, url: str, key: str, account: str, since: str, until: str, file: str) -> None:
+    async with AsyncLeadfeeder(key, base_url=url, account_id=account, rate=1e6, burst=10_000, retries=6) as lf:
+        lists = {
+            "visits": lf.web_visits.search(start_date=since, end_date=until, page_size=20),
+            "companies": lf.companies.search(locations=[{"country_code": "DE"}], page_size=10),
+        }
+        await lists[noun].to_file(Path(file), resume=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[-1] == "--careless":
+        sys.argv.pop()
+        be_careless()
+    numbers.WALL = windows.WALL = 400
+    writing.COMMIT_EVERY = retry.FIRST_BACKOFF = 0.02
+    asyncio.run(main(*sys.argv[1:]))

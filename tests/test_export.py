@@ -1,0 +1,329 @@
+"""Lists in files: whole or not there, resumable, and in three formats."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pytest
+
+from leadfeeder_async import (
+    AsyncLeadfeeder,
+    AuthenticationError,
+    BudgetExceededError,
+    CheckpointError,
+    Pager,
+    Position,
+    ServerError,
+)
+from leadfeeder_async._walks import numbers
+from leadfeeder_async.export import writing
+from leadfeeder_async.export.checkpoint import Checkpoint, Mark
+from leadfeeder_async.export.progress import Progress
+from leadfeeder_async.export.tables import columns_of
+from leadfeeder_async.models.visits import WebVisit
+from leadfeeder_async.sandbox import Sandbox
+from leadfeeder_async.windows import Window
+
+
+def visits(lf: AsyncLeadfeeder, sandbox: Sandbox, **options: Any) -> Pager[WebVisit]:
+    return lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date, page_size=20, **options)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def ids(path: Path) -> list[str]:
+    return [line["id"] for line in lines(path)]
+
+
+def truth(sandbox: Sandbox) -> list[str]:
+    world = sandbox._state.world
+    return [world.visit_id(number) for number in range(world.visits)]
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    pass
+
+
+def stop_after(rows: int) -> Callable[[Progress], None]:
+    """Stop an export from its own progress callback."""
+
+    def watch(progress: Progress) -> None:
+        if progress.done >= rows:
+            raise Stopped
+
+    return watch
+
+
+async def interrupted(pager: Pager[Any], path: Path, rows: int) -> None:
+    with pytest.raises(Stopped):
+        await pager.to_file(path, on_progress=stop_after(rows))
+
+
+@pytest.fixture
+def low_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut visits into ranges of days as if the API handed out no more than 100 rows of a search."""
+    monkeypatch.setattr("leadfeeder_async.windows.WALL", 100)
+    monkeypatch.setattr(numbers, "WALL", 100)
+
+
+async def test_rows_are_what_the_api_sent(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Each row is a line, in order, as the API sent it; nothing else is left in the folder."""
+    progress = await visits(lf, sandbox).to_file(tmp_path / "new" / "visits.ndjson")
+    assert ids(tmp_path / "new" / "visits.ndjson") == truth(sandbox)
+    assert (progress.done, progress.total, progress.pages) == (500, 500, 25)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["visits.ndjson"]
+
+
+@pytest.mark.parametrize("stop", [1, 100, 333, 480])
+@pytest.mark.usefixtures("low_wall")
+async def test_resume_reads_the_rest_only(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, stop: int) -> None:
+    """An interrupted export goes on in the range of days where it was, and ends with every row once."""
+    out = tmp_path / "visits.ndjson"
+    await interrupted(visits(lf, sandbox), out, stop)
+    assert not out.exists()
+    sandbox.add_visits(5)
+    before = lf.stats.requests
+    progress = await visits(lf, sandbox).to_file(out, resume=True)
+    assert ids(out) == truth(sandbox)
+    assert progress.done == 505
+    assert lf.stats.requests - before <= (505 - stop) / 20 + 20  # at most one range again, and the ends of the others
+
+
+async def test_resume_of_a_cursor_list(lf: AsyncLeadfeeder, tmp_path: Path) -> None:
+    """A list along a cursor goes on at the page it had reached."""
+    out, search = tmp_path / "c.ndjson", lf.companies.search(search_terms=["a"], page_size=5)
+    everything = [one.id async for one in search]
+    await interrupted(search, out, 12)
+    before = lf.stats.requests
+    await search.to_file(out, resume=True)
+    assert ids(out) == everything
+    assert lf.stats.requests - before == -(-len(everything) // 5) - 3
+
+
+async def test_resume_of_a_list_by_ids_charges_nothing_twice(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A list by ids goes on after the batches that are safe."""
+    wanted = [one.id async for one in lf.companies.search(filters={"has_email": True})]
+    out, pager = tmp_path / "c.ndjson", lf.companies.list(wanted)
+    await pager.to_file(out)
+    assert sorted(ids(out)) == sorted(wanted)
+    assert sandbox.ledger.credits_charged == len(wanted)
+
+
+async def test_resume_after_the_last_page(lf: AsyncLeadfeeder, tmp_path: Path) -> None:
+    """An export that was stopped after its last row only has to take its name."""
+    out, search = tmp_path / "c.ndjson", lf.companies.search(search_terms=["a"])
+    count = len(await search.collect())
+    await interrupted(search, out, count)
+    before = lf.stats.requests
+    assert (await search.to_file(out, resume=True)).done == count
+    assert (len(ids(out)), lf.stats.requests - before) == (count, 0)
+
+
+async def test_limit_holds_over_a_resume(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """``limit`` is a total of both runs."""
+    out = tmp_path / "visits.ndjson"
+    await interrupted(visits(lf, sandbox, limit=110), out, 60)
+    await visits(lf, sandbox, limit=110).to_file(out, resume=True)
+    assert ids(out) == truth(sandbox)[:110]
+
+
+async def test_resume_without_anything_to_resume(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A job may always pass ``resume``: the first run begins."""
+    await visits(lf, sandbox).to_file(tmp_path / "visits.ndjson", resume=True)
+    assert ids(tmp_path / "visits.ndjson") == truth(sandbox)
+
+
+async def test_unfinished_export_is_not_thrown_away(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Without ``resume`` an unfinished export is named, not overwritten; ``overwrite`` begins anew."""
+    out = tmp_path / "visits.ndjson"
+    await interrupted(visits(lf, sandbox), out, 60)
+    with pytest.raises(CheckpointError, match="60 rows"):
+        await visits(lf, sandbox).to_file(out)
+    await visits(lf, sandbox).to_file(out, overwrite=True)
+    assert ids(out) == truth(sandbox)
+
+
+async def test_another_query_is_refused(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Rows of two queries never end up in one file; the error names both."""
+    out, start = tmp_path / "visits.ndjson", sandbox.start_date
+    await interrupted(visits(lf, sandbox), out, 60)
+    others = [
+        lf.web_visits.search(start_date=start, end_date=start),
+        visits(lf, sandbox, company_id="5"),
+        visits(lf, sandbox, include=["company"]),
+        visits(lf, sandbox, account_id="7"),
+        lf.tags.list(),
+    ]
+    for other in others:
+        with pytest.raises(CheckpointError, match=f"{start} to .* asked for now: "):
+            await other.to_file(out, resume=True)
+    await lf.web_visits.search(start_date=start, end_date=sandbox.end_date, page_size=50).to_file(out, resume=True)
+    assert ids(out) == truth(sandbox)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        b"{",
+        b"",
+        b"\xff",
+        b'{"fingerprint":5}',
+        msgspec.json.encode(Checkpoint(version=99, fingerprint="x", query="y")),
+    ],
+)
+async def test_checkpoint_that_cannot_be_used(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, spoil: bytes
+) -> None:
+    """A broken checkpoint, or one of another version, is named before anything is sent."""
+    out = tmp_path / "visits.ndjson"
+    await interrupted(visits(lf, sandbox), out, 60)
+    writing.checkpoint_of(out).write_bytes(spoil)
+    before = lf.stats.requests
+    with pytest.raises(CheckpointError, match="--overwrite"):
+        await visits(lf, sandbox).to_file(out, resume=True)
+    assert lf.stats.requests == before
+
+
+async def test_rows_that_vanished_are_noticed(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A file shorter than its checkpoint says is not gone on with."""
+    out = tmp_path / "visits.ndjson"
+    await interrupted(visits(lf, sandbox), out, 60)
+    writing.part_of(out).write_bytes(b"{}\n")
+    with pytest.raises(CheckpointError, match="shorter"):
+        await visits(lf, sandbox).to_file(out, resume=True)
+
+
+async def test_rows_after_the_checkpoint_are_read_again(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Half a row that a kill left behind is cut off."""
+    out = tmp_path / "visits.ndjson"
+    await interrupted(visits(lf, sandbox), out, 60)
+    with writing.part_of(out).open("ab") as part:
+        part.write(b'{"id":"half')
+    await visits(lf, sandbox).to_file(out, resume=True)
+    assert ids(out) == truth(sandbox)
+
+
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """Let no file of this process grow past ``size``."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_full_disk(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A disk that fills up ends the export by name; with room again it goes on and is whole."""
+    out = tmp_path / "visits.ndjson"
+    with small_disk(150_000), pytest.raises(CheckpointError, match=r"cannot be written: .*--resume"):
+        await visits(lf, sandbox).to_file(out)
+    progress = await visits(lf, sandbox).to_file(out, resume=True)
+    assert ids(out) == truth(sandbox)
+    assert progress.done == 500
+
+
+@pytest.mark.parametrize("error", [AuthenticationError, BudgetExceededError, ServerError])
+async def test_what_is_done_is_kept(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, error: type[Exception]
+) -> None:
+    """A key revoked, a budget spent or a server down in mid-job keeps the rows so far, and the job can go on."""
+    out = tmp_path / "visits.ndjson"
+
+    def trouble(progress: Progress) -> None:
+        if progress.pages == 4 and error is not BudgetExceededError:
+            sandbox.fail_next(401 if error is AuthenticationError else 500, times=60)
+
+    async with lf.budget(max_requests=12 if error is BudgetExceededError else None):
+        with pytest.raises(error):
+            await visits(lf, sandbox).to_file(out, on_progress=trouble)
+    sandbox._faults.clear()
+    assert len(ids(writing.part_of(out))) >= 80
+    await visits(lf, sandbox).to_file(out, resume=True)
+    assert ids(out) == truth(sandbox)
+
+
+async def test_cancelled_export_is_committed(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Cancelling keeps every page that was written."""
+    out, seen = tmp_path / "visits.ndjson", asyncio.Event()
+    sandbox.latency = 0.01
+    job = asyncio.create_task(visits(lf, sandbox).to_file(out, on_progress=lambda _: seen.set()))
+    await seen.wait()
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    saved = msgspec.json.decode(writing.checkpoint_of(out).read_bytes(), type=Checkpoint)
+    assert saved.rows == len(ids(writing.part_of(out))) > 0
+
+
+async def test_csv(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A CSV file has one documented column for each field, whatever the rows hold."""
+    out = tmp_path / "visits.csv"
+    await interrupted(visits(lf, sandbox), out, 60)
+    await visits(lf, sandbox).to_file(out, resume=True)
+    with out.open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["id"] for row in table] == truth(sandbox)
+    first = await visits(lf, sandbox).first()
+    assert first is not None
+    assert first.company is not None
+    assert table[0]["company.id"] == first.company.id
+    assert table[0]["landing_page_path"] == first.attributes.landing_page_path
+    assert len(json.loads(table[0]["engagements"])) == len(first.attributes.engagements or ())
+    assert list(table[0]) == [column.name for column in columns_of(WebVisit)]
+    assert [path.name for path in tmp_path.iterdir()] == ["visits.csv"]
+
+
+async def test_parquet(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A parquet file has the same columns, typed."""
+    out = tmp_path / "it's visits.parquet"
+    await visits(lf, sandbox).to_file(out)
+    table = duckdb.sql(f"SELECT * FROM read_parquet('{str(out).replace(chr(39), chr(39) * 2)}')")
+    types = dict(zip(table.columns, map(str, table.types), strict=True))
+    assert (types["id"], types["page_depth"], types["visit_length"]) == ("VARCHAR", "BIGINT", "DOUBLE")
+    assert types["started_at"] == "TIMESTAMP WITH TIME ZONE"
+    assert [row[0] for row in table.select("id").fetchall()] == truth(sandbox)
+    assert table.filter("page_depth IS NULL OR started_at IS NULL").fetchall() == []
+    assert [path.name for path in tmp_path.iterdir()] == ["it's visits.parquet"]
+
+
+def test_marks_keep_what_later_rows_may_repeat() -> None:
+    """Rows of a range must be known while any part of it is still to come, and may be forgotten after."""
+    day = date(2026, 11, 1)
+    whole, first, second = Window(day, day.replace(day=9)), Window(day, day.replace(day=4)), Window(
+        day.replace(day=5), day.replace(day=9)
+    )  # fmt: skip
+    state = Checkpoint(fingerprint="x", query="y")
+    state = msgspec.structs.replace(state, marks=state.marked(whole, 0))
+    state = msgspec.structs.replace(state, marks=state.marked(first, 700))
+    assert state.marks == (Mark(end=whole.end, offset=0), Mark(end=first.end, offset=700))
+    state = msgspec.structs.replace(state, marks=state.marked(second, 900), position=Position(day=second.start))
+    assert (state.marks, state.resume_offset) == ((Mark(end=whole.end, offset=0),), 0)
+
+
+async def test_position_of_a_page_goes_on(lf: AsyncLeadfeeder, sandbox: Sandbox) -> None:
+    """A page's position survives JSON and gives the rest of the list, without the ids handed out."""
+    got = list[str]()
+    pager = visits(lf, sandbox)
+    async for page in pager.pages():
+        got.extend(item.id for item in page.items)
+        if len(got) >= 100:
+            position = msgspec.json.decode(msgspec.json.encode(page.position), type=Position)
+            break
+    got.extend([item.id async for item in pager.after(position, got)])
+    assert got == truth(sandbox)
