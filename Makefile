@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types bench docs prism lock clean
+.PHONY: demo test soak lint types bench docs prism lock clean
 
 demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/.dev  ## the long runs: 5,000 fault schedules, 300 killed exports
+	SOAK=1 $(BIN)/python -m pytest tests/http/test_schedules.py tests/test_kill.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

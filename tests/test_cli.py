@@ -304,3 +304,37 @@ def test_days_as_people_write_them() -> None:
     for text in ("", "d", "0d", "-3d", "tomorrow", "2026-13-01"):
         with pytest.raises(ConfigurationError, match="not a day"):
             read_day(text, today)
+
+
+@pytest.mark.parametrize("ignores_interrupts", [False, True], ids=["foreground", "background"])
+async def test_sigterm_keeps_what_is_done(tmp_path: Path, ignores_interrupts: bool) -> None:
+    """SIGTERM ends an export with 143, keeps its rows, and shows the command that goes on; that one finishes."""
+    out = tmp_path / "visits.ndjson"
+    command = (
+        (COMMAND[0], "-c", COMMAND[2].replace("default_int_handler", "SIG_IGN")) if ignores_interrupts else COMMAND
+    )
+    async with Sandbox(companies=9, visits=4_000, rate_limit=False, latency=0.1) as slow:
+        words = ("export", "visits", "--since", str(slow.start_date), "--until", str(slow.end_date), "--out", str(out))
+        process = await asyncio.create_subprocess_exec(
+            *command, *words, env={**os.environ, **slow.environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        while len(slow.ledger.requests) < 4:
+            await asyncio.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(5):
+            _, stderr = await process.communicate()
+        assert (process.returncode, "Traceback" in stderr.decode()) == (143, False), stderr.decode()
+        assert 0 < len(ids(out.with_name("visits.ndjson.part").read_text())) < 4_000
+        go_on = next(line for line in stderr.decode().splitlines() if "--resume" in line).split()
+        assert go_on[1:] == [*words, "--resume"]
+        slow.latency = 0
+        assert (await leadfeeder(slow, *go_on[1:]))[0] == 0
+        assert ids(out.read_text()) == truth(slow)
+
+
+async def test_csv_by_its_suffix(busy: Sandbox, tmp_path: Path) -> None:
+    """The name of the output chooses its format."""
+    out = tmp_path / "visits.csv"
+    assert (await leadfeeder(busy, "export", "visits", "--out", out))[0] == 0
+    first, *rest = out.read_text().splitlines()
+    assert (first.split(",")[:2], len(rest)) == (["id", "source"], 730)

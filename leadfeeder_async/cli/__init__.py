@@ -1,12 +1,13 @@
 """The ``leadfeeder`` command.
 
 Exit codes: 0 done, 1 the server refused this one request, 2 wrong usage, 3 key or permission, 4 quota or credits,
-5 not finished, 130 interrupted, 141 the reader of a pipe left.
+5 not finished, 130 interrupted, 141 the reader of a pipe left, 143 terminated.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.util import find_spec
 
@@ -24,7 +25,7 @@ from leadfeeder_async.errors import (
     UseError,
 )
 
-REFUSED, USAGE, AUTH, SPENT, INCOMPLETE, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 5, 130, 141
+REFUSED, USAGE, AUTH, SPENT, INCOMPLETE, INTERRUPTED, PIPE_CLOSED, TERMINATED = 1, 2, 3, 4, 5, 130, 141, 143
 
 
 def main() -> None:
@@ -41,6 +42,7 @@ def _run() -> int:
 
     from leadfeeder_async.cli.app import app
 
+    terminated = _end_as_ctrl_c_does()
     try:
         result = app(exit_on_error=False, result_action="return_value")
     except CycloptsError:
@@ -49,8 +51,8 @@ def _run() -> int:
         _say(f"leadfeeder: {error}")
         return exit_code(error)
     except KeyboardInterrupt:
-        _say("Interrupted.")
-        return INTERRUPTED
+        _say("Terminated." if terminated else "Interrupted.")
+        return TERMINATED if terminated else INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
         return PIPE_CLOSED
@@ -58,6 +60,20 @@ def _run() -> int:
         _say(f"leadfeeder: {error.filename or 'output'}: {error.strerror}")
         return INCOMPLETE
     return result if isinstance(result, int) else 0
+
+
+def _end_as_ctrl_c_does() -> list[int]:
+    """Let SIGTERM end a command in order: what is done is kept, and the command to go on is shown."""
+    received = list[int]()
+
+    def terminate(number: int, _: object) -> None:
+        received.append(number)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for jobs in the background
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, terminate)
+    return received
 
 
 def exit_code(error: LeadfeederError) -> int:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,9 +24,6 @@ from leadfeeder_async.export.writing import part_of, write_rows
 from leadfeeder_async.paging import HasId, Pager
 
 T = TypeVar("T", bound=HasId)
-
-TERMINATED = 143
-"""The exit code after SIGTERM."""
 
 
 def note(text: str) -> None:
@@ -65,7 +61,7 @@ async def export(
 ) -> Progress:
     """Export a list to ``out`` or stdout, with its progress on stderr."""
     require(out is not None or not resume, "--resume needs a file to go on with.", "Name it with --out.")
-    with bars(noun) as on_progress, stoppable():
+    with bars(noun) as on_progress:
         if out is None:
             progress = await write_rows(pager.raw_pages(), _to_stdout, Meter(stats, limit), on_progress)
         else:
@@ -104,31 +100,6 @@ def resume_command(argv: Sequence[str]) -> str:
     """Return the command that goes on where this one stopped."""
     kept = [word for word in argv[1:] if word not in {"--overwrite", "--resume"}]
     return shlex.join([Path(argv[0]).name, *kept, "--resume"])
-
-
-@contextmanager
-def stoppable() -> Generator[None]:
-    """Let SIGTERM end the work as Ctrl-C does: what is done is kept, and the command to go on is shown."""
-    task, terminated = asyncio.current_task(), False
-    assert task is not None
-
-    def stop() -> None:
-        nonlocal terminated
-        terminated = True
-        task.cancel()
-
-    loop = asyncio.get_running_loop()
-    with suppress(NotImplementedError):  # Windows
-        loop.add_signal_handler(signal.SIGTERM, stop)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if terminated:
-            raise SystemExit(TERMINATED) from None
-        raise
-    finally:
-        with suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGTERM)
 
 
 def summary(progress: Progress, noun: str) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import ssl
 import traceback
 from collections.abc import AsyncIterator
+from contextlib import ExitStack, suppress
 
 import aiohttp
 import pytest
@@ -492,3 +494,71 @@ async def test_empty_answer_of_a_write_is_an_answer() -> None:
     async with raw_server(nothing) as server, client_of(server.url) as lf:
         assert (await lf.tags.delete("1")).data is None
         assert await lf.request("DELETE", "/v1/tags/1") == {}
+
+
+async def test_connecting_that_takes_for_ever_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is never made is given up in time, named as not sent, and tried again whatever it costs."""
+    monkeypatch.setattr("leadfeeder_async._http.retry.FIRST_BACKOFF", 0.001)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        with ExitStack() as waiting:  # fill the queue of connections that nobody accepts
+            for _ in range(3):
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                with suppress(BlockingIOError):
+                    one.connect(address)
+            async with client_of(f"http://127.0.0.1:{address[1]}", timeout=0.05) as lf:
+                with pytest.raises(AttemptTimeoutError) as caught:
+                    await lf.companies.get("1")
+    assert (caught.value.sent, caught.value.phase, caught.value.attempts) == ("no", "connect", 3)
+
+
+async def test_handshake_that_is_cut_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TLS handshake that breaks off leaves nothing sent: it is tried again, whatever the request costs."""
+    monkeypatch.setattr("leadfeeder_async._http.retry.FIRST_BACKOFF", 0.001)
+    connections = 0
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read(20)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with client_of(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}") as lf:
+        with pytest.raises(ConnectError) as caught:
+            await lf.companies.get("1")
+    server.close()
+    assert (caught.value.sent, caught.value.attempts, connections) == ("no", 3, 3)
+
+
+async def test_name_that_cannot_be_found_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that no name server knows is a ConnectError, not sent."""
+    monkeypatch.setattr("leadfeeder_async._http.retry.FIRST_BACKOFF", 0.001)
+
+    async def getaddrinfo(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    async with client_of("https://api.nowhere.test") as lf:
+        with pytest.raises(ConnectError) as caught:
+            await lf.companies.get("1")
+    assert (caught.value.sent, caught.value.attempts) == ("no", 3)
+
+
+async def test_proxy_that_refuses_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy's refusal is a connection that was not made; its credentials, and the key, are nowhere in the error."""
+    monkeypatch.setattr("leadfeeder_async._http.retry.FIRST_BACKOFF", 0.001)
+    async with raw_server(http(b"", "407 Proxy Authentication Required")) as proxy:
+        address = proxy.url.replace("http://", "http://someone:pa55word@")
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        async with client_of("https://api.nowhere.test", trust_env=True) as lf:
+            with pytest.raises(LeadfeederError) as caught:
+                await lf.companies.get("1")
+    lines = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "pa55word" not in str(caught.value) + repr(caught.value)
+    assert KEY not in lines
+    assert caught.value.sent == "no"
+    assert all(request.startswith(b"CONNECT ") for request in proxy.requests)

@@ -1,0 +1,58 @@
+"""Calls cancelled at random instants, in every phase they can be in."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from leadfeeder_async import AsyncLeadfeeder, Budget, LeadfeederError
+from leadfeeder_async.sandbox import Sandbox
+from tests.support.clients import client_for
+
+CANCELS = 300
+
+
+async def one_call(lf: AsyncLeadfeeder, luck: random.Random) -> None:
+    """Do something that waits for slots, tokens, answers, backoffs or pages."""
+    match luck.randrange(4):
+        case 0:
+            await lf.companies.get(str(159_001_425 + luck.randrange(3)))
+        case 1:
+            await lf.users.me()
+        case 2:
+            await lf.companies.search(search_terms=["a"], page_size=5).collect()
+        case _:
+            async for _ in lf.web_visits.search(start_date="2020-01-01", end_date="2030-01-01", page_size=9):
+                if luck.random() < 0.02:
+                    break
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_random_cancels_leave_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 300 cancels every slot is back, no task and no reservation is left, no pause is held, and calls succeed."""
+    monkeypatch.setattr("leadfeeder_async._http.retry.FIRST_BACKOFF", 0.01)
+    luck, budget, others = random.Random(seed), Budget(), asyncio.all_tasks()
+    async with Sandbox(companies=40, visits=200, rate_limit=False, flaky=0.05, latency=0.001) as sandbox:
+        serving = asyncio.all_tasks() - others
+        async with client_for(sandbox, slots=3, rate=900, burst=5) as lf:
+            await lf.users.me()
+            paid = lf.with_options(budget=budget)
+            for _ in range(CANCELS // 12):
+                tasks = [asyncio.create_task(one_call(paid, luck)) for _ in range(12)]
+                if luck.random() < 0.2:
+                    lf._connection.ready().limits.limiter.pause(0.02)
+                for task in tasks:
+                    await asyncio.sleep(luck.random() * 0.004)
+                    task.cancel()
+                done = await asyncio.gather(*tasks, return_exceptions=True)
+                assert all(isinstance(one, asyncio.CancelledError | LeadfeederError | None) for one in done)
+            await asyncio.sleep(0.05)
+            sandbox.flaky = 0
+            limits = lf._connection.ready().limits
+            assert (limits.slots.value, budget.reserved) == (3, 0)
+            async with asyncio.timeout(2):
+                await asyncio.gather(*(lf.users.me() for _ in range(9)))
+    await asyncio.sleep(0.02)
+    assert [task for task in asyncio.all_tasks() - others - serving if not task.done()] == []
