@@ -10,13 +10,10 @@ import asyncio
 import gzip
 import socket
 import struct
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from leadfeeder_async import errors
-from tests.support.servers import cut, http, silence
-
-Step = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
+from tests.support.servers import Step, cut, http, silence
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import sqrt
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,3 +127,21 @@ def test_backoff_is_spread_by_the_jitter() -> None:
         retry.decide(ConnectError("x"), row(Resend.READ), 3, 4, lambda part=part: part) for part in (0.0, 0.25, 1.0)
     ]
     assert waits == [0.0, 0.5, 2.0]
+
+
+def test_jitter_is_uniform() -> None:
+    """Ten thousand waits are spread evenly over their bound (Kolmogorov-Smirnov, one in a hundred by chance)."""
+    luck, count = Random(5), 10_000
+    error = ConnectError("x", Facts(sent="no"))
+    waits = sorted(float(retry.decide(error, row(Resend.READ), 2, 9, luck.random)) for _ in range(count))
+    distance = max(abs(wait / 1.0 - place / count) for place, wait in enumerate(waits))
+    assert distance < 1.63 / sqrt(count)
+
+
+def test_clients_that_failed_together_come_back_apart() -> None:
+    """Of a thousand clients that failed at once, no more than one in twenty comes back in any hundredth of a second."""
+    luck = Random(6)
+    error = ConnectError("x", Facts(sent="no"))
+    waits = [float(retry.decide(error, row(Resend.READ), 1, 9, luck.random)) for _ in range(1_000)]
+    busiest = max(sum(start <= 100 * wait < start + 1 for wait in waits) for start in range(50))
+    assert busiest <= 50

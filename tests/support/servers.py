@@ -11,11 +11,14 @@ from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+Step = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
+"""What a raw server does with a request: say these bytes, or run this."""
+
 
 class RawServer:
     """Answers each request with the next script entry: bytes, or bytes and then a cut."""
 
-    def __init__(self, *script: bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]) -> None:
+    def __init__(self, *script: Step) -> None:
         self.script = list(script)
         self.requests: list[bytes] = []
         self.connections = 0
@@ -59,9 +62,7 @@ def _length(head: bytes) -> int:
 
 
 @asynccontextmanager
-async def raw_server(
-    *script: bytes | Callable[[asyncio.StreamWriter], Awaitable[None]], ssl: SSLContext | None = None
-) -> AsyncIterator[RawServer]:
+async def raw_server(*script: Step, ssl: SSLContext | None = None) -> AsyncIterator[RawServer]:
     """Run a :class:`RawServer`; its last script entry repeats."""
     scripted = RawServer(*script)
     server = await asyncio.start_server(scripted.handle, "127.0.0.1", 0, ssl=ssl)
