@@ -178,7 +178,7 @@ CASES = (
     Case(number=77, does="a second event loop, or another thread", shows="WrongLoopError", held_by=(CLIENT + "test_use_from_another_loop_is_named", ATTEMPTS + "test_thread")),
     Case(number=78, does="a fork", shows="WrongLoopError in the child", held_by=(ATTEMPTS + "test_fork",)),
     Case(number=79, does="use after close, or close with calls under way", shows="ClientClosedError", held_by=(CLIENT + "test_use_after_close_is_named", ATTEMPTS + "test_close_ends_waits_at_once")),
-    Case(number=80, does="the wall clock jumps", shows="nothing: waits use the loop's clock, dates are clamped", held_by=(WIRE + "test_retry_after",)),
+    Case(number=80, does="the wall clock jumps", shows="nothing: waits use the loop's clock, dates are clamped", held_by=("tests/conformance/test_conformance.py::test_retry_after",)),
     Case(number=81, does="very many tasks on one client", shows="they are served in order", held_by=(LIMITS + "test_burst_then_rate", LIMITS + "test_callers_are_served_in_order_even_after_a_stall")),
     Case(number=82, does="SIGTERM or SIGKILL in the middle of a job", shows="nothing is lost or doubled when it goes on", held_by=("tests/test_kill.py::test_nothing_is_lost_or_doubled", "tests/test_cli.py::test_sigterm_keeps_what_is_done")),
     Case(number=83, does="a full disk, a broken checkpoint", shows="CheckpointError; what was safe stays", held_by=(EXPORT + "test_full_disk", EXPORT + "test_checkpoint_that_cannot_be_used")),

@@ -185,22 +185,6 @@ def test_body_that_does_not_fit_is_a_decode_error(body: bytes) -> None:
         wire.decode(ROW, body, Facts())
 
 
-AFTER = [
-    ("1", 1.0), ("0.5", 0.5), (" 7 ", 7.0), ("60", 60.0), ("86400", 86_400.0), ("1e3", 1_000.0),
-    ("0", None), ("-5", None), ("nan", None), ("inf", None), ("-inf", None), ("1e400", None), ("abc", None), ("", None),
-    ("1,2", None), ("5 seconds", None), (None, None), ("99999999999", wire.LONGEST_WAIT),
-    ("Sun, 22 Nov 2026 12:00:30 GMT", 30.0), ("Sun, 22 Nov 2026 13:00:30 +0100", 30.0),
-    ("Sun, 22 Nov 2026 12:00:30 -0000", 30.0), ("Sun, 22 Nov 2026 11:00:00 GMT", None),
-    ("Fri, 01 Jan 2099 00:00:00 GMT", wire.LONGEST_WAIT), ("Sun, 99 Nov 2026 12:00:30 GMT", None),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("header", "seconds"), AFTER)
-def test_retry_after(header: str | None, seconds: float | None) -> None:
-    """Seconds and dates are read; what is past, endless or no time at all counts as absent."""
-    assert wire.parse_retry_after(header, NOW) == seconds
-
-
 @given(st.text())
 def test_retry_after_never_fails(header: str) -> None:
     """Any text gives None or a wait that a date can be computed from."""
