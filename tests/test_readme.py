@@ -1,4 +1,4 @@
-"""The README's Python runs as pasted."""
+"""The Python of the README and of the documentation runs as pasted."""
 
 from __future__ import annotations
 
@@ -42,9 +42,28 @@ def test_the_first_example_prints_visits(capsys: pytest.CaptureFixture[str], mon
     assert all(line.startswith("2026-11-") and "None" not in line for line in lines)
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS[1:], ids=range(1, len(SNIPPETS)))
-async def test_snippet_runs(snippet: str, lf: AsyncLeadfeeder, capsys: pytest.CaptureFixture[str]) -> None:
+PAGES = {
+    f"{page.stem}-{number}": snippet
+    for page in sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+    for number, snippet in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+}
+OTHERS = {**{f"readme-{number}": snippet for number, snippet in enumerate(SNIPPETS) if number}, **PAGES}
+
+
+@pytest.mark.parametrize("name", list(OTHERS))
+async def test_snippet_runs(
+    name: str,
+    sandbox: Sandbox,
+    lf: AsyncLeadfeeder,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     """Every other snippet defines coroutine functions, and they run against a sandbox."""
+    monkeypatch.chdir(tmp_path)
+    for variable, value in sandbox.environment.items():
+        monkeypatch.setenv(variable, value)
+    snippet = OTHERS[name]
     names: dict[str, Any] = {}
     exec(snippet, names)
     functions = [value for value in names.values() if inspect.iscoroutinefunction(value)]
