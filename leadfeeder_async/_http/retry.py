@@ -81,9 +81,14 @@ def decide(
         return error if attempt >= attempts or _too_long(error.facts.retry_after) else 0.0
     if not isinstance(error, _INCONCLUSIVE):
         return error
-    if error.sent != "no" and row.resend not in _REPEATABLE:
+    if error.sent != "no" and not is_repeatable(row):
         return _outcome_unknown(error, row)
     return error if attempt >= attempts else backoff(attempt) * random()
+
+
+def is_repeatable(row: Endpoint[T]) -> bool:
+    """Whether a request may be sent again although it may have arrived."""
+    return row.resend in _REPEATABLE
 
 
 def pause_after(error: RateLimitedError, attempt: int) -> float:

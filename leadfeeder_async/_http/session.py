@@ -112,7 +112,9 @@ class Session:
         facts = Facts(operation=row.operation, method=row.method, path=path)
         self._connection.quota.check(_today(), facts)
         budgets = [*active_budgets(self._connection), *(() if options.budget is None else (options.budget,))]
-        return Trip(opened, request, Spending(budgets, call.most_credits, facts), deadline)
+        return Trip(
+            opened, request, Spending(budgets, call.most_credits, facts), not retry.is_repeatable(row), deadline
+        )
 
     async def _send_until_settled(self, trip: Trip, row: Endpoint[T]) -> bytes:
         """Send, and let the resend rule decide what each failure means."""
@@ -177,7 +179,7 @@ class Session:
     def _judge(self, answer: wire.Answer, trip: Trip, number: int) -> LeadfeederError | None:
         """Find what is wrong with an answer, and let everyone know of a 429."""
         now = datetime.now(UTC)
-        failure = wire.failure_of(answer, trip.spending.facts, now)
+        failure = wire.failure_of(answer, trip.spending.facts, now, scan=trip.may_cost)
         if isinstance(failure, RateLimitedError):
             self.stats.rate_limited += 1
             trip.opened.limits.limiter.pause(retry.pause_after(failure, number))

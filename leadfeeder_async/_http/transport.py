@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -32,6 +33,12 @@ KEEP_ALIVE = 15.0
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for TCP and TLS to a server."""
+
+BLOCKED = 0.02
+"""A time-out that is late by this many seconds says that the event loop was blocked."""
+
+GRACE = 0.1
+"""Seconds that answers then get to be read."""
 
 SHOWN_HEADERS = frozenset({"Retry-After", "X-Request-Id", "Location"})
 """The headers of an answer that errors speak of."""
@@ -93,17 +100,20 @@ class Transport:
                     self._session.trace_configs.remove(trace)
 
     async def _exchange(self, request: Request, facts: Facts, timeout: float, passage: Passage) -> Answer:
-        async with self._session.request(
-            request.method,
-            URL(request.url, encoded=True),
-            data=request.body,
-            headers=self._headers(with_body=request.body is not None),
-            allow_redirects=False,
-            raise_for_status=False,
-            auto_decompress=True,
-            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(CONNECT_TIMEOUT, timeout)),
-            trace_request_ctx=passage,
-        ) as response:
+        async with (
+            _patience(timeout),
+            self._session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                data=request.body,
+                headers=self._headers(with_body=request.body is not None),
+                allow_redirects=False,
+                raise_for_status=False,
+                auto_decompress=True,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_TIMEOUT, timeout)),
+                trace_request_ctx=passage,
+            ) as response,
+        ):
             passage.answered = True
             passage.enter("body")
             body = await _read(response, self._cap, replace(facts, status=response.status))
@@ -154,6 +164,24 @@ class Transport:
         return passage if isinstance(passage, Passage) and passage.owner is self else None
 
 
+@asynccontextmanager
+async def _patience(timeout: float) -> AsyncGenerator[None]:
+    """Give up after ``timeout``, but not before answers could be read that came while other code blocked the loop."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(timeout) as scope:
+        end = scope.when() or 0.0
+
+        def look() -> None:  # runs right before the time-out would
+            if loop.time() - end > BLOCKED:
+                scope.reschedule(loop.time() + GRACE)
+
+        timer = loop.call_at(end - 1e-6, look)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
 async def _read(response: aiohttp.ClientResponse, cap: int, facts: Facts) -> bytes:
     """Read the body in pieces, and stop at the cap: a small answer can unpack to a huge one."""
     pieces: list[bytes] = []
@@ -198,6 +226,8 @@ def _name_fault(  # noqa: PLR0911 - one answer per kind of fault
             )
         case TimeoutError():
             return AttemptTimeoutError(f"No whole answer within {timeout:g} s.", facts)
+        case aiohttp.ClientHttpProxyError():
+            return ConnectError(f"The proxy refused the connection ({error.status}).", facts)
         case aiohttp.ClientConnectorError():
             return ConnectError(f"No connection to {error.host}:{error.port}: {error.strerror}.", facts)
         case aiohttp.ClientResponseError():

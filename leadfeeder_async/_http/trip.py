@@ -21,6 +21,8 @@ class Trip:
     opened: Open
     request: Request
     spending: Spending
+    may_cost: bool
+    """A lost answer leaves open what was charged or made."""
     deadline: float | None
     """When the call must be over, on the loop's clock."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -81,8 +81,9 @@ class WebVisit(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_de
 
     @property
     def started_at(self) -> datetime | None:
-        """When the visit began."""
-        return self.attributes.started_at
+        """When the visit began; a time without a zone is taken for UTC."""
+        started = self.attributes.started_at
+        return started if started is None or started.tzinfo else started.replace(tzinfo=UTC)
 
     @property
     def company(self) -> companies.Company | None:

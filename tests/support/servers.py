@@ -54,6 +54,12 @@ class RawServer:
             writer.close()
 
 
+async def settle() -> None:
+    """Let closed connections end: each step of theirs takes one turn of the loop."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 def _length(head: bytes) -> int:
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
@@ -73,7 +79,7 @@ async def raw_server(*script: Step, ssl: SSLContext | None = None) -> AsyncItera
     finally:
         server.close()
         scripted.hang_up()
-        await asyncio.sleep(0.01)
+        await settle()
 
 
 @asynccontextmanager
