@@ -18,7 +18,7 @@ import pytest
 
 from leadfeeder_async import ConfigurationError, LeadfeederError, errors
 from leadfeeder_async.cli import exit_code
-from leadfeeder_async.cli.app import read_day
+from leadfeeder_async.cli.exports import read_day
 from leadfeeder_async.sandbox import Sandbox
 
 # A test run that was started in the background ignores Ctrl-C, and so would the processes it starts.
@@ -338,3 +338,27 @@ async def test_csv_by_its_suffix(busy: Sandbox, tmp_path: Path) -> None:
     assert (await leadfeeder(busy, "export", "visits", "--out", out))[0] == 0
     first, *rest = out.read_text().splitlines()
     assert (first.split(",")[:2], len(rest)) == (["id", "source"], 730)
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        (("visitor-companies",), 1),
+        (("contacts", "--term", "a"), 1),
+        (("signals", "--company-id", "159000001", "--max-credits", "5"), 0),
+        (("tags",), 0),
+        (("lists", "--scope", "contact"), 0),
+    ],
+)
+async def test_every_list_can_be_exported(busy: Sandbox, words: tuple[str, ...], rows: int) -> None:
+    """Each list goes to stdout as JSON lines with an id each."""
+    code, stdout, stderr = await leadfeeder(busy, "export", *words)
+    assert (code, len(ids(stdout)) >= rows) == (0, True), stderr
+
+
+async def test_export_of_signals_keeps_to_its_credits(busy: Sandbox) -> None:
+    """What could pass ``--max-credits`` is not sent, and the exit code says that the budget ended it."""
+    words = ("--company-id", "159000001", "--company-id", "159000002")
+    code, _, stderr = await leadfeeder(busy, "export", "signals", *words, "--max-credits", "1")
+    assert (code, busy.ledger.credits_charged) == (4, 0)
+    assert "max_credits" in stderr

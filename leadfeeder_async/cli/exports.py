@@ -1,0 +1,178 @@
+"""``leadfeeder export``: one command for each list worth a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from cyclopts import App, Parameter
+
+from leadfeeder_async.budget import Budget
+from leadfeeder_async.cli import output
+from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.errors import require
+from leadfeeder_async.models.companies import Signal
+from leadfeeder_async.paging import HasId, Pager
+
+T = TypeVar("T", bound=HasId)
+
+export = App(name="export", help="Write a list to a file, or to stdout: one JSON object a line.")
+
+Out = Annotated[Path | None, Parameter(help="The file to write: .ndjson, .csv or .parquet; without it, stdout.")]
+Resume = Annotated[bool, Parameter(negative=(), help="Go on where an unfinished export of the same query stopped.")]
+Overwrite = Annotated[bool, Parameter(negative=(), help="Replace the file if it exists.")]
+AccountId = Annotated[str | None, Parameter(help="The account; needed where the key has several.")]
+Limit = Annotated[int | None, Parameter(help="Stop after this many rows.")]
+Since = Annotated[str, Parameter(help="The first day: YYYY-MM-DD, `today`, or `30d` for the last 30 days.")]
+Until = Annotated[str, Parameter(help="The last day, included: YYYY-MM-DD or `today`.")]
+Terms = Annotated[list[str] | None, Parameter(negative=(), help="A word to search for; may be repeated.")]
+MaxCredits = Annotated[int | None, Parameter(help="Stop before more credits than this are charged.")]
+
+
+@Parameter(name="*")
+class Target:
+    """Where the rows go, the same for every list."""
+
+    def __init__(
+        self,
+        *,
+        out: Out = None,
+        resume: Resume = False,
+        overwrite: Overwrite = False,
+        account_id: AccountId = None,
+        limit: Limit = None,
+    ) -> None:
+        self.out, self.resume, self.overwrite = out, resume, overwrite
+        self.account_id, self.limit = account_id, limit
+
+
+async def write(noun: str, target: Target | None, pager_of: Callable[[AsyncLeadfeeder, int | None], Pager[T]]) -> None:
+    """Open a client and write one of its lists."""
+    to = target or Target()
+    async with AsyncLeadfeeder(account_id=to.account_id) as lf:
+        pager = pager_of(lf, to.limit)
+        await output.export(pager, lf.stats, to.out, noun, limit=to.limit, resume=to.resume, overwrite=to.overwrite)
+
+
+@export.command
+async def visits(
+    *,
+    since: Since = "30d",
+    until: Until = "today",
+    company_id: Annotated[str | None, Parameter(help="Only visits of this company.")] = None,
+    include_company: Annotated[bool, Parameter(negative=(), help="Show each company whole.")] = False,
+    target: Target | None = None,
+) -> None:
+    """Export the visits of some days; free, and complete past the API's 10,000 rows."""
+    include = ["company"] if include_company else None
+    start, end = read_day(since), read_day(until)
+    await write(
+        "visits",
+        target,
+        lambda lf, limit: lf.web_visits.search(
+            start_date=start, end_date=end, company_id=company_id, include=include, limit=limit
+        ),
+    )
+
+
+@export.command
+async def visitor_companies(
+    *,
+    since: Since = "30d",
+    until: Until = "today",
+    custom_feed_id: Annotated[str | None, Parameter(help="Only companies of this custom feed.")] = None,
+    include_company: Annotated[bool, Parameter(negative=(), help="Show each company whole.")] = False,
+    target: Target | None = None,
+) -> None:
+    """Export the companies that visited in some days, one row for each company and place; free."""
+    include = ["company"] if include_company else None
+    start, end = read_day(since), read_day(until)
+    await write(
+        "visitor companies",
+        target,
+        lambda lf, limit: lf.web_visits.companies(
+            start_date=start, end_date=end, custom_feed_id=custom_feed_id, include=include, limit=limit
+        ),
+    )
+
+
+@export.command
+async def companies(
+    *,
+    term: Terms = None,
+    country: Annotated[list[str] | None, Parameter(negative=(), help="A country code; may be repeated.")] = None,
+    target: Target | None = None,
+) -> None:
+    """Export the summaries of a company search; free."""
+    locations = [{"country_code": code} for code in country] if country else None
+    await write(
+        "companies",
+        target,
+        lambda lf, limit: lf.companies.search(search_terms=term, locations=locations, limit=limit),
+    )
+
+
+@export.command
+async def contacts(
+    *,
+    term: Terms = None,
+    company_id: Annotated[list[str] | None, Parameter(negative=(), help="Of this company; may be repeated.")] = None,
+    position: Annotated[list[str] | None, Parameter(negative=(), help="A job title; may be repeated.")] = None,
+    target: Target | None = None,
+) -> None:
+    """Export the summaries of a contact search; free."""
+    await write(
+        "contacts",
+        target,
+        lambda lf, limit: lf.contacts.search(
+            search_terms=term, company_ids=company_id, positions=position, limit=limit
+        ),
+    )
+
+
+@export.command
+async def signals(
+    *,
+    company_id: Annotated[list[str], Parameter(negative=(), help="Of this company; may be repeated.")],
+    max_credits: MaxCredits = None,
+    target: Target | None = None,
+) -> None:
+    """Export the news about some companies; charges 1 credit for each that has news and is not unlocked."""
+
+    def pager_of(lf: AsyncLeadfeeder, limit: int | None) -> Pager[Signal]:
+        capped = lf if max_credits is None else lf.with_options(budget=Budget(max_credits=max_credits))
+        return capped.companies.search_signals(company_ids=company_id, limit=limit)
+
+    await write("signals", target, pager_of)
+
+
+@export.command
+async def tags(*, target: Target | None = None) -> None:
+    """Export the account's tags; free."""
+    await write("tags", target, lambda lf, limit: lf.tags.list(limit=limit))
+
+
+@export.command
+async def lists(
+    *,
+    scope: Annotated[Literal["company", "contact"], Parameter(help="Lists of companies, or of contacts.")] = "company",
+    target: Target | None = None,
+) -> None:
+    """Export the account's lists; free."""
+    await write("lists", target, lambda lf, limit: lf.lists.list(scope=scope, limit=limit))
+
+
+def read_day(text: str, today: date | None = None) -> date:
+    """Read a day as people write it: ``2026-11-01``, ``today``, or ``30d`` for the first of the last 30 days."""
+    today = today or datetime.now(UTC).date()
+    if text == "today":
+        return today
+    if text.endswith("d") and text[:-1].isdecimal() and 1 <= int(text[:-1]) <= 3_660:
+        return today - timedelta(int(text[:-1]) - 1)
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        require(False, f"{text!r} is not a day.", "Write YYYY-MM-DD, `today`, or `30d` for the last 30 days.")
+    return today
