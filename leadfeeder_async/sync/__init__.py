@@ -1,0 +1,1 @@
+"""Visits and what belongs to them, kept in an embedded database that any tool can query."""

@@ -1,0 +1,123 @@
+-- The tables of a synced database. Every key begins with the account, so that one file can hold several.
+-- Times are UTC; durations are seconds. A later version may add columns, never change one.
+
+CREATE TABLE IF NOT EXISTS visits (
+    account_id VARCHAR NOT NULL,
+    id VARCHAR NOT NULL,
+    company_id VARCHAR,
+    location_id VARCHAR,
+    started_at TIMESTAMPTZ,
+    source VARCHAR,
+    medium VARCHAR,
+    campaign VARCHAR,
+    keyword VARCHAR,
+    referring_url VARCHAR,
+    landing_page_path VARCHAR,
+    device_type VARCHAR,
+    visit_length DOUBLE,
+    page_depth INTEGER,
+    lf_client_id VARCHAR,
+    ga_client_ids VARCHAR[],
+    visitor_email VARCHAR,
+    visitor_first_name VARCHAR,
+    visitor_last_name VARCHAR,
+    PRIMARY KEY (account_id, id)
+);
+
+CREATE TABLE IF NOT EXISTS engagements (
+    account_id VARCHAR NOT NULL,
+    visit_id VARCHAR NOT NULL,
+    step INTEGER NOT NULL, -- 1 for the first page of the visit
+    event_type VARCHAR,
+    hostname VARCHAR,
+    page_path VARCHAR,
+    page_title VARCHAR,
+    page_url VARCHAR,
+    previous_page_path VARCHAR,
+    time_on_page DOUBLE,
+    has_met_goals BOOLEAN,
+    PRIMARY KEY (account_id, visit_id, step)
+);
+
+CREATE TABLE IF NOT EXISTS companies (
+    account_id VARCHAR NOT NULL,
+    id VARCHAR NOT NULL,
+    name VARCHAR,
+    url VARCHAR,
+    country_code VARCHAR,
+    country VARCHAR,
+    region VARCHAR,
+    city VARCHAR,
+    postal_code VARCHAR,
+    street_address VARCHAR,
+    industry VARCHAR,
+    nace VARCHAR[],
+    employee_count BIGINT,
+    employee_range VARCHAR,
+    revenue_eur DOUBLE,
+    founded_year INTEGER,
+    legal_form VARCHAR,
+    vat_id VARCHAR,
+    intent_score DOUBLE,
+    intent_tier VARCHAR,
+    do_not_contact BOOLEAN,
+    tag_ids VARCHAR[],
+    list_ids VARCHAR[],
+    PRIMARY KEY (account_id, id)
+);
+
+CREATE TABLE IF NOT EXISTS locations (
+    account_id VARCHAR NOT NULL,
+    id VARCHAR NOT NULL,
+    country_code VARCHAR,
+    country VARCHAR,
+    region VARCHAR,
+    city VARCHAR,
+    postal_code VARCHAR,
+    PRIMARY KEY (account_id, id)
+);
+
+CREATE TABLE IF NOT EXISTS tags (
+    account_id VARCHAR NOT NULL,
+    id VARCHAR NOT NULL,
+    name VARCHAR,
+    color INTEGER,
+    PRIMARY KEY (account_id, id)
+);
+
+CREATE TABLE IF NOT EXISTS lists (
+    account_id VARCHAR NOT NULL,
+    id VARCHAR NOT NULL,
+    name VARCHAR,
+    scope VARCHAR, -- company or contact
+    item_count BIGINT,
+    PRIMARY KEY (account_id, id)
+);
+
+CREATE TABLE IF NOT EXISTS usage (
+    account_id VARCHAR NOT NULL,
+    month VARCHAR NOT NULL, -- YYYY-MM
+    method VARCHAR NOT NULL,
+    endpoint VARCHAR NOT NULL,
+    requests BIGINT,
+    credits_charged BIGINT,
+    PRIMARY KEY (account_id, month, method, endpoint)
+);
+
+CREATE TABLE IF NOT EXISTS credits (
+    account_id VARCHAR NOT NULL,
+    seen_at TIMESTAMPTZ NOT NULL, -- one row for each run
+    available BIGINT,
+    used BIGINT,
+    remaining BIGINT,
+    next_reset_on DATE,
+    PRIMARY KEY (account_id, seen_at)
+);
+
+CREATE TABLE IF NOT EXISTS sync_state (
+    account_id VARCHAR NOT NULL PRIMARY KEY,
+    version INTEGER NOT NULL,
+    first_day DATE NOT NULL, -- the first day whose visits are here
+    last_day DATE, -- the last day that was read whole; null until a first run has ended
+    finished_at TIMESTAMPTZ
+);
