@@ -11,8 +11,8 @@ demo: $(VENV)/.cli
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
-soak: $(VENV)/.dev  ## the long runs: 5,000 fault schedules, 300 killed exports
-	SOAK=1 $(BIN)/python -m pytest tests/http/test_schedules.py tests/test_kill.py $(ARGS)
+soak: $(VENV)/.dev  ## the long runs: 5,000 fault schedules, 300 killed exports, a million visits
+	SOAK=1 $(BIN)/python -m pytest tests/http/test_schedules.py tests/test_kill.py tests/test_export_memory.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

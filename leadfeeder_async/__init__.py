@@ -48,6 +48,7 @@ from leadfeeder_async.errors import (
 )
 from leadfeeder_async.id_pager import IdPager
 from leadfeeder_async.paging import Pager
+from leadfeeder_async.sweep import Sweep
 from leadfeeder_async.windows import Window
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "Spend",
     "Stats",
     "StatusError",
+    "Sweep",
     "TLSError",
     "UnexpectedStatusError",
     "UseError",

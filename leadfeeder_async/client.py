@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
@@ -16,6 +16,7 @@ from leadfeeder_async._http.session import Session
 from leadfeeder_async._http.wire import encode_json
 from leadfeeder_async.budget import Budget, BudgetScope
 from leadfeeder_async.errors import ConfigurationError, require
+from leadfeeder_async.paging import HasId, Pager
 from leadfeeder_async.resources.accounts import LIST_ACCOUNTS, Accounts, Users
 from leadfeeder_async.resources.campaigns import Campaigns
 from leadfeeder_async.resources.companies import Companies
@@ -40,6 +41,7 @@ from leadfeeder_async.settings import (
     read_api_key,
     read_base_url,
 )
+from leadfeeder_async.sweep import Sweep
 
 if TYPE_CHECKING:
     import aiohttp
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from leadfeeder_async._http.limiter import RateLimiter
 
 T = TypeVar("T")
+Row = TypeVar("Row", bound=HasId)
 
 
 class AsyncLeadfeeder:
@@ -170,6 +173,16 @@ class AsyncLeadfeeder:
         ``max_credits=0`` nothing that may charge is sent.
         """
         return BudgetScope(self._connection, Budget(max_requests, max_credits))
+
+    def sweep(self, account_ids: Iterable[str], list_of: Callable[[AsyncLeadfeeder], Pager[Row]]) -> Sweep[Row]:
+        """Read the same list of several accounts at once, fairly, under this client's one limit.
+
+        ``async for account_id, visit in lf.sweep(ids, lambda account: account.web_visits.search(...))``: ``list_of``
+        gets a copy of this client for each account. Costs what the lists cost. Raises IncompleteListError at the end
+        where some accounts could not be read; see :class:`~leadfeeder_async.Sweep`.
+        """
+        require(not isinstance(account_ids, str), f"account_ids={account_ids!r} must be a list of ids.")
+        return Sweep({one: list_of(self.with_options(account_id=one)) for one in account_ids})
 
     @overload
     async def request(

@@ -81,6 +81,7 @@ class Pager(Generic[T]):
         self._ids = tuple(ids)
         self._page_size = page_size
         self._limit = limit
+        self._ahead = AHEAD
         self._after = Position()
         self._handed_out = frozenset[str]()
 
@@ -133,6 +134,14 @@ class Pager(Generic[T]):
             require(position.day <= window.end, f"{position.day} is after {window}.")
             window = Window(max(position.day, window.start), window.end)
         return self._changed(_after=position, _handed_out=frozenset(handed_out), _window=window)
+
+    def ahead(self, pages: int) -> Self:
+        """Return the same list, read with at most ``pages`` pages under way or waiting; 0 fetches each when asked for.
+
+        The default is 16. A cursor list has one at most, and one that charges none.
+        """
+        require(pages >= 0, f"pages={pages!r} must be 0 or more.")
+        return self._changed(_ahead=pages)
 
     async def to_file(
         self,
@@ -231,7 +240,7 @@ class Pager(Generic[T]):
             decode=decode,
             id_of=id_of,
             page_size=self._page_size,
-            ahead=0 if self._row.spend is Spend.CHARGES and self._row.paging is Paging.CURSOR else AHEAD,
+            ahead=0 if self._row.spend is Spend.CHARGES and self._row.paging is Paging.CURSOR else self._ahead,
             pages_wanted=None if self._limit is None else -(-self._limit // self._page_size),
             dedupe=self._row.paging is not Paging.IDS,
             rows_of_a_day=self._row.rows_of_a_day,

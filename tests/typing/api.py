@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import date, datetime
 from typing import assert_type
 
-from leadfeeder_async import AsyncLeadfeeder, IdPager, LeadfeederError, Page, Pager, Resend
+from leadfeeder_async import AsyncLeadfeeder, IdPager, LeadfeederError, Page, Pager, Resend, Sweep
 from leadfeeder_async.models import (
     ApiUsage,
     Company,
@@ -103,3 +103,13 @@ async def errors(lf: AsyncLeadfeeder) -> AsyncIterator[str]:
         assert_type(error.status, int | None)
         assert_type(error.retry_at, datetime | None)
         yield error.sent
+
+
+async def several_accounts(lf: AsyncLeadfeeder) -> None:
+    sweep = lf.sweep(["1", "2"], lambda one: one.tags.list())
+    assert_type(sweep, Sweep[Tag])
+    async for account_id, tag in sweep:
+        assert_type(account_id, str)
+        assert_type(tag, Tag)
+    async for _, page in sweep.pages():
+        assert_type(page, Page[Tag])
