@@ -332,6 +332,28 @@ async def test_sigterm_keeps_what_is_done(tmp_path: Path, ignores_interrupts: bo
         assert ids(out.read_text()) == truth(slow)
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "exits"),
+    [(401, "invalid_api_key", 3), (429, "quota_exceeded", 4), (402, "insufficient_credits", 4), (500, "broken", 5)],
+)
+async def test_what_ends_an_export_in_the_middle(tmp_path: Path, status: int, said: str, exits: int) -> None:
+    """A key, quota, credits or server gone in mid-job: its exit code, the rows kept, and the command that goes on."""
+    out = tmp_path / "visits.ndjson"
+    async with Sandbox(companies=9, visits=1_600, rate_limit=False, latency=0.1) as slow:
+        words = ("export", "visits", "--since", str(slow.start_date), "--until", str(slow.end_date), "--out", str(out))
+        running = asyncio.create_task(leadfeeder(slow, *words))
+        while len(slow.ledger.requests) < 3:
+            await asyncio.sleep(0.01)
+        slow.fail_next(status, code=said, times=200)
+        code, _, stderr = await running
+        assert (code, said in stderr) == (exits, True), stderr
+        assert 0 < len(ids(out.with_name("visits.ndjson.part").read_text())) < 1_600
+        go_on = next(line for line in stderr.splitlines() if "--resume" in line).split()
+        slow._faults.clear()
+        assert (await leadfeeder(slow, *go_on[1:]))[0] == 0
+        assert ids(out.read_text()) == truth(slow)
+
+
 async def test_csv_by_its_suffix(busy: Sandbox, tmp_path: Path) -> None:
     """The name of the output chooses its format."""
     out = tmp_path / "visits.csv"
