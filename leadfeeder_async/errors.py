@@ -25,6 +25,7 @@
     │   ├── ResponseTooLargeError     longer than the body cap
     │   ├── RedirectError             redirects are never followed
     │   └── ProtocolError             not valid HTTP
+    ├── LimiterUnavailableError       the limit that processes share cannot be asked: nothing was sent
     ├── OutcomeUnknownError           it may have been charged or created; not sent again
     ├── LongWorkError
     │   ├── BudgetExceededError       a budget forbids the next request
@@ -274,6 +275,12 @@ class ProtocolError(ReplyError):
     """The answer is not valid HTTP."""
 
     advice = "Check LEADFEEDER_BASE_URL and any proxy in between."
+
+
+class LimiterUnavailableError(LeadfeederError):
+    """The server that keeps a shared limit does not answer; nothing was sent, since the limit could not be kept."""
+
+    advice = "Check the Redis server and its address; `fallback_share` lets each process go on alone meanwhile."
 
 
 class OutcomeUnknownError(LeadfeederError):

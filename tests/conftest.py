@@ -13,6 +13,7 @@ from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
 from tests.support.clock import VirtualLoop
+from tests.support.redis import RedisServer, require_redis
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2_000)
@@ -53,3 +54,15 @@ async def lf(sandbox: Sandbox) -> AsyncIterator[AsyncLeadfeeder]:
     """A client of the sandbox."""
     async with client_for(sandbox) as client:
         yield client
+
+
+@pytest.fixture
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """An empty Redis server; its test is skipped where there is none, and fails where REQUIRE_REDIS is set."""
+    require_redis()
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()

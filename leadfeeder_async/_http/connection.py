@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from leadfeeder_async._http.attempt import OnAttempt
-from leadfeeder_async._http.quota import MonthQuota
+from leadfeeder_async._http.quota import MonthQuota, SharedMonth
 from leadfeeder_async._http.retry import RetryBudget
 from leadfeeder_async.errors import ClientClosedError, WrongLoopError
 
@@ -89,7 +89,7 @@ class Connection:
         self.settings = settings
         self.on_attempt = on_attempt
         self.stats = Stats()
-        self.quota = MonthQuota(settings.monthly_quota)
+        self.quota = MonthQuota(settings.monthly_quota, limiter if isinstance(limiter, SharedMonth) else None)
         self.retry_budget = RetryBudget()
         self.account_id: str | None = None
         """The key's only account, once looked up."""

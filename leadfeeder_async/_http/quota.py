@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Protocol, runtime_checkable
 
 from leadfeeder_async.errors import Facts, LeadfeederError, QuotaExceededError, RateLimitedError
 
@@ -15,31 +16,57 @@ NEARLY = 0.95
 """From this part of the month's requests on, a 429 means that they are used up: others use the key too."""
 
 
+@runtime_checkable
+class SharedMonth(Protocol):
+    """What a limiter may offer beside its pace: the month's requests, as all processes that share it know them.
+
+    Such a limiter counts each token it gives, and its ``acquire`` raises QuotaExceededError once the month is over.
+    """
+
+    @property
+    def used(self) -> int:
+        """The month's requests so far, as last heard."""
+        ...
+
+    def note_used(self, requests: int) -> None:
+        """Learn how many are used; the most counts."""
+        ...
+
+    def month_over(self) -> None:
+        """Learn that they are used up."""
+        ...
+
+
 class MonthQuota:
     """Counts this month's requests, and stops all traffic once they are used up."""
 
-    def __init__(self, requests: int) -> None:
+    def __init__(self, requests: int, shared: SharedMonth | None = None) -> None:
         self._requests = requests
+        self._shared = shared
         self._used = 0
         self._month: date | None = None
         self._ends: date | None = None
 
     def count(self, today: date) -> None:
         """Count a request that is about to be sent."""
-        self.note_used(self._used_in(today) + 1, today)
+        self._learn(self._used_in(today) + 1, today)
 
     def note_used(self, used: int, today: date) -> None:
         """Learn how many requests were used this month, by everyone as far as known; the most counts."""
-        self._used = max(used, self._used_in(today))
-        self._month = today.replace(day=1)
+        self._learn(used, today)
+        if self._shared is not None:
+            self._shared.note_used(used)
 
     def judge(self, failure: LeadfeederError | None, today: date) -> LeadfeederError | None:
         """Take a 429 near the month's end of requests for that end; remember the end."""
-        if isinstance(failure, RateLimitedError) and self._used_in(today) >= NEARLY * self._requests:
-            said = f"{failure.message} About {self._used:,} of the month's {self._requests:,} requests are used."
+        used = max(self._used_in(today), 0 if self._shared is None else self._shared.used)
+        if isinstance(failure, RateLimitedError) and used >= NEARLY * self._requests:
+            said = f"{failure.message} About {used:,} of the month's {self._requests:,} requests are used."
             failure = QuotaExceededError(said, failure.facts)
         if isinstance(failure, QuotaExceededError):
             self._ends = first_of_next_month(today)
+            if self._shared is not None:
+                self._shared.month_over()
         return failure
 
     def check(self, today: date, facts: Facts) -> None:
@@ -48,6 +75,10 @@ class MonthQuota:
             retry_at = datetime.combine(self._ends, datetime.min.time(), UTC)
             said = "The month's requests are used up, as the server said before; nothing was sent."
             raise QuotaExceededError(said, replace(facts, code="quota_exceeded", retry_at=retry_at))
+
+    def _learn(self, used: int, today: date) -> None:
+        self._used = max(used, self._used_in(today))
+        self._month = today.replace(day=1)
 
     def _used_in(self, today: date) -> int:
         return self._used if self._month == today.replace(day=1) else 0

@@ -11,7 +11,7 @@ from leadfeeder_async._http.attempt import Passage
 from leadfeeder_async._http.connection import Open
 from leadfeeder_async._http.wire import Request
 from leadfeeder_async.budget import Spending
-from leadfeeder_async.errors import ClientClosedError, DeadlineExceededError, Phase
+from leadfeeder_async.errors import ClientClosedError, DeadlineExceededError, LeadfeederError, Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,10 @@ class Trip:
         return self.deadline is not None and self.opened.loop.time() + wait >= self.deadline
 
     async def wait(self, waiting: Awaitable[object], phase: Phase) -> None:
-        """Wait, but neither past the deadline nor past the end of the client."""
+        """Wait, but neither past the deadline nor past the end of the client.
+
+        An error of a limiter, which does not know the call, is told which one it ended.
+        """
         try:
             async with asyncio.timeout_at(self.deadline) as scope:
                 self.opened.waits.add(scope)
@@ -45,6 +48,12 @@ class Trip:
                     await waiting
                 finally:
                     self.opened.waits.discard(scope)
+        except LeadfeederError as error:
+            facts = self.spending.facts
+            error.facts = replace(
+                error.facts, operation=facts.operation, method=facts.method, path=facts.path, phase=phase
+            )
+            raise
         except TimeoutError:
             pass
         else:
