@@ -10,6 +10,7 @@ from typing import Generic, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 
+from leadfeeder_async.errors import Facts
 from leadfeeder_async.models.envelope import Done, Response
 
 T_co = TypeVar("T_co", covariant=True)
@@ -114,6 +115,11 @@ class Endpoint(Generic[T_co]):
         if get_origin(self.returns) is not Response:
             return Shape.OTHER
         return Shape.MANY if get_origin(get_args(self.returns)[0]) is tuple else Shape.ONE
+
+    @cached_property
+    def answered(self) -> Facts:
+        """What is known about an answer of it that came."""
+        return Facts(operation=self.operation, method=self.method, path=self.path, attempts=1)
 
     @cached_property
     def decoder(self) -> msgspec.json.Decoder[T_co]:

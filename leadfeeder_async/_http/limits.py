@@ -81,7 +81,10 @@ class TokenBucket:
         """Wait in order for one token, and for any pause to end."""
         async with self._turn:
             while True:
-                await self._past_pause()
+                if self._pace.speed_up(_now()):
+                    self._spent = True
+                if self._paused():
+                    await self._past_pause()
                 await self._bucket.acquire()
                 if not self._paused():
                     return
@@ -95,8 +98,6 @@ class TokenBucket:
         self._spent = True
 
     async def _past_pause(self) -> None:
-        if self._pace.speed_up(_now()):
-            self._spent = True
         if self._spent:
             self._spent, self._bucket = False, self._new_bucket()
             await self._bucket.acquire(self._pace.burst)
@@ -117,6 +118,11 @@ class WarmUp:
         self._begun = False
         self._ended = anyio.Event()
 
+    @property
+    def ended(self) -> bool:
+        """Whether everyone may pass."""
+        return self._ended.is_set()
+
     async def wait(self) -> None:
         """Let the first caller pass at once, and the others when it is connected or has failed."""
         if self._begun:
@@ -135,6 +141,14 @@ class Limits:
         self.slots = anyio.Semaphore(slots, fast_acquire=True)
         self.limiter = limiter
         self.warm_up = WarmUp()
+
+    def take_slot(self) -> bool:
+        """Take a slot if one is free; tell whether it was."""
+        try:
+            self.slots.acquire_nowait()
+        except anyio.WouldBlock:
+            return False
+        return True
 
 
 def _now() -> float:

@@ -44,7 +44,7 @@ class MonthQuota:
         self._requests = requests
         self._shared = shared
         self._used = 0
-        self._month: date | None = None
+        self._month = (0, 0)
         self._ends: date | None = None
 
     def count(self, today: date) -> None:
@@ -78,10 +78,10 @@ class MonthQuota:
 
     def _learn(self, used: int, today: date) -> None:
         self._used = max(used, self._used_in(today))
-        self._month = today.replace(day=1)
+        self._month = (today.year, today.month)
 
     def _used_in(self, today: date) -> int:
-        return self._used if self._month == today.replace(day=1) else 0
+        return self._used if self._month == (today.year, today.month) else 0
 
 
 def first_of_next_month(today: date) -> date:

@@ -85,7 +85,7 @@ class Session:
 
     def decode(self, row: Endpoint[T], body: bytes) -> T:
         """Decode an answer of ``row``, and count what it charged."""
-        answer = wire.decode(row, body, _facts_of(row))
+        answer = wire.decode(row, body, row.answered)
         meta = getattr(answer, "meta", None)
         if isinstance(meta, Meta):
             self.stats.credits_charged += meta.charged
@@ -95,9 +95,9 @@ class Session:
         self, row: Endpoint[Response[tuple[U, ...]]], body: bytes
     ) -> tuple[Response[tuple[U, ...]], tuple[DecodeError, ...], tuple[StatusError, ...]]:
         """Decode a page of ``row``: what it holds, the rows that cannot be read, and the errors beside its data."""
-        answer, bad = wire.decode_rows(row, body, _facts_of(row))
+        answer, bad = wire.decode_rows(row, body, row.answered)
         self.stats.credits_charged += answer.meta.charged
-        return answer, bad, wire.errors_beside(answer, _facts_of(row)) if answer.errors else ()
+        return answer, bad, wire.errors_beside(answer, row.answered) if answer.errors else ()
 
     def note_used(self, requests: int) -> None:
         """Learn how many of this month's requests are used, by everyone as far as known."""
@@ -157,8 +157,7 @@ class Session:
             report.error = None  # it holds this frame, which holds the report
 
     async def _exchange(self, trip: Trip, report: _Report) -> bytes:
-        async with trip.slot(report.passage):
-            answer = report.answer = await self._send(trip, report.passage)
+        answer = report.answer = await trip.in_slot(report.passage, lambda: self._send(trip, report.passage))
         failure = self._judge(answer, trip, report.number)
         if failure is not None:
             raise failure
@@ -251,10 +250,6 @@ class _Report:
             request_id=self.request_id or meta.request_id,
             charged=None if meta.credits is None else meta.credits.charged,
         )
-
-
-def _facts_of(row: Endpoint[T]) -> Facts:
-    return Facts(operation=row.operation, method=row.method, path=row.path, attempts=1)
 
 
 def _charged_nothing(error: BaseException) -> bool:

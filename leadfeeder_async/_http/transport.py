@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from types import SimpleNamespace
 
 import aiohttp
@@ -100,24 +100,25 @@ class Transport:
                     self._session.trace_configs.remove(trace)
 
     async def _exchange(self, request: Request, facts: Facts, timeout: float, passage: Passage) -> Answer:
-        async with (
-            _patience(timeout),
-            self._session.request(
-                request.method,
-                URL(request.url, encoded=True),
-                data=request.body,
-                headers=self._headers(with_body=request.body is not None),
-                allow_redirects=False,
-                raise_for_status=False,
-                auto_decompress=True,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_TIMEOUT, timeout)),
-                trace_request_ctx=passage,
-            ) as response,
-        ):
-            passage.answered = True
-            passage.enter("body")
-            body = await _read(response, self._cap, replace(facts, status=response.status))
-            return Answer(response.status, response.headers, body)
+        async with asyncio.timeout(None) as scope:
+            timer = _give_up_after(timeout, scope)
+            try:
+                async with self._session.request(
+                    request.method,
+                    URL(request.url, encoded=True),
+                    data=request.body,
+                    headers=self._headers(with_body=request.body is not None),
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    auto_decompress=True,
+                    timeout=_client_timeout(min(CONNECT_TIMEOUT, timeout)),
+                    trace_request_ctx=passage,
+                ) as response:
+                    passage.answered = True
+                    passage.enter("body")
+                    return Answer(response.status, response.headers, await _read(response, self._cap, facts))
+            finally:
+                timer.cancel()
 
     def _headers(self, *, with_body: bool) -> dict[str, str]:
         headers = {"X-Api-Key": self._key.reveal(), "User-Agent": USER_AGENT, "Accept": "application/json"}
@@ -164,22 +165,21 @@ class Transport:
         return passage if isinstance(passage, Passage) and passage.owner is self else None
 
 
-@asynccontextmanager
-async def _patience(timeout: float) -> AsyncGenerator[None]:
-    """Give up after ``timeout``, but not before answers could be read that came while other code blocked the loop."""
+def _give_up_after(timeout: float, scope: asyncio.Timeout) -> asyncio.TimerHandle:
+    """End ``scope`` in time, but not before answers could be read that came while other code blocked the loop."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(timeout) as scope:
-        end = scope.when() or 0.0
+    end = loop.time() + timeout
 
-        def look() -> None:  # runs right before the time-out would
-            if loop.time() - end > BLOCKED:
-                scope.reschedule(loop.time() + GRACE)
+    def give_up() -> None:
+        now = loop.time()
+        scope.reschedule(now + GRACE if now - end > BLOCKED else end)
 
-        timer = loop.call_at(end - 1e-6, look)
-        try:
-            yield
-        finally:
-            timer.cancel()
+    return loop.call_at(end, give_up)
+
+
+@lru_cache(maxsize=8)
+def _client_timeout(connect: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect)
 
 
 async def _read(response: aiohttp.ClientResponse, cap: int, facts: Facts) -> bytes:
@@ -190,9 +190,8 @@ async def _read(response: aiohttp.ClientResponse, cap: int, facts: Facts) -> byt
         size += len(piece)
         if size > cap:
             response.close()
-            raise ResponseTooLargeError(
-                f"The answer is longer than {cap:,} bytes.", replace(facts, sent="yes", phase="body")
-            )
+            facts = replace(facts, status=response.status, sent="yes", phase="body")
+            raise ResponseTooLargeError(f"The answer is longer than {cap:,} bytes.", facts)
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from leadfeeder_async._http.attempt import Passage
 from leadfeeder_async._http.connection import Open
 from leadfeeder_async._http.wire import Request
 from leadfeeder_async.budget import Spending
 from leadfeeder_async.errors import ClientClosedError, DeadlineExceededError, LeadfeederError, Phase
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +65,17 @@ class Trip:
             raise ClientClosedError("This client was closed while the call waited.", facts)
         raise DeadlineExceededError("The deadline passed before it could be sent.", facts)
 
-    @asynccontextmanager
-    async def slot(self, passage: Passage) -> AsyncGenerator[None]:
-        """Hold one of the client's slots, and pass the door that the first call opens by connecting."""
+    async def in_slot(self, passage: Passage, send: Callable[[], Awaitable[T]]) -> T:
+        """Hold one of the client's slots while ``send`` runs, past the door that the first call opens by connecting."""
         slots, warm_up = self.opened.limits.slots, self.opened.limits.warm_up
-        await self.wait(slots.acquire(), "slot")
+        if not self.opened.limits.take_slot():
+            await self.wait(slots.acquire(), "slot")
         try:
             passage.enter("connect")
-            await self.wait(warm_up.wait(), "connect")
+            if not warm_up.ended:
+                await self.wait(warm_up.wait(), "connect")
             try:
-                yield
+                return await send()
             finally:
                 warm_up.end()
         finally:

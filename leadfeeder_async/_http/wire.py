@@ -71,6 +71,8 @@ def build_request(call: Call[T], base_url: str, path: str, account_id: str | Non
 
 def fill_path(template: str, ids: tuple[str, ...]) -> str:
     """Put each id, percent-encoded once, in its place of the path template."""
+    if "{" not in template:
+        return template
     values = iter(ids)
     return re.sub(r"\{(\w+)\}", lambda match: encode_id(next(values), match[1]), template)
 
@@ -212,23 +214,24 @@ def failure_of(answer: Answer, facts: Facts, now: datetime, *, scan: bool = Fals
     ``scan`` looks through the whole body for broken JSON, which takes a quarter of the time of decoding it: worth it
     where an unusable answer leaves open what was charged or made.
     """
+    good = 200 <= answer.status < 300
+    if good and _is_readable(answer, scan=scan):
+        return None
     facts = replace(facts, status=answer.status, sent="yes", request_id=answer.headers.get("X-Request-Id"))
-    if 200 <= answer.status < 300:
-        return _unreadable(answer, facts, scan=scan)
+    if good:
+        text = f"The answer is no JSON object, or is cut short: {snippet(answer.body)!r}"
+        return DecodeError(text, replace(facts, phase="body"))
     if 300 <= answer.status < 400:
         target = urlsplit(answer.headers.get("Location", "")).hostname or "itself"
         return RedirectError(f"The server redirects ({answer.status}) to {target}.", facts)
     return _status_error(answer, facts, now)
 
 
-def _unreadable(answer: Answer, facts: Facts, *, scan: bool) -> LeadfeederError | None:
-    """Spot an answer that is cut short or no JSON: by its first and last bytes alone, if its end is proven."""
+def _is_readable(answer: Answer, *, scan: bool) -> bool:
+    """Tell an answer from one cut short or no JSON: by its first and last bytes alone, if its end is proven."""
     body = answer.body.strip()
     scan = scan or not ("Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers)
-    if not body or (body.startswith(b"{") and body.endswith(b"}") and not (scan and _is_broken(body))):
-        return None
-    text = f"The answer is no JSON object, or is cut short: {snippet(answer.body)!r}"
-    return DecodeError(text, replace(facts, phase="body"))
+    return not body or (body.startswith(b"{") and body.endswith(b"}") and not (scan and _is_broken(body)))
 
 
 def _is_broken(body: bytes) -> bool:

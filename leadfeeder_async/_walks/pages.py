@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import compress
 from typing import Generic, TypeVar
 
 import msgspec
@@ -101,8 +102,14 @@ class Seen:
     earlier: tuple[AbstractSet[str], ...] = ()
     """The ids of the window before, and of the wider windows this one was cut from."""
 
-    def is_new(self, row_id: str) -> bool:
-        """Remember an id; tell whether it was new."""
+    def take(self, ids: Sequence[str]) -> list[bool] | None:
+        """Remember the ids of a page; tell which of them were new, or None where all were: nearly always."""
+        if len(fresh := set(ids)) == len(ids) and all(fresh.isdisjoint(seen) for seen in (self.ids, *self.earlier)):
+            self.ids |= fresh
+            return None
+        return [self._is_new(one) for one in ids]
+
+    def _is_new(self, row_id: str) -> bool:
         if row_id in self.ids or any(row_id in ids for ids in self.earlier):
             return False
         self.ids.add(row_id)
@@ -128,7 +135,8 @@ def fresh_rows(source: Source[T], seen: Seen, rows: tuple[T, ...]) -> tuple[T, .
     """Keep the rows whose ids were not handed out before."""
     if not source.dedupe:
         return rows
-    return tuple(row for row in rows if seen.is_new(source.id_of(row)))
+    new = seen.take([source.id_of(row) for row in rows])
+    return rows if new is None else tuple(compress(rows, new))
 
 
 async def whole(walk: AsyncGenerator[Page[T], None]) -> AsyncGenerator[Page[T], None]:
