@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadfeeder_async import DecodeError, Endpoint, QuotaExceededError, resources
+from leadfeeder_async import DecodeError, Endpoint, QuotaExceededError, models, resources
 from leadfeeder_async._http import wire
 from leadfeeder_async.errors import Facts
-from leadfeeder_async.models import Company, CompanySearchFilters, SearchLocation, WebVisit
+from leadfeeder_async.models import Company, CompanySearchFilters, Icp, Model, Response, SearchLocation, WebVisit
+from leadfeeder_async.models.requests import TagChanges
 from leadfeeder_async.resources import accounts, companies, custom_feeds, ip, reference, tags, usage, web_visits
 from tests.conftest import EXAMPLES
 
@@ -355,3 +356,34 @@ def test_related_records_without_ids_are_left_out_of_lists() -> None:
     tags_of = [{"id": None, "type": "tag"}, {"id": 7, "type": "tag"}, None]
     body = json.dumps({"data": {"id": "1", "relationships": {"tags": tags_of}}}).encode()
     assert [tag.id for tag in wire.decode(companies.GET_COMPANY, body, Facts()).data.tags] == ["7"]
+
+
+@pytest.mark.parametrize(("name", "row"), KNOWN, ids=[name for name, _ in KNOWN])
+def test_every_answer_becomes_plain_python(name: str, row: Endpoint[Any]) -> None:
+    """``to_dict`` gives what ``json.dumps`` takes as it is, with every value of the answer in it, times as texts."""
+    body = (EXAMPLES / f"{name}.json").read_bytes()
+    plain = wire.decode(row, body, Facts()).to_dict()
+    assert json.loads(json.dumps(plain)) == plain
+    assert lost(msgspec.json.decode(body), plain) == []
+
+
+def test_every_model_can_become_plain_python() -> None:
+    """Each Struct that is public is a ``Model``, whatever its options, and none is tracked less than it says."""
+    structs = [
+        value for value in vars(models).values() if isinstance(value, type) and issubclass(value, msgspec.Struct)
+    ]
+    assert len(structs) > 100
+    assert all(issubclass(struct, Model) for struct in structs)
+    assert Icp.__struct_config__.gc
+    assert not WebVisit.__struct_config__.gc
+
+
+def test_plain_python_says_what_is_missing_and_leaves_out_what_is_unset() -> None:
+    """A field an answer left out is None; a field a request leaves unset is not there, and null stays null."""
+    visit = msgspec.json.decode(b'{"id": "1", "attributes": {"started_at": "2026-11-20T09:14:07Z"}}', type=WebVisit)
+    attributes = visit.to_dict()["attributes"]
+    assert isinstance(attributes, dict)
+    assert (attributes["started_at"], attributes["source"]) == ("2026-11-20T09:14:07Z", None)
+    assert TagChanges(color=None).to_dict() == {"color": None}
+    assert CompanySearchFilters(has_phone=True).to_dict() == {"has_phone": True}
+    assert Response(data=None).to_dict()["errors"] == []

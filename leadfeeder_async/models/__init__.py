@@ -13,6 +13,7 @@ from leadfeeder_async.models.accounts import (
     User,
     UserAttributes,
 )
+from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.campaigns import Campaign, CampaignAttributes, CampaignRelationships, CampaignStats
 from leadfeeder_async.models.companies import (
     Address,
@@ -375,6 +376,7 @@ __all__ = [
     "MaskedCompanySummary",
     "MaskedContactSummary",
     "Meta",
+    "Model",
     "MoneyFigure",
     "NaceCode",
     "Network",

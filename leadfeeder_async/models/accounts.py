@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 
-import msgspec
-
+from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.companies import Company
 
 
-class AccountCredits(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class AccountCredits(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The balance of an account's credits."""
 
     available: int | None = None
@@ -18,13 +17,13 @@ class AccountCredits(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_o
     next_reset_on: date | None = None
 
 
-class AccountSummaryAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class AccountSummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The name of an account."""
 
     name: str | None = None
 
 
-class AccountSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class AccountSummary(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An account the key can use (contract: ``AccountSummaryV1``)."""
 
     id: str
@@ -37,20 +36,20 @@ class AccountSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_o
         return self.attributes.name
 
 
-class AccountAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class AccountAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The name and credits of an account."""
 
     name: str | None = None
     credits: AccountCredits | None = None
 
 
-class AccountRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class AccountRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The company that owns the account."""
 
     account_company: Company | None = None
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Account(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """One account with its credits (contract: ``AccountV1``)."""
 
     id: str
@@ -69,7 +68,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_def
         return self.attributes.credits
 
 
-class UserAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class UserAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Who a key belongs to."""
 
     email: str | None = None
@@ -78,7 +77,7 @@ class UserAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_o
     team_role: str | None = None
 
 
-class User(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class User(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The user a key belongs to (contract: ``UserV1``)."""
 
     id: str

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import msgspec
+from leadfeeder_async.models.base import Model
 
 
-class CampaignAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CampaignAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The name and status of a campaign."""
 
     name: str | None = None
     status: str | None = None
 
 
-class CampaignRelationships(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CampaignRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """Records around a campaign, as the API sent them: their shapes are not known."""
 
     campaign_summary: object = None
@@ -22,7 +22,7 @@ class CampaignRelationships(msgspec.Struct, frozen=True, kw_only=True, repr_omit
     custom_feed: object = None
 
 
-class Campaign(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Campaign(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A campaign (contract: ``CampaignV1``)."""
 
     id: str
@@ -36,7 +36,7 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tru
         return self.attributes.name
 
 
-class CampaignStats(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CampaignStats(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A campaign's figures of one period, as the API sent them: their names are not known."""
 
     id: str

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from datetime import date
 
-import msgspec
-
 from leadfeeder_async.models import ip, visits
+from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.crm import CRMConnection, CRMGroupConnection, CRMSuggestion
 from leadfeeder_async.models.workspace import Icp, List, Tag
 
 
-class IndustryCode(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class IndustryCode(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """One industry by code and name (contract: ``IndustryCodeV1``)."""
 
     code: str | None = None
     name: str | None = None
 
 
-class Industries(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Industries(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A company's industries in three classifications (contract: ``IndustriesV1``)."""
 
     industry: tuple[IndustryCode, ...] | None = None
@@ -26,7 +25,7 @@ class Industries(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_
     nace: tuple[IndustryCode, ...] | None = None
 
 
-class Address(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Address(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A postal address (contract: ``AddressV1``)."""
 
     street_address: str | None = None
@@ -37,7 +36,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_def
     region: str | None = None
 
 
-class MoneyFigure(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class MoneyFigure(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An amount of money in a year (contract: ``MoneyFigureV1``)."""
 
     value: float | None = None
@@ -47,13 +46,13 @@ class MoneyFigure(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit
     estimated: bool | None = None
 
 
-class ProfileLink(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ProfileLink(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A link to one profile (contract: ``ProfileLinkV1``)."""
 
     url: str | None = None
 
 
-class SocialMediaProfiles(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class SocialMediaProfiles(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Profiles by network (contract: ``SocialMediaProfilesV1``)."""
 
     linkedin: tuple[ProfileLink, ...] | None = None
@@ -61,13 +60,13 @@ class SocialMediaProfiles(msgspec.Struct, frozen=True, kw_only=True, gc=False, r
     facebook: tuple[ProfileLink, ...] | None = None
 
 
-class Phone(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Phone(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A telephone number (contract: ``PhoneV1``)."""
 
     number: str | None = None
 
 
-class CompanyRegister(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyRegister(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A company's entry in the commercial register (contract: ``CompanyRegisterV1``)."""
 
     status: str | None = None
@@ -75,7 +74,7 @@ class CompanyRegister(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_
     location: str | None = None
 
 
-class CompanyMeta(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyMeta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """What else is known of a company (contract: ``CompanyMetaV1``)."""
 
     do_not_contact: bool | None = None
@@ -85,7 +84,7 @@ class CompanyMeta(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit
     num_contacts: int | None = None
 
 
-class Intent(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Intent(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """How much a company looks like buying (contract: ``IntentV1``)."""
 
     score: float | None = None
@@ -94,13 +93,13 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defa
     last_updated_at: str | None = None
 
 
-class WebEngagement(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class WebEngagement(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A company's last visit; the vendor says it may be stale, so prefer the visits."""
 
     last_visit_date: str | None = None
 
 
-class CompanyAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """What is known of a company; every field can be missing."""
 
     name: str | None = None
@@ -129,7 +128,7 @@ class CompanyAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, rep
     meta: CompanyMeta | None = None
 
 
-class CompanyRelationships(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CompanyRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """Records around a company: stubs, or whole where ``include`` named them."""
 
     group_company: Company | None = None
@@ -142,7 +141,7 @@ class CompanyRelationships(msgspec.Struct, frozen=True, kw_only=True, repr_omit_
     crm_group_connections: tuple[CRMGroupConnection, ...] | None = None
 
 
-class Company(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Company(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A company (contract: ``CompanyV1``); a stub has only ``id`` and ``type``."""
 
     id: str
@@ -171,7 +170,7 @@ class Company(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_def
         return self.relationships.lists or ()
 
 
-class CompanySummaryAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanySummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """What a search shows of a company without charging."""
 
     name: str | None = None
@@ -186,7 +185,7 @@ class CompanySummaryAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=Fal
     revenue: MoneyFigure | None = None
 
 
-class CompanySummary(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanySummary(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A company in a search result (contract: ``CompanySummaryV1``, ``MaskedCompanySummaryV1``)."""
 
     id: str
@@ -204,14 +203,14 @@ class CompanySummary(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_o
         return self.attributes.url
 
 
-class CompanyLocationRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyLocationRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Which company, and where."""
 
     company: Company | None = None
     location: ip.Location | None = None
 
 
-class CompanyLocation(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CompanyLocation(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A company that visited, at one of its places (contract: ``CompanyLocationV1``).
 
     A company with several places comes several times.
@@ -233,7 +232,7 @@ class CompanyLocation(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defau
         return self.relationships.location
 
 
-class SignalAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class SignalAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """What happened at a company, and when."""
 
     category: str | None = None
@@ -244,13 +243,13 @@ class SignalAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr
     url: str | None = None
 
 
-class SignalRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class SignalRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Whom it happened to."""
 
     company: Company | None = None
 
 
-class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Signal(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A piece of news about a company (contract: ``SignalV1``)."""
 
     id: str
@@ -264,7 +263,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defa
         return self.relationships.company
 
 
-class CompanyFinancialsAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyFinancialsAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A company's figures of one year; amounts are figures with a currency, or bare numbers."""
 
     year: int | None = None
@@ -275,7 +274,7 @@ class CompanyFinancialsAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=
     employee_count: int | None = None
 
 
-class CompanyFinancials(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyFinancials(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A financial report of one year (contract: ``CompanyFinancialsV1``)."""
 
     id: str
@@ -283,20 +282,20 @@ class CompanyFinancials(msgspec.Struct, frozen=True, kw_only=True, gc=False, rep
     attributes: CompanyFinancialsAttributes = CompanyFinancialsAttributes()
 
 
-class CompanyMatchAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyMatchAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """How well a company matches."""
 
     match_score: float | None = None
     """0 to 1."""
 
 
-class CompanyMatchRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyMatchRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The company that matches."""
 
     company_summary: CompanySummary | None = None
 
 
-class CompanyMatch(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyMatch(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A company that may be the one meant (contract: ``CompanyMatchV1``)."""
 
     id: str
@@ -315,14 +314,14 @@ class CompanyMatch(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omi
         return self.relationships.company_summary
 
 
-class CompanyIpRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyIpRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A company and its addresses."""
 
     company: Company | None = None
     ip_addresses: tuple[ip.IpAddressExtended, ...] | None = None
 
 
-class CompanyIp(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CompanyIp(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The IP addresses of a company (contract: ``CompanyIpV1``)."""
 
     id: str

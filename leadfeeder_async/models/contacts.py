@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.companies import Company, Phone, SocialMediaProfiles
 from leadfeeder_async.models.crm import CRMConnection, CRMSuggestion
 from leadfeeder_async.models.envelope import ResourceIdentifier
 from leadfeeder_async.models.workspace import BuyerPersona, List
 
 
-class ContactMeta(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ContactMeta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """What else is known of a contact."""
 
     do_not_contact: bool | None = None
@@ -18,7 +17,7 @@ class ContactMeta(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit
     has_phones: bool | None = None
 
 
-class ContactAttributes(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class ContactAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """What is known of a person; every field can be missing."""
 
     name: str | None = None
@@ -36,7 +35,7 @@ class ContactAttributes(msgspec.Struct, frozen=True, kw_only=True, repr_omit_def
     meta: ContactMeta | None = None
 
 
-class ContactRelationships(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class ContactRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """Records around a person: stubs, or whole where ``include`` named them."""
 
     company: Company | None = None
@@ -46,7 +45,7 @@ class ContactRelationships(msgspec.Struct, frozen=True, kw_only=True, repr_omit_
     crm_suggestions: tuple[CRMSuggestion, ...] | None = None
 
 
-class Contact(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Contact(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A person at a company (contract: ``ContactV1``)."""
 
     id: str
@@ -70,7 +69,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
         return self.relationships.company
 
 
-class ContactSummaryAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ContactSummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """What a search shows of a person without charging."""
 
     name: str | None = None
@@ -79,13 +78,13 @@ class ContactSummaryAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=Fal
     meta: ContactMeta | None = None
 
 
-class ContactSummaryRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ContactSummaryRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Where the person works."""
 
     company: ResourceIdentifier | None = None
 
 
-class ContactSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ContactSummary(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A person in a search result (contract: ``ContactSummaryV1``, ``MaskedContactSummaryV1``)."""
 
     id: str

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import msgspec
+from leadfeeder_async.models.base import Model
 
 
-class CRMUserAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CRMUserAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Who owns a CRM record."""
 
     name: str | None = None
     email: str | None = None
 
 
-class CRMUser(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CRMUser(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A user of the CRM (contract: ``CRMUserV1``)."""
 
     id: str
@@ -27,7 +27,7 @@ class CRMUser(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_def
         return self.attributes.name
 
 
-class CRMRecordAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CRMRecordAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The attributes of all three kinds of CRM record.
 
     Organizations have a ``name``; contacts and leads a first and a last name.
@@ -39,13 +39,13 @@ class CRMRecordAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, r
     crm_url: str | None = None
 
 
-class CRMRecordRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CRMRecordRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Who owns the record."""
 
     crm_owner: CRMUser | None = None
 
 
-class CRMRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CRMRecord(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A record of the CRM: an organization, a contact or a lead, as ``type`` says.
 
     Contract: ``CRMRecordV1``, ``CRMOrganizationV1``, ``CRMContactV1``, ``CRMLeadV1``.
@@ -67,13 +67,13 @@ CRMContact: TypeAlias = CRMRecord
 CRMLead: TypeAlias = CRMRecord
 
 
-class CRMLinkRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CRMLinkRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The linked record."""
 
     crm_record: CRMRecord | None = None
 
 
-class CRMConnection(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CRMConnection(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A link to a CRM record (contract: ``CRMConnectionV1``, ``CRMSuggestionV1``)."""
 
     id: str
@@ -90,13 +90,13 @@ class CRMConnection(msgspec.Struct, frozen=True, kw_only=True, repr_omit_default
 CRMSuggestion: TypeAlias = CRMConnection
 
 
-class CRMGroupConnectionRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CRMGroupConnectionRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The link of another company of the group."""
 
     crm_connection: CRMConnection | None = None
 
 
-class CRMGroupConnection(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CRMGroupConnection(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A link that another company of the same group has (contract: ``CRMGroupConnectionV1``)."""
 
     id: str

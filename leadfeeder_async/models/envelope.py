@@ -6,16 +6,18 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from leadfeeder_async.models.base import Model
+
 T = TypeVar("T")
 
 
-class Credits(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Credits(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """What one answer cost (contract: ``MetaCreditsV1``)."""
 
     charged: int | None = None
 
 
-class Pagination(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Pagination(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Where a page stands in its list (contract: ``MetaPaginationV1``)."""
 
     next_cursor: str | None = None
@@ -24,7 +26,7 @@ class Pagination(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_
     page_count: int | None = None
 
 
-class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Meta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The facts beside the data (contract: ``MetaV1``)."""
 
     request_id: str | None = None
@@ -57,7 +59,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaul
         return (self.pagination.next_cursor or None) if self.pagination else None
 
 
-class ErrorObject(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ErrorObject(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """One error of an answer (contract: ``ErrorObjectV1``)."""
 
     code: str | None = None
@@ -66,7 +68,7 @@ class ErrorObject(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit
     message: str | None = None
 
 
-class Response(msgspec.Struct, Generic[T], frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Response(Model, Generic[T], frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """One answer: the data and the facts beside it (contract: ``Response``)."""
 
     data: T
@@ -77,14 +79,14 @@ class Response(msgspec.Struct, Generic[T], frozen=True, kw_only=True, gc=False, 
     """Never set in what you get: what an answer includes is moved to its place among the relationships."""
 
 
-class ResourceIdentifier(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ResourceIdentifier(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A record named, not shown (contract: ``ResourceIdentifierV1``)."""
 
     id: str
     type: str = ""
 
 
-class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ErrorBody(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An error answer in any of its three shapes (contract: ``ErrorBodyV1``)."""
 
     errors: tuple[ErrorObject, ...] | None = None

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.workspace import List
 
 
-class CustomFeedFolderAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CustomFeedFolderAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The name of a folder."""
 
     name: str | None = None
 
 
-class CustomFeedFolderRelationships(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CustomFeedFolderRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The feeds in a folder."""
 
     custom_feeds: tuple[CustomFeed, ...] | None = None
 
 
-class CustomFeedFolder(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CustomFeedFolder(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A folder of feeds (contract: ``CustomFeedFolderV1``)."""
 
     id: str
@@ -33,7 +32,7 @@ class CustomFeedFolder(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defa
         return self.attributes.name
 
 
-class CustomFeedAttributes(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CustomFeedAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The name and filters of a feed; the filters are as the API sent them."""
 
     name: str | None = None
@@ -42,14 +41,14 @@ class CustomFeedAttributes(msgspec.Struct, frozen=True, kw_only=True, repr_omit_
     updated_at: str | None = None
 
 
-class CustomFeedRelationships(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CustomFeedRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The folder and the list of a feed."""
 
     folder: CustomFeedFolder | None = None
     connected_list: List | None = None
 
 
-class CustomFeed(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CustomFeed(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A saved filter over the visits (contract: ``CustomFeedV1``)."""
 
     id: str

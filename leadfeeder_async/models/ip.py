@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import msgspec
-
 from leadfeeder_async.models import companies
+from leadfeeder_async.models.base import Model
 
 
-class LocationAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class LocationAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A place, as finely as it is known."""
 
     city: str | None = None
@@ -22,7 +21,7 @@ class LocationAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, re
     state: str | None = None
 
 
-class Location(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Location(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A place (contract: ``LocationV1``, ``VisitLocationV1``, ``IpLocationV1``)."""
 
     id: str
@@ -44,7 +43,7 @@ VisitLocation: TypeAlias = Location
 IpLocation: TypeAlias = Location
 
 
-class NetworkAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class NetworkAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Who runs a network."""
 
     name: str | None = None
@@ -53,7 +52,7 @@ class NetworkAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, rep
     cidr: str | None = None
 
 
-class Network(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Network(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A network of the internet (contract: ``NetworkV1``)."""
 
     id: str
@@ -66,21 +65,21 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_def
         return self.attributes.name
 
 
-class IpAddressAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class IpAddressAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An address, and how sure its owner is."""
 
     ip: str | None = None
     confidence_score: str | float | None = None
 
 
-class IpAddressRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class IpAddressRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Where an address is."""
 
     location: Location | None = None
     network: Network | None = None
 
 
-class IpAddressExtended(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class IpAddressExtended(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An address of a company (contract: ``IpAddressExtendedV1``)."""
 
     id: str
@@ -94,7 +93,7 @@ class IpAddressExtended(msgspec.Struct, frozen=True, kw_only=True, gc=False, rep
         return self.attributes.ip
 
 
-class EnrichedIpAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class EnrichedIpAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An address and what kind of company is behind it."""
 
     ip: str | None = None
@@ -103,7 +102,7 @@ class EnrichedIpAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, 
     confidence_score: str | float | None = None
 
 
-class EnrichedIpRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class EnrichedIpRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Who and where an address is."""
 
     company: companies.Company | None = None
@@ -111,7 +110,7 @@ class EnrichedIpRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=Fals
     network: Network | None = None
 
 
-class EnrichedIp(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class EnrichedIp(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """What is known of an IP address (contract: ``EnrichedIpV1``)."""
 
     id: str

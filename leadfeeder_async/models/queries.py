@@ -8,6 +8,8 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from leadfeeder_async.models.base import Model
+
 T = TypeVar("T")
 
 NonEmpty: TypeAlias = Annotated[tuple[T, ...], msgspec.Meta(min_length=1)]
@@ -17,7 +19,7 @@ EmployeeRange: TypeAlias = Literal["1-10", "11-100", "101-500", "501-1.000", "1.
 """The size classes a company search takes; dots mark thousands."""
 
 
-class GeoCircle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class GeoCircle(Model, frozen=True, kw_only=True, omit_defaults=True):
     """A circle on the map."""
 
     latitude: float
@@ -26,7 +28,7 @@ class GeoCircle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Kilometres, 0 to 500."""
 
 
-class SearchLocation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SearchLocation(Model, frozen=True, kw_only=True, omit_defaults=True):
     """A place to search in (contract: ``SearchLocationV1``)."""
 
     street: str | None = None
@@ -37,14 +39,14 @@ class SearchLocation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     geo: GeoCircle | None = None
 
 
-class IndustryFilter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class IndustryFilter(Model, frozen=True, kw_only=True, omit_defaults=True):
     """Industries to search in, by code."""
 
     codes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     classification: Literal["internal", "wz", "nace"] | None = None
 
 
-class RevenueRange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RevenueRange(Model, frozen=True, kw_only=True, omit_defaults=True):
     """Yearly revenue between two bounds, one of which may be left out."""
 
     min: Annotated[int, msgspec.Meta(ge=0)] | None = None
@@ -55,7 +57,7 @@ class RevenueRange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             raise ValueError("min or max is needed")
 
 
-class CompanySearchFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CompanySearchFilters(Model, frozen=True, kw_only=True, omit_defaults=True):
     """Yes-or-no conditions of a company search; None asks nothing."""
 
     has_phone: bool | None = None
@@ -88,7 +90,7 @@ SignalCategory: TypeAlias = Literal[
 """What a signal can be about (contract: ``SignalCategory``)."""
 
 
-class DateRange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"start": "from", "end": "to"}):
+class DateRange(Model, frozen=True, kw_only=True, omit_defaults=True, rename={"start": "from", "end": "to"}):
     """Days from ``start`` to ``end``, both included; either may be left out. The API calls them ``from`` and ``to``."""
 
     start: date | None = None
@@ -99,7 +101,7 @@ class DateRange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, r
             raise ValueError(f"from={self.start} is after to={self.end}")
 
 
-class CompanyMatchInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CompanyMatchInput(Model, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of a company to be matched; one of name, url, VAT id or register id is needed.
 
     Contract: ``CompanyMatchInputV1``.
@@ -125,7 +127,7 @@ class CompanyMatchInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
             raise ValueError("company_name, url, vat_id or register_id is needed")
 
 
-class WebVisitFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WebVisitFilters(Model, frozen=True, kw_only=True, omit_defaults=True):
     """What narrows a visit search beside its dates."""
 
     company_id: str | None = None
@@ -133,7 +135,7 @@ class WebVisitFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     location_cities: tuple[str, ...] | None = None
 
 
-class CompanySearchRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CompanySearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True):
     """The body of a company search; at least one condition (contract: ``CompanySearchRequestV1``)."""
 
     search_terms: NonEmpty[str] | None = None
@@ -145,13 +147,13 @@ class CompanySearchRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defau
     filters: CompanySearchFilters | None = None
 
 
-class CompanyMatchRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CompanyMatchRequest(Model, frozen=True, kw_only=True):
     """The body of a match: 1 to 200 companies (contract: ``CompanyMatchRequestV1``)."""
 
     companies: Annotated[tuple[CompanyMatchInput, ...], msgspec.Meta(min_length=1, max_length=200)]
 
 
-class SignalSearchRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SignalSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True):
     """The body of a signal search (contract: ``SignalSearchRequestV1``)."""
 
     company_ids: NonEmpty[str]
@@ -160,7 +162,7 @@ class SignalSearchRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     publication_date: DateRange | None = None
 
 
-class ContactSearchRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ContactSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True):
     """The body of a contact search; at least one condition (contract: ``ContactSearchRequestV1``)."""
 
     search_terms: NonEmpty[str] | None = None
@@ -174,7 +176,7 @@ class ContactSearchRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defau
     filters: Mapping[str, object] | None = None
 
 
-class WebVisitSearchRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WebVisitSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True):
     """The body of a visit search (contract: ``WebVisitSearchRequestV1``)."""
 
     start_date: date

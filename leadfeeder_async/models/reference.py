@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
+from leadfeeder_async.models.base import Model
 
 
-class IndustryAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class IndustryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An industry's code, name and classification."""
 
     code: str | None = None
@@ -14,7 +14,7 @@ class IndustryAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, re
     """``internal``, ``wz`` or ``nace``."""
 
 
-class Industry(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Industry(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An industry to search by (contract: ``IndustryV1``)."""
 
     id: str
@@ -32,7 +32,7 @@ class Industry(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_de
         return self.attributes.name
 
 
-class NaceCode(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class NaceCode(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An entry of the NACE or WZ classification."""
 
     code: str
@@ -41,7 +41,7 @@ class NaceCode(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_de
     title: str
 
 
-class ApiUsageAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ApiUsageAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The requests of one month to one endpoint."""
 
     period: str | None = None
@@ -52,7 +52,7 @@ class ApiUsageAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, re
     credits_charged: int | None = None
 
 
-class ApiUsage(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ApiUsage(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """What one endpoint was used for in one month (contract: ``ApiUsageV1``)."""
 
     id: str
@@ -60,7 +60,7 @@ class ApiUsage(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_de
     attributes: ApiUsageAttributes = ApiUsageAttributes()
 
 
-class JobAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class JobAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """How far a job of the server is."""
 
     status: str | None = None
@@ -69,7 +69,7 @@ class JobAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_om
     processed: int | None = None
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Job(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A job that runs at the server (contract: ``JobV1``); its routes are not known, so only ``request`` meets it."""
 
     id: str
@@ -77,14 +77,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_default
     attributes: JobAttributes = JobAttributes()
 
 
-class JobEstimateAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class JobEstimateAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """What a job would cost."""
 
     eligible: int | None = None
     estimated_credits: int | None = None
 
 
-class JobEstimate(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class JobEstimate(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """What a job would cost (contract: ``JobEstimateV1``)."""
 
     id: str

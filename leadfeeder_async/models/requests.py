@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
+from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.envelope import ResourceIdentifier
 
 
-class LinkagesRequest(msgspec.Struct, frozen=True, kw_only=True):
+class LinkagesRequest(Model, frozen=True, kw_only=True):
     """Records to link or unlink (contract: ``LinkagesRequestV1``)."""
 
     data: tuple[ResourceIdentifier, ...]
 
 
-class TagChanges(msgspec.Struct, frozen=True, kw_only=True):
+class TagChanges(Model, frozen=True, kw_only=True):
     """What to set on a tag."""
 
     name: str | UnsetType = UNSET
     color: int | UnsetType | None = UNSET
 
 
-class TagData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="tag"):
+class TagData(Model, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="tag"):
     """A tag to create or change."""
 
     id: str | UnsetType = UNSET
     attributes: TagChanges
 
 
-class TagRequest(msgspec.Struct, frozen=True, kw_only=True):
+class TagRequest(Model, frozen=True, kw_only=True):
     """The body that creates or changes a tag (contract: ``TagCreateRequestV1``, ``TagUpdateRequestV1``)."""
 
     data: TagData
@@ -40,21 +40,21 @@ TagCreateRequest: TypeAlias = TagRequest
 TagUpdateRequest: TypeAlias = TagRequest
 
 
-class ListChanges(msgspec.Struct, frozen=True, kw_only=True):
+class ListChanges(Model, frozen=True, kw_only=True):
     """What to set on a list; the scope only when it is made."""
 
     name: str | UnsetType = UNSET
     scope: Literal["company", "contact"] | UnsetType = UNSET
 
 
-class ListData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="list"):
+class ListData(Model, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="list"):
     """A list to create or change."""
 
     id: str | UnsetType = UNSET
     attributes: ListChanges
 
 
-class ListRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ListRequest(Model, frozen=True, kw_only=True):
     """The body that creates or changes a list (contract: ``ListCreateRequestV1``, ``ListUpdateRequestV1``)."""
 
     data: ListData
@@ -64,7 +64,7 @@ ListCreateRequest: TypeAlias = ListRequest
 ListUpdateRequest: TypeAlias = ListRequest
 
 
-class CustomFieldChanges(msgspec.Struct, frozen=True, kw_only=True):
+class CustomFieldChanges(Model, frozen=True, kw_only=True):
     """What to set on a custom field."""
 
     name: str | UnsetType | None = UNSET
@@ -74,31 +74,27 @@ class CustomFieldChanges(msgspec.Struct, frozen=True, kw_only=True):
     options: tuple[object, ...] | UnsetType | None = UNSET
 
 
-class CustomFieldData(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="custom_field"
-):
+class CustomFieldData(Model, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="custom_field"):
     """A custom field to create or change."""
 
     id: str | UnsetType = UNSET
     attributes: CustomFieldChanges
 
 
-class CustomFieldRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CustomFieldRequest(Model, frozen=True, kw_only=True):
     """The body that creates or changes a custom field (contract: ``CustomFieldRequestV1``)."""
 
     data: CustomFieldData
 
 
-class CustomFeedChanges(msgspec.Struct, frozen=True, kw_only=True):
+class CustomFeedChanges(Model, frozen=True, kw_only=True):
     """What to set on a custom feed; filters pass through untouched."""
 
     name: str | UnsetType = UNSET
     filters: object = UNSET
 
 
-class CustomFeedData(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="custom_feed"
-):
+class CustomFeedData(Model, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="custom_feed"):
     """A custom feed to create or change."""
 
     id: str | UnsetType = UNSET
@@ -106,13 +102,13 @@ class CustomFeedData(
     relationships: object = UNSET
 
 
-class CustomFeedRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CustomFeedRequest(Model, frozen=True, kw_only=True):
     """The body that creates or changes a custom feed (contract: ``CustomFeedRequestV1``)."""
 
     data: CustomFeedData
 
 
-class CompanyEnrichmentJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CompanyEnrichmentJob(Model, frozen=True, kw_only=True, omit_defaults=True):
     """What to enrich: exactly one of ``company_ids`` and ``list_id``, by an AI field."""
 
     custom_field_id: str
@@ -120,7 +116,7 @@ class CompanyEnrichmentJob(msgspec.Struct, frozen=True, kw_only=True, omit_defau
     list_id: str | UnsetType = UNSET
 
 
-class CompanyEnrichmentJobData(msgspec.Struct, frozen=True, kw_only=True):
+class CompanyEnrichmentJobData(Model, frozen=True, kw_only=True):
     """A company enrichment job to create."""
 
     type: str = "job"
@@ -128,20 +124,20 @@ class CompanyEnrichmentJobData(msgspec.Struct, frozen=True, kw_only=True):
     attributes: CompanyEnrichmentJob
 
 
-class CompanyEnrichmentJobRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CompanyEnrichmentJobRequest(Model, frozen=True, kw_only=True):
     """The body of a company enrichment job, whose route is not known (contract: ``CompanyEnrichmentJobRequestV1``)."""
 
     data: CompanyEnrichmentJobData
 
 
-class FindContactDataJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FindContactDataJob(Model, frozen=True, kw_only=True, omit_defaults=True):
     """Whose data to find: exactly one of ``contact_ids`` and ``list_id``."""
 
     contact_ids: tuple[str, ...] | UnsetType = UNSET
     list_id: str | UnsetType = UNSET
 
 
-class FindContactDataJobData(msgspec.Struct, frozen=True, kw_only=True):
+class FindContactDataJobData(Model, frozen=True, kw_only=True):
     """A find-contact-data job to create."""
 
     type: str = "job"
@@ -149,7 +145,7 @@ class FindContactDataJobData(msgspec.Struct, frozen=True, kw_only=True):
     attributes: FindContactDataJob
 
 
-class FindContactDataJobRequest(msgspec.Struct, frozen=True, kw_only=True):
+class FindContactDataJobRequest(Model, frozen=True, kw_only=True):
     """The body of a find-contact-data job, whose route is not known (contract: ``FindContactDataJobRequestV1``)."""
 
     data: FindContactDataJobData

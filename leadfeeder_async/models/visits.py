@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import msgspec
-
 from leadfeeder_async.models import companies
+from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.ip import VisitLocation
 
 
-class EngagementPage(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class EngagementPage(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The page an engagement took place on."""
 
     path: str | None = None
@@ -18,7 +17,7 @@ class EngagementPage(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_o
     url: str | None = None
 
 
-class Engagement(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Engagement(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """One step of a visit (contract: ``EngagementV1``)."""
 
     event_type: str | None = None
@@ -30,14 +29,14 @@ class Engagement(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_
     has_met_goals: bool | None = None
 
 
-class VisitIdentifiers(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class VisitIdentifiers(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The ids the trackers gave the browser."""
 
     lf_client_id: str | None = None
     ga_client_ids: tuple[str, ...] | None = None
 
 
-class Visitor(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Visitor(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The person, where they made themselves known."""
 
     email: str | None = None
@@ -45,7 +44,7 @@ class Visitor(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_def
     last_name: str | None = None
 
 
-class WebVisitAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class WebVisitAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """When a visit was, where it came from and what it saw."""
 
     source: str | None = None
@@ -64,14 +63,14 @@ class WebVisitAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, re
     engagements: tuple[Engagement, ...] | None = None
 
 
-class WebVisitRelationships(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class WebVisitRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """Who visited, and from where."""
 
     company: companies.Company | None = None
     location: VisitLocation | None = None
 
 
-class WebVisit(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class WebVisit(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """One visit of one company to the account's website (contract: ``WebVisitV1``)."""
 
     id: str
@@ -96,7 +95,7 @@ class WebVisit(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_de
         return self.relationships.location
 
 
-class WebVisitsTrackerScriptAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class WebVisitsTrackerScriptAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The tracker to put on a website, and whether it works."""
 
     script_hash: str | None = None
@@ -104,7 +103,7 @@ class WebVisitsTrackerScriptAttributes(msgspec.Struct, frozen=True, kw_only=True
     status: str | None = None
 
 
-class WebVisitsTrackerScript(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class WebVisitsTrackerScript(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The account's tracker (contract: ``WebVisitsTrackerScriptV1``)."""
 
     id: str

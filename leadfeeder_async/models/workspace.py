@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
+from leadfeeder_async.models.base import Model
 
 
-class TagAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class TagAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The name and colour of a tag."""
 
     name: str | None = None
@@ -13,7 +13,7 @@ class TagAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_om
     """An index into a palette of ten, 0 to 9."""
 
 
-class Tag(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Tag(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A label on companies (contract: ``TagV1``)."""
 
     id: str
@@ -26,7 +26,7 @@ class Tag(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_default
         return self.attributes.name
 
 
-class ListAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ListAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The name, scope and size of a list."""
 
     name: str | None = None
@@ -35,7 +35,7 @@ class ListAttributes(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_o
     item_count: int | None = None
 
 
-class List(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class List(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A list of companies or contacts (contract: ``ListV1``)."""
 
     id: str
@@ -48,14 +48,14 @@ class List(msgspec.Struct, frozen=True, kw_only=True, gc=False, repr_omit_defaul
         return self.attributes.name
 
 
-class IcpAttributes(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class IcpAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The name and rules of an ideal customer profile."""
 
     name: str | None = None
     criteria: dict[str, object] | None = None
 
 
-class Icp(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Icp(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """An ideal customer profile (contract: ``IcpV1``)."""
 
     id: str
@@ -68,7 +68,7 @@ class Icp(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
         return self.attributes.name
 
 
-class ListItem(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class ListItem(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A member of a list, by id and type (contract: ``ListItemV1``)."""
 
     id: str
@@ -76,14 +76,14 @@ class ListItem(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tru
     attributes: dict[str, object] | None = None
 
 
-class BuyerPersonaAttributes(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class BuyerPersonaAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The name and rules of a buyer persona."""
 
     name: str | None = None
     criteria: dict[str, object] | None = None
 
 
-class BuyerPersona(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class BuyerPersona(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A kind of person the account sells to (contract: ``BuyerPersonaV1``)."""
 
     id: str
@@ -96,7 +96,7 @@ class BuyerPersona(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults
         return self.attributes.name
 
 
-class CustomFieldAttributes(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CustomFieldAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The name, scope and kind of a custom field."""
 
     name: str | None = None
@@ -108,7 +108,7 @@ class CustomFieldAttributes(msgspec.Struct, frozen=True, kw_only=True, repr_omit
     """The choices of a field that has them."""
 
 
-class CustomField(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CustomField(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A field the account added to its records (contract: ``CustomFieldV1``)."""
 
     id: str

@@ -40,6 +40,8 @@ async def single_objects(lf: AsyncLeadfeeder) -> None:
     assert_type(answer, Response[Company])
     assert_type(answer.meta.charged, int)
     assert_type(answer.data.name, str | None)
+    assert_type(answer.data.to_dict(), dict[str, object])
+    assert_type(answer.to_dict(), dict[str, object])
 
 
 async def lists(lf: AsyncLeadfeeder) -> None:
