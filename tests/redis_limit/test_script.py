@@ -116,15 +116,17 @@ def test_the_script_is_the_model(client: redis.Redis, rate: float, burst: int, s
     server, model, now, name = Server(client, rate, burst), Model(rate, burst), START, 0
     for after, what, share, value in [*steps, *([(0, "month_over", 1, 0), (0, "take", 1, 0)] if over else [])]:
         now += after
-        value = name if what == "give_back" else value
-        said = server.run(now, what, share, value)
-        assert said == model.run(now, what, share, value)
+        given = name if what == "give_back" else value
+        said = server.run(now, what, share, given)
+        assert said == model.run(now, what, share, given)
         name = said[2] or name
 
 
 @quick
 @given(rate=st.sampled_from([9.9, 10.0, 33.3]), burst=st.integers(2, 15), data=st.data())
-def test_no_use_of_the_tokens_breaks_the_bucket(client: redis.Redis, rate: float, burst: int, data: st.DataObject) -> None:
+def test_no_use_of_the_tokens_breaks_the_bucket(
+    client: redis.Redis, rate: float, burst: int, data: st.DataObject
+) -> None:
     """Each token used at any moment while it is good, given back or dropped: a bucket of the same size takes them all."""
     server, now, sends = Server(client, rate, burst), START, list[int]()
     server.run(now, "take")

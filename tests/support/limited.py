@@ -35,11 +35,11 @@ async def main(redis: str, url: str, key: str, account: str, tasks: int, calls: 
                 await lf.users.me()
 
         await asyncio.gather(*(work() for _ in range(tasks)))
-        print(json.dumps({"sent": sent, "rate_limited": lf.stats.rate_limited, "server_calls": limiter.server_calls}))
+        print(json.dumps({"sent": sent, "rate_limited": lf.stats.rate_limited, "server_calls": limiter.server_calls}))  # noqa: T201
 
 
 def _wait_for_the_start() -> None:
-    print("ready", flush=True)
+    print("ready", flush=True)  # noqa: T201
     sys.stdin.readline()
 
 
