@@ -31,6 +31,11 @@ class Budget:
         for name, most in (("max_requests", self.max_requests), ("max_credits", self.max_credits)):
             require(most is None or most >= 0, f"{name}={most!r} must be 0 or more.")
 
+    @property
+    def credits_left(self) -> int | None:
+        """Credits that a call may still reserve; None without a bound."""
+        return None if self.max_credits is None else max(0, self.max_credits - self.credits - self.reserved)
+
     def check_request(self, facts: Facts) -> None:
         """Raise unless one more request may be sent."""
         if self.max_requests is not None and self.requests >= self.max_requests:

@@ -29,6 +29,7 @@ from leadfeeder_async._walks.pages import (
     whole,
 )
 from leadfeeder_async.errors import DecodeError, Facts, LeadfeederError, require
+from leadfeeder_async.export.parts import Subject
 from leadfeeder_async.export.progress import Meter, OnProgress, Progress
 from leadfeeder_async.export.writing import Job, export_file
 from leadfeeder_async.models.envelope import Response
@@ -158,7 +159,8 @@ class Pager(Generic[T]):
         after each page. Costs what reading the list costs. Raises CheckpointError, before anything is sent, where the
         file exists, is being written, or holds another query; ConfigurationError where parquet cannot be written.
         """
-        job = Job(self._fingerprint(), self._query(), self._rest, get_args(get_args(self._row.returns)[0])[0])
+        subject = Subject(self._fingerprint(), self._query())
+        job = Job(subject, self._rest, get_args(get_args(self._row.returns)[0])[0])
         meter = Meter(self._session.stats, self._limit)
         return await export_file(job, Path(path), meter, on_progress, resume=resume, overwrite=overwrite)
 
@@ -280,7 +282,7 @@ def _compacted(page: Page[msgspec.Raw]) -> Page[bytes]:
         for row in rows
         if not _is_text(row)
     )
-    good = tuple(_compact(row) for row in rows if not bad or _is_text(row))
+    good = tuple(on_one_line(row) for row in rows if not bad or _is_text(row))
     return Page(good, page.meta, bad=bad, errors=page.errors)
 
 
@@ -291,6 +293,6 @@ def _is_text(row: bytes) -> bool:
         return False
 
 
-def _compact(item: bytes) -> bytes:
+def on_one_line(item: bytes) -> bytes:
     """Put an item on one line; what has no line break is left as it came."""
     return msgspec.json.format(item, indent=-1) if b"\n" in item or b"\r" in item else item

@@ -80,7 +80,7 @@ class Options:
     timeout: float = DEFAULT_TIMEOUT
     retries: int = DEFAULT_RETRIES
     deadline: float | None = None
-    budget: Budget | None = None
+    budgets: tuple[Budget, ...] = ()
 
     def __post_init__(self) -> None:
         positive = self.deadline is None or 0 < self.deadline < inf

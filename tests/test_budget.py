@@ -81,7 +81,7 @@ async def test_dry_run_sends_nothing_that_charges(sandbox: Sandbox, lf: AsyncLea
     """With no credits, free calls go on and charging ones never leave."""
     async with lf.budget(max_credits=0):
         assert await lf.companies.search(search_terms=["e"]).first()
-        for call in (lf.companies.get(company(1)), lf.ip.enrich("10.0.0.1"), lf.contacts.get("52000001")):
+        for call in (lf.companies.get(company(1)), lf.ip.enrich("198.18.0.1"), lf.contacts.get("52000001")):
             with pytest.raises(BudgetExceededError):
                 await call
     assert [entry.operation for entry in sandbox.ledger.requests] == ["search_companies"]

@@ -26,7 +26,7 @@ from leadfeeder_async import (
     ServerError,
 )
 from leadfeeder_async._walks import numbers
-from leadfeeder_async.export import writing
+from leadfeeder_async.export import parts
 from leadfeeder_async.export.checkpoint import Checkpoint, Mark
 from leadfeeder_async.export.progress import Progress
 from leadfeeder_async.export.tables import columns_of
@@ -191,7 +191,7 @@ async def test_checkpoint_that_cannot_be_used(
     """A broken checkpoint, or one of another version, is named before anything is sent."""
     out = tmp_path / "visits.ndjson"
     await interrupted(visits(lf, sandbox), out, 60)
-    writing.checkpoint_of(out).write_bytes(spoil)
+    parts.checkpoint_of(out).write_bytes(spoil)
     before = lf.stats.requests
     with pytest.raises(CheckpointError, match="--overwrite"):
         await visits(lf, sandbox).to_file(out, resume=True)
@@ -202,7 +202,7 @@ async def test_rows_that_vanished_are_noticed(lf: AsyncLeadfeeder, sandbox: Sand
     """A file shorter than its checkpoint says is not gone on with."""
     out = tmp_path / "visits.ndjson"
     await interrupted(visits(lf, sandbox), out, 60)
-    writing.part_of(out).write_bytes(b"{}\n")
+    parts.part_of(out).write_bytes(b"{}\n")
     with pytest.raises(CheckpointError, match="shorter"):
         await visits(lf, sandbox).to_file(out, resume=True)
 
@@ -211,7 +211,7 @@ async def test_rows_after_the_checkpoint_are_read_again(lf: AsyncLeadfeeder, san
     """Half a row that a kill left behind is cut off."""
     out = tmp_path / "visits.ndjson"
     await interrupted(visits(lf, sandbox), out, 60)
-    with writing.part_of(out).open("ab") as part:
+    with parts.part_of(out).open("ab") as part:
         part.write(b'{"id":"half')
     await visits(lf, sandbox).to_file(out, resume=True)
     assert ids(out) == truth(sandbox)
@@ -253,7 +253,7 @@ async def test_what_is_done_is_kept(
         with pytest.raises(error):
             await visits(lf, sandbox).to_file(out, on_progress=trouble)
     sandbox._faults.clear()
-    assert len(ids(writing.part_of(out))) >= 80
+    assert len(ids(parts.part_of(out))) >= 80
     await visits(lf, sandbox).to_file(out, resume=True)
     assert ids(out) == truth(sandbox)
 
@@ -267,8 +267,8 @@ async def test_cancelled_export_is_committed(lf: AsyncLeadfeeder, sandbox: Sandb
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job
-    saved = msgspec.json.decode(writing.checkpoint_of(out).read_bytes(), type=Checkpoint)
-    assert saved.rows == len(ids(writing.part_of(out))) > 0
+    saved = msgspec.json.decode(parts.checkpoint_of(out).read_bytes(), type=Checkpoint)
+    assert saved.rows == len(ids(parts.part_of(out))) > 0
 
 
 async def test_csv(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from leadfeeder_async._http.connection import Connection, Stats
 from leadfeeder_async._http.endpoint import Account, Call, Endpoint, QueryValue
 from leadfeeder_async._http.log import log_attempt, tell
 from leadfeeder_async._http.trip import Trip
-from leadfeeder_async.budget import Spending, active_budgets
+from leadfeeder_async.budget import Budget, Spending, active_budgets
 from leadfeeder_async.errors import (
     BudgetExceededError,
     DeadlineExceededError,
@@ -99,6 +99,17 @@ class Session:
         self.stats.credits_charged += answer.meta.charged
         return answer, bad, wire.errors_beside(answer, row.answered) if answer.errors else ()
 
+    def under(self, budget: Budget) -> Session:
+        """Return the same path with its calls under one more budget."""
+        return self.with_options(replace(self.options, budgets=(*self.options.budgets, budget)))
+
+    def credits_left(self) -> int | None:
+        """Return how many credits a call from here may still reserve; None where no budget bounds them."""
+        return min((left for budget in self._budgets() if (left := budget.credits_left) is not None), default=None)
+
+    def _budgets(self) -> list[Budget]:
+        return [*active_budgets(self._connection), *self.options.budgets]
+
     def note_used(self, requests: int) -> None:
         """Learn how many of this month's requests are used, by everyone as far as known."""
         self._connection.quota.note_used(requests, _today())
@@ -111,10 +122,8 @@ class Session:
         request = wire.build_request(call, settings.base_url, path, await self._account_of(call))
         facts = Facts(operation=row.operation, method=row.method, path=path)
         self._connection.quota.check(_today(), facts)
-        budgets = [*active_budgets(self._connection), *(() if options.budget is None else (options.budget,))]
-        return Trip(
-            opened, request, Spending(budgets, call.most_credits, facts), not retry.is_repeatable(row), deadline
-        )
+        spending = Spending(self._budgets(), call.most_credits, facts)
+        return Trip(opened, request, spending, not retry.is_repeatable(row), deadline)
 
     async def _send_until_settled(self, trip: Trip, row: Endpoint[T]) -> bytes:
         """Send, and let the resend rule decide what each failure means."""

@@ -19,8 +19,9 @@ from rich.text import Text
 
 from leadfeeder_async._http.connection import Stats
 from leadfeeder_async.errors import require
+from leadfeeder_async.export.parts import part_of
 from leadfeeder_async.export.progress import Meter, OnProgress, Progress
-from leadfeeder_async.export.writing import part_of, write_rows
+from leadfeeder_async.export.writing import write_rows
 from leadfeeder_async.paging import HasId, Pager
 
 T = TypeVar("T", bound=HasId)

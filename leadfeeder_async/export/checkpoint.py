@@ -40,6 +40,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
     """The bytes of the rows that are safe."""
     marks: tuple[Mark, ...] = ()
+    credits: int = 0
+    """The most that the job may have cost so far, requests under way included."""
+    paid: tuple[str, ...] = ()
+    """The ids that these credits were for and whose rows are not safe: asking for them again is paid for."""
 
     @property
     def resume_offset(self) -> int:

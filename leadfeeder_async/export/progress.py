@@ -42,6 +42,12 @@ class Progress:
 OnProgress: TypeAlias = Callable[[Progress], None]
 
 
+def tell(progress: Progress, on_progress: OnProgress | None) -> None:
+    """Call whoever asked to be told."""
+    if on_progress is not None:
+        on_progress(progress)
+
+
 class Meter:
     """Counts a job's rows and pages, and takes its requests and credits from the client's own count."""
 

@@ -22,8 +22,8 @@ FIRST_CONTACT = 52_000_000
 CONTACTS_EACH = 3
 """How many people of each company are known."""
 
-FIRST_ADDRESS = int(IPv4Address("10.0.0.0"))
-"""IP addresses count up from here: two for each company."""
+FIRST_ADDRESS = int(IPv4Address("198.18.0.0"))
+"""IP addresses count up from here, two for each company: the range that is kept for benchmarks."""
 
 _MASK = (1 << 64) - 1
 

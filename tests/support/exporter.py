@@ -16,21 +16,24 @@ import msgspec
 from leadfeeder_async import AsyncLeadfeeder, windows
 from leadfeeder_async._http import retry
 from leadfeeder_async._walks import numbers
-from leadfeeder_async._walks.pages import Page
-from leadfeeder_async.export import writing
+from leadfeeder_async._walks.pages import Position
+from leadfeeder_async.export import parts
+from leadfeeder_async.windows import Window
 
 
 def be_careless() -> None:
     """Save each position a moment before the rows that lead there."""
-    right = writing._Part.add
+    right = parts.Part.add
 
-    def add(self: writing._Part, page: Page[bytes]) -> None:
-        ahead = msgspec.structs.replace(self.checkpoint, position=page.position)
-        writing.write_checkpoint(writing.checkpoint_of(self._path), ahead)
+    def add(
+        self: parts.Part, lines: bytes, rows: int, position: Position | None = None, window: Window | None = None
+    ) -> bool:
+        ahead = msgspec.structs.replace(self.checkpoint, position=position)
+        parts.write_checkpoint(parts.checkpoint_of(self._path), ahead)
         time.sleep(0.005)
-        right(self, page)
+        return right(self, lines, rows, position, window)
 
-    writing._Part.add = add
+    parts.Part.add = add
 
 
 async def main(noun: str, url: str, key: str, account: str, since: str, until: str, file: str) -> None:
@@ -47,5 +50,5 @@ if __name__ == "__main__":
         sys.argv.pop()
         be_careless()
     numbers.WALL = windows.WALL = 400
-    writing.COMMIT_EVERY = retry.FIRST_BACKOFF = 0.02
+    parts.COMMIT_EVERY = retry.FIRST_BACKOFF = 0.02
     asyncio.run(main(*sys.argv[1:]))

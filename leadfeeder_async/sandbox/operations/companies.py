@@ -254,7 +254,7 @@ def _address(query: Query, company_id: str, ip: str) -> Json:
 def where(number: int) -> Json:
     """Return the place and network of an address."""
     shown = {key: value for key, value in place(number).items() if key != "postal_code"}
-    network = {"name": "Example Net", "asn": 64_500 + number, "cidr": "10.0.0.0/8"}
+    network = {"name": "Example Net", "asn": 64_500 + number, "cidr": "198.18.0.0/15"}
     return {
         "location": {"id": f"iploc-{number}", "type": "ip_location", "attributes": shown},
         "network": {"id": f"AS{64_500 + number}", "type": "network", "attributes": network},

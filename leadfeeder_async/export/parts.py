@@ -1,0 +1,201 @@
+"""Working files: what a long job writes until its last row is safe, for one process alone, with a checkpoint beside.
+
+While a job runs, its rows go to ``….part`` as JSON lines, with a checkpoint beside it. When all are there, the file
+takes its name, or is made into a table first where its suffix asks for one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from leadfeeder_async._walks.pages import Position, row_id
+from leadfeeder_async.errors import CheckpointError
+from leadfeeder_async.export.checkpoint import Checkpoint, lines_from, read_checkpoint, sync, write_checkpoint
+from leadfeeder_async.export.locks import lock_alone
+from leadfeeder_async.export.tables import Column, write_table
+from leadfeeder_async.windows import Window
+
+COMMIT_EVERY = 1.0
+"""Seconds between checkpoints; a kill costs at most the rows of that time, which are read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a working file is about, so that no two jobs end up in one file."""
+
+    fingerprint: str
+    """The same for the same job, and no other."""
+    query: str
+    """The job in words."""
+
+
+class Part:
+    """The working file of one job, open for this process alone, and its checkpoint."""
+
+    def __init__(self, path: Path, file: IO[bytes], checkpoint: Checkpoint) -> None:
+        self._path = path
+        self._file = file
+        self.checkpoint = checkpoint
+        self._safe: Checkpoint = checkpoint
+        """The checkpoint that is on the disk."""
+        self._committed = time.monotonic()
+        self.broken = False
+        """A write failed, so that only what was safe before counts."""
+
+    @property
+    def path(self) -> Path:
+        """Where the rows are until they are whole."""
+        return part_of(self._path)
+
+    def ids_to_leave_out(self) -> frozenset[str]:
+        """Return the ids of the rows that the rest of the list may bring once more."""
+        start, size = self.checkpoint.resume_offset, self.checkpoint.size
+        return frozenset(row_id(line) for line in lines_from(self.path, start, size))
+
+    def add(self, lines: bytes, rows: int, position: Position | None = None, window: Window | None = None) -> bool:
+        """Write some rows, and from time to time make sure that they stay; tell whether that was done."""
+        now = self.checkpoint
+        self._write(lines)
+        self.checkpoint = msgspec.structs.replace(
+            now,
+            position=position,
+            rows=now.rows + rows,
+            size=now.size + len(lines),
+            marks=now.marked(window, now.size),
+        )
+        due = time.monotonic() - self._committed >= COMMIT_EVERY
+        if due:
+            self.commit()
+        return due
+
+    def spend(self, credits: int, paid: tuple[str, ...]) -> None:  # noqa: A002 - the API's word
+        """Put on the disk, before they are spent, what the job may have cost by now; no row becomes safe by it."""
+        self.checkpoint = msgspec.structs.replace(self.checkpoint, credits=credits, paid=paid)
+        self._safe = msgspec.structs.replace(self._safe, credits=credits, paid=paid)
+        with _named(self.path):
+            write_checkpoint(checkpoint_of(self._path), self._safe)
+
+    def commit(self) -> None:
+        """Make the rows so far safe, then the checkpoint that counts them."""
+        if self.checkpoint is not self._safe and not self.broken:
+            with _named(self.path):
+                sync(self._file)
+                write_checkpoint(checkpoint_of(self._path), self.checkpoint)
+            self._safe = self.checkpoint
+        self._committed = time.monotonic()
+
+    def finish(self, columns: tuple[Column, ...]) -> None:
+        """Give the file its name, as a table of ``columns`` if its suffix asks for one."""
+        with _named(self._path):
+            sync(self._file)
+            write_table(self.path, self._path, columns)
+        checkpoint_of(self._path).unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            with _named(self.path):
+                left = memoryview(data)
+                while left:
+                    left = left[self._file.write(left) :]
+        except CheckpointError:
+            self.broken = True
+            raise
+
+
+@contextmanager
+def open_part(
+    path: Path, subject: Subject, *, resume: bool, overwrite: bool, replaces: bool = False
+) -> Generator[Part]:
+    """Open the working file; whatever ends the work, keep what is safe, and nothing where that is nothing.
+
+    ``replaces`` says that the file itself is there, and stays until the working file takes its place.
+    """
+    _check_name(path, overwrite=overwrite or replaces)
+    with _open_alone(path) as file:
+        checkpoint = _where_to_begin(path, subject, resume=resume, overwrite=overwrite)
+        file.truncate(checkpoint.size)
+        part = Part(path, file, checkpoint)
+        try:
+            yield part
+        except BaseException:
+            part.commit()
+            if not part.checkpoint.rows and not part.checkpoint.credits:
+                part_of(path).unlink(missing_ok=True)
+                checkpoint_of(path).unlink(missing_ok=True)
+            raise
+
+
+def part_of(path: Path) -> Path:
+    """Return the name of an unfinished export."""
+    return path.with_name(path.name + ".part")
+
+
+def checkpoint_of(path: Path) -> Path:
+    """Return the name of an unfinished export's checkpoint."""
+    return path.with_name(path.name + ".checkpoint")
+
+
+def _check_name(path: Path, *, overwrite: bool) -> None:
+    if not path.name or path.is_dir():
+        raise CheckpointError(f"{str(path)!r} is not a file's name.", advice="Name a file.")
+    if path.exists() and not overwrite:
+        raise CheckpointError(f"{path} exists.", advice="Choose another name, or pass overwrite=True (--overwrite).")
+
+
+def _where_to_begin(path: Path, subject: Subject, *, resume: bool, overwrite: bool) -> Checkpoint:
+    fresh = Checkpoint(fingerprint=subject.fingerprint, query=subject.query)
+    found = None if overwrite and not resume else read_checkpoint(checkpoint_of(path))
+    if found is None:
+        checkpoint_of(path).unlink(missing_ok=True)
+        return fresh
+    if not resume:
+        raise CheckpointError(
+            f"An unfinished export of {found.rows:,} rows is in {part_of(path)}.",
+            advice="Go on with resume=True (--resume), or start over with overwrite=True (--overwrite).",
+        )
+    if found.fingerprint != subject.fingerprint:
+        raise CheckpointError(
+            f"{part_of(path)} is an export of another query: {found.query}; asked for now: {subject.query}.",
+            advice="Ask for the same again, or start over with overwrite=True (--overwrite).",
+        )
+    if part_of(path).stat().st_size < found.size:
+        raise CheckpointError(
+            f"{part_of(path)} is shorter than its checkpoint says.",
+            advice="Start over with overwrite=True (--overwrite).",
+        )
+    return found
+
+
+def _open_alone(path: Path) -> IO[bytes]:
+    part = part_of(path)
+    with _named(part):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        file = part.open("ab", buffering=0)
+    try:
+        lock_alone(file)
+    except OSError:
+        file.close()
+        raise CheckpointError(
+            f"Another export is writing {path}.", advice="Wait for it, or choose another name."
+        ) from None
+    return file
+
+
+@contextmanager
+def _named(path: Path) -> Generator[None]:
+    """Say which file could not be written, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written: {error.strerror}.",
+            advice="Mend that or choose another place; with resume=True (--resume) the rows so far are not read again.",
+        ) from error
