@@ -8,6 +8,8 @@ from leadfeeder_async._version import __version__
 from leadfeeder_async._walks.pages import Page, Position
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.enrich.api import Enrichment
+from leadfeeder_async.enrich.outcomes import Enriched, Estimate, Outcome, Tally
 from leadfeeder_async.errors import (
     AttemptTimeoutError,
     AuthenticationError,
@@ -70,6 +72,9 @@ __all__ = [
     "DecodeError",
     "DisconnectedError",
     "Endpoint",
+    "Enriched",
+    "Enrichment",
+    "Estimate",
     "IdPager",
     "IncompleteListError",
     "IncompleteWindowError",
@@ -81,6 +86,7 @@ __all__ = [
     "NetworkError",
     "NotFoundError",
     "OffsetExceededError",
+    "Outcome",
     "OutcomeUnknownError",
     "Page",
     "Pager",
@@ -101,6 +107,7 @@ __all__ = [
     "StatusError",
     "Sweep",
     "TLSError",
+    "Tally",
     "UnexpectedStatusError",
     "UseError",
     "Window",

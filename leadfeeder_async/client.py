@@ -15,6 +15,7 @@ from leadfeeder_async._http.log import log_to_stderr
 from leadfeeder_async._http.session import Session
 from leadfeeder_async._http.wire import encode_json
 from leadfeeder_async.budget import Budget, BudgetScope
+from leadfeeder_async.enrich.api import Enrich
 from leadfeeder_async.errors import ConfigurationError, require
 from leadfeeder_async.paging import HasId, Pager
 from leadfeeder_async.resources.accounts import LIST_ACCOUNTS, Accounts, Users
@@ -249,6 +250,7 @@ class AsyncLeadfeeder:
         self.icps = Icps(session)
         self.buyer_personas = BuyerPersonas(session)
         self.campaigns = Campaigns(session)
+        self.enrich = Enrich(session)
 
 
 async def _only_account(session: Session) -> str:

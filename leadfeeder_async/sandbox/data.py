@@ -9,7 +9,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, ip_address
 from itertools import accumulate
 
@@ -99,6 +99,7 @@ class World:
         shares = list(accumulate(weights))
         self._first_of_day = [0, *(round(visits * share / shares[-1]) for share in shares)]
         self.company = lru_cache(maxsize=4_096)(self._company)
+        self._merged = dict[str, str]()
 
     def _weight(self, day: date) -> int:
         """Weekends see a third of the visits."""
@@ -112,6 +113,26 @@ class World:
     def has_company(self, company_id: str) -> bool:
         """Whether there is a company of that id."""
         return company_id.isdecimal() and 0 <= int(company_id) - FIRST_COMPANY < self.companies
+
+    def merge(self, old: str, into: str) -> None:
+        """Let one company live on in another, as the API merges records."""
+        self._merged[old] = into
+
+    def current_id(self, company_id: str) -> str:
+        """Return the id under which a company lives now."""
+        return self._merged.get(company_id, company_id)
+
+    @cached_property
+    def companies_by(self) -> dict[str, dict[str, list[str]]]:
+        """The ids of companies by ``vat_id``, by ``host`` and by ``name``, each in lower case."""
+        found: dict[str, dict[str, list[str]]] = {"vat_id": {}, "host": {}, "name": {}}
+        for number in range(self.companies):
+            one = str(FIRST_COMPANY + number)
+            known = self._company(one)
+            texts = {"vat_id": str(known["vat_id"]), "host": host_of(str(known["url"])), "name": str(known["name"])}
+            for kind, text in texts.items():
+                found[kind].setdefault(text.lower(), []).append(one)
+        return found
 
     def _company(self, company_id: str) -> dict[str, object]:
         number = int(company_id) - FIRST_COMPANY
@@ -293,6 +314,11 @@ def company_at(ip: str) -> str | None:
     address = ip_address(ip)
     number = int(address) - FIRST_ADDRESS
     return str(FIRST_COMPANY + number // 2) if address.version == 4 and number >= 0 else None
+
+
+def host_of(url: str) -> str:
+    """Return the host of an address, without its ``www``."""
+    return url.lower().split("//")[-1].split("/")[0].removeprefix("www.")
 
 
 def employee_range(employees: int) -> str:

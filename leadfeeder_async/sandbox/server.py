@@ -79,6 +79,7 @@ class Sandbox:
         self._not_entitled = frozenset(not_entitled)
         self._bucket = Bucket() if rate_limit else None
         self._faults = deque[Fault]()
+        self._revoked = False
         self._luck = Random(seed)  # noqa: S311 - luck, not a secret
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -148,6 +149,18 @@ class Sandbox:
         headers = {} if retry_after is None else {"Retry-After": retry_after}
         self._faults.extend([Fault(status, code, operation, after_work, headers)] * times)
 
+    def revoke_key(self) -> None:
+        """Refuse the key from now on, as after someone deleted it."""
+        self._revoked = True
+
+    def restore_key(self) -> None:
+        """Take the key again."""
+        self._revoked = False
+
+    def merge_company(self, company_id: str, into: str) -> None:
+        """Let one company live on in another: asked for by its old id, it comes under the current one."""
+        self._state.world.merge(company_id, into)
+
     def add_visits(self, number: int) -> None:
         """Let more visits come in on the last day, as they do while a long job reads."""
         self._state.world.add_visits(number)
@@ -216,7 +229,7 @@ class Sandbox:
         key = request.headers.get("X-Api-Key")
         if not key:
             raise Refusal(401, "missing_token", "No credential was sent")
-        if key != self.api_key:
+        if key != self.api_key or self._revoked:
             raise Refusal(401, "invalid_api_key", "The key is not known")
         if route.name in self._not_entitled:
             raise Refusal(403, "insufficient_entitlements", "The account's plan does not cover this")

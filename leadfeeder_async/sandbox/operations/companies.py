@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from leadfeeder_async.sandbox.data import FIRST_COMPANY, SIGNAL_CATEGORIES, ip_of, mix, place
+from leadfeeder_async.sandbox.data import FIRST_COMPANY, SIGNAL_CATEGORIES, host_of, ip_of, mix, place
 from leadfeeder_async.sandbox.requests import Json, Query, Reply, Route, by_cursor
 from leadfeeder_async.sandbox.state import Refusal
 
@@ -34,15 +34,16 @@ _COMPANY_RELATIONS = (
 def get_company(query: Query) -> Reply:
     """One company, whole."""
     query.includes(_COMPANY_RELATIONS)
-    company_id = _known(query, query.ids["id"])
+    company_id = query.state.world.current_id(_known(query, query.ids["id"]))
     charged = query.state.charge(query.the_account(), [company_id])
     return Reply(company(query, company_id), charged=charged)
 
 
 def retrieve_companies(query: Query) -> Reply:
-    """Several companies, whole; unknown ids are left out."""
+    """Several companies, whole, each under its current id; unknown ids are left out."""
     query.includes(_COMPANY_RELATIONS)
-    known = [one for one in query.ids_of("ids") if query.state.world.has_company(one)]
+    world = query.state.world
+    known = list(dict.fromkeys(world.current_id(one) for one in query.ids_of("ids") if world.has_company(one)))
     charged = query.state.charge(query.the_account(), known)
     return Reply([company(query, one) for one in known], charged=charged)
 
@@ -118,32 +119,21 @@ def match_companies(query: Query) -> Reply:
 
 
 def _matches(query: Query, wanted: MatchInput) -> list[Json]:
-    world = query.state.world
-    ids = [str(FIRST_COMPANY + number) for number in range(world.companies)]
-    scored = [(score, one) for one in ids if (score := _score(world.company(one), wanted))]
-    best = sorted(scored, key=lambda pair: -pair[0])
-    return [_match(query, one, score) for score, one in best]
+    known, scores = query.state.world.companies_by, dict[str, float]()
+    asked = (wanted.company_name or "").lower().strip()
+    partly = (one for name, ids in known["name"].items() if asked and asked in name for one in ids)
+    scores.update(dict.fromkeys(partly, 0.6))
+    scores.update(dict.fromkeys(known["name"].get(asked, ()), 0.95))
+    scores.update(dict.fromkeys(known["host"].get(host_of(wanted.url or ""), ()), 0.97))
+    scores.update(dict.fromkeys(known["vat_id"].get((wanted.vat_id or "").lower(), ()), 1.0))
+    best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+    return [_match(query, one, score) for one, score in best[:20]]
 
 
 def _match(query: Query, company_id: str, score: float) -> Json:
     relations = {"company_summary": _company_summary(query, company_id)}
     attributes = {"match_score": score}
     return {"id": company_id, "type": "company_match", "attributes": attributes, "relationships": relations}
-
-
-def _score(known: Json, wanted: MatchInput) -> float:
-    if wanted.vat_id is not None and wanted.vat_id == known["vat_id"]:
-        return 1.0
-    if wanted.url is not None and _host(wanted.url) == _host(str(known["url"])):
-        return 0.97
-    name, asked = str(known["name"]).lower(), (wanted.company_name or "").lower().strip()
-    if not asked:
-        return 0.0
-    return 0.95 if asked == name else 0.6 if asked in name else 0.0
-
-
-def _host(url: str) -> str:
-    return url.lower().split("//")[-1].split("/")[0].removeprefix("www.")
 
 
 def get_company_financials(query: Query) -> Reply:

@@ -1,0 +1,1 @@
+"""Bulk enrichment: rows of any number, matched for free, fetched once, each with its outcome."""

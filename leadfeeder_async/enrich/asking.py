@@ -1,0 +1,204 @@
+"""What a job asks of the API: matches by the two hundred for free, records by the hundred, addresses one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from leadfeeder_async._http import wire
+from leadfeeder_async._http.endpoint import Call, Endpoint, QueryValue
+from leadfeeder_async._http.session import Session
+from leadfeeder_async._walks.pages import IDS_PER_REQUEST, row_id
+from leadfeeder_async.enrich.keys import Key
+from leadfeeder_async.enrich.outcomes import Line, Outcome, Problem
+from leadfeeder_async.errors import Facts, StatusError
+from leadfeeder_async.models.companies import Company, CompanyMatch
+from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.models.ip import EnrichedIp
+from leadfeeder_async.paging import on_one_line
+from leadfeeder_async.resources.companies import RETRIEVE_COMPANIES, Companies
+from leadfeeder_async.resources.ip import ENRICH_IP
+
+T_co = TypeVar("T_co", covariant=True)
+
+KEYS_PER_MATCH = 200
+"""The API matches at most this many companies in one request."""
+
+CANDIDATES = 3
+"""How many companies each key is matched to at most; two are enough to see that it is ambiguous."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """When a match is good enough to be fetched, which costs a credit."""
+
+    min_score: float = 0.8
+    """A company that matches less well is not taken."""
+    min_lead: float = 0.1
+    """Nor one whose score is not this much above the next one's."""
+
+    def line(self, matches: Iterable[CompanyMatch]) -> Line:
+        """Tell what some matches mean; a matched line has an id, and no record yet."""
+        found = {one.id: one for one in sorted(matches, key=_score)}
+        best = sorted(found.values(), key=_score, reverse=True)
+        if not best:
+            return Line(outcome=Outcome.NOT_FOUND)
+        lead = _score(best[0]) - (_score(best[1]) if len(best) > 1 else 0.0)
+        certain = len(best) == 1 and best[0].score is None
+        if certain or (_score(best[0]) >= self.min_score and (len(best) == 1 or lead >= self.min_lead - 1e-9)):
+            return Line(outcome=Outcome.MATCHED, id=best[0].id, score=best[0].score)
+        shown = tuple(msgspec.Raw(msgspec.json.encode(one)) for one in best)
+        return Line(outcome=Outcome.AMBIGUOUS, score=best[0].score, candidates=shown)
+
+
+def _score(match: CompanyMatch) -> float:
+    return match.score or 0.0
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What one charging request brought."""
+
+    lines: dict[str, Line] = field(default_factory=dict[str, Line])
+    """By the id asked for."""
+    alone: list[str] = field(default_factory=list[str])
+    """Ids that must be asked for one by one: their records came, but not which is whose."""
+    charged: int | None = None
+    """Credits; None where the answer does not say."""
+
+
+class Asking(Protocol[T_co]):
+    """How one kind of rows is asked for."""
+
+    matches: bool
+    """Keys are matched first; where they are not, a key is its own id."""
+    per_fetch: int
+    """Ids in one request that charges."""
+    price: int
+    """The most that one id can charge."""
+
+    async def match(self, session: Session, keys: Sequence[Key]) -> list[Line]:
+        """Find the company of each key, for free."""
+        ...
+
+    async def fetch(self, session: Session, ids: Sequence[str]) -> Fetched:
+        """Get the records of some ids, which charges."""
+        ...
+
+    def id_of(self, line: Line) -> str | None:
+        """Return the id that leads to a line's record."""
+        ...
+
+    def record(self, line: Line) -> T_co:
+        """Decode a line's record."""
+        ...
+
+
+class AskingCompanies:
+    """Companies: matched first, then fetched."""
+
+    matches = True
+    per_fetch = IDS_PER_REQUEST
+    price = 1
+
+    def __init__(self, choice: Choice, include: tuple[str, ...] | None, account_id: str | None) -> None:
+        self._choice = choice
+        self._include = include
+        self._account_id = account_id
+
+    async def match(self, session: Session, keys: Sequence[Key]) -> list[Line]:
+        """Match up to 200 keys in one request."""
+        asked = [key.asked for key in keys]
+        answer = await Companies(session).match(asked, CANDIDATES, account_id=self._account_id)
+        return [self._choice.line(matches) for matches in answer.data]
+
+    async def fetch(self, session: Session, ids: Sequence[str]) -> Fetched:
+        """Get up to 100 companies in one request."""
+        params: dict[str, QueryValue] = {"ids": tuple(ids), "include": self._include}
+        body = await session.fetch(Call(RETRIEVE_COMPANIES, params=params, account_id=self._account_id))
+        page, _, errors = session.decode_page(RETRIEVE_COMPANIES.returning(Response[tuple[msgspec.Raw, ...]]), body)
+        charged = page.meta.credits.charged if page.meta.credits else None
+        return _sorted_out(ids, [on_one_line(bytes(raw)) for raw in page.data], charged, errors)
+
+    def id_of(self, line: Line) -> str | None:
+        """Return the company's id."""
+        return line.id
+
+    def record(self, line: Line) -> Company:
+        """Decode a company."""
+        return _decoded(RETRIEVE_COMPANIES, b'{"data":[%b]}' % bytes(line.record)).data[0]
+
+
+def _sorted_out(
+    ids: Sequence[str], rows: Sequence[bytes], charged: int | None, errors: Sequence[StatusError]
+) -> Fetched:
+    """Find whose record each row is: a merged company comes under its current id."""
+    found = {row_id(row): row for row in rows}
+    lost = [one for one in ids if one not in found]
+    strangers = [one for one in found if one not in set(ids)]
+    fetched = Fetched(charged=charged)
+    each = {0: 0, len(found): 1}.get(charged if charged is not None else -1)
+    fetched.lines = {one: _matched(one, found[one], each) for one in ids if one in found}
+    if strangers and len(ids) == 1:
+        fetched.lines[ids[0]] = _matched(strangers[0], found[strangers[0]], each)
+    elif len(lost) == len(strangers) == 1:
+        fetched.lines[lost[0]] = _matched(strangers[0], found[strangers[0]], each)
+    elif strangers:
+        fetched.alone = lost
+    else:
+        fetched.lines.update({one: _missing(one, errors) for one in lost})
+    return fetched
+
+
+def _matched(company_id: str, row: bytes, charged: int | None) -> Line:
+    return Line(outcome=Outcome.MATCHED, id=company_id, record=msgspec.Raw(row), charged=charged)
+
+
+def _missing(company_id: str, errors: Sequence[StatusError]) -> Line:
+    if errors:
+        return Line(outcome=Outcome.FAILED, id=company_id, error=Problem.of(errors[0]))
+    return Line(outcome=Outcome.NOT_FOUND, id=company_id)
+
+
+class AskingIps:
+    """Addresses: asked for one by one, at a price that is not published."""
+
+    matches = False
+    per_fetch = 1
+
+    def __init__(self, account_id: str | None) -> None:
+        self._account_id = account_id
+        self.price = 1
+        """The most that an answer has charged so far."""
+
+    async def match(self, session: Session, keys: Sequence[Key]) -> list[Line]:  # noqa: ARG002 - as the others
+        """Match nothing: an address is its own id."""
+        return []
+
+    async def fetch(self, session: Session, ids: Sequence[str]) -> Fetched:
+        """Find who is behind one address."""
+        params: dict[str, QueryValue] = {"ip": ids[0]}
+        call = Call(ENRICH_IP, params=params, account_id=self._account_id, records=self.price)
+        answer = session.decode(ENRICH_IP.returning(Response[msgspec.Raw]), await session.fetch(call))
+        charged = answer.meta.credits.charged if answer.meta.credits else None
+        self.price = max(self.price, charged or 0)
+        line = Line(outcome=Outcome.MATCHED, record=msgspec.Raw(on_one_line(bytes(answer.data))), charged=charged)
+        company = self.record(line).company
+        outcome = Outcome.NOT_FOUND if company is None else Outcome.MATCHED
+        found = msgspec.structs.replace(line, outcome=outcome, id=company.id if company else None)
+        return Fetched({ids[0]: found}, charged=charged)
+
+    def id_of(self, line: Line) -> str | None:
+        """Return the address."""
+        return line.key
+
+    def record(self, line: Line) -> EnrichedIp:
+        """Decode what is known of an address."""
+        return _decoded(ENRICH_IP, b'{"data":%b}' % bytes(line.record)).data
+
+
+def _decoded(row: Endpoint[T_co], body: bytes) -> T_co:
+    return wire.decode(row, body, Facts(operation=row.operation, method=row.method, path=row.path))

@@ -1,0 +1,373 @@
+"""The work itself: rows in, lines out, with matches and fetches under way in between.
+
+One coroutine owns all state: it reads while there is room, sends what fills a request, and waits for the answers.
+A row that asks what another one asks shares its answer; what was asked before is recalled. Rows that were read and not
+handed out are at most ``ROOM``, so memory does not depend on the number of rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from leadfeeder_async._http.session import Session
+from leadfeeder_async.budget import Budget
+from leadfeeder_async.enrich.asking import KEYS_PER_MATCH, Asking, Fetched
+from leadfeeder_async.enrich.keys import Row
+from leadfeeder_async.enrich.memory import Memory
+from leadfeeder_async.enrich.outcomes import Line, Outcome, Problem, Tally
+from leadfeeder_async.enrich.reading import Reader
+from leadfeeder_async.enrich.rows import Arrival, Intake, Outlet, Past, Plan
+from leadfeeder_async.enrich.under_way import Ask, Batch, Purse, Stage, Verdict, Waiting, judge
+from leadfeeder_async.errors import ConfigurationError, DecodeError, LeadfeederError
+
+T = TypeVar("T")
+
+ROOM = 16 * KEYS_PER_MATCH
+"""Rows that may be read ahead of those handed out."""
+
+MATCHES, FETCHES = 4, 12
+"""Requests of each kind under way at most; together they fill a client's slots."""
+
+PATIENCE = MATCHES + FETCHES + 4
+"""This many requests that fail in a row end the job."""
+
+TRIES = 3
+"""How often one free request is tried while others succeed."""
+
+
+class Engine:
+    """Does one job once."""
+
+    def __init__(
+        self, session: Session, asking: Asking[object], plan: Plan, *, budget: Budget, past: Past, purse: Purse
+    ) -> None:
+        self.tally = Tally()
+        self.distinct = 0
+        """Keys, each counted once."""
+        self.companies = 0
+        """Ids that a dry run found, each counted once."""
+        self._free, self._bounded = session, session.under(budget)
+        self._asking, self._plan, self._past, self._purse = asking, plan, past, purse
+        self._memory = Memory()
+        self._reader = Reader(plan.rows)
+        self._intake = Intake(plan, past)
+        self._outlet = Outlet(self.tally, ordered=plan.ordered)
+        self._matches = Stage[Ask](KEYS_PER_MATCH, MATCHES)
+        self._fetches = Stage[str](asking.per_fetch, FETCHES)
+        self._asks = dict[bytes, Ask]()
+        """The keys that are being asked for."""
+        self._wanted = dict[str, list[Ask]]()
+        """The ids that are being asked for, and for whom."""
+        self._tasks = set[asyncio.Task[Callable[[], None]]]()
+        self._reading: asyncio.Task[Callable[[], None]] | None = None
+        self._setbacks = 0
+        """Requests that failed since the last good one."""
+        self._end: LeadfeederError | None = None
+
+    async def groups(self) -> AsyncGenerator[list[Line], None]:
+        """Yield the lines of the rows as they are ready; what ends the job early is raised after all that is done."""
+        try:
+            while True:
+                self._launch()
+                ready = self._outlet.ready()
+                if ready:
+                    yield ready
+                elif not self._tasks:
+                    break
+                else:
+                    await self._step()
+            if self._end is not None:
+                raise self._end
+        finally:
+            await self._stop()
+
+    async def _step(self) -> None:
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._tasks -= done
+        for task in done:
+            if not task.cancelled():
+                task.result()()
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for task in self._tasks:
+            _ = task.cancelled() or task.exception()
+        await self._reader.aclose()
+        self._memory.close()
+
+    def _launch(self) -> None:
+        if self._end is not None:
+            if self._reading is not None:
+                self._reading.cancel()
+            return
+        self._read()
+        while (batch := self._next_match()) is not None:
+            self._matches.under_way += 1
+            work = self._asking.match(self._free, [ask.key for ask in batch.items])
+            self._start(work, partial(self._matched, batch), partial(self._match_failed, batch))
+        while (wanted := self._next_fetch()) is not None:
+            self._fetch(wanted)
+
+    def _start(
+        self,
+        work: Coroutine[object, object, T],
+        then: Callable[[T], None],
+        failed: Callable[[LeadfeederError], None],
+    ) -> asyncio.Task[Callable[[], None]]:
+        task = asyncio.create_task(_outcome_of(work, then, failed))
+        self._tasks.add(task)
+        return task
+
+    @property
+    def _ended(self) -> bool:
+        return self._reader.ended or self._intake.left == 0
+
+    def _read(self) -> None:
+        """Read ahead, while there is room for what a whole request asks."""
+        while self._reading is None and len(self._matches.waiting) < 2 * KEYS_PER_MATCH:
+            if self._ended:
+                return self._intake.check_end()
+            if len(self._outlet) > ROOM - KEYS_PER_MATCH:
+                return None
+            left = self._intake.left
+            most = KEYS_PER_MATCH if left is None else min(left, KEYS_PER_MATCH)
+            piece = self._reader.take_now(most)
+            if piece is None:
+                self._reading = self._start(self._reader.take(most), self._read_some, self._read_failed)
+            else:
+                self._arrive(piece)
+        return None
+
+    def _read_some(self, rows: list[Row]) -> None:
+        self._reading = None
+        self._arrive(rows)
+
+    def _read_failed(self, error: LeadfeederError) -> None:
+        self._reading, self._end = None, error
+
+    def _arrive(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            one = self._intake.arrive(row)
+            if one.line is not None:
+                self._learn(one, one.line)
+            if not one.done:
+                self._take_in(one)
+
+    def _learn(self, one: Arrival, line: Line) -> None:
+        """Remember what an earlier run found out."""
+        if one.done:
+            self.tally.outcomes[line.outcome] += 1
+        if one.key.problem or line.outcome is Outcome.SKIPPED_BY_BUDGET:
+            return
+        free = msgspec.structs.replace(line, charged=0)
+        company_id = self._asking.id_of(line)
+        if company_id is None:
+            self._memory.learn(_key(one.key.identity), free)
+        else:
+            found = Line(outcome=Outcome.MATCHED, id=company_id, score=line.score)
+            self._memory.learn(_key(one.key.identity), found)
+            self._memory.learn(_id(company_id), free)
+
+    def _take_in(self, one: Arrival) -> None:
+        """Let a row wait for its answer, and ask for it unless someone does already."""
+        if one.line is not None or one.key.problem:
+            problem = Problem.of(ConfigurationError(f"Row {one.number:,} cannot be used: {one.key.problem}."))
+            line = one.line or Line(outcome=Outcome.UNUSABLE, error=problem)
+            self._outlet.add(Waiting(one.number, Ask(one.key, line=line), first=True))
+            return
+        identity = one.key.identity
+        asked = self._asks.get(identity)
+        ask = self._asks[identity] = asked or Ask(one.key)
+        self._outlet.add(Waiting(one.number, ask, first=asked is None))
+        if asked is None:
+            self._begin(ask, identity)
+
+    def _begin(self, ask: Ask, identity: bytes) -> None:
+        known = self._memory.recall(_key(identity))
+        if known is not None:
+            self._take_match(ask, known)
+            return
+        self.distinct += 1
+        if self._asking.matches:
+            self._matches.waiting.append(ask)
+        else:
+            self._take_match(ask, Line(outcome=Outcome.MATCHED, id=ask.key.text))
+
+    def _take_match(self, ask: Ask, line: Line) -> None:
+        self._memory.learn(_key(ask.key.identity), line)
+        if line.outcome is not Outcome.MATCHED or line.id is None:
+            self._resolve(ask, line)
+            return
+        ask.score = line.score
+        known = self._memory.recall(_id(line.id))
+        if known is not None:
+            self._resolve(ask, known)
+        elif self._plan.dry:
+            self.companies += 1
+            self._memory.learn(_id(line.id), line)
+            self._resolve(ask, line)
+        elif line.id in self._wanted:
+            self._wanted[line.id].append(ask)
+        else:
+            self._wanted[line.id] = [ask]
+            queue = self._fetches.paid if line.id in self._past.paid else self._fetches.waiting
+            queue.append(line.id)
+
+    @property
+    def _idle(self) -> bool:
+        return not (self._matches.under_way or self._fetches.under_way)
+
+    @property
+    def _no_more(self) -> bool:
+        """Whether it would be in vain to wait for more rows to fill a request."""
+        return self._ended or self._reader.slow or self._idle
+
+    def _may_send(self, stage: Stage[T]) -> bool:
+        """After a setback, one request at a time tries whether others may follow."""
+        return self._idle if self._setbacks else stage.under_way < stage.most
+
+    def _next_match(self) -> Batch[Ask] | None:
+        if not self._may_send(self._matches):
+            return None
+        return self._matches.next_batch(self._matches.size, partly=self._no_more)
+
+    def _matched(self, batch: Batch[Ask], lines: list[Line]) -> None:
+        self._matches.under_way -= 1
+        self._setbacks = 0
+        if len(lines) == len(batch.items):
+            for ask, line in zip(batch.items, lines, strict=True):
+                self._take_match(ask, line)
+        else:
+            said = f"The answer holds {len(lines)} places for {len(batch.items)} keys."
+            self._give_up_matches(batch, Verdict.SPLIT, DecodeError(said))
+
+    def _match_failed(self, batch: Batch[Ask], error: LeadfeederError) -> None:
+        self._matches.under_way -= 1
+        self._give_up_matches(batch, self._count_setback(judge(error, free=True), batch, error), error)
+
+    def _give_up_matches(self, batch: Batch[Ask], verdict: Verdict, error: LeadfeederError) -> None:
+        """Put a batch back as the verdict says, or let its keys fail."""
+        if self._matches.put_back(batch, verdict) or verdict is Verdict.ENDS:
+            return
+        for ask in batch.items:
+            if verdict is Verdict.SKIP:
+                self._resolve(ask, _failed(error, Outcome.SKIPPED_BY_BUDGET))
+            else:
+                self._take_match(ask, _failed(error))
+
+    def _count_setback(self, verdict: Verdict, batch: Batch[T], error: LeadfeederError) -> Verdict:
+        """Note what failed: what nothing can follow ends the job, and so does one failure after the other."""
+        if verdict in {Verdict.AGAIN, Verdict.LOST}:
+            self._setbacks += 1
+            batch.tries += 1
+        if verdict is Verdict.ENDS or self._setbacks >= PATIENCE:
+            self._end = self._end or error
+        if verdict is Verdict.AGAIN and batch.tries >= TRIES and self._setbacks < TRIES:
+            batch.tries = 0
+            return Verdict.SPLIT
+        return verdict
+
+    def _next_fetch(self) -> Batch[str] | None:
+        """Take the next ids that the budgets cover; those they do not are skipped once nothing can free any credits."""
+        size = 1 if self._setbacks else self._fetches.size
+        while self._may_send(self._fetches):
+            batch = self._fetches.next_batch(size, partly=self._matches.empty and self._no_more)
+            if batch is None:
+                return None
+            left = (self._free if batch.paid else self._bounded).credits_left()
+            covered = len(batch.items) if left is None else min(len(batch.items), left // self._asking.price)
+            if covered == len(batch.items):
+                return batch
+            if self._fetches.under_way:  # which may give back some of what it reserved
+                self._fetches.again.appendleft(batch)
+                return None
+            if covered:
+                self._fetches.again.appendleft(Batch(batch.items[covered:], paid=batch.paid))
+                return Batch(batch.items[:covered], paid=batch.paid)
+            self._skip(batch.items, None)
+        return None
+
+    def _fetch(self, batch: Batch[str]) -> None:
+        most = len(batch.items) * self._asking.price
+        if not batch.paid:
+            self._purse.spending(batch.items, most)
+        self._fetches.under_way += 1
+        session = self._free if batch.paid else self._bounded
+        work = self._asking.fetch(session, batch.items)
+        self._start(work, partial(self._fetched, batch, most), partial(self._fetch_failed, batch, most))
+
+    def _fetched(self, batch: Batch[str], most: int, found: Fetched) -> None:
+        self._fetches.under_way -= 1
+        self._setbacks = 0
+        self._account(batch, most, charged=found.charged)
+        for one, line in found.lines.items():
+            self._take_record(one, line)
+        self._fetches.again.extend(Batch([one], paid=batch.paid) for one in found.alone)
+
+    def _fetch_failed(self, batch: Batch[str], most: int, error: LeadfeederError) -> None:
+        self._fetches.under_way -= 1
+        verdict = self._count_setback(judge(error, free=False), batch, error)
+        lost = verdict is Verdict.LOST
+        self._account(batch, most, charged=None if lost else 0)
+        if self._fetches.put_back(batch, verdict) or verdict is Verdict.ENDS:
+            return
+        if verdict is Verdict.SKIP:
+            self._skip(batch.items, error)
+            return
+        outcome = Outcome.NOT_FOUND if error.status == 404 and not lost else Outcome.FAILED
+        for one in batch.items:
+            failed = msgspec.structs.replace(_failed(error, outcome, one), charged=None if lost else 0)
+            self._take_record(one, failed)
+
+    def _account(self, batch: Batch[str], most: int, *, charged: int | None) -> None:
+        """Book what a request charged; None where that is not known."""
+        self.tally.credits += charged or 0
+        self.tally.unknown += most if charged is None else 0
+        if not batch.paid:
+            self._purse.spent(most, most if charged is None else charged)
+
+    def _take_record(self, one: str, line: Line) -> None:
+        free = msgspec.structs.replace(line, charged=0)
+        self._memory.learn(_id(one), free)
+        for place, ask in enumerate(self._wanted.pop(one, ())):
+            self._resolve(ask, free if place else line)
+
+    def _skip(self, ids: Sequence[str], error: LeadfeederError | None) -> None:
+        for one in ids:
+            for ask in self._wanted.pop(one, ()):
+                self._resolve(ask, _failed(error, Outcome.SKIPPED_BY_BUDGET, one))
+
+    def _resolve(self, ask: Ask, line: Line) -> None:
+        ask.line = line if ask.score is None else msgspec.structs.replace(line, score=ask.score)
+        self._asks.pop(ask.key.identity, None)
+
+
+def _key(identity: bytes) -> bytes:
+    return b"key " + identity
+
+
+def _id(one: str) -> bytes:
+    return b"id " + one.encode()
+
+
+async def _outcome_of(
+    work: Coroutine[object, object, T], then: Callable[[T], None], failed: Callable[[LeadfeederError], None]
+) -> Callable[[], None]:
+    """Do some work, and return what is to be done about its result or its error."""
+    try:
+        result = await work
+    except LeadfeederError as error:
+        return partial(failed, error)
+    return partial(then, result)
+
+
+def _failed(error: LeadfeederError | None, outcome: Outcome = Outcome.FAILED, one: str | None = None) -> Line:
+    return Line(outcome=outcome, id=one, error=None if error is None else Problem.of(error))

@@ -1,0 +1,177 @@
+"""What a row is looked up by: pure functions from a row to a key, or to the reason why it has none."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Literal, TypeAlias
+
+import msgspec
+
+By: TypeAlias = Literal["domain", "name", "ip", "vat"]
+"""What rows are looked up by."""
+
+Row: TypeAlias = "str | IPv4Address | IPv6Address | Mapping[str, object]"
+"""One row to enrich: its key alone, or its columns by name."""
+
+USUAL: dict[By, tuple[str, ...]] = {
+    "domain": (
+        "domain", "website", "url", "homepage", "web", "site", "company_domain", "company_url", "website_url",
+        "company_website", "webseite", "email",
+    ),
+    "name": (
+        "company_name", "company", "name", "organization", "organisation", "account_name", "account", "firma",
+        "organization_name",
+    ),
+    "vat": ("vat_id", "vat", "vat_number", "vatid", "tax_id", "ust_id", "ustid", "ust_idnr"),
+    "ip": ("ip", "ip_address", "ipaddress", "ip_addr", "client_ip", "remote_addr"),
+}  # fmt: skip
+"""The usual names of the column that holds the key, the likeliest first."""
+
+_PLACE = {
+    "city": ("city", "town", "ort", "stadt"),
+    "postal_code": ("postal_code", "zip", "zip_code", "zipcode", "postcode", "plz"),
+    "country": ("country_code", "country", "land"),
+}
+"""The columns that tell companies of one name apart."""
+
+KNOWN_NAMES = frozenset(name for names in (*USUAL.values(), *_PLACE.values()) for name in names)
+"""Every column name that means something here."""
+
+_NOWHERE = tuple(
+    map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "0.0.0.0/8", "fc00::/7"))
+)
+"""Addresses that any network may use inside: no one can say who is behind them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What one row is looked up by."""
+
+    text: str
+    """The key in its one form; as it came where it cannot be used."""
+    asked: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What is sent to be matched."""
+    problem: str = ""
+    """Why it cannot be used."""
+
+    @property
+    def identity(self) -> bytes:
+        """The same for keys that ask the same."""
+        return msgspec.json.encode(sorted(self.asked.items()))
+
+
+def key_of(row: Row, by: By, column: str | None = None) -> Key:
+    """Return the key of a row, without asking anyone; its ``problem`` says why there is none."""
+    if not isinstance(row, Mapping):
+        return _key(str(row), by, {})
+    columns = {plain(name): str(value) for name, value in row.items() if isinstance(value, str | int)}
+    name = plain(column) if column is not None else usual_column(columns, by)
+    if name is None or name not in columns:
+        return Key("", problem=f"there is no {name or by} in it")
+    return _key(columns[name], by, _place(columns))
+
+
+def usual_column(names: Mapping[str, object] | frozenset[str] | list[str], by: By) -> str | None:
+    """Guess which of some plain column names holds the key."""
+    return next((name for name in USUAL[by] if name in names), None)
+
+
+def plain(name: str) -> str:
+    """Return a column's name in its plain form: ``Company Name`` is ``company_name``."""
+    return re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_")
+
+
+def _place(columns: Mapping[str, str]) -> dict[str, str]:
+    found = {
+        kind: " ".join(columns[name].split())
+        for kind, names in _PLACE.items()
+        if (name := next((one for one in names if columns.get(one, "").strip()), None)) is not None
+    }
+    country = found.get("country", "")
+    if len(country) == 2 and country.isalpha():
+        found["country_code"] = found.pop("country").upper()
+    return found
+
+
+def _key(text: str, by: By, place: Mapping[str, str]) -> Key:
+    text = text.strip()
+    if not text:
+        return Key("", problem="its key is empty")
+    match by:
+        case "domain":
+            found, what = domain_of(text), "url"
+        case "name":
+            found, what = name_of(text), "company_name"
+        case "vat":
+            found, what = vat_of(text), "vat_id"
+        case "ip":
+            found, what = public_ip_of(text), "ip"
+    if found is None:
+        return Key(text, problem=_WHY[by].format(text))
+    if by != "name":
+        return Key(found, {what: found})
+    return Key(", ".join([found, *place.values()]), {what: found, **place})
+
+
+_WHY: dict[By, str] = {
+    "domain": "{!r} is not a domain",
+    "name": "{!r} is not a name",
+    "vat": "{!r} is not a VAT id",
+    "ip": "{!r} is not a public IP address",
+}
+
+
+def domain_of(text: str) -> str | None:
+    """Return the domain in an address, an email or a bare domain: lower case, ASCII, without ``www``; None without.
+
+    Two spellings of one domain give the same text, and what it gives, it gives again.
+    """
+    host = unicodedata.normalize("NFKC", text.strip()).lower()
+    host = re.split(r"[/?#\\]", host.split("//", 1)[-1], maxsplit=1)[0].rsplit("@", 1)[-1]
+    host = re.sub(r":\d*$", "", host).replace("\u3002", ".").strip(".")
+    labels = [_ascii(label) for label in host.split(".")]
+    while len(labels) > 2 and labels[0] == "www":
+        del labels[0]
+    good = len(labels) > 1 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdecimal()
+    domain = ".".join(labels)
+    return domain if good and len(domain) <= 253 else None
+
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+
+
+def _ascii(label: str) -> str:
+    """Write a label as the domain name system does; not by Python's idna codec, which takes sharp s for ss."""
+    if label.isascii() or not all(char.isalnum() or char in "-_" or unicodedata.combining(char) for char in label):
+        return label
+    return "xn--" + label.encode("punycode").decode()
+
+
+def name_of(text: str) -> str | None:
+    """Return a company's name with single spaces; None where it holds no letter and no digit."""
+    name = " ".join(text.split())
+    return name if any(map(str.isalnum, name)) else None
+
+
+def vat_of(text: str) -> str | None:
+    """Return a VAT id in capitals without separators; None where it cannot be one."""
+    found = re.sub(r"[\s./-]", "", text).upper()
+    return found if re.fullmatch(r"[A-Z]{2}[0-9A-Z+*]{2,13}|[0-9]{5,15}", found) else None
+
+
+def public_ip_of(text: str) -> str | None:
+    """Return an IP address in its one form; None for what is none, or means something inside a network only."""
+    try:
+        found = ip_address(text.strip().removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None
+    if isinstance(found, IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    inside = found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified
+    if inside or any(found in network for network in _NOWHERE):
+        return None
+    return str(found)

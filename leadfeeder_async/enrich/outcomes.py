@@ -1,0 +1,162 @@
+"""What came of each row, and of all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+import msgspec
+
+from leadfeeder_async import errors
+from leadfeeder_async.errors import Facts, LeadfeederError, Phase, Sent
+from leadfeeder_async.models.companies import CompanyMatch
+
+T = TypeVar("T")
+
+NOTHING = msgspec.Raw(b"null")
+
+
+class Outcome(StrEnum):
+    """What came of a row."""
+
+    MATCHED = "matched"
+    """There is a record."""
+    AMBIGUOUS = "ambiguous"
+    """Several companies fit, or none well enough: nothing was fetched, and ``candidates`` names them."""
+    NOT_FOUND = "not_found"
+    """No company fits, or the one that fits is gone."""
+    FAILED = "failed"
+    """``error`` says why; where the answer was lost, it may have been charged."""
+    SKIPPED_BY_BUDGET = "skipped_by_budget"
+    """The budget did not cover it; ``id`` is the company that would be fetched."""
+    UNUSABLE = "unusable"
+    """The row has no key that could be asked for: nothing was sent."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether asking again would bring the same."""
+        return self not in {Outcome.FAILED, Outcome.SKIPPED_BY_BUDGET}
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error as it stands in a file."""
+
+    type: str
+    message: str
+    code: str | None = None
+    status: int | None = None
+    request_id: str | None = None
+    operation: str | None = None
+    sent: Sent = "no"
+    phase: Phase | None = None
+    attempts: int = 0
+
+    @classmethod
+    def of(cls, error: LeadfeederError) -> Problem:
+        """Write an error down."""
+        facts = error.facts
+        return cls(
+            type=type(error).__name__,
+            message=error.message,
+            code=facts.code,
+            status=facts.status,
+            request_id=facts.request_id,
+            operation=facts.operation,
+            sent=facts.sent,
+            phase=facts.phase,
+            attempts=facts.attempts,
+        )
+
+    def error(self) -> LeadfeederError:
+        """Make the error from what was written down."""
+        facts = Facts(
+            operation=self.operation,
+            status=self.status,
+            code=self.code,
+            request_id=self.request_id,
+            attempts=self.attempts,
+            sent=self.sent,
+            phase=self.phase,
+        )
+        kind: object = getattr(errors, self.type, None)
+        if isinstance(kind, type) and issubclass(kind, LeadfeederError):
+            return kind(self.message, facts)
+        return LeadfeederError(self.message, facts)
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one row, as it stands in a file."""
+
+    row: int = 0
+    """The number of the row, from 1."""
+    key: str = ""
+    """What it was looked up by."""
+    outcome: Outcome
+    id: str | None = None
+    """The company."""
+    score: float | None = None
+    """How well the company matches, 0 to 1."""
+    charged: int | None = 0
+    """Credits for this row; null where one answer charged for some of several companies."""
+    error: Problem | None = None
+    candidates: tuple[msgspec.Raw, ...] = ()
+    """The companies it may mean, the likeliest first."""
+    record: msgspec.Raw = NOTHING
+    """The record as the API sent it; null where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enriched(Generic[T]):
+    """What came of one row."""
+
+    row: int
+    """The number of the row, from 1."""
+    key: str
+    """What it was looked up by, in its one form; as it came where it is unusable."""
+    outcome: Outcome
+    record: T | None = None
+    """The company, or what is known of the address."""
+    id: str | None = None
+    """The company's current id."""
+    score: float | None = None
+    """How well the company matches, 0 to 1."""
+    candidates: tuple[CompanyMatch, ...] = ()
+    """The companies that an ambiguous row may mean, the likeliest first."""
+    error: LeadfeederError | None = None
+    """Why it failed, or why it is unusable."""
+    charged: int | None = 0
+    """Credits for this row; None where one answer charged for some of several companies and did not say which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a job would do, found out for free."""
+
+    rows: int
+    distinct: int
+    """Keys that differ."""
+    outcomes: Counter[Outcome]
+    """What would come of the rows; a matched row still has to be fetched."""
+    max_credits: int
+    """The most that the job can charge: one for each company, less for those unlocked in the last 12 months."""
+    requests: int
+    """The requests that the job would send, if none has to be sent again."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """A job's account, kept while it runs."""
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter[Outcome])
+    """Rows by outcome."""
+    credits: int = 0
+    """Credits that the answers charged."""
+    unknown: int = 0
+    """Credits that lost answers may have charged."""
+
+    @property
+    def rows(self) -> int:
+        """Rows done."""
+        return self.outcomes.total()

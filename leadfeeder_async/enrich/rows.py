@@ -1,0 +1,125 @@
+"""Rows on their way in and out: read, numbered and told apart on one side, handed out in order on the other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from leadfeeder_async.enrich.keys import By, Key, Row, key_of
+from leadfeeder_async.enrich.outcomes import Line, Tally
+from leadfeeder_async.enrich.reading import Rows
+from leadfeeder_async.enrich.under_way import Waiting
+from leadfeeder_async.errors import CheckpointError
+
+_ANOTHER = "Give the same input again, or start over with overwrite=True (--overwrite)."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a job does, and how."""
+
+    rows: Rows
+    by: By
+    column: str | None = None
+    limit: int | None = None
+    ordered: bool = True
+    """Lines come in the order of the rows, or else as they are done."""
+    dry: bool = False
+    """Send nothing that may charge."""
+    retry: bool = False
+    """Ask again where an earlier line says that it failed or was skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What earlier runs of a job have done."""
+
+    lines: Iterator[Line] = field(default_factory=lambda: iter(()))
+    """Their lines, from the first row on."""
+    done: int = 0
+    """How many rows need no line any more."""
+    paid: frozenset[str] = frozenset()
+    """Ids whose price they have counted, and whose records are not in their lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A row that was just read."""
+
+    number: int
+    key: Key
+    line: Line | None
+    """What an earlier run wrote for it, unless it is to be asked again."""
+    done: bool
+    """It needs no line any more."""
+
+
+class Intake:
+    """Numbers rows, finds their keys, and holds them against what earlier runs wrote."""
+
+    def __init__(self, plan: Plan, past: Past) -> None:
+        self._plan, self._past = plan, past
+        self.number = 0
+        """Rows read so far."""
+
+    @property
+    def left(self) -> int | None:
+        """How many rows may still be read; None without a limit."""
+        return None if self._plan.limit is None else self._plan.limit - self.number
+
+    def arrive(self, row: Row) -> Arrival:
+        """Take the next row; raise CheckpointError where it is not the row that an earlier run had."""
+        self.number += 1
+        key = key_of(row, self._plan.by, self._plan.column)
+        done = self.number <= self._past.done
+        line = next(self._past.lines, None)
+        if line is not None and line.key != key.text:
+            raise CheckpointError(
+                f"Row {self.number:,} of the input is {key.text!r}, and was {line.key!r} before.", advice=_ANOTHER
+            )
+        again = line is not None and self._plan.retry and not done and not line.outcome.stays
+        return Arrival(self.number, key, None if again else line, done)
+
+    def check_end(self) -> None:
+        """Raise CheckpointError where earlier runs had more rows."""
+        if self.number < self._past.done:
+            raise CheckpointError(
+                f"The input has {self.number:,} rows, and {self._past.done:,} were done before.", advice=_ANOTHER
+            )
+
+
+class Outlet:
+    """Rows that were read and not handed out yet."""
+
+    def __init__(self, tally: Tally, *, ordered: bool) -> None:
+        self._tally, self._ordered = tally, ordered
+        self._rows = deque[Waiting]()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, row: Waiting) -> None:
+        """Let a row wait for its answer."""
+        self._rows.append(row)
+
+    def ready(self) -> list[Line]:
+        """Take out the rows that have their answers: in order, up to the first that has none, or all of them."""
+        ready, waiting = list[Line](), deque[Waiting]()
+        while self._rows:
+            one = self._rows.popleft()
+            if one.ask.line is not None:
+                ready.append(self._finished(one, one.ask.line))
+                continue
+            waiting.append(one)
+            if self._ordered:
+                break
+        self._rows.extendleft(reversed(waiting))
+        return ready
+
+    def _finished(self, one: Waiting, line: Line) -> Line:
+        self._tally.outcomes[line.outcome] += 1
+        charged = line.charged if one.first else 0
+        return msgspec.structs.replace(line, row=one.number, key=one.ask.key.text, charged=charged)

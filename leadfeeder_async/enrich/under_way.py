@@ -1,0 +1,153 @@
+"""What is under way in a job, and what an error means for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+from leadfeeder_async.enrich.keys import Key
+from leadfeeder_async.enrich.outcomes import Line
+from leadfeeder_async.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    CheckpointError,
+    InsufficientCreditsError,
+    LeadfeederError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitedError,
+    RedirectError,
+    StatusError,
+    UseError,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """One key that is being asked for, and whatever rows wait for it."""
+
+    key: Key
+    score: float | None = None
+    """How well its company matches."""
+    line: Line | None = None
+    """What came of it."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """One row that was read and not handed out yet."""
+
+    number: int
+    ask: Ask
+    first: bool
+    """It is the one that asked, and so the one that paid."""
+
+
+@dataclass(slots=True)
+class Batch(Generic[T]):
+    """What one request asks for."""
+
+    items: list[T]
+    tries: int = 0
+    paid: bool = False
+    """An earlier run paid for it, as far as its own budget goes."""
+
+    def halves(self) -> Iterator[Batch[T]]:
+        """Cut it in two, so that what spoils it is found."""
+        middle = len(self.items) // 2
+        yield Batch(self.items[:middle], paid=self.paid)
+        yield Batch(self.items[middle:], paid=self.paid)
+
+
+class Stage(Generic[T]):
+    """What waits to be asked for in one kind of request, and how many of those are under way."""
+
+    def __init__(self, size: int, most: int) -> None:
+        self.size = size
+        """How much one request takes."""
+        self.most = most
+        """Requests under way at most."""
+        self.waiting = deque[T]()
+        self.paid = deque[T]()
+        """Apart from the others: what an earlier run has paid for."""
+        self.again = deque[Batch[T]]()
+        """What comes first, and in requests of its own."""
+        self.under_way = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits and nothing is under way."""
+        return not (self.waiting or self.paid or self.again or self.under_way)
+
+    def next_batch(self, size: int, *, partly: bool) -> Batch[T] | None:
+        """Take out what the next request asks for: a full one, unless ``partly``; None where there is none."""
+        if self.again:
+            return self.again.popleft()
+        for queue in (self.paid, self.waiting):
+            if len(queue) >= size or (queue and partly):
+                taken = [queue.popleft() for _ in range(min(size, len(queue)))]
+                return Batch(taken, paid=queue is self.paid)
+        return None
+
+    def put_back(self, batch: Batch[T], verdict: Verdict) -> bool:
+        """Put a batch that failed back, whole or cut; tell whether that was done."""
+        if verdict is Verdict.AGAIN:
+            self.again.appendleft(batch)
+        elif verdict is Verdict.SPLIT and len(batch.items) > 1:
+            self.again.extendleft(batch.halves())
+        else:
+            return False
+        return True
+
+
+class Verdict(Enum):
+    """What an error of a request means for the job."""
+
+    ENDS = "ends"
+    """Nothing that follows can succeed."""
+    SKIP = "skip"
+    """A budget forbids this request, and nothing was sent."""
+    SPLIT = "split"
+    """The server refuses this request and charged nothing: something in it is bad."""
+    AGAIN = "again"
+    """It cost nothing, and may succeed another time."""
+    LOST = "lost"
+    """It may have charged: it is never sent again."""
+
+
+_THE_END = (
+    AuthenticationError,
+    PermissionDeniedError,
+    InsufficientCreditsError,
+    QuotaExceededError,
+    RateLimitedError,
+    RedirectError,
+    UseError,
+    CheckpointError,
+)
+
+
+def judge(error: LeadfeederError, *, free: bool) -> Verdict:
+    """Tell what an error means; ``free`` says that the request cannot have charged."""
+    if isinstance(error, _THE_END):
+        return Verdict.ENDS
+    if isinstance(error, BudgetExceededError):
+        return Verdict.SKIP
+    if isinstance(error, StatusError) and error.status is not None and 400 <= error.status < 500:
+        return Verdict.SPLIT
+    return Verdict.AGAIN if free or error.sent == "no" else Verdict.LOST
+
+
+class Purse:
+    """Hears of money before it is spent; this one does nothing about it."""
+
+    def spending(self, ids: Iterable[str], most: int) -> None:
+        """Note that these ids are about to be asked for, at ``most`` credits in all."""
+
+    def spent(self, most: int, charged: int) -> None:
+        """Note that of ``most`` credits, ``charged`` were charged or may have been."""
