@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from leadfeeder_async._version import __version__
 from leadfeeder_async.cli import output
+from leadfeeder_async.cli.enrich import enrich
 from leadfeeder_async.cli.exports import export
 
 app = App(
@@ -22,6 +23,7 @@ app = App(
 )
 contract = App(name="contract", help="What this package knows of the API.")
 app.command(export)
+app.command(enrich)
 app.command(contract)
 
 DOCUMENT = "https://api.leadfeeder.com/openapi.yaml"

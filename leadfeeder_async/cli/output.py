@@ -93,14 +93,20 @@ async def _to_file(pager: Pager[T], out: Path, on_progress: OnProgress, *, resum
         return await pager.to_file(out, resume=resume, overwrite=overwrite, on_progress=watch)
     except BaseException:
         if rows:
-            note(f"Not finished: {rows:,} rows are safe in {part_of(out)}. To go on:\n  {resume_command(sys.argv)}")
+            say_how_to_go_on(rows, out)
         raise
 
 
-def resume_command(argv: Sequence[str]) -> str:
-    """Return the command that goes on where this one stopped."""
-    kept = [word for word in argv[1:] if word not in {"--overwrite", "--resume"}]
-    return shlex.join([Path(argv[0]).name, *kept, "--resume"])
+def say_how_to_go_on(rows: int, out: Path) -> None:
+    """Say what is done of a job that stopped, and the command that goes on."""
+    retry = ("--retry-failed",) if "--retry-failed" in sys.argv else ()
+    note(f"Not finished: {rows:,} rows are safe in {part_of(out)}. To go on:\n  {command_with(*retry, '--resume')}")
+
+
+def command_with(*flags: str) -> str:
+    """Return the command that was given, with other flags about its file."""
+    kept = [word for word in sys.argv[1:] if word not in {"--overwrite", "--resume", "--retry-failed"}]
+    return shlex.join([Path(sys.argv[0]).name, *kept, *flags])
 
 
 def summary(progress: Progress, noun: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal, TypeAlias
@@ -75,7 +75,7 @@ def key_of(row: Row, by: By, column: str | None = None) -> Key:
     return _key(columns[name], by, _place(columns))
 
 
-def usual_column(names: Mapping[str, object] | frozenset[str] | list[str], by: By) -> str | None:
+def usual_column(names: Container[str], by: By) -> str | None:
     """Guess which of some plain column names holds the key."""
     return next((name for name in USUAL[by] if name in names), None)
 

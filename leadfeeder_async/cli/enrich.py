@@ -1,0 +1,117 @@
+"""``leadfeeder enrich``: a file of keys in, a line for each row out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+from leadfeeder_async.cli import INCOMPLETE, SPENT, output
+from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.enrich.api import Enrichment
+from leadfeeder_async.enrich.inputs import InputFile
+from leadfeeder_async.enrich.outcomes import Outcome, Tally
+from leadfeeder_async.errors import require
+from leadfeeder_async.export.progress import OnProgress, Progress
+from leadfeeder_async.models.companies import Company
+from leadfeeder_async.models.ip import EnrichedIp
+
+Flag = Parameter(negative=())
+
+
+async def enrich(
+    source: Annotated[Path, Parameter(help="The input: .csv with a header, .ndjson, or .txt with one key a line.")],
+    *,
+    by: Annotated[Literal["domain", "name", "ip", "vat"], Parameter(help="What the rows are looked up by.")],
+    out: Annotated[Path | None, Parameter(help="The file to write: .ndjson, .csv or .parquet.")] = None,
+    column: Annotated[str | None, Parameter(help="The column of the key; guessed where it has a usual name.")] = None,
+    max_credits: Annotated[int | None, Parameter(help="Never be charged more than this, over all runs.")] = None,
+    limit: Annotated[int | None, Parameter(help="Only the first rows of the input.")] = None,
+    min_score: Annotated[float, Parameter(help="Take no match that scores less, 0 to 1.")] = 0.8,
+    dry_run: Annotated[bool, Flag, Parameter(help="Match for free, and say what the job would cost at most.")] = False,
+    resume: Annotated[bool, Flag, Parameter(help="Go on where an unfinished run of the same job stopped.")] = False,
+    overwrite: Annotated[bool, Flag, Parameter(help="Replace the file if it exists.")] = False,
+    retry_failed: Annotated[
+        bool, Flag, Parameter(help="Ask again for the rows of a finished file that failed or were skipped.")
+    ] = False,
+    encoding: Annotated[str | None, Parameter(help="The input's encoding, where it is not UTF-8.")] = None,
+    account_id: Annotated[str | None, Parameter(help="The account; needed where the key has several.")] = None,
+) -> int:
+    """Find a company for each row of a file; 1 credit for each that was not unlocked in the last 12 months.
+
+    Matching is free. Each row gets one line, in order: matched, ambiguous, not_found, failed, skipped_by_budget or
+    unusable. Exits with 4 if rows were skipped by the budget, with 5 if some failed.
+    """
+    require(out is not None or dry_run, "There is no file to write.", "Name it with --out, or pass --dry-run.")
+    require(not (dry_run and (resume or retry_failed)), "--dry-run goes with neither --resume nor --retry-failed.")
+    rows = InputFile(source, by, column, encoding)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        job: Enrichment[Company] | Enrichment[EnrichedIp]
+        if by == "ip":
+            job = lf.enrich.ips(rows, column=column, max_credits=max_credits, limit=limit)
+        else:
+            job = lf.enrich.companies(
+                rows, by=by, column=column, max_credits=max_credits, limit=limit, min_score=min_score
+            )
+        if out is None or dry_run:
+            return await _estimate(job)
+        return await _write(job, out, resume=resume, overwrite=overwrite, retry_failed=retry_failed)
+
+
+async def _estimate(job: Enrichment[Company] | Enrichment[EnrichedIp]) -> int:
+    found = await job.estimate()
+    counts = {outcome.value: found.outcomes[outcome] for outcome in Outcome}
+    costs = {"max_credits": found.max_credits, "requests": found.requests}
+    output.say_out(msgspec.json.encode({"rows": found.rows, "distinct": found.distinct, **counts, **costs}).decode())
+    output.note(
+        f"{found.rows:,} rows, {found.distinct:,} distinct: {_outcomes(counts)}. Nothing was charged. The job would "
+        f"send about {found.requests:,} requests and charge at most {found.max_credits:,} credits."
+    )
+    return 0
+
+
+async def _write(
+    job: Enrichment[Company] | Enrichment[EnrichedIp], out: Path, *, resume: bool, overwrite: bool, retry_failed: bool
+) -> int:
+    with output.bars("rows") as on_progress:
+        watch = _Watch(on_progress)
+        try:
+            tally = await job.to_file(
+                out, resume=resume, overwrite=overwrite, retry_failed=retry_failed, on_progress=watch
+            )
+        except BaseException:
+            if watch.rows:
+                output.say_how_to_go_on(watch.rows, out)
+            raise
+    return _report(tally, out)
+
+
+class _Watch:
+    """Remembers how many rows are written."""
+
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+        self.rows = 0
+
+    def __call__(self, progress: Progress) -> None:
+        self.rows = progress.done
+        self._on_progress(progress)
+
+
+def _report(tally: Tally, out: Path) -> int:
+    counts = {outcome.value: tally.outcomes[outcome] for outcome in Outcome}
+    lost = f", and up to {tally.unknown:,} by lost answers" if tally.unknown else ""
+    output.note(f"{tally.rows:,} rows: {_outcomes(counts)}; {tally.credits:,} credits charged{lost} -> {out}")
+    skipped, failed = tally.outcomes[Outcome.SKIPPED_BY_BUDGET], tally.outcomes[Outcome.FAILED]
+    if (skipped or failed) and out.suffix not in {".csv", ".parquet"}:
+        output.note(f"To ask for the {skipped + failed:,} others again:\n  {output.command_with('--retry-failed')}")
+    if skipped:
+        return SPENT
+    return INCOMPLETE if failed else 0
+
+
+def _outcomes(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count) or "none"
