@@ -51,7 +51,9 @@ class Engine:
         """Keys, each counted once."""
         self.companies = 0
         """Ids that a dry run found, each counted once."""
-        self._free, self._bounded = session, session.under(budget)
+        self._free, self._bounded, self._budget = session, session.under(budget), budget
+        self._at_stake = 0
+        """Credits that the requests under way may charge to the budget."""
         self._asking, self._plan, self._past, self._purse = asking, plan, past, purse
         self._memory = Memory()
         self._reader = Reader(plan.rows)
@@ -65,8 +67,6 @@ class Engine:
         """The ids that are being asked for, and for whom."""
         self._tasks = set[asyncio.Task[Callable[[], None]]]()
         self._reading: asyncio.Task[Callable[[], None]] | None = None
-        self._setbacks = 0
-        """Requests that failed since the last good one."""
         self._end: LeadfeederError | None = None
 
     async def groups(self) -> AsyncGenerator[list[Line], None]:
@@ -111,14 +111,14 @@ class Engine:
         self._read()
         while (batch := self._next_match()) is not None:
             self._matches.under_way += 1
-            work = self._asking.match(self._free, [ask.key for ask in batch.items])
+            work = partial(self._asking.match, self._free, [ask.key for ask in batch.items])
             self._start(work, partial(self._matched, batch), partial(self._match_failed, batch))
         while (wanted := self._next_fetch()) is not None:
             self._fetch(wanted)
 
     def _start(
         self,
-        work: Coroutine[object, object, T],
+        work: Callable[[], Coroutine[object, object, T]],
         then: Callable[[T], None],
         failed: Callable[[LeadfeederError], None],
     ) -> asyncio.Task[Callable[[], None]]:
@@ -141,7 +141,7 @@ class Engine:
             most = KEYS_PER_MATCH if left is None else min(left, KEYS_PER_MATCH)
             piece = self._reader.take_now(most)
             if piece is None:
-                self._reading = self._start(self._reader.take(most), self._read_some, self._read_failed)
+                self._reading = self._start(partial(self._reader.take, most), self._read_some, self._read_failed)
             else:
                 self._arrive(piece)
         return None
@@ -230,18 +230,14 @@ class Engine:
         """Whether it would be in vain to wait for more rows to fill a request."""
         return self._ended or self._reader.slow or self._idle
 
-    def _may_send(self, stage: Stage[T]) -> bool:
-        """After a setback, one request at a time tries whether others may follow."""
-        return self._idle if self._setbacks else stage.under_way < stage.most
-
     def _next_match(self) -> Batch[Ask] | None:
-        if not self._may_send(self._matches):
+        if not self._matches.may_send:
             return None
         return self._matches.next_batch(self._matches.size, partly=self._no_more)
 
     def _matched(self, batch: Batch[Ask], lines: list[Line]) -> None:
         self._matches.under_way -= 1
-        self._setbacks = 0
+        self._matches.setbacks = 0
         if len(lines) == len(batch.items):
             for ask, line in zip(batch.items, lines, strict=True):
                 self._take_match(ask, line)
@@ -251,7 +247,7 @@ class Engine:
 
     def _match_failed(self, batch: Batch[Ask], error: LeadfeederError) -> None:
         self._matches.under_way -= 1
-        self._give_up_matches(batch, self._count_setback(judge(error, free=True), batch, error), error)
+        self._give_up_matches(batch, self._count_setback(self._matches, batch, error, free=True), error)
 
     def _give_up_matches(self, batch: Batch[Ask], verdict: Verdict, error: LeadfeederError) -> None:
         """Put a batch back as the verdict says, or let its keys fail."""
@@ -263,50 +259,58 @@ class Engine:
             else:
                 self._take_match(ask, _failed(error))
 
-    def _count_setback(self, verdict: Verdict, batch: Batch[T], error: LeadfeederError) -> Verdict:
-        """Note what failed: what nothing can follow ends the job, and so does one failure after the other."""
+    def _count_setback(self, stage: Stage[T], batch: Batch[T], error: LeadfeederError, *, free: bool) -> Verdict:
+        """Judge what failed: what nothing can follow ends the job, and so does one failure after the other."""
+        verdict = judge(error, free=free)
         if verdict in {Verdict.AGAIN, Verdict.LOST}:
-            self._setbacks += 1
+            stage.setbacks += 1
             batch.tries += 1
-        if verdict is Verdict.ENDS or self._setbacks >= PATIENCE:
+        if verdict is Verdict.ENDS or stage.setbacks >= PATIENCE:
             self._end = self._end or error
-        if verdict is Verdict.AGAIN and batch.tries >= TRIES and self._setbacks < TRIES:
+        if verdict is Verdict.AGAIN and batch.tries >= TRIES and stage.setbacks < TRIES:
             batch.tries = 0
             return Verdict.SPLIT
         return verdict
 
     def _next_fetch(self) -> Batch[str] | None:
         """Take the next ids that the budgets cover; those they do not are skipped once nothing can free any credits."""
-        size = 1 if self._setbacks else self._fetches.size
-        while self._may_send(self._fetches):
+        size = 1 if self._fetches.setbacks else self._fetches.size
+        while self._fetches.may_send:
             batch = self._fetches.next_batch(size, partly=self._matches.empty and self._no_more)
             if batch is None:
                 return None
-            left = (self._free if batch.paid else self._bounded).credits_left()
-            covered = len(batch.items) if left is None else min(len(batch.items), left // self._asking.price)
+            covered = min(len(batch.items), self._affordable(batch))
             if covered == len(batch.items):
                 return batch
             if self._fetches.under_way:  # which may give back some of what it reserved
                 self._fetches.again.appendleft(batch)
                 return None
-            if covered:
+            if covered > 0:
                 self._fetches.again.appendleft(Batch(batch.items[covered:], paid=batch.paid))
                 return Batch(batch.items[:covered], paid=batch.paid)
             self._skip(batch.items, None)
         return None
 
+    def _affordable(self, batch: Batch[str]) -> int:
+        """Return how many ids the budgets cover; a request that was just begun has not reserved its credits yet."""
+        left = (self._free if batch.paid else self._bounded).credits_left()
+        if left is None:
+            return len(batch.items)
+        return (left - (self._at_stake - self._budget.reserved)) // self._asking.price
+
     def _fetch(self, batch: Batch[str]) -> None:
         most = len(batch.items) * self._asking.price
         if not batch.paid:
+            self._at_stake += most
             self._purse.spending(batch.items, most)
         self._fetches.under_way += 1
         session = self._free if batch.paid else self._bounded
-        work = self._asking.fetch(session, batch.items)
+        work = partial(self._asking.fetch, session, batch.items)
         self._start(work, partial(self._fetched, batch, most), partial(self._fetch_failed, batch, most))
 
     def _fetched(self, batch: Batch[str], most: int, found: Fetched) -> None:
         self._fetches.under_way -= 1
-        self._setbacks = 0
+        self._fetches.setbacks = 0
         self._account(batch, most, charged=found.charged)
         for one, line in found.lines.items():
             self._take_record(one, line)
@@ -314,9 +318,13 @@ class Engine:
 
     def _fetch_failed(self, batch: Batch[str], most: int, error: LeadfeederError) -> None:
         self._fetches.under_way -= 1
-        verdict = self._count_setback(judge(error, free=False), batch, error)
+        verdict = self._count_setback(self._fetches, batch, error, free=False)
         lost = verdict is Verdict.LOST
-        self._account(batch, most, charged=None if lost else 0)
+        if lost or batch.paid:
+            self._account(batch, most, charged=None if lost else 0)
+        else:
+            self._at_stake -= most
+            self._purse.given_back(batch.items, most)
         if self._fetches.put_back(batch, verdict) or verdict is Verdict.ENDS:
             return
         if verdict is Verdict.SKIP:
@@ -332,6 +340,7 @@ class Engine:
         self.tally.credits += charged or 0
         self.tally.unknown += most if charged is None else 0
         if not batch.paid:
+            self._at_stake -= most
             self._purse.spent(most, most if charged is None else charged)
 
     def _take_record(self, one: str, line: Line) -> None:
@@ -359,11 +368,13 @@ def _id(one: str) -> bytes:
 
 
 async def _outcome_of(
-    work: Coroutine[object, object, T], then: Callable[[T], None], failed: Callable[[LeadfeederError], None]
+    work: Callable[[], Coroutine[object, object, T]],
+    then: Callable[[T], None],
+    failed: Callable[[LeadfeederError], None],
 ) -> Callable[[], None]:
     """Do some work, and return what is to be done about its result or its error."""
     try:
-        result = await work
+        result = await work()
     except LeadfeederError as error:
         return partial(failed, error)
     return partial(then, result)

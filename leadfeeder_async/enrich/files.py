@@ -72,6 +72,11 @@ class _Book(Purse):
         self._under_way -= most
         self._settled += charged
 
+    def given_back(self, ids: Iterable[str], most: int) -> None:
+        self._under_way -= most
+        for one in ids:
+            self._asked.pop(one, None)
+
     def write(self, lines: Sequence[Line], of: Asking[object]) -> None:
         """Write some lines; once they are safe, the ids of their records need no second asking."""
         ids = [of.id_of(line) for line in lines]

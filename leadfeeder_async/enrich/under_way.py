@@ -78,11 +78,18 @@ class Stage(Generic[T]):
         self.again = deque[Batch[T]]()
         """What comes first, and in requests of its own."""
         self.under_way = 0
+        self.setbacks = 0
+        """Requests that failed since the last good one."""
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits and nothing is under way."""
         return not (self.waiting or self.paid or self.again or self.under_way)
+
+    @property
+    def may_send(self) -> bool:
+        """Whether one more may go; after a setback, one at a time tries whether others may follow."""
+        return self.under_way < (1 if self.setbacks else self.most)
 
     def next_batch(self, size: int, *, partly: bool) -> Batch[T] | None:
         """Take out what the next request asks for: a full one, unless ``partly``; None where there is none."""
@@ -151,3 +158,6 @@ class Purse:
 
     def spent(self, most: int, charged: int) -> None:
         """Note that of ``most`` credits, ``charged`` were charged or may have been."""
+
+    def given_back(self, ids: Iterable[str], most: int) -> None:
+        """Note that a request for these ids was refused or never left, so that nothing was spent."""

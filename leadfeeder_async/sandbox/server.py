@@ -157,6 +157,10 @@ class Sandbox:
         """Take the key again."""
         self._revoked = False
 
+    def refuse_company(self, company_id: str, status: int = 400) -> None:
+        """Refuse every list of companies that names this one, as some servers do for the sake of one bad id."""
+        self._state.refused[company_id] = status
+
     def merge_company(self, company_id: str, into: str) -> None:
         """Let one company live on in another: asked for by its old id, it comes under the current one."""
         self._state.world.merge(company_id, into)

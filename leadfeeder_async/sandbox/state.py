@@ -66,6 +66,8 @@ class State:
     accounts: dict[str, Account]
     ledger: Ledger = field(default_factory=Ledger)
     workspace: Workspace = field(default_factory=Workspace)
+    refused: dict[str, int] = field(default_factory=dict[str, int])
+    """Ids that spoil any request for several records, and the status they are refused with."""
 
     def charge(self, account: Account, record_ids: Iterable[str]) -> int:
         """Charge one credit for each record not unlocked; all or nothing."""

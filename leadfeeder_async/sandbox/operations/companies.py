@@ -42,7 +42,10 @@ def get_company(query: Query) -> Reply:
 def retrieve_companies(query: Query) -> Reply:
     """Several companies, whole, each under its current id; unknown ids are left out."""
     query.includes(_COMPANY_RELATIONS)
-    world = query.state.world
+    world, refused = query.state.world, query.state.refused
+    for one in query.ids_of("ids"):
+        if one in refused:
+            raise Refusal(refused[one], "invalid_request", f"{one} is not taken")
     known = list(dict.fromkeys(world.current_id(one) for one in query.ids_of("ids") if world.has_company(one)))
     charged = query.state.charge(query.the_account(), known)
     return Reply([company(query, one) for one in known], charged=charged)
