@@ -14,7 +14,8 @@ from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.enrich.api import Enrichment
 from leadfeeder_async.enrich.inputs import InputFile
 from leadfeeder_async.enrich.outcomes import Outcome, Tally
-from leadfeeder_async.errors import require
+from leadfeeder_async.errors import CheckpointError, require
+from leadfeeder_async.export.parts import part_of
 from leadfeeder_async.export.progress import OnProgress, Progress
 from leadfeeder_async.models.companies import Company
 from leadfeeder_async.models.ip import EnrichedIp
@@ -82,8 +83,8 @@ async def _write(
             tally = await job.to_file(
                 out, resume=resume, overwrite=overwrite, retry_failed=retry_failed, on_progress=watch
             )
-        except BaseException:
-            if watch.rows:
+        except BaseException as error:
+            if part_of(out).exists() and not isinstance(error, CheckpointError):
                 output.say_how_to_go_on(watch.rows, out)
             raise
     return _report(tally, out)

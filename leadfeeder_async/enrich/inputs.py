@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -41,35 +41,33 @@ class InputFile(Iterable[Row]):
         return self._rows
 
     def __iter__(self) -> Generator[Row]:
-        line = 0
         try:
             with self._open() as file:
-                for line, row in self._numbered(file):  # noqa: B007 - for the error
-                    yield row
+                yield from self._rows_in(file)
         except UnicodeDecodeError as error:
             self._refuse_encoding(error)
-        except csv.Error as error:
-            raise ConfigurationError(f"{self.path}, line {line + 1:,}: no CSV: {error}.") from None
 
-    def _numbered(self, file: IO[str]) -> Generator[tuple[int, Row]]:
+    def _rows_in(self, file: IO[str]) -> Generator[Row]:
         if self.path.suffix in _JSON_LINES:
             yield from self._json_lines(file)
         elif self.path.suffix == ".txt":
-            yield from ((number, text.strip()) for number, text in enumerate(file, 1) if text.strip())
+            yield from (text.strip() for text in file if text.strip())
         else:
-            yield from self._csv_rows(file)
+            reader = csv.reader(file, delimiter=self._delimiter)
+            try:
+                yield from self._csv_rows(reader)
+            except csv.Error as error:
+                self._refuse_line(reader.line_num, f"no CSV ({error})")
 
-    def _csv_rows(self, file: IO[str]) -> Generator[tuple[int, Row]]:
-        reader = csv.reader(file, delimiter=self._delimiter)
+    def _csv_rows(self, reader: Iterator[list[str]]) -> Generator[Row]:
         if self._header is not None:
             next(reader, None)
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
-            row: Row = cells[0] if self._header is None else dict(zip(self._header, cells, strict=False))
-            yield reader.line_num, row
+            yield cells[0] if self._header is None else dict(zip(self._header, cells, strict=False))
 
-    def _json_lines(self, file: IO[str]) -> Generator[tuple[int, Row]]:
+    def _json_lines(self, file: IO[str]) -> Generator[Row]:
         decoder = msgspec.json.Decoder(dict[str, object] | str)
         for number, text in enumerate(file, 1):
             if text.strip():
@@ -77,7 +75,7 @@ class InputFile(Iterable[Row]):
                     row = decoder.decode(text)
                 except (msgspec.MsgspecError, RecursionError):
                     self._refuse_line(number, "neither a JSON object nor a JSON text")
-                yield number, row
+                yield row
 
     def _look_at_first_line(self) -> None:
         """Find the delimiter, and whether the first line is a header."""

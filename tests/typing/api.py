@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import date, datetime
+from ipaddress import ip_address
 from typing import assert_type
 
-from leadfeeder_async import AsyncLeadfeeder, IdPager, LeadfeederError, Page, Pager, Resend, Sweep
+from leadfeeder_async import (
+    AsyncLeadfeeder,
+    Enriched,
+    Enrichment,
+    Estimate,
+    IdPager,
+    LeadfeederError,
+    Outcome,
+    Page,
+    Pager,
+    Resend,
+    Sweep,
+    Tally,
+)
 from leadfeeder_async.models import (
     ApiUsage,
     Company,
@@ -18,6 +32,7 @@ from leadfeeder_async.models import (
     ContactSummary,
     CustomFeed,
     CustomField,
+    EnrichedIp,
     List,
     ListItem,
     NaceCode,
@@ -92,6 +107,22 @@ async def workspace(lf: AsyncLeadfeeder) -> None:
     assert_type(await lf.usage.get(start_period="2026-10", end_period="2026-11"), Response[tuple[ApiUsage, ...]])
     assert_type(lf.reference.nace_codes(), tuple[NaceCode, ...])
     assert_type(lf.companies.list(["1"]).missing, tuple[str, ...])
+
+
+async def enrichment(lf: AsyncLeadfeeder, some: AsyncIterator[dict[str, object]]) -> None:
+    companies = lf.enrich.companies(["nordlicht.test", {"domain": "alster.test"}], by="domain", max_credits=5)
+    assert_type(companies, Enrichment[Company])
+    async for one in companies:
+        assert_type(one, Enriched[Company])
+        assert_type(one.record, Company | None)
+        assert_type(one.outcome, Outcome)
+        assert_type(one.error, LeadfeederError | None)
+    assert_type(await companies.estimate(), Estimate)
+    assert_type(await companies.to_file("x.ndjson", resume=True), Tally)
+    assert_type(lf.enrich.companies(some, by="name", ordered=False), Enrichment[Company])
+    ips = lf.enrich.ips([ip_address("203.0.113.17"), "2001:db8::1"])
+    assert_type(ips, Enrichment[EnrichedIp])
+    assert_type([one.record async for one in ips], list[EnrichedIp | None])
 
 
 async def options(lf: AsyncLeadfeeder) -> None:
