@@ -2,14 +2,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+TOOLS = .venv-release
 
-.PHONY: demo test soak lint types bench docs prism lock clean
+.PHONY: demo test matrix soak lint types bench docs dist sbom audit prism lock clean
 
 demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+matrix:  ## every test on every Python that is supported; they are found by name
+	for version in 3.11 3.12 3.13; do \
+		$(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	done
 
 soak: $(VENV)/.dev  ## the long runs: 5,000 fault schedules, 300 killed exports, a million visits
 	SOAK=1 $(BIN)/python -m pytest tests/http/test_schedules.py tests/test_kill.py tests/test_export_memory.py $(ARGS)
@@ -28,6 +34,19 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/zensical build --clean --strict
 
+dist: $(TOOLS)/.done  ## the wheel and the sdist
+	rm -rf dist
+	$(TOOLS)/bin/python -m build
+
+sbom: $(TOOLS)/.done  ## what an installed wheel with all extras brings, as CycloneDX; needs `make dist`
+	rm -rf build/sbom && $(PYTHON) -m venv --without-pip build/sbom
+	$(TOOLS)/bin/python -m pip --python build/sbom/bin/python install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[all]"
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
+		--output-file build/sbom.cdx.json build/sbom/bin/python
+
+audit: $(TOOLS)/.done  ## the workflows
+	$(TOOLS)/bin/zizmor --offline --persona=pedantic .github
+
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
@@ -41,12 +60,19 @@ $(VENV)/.dev: pyproject.toml requirements-dev.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@ $(VENV)/.cli
 
+$(TOOLS)/.done: requirements-release.lock  ## apart from .venv: what builds must not depend on what tests
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-release.lock
+	touch $@
+
 prism:  ## an independent mock server for tests/test_independent.py; needs Node.js
 	npm install --no-package-lock --no-fund --no-audit --silent --prefix build/prism @stoplight/prism-cli@5
 
-lock:  ## rewrite the lock file; needs uv
+lock:  ## rewrite the lock files; needs uv
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \
 		--all-extras --group dev pyproject.toml --output-file requirements-dev.lock
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \
+		--group pyproject.toml:release --output-file requirements-release.lock
 
 clean:
-	rm -rf $(VENV) demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) .venv-3.* build demo dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
