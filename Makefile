@@ -31,7 +31,8 @@ types: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/rate_limited_job.py
 
-docs: $(VENV)/.dev
+docs: $(VENV)/.dev  ## the site, with its reference written anew
+	$(BIN)/python -m tests.public.reference
 	$(BIN)/zensical build --clean --strict
 
 dist: $(TOOLS)/.done  ## the wheel and the sdist

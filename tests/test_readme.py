@@ -1,11 +1,17 @@
-"""The Python of the README and of the documentation runs as pasted."""
+"""Every example of the README and of the documentation runs as pasted: Python, web applications and shell lines."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,20 +19,62 @@ import pytest
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.sandbox import Sandbox
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text()
-SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent.name != "reference"),
+]
+
+
+def examples(language: str) -> dict[str, str]:
+    """Return the fenced examples in one language, by page and number."""
+    return {
+        f"{page.relative_to(ROOT).with_suffix('')}-{number}": text
+        for page in PAGES
+        for number, text in enumerate(
+            re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+        )
+    }
+
+
+PYTHON = examples("python")
+FIRST = PYTHON.pop("README-0")
+APPS = {name: PYTHON.pop(name) for name, text in list(PYTHON.items()) if "\napp = " in text}
+SHELL = [line for text in examples("sh").values() for line in text.replace("\\\n", "").splitlines() if line.strip()]
+SERVES_OR_CALLS_OUT = re.compile(r"leadfeeder (sandbox|contract)")
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A world in the month that the examples ask for."""
+    async with Sandbox(companies=60, visits=500, rate_limit=False, end_date=date(2026, 11, 30)) as running:
+        yield running
+
+
+@pytest.fixture
+def in_an_empty_folder(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As a reader has it who pasted the sandbox's lines into a shell."""
+    monkeypatch.chdir(tmp_path)
+    for variable, value in sandbox.environment.items():
+        monkeypatch.setenv(variable, value)
+
+
+def paste(text: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run an example as a module of its own, where frameworks that look for one find it."""
+    module = ModuleType("pasted")
+    monkeypatch.setitem(sys.modules, "pasted", module)
+    exec(text, vars(module))
+    return vars(module)
 
 
 def test_the_first_example_is_short() -> None:
     """What a visitor sees first is at most ten lines of code."""
-    assert len([line for line in SNIPPETS[0].splitlines() if line.strip()]) <= 10
+    assert len([line for line in FIRST.splitlines() if line.strip()]) <= 10
 
 
 def test_the_first_example_prints_visits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Pasted with nothing but the environment lines of a sandbox, it prints a line per visit, with its company."""
-    snippet = SNIPPETS[0].replace("asyncio.run(main())", "")
-    names: dict[str, Any] = {}
-    exec(snippet, names)
+    names = paste(FIRST.replace("asyncio.run(main())", ""), monkeypatch)
 
     async def scenario(sandbox: Sandbox) -> None:
         async with sandbox:
@@ -34,41 +82,62 @@ def test_the_first_example_prints_visits(capsys: pytest.CaptureFixture[str], mon
                 monkeypatch.setenv(name, value)
             await names["main"]()
 
-    from datetime import date
-
     asyncio.run(scenario(Sandbox(visits=300, rate_limit=False, end_date=date(2026, 11, 30))))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 300
     assert all(line.startswith("2026-11-") and "None" not in line for line in lines)
 
 
-PAGES = {
-    f"{page.stem}-{number}": snippet
-    for page in sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
-    for number, snippet in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
-}
-OTHERS = {**{f"readme-{number}": snippet for number, snippet in enumerate(SNIPPETS) if number}, **PAGES}
-
-
-@pytest.mark.parametrize("name", list(OTHERS))
+@pytest.mark.parametrize("name", list(PYTHON))
+@pytest.mark.usefixtures("in_an_empty_folder")
 async def test_snippet_runs(
     name: str,
     sandbox: Sandbox,
     lf: AsyncLeadfeeder,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
 ) -> None:
     """Every other snippet defines coroutine functions, and they run against a sandbox."""
-    monkeypatch.chdir(tmp_path)
-    for variable, value in sandbox.environment.items():
-        monkeypatch.setenv(variable, value)
-    snippet = OTHERS[name]
-    names: dict[str, Any] = {}
-    exec(snippet, names)
-    functions = [value for value in names.values() if inspect.iscoroutinefunction(value)]
+    functions = [value for value in paste(PYTHON[name], monkeypatch).values() if inspect.iscoroutinefunction(value)]
     assert functions
-    for function in functions:
-        wanted = {"lf": lf, "company_id": "159000001"}
+    wanted = {"lf": lf, "company_id": "159000001", "account_id": sandbox.account_id, "leadfeeder_sandbox": sandbox}
+    tests = [function for function in functions if function.__name__.startswith("test_")]
+    for function in tests or functions:  # what a test is about, it calls itself
         await function(**{name: wanted[name] for name in inspect.signature(function).parameters})
     assert "may have been charged" not in capsys.readouterr().out
+
+
+def _answers(app: Any) -> list[tuple[int, Any]]:
+    """Ask an application with its own framework's client, which opens and closes its lifespan."""
+    if type(app).__module__.startswith("litestar"):
+        from litestar.testing import TestClient
+    else:
+        from fastapi.testclient import TestClient
+    paths = ["/companies/159000001", "/companies/1", "/visits?start_date=2026-11-01&end_date=2026-11-30"]
+    with TestClient(app) as client:
+        answers = [client.get(path) for path in paths]
+    return [(answer.status_code, answer.json()) for answer in answers]
+
+
+@pytest.mark.filterwarnings("ignore:Using .httpx. with .starlette.testclient.")  # the test client's own matter
+@pytest.mark.usefixtures("in_an_empty_folder")
+async def test_web_applications_answer_alike(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FastAPI with ``to_dict`` and Litestar with Structs give the same JSON, and the same status for what is missing."""
+    assert len(APPS) == 2
+    fast, lite = [await asyncio.to_thread(_answers, paste(text, monkeypatch)["app"]) for text in APPS.values()]
+    assert [status for status, _ in fast] == [status for status, _ in lite] == [200, 404, 200]
+    assert fast[0] == lite[0]
+    assert fast[0][1]["id"] == "159000001"
+    assert fast[2] == lite[2]
+    assert len(fast[2][1]) == 50
+    assert sandbox.ledger.credits_charged == 1
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL if not SERVES_OR_CALLS_OUT.search(line)])
+def test_shell_line_runs(line: str, leadfeeder_sandbox: Sandbox, tmp_path: Path) -> None:
+    """Every line of an ``sh`` block that neither serves nor calls out succeeds by itself, in an empty folder."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        line, shell=True, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

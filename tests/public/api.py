@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -30,9 +31,8 @@ def package() -> griffe.Module:
 def modules(inside: griffe.Module | None = None) -> Iterator[griffe.Module]:
     """Yield the modules that export names, and those of the nouns."""
     module = inside or package()
-    if module.exports is not None and module.path not in INTERNAL:
-        yield module
-    elif module.parent is not None and module.parent.path == f"{PACKAGE}.resources" and module.name[0] != "_":
+    exports = module.exports is not None and module.path not in INTERNAL
+    if exports or (module.path.startswith(f"{PACKAGE}.resources.") and not module.name.startswith("_")):
         yield module
     for inner in module.modules.values():
         if not inner.is_alias and isinstance(inner, griffe.Module):
@@ -55,7 +55,19 @@ def members(owner: Thing) -> Iterator[Thing]:
 
 
 def signatures(one: Thing) -> list[str]:
-    """Return how a name is used: a signature, several where it is overloaded, or its type."""
+    """Return how a name is used: a signature, several where it is overloaded, or its type; defaults as values."""
+    return [re.sub(r"(?<== )[A-Z][A-Z_]+\b(?!\.)", lambda name: _value(one, name[0]), text) for text in _shown(one)]
+
+
+def _value(one: Thing, name: str) -> str:
+    """Return what a constant of this package stands for; another's name stays a name."""
+    try:
+        return str(package()[one.resolve(name).removeprefix(f"{PACKAGE}.")].value)
+    except (KeyError, griffe.NameResolutionError):
+        return name
+
+
+def _shown(one: Thing) -> list[str]:
     if one.is_class:
         return [_class(one)]
     if one.is_function:
