@@ -21,6 +21,9 @@ DOCS = api.ROOT / "docs"
 NOUNS = dict(re.findall(r"self\.(\w+) = (\w+)\(session\)", inspect.getsource(AsyncLeadfeeder._bind)))
 """The client's attributes and their classes."""
 
+WIDTH = 100
+"""Signatures longer than this are wrapped."""
+
 PAGES = {
     "client": ("Client", "The client, its options, and what it tells of itself."),
     "calls": ("Calls", "One attribute of the client for each noun of the API, one method for each operation."),
@@ -95,7 +98,16 @@ def _members(owner: api.Thing, spelt: str) -> Iterator[str]:
 
 
 def _signature(one: api.Thing) -> str:
-    return "```text\n" + "\n".join(text.replace(": __init__", "") for text in api.signatures(one)) + "\n```\n"
+    return "```text\n" + "\n".join(wrapped(text.replace(": __init__", "")) for text in api.signatures(one)) + "\n```\n"
+
+
+def wrapped(signature: str) -> str:
+    """Put each argument on a line of its own where one line would be too long."""
+    parts = re.fullmatch(r"([^(]*\()(.*)(\)(?: -> .*)?)", signature)
+    if len(signature) <= WIDTH or parts is None:
+        return signature
+    arguments = re.split(r", (?=\*|/|\w+: )", parts[2])  # other commas belong to a type
+    return "\n".join([parts[1], *(f"    {argument}," for argument in arguments), parts[3]])
 
 
 def _type(one: api.Thing) -> str:

@@ -87,6 +87,19 @@ def test_docstrings_become_markdown() -> None:
     assert ":class:" not in pages
 
 
+def test_long_signatures_are_wrapped() -> None:
+    """A signature that is too long for a line has a line for each argument; commas inside a type do not count."""
+    short = "get(x: int) -> int"
+    assert reference.wrapped(short) == short
+    long = f"get(x: Mapping[str, tuple[int, str]], *, y: int = {'1' * 100}) -> tuple[()]"
+    assert reference.wrapped(long).splitlines()[:3] == ["get(", "    x: Mapping[str, tuple[int, str]],", "    *,"]
+    assert max(len(line) for page in reference.pages().values() for line in _blocks(page)) <= 130
+
+
+def _blocks(page: str) -> list[str]:
+    return [line for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+
+
 def test_language_models_find_every_page(site: Path) -> None:
     """``llms.txt`` lists each page of the menu with a whole sentence about it."""
     lines = [line for line in (site / "llms.txt").read_text().splitlines() if line.startswith("- ")]
