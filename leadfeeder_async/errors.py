@@ -34,6 +34,8 @@
     │   ├── IncompleteWindowError     one day holds more rows than the API hands out
     │   ├── IncompleteListError       some rows cannot be read; all others were handed out
     │   └── CheckpointError           a saved position cannot be used
+    ├── DatabaseError                 a synced database cannot be used
+    │   └── DatabaseLockedError       something else has it open
     └── UseError                      the call itself is wrong; nothing was sent
         ├── ClientClosedError
         ├── WrongLoopError
@@ -329,6 +331,16 @@ class IncompleteListError(LongWorkError):
 
 class CheckpointError(LongWorkError):
     """A saved position or an output cannot be used."""
+
+
+class DatabaseError(LeadfeederError):
+    """A synced database is missing, broken, or of another schema."""
+
+
+class DatabaseLockedError(DatabaseError):
+    """A synced database is open elsewhere for writing."""
+
+    advice = "Wait until that is done, such as a `leadfeeder sync`, and start again."
 
 
 class UseError(LeadfeederError):

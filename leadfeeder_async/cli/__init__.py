@@ -15,6 +15,8 @@ from leadfeeder_async.errors import (
     AuthenticationError,
     BudgetExceededError,
     CheckpointError,
+    DatabaseError,
+    DatabaseLockedError,
     InsufficientCreditsError,
     LeadfeederError,
     PermissionDeniedError,
@@ -83,7 +85,9 @@ def exit_code(error: LeadfeederError) -> int:
             return AUTH
         case QuotaExceededError() | InsufficientCreditsError() | BudgetExceededError():
             return SPENT
-        case UseError() | CheckpointError():
+        case DatabaseLockedError():
+            return INCOMPLETE
+        case UseError() | CheckpointError() | DatabaseError():
             return USAGE
         case StatusError() if not isinstance(error, ServerError | RateLimitedError):
             return REFUSED

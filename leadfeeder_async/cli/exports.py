@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -12,9 +12,9 @@ from cyclopts import App, Parameter
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.cli import output
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import require
 from leadfeeder_async.models.companies import Signal
 from leadfeeder_async.paging import HasId, Pager
+from leadfeeder_async.windows import read_past_day
 
 T = TypeVar("T", bound=HasId)
 
@@ -165,14 +165,5 @@ async def lists(
 
 
 def read_day(text: str, today: date | None = None) -> date:
-    """Read a day as people write it: ``2026-11-01``, ``today``, or ``30d`` for the first of the last 30 days."""
-    today = today or datetime.now(UTC).date()
-    if text == "today":
-        return today
-    if text.endswith("d") and text[:-1].isdecimal() and 1 <= int(text[:-1]) <= 3_660:
-        return today - timedelta(int(text[:-1]) - 1)
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        require(False, f"{text!r} is not a day.", "Write YYYY-MM-DD, `today`, or `30d` for the last 30 days.")
-    return today
+    """Read a day as people write it; ``today`` is that of UTC unless given."""
+    return read_past_day(text, today or datetime.now(UTC).date())

@@ -118,7 +118,7 @@ def open_part(
 
     ``replaces`` says that the file itself is there, and stays until the working file takes its place.
     """
-    _check_name(path, overwrite=overwrite or replaces)
+    check_name(path, overwrite=overwrite or replaces)
     with _open_alone(path) as file:
         checkpoint = _where_to_begin(path, subject, resume=resume, overwrite=overwrite)
         file.truncate(checkpoint.size)
@@ -143,7 +143,8 @@ def checkpoint_of(path: Path) -> Path:
     return path.with_name(path.name + ".checkpoint")
 
 
-def _check_name(path: Path, *, overwrite: bool) -> None:
+def check_name(path: Path, *, overwrite: bool) -> None:
+    """Raise CheckpointError where ``path`` is not a file's name, or a file that is to be kept."""
     if not path.name or path.is_dir():
         raise CheckpointError(f"{str(path)!r} is not a file's name.", advice="Name a file.")
     if path.exists() and not overwrite:

@@ -1,0 +1,146 @@
+"""Every query of the report. ``period`` holds the visits of its days and of as many before; most others read that."""
+
+from __future__ import annotations
+
+LARGEST_COMPANIES = 25
+LARGEST_SHARES = 12
+LATEST_MONTHS = 12
+
+COVERAGE = """
+SELECT account_id, s.first_day, coalesce(s.last_day, v.last_visit) AS last_day,
+    s.finished_at AT TIME ZONE 'UTC' AS finished_at, coalesce(v.untimed, 0) AS untimed
+FROM (
+    SELECT account_id FROM sync_state UNION SELECT account_id FROM visits
+    UNION SELECT account_id FROM credits UNION SELECT account_id FROM usage
+)
+LEFT JOIN sync_state s USING (account_id)
+LEFT JOIN (
+    SELECT account_id, CAST(max(started_at) AT TIME ZONE 'UTC' AS DATE) AS last_visit,
+        count(*) FILTER (started_at IS NULL) AS untimed
+    FROM visits GROUP BY account_id
+) v USING (account_id)
+ORDER BY account_id
+"""
+
+# A visit is new if it is its company's first in the database, and re-engaged if the one before lies 30 days back.
+PERIOD = """
+CREATE OR REPLACE TEMP TABLE period AS
+SELECT *, CAST(began AS DATE) AS day, CAST(began AS DATE) >= $start AS inside,
+    CASE
+        WHEN company_id IS NULL THEN 'unidentified'
+        WHEN previous IS NULL THEN 'new'
+        WHEN previous <= began - INTERVAL 30 DAY THEN 'reengaged'
+        ELSE 'returning'
+    END AS standing
+FROM (
+    SELECT *, lag(began) OVER (PARTITION BY company_id ORDER BY began, id) AS previous
+    FROM (
+        SELECT account_id, id, company_id, location_id, source, medium, landing_page_path, visit_length, page_depth,
+            started_at AT TIME ZONE 'UTC' AS began
+        FROM visits WHERE account_id = $account AND started_at IS NOT NULL
+    )
+)
+WHERE CAST(began AS DATE) BETWEEN $start_before AND $end
+"""
+
+TOTALS = """
+SELECT count(*) AS visits,
+    count(DISTINCT company_id) AS companies,
+    count_if(standing = 'new') AS new,
+    count_if(standing = 'reengaged') AS reengaged,
+    count_if(standing = 'returning') AS returning,
+    count_if(standing = 'unidentified') AS unidentified,
+    count(DISTINCT company_id) FILTER (standing = 'reengaged') AS reengaged_companies,
+    avg(visit_length) FILTER (isfinite(visit_length)) AS visit_length,
+    avg(page_depth) AS page_depth
+FROM period WHERE inside = $inside
+"""
+
+SPANS = """
+SELECT greatest(CAST(date_trunc($step, d.day) AS DATE), CAST($start AS DATE)) AS day,
+    max(d.day) AS last_day,
+    count_if(standing = 'new') AS new,
+    count_if(standing = 'reengaged') AS reengaged,
+    count_if(standing = 'returning') AS returning,
+    count_if(standing = 'unidentified') AS unidentified
+FROM (
+    SELECT CAST(unnest(generate_series(CAST($start AS DATE), CAST($end AS DATE), INTERVAL 1 DAY)) AS DATE) AS day
+) d
+LEFT JOIN period p ON p.day = d.day
+GROUP BY 1 ORDER BY 1
+"""
+
+VISITORS = """
+SELECT v.company_id AS id, c.name, c.industry, c.employee_range, coalesce(c.country, c.country_code) AS country,
+    c.intent_score, c.intent_tier, c.do_not_contact, coalesce(t.names, []) AS tags, v.visits, v.visit_length,
+    v.page_depth, v.last_visit, v.new, v.reengaged
+FROM (
+    SELECT account_id, company_id, count(*) AS visits,
+        sum(visit_length) FILTER (isfinite(visit_length)) AS visit_length, sum(page_depth) AS page_depth,
+        max(began) AS last_visit, bool_or(standing = 'new') AS new, bool_or(standing = 'reengaged') AS reengaged
+    FROM period WHERE inside AND company_id IS NOT NULL
+    GROUP BY account_id, company_id
+    ORDER BY visits DESC, visit_length DESC NULLS LAST, company_id
+    LIMIT $limit
+) v
+LEFT JOIN companies c ON c.account_id = v.account_id AND c.id = v.company_id
+LEFT JOIN (
+    SELECT account_id, company_id, list(coalesce(name, tag_id) ORDER BY coalesce(name, tag_id)) AS names
+    FROM (SELECT account_id, id AS company_id, unnest(list_distinct(tag_ids)) AS tag_id FROM companies)
+    LEFT JOIN (SELECT account_id, id AS tag_id, name FROM tags) USING (account_id, tag_id)
+    GROUP BY account_id, company_id
+) t ON t.account_id = v.account_id AND t.company_id = v.company_id
+ORDER BY v.visits DESC, v.visit_length DESC NULLS LAST, v.company_id
+"""
+
+_SHARES = """
+SELECT label, visits, companies, count(*) OVER () AS kinds
+FROM (
+    SELECT {label} AS label, count(*) AS visits, count(DISTINCT company_id) AS companies
+    FROM period
+    LEFT JOIN (SELECT account_id, id AS location_id, country, country_code FROM locations) l
+        USING (account_id, location_id)
+    LEFT JOIN (SELECT account_id, id AS company_id, country, country_code FROM companies) c
+        USING (account_id, company_id)
+    WHERE inside GROUP BY 1
+)
+ORDER BY visits DESC, label NULLS LAST LIMIT $limit
+"""
+LANDING_PAGES = _SHARES.format(label="landing_page_path")
+SOURCES = _SHARES.format(
+    label="""CASE WHEN source IS NULL AND medium IS NULL THEN NULL
+        ELSE coalesce(source, '(none)') || ' / ' || coalesce(medium, '(none)') END"""
+)
+COUNTRIES = _SHARES.format(label="coalesce(l.country, c.country, l.country_code, c.country_code)")
+
+# The pace is taken from readings that promise the same reset, so that a refill is not mistaken for thrift.
+BALANCE = """
+SELECT latest.seen_at AT TIME ZONE 'UTC' AS seen_at, latest.available, latest.used, latest.remaining, latest.next_reset_on,
+    earlier.seen_at AT TIME ZONE 'UTC' AS since, latest.used - earlier.used AS used_since
+FROM credits latest
+LEFT JOIN credits earlier ON earlier.account_id = latest.account_id
+    AND earlier.next_reset_on IS NOT DISTINCT FROM latest.next_reset_on
+    AND earlier.seen_at <= latest.seen_at - INTERVAL 1 DAY
+WHERE latest.account_id = $account
+ORDER BY latest.seen_at DESC, earlier.seen_at LIMIT 1
+"""
+
+READINGS = """
+SELECT CAST(max(seen_at) AT TIME ZONE 'UTC' AS DATE) AS day, arg_max(remaining, seen_at) AS remaining
+FROM credits
+WHERE account_id = $account AND remaining IS NOT NULL AND CAST(seen_at AT TIME ZONE 'UTC' AS DATE) >= $start
+GROUP BY date_trunc($step, CAST(seen_at AT TIME ZONE 'UTC' AS DATE)) ORDER BY 1
+"""
+
+MONTHS = """
+SELECT month, sum(requests) AS requests, sum(credits_charged) AS credits_charged
+FROM usage WHERE account_id = $account
+GROUP BY month ORDER BY month DESC LIMIT $limit
+"""
+
+ENDPOINTS = """
+SELECT method, endpoint, requests, credits_charged
+FROM usage
+WHERE account_id = $account AND month = (SELECT max(month) FROM usage WHERE account_id = $account)
+ORDER BY requests DESC NULLS LAST, endpoint, method LIMIT $limit
+"""

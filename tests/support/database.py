@@ -1,0 +1,130 @@
+"""Synced databases for tests: the package's own tables, filled with made-up rows or a sandbox's world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from leadfeeder_async.sandbox.data import World
+
+ACCOUNT = "310042"
+
+
+def make_database(path: Path, **tables: Iterable[Mapping[str, Any]]) -> Path:
+    """Make a database at ``path`` with these rows; the account is 310042 unless a row says another."""
+    with duckdb.connect(path) as database:
+        database.execute("SET TimeZone = 'UTC'")
+        database.execute(files("leadfeeder_async.sync").joinpath("schema.sql").read_text())
+        for table, rows in tables.items():
+            _insert(database, table, [{"account_id": ACCOUNT, **row} for row in rows])
+    return path
+
+
+def _insert(database: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
+    """Insert rows by way of one JSON text: row by row, DuckDB takes a millisecond each."""
+    if not rows:
+        return
+    import msgspec
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    kinds = database.execute(
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = ?", [table]
+    ).fetchall()
+    shape = msgspec.json.encode([{name: kind for name, kind in kinds if name in names}]).decode()
+    columns = ", ".join(f'"{name}"' for name in names)
+    database.execute(
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM "
+        "(SELECT unnest(from_json_strict(CAST(? AS JSON), ?), recursive := true))",
+        [msgspec.json.encode(rows).decode(), shape],
+    )
+
+
+def state(first_day: date, last_day: date | None, **more: Any) -> list[dict[str, Any]]:
+    """Return the one row of ``sync_state``."""
+    return [{"version": 1, "first_day": first_day, "last_day": last_day, **more}]
+
+
+def world_database(path: Path, world: World, **tables: Iterable[Mapping[str, Any]]) -> Path:
+    """Make a database of a sandbox's world, with a year's tags, credits and usage made up."""
+    companies = [company_row(world, str(159_000_000 + number)) for number in range(world.companies)]
+    visits = [visit_row(world, number) for number in range(world.visits)]
+    usual: dict[str, Iterable[Mapping[str, Any]]] = {
+        "visits": visits,
+        "companies": companies,
+        "locations": [],
+        "tags": [{"id": str(number), "name": name} for number, name in enumerate(TAGS)],
+        "credits": credits_rows(world),
+        "usage": usage_rows(world),
+        "sync_state": state(
+            world.start_date, world.end_date, finished_at=datetime.combine(world.end_date, datetime.min.time(), UTC)
+        ),
+    }
+    return make_database(path, **{**usual, **tables})
+
+
+TAGS = ("Customer", "Target account", "Partner", "Competitor", "Open deal")
+
+
+def company_row(world: World, company_id: str) -> dict[str, Any]:
+    """Return a company of a sandbox's world as a row."""
+    facts: dict[str, Any] = world.company(company_id)
+    number = int(company_id)
+    return {
+        "id": company_id,
+        "name": facts["name"],
+        "url": facts["url"],
+        "country_code": facts["address"]["country_code"],
+        "country": facts["address"]["country"],
+        "city": facts["address"]["city"],
+        "industry": facts["industries"]["industry"][0]["name"],
+        "employee_count": facts["employee_count"],
+        "employee_range": facts["employee_range"],
+        "intent_score": facts["intent"]["score"],
+        "intent_tier": ("low", "medium", "high")[min(2, int(facts["intent"]["score"] / 3.4))],
+        "do_not_contact": number % 17 == 0,
+        "tag_ids": [str(tag) for tag in range(len(TAGS)) if (number * 7 + tag * 3) % 11 < 2],
+    }
+
+
+def visit_row(world: World, number: int) -> dict[str, Any]:
+    """Return a visit of a sandbox's world as a row."""
+    facts: dict[str, Any] = world.visit(number)
+    same = ("source", "medium", "started_at", "landing_page_path", "device_type", "visit_length", "page_depth")
+    return {"id": world.visit_id(number), "company_id": world.company_of(number), **{name: facts[name] for name in same}}
+
+
+def credits_rows(world: World) -> list[dict[str, Any]]:
+    """Return a reading each night: 5,000 credits, some used every day, refilled on the first of the month."""
+    rows, used, day = [], 0, world.start_date
+    while day <= world.end_date:
+        used = 0 if day.day == 1 else used + 40 + day.toordinal() * 37 % 90
+        reset = (day.replace(day=1) + timedelta(32)).replace(day=1)
+        seen = datetime.combine(day, datetime.min.time(), UTC) + timedelta(hours=3)
+        rows.append(
+            {"seen_at": seen, "available": 5_000, "used": used, "remaining": 5_000 - used, "next_reset_on": reset}
+        )
+        day += timedelta(1)
+    return rows
+
+
+def usage_rows(world: World) -> list[dict[str, Any]]:
+    """Return the use of three endpoints in each month."""
+    days = (world.end_date - world.start_date).days + 1
+    months = sorted({f"{world.start_date + timedelta(day):%Y-%m}" for day in range(days)})
+    endpoints = (("POST", "/v1/web-visits/search", 9, 0), ("GET", "/v1/companies/{id}", 2, 2), ("GET", "/v1/tags", 1, 0))
+    return [
+        {
+            "month": month,
+            "method": method,
+            "endpoint": endpoint,
+            "requests": (733 + 91 * place) * share,
+            "credits_charged": (733 + 91 * place) * charge,
+        }
+        for place, month in enumerate(months)
+        for method, endpoint, share, charge in endpoints
+    ]
