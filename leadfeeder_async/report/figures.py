@@ -59,9 +59,14 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     unidentified: int
 
     @property
+    def standings(self) -> tuple[int, int, int, int]:
+        """The four counts: returning, re-engaged, new, unidentified."""
+        return self.returning, self.reengaged, self.new, self.unidentified
+
+    @property
     def visits(self) -> int:
         """All of them."""
-        return self.new + self.reengaged + self.returning + self.unidentified
+        return sum(self.standings)
 
 
 class Visitor(msgspec.Struct, frozen=True, kw_only=True):
