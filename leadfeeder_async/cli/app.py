@@ -12,6 +12,7 @@ from leadfeeder_async._version import __version__
 from leadfeeder_async.cli import output
 from leadfeeder_async.cli.enrich import enrich
 from leadfeeder_async.cli.exports import export
+from leadfeeder_async.cli.report import report
 
 app = App(
     name="leadfeeder",
@@ -24,6 +25,7 @@ app = App(
 contract = App(name="contract", help="What this package knows of the API.")
 app.command(export)
 app.command(enrich)
+app.command(report)
 app.command(contract)
 
 DOCUMENT = "https://api.leadfeeder.com/openapi.yaml"

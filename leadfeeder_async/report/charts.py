@@ -1,4 +1,4 @@
-"""Charts as SVG: widths in per cent and heights in pixels, so that a chart fits any screen and its letters keep their size.
+"""Charts as SVG: widths in per cent and heights in pixels, so that a chart fits any screen and stays legible.
 
 A chart is one image to a screen reader, with its gist as the text; the numbers are in a table beside it.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from leadfeeder_async.report.figures import Reading, Span, Step
-from leadfeeder_async.report.markup import Markup, count, days, element, joined, month_of, number_of, short_day
+from leadfeeder_async.report.markup import Markup, count, days, element, month_of, number_of, short_day
 
 STANDINGS = (("returning", "Returning"), ("reengaged", "Re-engaged"), ("new", "New"), ("unidentified", "Unidentified"))
 """The layers of a bar of visits, from the bottom: class and name, in the order of ``Span.standings``."""

@@ -76,7 +76,7 @@ def rows(
     """Return what a query gives, each row as a Struct with the names of its columns."""
     found = database.execute(query, parameters or {})
     names = [str(column[0]) for column in found.description]
-    return msgspec.convert([dict(zip(names, row, strict=True)) for row in found.fetchall()], tuple[kind, ...])
+    return tuple(msgspec.convert(dict(zip(names, row, strict=True)), kind) for row in found.fetchall())
 
 
 class _Version(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def element(name: str, *children: str, **attributes: str | float | bool | None) -> Markup:
+def element(name: str, *children: str, **attributes: str | float | None) -> Markup:
     """Make an element; ``class_`` stands for class and ``aria_label`` for aria-label."""
     opened = name + "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _EMPTY and not children:
@@ -40,11 +40,8 @@ def escaped(text: str) -> Markup:
     return text if isinstance(text, Markup) else Markup(html.escape(_CONTROLS.sub("\ufffd", text)))
 
 
-def _attribute(key: str, value: str | float | bool | None) -> str:
-    if value is None or value is False:
-        return ""
-    name = key.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{escaped(str(value))}"'
+def _attribute(key: str, value: str | float | None) -> str:
+    return "" if value is None else f' {key.rstrip("_").replace("_", "-")}="{escaped(str(value))}"'
 
 
 def shortened(text: str) -> str:

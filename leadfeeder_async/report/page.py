@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from importlib.resources import files
 from string import Template
 
 from leadfeeder_async._version import __version__
 from leadfeeder_async.report.charts import STANDINGS, visits_chart
-from leadfeeder_async.report.figures import Report
+from leadfeeder_async.report.figures import Report, Totals
 from leadfeeder_async.report.markup import (
     Markup,
     count,
@@ -94,24 +94,36 @@ def section(title: str, name: str, *inside: str) -> Markup:
     return element("section", element("h2", title, id=name), *inside, aria_labelledby=name)
 
 
-def _headlines(report: Report) -> tuple[Tile, ...]:
-    now, before = report.totals, report.totals_before
-    reengaged = before and before.reengaged_companies
-    return (
-        Tile("Visits", now.visits, before and before.visits, count),
-        Tile("Companies", now.companies, before and before.companies, count),
-        Tile("New companies", now.new, before and before.new, count),
-        Tile("Re-engaged companies", now.reengaged_companies, reengaged, count),
-        Tile("Minutes per visit", now.visit_length, before and before.visit_length, minutes),
-        Tile("Pages per visit", now.page_depth, before and before.page_depth, decimal),
-    )
+_HEADLINES: tuple[tuple[str, Callable[[float | None], str]], ...] = (
+    ("Visits", count),
+    ("Companies", count),
+    ("New companies", count),
+    ("Re-engaged companies", count),
+    ("Minutes per visit", minutes),
+    ("Pages per visit", decimal),
+)
+
+
+def _headlines(report: Report) -> Iterator[Tile]:
+    now, before = _values(report.totals), _values(report.totals_before)
+    for (name, write), value, old in zip(_HEADLINES, now, before, strict=True):
+        yield Tile(name, value, old, write)
+
+
+def _values(of: Totals | None) -> tuple[float | None, ...]:
+    """Return the numbers in the order of the headlines."""
+    if of is None:
+        return (None,) * len(_HEADLINES)
+    return of.visits, of.companies, of.new, of.reengaged_companies, of.visit_length, of.page_depth
 
 
 def _comparison(report: Report) -> str:
     before, first_day = report.before, report.coverage.first_day
     if report.totals_before is not None:
         return f"Compared with the {number_of(before.days, 'day')} before, {days(before.start, before.end)}."
-    begins = f"the database begins on {long_day(first_day)}" if first_day else "the database does not say where it begins"
+    begins = (
+        f"the database begins on {long_day(first_day)}" if first_day else "the database does not say where it begins"
+    )
     return f"Not compared with the {number_of(before.days, 'day')} before: {begins}."
 
 
@@ -144,7 +156,7 @@ def _breakdowns(report: Report) -> Iterator[Markup]:
     visits = report.totals.visits
     parts = (
         ("Landing pages", "landing", report.landing_pages, ("landing page", "landing pages", "Unknown")),
-        ("Sources and mediums", "sources", report.sources, ("source / medium", "sources", "Direct or unknown")),
+        ("Sources and mediums", "sources", report.sources, ("source", "sources", "Direct or unknown")),
         ("Countries", "countries", report.countries, ("country", "countries", "Unknown")),
     )
     for title, name, breakdown, words in parts:
@@ -165,6 +177,7 @@ def _footer(report: Report) -> Markup:
         ),
         element(
             "p",
-            f"All days and times are UTC. {synced}Written {moment(report.written_at)} by leadfeeder_async {__version__}.",
+            f"All days and times are UTC. {synced}",
+            f"Written {moment(report.written_at)} by leadfeeder_async {__version__}.",
         ),
     )

@@ -16,7 +16,7 @@ FROM (
 LEFT JOIN sync_state s USING (account_id)
 LEFT JOIN (
     SELECT account_id, CAST(max(started_at) AT TIME ZONE 'UTC' AS DATE) AS last_visit,
-        count(*) FILTER (started_at IS NULL) AS untimed
+        count(*) FILTER (WHERE started_at IS NULL) AS untimed
     FROM visits GROUP BY account_id
 ) v USING (account_id)
 ORDER BY account_id
@@ -46,12 +46,12 @@ WHERE CAST(began AS DATE) BETWEEN $start_before AND $end
 TOTALS = """
 SELECT count(*) AS visits,
     count(DISTINCT company_id) AS companies,
-    count_if(standing = 'new') AS new,
-    count_if(standing = 'reengaged') AS reengaged,
-    count_if(standing = 'returning') AS returning,
-    count_if(standing = 'unidentified') AS unidentified,
-    count(DISTINCT company_id) FILTER (standing = 'reengaged') AS reengaged_companies,
-    avg(visit_length) FILTER (isfinite(visit_length)) AS visit_length,
+    count(*) FILTER (WHERE standing = 'new') AS new,
+    count(*) FILTER (WHERE standing = 'reengaged') AS reengaged,
+    count(*) FILTER (WHERE standing = 'returning') AS returning,
+    count(*) FILTER (WHERE standing = 'unidentified') AS unidentified,
+    count(DISTINCT company_id) FILTER (WHERE standing = 'reengaged') AS reengaged_companies,
+    avg(visit_length) FILTER (WHERE isfinite(visit_length)) AS visit_length,
     avg(page_depth) AS page_depth
 FROM period WHERE inside = $inside
 """
@@ -59,10 +59,10 @@ FROM period WHERE inside = $inside
 SPANS = """
 SELECT greatest(CAST(date_trunc($step, d.day) AS DATE), CAST($start AS DATE)) AS day,
     max(d.day) AS last_day,
-    count_if(standing = 'new') AS new,
-    count_if(standing = 'reengaged') AS reengaged,
-    count_if(standing = 'returning') AS returning,
-    count_if(standing = 'unidentified') AS unidentified
+    count(*) FILTER (WHERE standing = 'new') AS new,
+    count(*) FILTER (WHERE standing = 'reengaged') AS reengaged,
+    count(*) FILTER (WHERE standing = 'returning') AS returning,
+    count(*) FILTER (WHERE standing = 'unidentified') AS unidentified
 FROM (
     SELECT CAST(unnest(generate_series(CAST($start AS DATE), CAST($end AS DATE), INTERVAL 1 DAY)) AS DATE) AS day
 ) d
@@ -76,7 +76,7 @@ SELECT v.company_id AS id, c.name, c.industry, c.employee_range, coalesce(c.coun
     v.page_depth, v.last_visit, v.new, v.reengaged
 FROM (
     SELECT account_id, company_id, count(*) AS visits,
-        sum(visit_length) FILTER (isfinite(visit_length)) AS visit_length, sum(page_depth) AS page_depth,
+        sum(visit_length) FILTER (WHERE isfinite(visit_length)) AS visit_length, sum(page_depth) AS page_depth,
         max(began) AS last_visit, bool_or(standing = 'new') AS new, bool_or(standing = 'reengaged') AS reengaged
     FROM period WHERE inside AND company_id IS NOT NULL
     GROUP BY account_id, company_id
@@ -115,8 +115,8 @@ COUNTRIES = _SHARES.format(label="coalesce(l.country, c.country, l.country_code,
 
 # The pace is taken from readings that promise the same reset, so that a refill is not mistaken for thrift.
 BALANCE = """
-SELECT latest.seen_at AT TIME ZONE 'UTC' AS seen_at, latest.available, latest.used, latest.remaining, latest.next_reset_on,
-    earlier.seen_at AT TIME ZONE 'UTC' AS since, latest.used - earlier.used AS used_since
+SELECT latest.seen_at AT TIME ZONE 'UTC' AS seen_at, latest.available, latest.used, latest.remaining,
+    latest.next_reset_on, earlier.seen_at AT TIME ZONE 'UTC' AS since, latest.used - earlier.used AS used_since
 FROM credits latest
 LEFT JOIN credits earlier ON earlier.account_id = latest.account_id
     AND earlier.next_reset_on IS NOT DISTINCT FROM latest.next_reset_on

@@ -18,7 +18,6 @@ from leadfeeder_async.report.markup import (
     joined,
     long_day,
     minutes,
-    moment,
     number_of,
     percent,
     short_day,
@@ -90,13 +89,15 @@ def visitors_table(report: Report) -> Markup:
     shown, companies = len(report.visitors), report.totals.companies
     caption = f"All {count(companies)}" if shown == companies else f"The {shown} of {count(companies)} with most visits"
     numbers = (Head("Visits", number=True, sorted=True), Head("Minutes", number=True), Head("Pages", number=True))
-    rest = (Head("Intent", number=True), Head("Country"), Head("Tags"), Head("Last visit", number=True))
+    rest = (Head("Intent", number=True), Head("Country"), Head("Last visit", number=True), Head("Tags"))
     heads = (Head("Company"), *numbers, *rest)
     return table(caption, heads, map(_visitor, report.visitors), class_="wide")
 
 
 def _visitor(one: Visitor) -> tuple[Markup, ...]:
-    about = " · ".join(shortened(part) for part in (one.industry, one.employee_range and f"{one.employee_range} employees") if part)
+    about = " · ".join(
+        shortened(part) for part in (one.industry, one.employee_range and f"{one.employee_range} employees") if part
+    )
     name = element("span", shortened(one.name or f"Company {one.id}"), class_="name")
     last = element("time", short_day(one.last_visit), datetime=one.last_visit.isoformat(timespec="seconds"))
     return (
@@ -106,13 +107,17 @@ def _visitor(one: Visitor) -> tuple[Markup, ...]:
         number(count(one.page_depth), "Pages"),
         number(_intent(one), "Intent"),
         cell(one.country or NOTHING, "Country"),
-        cell(_tags(one.tags), "Tags"),
         number(last, "Last visit"),
+        cell(_tags(one.tags), "Tags"),
     )
 
 
 def _badges(one: Visitor) -> Markup:
-    named = ((one.new, "new", "New"), (one.reengaged, "reengaged", "Re-engaged"), (one.do_not_contact, "stop", "Do not contact"))
+    named = (
+        (one.new, "new", "New"),
+        (one.reengaged, "reengaged", "Re-engaged"),
+        (one.do_not_contact, "stop", "Do not contact"),
+    )
     return joined(*(joined(" ", element("span", text, class_=f"badge {key}")) for holds, key, text in named if holds))
 
 
@@ -135,25 +140,40 @@ def breakdown_table(breakdown: Breakdown, noun: str, nouns: str, unknown: str, v
     shown = sum(share.visits for share in breakdown.shares)
     rest = breakdown.kinds - len(breakdown.shares)
     caption = f"{number_of(breakdown.kinds, noun, nouns)}, by visits"
-    heads = (Head(noun.capitalize()), Head("Visits", number=True, sorted=True), Head("Share", number=True), Head("Companies", number=True))
+    heads = (
+        Head(noun.capitalize()),
+        Head("Visits", number=True, sorted=True),
+        Head("Companies", number=True),
+    )
     rows = (
         (
-            row_head(share_bar(share.visits, breakdown.shares[0].visits), element("span", shortened(share.label or unknown))),
-            number(count(share.visits)),
-            number(percent(share.visits, visits)),
+            row_head(shortened(share.label or unknown), share_bar(share.visits, breakdown.shares[0].visits)),
+            _visits(share.visits, visits),
             number(count(share.companies)),
         )
         for share in breakdown.shares
     )
-    foot = (row_head(f"{count(rest)} more"), number(count(visits - shown)), number(percent(visits - shown, visits)), number(""))
+    foot = (
+        row_head(f"{count(rest)} more"),
+        _visits(visits - shown, visits),
+        number(""),
+    )
     return table(caption, heads, rows, foot=foot if rest else ())
+
+
+def _visits(some: int, all_visits: int) -> Markup:
+    return number(joined(count(some), " ", element("small", percent(some, all_visits))))
 
 
 def spans_table(spans: Sequence[Span], caption: str) -> Markup:
     """Show the numbers of the chart."""
     heads = (Head("Days"), Head("Visits", number=True), *(Head(name, number=True) for _, name in STANDINGS))
     rows = (
-        (row_head(days(span.day, span.last_day)), number(count(span.visits)), *(number(count(one)) for one in span.standings))
+        (
+            row_head(days(span.day, span.last_day)),
+            number(count(span.visits)),
+            *(number(count(one)) for one in span.standings),
+        )
         for span in spans
     )
     return table(caption, heads, rows)
@@ -177,7 +197,11 @@ def endpoints_table(endpoints: Sequence[EndpointUse], month: str) -> Markup:
     """Show requests and credits by endpoint."""
     heads = (Head("Endpoint"), Head("Requests", number=True, sorted=True), Head("Credits", number=True))
     rows = (
-        (row_head(f"{one.method} {shortened(one.endpoint)}"), number(count(one.requests)), number(count(one.credits_charged)))
+        (
+            row_head(f"{one.method} {shortened(one.endpoint)}"),
+            number(count(one.requests)),
+            number(count(one.credits_charged)),
+        )
         for one in endpoints
     )
     return table(f"Requests and credits by endpoint, {month}", heads, rows)

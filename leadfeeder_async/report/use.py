@@ -17,22 +17,23 @@ MONTHLY_QUOTA = 100_000
 
 def use(report: Report) -> Iterator[Markup]:
     """Show credits, then requests; say plainly what is not known."""
-    yield element("div", *_credits(report))
+    yield element("h3", "Credits")
+    yield element("div", *_credits(report), class_="pair")
+    yield element("h3", "Requests")
     yield element("div", *_requests(report))
 
 
 def _credits(report: Report) -> Iterator[Markup]:
-    yield element("h3", "Credits")
     balance = report.balance
     if balance is None:
         yield element("p", "No data: no sync has recorded the account's credits yet.")
         return
     left = Tile("Credits left", balance.remaining, None, count)
-    yield tiles((left, Tile("Used", balance.used, None, count), Tile("In all", balance.available, None, count)))
-    yield element("p", _pace(balance))
+    shown = (left, Tile("Used", balance.used, None, count), Tile("Allowance", balance.available, None, count))
+    yield element("div", tiles(shown), element("p", _pace(balance)))
     if len(report.readings) > 1:
-        yield credits_chart(report.readings, report.step)
-        yield element("details", element("summary", "The chart as a table"), readings_table(report.readings))
+        table = element("details", element("summary", "The chart as a table"), readings_table(report.readings))
+        yield element("div", credits_chart(report.readings, report.step), table)
 
 
 def _pace(balance: Balance) -> str:
@@ -54,7 +55,6 @@ def _pace(balance: Balance) -> str:
 
 
 def _requests(report: Report) -> Iterator[Markup]:
-    yield element("h3", "Requests")
     if not report.months:
         yield element("p", "No data: no sync has recorded the account's use of the API yet.")
         return

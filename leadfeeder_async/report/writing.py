@@ -25,9 +25,9 @@ def write_report(
     """Write one self-contained HTML page on the visits of some days; return the figures it shows.
 
     ``write_report("leadfeeder.duckdb", "report.html", since="30d")`` reads a database that ``leadfeeder sync`` made;
-    it sends nothing and charges nothing. ``since`` is a day or ``30d`` for the last 30 days up to ``until``, which is the
-    last whole day of the database unless given; only days that the database holds whole are counted. Durations of the
-    figures are seconds, times UTC. The file appears whole or not at all. It blocks: from a coroutine, call it with
+    it sends nothing and charges nothing. ``since`` is a day or ``30d`` for the last 30 days up to ``until``, which is
+    the last whole day of the database unless given; only days that the database holds whole are counted. Durations of
+    the figures are seconds, times UTC. The file appears whole or not at all. It blocks: from a coroutine, call it with
     ``asyncio.to_thread``.
 
     Needs the extra ``duckdb``. Raises ConfigurationError where that is missing, a day is wrong, or the account is not
