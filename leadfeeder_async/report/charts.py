@@ -12,7 +12,7 @@ import msgspec
 from leadfeeder_async.report.figures import Reading, Span, Step
 from leadfeeder_async.report.markup import Markup, count, days, element, month_of, number_of, short_day
 
-STANDINGS = (("returning", "Returning"), ("reengaged", "Re-engaged"), ("new", "New"), ("unidentified", "Unidentified"))
+STANDINGS = (("returning", "Returning"), ("reengaged", "Re-engaged"), ("new", "New"), ("unidentified", "Unknown"))
 """The layers of a bar of visits, from the bottom: class and name, in the order of ``Span.standings``."""
 
 _TOP, _BOTTOM, _HEIGHT = 12, 212, 240
@@ -109,8 +109,10 @@ def _bar_chart(bars: Sequence[_Bar], gist: str) -> Markup:
     numbers = (element("text", text, x="100%", y=f"{y + 4:g}") for y, text in heights)
     drawn = (_draw(bar, slot * place, slot, top) for place, bar in enumerate(bars))
     names = _names([bar.name for bar in bars], slot)
-    axis = element("svg", *numbers, class_="axis", height=_HEIGHT)
-    plot = element("svg", element("g", *grid, class_="grid"), *drawn, *names, class_="plot", height=_HEIGHT)
+    axis = element("svg", *numbers, class_="axis", height=_HEIGHT, aria_hidden="true")
+    plot = element(
+        "svg", element("g", *grid, class_="grid"), *drawn, *names, class_="plot", height=_HEIGHT, aria_hidden="true"
+    )
     return element("div", axis, plot, class_="chart", role="img", aria_label=gist)
 
 

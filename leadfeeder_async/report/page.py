@@ -173,7 +173,7 @@ def _footer(report: Report) -> Markup:
             "p",
             f"New: the first visit of a company in this database{begins}; earlier visits are not known. ",
             "Re-engaged: a visit after 30 days or more without one. Returning: every other visit of a known company. ",
-            "Unidentified: no company was recognised. Minutes and pages are as Leadfeeder measured them.",
+            "Unknown: no company was recognised. Minutes and pages are as Leadfeeder measured them.",
         ),
         element(
             "p",
