@@ -45,6 +45,7 @@ from leadfeeder_async.models import (
 )
 from leadfeeder_async.models.accounts import Account, AccountSummary, User
 from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.report import Report, Totals, write_report
 
 
 async def single_objects(lf: AsyncLeadfeeder) -> None:
@@ -146,3 +147,11 @@ async def several_accounts(lf: AsyncLeadfeeder) -> None:
         assert_type(tag, Tag)
     async for _, page in sweep.pages():
         assert_type(page, Page[Tag])
+
+
+def report() -> None:
+    page = write_report("leadfeeder.duckdb", "report.html", since=date(2026, 11, 1), until="2026-11-30", overwrite=True)
+    assert_type(page, Report)
+    assert_type(page.totals.visits, int)
+    assert_type(page.visitors[0].name, str | None)
+    assert_type(page.totals_before, Totals | None)
