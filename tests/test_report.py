@@ -8,7 +8,8 @@ import sys
 import tempfile
 from base64 import b64encode
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -452,6 +453,10 @@ def credit(seen_at: str, used: int, reset: str | None = "2026-12-01") -> Row:
             [credit("2026-11-10T00:00:00Z", 5, None), credit("2026-11-20T00:00:00Z", 5, None)],
             "0.0 a day were used. The next reset is not known.",
         ),
+        (
+            [credit("2026-10-30T00:00:00Z", 10, "2026-11-01"), credit("2026-11-20T00:00:00Z", 400)],
+            "How fast they go is known after",
+        ),
         ([{"seen_at": "2026-11-20T00:00:00Z"}], "The next reset is not known."),
     ],
 )
@@ -527,19 +532,31 @@ def test_a_column_of_another_kind(tmp_path: Path) -> None:
         read_report(tmp_path / "a.duckdb")
 
 
+@contextmanager
+def opened_elsewhere(path: Path, *, read_only: bool) -> Iterator[None]:
+    """Let another process have a database open."""
+    code = (
+        f"import duckdb, sys; kept = duckdb.connect({str(path)!r}, read_only={read_only}); "
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        assert other.stdin
+        assert other.stdout
+        assert other.stdout.readline() == b"open\n"
+        try:
+            yield
+        finally:
+            other.stdin.close()
+
+
 def test_database_in_use(tmp_path: Path) -> None:
     """A database that another process writes, or this one has open, is named as locked, not as broken."""
     path = make_database(tmp_path / "a.duckdb")
-    code = f"import duckdb, sys; kept = duckdb.connect({str(path)!r}); print('open', flush=True); sys.stdin.read()"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code], **pipes) as writer:
-        assert writer.stdout
-        assert writer.stdin
-        assert writer.stdout.readline() == b"open\n"
+    with opened_elsewhere(path, read_only=False):
         with pytest.raises(DatabaseLockedError, match="Something is writing to") as caught:
             read_report(path)
         assert exit_code(caught.value) == 5
-        writer.stdin.close()
     with duckdb.connect(path), pytest.raises(DatabaseLockedError, match="open already"):
         read_report(path)
     assert read_report(path).totals.visits == 0
@@ -563,10 +580,11 @@ def test_days_that_cannot_be(since: str, tmp_path: Path) -> None:
 
 
 def test_the_database_is_only_read(tmp_path: Path) -> None:
-    """Not a byte of the database changes, and nothing is left beside it."""
+    """Not a byte of the database changes, nothing is left beside it, and others may read it meanwhile."""
     path = world_database(tmp_path / "a.duckdb", World(1, 20, 300, 40, END))
     before = path.read_bytes()
-    read_report(path)
+    with opened_elsewhere(path, read_only=True):
+        read_report(path)
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["a.duckdb"]
 

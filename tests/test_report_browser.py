@@ -71,7 +71,7 @@ def odd(folder: Path) -> Path:
             "landing_page_path": "/" + "way/" * (number % 60),
             "source": long if number % 3 else "<script>document.title = 'owned'</script>",
             "visit_length": 1e9,
-            "page_depth": 2_000_000,
+            "page_depth": 10 ** (number % 9),
         }
         for number in range(700)
     ]
@@ -191,6 +191,10 @@ def test_sorting_what_is_unknown(show: Show) -> None:
     rows = page.locator("section[aria-labelledby=landing] tbody tr td:last-child").all_inner_texts()
     assert rows == sorted(rows, key=int, reverse=True)
     assert "more" in page.locator("section[aria-labelledby=landing] tr").last.inner_text()
+    page.get_by_role("button", name="Pages").click()
+    pages = [int(text.replace(",", "")) for text in column(page, "companies", 4)]
+    assert pages == sorted(pages, reverse=True)
+    assert pages[0] > 1_000_000 > 1_000 > pages[-1]
     page.get_by_role("button", name="Last visit").click()
     days = page.locator("section[aria-labelledby=companies] time").evaluate_all("all => all.map((one) => one.dateTime)")
     assert days == sorted(days, reverse=True)
@@ -247,6 +251,15 @@ def test_contrast(scheme: str, show: Show) -> None:
     found = show("usual", 1280, scheme).evaluate(CONTRASTS) + show("odd", 390, scheme).evaluate(CONTRASTS)
     assert len(found) > 500
     assert [one for one in found if one[0] < one[1]] == []
+
+
+def test_paper_is_broad_enough(show: Show) -> None:
+    """Printed on A4 between margins (700 px), nothing is cut off, and the charts keep their colours."""
+    page = show("usual", 700)
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") == 700
+    bar = page.locator("section[aria-labelledby=visits] rect.new").first
+    assert bar.evaluate("(one) => getComputedStyle(one).printColorAdjust") == "exact"
 
 
 def test_dark_is_dark(show: Show) -> None:
