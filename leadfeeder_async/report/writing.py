@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from leadfeeder_async.errors import CheckpointError
-from leadfeeder_async.export.writing import check_name, part_of
+from leadfeeder_async.export.parts import check_name, part_of
 from leadfeeder_async.report.figures import Report
 from leadfeeder_async.report.page import render
 from leadfeeder_async.report.reading import read_report
