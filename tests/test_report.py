@@ -339,6 +339,13 @@ def test_one_day_with_gaps(tmp_path: Path) -> None:
     assert "The first sync is not through" in text_of(body)
 
 
+@pytest.mark.parametrize(("finished_at", "noted"), [("2026-11-24T23:59:59Z", True), ("2026-11-25T00:00:00Z", False)])
+def test_a_day_under_way(finished_at: str, noted: bool, tmp_path: Path) -> None:
+    """A last day that was not over when it was synced is shown with a warning."""
+    page = page_of(tmp_path, visits=[one_visit()], sync_state=state(END, END, finished_at=finished_at))
+    assert ("24 Nov 2026 was not over when it was synced, at 23:59" in page) == noted
+
+
 def test_figures_that_are_not_numbers(tmp_path: Path) -> None:
     """A length or a score that is no number at all counts as unknown."""
     path = make_database(

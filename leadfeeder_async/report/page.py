@@ -77,6 +77,9 @@ def _notes(report: Report) -> Iterator[str]:
         yield f"Asked for was {days(asked.start, asked.end)}; {held_only}."
     if held.finished_at is None:
         yield "The first sync is not through: these numbers count what is there so far."
+    elif held.finished_at.date() <= window.end:
+        synced = f"{long_day(held.finished_at)} was not over when it was synced, at {held.finished_at:%H:%M}"
+        yield f"{synced}: its visits are not all here."
     if held.untimed:
         yield f"Not counted: {number_of(held.untimed, 'visit')} without a time."
 
