@@ -25,6 +25,8 @@ from leadfeeder_async.models.companies import Company, CompanyMatch
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.resources._arguments import comma_list
 
+__all__ = ["Enrich"]
+
 T = TypeVar("T")
 
 

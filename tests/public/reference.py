@@ -38,10 +38,15 @@ def page_of(module: str, one: api.Thing) -> str:
     """Choose the page of a public name, by the module that defines it."""
     home = one.canonical_path.removeprefix(f"{api.PACKAGE}.")
     if module != api.PACKAGE:
-        return "calls" if ".resources." in module else module.removeprefix(f"{api.PACKAGE}.")
+        return "calls" if has_nouns(module) else module.removeprefix(f"{api.PACKAGE}.")
     if home.startswith(("paging", "id_pager", "_walks", "windows")):
         return "lists"
     return "errors" if home.startswith("errors") else "client"
+
+
+def has_nouns(module: str) -> bool:
+    """Whether a module defines attributes of the client."""
+    return module.startswith((f"{api.PACKAGE}.resources.", f"{api.PACKAGE}.enrich."))
 
 
 @cache
@@ -79,7 +84,7 @@ def _head(page: str) -> str:
 
 def section(module: str, one: api.Thing) -> str:
     """Describe a class or function: its signature, its docstring, its members."""
-    attribute = next((noun for noun, name in NOUNS.items() if name == one.name and ".resources." in module), None)
+    attribute = next((noun for noun, name in NOUNS.items() if name == one.name and has_nouns(module)), None)
     title = f"`lf.{attribute}`" if attribute else f"`{one.name}`"
     parts = [f"## {title}\n", _signature(one) if not attribute else "", _prose(one)]
     if one.is_class:
