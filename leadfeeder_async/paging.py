@@ -107,7 +107,7 @@ class Pager(Generic[T]):
     def raw_pages(self) -> AsyncGenerator[Page[bytes], None]:
         """Iterate over pages whose items are JSON as the API sent it, white space between tokens taken out."""
         row = self._row.returning(Response[tuple[msgspec.Raw, ...]])
-        source = self._source(lambda body: _compacted(self._page(row, body)), row_id)
+        source = self._source(lambda body: _compacted(self._page(row, body), body), row_id)
         return self._limited(self._walk(source))
 
     async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
@@ -274,9 +274,11 @@ class Pager(Generic[T]):
                 return {}
 
 
-def _compacted(page: Page[msgspec.Raw]) -> Page[bytes]:
+def _compacted(page: Page[msgspec.Raw], body: bytes) -> Page[bytes]:
     """Put each row on a line; one that is no text at all would spoil the file it goes into."""
-    rows = [bytes(raw) for raw in page.items]
+    rows = tuple(map(bytes, page.items))
+    if _is_text(body) and b"\n" not in body and b"\r" not in body:
+        return Page(rows, page.meta, bad=page.bad, errors=page.errors)
     bad = tuple(
         DecodeError(f"A row is not UTF-8: {snippet(row)!r}.", Facts(sent="yes", phase="decode"))
         for row in rows

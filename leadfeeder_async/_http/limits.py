@@ -45,6 +45,11 @@ class Pace:
         self._last_429 = -inf
         self._next_step = inf
 
+    @property
+    def lowered(self) -> bool:
+        """Whether there is something to give back."""
+        return self._next_step != inf
+
     def slow_down(self, now: float) -> None:
         """Learn of a 429 that no pause explains."""
         if now - self._last_429 < self.MEMORY:
@@ -77,8 +82,15 @@ class TokenBucket:
     def __repr__(self) -> str:
         return f"<TokenBucket {self._pace.rate:g}/s, burst {self._pace.burst}, not before {self._not_before:.3f}>"
 
+    @property
+    def ready(self) -> bool:
+        """Whether a token is free at once: nobody waits, nothing holds back."""
+        return not (self._turn.locked() or self._pace.lowered or self._paused()) and self._bucket.has_capacity()
+
     async def acquire(self) -> None:
         """Wait in order for one token, and for any pause to end."""
+        if self.ready:
+            return await self._bucket.acquire()
         async with self._turn:
             while True:
                 if self._pace.speed_up(_now()):
@@ -87,7 +99,7 @@ class TokenBucket:
                     await self._past_pause()
                 await self._bucket.acquire()
                 if not self._paused():
-                    return
+                    return None
 
     def pause(self, seconds: float) -> None:
         """Hold every caller back for ``seconds`` from now, and empty the bucket."""
@@ -141,6 +153,11 @@ class Limits:
         self.slots = anyio.Semaphore(slots, fast_acquire=True)
         self.limiter = limiter
         self.warm_up = WarmUp()
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the limiter gives one at once, as far as is known."""
+        return isinstance(self.limiter, TokenBucket) and self.limiter.ready
 
     def take_slot(self) -> bool:
         """Take a slot if one is free; tell whether it was."""

@@ -175,7 +175,7 @@ class Session:
 
     async def _send(self, trip: Trip, passage: Passage) -> wire.Answer:
         passage.enter("limiter")
-        await trip.wait(trip.opened.limits.limiter.acquire(), "limiter")
+        await trip.take_token()
         trip.spending.take_request()
         self.stats.requests += 1
         self._connection.quota.count(_today())

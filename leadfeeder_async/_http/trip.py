@@ -65,6 +65,11 @@ class Trip:
             raise ClientClosedError("This client was closed while the call waited.", facts)
         raise DeadlineExceededError("The deadline passed before it could be sent.", facts)
 
+    async def take_token(self) -> None:
+        """Take a token of the client's limiter, with the means to wait only where there is none."""
+        limits = self.opened.limits
+        await (limits.limiter.acquire() if limits.has_token else self.wait(limits.limiter.acquire(), "limiter"))
+
     async def in_slot(self, passage: Passage, send: Callable[[], Awaitable[T]]) -> T:
         """Hold one of the client's slots while ``send`` runs, past the door that the first call opens by connecting."""
         slots, warm_up = self.opened.limits.slots, self.opened.limits.warm_up

@@ -67,4 +67,4 @@ async def export_file(
 
 
 def _lines(page: Page[bytes]) -> bytes:
-    return b"".join(item + b"\n" for item in page.items)
+    return b"\n".join((*page.items, b""))
