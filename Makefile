@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 TOOLS = .venv-release
 
-.PHONY: demo test matrix soak lint types bench docs dist sbom audit prism lock clean
+.PHONY: demo test matrix soak lint types bench bench-quick docs dist sbom audit prism lock clean
 
 demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
@@ -28,8 +28,11 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/rate_limited_job.py
+bench: build/bench/.installed  ## all measurements, into benchmarks/results.*; about 15 minutes, and Java for one of the others
+	build/bench/bin/python -m benchmarks
+
+bench-quick: build/bench/.installed  ## the same with fewer turns, in under 3 minutes; prints, and writes nothing
+	build/bench/bin/python -m benchmarks --quick
 
 docs: $(VENV)/.dev  ## the site, with its reference written anew
 	$(BIN)/python -m tests.public.reference
@@ -66,6 +69,12 @@ $(TOOLS)/.done: requirements-release.lock  ## apart from .venv: what builds must
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-release.lock
 	touch $@
 
+build/bench/.installed: pyproject.toml requirements-bench.lock
+	$(PYTHON) -m venv build/bench
+	build/bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
+	build/bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
 prism:  ## an independent mock server for tests/test_independent.py; needs Node.js
 	npm install --no-package-lock --no-fund --no-audit --silent --prefix build/prism @stoplight/prism-cli@5
 
@@ -74,6 +83,8 @@ lock:  ## rewrite the lock files; needs uv
 		--all-extras --group dev pyproject.toml --output-file requirements-dev.lock
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \
 		--group pyproject.toml:release --output-file requirements-release.lock
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \
+		--constraint requirements-dev.lock --group bench pyproject.toml --output-file requirements-bench.lock
 
 clean:
 	rm -rf $(VENV) $(TOOLS) .venv-3.* build demo dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
