@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
+from typing import TypeAlias
 
 import aiohttp
 import httpx
@@ -32,6 +33,8 @@ ORJSON, JSON = "aiohttp + orjson, dicts", "aiohttp + json, dicts"
 HTTPX_JSON, HTTPX_PYDANTIC = "httpx + json, dicts", "httpx + pydantic"
 OPC, OAG = "openapi-python-client", "openapi-generator"
 BARE_CURSOR, OURS_CURSOR = "aiohttp + msgspec Structs, along cursors", "leadfeeder_async, along cursors"
+
+Get: TypeAlias = Callable[[str], Awaitable[bytes | memoryview]]
 
 VISITS = msgspec.json.Decoder(Response[tuple[WebVisit, ...]])
 SUMMARIES = msgspec.json.Decoder(Response[tuple[CompanySummary, ...]])
@@ -65,8 +68,8 @@ async def sweeps(stack: AsyncExitStack, url: str) -> dict[str, Turn]:
 
     return {
         BARE: _sweep(url, by_aiohttp, lambda body: VISITS.decode(body).data),
-        OURS_ONE: _ours(one),
-        OURS: _ours(lf),
+        OURS_ONE: ours(one),
+        OURS: ours(lf),
         FLOOR: _sweep(url, by_wire, lambda body: VISITS.decode(body).data),
         ORJSON: _sweep(url, by_aiohttp, lambda body: orjson.loads(body)["data"]),
         JSON: _sweep(url, by_aiohttp, lambda body: json.loads(bytes(body))["data"]),
@@ -75,9 +78,7 @@ async def sweeps(stack: AsyncExitStack, url: str) -> dict[str, Turn]:
     }
 
 
-def _sweep(
-    url: str, get: Callable[[str], Awaitable[bytes | memoryview]], rows_of: Callable[[bytes | memoryview], Sequence[object]]
-) -> Turn:
+def _sweep(url: str, get: Get, rows_of: Callable[[bytes | memoryview], Sequence[object]]) -> Turn:
     async def turn() -> int:
         rows = 0
         for page in range(1, PAGES_A_DAY + 1):
@@ -89,7 +90,9 @@ def _sweep(
     return turn
 
 
-def _ours(lf: AsyncLeadfeeder) -> Turn:
+def ours(lf: AsyncLeadfeeder) -> Turn:
+    """Return the sweep of one of our clients: what the README shows."""
+
     async def turn() -> int:
         rows = 0
         async for _ in lf.web_visits.search(start_date=DAY, end_date=DAY):

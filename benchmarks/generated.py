@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from benchmarks.measure import Turn
@@ -42,13 +43,14 @@ def _run(*command: str | Path) -> None:
         raise SystemExit(f"{Path(command[0]).name} failed:\n{done.stdout}\n{done.stderr}")
 
 
-def openapi_python_client(url: str, day: str, pages: int) -> Turn:
+async def openapi_python_client(stack: AsyncExitStack, url: str, day: str, pages: int) -> Turn:
     """Sweep with the client of openapi-python-client: httpx and attrs."""
     from openapi_python_client_made import AuthenticatedClient
     from openapi_python_client_made.api.web_visits import search_web_visits
     from openapi_python_client_made.models import WebVisitSearchRequestV1
 
     client = AuthenticatedClient(url, "k", prefix="", auth_header_name="X-Api-Key")
+    await stack.enter_async_context(client)
     asked = WebVisitSearchRequestV1.from_dict({"start_date": day, "end_date": day})
 
     async def turn() -> int:
@@ -64,13 +66,14 @@ def openapi_python_client(url: str, day: str, pages: int) -> Turn:
     return turn
 
 
-def openapi_generator(url: str, day: str, pages: int) -> Turn:
+def openapi_generator(stack: AsyncExitStack, url: str, day: str, pages: int) -> Turn:
     """Sweep with the asyncio client of openapi-generator: aiohttp and pydantic."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its fields shadow pydantic's methods
         import openapi_generator_made as made
 
     client = made.ApiClient(made.Configuration(host=url, api_key={"ApiKeyAuth": "k"}))
+    stack.push_async_callback(client.close)
     api = made.WebVisitsApi(client)
     asked = made.WebVisitSearchRequestV1.from_dict({"start_date": day, "end_date": day})
 

@@ -1,0 +1,201 @@
+"""CPU in one process: sweeps, exports, companies, small calls, compressed pages, and how long the loop is held."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+import zlib
+from collections.abc import Generator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+import aiohttp
+import httpx
+import msgspec
+from isal import isal_zlib
+
+from benchmarks import contenders, generated
+from benchmarks.contenders import BARE, BODY, DAY, KEY, OURS, client_of, ours
+from benchmarks.data import FIRST_COMPANY, PAGE, PAGES_A_DAY
+from benchmarks.floor import Wire
+from benchmarks.measure import Result, Turn, cpu, rotated
+from leadfeeder_async.models import Company
+from leadfeeder_async.models.envelope import Response
+
+Table = dict[str, Result]
+
+CALLS = 50
+GET, ME, HTTPX_GET = "aiohttp, session.get", "leadfeeder_async, users.me", "httpx, client.get"
+TASKS = (1, 16, 1_000, 10_000)
+EXPORT = "leadfeeder_async, to_file as JSON lines"
+BARE_COMPANIES, OURS_COMPANIES = "aiohttp + msgspec Structs, companies by id", "leadfeeder_async, companies.list"
+IDENTITY, GZIP, GZIP_ISAL = "ours, not compressed", "ours, gzip by zlib", "ours, gzip by isal"
+
+
+async def server_rate(url: str) -> float:
+    """Return how many pages a second the server gives to eight connections that only read."""
+    wires = [await Wire.connect(url) for _ in range(8)]
+
+    async def read(wire: Wire) -> None:
+        for _ in range(200):
+            await wire.post("/v1/web-visits?page%5Bnum%5D=1", BODY)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(read(wire) for wire in wires))
+    for wire in wires:
+        wire.close()
+    return 1_600 / (time.perf_counter() - started)
+
+
+async def visits(url: str, turns: int) -> tuple[Table, dict[str, str]]:
+    """Compare all ways to sweep visits; also say which could not be measured, and why."""
+    missing = generated.generate()
+    async with AsyncExitStack() as stack:
+        sweeps = await contenders.sweeps(stack, url)
+        sweeps[contenders.OPC] = await generated.openapi_python_client(stack, url, DAY, PAGES_A_DAY)
+        if contenders.OAG not in missing:
+            sweeps[contenders.OAG] = generated.openapi_generator(stack, url, DAY, PAGES_A_DAY)
+        return await rotated(sweeps, BARE, turns), missing
+
+
+async def cursors(url: str, turns: int) -> Table:
+    """Compare sweeps along cursors."""
+    async with AsyncExitStack() as stack:
+        return await rotated(await contenders.cursors(stack, url), contenders.BARE_CURSOR, turns)
+
+
+async def companies(url: str, turns: int) -> Table:
+    """Compare 20 pages of companies by id, of 3 KB each."""
+    decoder = msgspec.json.Decoder(Response[tuple[Company, ...]])
+    ids = [str(FIRST_COMPANY + number) for number in range(PAGES_A_DAY * PAGE)]
+    batches = [ids[start : start + PAGE] for start in range(0, len(ids), PAGE)]
+    async with aiohttp.ClientSession(headers=KEY) as session, client_of(url) as lf:
+
+        async def by_hand() -> int:
+            rows = 0
+            for batch in batches:
+                async with session.get(f"{url}/v1/companies?account_id=1&ids={','.join(batch)}") as answer:
+                    for _ in decoder.decode(await answer.read()).data:
+                        rows += 1
+            return rows
+
+        async def by_us() -> int:
+            rows = 0
+            async for _ in lf.companies.list(ids):
+                rows += 1
+            return rows
+
+        return await rotated({BARE_COMPANIES: by_hand, OURS_COMPANIES: by_us}, BARE_COMPANIES, turns)
+
+
+async def exports(url: str, turns: int) -> Table:
+    """Compare an export to a file with reading typed visits by hand."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with AsyncExitStack() as stack:
+            bare = (await contenders.sweeps(stack, url))[BARE]
+            lf = await stack.enter_async_context(client_of(url))
+            path = Path(folder) / "visits.ndjson"
+
+            async def export() -> int:
+                pager = lf.web_visits.search(start_date=DAY, end_date=DAY)
+                return (await pager.to_file(path, overwrite=True)).done
+
+            return await rotated({BARE: bare, EXPORT: export}, BARE, turns)
+
+
+async def small_calls(url: str, turns: int) -> Table:
+    """Compare calls with a small answer, one after the other."""
+    target = f"{url}/v1/users/me"
+    async with aiohttp.ClientSession(headers=KEY) as session, httpx.AsyncClient(headers=KEY) as client:
+        async with client_of(url) as lf:
+
+            async def by_aiohttp() -> object:
+                async with session.get(target) as answer:
+                    return await answer.read()
+
+            def repeated(call: object) -> Turn:
+                async def turn() -> int:
+                    for _ in range(CALLS):
+                        await call()  # type: ignore[operator]
+                    return CALLS
+
+                return turn
+
+            calls = {GET: by_aiohttp, ME: lf.users.me, HTTPX_GET: lambda: client.get(target)}
+            return await rotated({name: repeated(call) for name, call in calls.items()}, GET, turns)
+
+
+async def many_tasks(url: str, calls: int) -> dict[int, float]:
+    """Return microseconds of CPU a call, by how many tasks share the client and make them."""
+    micros = dict[int, float]()
+    async with client_of(url) as lf:
+
+        async def some(number: int) -> None:
+            for _ in range(number):
+                await lf.users.me()
+
+        await some(200)
+        for tasks in TASKS:
+            if tasks > calls:
+                continue
+            before = cpu()
+            await asyncio.gather(*(some(calls // tasks) for _ in range(tasks)))
+            micros[tasks] = 1e6 * (cpu() - before) / (calls // tasks * tasks)
+    return micros
+
+
+async def compressed(url: str, turns: int) -> Table:
+    """Compare compressed pages with plain ones, by the two unpackers one can choose."""
+    async with client_of(url) as plain, client_of(f"{url}/gzip") as zipped:
+
+        def using(backend: object, turn: Turn) -> Turn:
+            async def chosen() -> int:
+                aiohttp.set_zlib_backend(backend)  # type: ignore[arg-type]
+                try:
+                    return await turn()
+                finally:
+                    aiohttp.set_zlib_backend(zlib)  # type: ignore[arg-type]
+
+            return chosen
+
+        turns_of = {
+            IDENTITY: ours(plain),
+            GZIP: using(zlib, ours(zipped)),
+            GZIP_ISAL: using(isal_zlib, ours(zipped)),
+        }
+        return await rotated(turns_of, IDENTITY, turns)
+
+
+async def loop_held(url: str, turns: int) -> dict[str, float]:
+    """Return for how many milliseconds one page holds the event loop: the median of the longest 20 callbacks a turn."""
+    async with AsyncExitStack() as stack:
+        sweeps = await contenders.sweeps(stack, url)
+        names = (BARE, OURS, contenders.HTTPX_PYDANTIC)
+        return {name: await _held(sweeps, name, turns) for name in names}
+
+
+async def _held(sweeps: Mapping[str, Turn], name: str, turns: int) -> float:
+    longest = list[float]()
+    for _ in range(turns):
+        with _timed_callbacks() as seconds:
+            await sweeps[name]()
+        longest.extend(sorted(seconds)[-PAGES_A_DAY:])
+    return 1e3 * statistics.median(longest)
+
+
+@contextmanager
+def _timed_callbacks() -> Generator[list[float]]:
+    seconds, run = list[float](), asyncio.Handle._run  # noqa: SLF001 - there is no public hook
+
+    def timed(handle: asyncio.Handle) -> None:
+        started = time.perf_counter()
+        run(handle)
+        seconds.append(time.perf_counter() - started)
+
+    asyncio.Handle._run = timed  # type: ignore[method-assign]  # noqa: SLF001
+    try:
+        yield seconds
+    finally:
+        asyncio.Handle._run = run  # type: ignore[method-assign]  # noqa: SLF001
