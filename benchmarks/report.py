@@ -1,0 +1,112 @@
+"""Results in words: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+
+from benchmarks.goals import goals
+from benchmarks.measure import Result
+from benchmarks.measured import Measured
+
+PACKAGES = ("aiohttp", "msgspec", "anyio", "aiolimiter", "orjson", "httpx", "pydantic", "openapi-python-client",
+            "openapi-generator-cli", "uvloop", "isal")  # fmt: skip
+
+
+def as_json(m: Measured) -> str:
+    """Return everything, with the versions it was measured with."""
+    said = {"machine": machine(), "goals": [asdict(goal) for goal in goals(m)], **asdict(m)}
+    return json.dumps(said, indent=2) + "\n"
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures depend on."""
+    found = {name: version(name) for name in PACKAGES}
+    where = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return {"python": sys.version.split()[0], "machine": where, **found}
+
+
+def as_markdown(m: Measured) -> str:
+    """Return everything as tables, the goals first."""
+    return "\n".join(
+        [
+            "# What was measured",
+            "",
+            "Written by `make bench`; how, and where the time goes, is in [README.md](README.md). Read the ratios: "
+            "absolute figures move with the machine.",
+            "",
+            ", ".join(f"{name} {text}" for name, text in machine().items()) + ".",
+            *_table(
+                "The sixteen goals",
+                ("#", "goal", "measured", "met"),
+                ((g.number, g.wanted, g.measured, "yes" if g.met else "**no**") for g in goals(m)),
+            ),
+            *_results("Visits: 20 pages of 100, CPU a visit", m.visits, m.missing),
+            "",
+            f"The server gives {m.server:,.0f} such pages a second to clients that only read.",
+            *_results("Company summaries along cursors, CPU a row", m.cursors),
+            *_results("Companies by id, CPU a company", m.companies),
+            *_results("Export to a file, CPU a visit", m.exports),
+            *_results("Small calls, CPU a call", m.small),
+            *_results("Compressed pages, CPU a visit", m.compressed),
+            *_table(
+                "Jobs under the limit of 10 requests a second, burst 15",
+                ("pages", "latency", "consumer, a page", "seconds", "over the bound", "one after the other", "requests", "429"),
+                (
+                    (
+                        *(f"{job.pages:,}", job.latency, f"{1000 * job.consumer:.0f} ms", f"{job.ours:.2f}"),
+                        f"{job.ours / job.bound:.3f}x",
+                        "" if job.naive is None else f"{job.naive:.2f} s, {job.naive / job.ours:.2f}x as long",
+                        *(f"{job.requests:,}", job.rejected),
+                    )
+                    for job in m.jobs
+                ),
+            ),
+            *_table(
+                "Growth",
+                ("what", "figures"),
+                (
+                    ("CPU a call, by tasks that share a client", _series(m.tasks, "us")),
+                    ("CPU a grant of the limiter, by tasks that wait", _series(m.grants, "us")),
+                    ("CPU a visit, streamed, by visits so far", _marks(m.stream, "micros", "us")),
+                    ("memory, streamed, by visits so far", _marks(m.stream, "rss", "MB")),
+                ),
+            ),
+            *_table("Memory of visits held, bytes each", ("as", "bytes"), _rows(m.held)),
+            *_table("Event loop held by one page, ms", ("by", "ms"), _rows(m.loop_held, 2)),
+            *_table("Imports, ms of CPU over a bare interpreter", ("import", "ms"), _rows(m.imports)),
+            "",
+        ]
+    )
+
+
+def _results(title: str, results: Mapping[str, Result], missing: Mapping[str, str] | None = None) -> list[str]:
+    rows: list[tuple[object, ...]] = [
+        (name, result.ratio, f"{result.micros.median:.2f}", f"{result.micros.low:.2f}-{result.micros.high:.2f}")
+        for name, result in sorted(results.items(), key=lambda pair: pair[1].ratio.median)
+    ]
+    rows += [(name, why, "", "") for name, why in (missing or {}).items()]
+    return _table(title, ("by", "ratio, median [quartiles]", "us, median", "quartiles"), rows)
+
+
+def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
+    lines = ["", f"## {title}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return [*lines, *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)]
+
+
+def _series(figures: Mapping[int, float], unit: str) -> str:
+    return ", ".join(f"{number:,}: {figure:.1f} {unit}" for number, figure in figures.items())
+
+
+def _marks(stream: Mapping[str, float], name: str, unit: str) -> str:
+    marks = {int(key.split()[1]): figure for key, figure in stream.items() if key.startswith(f"{name} ") and key[-1] == "0"}
+    return _series(marks, unit)
+
+
+def _rows(figures: Mapping[str, float], digits: int = 0) -> Iterable[tuple[object, ...]]:
+    return ((name, f"{figure:,.{digits}f}") for name, figure in figures.items())
