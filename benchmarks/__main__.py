@@ -25,7 +25,7 @@ async def measure(*, quick: bool) -> Measured:
         visits, missing = await throughput.visits(url, turns)
         say("sweeps along cursors and of companies by id; exports")
         cursors, companies = await throughput.cursors(url, many), await throughput.companies(url, turns)
-        exports = await throughput.exports(url, many)
+        exports = await throughput.exports(url, turns)
         say("small calls, many tasks, compressed pages, how long the loop is held")
         small, tasks = await throughput.small_calls(url, many), await throughput.many_tasks(url, 10_000)
         compressed = await throughput.compressed(url, turns)

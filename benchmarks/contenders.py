@@ -42,9 +42,7 @@ SUMMARIES = msgspec.json.Decoder(Response[tuple[CompanySummary, ...]])
 
 def client_of(url: str, slots: int = 16) -> AsyncLeadfeeder:
     """Return a client of ours with every part at work, and limits that never hold it back."""
-    return AsyncLeadfeeder(
-        "k", account_id="1", base_url=url, rate=1e6, burst=10**6, monthly_quota=10**12, slots=slots
-    )
+    return AsyncLeadfeeder("k", account_id="1", base_url=url, rate=1e6, burst=10**6, monthly_quota=10**12, slots=slots)
 
 
 async def sweeps(stack: AsyncExitStack, url: str) -> dict[str, Turn]:

@@ -55,7 +55,7 @@ def user() -> bytes:
 
 @cache
 def _visit_rows(number: int) -> bytes:
-    draw = random.Random(number)  # noqa: S311 - data, not secrets
+    draw = random.Random(number)
     return _encode([_visit(draw, place) for place in range(PAGE)])
 
 

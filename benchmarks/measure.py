@@ -51,7 +51,7 @@ def spread_of(values: list[float]) -> Spread:
 
 async def rotated(contenders: Mapping[str, Turn], base: str, turns: int, seed: int = 1) -> dict[str, Result]:
     """Let all contenders work in turns, in a new order each time, and compare them within each turn."""
-    order, draw = list(contenders), random.Random(seed)  # noqa: S311 - an order, not a secret
+    order, draw = list(contenders), random.Random(seed)
     for name in order:
         await contenders[name]()
     taken: dict[str, list[float]] = {name: [] for name in order}

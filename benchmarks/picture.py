@@ -24,8 +24,10 @@ def picture(m: Measured) -> str:
     ours, longest = m.visits[c.OURS].ratio.median, max(micros for _, micros in shown)
     height = 60 + len(shown) * (BAR + GAP)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        'aria-label="CPU time to read one visit, by client">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+            'aria-label="CPU time to read one visit, by client">'
+        ),
         f"<style>{STYLE}</style>",
         '<text class="title" x="10" y="22">CPU time to read one visit, microseconds (less is better)</text>',
     ]

@@ -37,8 +37,10 @@ def as_markdown(m: Measured) -> str:
         [
             "# What was measured",
             "",
-            "Written by `make bench`; how, and where the time goes, is in [README.md](README.md). Read the ratios: "
-            "absolute figures move with the machine.",
+            (
+                "Written by `make bench`; how, and where the time goes, is in [README.md](README.md). Read the ratios: "
+                "absolute figures move with the machine."
+            ),
             "",
             ", ".join(f"{name} {text}" for name, text in machine().items()) + ".",
             *_table(
@@ -56,7 +58,16 @@ def as_markdown(m: Measured) -> str:
             *_results("Compressed pages, CPU a visit", m.compressed),
             *_table(
                 "Jobs under the limit of 10 requests a second, burst 15",
-                ("pages", "latency", "consumer, a page", "seconds", "over the bound", "one after the other", "requests", "429"),
+                (
+                    "pages",
+                    "latency",
+                    "consumer, a page",
+                    "seconds",
+                    "over the bound",
+                    "one after the other",
+                    "requests",
+                    "429",
+                ),
                 (
                     (
                         *(f"{job.pages:,}", job.latency, f"{1000 * job.consumer:.0f} ms", f"{job.ours:.2f}"),
@@ -78,7 +89,7 @@ def as_markdown(m: Measured) -> str:
                 ),
             ),
             *_table("Memory of visits held, bytes each", ("as", "bytes"), _rows(m.held)),
-            *_table("Event loop held by one page, ms", ("by", "ms"), _rows(m.loop_held, 2)),
+            *_table("Event loop held, ms: the longest callback of a sweep", ("by", "ms"), _rows(m.loop_held, 2)),
             *_table("Imports, ms of CPU over a bare interpreter", ("import", "ms"), _rows(m.imports)),
             "",
         ]
@@ -104,7 +115,9 @@ def _series(figures: Mapping[int, float], unit: str) -> str:
 
 
 def _marks(stream: Mapping[str, float], name: str, unit: str) -> str:
-    marks = {int(key.split()[1]): figure for key, figure in stream.items() if key.startswith(f"{name} ") and key[-1] == "0"}
+    marks = {
+        int(key.split()[1]): figure for key, figure in stream.items() if key.startswith(f"{name} ") and key[-1] == "0"
+    }
     return _series(marks, unit)
 
 

@@ -111,13 +111,13 @@ class Protocol(asyncio.Protocol):
         _, _, span, rest = target.split(b"/", 3)
         low, high = (int(bound) / 2000 for bound in span.split(b"-"))
         loop = asyncio.get_running_loop()
-        loop.call_later(random.uniform(low, high), self._arrive, head, b"/" + rest, body, low, high)  # noqa: S311
+        loop.call_later(random.uniform(low, high), self._arrive, head, b"/" + rest, body, low, high)
 
     def _arrive(self, head: bytes, target: bytes, body: bytes, low: float, high: float) -> None:
         key = re.search(rb"(?i)\nx-api-key: *(\S+)", head)
         admitted = self._answers.admit(key[1] if key else b"")
         answer = self._answers.of(target, body) if admitted else _http(429, _TOO_MANY)
-        asyncio.get_running_loop().call_later(random.uniform(low, high), self._transport.write, answer)  # noqa: S311
+        asyncio.get_running_loop().call_later(random.uniform(low, high), self._transport.write, answer)
 
 
 def _answer(target: bytes, body: bytes) -> bytes:

@@ -68,6 +68,11 @@ class Spending:
         for budget in self._budgets:
             budget.reserved += most
 
+    @property
+    def counts(self) -> bool:
+        """Whether any budget is there to be charged."""
+        return bool(self._budgets)
+
     def check_request(self) -> None:
         """Raise BudgetExceededError where one more attempt would be one too many."""
         for budget in self._budgets:

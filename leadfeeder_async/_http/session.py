@@ -80,7 +80,7 @@ class Session:
             free = not trip.spending.begun or _charged_nothing(error)
             trip.spending.settle(0 if free else None)
             raise
-        trip.spending.settle(wire.charged_by(body) if call.most_credits else 0)
+        trip.spending.settle(wire.charged_by(body) if call.most_credits and trip.spending.counts else 0)
         return body
 
     def decode(self, row: Endpoint[T], body: bytes) -> T:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from math import isfinite
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
@@ -89,7 +90,12 @@ def encode_id(value: str, name: str = "id") -> str:
 
 def encode_query(params: Mapping[str, QueryValue]) -> str:
     """Encode query parameters: None is left out, tuples become comma lists."""
-    return "&".join(f"{quote(name, safe='')}={text}" for name, text in _query_texts(params))
+    return "&".join([f"{_quoted(name)}={text}" for name, text in _query_texts(params)])
+
+
+@lru_cache(maxsize=256)
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
 
 
 def _query_texts(params: Mapping[str, QueryValue]) -> Iterator[tuple[str, str]]:
@@ -97,11 +103,14 @@ def _query_texts(params: Mapping[str, QueryValue]) -> Iterator[tuple[str, str]]:
         if value is None:
             continue
         if isinstance(value, tuple):
-            yield name, ",".join(quote(part, safe="") for part in value)
+            yield (
+                name,
+                ",".join([part if part.isalnum() and part.isascii() else quote(part, safe="") for part in value]),
+            )
         elif isinstance(value, bool):
             yield name, "true" if value else "false"
         else:
-            yield name, quote(str(value), safe="")
+            yield name, _quoted(str(value))
 
 
 def encode_body(body: Mapping[str, object]) -> bytes:

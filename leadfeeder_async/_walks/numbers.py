@@ -133,8 +133,11 @@ class NumberedWalk(Generic[T]):
         if not section.tasks:
             self._finish(section)
             return None
+        task = section.tasks.popleft()
+        if task.done():
+            await asyncio.sleep(0)  # pages that wait are read one by one, so that the loop is held for one at most
         try:
-            body = await section.tasks.popleft()
+            body = await task
         except OffsetExceededError as error:
             if section.shrank():
                 section.close()
