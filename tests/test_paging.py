@@ -317,6 +317,27 @@ def _own_tasks() -> int:
     return sum("RequestHandler" not in repr(task.get_coro()) for task in asyncio.all_tasks())
 
 
+async def test_pages_that_wait_leave_the_loop_to_others_in_between(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """However many pages are there, other tasks get a turn between two of them: the loop is held for one at most."""
+    turns = list[int]()
+
+    async def other() -> None:
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date, page_size=10, limit=150)
+    pages = pager.pages()
+    await anext(pages)
+    while len(asyncio.all_tasks()) > 1:  # until all pages ahead are there
+        await asyncio.sleep(0.01)
+    task = asyncio.create_task(other())
+    before = [len(turns) async for _ in pages]
+    task.cancel()
+    assert len(before) == 14
+    assert before == sorted(set(before))
+
+
 async def test_error_in_the_middle_is_raised_in_its_place() -> None:
     """The rows before a failing page are handed out, then its error comes."""
 
