@@ -134,6 +134,11 @@ class AsyncLeadfeeder:
         await self._connection.aclose()
 
     @property
+    def account_id(self) -> str | None:
+        """The account of the calls that name none; None stands for the key's only one."""
+        return self._session.options.account_id
+
+    @property
     def stats(self) -> Stats:
         """What this client and its copies have sent, met and been charged so far."""
         return self._connection.stats

@@ -13,6 +13,7 @@ from leadfeeder_async.cli import output
 from leadfeeder_async.cli.enrich import enrich
 from leadfeeder_async.cli.exports import export
 from leadfeeder_async.cli.report import report
+from leadfeeder_async.cli.sync import sync
 
 app = App(
     name="leadfeeder",
@@ -26,6 +27,7 @@ contract = App(name="contract", help="What this package knows of the API.")
 app.command(export)
 app.command(enrich)
 app.command(report)
+app.command(sync)
 app.command(contract)
 
 DOCUMENT = "https://api.leadfeeder.com/openapi.yaml"

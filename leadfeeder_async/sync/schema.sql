@@ -118,6 +118,6 @@ CREATE TABLE IF NOT EXISTS sync_state (
     account_id VARCHAR NOT NULL PRIMARY KEY,
     version INTEGER NOT NULL,
     first_day DATE NOT NULL, -- the first day whose visits are here
-    last_day DATE, -- the last day that was read whole; null until a first run has ended
-    finished_at TIMESTAMPTZ
+    last_day DATE, -- the last day that was read; it is read again, as far as the run before may have missed visits
+    finished_at TIMESTAMPTZ -- when a run last came to its end; null until a first one has
 );

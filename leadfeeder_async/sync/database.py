@@ -1,0 +1,145 @@
+"""The database file: one transaction at a time, in a thread of its own.
+
+A transaction of a page's rows takes some 20 ms, and its commit waits for the disk, so it must not hold up the event
+loop, where up to 16 pages are under way. Only one thread speaks to the connection: the order is kept, and closing waits
+for the transaction that runs, whatever was cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from leadfeeder_async.errors import CheckpointError, require
+from leadfeeder_async.sync.transaction import Transaction
+
+if TYPE_CHECKING:
+    import duckdb
+
+T = TypeVar("T")
+
+VERSION = 1
+"""The version of the tables, kept with each account's state."""
+
+
+class Database:
+    """A synced database, open in this process. A context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with named(path):
+            self._connection = _open(path)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leadfeeder-sync")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(wait=True)
+        with named(self._path):
+            self._connection.close()
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Do ``work`` in one transaction: all of it is kept, or nothing."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+
+    def _transact(self, work: Callable[[Transaction], T]) -> T:
+        with named(self._path):
+            self._connection.execute("BEGIN")
+            try:
+                result = work(Transaction(self._connection))
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+            return result
+
+
+def _open(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open the database at ``path``; make it first, under another name until its tables are there."""
+    import duckdb  # noqa: PLC0415 - an extra
+
+    if not path.exists():
+        _make(path)
+    connection = duckdb.connect(str(path))
+    try:
+        _check_version(connection, path)
+        connection.execute(_schema())
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make(path: Path) -> None:
+    import duckdb  # noqa: PLC0415 - an extra
+
+    fresh = path.with_name(path.name + ".new")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in (fresh, fresh.with_name(fresh.name + ".wal")):
+        left_over.unlink(missing_ok=True)
+    with duckdb.connect(str(fresh)) as made:
+        made.execute(_schema())
+        made.execute("CHECKPOINT")
+    fresh.rename(path)
+
+
+def _schema() -> str:
+    return (files("leadfeeder_async.sync") / "schema.sql").read_text(encoding="utf-8")
+
+
+def _check_version(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'sync_state'").fetchone():
+        return
+    newest = connection.execute("SELECT max(version) FROM sync_state").fetchone()
+    if newest and newest[0] is not None and newest[0] > VERSION:
+        raise CheckpointError(
+            f"{path} was written by a newer version of this package (tables {newest[0]}, here {VERSION}).",
+            advice="Upgrade with pip install --upgrade 'leadfeeder-async[duckdb]', or choose another file.",
+        )
+
+
+def check_installed() -> None:
+    """Raise ConfigurationError where DuckDB is missing."""
+    found = find_spec("duckdb") is not None
+    require(found, "A sync needs DuckDB, which keeps its tables.", "pip install 'leadfeeder-async[duckdb]'")
+
+
+@contextmanager
+def named(path: Path) -> Generator[None]:
+    """Say what is wrong with the database, and what to do."""
+    import duckdb  # noqa: PLC0415 - an extra
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise _problem(path, str(error)) from error
+    except OSError as error:
+        raise _problem(path, error.strerror or str(error)) from error
+
+
+def _problem(path: Path, said: str) -> CheckpointError:
+    for sign, problem, advice in _PROBLEMS:
+        if sign in said:
+            return CheckpointError(f"{path} {problem}.", advice=advice)
+    first = said.splitlines()[0]
+    return CheckpointError(
+        f"{path} cannot be used: {first}", advice="Everything committed before is kept; mend that and sync again."
+    )
+
+
+_KEPT = "Everything committed is kept: make room and run the same sync again."
+
+_PROBLEMS = (
+    ("Could not set lock", "is open in another process", "Wait for it, close it there, or choose another file."),
+    ("not a valid DuckDB", "exists and is not a DuckDB database", "Choose another name; the file was not touched."),
+    ("version number", "was written by a newer DuckDB", "Upgrade with pip install --upgrade duckdb."),
+    ("No space left", "cannot grow: the disk is full", _KEPT),
+    ("File too large", "cannot grow: a limit on the size of files is reached", _KEPT),
+)

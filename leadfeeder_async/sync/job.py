@@ -1,0 +1,229 @@
+"""A sync: what is new at the server, into the tables, so that no kill loses or doubles anything.
+
+The days that are there are one unbroken range, kept in ``sync_state``. A run reads slices of days at either end of it:
+the companies of a slice, then its visits, each page in a transaction of its own. The last one also moves the range over
+the slice. Whatever was committed of a slice that did not come to its end is read again, and rows are merged on their
+ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from leadfeeder_async._walks.pages import Page
+from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.errors import (
+    IncompleteListError,
+    IncompleteWindowError,
+    LeadfeederError,
+    NotFoundError,
+    PermissionDeniedError,
+    require,
+)
+from leadfeeder_async.export.progress import Meter, OnProgress, Progress
+from leadfeeder_async.models.companies import CompanyLocation
+from leadfeeder_async.models.visits import WebVisit
+from leadfeeder_async.paging import HasId, Pager
+from leadfeeder_async.sync import rows
+from leadfeeder_async.sync.database import VERSION, Database, check_installed
+from leadfeeder_async.sync.plan import COUNTED_FROM, Stretch, stretches, widened
+from leadfeeder_async.sync.side_tables import SIDE_TABLES, Work
+from leadfeeder_async.sync.transaction import KEYS, Changes, Row, State, Transaction, Value
+from leadfeeder_async.windows import Day, Window, read_day
+
+T = TypeVar("T", bound=HasId)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncResult:
+    """What one sync did."""
+
+    account_id: str
+    first_day: date
+    """The first day whose visits are in the database."""
+    last_day: date
+    """The last one."""
+    tables: Mapping[str, Changes]
+    """What became of the rows of each table."""
+    skipped: Mapping[str, LeadfeederError]
+    """The tables that the server refused, and why; the others are whole."""
+    requests: int
+    rate_limited: int
+    """Answers 429."""
+    credits: int
+    elapsed: float
+    """Seconds."""
+
+
+async def sync_account(
+    lf: AsyncLeadfeeder,
+    path: Path | str,
+    *,
+    since: Day | None = None,
+    lookback_days: int = 3,
+    account_id: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> SyncResult:
+    """Bring a DuckDB database up to date with an account's visits, companies, tags, lists, usage and credits.
+
+    ``await sync_account(lf, "leadfeeder.duckdb")``. Free; extra ``duckdb``. The first run reads from ``since`` (the
+    last 90 days) to today, later ones from ``lookback_days`` before the last day that is there: visits come late. An
+    earlier ``since`` fills in the days before. Rows are merged on (account_id, id), so one file can hold several
+    accounts. Every page is committed with what belongs to it; after any interruption the same call goes on.
+    ``on_progress`` is called after each page of visits.
+
+    Raises CheckpointError, before anything is sent, where the file is no database, is open in another process or was
+    written by a newer version, and later where it cannot grow; ConfigurationError without DuckDB; IncompleteListError,
+    after everything else is committed, where rows or days could not be read whole.
+    """
+    check_installed()
+    require(lookback_days >= 0, f"lookback_days={lookback_days!r} must be 0 or more.")
+    first = None if since is None else read_day("since", since)
+    meter = Meter(lf.stats)
+    with Database(Path(path)) as database:
+        account = account_id or lf.account_id or (await lf.accounts.get()).data.id
+        job = _Job(lf.with_options(account_id=account), database, account, meter, on_progress)
+        state = await job.read_days(first, datetime.now(UTC).date(), lookback_days)
+        skipped = await job.read_side_tables()
+        await job.finish(state)
+    now = meter.now()
+    return SyncResult(
+        account_id=account,
+        first_day=state.first_day,
+        last_day=state.last_day,
+        tables=job.changes,
+        skipped=skipped,
+        requests=now.requests,
+        rate_limited=now.rate_limited,
+        credits=now.credits,
+        elapsed=now.elapsed,
+    )
+
+
+class _Job:
+    def __init__(
+        self, lf: AsyncLeadfeeder, database: Database, account: str, meter: Meter, on_progress: OnProgress | None
+    ) -> None:
+        self._lf = lf
+        self._database = database
+        self._account = account
+        self._meter = meter
+        self._on_progress = on_progress
+        self._expected: int | None = None
+        """The visits this run will read, as the server counted them."""
+        self._problems = list[LeadfeederError]()
+        self.changes = {table: Changes() for table in KEYS if table != "sync_state"}
+
+    async def read_days(self, since: date | None, today: date, lookback_days: int) -> State:
+        """Read the companies and visits of the days that are to be read; return the days that are there then."""
+        state = await self._database.transact(lambda transaction: transaction.read_state(self._account))
+        for stretch in stretches(state, since, today, lookback_days):
+            for window in stretch.slices(await self._count(stretch)):
+                state = widened(state, window)
+                await self._read_slice(window)
+                await self._save(state)
+        assert state is not None
+        return state
+
+    async def _count(self, stretch: Stretch) -> int:
+        self._expected = None
+        if stretch.window.days < COUNTED_FROM:
+            return 0
+        counted = await self._visits(stretch.window).count() or 0
+        self._expected = self._meter.now().done + counted
+        return counted
+
+    async def _read_slice(self, window: Window) -> None:
+        async with aclosing(self._pages(window, self._visitors)) as companies:
+            async for found in companies:
+                await self._commit(partial(_write_visitors, self._account, found.items))
+        async with aclosing(self._pages(window, self._visits)) as visits:
+            async for page in visits:
+                await self._commit(partial(_write_visits, self._account, page.items))
+                self._tell(self._meter.count(len(page.items), self._expected or page.total))
+
+    def _visits(self, window: Window) -> Pager[WebVisit]:
+        return self._lf.web_visits.search(start_date=window.start, end_date=window.end)
+
+    def _visitors(self, window: Window) -> Pager[CompanyLocation]:
+        return self._lf.web_visits.companies(start_date=window.start, end_date=window.end, include=["company"])
+
+    async def _pages(self, window: Window, pager_of: Callable[[Window], Pager[T]]) -> AsyncGenerator[Page[T], None]:
+        """Read pages; a day that holds more than the API hands out is kept as a problem, and the next one follows."""
+        while True:
+            day = window.start
+            try:
+                async with aclosing(pager_of(window).pages()) as pages:
+                    async for page in pages:
+                        day = page.window.start if page.window else day
+                        self._problems.extend(page.problems)
+                        yield page
+            except IncompleteWindowError as error:
+                self._problems.append(error)
+                if day < window.end:
+                    window = Window(day + timedelta(1), window.end)
+                    continue
+            return
+
+    async def read_side_tables(self) -> dict[str, LeadfeederError]:
+        """Read the other tables; return those that the server refused."""
+        skipped = dict[str, LeadfeederError]()
+        for table, read in SIDE_TABLES.items():
+            try:
+                write = await read(self._lf, self._account)
+            except (PermissionDeniedError, NotFoundError) as refused:
+                skipped[table] = refused
+            else:
+                await self._commit(write)
+        return skipped
+
+    async def finish(self, state: State) -> None:
+        """Note that the run came to its end, and raise where something could not be read."""
+        await self._save(state, finished_at=datetime.now(UTC).isoformat())
+        if self._problems:
+            said = f"{len(self._problems):,} rows or days could not be read whole; all others are in the database."
+            error = IncompleteListError(f"{said} The first: {self._problems[0].message}", self._problems[0].facts)
+            error.problems = tuple(self._problems)
+            raise error
+
+    async def _save(self, state: State, **more: Value) -> None:
+        row: Row = {
+            "account_id": self._account,
+            "version": VERSION,
+            "first_day": state.first_day.isoformat(),
+            "last_day": state.last_day.isoformat(),
+            **more,
+        }
+        await self._commit(lambda transaction: transaction.upsert("sync_state", [row]))
+
+    async def _commit(self, work: Work) -> None:
+        def counted(transaction: Transaction) -> Mapping[str, Changes]:
+            work(transaction)
+            return transaction.changes
+
+        done = await self._database.transact(counted)
+        self.changes = {table: changes + done[table] for table, changes in self.changes.items()}
+
+    def _tell(self, progress: Progress) -> None:
+        if self._on_progress is not None:
+            self._on_progress(progress)
+
+
+def _write_visitors(account: str, found: tuple[CompanyLocation, ...], transaction: Transaction) -> None:
+    transaction.upsert("companies", [rows.company_row(account, row.company) for row in found if row.company])
+    transaction.upsert("locations", [rows.location_row(account, row.location) for row in found if row.location])
+
+
+def _write_visits(account: str, visits: tuple[WebVisit, ...], transaction: Transaction) -> None:
+    transaction.upsert("visits", [rows.visit_row(account, visit) for visit in visits])
+    steps = [row for visit in visits for row in rows.engagement_rows(account, visit)]
+    transaction.upsert("engagements", steps)
+    transaction.cut_engagements(account, {visit.id: len(visit.attributes.engagements or ()) for visit in visits})
+    transaction.upsert("companies", [rows.company_row(account, visit.company) for visit in visits if visit.company])
+    transaction.upsert("locations", [rows.location_row(account, one.location) for one in visits if one.location])
