@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from leadfeeder_async.errors import CheckpointError, require
-from leadfeeder_async.sync.transaction import Transaction
+from leadfeeder_async.sync.transaction import Transaction, read_types
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,6 +35,7 @@ class Database:
         self._path = path
         with named(path):
             self._connection = _open(path)
+            self._types = read_types(self._connection)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leadfeeder-sync")
 
     def __enter__(self) -> Self:
@@ -53,7 +54,7 @@ class Database:
         with named(self._path):
             self._connection.execute("BEGIN")
             try:
-                result = work(Transaction(self._connection))
+                result = work(Transaction(self._connection, self._types))
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 raise
@@ -70,6 +71,7 @@ def _open(path: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(str(path))
     try:
         _check_version(connection, path)
+        _check_tables(connection, path)
         connection.execute(_schema())
     except BaseException:
         connection.close()
@@ -102,6 +104,23 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         raise CheckpointError(
             f"{path} was written by a newer version of this package (tables {newest[0]}, here {VERSION}).",
             advice="Upgrade with pip install --upgrade 'leadfeeder-async[duckdb]', or choose another file.",
+        )
+
+
+def _check_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Refuse a file whose own tables have our names, before anything is changed in it."""
+    import duckdb  # noqa: PLC0415 - an extra
+
+    with duckdb.connect() as blank:
+        blank.execute(_schema())
+        wanted = read_types(blank)
+    found = read_types(connection)
+    present = {table for table, _ in found}
+    wrong = sorted(key for key, kind in wanted.items() if key[0] in present and found.get(key) != kind)
+    if wrong:
+        raise CheckpointError(
+            f"{path} has a table {wrong[0][0]!r} of another shape: its column {wrong[0][1]!r} is missing or different.",
+            advice="Choose another file; this one was not changed.",
         )
 
 

@@ -15,6 +15,9 @@ Value: TypeAlias = "str | int | float | bool | list[str] | None"
 
 Row: TypeAlias = "dict[str, Value]"
 
+Types: TypeAlias = "dict[tuple[str, str], str]"
+"""The SQL types of columns, by table and name."""
+
 KEYS = {
     "visits": ("account_id", "id"),
     "engagements": ("account_id", "visit_id", "step"),
@@ -55,8 +58,9 @@ class State:
 class Transaction:
     """Changes rows and counts what became of them."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, types: Types) -> None:
         self._connection = connection
+        self._types = types
         self.changes = dict.fromkeys(KEYS, Changes())
 
     def upsert(self, table: str, rows: Sequence[Row]) -> None:
@@ -67,7 +71,7 @@ class Transaction:
     def _upsert(self, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
         unique = {tuple(str(row[key]) for key in KEYS[table]): row for row in rows}.values()
         before = self._number(f'SELECT count(*) FROM "{table}"')  # noqa: S608 - a name of ours
-        statement = upsert_sql(table, columns, self._types(table))
+        statement = upsert_sql(table, columns, self._types)
         affected = self._number(statement, [[row[column] for row in unique] for column in columns])
         new = self._number(f'SELECT count(*) FROM "{table}"') - before  # noqa: S608 - a name of ours
         self.changes[table] += Changes(new=new, updated=affected - new)
@@ -89,21 +93,23 @@ class Transaction:
         found = self._connection.execute(_STATE, [account_id]).fetchone()
         return State(*found) if found else None
 
-    def _types(self, table: str) -> dict[str, str]:
-        return dict(self._connection.execute(_TYPES, [table]).fetchall())
-
     def _number(self, statement: str, values: Iterable[object] = ()) -> int:
         found = self._connection.execute(statement, list(values)).fetchone()
         return int(found[0]) if found else 0
 
 
-def upsert_sql(table: str, columns: Sequence[str], types: dict[str, str]) -> str:
+def read_types(connection: duckdb.DuckDBPyConnection) -> Types:
+    """Read the types of all columns, by table and name."""
+    return {(table, column): kind for table, column, kind in connection.execute(_TYPES).fetchall()}
+
+
+def upsert_sql(table: str, columns: Sequence[str], types: Types) -> str:
     """Return the statement that takes one list of values for each column.
 
     Lists are some thirty times as fast as a statement for each row. A value that is not of its column's type
     becomes null. A row that would not change is left alone, so that days read again write nothing.
     """
-    shown = ", ".join(f"TRY_CAST(UNNEST(?) AS {types[column]})" for column in columns)
+    shown = ", ".join(f"TRY_CAST(UNNEST(?) AS {types[table, column]})" for column in columns)
     names = ", ".join(f'"{column}"' for column in columns)
     changed = {column: _incoming(table, column) for column in columns if column not in KEYS[table]}
     statement = f'INSERT INTO "{table}" ({names}) SELECT {shown} ON CONFLICT DO '
@@ -119,9 +125,7 @@ def _incoming(table: str, column: str) -> str:
     return f'COALESCE({incoming}, "{table}"."{column}")' if column in KEPT.get(table, ()) else incoming
 
 
-_TYPES = (
-    "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? AND database_name = current_database()"
-)
+_TYPES = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = current_database()"
 
 _STATE = "SELECT first_day, last_day FROM sync_state WHERE account_id = ? AND last_day IS NOT NULL"
 

@@ -1,0 +1,53 @@
+"""A process that syncs and can be killed: ``python -m tests.support.syncer URL KEY ACCOUNT SINCE FILE``.
+
+It reads small slices, so that a run has many positions, and looks back no day, so that no mistake is mended later. With ``--careless`` it moves its range of days over a slice
+before the slice is read, as a wrong build would. With ``--file-limit`` no file may grow past a number of bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import signal
+import sys
+
+from leadfeeder_async import AsyncLeadfeeder, CheckpointError
+from leadfeeder_async._http import retry
+from leadfeeder_async.sync import job, plan, sync_account
+from leadfeeder_async.windows import Window
+
+
+def be_careless() -> None:
+    """Count the days of a slice in a moment before they are read."""
+    right = job._Job._read_slice
+
+    async def read_slice(self: job._Job, window: Window) -> None:
+        known = await self._database.transact(lambda transaction: transaction.read_state(self._account))
+        await self._save(plan.widened(known, window))
+        await right(self, window)
+
+    job._Job._read_slice = read_slice
+
+
+async def main(url: str, key: str, account: str, since: str, file: str) -> None:
+    async with AsyncLeadfeeder(key, base_url=url, account_id=account, rate=1e6, burst=10_000, retries=6) as lf:
+        await sync_account(lf, file, since=since, lookback_days=0)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("words", nargs=5)
+    parser.add_argument("--careless", action="store_true")
+    parser.add_argument("--file-limit", type=int)
+    options = parser.parse_args()
+    if options.careless:
+        be_careless()
+    if options.file_limit:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (options.file_limit, options.file_limit))
+    plan.SLICE_ROWS, retry.FIRST_BACKOFF = 100, 0.02
+    try:
+        asyncio.run(main(*options.words))
+    except CheckpointError as error:
+        sys.exit(str(error))

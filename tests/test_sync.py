@@ -1,0 +1,535 @@
+"""An account kept up to date in a database: what is new, what changed, what is gone, and what may not happen."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from datetime import date, timedelta
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from leadfeeder_async import (
+    AsyncLeadfeeder,
+    CheckpointError,
+    ConfigurationError,
+    IncompleteListError,
+    IncompleteWindowError,
+    PermissionDeniedError,
+    ServerError,
+)
+from leadfeeder_async.models.companies import Company
+from leadfeeder_async.sandbox import Sandbox
+from leadfeeder_async.sync import Changes, SyncResult, plan, rows, sync_account
+from leadfeeder_async.sync.database import VERSION, Database
+from leadfeeder_async.sync.side_tables import months_before
+from leadfeeder_async.sync.transaction import State, Transaction
+from leadfeeder_async.windows import Window
+from tests.support.clients import client_for
+from tests.test_cli import COMMAND, leadfeeder
+from tests.test_sync_kill import contents, truth
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "leadfeeder.duckdb"
+
+
+def ask(file: Path, query: str, *values: object) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(file), read_only=True) as database:
+        database.execute("SET TimeZone = 'UTC'")
+        return database.execute(query, values).fetchall()
+
+
+def changed(result: SyncResult) -> dict[str, Changes]:
+    """Return the tables where something happened, but for those that change with every run."""
+    return {
+        table: one for table, one in result.tables.items() if one != Changes() and table not in {"usage", "credits"}
+    }
+
+
+async def test_everything_is_there(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
+    """Every visit is there with all its steps, its company whole, and its place; days without visits are no trouble."""
+    result = await sync_account(lf, file, since="2020-01-01")
+    assert contents(file) == truth(sandbox)
+    assert result.tables["visits"] == Changes(new=500)
+    assert (result.first_day, result.last_day, result.skipped) == (date(2020, 1, 1), sandbox.end_date, {})
+    assert result.credits == sandbox.ledger.credits_charged == 0
+    assert result.requests == len(sandbox.ledger.requests)
+    orphans = "FROM visits v LEFT JOIN {0} o ON o.id = v.{1}_id AND o.account_id = v.account_id WHERE o.country IS NULL"
+    for table, name in (("companies", "company"), ("locations", "location")):
+        assert ask(file, "SELECT count(*) " + orphans.format(table, name)) == [(0,)]
+
+
+async def test_values_are_typed(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
+    """Each value of a visit, of its steps and of its company is the API's, in a column of its own type."""
+    world = sandbox._state.world
+    await lf.companies.assign_tags(world.company_of(7), [(await lf.tags.create(name="Hot")).data.id])
+    await sync_account(lf, file, since=sandbox.start_date)
+    visit, company, visit_id = world.visit(7), world.company(world.company_of(7)), world.visit_id(7)
+    columns = "company_id, strftime(started_at, '%Y-%m-%dT%H:%M:%SZ'), source, visit_length, page_depth, ga_client_ids"
+    names = ("started_at", "source", "visit_length", "page_depth")
+    expected = (world.company_of(7), *(visit[name] for name in names), [])
+    assert ask(file, f"SELECT {columns} FROM visits WHERE id = ?", visit_id) == [expected]
+    steps = "SELECT page_path, time_on_page, has_met_goals FROM engagements WHERE visit_id = ? ORDER BY step"
+    assert ask(file, steps, visit_id) == [
+        (step["page"]["path"], step["time_on_page"], step["has_met_goals"]) for step in visit["engagements"]
+    ]
+    facts = "name, city, industry, employee_count, revenue_eur, intent_score, do_not_contact, tag_ids"
+    assert ask(file, f"SELECT {facts} FROM companies WHERE id = ?", world.company_of(7)) == [
+        (
+            company["name"], company["address"]["city"], company["industries"]["industry"][0]["name"],
+            company["employee_count"], company["revenue"]["value_eur"], company["intent"]["score"], False, ["7001"],
+        )
+    ]  # fmt: skip
+
+
+async def test_a_second_run_costs_seven_requests(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
+    """Where nothing is new, a run sends seven requests and writes no row of visits or companies."""
+    await sync_account(lf, file)
+    again = await sync_account(lf, file)
+    assert (again.requests, changed(again)) == (7, {})
+    sandbox.add_visits(4)
+    more = await sync_account(lf, file)
+    assert more.tables["visits"].new == 4
+    assert contents(file) == truth(sandbox)
+    assert ask(file, "SELECT count(*) FROM credits") == [(3,)]
+    assert ask(file, "SELECT requests FROM usage WHERE endpoint = '/v1/web-visits/companies'") == [(3,)]
+
+
+def hide(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, hidden: Iterable[int]) -> None:
+    """Keep some visits back."""
+    world, back = sandbox._state.world, set(hidden)
+    right = world.visits_between
+    monkeypatch.setattr(
+        world, "visits_between", lambda start, end: [one for one in right(start, end) if one not in back]
+    )
+
+
+async def test_late_visits(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Visits that come late are found as far as the run looks back, and no further."""
+    world, today = sandbox._state.world, sandbox.end_date
+    late = [world.visits_between(today - timedelta(ago), today - timedelta(ago))[0] for ago in (2, 9)]
+    with monkeypatch.context() as patch:
+        hide(sandbox, patch, late)
+        await sync_account(lf, file)
+    assert (await sync_account(lf, file)).tables["visits"].new == 1
+    assert (await sync_account(lf, file, lookback_days=10)).tables["visits"].new == 1
+    assert contents(file) == truth(sandbox)
+
+
+async def test_a_company_changes(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
+    """A company that is seen again is as the API shows it now, and one row of it was updated."""
+    world = sandbox._state.world
+    await sync_account(lf, file)
+    last = world.company_of(world.visits - 1)
+    world.company(last)["name"] = "Renamed AG"
+    assert changed(await sync_account(lf, file)) == {"companies": Changes(updated=1)}
+    assert ask(file, "SELECT name FROM companies WHERE id = ?", last) == [("Renamed AG",)]
+
+
+async def transact(file: Path, account: str, *upserts: tuple[str, list[rows.Row]]) -> dict[str, Changes]:
+    def work(transaction: Transaction) -> dict[str, Changes]:
+        for table, found in upserts:
+            transaction.upsert(table, found)
+        return {table: one for table, one in transaction.changes.items() if one != Changes()}
+
+    with Database(file) as database:
+        return await database.transact(work)
+
+
+async def test_a_stub_replaces_nothing(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
+    """A company of which only the id came stays as it was known, and stands in for one that is not known yet."""
+    await sync_account(lf, file)
+    before = ask(file, "SELECT * FROM companies ORDER BY id")
+    stubs = [rows.company_row(sandbox.account_id, Company(id=one)) for one in (before[0][1], "1")]
+    assert await transact(file, sandbox.account_id, ("companies", stubs)) == {"companies": Changes(new=1)}
+    assert ask(file, "SELECT * FROM companies WHERE id <> '1' ORDER BY id") == before
+
+
+async def test_tags_not_shown_are_kept(file: Path) -> None:
+    """A whole company whose answer left its tags out keeps those that are known; an empty list takes them away."""
+    whole: rows.Row = {"account_id": "1", "id": "2", "name": "A", "tag_ids": ["7"]}
+    for tag_ids, name in ((["7"], "A"), (None, "B")):
+        await transact(file, "1", ("companies", [{**whole, "tag_ids": tag_ids, "name": name}]))
+    assert ask(file, "SELECT name, tag_ids FROM companies") == [("B", ["7"])]
+    await transact(file, "1", ("companies", [{**whole, "tag_ids": []}]))
+    assert ask(file, "SELECT name, tag_ids FROM companies") == [("A", [])]
+
+
+async def test_steps_are_replaced_as_a_whole(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A visit that is read again with fewer steps keeps none of the others."""
+    world = sandbox._state.world
+    await sync_account(lf, file)
+    right = world.visit
+    monkeypatch.setattr(world, "visit", lambda one: {**right(one), "engagements": right(one)["engagements"][:1]})
+    result = await sync_account(lf, file, lookback_days=100)
+    assert result.tables["engagements"].removed > 0
+    assert {len(steps) for steps in contents(file).values()} == {1}
+
+
+async def test_tags_and_lists_mirror_the_server(lf: AsyncLeadfeeder, file: Path) -> None:
+    """Tags and lists that are gone on the server are gone here; those of other accounts stay."""
+    tags = [(await lf.tags.create(name=name, color=3)).data.id for name in ("Hot", "Cold")]
+    kept = (await lf.lists.create(name="DACH", scope="contact")).data.id
+    gone = (await lf.lists.create(name="Old", scope="company")).data.id
+    await transact(file, "other", ("tags", [{"account_id": "other", "id": "7", "name": "Theirs", "color": 1}]))
+    await sync_account(lf, file)
+    assert ask(file, "SELECT id, scope FROM lists ORDER BY id") == [(kept, "contact"), (gone, "company")]
+    await lf.tags.delete(tags[1])
+    await lf.lists.delete(gone)
+    await lf.tags.update(tags[0], name="Very hot")
+    result = await sync_account(lf, file)
+    assert changed(result) == {"tags": Changes(updated=1, removed=1), "lists": Changes(removed=1)}
+    assert ask(file, "SELECT name, color FROM tags ORDER BY name") == [("Theirs", 1), ("Very hot", 3)]
+
+
+async def test_several_accounts_in_one_file(file: Path) -> None:
+    """Each account has its own rows and its own days."""
+    async with Sandbox(companies=9, visits=90, accounts=2, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+        first, second = sandbox.account_ids
+        await sync_account(lf, file, since=sandbox.start_date)
+        await sync_account(lf, file, since=sandbox.end_date, account_id=second)
+        today = sandbox._state.world.visits_between(sandbox.end_date, sandbox.end_date)
+    assert ask(file, "SELECT account_id, count(*) FROM visits GROUP BY ALL ORDER BY ALL") == [
+        (first, 90), (second, len(today)),
+    ]  # fmt: skip
+    assert ask(file, "SELECT account_id, first_day FROM sync_state ORDER BY ALL") == [
+        (first, sandbox.start_date), (second, sandbox.end_date),
+    ]  # fmt: skip
+
+
+async def test_the_only_account_of_a_key(sandbox: Sandbox, file: Path) -> None:
+    """Where no account is named, the key's only one is found, and its rows carry its id."""
+    async with AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, rate=1e6, burst=1_000) as lf:
+        assert (await sync_account(lf, file)).account_id == sandbox.account_id
+    assert ask(file, "SELECT DISTINCT account_id FROM visits") == [(sandbox.account_id,)]
+
+
+@pytest.mark.parametrize("slice_rows", [40, 5_000])
+async def test_an_earlier_since_fills_in(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch, slice_rows: int
+) -> None:
+    """An earlier first day brings the days before; a later one changes nothing."""
+    monkeypatch.setattr(plan, "SLICE_ROWS", slice_rows)
+    recent = await sync_account(lf, file, since=sandbox.end_date - timedelta(4))
+    assert 0 < recent.tables["visits"].new < 200
+    older = await sync_account(lf, file, since=sandbox.start_date)
+    assert older.first_day == sandbox.start_date
+    assert contents(file) == truth(sandbox)
+    narrow = await sync_account(lf, file, since=sandbox.end_date)
+    assert (narrow.first_day, changed(narrow)) == (sandbox.start_date, {})
+
+
+@pytest.mark.parametrize("backward", [False, True])
+async def test_a_failed_run_goes_on_where_it_stopped(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch, backward: bool
+) -> None:
+    """The slices that were read whole are not read again, in either direction."""
+    monkeypatch.setattr(plan, "SLICE_ROWS", 50)
+    if backward:
+        await sync_account(lf, file, since=sandbox.end_date, lookback_days=0)
+    whole = (await sync_account(lf, file.with_name("other.duckdb"), since=sandbox.start_date)).requests
+
+    def fail_later(progress: Any) -> None:
+        if progress.done > 350:
+            sandbox.fail_next(500, times=50, operation="search_web_visits")
+
+    with pytest.raises(ServerError):
+        await sync_account(lf, file, since=sandbox.start_date, lookback_days=0, on_progress=fail_later)
+    sandbox._faults.clear()
+    rest = await sync_account(lf, file, since=sandbox.start_date, lookback_days=0)
+    assert contents(file) == truth(sandbox)
+    assert 0 < rest.requests < whole - 8
+
+
+days = st.integers(0, 40)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), days), st.integers(0, 5), st.integers(0, 12))))
+def test_the_days_that_are_there_have_no_gap(runs: list[tuple[int, int | None, int, int]]) -> None:
+    """However runs follow each other, and wherever they stop, each day of the range was read on that day or later."""
+    today, state, read = date(2026, 1, 1), None, dict[date, date]()
+    for passed, ago, lookback, stops_after in runs:
+        today += timedelta(passed)
+        since = None if ago is None else today - timedelta(ago)
+        slices = [
+            one
+            for stretch in plan.stretches(state, since, today, lookback)
+            for one in stretch.slices(plan.SLICE_ROWS * 3)
+        ]
+        if stops_after >= len(slices) and since is not None:
+            assert min(one.start for one in slices) <= since or (state and state.first_day <= since)
+        for window in slices[:stops_after]:
+            read |= dict.fromkeys((window.start + timedelta(day) for day in range(window.days)), today)
+            state = plan.widened(state, window)
+        if state is not None:
+            range_ = [state.first_day + timedelta(day) for day in range((state.last_day - state.first_day).days + 1)]
+            assert set(range_) == set(read)
+            assert all(read[day] >= day for day in range_)
+            assert stops_after < len(slices) or state.last_day == today
+
+
+def test_months_and_first_days() -> None:
+    """Months are counted over the turn of a year, and the first run reads 90 days."""
+    assert months_before(date(2026, 1, 1), 2) == date(2025, 11, 1)
+    assert list(plan.stretches(None, None, date(2026, 3, 31), 3)) == [
+        plan.Stretch(Window(date(2026, 1, 1), date(2026, 3, 31)))
+    ]
+    with pytest.raises(ConfigurationError, match="is after"):
+        list(plan.stretches(None, date(2026, 4, 1), date(2026, 3, 31), 3))
+    assert plan.widened(None, Window(date.min, date.max)) == State(date.min, date.max)
+
+
+async def test_what_is_refused_is_left_out_and_named(file: Path) -> None:
+    """Tables that the plan does not cover are named, and everything else is synced."""
+    refused = ("get_usage", "retrieve_tags")
+    async with Sandbox(companies=9, visits=90, rate_limit=False, not_entitled=refused) as sandbox:
+        async with client_for(sandbox) as lf:
+            result = await sync_account(lf, file)
+    assert {table: type(error) for table, error in result.skipped.items()} == dict.fromkeys(
+        ("tags", "usage"), PermissionDeniedError
+    )
+    assert contents(file) == truth(sandbox)
+    assert result.tables["credits"] == Changes(new=1)
+
+
+async def test_refused_visits_are_an_error(file: Path) -> None:
+    """Without its visits a sync is none."""
+    async with Sandbox(companies=9, visits=9, rate_limit=False, not_entitled=["search_web_visits"]) as sandbox:
+        async with client_for(sandbox) as lf:
+            with pytest.raises(PermissionDeniedError, match="search_web_visits"):
+                await sync_account(lf, file)
+
+
+async def test_a_row_that_cannot_be_read(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named in an error at the end, and all others are in the database."""
+    right = sandbox._state.world.visit
+    monkeypatch.setattr(
+        sandbox._state.world, "visit", lambda one: {**right(one), **({"page_depth": "many"} if one == 3 else {})}
+    )
+    with pytest.raises(IncompleteListError, match="all others are in the database") as caught:
+        await sync_account(lf, file)
+    assert len(caught.value.problems) == 1
+    assert len(contents(file)) == 499
+    assert ask(file, "SELECT last_day, finished_at IS NOT NULL FROM sync_state") == [(sandbox.end_date, True)]
+
+
+async def test_a_day_past_the_wall(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day that holds more than the API hands out is an error at the end; the days before and after are whole."""
+    for module in ("_walks.numbers", "windows", "sandbox.requests"):
+        monkeypatch.setattr(f"leadfeeder_async.{module}.WALL", 200)
+    world = sandbox._state.world
+    middle = sandbox.start_date + timedelta(15)
+    right = world.visits_between
+
+    def crowded(start: date, end: date) -> list[int]:
+        extra = range(10_000, 10_400) if start <= middle <= end else []
+        return sorted([*right(start, end), *extra])
+
+    monkeypatch.setattr(world, "visits_between", crowded)
+    monkeypatch.setattr(world, "visitors_between", lambda start, end: [])
+    monkeypatch.setattr(world, "visit", lambda one, visit=world.visit: visit(one % 10_000))
+    with pytest.raises(IncompleteListError) as caught:
+        await sync_account(lf, file)
+    assert [type(one) for one in caught.value.problems] == [IncompleteWindowError]
+    others = {world.visit_id(one) for one in range(500)} - {world.visit_id(one) for one in right(middle, middle)}
+    assert others <= set(contents(file))
+    assert ask(file, "SELECT last_day FROM sync_state") == [(sandbox.end_date,)]
+
+
+async def test_values_past_a_columns_bounds(file: Path) -> None:
+    """A value that its column cannot hold becomes null and spoils no other; the last row of a key counts."""
+    found: list[rows.Row] = [
+        {"account_id": "1", "id": str(number % 3), "page_depth": depth, "started_at": "never" if number else None}
+        for number, depth in enumerate((1, 2**40, None, 4))
+    ]
+    assert await transact(file, "1", ("visits", found)) == {"visits": Changes(new=3)}
+    assert ask(file, "SELECT page_depth FROM visits ORDER BY id") == [(4,), (None,), (None,)]
+
+
+async def test_a_failed_transaction_leaves_nothing(file: Path) -> None:
+    """Either all rows of a transaction are kept, or none."""
+
+    def work(transaction: Transaction) -> None:
+        transaction.upsert("tags", [{"account_id": "1", "id": "1", "name": "A", "color": 1}])
+        raise ZeroDivisionError
+
+    with Database(file) as database:
+        with pytest.raises(ZeroDivisionError):
+            await database.transact(work)
+    assert ask(file, "SELECT count(*) FROM tags") == [(0,)]
+
+
+async def test_the_loop_is_not_held(file: Path) -> None:
+    """While a transaction waits for its disk, the event loop goes on."""
+    written = threading.Event()
+    with Database(file) as database:
+        transaction = asyncio.create_task(database.transact(lambda _: written.wait(5)))
+        await asyncio.sleep(0)
+        assert not transaction.done()
+        written.set()
+        assert await transaction is True
+
+
+async def test_cancelled_sync_is_consistent(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
+    """A cancelled sync lets its transaction end, closes the file, and goes on when it is called again."""
+    here = asyncio.current_task()
+    assert here is not None
+    job = asyncio.create_task(
+        sync_account(lf, file, on_progress=lambda progress: progress.done >= 200 and job.cancel())
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert 200 <= len(contents(file)) < 500
+    assert not [one for one in threading.enumerate() if one.name.startswith("leadfeeder-sync")]
+    await sync_account(lf, file)
+    assert contents(file) == truth(sandbox)
+
+
+async def refused(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, problem: str) -> str:
+    """Sync, and hold that it is refused with a named error before anything is sent."""
+    before = len(sandbox.ledger.requests)
+    with pytest.raises(CheckpointError, match=problem) as caught:
+        await sync_account(lf, file)
+    assert len(sandbox.ledger.requests) == before
+    assert str(file) in str(caught.value)
+    return str(caught.value)
+
+
+async def test_a_file_that_is_no_database(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, tmp_path: Path) -> None:
+    """Another file, an empty one, a folder and a place that cannot be are refused, and stay as they are."""
+    for content in ("", "precious", "long\n" * 5_000):
+        file.write_text(content)
+        assert "Choose another name" in await refused(lf, sandbox, file, "is not a DuckDB database")
+        assert file.read_text() == content
+    await refused(lf, sandbox, tmp_path, "cannot be used")
+    await refused(lf, sandbox, file / "below.duckdb", "cannot be used: Not a directory")
+
+
+async def test_a_newer_version(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
+    """Tables of a later version are left alone."""
+    await sync_account(lf, file)
+    with duckdb.connect(str(file)) as database:
+        database.execute("UPDATE sync_state SET version = ?", [VERSION + 1])
+    assert "Upgrade" in await refused(lf, sandbox, file, "newer version of this package")
+
+
+async def test_tables_of_others(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
+    """A database with another table of the same name is refused unchanged; one with other tables is used."""
+    with duckdb.connect(str(file)) as database:
+        database.execute("CREATE TABLE visits (id VARCHAR)")
+    await refused(lf, sandbox, file, "'visits' of another shape")
+    assert ask(file, "SELECT count(*) FROM duckdb_tables()") == [(1,)]
+    with duckdb.connect(str(file)) as database:
+        database.execute("ALTER TABLE visits RENAME TO mine")
+    await sync_account(lf, file)
+    assert contents(file) == truth(sandbox)
+
+
+async def test_a_file_in_use(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
+    """A database that another process has open is refused, and named so on the command line, with exit code 2."""
+    await sync_account(lf, file)
+    code = f"import duckdb, sys; held = duckdb.connect({str(file)!r}); print(flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    holder = await asyncio.create_subprocess_exec(sys.executable, "-c", code, **pipes)
+    assert holder.stdout is not None
+    await holder.stdout.readline()
+    try:
+        assert "Wait for it" in await refused(lf, sandbox, file, "is open in another process")
+        status, _, stderr = await leadfeeder(sandbox, "sync", "--db", file)
+    finally:
+        await holder.communicate(b"")
+    assert (status, "is open in another process" in stderr, "Traceback" in stderr) == (2, True, False)
+
+
+async def test_a_full_disk(file: Path) -> None:
+    """Where the file cannot grow, the error says so, what was committed is kept, and a later run goes on.
+
+    A limit on the size of files stands in for a full disk. Real time: a process has to be started.
+    """
+    async with Sandbox(companies=300, visits=6_000, rate_limit=False) as sandbox:
+        words = (sandbox.url, sandbox.api_key, sandbox.account_id, str(sandbox.start_date), str(file))
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.support.syncer", *words, "--file-limit", "2500000", stderr=subprocess.PIPE
+        )
+        _, stderr = await child.communicate()
+        assert (child.returncode, "Traceback" in stderr.decode()) == (1, False), stderr.decode()
+        assert "cannot grow" in stderr.decode()
+        kept, everything = contents(file), truth(sandbox)
+        assert 0 < len(kept) < 6_000
+        assert all(everything[visit] == steps for visit, steps in kept.items())
+        async with client_for(sandbox) as lf:
+            rest = await sync_account(lf, file)
+        assert contents(file) == everything
+        assert rest.requests < 6_000 // 100
+
+
+async def test_without_the_extra(lf: AsyncLeadfeeder, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where DuckDB is missing, the line to install is named; a lookback below nothing is refused."""
+    with pytest.raises(ConfigurationError, match="lookback_days=-1"):
+        await sync_account(lf, file, lookback_days=-1)
+    monkeypatch.setattr("leadfeeder_async.sync.database.find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'leadfeeder-async\[duckdb\]'"):
+        await sync_account(lf, file)
+    assert util.find_spec("duckdb") is not None
+
+
+async def test_command(sandbox: Sandbox, file: Path) -> None:
+    """The counts of each table go to stdout, one JSON object a line, and the summary to stderr."""
+    code, stdout, stderr = await leadfeeder(sandbox, "sync", "--db", file, "--since", str(sandbox.start_date))
+    assert code == 0, stderr
+    lines = {line["table"]: line for line in map(json.loads, stdout.splitlines())}
+    assert lines["visits"] == {"table": "visits", "new": 500, "updated": 0, "removed": 0}
+    assert set(lines) == {"visits", "engagements", "companies", "locations", "tags", "lists", "usage", "credits"}
+    assert f"{sandbox.start_date} to {sandbox.end_date} in " in stderr
+    assert f"0 credits charged -> {file}" in stderr
+    assert contents(file) == truth(sandbox)
+
+
+async def test_command_names_what_was_left_out(file: Path) -> None:
+    """A table that the plan does not cover is named on stderr, is not on stdout, and the exit code is 0."""
+    async with Sandbox(companies=9, visits=90, rate_limit=False, not_entitled=["get_usage"]) as sandbox:
+        code, stdout, stderr = await leadfeeder(sandbox, "sync", "--db", file)
+    assert (code, '"usage"' in stdout) == (0, False)
+    assert "Left out: usage. " in stderr
+    assert "insufficient_entitlements" in stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_an_interrupted_command(file: Path, number: signal.Signals, code: int) -> None:
+    """Ctrl-C and SIGTERM leave the database whole, and the command that is shown goes on."""
+    async with Sandbox(companies=9, visits=3_000, rate_limit=False, latency=0.1) as sandbox:
+        words = ("sync", "--db", str(file), "--since", str(sandbox.start_date))
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, *words, env={**os.environ, **sandbox.environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        while len(sandbox.ledger.requests) < 5:
+            await asyncio.sleep(0.02)
+        process.send_signal(number)
+        async with asyncio.timeout(10):
+            _, stderr = await process.communicate()
+        assert (process.returncode, "Traceback" in stderr.decode()) == (code, False), stderr.decode()
+        go_on = next(line for line in stderr.decode().splitlines() if " sync " in line).split()
+        assert tuple(go_on[1:]) == words
+        assert len(contents(file)) < 3_000
+        sandbox.latency = 0
+        assert (await leadfeeder(sandbox, *go_on[1:]))[0] == 0
+        assert contents(file) == truth(sandbox)
