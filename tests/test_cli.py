@@ -212,7 +212,7 @@ def on_terminal(*arguments: str, columns: int = 140, env: dict[str, str] | None 
 
 
 def test_demo_on_a_terminal(tmp_path: Path) -> None:
-    """The demo shows rows, pages, requests and credits as it goes, and a summary with the next steps."""
+    """The demo shows rows, pages, requests and credits as it goes, a summary, a report, and the next steps."""
     out = tmp_path / "visits.ndjson"
     drawn = on_terminal("demo", "--out", str(out), "--visits", "1500")
     assert re.search(r"[\d,]+/1,500 rows +\d+ pages +\d+ requests +0 credits +[\d,]+/s", drawn)
@@ -222,10 +222,13 @@ def test_demo_on_a_terminal(tmp_path: Path) -> None:
         r"requests sent +\d+",
         r"answers 429 +0",
         r"credits charged +0",
+        r"6,000 visits of 90 days in tables",
+        r"the last 30 of them on a page, [\d,]+ visits of [\d,]+ companies",
         "Next:",
     ):
         assert re.search(line, drawn), line
     assert len(set(ids(out.read_text()))) == 1_500
+    assert "A made-up quarter" in (tmp_path / "report.html").read_text()
 
 
 async def test_accounts_on_a_terminal(busy: Sandbox) -> None:
@@ -258,7 +261,7 @@ def test_help_lists_the_commands() -> None:
     got = subprocess.run(
         [*COMMAND, "--help"], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "120"}
     )
-    for command in ("accounts", "demo", "export", "sandbox"):
+    for command in ("accounts", "demo", "enrich", "export", "report", "sandbox", "sync"):
         assert command in got.stdout
 
 

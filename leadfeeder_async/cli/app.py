@@ -80,7 +80,7 @@ async def demo(
     out: Annotated[Path, Parameter(help="The file to write; replaced if it exists.")] = Path("demo/visits.ndjson"),
     visits: Annotated[int, Parameter(help="How many visits to make up.")] = 12_345,
 ) -> None:
-    """Sweep a month of made-up visits from a sandbox into a file: no key, no account, no network."""
+    """Sweep a month of made-up visits from a sandbox into a file, and report on a quarter: no key, no network."""
     from leadfeeder_async.cli.demo import run
 
     await run(out, visits)

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from leadfeeder_async.errors import DatabaseError, DatabaseLockedError, require
+from leadfeeder_async.sync.database import VERSION
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 T = TypeVar("T")
-
-SCHEMA_VERSION = 1
-"""The ``version`` of ``sync_state`` that the queries are written for."""
 
 _SYNC = "Make the database with `leadfeeder sync`."
 _CLOSED = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "enable_external_access": False}
@@ -89,9 +87,9 @@ def _check_schema(database: DuckDBPyConnection, path: Path) -> None:
         some = ", ".join(sorted(missing)[:3])
         raise DatabaseError(f"{path} is not a synced database: it has no {some}, for example.", advice=_SYNC)
     for found in rows(database, "SELECT DISTINCT version FROM sync_state", _Version):
-        if found.version != SCHEMA_VERSION:
+        if found.version != VERSION:
             raise DatabaseError(
-                f"{path} has schema version {found.version}, and this package reads {SCHEMA_VERSION}.",
+                f"{path} has schema version {found.version}, and this package reads {VERSION}.",
                 advice="Use the version of leadfeeder-async that synced it, or sync into a new file.",
             )
 

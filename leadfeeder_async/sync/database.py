@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from leadfeeder_async.errors import CheckpointError, require
+from leadfeeder_async.errors import DatabaseError, DatabaseLockedError, require
 from leadfeeder_async.sync.transaction import Transaction, read_types
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _check_version(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         return
     newest = connection.execute("SELECT max(version) FROM sync_state").fetchone()
     if newest and newest[0] is not None and newest[0] > VERSION:
-        raise CheckpointError(
+        raise DatabaseError(
             f"{path} was written by a newer version of this package (tables {newest[0]}, here {VERSION}).",
             advice="Upgrade with pip install --upgrade 'leadfeeder-async[duckdb]', or choose another file.",
         )
@@ -118,7 +118,7 @@ def _check_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     present = {table for table, _ in found}
     wrong = sorted(key for key, kind in wanted.items() if key[0] in present and found.get(key) != kind)
     if wrong:
-        raise CheckpointError(
+        raise DatabaseError(
             f"{path} has a table {wrong[0][0]!r} of another shape: its column {wrong[0][1]!r} is missing or different.",
             advice="Choose another file; this one was not changed.",
         )
@@ -143,20 +143,23 @@ def named(path: Path) -> Generator[None]:
         raise _problem(path, error.strerror or str(error)) from error
 
 
-def _problem(path: Path, said: str) -> CheckpointError:
+def _problem(path: Path, said: str) -> DatabaseError:
     for sign, problem, advice in _PROBLEMS:
         if sign in said:
-            return CheckpointError(f"{path} {problem}.", advice=advice)
+            kind = DatabaseLockedError if sign == _LOCKED else DatabaseError
+            return kind(f"{path} {problem}.", advice=advice)
     first = said.splitlines()[0]
-    return CheckpointError(
+    return DatabaseError(
         f"{path} cannot be used: {first}", advice="Everything committed before is kept; mend that and sync again."
     )
 
 
+_LOCKED = "Could not set lock"
+
 _KEPT = "Everything committed is kept: make room and run the same sync again."
 
 _PROBLEMS = (
-    ("Could not set lock", "is open in another process", "Wait for it, close it there, or choose another file."),
+    (_LOCKED, "is open in another process", "Wait for it, close it there, or choose another file."),
     ("not a valid DuckDB", "exists and is not a DuckDB database", "Choose another name; the file was not touched."),
     ("version number", "was written by a newer DuckDB", "Upgrade with pip install --upgrade duckdb."),
     ("No space left", "cannot grow: the disk is full", _KEPT),

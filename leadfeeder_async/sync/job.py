@@ -78,7 +78,7 @@ async def sync_account(
     accounts. Every page is committed with what belongs to it; after any interruption the same call goes on.
     ``on_progress`` is called after each page of visits.
 
-    Raises CheckpointError, before anything is sent, where the file is no database, is open in another process or was
+    Raises DatabaseError, before anything is sent, where the file is no database, is open in another process or was
     written by a newer version, and later where it cannot grow; ConfigurationError without DuckDB; IncompleteListError,
     after everything else is committed, where rows or days could not be read whole.
     """

@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 
-from leadfeeder_async import AsyncLeadfeeder, CheckpointError
+from leadfeeder_async import AsyncLeadfeeder, DatabaseError
 from leadfeeder_async._http import retry
 from leadfeeder_async.sync import job, plan, sync_account
 from leadfeeder_async.windows import Window
@@ -49,5 +49,5 @@ if __name__ == "__main__":
     plan.SLICE_ROWS, retry.FIRST_BACKOFF = 100, 0.02
     try:
         asyncio.run(main(*options.words))
-    except CheckpointError as error:
+    except DatabaseError as error:
         sys.exit(str(error))
