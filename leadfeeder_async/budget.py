@@ -61,8 +61,8 @@ class Spending:
         self.facts = facts
         """The call it pays for."""
         self._reserved = most
-        self.begun = False
-        """Whether an attempt was counted, and so may have been sent."""
+        self.at_stake = False
+        """Whether an attempt may have been charged: it may have left, and was not refused."""
         for budget in self._budgets:
             budget.check_credits(most, facts)
         for budget in self._budgets:
@@ -81,7 +81,6 @@ class Spending:
     def take_request(self) -> None:
         """Count an attempt that is about to be sent; raise, and send nothing, where it is one too many."""
         self.check_request()
-        self.begun = True
         for budget in self._budgets:
             budget.requests += 1
 

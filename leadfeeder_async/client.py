@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from leadfeeder_async._http.attempt import OnAttempt
 from leadfeeder_async._http.connection import Connection, Stats
-from leadfeeder_async._http.endpoint import Account, Endpoint, QueryValue, Resend
+from leadfeeder_async._http.endpoint import Account, Endpoint, QueryValue, Resend, Spend
 from leadfeeder_async._http.log import log_to_stderr
 from leadfeeder_async._http.session import Session
 from leadfeeder_async._http.wire import encode_json
@@ -227,15 +227,17 @@ class AsyncLeadfeeder:
 
         ``params`` are query parameters, with ``account_id`` added unless given; ``json`` is the body; ``returns`` is
         the type to decode into. An unknown route may charge or create, so a lost request is not sent again unless
-        ``resend`` says it may, such as ``Resend.READ``.
+        ``resend`` says it may, such as ``Resend.READ``; without it, a budget of credits counts one for the request
+        where its answer does not tell.
         """
         require(path.startswith("/") and not path.startswith("//"), f"path={path!r} must start with one slash.")
         plain = path.isprintable() and not set(path) & set("?#{}\\ ")
         require(plain, f"path={path!r} holds more than a path.", "Pass the query as params=.")
         require(method.isalpha(), f"method={method!r} is not an HTTP method.")
         account = Account.NONE if params and "account_id" in params else Account.REQUIRED
+        spend = Spend.CHARGES if resend in {None, Resend.CHARGING_READ} else Spend.FREE
         resend = resend or (Resend.CHARGING_READ if method.upper() == "GET" else Resend.CREATES)
-        row = Endpoint("request", method.upper(), path, returns, resend=resend, account=account)
+        row = Endpoint("request", method.upper(), path, returns, resend=resend, spend=spend, account=account)
         return await self._session.call(row, params=params, body=None if json is None else encode_json(json))
 
     def _bind(self, session: Session) -> None:

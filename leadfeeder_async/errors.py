@@ -54,7 +54,9 @@ from typing import Literal, TypeAlias, TypeVar
 Sent: TypeAlias = Literal["no", "maybe", "yes"]
 """Whether a request left this machine: ``no`` is proof, ``yes`` means an answer came."""
 
-Phase: TypeAlias = Literal["slot", "limiter", "connect", "tls", "send", "headers", "body", "decode", "backoff"]
+Phase: TypeAlias = Literal[
+    "account", "slot", "limiter", "connect", "tls", "send", "headers", "body", "decode", "backoff"
+]
 """Where in the life of a request the error struck."""
 
 
@@ -119,7 +121,7 @@ class LeadfeederError(Exception):
 
     @property
     def sent(self) -> Sent:
-        """Whether the last attempt left this machine."""
+        """Whether the call left this machine, in any of its attempts that was not refused with a 429."""
         return self.facts.sent
 
     @property

@@ -14,7 +14,7 @@ from leadfeeder_async._http.attempt import Attempt, Passage
 from leadfeeder_async._http.connection import Connection, Stats
 from leadfeeder_async._http.endpoint import Account, Call, Endpoint, QueryValue
 from leadfeeder_async._http.log import log_attempt, tell
-from leadfeeder_async._http.trip import Trip
+from leadfeeder_async._http.trip import Bounds, Trip
 from leadfeeder_async.budget import Budget, Spending, active_budgets
 from leadfeeder_async.errors import (
     BudgetExceededError,
@@ -24,6 +24,7 @@ from leadfeeder_async.errors import (
     LeadfeederError,
     OutcomeUnknownError,
     RateLimitedError,
+    Sent,
     StatusError,
     UseError,
     with_attempts,
@@ -76,9 +77,8 @@ class Session:
         trip = await self._prepare(call)
         try:
             body = await self._send_until_settled(trip, call.row)
-        except BaseException as error:
-            free = not trip.spending.begun or _charged_nothing(error)
-            trip.spending.settle(0 if free else None)
+        except BaseException:
+            trip.spending.settle(None if trip.spending.at_stake else 0)
             raise
         trip.spending.settle(wire.charged_by(body) if call.most_credits and trip.spending.counts else 0)
         return body
@@ -119,30 +119,35 @@ class Session:
         deadline = None if options.deadline is None else opened.loop.time() + options.deadline
         settings, row = self._connection.settings, call.row
         path = settings.paths.get(row.operation, row.path)
-        request = wire.build_request(call, settings.base_url, path, await self._account_of(call))
         facts = Facts(operation=row.operation, method=row.method, path=path)
+        account = await self._account_of(call, Bounds(opened, facts, deadline))
+        request = wire.build_request(call, settings.base_url, path, account)
         self._connection.quota.check(_today(), facts)
         spending = Spending(self._budgets(), call.most_credits, facts)
-        return Trip(opened, request, spending, not retry.is_repeatable(row), deadline)
+        return Trip(opened, facts, deadline, request, spending, not retry.is_repeatable(row))
 
     async def _send_until_settled(self, trip: Trip, row: Endpoint[T]) -> bytes:
         """Send, and let the resend rule decide what each failure means."""
         attempts = self.options.retries + 1
         attempt = 1
+        wait: float | None = None
+        earlier: Sent = "no"
         while True:
             try:
+                if wait is not None:
+                    await trip.wait(asyncio.sleep(wait), "backoff")
+                    self.stats.resent += 1
                 return await self._attempt(trip, attempt)
             except LeadfeederError as error:
                 verdict = retry.decide(with_attempts(error, attempt), row, attempt, attempts, random.random)
                 if isinstance(verdict, OutcomeUnknownError):
                     raise verdict from error
+                earlier = _speak_of(earlier, error)
                 wait = None if isinstance(verdict, LeadfeederError) else verdict
                 if trip.is_late(wait or 0.0) and not isinstance(error, UseError | BudgetExceededError):
                     raise _too_late(error) from error
                 if wait is None or not self._may_resend(error):
                     raise
-            await trip.wait(asyncio.sleep(wait), "backoff")
-            self.stats.resent += 1
             attempt += 1
 
     def _may_resend(self, error: LeadfeederError) -> bool:
@@ -160,9 +165,10 @@ class Session:
             return await self._exchange(trip, report)
         except BaseException as error:
             report.error = error
+            trip.spending.at_stake |= report.passage.sent != "no" and not _was_refused(error)
             raise
         finally:
-            self._tell(report, trip.spending.facts)
+            self._tell(report, trip.facts)
             report.error = None  # it holds this frame, which holds the report
 
     async def _exchange(self, trip: Trip, report: _Report) -> bytes:
@@ -176,18 +182,20 @@ class Session:
     async def _send(self, trip: Trip, passage: Passage) -> wire.Answer:
         passage.enter("limiter")
         await trip.take_token()
+        trip.check("limiter")
+        self._connection.quota.check(_today(), trip.facts)  # others may have learnt of its end meanwhile
         trip.spending.take_request()
         self.stats.requests += 1
         self._connection.quota.count(_today())
         passage.tried = True
         passage.enter("connect")
         timeout = trip.left(self.options.timeout)
-        return await trip.opened.transport.send(trip.request, trip.spending.facts, timeout, passage)
+        return await trip.opened.transport.send(trip.request, trip.facts, timeout, passage)
 
     def _judge(self, answer: wire.Answer, trip: Trip, number: int) -> LeadfeederError | None:
         """Find what is wrong with an answer, and let everyone know of a 429."""
         now = datetime.now(UTC)
-        failure = wire.failure_of(answer, trip.spending.facts, now, scan=trip.may_cost)
+        failure = wire.failure_of(answer, trip.facts, now, scan=trip.may_cost)
         if isinstance(failure, RateLimitedError):
             self.stats.rate_limited += 1
             trip.opened.limits.limiter.pause(retry.pause_after(failure, number))
@@ -201,18 +209,21 @@ class Session:
         if self._connection.on_attempt is not None:
             tell(self._connection.on_attempt, report.event(facts))
 
-    async def _account_of(self, call: Call[T]) -> str | None:
+    async def _account_of(self, call: Call[T], bounds: Bounds) -> str | None:
         if call.row.account is Account.NONE:
             return None
         if call.account_id or call.row.account is Account.OPTIONAL:
             return call.account_id
-        return self.options.account_id or self._connection.account_id or await self._look_up_account()
+        return self.options.account_id or self._connection.account_id or await self._look_up_account(bounds)
 
-    async def _look_up_account(self) -> str:
-        async with self._connection.looking_up:
+    async def _look_up_account(self, bounds: Bounds) -> str:
+        await bounds.wait(self._connection.looking_up.acquire(), "account")
+        try:
             if self._connection.account_id is None:
                 self._connection.account_id = await self._find_account(self)
             return self._connection.account_id
+        finally:
+            self._connection.looking_up.release()
 
 
 @dataclass(slots=True)
@@ -261,11 +272,22 @@ class _Report:
         )
 
 
-def _charged_nothing(error: BaseException) -> bool:
-    """Whether a call that ended with ``error`` is known to have cost nothing: refused, or never sent."""
-    if not isinstance(error, LeadfeederError) or isinstance(error, OutcomeUnknownError):
-        return False
-    return error.sent == "no" or (error.status is not None and 400 <= error.status < 500)
+_SENT: tuple[Sent, ...] = ("no", "maybe", "yes")
+
+
+def _speak_of(earlier: Sent, error: LeadfeederError) -> Sent:
+    """Let an error speak of the attempts before its own too; return what the next one has to speak of.
+
+    A 429 is no reason to: it was refused before any work.
+    """
+    own = error.sent
+    error.facts = replace(error.facts, sent=max(own, earlier, key=_SENT.index))
+    return earlier if isinstance(error, RateLimitedError) else error.sent
+
+
+def _was_refused(error: BaseException) -> bool:
+    """Whether an attempt that ended with ``error`` is known to have cost nothing, since the server said no."""
+    return isinstance(error, LeadfeederError) and error.status is not None and 400 <= error.status < 500
 
 
 def _too_late(error: LeadfeederError) -> LeadfeederError:

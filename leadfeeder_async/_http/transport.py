@@ -197,10 +197,17 @@ async def _read(response: aiohttp.ClientResponse, cap: int, facts: Facts) -> byt
 
 
 def _open_session(settings: Settings) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(
-        limit=settings.slots, keepalive_timeout=KEEP_ALIVE, ssl=settings.ssl_context or True
-    )
+    verifying = settings.ssl_context or (_verifying() if settings.base_url.startswith("https:") else True)
+    connector = aiohttp.TCPConnector(limit=settings.slots, keepalive_timeout=KEEP_ALIVE, ssl=verifying)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=settings.trust_env)
+
+
+def _verifying() -> ssl.SSLContext:
+    """Trust what this system trusts, over TLS 1.2 or newer, however Python or OpenSSL were built and configured."""
+    context = ssl.create_default_context()
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class _SilentResend(Exception):  # noqa: N818 - a signal

@@ -11,22 +11,20 @@ from leadfeeder_async._http.attempt import Passage
 from leadfeeder_async._http.connection import Open
 from leadfeeder_async._http.wire import Request
 from leadfeeder_async.budget import Spending
-from leadfeeder_async.errors import ClientClosedError, DeadlineExceededError, LeadfeederError, Phase
+from leadfeeder_async.errors import ClientClosedError, DeadlineExceededError, Facts, LeadfeederError, Phase
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Trip:
-    """One call on its way: what it sends, on what, for whose money and until when."""
+class Bounds:
+    """What ends the waits of a call: its deadline, and the end of its client."""
 
     opened: Open
-    request: Request
-    spending: Spending
-    may_cost: bool
-    """A lost answer leaves open what was charged or made."""
+    facts: Facts
+    """The call that waits."""
     deadline: float | None
-    """When the call must be over, on the loop's clock."""
+    """When it must be over, on the loop's clock."""
 
     def left(self, timeout: float) -> float:
         """Return the seconds one attempt may take: ``timeout``, or what is left of the deadline."""
@@ -43,27 +41,45 @@ class Trip:
 
         An error of a limiter, which does not know the call, is told which one it ended.
         """
+        scope = asyncio.timeout_at(self.deadline)
         try:
-            async with asyncio.timeout_at(self.deadline) as scope:
+            async with scope:
                 self.opened.waits.add(scope)
                 try:
                     await waiting
                 finally:
                     self.opened.waits.discard(scope)
         except LeadfeederError as error:
-            facts = self.spending.facts
-            error.facts = replace(
-                error.facts, operation=facts.operation, method=facts.method, path=facts.path, phase=phase
-            )
+            now = self.facts
+            error.facts = replace(error.facts, operation=now.operation, method=now.method, path=now.path, phase=phase)
             raise
         except TimeoutError:
-            pass
+            if not scope.expired():  # it is the limiter's own
+                raise
         else:
             return
-        facts = replace(self.spending.facts, phase=phase)
+        raise self._ended(phase)
+
+    def check(self, phase: Phase) -> None:
+        """Raise where a wait was over in the same moment as the client or the deadline."""
+        if self.opened.waits.closed or self.is_late(0.0):
+            raise self._ended(phase)
+
+    def _ended(self, phase: Phase) -> LeadfeederError:
+        facts = replace(self.facts, phase=phase)
         if self.opened.waits.closed:
-            raise ClientClosedError("This client was closed while the call waited.", facts)
-        raise DeadlineExceededError("The deadline passed before it could be sent.", facts)
+            return ClientClosedError("This client was closed while the call waited.", facts)
+        return DeadlineExceededError("The deadline passed while the call waited.", facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Trip(Bounds):
+    """One call on its way: what it sends, on what, for whose money and until when."""
+
+    request: Request
+    spending: Spending
+    may_cost: bool
+    """A lost answer leaves open what was charged or made."""
 
     async def take_token(self) -> None:
         """Take a token of the client's limiter, with the means to wait only where there is none."""

@@ -7,8 +7,10 @@ import gzip
 import socket
 import ssl
 import traceback
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -267,6 +269,46 @@ async def test_bad_certificate_is_refused_once(authority: trustme.CA, trusted: b
             with pytest.raises(TLSError) as caught:
                 await lf.users.me()
     assert (caught.value.sent, caught.value.attempts, server.requests) == ("no", 1, [])
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_tls_is_1_2_or_newer(
+    authority: trustme.CA, version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server that speaks TLS 1.1 at most is refused with nothing sent, even where this system would allow it."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    defaults = ssl.create_default_context
+
+    def lax() -> ssl.SSLContext:
+        context = defaults()
+        allow(context, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_3)
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", lax)
+    serving = served(authority, "localhost")
+    allow(serving, ssl.TLSVersion.TLSv1, version)
+    async with raw_server(OK, ssl=serving) as server:
+        port = int(server.url.rpartition(":")[2])
+        _, writer = await asyncio.open_connection("localhost", port, ssl=lax())  # it can be spoken here
+        assert writer.get_extra_info("ssl_object").version().replace(".", "_") == version.name
+        writer.close()
+        await writer.wait_closed()
+        async with client_of(server.url, retries=0) as lf:
+            if version >= ssl.TLSVersion.TLSv1_2:
+                await lf.users.me()
+            else:
+                with pytest.raises(ConnectError) as caught:
+                    await lf.users.me()
+                assert (caught.value.sent, server.requests) == ("no", [])
+
+
+def allow(context: ssl.SSLContext, oldest: ssl.TLSVersion, newest: ssl.TLSVersion) -> None:
+    """Let a context speak old versions, as some systems are set up to."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version, context.maximum_version = oldest, newest
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
 
 
 async def test_borrowed_session_is_used_and_stays_open() -> None:

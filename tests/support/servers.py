@@ -23,6 +23,7 @@ class RawServer:
         self.requests: list[bytes] = []
         self.connections = 0
         self.url = ""
+        self.server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +73,7 @@ async def raw_server(*script: Step, ssl: SSLContext | None = None) -> AsyncItera
     """Run a :class:`RawServer`; its last script entry repeats."""
     scripted = RawServer(*script)
     server = await asyncio.start_server(scripted.handle, "127.0.0.1", 0, ssl=ssl)
-    scheme = "https" if ssl else "http"
+    scripted.server, scheme = server, "https" if ssl else "http"
     scripted.url = f"{scheme}://localhost:{server.sockets[0].getsockname()[1]}"
     try:
         yield scripted
