@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 TOOLS = .venv-release
 
-.PHONY: demo test matrix soak lint types bench bench-quick docs dist sbom audit prism lock clean
+.PHONY: demo test matrix soak mutants lint types bench bench-quick docs dist sbom audit prism lock clean
 
 demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
@@ -19,6 +19,11 @@ matrix:  ## every test on every Python that is supported; they are found by name
 
 soak: $(VENV)/.dev  ## the long runs: 5,000 fault schedules, 300 killed exports, a million visits
 	SOAK=1 $(BIN)/python -m pytest tests/http/test_schedules.py tests/test_kill.py tests/test_export_memory.py $(ARGS)
+
+mutants: $(VENV)/.dev  ## breaks the code in some 1,200 ways and sees whether the tests notice; half an hour
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
+	HYPOTHESIS_PROFILE=mutants $(BIN)/mutmut run --max-children 1 $(ARGS)
+	$(BIN)/mutmut results
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -87,4 +92,4 @@ lock:  ## rewrite the lock files; needs uv
 		--constraint requirements-dev.lock --group bench pyproject.toml --output-file requirements-bench.lock
 
 clean:
-	rm -rf $(VENV) $(TOOLS) .venv-3.* build demo dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) .venv-3.* build demo dist mutants site .pytest_cache .mypy_cache .ruff_cache .hypothesis

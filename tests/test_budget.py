@@ -288,3 +288,35 @@ async def test_deadline_of_a_charging_call_leaves_the_outcome_open() -> None:
         with pytest.raises(OutcomeUnknownError):
             await lf.with_options(deadline=0.05).companies.get("1")
     assert len(server.requests) == 1
+
+
+ASKED = Facts(operation="get_company", method="GET", path="/v1/companies/{id}")
+
+
+def test_refusal_of_a_budget_says_which_call_and_what_to_do() -> None:
+    """The call, what it may charge, what is spent, and the setting to change."""
+    budget = Budget(max_requests=1_000, max_credits=2_000)
+    budget.requests, budget.credits, budget.reserved = 1_000, 1_200, 300
+    with pytest.raises(BudgetExceededError) as credit:
+        budget.check_credits(1_001, ASKED)
+    with pytest.raises(BudgetExceededError) as request:
+        budget.check_request(ASKED)
+    assert credit.value.message == "This call may charge 1,001 of 2,000 credits, and 1,500 are spent or reserved."
+    assert credit.value.advice == "Raise max_credits, or ask for fewer records at once."
+    assert request.value.message == "The budget of 1,000 requests is used up."
+    assert request.value.advice == "Raise max_requests, or go on later."
+    assert credit.value.facts is request.value.facts is ASKED
+
+
+def test_bound_of_a_budget_can_be_reached_and_be_zero() -> None:
+    """The last request and the last credit of a budget may be spent, and nothing is a bound too."""
+    budget = Budget(max_requests=1, max_credits=3)
+    spending = Spending([budget], 3, ASKED)
+    spending.take_request()
+    assert (budget.requests, budget.reserved) == (1, 3)
+    spending.settle()
+    spending.settle()
+    assert (budget.credits, budget.reserved) == (3, 0)
+    with pytest.raises(ConfigurationError, match=r"^max_credits=-1 must be 0 or more\.$"):
+        Budget(0, -1)
+    Budget(0, 0).check_credits(0, ASKED)

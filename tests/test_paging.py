@@ -601,6 +601,7 @@ async def test_raw_row_that_is_no_text_is_named() -> None:
     async with handler_server(handle) as url, client_of(url) as lf:
         pages = [page async for page in lf.tags.list().raw_pages()]
     assert [(page.items, len(page.bad)) for page in pages] == [((b'{"id":"1"}',), 1)]
+    assert (pages[0].bad[0].sent, pages[0].bad[0].phase) == ("yes", "decode")
 
 
 ONE_BAD = [{"id": str(number), "type": "tag", "attributes": {"name": "x"}} for number in range(99)]
@@ -793,3 +794,226 @@ async def test_pages_ahead_reach_into_the_next_window() -> None:
     days = [DAY + timedelta(number) for number in range(8)]
     assert got == [f"{day}/{page}" for day in days for page in (1, 2, 3)]
     assert most >= 6
+
+
+def counted(*totals: int | None) -> Callable[[web.Request, dict[str, Any]], Reply]:
+    """Answer a page of one row for each count, by cursor."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        place = int(request.query.get("page[cursor]", "0"))
+        following = str(place + 1) if place + 1 < len(totals) else None
+        counts = {"next_cursor": following, "total_count": totals[place]}
+        return 200, {"data": rows(place), "meta": {"pagination": counts}}
+
+    return answer
+
+
+@pytest.mark.parametrize(("totals", "told"), [((7, 9, 3), [7, 7, 7]), ((None, 5, 6), [None, 5, 5])])
+async def test_total_of_a_cursor_list_is_the_first_that_was_counted(totals: Any, told: list[int | None]) -> None:
+    """Pages tell one total: progress that is measured against it does not jump."""
+    async with handler_server(Script(counted(*totals))) as url, client_of(url) as lf:
+        assert [page.total async for page in lf.companies.search(search_terms=["x"]).pages()] == told
+
+
+@pytest.mark.parametrize(("limit", "asked"), [(None, 2), (100, 1), (101, 2)])
+async def test_cursor_list_is_one_page_ahead_where_it_is_wanted(limit: int | None, asked: int) -> None:
+    """While the first page is read, the second is under way, unless the limit ends with the first."""
+    script = Script(counted(3, 3, 3))
+    async with handler_server(script) as url, client_of(url) as lf:
+        async with aclosing(lf.companies.search(search_terms=["x"], limit=limit).pages()) as pages:
+            await anext(pages)
+            await asyncio.sleep(0.05)
+            assert len(script.asked) == asked
+
+
+async def test_cursor_list_runs_no_further_ahead_than_its_limit() -> None:
+    """Pages ahead are counted from the first: a limit of two pages asks for two."""
+    script = Script(counted(*[9] * 6))
+    async with handler_server(script) as url, client_of(url) as lf:
+        async with aclosing(lf.companies.search(search_terms=["x"], limit=2, page_size=1).pages()) as pages:
+            await anext(pages)
+            await anext(pages)
+            await asyncio.sleep(0.05)
+    assert len(script.asked) == 2
+
+
+@pytest.mark.parametrize("fault", ["circle", "empty"])
+async def test_loop_of_cursors_names_its_call(fault: str) -> None:
+    """The error of a loop says which list it was."""
+    numbers = iter(range(100))
+
+    def answer(_: web.Request, __: dict[str, Any]) -> Reply:
+        cursor = "c" if fault == "circle" else f"c{next(numbers)}"
+        return 200, {"data": rows(*([1] if fault == "circle" else [])), "meta": {"pagination": {"next_cursor": cursor}}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        with pytest.raises(CursorLoopError) as caught:
+            await found(lf)
+    facts = caught.value.facts
+    assert (facts.operation, facts.method, facts.path) == ("search_companies", "POST", "/v1/companies/search")
+    assert caught.value.message == (
+        "A cursor came back a second time."
+        if fault == "circle"
+        else "50 empty pages came in a row, each with a cursor."
+    )
+
+
+def refusing(*kept: int) -> Script:
+    """Rows 0, 1, 2, … a page each; the cursor after each row is refused, except for those that ``kept`` allows once."""
+    left = list(kept)
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        place = int(request.query.get("page[cursor]", "0"))
+        if place and place not in left:
+            return 400, {"errors": [{"code": "invalid_cursor", "title": "too old"}]}
+        if place:
+            left.remove(place)
+        return 200, {"data": rows(place), "meta": {"pagination": {"next_cursor": str(place + 1)}}}
+
+    return Script(answer)
+
+
+@pytest.mark.parametrize(
+    ("kept", "got"), [((), 1), ((1,), 2), ((1, 1, 2), 3), ((1, 1, 1, 2, 2, 3), 4)], ids=repr
+)
+async def test_walk_begins_anew_as_long_as_that_leads_on(kept: tuple[int, ...], got: int) -> None:
+    """Each new start must find a row that was not there before: then it may begin anew once more, else it is over."""
+    script, ids = refusing(*kept), list[str]()
+    async with handler_server(script) as url, client_of(url) as lf:
+        with pytest.raises(CursorExpiredError, match="too old") as caught:
+            async for company in lf.companies.search(search_terms=["x"]):
+                ids.append(company.id)
+    assert ids == [str(one) for one in range(got)]
+    assert (caught.value.status, caught.value.code) == (400, "invalid_cursor")
+
+
+async def test_empty_pages_are_counted_anew_after_a_new_start() -> None:
+    """What was empty before a list began anew does not count against it, nor does the page with which it begins."""
+    refused = False
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        nonlocal refused
+        place = int(request.query.get("page[cursor]", "0"))
+        if place == 49 and not refused:
+            refused = True
+            return 400, {"errors": [{"code": "invalid_cursor"}]}
+        following = None if place == 49 else str(place + 1)
+        return 200, {"data": rows(1) if place == 49 else [], "meta": {"pagination": {"next_cursor": following}}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        assert await found(lf) == ["1"]
+
+
+async def test_page_with_rows_ends_a_run_of_empty_ones() -> None:
+    """Forty-nine empty pages after a full one are no loop."""
+    pages: list[tuple[list[Any], str | None]] = [([], "a0"), ([1], "a1"), *(([], f"c{one}") for one in range(49))]
+    async with handler_server(Script(chain([*pages, ([2], None)]))) as url, client_of(url) as lf:
+        assert await found(lf) == ["1", "2"]
+
+
+async def test_page_that_is_gone_after_the_first_ends_a_list_that_shrank() -> None:
+    """A 416 where all rows that the server counts were handed out is the end, on the second page too."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        if request.query["page[num]"] == "2":
+            return 416, {"errors": [{"code": "offset_exceeded"}]}
+        return 200, {"data": rows(1), "meta": {"pagination": {"page_count": 2, "total_count": 1}}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        assert await visits(lf) == ["1"]
+
+
+async def test_wall_of_a_numbered_list_without_dates_is_the_server_s_error() -> None:
+    """Where there are no dates to cut, the 416 itself is raised, with what the server said."""
+    script = Script(lambda *_: (416, {"errors": [{"code": "offset_exceeded", "title": "too deep"}]}))
+    async with handler_server(script) as url, client_of(url) as lf:
+        with pytest.raises(OffsetExceededError, match="too deep"):
+            await lf.tags.list().collect()
+
+
+async def test_day_past_the_wall_says_what_the_server_said() -> None:
+    """The error of a day that cannot be cut keeps the status and code of the 416, or names the call without one."""
+    script = Script(lambda *_: (416, {"errors": [{"code": "offset_exceeded"}], "meta": {"request_id": "r-1"}}))
+    async with handler_server(script) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteWindowError) as caught:
+            await visits(lf)
+    assert (caught.value.status, caught.value.code, caught.value.request_id) == (416, "offset_exceeded", "r-1")
+    assert caught.value.message == "2026-11-01 holds more rows than the API hands out: 0."
+
+
+def at_most(most: int) -> Callable[[web.Request, dict[str, Any]], Reply]:
+    """Answer numbered pages of 12,000 rows, and nothing past ``most``, without a refusal."""
+
+    def answer(request: web.Request, body: dict[str, Any]) -> Reply:
+        status, content = numbered(list(range(12_000)))(request, body)
+        if int(request.query["page[num]"]) * int(request.query["page[size]"]) > most:
+            content["data"] = []
+        return status, content
+
+    return answer
+
+
+async def test_silent_wall_of_one_day_names_the_call() -> None:
+    """Where the server only stops handing out rows, the error says how many came, of how many, and for which call."""
+    async with handler_server(Script(at_most(10_000))) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteWindowError) as caught:
+            await visits(lf)
+    assert caught.value.message == "2026-11-01 holds more rows than the API hands out: 10,000 of 12,000."
+    assert caught.value.facts.operation == "search_web_visits"
+
+
+async def test_bounds_of_sizes_and_limits() -> None:
+    """One is the smallest batch and page, nothing the smallest limit, and mistakes are told as they were made."""
+    script = Script(numbered([1, 2, 3]))
+    async with handler_server(script) as url, client_of(url) as lf:
+        pager = lf.web_visits.search(start_date=DAY, end_date=DAY, limit=2)
+        assert [[one.id for one in batch] async for batch in pager.batches(1)] == [["1"], ["2"]]
+        assert [[one.id for one in batch] async for batch in pager.batches(2)] == [["1", "2"]]
+        assert [len(await pager.collect(limit)) for limit in (0, 1, 2, 3)] == [0, 1, 2, 2]
+        with pytest.raises(ConfigurationError, match=r"^size=0 must be 1 or more\."):
+            await anext(pager.batches(0))
+        with pytest.raises(ConfigurationError, match=r"^limit=-1 must be 0 or more\."):
+            await pager.collect(-1)
+
+
+async def test_full_batch_comes_before_the_next_page_is_needed() -> None:
+    """A batch is handed out as soon as it is full, though the next page never comes."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.query["page[num]"] != "1":
+            await asyncio.sleep(30)
+        counts = {"page_count": 2, "total_count": 4}
+        return web.json_response({"data": rows(1, 2), "meta": {"pagination": counts}})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        batches = lf.web_visits.search(start_date=DAY, end_date=DAY, page_size=2).batches(2)
+        async with aclosing(batches), asyncio.timeout(2):
+            assert [one.id for one in await anext(batches)] == ["1", "2"]
+
+
+async def test_counting_asks_for_one_row_of_the_first_page() -> None:
+    """A count costs the server as little as can be, on every kind of list."""
+    script = Script(numbered([1, 2, 3]))
+    async with handler_server(script) as url, client_of(url) as lf:
+        assert await lf.web_visits.search(start_date=DAY, end_date=DAY).count() == 3
+        assert (script.asked[0]["page[num]"], script.asked[0]["page[size]"]) == ("1", "1")
+        script.answer = lambda *_: (200, {"data": rows(1), "meta": {"pagination": {"total_count": 5}}})
+        assert await lf.companies.search(search_terms=["x"]).count() == 5
+        assert script.asked[1]["page[size]"] == "1"
+
+
+async def test_first_row_fetches_no_page_it_does_not_need() -> None:
+    """With pages of one row, the first row takes one request."""
+    script = Script(numbered(list(range(9))))
+    async with handler_server(script) as url, client_of(url) as lf:
+        first = await lf.web_visits.search(start_date=DAY, end_date=DAY, page_size=1).first()
+        await asyncio.sleep(0.05)
+    assert first is not None
+    assert (first.id, len(script.asked)) == ("0", 1)
+
+
+async def test_pager_says_what_it_lists() -> None:
+    """Its repr names the operation and the days."""
+    async with client_of("http://127.0.0.1:9") as lf:
+        assert repr(lf.web_visits.search(start_date=DAY, end_date=DAY)) == "<Pager search_web_visits 2026-11-01>"
+        assert repr(lf.tags.list()) == "<Pager retrieve_tags>"

@@ -55,3 +55,25 @@ def test_wrong_days_are_refused(start: str, end: str, name: str) -> None:
     """Days the wrong way round or in another form raise an error that names the argument."""
     with pytest.raises(ConfigurationError, match=name):
         make_window(start, end)
+
+
+def test_wrong_days_are_told_with_what_to_do() -> None:
+    """Each mistake names what was given and how to give it."""
+    with pytest.raises(ConfigurationError) as order:
+        make_window("2026-11-02", "2026-11-01")
+    with pytest.raises(ConfigurationError) as form:
+        make_window("01.11.2026", "2026-11-01")
+    assert (order.value.message, order.value.advice) == (
+        "start_date=2026-11-02 is after end_date=2026-11-01.",
+        "Give the earlier day as start_date.",
+    )
+    assert (form.value.message, form.value.advice) == (
+        "start_date='01.11.2026' is not a day.",
+        "Write it as YYYY-MM-DD.",
+    )
+
+
+def test_window_is_written_as_its_days() -> None:
+    """One day stands alone; several are a range."""
+    assert str(make_window("2026-11-01", "2026-11-01")) == "2026-11-01"
+    assert str(make_window("2026-11-01", "2026-11-03")) == "2026-11-01 to 2026-11-03"

@@ -145,3 +145,23 @@ def test_clients_that_failed_together_come_back_apart() -> None:
     waits = [float(retry.decide(error, row(Resend.READ), 1, 9, luck.random)) for _ in range(1_000)]
     busiest = max(sum(start <= 100 * wait < start + 1 for wait in waits) for start in range(50))
     assert busiest <= 50
+
+
+@pytest.mark.parametrize(
+    ("resend", "effect"), [(Resend.CHARGING_READ, "charged credits"), (Resend.CREATES, "created or changed something")]
+)
+def test_unknown_outcome_says_what_it_may_have_done(resend: Resend, effect: str) -> None:
+    """The message names the operation, what it may have done and what went wrong; the advice is the row's."""
+    verdict = decide(DisconnectedError("It broke.", Facts(sent="maybe", phase="headers")), resend)
+    assert isinstance(verdict, OutcomeUnknownError)
+    said = f"some_operation may have {effect}, and is not sent again (DisconnectedError: It broke.)."
+    assert (verdict.message, verdict.advice) == (said, "Look at the list.")
+    assert (verdict.sent, verdict.phase) == ("maybe", "headers")
+
+
+def test_unknown_outcome_without_a_row_s_advice_has_the_general_one() -> None:
+    """A route of the user's own has no better advice than to look."""
+    bare = Endpoint("request", "POST", "/v1/x", type(None), resend=Resend.CREATES)
+    verdict = retry.decide(DisconnectedError("x", Facts(sent="maybe")), bare, 1, 3, lambda: 1.0)
+    assert isinstance(verdict, OutcomeUnknownError)
+    assert verdict.advice == OutcomeUnknownError.advice
