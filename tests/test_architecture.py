@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import leadfeeder_async
-from leadfeeder_async import Endpoint, LeadfeederError, Resend, Spend, resources
+from leadfeeder_async import AsyncLeadfeeder, Endpoint, LeadfeederError, Resend, Spend, resources
 from leadfeeder_async._http.endpoint import Account, Paging
 from leadfeeder_async.models import SCHEMAS
 from leadfeeder_async.resources import accounts
@@ -90,6 +90,19 @@ def test_row_agrees_with_the_contract(row: Endpoint[Any], contract: dict[str, An
     assert row.spend is (Spend.CHARGES if _charges(operation) else Spend.FREE)
     assert row.resend is resend_of(row, operation)
     assert bool(row.reconcile) == (row.resend in {Resend.CHARGING_READ, Resend.CREATES})
+
+
+def test_lost_request_names_the_call_that_finds_out() -> None:
+    """The advice for each request that may have charged or created names a call, which exists, is free and reads."""
+    costly = [row for row in ROWS if row.resend in {Resend.CHARGING_READ, Resend.CREATES}]
+    assert len(costly) == 12
+    lf = AsyncLeadfeeder("k")
+    for row in costly:
+        noun, verb = re.findall(r"`lf\.(\w+)\.(\w+)\(", row.reconcile)[0]
+        method = inspect.unwrap(getattr(getattr(lf, noun), verb))
+        used = [other for other in ROWS if f"``{other.operation}``" in (inspect.getdoc(method) or "")]
+        assert used, row.operation
+        assert all(one.resend is Resend.READ and one.spend is Spend.FREE for one in used), row.operation
 
 
 def test_every_operation_has_a_row_and_an_answer(contract: dict[str, Any]) -> None:

@@ -873,9 +873,7 @@ def refusing(*kept: int) -> Script:
     return Script(answer)
 
 
-@pytest.mark.parametrize(
-    ("kept", "got"), [((), 1), ((1,), 2), ((1, 1, 2), 3), ((1, 1, 1, 2, 2, 3), 4)], ids=repr
-)
+@pytest.mark.parametrize(("kept", "got"), [((), 1), ((1,), 2), ((1, 1, 2), 3), ((1, 1, 1, 2, 2, 3), 4)], ids=repr)
 async def test_walk_begins_anew_as_long_as_that_leads_on(kept: tuple[int, ...], got: int) -> None:
     """Each new start must find a row that was not there before: then it may begin anew once more, else it is over."""
     script, ids = refusing(*kept), list[str]()

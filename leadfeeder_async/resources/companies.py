@@ -32,7 +32,10 @@ from leadfeeder_async.models.queries import (
 from leadfeeder_async.paging import PAGE_SIZE, Pager
 from leadfeeder_async.resources._arguments import bounded, checked, comma_list, linkages, searching, some_ids
 
-_READ_AGAIN = "Ask again: within 12 months of a charge the same company is free."
+_READ_AGAIN = (
+    "`lf.accounts.get()` shows what is left of the credits; asking again is free within 12 months of a charge for the "
+    "same company."
+)
 
 GET_COMPANY = Endpoint(
     "get_company",

@@ -13,7 +13,10 @@ from leadfeeder_async.models.queries import ContactSearchRequest
 from leadfeeder_async.paging import PAGE_SIZE, Pager
 from leadfeeder_async.resources._arguments import comma_list, linkages, searching
 
-_READ_AGAIN = "Ask again: within 12 months of a charge the same contact is free."
+_READ_AGAIN = (
+    "`lf.accounts.get()` shows what is left of the credits; asking again is free within 12 months of a charge for the "
+    "same contact."
+)
 
 GET_CONTACT = Endpoint(
     "get_contact",

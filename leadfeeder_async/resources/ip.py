@@ -18,7 +18,7 @@ ENRICH_IP = Endpoint(
     params=("ip",),
     resend=Resend.CHARGING_READ,
     spend=Spend.CHARGES,
-    reconcile="Ask again: a company that was just unlocked should not charge twice.",
+    reconcile="`lf.accounts.get()` shows what is left of the credits; asking again should not charge twice.",
 )
 
 

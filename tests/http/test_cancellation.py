@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from leadfeeder_async import AsyncLeadfeeder, Budget, LeadfeederError
+from leadfeeder_async._http.limits import TokenBucket
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
+from tests.support.servers import settle
 
 CANCELS = 300
 
@@ -56,3 +60,61 @@ async def test_random_cancels_leave_nothing(seed: int, monkeypatch: pytest.Monke
                 await asyncio.gather(*(lf.users.me() for _ in range(9)))
     await asyncio.sleep(0.02)
     assert [task for task in asyncio.all_tasks() - others - serving if not task.done()] == []
+
+
+async def nothing_left(lf: AsyncLeadfeeder, budget: Budget, others: set[asyncio.Task[object]]) -> None:
+    """See that every slot, connection, lock, task and reservation is back, and that calls still succeed."""
+    for _ in range(200):
+        if not asyncio.all_tasks() - others:
+            break
+        await asyncio.sleep(0.001)
+    opened, connector = lf._connection.ready(), lf._connection.ready().transport._session.connector
+    assert connector is not None
+    assert asyncio.all_tasks() - others == set()
+    assert (opened.limits.slots.value, len(connector._acquired), budget.reserved) == (2, 0, 0)
+    assert (lf._connection.looking_up.locked(), opened.waits._scopes) == (False, set())
+    assert isinstance(opened.limits.limiter, TokenBucket)
+    assert not opened.limits.limiter._turn.statistics().locked
+    async with asyncio.timeout(2):
+        await lf.users.me()
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+async def charging(lf: AsyncLeadfeeder) -> None:
+    await lf.companies.get("159000001")
+
+
+async def numbered(lf: AsyncLeadfeeder) -> None:
+    await lf.web_visits.search(start_date="2020-01-01", end_date="2030-01-01", page_size=9, limit=30).collect()
+
+
+async def along_cursors(lf: AsyncLeadfeeder) -> None:
+    await lf.companies.search(search_terms=["a"], page_size=5, limit=12).collect()
+
+
+@pytest.mark.parametrize("call", [charging, numbered, along_cursors])
+async def test_cancelled_at_every_turn_of_the_loop(call: Callable[[AsyncLeadfeeder], Awaitable[None]]) -> None:
+    """A call cancelled after one turn of the loop, after two, and so on to its end leaves nothing, wherever it was."""
+    budget, others, turns, done = Budget(), asyncio.all_tasks(), 0, False
+    files = open_files()
+    async with Sandbox(companies=20, visits=40, rate_limit=False) as sandbox:
+        while not done:
+            # the account is looked up anew by each client, so that this wait is cancelled too
+            async with client_for(sandbox, slots=2, account_id=None) as lf:
+                serving = asyncio.all_tasks()
+                task = asyncio.ensure_future(call(lf.with_options(budget=budget)))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                done, turns = task.done(), turns + 1
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                handlers = {one for one in asyncio.all_tasks() if "RequestHandler" in repr(one.get_coro())}
+                await nothing_left(lf, budget, serving | handlers)
+            assert turns < 2_000
+    await settle()
+    assert turns > 10
+    assert asyncio.all_tasks() - others == set()
+    assert open_files() == files

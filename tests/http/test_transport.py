@@ -576,6 +576,21 @@ async def test_handshake_that_is_cut_was_not_sent(monkeypatch: pytest.MonkeyPatc
     assert (caught.value.sent, caught.value.attempts, connections) == ("no", 3, 3)
 
 
+async def test_proxies_of_the_environment_are_not_used_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key goes to no proxy that happens to be set, unless ``trust_env`` says so."""
+    async with raw_server(OK) as proxy, raw_server(OK) as server:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        async with client_of(server.url) as lf:
+            await lf.users.me()
+        assert (len(server.requests), proxy.connections) == (1, 0)
+        async with client_of(server.url, trust_env=True) as lf:
+            await lf.users.me()
+        assert (len(server.requests), len(proxy.requests)) == (1, 1)
+
+
 async def test_name_that_cannot_be_found_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that no name server knows is a ConnectError, not sent."""
     monkeypatch.setattr("leadfeeder_async._http.retry.FIRST_BACKOFF", 0.001)
