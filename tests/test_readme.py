@@ -55,6 +55,8 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 def in_an_empty_folder(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As a reader has it who pasted the sandbox's lines into a shell."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")  # dlt's, as is the folder of its own
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
     for variable, value in sandbox.environment.items():
         monkeypatch.setenv(variable, value)
 
