@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import textwrap
 from importlib.util import find_spec
 
 from leadfeeder_async.errors import (
@@ -34,7 +35,7 @@ def main() -> None:
     """Run the command line."""
     missing = [name for name in ("cyclopts", "rich") if find_spec(name) is None]
     if missing:
-        _say(f"The command line needs {' and '.join(missing)}: pip install 'leadfeeder-async[cli]'")
+        say(f"The command line needs {' and '.join(missing)}: pip install 'leadfeeder-async[cli]'")
         sys.exit(USAGE)
     sys.exit(_run())
 
@@ -50,16 +51,16 @@ def _run() -> int:
     except CycloptsError:
         return USAGE  # Cyclopts has said what is wrong
     except LeadfeederError as error:
-        _say(f"leadfeeder: {error}")
+        say(f"leadfeeder: {error}")
         return exit_code(error)
     except KeyboardInterrupt:
-        _say("Terminated." if terminated else "Interrupted.")
+        say("Terminated." if terminated else "Interrupted.")
         return TERMINATED if terminated else INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
         return PIPE_CLOSED
     except OSError as error:
-        _say(f"leadfeeder: {error.filename or 'output'}: {error.strerror}")
+        say(f"leadfeeder: {error.filename or 'output'}: {error.strerror}")
         return INCOMPLETE
     return result if isinstance(result, int) else 0
 
@@ -95,5 +96,13 @@ def exit_code(error: LeadfeederError) -> int:
             return INCOMPLETE
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Say something on stderr; on a terminal its lines break between words, except commands, which are indented."""
+    if sys.stderr.isatty():
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        text = "\n".join(line if line.startswith(" ") else _wrapped(line, width) for line in text.split("\n"))
     sys.stderr.write(f"{text}\n")
+
+
+def _wrapped(line: str, width: int) -> str:
+    return textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from leadfeeder_async._version import __version__
 from leadfeeder_async.cli import output
+from leadfeeder_async.cli.account import accounts, usage
+from leadfeeder_async.cli.brief import brief
+from leadfeeder_async.cli.doctor import doctor
 from leadfeeder_async.cli.enrich import enrich
 from leadfeeder_async.cli.exports import export
+from leadfeeder_async.cli.records import companies, contacts, ip
 from leadfeeder_async.cli.report import report
 from leadfeeder_async.cli.sync import sync
+from leadfeeder_async.cli.workspace import lists, tags
 
 app = App(
     name="leadfeeder",
@@ -24,11 +29,23 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 contract = App(name="contract", help="What this package knows of the API.")
-app.command(export)
-app.command(enrich)
-app.command(report)
-app.command(sync)
-app.command(contract)
+for command in (
+    accounts,
+    brief,
+    companies,
+    contacts,
+    contract,
+    doctor,
+    enrich,
+    export,
+    ip,
+    lists,
+    report,
+    sync,
+    tags,
+    usage,
+):
+    app.command(command)
 
 DOCUMENT = "https://api.leadfeeder.com/openapi.yaml"
 
@@ -44,13 +61,12 @@ async def contract_check(
 
 
 @app.command
-async def accounts() -> None:
-    """List the accounts of the key."""
-    from leadfeeder_async.client import AsyncLeadfeeder
-
-    async with AsyncLeadfeeder() as lf:
-        found = (await lf.accounts.list()).data
-    output.show([{"id": account.id, "name": account.name} for account in found])
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="The shell to complete in.")],
+    /,
+) -> None:
+    """Print a script that completes commands and options; `source <(leadfeeder completion bash)` turns it on."""
+    output.say_out(app.generate_completion(shell=shell))
 
 
 @app.command

@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 from rich.text import Text
 
 from leadfeeder_async._http.connection import Stats
+from leadfeeder_async.cli import say
 from leadfeeder_async.errors import require
 from leadfeeder_async.export.parts import part_of
 from leadfeeder_async.export.progress import Meter, OnProgress, Progress
@@ -29,7 +28,7 @@ T = TypeVar("T", bound=HasId)
 
 def note(text: str) -> None:
     """Say something to the person."""
-    sys.stderr.write(f"{text}\n")
+    say(text)
 
 
 def say_out(text: str) -> None:
@@ -38,16 +37,9 @@ def say_out(text: str) -> None:
     sys.stdout.flush()
 
 
-def show(rows: Sequence[Mapping[str, object]]) -> None:
-    """Show rows: a table on a terminal, JSON lines in a pipe."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            say_out(msgspec.json.encode(row).decode())
-        return
-    table = Table(*(rows[0] if rows else ()))
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table if rows else "Nothing found.")
+def charge(credits: int) -> str:  # noqa: A002 - the API's word
+    """Say what was charged."""
+    return f"{credits:,} credit{'' if credits == 1 else 's'} charged."
 
 
 async def export(

@@ -11,10 +11,13 @@ from cyclopts import Parameter
 
 from leadfeeder_async.cli import output
 from leadfeeder_async.cli.exports import AccountId, read_day
+from leadfeeder_async.cli.tables import View, flat, record_of, show
 
 if TYPE_CHECKING:
     from leadfeeder_async.export.progress import Progress
     from leadfeeder_async.sync import SyncResult
+
+CHANGES = flat("table", "new", "updated", "removed", whole=("table",))
 
 
 async def sync(
@@ -64,13 +67,12 @@ def same_command(argv: list[str]) -> str:
 def _report(result: SyncResult, db: Path) -> None:
     for table, refusal in result.skipped.items():
         output.note(f"Left out: {table}. {refusal}")
-    output.show(
-        [
-            {"table": table, "new": one.new, "updated": one.updated, "removed": one.removed}
-            for table, one in result.tables.items()
-            if table not in result.skipped
-        ]
-    )
+    rows = [
+        record_of({"table": table, "new": one.new, "updated": one.updated, "removed": one.removed})
+        for table, one in result.tables.items()
+        if table not in result.skipped
+    ]
+    show(rows, CHANGES, View(), "tables")
     output.note(
         f"{result.first_day} to {result.last_day} in {result.elapsed:.1f} s: {result.requests:,} requests, "
         f"{result.rate_limited:,} answers 429, {result.credits:,} credits charged -> {db}"

@@ -50,8 +50,8 @@ def leadfeeder_source(
     return (
         _visits(source, first, lookback_days),
         _visitor_companies(source, first, lookback_days),
-        dlt.resource(source.tags(), name="tags", merge_key="account_id", write_disposition="merge"),
-        dlt.resource(source.lists(), name="lists", merge_key="account_id", write_disposition="merge"),
+        _mirrored("tags", source.tags),
+        _mirrored("lists", source.lists),
     )
 
 
@@ -81,6 +81,15 @@ def _visitor_companies(source: _Source, first: date, lookback_days: int) -> DltR
         state["last_day"] = str(until)
 
     return visitor_companies
+
+
+def _mirrored(name: str, rows: Callable[[], Rows]) -> DltResource:
+    @dlt.resource(name=name, merge_key="account_id", write_disposition="merge")
+    async def mirrored() -> Rows:
+        async for page in rows():
+            yield page
+
+    return mirrored
 
 
 class _Source:

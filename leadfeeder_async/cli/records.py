@@ -1,0 +1,163 @@
+"""``leadfeeder companies``, ``contacts`` and ``ip``: look records up, a few at a time."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from leadfeeder_async.budget import Budget
+from leadfeeder_async.cli.output import charge, note
+from leadfeeder_async.cli.tables import Shape, View, flat, record_of, shape_of, show, show_list, show_one
+from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.errors import require
+from leadfeeder_async.models.companies import Company, CompanyMatch, CompanySummary
+from leadfeeder_async.models.contacts import ContactSummary
+
+companies = App(name="companies", help="Find companies, and get one whole.")
+contacts = App(name="contacts", help="Find people at companies.")
+
+COMPANY = shape_of(Company, {})
+FOUND_COMPANY = shape_of(
+    CompanySummary,
+    {
+        "id": "id",
+        "name": "name",
+        "address.city": "city",
+        "address.country_code": "country",
+        "employee_range": "employees",
+        "url": "url",
+    },
+)
+FOUND_CONTACT = shape_of(
+    ContactSummary,
+    {"id": "id", "name": "name", "hierarchy_level": "level", "email": "email", "company.id": "company"},
+    whole=("id", "company.id"),
+)
+MATCH = flat("score", "id", "name", "city", "country", "url")
+_BEHIND = {
+    "company": ("id", "name", "url"),
+    "location": ("city", "region", "country_code"),
+    "network": ("name", "asn", "cidr"),
+}
+ADDRESS = Shape(
+    {
+        **{name: ("attributes", name) for name in ("ip", "company_type", "confidence_score")},
+        **{
+            f"{part}.{key}": ("relationships", part, *(() if key == "id" else ("attributes",)), key)
+            for part, keys in _BEHIND.items()
+            for key in keys
+        },
+    },
+    {},
+)
+
+Limit = Annotated[int, Parameter(help="Show this many at most.")]
+Terms = Annotated[list[str] | None, Parameter(negative=(), help="A word to search for; may be repeated.")]
+MaxCredits = Annotated[int | None, Parameter(help="Send nothing that could charge more credits than this.")]
+
+
+@companies.command(name="search")
+async def search_companies(
+    *,
+    term: Terms = None,
+    country: Annotated[list[str] | None, Parameter(negative=(), help="A country code; may be repeated.")] = None,
+    icp_id: Annotated[
+        list[str] | None, Parameter(negative=(), help="Fits this customer profile; may be repeated.")
+    ] = None,
+    limit: Limit = 25,
+    view: View | None = None,
+) -> None:
+    """Search companies; free, since the rows are summaries."""
+    view = view or View()
+    FOUND_COMPANY.chosen(view)
+    locations = [{"country_code": code} for code in country] if country else None
+    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
+        found = lf.companies.search(search_terms=term, locations=locations, icp_ids=icp_id, limit=limit)
+        await show_list(found, FOUND_COMPANY, view, "companies", more="--limit shows more, `export companies` all.")
+
+
+@companies.command(name="get")
+async def get_company(
+    company_id: Annotated[str, Parameter(help="The company's id.")],
+    /,
+    *,
+    max_credits: MaxCredits = None,
+    view: View | None = None,
+) -> None:
+    """Get one company whole; charges 1 credit unless it was unlocked in the last 12 months."""
+    view = view or View()
+    COMPANY.chosen(view)
+    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
+        answer = await lf.with_options(budget=Budget(max_credits=max_credits)).companies.get(company_id)
+    show_one(record_of(answer.data), COMPANY, view)
+    note(charge(answer.meta.charged))
+
+
+@companies.command(name="match")
+async def match_company(
+    name: Annotated[str | None, Parameter(help="The company's name.")] = None,
+    /,
+    *,
+    url: Annotated[str | None, Parameter(help="Its website.")] = None,
+    vat_id: Annotated[str | None, Parameter(help="Its VAT id.")] = None,
+    country: Annotated[str | None, Parameter(help="Its country code.")] = None,
+    limit: Annotated[int, Parameter(help="Show this many at most, 1 to 20.")] = 5,
+    view: View | None = None,
+) -> None:
+    """Find which company is meant by a name, a website or a VAT id, best match first; free."""
+    view = view or View()
+    MATCH.chosen(view)
+    require(name or url or vat_id, "There is nothing to match by.", "Give a name, --url or --vat-id.")
+    known = {"company_name": name, "url": url, "vat_id": vat_id, "country_code": country}
+    wanted = {key: value for key, value in known.items() if value is not None}
+    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
+        matches = (await lf.companies.match([wanted], limit)).data
+    show([record_of(_row(match)) for match in (matches[0] if matches else ())], MATCH, view, "matches")
+
+
+def _row(match: CompanyMatch) -> dict[str, object]:
+    company = match.company or CompanySummary(id=match.id)
+    address = company.attributes.address
+    return {
+        "score": match.score,
+        "id": company.id,
+        "name": company.name,
+        "city": address and address.city,
+        "country": address and address.country_code,
+        "url": company.url,
+    }
+
+
+@contacts.command(name="search")
+async def search_contacts(
+    *,
+    term: Terms = None,
+    company_id: Annotated[list[str] | None, Parameter(negative=(), help="At this company; may be repeated.")] = None,
+    position: Annotated[list[str] | None, Parameter(negative=(), help="A job title; may be repeated.")] = None,
+    limit: Limit = 25,
+    view: View | None = None,
+) -> None:
+    """Search people at companies; free, since the rows are summaries."""
+    view = view or View()
+    FOUND_CONTACT.chosen(view)
+    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
+        found = lf.contacts.search(search_terms=term, company_ids=company_id, positions=position, limit=limit)
+        await show_list(found, FOUND_CONTACT, view, "contacts", more="--limit shows more, `export contacts` all.")
+
+
+async def ip(
+    address: Annotated[str, Parameter(help="An IPv4 or IPv6 address.")],
+    /,
+    *,
+    max_credits: MaxCredits = None,
+    view: View | None = None,
+) -> None:
+    """Show the company, place and network behind an IP address; may charge (the price is not published)."""
+    view = view or View()
+    ADDRESS.chosen(view)
+    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
+        answer = await lf.with_options(budget=Budget(max_credits=max_credits)).ip.enrich(address)
+    show_one(record_of(answer.data), ADDRESS, view)
+    unknown = "" if answer.data.company else "No company is known behind this address. "
+    note(unknown + charge(answer.meta.charged))
