@@ -99,6 +99,7 @@ class Pager(Generic[T]):
             async for page in pages:
                 for item in page.items:
                     yield item
+                del page  # its rows are gone before the next ones come, and their memory is warm
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Iterate over the pages: ``.items``, ``.meta``, ``.total``, the ``.window`` and the ``.problems`` of each."""
@@ -230,6 +231,7 @@ class Pager(Generic[T]):
             async for page in pages:
                 if left is None:
                     yield page
+                    del page
                     continue
                 yield replace(page, items=page.items[:left])
                 left -= len(page.items[:left])

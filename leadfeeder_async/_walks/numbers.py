@@ -124,6 +124,7 @@ class NumberedWalk(Generic[T]):
                 page = await self._next_page(self._sections[0])
                 if page is not None:
                     yield page
+                del page
         finally:
             for section in self._sections:
                 section.close()

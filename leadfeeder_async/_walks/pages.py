@@ -151,6 +151,7 @@ async def whole(walk: AsyncGenerator[Page[T], None]) -> AsyncGenerator[Page[T], 
         async for page in pages:
             problems.extend(page.problems)
             yield page
+            del page
     raise_problems(problems)
 
 
