@@ -21,7 +21,7 @@ KEY = "canary-key-1234567890"
 
 def limiter_of(server: RedisServer, **options: float) -> RedisLimiter:
     settings: dict[str, float] = {"rate": 50.0, "burst": 5, **options}
-    return RedisLimiter(server.url, KEY, **settings)  # type: ignore[arg-type]
+    return RedisLimiter(server.url, KEY, **settings)
 
 
 @pytest.fixture(autouse=True)
