@@ -94,13 +94,14 @@ async def test_existing_file_is_kept(busy: Sandbox, tmp_path: Path) -> None:
 
 async def test_two_exports_to_one_file(busy: Sandbox, tmp_path: Path) -> None:
     """A second export to the same file is refused while the first one writes, and the first stays whole."""
-    busy.latency = 0.4
+    busy.latency = 2.5
     out = tmp_path / "visits.ndjson"
     first = asyncio.create_task(leadfeeder(busy, "export", "visits", "--out", out))
     while not busy.ledger.requests:
         await asyncio.sleep(0.02)
     code, _, stderr = await leadfeeder(busy, "export", "visits", "--out", out)
     assert (code, "Another export" in stderr) == (2, True)
+    busy.latency = 0
     assert (await first)[0] == 0
     assert ids(out.read_text()) == truth(busy)
 
