@@ -281,7 +281,11 @@ def _figures(number: int, bits: int) -> dict[str, object]:
         "net_worth": None,
         "founded_year": 1950 + (bits >> 44) % 70,
         "vat_id": f"DE{100_000_000 + number}",
-        "intent": {"score": score, "score_tier": "high", "last_updated_at": "2026-11-18T04:00:00Z"},
+        "intent": {
+            "score": score,
+            "score_tier": "high" if score >= 7 else "medium" if score >= 4 else "low",
+            "last_updated_at": "2026-11-18T04:00:00Z",
+        },
         "meta": {
             "do_not_contact": False,
             "has_phones": True,
