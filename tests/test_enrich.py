@@ -212,11 +212,11 @@ async def test_budget_is_used_up_and_never_passed(sandbox: Sandbox, lf: AsyncLea
 
 async def test_what_is_unlocked_takes_nothing_from_the_budget(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     """Credits that were reserved and not charged are used for the next rows."""
-    await lf.companies.list(map(company, range(250))).collect()
-    job = lf.enrich.companies(map(domain, range(400)), by="domain", max_credits=100)
+    await lf.companies.list(map(company, range(120))).collect()
+    job = lf.enrich.companies(map(domain, range(200)), by="domain", max_credits=50)
     matched = [one.id async for one in job if one.outcome is Outcome.MATCHED]
-    assert (matched, job.tally.credits) == ([company(number) for number in range(350)], 100)
-    assert sandbox.ledger.credits_charged == 350
+    assert (matched, job.tally.credits) == ([company(number) for number in range(170)], 50)
+    assert sandbox.ledger.credits_charged == 170
 
 
 async def test_budgets_around_a_job_hold(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
