@@ -312,7 +312,7 @@ def test_days_as_people_write_them() -> None:
 
 @pytest.mark.parametrize("ignores_interrupts", [False, True], ids=["foreground", "background"])
 async def test_sigterm_keeps_what_is_done(tmp_path: Path, ignores_interrupts: bool) -> None:
-    """SIGTERM ends an export with 143, keeps its rows, and shows the command that goes on; that one finishes."""
+    """SIGTERM ends an export with 143, keeps its rows, and shows the command that goes on; Ctrl-C is not for the background."""
     out = tmp_path / "visits.ndjson"
     command = (
         (COMMAND[0], "-c", COMMAND[2].replace("default_int_handler", "SIG_IGN")) if ignores_interrupts else COMMAND
@@ -324,6 +324,9 @@ async def test_sigterm_keeps_what_is_done(tmp_path: Path, ignores_interrupts: bo
         )
         while len(slow.ledger.requests) < 4:
             await asyncio.sleep(0.02)
+        if ignores_interrupts:
+            process.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(5):
             _, stderr = await process.communicate()

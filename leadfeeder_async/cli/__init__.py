@@ -11,6 +11,7 @@ import signal
 import sys
 import textwrap
 from importlib.util import find_spec
+from types import FrameType
 
 from leadfeeder_async.errors import (
     AuthenticationError,
@@ -66,15 +67,22 @@ def _run() -> int:
 
 
 def _end_as_ctrl_c_does() -> list[int]:
-    """Let SIGTERM end a command in order: what is done is kept, and the command to go on is shown."""
+    """Let SIGTERM end a command in order: what is done is kept, and the command to go on is shown.
+
+    It calls what hears Ctrl-C, which cancels the work: an exception raised here could be lost in a callback. A job in
+    the background, where Ctrl-C is not meant for it, stays deaf to that.
+    """
     received = list[int]()
 
-    def terminate(number: int, _: object) -> None:
+    def terminate(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for jobs in the background
-            raise KeyboardInterrupt
-        signal.raise_signal(signal.SIGINT)
+        hear = signal.getsignal(signal.SIGINT)
+        if callable(hear):
+            hear(signal.SIGINT, frame)
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, terminate)
     return received
 
