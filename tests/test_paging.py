@@ -168,6 +168,24 @@ async def test_expired_cursor_of_a_free_list_begins_it_anew(status: int) -> None
     assert len(script.asked) == 4
 
 
+async def test_a_list_whose_cursors_keep_expiring_is_read_as_long_as_it_grows() -> None:
+    """Each walk may come a page further than the one before: as long as it does, it begins anew, and all rows come once."""
+    reach = 1
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        nonlocal reach
+        page = int(request.query.get("page[cursor]", "0"))
+        if page >= reach:
+            reach += 1
+            return 400, {"errors": [{"code": "invalid_cursor"}]}
+        following = {"pagination": {"next_cursor": str(page + 1)}} if page < 4 else {}
+        return 200, {"data": rows(page), "meta": following}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        assert await found(lf) == ["0", "1", "2", "3", "4"]
+    assert reach == 5
+
+
 async def test_cursor_that_always_expires_is_named() -> None:
     """Beginning anew without finding a new row leads nowhere: an error, not a circle."""
     async with handler_server(expiring(9)) as url, client_of(url) as lf:
