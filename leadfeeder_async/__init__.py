@@ -6,7 +6,7 @@ from leadfeeder_async._http.endpoint import Endpoint, Paging, Resend, Spend
 from leadfeeder_async._http.limiter import RateLimiter
 from leadfeeder_async._version import __version__
 from leadfeeder_async._walks.pages import Page, Position
-from leadfeeder_async.budget import Budget
+from leadfeeder_async.budget import Budget, SharedCredits
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.enrich.api import Enrichment
 from leadfeeder_async.enrich.outcomes import Enriched, Estimate, Outcome, Tally
@@ -106,6 +106,7 @@ __all__ = [
     "Resend",
     "ResponseTooLargeError",
     "ServerError",
+    "SharedCredits",
     "Spend",
     "Stats",
     "StatusError",

@@ -10,16 +10,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from leadfeeder_async.errors import BudgetExceededError, Facts, require
 
 
+class SharedCredits(Protocol):
+    """Credits that several processes may spend together: ``RedisCredits``, or your own, as ``Budget(shared=...)``."""
+
+    @property
+    def credits_left(self) -> int:
+        """Credits that a call may still reserve, as last heard."""
+        ...
+
+    async def reserve(self, most: int, facts: Facts) -> None:
+        """Reserve what a call may charge; raise BudgetExceededError, or what keeps it from being known."""
+        ...
+
+    def settle(self, reserved: int, charged: int) -> None:
+        """Replace a reservation by what was charged."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Budget:
-    """What may be spent, and what was."""
+    """What may be spent, and what was; ``shared`` is what other processes spend of too."""
 
     max_requests: int | None = None
     max_credits: int | None = None
+    shared: SharedCredits | None = None
     requests: int = field(default=0, init=False)
     """Requests sent, or about to be."""
     credits: int = field(default=0, init=False)
@@ -34,7 +53,10 @@ class Budget:
     @property
     def credits_left(self) -> int | None:
         """Credits that a call may still reserve; None without a bound."""
-        return None if self.max_credits is None else max(0, self.max_credits - self.credits - self.reserved)
+        bounds = [] if self.max_credits is None else [max(0, self.max_credits - self.credits - self.reserved)]
+        if self.shared is not None:
+            bounds.append(self.shared.credits_left)
+        return min(bounds, default=None)
 
     def check_request(self, facts: Facts) -> None:
         """Raise unless one more request may be sent."""
@@ -61,6 +83,8 @@ class Spending:
         self.facts = facts
         """The call it pays for."""
         self._reserved = most
+        self._shares = {id(one.shared): one.shared for one in self._budgets if most and one.shared is not None}
+        self._holding = list[SharedCredits]()
         self.at_stake = False
         """Whether an attempt may have been charged: it may have left, and was not refused."""
         for budget in self._budgets:
@@ -72,6 +96,17 @@ class Spending:
     def counts(self) -> bool:
         """Whether any budget is there to be charged."""
         return bool(self._budgets)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes must be heard before it is sent."""
+        return bool(self._shares)
+
+    async def reserve_shared(self) -> None:
+        """Reserve at what other processes spend of too; raises where they have left too little."""
+        for shared in self._shares.values():
+            await shared.reserve(self._reserved, self.facts)
+            self._holding.append(shared)
 
     def check_request(self) -> None:
         """Raise BudgetExceededError where one more attempt would be one too many."""
@@ -90,6 +125,8 @@ class Spending:
         for budget in self._budgets:
             budget.reserved -= reserved
             budget.credits += reserved if charged is None else charged
+        while self._holding:
+            self._holding.pop().settle(reserved, reserved if charged is None else charged)
 
 
 _active: ContextVar[tuple[tuple[object, Budget], ...]] = ContextVar("leadfeeder_budgets", default=())

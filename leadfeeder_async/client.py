@@ -14,7 +14,7 @@ from leadfeeder_async._http.endpoint import Account, Endpoint, QueryValue, Resen
 from leadfeeder_async._http.log import log_to_stderr
 from leadfeeder_async._http.session import Session
 from leadfeeder_async._http.wire import encode_json
-from leadfeeder_async.budget import Budget, BudgetScope
+from leadfeeder_async.budget import Budget, BudgetScope, SharedCredits
 from leadfeeder_async.enrich.api import Enrich
 from leadfeeder_async.errors import ConfigurationError, require
 from leadfeeder_async.paging import HasId, Pager
@@ -171,14 +171,21 @@ class AsyncLeadfeeder:
         copy._bind(self._session.with_options(options))
         return copy
 
-    def budget(self, *, max_requests: int | None = None, max_credits: int | None = None) -> BudgetScope:
+    def budget(
+        self,
+        *,
+        max_requests: int | None = None,
+        max_credits: int | None = None,
+        shared: SharedCredits | None = None,
+    ) -> BudgetScope:
         """Put the calls inside an ``async with`` block, and in its tasks, under a budget.
 
         ``async with lf.budget(max_credits=500) as spent: ...``. A call that could pass it raises BudgetExceededError
         before it is sent; ``spent.credits`` and ``spent.requests`` tell what was spent. Budgets nest. With
-        ``max_credits=0`` nothing that may charge is sent.
+        ``max_credits=0`` nothing that may charge is sent. ``shared`` is a bound on the credits of several processes,
+        such as ``leadfeeder_async.integrations.redis.RedisCredits``.
         """
-        return BudgetScope(self._connection, Budget(max_requests, max_credits))
+        return BudgetScope(self._connection, Budget(max_requests, max_credits, shared))
 
     def sweep(self, account_ids: Iterable[str], list_of: Callable[[AsyncLeadfeeder], Pager[Row]]) -> Sweep[Row]:
         """Read the same list of several accounts at once, fairly, under this client's one limit.

@@ -120,10 +120,13 @@ class Session:
         settings, row = self._connection.settings, call.row
         path = settings.paths.get(row.operation, row.path)
         facts = Facts(operation=row.operation, method=row.method, path=path)
-        account = await self._account_of(call, Bounds(opened, facts, deadline))
+        bounds = Bounds(opened, facts, deadline)
+        account = await self._account_of(call, bounds)
         request = wire.build_request(call, settings.base_url, path, account)
         self._connection.quota.check(_today(), facts)
         spending = Spending(self._budgets(), call.most_credits, facts)
+        if spending.is_shared:
+            await _reserve(spending, bounds)
         return Trip(opened, facts, deadline, request, spending, not retry.is_repeatable(row))
 
     async def _send_until_settled(self, trip: Trip, row: Endpoint[T]) -> bytes:
@@ -283,6 +286,15 @@ def _speak_of(earlier: Sent, error: LeadfeederError) -> Sent:
     own = error.sent
     error.facts = replace(error.facts, sent=max(own, earlier, key=_SENT.index))
     return earlier if isinstance(error, RateLimitedError) else error.sent
+
+
+async def _reserve(spending: Spending, bounds: Bounds) -> None:
+    """Reserve credits that other processes spend of too, or none at all."""
+    try:
+        await bounds.wait(spending.reserve_shared(), "budget")
+    except BaseException:
+        spending.settle(0)
+        raise
 
 
 def _was_refused(error: BaseException) -> bool:

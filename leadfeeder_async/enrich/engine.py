@@ -328,7 +328,10 @@ class Engine:
         if self._fetches.put_back(batch, verdict) or verdict is Verdict.ENDS:
             return
         if verdict is Verdict.SKIP:
-            self._skip(batch.items, error)
+            if self._affordable(batch) < len(batch.items):  # another process has spent what seemed to be left
+                self._fetches.again.appendleft(batch)
+            else:
+                self._skip(batch.items, error)
             return
         outcome = Outcome.NOT_FOUND if error.status == 404 and not lost else Outcome.FAILED
         for one in batch.items:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from hashlib import sha1
+from hashlib import sha1, sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,12 @@ except ImportError:
 
 FAILURES = (RedisError, OSError, TimeoutError, msgspec.ValidationError)
 """What a server that is down, slow, failed over or out of memory makes of a script."""
+
+RETRY = 0.1
+"""Seconds between tries while a server that has just gone is waited for."""
+
+PROBE = 1.0
+"""Seconds between tries once it is known to be down."""
 
 
 class Client(Protocol):
@@ -68,6 +74,33 @@ class Script:
         return await self._client.execute_command(*command)
 
 
+class Outage:
+    """What is known of a server that does not answer."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        self.last: BaseException | None = None
+        self._next_try = 0.0
+
+    def may_try(self, now: float) -> bool:
+        """Whether the server is to be asked now."""
+        return self.since is None or now >= self._next_try
+
+    def note(self, error: BaseException, now: float, pause: float) -> None:
+        """Learn of a failure; the next try comes after ``pause``."""
+        self.since = now if self.since is None else self.since
+        self.last, self._next_try = error, now + pause
+
+    def lasted(self, now: float) -> float:
+        """For how many seconds it has lasted."""
+        return 0.0 if self.since is None else now - self.since
+
+    def end(self) -> bool:
+        """Learn of an answer; tell whether there was an outage."""
+        was, self.since, self.last = self.since is not None, None, None
+        return was
+
+
 def _connect(url: str, timeout: float) -> Client:
     try:
         return from_url(
@@ -81,3 +114,8 @@ def _connect(url: str, timeout: float) -> Client:
         raise ConfigurationError(
             f"This is no address of a Redis server: {error}", advice="redis://host:6379/0"
         ) from None
+
+
+def key_of(api_key: str, kind: str) -> str:
+    """Name what the server holds for a key, without telling the key; one slot of a cluster holds it all."""
+    return f"leadfeeder:{{{sha256(api_key.encode()).hexdigest()[:16]}}}:{kind}"

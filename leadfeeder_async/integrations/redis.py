@@ -15,7 +15,6 @@ import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from math import inf
 from types import TracebackType
 from typing import Self, TypeVar
@@ -25,18 +24,15 @@ import anyio
 from leadfeeder_async._http.limits import DEFAULT_BURST, DEFAULT_RATE, TokenBucket
 from leadfeeder_async._http.quota import first_of_next_month
 from leadfeeder_async.errors import Facts, LimiterUnavailableError, QuotaExceededError, WrongLoopError, require
-from leadfeeder_async.integrations._scripts import FAILURES, Client, Script
+from leadfeeder_async.integrations._credits import RedisCredits
+from leadfeeder_async.integrations._scripts import FAILURES, PROBE, RETRY, Client, Outage, Script, key_of
 from leadfeeder_async.settings import read_api_key
+
+__all__ = ["RedisCredits", "RedisLimiter"]
 
 T = TypeVar("T")
 
 logger = logging.getLogger("leadfeeder_async")
-
-RETRY = 0.1
-"""Seconds between tries while a server that has just gone is waited for."""
-
-PROBE = 1.0
-"""Seconds between tries once it is known to be down."""
 
 STALL = 0.1
 """A caller that wakes so many seconds late uses its token all the same; after a longer stall it takes a new one."""
@@ -51,33 +47,6 @@ class _Token:
     name: int
     pauses: int
     """How many pauses this process had met when it was taken; a later one makes it worthless."""
-
-
-class _Outage:
-    """What is known of a server that does not answer."""
-
-    def __init__(self) -> None:
-        self.since: float | None = None
-        self.last: BaseException | None = None
-        self._next_try = 0.0
-
-    def may_try(self, now: float) -> bool:
-        """Whether the server is to be asked now."""
-        return self.since is None or now >= self._next_try
-
-    def note(self, error: BaseException, now: float, pause: float) -> None:
-        """Learn of a failure; the next try comes after ``pause``."""
-        self.since = now if self.since is None else self.since
-        self.last, self._next_try = error, now + pause
-
-    def lasted(self, now: float) -> float:
-        """For how many seconds it has lasted."""
-        return 0.0 if self.since is None else now - self.since
-
-    def end(self) -> bool:
-        """Learn of an answer; tell whether there was an outage."""
-        was, self.since, self.last = self.since is not None, None, None
-        return was
 
 
 class RedisLimiter:
@@ -125,7 +94,7 @@ class RedisLimiter:
         self._script = Script(redis, "redis.lua", timeout)
         self._local = None if fallback_share is None else TokenBucket(rate * fallback_share, 1)
         self._went_alone = False
-        self._outage = _Outage()
+        self._outage = Outage()
         self._turn = anyio.Lock(fast_acquire=True)
         self._kept = list[_Token]()
         self._not_before = 0.0
@@ -300,11 +269,6 @@ class RedisLimiter:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def key_of(api_key: str, kind: str) -> str:
-    """Name what the server holds for a key, without telling the key; one slot of a cluster holds it all."""
-    return f"leadfeeder:{{{sha256(api_key.encode()).hexdigest()[:16]}}}:{kind}"
 
 
 def _now() -> float:

@@ -6,15 +6,15 @@ Real time, where a server has to be waited for.
 from __future__ import annotations
 
 import asyncio
-import socket
 from datetime import UTC, datetime
 
 import pytest
 
 from leadfeeder_async import AsyncLeadfeeder, LimiterUnavailableError, QuotaExceededError
-from leadfeeder_async.integrations.redis import RedisLimiter, key_of
+from leadfeeder_async.integrations._scripts import key_of
+from leadfeeder_async.integrations.redis import RedisLimiter
 from leadfeeder_async.sandbox import Sandbox
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, unused_port
 
 KEY = "canary-key-1234567890"
 
@@ -66,12 +66,6 @@ async def test_the_key_is_not_on_the_server(redis_server: RedisServer) -> None:
         assert KEY not in repr(limiter)
     assert KEY not in str(redis_server.say("KEYS", "*"))
     assert key_of(KEY, "limit") in str(redis_server.say("KEYS", "*"))
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_nothing_is_sent_while_the_server_is_away() -> None:

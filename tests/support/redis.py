@@ -20,9 +20,7 @@ class RedisServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = unused_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -56,3 +54,10 @@ def require_redis() -> None:
     if BINARY is None:
         reason = "no redis-server on this machine: apt-get install redis-server"
         (pytest.fail if os.environ.get("REQUIRE_REDIS") else pytest.skip)(reason)
+
+
+def unused_port() -> int:
+    """Return a port of loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,173 @@
+"""Credits that several processes spend of, counted on a Redis server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Literal, Self
+from uuid import uuid4
+
+import anyio
+
+from leadfeeder_async.errors import BudgetExceededError, Facts, LimiterUnavailableError, require
+from leadfeeder_async.integrations._scripts import FAILURES, PROBE, RETRY, Client, Outage, Script, key_of
+from leadfeeder_async.settings import read_api_key
+
+logger = logging.getLogger("leadfeeder_async")
+
+
+class RedisCredits:
+    """A bound on the credits that all processes which give it the same ``name`` may spend together.
+
+    ::
+
+        async with RedisCredits("redis://localhost:6379/0", "november", max_credits=5_000) as credits:
+            async with AsyncLeadfeeder() as lf, lf.budget(shared=credits):
+                await lf.companies.get("1")
+
+    A call that may charge reserves the most it can cost on the server before it is sent; what its answer says it
+    charged replaces that. Where an answer is lost, or a process is killed, the reservation stays: the money may be
+    gone. What was spent stays counted until the server has not heard of the name for 400 days; a name that is used
+    again goes on from there. Give ``max_credits`` the same in each process: each keeps to its own.
+
+    ``redis`` is an address, or a client of redis-py's ``redis.asyncio``, which is never closed here. ``api_key``
+    defaults to LEADFEEDER_API_KEY; only a hash of it names the entry on the server. While the server does not answer
+    within ``timeout`` seconds, calls that may charge wait up to ``patience`` seconds; then
+    :class:`~leadfeeder_async.LimiterUnavailableError` is raised, and nothing is sent. Free calls never ask. A server
+    that forgot is told again by each process what that one has spent; only what ended processes spent is lost, so keep
+    it on a server that saves to disk.
+
+    Make one per process and event loop; close it after its calls.
+    """
+
+    def __init__(
+        self,
+        redis: str | Client,
+        name: str,
+        max_credits: int,
+        api_key: str | None = None,
+        *,
+        timeout: float = 1.0,
+        patience: float = 10.0,
+    ) -> None:
+        require(bool(name), "name='' must say what the credits are for.")
+        require(max_credits >= 0, f"max_credits={max_credits!r} must be 0 or more.")
+        require(timeout > 0, f"timeout={timeout!r} must be more than 0 seconds.")
+        require(patience >= 0, f"patience={patience!r} must be 0 seconds or more.")
+        self.name = name
+        self.max_credits = max_credits
+        self._key = key_of(read_api_key(api_key).reveal(), f"credits:{name}")
+        self._script = Script(redis, "credits.lua", timeout)
+        self._patience = patience
+        self._outage = Outage()
+        self._turn = anyio.Lock(fast_acquire=True)
+        self._process = uuid4().hex
+        self._statements = 0
+        self._held = 0
+        self._stated = 0
+        self._tasks = set[asyncio.Task[None]]()
+        self.spent = 0
+        """Credits that all processes have spent or reserved, as last heard."""
+
+    def __repr__(self) -> str:
+        return f"<RedisCredits {self.name!r} {self.spent:,} of {self.max_credits:,}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Tell the server what this process has spent, and close the connections."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._stated != self._held:
+            await self._try_to_say("state")
+        if self._statements and await self._try_to_say("end"):
+            self._process, self._held, self._stated = uuid4().hex, 0, 0
+        await self._script.aclose()
+
+    @property
+    def credits_left(self) -> int:
+        """Credits that a call may still reserve, as last heard."""
+        return max(0, self.max_credits - self.spent)
+
+    async def reserve(self, most: int, facts: Facts) -> None:
+        """Reserve ``most`` credits for a call; called by the client.
+
+        Raises BudgetExceededError where all processes together would pass ``max_credits``, LimiterUnavailableError
+        where the server has been down for ``patience`` seconds.
+        """
+        async with self._turn:
+            self._held += most
+            try:
+                taken = await self._claim(facts)
+            except BaseException:
+                self.settle(most, 0)  # the server may have heard it
+                raise
+            if taken:
+                return
+            self._held -= most
+            raise BudgetExceededError(
+                f"This call may charge {most:,} of {self.max_credits:,} credits of {self.name!r}, and all processes "
+                f"together have spent or reserved {self.spent:,}.",
+                facts,
+                advice="Raise max_credits in each process, or ask for fewer records at once.",
+            )
+
+    def settle(self, reserved: int, charged: int) -> None:
+        """Replace a reservation by what was charged; called by the client."""
+        self._held += charged - reserved
+        task = asyncio.get_running_loop().create_task(self._restate())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _claim(self, facts: Facts) -> bool:
+        while True:
+            if self._outage.may_try(_now()):
+                try:
+                    return await self._say("claim")
+                except FAILURES as error:
+                    self._note_failure(error)
+            if self._outage.lasted(_now()) >= self._patience:
+                last = self._outage.last
+                said = f"The shared credits of {self.name!r} cannot be asked for ({type(last).__name__}: {last})."
+                raise LimiterUnavailableError(said, facts, advice="Check the Redis server and its address.") from last
+            await asyncio.sleep(RETRY)
+
+    async def _restate(self) -> None:
+        async with self._turn:
+            if self._stated != self._held and self._outage.may_try(_now()):
+                await self._try_to_say("state")
+
+    async def _try_to_say(self, what: Literal["state", "end"]) -> bool:
+        try:
+            return await self._say(what)
+        except FAILURES as error:
+            self._note_failure(error)
+            logger.warning("The shared credits of %r were not told (%s: %s)", self.name, type(error).__name__, error)
+            return False
+
+    def _note_failure(self, error: BaseException) -> None:
+        now = _now()
+        self._outage.note(error, now, 0.0 if self._outage.lasted(now) < self._patience else PROBE)
+
+    async def _say(self, what: Literal["claim", "state", "end"]) -> bool:
+        """State this process's whole total; tell whether it was taken."""
+        self._statements += 1
+        total, self._stated = self._held, -1  # not known, if no answer comes
+        taken, self.spent = await self._script.run(
+            self._key, self._process, self._statements, total, what, self.max_credits
+        )
+        self._outage.end()
+        if taken:
+            self._stated = total
+        return bool(taken)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
