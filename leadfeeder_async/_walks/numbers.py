@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeAlias, TypeVar
 
@@ -130,15 +130,11 @@ class NumberedWalk(Generic[T]):
                 section.close()
 
     async def _next_page(self, section: Section) -> Page[T] | None:
-        self._launch_first(section)
-        if not section.tasks:
+        if not section.tasks and not section.may_launch():
             self._finish(section)
             return None
-        task = section.tasks.popleft()
-        if task.done():
-            await asyncio.sleep(0)  # pages that wait are read one by one, so that the loop is held for one at most
         try:
-            body = await task
+            body = await self._next_body(section)
         except OffsetExceededError as error:
             if section.shrank():
                 section.close()
@@ -147,6 +143,14 @@ class NumberedWalk(Generic[T]):
                 self._cut(section, 2, error)
             return None
         return self._take(section, self._source.decode(body))
+
+    async def _next_body(self, section: Section) -> bytes:
+        if not section.tasks:
+            return await self._fetch(section)
+        task = section.tasks.popleft()
+        if task.done():
+            await asyncio.sleep(0)  # pages that wait are read one by one, so that the loop is held for one at most
+        return await task
 
     def _take(self, section: Section, page: Page[T]) -> Page[T] | None:
         first_id = self._source.id_of(page.items[0]) if page.items else ""
@@ -190,10 +194,6 @@ class NumberedWalk(Generic[T]):
             return section.seen
         return Seen(earlier=(*section.seen.earlier, section.seen.ids))
 
-    def _launch_first(self, section: Section) -> None:
-        if not section.tasks and section.may_launch():
-            self._launch(section)
-
     def _run_ahead(self) -> None:
         """Ask for the pages that come next, through the windows in order, as far as they are known."""
         waiting = sum(len(section.tasks) for section in self._sections)
@@ -202,13 +202,14 @@ class NumberedWalk(Generic[T]):
             while section.may_launch() and waiting < self._source.ahead:
                 if not self._source.may_run_ahead(self._launched):
                     return
-                self._launch(section)
+                section.tasks.append(start(self._fetch(section)))
                 waiting += 1
 
-    def _launch(self, section: Section) -> None:
+    def _fetch(self, section: Section) -> Coroutine[None, None, bytes]:
+        """Return what fetches the next page that nobody has asked for."""
         section.launched += 1
         self._launched += 1
-        section.tasks.append(start(self._source.fetch(self._call(section.window, section.launched))))
+        return self._source.fetch(self._call(section.window, section.launched))
 
 
 def _peek(section: Section) -> None:
