@@ -1,5 +1,8 @@
 """The asyncio-native client for the Leadfeeder (Dealfront) API v1."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from leadfeeder_async._http.attempt import Attempt
 from leadfeeder_async._http.connection import Stats
 from leadfeeder_async._http.endpoint import Endpoint, Paging, Resend, Spend
@@ -8,8 +11,6 @@ from leadfeeder_async._version import __version__
 from leadfeeder_async._walks.pages import Page, Position
 from leadfeeder_async.budget import Budget, SharedCredits
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.enrich.api import Enrichment
-from leadfeeder_async.enrich.outcomes import Enriched, Estimate, Outcome, Tally
 from leadfeeder_async.errors import (
     AttemptTimeoutError,
     AuthenticationError,
@@ -55,6 +56,10 @@ from leadfeeder_async.id_pager import IdPager
 from leadfeeder_async.paging import Pager
 from leadfeeder_async.sweep import Sweep
 from leadfeeder_async.windows import Window
+
+if TYPE_CHECKING:
+    from leadfeeder_async.enrich.api import Enrichment
+    from leadfeeder_async.enrich.outcomes import Enriched, Estimate, Outcome, Tally
 
 __all__ = [
     "AsyncLeadfeeder",
@@ -119,3 +124,24 @@ __all__ = [
     "WrongLoopError",
     "__version__",
 ]
+
+
+_LATER = {
+    "Enrichment": "api",
+    "Enriched": "outcomes",
+    "Estimate": "outcomes",
+    "Outcome": "outcomes",
+    "Tally": "outcomes",
+}
+"""What only bulk enrichment needs, and where it is: imported when it is first asked for."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(f"leadfeeder_async.enrich.{_LATER[name]}")
+    return globals().setdefault(name, getattr(home, name))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from leadfeeder_async.errors import BudgetExceededError, Facts, require
@@ -32,23 +31,27 @@ class SharedCredits(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
 class Budget:
     """What may be spent, and what was; ``shared`` is what other processes spend of too."""
 
-    max_requests: int | None = None
-    max_credits: int | None = None
-    shared: SharedCredits | None = None
-    requests: int = field(default=0, init=False)
-    """Requests sent, or about to be."""
-    credits: int = field(default=0, init=False)
-    """Credits charged, and those of lost answers."""
-    reserved: int = field(default=0, init=False)
-    """Credits that calls under way may still charge."""
-
-    def __post_init__(self) -> None:
-        for name, most in (("max_requests", self.max_requests), ("max_credits", self.max_credits)):
+    def __init__(
+        self, max_requests: int | None = None, max_credits: int | None = None, shared: SharedCredits | None = None
+    ) -> None:
+        for name, most in (("max_requests", max_requests), ("max_credits", max_credits)):
             require(most is None or most >= 0, f"{name}={most!r} must be 0 or more.")
+        self.max_requests: int | None = max_requests
+        self.max_credits: int | None = max_credits
+        self.shared: SharedCredits | None = shared
+        self.requests: int = 0
+        """Requests sent, or about to be."""
+        self.credits: int = 0
+        """Credits charged, and those of lost answers."""
+        self.reserved: int = 0
+        """Credits that calls under way may still charge."""
+
+    def __repr__(self) -> str:
+        spent = f"{self.requests} requests and {self.credits} credits spent, {self.reserved} reserved"
+        return f"<Budget max_requests={self.max_requests}, max_credits={self.max_credits}: {spent}>"
 
     @property
     def credits_left(self) -> int | None:

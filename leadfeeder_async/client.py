@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
+
+from msgspec.structs import replace
 
 from leadfeeder_async._http.attempt import OnAttempt
 from leadfeeder_async._http.connection import Connection, Stats
@@ -15,7 +16,6 @@ from leadfeeder_async._http.log import log_to_stderr
 from leadfeeder_async._http.session import Session
 from leadfeeder_async._http.wire import encode_json
 from leadfeeder_async.budget import Budget, BudgetScope, SharedCredits
-from leadfeeder_async.enrich.api import Enrich
 from leadfeeder_async.errors import ConfigurationError, require
 from leadfeeder_async.paging import HasId, Pager
 from leadfeeder_async.resources.accounts import LIST_ACCOUNTS, Accounts, Users
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from leadfeeder_async._http.limiter import RateLimiter
+    from leadfeeder_async.enrich.api import Enrich
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=HasId)
@@ -142,6 +143,13 @@ class AsyncLeadfeeder:
     def stats(self) -> Stats:
         """What this client and its copies have sent, met and been charged so far."""
         return self._connection.stats
+
+    @property
+    def enrich(self) -> Enrich:
+        """Bulk enrichment, for any number of rows."""
+        from leadfeeder_async.enrich.api import Enrich  # a quarter of the package: only for who needs it
+
+        return Enrich(self._session)
 
     def with_options(
         self,
@@ -264,7 +272,6 @@ class AsyncLeadfeeder:
         self.icps = Icps(session)
         self.buyer_personas = BuyerPersonas(session)
         self.campaigns = Campaigns(session)
-        self.enrich = Enrich(session)
 
 
 async def _only_account(session: Session) -> str:

@@ -47,9 +47,11 @@ Errors never hold the API key, and never wrap aiohttp's exceptions, which do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 Sent: TypeAlias = Literal["no", "maybe", "yes"]
 """Whether a request left this machine: ``no`` is proof, ``yes`` means an answer came."""
@@ -60,8 +62,7 @@ Phase: TypeAlias = Literal[
 """Where in the life of a request the error struck."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about the call that failed."""
 
     operation: str | None = None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from copy import copy
-from dataclasses import replace
 from hashlib import sha256
 from operator import attrgetter
 from pathlib import Path
-from typing import Generic, Protocol, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, QueryValue, Spend
 from leadfeeder_async._http.session import Session
@@ -29,11 +29,11 @@ from leadfeeder_async._walks.pages import (
     whole,
 )
 from leadfeeder_async.errors import DecodeError, Facts, LeadfeederError, require
-from leadfeeder_async.export.parts import Subject
-from leadfeeder_async.export.progress import Meter, OnProgress, Progress
-from leadfeeder_async.export.writing import Job, export_file
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.windows import Window
+
+if TYPE_CHECKING:
+    from leadfeeder_async.export.progress import OnProgress, Progress
 
 PAGE_SIZE = 100
 """The largest page the API gives, and the default here: pages cost requests, and requests are scarce."""
@@ -160,6 +160,10 @@ class Pager(Generic[T]):
         after each page. Costs what reading the list costs. Raises CheckpointError, before anything is sent, where the
         file exists, is being written, or holds another query; ConfigurationError where parquet cannot be written.
         """
+        from leadfeeder_async.export.parts import Subject  # only for who writes files
+        from leadfeeder_async.export.progress import Meter
+        from leadfeeder_async.export.writing import Job, export_file
+
         subject = Subject(self._fingerprint(), self._query())
         job = Job(subject, self._rest, get_args(get_args(self._row.returns)[0])[0])
         meter = Meter(self._session.stats, self._limit)

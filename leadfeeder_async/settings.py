@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import inf
 from typing import NoReturn
 from urllib.parse import urlsplit
+
+import msgspec
 
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import require
@@ -49,8 +50,7 @@ class Secret:
         return self._text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What all calls of one client and its copies share."""
 
     api_key: Secret
@@ -62,7 +62,7 @@ class Settings:
     max_body_bytes: int = DEFAULT_MAX_BODY
     trust_env: bool = False
     ssl_context: ssl.SSLContext | None = None
-    paths: Mapping[str, str] = field(default_factory=dict[str, str])
+    paths: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         require(0 < self.rate < inf, f"rate={self.rate!r} must be more than 0 requests a second.")
@@ -72,8 +72,7 @@ class Settings:
         require(self.max_body_bytes >= 1, f"max_body_bytes={self.max_body_bytes!r} must be 1 or more.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What ``with_options`` can change for some calls."""
 
     account_id: str | None = None

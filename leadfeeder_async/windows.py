@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeAlias
+
+import msgspec
 
 from leadfeeder_async.errors import require
 
@@ -16,8 +17,7 @@ WALL = 10_000
 """The API hands out no row past this many of one search."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Window:
+class Window(msgspec.Struct, frozen=True, order=True):
     """The days from ``start`` to ``end``, both included."""
 
     start: date

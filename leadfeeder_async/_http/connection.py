@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from leadfeeder_async._http.attempt import OnAttempt
 from leadfeeder_async._http.quota import MonthQuota, SharedMonth
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 FORKED = "Make the client in the process that uses it; its connections cannot be shared."
 
 
-@dataclass(slots=True)
-class Stats:
+class Stats(msgspec.Struct):
     """What a client has sent so far."""
 
     requests: int = 0
@@ -64,15 +64,14 @@ class Waits:
                 scope.reschedule(0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(msgspec.Struct, frozen=True):
     """The parts that exist only while a client is open."""
 
     transport: Transport
     limits: Limits
     loop: asyncio.AbstractEventLoop
     process: int
-    waits: Waits = field(default_factory=Waits)
+    waits: Waits = msgspec.field(default_factory=Waits)
 
 
 class Connection:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async.errors import Facts
 from leadfeeder_async.models.envelope import Done, Response
@@ -71,8 +71,7 @@ class Shape(Enum):
     """Not the API's envelope."""
 
 
-@dataclass(frozen=True)
-class Endpoint(Generic[T_co]):
+class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
     """An API operation: where it lives, what it returns, and what may be done with it."""
 
     operation: str
@@ -127,13 +126,12 @@ class Endpoint(Generic[T_co]):
         return msgspec.json.Decoder(self.returns)
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T_co]):
+class Call(msgspec.Struct, Generic[T_co], frozen=True):
     """One request of an operation, its body already encoded."""
 
     row: Endpoint[T_co]
     ids: tuple[str, ...] = ()
-    params: Mapping[str, QueryValue] = field(default_factory=dict[str, QueryValue])
+    params: Mapping[str, QueryValue] = msgspec.field(default_factory=dict[str, QueryValue])
     body: bytes | None = None
     account_id: str | None = None
     records: int | None = None

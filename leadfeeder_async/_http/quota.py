@@ -6,9 +6,10 @@ the end of the month's requests is therefore taken for the second kind: waiting 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Protocol, runtime_checkable
+
+from msgspec.structs import replace
 
 from leadfeeder_async.errors import Facts, LeadfeederError, QuotaExceededError, RateLimitedError
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async._http import retry, wire
 from leadfeeder_async._http.attempt import Attempt, Passage
@@ -229,15 +231,14 @@ class Session:
             self._connection.looking_up.release()
 
 
-@dataclass(slots=True)
-class _Report:
+class _Report(msgspec.Struct):
     """What is known about an attempt when it ends."""
 
     number: int
     passage: Passage
     answer: wire.Answer | None = None
     error: BaseException | None = None
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def status(self) -> int | None:

@@ -6,11 +6,11 @@ import asyncio
 import ssl
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 
 import aiohttp
+from msgspec.structs import replace
 from yarl import URL
 
 from leadfeeder_async._http.attempt import Passage

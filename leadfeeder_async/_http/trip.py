@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async._http.attempt import Passage
 from leadfeeder_async._http.connection import Open
@@ -16,8 +18,7 @@ from leadfeeder_async.errors import ClientClosedError, DeadlineExceededError, Fa
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True):
     """What ends the waits of a call: its deadline, and the end of its client."""
 
     opened: Open
@@ -72,8 +73,7 @@ class Bounds:
         return DeadlineExceededError("The deadline passed while the call waited.", facts)
 
 
-@dataclass(frozen=True, slots=True)
-class Trip(Bounds):
+class Trip(Bounds, frozen=True):
     """One call on its way: what it sends, on what, for whose money and until when."""
 
     request: Request

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -14,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from leadfeeder_async._http import lenient
 from leadfeeder_async._http.endpoint import Call, Endpoint, QueryValue, Shape
@@ -44,8 +44,7 @@ SNIPPET = 200
 """How much of an unreadable answer an error shows, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What goes out: everything but the headers, which hold the key."""
 
     method: str
@@ -53,8 +52,7 @@ class Request:
     body: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What came back, read whole."""
 
     status: int
@@ -182,7 +180,9 @@ def _raise_errors(body: bytes, facts: Facts) -> None:
     said = _json_object(body)
     if said.get("errors") and "data" not in said:
         raise _status_error(
-            Answer(200, {}, body), replace(facts, status=200, sent="yes", phase="decode"), datetime.now(UTC)
+            Answer(200, {}, body),
+            replace(facts, status=200, sent="yes", phase="decode"),
+            datetime.now(UTC),
         )
 
 

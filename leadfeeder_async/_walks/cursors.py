@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Generic, TypeVar
+
+from msgspec.structs import replace
 
 from leadfeeder_async._http.endpoint import Call
 from leadfeeder_async._walks.pages import Page, Position, Seen, Source, facts_of, fresh_rows, start

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import dataclass, field, replace
 from typing import Generic, TypeAlias, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async._http.endpoint import Call
 from leadfeeder_async._http.wire import meta_of
@@ -21,8 +23,7 @@ CallAt: TypeAlias = "Callable[[Window | None, int], Call[object]]"
 """Makes the call for one page, by its number from 1, of one window."""
 
 
-@dataclass(slots=True)
-class Section:
+class Section(msgspec.Struct):
     """A run of numbered pages: one window's, or the batches of a list of ids."""
 
     seen: Seen
@@ -41,7 +42,7 @@ class Section:
     ended: bool = False
     first_id: str | None = None
     """The first row of the page taken last."""
-    tasks: deque[asyncio.Task[bytes]] = field(default_factory=deque[asyncio.Task[bytes]])
+    tasks: deque[asyncio.Task[bytes]] = msgspec.field(default_factory=deque[asyncio.Task[bytes]])
 
     def may_launch(self) -> bool:
         """Whether the next page can be asked for: the first always, the others once known to exist."""

@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from datetime import date
 from itertools import compress
 from typing import Generic, TypeVar
@@ -41,8 +40,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page of a list, without the rows that came before."""
 
     items: tuple[T, ...]
@@ -69,8 +67,7 @@ class Page(Generic[T]):
         return len(self.items) + len(self.bad)
 
 
-@dataclass(frozen=True, slots=True)
-class Source(Generic[T]):
+class Source(msgspec.Struct, Generic[T], frozen=True):
     """Where pages come from and how they are read."""
 
     fetch: Callable[[Call[object]], Coroutine[None, None, bytes]]
@@ -95,11 +92,10 @@ class Source(Generic[T]):
         return self.ahead > 0 and (self.pages_wanted is None or launched < self.pages_wanted)
 
 
-@dataclass(slots=True)
-class Seen:
+class Seen(msgspec.Struct):
     """The ids a walk has handed out."""
 
-    ids: set[str] = field(default_factory=set[str])
+    ids: set[str] = msgspec.field(default_factory=set[str])
     earlier: tuple[AbstractSet[str], ...] = ()
     """The ids of the window before, and of the wider windows this one was cut from."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sized
 from contextlib import aclosing
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async._http.session import Session
 from leadfeeder_async.enrich.asking import KEYS_PER_MATCH, Asking, AskingCompanies, AskingIps, Choice

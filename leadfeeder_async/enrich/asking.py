@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async._http import wire
 from leadfeeder_async._http.endpoint import Call, Endpoint, QueryValue
@@ -31,8 +31,7 @@ CANDIDATES = 3
 """How many companies each key is matched to at most; two are enough to see that it is ambiguous."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """When a match is good enough to be fetched, which costs a credit."""
 
     min_score: float = 0.8
@@ -58,13 +57,12 @@ def _score(match: CompanyMatch) -> float:
     return match.score or 0.0
 
 
-@dataclass(slots=True)
-class Fetched:
+class Fetched(msgspec.Struct):
     """What one charging request brought."""
 
-    lines: dict[str, Line] = field(default_factory=dict[str, Line])
+    lines: dict[str, Line] = msgspec.field(default_factory=dict[str, Line])
     """By the id asked for."""
-    alone: list[str] = field(default_factory=list[str])
+    alone: list[str] = msgspec.field(default_factory=list[str])
     """Ids that must be asked for one by one: their records came, but not which is whose."""
     charged: int | None = None
     """Credits; None where the answer does not say."""
@@ -188,7 +186,7 @@ class AskingIps:
         line = Line(outcome=Outcome.MATCHED, record=msgspec.Raw(on_one_line(bytes(answer.data))), charged=charged)
         company = self.record(line).company
         outcome = Outcome.NOT_FOUND if company is None else Outcome.MATCHED
-        found = msgspec.structs.replace(line, outcome=outcome, id=company.id if company else None)
+        found = replace(line, outcome=outcome, id=company.id if company else None)
         return Fetched({ids[0]: found}, charged=charged)
 
     def id_of(self, line: Line) -> str | None:

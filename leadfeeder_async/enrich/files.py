@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async._http.session import Session
 from leadfeeder_async.budget import Budget
@@ -32,8 +32,7 @@ from leadfeeder_async.export.tables import Column, check_table, columns_of
 _DECODER = msgspec.json.Decoder(Line)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """One enrichment, whatever it is written to."""
 
     session: Session
@@ -92,7 +91,7 @@ class _Book(Purse):
         """Let the last checkpoint say what the job may have cost, requests that were given up included."""
         state = self._part.checkpoint
         credits = self._settled + self._under_way  # noqa: A001 - the API's word
-        self._part.checkpoint = msgspec.structs.replace(state, credits=credits, paid=tuple(self._asked))
+        self._part.checkpoint = replace(state, credits=credits, paid=tuple(self._asked))
 
 
 async def enrich_file(

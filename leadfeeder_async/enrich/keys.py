@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal, TypeAlias
 
@@ -47,13 +46,12 @@ _NOWHERE = tuple(
 """Addresses that any network may use inside: no one can say who is behind them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """What one row is looked up by."""
 
     text: str
     """The key in its one form; as it came where it cannot be used."""
-    asked: Mapping[str, str] = field(default_factory=dict[str, str])
+    asked: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     """What is sent to be matched."""
     problem: str = ""
     """Why it cannot be used."""

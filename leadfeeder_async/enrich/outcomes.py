@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -107,8 +106,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """The record as the API sent it; null where there is none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enriched(Generic[T]):
+class Enriched(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """What came of one row."""
 
     row: int
@@ -130,8 +128,7 @@ class Enriched(Generic[T]):
     """Credits for this row; None where one answer charged for some of several companies and did not say which."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """What a job would do, found out for free."""
 
     rows: int
@@ -145,11 +142,10 @@ class Estimate:
     """The requests that the job would send, if none has to be sent again."""
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """A job's account, kept while it runs."""
 
-    outcomes: Counter[Outcome] = field(default_factory=Counter[Outcome])
+    outcomes: Counter[Outcome] = msgspec.field(default_factory=Counter[Outcome])
     """Rows by outcome."""
     credits: int = 0
     """Credits that the answers charged."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async.enrich.keys import By, Key, Row, key_of
 from leadfeeder_async.enrich.outcomes import Line, Tally
@@ -17,8 +17,7 @@ from leadfeeder_async.errors import CheckpointError
 _ANOTHER = "Give the same input again, or start over with overwrite=True (--overwrite)."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a job does, and how."""
 
     rows: Rows
@@ -33,11 +32,10 @@ class Plan:
     """Ask again where an earlier line says that it failed or was skipped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(msgspec.Struct, frozen=True):
     """What earlier runs of a job have done."""
 
-    lines: Iterator[Line] = field(default_factory=lambda: iter(()))
+    lines: Iterator[Line] = msgspec.field(default_factory=lambda: iter(()))
     """Their lines, from the first row on."""
     done: int = 0
     """How many rows need no line any more."""
@@ -45,8 +43,7 @@ class Past:
     """Ids whose price they have counted, and whose records are not in their lines."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """A row that was just read."""
 
     number: int
@@ -122,4 +119,4 @@ class Outlet:
     def _finished(self, one: Waiting, line: Line) -> Line:
         self._tally.outcomes[line.outcome] += 1
         charged = line.charged if one.first else 0
-        return msgspec.structs.replace(line, row=one.number, key=one.ask.key.text, charged=charged)
+        return replace(line, row=one.number, key=one.ask.key.text, charged=charged)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
+
+import msgspec
 
 from leadfeeder_async.enrich.keys import Key
 from leadfeeder_async.enrich.outcomes import Line
@@ -27,8 +28,7 @@ from leadfeeder_async.errors import (
 T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
-class Ask:
+class Ask(msgspec.Struct, eq=False):
     """One key that is being asked for, and whatever rows wait for it."""
 
     key: Key
@@ -38,8 +38,7 @@ class Ask:
     """What came of it."""
 
 
-@dataclass(slots=True)
-class Waiting:
+class Waiting(msgspec.Struct):
     """One row that was read and not handed out yet."""
 
     number: int
@@ -48,8 +47,7 @@ class Waiting:
     """It is the one that asked, and so the one that paid."""
 
 
-@dataclass(slots=True)
-class Batch(Generic[T]):
+class Batch(msgspec.Struct, Generic[T]):
     """What one request asks for."""
 
     items: list[T]

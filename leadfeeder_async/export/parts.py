@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async._walks.pages import Position, row_id
 from leadfeeder_async.errors import CheckpointError
@@ -26,8 +26,7 @@ COMMIT_EVERY = 1.0
 """Seconds between checkpoints; a kill costs at most the rows of that time, which are read again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """What a working file is about, so that no two jobs end up in one file."""
 
     fingerprint: str
@@ -63,7 +62,7 @@ class Part:
         """Write some rows, and from time to time make sure that they stay; tell whether that was done."""
         now = self.checkpoint
         self._write(lines)
-        self.checkpoint = msgspec.structs.replace(
+        self.checkpoint = replace(
             now,
             position=position,
             rows=now.rows + rows,
@@ -77,8 +76,8 @@ class Part:
 
     def spend(self, credits: int, paid: tuple[str, ...]) -> None:  # noqa: A002 - the API's word
         """Put on the disk, before they are spent, what the job may have cost by now; no row becomes safe by it."""
-        self.checkpoint = msgspec.structs.replace(self.checkpoint, credits=credits, paid=paid)
-        self._safe = msgspec.structs.replace(self._safe, credits=credits, paid=paid)
+        self.checkpoint = replace(self.checkpoint, credits=credits, paid=paid)
+        self._safe = replace(self._safe, credits=credits, paid=paid)
         with _named(self.path):
             write_checkpoint(checkpoint_of(self._path), self._safe)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import date, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,8 +24,7 @@ LONGEST_ROW = 16 * 1024 * 1024
 """The longest row of a table, in bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """One column of a table."""
 
     name: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+
+import msgspec
 
 from leadfeeder_async._walks.pages import Page, Position, whole
 from leadfeeder_async.export.parts import Subject, open_part
@@ -17,8 +18,7 @@ Write: TypeAlias = Callable[[bytes], Awaitable[object]]
 """Takes the next bytes of an export."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A list to export."""
 
     subject: Subject

@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
+import msgspec
 
 from leadfeeder_async._http.limits import DEFAULT_BURST, DEFAULT_RATE, TokenBucket
 from leadfeeder_async._http.quota import first_of_next_month
@@ -38,8 +38,7 @@ STALL = 0.1
 """A caller that wakes so many seconds late uses its token all the same; after a longer stall it takes a new one."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(msgspec.Struct, frozen=True):
     """The right to send one request, between two moments of the loop's clock."""
 
     at: float

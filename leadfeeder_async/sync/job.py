@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+
+import msgspec
 
 from leadfeeder_async._walks.pages import Page
 from leadfeeder_async.client import AsyncLeadfeeder
@@ -40,8 +41,7 @@ from leadfeeder_async.windows import Day, Window, read_day
 T = TypeVar("T", bound=HasId)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncResult:
+class SyncResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one sync did."""
 
     account_id: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, timedelta
+
+import msgspec
 
 from leadfeeder_async.sync.transaction import State
 from leadfeeder_async.windows import Window, make_window, split
@@ -16,8 +17,7 @@ COUNTED_FROM = 8
 """Ranges of this many days are counted first, with one request; shorter ones are one slice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(msgspec.Struct, frozen=True):
     """Days to read, and in which direction."""
 
     window: Window

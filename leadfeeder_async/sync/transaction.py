@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,8 +36,7 @@ KEPT = {"companies": frozenset({"tag_ids", "list_ids"})}
 """The columns where null means that the server did not show them this time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True):
     """What became of a table's rows; those that came again unchanged are not counted."""
 
     new: int = 0
@@ -47,8 +47,7 @@ class Changes:
         return Changes(self.new + other.new, self.updated + other.updated, self.removed + other.removed)
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """The days of an account that the database holds, both included."""
 
     first_day: date

@@ -43,7 +43,7 @@ def test_the_snapshot_sees_all_kinds_of_names() -> None:
         "leadfeeder_async: class AsyncLeadfeeder: __init__(api_key: str | None = None, *, account_id:",
         "leadfeeder_async.Pager: async collect(limit: int | None = None) -> list[T]",
         "leadfeeder_async.Resend: READ =",
-        "leadfeeder_async.Budget: max_credits: int | None = None",
+        "leadfeeder_async: class Budget: __init__(max_requests: int | None = None",
         "leadfeeder_async.models.WebVisit: company: companies.Company | None",
         "leadfeeder_async.models.WebVisit: id: str",
         "leadfeeder_async.resources.tags.Tags: async get(tag_id: str, *, account_id: str | None = None) -> Response[Tag]",

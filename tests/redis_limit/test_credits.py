@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -223,6 +226,20 @@ async def test_two_enrichments_share_what_there_is(redis_server: RedisServer, sa
         outcomes = [outcome for each in await asyncio.gather(job(0), job(1)) for outcome in each]
     assert outcomes.count(Outcome.MATCHED) == sandbox.ledger.credits_charged == 130
     assert outcomes.count(Outcome.SKIPPED_BY_BUDGET) == 170
+
+
+async def test_the_recipe(
+    redis_server: RedisServer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the docs show runs as pasted, and says what was spent."""
+    page = Path(__file__).parents[2] / "docs" / "shared_limit.md"
+    (text,) = (one for one in re.findall(r"```py\n(.*?)```", page.read_text(), re.DOTALL) if "RedisCredits(" in one)
+    for name, value in {**sandbox.environment, "REDIS_URL": redis_server.url}.items():
+        monkeypatch.setenv(name, value)
+    pasted: dict[str, Any] = {}
+    exec(text, pasted)
+    await pasted["enrich_some"]([company(1), company(2)])
+    assert "2 of 5,000 credits" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", [{"name": ""}, {"max_credits": -1}, {"timeout": 0}, {"patience": -1}])
