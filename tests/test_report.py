@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from leadfeeder_async import CheckpointError, ConfigurationError, DatabaseError, DatabaseLockedError
 from leadfeeder_async.cli import exit_code
+from leadfeeder_async.cli.report import report as report_command
 from leadfeeder_async.report import write_report
 from leadfeeder_async.report.charts import scale
 from leadfeeder_async.report.figures import Balance
@@ -346,6 +347,17 @@ def test_a_day_under_way(finished_at: str, noted: bool, tmp_path: Path) -> None:
     assert ("24 Nov 2026 was not over when it was synced, at 23:59" in page) == noted
 
 
+def test_the_day_under_way_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Without a last day, the report ends with the last one that was over when it was synced."""
+    held = state(date(2026, 9, 1), END, finished_at="2026-11-24T12:00:00Z")
+    path = make_database(tmp_path / "a.duckdb", visits=[one_visit()], sync_state=held)
+    report = read_report(path, since="7d")
+    assert report.window == Window(date(2026, 11, 17), date(2026, 11, 23))
+    assert report.totals.visits == 0
+    assert "not over when it was synced" not in render(report)
+    assert read_report(path, since="7d", until=END).totals.visits == 1
+
+
 def test_figures_that_are_not_numbers(tmp_path: Path) -> None:
     """A length or a score that is no number at all counts as unknown."""
     path = make_database(
@@ -625,3 +637,10 @@ def test_the_command(tmp_path: Path) -> None:
     assert again.returncode == 2
     assert "exists" in again.stderr
     assert "--overwrite" in again.stderr
+
+
+def test_the_command_warns_of_a_sync_that_is_not_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not only the page says so: numbers that will grow are not taken for the whole."""
+    path = make_database(tmp_path / "a.duckdb", visits=[one_visit()], sync_state=state(END, END))
+    report_command(db=path, out=tmp_path / "report.html")
+    assert "The first sync is not through" in capsys.readouterr().err

@@ -24,6 +24,8 @@ def report(
     from leadfeeder_async.report import write_report
 
     page = write_report(db, out, since=since, until=until, title=title, account_id=account_id, overwrite=overwrite)
+    if page.coverage.finished_at is None:
+        output.note("The first sync is not through, so the page shows only what is there: `leadfeeder sync` goes on.")
     output.note(
         f"{page.totals.visits:,} visits of {page.totals.companies:,} companies, {page.window}, "
         f"{out.stat().st_size / 1_000:,.0f} kB -> {out}"

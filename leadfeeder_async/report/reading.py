@@ -46,7 +46,7 @@ def read_report(
     now = now or datetime.now(UTC)
     with open_database(Path(database)) as opened:
         coverage = choose_account(rows(opened, queries.COVERAGE, Coverage), account_id)
-        asked = asked_days(since, until, coverage.last_day or now.date())
+        asked = asked_days(since, until, last_whole_day(coverage) or now.date())
         window = held_days(asked, coverage)
         start_before = window.start - timedelta(window.days)
         report = Report(
@@ -78,8 +78,16 @@ def choose_account(held: tuple[Coverage, ...], account_id: str | None) -> Covera
     return found[0]
 
 
+def last_whole_day(held: Coverage) -> date | None:
+    """Return the last day that was over when it was synced, or the only one: a day under way would look like a fall."""
+    last, synced, first = held.last_day, held.finished_at, held.first_day
+    if last is None or synced is None or first is None:
+        return last
+    return max(first, min(last, synced.date() - timedelta(1)))
+
+
 def asked_days(since: Day, until: Day | None, last_day: date) -> Window:
-    """Read the days asked for; ``30d`` are the last 30 up to ``until``, or to the last day the database holds."""
+    """Read the days asked for; ``30d`` are the last 30 up to ``until``, or to ``last_day``."""
     end = last_day if until is None else read_day("until", until)
     start = read_past_day(since, end) if isinstance(since, str) else read_day("since", since)
     require(
