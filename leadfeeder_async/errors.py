@@ -41,6 +41,7 @@
         ├── WrongLoopError
         ├── InvalidIdError
         └── ConfigurationError
+            └── MissingKeyError       there is no API key
 
 Errors never hold the API key, and never wrap aiohttp's exceptions, which do.
 """
@@ -368,6 +369,12 @@ class InvalidIdError(UseError, ValueError):
 
 class ConfigurationError(UseError, ValueError):
     """A setting or an argument is missing or out of its bounds."""
+
+
+class MissingKeyError(ConfigurationError):
+    """There is no API key, neither as an argument nor in the environment."""
+
+    advice = "Set LEADFEEDER_API_KEY, or in code pass api_key=; `leadfeeder sandbox` gives one to try with."
 
 
 def require(condition: object, message: str, advice: str | None = None) -> None:

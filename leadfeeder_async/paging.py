@@ -158,13 +158,14 @@ class Pager(Generic[T]):
         Until the last row is safe, the file is called ``….part``, with a checkpoint beside it; with ``resume`` the same
         query goes on where it stopped, after any interruption, and no row is lost or doubled. ``on_progress`` is called
         after each page. Costs what reading the list costs. Raises CheckpointError, before anything is sent, where the
-        file exists, is being written, or holds another query; ConfigurationError where parquet cannot be written.
+        file exists, is being written, or holds another query; ConfigurationError where the
+        suffix is of another format, or parquet cannot be written.
         """
         from leadfeeder_async.export.parts import Subject  # only for who writes files
         from leadfeeder_async.export.progress import Meter
         from leadfeeder_async.export.writing import Job, export_file
 
-        subject = Subject(self._fingerprint(), self._query())
+        subject = Subject(self._fingerprint(), self._query(), self._window)
         job = Job(subject, self._rest, get_args(get_args(self._row.returns)[0])[0])
         meter = Meter(self._session.stats, self._limit)
         return await export_file(job, Path(path), meter, on_progress, resume=resume, overwrite=overwrite)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from leadfeeder_async.budget import Budget
-from leadfeeder_async.errors import require
+from leadfeeder_async.errors import MissingKeyError, require
 
 DEFAULT_BASE_URL = "https://api.leadfeeder.com"
 DEFAULT_TIMEOUT = 60.0
@@ -93,7 +93,8 @@ def read_api_key(argument: str | None) -> Secret:
     where = "LEADFEEDER_API_KEY" if argument is None else "api_key"
     secret = Secret((os.environ.get("LEADFEEDER_API_KEY", "") if argument is None else argument).strip(" "))
     del argument  # else it would show in a traceback with locals
-    require(not secret.empty, "There is no API key.", "Set LEADFEEDER_API_KEY, or pass api_key=.")
+    if secret.empty:
+        raise MissingKeyError("There is no API key.")
     require(
         secret.fits_header,
         f"{where} holds characters that no header can carry (its value is not shown).",
@@ -114,6 +115,11 @@ def read_base_url(argument: str | None) -> str:
     require(
         parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment),
         f"base_url={url!r} is not an address such as {DEFAULT_BASE_URL}.",
+    )
+    require(
+        parts.path.rpartition("/")[2] != "v1",
+        f"base_url={url!r} ends in /v1, which each call adds by itself.",
+        "Leave /v1 out.",
     )
     require(
         parts.scheme == "https" or parts.hostname in {"localhost", "127.0.0.1", "::1"},

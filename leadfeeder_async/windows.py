@@ -55,14 +55,16 @@ def read_day(name: str, value: Day) -> date:
 
 def read_past_day(text: str, today: date) -> date:
     """Read a day as people write it: ``2026-11-01``, ``today``, or ``30d`` for the first of the last 30 days."""
-    if text == "today":
-        return today
+    if text in {"today", "yesterday"}:
+        return today - timedelta(text == "yesterday")
     if text.endswith("d") and text[:-1].isdecimal() and 1 <= int(text[:-1]) <= 3_660:
         return today - timedelta(int(text[:-1]) - 1)
     try:
         return date.fromisoformat(text)
     except ValueError:
-        require(False, f"{text!r} is not a day.", "Write YYYY-MM-DD, `today`, or `30d` for the last 30 days.")
+        require(
+            False, f"{text!r} is not a day.", "Write YYYY-MM-DD, `today`, `yesterday`, or `30d` for the last 30 days."
+        )
     return today
 
 

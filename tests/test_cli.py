@@ -11,14 +11,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
-from leadfeeder_async import ConfigurationError, LeadfeederError, errors
-from leadfeeder_async.cli import exit_code
+from leadfeeder_async import AsyncLeadfeeder, CheckpointError, ConfigurationError, LeadfeederError, errors
+from leadfeeder_async.cli import exit_code, exports
 from leadfeeder_async.cli.exports import read_day
+from leadfeeder_async.export.progress import Progress
 from leadfeeder_async.sandbox import Sandbox
 
 # A test run that was started in the background ignores Ctrl-C, and so would the processes it starts.
@@ -142,12 +143,24 @@ async def test_failed_export_leaves_only_a_part(busy: Sandbox, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("export", "visits", "--since", "yesterday"), 2, "not a day"),
-        (("export", "visits", "--since", "2026-11-02", "--until", "2026-11-01"), 2, "after"),
+        (("export", "visits", "--since", "tomorrow"), 2, "not a day"),
+        (("export", "visits", "--since", "24h"), 2, "`1d` is today"),
+        (("brief", "--since", "0h"), 2, "`24h` for the last 24 hours"),
+        (
+            ("export", "visits", "--since", "2026-11-02", "--until", "2026-11-01"),
+            2,
+            "--since 2026-11-02 is after --until",
+        ),
+        (("export", "visits", "--out", "visits.xlsx"), 2, "no .xlsx can be written"),
+        (("export", "visits", "--out", "visits.csv.gz"), 2, ".ndjson or .jsonl"),
+        (("companies", "search"), 2, "give words, --country or --icp-id"),
+        (("contacts", "search"), 2, "give words, --company-id or --position"),
+        (("sandbox", "--port", "99999"), 2, "port=99999"),
+        (("sandbox", "--days", "0"), 2, "days=0"),
         (("export", "visits", "--limit", "-1"), 2, "limit"),
         (("export", "visits", "--limit", "many"), 2, "limit"),
         (("export", "nonsense"), 2, "nonsense"),
-        (("export", "companies"), 2, "at least one condition"),
+        (("export", "companies"), 2, "give --term, --country or --icp-id"),
     ],
 )
 async def test_wrong_usage(busy: Sandbox, arguments: tuple[str, ...], code: int, said: str) -> None:
@@ -158,8 +171,10 @@ async def test_wrong_usage(busy: Sandbox, arguments: tuple[str, ...], code: int,
 
 
 async def test_keys(busy: Sandbox) -> None:
-    """No key is wrong usage, a wrong one exits with 3, and neither is shown."""
-    assert (await leadfeeder(None, "accounts"))[0] == 2
+    """No key exits with 3, as a wrong one does, which is not shown."""
+    code, _, stderr = await leadfeeder(None, "accounts")
+    assert code == 3
+    assert "LEADFEEDER_API_KEY" in stderr
     code, _, stderr = await leadfeeder(busy, "accounts", LEADFEEDER_API_KEY="wrong-key-12345")
     assert code == 3
     assert "wrong-key-12345" not in stderr
@@ -289,7 +304,7 @@ def test_without_the_extra_the_command_says_how_to_get_it() -> None:
         ("AuthenticationError", 3), ("PermissionDeniedError", 3), ("QuotaExceededError", 4),
         ("InsufficientCreditsError", 4), ("BudgetExceededError", 4), ("IncompleteWindowError", 5),
         ("DisconnectedError", 5), ("ServerError", 5), ("DecodeError", 5), ("RateLimitedError", 5),
-        ("ConfigurationError", 2), ("InvalidIdError", 2), ("CheckpointError", 2), ("NotFoundError", 1),
+        ("ConfigurationError", 2), ("MissingKeyError", 3), ("InvalidIdError", 2), ("CheckpointError", 2), ("NotFoundError", 1),
         ("OutcomeUnknownError", 5), ("BadRequestError", 1),
     ],
 )  # fmt: skip
@@ -302,8 +317,8 @@ def test_exit_codes(name: str, code: int) -> None:
 def test_days_as_people_write_them() -> None:
     """A date, ``today``, or a number of days that includes today."""
     today = date(2026, 11, 22)
-    assert [read_day(text, today) for text in ("today", "1d", "30d", "2026-01-02")] == [
-        today, today, date(2026, 10, 24), date(2026, 1, 2),
+    assert [read_day(text, today) for text in ("today", "yesterday", "1d", "30d", "2026-01-02")] == [
+        today, date(2026, 11, 21), today, date(2026, 10, 24), date(2026, 1, 2),
     ]  # fmt: skip
     for text in ("", "d", "0d", "-3d", "tomorrow", "2026-13-01"):
         with pytest.raises(ConfigurationError, match="not a day"):
@@ -359,6 +374,42 @@ async def test_what_ends_an_export_in_the_middle(tmp_path: Path, status: int, sa
         slow._faults.clear()
         assert (await leadfeeder(slow, *go_on[1:]))[0] == 0
         assert ids(out.read_text()) == truth(slow)
+
+
+async def test_an_export_goes_on_after_midnight(busy: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was `today` when it began stays so: the command that is shown goes on, whatever day it is by then."""
+    for name, value in busy.environment.items():
+        monkeypatch.setenv(name, value)
+    out, yesterday = tmp_path / "visits.ndjson", busy.end_date - timedelta(1)
+
+    def stop(_: Progress) -> None:
+        raise InterruptedError
+
+    async with AsyncLeadfeeder(base_url=busy.url) as lf:
+        asked = lf.web_visits.search(start_date=yesterday - timedelta(29), end_date=yesterday)
+        with pytest.raises(InterruptedError):
+            await asked.to_file(out, on_progress=stop)
+        wanted = [visit.id async for visit in asked]
+    with pytest.raises(CheckpointError, match="another query"):
+        await exports.visits(since="7d", target=exports.Target(out=out, resume=True))
+    await exports.visits(since="30d", target=exports.Target(out=out, resume=True))
+    assert ids(out.read_text()) == wanted
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    """A second sandbox on one port says so."""
+    async with Sandbox() as one:
+        port = int(one.url.rpartition(":")[2])
+        with pytest.raises(OSError, match=f"Address already in use: .port {port} of 127.0.0.1"):
+            async with Sandbox(port=port):
+                pass
+
+
+async def test_words_are_searched_for(busy: Sandbox) -> None:
+    """A search takes words as they come, with and without an option."""
+    code, stdout, _ = await leadfeeder(busy, "companies", "search", "company")
+    assert (code, stdout) == (0, (await leadfeeder(busy, "companies", "search", "--term", "company"))[1])
+    assert stdout
 
 
 async def test_csv_by_its_suffix(busy: Sandbox, tmp_path: Path) -> None:

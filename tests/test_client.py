@@ -22,6 +22,7 @@ from leadfeeder_async import (
     ConfigurationError,
     ConnectError,
     LeadfeederError,
+    MissingKeyError,
     NotFoundError,
     QuotaExceededError,
     RateLimitedError,
@@ -47,15 +48,23 @@ def test_unusable_key_is_refused_without_being_shown(key: str) -> None:
 
 def test_missing_key_says_what_to_do() -> None:
     """Without a key the error names the variable and the argument."""
-    with pytest.raises(ConfigurationError, match="LEADFEEDER_API_KEY"):
+    with pytest.raises(MissingKeyError, match="LEADFEEDER_API_KEY, or in code pass api_key="):
         AsyncLeadfeeder()
 
 
 @pytest.mark.parametrize(
-    "url", ["api.leadfeeder.com", "ftp://x.test", "https://", "https://x.test/?a=1", "http://api.leadfeeder.com"]
+    "url",
+    [
+        "api.leadfeeder.com",
+        "ftp://x.test",
+        "https://",
+        "https://x.test/?a=1",
+        "http://api.leadfeeder.com",
+        "https://x.test/v1/",
+    ],
 )
 def test_unusable_base_url_is_refused(url: str) -> None:
-    """An address without scheme or host, with a query, or that would send the key in clear, is refused."""
+    """An address without scheme or host, with a query or with the /v1 of every call, or that would send the key in clear, is refused."""
     with pytest.raises(ConfigurationError, match="base_url"):
         AsyncLeadfeeder(KEY, base_url=url)
 

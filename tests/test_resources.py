@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,9 @@ async def test_credits_run_out() -> None:
         assert sandbox.ledger.credits_charged == 0
 
 
-@pytest.mark.parametrize("company_id", ["..", ".", "", "a\nb"])
-async def test_bad_ids_are_not_sent(sandbox: Sandbox, lf: AsyncLeadfeeder, company_id: str) -> None:
-    """An id that would lead to another route never leaves."""
+@pytest.mark.parametrize("company_id", ["..", ".", "", "a\nb", 159_000_000])
+async def test_bad_ids_are_not_sent(sandbox: Sandbox, lf: AsyncLeadfeeder, company_id: Any) -> None:
+    """An id that would lead to another route, or is a number, never leaves."""
     with pytest.raises(InvalidIdError):
         await lf.companies.get(company_id)
     assert sandbox.ledger.requests == []

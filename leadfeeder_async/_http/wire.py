@@ -76,8 +76,10 @@ def fill_path(template: str, ids: tuple[str, ...]) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: encode_id(next(values), match[1]), template)
 
 
-def encode_id(value: str, name: str = "id") -> str:
+def encode_id(value: object, name: str = "id") -> str:
     """Percent-encode an id, and refuse one that would lead to another route."""
+    if not isinstance(value, str):
+        raise InvalidIdError(f"{value!r} cannot be an {name}: ids are texts.", advice=f"Pass {str(value)!r}.")
     if value in {"", ".", ".."} or any(ord(char) < 32 or ord(char) == 127 for char in value):
         raise InvalidIdError(
             f"{value!r} cannot be an {name}: it is empty, a dot path or holds control characters.",

@@ -21,6 +21,7 @@ from leadfeeder_async.errors import (
     DatabaseLockedError,
     InsufficientCreditsError,
     LeadfeederError,
+    MissingKeyError,
     PermissionDeniedError,
     QuotaExceededError,
     RateLimitedError,
@@ -90,7 +91,7 @@ def _end_as_ctrl_c_does() -> list[int]:
 def exit_code(error: LeadfeederError) -> int:
     """Choose the exit code of an error."""
     match error:
-        case AuthenticationError() | PermissionDeniedError():
+        case AuthenticationError() | PermissionDeniedError() | MissingKeyError():
             return AUTH
         case QuotaExceededError() | InsufficientCreditsError() | BudgetExceededError():
             return SPENT

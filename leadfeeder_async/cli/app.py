@@ -19,6 +19,7 @@ from leadfeeder_async.cli.records import companies, contacts, ip
 from leadfeeder_async.cli.report import report
 from leadfeeder_async.cli.sync import sync
 from leadfeeder_async.cli.workspace import lists, tags
+from leadfeeder_async.errors import ConfigurationError
 
 app = App(
     name="leadfeeder",
@@ -74,15 +75,18 @@ async def sandbox(
     *,
     port: Annotated[int, Parameter(help="The port on 127.0.0.1; 0 takes a free one.")] = 0,
     seed: Annotated[int, Parameter(help="The same seed gives the same data.")] = 1,
-    companies: int = 200,
-    visits: int = 1_000,
-    days: int = 30,
+    companies: Annotated[int, Parameter(help="How many companies to make up.")] = 200,
+    visits: Annotated[int, Parameter(help="How many visits to make up.")] = 1_000,
+    days: Annotated[int, Parameter(help="Over how many days, up to today.")] = 30,
     rate_limit: Annotated[bool, Parameter(help="Keep to 10 requests a second, burst 15.")] = True,
 ) -> None:
-    """Run a local Leadfeeder until Ctrl-C, and print the lines that point a shell at it."""
+    """Run a local Leadfeeder until Ctrl-C, and print the lines that point a shell at it; it needs no key."""
     from leadfeeder_async.sandbox import Sandbox
 
-    local = Sandbox(seed=seed, companies=companies, visits=visits, days=days, rate_limit=rate_limit, port=port)
+    try:
+        local = Sandbox(seed=seed, companies=companies, visits=visits, days=days, rate_limit=rate_limit, port=port)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
     async with local:
         for name, value in local.environment.items():
             output.say_out(f"export {name}={value}")

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from leadfeeder_async.cli.exports import read_day
-from leadfeeder_async.cli.output import charge, note
+from leadfeeder_async.cli.output import charge, counted, note
 from leadfeeder_async.cli.ranking import GAP, By, Earlier, Visiting, rank
 from leadfeeder_async.cli.tables import Shape, View, flat, record_of, show
 from leadfeeder_async.client import AsyncLeadfeeder
@@ -32,7 +32,7 @@ BRIEF = Shape(
 
 async def brief(
     *,
-    since: Annotated[str, Parameter(help="`24h`, `7d`, `today` or YYYY-MM-DD.")] = "24h",
+    since: Annotated[str, Parameter(help="`24h`, `7d`, `today`, `yesterday` or YYYY-MM-DD.")] = "24h",
     until: Annotated[str, Parameter(help="The last day, included: YYYY-MM-DD or `today`.")] = "today",
     history: Annotated[int, Parameter(help="Look back this many days to tell new companies from known ones.")] = 90,
     by: Annotated[By, Parameter(help="What counts most.")] = "intent",
@@ -52,7 +52,7 @@ async def brief(
     async with AsyncLeadfeeder(account_id=view.account_id) as lf:
         visits = await lf.web_visits.search(start_date=start.date(), end_date=end, include=["company"]).collect()
         ranked = rank(visits, start, await _earlier(lf, start.date(), history), by)
-        cost = f"{lf.stats.requests:,} requests, {charge(lf.stats.credits_charged)}"
+        cost = f"{counted(lf.stats.requests, 'request')}, {charge(lf.stats.credits_charged)}"
     show([record_of(one) for one in ranked[:limit]], BRIEF, view, "visits")
     note(f"{_summary(ranked, start)} {cost}")
 
@@ -81,4 +81,5 @@ def read_since(text: str, now: datetime) -> datetime:
     """Read the beginning of a period: ``24h``, or a day as :func:`read_day` does."""
     if text.endswith("h") and text[:-1].isdecimal() and 1 <= int(text[:-1]) <= 24 * 366:
         return now - timedelta(hours=int(text[:-1]))
+    require(not text.endswith("h"), f"{text!r} is no number of hours.", "Write `24h` for the last 24 hours.")
     return datetime.combine(read_day(text, now.date()), time(), UTC)

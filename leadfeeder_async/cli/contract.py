@@ -51,8 +51,10 @@ async def _fetch(url: str) -> bytes:
                 return await _read_all(response.content)
             problem = f"it answers {response.status}"
     except (aiohttp.ClientError, TimeoutError) as error:
-        problem = type(error).__name__
-    raise ConnectError(f"{url} could not be read: {problem}.", advice="Download it, and pass the file.")
+        problem = f"no answer ({type(error).__name__})"
+    raise ConnectError(
+        f"{url} could not be read: {problem}.", advice="Download it, then: leadfeeder contract check FILE"
+    )
 
 
 async def _read_all(content: aiohttp.StreamReader) -> bytes:

@@ -12,6 +12,9 @@ from cyclopts import App, Parameter
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.cli import output
 from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.errors import require
+from leadfeeder_async.export.checkpoint import read_checkpoint
+from leadfeeder_async.export.parts import checkpoint_of
 from leadfeeder_async.models.companies import Signal
 from leadfeeder_async.paging import HasId, Pager
 from leadfeeder_async.windows import read_past_day
@@ -25,9 +28,10 @@ Resume = Annotated[bool, Parameter(negative=(), help="Go on where an unfinished 
 Overwrite = Annotated[bool, Parameter(negative=(), help="Replace the file if it exists.")]
 AccountId = Annotated[str | None, Parameter(help="The account; needed where the key has several.")]
 Limit = Annotated[int | None, Parameter(help="Stop after this many rows.")]
-Since = Annotated[str, Parameter(help="The first day: YYYY-MM-DD, `today`, or `30d` for the last 30 days.")]
+Since = Annotated[str, Parameter(help="The first day: YYYY-MM-DD, `today`, `yesterday`, or `30d` for 30 days.")]
 Until = Annotated[str, Parameter(help="The last day, included: YYYY-MM-DD or `today`.")]
 Terms = Annotated[list[str] | None, Parameter(negative=(), help="A word to search for; may be repeated.")]
+IcpIds = Annotated[list[str] | None, Parameter(negative=(), help="Fits this customer profile; may be repeated.")]
 MaxCredits = Annotated[int | None, Parameter(help="Stop before more credits than this are charged.")]
 
 
@@ -67,7 +71,7 @@ async def visits(
 ) -> None:
     """Export the visits of some days; free, and complete past the API's 10,000 rows."""
     include = ["company"] if include_company else None
-    start, end = read_day(since), read_day(until)
+    start, end = _days(since, until, target)
     await write(
         "visits",
         target,
@@ -88,7 +92,7 @@ async def visitor_companies(
 ) -> None:
     """Export the companies that visited in some days, one row for each company and place; free."""
     include = ["company"] if include_company else None
-    start, end = read_day(since), read_day(until)
+    start, end = _days(since, until, target)
     await write(
         "visitor companies",
         target,
@@ -103,14 +107,16 @@ async def companies(
     *,
     term: Terms = None,
     country: Annotated[list[str] | None, Parameter(negative=(), help="A country code; may be repeated.")] = None,
+    icp_id: IcpIds = None,
     target: Target | None = None,
 ) -> None:
     """Export the summaries of a company search; free."""
     locations = [{"country_code": code} for code in country] if country else None
+    require(term or country or icp_id, "There is nothing to search for.", "Give --term, --country or --icp-id.")
     await write(
         "companies",
         target,
-        lambda lf, limit: lf.companies.search(search_terms=term, locations=locations, limit=limit),
+        lambda lf, limit: lf.companies.search(search_terms=term, locations=locations, icp_ids=icp_id, limit=limit),
     )
 
 
@@ -164,6 +170,19 @@ async def lists(
     await write("lists", target, lambda lf, limit: lf.lists.list(scope=scope, limit=limit))
 
 
+def _days(since: str, until: str, target: Target | None) -> tuple[date, date]:
+    """Read the days asked for; an export that goes on keeps the `today` of the day on which it began."""
+    today = None
+    if target is not None and target.resume and target.out is not None and until == "today":
+        found = read_checkpoint(checkpoint_of(target.out))
+        today = found.days.end if found is not None and found.days is not None else None
+    start, end = read_day(since, today), read_day(until, today)
+    require(start <= end, f"--since {start} is after --until {end}.")
+    return start, end
+
+
 def read_day(text: str, today: date | None = None) -> date:
     """Read a day as people write it; ``today`` is that of UTC unless given."""
+    hours = text.endswith("h") and text[:-1].isdecimal()
+    require(not hours, f"{text!r} is no day: only `brief` counts in hours.", "`1d` is today.")
     return read_past_day(text, today or datetime.now(UTC).date())

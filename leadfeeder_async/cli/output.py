@@ -37,9 +37,14 @@ def say_out(text: str) -> None:
     sys.stdout.flush()
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def charge(credits: int) -> str:  # noqa: A002 - the API's word
     """Say what was charged."""
-    return f"{credits:,} credit{'' if credits == 1 else 's'} charged."
+    return f"{counted(credits, 'credit')} charged."
 
 
 async def export(
@@ -92,7 +97,9 @@ async def _to_file(pager: Pager[T], out: Path, on_progress: OnProgress, *, resum
 def say_how_to_go_on(rows: int, out: Path) -> None:
     """Say what is done of a job that stopped, and the command that goes on."""
     retry = ("--retry-failed",) if "--retry-failed" in sys.argv else ()
-    note(f"Not finished: {rows:,} rows are safe in {part_of(out)}. To go on:\n  {command_with(*retry, '--resume')}")
+    note(
+        f"Not finished: {counted(rows, 'row')} safe in {part_of(out)}. To go on:\n  {command_with(*retry, '--resume')}"
+    )
 
 
 def command_with(*flags: str) -> str:
@@ -104,8 +111,9 @@ def command_with(*flags: str) -> str:
 def summary(progress: Progress, noun: str) -> str:
     """Return one line on a finished job."""
     return (
-        f"{progress.done:,} {noun} in {progress.elapsed:.1f} s: {progress.pages:,} pages, "
-        f"{progress.requests:,} requests, {progress.rate_limited:,} answers 429, {progress.credits:,} credits charged"
+        f"{progress.done:,} {noun} in {progress.elapsed:.1f} s: {counted(progress.pages, 'page')}, "
+        f"{counted(progress.requests, 'request')}, {progress.rate_limited:,} answers 429, "
+        f"{counted(progress.credits, 'credit')} charged"
     )
 
 

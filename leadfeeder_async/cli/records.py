@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from leadfeeder_async.budget import Budget
+from leadfeeder_async.cli.exports import IcpIds, Terms
 from leadfeeder_async.cli.output import charge, note
 from leadfeeder_async.cli.tables import Shape, View, flat, record_of, shape_of, show, show_list, show_one
 from leadfeeder_async.client import AsyncLeadfeeder
@@ -53,27 +54,29 @@ ADDRESS = Shape(
 )
 
 Limit = Annotated[int, Parameter(help="Show this many at most.")]
-Terms = Annotated[list[str] | None, Parameter(negative=(), help="A word to search for; may be repeated.")]
+Words = Annotated[list[str] | None, Parameter(negative=(), help="What to search for.")]
 MaxCredits = Annotated[int | None, Parameter(help="Send nothing that could charge more credits than this.")]
 
 
 @companies.command(name="search")
 async def search_companies(
+    words: Words = None,
+    /,
     *,
     term: Terms = None,
     country: Annotated[list[str] | None, Parameter(negative=(), help="A country code; may be repeated.")] = None,
-    icp_id: Annotated[
-        list[str] | None, Parameter(negative=(), help="Fits this customer profile; may be repeated.")
-    ] = None,
+    icp_id: IcpIds = None,
     limit: Limit = 25,
     view: View | None = None,
 ) -> None:
     """Search companies; free, since the rows are summaries."""
     view = view or View()
     FOUND_COMPANY.chosen(view)
+    terms = [*(words or ()), *(term or ())] or None
+    require(terms or country or icp_id, "There is nothing to search for.", "Give words, --country or --icp-id.")
     locations = [{"country_code": code} for code in country] if country else None
     async with AsyncLeadfeeder(account_id=view.account_id) as lf:
-        found = lf.companies.search(search_terms=term, locations=locations, icp_ids=icp_id, limit=limit)
+        found = lf.companies.search(search_terms=terms, locations=locations, icp_ids=icp_id, limit=limit)
         await show_list(found, FOUND_COMPANY, view, "companies", more="--limit shows more, `export companies` all.")
 
 
@@ -131,6 +134,8 @@ def _row(match: CompanyMatch) -> dict[str, object]:
 
 @contacts.command(name="search")
 async def search_contacts(
+    words: Words = None,
+    /,
     *,
     term: Terms = None,
     company_id: Annotated[list[str] | None, Parameter(negative=(), help="At this company; may be repeated.")] = None,
@@ -141,8 +146,12 @@ async def search_contacts(
     """Search people at companies; free, since the rows are summaries."""
     view = view or View()
     FOUND_CONTACT.chosen(view)
+    terms = [*(words or ()), *(term or ())] or None
+    require(
+        terms or company_id or position, "There is nothing to search for.", "Give words, --company-id or --position."
+    )
     async with AsyncLeadfeeder(account_id=view.account_id) as lf:
-        found = lf.contacts.search(search_terms=term, company_ids=company_id, positions=position, limit=limit)
+        found = lf.contacts.search(search_terms=terms, company_ids=company_id, positions=position, limit=limit)
         await show_list(found, FOUND_CONTACT, view, "contacts", more="--limit shows more, `export contacts` all.")
 
 

@@ -74,6 +74,7 @@ def _report(result: SyncResult, db: Path) -> None:
     ]
     show(rows, CHANGES, View(), "tables")
     output.note(
-        f"{result.first_day} to {result.last_day} in {result.elapsed:.1f} s: {result.requests:,} requests, "
-        f"{result.rate_limited:,} answers 429, {result.credits:,} credits charged -> {db}"
+        f"{result.first_day} to {result.last_day} in {result.elapsed:.1f} s: "
+        f"{output.counted(result.requests, 'request')}, {result.rate_limited:,} answers 429, "
+        f"{output.counted(result.credits, 'credit')} charged -> {db}"
     )

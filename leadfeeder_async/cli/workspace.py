@@ -63,7 +63,7 @@ async def create_tag(
     yes: Yes = False,
     view: View | None = None,
 ) -> int:
-    """Create a tag, unless there is one of that name."""
+    """Create a tag; refused where there is one of that name."""
     view = view or View()
     _may_ask(yes=yes)
     async with AsyncLeadfeeder(account_id=view.account_id) as lf:
@@ -108,7 +108,7 @@ async def list_lists(*, scope: Scope = "company", view: View | None = None) -> N
 
 @lists.command(name="create")
 async def create_list(name: Name, /, *, scope: Scope = "company", yes: Yes = False, view: View | None = None) -> int:
-    """Create a list of companies or of contacts, unless there is one of that name."""
+    """Create a list of companies or of contacts; refused where there is one of that name."""
     view = view or View()
     _may_ask(yes=yes)
     async with AsyncLeadfeeder(account_id=view.account_id) as lf:

@@ -35,6 +35,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     query: str
     """What is exported, in words."""
+    days: Window | None = None
+    """The days that were asked for, where they were."""
     position: Position | None = None
     rows: int = 0
     size: int = 0

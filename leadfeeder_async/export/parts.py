@@ -33,6 +33,8 @@ class Subject(msgspec.Struct, frozen=True):
     """The same for the same job, and no other."""
     query: str
     """The job in words."""
+    days: Window | None = None
+    """The days it is about."""
 
 
 class Part:
@@ -151,7 +153,7 @@ def check_name(path: Path, *, overwrite: bool) -> None:
 
 
 def _where_to_begin(path: Path, subject: Subject, *, resume: bool, overwrite: bool) -> Checkpoint:
-    fresh = Checkpoint(fingerprint=subject.fingerprint, query=subject.query)
+    fresh = Checkpoint(fingerprint=subject.fingerprint, query=subject.query, days=subject.days)
     found = None if overwrite and not resume else read_checkpoint(checkpoint_of(path))
     if found is None:
         checkpoint_of(path).unlink(missing_ok=True)

@@ -76,16 +76,26 @@ def _is_struct(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file of this name is a table, and not JSON lines."""
+    return path.suffix.lower() in _WRITERS
+
+
 def check_table(path: Path) -> None:
-    """Raise ConfigurationError where a table is asked for that cannot be written here."""
-    if path.suffix == ".parquet":
+    """Raise ConfigurationError where the name asks for what cannot be written, at all or here."""
+    suffix = path.suffix.lower()
+    known = suffix in {"", ".ndjson", ".jsonl", *_WRITERS}
+    require(
+        known, f"{path.name}: no {suffix} can be written.", "Name it .ndjson or .jsonl (JSON lines), .csv or .parquet."
+    )
+    if suffix == ".parquet":
         found = find_spec("duckdb") is not None
         require(found, "Parquet needs DuckDB, which writes it.", "pip install 'leadfeeder-async[parquet]'")
 
 
 def write_table(rows: Path, path: Path, columns: tuple[Column, ...]) -> None:
     """Make a file of JSON lines into the file called ``path``, in the format of its suffix."""
-    writer = _WRITERS.get(path.suffix)
+    writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         rows.replace(path)
         return

@@ -50,9 +50,10 @@ async def export_file(
 ) -> Progress:
     """Write every row of a list to ``path``; until the last one is safe, the file is called ``….part``.
 
-    The suffix chooses the format: ``.csv`` and ``.parquet`` are tables, anything else is JSON lines. ``resume`` goes on
-    where an unfinished export of the same query stopped. Raises CheckpointError, before anything is sent, where
-    ``path`` exists, cannot be written, is being written by another export, or is unfinished and ``resume`` is not set.
+    The suffix chooses the format: ``.csv`` and ``.parquet`` are tables, ``.ndjson`` and ``.jsonl`` JSON lines.
+    ``resume`` goes on where an unfinished export of the same query stopped. Raises CheckpointError, before anything is
+    sent, where ``path`` exists, cannot be written, is being written by another export, or is unfinished and ``resume``
+    is not set.
     """
     check_table(path)
     with open_part(path, job.subject, resume=resume, overwrite=overwrite) as part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ class Sandbox:
         flaky: float = 0.0,
         port: int = 0,
     ) -> None:
+        for name, value, least in (("companies", companies, 1), ("visits", visits, 0), ("days", days, 1)):
+            if value < least:
+                raise ValueError(f"{name}={value!r} must be {least} or more.")
+        if not 0 <= port <= 65_535:
+            raise ValueError(f"port={port!r} must be 0 to 65535.")
         self.api_key = f"sandbox-{mix(seed, 7):016x}"
         world = World(seed, companies, visits, days, end_date or datetime.now(UTC).date())
         names = [Account(str(310_042 + 35 * number), f"Seller {number + 1}", credits) for number in range(accounts)]
@@ -93,7 +99,12 @@ class Sandbox:
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            number = error.errno or 0
+            raise OSError(number, os.strerror(number), f"port {self._port} of 127.0.0.1") from error
         self._port = self._runner.addresses[0][1]
         return self
 
