@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,7 +75,7 @@ def test_the_first_example_is_short() -> None:
 
 
 def test_the_first_example_prints_visits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pasted with nothing but the environment lines of a sandbox, it prints a line per visit, with its company."""
+    """Pasted with nothing but the environment lines of a sandbox, it prints a line per visit of the last 30 days."""
     names = paste(FIRST.replace("asyncio.run(main())", ""), monkeypatch)
 
     async def scenario(sandbox: Sandbox) -> None:
@@ -84,10 +84,12 @@ def test_the_first_example_prints_visits(capsys: pytest.CaptureFixture[str], mon
                 monkeypatch.setenv(name, value)
             await names["main"]()
 
-    asyncio.run(scenario(Sandbox(visits=300, rate_limit=False, end_date=date(2026, 11, 30))))
+    world = Sandbox(visits=300, rate_limit=False, days=29)  # of the 30 days it asks for, should midnight pass meanwhile
+    asyncio.run(scenario(world))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 300
-    assert all(line.startswith("2026-11-") and "None" not in line for line in lines)
+    assert {line[:10] for line in lines} == {str(world.end_date - timedelta(day)) for day in range(29)}
+    assert not [line for line in lines if "None" in line]
 
 
 @pytest.mark.parametrize("name", list(PYTHON))
