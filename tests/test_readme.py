@@ -9,7 +9,8 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -112,30 +113,42 @@ async def test_snippet_runs(
     assert "may have been charged" not in capsys.readouterr().out
 
 
-def _answers(app: Any) -> list[tuple[int, Any]]:
-    """Ask an application with its own framework's client, which opens and closes its lifespan."""
+def _answers(app: Any, sandbox: Sandbox) -> list[Any]:
+    """Ask an application with its own framework's client, which opens and closes its lifespan; at last while it fails."""
     if type(app).__module__.startswith("litestar"):
         from litestar.testing import TestClient
     else:
         from fastapi.testclient import TestClient
-    paths = ["/companies/159000001", "/companies/1", "/visits?start_date=2026-11-01&end_date=2026-11-30"]
+    november = "/visits?start_date=2026-11-01&end_date=2026-11-30"
+    swapped, no_day = "/visits?start_date=2026-11-30&end_date=2026-11-01", "/visits?start_date=x&end_date=2026-11-30"
     with TestClient(app) as client:
-        answers = [client.get(path) for path in paths]
-    return [(answer.status_code, answer.json()) for answer in answers]
+        answers = [client.get(path) for path in ("/companies/159000001", "/companies/1", november, swapped, no_day)]
+        sandbox.fail_next(403)
+        answers.append(client.get(november))
+        sandbox.fail_next(429, retry_after="90")  # longer than a call waits
+        answers.append(client.get(november))
+    return answers
 
 
 @pytest.mark.filterwarnings("ignore:Using .httpx. with .starlette.testclient.")  # the test client's own matter
 @pytest.mark.usefixtures("in_an_empty_folder")
 async def test_web_applications_answer_alike(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FastAPI with ``to_dict`` and Litestar with Structs give the same JSON, and the same status for what is missing."""
+    """FastAPI with ``to_dict`` and Litestar with Structs give the same JSON, and a status and a reason for each error."""
     assert len(APPS) == 2
-    fast, lite = [await asyncio.to_thread(_answers, paste(text, monkeypatch)["app"]) for text in APPS.values()]
-    assert [status for status, _ in fast] == [status for status, _ in lite] == [200, 404, 200]
-    assert fast[0] == lite[0]
-    assert fast[0][1]["id"] == "159000001"
-    assert fast[2] == lite[2]
-    assert len(fast[2][1]) == 50
+    apps = [paste(text, monkeypatch)["app"] for text in APPS.values()]
+    fast, lite = [await asyncio.to_thread(_answers, app, sandbox) for app in apps]
+    assert [answer.status_code for answer in fast] == [200, 404, 200, 400, 422, 502, 503]
+    assert [answer.status_code for answer in lite] == [200, 404, 200, 400, 400, 502, 503]
+    assert fast[0].json() == lite[0].json()
+    assert fast[0].json()["id"] == "159000001"
+    assert fast[2].json() == lite[2].json()
+    assert len(fast[2].json()) == 50
     assert sandbox.ledger.credits_charged == 1
+    for answers in (fast, lite):
+        missing, swapped, limited = answers[1].json(), answers[3].json(), answers[-1]
+        assert missing["request_id"]
+        assert swapped == {"error": "start_date=2026-11-30 is after end_date=2026-11-01.", "request_id": None}
+        assert 60 < (parsedate_to_datetime(limited.headers["Retry-After"]) - datetime.now(UTC)).total_seconds() <= 90
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL if not SERVES_OR_CALLS_OUT.search(line)])
