@@ -8,8 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import ModuleType
@@ -43,13 +42,6 @@ FIRST = PYTHON.pop("README-0")
 APPS = {name: PYTHON.pop(name) for name, text in list(PYTHON.items()) if "\napp = " in text}
 SHELL = [line for text in examples("sh").values() for line in text.replace("\\\n", "").splitlines() if line.strip()]
 SERVES_OR_CALLS_OUT = re.compile(r"leadfeeder (sandbox|contract)")
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    """A world in the month that the examples ask for."""
-    async with Sandbox(companies=60, visits=500, rate_limit=False, end_date=date(2026, 11, 30)) as running:
-        yield running
 
 
 @pytest.fixture
@@ -127,14 +119,14 @@ def _answers(app: Any, sandbox: Sandbox) -> list[Any]:
         from litestar.testing import TestClient
     else:
         from fastapi.testclient import TestClient
-    november = "/visits?start_date=2026-11-01&end_date=2026-11-30"
+    month = f"/visits?start_date={sandbox.start_date}&end_date={sandbox.end_date}"
     swapped, no_day = "/visits?start_date=2026-11-30&end_date=2026-11-01", "/visits?start_date=x&end_date=2026-11-30"
     with TestClient(app) as client:
-        answers = [client.get(path) for path in ("/companies/159000001", "/companies/1", november, swapped, no_day)]
+        answers = [client.get(path) for path in ("/companies/159000001", "/companies/1", month, swapped, no_day)]
         sandbox.fail_next(403)
-        answers.append(client.get(november))
+        answers.append(client.get(month))
         sandbox.fail_next(429, retry_after="90")  # longer than a call waits
-        answers.append(client.get(november))
+        answers.append(client.get(month))
     return answers
 
 
