@@ -8,8 +8,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from datetime import date
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,13 +45,6 @@ SERVES_OR_CALLS_OUT = re.compile(r"leadfeeder (sandbox|contract)")
 
 
 @pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    """A world in the month that the examples ask for."""
-    async with Sandbox(companies=60, visits=500, rate_limit=False, end_date=date(2026, 11, 30)) as running:
-        yield running
-
-
-@pytest.fixture
 def in_an_empty_folder(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As a reader has it who pasted the sandbox's lines into a shell."""
     monkeypatch.chdir(tmp_path)
@@ -75,7 +68,7 @@ def test_the_first_example_is_short() -> None:
 
 
 def test_the_first_example_prints_visits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pasted with nothing but the environment lines of a sandbox, it prints a line per visit, with its company."""
+    """Pasted with nothing but the environment lines of a sandbox, it prints a line per visit of the last 30 days."""
     names = paste(FIRST.replace("asyncio.run(main())", ""), monkeypatch)
 
     async def scenario(sandbox: Sandbox) -> None:
@@ -84,10 +77,12 @@ def test_the_first_example_prints_visits(capsys: pytest.CaptureFixture[str], mon
                 monkeypatch.setenv(name, value)
             await names["main"]()
 
-    asyncio.run(scenario(Sandbox(visits=300, rate_limit=False, end_date=date(2026, 11, 30))))
+    world = Sandbox(visits=300, rate_limit=False, days=29)  # of the 30 days it asks for, should midnight pass meanwhile
+    asyncio.run(scenario(world))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 300
-    assert all(line.startswith("2026-11-") and "None" not in line for line in lines)
+    assert {line[:10] for line in lines} == {str(world.end_date - timedelta(day)) for day in range(29)}
+    assert not [line for line in lines if "None" in line]
 
 
 @pytest.mark.parametrize("name", list(PYTHON))
@@ -99,41 +94,61 @@ async def test_snippet_runs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every other snippet defines coroutine functions, and they run against a sandbox."""
-    pasted = [one for one in paste(PYTHON[name], monkeypatch).values() if inspect.iscoroutinefunction(one)]
-    functions = [one for one in pasted if one.__module__ == "pasted"]  # and not what it imports
+    """Every other snippet defines coroutine functions, or tests, and they run against a sandbox."""
+    pasted = [one for one in paste(PYTHON[name], monkeypatch).values() if inspect.isfunction(one)]
+    functions = [one for one in pasted if one.__module__ == "pasted" and _runs(one)]  # and not what it imports
     assert functions
     wanted = {"lf": lf, "company_id": "159000001", "account_id": sandbox.account_id, "leadfeeder_sandbox": sandbox}
     tests = [function for function in functions if function.__name__.startswith("test_")]
     for function in tests or functions:  # what a test is about, it calls itself
-        await function(**{name: wanted[name] for name in inspect.signature(function).parameters})
+        given = {name: wanted[name] for name in inspect.signature(function).parameters}
+        if inspect.iscoroutinefunction(function):
+            await function(**given)
+        else:
+            await asyncio.to_thread(function, **given)  # a loop of its own has room there
     assert "may have been charged" not in capsys.readouterr().out
 
 
-def _answers(app: Any) -> list[tuple[int, Any]]:
-    """Ask an application with its own framework's client, which opens and closes its lifespan."""
+def _runs(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or function.__name__.startswith("test_")
+
+
+def _answers(app: Any, sandbox: Sandbox) -> list[Any]:
+    """Ask an application with its own framework's client, which opens and closes its lifespan; at last while it fails."""
     if type(app).__module__.startswith("litestar"):
         from litestar.testing import TestClient
     else:
         from fastapi.testclient import TestClient
-    paths = ["/companies/159000001", "/companies/1", "/visits?start_date=2026-11-01&end_date=2026-11-30"]
+    month = f"/visits?start_date={sandbox.start_date}&end_date={sandbox.end_date}"
+    swapped, no_day = "/visits?start_date=2026-11-30&end_date=2026-11-01", "/visits?start_date=x&end_date=2026-11-30"
     with TestClient(app) as client:
-        answers = [client.get(path) for path in paths]
-    return [(answer.status_code, answer.json()) for answer in answers]
+        answers = [client.get(path) for path in ("/companies/159000001", "/companies/1", month, swapped, no_day)]
+        sandbox.fail_next(403)
+        answers.append(client.get(month))
+        sandbox.fail_next(429, retry_after="90")  # longer than a call waits
+        answers.append(client.get(month))
+    return answers
 
 
 @pytest.mark.filterwarnings("ignore:Using .httpx. with .starlette.testclient.")  # the test client's own matter
 @pytest.mark.usefixtures("in_an_empty_folder")
 async def test_web_applications_answer_alike(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FastAPI with ``to_dict`` and Litestar with Structs give the same JSON, and the same status for what is missing."""
+    """FastAPI with ``to_dict`` and Litestar with Structs give the same JSON, and a status and a reason for each error."""
     assert len(APPS) == 2
-    fast, lite = [await asyncio.to_thread(_answers, paste(text, monkeypatch)["app"]) for text in APPS.values()]
-    assert [status for status, _ in fast] == [status for status, _ in lite] == [200, 404, 200]
-    assert fast[0] == lite[0]
-    assert fast[0][1]["id"] == "159000001"
-    assert fast[2] == lite[2]
-    assert len(fast[2][1]) == 50
+    apps = [paste(text, monkeypatch)["app"] for text in APPS.values()]
+    fast, lite = [await asyncio.to_thread(_answers, app, sandbox) for app in apps]
+    assert [answer.status_code for answer in fast] == [200, 404, 200, 400, 422, 502, 503]
+    assert [answer.status_code for answer in lite] == [200, 404, 200, 400, 400, 502, 503]
+    assert fast[0].json() == lite[0].json()
+    assert fast[0].json()["id"] == "159000001"
+    assert fast[2].json() == lite[2].json()
+    assert len(fast[2].json()) == 50
     assert sandbox.ledger.credits_charged == 1
+    for answers in (fast, lite):
+        missing, swapped, limited = answers[1].json(), answers[3].json(), answers[-1]
+        assert missing["request_id"]
+        assert swapped == {"error": "start_date=2026-11-30 is after end_date=2026-11-01.", "request_id": None}
+        assert 60 < (parsedate_to_datetime(limited.headers["Retry-After"]) - datetime.now(UTC)).total_seconds() <= 90
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL if not SERVES_OR_CALLS_OUT.search(line)])
