@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum
 from typing import Generic, TypeVar
 
 import msgspec
 
-from leadfeeder_async.enrich.keys import Key
+from leadfeeder_async.enrich.keys import FileRow, Key
 from leadfeeder_async.enrich.outcomes import Line
 from leadfeeder_async.errors import (
     AuthenticationError,
@@ -34,6 +34,8 @@ class Ask(msgspec.Struct, eq=False):
     key: Key
     score: float | None = None
     """How well its company matches."""
+    match: Line | None = None
+    """What its match said."""
     line: Line | None = None
     """What came of it."""
 
@@ -45,6 +47,8 @@ class Waiting(msgspec.Struct):
     ask: Ask
     first: bool
     """It is the one that asked, and so the one that paid."""
+    origin: FileRow | None = None
+    """The row itself, where it came from a file."""
 
 
 class Batch(msgspec.Struct, Generic[T]):
@@ -55,11 +59,10 @@ class Batch(msgspec.Struct, Generic[T]):
     paid: bool = False
     """An earlier run paid for it, as far as its own budget goes."""
 
-    def halves(self) -> Iterator[Batch[T]]:
+    def halves(self) -> tuple[Batch[T], Batch[T]]:
         """Cut it in two, so that what spoils it is found."""
         middle = len(self.items) // 2
-        yield Batch(self.items[:middle], paid=self.paid)
-        yield Batch(self.items[middle:], paid=self.paid)
+        return Batch(self.items[:middle], paid=self.paid), Batch(self.items[middle:], paid=self.paid)
 
 
 class Stage(Generic[T]):
@@ -104,7 +107,7 @@ class Stage(Generic[T]):
         if verdict is Verdict.AGAIN:
             self.again.appendleft(batch)
         elif verdict is Verdict.SPLIT and len(batch.items) > 1:
-            self.again.extendleft(batch.halves())
+            self.again.extendleft(reversed(batch.halves()))
         else:
             return False
         return True
