@@ -219,6 +219,18 @@ async def test_what_is_unlocked_takes_nothing_from_the_budget(sandbox: Sandbox, 
     assert sandbox.ledger.credits_charged == 170
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_the_first_rows_have_the_credits(sandbox: Sandbox, lf: AsyncLeadfeeder, ordered: bool) -> None:
+    """Whichever matches are answered first, and whatever is refused: what the budget covers are the first rows."""
+    sandbox.fail_next(503, operation="match_companies", times=2)  # the first four hundred are asked once more
+    sandbox.refuse_company(company(57))
+    job = lf.enrich.companies(map(domain, range(900)), by="domain", max_credits=450, ordered=ordered)
+    got = [one async for one in job]
+    matched = sorted(one.row for one in got if one.outcome is Outcome.MATCHED)
+    assert matched == [row for row in range(1, 452) if row != 58]
+    assert sandbox.ledger.credits_charged == 450
+
+
 async def test_budgets_around_a_job_hold(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     """A job keeps to the budgets it runs under, also where several jobs share them."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -59,10 +59,11 @@ class Batch(msgspec.Struct, Generic[T]):
     paid: bool = False
     """An earlier run paid for it, as far as its own budget goes."""
 
-    def halves(self) -> tuple[Batch[T], Batch[T]]:
+    def halves(self) -> Iterator[Batch[T]]:
         """Cut it in two, so that what spoils it is found."""
         middle = len(self.items) // 2
-        return Batch(self.items[:middle], paid=self.paid), Batch(self.items[middle:], paid=self.paid)
+        yield Batch(self.items[:middle], paid=self.paid)
+        yield Batch(self.items[middle:], paid=self.paid)
 
 
 class Stage(Generic[T]):
@@ -107,7 +108,7 @@ class Stage(Generic[T]):
         if verdict is Verdict.AGAIN:
             self.again.appendleft(batch)
         elif verdict is Verdict.SPLIT and len(batch.items) > 1:
-            self.again.extendleft(reversed(batch.halves()))
+            self.again.extendleft(batch.halves())
         else:
             return False
         return True
