@@ -34,6 +34,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.enrich import engine
 from leadfeeder_async.enrich.asking import Choice
+from leadfeeder_async.enrich.inputs import InputFile
 from leadfeeder_async.enrich.keys import domain_of, key_of, public_ip_of, vat_of
 from leadfeeder_async.enrich.outcomes import Problem
 from leadfeeder_async.export.parts import part_of
@@ -479,6 +480,17 @@ async def test_retry_asks_again_for_what_failed_only(sandbox: Sandbox, lf: Async
     ]  # fmt: skip
     with pytest.raises(CheckpointError, match="cannot be retried"):
         await lf.enrich.companies(keys, by="domain").to_file(tmp_path / "none.ndjson", retry_failed=True)
+
+
+async def test_a_line_holds_its_own_row_of_a_file_or_none(lf: AsyncLeadfeeder, tmp_path: Path) -> None:
+    """Copied lines keep what they hold of a file's rows; others that ask the same do not take it over."""
+    source, out = tmp_path / "in.txt", tmp_path / "out.ndjson"
+    source.write_text("company-1.test\n")
+    await lf.enrich.companies(InputFile(source, "domain"), by="domain").to_file(out)
+    await lf.enrich.companies([domain(1), domain(1)], by="domain").to_file(out, retry_failed=True)
+    first, second = lines(out)
+    assert (first["line"], first["input"], second["outcome"]) == (1, "company-1.test", "matched")
+    assert second.keys() == first.keys() - {"line", "input"}
 
 
 async def test_tables(lf: AsyncLeadfeeder, tmp_path: Path) -> None:

@@ -218,7 +218,8 @@ async def test_the_input_is_never_written_over(
 
 
 ODD = b'''
-Website;Owner;"Note ""x""";Owner;
+Website;Owner;"Note
+""x""";Owner;
 company-1.test;Eva;"two
 lines; ""quoted""";1;
 
@@ -237,9 +238,9 @@ async def test_rows_of_a_csv_come_back_with_their_lines(sandbox: Sandbox, tmp_pa
     assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", out))[0] == 0
     got = lines(out)
     assert [(one["row"], one["line"], one["outcome"]) for one in got] == [
-        (1, 3, "matched"), (2, 6, "unusable"), (3, 7, "unusable"), (4, 9, "matched"), (5, 10, "unusable"),
+        (1, 4, "matched"), (2, 7, "unusable"), (3, 8, "unusable"), (4, 10, "matched"), (5, 11, "unusable"),
     ]  # fmt: skip
-    note, second, fifth = 'Note "x"', "Owner column 4", "column 5"
+    note, second, fifth = 'Note\n"x"', "Owner column 4", "column 5"
     assert [one["input"] for one in got] == [
         {"Website": "company-1.test", "Owner": "Eva", note: 'two\nlines; "quoted"', second: "1", fifth: ""},
         {"Website": "company-2.test", "Owner": "Tom", note: "", second: "2", fifth: "", "column 6": "more"},
@@ -247,8 +248,8 @@ async def test_rows_of_a_csv_come_back_with_their_lines(sandbox: Sandbox, tmp_pa
         {"Website": "company-1.test"},
         {"Website": "", "Owner": "Max"},
     ]
-    assert got[1]["error"]["message"] == "Row 2 cannot be used: line 6 has 6 cells, and there are 5 columns."
-    assert got[2]["error"]["message"] == "Row 3 cannot be used: its key spans lines 7 to 8 (an unclosed quote?)."
+    assert got[1]["error"]["message"] == "Row 2 cannot be used: line 7 has 6 cells, and there are 5 columns."
+    assert got[2]["error"]["message"] == "Row 3 cannot be used: its key spans lines 8 to 9 (an unclosed quote?)."
     assert sandbox.ledger.credits_charged == 1
 
 
@@ -261,21 +262,25 @@ async def test_tables_have_the_columns_of_the_input(sandbox: Sandbox, tmp_path: 
     reader = f"read_csv('{out}', all_varchar=true, strict_mode=false)" if suffix == "csv" else f"'{out}'"
     table = duckdb.sql(f"SELECT * FROM {reader} ORDER BY row")
     assert table.columns[-6:] == [
-        "line", "input.Website", "input.Owner", 'input.Note "x"', "input.Owner column 4", "input.column 5",
+        "line", "input.Website", "input.Owner", 'input.Note\n"x"', "input.Owner column 4", "input.column 5",
     ]  # fmt: skip
     got = [tuple(str(cell or "") for cell in row[-6:]) for row in table.fetchall()]
-    assert got[0] == ("3", "company-1.test", "Eva", 'two\nlines; "quoted"', "1", "")
-    assert got[2] == ("7", "company-3.test\ncompany-4.test", "Ann", "", "3", "")
-    assert [row[0] for row in got] == ["3", "6", "7", "9", "10"]
+    assert got[0] == ("4", "company-1.test", "Eva", 'two\nlines; "quoted"', "1", "")
+    assert got[2] == ("8", "company-3.test\ncompany-4.test", "Ann", "", "3", "")
+    assert [row[0] for row in got] == ["4", "7", "8", "10", "11"]
 
 
-BIG = {"domain": "company-1.test", "n": [123456789012345678901234567890]}
+BIG = {"domain": "company-1.test", "n": [123456789012345678901234567890, 1e5]}
 
 
 @pytest.mark.parametrize(
     ("name", "content", "first"),
     [
-        ("in.ndjson", '\n{"domain":"company-1.test","n":[123456789012345678901234567890]}\n"company-2.test"\n', BIG),
+        (
+            "in.ndjson",
+            '\n{"domain":"company-1.test","n":[123456789012345678901234567890,1E5]}\n"company-2.test"\n',
+            BIG,
+        ),
         ("in.txt", "\ncompany-1.test\ncompany-2.test\n", "company-1.test"),
         ("in.csv", "\ncompany-1.test\ncompany-2.test\n", "company-1.test"),
     ],
@@ -289,6 +294,7 @@ async def test_rows_without_a_header_come_back_as_they_were(
     for path in (out, table):
         assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", path))[0] == 0
     assert [(one["line"], one["input"]) for one in lines(out)] == [(2, first), (3, "company-2.test")]
+    assert content.split("\n")[1] in out.read_text()
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[-2:] == ["line", "input"]

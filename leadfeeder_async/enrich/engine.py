@@ -173,7 +173,7 @@ class Engine:
             self.tally.outcomes[line.outcome] += 1
         if one.key.problem or line.outcome is Outcome.SKIPPED_BY_BUDGET:
             return
-        free = replace(line, charged=0, input=UNSET)
+        free = replace(line, charged=0, line=UNSET, input=UNSET)
         company_id = self._asking.id_of(line)
         if company_id is None:
             self._memory.learn(_key(one.key.identity), free)

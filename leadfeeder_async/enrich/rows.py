@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterator
 
 import msgspec
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from leadfeeder_async.enrich.keys import By, FileRow, Key, Row, key_of
@@ -123,5 +122,5 @@ class Outlet:
     def _finished(self, one: Waiting, line: Line) -> Line:
         self._tally.outcomes[line.outcome] += 1
         charged = line.charged if one.first else 0
-        finished = replace(line, row=one.number, key=one.ask.key.text, charged=charged, line=UNSET, input=UNSET)
+        finished = replace(line, row=one.number, key=one.ask.key.text, charged=charged)
         return finished if one.origin is None else replace(finished, line=one.origin.line, input=one.origin.as_json)
