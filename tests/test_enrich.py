@@ -34,6 +34,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.enrich import engine
 from leadfeeder_async.enrich.asking import Choice
+from leadfeeder_async.enrich.inputs import InputFile
 from leadfeeder_async.enrich.keys import domain_of, key_of, public_ip_of, vat_of
 from leadfeeder_async.enrich.outcomes import Problem
 from leadfeeder_async.export.parts import part_of
@@ -217,6 +218,18 @@ async def test_what_is_unlocked_takes_nothing_from_the_budget(sandbox: Sandbox, 
     matched = [one.id async for one in job if one.outcome is Outcome.MATCHED]
     assert (matched, job.tally.credits) == ([company(number) for number in range(170)], 50)
     assert sandbox.ledger.credits_charged == 170
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_the_first_rows_have_the_credits(sandbox: Sandbox, lf: AsyncLeadfeeder, ordered: bool) -> None:
+    """Whichever matches are answered first, and whatever is refused: what the budget covers are the first rows."""
+    sandbox.fail_next(503, operation="match_companies", times=2)  # the first four hundred are asked once more
+    sandbox.refuse_company(company(57))
+    job = lf.enrich.companies(map(domain, range(900)), by="domain", max_credits=450, ordered=ordered)
+    got = [one async for one in job]
+    matched = sorted(one.row for one in got if one.outcome is Outcome.MATCHED)
+    assert matched == [row for row in range(1, 452) if row != 58]
+    assert sandbox.ledger.credits_charged == 450
 
 
 async def test_budgets_around_a_job_hold(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -467,6 +480,17 @@ async def test_retry_asks_again_for_what_failed_only(sandbox: Sandbox, lf: Async
     ]  # fmt: skip
     with pytest.raises(CheckpointError, match="cannot be retried"):
         await lf.enrich.companies(keys, by="domain").to_file(tmp_path / "none.ndjson", retry_failed=True)
+
+
+async def test_a_line_holds_its_own_row_of_a_file_or_none(lf: AsyncLeadfeeder, tmp_path: Path) -> None:
+    """Copied lines keep what they hold of a file's rows; others that ask the same do not take it over."""
+    source, out = tmp_path / "in.txt", tmp_path / "out.ndjson"
+    source.write_text("company-1.test\n")
+    await lf.enrich.companies(InputFile(source, "domain"), by="domain").to_file(out)
+    await lf.enrich.companies([domain(1), domain(1)], by="domain").to_file(out, retry_failed=True)
+    first, second = lines(out)
+    assert (first["line"], first["input"], second["outcome"]) == (1, "company-1.test", "matched")
+    assert second.keys() == first.keys() - {"line", "input"}
 
 
 async def test_tables(lf: AsyncLeadfeeder, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from leadfeeder_async import ConfigurationError
@@ -150,7 +152,11 @@ async def test_ips_from_a_text_file(sandbox: Sandbox, tmp_path: Path) -> None:
         (b"domain,x\na.test,1\n", ("--column", "site"), "has no column for 'site'; it has 'domain', 'x'."),
         ("domain\na.test\nmüller.test\n".encode("cp1252"), (), "line 3: this is not utf-8"),
         (b"domain\na.test\n", ("--encoding", "klingon"), "no encoding 'klingon'"),
-        (b"", ("--max-credits", "-1"), "max_credits=-1"),
+        (b"domain\na.test\n", ("--max-credits", "-1"), "max_credits=-1"),
+        (b"", (), "in.csv is empty: it has no header and no rows."),
+        (b"\r\n \n\n", (), "in.csv is empty"),
+        (b'domain,x\na.test,1\n"b.test,2\nc.test,3\n', (), "line 3: this is no CSV (unexpected end of data)"),
+        (b'domain,x\na.test,1\n"b.test,2\nc.test,"3"\n', (), "is not closed; within a quoted cell"),
         (None, (), "cannot be read: No such file"),
     ],
 )
@@ -168,12 +174,164 @@ async def test_bad_input_is_named_before_anything_is_sent(
     assert "Traceback" not in stderr
 
 
-async def test_needs_an_output_or_a_dry_run(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Without a file to write, nothing is fetched; a dry run resumes nothing."""
+async def test_lines_go_to_stdout_without_a_file(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Without --out the lines that the file would hold are printed in order, and the summary goes to stderr."""
+    source, out = sheet(tmp_path, range(250)), tmp_path / "out.ndjson"
+    words = ("enrich", source, "--by", "domain", "--max-credits", "240")
+    code, stdout, stderr = await leadfeeder(sandbox, *words)
+    assert code == 4
+    assert stderr.endswith("250 rows: 240 matched, 10 skipped by budget; 240 credits charged\n")
+    assert (await leadfeeder(sandbox, *words, "--out", out))[0] == 0
+    printed = [json.loads(line) for line in stdout.splitlines()]
+    assert [one["row"] for one in printed] == list(range(1, 251))
+    free = [one | {"charged": 0} for one in printed[:240]]
+    assert free == [one | {"charged": 0} for one in lines(out)[:240]]
+
+
+@pytest.mark.parametrize("flags", [("--resume",), ("--retry-failed",), ("--dry-run", "--resume")])
+async def test_going_on_needs_a_file(sandbox: Sandbox, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """Nothing is sent where there is nothing to go on with."""
+    code, _, stderr = await leadfeeder(sandbox, "enrich", sheet(tmp_path, range(2)), "--by", "domain", *flags)
+    assert (code, sandbox.ledger.requests) == (2, [])
+    assert "--resume" in stderr
+
+
+@pytest.mark.parametrize("flags", [("--overwrite",), ("--resume",), ("--retry-failed",), ("--dry-run",), ()])
+@pytest.mark.parametrize("way", ["same", "another way", "link", "part", "checkpoint", "hard link"])
+async def test_the_input_is_never_written_over(
+    sandbox: Sandbox, tmp_path: Path, way: str, flags: tuple[str, ...]
+) -> None:
+    """A file to write that is the input, by any name, or whose working files are, is refused whatever the flags."""
     source = sheet(tmp_path, range(2))
-    assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain"))[0] == 2
-    assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--dry-run", "--resume"))[0] == 2
-    assert sandbox.ledger.requests == []
+    out = {"same": source, "another way": tmp_path / "x" / ".." / "in.csv"}.get(way, tmp_path / "out")
+    (tmp_path / "x").mkdir()
+    if way == "link":
+        out.symlink_to(source)
+    elif way == "hard link":
+        out.hardlink_to(source)
+    elif way in {"part", "checkpoint"}:
+        source = source.rename(tmp_path / f"out.{way}")
+    before = source.read_bytes()
+    code, _, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", out, *flags)
+    assert (code, sandbox.ledger.requests, source.read_bytes()) == (2, [], before)
+    assert "is the input, and would be written over" in stderr
+
+
+ODD = b'''
+Website;Owner;"Note
+""x""";Owner;
+company-1.test;Eva;"two
+lines; ""quoted""";1;
+
+company-2.test;Tom;;2;;more
+"company-3.test
+company-4.test";Ann;;3
+company-1.test
+;Max
+'''
+
+
+async def test_rows_of_a_csv_come_back_with_their_lines(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Each line names the line of the file where its row begins and holds its cells; what hides rows is unusable."""
+    source, out = tmp_path / "in.csv", tmp_path / "out.ndjson"
+    source.write_bytes(ODD)
+    assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", out))[0] == 0
+    got = lines(out)
+    assert [(one["row"], one["line"], one["outcome"]) for one in got] == [
+        (1, 4, "matched"), (2, 7, "unusable"), (3, 8, "unusable"), (4, 10, "matched"), (5, 11, "unusable"),
+    ]  # fmt: skip
+    note, second, fifth = 'Note\n"x"', "Owner column 4", "column 5"
+    assert [one["input"] for one in got] == [
+        {"Website": "company-1.test", "Owner": "Eva", note: 'two\nlines; "quoted"', second: "1", fifth: ""},
+        {"Website": "company-2.test", "Owner": "Tom", note: "", second: "2", fifth: "", "column 6": "more"},
+        {"Website": "company-3.test\ncompany-4.test", "Owner": "Ann", note: "", second: "3"},
+        {"Website": "company-1.test"},
+        {"Website": "", "Owner": "Max"},
+    ]
+    assert got[1]["error"]["message"] == "Row 2 cannot be used: line 7 has 6 cells, and there are 5 columns."
+    assert got[2]["error"]["message"] == "Row 3 cannot be used: its key spans lines 8 to 9 (an unclosed quote?)."
+    assert sandbox.ledger.credits_charged == 1
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+async def test_tables_have_the_columns_of_the_input(sandbox: Sandbox, tmp_path: Path, suffix: str) -> None:
+    """They stand at the end, under names of their own, with whatever was in their cells."""
+    source, out = tmp_path / "in.csv", tmp_path / f"out.{suffix}"
+    source.write_bytes(ODD)
+    assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", out))[0] == 0
+    reader = f"read_csv('{out}', all_varchar=true, strict_mode=false)" if suffix == "csv" else f"'{out}'"
+    table = duckdb.sql(f"SELECT * FROM {reader} ORDER BY row")
+    assert table.columns[-6:] == [
+        "line", "input.Website", "input.Owner", 'input.Note\n"x"', "input.Owner column 4", "input.column 5",
+    ]  # fmt: skip
+    got = [tuple(str(cell or "") for cell in row[-6:]) for row in table.fetchall()]
+    assert got[0] == ("4", "company-1.test", "Eva", 'two\nlines; "quoted"', "1", "")
+    assert got[2] == ("8", "company-3.test\ncompany-4.test", "Ann", "", "3", "")
+    assert [row[0] for row in got] == ["4", "7", "8", "10", "11"]
+
+
+BIG = {"domain": "company-1.test", "n": [123456789012345678901234567890, 1e5]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "first"),
+    [
+        (
+            "in.ndjson",
+            '\n{"domain":"company-1.test","n":[123456789012345678901234567890,1E5]}\n"company-2.test"\n',
+            BIG,
+        ),
+        ("in.txt", "\ncompany-1.test\ncompany-2.test\n", "company-1.test"),
+        ("in.csv", "\ncompany-1.test\ncompany-2.test\n", "company-1.test"),
+    ],
+)
+async def test_rows_without_a_header_come_back_as_they_were(
+    sandbox: Sandbox, tmp_path: Path, name: str, content: str, first: object
+) -> None:
+    """A JSON row is carried as it is, a key as a text; in a table they are one column."""
+    source, out, table = tmp_path / name, tmp_path / "out.ndjson", tmp_path / "out.csv"
+    source.write_text(content)
+    for path in (out, table):
+        assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", path))[0] == 0
+    assert [(one["line"], one["input"]) for one in lines(out)] == [(2, first), (3, "company-2.test")]
+    assert content.split("\n")[1] in out.read_text()
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[-2:] == ["line", "input"]
+    assert rows[0]["input"] == (first if isinstance(first, str) else json.dumps(first, separators=(",", ":")))
+    assert (rows[1]["line"], rows[1]["input"]) == ("3", "company-2.test")
+
+
+async def test_inputs_survive_resume_and_retry(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Whatever run writes a line, it holds its own row, also where rows share a key; copied lines keep theirs."""
+    source, out = tmp_path / "in.csv", tmp_path / "out.ndjson"
+    keys = [f"company-{number}.test" for number in range(600)] * 2
+    source.write_text("domain,owner\n" + "".join(f"{key},{place}\n" for place, key in enumerate(keys, 1)))
+    words = ("enrich", str(source), "--by", "domain", "--out", str(out), "--max-credits", "400")
+    sandbox.latency = 0.03
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *words, env={**os.environ, **sandbox.environment}, stderr=subprocess.DEVNULL
+    )
+    while sandbox.ledger.count("retrieve_companies") < 3:
+        await asyncio.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    await process.wait()
+    sandbox.latency = 0.0
+    assert part_of(out).exists()
+    assert (await leadfeeder(sandbox, *words, "--resume"))[0] == 4
+    assert (await leadfeeder(sandbox, *words, "--retry-failed"))[0] == 0
+    got = lines(out)
+    assert {one["outcome"] for one in got} == {"matched"}
+    assert [one["input"] for one in got] == [{"domain": key, "owner": str(place)} for place, key in enumerate(keys, 1)]
+    assert [one["line"] for one in got] == list(range(2, 1_202))
+
+
+async def test_help_names_the_kinds_of_files() -> None:
+    """What can be read is in the help, and where the lines go without --out."""
+    code, stdout, _ = await leadfeeder(None, "enrich", "--help", COLUMNS="200")
+    assert code == 0
+    assert ".ndjson or .jsonl" in stdout
+    assert "without it, stdout" in stdout
 
 
 @pytest.mark.parametrize(
@@ -185,6 +343,7 @@ async def test_needs_an_output_or_a_dry_run(sandbox: Sandbox, tmp_path: Path) ->
         ("a.csv", "\ufeffDomain\na.test\nb.test\n".encode()),
         ("a.csv", "Domain;Ort\na.test;Köln\nb.test;\n".encode("utf-16")),
         ("a.csv", b"a.test\nb.test\n"),
+        ("a.csv", b'\n\n"Company\nwebsite",Name\na.test,"B\nb"\nb.test,,\n'),
         ("a.txt", b"a.test\r\n\r\n  b.test \r\n"),
         ("a.ndjson", b'{"domain":"a.test"}\n\n"b.test"\n'),
         ("a.jsonl", b'{"website":"http://a.test","x":[1]}\n{"url":"b.test"}\n'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,8 +16,8 @@ from leadfeeder_async.enrich.api import Enrichment
 from leadfeeder_async.enrich.inputs import InputFile
 from leadfeeder_async.enrich.outcomes import Outcome, Tally
 from leadfeeder_async.errors import CheckpointError, require
-from leadfeeder_async.export.parts import part_of
-from leadfeeder_async.export.progress import OnProgress, Progress
+from leadfeeder_async.export.parts import checkpoint_of, part_of
+from leadfeeder_async.export.progress import Meter, OnProgress, Progress
 from leadfeeder_async.models.companies import Company
 from leadfeeder_async.models.ip import EnrichedIp
 
@@ -24,10 +25,14 @@ Flag = Parameter(negative=())
 
 
 async def enrich(
-    source: Annotated[Path, Parameter(help="The input: .csv with a header, .ndjson, or .txt with one key a line.")],
+    source: Annotated[
+        Path, Parameter(help="The input: .csv with a header, .ndjson or .jsonl, or .txt with one key a line.")
+    ],
     *,
     by: Annotated[Literal["domain", "name", "ip", "vat"], Parameter(help="What the rows are looked up by.")],
-    out: Annotated[Path | None, Parameter(help="The file to write: .ndjson, .csv or .parquet.")] = None,
+    out: Annotated[
+        Path | None, Parameter(help="The file to write: .ndjson, .csv or .parquet; without it, stdout.")
+    ] = None,
     column: Annotated[str | None, Parameter(help="The column of the key; guessed where it has a usual name.")] = None,
     max_credits: Annotated[int | None, Parameter(help="Never be charged more than this, over all runs.")] = None,
     limit: Annotated[int | None, Parameter(help="Only the first rows of the input.")] = None,
@@ -44,10 +49,14 @@ async def enrich(
     """Find a company for each row of a file; 1 credit for each that was not unlocked in the last 12 months.
 
     Matching is free. Each row gets one line, in order: matched, ambiguous, not_found, failed, skipped_by_budget or
-    unusable. Exits with 4 if rows were skipped by the budget, with 5 if some failed.
+    unusable; with the line of the input where it begins, and its columns as input. Exits with 4 if rows were skipped
+    by the budget, with 5 if some failed.
     """
-    require(out is not None or dry_run, "There is no file to write.", "Name it with --out, or pass --dry-run.")
     require(not (dry_run and (resume or retry_failed)), "--dry-run goes with neither --resume nor --retry-failed.")
+    goes_on = resume or retry_failed
+    require(out is not None or not goes_on, "--resume and --retry-failed need a file to go on with.", "Add --out.")
+    if out is not None:
+        _keep(source, out)
     rows = InputFile(source, by, column, encoding)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         job: Enrichment[Company] | Enrichment[EnrichedIp]
@@ -57,9 +66,18 @@ async def enrich(
             job = lf.enrich.companies(
                 rows, by=by, column=column, max_credits=max_credits, limit=limit, min_score=min_score
             )
-        if out is None or dry_run:
+        if dry_run:
             return await _estimate(job)
+        if out is None:
+            return await _print(job, Meter(lf.stats, limit), len(rows))
         return await _write(job, out, resume=resume, overwrite=overwrite, retry_failed=retry_failed)
+
+
+def _keep(source: Path, out: Path) -> None:
+    """Refuse to write over the input."""
+    for path in (out, part_of(out), checkpoint_of(out)):
+        same = path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source))
+        require(not same, f"{path} is the input, and would be written over.", "Choose another name for --out.")
 
 
 async def _estimate(job: Enrichment[Company] | Enrichment[EnrichedIp]) -> int:
@@ -72,6 +90,15 @@ async def _estimate(job: Enrichment[Company] | Enrichment[EnrichedIp]) -> int:
         f"send about {found.requests:,} requests and charge at most {found.max_credits:,} credits."
     )
     return 0
+
+
+async def _print(job: Enrichment[Company] | Enrichment[EnrichedIp], meter: Meter, total: int) -> int:
+    with output.bars("rows") as on_progress:
+        async with aclosing(job.raw_lines()) as groups:
+            async for lines in groups:
+                await output.to_stdout(lines)
+                on_progress(meter.count(lines.count(b"\n"), total))
+    return _report(job.tally, None)
 
 
 async def _write(
@@ -102,12 +129,15 @@ class _Watch:
         self._on_progress(progress)
 
 
-def _report(tally: Tally, out: Path) -> int:
+def _report(tally: Tally, out: Path | None) -> int:
     counts = {outcome.value: tally.outcomes[outcome] for outcome in Outcome}
     lost = f", and up to {tally.unknown:,} by lost answers" if tally.unknown else ""
-    output.note(f"{tally.rows:,} rows: {_outcomes(counts)}; {tally.credits:,} credits charged{lost} -> {out}")
+    output.note(
+        f"{tally.rows:,} rows: {_outcomes(counts)}; {tally.credits:,} credits charged{lost}"
+        + (f" -> {out}" if out else "")
+    )
     skipped, failed = tally.outcomes[Outcome.SKIPPED_BY_BUDGET], tally.outcomes[Outcome.FAILED]
-    if (skipped or failed) and out.suffix not in {".csv", ".parquet"}:
+    if (skipped or failed) and out is not None and out.suffix not in {".csv", ".parquet"}:
         output.note(f"To ask for the {skipped + failed:,} others again:\n  {output.command_with('--retry-failed')}")
     if skipped:
         return SPENT

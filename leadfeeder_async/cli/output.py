@@ -61,14 +61,14 @@ async def export(
     require(out is not None or not resume, "--resume needs a file to go on with.", "Name it with --out.")
     with bars(noun) as on_progress:
         if out is None:
-            progress = await write_rows(pager.raw_pages(), _to_stdout, Meter(stats, limit), on_progress)
+            progress = await write_rows(pager.raw_pages(), to_stdout, Meter(stats, limit), on_progress)
         else:
             progress = await _to_file(pager, out, on_progress, resume=resume, overwrite=overwrite)
     note(summary(progress, noun) + (f" -> {out}" if out else ""))
     return progress
 
 
-async def _to_stdout(data: bytes) -> None:
+async def to_stdout(data: bytes) -> None:
     """Write in a thread: a slow reader of the pipe must not hold up the requests under way."""
     await asyncio.to_thread(_write_through, data)
 

@@ -16,7 +16,7 @@ from leadfeeder_async._http.session import Session
 from leadfeeder_async.enrich.asking import KEYS_PER_MATCH, Asking, AskingCompanies, AskingIps, Choice
 from leadfeeder_async.enrich.files import Job, enrich_file
 from leadfeeder_async.enrich.keys import Row
-from leadfeeder_async.enrich.outcomes import NOTHING, Enriched, Estimate, Line, Outcome, Tally
+from leadfeeder_async.enrich.outcomes import NOTHING, Enriched, Estimate, Line, Outcome, Tally, lines_of
 from leadfeeder_async.enrich.rows import Plan
 from leadfeeder_async.errors import DecodeError, require
 from leadfeeder_async.export.parts import Subject
@@ -54,12 +54,23 @@ class Enrichment(Generic[T]):
         return self._items()
 
     async def _items(self) -> AsyncGenerator[Enriched[T], None]:
+        async with aclosing(self._groups()) as groups:
+            async for lines in groups:
+                for line in lines:
+                    yield self._enriched(line)
+
+    async def raw_lines(self) -> AsyncGenerator[bytes, None]:
+        """Yield what :meth:`to_file` would write as JSON lines, some whole lines at a time."""
+        async with aclosing(self._groups()) as groups:
+            async for lines in groups:
+                yield lines_of(lines)
+
+    async def _groups(self) -> AsyncGenerator[list[Line], None]:
         engine = self._job.engine()
         self.tally = engine.tally
         async with aclosing(engine.groups()) as groups:
             async for lines in groups:
-                for line in lines:
-                    yield self._enriched(line)
+                yield lines
 
     async def estimate(self) -> Estimate:
         """Match the rows for free, and tell what the whole job would charge at most; nothing that may charge is sent.

@@ -8,11 +8,13 @@ handed out are at most ``ROOM``, so memory does not depend on the number of rows
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import TypeVar
 
-import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from leadfeeder_async._http.session import Session
 from leadfeeder_async.budget import Budget
@@ -61,6 +63,10 @@ class Engine:
         self._outlet = Outlet(self.tally, ordered=plan.ordered)
         self._matches = Stage[Ask](KEYS_PER_MATCH, MATCHES)
         self._fetches = Stage[str](asking.per_fetch, FETCHES)
+        self._in_order = self._bounded.credits_left() is not None
+        """Credits are bounded: the first rows shall have them."""
+        self._line_up = deque[Ask]()
+        """The keys whose matches were not looked at yet, in the order of the rows."""
         self._asks = dict[bytes, Ask]()
         """The keys that are being asked for."""
         self._wanted = dict[str, list[Ask]]()
@@ -167,7 +173,7 @@ class Engine:
             self.tally.outcomes[line.outcome] += 1
         if one.key.problem or line.outcome is Outcome.SKIPPED_BY_BUDGET:
             return
-        free = msgspec.structs.replace(line, charged=0)
+        free = replace(line, charged=0, line=UNSET, input=UNSET)
         company_id = self._asking.id_of(line)
         if company_id is None:
             self._memory.learn(_key(one.key.identity), free)
@@ -181,28 +187,39 @@ class Engine:
         if one.line is not None or one.key.problem:
             problem = Problem.of(ConfigurationError(f"Row {one.number:,} cannot be used: {one.key.problem}."))
             line = one.line or Line(outcome=Outcome.UNUSABLE, error=problem)
-            self._outlet.add(Waiting(one.number, Ask(one.key, line=line), first=True))
+            self._outlet.add(Waiting(one.number, Ask(one.key, line=line), True, one.origin))
             return
         identity = one.key.identity
         asked = self._asks.get(identity)
         ask = self._asks[identity] = asked or Ask(one.key)
-        self._outlet.add(Waiting(one.number, ask, first=asked is None))
+        self._outlet.add(Waiting(one.number, ask, asked is None, one.origin))
         if asked is None:
             self._begin(ask, identity)
 
     def _begin(self, ask: Ask, identity: bytes) -> None:
+        if self._in_order:
+            self._line_up.append(ask)
         known = self._memory.recall(_key(identity))
         if known is not None:
-            self._take_match(ask, known)
+            self._answer(ask, known)
             return
         self.distinct += 1
         if self._asking.matches:
             self._matches.waiting.append(ask)
         else:
-            self._take_match(ask, Line(outcome=Outcome.MATCHED, id=ask.key.text))
+            self._answer(ask, Line(outcome=Outcome.MATCHED, id=ask.key.text))
+
+    def _answer(self, ask: Ask, line: Line) -> None:
+        """Look at a match: at once, or when all rows before it have theirs, so that those have the first credits."""
+        ask.match = line
+        if not self._in_order:
+            self._take_match(ask, line)
+        while self._line_up and (match := self._line_up[0].match) is not None:
+            self._take_match(self._line_up.popleft(), match)
 
     def _take_match(self, ask: Ask, line: Line) -> None:
-        self._memory.learn(_key(ask.key.identity), line)
+        if line.outcome is not Outcome.SKIPPED_BY_BUDGET:
+            self._memory.learn(_key(ask.key.identity), line)
         if line.outcome is not Outcome.MATCHED or line.id is None:
             self._resolve(ask, line)
             return
@@ -222,13 +239,10 @@ class Engine:
             queue.append(line.id)
 
     @property
-    def _idle(self) -> bool:
-        return not (self._matches.under_way or self._fetches.under_way)
-
-    @property
     def _no_more(self) -> bool:
         """Whether it would be in vain to wait for more rows to fill a request."""
-        return self._ended or self._reader.slow or self._idle
+        idle = not (self._matches.under_way or self._fetches.under_way)
+        return self._ended or self._reader.slow or idle
 
     def _next_match(self) -> Batch[Ask] | None:
         if not self._matches.may_send:
@@ -240,7 +254,7 @@ class Engine:
         self._matches.setbacks = 0
         if len(lines) == len(batch.items):
             for ask, line in zip(batch.items, lines, strict=True):
-                self._take_match(ask, line)
+                self._answer(ask, line)
         else:
             said = f"The answer holds {len(lines)} places for {len(batch.items)} keys."
             self._give_up_matches(batch, Verdict.SPLIT, DecodeError(said))
@@ -253,11 +267,9 @@ class Engine:
         """Put a batch back as the verdict says, or let its keys fail."""
         if self._matches.put_back(batch, verdict) or verdict is Verdict.ENDS:
             return
+        outcome = Outcome.SKIPPED_BY_BUDGET if verdict is Verdict.SKIP else Outcome.FAILED
         for ask in batch.items:
-            if verdict is Verdict.SKIP:
-                self._resolve(ask, _failed(error, Outcome.SKIPPED_BY_BUDGET))
-            else:
-                self._take_match(ask, _failed(error))
+            self._answer(ask, _failed(error, outcome))
 
     def _count_setback(self, stage: Stage[T], batch: Batch[T], error: LeadfeederError, *, free: bool) -> Verdict:
         """Judge what failed: what nothing can follow ends the job, and so does one failure after the other."""
@@ -335,7 +347,7 @@ class Engine:
             return
         outcome = Outcome.NOT_FOUND if error.status == 404 and not lost else Outcome.FAILED
         for one in batch.items:
-            failed = msgspec.structs.replace(_failed(error, outcome, one), charged=None if lost else 0)
+            failed = replace(_failed(error, outcome, one), charged=None if lost else 0)
             self._take_record(one, failed)
 
     def _account(self, batch: Batch[str], most: int, *, charged: int | None) -> None:
@@ -347,7 +359,7 @@ class Engine:
             self._purse.spent(most, most if charged is None else charged)
 
     def _take_record(self, one: str, line: Line) -> None:
-        free = msgspec.structs.replace(line, charged=0)
+        free = replace(line, charged=0)
         self._memory.learn(_id(one), free)
         for place, ask in enumerate(self._wanted.pop(one, ())):
             self._resolve(ask, free if place else line)
@@ -358,7 +370,7 @@ class Engine:
                 self._resolve(ask, _failed(error, Outcome.SKIPPED_BY_BUDGET, one))
 
     def _resolve(self, ask: Ask, line: Line) -> None:
-        ask.line = line if ask.score is None else msgspec.structs.replace(line, score=ask.score)
+        ask.line = line if ask.score is None else replace(line, score=ask.score)
         self._asks.pop(ask.key.identity, None)
 
 

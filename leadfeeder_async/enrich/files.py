@@ -20,7 +20,8 @@ from leadfeeder_async._http.session import Session
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.enrich.asking import Asking
 from leadfeeder_async.enrich.engine import ROOM, Engine
-from leadfeeder_async.enrich.outcomes import Line, Tally
+from leadfeeder_async.enrich.inputs import InputFile
+from leadfeeder_async.enrich.outcomes import Line, Tally, lines_of
 from leadfeeder_async.enrich.rows import Past, Plan
 from leadfeeder_async.enrich.under_way import Purse
 from leadfeeder_async.errors import CheckpointError, require
@@ -80,7 +81,7 @@ class _Book(Purse):
         """Write some lines; once they are safe, the ids of their records need no second asking."""
         ids = [of.id_of(line) for line in lines]
         self._written.extend(one for one in ids if one is not None)
-        if self._part.add(b"".join(msgspec.json.encode(line) + b"\n" for line in lines), len(lines)):
+        if self._part.add(lines_of(lines), len(lines)):
             for one in self._written:
                 self._asked.pop(one, None)
             self._written.clear()
@@ -121,7 +122,7 @@ async def enrich_file(
                     tell(meter.count(len(lines), total), on_progress)
         finally:
             book.close()
-        part.finish(columns_for(job.record))
+        part.finish((*columns_for(job.record), *_columns_of_input(job.plan.rows)))
     return engine.tally
 
 
@@ -155,6 +156,15 @@ def columns_for(record: type[object]) -> tuple[Column, ...]:
     known = [Column(name, ("record", *way), holds) for name, way, holds in _parts(record) if name != "id"]
     error = Column("error", ("error", "message"), str)
     return (*(Column(name, (name,), holds) for name, holds in own), error, *known)
+
+
+def _columns_of_input(rows: object) -> Iterator[Column]:
+    """Name the columns of the input file, or hold its rows as texts where they have none that all share."""
+    if isinstance(rows, InputFile):
+        yield Column("line", ("line",), int)
+        yield from (Column(f"input.{name}", ("input", name), str) for name in rows.columns)
+        if not rows.columns:
+            yield Column("input", ("input",), str)
 
 
 def _parts(record: type[object]) -> Iterator[tuple[str, tuple[str, ...], type[object]]]:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, NoReturn
 
 import msgspec
 
-from leadfeeder_async.enrich.keys import KNOWN_NAMES, By, Row, plain, usual_column
-from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.enrich.keys import KNOWN_NAMES, By, FileRow, plain, usual_column
+from leadfeeder_async.errors import ConfigurationError, require
 
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _DELIMITERS = ",;\t"
 _JSON_LINES = frozenset({".ndjson", ".jsonl"})
+_LINE_ENDS = frozenset("\r\n")
+_QUOTES = "Look for a quote that opens in this row and is not closed; within a quoted cell, a quote is written twice."
 
 
-class InputFile(Iterable[Row]):
+class InputFile(Iterable[FileRow]):
     """The rows of a file, read anew each time it is iterated over.
 
     ``.ndjson`` and ``.jsonl`` hold a JSON object or text a line, ``.txt`` a key a line, anything else is CSV: delimited
     by commas, semicolons or tabs, with a header if one of its names is known or is ``column``. Text is UTF-8, or UTF-16
     with a byte order mark, unless ``encoding`` says otherwise. Making one reads the file once; ConfigurationError names
-    the line that cannot be read, or the columns where none holds the key.
+    the line that cannot be read, or the columns where none holds the key. Rows of CSV that would hide others (a key
+    over several lines, more cells than columns) are there, with their ``problem``.
     """
 
     def __init__(self, path: Path, by: By, column: str | None = None, encoding: str | None = None) -> None:
@@ -31,43 +35,48 @@ class InputFile(Iterable[Row]):
         self._by: By = by
         self._column = column
         self._encoding = encoding or _encoding_of(path)
-        self._header: list[str] | None = None
         self._delimiter = ","
+        self._head = _Head()
         if path.suffix not in _JSON_LINES and path.suffix != ".txt":
-            self._look_at_first_line()
+            self._look_at_first_row()
         self._rows = sum(1 for _ in self)
 
     def __len__(self) -> int:
         return self._rows
 
-    def __iter__(self) -> Generator[Row]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns; none where it has no header."""
+        return self._head.names
+
+    def __iter__(self) -> Generator[FileRow]:
         try:
             with self._open() as file:
                 yield from self._rows_in(file)
         except UnicodeDecodeError as error:
             self._refuse_encoding(error)
 
-    def _rows_in(self, file: IO[str]) -> Generator[Row]:
+    def _rows_in(self, file: IO[str]) -> Generator[FileRow]:
         if self.path.suffix in _JSON_LINES:
             yield from self._json_lines(file)
         elif self.path.suffix == ".txt":
-            yield from (text.strip() for text in file if text.strip())
+            yield from (FileRow(text.strip(), number) for number, text in enumerate(file, 1) if text.strip())
         else:
-            reader = csv.reader(file, delimiter=self._delimiter)
-            try:
-                yield from self._csv_rows(reader)
-            except csv.Error as error:
-                self._refuse_line(reader.line_num, f"no CSV ({error})")
+            rows = self._csv_rows(file)
+            yield from (self._head.row(*row) for row in islice(rows, 1 if self.columns else 0, None))
 
-    def _csv_rows(self, reader: Iterator[list[str]]) -> Generator[Row]:
-        if self._header is not None:
-            next(reader, None)
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            yield cells[0] if self._header is None else dict(zip(self._header, cells, strict=False))
+    def _csv_rows(self, file: IO[str]) -> Generator[tuple[list[str], int, int]]:
+        """Read the rows that are not blank, each with its first line and its last."""
+        reader, begin = csv.reader(file, delimiter=self._delimiter, strict=True), 1
+        try:
+            for cells in reader:
+                if any(map(str.strip, cells)):
+                    yield cells, begin, reader.line_num
+                begin = reader.line_num + 1
+        except csv.Error as error:
+            self._refuse_line(begin, f"no CSV ({error})", _QUOTES)
 
-    def _json_lines(self, file: IO[str]) -> Generator[Row]:
+    def _json_lines(self, file: IO[str]) -> Generator[FileRow]:
         decoder = msgspec.json.Decoder(dict[str, object] | str)
         for number, text in enumerate(file, 1):
             if text.strip():
@@ -75,24 +84,27 @@ class InputFile(Iterable[Row]):
                     row = decoder.decode(text)
                 except (msgspec.MsgspecError, RecursionError):
                     self._refuse_line(number, "neither a JSON object nor a JSON text")
-                yield row
+                yield FileRow(row, number, text.strip())
 
-    def _look_at_first_line(self) -> None:
-        """Find the delimiter, and whether the first line is a header."""
+    def _look_at_first_row(self) -> None:
+        """Find the delimiter, and whether the first row is a header."""
         try:
             with self._open() as file:
                 first = next((text for text in file if text.strip()), "")
+                outside = "".join(first.split('"')[::2])
+                self._delimiter = max(_DELIMITERS, key=outside.count)
+                file.seek(0)
+                names, _, _ = next(self._csv_rows(file), (list[str](), 1, 1))
         except UnicodeDecodeError as error:
             self._refuse_encoding(error)
-        outside = "".join(first.split('"')[::2])
-        self._delimiter = max(_DELIMITERS, key=outside.count)
-        names = next(csv.reader([first], delimiter=self._delimiter), list[str]())
-        known = {plain(name) for name in names}
+        require(bool(names), f"{self.path} is empty: it has no header and no rows.")
+        known = [plain(name) for name in names]
         wanted = usual_column(known, self._by) if self._column is None else plain(self._column)
-        if wanted in known or known & KNOWN_NAMES:
-            self._header = names
-        if wanted not in known and (len(names) > 1 or self._header is not None or self._column is not None):
+        has_header = wanted in known or not KNOWN_NAMES.isdisjoint(known)
+        if wanted not in known and (len(names) > 1 or has_header or self._column is not None):
             self._refuse_columns(names)
+        if has_header:
+            self._head = _Head(_told_apart(names), known.index(wanted) if wanted in known else 0)
 
     def _open(self) -> IO[str]:
         try:
@@ -109,8 +121,8 @@ class InputFile(Iterable[Row]):
             advice="Name one with column= (--column).",
         )
 
-    def _refuse_line(self, number: int, what: str) -> NoReturn:
-        raise ConfigurationError(f"{self.path}, line {number:,}: this is {what}.")
+    def _refuse_line(self, number: int, what: str, advice: str = "") -> NoReturn:
+        raise ConfigurationError(f"{self.path}, line {number:,}: this is {what}.", advice=advice) from None
 
     def _refuse_encoding(self, error: UnicodeDecodeError) -> NoReturn:
         raise ConfigurationError(
@@ -128,6 +140,38 @@ class InputFile(Iterable[Row]):
                 except UnicodeDecodeError:
                     break
         return number
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What the header says; without names, a row is its first cell."""
+
+    names: tuple[str, ...] = ()
+    key: int = 0
+    """Which cell holds the key."""
+
+    def row(self, cells: list[str], begin: int, end: int) -> FileRow:
+        """Make a row of its cells, and say what is wrong with it; cells without a name are called by their place."""
+        width = max(1, len(self.names))
+        problem = ""
+        if any(map(str.strip, cells[width:])):
+            problem = f"line {begin:,} has {len(cells):,} cells, and there are {width:,} columns"
+        elif len(cells) > self.key and not _LINE_ENDS.isdisjoint(cells[self.key].strip()):
+            problem = f"its key spans lines {begin:,} to {end:,} (an unclosed quote?)"
+        if not self.names and len(cells) == 1:
+            return FileRow(cells[0], begin, problem=problem)
+        beyond = (f"column {place}" for place in range(len(self.names) + 1, len(cells) + 1))
+        return FileRow(dict(zip(chain(self.names, beyond), cells, strict=False)), begin, problem=problem)
+
+
+def _told_apart(names: list[str]) -> tuple[str, ...]:
+    """Give a name of its own to each column: one that is empty, or there already, is called by its place as well."""
+    found = dict[str, str]()
+    for place, given in enumerate(names, 1):
+        name = given
+        while not name.strip() or plain(name) in found:
+            name = f"{name} column {place}".strip()
+        found[plain(name)] = name
+    return tuple(found.values())
 
 
 def _encoding_of(path: Path) -> str:

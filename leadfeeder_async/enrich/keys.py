@@ -9,11 +9,31 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 By: TypeAlias = Literal["domain", "name", "ip", "vat"]
 """What rows are looked up by."""
 
-Row: TypeAlias = "str | IPv4Address | IPv6Address | Mapping[str, object]"
+
+class FileRow(msgspec.Struct, frozen=True):
+    """A row of a file."""
+
+    cells: str | Mapping[str, object]
+    """Its key alone, or its columns by name."""
+    line: int
+    """The line of the file where it begins, from 1."""
+    source: str = ""
+    """The JSON text that it came as."""
+    problem: str = ""
+    """Why it cannot be used, whatever its key."""
+
+    @property
+    def as_json(self) -> msgspec.Raw:
+        """The row as it came, as JSON."""
+        return msgspec.Raw(self.source.encode() if self.source else msgspec.json.encode(self.cells))
+
+
+Row: TypeAlias = "str | IPv4Address | IPv6Address | Mapping[str, object] | FileRow"
 """One row to enrich: its key alone, or its columns by name."""
 
 USUAL: dict[By, tuple[str, ...]] = {
@@ -64,6 +84,9 @@ class Key(msgspec.Struct, frozen=True):
 
 def key_of(row: Row, by: By, column: str | None = None) -> Key:
     """Return the key of a row, without asking anyone; its ``problem`` says why there is none."""
+    if isinstance(row, FileRow):
+        key = key_of(row.cells, by, column)
+        return replace(key, problem=row.problem) if row.problem else key
     if not isinstance(row, Mapping):
         return _key(str(row), by, {})
     columns = {plain(name): str(value) for name, value in row.items() if isinstance(value, str | int)}

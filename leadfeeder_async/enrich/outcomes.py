@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Generic, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from leadfeeder_async import errors
 from leadfeeder_async.errors import Facts, LeadfeederError, Phase, Sent
@@ -104,6 +106,15 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """The companies it may mean, the likeliest first."""
     record: msgspec.Raw = NOTHING
     """The record as the API sent it; null where there is none."""
+    line: int | UnsetType = UNSET
+    """The line of the input file where the row begins, from 1."""
+    input: msgspec.Raw | UnsetType = UNSET
+    """The row of the input file as it came."""
+
+
+def lines_of(lines: Iterable[Line]) -> bytes:
+    """Write some lines as JSON."""
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
 
 
 class Enriched(msgspec.Struct, Generic[T], frozen=True, kw_only=True):

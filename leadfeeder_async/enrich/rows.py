@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async.enrich.keys import By, Key, Row, key_of
+from leadfeeder_async.enrich.keys import By, FileRow, Key, Row, key_of
 from leadfeeder_async.enrich.outcomes import Line, Tally
 from leadfeeder_async.enrich.reading import Rows
 from leadfeeder_async.enrich.under_way import Waiting
@@ -48,6 +48,8 @@ class Arrival(msgspec.Struct, frozen=True):
 
     number: int
     key: Key
+    origin: FileRow | None
+    """The row itself, where it came from a file."""
     line: Line | None
     """What an earlier run wrote for it, unless it is to be asked again."""
     done: bool
@@ -78,7 +80,8 @@ class Intake:
                 f"Row {self.number:,} of the input is {key.text!r}, and was {line.key!r} before.", advice=_ANOTHER
             )
         again = line is not None and self._plan.retry and not done and not line.outcome.stays
-        return Arrival(self.number, key, None if again else line, done)
+        origin = row if isinstance(row, FileRow) else None
+        return Arrival(self.number, key, origin, None if again else line, done)
 
     def check_end(self) -> None:
         """Raise CheckpointError where earlier runs had more rows."""
@@ -119,4 +122,5 @@ class Outlet:
     def _finished(self, one: Waiting, line: Line) -> Line:
         self._tally.outcomes[line.outcome] += 1
         charged = line.charged if one.first else 0
-        return replace(line, row=one.number, key=one.ask.key.text, charged=charged)
+        finished = replace(line, row=one.number, key=one.ask.key.text, charged=charged)
+        return finished if one.origin is None else replace(finished, line=one.origin.line, input=one.origin.as_json)

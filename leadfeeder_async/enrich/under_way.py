@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from leadfeeder_async.enrich.keys import Key
+from leadfeeder_async.enrich.keys import FileRow, Key
 from leadfeeder_async.enrich.outcomes import Line
 from leadfeeder_async.errors import (
     AuthenticationError,
@@ -34,6 +34,8 @@ class Ask(msgspec.Struct, eq=False):
     key: Key
     score: float | None = None
     """How well its company matches."""
+    match: Line | None = None
+    """What its match said."""
     line: Line | None = None
     """What came of it."""
 
@@ -45,6 +47,8 @@ class Waiting(msgspec.Struct):
     ask: Ask
     first: bool
     """It is the one that asked, and so the one that paid."""
+    origin: FileRow | None = None
+    """The row itself, where it came from a file."""
 
 
 class Batch(msgspec.Struct, Generic[T]):

@@ -110,9 +110,9 @@ def _read(rows: Path) -> Iterator[Json]:
         yield from map(decoder.decode, lines)
 
 
-def _write_csv(rows: Path, path: Path, columns: tuple[Column, ...]) -> None:
+def _write_csv(rows: Path, path: Path, columns: tuple[Column, ...], line_end: str = "\r\n") -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator=line_end)
         writer.writerow(column.name for column in columns)
         writer.writerows([_cell(column.value_of(row)) for column in columns] for row in _read(rows))
 
@@ -122,26 +122,32 @@ def _cell(value: Json) -> Json:
 
 
 def _write_parquet(rows: Path, path: Path, columns: tuple[Column, ...]) -> None:
-    """Let DuckDB type the columns of a CSV table; a value of another kind than the API says becomes null."""
+    """Let DuckDB type the columns of a CSV table; a value of another kind than the API says becomes null.
+
+    It guesses nothing about that table, whose texts may hold quotes and line ends of any kind.
+    """
     import duckdb  # noqa: PLC0415 - an extra
 
     texts = path.with_name(path.name + ".csv")
-    _write_csv(rows, texts, columns)
+    _write_csv(rows, texts, columns, "\n")
     shown = ", ".join(map(_cast, columns))
-    source = f"read_csv({_quoted(texts)}, header=true, all_varchar=true, max_line_size={LONGEST_ROW}, parallel=false)"
+    names = ", ".join(f"{_quoted(column.name)}: 'VARCHAR'" for column in columns)
+    form = f"columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"'"
+    source = f"read_csv({_quoted(texts)}, {form}, max_line_size={LONGEST_ROW}, parallel=false)"
     with duckdb.connect() as database:
         database.execute("SET TimeZone = 'UTC'")
-        # Its only foreign parts are names of our columns and quoted paths.
+        # Its only foreign parts are quoted: names and paths.
         database.execute(f"COPY (SELECT {shown} FROM {source}) TO {_quoted(path)} (FORMAT parquet)")  # noqa: S608
     texts.unlink()
 
 
 def _cast(column: Column) -> str:
-    return f'TRY_CAST("{column.name}" AS {_SQL_TYPES.get(column.holds, "VARCHAR")}) AS "{column.name}"'
+    name = '"' + column.name.replace('"', '""') + '"'
+    return f"TRY_CAST({name} AS {_SQL_TYPES.get(column.holds, 'VARCHAR')}) AS {name}"
 
 
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+def _quoted(text: Path | str) -> str:
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 _SQL_TYPES: dict[type[object], str] = {

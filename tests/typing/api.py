@@ -118,6 +118,7 @@ async def enrichment(lf: AsyncLeadfeeder, some: AsyncIterator[dict[str, object]]
         assert_type(one.record, Company | None)
         assert_type(one.outcome, Outcome)
         assert_type(one.error, LeadfeederError | None)
+    assert_type([lines async for lines in companies.raw_lines()], list[bytes])
     assert_type(await companies.estimate(), Estimate)
     assert_type(await companies.to_file("x.ndjson", resume=True), Tally)
     assert_type(lf.enrich.companies(some, by="name", ordered=False), Enrichment[Company])
