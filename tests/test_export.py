@@ -101,6 +101,18 @@ async def test_resume_reads_the_rest_only(lf: AsyncLeadfeeder, sandbox: Sandbox,
     assert lf.stats.requests - before <= (505 - stop) / 20 + 20  # at most one range again, and the ends of the others
 
 
+async def test_nothing_is_left_of_a_kill_between_two_checkpoints(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A checkpoint that was written, and did not take its place before a kill, is gone when the export is whole."""
+    out = tmp_path / "visits.ndjson"
+    with pytest.raises(Stopped):
+        await visits(lf, sandbox).to_file(out, on_progress=stop_after(100))
+    parts.checkpoint_of(out).with_name("visits.ndjson.checkpoint.new").touch()
+    await visits(lf, sandbox).to_file(out, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["visits.ndjson"]
+
+
 async def test_resume_of_a_cursor_list(lf: AsyncLeadfeeder, tmp_path: Path) -> None:
     """A list along a cursor goes on at the page it had reached."""
     out, search = tmp_path / "c.ndjson", lf.companies.search(search_terms=["a"], page_size=5)

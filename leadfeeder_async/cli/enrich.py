@@ -18,6 +18,7 @@ from leadfeeder_async.enrich.outcomes import Outcome, Tally
 from leadfeeder_async.errors import CheckpointError, require
 from leadfeeder_async.export.parts import checkpoint_of, part_of
 from leadfeeder_async.export.progress import Meter, OnProgress, Progress
+from leadfeeder_async.export.tables import is_table
 from leadfeeder_async.models.companies import Company
 from leadfeeder_async.models.ip import EnrichedIp
 
@@ -137,7 +138,7 @@ def _report(tally: Tally, out: Path | None) -> int:
         + (f" -> {out}" if out else "")
     )
     skipped, failed = tally.outcomes[Outcome.SKIPPED_BY_BUDGET], tally.outcomes[Outcome.FAILED]
-    if (skipped or failed) and out is not None and out.suffix not in {".csv", ".parquet"}:
+    if (skipped or failed) and out is not None and not is_table(out):
         output.note(f"To ask for the {skipped + failed:,} others again:\n  {output.command_with('--retry-failed')}")
     if skipped:
         return SPENT

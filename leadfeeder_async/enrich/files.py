@@ -28,7 +28,7 @@ from leadfeeder_async.errors import CheckpointError, require
 from leadfeeder_async.export.checkpoint import lines_from
 from leadfeeder_async.export.parts import Part, Subject, open_part
 from leadfeeder_async.export.progress import Meter, OnProgress, tell
-from leadfeeder_async.export.tables import Column, check_table, columns_of
+from leadfeeder_async.export.tables import Column, check_table, columns_of, is_table
 
 _DECODER = msgspec.json.Decoder(Line)
 
@@ -138,7 +138,7 @@ def _lines_before(part: Part, finished: Path | None) -> Iterator[Line]:
 
 def _retried(subject: Subject, path: Path) -> Subject:
     """Return what a second try is about: the same job, and the very file that it improves."""
-    require(path.suffix not in {".csv", ".parquet"}, "A table cannot be retried.", "Write .ndjson, and retry that.")
+    require(not is_table(path), "A table cannot be retried.", "Write .ndjson, and retry that.")
     try:
         with path.open("rb") as file:
             digest = file_digest(file, sha256).hexdigest()

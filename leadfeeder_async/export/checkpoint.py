@@ -83,11 +83,21 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Put ``checkpoint`` in place of the one before in one step, so that there is always a whole one."""
-    fresh = path.with_name(path.name + ".new")
+    fresh = _fresh(path)
     with fresh.open("wb") as file:
         file.write(msgspec.json.encode(checkpoint))
         sync(file)
     fresh.replace(path)
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove the checkpoint at ``path``, and the one that a kill kept from taking its place."""
+    for one in (path, _fresh(path)):
+        one.unlink(missing_ok=True)
+
+
+def _fresh(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
 
 
 def sync(file: IO[bytes]) -> None:

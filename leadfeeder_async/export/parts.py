@@ -17,7 +17,14 @@ from msgspec.structs import replace
 
 from leadfeeder_async._walks.pages import Position, row_id
 from leadfeeder_async.errors import CheckpointError
-from leadfeeder_async.export.checkpoint import Checkpoint, lines_from, read_checkpoint, sync, write_checkpoint
+from leadfeeder_async.export.checkpoint import (
+    Checkpoint,
+    lines_from,
+    read_checkpoint,
+    remove_checkpoint,
+    sync,
+    write_checkpoint,
+)
 from leadfeeder_async.export.locks import lock_alone
 from leadfeeder_async.export.tables import Column, write_table
 from leadfeeder_async.windows import Window
@@ -97,7 +104,7 @@ class Part:
         with _named(self._path):
             sync(self._file)
             write_table(self.path, self._path, columns)
-        checkpoint_of(self._path).unlink(missing_ok=True)
+        remove_checkpoint(checkpoint_of(self._path))
         self.path.unlink(missing_ok=True)
 
     def _write(self, data: bytes) -> None:
@@ -130,7 +137,7 @@ def open_part(
             part.commit()
             if not part.checkpoint.rows and not part.checkpoint.credits:
                 part_of(path).unlink(missing_ok=True)
-                checkpoint_of(path).unlink(missing_ok=True)
+                remove_checkpoint(checkpoint_of(path))
             raise
 
 
@@ -156,7 +163,7 @@ def _where_to_begin(path: Path, subject: Subject, *, resume: bool, overwrite: bo
     fresh = Checkpoint(fingerprint=subject.fingerprint, query=subject.query, days=subject.days)
     found = None if overwrite and not resume else read_checkpoint(checkpoint_of(path))
     if found is None:
-        checkpoint_of(path).unlink(missing_ok=True)
+        remove_checkpoint(checkpoint_of(path))
         return fresh
     if not resume:
         raise CheckpointError(
