@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -530,7 +531,8 @@ async def sweep(seed: int, out: Path, *careless: str) -> tuple[list[dict[str, An
                     while child.returncode is None:
                         await asyncio.sleep(0.005)
                         if kills < 5 and len(sandbox.ledger.requests) > asked + luck.randrange(2, 18):
-                            child.kill()
+                            with suppress(ProcessLookupError):
+                                os.kill(child.pid, signal.SIGKILL)  # child.kill() would reap one that ended just now
                             kills += 1
                             await child.wait()
             finally:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -42,7 +43,7 @@ async def sweep(seed: int, noun: str, out: Path, *careless: str) -> tuple[list[s
                         await asyncio.sleep(0.01)
             except TimeoutError:
                 with suppress(ProcessLookupError):  # it ended just now
-                    child.kill()
+                    os.kill(child.pid, signal.SIGKILL)  # child.kill() would reap one that ended just now
                 await child.wait()
                 kills += 1
             assert child.returncode in {0, 1, -9}

@@ -542,7 +542,19 @@ async def test_server_that_ignores_the_page_number_ends() -> None:
     for script in (Script(answer), Script(counting)):
         async with handler_server(script) as url, client_of(url) as lf:
             assert len(await visits(lf)) == 100
-        assert len(script.asked) == 2
+        assert len(script.asked) == 4
+
+
+async def test_a_whole_page_of_new_rows_does_not_end_a_list() -> None:
+    """Where as many rows as a page holds came in before the reader's place, the next page is the one before again."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        page = int(request.query["page[num]"])
+        held = [*(range(1_000, 1_100) if page > 2 else ()), *range(250)]
+        return 200, {"data": rows(*held[(page - 1) * 100 : page * 100]), "meta": {}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        assert await visits(lf) == [str(number) for number in range(250)]
 
 
 async def test_server_that_gives_smaller_pages_than_asked() -> None:

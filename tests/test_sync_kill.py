@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -48,7 +50,8 @@ async def sweep(seed: int, file: Path, *careless: str) -> tuple[bool, int]:
                 sandbox.add_visits(luck.randrange(10) // 9)
                 await asyncio.sleep(luck.uniform(0.001, 0.01))
             if child.returncode is None:
-                child.kill()
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)  # child.kill() would reap one that ended just now
                 kills += 1
             await child.wait()
             assert child.returncode in {0, -9}

@@ -19,6 +19,9 @@ from leadfeeder_async.windows import WALL, Window, parts_for, split
 
 T = TypeVar("T")
 
+REPEATS = 3
+"""This many pages in a row that begin as the one before are taken for a server that ignores the page number."""
+
 CallAt: TypeAlias = "Callable[[Window | None, int], Call[object]]"
 """Makes the call for one page, by its number from 1, of one window."""
 
@@ -42,6 +45,8 @@ class Section(msgspec.Struct):
     ended: bool = False
     first_id: str | None = None
     """The first row of the page taken last."""
+    repeats: int = 0
+    """How many pages in a row have begun as the one before."""
     tasks: deque[asyncio.Task[bytes]] = msgspec.field(default_factory=deque[asyncio.Task[bytes]])
 
     def may_launch(self) -> bool:
@@ -61,9 +66,11 @@ class Section(msgspec.Struct):
     def learn(self, page: Page[T], first_id: str, page_size: int) -> None:
         """Learn from the page just taken whether more follow; counts alone never end a list early.
 
-        Past what the server counts, the same page once more ends the list: some servers ignore the page number.
+        Past what the server counts, the same page again and again ends the list: some servers ignore the page number.
+        Once or twice it may be that as many rows as a page holds came in before it.
         """
-        same, self.first_id = first_id == self.first_id, first_id
+        self.repeats = self.repeats + 1 if first_id == self.first_id else 0
+        self.first_id, same = first_id, self.repeats >= REPEATS
         self.taken += 1
         self.rows += page.received
         self.count(page.meta)
