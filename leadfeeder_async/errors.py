@@ -58,7 +58,7 @@ Sent: TypeAlias = Literal["no", "maybe", "yes"]
 """Whether a request left this machine: ``no`` is proof, ``yes`` means an answer came."""
 
 Phase: TypeAlias = Literal[
-    "account", "budget", "slot", "limiter", "connect", "tls", "send", "headers", "body", "decode", "backoff"
+    "account", "budget", "slot", "limiter", "connect", "tls", "headers", "body", "decode", "backoff"
 ]
 """Where in the life of a request the error struck."""
 

@@ -47,7 +47,7 @@ OnAttempt: TypeAlias = Callable[[Attempt], None]
 class Passage:
     """How far one attempt has come, and how long each phase took."""
 
-    __slots__ = ("_since", "answered", "headers_sent", "owner", "phase", "seconds", "tried")
+    __slots__ = ("_since", "answered", "left", "owner", "phase", "seconds", "tried", "watched")
 
     def __init__(self, owner: object) -> None:
         self.owner = owner
@@ -56,7 +56,10 @@ class Passage:
         self.seconds: dict[Phase, float] = {}
         self.tried = False
         """Whether it got as far as to need a connection."""
-        self.headers_sent = 0
+        self.watched = False
+        """Whether it is seen to leave; where nobody looks, nothing proves that it did not."""
+        self.left = False
+        """Whether it has a connection to leave on."""
         self.answered = False
         self._since = time.perf_counter()
 
@@ -66,11 +69,18 @@ class Passage:
         self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + now - self._since
         self.phase, self._since = phase, now
 
+    def leave(self) -> None:
+        """Begin to send and to wait for the answer."""
+        self.left = True
+        self.enter("headers")
+
     def end(self) -> None:
         """Count the time of the last phase."""
         self.enter(self.phase)
 
     @property
     def sent(self) -> Sent:
-        """Whether the request left: aiohttp signals before its first byte is buffered, so silence is proof."""
-        return "yes" if self.answered else "maybe" if self.headers_sent else "no"
+        """Whether the request left: before it has a connection, no byte of it can have been written."""
+        if self.answered:
+            return "yes"
+        return "maybe" if self.left or (self.tried and not self.watched) else "no"

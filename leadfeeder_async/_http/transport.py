@@ -6,10 +6,13 @@ import asyncio
 import ssl
 import sys
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 from types import SimpleNamespace
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from msgspec.structs import replace
 from yarl import URL
 
@@ -59,11 +62,11 @@ class Transport:
         on_connected: Callable[[], None],
         trace_configs: Sequence[aiohttp.TraceConfig] = (),
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._on_connected = on_connected
-        self._trace = self._trace_config()
         self._owned = session is None
-        self._session = _open_session(settings) if session is None else session
-        self._traces = (self._trace, *trace_configs)
+        self._session = _open_session(settings, on_connected) if session is None else session
+        self._traces = (*(() if self._owned else (self._watch(),)), *trace_configs)
         for trace in self._traces:
             trace.freeze()
             self._session.trace_configs.append(trace)
@@ -76,6 +79,8 @@ class Transport:
         Every exception is raised anew, outside the except block and without aiohttp's frames, which hold the key.
         """
         failure: BaseException
+        passage.watched = not self._owned  # else the connector says so itself: one that is never asked proves nothing
+        token = _UNDER_WAY.set(passage)
         try:
             return self._redacted(await self._exchange(request, facts, timeout, passage))
         except asyncio.CancelledError as error:
@@ -87,6 +92,8 @@ class Transport:
             failure = error
         except Exception as error:  # noqa: BLE001 - each is named, and none may pass with its frames
             failure = _name_fault(error, facts, passage, timeout)
+        finally:
+            _UNDER_WAY.reset(token)
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
 
@@ -101,7 +108,7 @@ class Transport:
 
     async def _exchange(self, request: Request, facts: Facts, timeout: float, passage: Passage) -> Answer:
         async with asyncio.timeout(None) as scope:
-            timer = _give_up_after(timeout, scope)
+            timer = _give_up_after(timeout, scope, self._loop)
             try:
                 async with self._session.request(
                     request.method,
@@ -133,31 +140,20 @@ class Transport:
         shown = {name: headers[name].replace(key, "***") for name in SHOWN_HEADERS if name in headers}
         return Answer(answer.status, shown, answer.body.replace(key.encode(), b"***"))
 
-    def _trace_config(self) -> aiohttp.TraceConfig:
-        """Watch requests leave; the signal fires before the first byte is buffered, so silence is proof."""
+    def _watch(self) -> aiohttp.TraceConfig:
+        """Watch requests leave by a borrowed session; it signals before their first byte is buffered."""
         trace = aiohttp.TraceConfig()
-        trace.on_connection_create_end.append(self._connected)
         trace.on_request_headers_sent.append(self._headers_sent)
         return trace
 
-    async def _connected(
-        self, _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionCreateEndParams
-    ) -> None:
-        passage = self._own(context)
-        if passage is not None:
-            passage.enter("send")
-            self._on_connected()
-
-    async def _headers_sent(
-        self, _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestHeadersSentParams
-    ) -> None:
+    async def _headers_sent(self, _: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
         passage = self._own(context)
         if passage is None:
             return
-        passage.headers_sent += 1
-        passage.enter("headers")
-        if passage.headers_sent > 1:  # past the limiter and the resend rule: the attempt loop decides instead
+        if passage.left:
             raise _SilentResend
+        passage.leave()
+        self._on_connected()
 
     def _own(self, context: SimpleNamespace) -> Passage | None:
         """Return the passage if it is this transport's: a borrowed session sends for others too."""
@@ -165,9 +161,8 @@ class Transport:
         return passage if isinstance(passage, Passage) and passage.owner is self else None
 
 
-def _give_up_after(timeout: float, scope: asyncio.Timeout) -> asyncio.TimerHandle:
+def _give_up_after(timeout: float, scope: asyncio.Timeout, loop: asyncio.AbstractEventLoop) -> asyncio.TimerHandle:
     """End ``scope`` in time, but not before answers could be read that came while other code blocked the loop."""
-    loop = asyncio.get_running_loop()
     end = loop.time() + timeout
 
     def give_up() -> None:
@@ -186,7 +181,7 @@ async def _read(response: aiohttp.ClientResponse, cap: int, facts: Facts) -> byt
     """Read the body in pieces, and stop at the cap: a small answer can unpack to a huge one."""
     pieces: list[bytes] = []
     size = 0
-    async for piece in response.content.iter_any():
+    while piece := await response.content.readany():
         size += len(piece)
         if size > cap:
             response.close()
@@ -196,10 +191,33 @@ async def _read(response: aiohttp.ClientResponse, cap: int, facts: Facts) -> byt
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _open_session(settings: Settings) -> aiohttp.ClientSession:
+def _open_session(settings: Settings, on_connected: Callable[[], None]) -> aiohttp.ClientSession:
     verifying = settings.ssl_context or (_verifying() if settings.base_url.startswith("https:") else True)
-    connector = aiohttp.TCPConnector(limit=settings.slots, keepalive_timeout=KEEP_ALIVE, ssl=verifying)
+    connector = _Connector(limit=settings.slots, keepalive_timeout=KEEP_ALIVE, ssl=verifying)
+    connector.on_connected = on_connected
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=settings.trust_env)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool that tells which requests have a connection: a tenth of what aiohttp's signals cost."""
+
+    on_connected: Callable[[], None]
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        passage = _UNDER_WAY.get()
+        if passage.left:
+            raise _SilentResend
+        passage.watched = True
+        connection = await super().connect(req, traces, timeout)
+        passage.leave()
+        self.on_connected()
+        return connection
+
+
+_UNDER_WAY: ContextVar[Passage] = ContextVar("leadfeeder_passage")
+"""The attempt that a task is making."""
 
 
 def _verifying() -> ssl.SSLContext:
@@ -211,7 +229,7 @@ def _verifying() -> ssl.SSLContext:
 
 
 class _SilentResend(Exception):  # noqa: N818 - a signal
-    """aiohttp was about to send a request a second time by itself."""
+    """aiohttp was about to send a request a second time by itself: past the limiter and the resend rule."""
 
 
 def _name_fault(  # noqa: PLR0911 - one answer per kind of fault

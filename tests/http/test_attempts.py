@@ -25,6 +25,7 @@ from leadfeeder_async import (
     RateLimitedError,
     ServerError,
 )
+from leadfeeder_async._http.attempt import Passage
 from leadfeeder_async._http.retry import RetryBudget
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import KEY, client_for, client_of
@@ -104,6 +105,18 @@ async def test_no_event_without_an_attempt() -> None:
         with pytest.raises(LeadfeederError):
             await lf.with_options(deadline=0.02).users.me()
     assert len(events) == 1
+
+
+def test_silence_is_no_proof() -> None:
+    """An attempt of which nobody can say whether it left counts as one that may have."""
+    passage = Passage(None)
+    assert passage.sent == "no"
+    passage.tried = True
+    assert passage.sent == "maybe"
+    passage.watched = True
+    assert passage.sent == "no"
+    passage.leave()
+    assert passage.sent == "maybe"
 
 
 async def test_native_traces() -> None:

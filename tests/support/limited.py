@@ -20,7 +20,7 @@ async def main(redis: str, url: str, key: str, account: str, tasks: int, calls: 
     sent = list[float]()
 
     def note(attempt: Attempt) -> None:
-        since = sum(took for phase, took in attempt.seconds.items() if phase in {"send", "headers", "body"})
+        since = sum(took for phase, took in attempt.seconds.items() if phase in {"headers", "body"})
         sent.append(time.monotonic() - since)
 
     async with (
