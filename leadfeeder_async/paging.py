@@ -95,11 +95,14 @@ class Pager(Generic[T]):
         return self._items()
 
     async def _items(self) -> AsyncGenerator[T, None]:
-        async with aclosing(whole(self.pages())) as pages:
+        problems = list[LeadfeederError]()
+        async with aclosing(self.pages()) as pages:
             async for page in pages:
+                problems.extend(page.problems)
                 for item in page.items:
                     yield item
                 del page  # its rows are gone before the next ones come, and their memory is warm
+        raise_problems(problems)
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Iterate over the pages: ``.items``, ``.meta``, ``.total``, the ``.window`` and the ``.problems`` of each."""
@@ -228,20 +231,9 @@ class Pager(Generic[T]):
         answer, bad, errors = self._session.decode_page(row, body)
         return Page(answer.data, answer.meta, bad=bad, errors=errors)
 
-    async def _limited(self, walk: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
-        left = self._limit
-        if left == 0 or self._after.ended:
-            return
-        async with aclosing(walk) as pages:
-            async for page in pages:
-                if left is None:
-                    yield page
-                    del page
-                    continue
-                yield replace(page, items=page.items[:left])
-                left -= len(page.items[:left])
-                if left == 0:
-                    return
+    def _limited(self, walk: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
+        limit = 0 if self._after.ended else self._limit
+        return walk if limit is None else _first_rows(walk, limit)
 
     def _source(self, decode: Callable[[bytes], Page[U]], id_of: Callable[[U], str]) -> Source[U]:
         return Source(
@@ -259,14 +251,16 @@ class Pager(Generic[T]):
 
     def _walk(self, source: Source[U]) -> AsyncGenerator[Page[U], None]:
         if self._row.paging is Paging.CURSOR:
-            return cursor_pages(source, self._call_of(self._window, 1), self._after.cursor)
+            call = self._call_at(self._window).with_params(self._params_of(1))
+            return cursor_pages(source, call, self._after.cursor)
         if self._row.paging is Paging.IDS:
             batches = -(-len(self._ids) // IDS_PER_REQUEST)
-            return NumberedWalk(source, self._call_of, None, batches, self._after.ids // IDS_PER_REQUEST).pages()
-        return NumberedWalk(source, self._call_of, self._window).pages()
+            done = self._after.ids // IDS_PER_REQUEST
+            return NumberedWalk(source, self._call_at, self._params_of, None, last=batches, done=done).pages()
+        return NumberedWalk(source, self._call_at, self._params_of, self._window).pages()
 
-    def _call_of(self, window: Window | None, number: int) -> Call[object]:
-        return self._call_at(window).with_params(self._page_params(number, self._page_size))
+    def _params_of(self, number: int) -> dict[str, QueryValue]:
+        return self._page_params(number, self._page_size)
 
     def _page_params(self, number: int, page_size: int) -> dict[str, QueryValue]:
         match self._row.paging:
@@ -279,6 +273,18 @@ class Pager(Generic[T]):
                 return {"ids": self._ids[start : start + IDS_PER_REQUEST]}
             case Paging.NONE:
                 return {}
+
+
+async def _first_rows(walk: AsyncGenerator[Page[U], None], limit: int) -> AsyncGenerator[Page[U], None]:
+    if limit == 0:
+        return
+    async with aclosing(walk) as pages:
+        async for page in pages:
+            rows = page.items[:limit]
+            yield replace(page, items=rows)
+            limit -= len(rows)
+            if limit == 0:
+                return
 
 
 def _compacted(page: Page[msgspec.Raw], body: bytes) -> Page[bytes]:

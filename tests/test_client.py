@@ -271,7 +271,7 @@ async def test_used_up_quota_stops_all_traffic() -> None:
         assert (caught.value.sent, len(server.requests)) == ("no", 1)
         assert caught.value.retry_at is not None
         assert (caught.value.retry_at.day, caught.value.retry_at > datetime.now(UTC)) == (1, True)
-        lf._connection.quota._ends = date(2020, 1, 1)
+        lf._connection.quota.ends = date(2020, 1, 1)
         with pytest.raises(QuotaExceededError):
             await lf.users.me()
         assert len(server.requests) == 2

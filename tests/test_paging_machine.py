@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from leadfeeder_async import LongWorkError
-from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, QueryValue
+from leadfeeder_async._http.endpoint import Call, Endpoint, Paging
 from leadfeeder_async._http.wire import decode_rows
 from leadfeeder_async._walks.cursors import cursor_pages
 from leadfeeder_async._walks.numbers import NumberedWalk
@@ -132,17 +132,16 @@ class NumberedMachine(Model):
         self.days, self.counts = days, counts
         self.begin(count)
         window = Window(DAY, DAY + timedelta(days - 1))
-        self.walk = NumberedWalk(self.source(), self.call, window).pages()
+        self.walk = NumberedWalk(self.source(), self.call_at, lambda number: {"page[num]": number}, window).pages()
 
     @rule(place=st.integers(0, 20))
     def insert(self, place: int) -> None:
         self.add(min(place, len(self.rows)))
 
     @staticmethod
-    def call(window: Window | None, number: int) -> Call[object]:
+    def call_at(window: Window | None) -> Call[object]:
         assert window is not None
-        params: dict[str, QueryValue] = {"from": str(window.start), "to": str(window.end), "page[num]": number}
-        return Call(ROW, params=params)
+        return Call(ROW, params={"from": str(window.start), "to": str(window.end)})
 
     async def fetch(self, call: Call[object]) -> bytes:
         first, last = (date.fromisoformat(str(call.params[name])) for name in ("from", "to"))

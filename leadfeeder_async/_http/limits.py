@@ -82,15 +82,15 @@ class TokenBucket:
     def __repr__(self) -> str:
         return f"<TokenBucket {self._pace.rate:g}/s, burst {self._pace.burst}, not before {self._not_before:.3f}>"
 
-    @property
-    def ready(self) -> bool:
-        """Whether a token is free at once: nobody waits, nothing holds back."""
-        return not (self._turn.locked() or self._pace.lowered or self._paused()) and self._bucket.has_capacity()
+    async def take(self) -> bool:
+        """Take a token if one is free at once: nobody waits, nothing holds back; tell whether it was."""
+        if self._turn.locked() or self._pace.lowered or self._paused() or not self._bucket.has_capacity():
+            return False
+        await self._bucket.acquire()
+        return True
 
     async def acquire(self) -> None:
         """Wait in order for one token, and for any pause to end."""
-        if self.ready:
-            return await self._bucket.acquire()
         async with self._turn:
             while True:
                 if self._pace.speed_up(_now()):
@@ -99,7 +99,7 @@ class TokenBucket:
                     await self._past_pause()
                 await self._bucket.acquire()
                 if not self._paused():
-                    return None
+                    return
 
     def pause(self, seconds: float) -> None:
         """Hold every caller back for ``seconds`` from now, and empty the bucket."""
@@ -117,7 +117,7 @@ class TokenBucket:
             await anyio.sleep(wait)
 
     def _paused(self) -> bool:
-        return self._spent or _now() < self._not_before
+        return self._spent or (self._not_before > 0 and _now() < self._not_before)
 
     def _new_bucket(self) -> AsyncLimiter:
         return AsyncLimiter(self._pace.burst, self._pace.burst / self._pace.rate)
@@ -155,9 +155,9 @@ class Limits:
         self.warm_up = WarmUp()
 
     @property
-    def has_token(self) -> bool:
-        """Whether the limiter gives one at once, as far as is known."""
-        return isinstance(self.limiter, TokenBucket) and self.limiter.ready
+    def bucket(self) -> TokenBucket | None:
+        """The limiter, where it is the one that can tell whether a token is free."""
+        return self.limiter if isinstance(self.limiter, TokenBucket) else None
 
     def take_slot(self) -> bool:
         """Take a slot if one is free; tell whether it was."""

@@ -21,11 +21,15 @@ def log_to_stderr() -> None:
         logger.setLevel(level)
 
 
+def is_wanted() -> bool:
+    """Whether anybody reads the lines."""
+    return logger.isEnabledFor(logging.DEBUG)
+
+
 def log_attempt(facts: Facts, number: int, passage: Passage, outcome: int | str, request_id: str | None) -> None:
     """Write one line about an attempt that has ended."""
-    if logger.isEnabledFor(logging.DEBUG):
-        took, asked = 1000 * sum(passage.seconds.values()), f", request id {request_id}" if request_id else ""
-        logger.debug("%s %s -> %s, attempt %d, %.0f ms%s", facts.method, facts.path, outcome, number, took, asked)
+    took, asked = 1000 * sum(passage.seconds.values()), f", request id {request_id}" if request_id else ""
+    logger.debug("%s %s -> %s, attempt %d, %.0f ms%s", facts.method, facts.path, outcome, number, took, asked)
 
 
 def tell(on_attempt: OnAttempt, event: Attempt) -> None:

@@ -46,40 +46,39 @@ class MonthQuota:
         self._shared = shared
         self._used = 0
         self._month = (0, 0)
-        self._ends: date | None = None
+        self.ends: date | None = None
+        """When requests are there again, once they were used up."""
 
     def count(self, today: date) -> None:
         """Count a request that is about to be sent."""
-        self._learn(self._used_in(today) + 1, today)
+        self._used = self._used_in(today) + 1
+        self._month = (today.year, today.month)
 
     def note_used(self, used: int, today: date) -> None:
         """Learn how many requests were used this month, by everyone as far as known; the most counts."""
-        self._learn(used, today)
+        self._used = max(used, self._used_in(today))
+        self._month = (today.year, today.month)
         if self._shared is not None:
             self._shared.note_used(used)
 
-    def judge(self, failure: LeadfeederError | None, today: date) -> LeadfeederError | None:
+    def judge(self, failure: LeadfeederError, today: date) -> LeadfeederError:
         """Take a 429 near the month's end of requests for that end; remember the end."""
         used = max(self._used_in(today), 0 if self._shared is None else self._shared.used)
         if isinstance(failure, RateLimitedError) and used >= NEARLY * self._requests:
             said = f"{failure.message} About {used:,} of the month's {self._requests:,} requests are used."
             failure = QuotaExceededError(said, failure.facts)
         if isinstance(failure, QuotaExceededError):
-            self._ends = first_of_next_month(today)
+            self.ends = first_of_next_month(today)
             if self._shared is not None:
                 self._shared.month_over()
         return failure
 
     def check(self, today: date, facts: Facts) -> None:
         """Raise if the month's requests are used up: sending more cannot succeed."""
-        if self._ends is not None and today < self._ends:
-            retry_at = datetime.combine(self._ends, datetime.min.time(), UTC)
+        if self.ends is not None and today < self.ends:
+            retry_at = datetime.combine(self.ends, datetime.min.time(), UTC)
             said = "The month's requests are used up, as the server said before; nothing was sent."
             raise QuotaExceededError(said, replace(facts, code="quota_exceeded", retry_at=retry_at))
-
-    def _learn(self, used: int, today: date) -> None:
-        self._used = max(used, self._used_in(today))
-        self._month = (today.year, today.month)
 
     def _used_in(self, today: date) -> int:
         return self._used if self._month == (today.year, today.month) else 0

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async._http import retry, wire
+from leadfeeder_async._http import log, retry, wire
 from leadfeeder_async._http.attempt import Attempt, Passage
 from leadfeeder_async._http.connection import Connection, Stats
 from leadfeeder_async._http.endpoint import Account, Call, Endpoint, QueryValue
-from leadfeeder_async._http.log import log_attempt, tell
 from leadfeeder_async._http.trip import Bounds, Trip
 from leadfeeder_async.budget import Budget, Spending, active_budgets
 from leadfeeder_async.errors import (
@@ -122,13 +121,14 @@ class Session:
         settings, row = self._connection.settings, call.row
         path = settings.paths.get(row.operation, row.path)
         facts = Facts(operation=row.operation, method=row.method, path=path)
-        bounds = Bounds(opened, facts, deadline)
-        account = await self._account_of(call, bounds)
+        account = self._account_of(call)
+        if account is None and row.account is Account.REQUIRED:
+            account = await self._look_up_account(Bounds(opened, facts, deadline))
         request = wire.build_request(call, settings.base_url, path, account)
-        self._connection.quota.check(_today(), facts)
+        self._check_month(facts)
         spending = Spending(self._budgets(), call.most_credits, facts)
         if spending.is_shared:
-            await _reserve(spending, bounds)
+            await _reserve(spending, Bounds(opened, facts, deadline))
         return Trip(opened, facts, deadline, request, spending, not retry.is_repeatable(row))
 
     async def _send_until_settled(self, trip: Trip, row: Endpoint[T]) -> bytes:
@@ -167,7 +167,8 @@ class Session:
         trip.spending.check_request()
         report = _Report(number, Passage(trip.opened.transport))
         try:
-            return await self._exchange(trip, report)
+            answer = report.answer = await trip.in_slot(report.passage, lambda: self._send(trip, report.passage))
+            return self._good_body(answer, trip, number)
         except BaseException as error:
             report.error = error
             trip.spending.at_stake |= report.passage.sent != "no" and not _was_refused(error)
@@ -176,19 +177,10 @@ class Session:
             self._tell(report, trip.facts)
             report.error = None  # it holds this frame, which holds the report
 
-    async def _exchange(self, trip: Trip, report: _Report) -> bytes:
-        answer = report.answer = await trip.in_slot(report.passage, lambda: self._send(trip, report.passage))
-        failure = self._judge(answer, trip, report.number)
-        if failure is not None:
-            raise failure
-        self._connection.retry_budget.refill()
-        return answer.body
-
     async def _send(self, trip: Trip, passage: Passage) -> wire.Answer:
         passage.enter("limiter")
         await trip.take_token()
-        trip.check("limiter")
-        self._connection.quota.check(_today(), trip.facts)  # others may have learnt of its end meanwhile
+        self._check_month(trip.facts)  # others may have learnt of its end meanwhile
         trip.spending.take_request()
         self.stats.requests += 1
         self._connection.quota.count(_today())
@@ -197,29 +189,39 @@ class Session:
         timeout = trip.left(self.options.timeout)
         return await trip.opened.transport.send(trip.request, trip.facts, timeout, passage)
 
-    def _judge(self, answer: wire.Answer, trip: Trip, number: int) -> LeadfeederError | None:
-        """Find what is wrong with an answer, and let everyone know of a 429."""
+    def _check_month(self, facts: Facts) -> None:
+        if self._connection.quota.ends is not None:
+            self._connection.quota.check(_today(), facts)
+
+    def _good_body(self, answer: wire.Answer, trip: Trip, number: int) -> bytes:
+        """Return the body of a good answer; raise what is wrong with another, and let everyone know of a 429."""
+        if wire.is_good(answer, scan=trip.may_cost):
+            self._connection.retry_budget.refill()
+            return answer.body
         now = datetime.now(UTC)
-        failure = wire.failure_of(answer, trip.facts, now, scan=trip.may_cost)
+        failure = wire.failure_of(answer, trip.facts, now)
         if isinstance(failure, RateLimitedError):
             self.stats.rate_limited += 1
             trip.opened.limits.limiter.pause(retry.pause_after(failure, number))
-        return self._connection.quota.judge(failure, now.date())
+        raise self._connection.quota.judge(failure, now.date())
 
     def _tell(self, report: _Report, facts: Facts) -> None:
-        if not report.passage.tried:
+        on_attempt, logged = self._connection.on_attempt, log.is_wanted()
+        if not report.passage.tried or not (logged or on_attempt):
             return
         report.passage.end()
-        log_attempt(facts, report.number, report.passage, report.outcome, report.request_id)
-        if self._connection.on_attempt is not None:
-            tell(self._connection.on_attempt, report.event(facts))
+        if logged:
+            log.log_attempt(facts, report.number, report.passage, report.outcome, report.request_id)
+        if on_attempt is not None:
+            log.tell(on_attempt, report.event(facts))
 
-    async def _account_of(self, call: Call[T], bounds: Bounds) -> str | None:
+    def _account_of(self, call: Call[T]) -> str | None:
+        """Return the account of a call, as far as it is known."""
         if call.row.account is Account.NONE:
             return None
         if call.account_id or call.row.account is Account.OPTIONAL:
             return call.account_id
-        return self.options.account_id or self._connection.account_id or await self._look_up_account(bounds)
+        return self.options.account_id or self._connection.account_id
 
     async def _look_up_account(self, bounds: Bounds) -> str:
         await bounds.wait(self._connection.looking_up.acquire(), "account")
@@ -238,7 +240,6 @@ class _Report(msgspec.Struct):
     passage: Passage
     answer: wire.Answer | None = None
     error: BaseException | None = None
-    started_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def status(self) -> int | None:
@@ -259,13 +260,14 @@ class _Report(msgspec.Struct):
     def event(self, facts: Facts) -> Attempt:
         """Describe the attempt to the user's callback; only then is the answer's meta read for it."""
         meta = wire.meta_of(self.answer.body) if self.answer else Meta()
+        elapsed = sum(self.passage.seconds.values())
         return Attempt(
             operation=facts.operation or "",
             method=facts.method or "",
             path=facts.path or "",
             number=self.number,
-            started_at=self.started_at,
-            elapsed=sum(self.passage.seconds.values()),
+            started_at=datetime.now(UTC) - timedelta(seconds=elapsed),
+            elapsed=elapsed,
             seconds=self.passage.seconds,
             phase=self.passage.phase,
             sent=self.passage.sent,

@@ -61,11 +61,6 @@ class Bounds(msgspec.Struct, frozen=True):
             return
         raise self._ended(phase)
 
-    def check(self, phase: Phase) -> None:
-        """Raise where a wait was over in the same moment as the client or the deadline."""
-        if self.opened.waits.closed or self.is_late(0.0):
-            raise self._ended(phase)
-
     def _ended(self, phase: Phase) -> LeadfeederError:
         facts = replace(self.facts, phase=phase)
         if self.opened.waits.closed:
@@ -82,9 +77,15 @@ class Trip(Bounds, frozen=True):
     """A lost answer leaves open what was charged or made."""
 
     async def take_token(self) -> None:
-        """Take a token of the client's limiter, with the means to wait only where there is none."""
-        limits = self.opened.limits
-        await (limits.limiter.acquire() if limits.has_token else self.wait(limits.limiter.acquire(), "limiter"))
+        """Take a token of the client's limiter, with the means to wait only where there is none.
+
+        Raises where a wait was over in the same moment as the client or the deadline.
+        """
+        limits, bucket = self.opened.limits, self.opened.limits.bucket
+        if bucket is None or not await bucket.take():
+            await self.wait(limits.limiter.acquire(), "limiter")
+        if self.opened.waits.closed or self.is_late(0.0):
+            raise self._ended("limiter")
 
     async def in_slot(self, passage: Passage, send: Callable[[], Awaitable[T]]) -> T:
         """Hold one of the client's slots while ``send`` runs, past the door that the first call opens by connecting."""
@@ -92,8 +93,8 @@ class Trip(Bounds, frozen=True):
         if not self.opened.limits.take_slot():
             await self.wait(slots.acquire(), "slot")
         try:
-            passage.enter("connect")
             if not warm_up.ended:
+                passage.enter("connect")
                 await self.wait(warm_up.wait(), "connect")
             try:
                 return await send()

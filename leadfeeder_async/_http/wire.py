@@ -219,17 +219,19 @@ def charged_by(body: bytes) -> int | None:
     return spent.charged if spent else None
 
 
-def failure_of(answer: Answer, facts: Facts, now: datetime, *, scan: bool = False) -> LeadfeederError | None:
-    """Judge an answer by its status, code and look; None means it is good.
+def is_good(answer: Answer, *, scan: bool = False) -> bool:
+    """Judge an answer by its status and look.
 
     ``scan`` looks through the whole body for broken JSON, which takes a quarter of the time of decoding it: worth it
     where an unusable answer leaves open what was charged or made.
     """
-    good = 200 <= answer.status < 300
-    if good and _is_readable(answer, scan=scan):
-        return None
+    return 200 <= answer.status < 300 and _is_readable(answer, scan=scan)
+
+
+def failure_of(answer: Answer, facts: Facts, now: datetime) -> LeadfeederError:
+    """Find what is wrong with an answer that is not good, by its status and code."""
     facts = replace(facts, status=answer.status, sent="yes", request_id=answer.headers.get("X-Request-Id"))
-    if good:
+    if 200 <= answer.status < 300:
         text = f"The answer is no JSON object, or is cut short: {snippet(answer.body)!r}"
         return DecodeError(text, replace(facts, phase="body"))
     if 300 <= answer.status < 400:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async._http.endpoint import Call
+from leadfeeder_async._http.endpoint import Call, QueryValue
 from leadfeeder_async._http.wire import meta_of
 from leadfeeder_async._walks.pages import IDS_PER_REQUEST, Page, Position, Seen, Source, facts_of, fresh_rows, start
 from leadfeeder_async.errors import IncompleteWindowError, OffsetExceededError
@@ -22,14 +22,18 @@ T = TypeVar("T")
 REPEATS = 3
 """This many pages in a row that begin as the one before are taken for a server that ignores the page number."""
 
-CallAt: TypeAlias = "Callable[[Window | None, int], Call[object]]"
-"""Makes the call for one page, by its number from 1, of one window."""
+CallAt: TypeAlias = "Callable[[Window | None], Call[object]]"
+"""Makes the call for one window."""
+
+ParamsOf: TypeAlias = "Callable[[int], Mapping[str, QueryValue]]"
+"""Makes the query parameters of one page, by its number from 1."""
 
 
 class Section(msgspec.Struct):
     """A run of numbered pages: one window's, or the batches of a list of ids."""
 
     seen: Seen
+    call: Call[object]
     window: Window | None = None
     last: int | None = None
     """The number of the last page, once known."""
@@ -116,12 +120,20 @@ class NumberedWalk(Generic[T]):
     """
 
     def __init__(
-        self, source: Source[T], call: CallAt, window: Window | None, last: int | None = None, done: int = 0
+        self,
+        source: Source[T],
+        call_at: CallAt,
+        params_of: ParamsOf,
+        window: Window | None,
+        *,
+        last: int | None = None,
+        done: int = 0,
     ) -> None:
         self._source = source
-        self._call = call
+        self._call_at = call_at
+        self._params_of = params_of
         seen, fixed = Seen(earlier=(source.handed_out,)), last is not None
-        self._sections = deque([Section(seen, window, last, fixed=fixed, launched=done, taken=done)])
+        self._sections = deque([Section(seen, call_at(window), window, last, fixed=fixed, launched=done, taken=done)])
         self._launched = 0
         self._total: int | None = None
 
@@ -190,12 +202,14 @@ class NumberedWalk(Generic[T]):
             raise self._incomplete(section, window, error)
         section.close()
         self._sections.popleft()
-        self._sections.extendleft(Section(self._seen_of_part(section), part) for part in reversed(split(window, parts)))
+        self._sections.extendleft(
+            Section(self._seen_of_part(section), self._call_at(part), part) for part in reversed(split(window, parts))
+        )
 
     def _incomplete(self, section: Section, window: Window, error: OffsetExceededError | None) -> IncompleteWindowError:
         counted = f" of {section.total:,}" if section.total else ""
         said = f"{window} holds more rows than the API hands out: {section.rows:,}{counted}."
-        return IncompleteWindowError(said, error.facts if error else facts_of(self._call(window, 1)))
+        return IncompleteWindowError(said, error.facts if error else facts_of(section.call))
 
     def _seen_of_part(self, section: Section) -> Seen:
         if not self._source.rows_of_a_day:
@@ -217,7 +231,7 @@ class NumberedWalk(Generic[T]):
         """Return what fetches the next page that nobody has asked for."""
         section.launched += 1
         self._launched += 1
-        return self._source.fetch(self._call(section.window, section.launched))
+        return self._source.fetch(section.call.with_params(self._params_of(section.launched)))
 
 
 def _peek(section: Section) -> None:

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from datetime import date
-from itertools import compress
 from typing import Generic, TypeVar
 
 import msgspec
@@ -99,12 +98,13 @@ class Seen(msgspec.Struct):
     earlier: tuple[AbstractSet[str], ...] = ()
     """The ids of the window before, and of the wider windows this one was cut from."""
 
-    def take(self, ids: Sequence[str]) -> list[bool] | None:
-        """Remember the ids of a page; tell which of them were new, or None where all were: nearly always."""
-        if len(fresh := set(ids)) == len(ids) and all(fresh.isdisjoint(seen) for seen in (self.ids, *self.earlier)):
+    def take(self, rows: tuple[T, ...], id_of: Callable[[T], str]) -> tuple[T, ...]:
+        """Remember the ids of a page's rows; return those that are new: nearly always all."""
+        fresh = set(map(id_of, rows))
+        if len(fresh) == len(rows) and fresh.isdisjoint(self.ids) and all(map(fresh.isdisjoint, self.earlier)):
             self.ids |= fresh
-            return None
-        return [self._is_new(one) for one in ids]
+            return rows
+        return tuple(row for row in rows if self._is_new(id_of(row)))
 
     def _is_new(self, row_id: str) -> bool:
         if row_id in self.ids or any(row_id in ids for ids in self.earlier):
@@ -134,10 +134,7 @@ def row_id(row: bytes) -> str:
 
 def fresh_rows(source: Source[T], seen: Seen, rows: tuple[T, ...]) -> tuple[T, ...]:
     """Keep the rows whose ids were not handed out before."""
-    if not source.dedupe:
-        return rows
-    new = seen.take([source.id_of(row) for row in rows])
-    return rows if new is None else tuple(compress(rows, new))
+    return seen.take(rows, source.id_of) if source.dedupe else rows
 
 
 async def whole(walk: AsyncGenerator[Page[T], None]) -> AsyncGenerator[Page[T], None]:
