@@ -86,8 +86,7 @@ class Spending:
         self.facts = facts
         """The call it pays for."""
         self._reserved = most
-        self._shares = {id(one.shared): one.shared for one in self._budgets if most and one.shared is not None}
-        self._holding = list[SharedCredits]()
+        self._holding: list[SharedCredits] = []
         self.at_stake = False
         """Whether an attempt may have been charged: it may have left, and was not refused."""
         for budget in self._budgets:
@@ -103,11 +102,12 @@ class Spending:
     @property
     def is_shared(self) -> bool:
         """Whether other processes must be heard before it is sent."""
-        return bool(self._shares)
+        return self._reserved > 0 and any(budget.shared is not None for budget in self._budgets)
 
     async def reserve_shared(self) -> None:
         """Reserve at what other processes spend of too; raises where they have left too little."""
-        for shared in self._shares.values():
+        shares = {id(one.shared): one.shared for one in self._budgets if one.shared is not None}
+        for shared in shares.values():
             await shared.reserve(self._reserved, self.facts)
             self._holding.append(shared)
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from copy import copy
 from hashlib import sha256
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, get_args
 
@@ -25,7 +24,7 @@ from leadfeeder_async._walks.pages import (
     Position,
     Source,
     raise_problems,
-    row_id,
+    row_ids,
     whole,
 )
 from leadfeeder_async.errors import DecodeError, Facts, LeadfeederError, require
@@ -110,9 +109,12 @@ class Pager(Generic[T]):
 
     def raw_pages(self) -> AsyncGenerator[Page[bytes], None]:
         """Iterate over pages whose items are JSON as the API sent it, white space between tokens taken out."""
+        return _copied(self._views())
+
+    def _views(self) -> AsyncGenerator[Page[msgspec.Raw], None]:
+        """Iterate over the pages that :meth:`raw_pages` gives, with rows that are views of a page's body."""
         row = self._row.returning(Response[tuple[msgspec.Raw, ...]])
-        source = self._source(lambda body: _compacted(self._page(row, body), body), row_id)
-        return self._limited(self._walk(source))
+        return self._limited(self._walk(self._source(lambda body: _compacted(self._page(row, body), body), row_ids)))
 
     async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
         """Iterate over lists of ``size`` rows; the last may be shorter."""
@@ -175,9 +177,10 @@ class Pager(Generic[T]):
 
     def _rest(
         self, position: Position | None, handed_out: frozenset[str], done: int
-    ) -> AsyncGenerator[Page[bytes], None]:
+    ) -> AsyncGenerator[Page[msgspec.Raw], None]:
         left = None if self._limit is None else max(0, self._limit - done)
-        return self._changed(_limit=left).after(position or Position(), handed_out).raw_pages()
+        rest = self._changed(_limit=left).after(position or Position(), handed_out)
+        return rest._views()  # noqa: SLF001 - its own copy
 
     def _query(self) -> str:
         account = self._call_at(self._window).account_id or self._session.options.account_id
@@ -224,8 +227,7 @@ class Pager(Generic[T]):
         return changed
 
     def _typed_pages(self) -> AsyncGenerator[Page[T], None]:
-        source = self._source(lambda body: self._page(self._row, body), attrgetter("id"))
-        return self._walk(source)
+        return self._walk(self._source(lambda body: self._page(self._row, body), _ids_of))
 
     def _page(self, row: Endpoint[Response[tuple[U, ...]]], body: bytes) -> Page[U]:
         answer, bad, errors = self._session.decode_page(row, body)
@@ -235,11 +237,11 @@ class Pager(Generic[T]):
         limit = 0 if self._after.ended else self._limit
         return walk if limit is None else _first_rows(walk, limit)
 
-    def _source(self, decode: Callable[[bytes], Page[U]], id_of: Callable[[U], str]) -> Source[U]:
+    def _source(self, decode: Callable[[bytes], Page[U]], ids_of: Callable[[Sequence[U]], list[str]]) -> Source[U]:
         return Source(
             fetch=self._session.fetch,
             decode=decode,
-            id_of=id_of,
+            ids_of=ids_of,
             page_size=self._page_size,
             ahead=0 if self._row.spend is Spend.CHARGES and self._row.paging is Paging.CURSOR else self._ahead,
             pages_wanted=None if self._limit is None else -(-self._limit // self._page_size),
@@ -287,17 +289,29 @@ async def _first_rows(walk: AsyncGenerator[Page[U], None], limit: int) -> AsyncG
                 return
 
 
-def _compacted(page: Page[msgspec.Raw], body: bytes) -> Page[bytes]:
+def _ids_of(rows: Sequence[HasId]) -> list[str]:
+    return [row.id for row in rows]
+
+
+async def _copied(walk: AsyncGenerator[Page[msgspec.Raw], None]) -> AsyncGenerator[Page[bytes], None]:
+    async with aclosing(walk) as pages:
+        async for page in pages:
+            rows: tuple[bytes, ...] = tuple(map(bytes, page.items))
+            yield Page(rows, page.meta, page.total, page.window, page.position, page.bad, page.errors)
+            del page
+
+
+def _compacted(page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:
     """Put each row on a line; one that is no text at all would spoil the file it goes into."""
-    rows = tuple(map(bytes, page.items))
     if _is_text(body) and b"\n" not in body and b"\r" not in body:
-        return Page(rows, page.meta, bad=page.bad, errors=page.errors)
+        return page
+    rows = tuple(map(bytes, page.items))
     bad = tuple(
         DecodeError(f"A row is not UTF-8: {snippet(row)!r}.", Facts(sent="yes", phase="decode"))
         for row in rows
         if not _is_text(row)
     )
-    good = tuple(on_one_line(row) for row in rows if not bad or _is_text(row))
+    good = tuple(msgspec.Raw(on_one_line(row)) for row in rows if not bad or _is_text(row))
     return Page(good, page.meta, bad=bad, errors=page.errors)
 
 

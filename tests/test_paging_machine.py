@@ -52,7 +52,9 @@ class Model(RuleBasedStateMachine):
             answer, bad = decode_rows(ROW, body, Facts())
             return Page(answer.data, answer.meta, bad=bad)
 
-        return Source(fetch=self.fetch, decode=decode, id_of=lambda one: one.id, page_size=SIZE, ahead=2)
+        return Source(
+            fetch=self.fetch, decode=decode, ids_of=lambda rows: [one.id for one in rows], page_size=SIZE, ahead=2
+        )
 
     async def fetch(self, call: Call[object]) -> bytes:
         raise NotImplementedError

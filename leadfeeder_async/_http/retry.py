@@ -41,7 +41,6 @@ FIRST_BACKOFF = 0.5
 LAST_BACKOFF = 8.0
 
 _INCONCLUSIVE = (AttemptTimeoutError, ConnectError, DecodeError, DisconnectedError, ProtocolError, ServerError)
-_REPEATABLE = frozenset({Resend.READ, Resend.FREE_SEARCH, Resend.SET_LIKE})
 
 
 class RetryBudget:
@@ -88,7 +87,7 @@ def decide(
 
 def is_repeatable(row: Endpoint[T]) -> bool:
     """Whether a request may be sent again although it may have arrived."""
-    return row.resend in _REPEATABLE
+    return row.resend is not Resend.CREATES and row.resend is not Resend.CHARGING_READ
 
 
 def pause_after(error: RateLimitedError, attempt: int) -> float:

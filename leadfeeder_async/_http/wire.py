@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -90,7 +90,7 @@ def encode_id(value: object, name: str = "id") -> str:
 
 def encode_query(params: Mapping[str, QueryValue]) -> str:
     """Encode query parameters: None is left out, tuples become comma lists."""
-    return "&".join([f"{_quoted(name)}={text}" for name, text in _query_texts(params)])
+    return "&".join([f"{_quoted(name)}={_text_of(value)}" for name, value in params.items() if value is not None])
 
 
 @lru_cache(maxsize=256)
@@ -98,19 +98,12 @@ def _quoted(text: str) -> str:
     return quote(text, safe="")
 
 
-def _query_texts(params: Mapping[str, QueryValue]) -> Iterator[tuple[str, str]]:
-    for name, value in params.items():
-        if value is None:
-            continue
-        if isinstance(value, tuple):
-            yield (
-                name,
-                ",".join([part if part.isalnum() and part.isascii() else quote(part, safe="") for part in value]),
-            )
-        elif isinstance(value, bool):
-            yield name, "true" if value else "false"
-        else:
-            yield name, _quoted(str(value))
+def _text_of(value: str | int | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return ",".join([part if part.isalnum() and part.isascii() else quote(part, safe="") for part in value])
+    if isinstance(value, str):
+        return _quoted(value)
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 def encode_body(body: Mapping[str, object]) -> bytes:

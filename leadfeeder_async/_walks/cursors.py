@@ -46,7 +46,7 @@ async def cursor_pages(
                 pages.expect(cursor, ahead=source.may_run_ahead(trail.pages))
             total = page.meta.total_count if total is None else total
             position = Position(cursor=cursor, ended=cursor is None)
-            fresh = fresh_rows(source, seen, page.items)
+            fresh = fresh_rows(source, seen, page.items, source.ids_of(page.items))
             trail.found = trail.found or bool(fresh)
             yield replace(page, items=fresh, total=total, position=position)
             if fault is not None:

@@ -173,15 +173,15 @@ class NumberedWalk(Generic[T]):
         return await task
 
     def _take(self, section: Section, page: Page[T]) -> Page[T] | None:
-        first_id = self._source.id_of(page.items[0]) if page.items else ""
-        section.learn(page, first_id, self._source.page_size)
+        ids = self._source.ids_of(page.items)
+        section.learn(page, ids[0] if ids else "", self._source.page_size)
         if self._total is None:
             self._total = section.total
         if section.taken == 1 and section.too_large():
             self._cut(section, parts_for(section.total or 0))
             return None
         self._run_ahead()
-        fresh = fresh_rows(self._source, section.seen, page.items)
+        fresh = fresh_rows(self._source, section.seen, page.items, ids)
         return replace(page, items=fresh, total=self._total, window=section.window, position=section.position)
 
     def _finish(self, section: Section) -> None:

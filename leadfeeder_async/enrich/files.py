@@ -122,7 +122,7 @@ async def enrich_file(
                     tell(meter.count(len(lines), total), on_progress)
         finally:
             book.close()
-        part.finish((*columns_for(job.record), *_columns_of_input(job.plan.rows)))
+        part.finish(lambda: (*columns_for(job.record), *_columns_of_input(job.plan.rows)))
     return engine.tally
 
 

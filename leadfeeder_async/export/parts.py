@@ -7,7 +7,7 @@ takes its name, or is made into a table first where its suffix asks for one.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -49,6 +49,8 @@ class Part:
 
     def __init__(self, path: Path, file: IO[bytes], checkpoint: Checkpoint) -> None:
         self._path = path
+        self.path = part_of(path)
+        """Where the rows are until they are whole."""
         self._file = file
         self.checkpoint = checkpoint
         self._safe: Checkpoint = checkpoint
@@ -56,11 +58,6 @@ class Part:
         self._committed = time.monotonic()
         self.broken = False
         """A write failed, so that only what was safe before counts."""
-
-    @property
-    def path(self) -> Path:
-        """Where the rows are until they are whole."""
-        return part_of(self._path)
 
     def ids_to_leave_out(self) -> frozenset[str]:
         """Return the ids of the rows that the rest of the list may bring once more."""
@@ -99,7 +96,7 @@ class Part:
             self._safe = self.checkpoint
         self._committed = time.monotonic()
 
-    def finish(self, columns: tuple[Column, ...]) -> None:
+    def finish(self, columns: Callable[[], tuple[Column, ...]]) -> None:
         """Give the file its name, as a table of ``columns`` if its suffix asks for one."""
         with _named(self._path):
             sync(self._file)

@@ -93,14 +93,14 @@ def check_table(path: Path) -> None:
         require(found, "Parquet needs DuckDB, which writes it.", "pip install 'leadfeeder-async[parquet]'")
 
 
-def write_table(rows: Path, path: Path, columns: tuple[Column, ...]) -> None:
+def write_table(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]]) -> None:
     """Make a file of JSON lines into the file called ``path``, in the format of its suffix."""
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         rows.replace(path)
         return
     made = path.with_name(path.name + ".new")
-    writer(rows, made, columns)
+    writer(rows, made, columns())
     made.replace(path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TypeAlias
@@ -22,7 +22,7 @@ class Job(msgspec.Struct, frozen=True):
     """A list to export."""
 
     subject: Subject
-    pages: Callable[[Position | None, frozenset[str], int], AsyncGenerator[Page[bytes], None]]
+    pages: Callable[[Position | None, frozenset[str], int], AsyncGenerator[Page[msgspec.Raw], None]]
     """Reads the list after a position, without the rows of some ids; the number is how many rows are done."""
     row: type[object]
     """What a row is, for the columns of a table."""
@@ -34,7 +34,7 @@ async def write_rows(
     """Write every row of ``pages``, one JSON object a line."""
     async with aclosing(whole(pages)) as rows:
         async for page in rows:
-            await write(_lines(page))
+            await write(_lines(page.items))
             tell(meter.count(len(page.items), page.total), on_progress)
     return meter.now()
 
@@ -61,11 +61,11 @@ async def export_file(
         pages = job.pages(part.checkpoint.position, part.ids_to_leave_out(), part.checkpoint.rows)
         async with aclosing(whole(pages)) as rows:
             async for page in rows:
-                part.add(_lines(page), len(page.items), page.position, page.window)
+                part.add(_lines(page.items), len(page.items), page.position, page.window)
                 tell(meter.count(len(page.items), page.total), on_progress)
-        part.finish(columns_of(job.row))
+        part.finish(lambda: columns_of(job.row))
     return meter.now()
 
 
-def _lines(page: Page[bytes]) -> bytes:
-    return b"\n".join((*page.items, b""))
+def _lines(rows: Sequence[bytes]) -> bytes:
+    return b"\n".join((*rows, b""))
