@@ -21,6 +21,8 @@ MARKS = (1_000, 10_000, 100_000, 1_000_000)
 HELD = ("ours", "structs", "dicts", "pydantic")
 IMPORTS = {
     "leadfeeder_async": "import leadfeeder_async",
+    "its client": "from leadfeeder_async import AsyncLeadfeeder",
+    "asyncio and msgspec alone": "import asyncio, msgspec",
     "its dependencies, eagerly": "import aiohttp, msgspec, anyio, aiolimiter",
     "openai": "import openai",
     "stripe": "import stripe",

@@ -3,64 +3,64 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from leadfeeder_async._http.attempt import Attempt
-from leadfeeder_async._http.connection import Stats
-from leadfeeder_async._http.endpoint import Endpoint, Paging, Resend, Spend
-from leadfeeder_async._http.limiter import RateLimiter
 from leadfeeder_async._version import __version__
-from leadfeeder_async._walks.pages import Page, Position
-from leadfeeder_async.budget import Budget, SharedCredits
-from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import (
-    AttemptTimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    BudgetExceededError,
-    CheckpointError,
-    ClientClosedError,
-    ConfigurationError,
-    ConnectError,
-    CursorExpiredError,
-    CursorLoopError,
-    DatabaseError,
-    DatabaseLockedError,
-    DeadlineExceededError,
-    DecodeError,
-    DisconnectedError,
-    IncompleteListError,
-    IncompleteWindowError,
-    InsufficientCreditsError,
-    InvalidIdError,
-    LeadfeederError,
-    LimiterUnavailableError,
-    LongWorkError,
-    MissingKeyError,
-    NetworkError,
-    NotFoundError,
-    OffsetExceededError,
-    OutcomeUnknownError,
-    PermissionDeniedError,
-    ProtocolError,
-    QuotaExceededError,
-    RateLimitedError,
-    RedirectError,
-    ReplyError,
-    ResponseTooLargeError,
-    ServerError,
-    StatusError,
-    TLSError,
-    UnexpectedStatusError,
-    UseError,
-    WrongLoopError,
-)
-from leadfeeder_async.id_pager import IdPager
-from leadfeeder_async.paging import Pager
-from leadfeeder_async.sweep import Sweep
-from leadfeeder_async.windows import Window
 
 if TYPE_CHECKING:
+    from leadfeeder_async._http.attempt import Attempt
+    from leadfeeder_async._http.connection import Stats
+    from leadfeeder_async._http.endpoint import Endpoint, Paging, Resend, Spend
+    from leadfeeder_async._http.limiter import RateLimiter
+    from leadfeeder_async._walks.pages import Page, Position
+    from leadfeeder_async.budget import Budget, SharedCredits
+    from leadfeeder_async.client import AsyncLeadfeeder
     from leadfeeder_async.enrich.api import Enrichment
     from leadfeeder_async.enrich.outcomes import Enriched, Estimate, Outcome, Tally
+    from leadfeeder_async.errors import (
+        AttemptTimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        BudgetExceededError,
+        CheckpointError,
+        ClientClosedError,
+        ConfigurationError,
+        ConnectError,
+        CursorExpiredError,
+        CursorLoopError,
+        DatabaseError,
+        DatabaseLockedError,
+        DeadlineExceededError,
+        DecodeError,
+        DisconnectedError,
+        IncompleteListError,
+        IncompleteWindowError,
+        InsufficientCreditsError,
+        InvalidIdError,
+        LeadfeederError,
+        LimiterUnavailableError,
+        LongWorkError,
+        MissingKeyError,
+        NetworkError,
+        NotFoundError,
+        OffsetExceededError,
+        OutcomeUnknownError,
+        PermissionDeniedError,
+        ProtocolError,
+        QuotaExceededError,
+        RateLimitedError,
+        RedirectError,
+        ReplyError,
+        ResponseTooLargeError,
+        ServerError,
+        StatusError,
+        TLSError,
+        UnexpectedStatusError,
+        UseError,
+        WrongLoopError,
+    )
+    from leadfeeder_async.id_pager import IdPager
+    from leadfeeder_async.paging import Pager
+    from leadfeeder_async.sweep import Sweep
+    from leadfeeder_async.windows import Window
 
 __all__ = [
     "AsyncLeadfeeder",
@@ -128,20 +128,42 @@ __all__ = [
 ]
 
 
-_LATER = {
-    "Enrichment": "api",
-    "Enriched": "outcomes",
-    "Estimate": "outcomes",
-    "Outcome": "outcomes",
-    "Tally": "outcomes",
+_HOMES = {
+    "AsyncLeadfeeder": "client",
+    "Attempt": "_http.attempt",
+    "Budget": "budget",
+    "Endpoint": "_http.endpoint",
+    "Enriched": "enrich.outcomes",
+    "Enrichment": "enrich.api",
+    "Estimate": "enrich.outcomes",
+    "IdPager": "id_pager",
+    "Outcome": "enrich.outcomes",
+    "Page": "_walks.pages",
+    "Pager": "paging",
+    "Paging": "_http.endpoint",
+    "Position": "_walks.pages",
+    "RateLimiter": "_http.limiter",
+    "Resend": "_http.endpoint",
+    "SharedCredits": "budget",
+    "Spend": "_http.endpoint",
+    "Stats": "_http.connection",
+    "Sweep": "sweep",
+    "Tally": "enrich.outcomes",
+    "Window": "windows",
 }
-"""What only bulk enrichment needs, and where it is: imported when it is first asked for."""
+"""Where the public names live; those not listed are errors.
+
+Each is imported when it is first asked for: a test run, a command line or a module that only catches errors does not
+pay for a client.
+"""
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
+    if name in {"errors", "models"}:
+        return import_module(f"{__name__}.{name}")
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(f"leadfeeder_async.enrich.{_LATER[name]}")
+    home = import_module(f"{__name__}.{_HOMES.get(name, 'errors')}")
     return globals().setdefault(name, getattr(home, name))
 
 

@@ -47,11 +47,29 @@ def test_imports_point_downward() -> None:
 
 
 def test_import_is_light() -> None:
-    """Importing the package, and asking the command for help, loads neither aiohttp nor anyio."""
-    check = "import sys; import {}; print(sorted({{'aiohttp', 'anyio'}} & set(sys.modules)))"
-    for module in ("leadfeeder_async", "leadfeeder_async.cli.app, rich, cyclopts"):
-        got = subprocess.run([sys.executable, "-c", check.format(module)], capture_output=True, text=True, check=True)
-        assert got.stdout.strip() == "[]", module
+    """Importing the package loads next to nothing; the client and the command load neither aiohttp nor anyio."""
+    check = "import sys; {}; print(sorted({{'aiohttp', 'anyio', 'asyncio', 'msgspec'}} & set(sys.modules)))"
+    for code, loaded in (
+        ("import leadfeeder_async", []),
+        ("from leadfeeder_async import models, LeadfeederError", ["msgspec"]),
+        ("from leadfeeder_async import AsyncLeadfeeder", ["asyncio", "msgspec"]),
+        ("import leadfeeder_async.cli.app, rich, cyclopts", ["asyncio", "msgspec"]),
+    ):
+        got = subprocess.run([sys.executable, "-c", check.format(code)], capture_output=True, text=True, check=True)
+        assert got.stdout.strip() == str(loaded), code
+
+
+def test_public_names_are_where_type_checkers_look() -> None:
+    """Each public name is, when it is asked for, what the imports for type checkers say; others are refused."""
+    tree = ast.parse(Path(leadfeeder_async.__file__).read_text())
+    guarded = next(one for one in tree.body if isinstance(one, ast.If))
+    said = {name.name: one.module for one in guarded.body if isinstance(one, ast.ImportFrom) for name in one.names}
+    assert {*said, "__version__"} == set(leadfeeder_async.__all__)
+    for name, module in said.items():
+        assert getattr(leadfeeder_async, name) is getattr(import_module(module), name), name
+    assert set(said) <= set(dir(leadfeeder_async))
+    with pytest.raises(AttributeError, match="'leadfeeder_async' has no attribute 'Leadfeeder'"):
+        leadfeeder_async.Leadfeeder  # noqa: B018
 
 
 def resend_of(row: Endpoint[Any], operation: dict[str, Any]) -> Resend:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from math import isfinite
 from typing import TypeVar
@@ -352,6 +351,8 @@ def _seconds(value: str, now: datetime) -> float | None:
 
 
 def _seconds_to_date(value: str, now: datetime) -> float | None:
+    from email.utils import parsedate_to_datetime  # few servers send a date, and it takes a while to import
+
     try:
         then = parsedate_to_datetime(value)
         return ((then if then.tzinfo else then.replace(tzinfo=UTC)) - now).total_seconds()
