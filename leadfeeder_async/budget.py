@@ -81,6 +81,8 @@ class Budget:
 class Spending:
     """One call's part of the budgets it falls under."""
 
+    __slots__ = ("_budgets", "_holding", "_reserved", "at_stake", "facts")
+
     def __init__(self, budgets: Iterable[Budget], most: int, facts: Facts) -> None:
         self._budgets = tuple(budgets)
         self.facts = facts

@@ -63,7 +63,7 @@ Phase: TypeAlias = Literal[
 """Where in the life of a request the error struck."""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is known about the call that failed."""
 
     operation: str | None = None

@@ -126,7 +126,7 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
         return msgspec.json.Decoder(self.returns)
 
 
-class Call(msgspec.Struct, Generic[T_co], frozen=True):
+class Call(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
     """One request of an operation, its body already encoded."""
 
     row: Endpoint[T_co]

@@ -43,7 +43,7 @@ SNIPPET = 200
 """How much of an unreadable answer an error shows, in characters."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """What goes out: everything but the headers, which hold the key."""
 
     method: str
@@ -51,7 +51,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | None = None
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What came back, read whole."""
 
     status: int
