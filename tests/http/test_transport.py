@@ -110,12 +110,17 @@ async def test_charging_read_after_a_server_error_is_sent_once() -> None:
 
 
 @pytest.mark.parametrize("charges", [False, True])
-async def test_dead_connection_is_not_resent_behind_our_back(charges: bool) -> None:
+@pytest.mark.parametrize("borrows", [False, True])
+async def test_dead_connection_is_not_resent_behind_our_back(charges: bool, borrows: bool) -> None:
     """Aiohttp resends a GET by itself when a kept connection turns out dead; here the attempt loop decides.
 
-    A read is sent again, counted and through the limiter. A charging read is not.
+    A read is sent again, counted and through the limiter. A charging read is not. So it is on a session of the user's.
     """
-    async with raw_server(OK, cut(b""), COMPANY) as server, client_of(server.url) as lf:
+    async with (
+        raw_server(OK, cut(b""), COMPANY) as server,
+        aiohttp.ClientSession() as session,
+        client_of(server.url, session=session if borrows else None) as lf,
+    ):
         await lf.users.me()
         if charges:
             with pytest.raises(OutcomeUnknownError):
@@ -125,6 +130,27 @@ async def test_dead_connection_is_not_resent_behind_our_back(charges: bool) -> N
             await lf.users.me()
             assert len(server.requests) == 3
         assert lf.stats.requests == len(server.requests)
+
+
+@pytest.mark.parametrize("borrows", [False, True])
+async def test_first_call_lets_others_pass_once_it_is_connected(borrows: bool) -> None:
+    """The others wait until the first call has its connection, and not for its answer."""
+    asked, both = list[str](), asyncio.Event()
+
+    async def handle(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if len(asked) == 2:
+            both.set()
+        await both.wait()
+        return web.json_response({"data": {"id": "1", "type": "user"}})
+
+    async with (
+        handler_server(handle) as url,
+        aiohttp.ClientSession() as session,
+        client_of(url, session=session if borrows else None, timeout=10) as lf,
+    ):
+        await asyncio.gather(lf.users.me(), lf.users.me())
+    assert len(asked) == 2
 
 
 async def test_unknown_route_may_create_and_is_sent_once() -> None:
