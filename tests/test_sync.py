@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from datetime import date, timedelta
+from functools import partial
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from hypothesis import given
 
 from leadfeeder_async import (
     AsyncLeadfeeder,
+    AuthenticationError,
     ConfigurationError,
     DatabaseError,
     IncompleteListError,
@@ -368,14 +370,16 @@ async def test_values_past_a_columns_bounds(file: Path) -> None:
 async def test_a_failed_transaction_leaves_nothing(file: Path) -> None:
     """Either all rows of a transaction are kept, or none."""
 
-    def work(transaction: Transaction) -> None:
-        transaction.upsert("tags", [{"account_id": "1", "id": "1", "name": "A", "color": 1}])
-        raise ZeroDivisionError
+    def add(name: str, transaction: Transaction) -> None:
+        transaction.upsert("tags", [{"account_id": "1", "id": name, "name": name, "color": 1}])
+        if name == "B":
+            raise ZeroDivisionError
 
     with Database(file) as database:
+        await database.transact(partial(add, "A"))
         with pytest.raises(ZeroDivisionError):
-            await database.transact(work)
-    assert ask(file, "SELECT count(*) FROM tags") == [(0,)]
+            await database.transact(partial(add, "B"))
+    assert ask(file, "SELECT name FROM tags") == [("A",)]
 
 
 async def test_the_loop_is_not_held(file: Path) -> None:
@@ -422,6 +426,28 @@ async def test_a_file_that_is_no_database(lf: AsyncLeadfeeder, sandbox: Sandbox,
         assert file.read_text() == content
     await refused(lf, sandbox, tmp_path, "cannot be used")
     await refused(lf, sandbox, file / "below.duckdb", "cannot be used: (Not a directory|File exists)")
+
+
+@pytest.mark.parametrize("name", ["visits.csv", "visits.JSON", "visits.parquet"])
+async def test_the_name_of_a_data_file(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, name: str) -> None:
+    """DuckDB would open it as data and forget what is written, so it is refused before anything is sent or made."""
+    with pytest.raises(ConfigurationError, match="not a database's name"):
+        await sync_account(lf, tmp_path / name)
+    assert (sandbox.ledger.requests, list(tmp_path.iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize("account_id", [None, "1"])
+async def test_a_first_run_that_is_refused_leaves_no_file(sandbox: Sandbox, file: Path, account_id: str | None) -> None:
+    """A wrong key leaves no database without rows; one that was there before stays."""
+    async with AsyncLeadfeeder("wrong", base_url=sandbox.url, account_id=account_id) as lf:
+        with pytest.raises(AuthenticationError):
+            await sync_account(lf, file)
+        assert list(file.parent.iterdir()) == []
+    duckdb.connect(str(file)).close()
+    async with AsyncLeadfeeder("wrong", base_url=sandbox.url, account_id=account_id) as lf:
+        with pytest.raises(AuthenticationError):
+            await sync_account(lf, file)
+    assert file.exists()
 
 
 async def test_a_newer_version(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:

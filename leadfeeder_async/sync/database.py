@@ -33,6 +33,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._is_new = not path.exists()
         with named(path):
             self._connection = _open(path)
             self._types = read_types(self._connection)
@@ -44,7 +45,10 @@ class Database:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(wait=True)
         with named(self._path):
+            is_left = self._is_new and _is_empty(self._connection)
             self._connection.close()
+            if is_left:  # by a sync that failed before its first page
+                self._path.unlink()
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Do ``work`` in one transaction: all of it is kept, or nothing."""
@@ -92,6 +96,13 @@ def _make(path: Path) -> None:
     fresh.rename(path)
 
 
+def _is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether no table holds a row."""
+    tables = sorted({table for table, _ in read_types(connection)})
+    rows = " UNION ALL ".join(f'SELECT 1 FROM "{table}"' for table in tables)  # noqa: S608 - names of ours
+    return connection.execute(f"SELECT 1 FROM ({rows}) LIMIT 1").fetchone() is None  # noqa: S608
+
+
 def _schema() -> str:
     return (files("leadfeeder_async.sync") / "schema.sql").read_text(encoding="utf-8")
 
@@ -124,8 +135,13 @@ def _check_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         )
 
 
-def check_installed() -> None:
-    """Raise ConfigurationError where DuckDB is missing."""
+_DATA = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"})
+"""DuckDB takes files called so for data, and would open them as a view that goes with the process."""
+
+
+def check_usable(path: Path) -> None:
+    """Raise ConfigurationError where DuckDB is missing, or would not take ``path`` for a database."""
+    require(path.suffix.lower() not in _DATA, f"{path} is not a database's name.", "Name it .duckdb.")
     found = find_spec("duckdb") is not None
     require(found, "A sync needs DuckDB, which keeps its tables.", "pip install 'leadfeeder-async[duckdb]'")
 

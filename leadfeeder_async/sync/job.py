@@ -32,7 +32,7 @@ from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.visits import WebVisit
 from leadfeeder_async.paging import HasId, Pager
 from leadfeeder_async.sync import rows
-from leadfeeder_async.sync.database import VERSION, Database, check_installed
+from leadfeeder_async.sync.database import VERSION, Database, check_usable
 from leadfeeder_async.sync.plan import COUNTED_FROM, Stretch, stretches, widened
 from leadfeeder_async.sync.side_tables import SIDE_TABLES, Work
 from leadfeeder_async.sync.transaction import KEYS, Changes, Row, State, Transaction, Value
@@ -79,10 +79,11 @@ async def sync_account(
     ``on_progress`` is called after each page of visits.
 
     Raises DatabaseError, before anything is sent, where the file is no database, is open in another process or was
-    written by a newer version, and later where it cannot grow; ConfigurationError without DuckDB; IncompleteListError,
-    after everything else is committed, where rows or days could not be read whole.
+    written by a newer version, and later where it cannot grow; ConfigurationError without DuckDB, or for the name of a
+    data file such as .csv; IncompleteListError, after everything else is committed, where rows or days could not be
+    read whole.
     """
-    check_installed()
+    check_usable(Path(path))
     require(lookback_days >= 0, f"lookback_days={lookback_days!r} must be 0 or more.")
     first = None if since is None else read_day("since", since)
     meter = Meter(lf.stats)
