@@ -376,23 +376,28 @@ async def test_what_ends_an_export_in_the_middle(tmp_path: Path, status: int, sa
         assert ids(out.read_text()) == truth(slow)
 
 
-async def test_an_export_goes_on_after_midnight(busy: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("since", "until", "ago"), [("30d", "today", 1), ("31d", "yesterday", 3), ("31d", "2d", 3), ("30d", "today", 0)]
+)
+async def test_an_export_goes_on_after_midnight(
+    busy: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, since: str, until: str, ago: int
+) -> None:
     """What was `today` when it began stays so: the command that is shown goes on, whatever day it is by then."""
     for name, value in busy.environment.items():
         monkeypatch.setenv(name, value)
-    out, yesterday = tmp_path / "visits.ndjson", busy.end_date - timedelta(1)
+    out, end = tmp_path / "visits.ndjson", busy.end_date - timedelta(ago)
 
     def stop(_: Progress) -> None:
         raise InterruptedError
 
     async with AsyncLeadfeeder(base_url=busy.url) as lf:
-        asked = lf.web_visits.search(start_date=yesterday - timedelta(29), end_date=yesterday)
+        asked = lf.web_visits.search(start_date=end - timedelta(29), end_date=end)
         with pytest.raises(InterruptedError):
             await asked.to_file(out, on_progress=stop)
         wanted = [visit.id async for visit in asked]
     with pytest.raises(CheckpointError, match="another query"):
-        await exports.visits(since="7d", target=exports.Target(out=out, resume=True))
-    await exports.visits(since="30d", target=exports.Target(out=out, resume=True))
+        await exports.visits(since="7d", until=until, target=exports.Target(out=out, resume=True))
+    await exports.visits(since=since, until=until, target=exports.Target(out=out, resume=True))
     assert ids(out.read_text()) == wanted
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -172,13 +172,20 @@ async def lists(
 
 def _days(since: str, until: str, target: Target | None) -> tuple[date, date]:
     """Read the days asked for; an export that goes on keeps the `today` of the day on which it began."""
-    today = None
-    if target is not None and target.resume and target.out is not None and until == "today":
+    today = datetime.now(UTC).date()
+    if target is not None and target.resume and target.out is not None:
         found = read_checkpoint(checkpoint_of(target.out))
-        today = found.days.end if found is not None and found.days is not None else None
+        if found is not None and found.days is not None:
+            today = min(today, _began(until, found.days.end, today))
     start, end = read_day(since, today), read_day(until, today)
     require(start <= end, f"--since {start} is after --until {end}.")
     return start, end
+
+
+def _began(text: str, day: date, today: date) -> date:
+    """Return the day on which ``text`` stood for ``day``; ``today`` where it always stands for one, as 2026-11-01."""
+    now = read_day(text, today)
+    return today if now == read_day(text, today + timedelta(1)) else day + (today - now)
 
 
 def read_day(text: str, today: date | None = None) -> date:
