@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from leadfeeder_async._version import __version__
 
 if TYPE_CHECKING:
+    from leadfeeder_async import errors as errors
+    from leadfeeder_async import models as models
     from leadfeeder_async._http.attempt import Attempt
     from leadfeeder_async._http.connection import Stats
     from leadfeeder_async._http.endpoint import Endpoint, Paging, Resend, Spend
@@ -158,14 +160,19 @@ pay for a client.
 """
 
 
-def __getattr__(name: str) -> object:
-    if name in {"errors", "models"}:
-        return import_module(f"{__name__}.{name}")
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(f"{__name__}.{_HOMES.get(name, 'errors')}")
-    return globals().setdefault(name, getattr(home, name))
+_MODULES = {"budget", "client", "errors", "id_pager", "models", "paging", "resources", "settings", "sweep", "windows"}
+
+
+if not TYPE_CHECKING:  # which would take any name for one of the package's
+
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = import_module(f"{__name__}.{_HOMES.get(name, 'errors')}")
+        return globals().setdefault(name, getattr(home, name))
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

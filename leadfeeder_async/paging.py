@@ -109,12 +109,16 @@ class Pager(Generic[T]):
 
     def raw_pages(self) -> AsyncGenerator[Page[bytes], None]:
         """Iterate over pages whose items are JSON as the API sent it, white space between tokens taken out."""
-        return _copied(self._views())
+        as_sent = self._as_sent()
+        return self._limited(self._walk(self._source(lambda body: _copied(as_sent(body)), row_ids)))
 
     def _views(self) -> AsyncGenerator[Page[msgspec.Raw], None]:
         """Iterate over the pages that :meth:`raw_pages` gives, with rows that are views of a page's body."""
+        return self._limited(self._walk(self._source(self._as_sent(), row_ids)))
+
+    def _as_sent(self) -> Callable[[bytes], Page[msgspec.Raw]]:
         row = self._row.returning(Response[tuple[msgspec.Raw, ...]])
-        return self._limited(self._walk(self._source(lambda body: _compacted(self._page(row, body), body), row_ids)))
+        return lambda body: _compacted(self._page(row, body), body)
 
     async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
         """Iterate over lists of ``size`` rows; the last may be shorter."""
@@ -293,12 +297,8 @@ def _ids_of(rows: Sequence[HasId]) -> list[str]:
     return [row.id for row in rows]
 
 
-async def _copied(walk: AsyncGenerator[Page[msgspec.Raw], None]) -> AsyncGenerator[Page[bytes], None]:
-    async with aclosing(walk) as pages:
-        async for page in pages:
-            rows: tuple[bytes, ...] = tuple(map(bytes, page.items))
-            yield Page(rows, page.meta, page.total, page.window, page.position, page.bad, page.errors)
-            del page
+def _copied(page: Page[msgspec.Raw]) -> Page[bytes]:
+    return Page(tuple(map(bytes, page.items)), page.meta, bad=page.bad, errors=page.errors)
 
 
 def _compacted(page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:

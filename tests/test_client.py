@@ -268,7 +268,7 @@ async def test_used_up_quota_stops_all_traffic() -> None:
         for _ in range(3):
             with pytest.raises(QuotaExceededError, match="nothing was sent") as caught:
                 await lf.with_options(retries=0).companies.get("1")
-        assert (caught.value.sent, len(server.requests)) == ("no", 1)
+        assert (caught.value.sent, caught.value.code, len(server.requests)) == ("no", "quota_exceeded", 1)
         assert caught.value.retry_at is not None
         assert (caught.value.retry_at.day, caught.value.retry_at > datetime.now(UTC)) == (1, True)
         lf._connection.quota.ends = date(2020, 1, 1)

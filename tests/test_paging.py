@@ -497,6 +497,9 @@ async def test_the_other_ways_to_read_a_list(sandbox: Sandbox, lf: AsyncLeadfeed
     assert raw == [visit.id for visit in everything]
     pages = [page async for page in pager.pages()]
     assert [page.total for page in pages] == [500] * 5
+    beside = [(page.meta.pagination, page.total, page.window, page.position) for page in pages]
+    raw_pages = [page async for page in pager.raw_pages()]
+    assert [(page.meta.pagination, page.total, page.window, page.position) for page in raw_pages] == beside
 
 
 async def test_first_asks_for_one_page(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:

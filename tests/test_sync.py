@@ -450,6 +450,16 @@ async def test_a_first_run_that_is_refused_leaves_no_file(sandbox: Sandbox, file
     assert file.exists()
 
 
+async def test_a_run_that_is_refused_takes_nothing_from_another(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path
+) -> None:
+    """Two syncs begin on one new file, and the one that fails leaves it to the other."""
+    async with AsyncLeadfeeder("wrong", base_url=sandbox.url) as wrong:
+        done = await asyncio.gather(sync_account(wrong, file), sync_account(lf, file), return_exceptions=True)
+    assert [type(one) for one in done] == [AuthenticationError, SyncResult]
+    assert contents(file) == truth(sandbox)
+
+
 async def test_a_newer_version(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
     """Tables of a later version are left alone."""
     await sync_account(lf, file)

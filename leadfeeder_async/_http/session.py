@@ -207,7 +207,7 @@ class Session:
 
     def _tell(self, report: _Report, facts: Facts) -> None:
         on_attempt, logged = self._connection.on_attempt, log.is_wanted()
-        if not report.passage.tried or not (logged or on_attempt):
+        if not report.passage.tried or (on_attempt is None and not logged):
             return
         report.passage.end()
         if logged:

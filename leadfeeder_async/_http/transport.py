@@ -65,6 +65,8 @@ class Transport:
         self._loop = asyncio.get_running_loop()
         self._on_connected = on_connected
         self._owned = session is None
+        self._is_watched = False
+        """The pool is known to tell which requests have a connection: an answer came to one of which it did."""
         self._session = _open_session(settings, on_connected) if session is None else session
         self._traces = (*(() if self._owned else (self._watch(),)), *trace_configs)
         for trace in self._traces:
@@ -79,8 +81,7 @@ class Transport:
         Every exception is raised anew, outside the except block and without aiohttp's frames, which hold the key.
         """
         failure: BaseException
-        passage.watched = not self._owned  # else the connector says so itself: one that is never asked proves nothing
-        token = _UNDER_WAY.set(passage)
+        passage.watched = self._is_watched or self._session.closed
         try:
             return self._redacted(await self._exchange(request, facts, timeout, passage))
         except asyncio.CancelledError as error:
@@ -92,8 +93,6 @@ class Transport:
             failure = error
         except Exception as error:  # noqa: BLE001 - each is named, and none may pass with its frames
             failure = _name_fault(error, facts, passage, timeout)
-        finally:
-            _UNDER_WAY.reset(token)
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
 
@@ -107,6 +106,8 @@ class Transport:
                     self._session.trace_configs.remove(trace)
 
     async def _exchange(self, request: Request, facts: Facts, timeout: float, passage: Passage) -> Answer:
+        limit = _client_timeout(min(CONNECT_TIMEOUT, timeout))
+        token = _UNDER_WAY.set((passage, limit))
         async with asyncio.timeout(None) as scope:
             timer = _give_up_after(timeout, scope, self._loop)
             try:
@@ -118,14 +119,16 @@ class Transport:
                     allow_redirects=False,
                     raise_for_status=False,
                     auto_decompress=True,
-                    timeout=_client_timeout(min(CONNECT_TIMEOUT, timeout)),
+                    timeout=limit,
                     trace_request_ctx=passage,
                 ) as response:
                     passage.answered = True
+                    self._is_watched = self._owned and passage.left
                     passage.enter("body")
                     return Answer(response.status, response.headers, await _read(response, self._cap, facts))
             finally:
                 timer.cancel()
+                _UNDER_WAY.reset(token)
 
     def _headers(self, *, with_body: bool) -> dict[str, str]:
         headers = {"X-Api-Key": self._key.reveal(), "User-Agent": USER_AGENT, "Accept": "application/json"}
@@ -143,8 +146,14 @@ class Transport:
     def _watch(self) -> aiohttp.TraceConfig:
         """Watch requests leave by a borrowed session; it signals before their first byte is buffered."""
         trace = aiohttp.TraceConfig()
+        trace.on_request_start.append(self._started)
         trace.on_request_headers_sent.append(self._headers_sent)
         return trace
+
+    async def _started(self, _: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        passage = self._own(context)
+        if passage is not None:
+            passage.watched = True
 
     async def _headers_sent(self, _: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
         passage = self._own(context)
@@ -206,7 +215,9 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
-        passage = _UNDER_WAY.get()
+        passage, limit = _UNDER_WAY.get((None, None))
+        if passage is None or timeout is not limit:  # a request that a trace of the user's makes
+            return await super().connect(req, traces, timeout)
         if passage.left:
             raise _SilentResend
         passage.watched = True
@@ -216,8 +227,8 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
-_UNDER_WAY: ContextVar[Passage] = ContextVar("leadfeeder_passage")
-"""The attempt that a task is making."""
+_UNDER_WAY: ContextVar[tuple[Passage, aiohttp.ClientTimeout]] = ContextVar("leadfeeder_attempt")
+"""The attempt that a task is making, and the time-outs by which its request is known."""
 
 
 def _verifying() -> ssl.SSLContext:

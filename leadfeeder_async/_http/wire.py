@@ -100,9 +100,9 @@ def _quoted(text: str) -> str:
 def _text_of(value: str | int | tuple[str, ...]) -> str:
     if isinstance(value, tuple):
         return ",".join([part if part.isalnum() and part.isascii() else quote(part, safe="") for part in value])
-    if isinstance(value, str):
-        return _quoted(value)
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else _quoted(str(value))
 
 
 def encode_body(body: Mapping[str, object]) -> bytes:

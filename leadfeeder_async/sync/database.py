@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,10 +45,9 @@ class Database:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(wait=True)
         with named(self._path):
-            is_left = self._is_new and _is_empty(self._connection)
             self._connection.close()
-            if is_left:  # by a sync that failed before its first page
-                self._path.unlink()
+        if self._is_new:
+            _remove_if_empty(self._path)
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Do ``work`` in one transaction: all of it is kept, or nothing."""
@@ -94,6 +93,15 @@ def _make(path: Path) -> None:
         made.execute(_schema())
         made.execute("CHECKPOINT")
     fresh.rename(path)
+
+
+def _remove_if_empty(path: Path) -> None:
+    """Remove what a sync left that failed before its first page, unless anybody has it open, who may add rows."""
+    import duckdb  # noqa: PLC0415 - an extra
+
+    with suppress(duckdb.Error, OSError), duckdb.connect(str(path), read_only=True) as alone:
+        if _is_empty(alone):
+            path.unlink()
 
 
 def _is_empty(connection: duckdb.DuckDBPyConnection) -> bool:

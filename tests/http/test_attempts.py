@@ -107,6 +107,19 @@ async def test_no_event_without_an_attempt() -> None:
     assert len(events) == 1
 
 
+async def test_callback_that_is_empty_is_called() -> None:
+    """A list that can be called gets its events, the first one too."""
+
+    class Events(list[Attempt]):
+        def __call__(self, attempt: Attempt) -> None:
+            self.append(attempt)
+
+    async with raw_server(ME) as server, client_of(server.url, on_attempt=Events()) as lf:
+        await lf.users.me()
+        assert isinstance(events := lf._connection.on_attempt, Events)
+        assert len(events) == 1
+
+
 def test_silence_is_no_proof() -> None:
     """An attempt of which nobody can say whether it left counts as one that may have."""
     passage = Passage(None)

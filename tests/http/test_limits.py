@@ -15,6 +15,12 @@ from leadfeeder_async._http.limits import Limits, Pace, TokenBucket
 from tests.support.clock import VirtualLoop
 
 
+async def taken_from(bucket: TokenBucket) -> None:
+    """Take a token as calls do: at once, or by waiting."""
+    if not await bucket.take():
+        await bucket.acquire()
+
+
 def grants(loop: VirtualLoop, count: int, tasks: int = 1, *, rate: float = 9.9, burst: int = 12) -> list[float]:
     """Return when each of ``count`` grants came, in seconds from the start."""
 
@@ -24,7 +30,7 @@ def grants(loop: VirtualLoop, count: int, tasks: int = 1, *, rate: float = 9.9, 
 
         async def caller() -> None:
             for _ in left:
-                await bucket.acquire()
+                await taken_from(bucket)
                 times.append(loop.time() - start)
 
         await asyncio.gather(*(caller() for _ in range(tasks)))
@@ -61,7 +67,7 @@ def test_callers_are_served_in_order_even_after_a_stall(virtual: VirtualLoop) ->
         bucket, order = TokenBucket(10, 2), list[int]()
 
         async def caller(number: int) -> None:
-            await bucket.acquire()
+            await taken_from(bucket)
             order.append(number)
 
         tasks = [asyncio.create_task(caller(number)) for number in range(20)]
@@ -178,7 +184,7 @@ def simulated(loop: VirtualLoop, allow: Callable[[float], bool], seconds: float,
 
         async def caller(bucket: TokenBucket) -> None:
             while loop.time() < end:
-                await bucket.acquire()
+                await taken_from(bucket)
                 await asyncio.sleep(0.05)
                 said.append(allow(loop.time()))
                 if not said[-1]:
@@ -262,6 +268,27 @@ def test_pace_falls_and_comes_back() -> None:
     for second in range(1_000, 1_100):
         pace.slow_down(second)
     assert pace.rate == 1
+
+
+def test_bucket_gets_back_its_rate_and_its_burst(virtual: VirtualLoop) -> None:
+    """Long after the last 429, tokens come as fast and as many at once as in the beginning."""
+
+    async def scenario() -> list[float]:
+        bucket = TokenBucket(10, 5)
+        for _ in range(2):
+            bucket.pause(1.0)
+            await taken_from(bucket)
+        assert "9/s, burst 1" in repr(bucket)
+        for _ in range(2):
+            await asyncio.sleep(1_000)
+            await taken_from(bucket)
+        await asyncio.sleep(10)
+        start = virtual.time()
+        return [virtual.time() - start for _ in range(15) if await taken_from(bucket) is None]
+
+    times = virtual.run_until_complete(scenario())
+    assert times[4] < 0.001
+    assert times[14] == pytest.approx(1.0, abs=0.01)
 
 
 def test_429s_of_one_herd_count_once(virtual: VirtualLoop) -> None:

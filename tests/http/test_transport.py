@@ -6,11 +6,14 @@ import asyncio
 import gzip
 import socket
 import ssl
+import time
 import traceback
 import warnings
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -151,6 +154,71 @@ async def test_first_call_lets_others_pass_once_it_is_connected(borrows: bool) -
     ):
         await asyncio.gather(lf.users.me(), lf.users.me())
     assert len(asked) == 2
+
+
+async def test_request_of_a_trace_is_not_taken_for_ours() -> None:
+    """A trace of the user's may send by the session it is given: while a call is made, and after it."""
+
+    async def started(session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
+        if context.trace_request_ctx is not None:
+            later.append(asyncio.create_task(ask(session)))
+            await ask(session)
+
+    async def ask(session: aiohttp.ClientSession) -> None:
+        async with session.get(f"{server.url}/token") as answer:
+            assert answer.status == 200
+
+    trace, later = aiohttp.TraceConfig(), list[asyncio.Task[None]]()
+    trace.on_request_start.append(started)
+    async with raw_server(OK) as server, client_of(server.url, trace_configs=[trace], retries=0) as lf:
+        await lf.request("POST", "/v1/new")
+        await asyncio.gather(*later)
+        assert (len(server.requests), lf.stats.requests) == (3, 1)
+
+
+@pytest.mark.parametrize("closed", ["another", "itself"])
+async def test_watch_that_was_taken_off_proves_nothing(closed: str) -> None:
+    """A client that is closed takes its watch off a session; a call that goes unwatched by then may have left."""
+    gate, inside = asyncio.Event(), asyncio.Event()
+
+    async def wait(*_: object) -> None:
+        inside.set()
+        await gate.wait()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(wait)
+    async with raw_server(OK, cut(b""), OK) as server, aiohttp.ClientSession() as session:
+        if closed == "itself":
+            session.trace_configs.append(trace)
+            trace.freeze()
+        other = client_of(server.url, session=session, trace_configs=[trace] if closed == "another" else [])
+        other._connection.ready()
+        lf = client_of(server.url, session=session)
+        gate.set()
+        await lf.users.me()
+        gate.clear()
+        inside.clear()
+        call = asyncio.create_task(lf.request("POST", "/v1/new"))
+        await inside.wait()
+        await (other if closed == "another" else lf).aclose()
+        gate.set()
+        with pytest.raises((OutcomeUnknownError, ClientClosedError)) as caught:
+            await call
+        assert (caught.value.sent, len(server.requests)) == ("maybe", 2)
+        await other.aclose()
+        await lf.aclose()
+
+
+async def test_proxy_settings_that_take_long_leave_no_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before aiohttp asks for a connection it reads the environment in a thread; a call that ends there never left."""
+    monkeypatch.setenv("NETRC", "/dev/null")
+    async with raw_server(OK) as server, client_of(server.url, trust_env=True, retries=0) as lf:
+        await lf.users.me()
+        asyncio.get_running_loop().set_default_executor(pool := ThreadPoolExecutor(1))
+        pool.submit(time.sleep, 0.3)  # so that a thread is not there at once
+        with pytest.raises(LeadfeederError) as caught:
+            await lf.with_options(timeout=0.1).companies.get("1")
+        assert (type(caught.value), caught.value.sent, len(server.requests)) == (AttemptTimeoutError, "no", 1)
 
 
 async def test_unknown_route_may_create_and_is_sent_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -161,6 +162,12 @@ def test_good_status_with_an_unusable_body(body: bytes) -> None:
     error = wire.failure_of(wire.Answer(200, {}, body), Facts(), NOW)
     assert type(error) is DecodeError
     assert error.sent == "yes"
+
+
+@pytest.mark.parametrize("value", [datetime(2026, 11, 1, tzinfo=UTC), 1.5e30, b"a&b", ["a", "b&c"]])
+def test_query_values_of_other_types_are_encoded_too(value: Any) -> None:
+    """Nothing that a caller passes by mistake becomes a second parameter or a broken request line."""
+    assert parse_qsl(wire.encode_query({"since": value}), strict_parsing=True) == [("since", str(value))]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b' \n{"data":1}\r\n', b" " * 99 + b'{"data":1}' + b"\n" * 99])

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from ipaddress import ip_address
 from typing import assert_type
 
+import leadfeeder_async
 from leadfeeder_async import (
     AsyncLeadfeeder,
     Enriched,
@@ -156,3 +157,9 @@ def report() -> None:
     assert_type(page.totals.visits, int)
     assert_type(page.visitors[0].name, str | None)
     assert_type(page.totals_before, Totals | None)
+
+
+def names() -> None:
+    assert_type(leadfeeder_async.AsyncLeadfeeder("k"), AsyncLeadfeeder)
+    assert_type(leadfeeder_async.models.WebVisit, type[WebVisit])
+    leadfeeder_async.Leadfeeder  # type: ignore[attr-defined] # pyright: ignore  # there is none: a typo is seen
