@@ -162,4 +162,4 @@ def report() -> None:
 def names() -> None:
     assert_type(leadfeeder_async.AsyncLeadfeeder("k"), AsyncLeadfeeder)
     assert_type(leadfeeder_async.models.WebVisit, type[WebVisit])
-    leadfeeder_async.Leadfeeder  # type: ignore[attr-defined] # pyright: ignore  # there is none: a typo is seen
+    _ = leadfeeder_async.Leadfeeder  # type: ignore[attr-defined]  # there is none: a typo is seen
