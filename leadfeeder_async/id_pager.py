@@ -59,10 +59,14 @@ class IdPager(Pager[T]):
             async for page in pages:
                 batch = self._ids[start : start + IDS_PER_REQUEST]
                 start += IDS_PER_REQUEST
-                rows = await self._in_order(batch, page.items)
-                fresh = {row.id: row for row in rows if row.id not in handed_out}
-                handed_out.update(fresh)
-                yield replace(page, items=tuple(fresh.values()))
+                yield replace(page, items=await self._fresh(batch, page.items, handed_out))
+                del page
+
+    async def _fresh(self, batch: Sequence[str], rows: Sequence[T], handed_out: set[str]) -> tuple[T, ...]:
+        ordered = {row.id: row for row in await self._in_order(batch, rows)}
+        fresh = tuple(row for one, row in ordered.items() if one not in handed_out)
+        handed_out.update(ordered)
+        return fresh
 
     async def _in_order(self, batch: Sequence[str], rows: Sequence[T]) -> list[T]:
         """Put the records in the order of their ids; note the ids that moved and those that are gone.

@@ -128,6 +128,7 @@ class Pager(Generic[T]):
             async for page in pages:
                 problems.extend(page.problems)
                 batch.extend(page.items)
+                del page
                 while len(batch) >= size:
                     yield batch[:size]
                     batch = batch[size:]
@@ -286,10 +287,10 @@ async def _first_rows(walk: AsyncGenerator[Page[U], None], limit: int) -> AsyncG
         return
     async with aclosing(walk) as pages:
         async for page in pages:
-            rows = page.items[:limit]
-            yield replace(page, items=rows)
-            limit -= len(rows)
-            if limit == 0:
+            yield replace(page, items=page.items[:limit])
+            limit -= len(page.items)
+            del page
+            if limit <= 0:
                 return
 
 

@@ -45,16 +45,22 @@ async def cursor_pages(
             if cursor is not None and fault is None:
                 pages.expect(cursor, ahead=source.may_run_ahead(trail.pages))
             total = page.meta.total_count if total is None else total
-            position = Position(cursor=cursor, ended=cursor is None)
-            fresh = fresh_rows(source, seen, page.items, source.ids_of(page.items))
-            trail.found = trail.found or bool(fresh)
-            yield replace(page, items=fresh, total=total, position=position)
+            page = _fresh(source, seen, page, total)
+            trail.found = trail.found or bool(page.items)
+            yield page
+            del page  # its memory is used again by the next one
             if fault is not None:
                 raise fault
             if cursor is None:
                 return
     finally:
         pages.close()
+
+
+def _fresh(source: Source[T], seen: Seen, page: Page[T], total: int | None) -> Page[T]:
+    """Return a page as it is handed out: without rows that came before, and with its place in the list."""
+    rows, cursor = fresh_rows(source, seen, page.items, source.ids_of(page.items)), page.meta.next_cursor
+    return replace(page, items=rows, total=total, position=Position(cursor=cursor, ended=cursor is None))
 
 
 class _Fetched(Generic[T]):

@@ -63,6 +63,7 @@ async def export_file(
             async for page in rows:
                 part.add(_lines(page.items), len(page.items), page.position, page.window)
                 tell(meter.count(len(page.items), page.total), on_progress)
+                del page  # its body's memory is used again by the next one
         part.finish(lambda: columns_of(job.row))
     return meter.now()
 
