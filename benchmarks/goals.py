@@ -125,7 +125,8 @@ def _parts(m: Measured) -> list[Goal]:
     mine, client, _, eager, openai, stripe = m.imports.values()
     gzip, isal = m.compressed[t.GZIP].ratio.median, m.compressed[t.GZIP_ISAL].ratio.median
     export = m.exports[t.EXPORT].ratio.median
-    most = max(m.tasks)
+    flat, most = m.tasks[t.ME], max(t.TASKS)
+    by_hand = ", ".join(f"{micros:.0f}" for micros in m.tasks[t.GET].values())
     return [
         Goal(
             12,
@@ -150,7 +151,7 @@ def _parts(m: Measured) -> list[Goal]:
         Goal(
             16,
             "10,000 tasks on one client: cost a call flat from 16 tasks on (within a quarter)",
-            ", ".join(f"{tasks:,}: {micros:.0f} us" for tasks, micros in m.tasks.items()),
-            m.tasks[most] <= 1.25 * m.tasks[16],
+            ", ".join(f"{tasks:,}: {micros:.0f} us" for tasks, micros in flat.items()) + f"; by hand {by_hand}",
+            flat[most] <= 1.25 * flat[16],
         ),
     ]

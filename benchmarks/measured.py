@@ -21,8 +21,8 @@ class Measured:
     companies: dict[str, Result]
     exports: dict[str, Result]
     small: dict[str, Result]
-    tasks: dict[int, float]
-    """Microseconds of CPU a call, by how many tasks make them."""
+    tasks: dict[str, dict[int, float]]
+    """Microseconds of CPU a call, by contender and by how many tasks make them."""
     compressed: dict[str, Result]
     loop_held: dict[str, float]
     """Milliseconds a page."""

@@ -82,7 +82,10 @@ def as_markdown(m: Measured) -> str:
                 "Growth",
                 ("what", "figures"),
                 (
-                    ("CPU a call, by tasks that share a client", _series(m.tasks, "us")),
+                    *(
+                        (f"CPU a call by {name}, by tasks that share it", _series(micros, "us"))
+                        for name, micros in m.tasks.items()
+                    ),
                     ("CPU a grant of the limiter, by tasks that wait", _series(m.grants, "us")),
                     ("CPU a visit, streamed, by visits so far", _marks(m.stream, "micros", "us")),
                     ("memory, streamed, by visits so far", _marks(m.stream, "rss", "MB")),

@@ -134,21 +134,27 @@ async def small_calls(url: str, turns: int) -> Table:
         return await rotated({name: repeated(call) for name, call in calls.items()}, GET, turns)
 
 
-async def many_tasks(url: str, calls: int) -> dict[int, float]:
-    """Return microseconds of CPU a call, by how many tasks share the client and make them: medians of three rounds."""
-    micros = {tasks: list[float]() for tasks in TASKS if tasks <= calls}
-    async with client_of(url) as lf:
+async def many_tasks(url: str, calls: int, rounds: int) -> dict[str, dict[int, float]]:
+    """Return microseconds of CPU a call, by hand and by us, by how many tasks make them: medians of some rounds."""
+    taken = {(name, tasks): list[float]() for tasks in TASKS for name in (GET, ME)}
+    async with aiohttp.ClientSession(headers=KEY) as session, client_of(url) as lf:
 
-        async def some(number: int) -> None:
+        async def by_aiohttp(number: int) -> None:
+            for _ in range(number):
+                async with session.get(f"{url}/v1/users/me") as answer:
+                    await answer.read()
+
+        async def by_us(number: int) -> None:
             for _ in range(number):
                 await lf.users.me()
 
-        await some(200)
-        for tasks, taken in 3 * list(micros.items()):
+        some = {GET: by_aiohttp, ME: by_us}
+        await asyncio.gather(*(one(200) for one in some.values()))
+        for name, tasks in rounds * list(taken):
             before = cpu()
-            await asyncio.gather(*(some(calls // tasks) for _ in range(tasks)))
-            taken.append(1e6 * (cpu() - before) / (calls // tasks * tasks))
-    return {tasks: statistics.median(taken) for tasks, taken in micros.items()}
+            await asyncio.gather(*(some[name](calls // tasks) for _ in range(tasks)))
+            taken[name, tasks].append(1e6 * (cpu() - before) / calls)
+    return {name: {tasks: statistics.median(taken[name, tasks]) for tasks in TASKS} for name in some}
 
 
 async def compressed(url: str, turns: int) -> Table:
