@@ -317,6 +317,17 @@ def test_month_s_count_begins_anew() -> None:
     assert isinstance(quota.judge(error, date(2026, 1, 31)), QuotaExceededError)
 
 
+def test_429_taken_for_the_month_s_end_says_what_the_server_said() -> None:
+    """The error names the server's words, the count that decided, and the request's own facts."""
+    quota = MonthQuota(1_000)
+    quota.note_used(990, date(2026, 1, 31))
+    facts = Facts(operation="get_me", status=429, request_id="r1", sent="yes")
+    judged = quota.judge(RateLimitedError("Slow down.", facts), date(2026, 1, 31))
+    assert isinstance(judged, QuotaExceededError)
+    assert judged.message == "Slow down. About 990 of the month's 1,000 requests are used."
+    assert judged.facts == facts
+
+
 def test_log_level_of_the_environment() -> None:
     """``LEADFEEDER_LOG=debug`` shows a line per attempt on stderr, once, without the key."""
     code = (

@@ -626,6 +626,18 @@ async def test_raw_row_without_a_usual_id_is_passed_on(item: bytes) -> None:
     assert [page.items for page in pages] == [(item,)]
 
 
+async def test_raw_row_is_known_by_its_id_wherever_that_stands() -> None:
+    """An id after other keys, or a number, tells undecoded rows apart as well as the usual one."""
+    first, second, again = b'{"type":"tag","id":"1"}', b'{"type":"tag","id":2}', b'{"id":"1","name":"x"}'
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(body=b'{"data":[' + b",".join((first, second, again)) + b"]}")
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        pages = [page async for page in lf.tags.list().raw_pages()]
+    assert [page.items for page in pages] == [(first, second)]
+
+
 async def test_raw_row_that_is_no_text_is_named() -> None:
     """Bytes that are no UTF-8 would spoil a file of JSON lines: they are an error beside the good rows."""
 
