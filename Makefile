@@ -33,7 +33,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: build/bench/.installed  ## all measurements, into benchmarks/results.*; about 5 minutes, and Java for one of the others
+bench: build/bench/.installed  ## all measurements, into benchmarks/results.*; 5 to 11 minutes, and Java for one of the others
 	build/bench/bin/python -m benchmarks
 
 bench-quick: build/bench/.installed  ## the same with fewer turns, in under 3 minutes; prints, and writes nothing
