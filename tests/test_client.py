@@ -317,6 +317,28 @@ def test_month_s_count_begins_anew() -> None:
     assert isinstance(quota.judge(error, date(2026, 1, 31)), QuotaExceededError)
 
 
+class _OthersUsed:
+    """A month of which other processes used some requests."""
+
+    def __init__(self, used: int) -> None:
+        self.used = used
+        self.over = False
+
+    def note_used(self, requests: int) -> None:
+        self.used = max(self.used, requests)
+
+    def month_over(self) -> None:
+        self.over = True
+
+
+@pytest.mark.parametrize(("used", "over"), [(9, False), (10, True)])
+def test_what_other_processes_used_counts_too(used: int, over: bool) -> None:
+    """A 429 is the month's end for this process where all of them together used the requests, and all are told."""
+    shared = _OthersUsed(used)
+    judged = MonthQuota(10, shared).judge(RateLimitedError("x"), date(2026, 1, 31))
+    assert (isinstance(judged, QuotaExceededError), shared.over) == (over, over)
+
+
 def test_429_taken_for_the_month_s_end_says_what_the_server_said() -> None:
     """The error names the server's words, the count that decided, and the request's own facts."""
     quota = MonthQuota(1_000)

@@ -102,6 +102,15 @@ def test_any_chain_of_cursors_gives_every_row_once(pages: list[list[int]], names
         assert runner.run(scenario()) == list(dict.fromkeys(str(one) for page in pages for one in page))
 
 
+async def test_ended_chain_asks_for_nothing_more() -> None:
+    """However long the consumer takes over the last page, no page past it, and no first one anew, is fetched."""
+    script = Script(chain([([1], "a"), ([2], None)]))
+    async with handler_server(script) as url, client_of(url) as lf:
+        async for _ in lf.companies.search(search_terms=["x"]):
+            await lf.users.me()
+    assert [one.get("page[cursor]") for one in script.asked if "page[size]" in one] == [None, "a"]
+
+
 @pytest.mark.parametrize("end", [None, ""])
 async def test_chain_ends_without_a_cursor(end: str | None) -> None:
     """Null and empty cursors both end a list; ``total_count`` does not."""
