@@ -84,7 +84,7 @@ class Spending:
     __slots__ = ("_budgets", "_holding", "_reserved", "at_stake", "facts")
 
     def __init__(self, budgets: Iterable[Budget], most: int, facts: Facts) -> None:
-        self._budgets = tuple(budgets)
+        self._budgets = tuple(dict.fromkeys(budgets))  # one that a call falls under twice counts it once
         self.facts = facts
         """The call it pays for."""
         self._reserved = most

@@ -172,7 +172,7 @@ class AsyncLeadfeeder:
             timeout=now.timeout if timeout is None else timeout,
             retries=now.retries if retries is None else retries,
             deadline=now.deadline if deadline is None else deadline,
-            budgets=now.budgets if budget is None else (budget,),
+            budgets=now.budgets if budget is None else (*now.budgets, budget),
         )
         copy = object.__new__(type(self))
         copy._connection = self._connection

@@ -16,7 +16,7 @@
     │   └── UnexpectedStatusError     anything the contract does not list
     ├── NetworkError                  no whole answer arrived
     │   ├── ConnectError              no connection: nothing was sent
-    │   ├── TLSError                  the server's certificate or handshake was refused
+    │   ├── TLSError                  the server's certificate was refused: nothing was sent
     │   ├── DisconnectedError         the connection broke
     │   ├── AttemptTimeoutError       one attempt took too long
     │   └── DeadlineExceededError     the whole call took too long
@@ -232,7 +232,7 @@ class ConnectError(NetworkError):
 
 
 class TLSError(NetworkError):
-    """The secure connection was refused: a certificate or handshake failed."""
+    """The server's certificate was refused, so nothing was sent; a handshake that breaks is a ConnectError."""
 
     advice = "Check the clock, the proxy and the CA bundle; verification is never turned off."
 

@@ -13,6 +13,7 @@ from leadfeeder_async.errors import (
     BudgetExceededError,
     DeadlineExceededError,
     LeadfeederError,
+    LimiterUnavailableError,
     QuotaExceededError,
     UseError,
 )
@@ -20,7 +21,14 @@ from leadfeeder_async.paging import HasId, Pager
 
 T = TypeVar("T", bound=HasId)
 
-OF_ALL_ACCOUNTS = (AuthenticationError, BudgetExceededError, DeadlineExceededError, QuotaExceededError, UseError)
+OF_ALL_ACCOUNTS = (
+    AuthenticationError,
+    BudgetExceededError,
+    DeadlineExceededError,
+    LimiterUnavailableError,
+    QuotaExceededError,
+    UseError,
+)
 """Errors that no other account of the same key escapes."""
 
 

@@ -47,13 +47,17 @@ def test_imports_point_downward() -> None:
 
 
 def test_import_is_light() -> None:
-    """Importing the package loads next to nothing; the client and the command load neither aiohttp nor anyio."""
+    """Importing the package loads next to nothing; the client and the command load neither aiohttp nor anyio.
+
+    The pytest plugin loads nothing beside pytest, since it is part of every test run of whoever has the package.
+    """
     check = "import sys; {}; print(sorted({{'aiohttp', 'anyio', 'asyncio', 'msgspec'}} & set(sys.modules)))"
     for code, loaded in (
         ("import leadfeeder_async", []),
         ("from leadfeeder_async import models, LeadfeederError", ["msgspec"]),
         ("from leadfeeder_async import AsyncLeadfeeder", ["asyncio", "msgspec"]),
         ("import leadfeeder_async.cli.app, rich, cyclopts", ["asyncio", "msgspec"]),
+        ("import leadfeeder_async._pytest_plugin", []),
     ):
         got = subprocess.run([sys.executable, "-c", check.format(code)], capture_output=True, text=True, check=True)
         assert got.stdout.strip() == str(loaded), code

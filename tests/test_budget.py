@@ -124,6 +124,17 @@ async def test_budget_binds_one_client_only(sandbox: Sandbox, lf: AsyncLeadfeede
     await lf.users.me()
 
 
+async def test_a_copy_of_a_capped_client_stays_capped(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A second ``with_options(budget=)`` is one more bound, in place of none; one that binds twice counts once."""
+    outer, inner = Budget(max_credits=0), Budget(max_credits=5)
+    with pytest.raises(BudgetExceededError):
+        await lf.with_options(budget=outer).with_options(budget=inner).companies.get(company(1))
+    assert sandbox.ledger.requests == []
+    async with lf.budget(max_credits=2) as spent:
+        await lf.with_options(budget=spent).with_options(budget=spent).companies.get(company(1))
+    assert (spent.credits, spent.requests, spent.reserved) == (1, 1, 0)
+
+
 @pytest.mark.parametrize("answer", [cut(b""), http(b"", "500 Oops"), cut(OK[:30])])
 async def test_lost_answer_keeps_its_credits(answer: object) -> None:
     """Where an answer was lost, the money counts as spent, for it may be."""

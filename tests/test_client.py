@@ -117,6 +117,15 @@ async def test_only_account_is_found_once(sandbox: Sandbox) -> None:
     assert sandbox.ledger.count("list_accounts") == 1
 
 
+async def test_an_account_that_is_not_there() -> None:
+    """An empty answer is NotFoundError, and says that the request was sent and how the server names it."""
+    nobody = http(b'{"data":[],"meta":{"request_id":"r-1"}}')
+    async with raw_server(nobody) as server, client_of(server.url) as lf:
+        with pytest.raises(NotFoundError, match="no such account") as caught:
+            await lf.accounts.get("310042")
+    assert (caught.value.sent, caught.value.status, caught.value.request_id) == ("yes", 200, "r-1")
+
+
 async def test_several_accounts_and_none_chosen() -> None:
     """With several accounts the error lists them, and one named per client or per call is used."""
     async with Sandbox(accounts=2) as sandbox:

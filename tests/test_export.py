@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -248,6 +249,42 @@ async def test_full_disk(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) 
     progress = await visits(lf, sandbox).to_file(out, resume=True)
     assert ids(out) == truth(sandbox)
     assert progress.done == 500
+
+
+@pytest.mark.parametrize("suffix", [".ndjson", ".csv", ".parquet"])
+async def test_done_survives_a_power_cut(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """The file's bytes are on the disk before it takes its name, and its name before the working file goes."""
+    steps = list[tuple[str, str]]()
+    fsync, replace, unlink = os.fsync, Path.replace, Path.unlink
+
+    def synced(descriptor: int) -> None:
+        entry = os.fstat(descriptor)
+        found = [tmp_path, *tmp_path.iterdir()]
+        steps.extend(("sync", one.name) for one in found if os.path.samestat(one.stat(), entry))
+        fsync(descriptor)
+
+    def named(fresh: Path, path: Path) -> Path:
+        steps.append((f"to {path.name}", fresh.name))
+        return replace(fresh, path)
+
+    def removed(path: Path, missing_ok: bool = False) -> None:  # noqa: FBT002 - as pathlib has it
+        steps.append(("remove", path.name))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", named)
+    monkeypatch.setattr(Path, "unlink", removed)
+    out = tmp_path / f"visits{suffix}"
+    await visits(lf, sandbox).to_file(out)
+    done = f"to {out.name}"
+    place = next(place for place, (what, _) in enumerate(steps) if what == done)
+    made = steps[place][1]
+    assert ("sync", made) in steps[:place]
+    assert steps[place + 1] == ("sync", tmp_path.name)
+    assert ("remove", f"{out.name}.part") in steps[place:]
+    assert ("remove", f"{out.name}.checkpoint") in steps[place:]
 
 
 @pytest.mark.parametrize("error", [AuthenticationError, BudgetExceededError, ServerError])

@@ -202,6 +202,13 @@ async def test_doctor_in_trouble() -> None:
     assert (code, rows(stdout)[2]["check"], rows(stdout)[2]["status"]) == (5, "connection", "fail")
 
 
+@pytest.mark.parametrize("address", ["http://example.invalid", "ftp://example.invalid", "https://example.invalid/v1"])
+async def test_doctor_finds_a_wrong_address(address: str) -> None:
+    """An address that cannot be used is the fault of the address, whatever its text speaks of."""
+    code, stdout, _ = await leadfeeder(None, "doctor", LEADFEEDER_BASE_URL=address)
+    assert (code, rows(stdout)[-1]["check"], rows(stdout)[-1]["status"]) == (2, "address", "fail")
+
+
 async def test_completion(quarter: Sandbox) -> None:
     """Each shell gets a script that knows the commands."""
     for shell in ("bash", "zsh", "fish"):

@@ -13,6 +13,7 @@ from leadfeeder_async import (
     BudgetExceededError,
     ConfigurationError,
     IncompleteListError,
+    LimiterUnavailableError,
     Pager,
     PermissionDeniedError,
     Sweep,
@@ -80,6 +81,25 @@ async def test_what_stops_all_is_raised_at_once() -> None:
         sent = len(sandbox.ledger.requests)
         await asyncio.sleep(0.05)
         assert len(sandbox.ledger.requests) == sent <= pages + 16 * 3
+
+
+async def test_a_shared_limit_that_is_down_stops_all() -> None:
+    """Where the limit that all accounts share cannot be asked, one account finds out for all."""
+    asked = 0
+
+    class Down:
+        async def acquire(self) -> None:
+            nonlocal asked
+            asked += 1
+            raise LimiterUnavailableError("Nobody answers.")
+
+        def pause(self, seconds: float) -> None: ...
+
+    async with sandbox_of(5) as sandbox, client_for(sandbox, limiter=Down()) as lf:
+        with pytest.raises(LimiterUnavailableError):
+            async for _ in visits(sandbox, lf):
+                pass
+    assert asked <= 5
 
 
 async def test_a_budget_covers_all_accounts() -> None:

@@ -57,7 +57,6 @@ class Account(Enum):
     """Whether a call names an account."""
 
     REQUIRED = "required"
-    OPTIONAL = "optional"
     NONE = "none"
 
 

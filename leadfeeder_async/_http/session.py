@@ -219,9 +219,7 @@ class Session:
         """Return the account of a call, as far as it is known."""
         if call.row.account is Account.NONE:
             return None
-        if call.account_id or call.row.account is Account.OPTIONAL:
-            return call.account_id
-        return self.options.account_id or self._connection.account_id
+        return call.account_id or self.options.account_id or self._connection.account_id
 
     async def _look_up_account(self, bounds: Bounds) -> str:
         await bounds.wait(self._connection.looking_up.acquire(), "account")

@@ -264,7 +264,8 @@ def _name_fault(  # noqa: PLR0911 - one answer per kind of fault
         case aiohttp.ClientHttpProxyError():
             return ConnectError(f"The proxy refused the connection ({error.status}).", facts)
         case aiohttp.ClientConnectorError():
-            return ConnectError(f"No connection to {error.host}:{error.port}: {error.strerror}.", facts)
+            reason = error.strerror or type(error.os_error).__name__  # one that asyncio raised has no text
+            return ConnectError(f"No connection to {error.host}:{error.port}: {reason}.", facts)
         case aiohttp.ClientResponseError():
             return ProtocolError("The answer is not valid HTTP.", facts)
         case aiohttp.ClientError() | OSError() | _SilentResend():

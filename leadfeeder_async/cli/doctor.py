@@ -87,12 +87,12 @@ def _versions() -> Finding:
 async def _examine(account_id: str | None, tell: Callable[[Finding], None]) -> None:
     """Run the checks; where one fails that others need, say so instead of failing each for the same reason."""
     clock = Clock()
+    lacking, code = "address", USAGE
     try:
         tell(Finding("address", "ok", read_base_url(None)))
+        lacking, code = "key", AUTH
         lf = AsyncLeadfeeder(timeout=PATIENCE, retries=1, trace_configs=[clock.trace()])
     except ConfigurationError as error:
-        missing_key = "key" in error.message.lower()
-        lacking, code = ("key", AUTH) if missing_key else ("address", USAGE)
         tell(Finding(lacking, "fail", error.message, error.advice or None, code))
         return
     async with lf:

@@ -6,16 +6,15 @@ knows, which the next run cuts off. The other order would lose rows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from leadfeeder_async._walks.pages import Position
 from leadfeeder_async.errors import CheckpointError
+from leadfeeder_async.export.disk import put_in_place
 from leadfeeder_async.windows import Window
 
 VERSION = 1
@@ -84,10 +83,8 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Put ``checkpoint`` in place of the one before in one step, so that there is always a whole one."""
     fresh = _fresh(path)
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.encode(checkpoint))
-        sync(file)
-    fresh.replace(path)
+    fresh.write_bytes(msgspec.json.encode(checkpoint))
+    put_in_place(fresh, path)
 
 
 def remove_checkpoint(path: Path) -> None:
@@ -98,12 +95,6 @@ def remove_checkpoint(path: Path) -> None:
 
 def _fresh(path: Path) -> Path:
     return path.with_name(path.name + ".new")
-
-
-def sync(file: IO[bytes]) -> None:
-    """Make sure that what was written survives a power cut."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def lines_from(path: Path, offset: int, size: int) -> Iterable[bytes]:

@@ -6,6 +6,7 @@ takes its name, or is made into a table first where its suffix asks for one.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -22,10 +23,9 @@ from leadfeeder_async.export.checkpoint import (
     lines_from,
     read_checkpoint,
     remove_checkpoint,
-    sync,
     write_checkpoint,
 )
-from leadfeeder_async.export.locks import lock_alone
+from leadfeeder_async.export.disk import lock_alone
 from leadfeeder_async.export.tables import Column, write_table
 from leadfeeder_async.windows import Window
 
@@ -91,7 +91,7 @@ class Part:
         """Make the rows so far safe, then the checkpoint that counts them."""
         if self.checkpoint is not self._safe and not self.broken:
             with _named(self.path):
-                sync(self._file)
+                os.fsync(self._file.fileno())
                 write_checkpoint(checkpoint_of(self._path), self.checkpoint)
             self._safe = self.checkpoint
         self._committed = time.monotonic()
@@ -99,7 +99,6 @@ class Part:
     def finish(self, columns: Callable[[], tuple[Column, ...]]) -> None:
         """Give the file its name, as a table of ``columns`` if its suffix asks for one."""
         with _named(self._path):
-            sync(self._file)
             write_table(self.path, self._path, columns)
         remove_checkpoint(checkpoint_of(self._path))
         self.path.unlink(missing_ok=True)

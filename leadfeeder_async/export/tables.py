@@ -17,6 +17,7 @@ from typing import TypeAlias, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from leadfeeder_async.errors import require
+from leadfeeder_async.export.disk import put_in_place
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
@@ -97,11 +98,11 @@ def write_table(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]
     """Make a file of JSON lines into the file called ``path``, in the format of its suffix."""
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
-        rows.replace(path)
+        put_in_place(rows, path)
         return
     made = path.with_name(path.name + ".new")
     writer(rows, made, columns())
-    made.replace(path)
+    put_in_place(made, path)
 
 
 def _read(rows: Path) -> Iterator[Json]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from leadfeeder_async._http.endpoint import Account as Needs
 from leadfeeder_async._http.endpoint import Endpoint
 from leadfeeder_async._http.session import Session
@@ -48,7 +50,8 @@ class Accounts:
         params = {"include": comma_list("include", include)}
         answer = await self._session.call(GET_ACCOUNT, params=params, account_id=account_id)
         if not answer.data:
-            raise NotFoundError("The key has no such account.")
+            facts = replace(GET_ACCOUNT.answered, status=200, sent="yes", request_id=answer.meta.request_id)
+            raise NotFoundError("The key has no such account.", facts)
         return Response(data=answer.data[0], meta=answer.meta)
 
 

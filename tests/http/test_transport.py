@@ -365,6 +365,22 @@ async def test_bad_certificate_is_refused_once(authority: trustme.CA, trusted: b
     assert (caught.value.sent, caught.value.attempts, server.requests) == ("no", 1, [])
 
 
+async def test_a_handshake_that_breaks_off_says_so() -> None:
+    """Where the other side hangs up amid the handshake, the error says what happened, though asyncio gives no text."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10_000)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "localhost", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with client_of(f"https://localhost:{port}", retries=0) as lf:
+            with pytest.raises(ConnectError, match=r"No connection to localhost:\d+: Connection\w+\.") as caught:
+                await lf.users.me()
+    assert caught.value.sent == "no"
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_tls_is_1_2_or_newer(
     authority: trustme.CA, version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -1,0 +1,39 @@
+"""What a long job asks of the disk: one writer a file, and files that survive a power cut."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+if sys.platform == "win32":
+    from leadfeeder_async.errors import ConfigurationError
+
+    def lock_alone(_: IO[bytes]) -> None:
+        """Refuse: Windows neither locks a file for one process nor renames one that is open."""
+        raise ConfigurationError("Long jobs write files by POSIX means.", advice="Run them on Linux, macOS or WSL.")
+
+else:
+    import fcntl
+
+    def lock_alone(file: IO[bytes]) -> None:
+        """Lock ``file`` for this process until it is closed; raise OSError if another has it."""
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def put_in_place(fresh: Path, path: Path) -> None:
+    """Give a file that is written to its end its name, in one step that survives a power cut."""
+    _sync(fresh)
+    fresh.replace(path)
+    with suppress(OSError):  # not every file system can sync a folder
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
