@@ -20,7 +20,7 @@ matrix:  ## every test on every Python that is supported; they are found by name
 soak: $(VENV)/.dev  ## the long runs: 5,000 fault schedules, 300 killed exports, a million visits
 	SOAK=1 $(BIN)/python -m pytest tests/http/test_schedules.py tests/test_kill.py tests/test_export_memory.py $(ARGS)
 
-mutants: $(VENV)/.dev  ## breaks the code in some 1,200 ways and sees whether the tests notice; half an hour
+mutants: $(VENV)/.dev  ## breaks the code in some 1,400 ways and sees whether the tests notice; up to an hour
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
 	HYPOTHESIS_PROFILE=mutants $(BIN)/mutmut run --max-children 1 $(ARGS)
 	$(BIN)/mutmut results
@@ -45,7 +45,7 @@ docs: $(VENV)/.dev  ## the site, with its reference written anew
 
 dist: $(TOOLS)/.done  ## the wheel and the sdist
 	rm -rf dist
-	$(TOOLS)/bin/python -m build
+	$(TOOLS)/bin/python -m build --no-isolation  # by the locked hatchling
 
 sbom: $(TOOLS)/.done  ## what an installed wheel with all extras brings, as CycloneDX; needs `make dist`
 	rm -rf build/sbom && $(PYTHON) -m venv --without-pip build/sbom

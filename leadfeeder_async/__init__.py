@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         UseError,
         WrongLoopError,
     )
+    from leadfeeder_async.export.progress import OnProgress, Progress
     from leadfeeder_async.id_pager import IdPager
     from leadfeeder_async.paging import Pager
     from leadfeeder_async.sweep import Sweep
@@ -99,6 +100,7 @@ __all__ = [
     "NetworkError",
     "NotFoundError",
     "OffsetExceededError",
+    "OnProgress",
     "Outcome",
     "OutcomeUnknownError",
     "Page",
@@ -106,6 +108,7 @@ __all__ = [
     "Paging",
     "PermissionDeniedError",
     "Position",
+    "Progress",
     "ProtocolError",
     "QuotaExceededError",
     "RateLimitedError",
@@ -139,11 +142,13 @@ _HOMES = {
     "Enrichment": "enrich.api",
     "Estimate": "enrich.outcomes",
     "IdPager": "id_pager",
+    "OnProgress": "export.progress",
     "Outcome": "enrich.outcomes",
     "Page": "_walks.pages",
     "Pager": "paging",
     "Paging": "_http.endpoint",
     "Position": "_walks.pages",
+    "Progress": "export.progress",
     "RateLimiter": "_http.limiter",
     "Resend": "_http.endpoint",
     "SharedCredits": "budget",

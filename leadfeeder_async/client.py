@@ -32,9 +32,12 @@ from leadfeeder_async.resources.tags import Tags
 from leadfeeder_async.resources.usage import Usage
 from leadfeeder_async.resources.web_visits import WebVisits
 from leadfeeder_async.settings import (
+    DEFAULT_BURST,
     DEFAULT_MAX_BODY,
     DEFAULT_MONTHLY_QUOTA,
+    DEFAULT_RATE,
     DEFAULT_RETRIES,
+    DEFAULT_SLOTS,
     DEFAULT_TIMEOUT,
     Options,
     Settings,
@@ -85,9 +88,9 @@ class AsyncLeadfeeder:
         base_url: str | None = None,
         session: aiohttp.ClientSession | None = None,
         limiter: RateLimiter | None = None,
-        rate: float = 9.9,
-        burst: int = 12,
-        slots: int = 16,
+        rate: float = DEFAULT_RATE,
+        burst: int = DEFAULT_BURST,
+        slots: int = DEFAULT_SLOTS,
         timeout: float = DEFAULT_TIMEOUT,
         retries: int = DEFAULT_RETRIES,
         monthly_quota: int = DEFAULT_MONTHLY_QUOTA,

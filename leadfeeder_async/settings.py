@@ -15,6 +15,9 @@ from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import MissingKeyError, require
 
 DEFAULT_BASE_URL = "https://api.leadfeeder.com"
+DEFAULT_RATE = 9.9
+DEFAULT_BURST = 12
+DEFAULT_SLOTS = 16
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_RETRIES = 2
 DEFAULT_MAX_BODY = 64 * 1024 * 1024
@@ -55,9 +58,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     api_key: Secret
     base_url: str = DEFAULT_BASE_URL
-    rate: float = 9.9
-    burst: int = 12
-    slots: int = 16
+    rate: float = DEFAULT_RATE
+    burst: int = DEFAULT_BURST
+    slots: int = DEFAULT_SLOTS
     monthly_quota: int = DEFAULT_MONTHLY_QUOTA
     max_body_bytes: int = DEFAULT_MAX_BODY
     trust_env: bool = False

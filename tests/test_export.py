@@ -24,12 +24,12 @@ from leadfeeder_async import (
     CheckpointError,
     Pager,
     Position,
+    Progress,
     ServerError,
 )
 from leadfeeder_async._walks import numbers
 from leadfeeder_async.export import parts
 from leadfeeder_async.export.checkpoint import Checkpoint, Mark
-from leadfeeder_async.export.progress import Progress
 from leadfeeder_async.export.tables import columns_of
 from leadfeeder_async.models.visits import WebVisit
 from leadfeeder_async.sandbox import Sandbox
@@ -239,6 +239,16 @@ def small_disk(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_time_left() -> None:
+    """The rate so far tells how long the rest takes; nothing does where no total or no row is known, nor a total too small."""
+    progress = Progress(done=50, total=200, pages=1, requests=1, rate_limited=0, credits=0, elapsed=10.0)
+    assert (progress.rate, progress.eta) == (5.0, 30.0)
+    assert msgspec.structs.replace(progress, total=40).eta == 0.0
+    assert msgspec.structs.replace(progress, total=None).eta is None
+    assert msgspec.structs.replace(progress, done=0).eta is None
+    assert msgspec.structs.replace(progress, elapsed=0.0).eta is None
 
 
 async def test_full_disk(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:

@@ -145,9 +145,11 @@ async def test_web_applications_answer_alike(sandbox: Sandbox, monkeypatch: pyte
     assert len(fast[2].json()) == 50
     assert sandbox.ledger.credits_charged == 1
     for answers in (fast, lite):
-        missing, swapped, limited = answers[1].json(), answers[3].json(), answers[-1]
+        missing, swapped, refused, limited = answers[1].json(), answers[3].json(), answers[-2].json(), answers[-1]
         assert missing["request_id"]
-        assert swapped == {"error": "start_date=2026-11-30 is after end_date=2026-11-01.", "request_id": None}
+        assert swapped["detail"] == "start_date is after end_date"
+        assert refused["error"] == "This cannot be answered at present."
+        assert refused["request_id"]
         assert 60 < (parsedate_to_datetime(limited.headers["Retry-After"]) - datetime.now(UTC)).total_seconds() <= 90
 
 

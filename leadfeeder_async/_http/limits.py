@@ -5,7 +5,7 @@ request queues for a slot, and stale tokens fire together.
 
 The API gives a key 10 requests a second and a burst of 15. The default bucket stays a little below both, 9.9 a second
 and 12, because requests do not arrive as evenly as they leave: in simulation the exact figures met a 429 in four jobs
-of five, and these in none, with up to 250 ms of jitter and clocks that differ by half a percent.
+of five, and these in none, with up to 150 ms of jitter and clocks that differ by half a percent.
 
 A 429 moves one not-before time, which every caller waits for; the latest wins. It is a time and not an event, so that
 no call which finishes meanwhile can open the gate early. And it empties the bucket, since the server's is empty too.
@@ -23,10 +23,7 @@ import anyio
 from aiolimiter import AsyncLimiter
 
 from leadfeeder_async._http.limiter import RateLimiter
-
-DEFAULT_RATE = 9.9
-DEFAULT_BURST = 12
-DEFAULT_SLOTS = 16
+from leadfeeder_async.settings import DEFAULT_BURST, DEFAULT_RATE
 
 
 class Pace:

@@ -21,6 +21,8 @@ from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.paging import HasId, Pager
 from leadfeeder_async.windows import Day, read_day
 
+__all__ = ["leadfeeder_source"]
+
 T = TypeVar("T", bound=HasId)
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | datetime | None"

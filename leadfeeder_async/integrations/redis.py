@@ -21,12 +21,12 @@ from typing import Self, TypeVar
 import anyio
 import msgspec
 
-from leadfeeder_async._http.limits import DEFAULT_BURST, DEFAULT_RATE, TokenBucket
+from leadfeeder_async._http.limits import TokenBucket
 from leadfeeder_async._http.quota import first_of_next_month
 from leadfeeder_async.errors import Facts, LimiterUnavailableError, QuotaExceededError, WrongLoopError, require
 from leadfeeder_async.integrations._credits import RedisCredits
 from leadfeeder_async.integrations._scripts import FAILURES, PROBE, RETRY, Client, Outage, Script, key_of
-from leadfeeder_async.settings import read_api_key
+from leadfeeder_async.settings import DEFAULT_BURST, DEFAULT_RATE, read_api_key
 
 __all__ = ["RedisCredits", "RedisLimiter"]
 

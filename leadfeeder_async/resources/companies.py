@@ -144,7 +144,8 @@ class Companies:
         ``async for company in lf.companies.list(ids)``. Asks for 100 a request, several requests at a time; after the
         loop ``.missing`` names the ids that did not come back and ``.merged`` the current id of each old one. Charges
         1 credit per company that was not unlocked in the last 12 months, for the requests under way too when the loop
-        is left early. Contract: ``retrieve_companies``, scope ``companies:read``.
+        is left early. Raises InsufficientCreditsError, and OutcomeUnknownError where a page was lost. Contract:
+        ``retrieve_companies``, scope ``companies:read``.
         """
         call = Call(RETRIEVE_COMPANIES, params={"include": comma_list("include", include)}, account_id=account_id)
         return IdPager(self._session, RETRIEVE_COMPANIES, call, ids)
@@ -155,7 +156,8 @@ class Companies:
         """Get a company's financial reports, one a year.
 
         ``(await lf.companies.financials("159001425")).data[0].attributes.revenue``. Charges 1 credit unless the
-        company was unlocked in the last 12 months. Contract: ``get_company_financials``, scope ``companies:read``.
+        company was unlocked in the last 12 months. Raises NotFoundError, InsufficientCreditsError, and
+        OutcomeUnknownError where the answer was lost. Contract: ``get_company_financials``, scope ``companies:read``.
         """
         return await self._session.call(GET_COMPANY_FINANCIALS, company_id, account_id=account_id)
 
@@ -173,9 +175,9 @@ class Companies:
         """Search the news about some companies.
 
         ``async for signal in lf.companies.search_signals(company_ids=["159001425"], categories=["job_ads"])``. Charges
-        1 credit per company that has signals and is not unlocked, so no page is fetched before it is asked for; a lost
-        page raises OutcomeUnknownError. Follows cursors. Contract: ``search_company_signals`` (path inferred), scope
-        ``companies:read``.
+        1 credit per company that has signals and is not unlocked, so no page is fetched before it is asked for. Raises
+        InsufficientCreditsError, and OutcomeUnknownError where a page was lost. Follows cursors. Contract:
+        ``search_company_signals`` (path inferred), scope ``companies:read``.
         """
         conditions = {
             "company_ids": company_ids,
@@ -247,8 +249,9 @@ class Companies:
         """Get the IP addresses of up to 100 companies.
 
         ``(await lf.companies.ips(["159001425"])).data[0].ip_addresses``. Charges 1 credit per company unless unlocked
-        in the last 12 months. ``max_ip_addresses`` is per company. Contract: ``retrieve_company_ips`` (path inferred),
-        scope ``companies:read``.
+        in the last 12 months. ``max_ip_addresses`` is per company. Raises InsufficientCreditsError, and
+        OutcomeUnknownError where the answer was lost. Contract: ``retrieve_company_ips`` (path inferred), scope
+        ``companies:read``.
         """
         params = {
             "company_ids": some_ids("company_ids", company_ids, 100),

@@ -79,7 +79,8 @@ class Contacts:
         ``async for contact in lf.contacts.list(ids)``. Asks for 100 a request, several requests at a time; after the
         loop ``.missing`` and ``.merged`` tell which ids did not come back and which came under another. Charges about
         1 credit per contact that was not unlocked in the last 12 months, for the requests under way too when the loop
-        is left early. Contract: ``retrieve_contacts``, scope ``contacts:read``.
+        is left early. Raises InsufficientCreditsError, and OutcomeUnknownError where a page was lost. Contract:
+        ``retrieve_contacts``, scope ``contacts:read``.
         """
         call = Call(RETRIEVE_CONTACTS, params={"include": comma_list("include", include)}, account_id=account_id)
         return IdPager(self._session, RETRIEVE_CONTACTS, call, ids)
@@ -103,8 +104,8 @@ class Contacts:
         """Search contacts; at least one condition is needed, and all must hold.
 
         ``async for contact in lf.contacts.search(company_ids=["159001425"], departments=["sales_department"])``. Free:
-        the rows are summaries. Cursors are followed one page ahead. Contract: ``search_contacts``, scope
-        ``contacts:read``.
+        the rows are summaries. Cursors are followed one page ahead. Raises ConfigurationError without a condition.
+        Contract: ``search_contacts``, scope ``contacts:read``.
         """
         conditions = {
             "search_terms": search_terms,

@@ -33,9 +33,9 @@ class Ip:
     ) -> Response[EnrichedIp]:
         """Find the company, place and network behind an address; ``.data.company`` is None where there is no company.
 
-        ``(await lf.ip.enrich("203.0.113.17")).data.company``. The price is not published: ``.meta.charged`` tells, and
-        a lost answer raises OutcomeUnknownError. Raises ConfigurationError for what is no address. Contract:
-        ``enrich_ip``, scope ``companies:read``.
+        ``(await lf.ip.enrich("203.0.113.17")).data.company``. The price is not published: ``.meta.charged`` tells.
+        Raises InsufficientCreditsError, OutcomeUnknownError where the answer was lost, and ConfigurationError for what
+        is no address. Contract: ``enrich_ip``, scope ``companies:read``.
         """
         params = {"ip": _address(ip)}
         return await self._session.call(ENRICH_IP, params=params, account_id=account_id)

@@ -39,7 +39,7 @@ def page_of(module: str, one: api.Thing) -> str:
     home = one.canonical_path.removeprefix(f"{api.PACKAGE}.")
     if module != api.PACKAGE:
         return "calls" if has_nouns(module) else module.removeprefix(f"{api.PACKAGE}.")
-    if home.startswith(("paging", "id_pager", "_walks", "windows")):
+    if home.startswith(("paging", "id_pager", "_walks", "windows", "export")):
         return "lists"
     return "errors" if home.startswith("errors") else "client"
 
