@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async._http.endpoint import Call, Endpoint
 from leadfeeder_async._http.session import Session
-from leadfeeder_async._walks.pages import IDS_PER_REQUEST, Page
+from leadfeeder_async._http.wire import check_id
+from leadfeeder_async._walks.pages import Page
 from leadfeeder_async.errors import require
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.paging import HasId, Pager
@@ -19,78 +21,80 @@ from leadfeeder_async.paging import HasId, Pager
 T = TypeVar("T", bound=HasId)
 
 
+class _Found(msgspec.Struct, Generic[T]):
+    """What one reading of a list has found out about its ids."""
+
+    missing: list[str] = msgspec.field(default_factory=list[str])
+    merged: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    handed_out: set[str] = msgspec.field(default_factory=set[str])
+
+    def ordered(self, batch: Sequence[str], by_id: Mapping[str, T], strangers: Sequence[T]) -> tuple[T, ...]:
+        """Put the records in the order of their ids, each once; note the ids that are gone.
+
+        A record that no id leads to comes last: it was sent, and maybe charged, so it is not kept back.
+        """
+        self.missing.extend(one for one in batch if one not in by_id)
+        rows = [*(by_id[one] for one in batch if one in by_id), *strangers]
+        fresh = {row.id: row for row in rows if row.id not in self.handed_out}
+        self.handed_out.update(fresh)
+        return tuple(fresh.values())
+
+
 class IdPager(Pager[T]):
     """A list by id; after it was read, it knows which ids did not come back and which live under another.
 
     A merged id comes back as the record it lives in. Where an answer leaves it open which of several ids became which
-    record, those ids are asked for once more, one by one; what was just charged is free then.
+    record, those ids are asked for once more, one by one; what was just charged is free then. Where a limit says how
+    many records are wanted, hardly more ids than that are asked for.
     """
 
     def __init__(
         self, session: Session, row: Endpoint[Response[tuple[T, ...]]], call: Call[object], ids: Iterable[str]
     ) -> None:
         require(not isinstance(ids, str), f"ids={ids!r} must be a list of ids.", f"Write [{ids!r}].")
-        wanted = tuple(dict.fromkeys(ids))
-        require("" not in wanted, "ids holds an empty id.")
+        wanted = tuple(dict.fromkeys(check_id(one) for one in ids))
         super().__init__(session, row, lambda _: call, ids=wanted)
-        self._missing: list[str] = []
-        self._merged: dict[str, str] = {}
+        self._found = _Found[T]()
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The ids read so far that did not come back, in order."""
-        return tuple(self._missing)
+        """The ids read so far that did not come back, in order; of the reading that began last."""
+        return tuple(self._found.missing)
 
     @property
     def merged(self) -> Mapping[str, str]:
         """The ids read so far that came back under another: the id asked for, and the current one."""
-        return MappingProxyType(self._merged)
+        return MappingProxyType(self._found.merged)
 
     async def count(self) -> int | None:
         """Return None and send nothing: only reading the records, which charges, can tell how many there are."""
         return None
 
     async def _typed_pages(self) -> AsyncGenerator[Page[T], None]:
-        self._missing.clear()
-        self._merged.clear()
-        handed_out = set[str]()
+        found = self._found = _Found[T]()
+        batches, number = self._batches(), 0
         async with aclosing(super()._typed_pages()) as pages:
-            start = 0
             async for page in pages:
-                batch = self._ids[start : start + IDS_PER_REQUEST]
-                start += IDS_PER_REQUEST
-                yield replace(page, items=await self._fresh(batch, page.items, handed_out))
+                number += 1
+                yield replace(page, items=await self._resolved(batches.of(number), page.items, found))
                 del page
 
-    async def _fresh(self, batch: Sequence[str], rows: Sequence[T], handed_out: set[str]) -> tuple[T, ...]:
-        ordered = {row.id: row for row in await self._in_order(batch, rows)}
-        fresh = tuple(row for one, row in ordered.items() if one not in handed_out)
-        handed_out.update(ordered)
-        return fresh
-
-    async def _in_order(self, batch: Sequence[str], rows: Sequence[T]) -> list[T]:
-        """Put the records in the order of their ids; note the ids that moved and those that are gone.
-
-        A record that no id leads to comes last: it was sent, and maybe charged, so it is not kept back.
-        """
-        asked = set(batch)
-        by_id = {row.id: row for row in rows}
+    async def _resolved(self, batch: Sequence[str], rows: Sequence[T], found: _Found[T]) -> tuple[T, ...]:
+        """Return a page's records in the order of the ids that lead to them."""
+        by_id, asked = {row.id: row for row in rows}, set(batch)
         strangers = [row for row in rows if row.id not in asked]
         if strangers:
-            by_id |= await self._match([one for one in batch if one not in by_id], strangers)
-        self._missing.extend(one for one in batch if one not in by_id)
-        ordered = [by_id[one] for one in batch if one in by_id]
-        claimed = {row.id for row in ordered}
-        return [*ordered, *(row for row in strangers if row.id not in claimed)]
+            by_id |= await self._match([one for one in batch if one not in by_id], strangers, found)
+        return found.ordered(batch, by_id, strangers)
 
-    async def _match(self, lost: Sequence[str], strangers: Sequence[T]) -> dict[str, T]:
+    async def _match(self, lost: Sequence[str], strangers: Sequence[T], found: _Found[T]) -> dict[str, T]:
         """Find which lost id became which record: plain where there is one of each, else asked one by one."""
         if len(lost) == len(strangers) == 1:
-            found = {lost[0]: strangers[0]}
+            became = {lost[0]: strangers[0]}
         else:
-            found = {one: row for one in lost if (row := await self._ask(one)) is not None}
-        self._merged.update({one: row.id for one, row in found.items()})
-        return found
+            became = {one: row for one in lost if (row := await self._ask(one)) is not None}
+        found.merged.update({one: row.id for one, row in became.items()})
+        return became
 
     async def _ask(self, one: str) -> T | None:
         call = self._call_at(None).with_params({"ids": (one,)})

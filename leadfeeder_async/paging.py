@@ -19,10 +19,11 @@ from leadfeeder_async._walks.cursors import cursor_pages
 from leadfeeder_async._walks.numbers import NumberedWalk
 from leadfeeder_async._walks.pages import (
     AHEAD,
-    IDS_PER_REQUEST,
+    Batches,
     Page,
     Position,
     Source,
+    batch_size,
     raise_problems,
     row_ids,
     whole,
@@ -199,7 +200,7 @@ class Pager(Generic[T]):
         return sha256(msgspec.json.encode(asked)).hexdigest()
 
     async def first(self) -> T | None:
-        """Return the first row, or None where there is none; fetches no page it does not need."""
+        """Return the first row, or None where there is none; fetches no page, and by id no record, needlessly."""
         async with aclosing(whole(self._with_limit(1).pages())) as pages:
             async for page in pages:
                 if page.items:
@@ -207,7 +208,7 @@ class Pager(Generic[T]):
         return None
 
     async def collect(self, limit: int | None = None) -> list[T]:
-        """Return all rows, or the first ``limit``, as a list."""
+        """Return all rows, or the first ``limit``, as a list; a list by id asks for hardly more ids than that."""
         pager = self if limit is None else self._with_limit(limit)
         async with aclosing(whole(pager.pages())) as pages:
             return [item async for page in pages for item in page.items]
@@ -261,10 +262,11 @@ class Pager(Generic[T]):
             call = self._call_at(self._window).with_params(self._params_of(1))
             return cursor_pages(source, call, self._after.cursor)
         if self._row.paging is Paging.IDS:
-            batches = -(-len(self._ids) // IDS_PER_REQUEST)
-            done = self._after.ids // IDS_PER_REQUEST
-            return NumberedWalk(source, self._call_at, self._params_of, None, last=batches, done=done).pages()
+            return NumberedWalk(source, self._call_at, self._params_of, None, batches=self._batches()).pages()
         return NumberedWalk(source, self._call_at, self._params_of, self._window).pages()
+
+    def _batches(self) -> Batches:
+        return Batches(self._ids, self._after.ids, batch_size(self._limit))
 
     def _params_of(self, number: int) -> dict[str, QueryValue]:
         return self._page_params(number, self._page_size)
@@ -276,8 +278,7 @@ class Pager(Generic[T]):
             case Paging.NUMBER:
                 return {"page[num]": number, "page[size]": page_size}
             case Paging.IDS:
-                start = (number - 1) * IDS_PER_REQUEST
-                return {"ids": self._ids[start : start + IDS_PER_REQUEST]}
+                return {"ids": self._batches().of(number)}
             case Paging.NONE:
                 return {}
 

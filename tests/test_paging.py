@@ -23,10 +23,12 @@ from leadfeeder_async import (
     CursorLoopError,
     IncompleteListError,
     IncompleteWindowError,
+    InvalidIdError,
     OffsetExceededError,
     PermissionDeniedError,
     ServerError,
 )
+from leadfeeder_async._walks import numbers
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
 from tests.support.servers import handler_server
@@ -147,7 +149,7 @@ async def test_empty_pages_without_end_are_an_error() -> None:
 
     script = Script(answer)
     async with handler_server(script) as url, client_of(url) as lf:
-        with pytest.raises(CursorLoopError, match="50 empty pages"):
+        with pytest.raises(CursorLoopError, match="50 pages came in a row that are empty"):
             await found(lf)
     assert len(script.asked) == 50
 
@@ -909,7 +911,7 @@ async def test_loop_of_cursors_names_its_call(fault: str) -> None:
     assert caught.value.message == (
         "A cursor came back a second time."
         if fault == "circle"
-        else "50 empty pages came in a row, each with a cursor."
+        else "50 pages came in a row that are empty or the same, each with a new cursor."
     )
 
 
@@ -991,7 +993,7 @@ async def test_day_past_the_wall_says_what_the_server_said() -> None:
         with pytest.raises(IncompleteWindowError) as caught:
             await visits(lf)
     assert (caught.value.status, caught.value.code, caught.value.request_id) == (416, "offset_exceeded", "r-1")
-    assert caught.value.message == "2026-11-01 holds more rows than the API hands out: 0."
+    assert caught.value.message == "2026-11-01 may hold more rows than the API hands out: 0."
 
 
 def at_most(most: int) -> Callable[[web.Request, dict[str, Any]], Reply]:
@@ -1070,3 +1072,153 @@ async def test_pager_says_what_it_lists() -> None:
     async with client_of("http://127.0.0.1:9") as lf:
         assert repr(lf.web_visits.search(start_date=DAY, end_date=DAY)) == "<Pager search_web_visits 2026-11-01>"
         assert repr(lf.tags.list()) == "<Pager retrieve_tags>"
+
+
+@pytest.mark.parametrize("pages", [True, False])
+@pytest.mark.parametrize("per_day", [15, 40, 45])
+async def test_count_that_stops_at_the_wall_is_no_count(
+    pages: bool, per_day: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server counts no further than it hands out, a range is cut, and one full day may hold more.
+
+    The wall is lowered to forty rows.
+    """
+    monkeypatch.setattr(numbers, "WALL", 40)
+    server = DailyVisits({DAY + timedelta(number): per_day for number in range(4)}, 40)
+
+    def capped(request: web.Request, body: dict[str, Any]) -> Reply:
+        status, content = server(request, body)
+        if status == 200:
+            counts = content["meta"]["pagination"]
+            counts["total_count"] = min(counts["total_count"], 40)
+            counts["page_count"] = min(counts["page_count"], 4) if pages else None
+        return status, content
+
+    got = list[str]()
+    async with handler_server(Script(capped)) as url, client_of(url) as lf:
+        search = lf.web_visits.search(start_date=DAY, end_date=DAY + timedelta(3), page_size=10)
+        if per_day < 40:
+            got = [visit.id for visit in await search.collect()]
+        else:
+            with pytest.raises(IncompleteWindowError, match=r"2026-11-01 may hold more rows than .*: 40 of 40"):
+                async for visit in search:
+                    got.append(visit.id)
+    assert got == server.ids(DAY, DAY + timedelta(3))[: 4 * per_day if per_day < 40 else 40]
+
+
+async def test_new_cursors_to_the_same_page_are_a_loop() -> None:
+    """A server that ignores the cursor, and makes a new one each time, is noticed after fifty pages."""
+    numbers = iter(range(1_000))
+
+    def answer(_: web.Request, __: dict[str, Any]) -> Reply:
+        return 200, {"data": rows(1, 2), "meta": {"pagination": {"next_cursor": f"c{next(numbers)}"}}}
+
+    script, got = Script(answer), list[str]()
+    async with handler_server(script) as url, client_of(url) as lf:
+        with pytest.raises(CursorLoopError, match="the same"):
+            async for company in lf.companies.search(search_terms=["x"]):
+                got.append(company.id)
+    assert (got, len(script.asked)) == (["1", "2"], 51)
+
+
+@pytest.mark.parametrize(("total", "most"), [(300, 3 + 4 + 16), (300_000, 3 + 51 + 16)])
+async def test_page_count_that_lies_high_ends(total: int, most: int) -> None:
+    """Empty pages past what is counted end a list soon, and without end they do too; nothing that came is lost."""
+    script = Script(numbered(list(range(300)), page_count=3_000, total_count=total))
+    async with handler_server(script) as url, client_of(url) as lf:
+        assert await visits(lf) == [str(one) for one in range(300)]
+        await asyncio.sleep(0)
+    assert len(script.asked) <= most
+
+
+async def test_pages_of_nothing_but_bad_rows_do_not_end_a_list() -> None:
+    """Rows that cannot be read are rows: pages that hold no others are not taken for empty ones."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        page = int(request.query["page[num]"])
+        data = [{"id": None}, {"id": None}] if page < 7 else rows(*(["last", "one"] if page == 7 else []))
+        return 200, {"data": data, "meta": {"pagination": {"page_count": 7}}}
+
+    got = list[str]()
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError) as caught:
+            async for visit in lf.web_visits.search(start_date=DAY, end_date=DAY, page_size=2):
+                got.append(visit.id)
+    assert got == ["last", "one"]
+    assert len(caught.value.problems) == 12
+
+
+async def test_rest_of_a_list_of_ids_is_asked_for_in_its_place() -> None:
+    """After 100 of 250 ids, the rest is two requests, no id is asked for twice, and none counts as merged."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        return 200, {"data": rows(*request.query["ids"].split(",")), "meta": {}}
+
+    script = Script(answer)
+    async with handler_server(script) as url, client_of(url) as lf:
+        pager = lf.companies.list(map(str, range(250))).ahead(0)
+        async with aclosing(pager.pages()) as pages:
+            position = (await anext(pages)).position
+        assert position is not None
+        assert position.ids == 100
+        script.asked.clear()
+        rest = pager.after(position)
+        assert [company.id for company in await rest.collect()] == [str(one) for one in range(100, 250)]
+    assert [len(one["ids"].split(",")) for one in script.asked] == [100, 50]
+    assert (rest.missing, dict(rest.merged)) == ((), {})
+
+
+@pytest.mark.parametrize(("limit", "asked"), [(1, [1]), (5, [5]), (100, [100]), (150, [75, 75]), (250, [84, 84, 84])])
+async def test_list_by_id_asks_for_no_more_than_is_wanted(
+    sandbox: Sandbox, lf: AsyncLeadfeeder, limit: int, asked: list[int]
+) -> None:
+    """Each record may charge, so a limit bounds the ids that are asked for, and not only what is handed out."""
+    got = await lf.companies.list([str(159_000_000 + number) for number in range(60)]).collect(limit)
+    assert len(got) == min(limit, 60)
+    assert sandbox.ledger.credits_charged == min(limit, 60)
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        return 200, {"data": rows(*request.query["ids"].split(",")), "meta": {}}
+
+    script = Script(answer)
+    async with handler_server(script) as url, client_of(url) as other:
+        assert len(await other.companies.list(map(str, range(1_000))).collect(limit)) == limit
+    assert [len(one["ids"].split(",")) for one in script.asked] == asked
+
+
+async def test_first_of_a_list_by_id_goes_on_past_what_is_gone() -> None:
+    """The first record that comes back is found, one id at a time."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        return 200, {"data": rows(*(one for one in request.query["ids"].split(",") if one == "3")), "meta": {}}
+
+    script = Script(answer)
+    async with handler_server(script) as url, client_of(url) as lf:
+        found = await lf.companies.list(map(str, range(1_000))).first()
+    assert found is not None
+    assert (found.id, [one["ids"] for one in script.asked]) == ("3", ["0", "1", "2", "3"])
+
+
+async def test_two_readings_of_one_list_of_ids_keep_apart() -> None:
+    """Each reading finds out for itself what is missing; the pager tells of the one that began last."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        return 200, {"data": rows(*(one for one in request.query["ids"].split(",") if one != "5")), "meta": {}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        pager = lf.companies.list(map(str, range(10)))
+        await asyncio.gather(pager.collect(), pager.collect())
+    assert pager.missing == ("5",)
+
+
+@pytest.mark.parametrize("ids", [[123], [None], ["1", ""], ["a\ud800"]])
+async def test_what_is_no_id_is_refused(lf: AsyncLeadfeeder, ids: list[Any]) -> None:
+    """A number, nothing and half a character are refused by name before anything is sent, in lists as elsewhere."""
+    with pytest.raises(InvalidIdError):
+        lf.companies.list(ids)
+    with pytest.raises(InvalidIdError):
+        await lf.companies.ips(ids)
+    with pytest.raises(InvalidIdError):
+        await lf.companies.assign_tags("1", ids)
+    with pytest.raises(InvalidIdError):
+        await lf.companies.get(ids[-1])

@@ -252,7 +252,6 @@ BAD: list[tuple[str, Ask]] = [
     ("start_period='2026-13'", lambda lf: lf.usage.get(start_period="2026-13", end_period="2026-12")),
     ("is after end_period", lambda lf: lf.usage.get(start_period="2026-12", end_period="2026-11")),
     ("ip='nonsense'", lambda lf: lf.ip.enrich("nonsense")),
-    ("ids holds an empty id", lambda lf: lf.companies.list(["1", ""])),
     ("ids='1'", lambda lf: lf.contacts.list("1")),
 ]
 

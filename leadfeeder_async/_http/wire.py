@@ -77,14 +77,23 @@ def fill_path(template: str, ids: tuple[str, ...]) -> str:
 
 def encode_id(value: object, name: str = "id") -> str:
     """Percent-encode an id, and refuse one that would lead to another route."""
+    return quote(check_id(value, name), safe="")
+
+
+def check_id(value: object, name: str = "id") -> str:
+    """Return an id, or refuse what cannot be one."""
     if not isinstance(value, str):
         raise InvalidIdError(f"{value!r} cannot be an {name}: ids are texts.", advice=f"Pass {str(value)!r}.")
-    if value in {"", ".", ".."} or any(ord(char) < 32 or ord(char) == 127 for char in value):
+    if value in {"", ".", ".."} or _NO_ID.search(value):
         raise InvalidIdError(
-            f"{value!r} cannot be an {name}: it is empty, a dot path or holds control characters.",
+            f"{value!r} cannot be an {name}: it is empty, a dot path or holds characters that no text has.",
             advice=f"Pass the {name} as the API gave it.",
         )
-    return quote(value, safe="")
+    return value
+
+
+_NO_ID = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and halves of characters that UTF-8 cannot encode."""
 
 
 def encode_query(params: Mapping[str, QueryValue]) -> str:

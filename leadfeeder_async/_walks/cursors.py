@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Generic, TypeVar
 
 from msgspec.structs import replace
 
 from leadfeeder_async._http.endpoint import Call
-from leadfeeder_async._walks.pages import Page, Position, Seen, Source, facts_of, fresh_rows, start
+from leadfeeder_async._walks.pages import EMPTY_PAGES, Page, Position, Seen, Source, facts_of, fresh_rows, start
 from leadfeeder_async.errors import BadRequestError, CursorExpiredError, CursorLoopError, NotFoundError, StatusError
 
 T = TypeVar("T")
-
-EMPTY_PAGES = 50
-"""This many empty pages with a cursor in a row are taken for a loop."""
 
 
 async def cursor_pages(
@@ -41,11 +38,12 @@ async def cursor_pages(
                 pages.expect(cursor, ahead=False)
                 continue
             cursor = page.meta.next_cursor
-            fault = trail.fault(cursor, empty=not page.received)
+            ids = source.ids_of(page.items)
+            fault = trail.fault(cursor, page.received, ids[0] if ids else "")
             if cursor is not None and fault is None:
                 pages.expect(cursor, ahead=source.may_run_ahead(trail.pages))
             total = page.meta.total_count if total is None else total
-            page = _fresh(source, seen, page, total)
+            page = _fresh(source, seen, page, ids, total)
             trail.found = trail.found or bool(page.items)
             yield page
             del page  # its memory is used again by the next one
@@ -57,9 +55,9 @@ async def cursor_pages(
         pages.close()
 
 
-def _fresh(source: Source[T], seen: Seen, page: Page[T], total: int | None) -> Page[T]:
+def _fresh(source: Source[T], seen: Seen, page: Page[T], ids: Sequence[str], total: int | None) -> Page[T]:
     """Return a page as it is handed out: without rows that came before, and with its place in the list."""
-    rows, cursor = fresh_rows(source, seen, page.items, source.ids_of(page.items)), page.meta.next_cursor
+    rows, cursor = fresh_rows(source, seen, page.items, ids), page.meta.next_cursor
     return replace(page, items=rows, total=total, position=Position(cursor=cursor, ended=cursor is None))
 
 
@@ -92,22 +90,29 @@ class _Trail:
     def __init__(self, call: Call[object]) -> None:
         self._facts = facts_of(call)
         self._cursors = set[str]()
-        self._empty = 0
+        self._stuck = 0
+        self._first_id = ""
         self._restarts = 0
         self.pages = 0
         self.found = False
         """Whether rows were handed out since the walk began, or began anew."""
 
-    def fault(self, cursor: str | None, *, empty: bool) -> CursorLoopError | None:
-        """Take the next cursor; return what is wrong with following it."""
+    def fault(self, cursor: str | None, received: int, first_id: str) -> CursorLoopError | None:
+        """Take the next cursor; return what is wrong with following it.
+
+        A page stands for the one before where it is empty or begins with the same row: a server that ignores the cursor
+        may make a new one each time.
+        """
         self.pages += 1
-        self._empty = self._empty + 1 if empty else 0
+        stuck = not received or (first_id != "" and first_id == self._first_id)
+        self._stuck, self._first_id = self._stuck + 1 if stuck else 0, first_id
         if cursor is None:
             return None
         if cursor in self._cursors:
             return CursorLoopError("A cursor came back a second time.", self._facts)
-        if self._empty >= EMPTY_PAGES:
-            return CursorLoopError(f"{self._empty} empty pages came in a row, each with a cursor.", self._facts)
+        if self._stuck >= EMPTY_PAGES:
+            said = f"{self._stuck} pages came in a row that are empty or the same, each with a new cursor."
+            return CursorLoopError(said, self._facts)
         self._cursors.add(cursor)
         return None
 
@@ -117,5 +122,5 @@ class _Trail:
             said = f"The server no longer takes its own cursor {cursor!r}: {error.message}"
             raise CursorExpiredError(said, error.facts) from error
         self._restarts += 1
-        self._empty, self.found = 0, False
+        self._stuck, self.found = 0, False
         self._cursors.clear()

@@ -12,7 +12,17 @@ from msgspec.structs import replace
 
 from leadfeeder_async._http.endpoint import Call, QueryValue
 from leadfeeder_async._http.wire import meta_of
-from leadfeeder_async._walks.pages import IDS_PER_REQUEST, Page, Position, Seen, Source, facts_of, fresh_rows, start
+from leadfeeder_async._walks.pages import (
+    EMPTY_PAGES,
+    Batches,
+    Page,
+    Position,
+    Seen,
+    Source,
+    facts_of,
+    fresh_rows,
+    start,
+)
 from leadfeeder_async.errors import IncompleteWindowError, OffsetExceededError
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.windows import WALL, Window, parts_for, split
@@ -37,7 +47,7 @@ class Section(msgspec.Struct):
     window: Window | None = None
     last: int | None = None
     """The number of the last page, once known."""
-    fixed: bool = False
+    batches: Batches | None = None
     """The pages are the caller's own batches: no count of the server's changes how many there are."""
     launched: int = 0
     taken: int = 0
@@ -61,7 +71,7 @@ class Section(msgspec.Struct):
 
     def count(self, meta: Meta) -> None:
         """Learn from an answer's meta how many pages and rows there are."""
-        if meta.pages is not None and not self.fixed:
+        if meta.pages is not None and self.batches is None:
             self.last = max(meta.pages, self.last or 1)
         if meta.total_count is not None:
             self.latest = meta.total_count
@@ -70,41 +80,57 @@ class Section(msgspec.Struct):
     def learn(self, page: Page[T], first_id: str, page_size: int) -> None:
         """Learn from the page just taken whether more follow; counts alone never end a list early.
 
-        Past what the server counts, the same page again and again ends the list: some servers ignore the page number.
-        Once or twice it may be that as many rows as a page holds came in before it.
+        Past what the server counts, the same page again and again ends the list, and so do empty ones: some servers
+        ignore the page number, and some count too many pages. Once or twice it may be that as many rows as a page
+        holds came in before it.
         """
-        self.repeats = self.repeats + 1 if first_id == self.first_id else 0
-        self.first_id, same = first_id, self.repeats >= REPEATS
+        same = first_id == self.first_id and bool(first_id or not page.received)
+        self.repeats = self.repeats + 1 if same else 0
+        self.first_id = first_id
         self.taken += 1
         self.rows += page.received
         self.count(page.meta)
+        if self.batches is None:
+            self._judge(page, page_size)
+
+    def _judge(self, page: Page[T], page_size: int) -> None:
         full = page.received >= page_size
         short = self.latest is not None and self.rows < self.latest
         if self.last is None:
-            self.ended = same or not (full or (page.received and short))
-        elif self.taken == self.last and full and not same and not self.fixed and (short or self.latest is None):
+            self.ended = self.repeats >= REPEATS or not (full or (page.received and short))
+        elif self.repeats >= (EMPTY_PAGES if short else REPEATS):
+            self.end()
+        elif self.taken == self.last and full and self.repeats < REPEATS and (short or self.latest is None):
             self.last += 1
 
     def hit_wall(self, page_size: int) -> bool:
-        """Whether the server stopped handing out rows at the wall although it counts, or may have, more."""
+        """Whether the server stopped handing out rows at the wall although it counts, or may have, more.
+
+        A count that is the wall itself says nothing: some servers count no further.
+        """
         if self.rows + page_size <= WALL:
             return False
-        return self.rows % page_size == 0 if self.total is None else self.rows < self.total
+        return self.rows % page_size == 0 if self.total in {None, WALL} else self.rows < (self.total or 0)
 
     def shrank(self) -> bool:
         """Whether a page is missing because the list became shorter while it was walked."""
-        return self.latest is not None and self.taken > 0 and self.rows >= self.latest
+        return self.latest not in {None, WALL} and self.taken > 0 and self.rows >= (self.latest or 0)
 
     def too_large(self) -> bool:
-        """Whether the window holds more rows than the API hands out, and can be cut."""
-        return self.total is not None and self.total > WALL and self.window is not None and self.window.days > 1
+        """Whether the window holds, or may hold, more rows than the API hands out, and can be cut."""
+        return self.total is not None and self.total >= WALL and self.window is not None and self.window.days > 1
 
     @property
     def position(self) -> Position | None:
         """Where the list goes on after the page taken last; None where numbers have lost their meaning by then."""
-        if self.fixed:
-            return Position(ids=self.taken * IDS_PER_REQUEST)
+        if self.batches is not None:
+            return Position(ids=self.batches.done_after(self.taken))
         return Position(day=self.window.start) if self.window else None
+
+    def end(self) -> None:
+        """Take the page taken last for the list's last one."""
+        self.close()
+        self.last = self.launched = self.taken
 
     def close(self) -> None:
         """Cancel what is under way."""
@@ -126,14 +152,13 @@ class NumberedWalk(Generic[T]):
         params_of: ParamsOf,
         window: Window | None,
         *,
-        last: int | None = None,
-        done: int = 0,
+        batches: Batches | None = None,
     ) -> None:
         self._source = source
         self._call_at = call_at
         self._params_of = params_of
-        seen, fixed = Seen(earlier=(source.handed_out,)), last is not None
-        self._sections = deque([Section(seen, call_at(window), window, last, fixed=fixed, launched=done, taken=done)])
+        seen, last = Seen(earlier=(source.handed_out,)), batches.count if batches else None
+        self._sections = deque([Section(seen, call_at(window), window, last, batches=batches)])
         self._launched = 0
         self._total: int | None = None
 
@@ -157,8 +182,7 @@ class NumberedWalk(Generic[T]):
             body = await self._next_body(section)
         except OffsetExceededError as error:
             if section.shrank():
-                section.close()
-                section.last = section.launched = section.taken
+                section.end()
             else:
                 self._cut(section, 2, error)
             return None
@@ -207,8 +231,10 @@ class NumberedWalk(Generic[T]):
         )
 
     def _incomplete(self, section: Section, window: Window, error: OffsetExceededError | None) -> IncompleteWindowError:
-        counted = f" of {section.total:,}" if section.total else ""
-        said = f"{window} holds more rows than the API hands out: {section.rows:,}{counted}."
+        counted, holds = f" of {section.total:,}" if section.total else "", "holds"
+        if section.total in {None, WALL}:
+            holds = "may hold"
+        said = f"{window} {holds} more rows than the API hands out: {section.rows:,}{counted}."
         return IncompleteWindowError(said, error.facts if error else facts_of(section.call))
 
     def _seen_of_part(self, section: Section) -> Seen:

@@ -22,6 +22,9 @@ T = TypeVar("T")
 IDS_PER_REQUEST = 100
 """The API takes at most this many ids in one request."""
 
+EMPTY_PAGES = 50
+"""This many pages in a row that hold nothing, or what the one before held, are taken for a loop."""
+
 AHEAD = 16
 """How many numbered pages are under way or waiting at most."""
 
@@ -64,6 +67,36 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     def received(self) -> int:
         """How many rows came, those that cannot be read included."""
         return len(self.items) + len(self.bad)
+
+
+class Batches(msgspec.Struct, frozen=True):
+    """The requests for a list of ids: those after the first ``done``, ``size`` of them a request."""
+
+    ids: tuple[str, ...]
+    done: int = 0
+    size: int = IDS_PER_REQUEST
+
+    @property
+    def count(self) -> int:
+        """How many requests there are."""
+        return -(-max(0, len(self.ids) - self.done) // self.size)
+
+    def of(self, number: int) -> tuple[str, ...]:
+        """Return the ids of one request, by its number from 1."""
+        start = self.done + (number - 1) * self.size
+        return self.ids[start : start + self.size]
+
+    def done_after(self, number: int) -> int:
+        """Return how many ids are done after so many requests."""
+        return min(len(self.ids), self.done + number * self.size)
+
+
+def batch_size(limit: int | None) -> int:
+    """Return how many ids to ask for at once where ``limit`` records are wanted: no more, for each may charge."""
+    if not limit:
+        return IDS_PER_REQUEST
+    requests = -(-limit // IDS_PER_REQUEST)
+    return -(-limit // requests)
 
 
 class Source(msgspec.Struct, Generic[T], frozen=True):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from leadfeeder_async._http.wire import encode_body
+from leadfeeder_async._http.wire import check_id, encode_body
 from leadfeeder_async.errors import ConfigurationError, require
 from leadfeeder_async.models.envelope import ResourceIdentifier
 from leadfeeder_async.models.requests import LinkagesRequest
@@ -32,13 +32,11 @@ def one_of(name: str, value: str | None, choices: tuple[str, ...]) -> str | None
 
 
 def some_ids(name: str, ids: Iterable[str], most: int | None = None) -> tuple[str, ...]:
-    """Check a list of ids: at least one, none empty, and no more than ``most``."""
-    wanted = comma_list(name, ids)
-    require(wanted is not None and all(wanted), f"{name} must hold at least one id, and no empty one.")
-    require(
-        most is None or len(wanted or ()) <= most, f"{name} holds {len(wanted or ())} ids; at most {most} are taken."
-    )
-    return wanted or ()
+    """Check a list of ids: at least one, and no more than ``most``."""
+    wanted = tuple(check_id(one) for one in comma_list(name, ids) or ())
+    require(wanted, f"{name} must hold at least one id.")
+    require(most is None or len(wanted) <= most, f"{name} holds {len(wanted)} ids; at most {most} are taken.")
+    return wanted
 
 
 def checked(kind: type[msgspec.Struct], arguments: Mapping[str, object]) -> bytes:
