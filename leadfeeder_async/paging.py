@@ -119,7 +119,7 @@ class Pager(Generic[T]):
 
     def _as_sent(self) -> Callable[[bytes], Page[msgspec.Raw]]:
         row = self._row.returning(Response[tuple[msgspec.Raw, ...]])
-        return lambda body: _compacted(self._page(row, body), body)
+        return lambda body: _compacted(self._page(row, body), body, self._session.redacted)
 
     async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
         """Iterate over lists of ``size`` rows; the last may be shorter."""
@@ -303,13 +303,13 @@ def _copied(page: Page[msgspec.Raw]) -> Page[bytes]:
     return Page(tuple(map(bytes, page.items)), page.meta, bad=page.bad, errors=page.errors)
 
 
-def _compacted(page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:
+def _compacted(page: Page[msgspec.Raw], body: bytes, redacted: Callable[[bytes], bytes]) -> Page[msgspec.Raw]:
     """Put each row on a line; one that is no text at all would spoil the file it goes into."""
     if _is_text(body) and b"\n" not in body and b"\r" not in body:
         return page
     rows = tuple(map(bytes, page.items))
     bad = tuple(
-        DecodeError(f"A row is not UTF-8: {snippet(row)!r}.", Facts(sent="yes", phase="decode"))
+        DecodeError(f"A row is not UTF-8: {snippet(redacted(row))!r}.", Facts(sent="yes", phase="decode"))
         for row in rows
         if not _is_text(row)
     )

@@ -52,6 +52,10 @@ class Secret:
         """Return the text itself."""
         return self._text
 
+    def taken_out_of(self, body: bytes) -> bytes:
+        """Return ``body`` with stars in its place."""
+        return body.replace(self._text.encode(), b"***")
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What all calls of one client and its copies share."""
@@ -73,6 +77,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         require(self.slots >= 1, f"slots={self.slots!r} must be 1 or more.")
         require(self.monthly_quota >= 1, f"monthly_quota={self.monthly_quota!r} must be 1 or more.")
         require(self.max_body_bytes >= 1, f"max_body_bytes={self.max_body_bytes!r} must be 1 or more.")
+        for operation, path in self.paths.items():
+            plain = path.startswith("/") and path.isprintable()
+            require(plain, f"paths: {operation}={path!r} must start with a slash.")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +96,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         require(positive, f"deadline={self.deadline!r} must be more than 0 seconds, and finite.")
         require(0 < self.timeout < inf, f"timeout={self.timeout!r} must be more than 0 seconds, and finite.")
         require(self.retries >= 0, f"retries={self.retries!r} must be 0 or more.")
+        named = self.account_id is None or _is_text(self.account_id)
+        require(named, f"account_id={self.account_id!r} must be a text, and not empty.")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def read_api_key(argument: str | None) -> Secret:
@@ -114,7 +127,11 @@ def read_account_id(argument: str | None) -> str | None:
 def read_base_url(argument: str | None) -> str:
     """Take the address from the argument or LEADFEEDER_BASE_URL, without its trailing slash."""
     url = (argument or os.environ.get("LEADFEEDER_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    require(parts.username is None, "base_url holds a name (not shown).", "Leave it out: the key is all it takes.")
     require(
         parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment),
         f"base_url={url!r} is not an address such as {DEFAULT_BASE_URL}.",

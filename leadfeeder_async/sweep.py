@@ -11,7 +11,6 @@ from leadfeeder_async._walks.pages import AHEAD, Page, raise_problems
 from leadfeeder_async.errors import (
     AuthenticationError,
     BudgetExceededError,
-    DeadlineExceededError,
     LeadfeederError,
     LimiterUnavailableError,
     QuotaExceededError,
@@ -24,7 +23,6 @@ T = TypeVar("T", bound=HasId)
 OF_ALL_ACCOUNTS = (
     AuthenticationError,
     BudgetExceededError,
-    DeadlineExceededError,
     LimiterUnavailableError,
     QuotaExceededError,
     UseError,

@@ -45,12 +45,11 @@ def make_window(start: Day, end: Day) -> Window:
 
 def read_day(name: str, value: Day) -> date:
     """Read one day of an argument called ``name``."""
-    if isinstance(value, str):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            require(False, f"{name}={value!r} is not a day.", "Write it as YYYY-MM-DD.")
-    return value.date() if isinstance(value, datetime) else date.fromisoformat(str(value))
+    try:
+        return value.date() if isinstance(value, datetime) else date.fromisoformat(str(value))
+    except ValueError:
+        require(False, f"{name}={value!r} is not a day.", "Write it as YYYY-MM-DD.")
+        raise
 
 
 def read_past_day(text: str, today: date) -> date:
@@ -71,8 +70,11 @@ def read_past_day(text: str, today: date) -> date:
 def split(window: Window, parts: int) -> tuple[Window, ...]:
     """Cut a window into ``parts`` of nearly equal length, in order; no more parts than days."""
     parts = min(parts, window.days)
-    cuts = [window.start + timedelta(window.days * part // parts) for part in range(parts + 1)]
-    return tuple(Window(first, after - timedelta(1)) for first, after in itertools.pairwise(cuts))
+    cuts = [window.days * part // parts for part in range(parts + 1)]
+    start = window.start
+    return tuple(
+        Window(start + timedelta(first), start + timedelta(after - 1)) for first, after in itertools.pairwise(cuts)
+    )
 
 
 def parts_for(total_count: int) -> int:

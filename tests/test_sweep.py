@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from leadfeeder_async import (
     AsyncLeadfeeder,
@@ -20,7 +21,8 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.models import WebVisit
 from leadfeeder_async.sandbox import Sandbox
-from tests.support.clients import client_for
+from tests.support.clients import client_for, client_of
+from tests.support.servers import handler_server
 
 
 def sandbox_of(accounts: int, **options: Any) -> Sandbox:
@@ -81,6 +83,25 @@ async def test_what_stops_all_is_raised_at_once() -> None:
         sent = len(sandbox.ledger.requests)
         await asyncio.sleep(0.05)
         assert len(sandbox.ledger.requests) == sent <= pages + 16 * 3
+
+
+async def test_a_slow_account_costs_itself_only() -> None:
+    """A deadline is one call's, so an account that misses it is named at the end and the others come whole."""
+
+    async def answer(request: web.Request) -> web.Response:
+        account = request.query["account_id"]
+        if account == "2":
+            await asyncio.sleep(30)
+        return web.json_response({"data": [{"id": f"{account}-{number}", "type": "tag"} for number in range(3)]})
+
+    got = list[str]()
+    async with handler_server(answer) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match="Account 2: The deadline"):
+            async for _, tag in lf.with_options(deadline=0.3).sweep(
+                ["1", "2", "3"], lambda account: account.tags.list()
+            ):
+                got.append(tag.id)
+    assert sorted(got) == ["1-0", "1-1", "1-2", "3-0", "3-1", "3-2"]
 
 
 async def test_a_shared_limit_that_is_down_stops_all() -> None:

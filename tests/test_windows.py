@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,13 @@ def test_parts_cover_the_window_once(start: date, length: int, parts: int) -> No
     assert sum(part.days for part in cut) == window.days
     assert len(cut) == min(parts, window.days)
     assert max(part.days for part in cut) - min(part.days for part in cut) <= 1
+
+
+def test_parts_reach_the_last_day_there_is() -> None:
+    """A window up to the end of the calendar is cut too, though no day comes after it."""
+    window = Window(date.max - timedelta(9), date.max)
+    assert [part.days for part in split(window, 2)] == [5, 5]
+    assert split(window, 2)[-1].end == date.max
 
 
 @given(st.integers(WALL + 1, 10_000_000))
@@ -49,9 +57,11 @@ def test_days_in_every_form() -> None:
         ("2026-11-02", "2026-11-01", "start_date"),
         ("01.11.2026", "2026-11-01", "start_date"),
         ("2026-11-01", "", "end_date"),
+        (None, "2026-11-01", "start_date"),
+        (20261101, "2026-11-01.5", "end_date"),
     ],
 )
-def test_wrong_days_are_refused(start: str, end: str, name: str) -> None:
+def test_wrong_days_are_refused(start: Any, end: Any, name: str) -> None:
     """Days the wrong way round or in another form raise an error that names the argument."""
     with pytest.raises(ConfigurationError, match=name):
         make_window(start, end)

@@ -8,7 +8,7 @@ for this: it only runs after the strict decoder refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from typing import TypeAlias
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
@@ -17,11 +17,23 @@ _SECTIONS = frozenset({"attributes", "relationships", "meta", "type"})
 """Keys whose null means that nothing is there."""
 
 
+MOST_PLACED = 20_000
+"""This many records of one answer are put in their places; records that all lead to each other would have no end."""
+
+_ESCAPE = re.compile(rb"\\(?:(u[dD][89abAB]..)(\\u[dD][c-fC-F]..)?|(u[dD][c-fC-F]..)|.)", re.DOTALL)
+"""An escape of JSON: first half of a character, with the second or without it; a second half alone; any other."""
+
+
+def mended(body: bytes) -> bytes:
+    """Put the sign for what is missing in place of each half of a character, such as a cut text ends with."""
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if (found[1] and not found[2]) or found[3] else found[0], body)
+
+
 def relax(answer: Json, *, wants_list: bool, wants_nothing: bool) -> Json:
     """Return an answer in the contract's shape."""
     if not isinstance(answer, dict):
         return answer
-    related = _index(answer.get("included"))
+    related = _Included(answer.get("included"))
     data: Json = _shaped(answer.get("data"), related)
     if wants_nothing:
         data = None
@@ -41,12 +53,30 @@ def relax(answer: Json, *, wants_list: bool, wants_nothing: bool) -> Json:
     return relaxed
 
 
-def _index(included: Json) -> Mapping[tuple[str, str], Json]:
-    rows = included if isinstance(included, list) else []
-    return {(str(row.get("type")), str(row.get("id"))): row for row in rows if isinstance(row, dict)}
+class _Included:
+    """The records that an answer shows whole, for as long as putting them in their places comes to an end."""
+
+    def __init__(self, included: Json) -> None:
+        rows = included if isinstance(included, list) else []
+        self._records = {(str(row.get("type")), str(row.get("id"))): row for row in rows if isinstance(row, dict)}
+        self._on_the_way = set[tuple[str, str]]()
+        self._left = MOST_PLACED
+
+    def place(self, stub: dict[str, Json]) -> Json:
+        """Return the record that a stub stands for; the stub itself inside that record, and where there is none."""
+        key = (str(stub.get("type")), str(stub["id"]))
+        whole = self._records.get(key)
+        if whole is None or key in self._on_the_way or not self._left:
+            return stub
+        self._left -= 1
+        self._on_the_way.add(key)
+        try:
+            return _shaped(whole, self)
+        finally:
+            self._on_the_way.remove(key)
 
 
-def _shaped(value: Json, related: Mapping[tuple[str, str], Json]) -> Json:
+def _shaped(value: Json, related: _Included) -> Json:
     """Bring one record, or a list of them, into the contract's shape; places in a list stay, and so do attributes."""
     if isinstance(value, list):
         return [_shaped(one, related) for one in value]
@@ -65,7 +95,7 @@ def _shaped(value: Json, related: Mapping[tuple[str, str], Json]) -> Json:
     return shaped
 
 
-def _related(value: Json, related: Mapping[tuple[str, str], Json]) -> Json:
+def _related(value: Json, related: _Included) -> Json:
     """Take a related record out of its wrapper, and whole where the answer includes it."""
     if isinstance(value, dict) and "data" in value and "id" not in value:
         value = value["data"]
@@ -75,11 +105,7 @@ def _related(value: Json, related: Mapping[tuple[str, str], Json]) -> Json:
         return value
     if value["id"] is None or value["id"] == "":
         return None
-    whole = related.get((str(value.get("type")), str(value["id"])))
-    if whole is None or "attributes" in value:
-        return value
-    others = {key: one for key, one in related.items() if one is not whole}  # a circle of records must end
-    return _shaped(whole, others)
+    return value if "attributes" in value else related.place(value)
 
 
 def _error(value: Json) -> Json:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from math import inf
 from typing import TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from leadfeeder_async._http import log, retry, wire
 from leadfeeder_async._http.attempt import Attempt, Passage
 from leadfeeder_async._http.connection import Connection, Stats
-from leadfeeder_async._http.endpoint import Account, Call, Endpoint, QueryValue
+from leadfeeder_async._http.endpoint import Account, Call, Endpoint, QueryValue, Shape
 from leadfeeder_async._http.trip import Bounds, Trip
 from leadfeeder_async.budget import Budget, Spending, active_budgets
 from leadfeeder_async.errors import (
@@ -28,6 +29,7 @@ from leadfeeder_async.errors import (
     Sent,
     StatusError,
     UseError,
+    require,
     with_attempts,
 )
 from leadfeeder_async.models.envelope import Meta, Response
@@ -86,7 +88,7 @@ class Session:
 
     def decode(self, row: Endpoint[T], body: bytes) -> T:
         """Decode an answer of ``row``, and count what it charged."""
-        answer = wire.decode(row, body, row.answered)
+        answer = self._without_key(lambda text: wire.decode(row, text, row.answered), body)
         meta = getattr(answer, "meta", None)
         if isinstance(meta, Meta):
             self.stats.credits_charged += meta.charged
@@ -96,9 +98,23 @@ class Session:
         self, row: Endpoint[Response[tuple[U, ...]]], body: bytes
     ) -> tuple[Response[tuple[U, ...]], tuple[DecodeError, ...], tuple[StatusError, ...]]:
         """Decode a page of ``row``: what it holds, the rows that cannot be read, and the errors beside its data."""
-        answer, bad = wire.decode_rows(row, body, row.answered)
+        answer, bad = self._without_key(lambda text: wire.decode_rows(row, text, row.answered), body)
+        if bad or answer.errors:  # what they say goes into errors
+            answer, bad = wire.decode_rows(row, self.redacted(body), row.answered)
         self.stats.credits_charged += answer.meta.charged
         return answer, bad, wire.errors_beside(answer, row.answered) if answer.errors else ()
+
+    def redacted(self, body: bytes) -> bytes:
+        """Take the key out of a body that goes into an error: some servers echo what they were sent."""
+        return self._connection.settings.api_key.taken_out_of(body)
+
+    def _without_key(self, decode: Callable[[bytes], U], body: bytes) -> U:
+        """Decode a body; where that fails, fail with an error that does not hold the key."""
+        try:
+            return decode(body)
+        except LeadfeederError:
+            pass  # its text may hold the key
+        return decode(self.redacted(body))
 
     def under(self, budget: Budget) -> Session:
         """Return the same path with its calls under one more budget."""
@@ -129,7 +145,8 @@ class Session:
         spending = Spending(self._budgets(), call.most_credits, facts)
         if spending.is_shared:
             await _reserve(spending, Bounds(opened, facts, deadline))
-        return Trip(opened, facts, deadline, request, spending, not retry.is_repeatable(row))
+        may_cost, any_json = not retry.is_repeatable(row), row.shape is Shape.OTHER
+        return Trip(opened, facts, deadline, request, spending, may_cost, any_json)
 
     async def _send_until_settled(self, trip: Trip, row: Endpoint[T]) -> bytes:
         """Send, and let the resend rule decide what each failure means."""
@@ -167,14 +184,14 @@ class Session:
         trip.spending.check_request()
         report = _Report(number, Passage(trip.opened.transport))
         try:
-            answer = report.answer = await trip.in_slot(report.passage, lambda: self._send(trip, report.passage))
-            return self._good_body(answer, trip, number)
+            report.answer = await trip.in_slot(report.passage, lambda: self._send(trip, report.passage))
+            return self._good_body(report, report.answer, trip)
         except BaseException as error:
             report.error = error
             trip.spending.at_stake |= report.passage.sent != "no" and not _was_refused(error)
             raise
         finally:
-            self._tell(report, trip.facts)
+            self._tell(report, trip)
             report.error = None  # it holds this frame, which holds the report
 
     async def _send(self, trip: Trip, passage: Passage) -> wire.Answer:
@@ -193,39 +210,45 @@ class Session:
         if self._connection.quota.ends is not None:
             self._connection.quota.check(_today(), facts)
 
-    def _good_body(self, answer: wire.Answer, trip: Trip, number: int) -> bytes:
+    def _good_body(self, report: _Report, answer: wire.Answer, trip: Trip) -> bytes:
         """Return the body of a good answer; raise what is wrong with another, and let everyone know of a 429."""
-        if wire.is_good(answer, scan=trip.may_cost):
+        if wire.is_good(answer, scan=trip.may_cost, any_json=trip.any_json):
             self._connection.retry_budget.refill()
             return answer.body
+        answer = report.answer = trip.opened.transport.redacted(answer)
         now = datetime.now(UTC)
         failure = wire.failure_of(answer, trip.facts, now)
         if isinstance(failure, RateLimitedError):
             self.stats.rate_limited += 1
-            trip.opened.limits.limiter.pause(retry.pause_after(failure, number))
+            trip.opened.limits.limiter.pause(retry.pause_after(failure, report.number))
         raise self._connection.quota.judge(failure, now.date())
 
-    def _tell(self, report: _Report, facts: Facts) -> None:
+    def _tell(self, report: _Report, trip: Trip) -> None:
         on_attempt, logged = self._connection.on_attempt, log.is_wanted()
         if not report.passage.tried or (on_attempt is None and not logged):
             return
         report.passage.end()
+        if report.answer is not None:
+            report.answer = trip.opened.transport.redacted(report.answer)
         if logged:
-            log.log_attempt(facts, report.number, report.passage, report.outcome, report.request_id)
+            log.log_attempt(trip.facts, report.number, report.passage, report.outcome, report.request_id)
         if on_attempt is not None:
-            log.tell(on_attempt, report.event(facts))
+            log.tell(on_attempt, report.event(trip.facts))
 
     def _account_of(self, call: Call[T]) -> str | None:
         """Return the account of a call, as far as it is known."""
         if call.row.account is Account.NONE:
             return None
+        require(call.account_id != "", "account_id is empty.", "Leave it out for the client's own account.")
         return call.account_id or self.options.account_id or self._connection.account_id
 
     async def _look_up_account(self, bounds: Bounds) -> str:
         await bounds.wait(self._connection.looking_up.acquire(), "account")
         try:
             if self._connection.account_id is None:
-                self._connection.account_id = await self._find_account(self)
+                left = None if bounds.deadline is None else bounds.left(inf)
+                hurried = self.with_options(replace(self.options, deadline=left))
+                self._connection.account_id = await self._find_account(hurried)
             return self._connection.account_id
         finally:
             self._connection.looking_up.release()
@@ -248,7 +271,7 @@ class _Report(msgspec.Struct):
     def request_id(self) -> str | None:
         """The server's name for the request, from an error or else from the answer's headers."""
         named: str | None = getattr(self.error, "request_id", None)
-        return named or (self.answer.headers.get("X-Request-Id") if self.answer else None)
+        return named or (self.answer.header("X-Request-Id") if self.answer else None)
 
     @property
     def outcome(self) -> int | str:

@@ -43,6 +43,9 @@ BLOCKED = 0.02
 GRACE = 0.1
 """Seconds that answers then get to be read."""
 
+_JSON_BEGINS = frozenset({b"{", b"[", b""})
+"""How an answer begins that is good as far as can be seen."""
+
 SHOWN_HEADERS = frozenset({"Retry-After", "X-Request-Id", "Location"})
 """The headers of an answer that errors speak of."""
 
@@ -83,7 +86,8 @@ class Transport:
         failure: BaseException
         passage.watched = self._is_watched or self._session.closed
         try:
-            return self._redacted(await self._exchange(request, facts, timeout, passage))
+            answer = await self._exchange(request, facts, timeout, passage)
+            return answer if 200 <= answer.status < 300 and answer.body[:1] in _JSON_BEGINS else self.redacted(answer)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             # aiohttp cancels its own DNS look-ups when it closes; nobody asked for that cancellation.
@@ -134,14 +138,12 @@ class Transport:
         headers = {"X-Api-Key": self._key.reveal(), "User-Agent": USER_AGENT, "Accept": "application/json"}
         return {**headers, "Content-Type": "application/json"} if with_body else headers
 
-    def _redacted(self, answer: Answer) -> Answer:
+    def redacted(self, answer: Answer) -> Answer:
         """Take the key out of an answer that becomes an error: some servers and proxies echo what they were sent."""
-        if 200 <= answer.status < 300 and answer.body[:1] in {b"{", b""}:
-            return answer
         key = self._key.reveal()
-        headers = answer.headers  # which knows a name in any case
-        shown = {name: headers[name].replace(key, "***") for name in SHOWN_HEADERS if name in headers}
-        return Answer(answer.status, shown, answer.body.replace(key.encode(), b"***"))
+        found = {name: answer.header(name) for name in SHOWN_HEADERS}  # in any case of its letters
+        shown = {name: value.replace(key, "***") for name, value in found.items() if value is not None}
+        return Answer(answer.status, shown, self._key.taken_out_of(answer.body))
 
     def _watch(self) -> aiohttp.TraceConfig:
         """Watch requests leave by a borrowed session; it signals before their first byte is buffered."""
@@ -268,7 +270,9 @@ def _name_fault(  # noqa: PLR0911 - one answer per kind of fault
             return ConnectError(f"No connection to {error.host}:{error.port}: {reason}.", facts)
         case aiohttp.ClientResponseError():
             return ProtocolError("The answer is not valid HTTP.", facts)
-        case aiohttp.ClientError() | OSError() | _SilentResend():
+        case _SilentResend():
+            return DisconnectedError("The kept connection was dead; aiohttp was kept from sending again.", facts)
+        case aiohttp.ClientError() | OSError():
             return DisconnectedError(f"The connection broke ({type(error).__name__}).", facts)
         case _:
             return ConnectError(f"The request could not be made ({type(error).__name__}).", facts)

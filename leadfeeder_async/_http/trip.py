@@ -75,6 +75,8 @@ class Trip(Bounds, frozen=True):
     spending: Spending
     may_cost: bool
     """A lost answer leaves open what was charged or made."""
+    any_json: bool
+    """An answer need not be an object."""
 
     async def take_token(self) -> None:
         """Take a token of the client's limiter, with the means to wait only where there is none.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from math import isfinite
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -16,9 +15,11 @@ from msgspec.structs import replace
 
 from leadfeeder_async._http import lenient
 from leadfeeder_async._http.endpoint import Call, Endpoint, QueryValue, Shape
+from leadfeeder_async._http.retry_after import parse_retry_after
 from leadfeeder_async.errors import (
     AuthenticationError,
     BadRequestError,
+    ConfigurationError,
     DecodeError,
     Facts,
     InsufficientCreditsError,
@@ -33,6 +34,7 @@ from leadfeeder_async.errors import (
     ServerError,
     StatusError,
     UnexpectedStatusError,
+    require,
 )
 from leadfeeder_async.models.envelope import ErrorObject, Meta, Response
 
@@ -58,6 +60,11 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     headers: Mapping[str, str]
     body: bytes
 
+    def header(self, name: str) -> str | None:
+        """Return a header as a text that can be printed, whatever bytes it holds."""
+        value = self.headers.get(name)
+        return None if value is None else value.encode("utf-8", "replace").decode()
+
 
 def build_request(call: Call[T], base_url: str, path: str, account_id: str | None) -> Request:
     """Build the request of ``call``; ``path`` is its row's, or the override."""
@@ -71,8 +78,9 @@ def fill_path(template: str, ids: tuple[str, ...]) -> str:
     """Put each id, percent-encoded once, in its place of the path template."""
     if "{" not in template:
         return template
-    values = iter(ids)
-    return re.sub(r"\{(\w+)\}", lambda match: encode_id(next(values), match[1]), template)
+    names = re.findall(r"\{(\w+)\}", template)
+    require(len(names) == len(ids), f"The path {template} has {len(names)} places for ids, and not {len(ids)}.")
+    return template.format_map({name: encode_id(one, name) for name, one in zip(names, ids, strict=True)})
 
 
 def encode_id(value: object, name: str = "id") -> str:
@@ -101,14 +109,19 @@ def encode_query(params: Mapping[str, QueryValue]) -> str:
     return "&".join([f"{_quoted(name)}={_text_of(value)}" for name, value in params.items() if value is not None])
 
 
-@lru_cache(maxsize=256)
-def _quoted(text: str) -> str:
-    return quote(text, safe="")
+def _percent(text: str) -> str:
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{text!r} holds half a character, which cannot be sent.") from None
+
+
+_quoted = lru_cache(maxsize=256)(_percent)
 
 
 def _text_of(value: str | int | tuple[str, ...]) -> str:
     if isinstance(value, tuple):
-        return ",".join([part if part.isalnum() and part.isascii() else quote(part, safe="") for part in value])
+        return ",".join([part if part.isalnum() and part.isascii() else _percent(part) for part in value])
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int) else _quoted(str(value))
@@ -116,12 +129,15 @@ def _text_of(value: str | int | tuple[str, ...]) -> str:
 
 def encode_body(body: Mapping[str, object]) -> bytes:
     """Encode a request body as JSON, without the keys whose value is None."""
-    return msgspec.json.encode({key: value for key, value in body.items() if value is not None})
+    return encode_json({key: value for key, value in body.items() if value is not None})
 
 
 def encode_json(value: object) -> bytes:
     """Encode any JSON value as it is."""
-    return msgspec.json.encode(value)
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{error.object!r} holds half a character, which cannot be sent.") from None
 
 
 def decode(row: Endpoint[T], body: bytes, facts: Facts) -> T:
@@ -131,14 +147,14 @@ def decode(row: Endpoint[T], body: bytes, facts: Facts) -> T:
     if row.shape is Shape.NOTHING:
         _raise_errors(body, facts)
     try:
-        answer = row.decoder.decode(body)
+        answer = _read(row.decoder.decode, body)
         return answer if getattr(answer, "included", UNSET) is UNSET else _relaxed(row, body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         problem = str(error) or type(error).__name__
     _raise_errors(body, facts)
     try:
         return _relaxed(row, body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         text = f"The answer does not fit {row.operation}: {problem}."
     raise DecodeError(text, replace(facts, sent="yes", phase="decode"))
 
@@ -181,7 +197,7 @@ def _error_beside(error: ErrorObject, facts: Facts) -> StatusError:
 def _raise_errors(body: bytes, facts: Facts) -> None:
     """Raise the error that a good status may carry in place of data."""
     said = _json_object(body)
-    if said.get("errors") and "data" not in said:
+    if said.get("errors") and said.get("data") is None:
         raise _status_error(
             Answer(200, {}, body),
             replace(facts, status=200, sent="yes", phase="decode"),
@@ -190,10 +206,26 @@ def _raise_errors(body: bytes, facts: Facts) -> None:
 
 
 def _relaxed(row: Endpoint[T], body: bytes) -> T:
-    value: lenient.Json = msgspec.json.decode(body)
+    value = _read(_JSON.decode, body)
     if row.shape is not Shape.OTHER:
         value = lenient.relax(value, wants_list=row.shape is Shape.MANY, wants_nothing=row.shape is Shape.NOTHING)
     return msgspec.json.decode(msgspec.json.encode(value), type=row.returns, strict=False)
+
+
+def _read(decode: Callable[[bytes], T], body: bytes) -> T:
+    """Decode a body; where that fails for halves of characters, once more without them."""
+    try:
+        return decode(body)
+    except _UNREADABLE:
+        mended = lenient.mended(body)
+        if mended == body:
+            raise
+    return decode(mended)
+
+
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+_JSON: msgspec.json.Decoder[lenient.Json] = msgspec.json.Decoder()
 
 
 class _MetaOnly(msgspec.Struct, frozen=True, gc=False):
@@ -209,8 +241,8 @@ _META = msgspec.json.Decoder(_MetaOnly)
 def meta_of(body: bytes) -> Meta:
     """Read the facts beside an answer's data without decoding the data; none where they cannot be read."""
     try:
-        return _META.decode(body).meta
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _read(_META.decode, body).meta
+    except _UNREADABLE:
         return Meta()
 
 
@@ -220,39 +252,46 @@ def charged_by(body: bytes) -> int | None:
     return spent.charged if spent else None
 
 
-def is_good(answer: Answer, *, scan: bool = False) -> bool:
+def is_good(answer: Answer, *, scan: bool = False, any_json: bool = False) -> bool:
     """Judge an answer by its status and look.
 
     ``scan`` looks through the whole body for broken JSON, which takes a quarter of the time of decoding it: worth it
-    where an unusable answer leaves open what was charged or made.
+    where an unusable answer leaves open what was charged or made. ``any_json`` takes what is not an object, too.
     """
-    return 200 <= answer.status < 300 and _is_readable(answer, scan=scan)
+    return 200 <= answer.status < 300 and _is_readable(answer, scan=scan, any_json=any_json)
 
 
 def failure_of(answer: Answer, facts: Facts, now: datetime) -> LeadfeederError:
     """Find what is wrong with an answer that is not good, by its status and code."""
-    facts = replace(facts, status=answer.status, sent="yes", request_id=answer.headers.get("X-Request-Id"))
+    facts = replace(facts, status=answer.status, sent="yes", request_id=answer.header("X-Request-Id"))
     if 200 <= answer.status < 300:
         text = f"The answer is no JSON object, or is cut short: {snippet(answer.body)!r}"
         return DecodeError(text, replace(facts, phase="body"))
     if 300 <= answer.status < 400:
-        target = urlsplit(answer.headers.get("Location", "")).hostname or "itself"
-        return RedirectError(f"The server redirects ({answer.status}) to {target}.", facts)
+        return RedirectError(f"The server redirects ({answer.status}) to {_host_of(answer)}.", facts)
     return _status_error(answer, facts, now)
 
 
-def _is_readable(answer: Answer, *, scan: bool) -> bool:
+def _host_of(redirect: Answer) -> str:
+    try:
+        return urlsplit(redirect.header("Location") or "").hostname or "itself"
+    except ValueError:
+        return "an address that is none"
+
+
+def _is_readable(answer: Answer, *, scan: bool, any_json: bool) -> bool:
     """Tell an answer from one cut short or no JSON: by its first and last bytes alone, if its end is proven."""
     body = answer.body.strip()
-    scan = scan or not ("Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers)
-    return not body or (body.startswith(b"{") and body.endswith(b"}") and not (scan and _is_broken(body)))
+    scan = scan or any_json or not ("Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers)
+    looks_whole = any_json or (body.startswith(b"{") and body.endswith(b"}"))
+    return not body or (looks_whole and not (scan and _is_broken(body)))
 
 
 def _is_broken(body: bytes) -> bool:
     try:
-        _ANYTHING.decode(body)
+        _read(_ANYTHING.decode, body)
         body.decode()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return True
     return False
 
@@ -260,7 +299,7 @@ def _is_broken(body: bytes) -> bool:
 def _status_error(answer: Answer, facts: Facts, now: datetime) -> StatusError:
     said = _json_object(answer.body)
     first = _first_error(said)
-    retry_after = parse_retry_after(answer.headers.get("Retry-After"), now)
+    retry_after = parse_retry_after(answer.header("Retry-After"), now)
     facts = replace(
         facts,
         code=first.code,
@@ -273,8 +312,8 @@ def _status_error(answer: Answer, facts: Facts, now: datetime) -> StatusError:
 
 def _json_object(body: bytes) -> dict[str, lenient.Json]:
     try:
-        found: lenient.Json = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        found = _read(_JSON.decode, body)
+    except _UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -337,33 +376,3 @@ def _error_class(status: int, code: str | None) -> type[StatusError]:
     if by_code is not None and status < 500:
         return by_code
     return ServerError if status >= 500 else _BY_STATUS.get(status, UnexpectedStatusError)
-
-
-LONGEST_WAIT = 366 * 86_400.0
-"""Any Retry-After is clamped to a year, so that dates stay computable."""
-
-
-def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Read a Retry-After header, seconds or date, as seconds from ``now``; None if it says nothing."""
-    if value is None:
-        return None
-    seconds = _seconds(value.strip(), now)
-    return None if seconds is None or seconds <= 0 else min(seconds, LONGEST_WAIT)
-
-
-def _seconds(value: str, now: datetime) -> float | None:
-    try:
-        seconds = float(value)
-    except ValueError:
-        return _seconds_to_date(value, now)
-    return seconds if isfinite(seconds) else None
-
-
-def _seconds_to_date(value: str, now: datetime) -> float | None:
-    from email.utils import parsedate_to_datetime  # few servers send a date, and it takes a while to import
-
-    try:
-        then = parsedate_to_datetime(value)
-        return ((then if then.tzinfo else then.replace(tzinfo=UTC)) - now).total_seconds()
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None

@@ -179,14 +179,14 @@ class NumberedWalk(Generic[T]):
             self._finish(section)
             return None
         try:
-            body = await self._next_body(section)
+            page = self._source.decode(await self._next_body(section))
         except OffsetExceededError as error:
             if section.shrank():
                 section.end()
             else:
                 self._cut(section, 2, error)
             return None
-        return self._take(section, self._source.decode(body))
+        return self._take(section, page)
 
     async def _next_body(self, section: Section) -> bytes:
         if not section.tasks:

@@ -17,7 +17,7 @@ import yaml
 from aiohttp import web
 
 from leadfeeder_async import AsyncLeadfeeder, LeadfeederError, Pager, Resend
-from leadfeeder_async._http.wire import parse_retry_after
+from leadfeeder_async._http.retry_after import parse_retry_after
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 

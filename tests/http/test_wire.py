@@ -30,6 +30,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async._http import wire
 from leadfeeder_async._http.endpoint import Call
+from leadfeeder_async._http.retry_after import parse_retry_after
 from leadfeeder_async.errors import Facts
 from leadfeeder_async.models.envelope import Response
 from tests.conftest import EXAMPLES
@@ -195,7 +196,7 @@ def test_body_that_does_not_fit_is_a_decode_error(body: bytes) -> None:
 @given(st.text())
 def test_retry_after_never_fails(header: str) -> None:
     """Any text gives None or a wait that a date can be computed from."""
-    seconds = wire.parse_retry_after(header, NOW)
+    seconds = parse_retry_after(header, NOW)
     assert seconds is None or (seconds > 0 and NOW + timedelta(seconds=seconds) > NOW)
 
 
@@ -203,7 +204,7 @@ def test_retry_after_never_fails(header: str) -> None:
 def test_retry_after_date_is_the_distance(seconds: int) -> None:
     """A date gives the seconds between it and now."""
     then = (NOW + timedelta(seconds=seconds)).strftime("%a, %d %b %Y %H:%M:%S GMT")
-    assert wire.parse_retry_after(then, NOW) == seconds
+    assert parse_retry_after(then, NOW) == seconds
 
 
 def test_retry_after_reaches_the_error() -> None:
