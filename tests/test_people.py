@@ -35,10 +35,12 @@ async def quarter() -> AsyncIterator[Sandbox]:
         yield running
 
 
-async def seen(sandbox: Sandbox | None, *words: str, columns: int = 80, answer: str = "") -> tuple[int, str]:
+async def seen(
+    sandbox: Sandbox | None, *words: str, columns: int = 80, answer: str = "", interrupt_at: str = ""
+) -> tuple[int, str]:
     """Run a command in a terminal; return its exit code and the screen."""
     environment = sandbox.environment if sandbox else {}
-    return await asyncio.to_thread(run_on_terminal, (*COMMAND, *words), environment, columns, answer)
+    return await asyncio.to_thread(run_on_terminal, (*COMMAND, *words), environment, columns, answer, interrupt_at)
 
 
 def settled(screen: str) -> str:
@@ -175,6 +177,13 @@ async def test_changes_are_asked_for(quarter: Sandbox, answer: str, made: int) -
     assert len(quarter.ledger.creations) == made
     assert code == (0 if made else 5)
     assert ("Nothing was changed." in screen) is not bool(made)
+
+
+async def test_a_question_can_be_interrupted(quarter: Sandbox) -> None:
+    """One Ctrl-C at a question ends the command, with nothing changed."""
+    code, screen = await seen(quarter, "tags", "create", "Hot", interrupt_at="[y/N]")
+    assert (code, quarter.ledger.creations) == (130, [])
+    assert "Interrupted" in screen
 
 
 async def test_doctor_goes_on_after_a_failure(quarter: Sandbox) -> None:

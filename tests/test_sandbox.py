@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import aiohttp
@@ -133,6 +133,34 @@ async def test_faults_on_order(sandbox: Sandbox) -> None:
         assert sandbox.ledger.charges == ["159000001"]
         sandbox.fail_next(429, code="rate_limit_exceeded", retry_after="0.01")
         assert (await lf.with_options(retries=1).companies.get("159000001")).meta.charged == 0
+
+
+async def test_misspelt_operations_are_refused(sandbox: Sandbox) -> None:
+    """A name that no operation has would never be met, and a test of it always pass."""
+    for misspelt in (
+        lambda: sandbox.fail_next(503, operation="get_compny"),
+        lambda: sandbox.ledger.count("get_compny"),
+        lambda: Sandbox(not_entitled={"get_compny"}),
+    ):
+        with pytest.raises(ValueError, match="'get_compny' is no operation; is it 'get_company'"):
+            misspelt()
+    with pytest.raises(ValueError, match="status=9999"):
+        sandbox.fail_next(9999)
+    with pytest.raises(RuntimeError, match="async with"):
+        assert Sandbox().url
+    async with Sandbox(not_entitled="search_contacts", rate_limit=False) as refusing, client_for(refusing) as lf:
+        with pytest.raises(PermissionDeniedError):
+            await lf.contacts.search(search_terms=["x"]).collect()
+
+
+async def test_no_visit_comes_from_the_future() -> None:
+    """A world that ends today ends now; one with an end of its own has whole days."""
+    async with Sandbox(visits=5_000, days=2, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+        today = await lf.web_visits.search(start_date=sandbox.end_date, end_date=sandbox.end_date).collect()
+    assert today
+    assert all(visit.started_at is not None and visit.started_at <= datetime.now(UTC) for visit in today)
+    world = Sandbox(visits=5_000, days=2, end_date=date(2026, 11, 1))._state.world
+    assert str(world.visit(4_999)["started_at"]).startswith("2026-11-01T23:5")
 
 
 async def test_quota_ends_the_month() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Literal, Protocol
@@ -68,7 +69,7 @@ async def create_tag(
     _may_ask(yes=yes)
     async with AsyncLeadfeeder(account_id=view.account_id) as lf:
         refuse_second(name, await lf.tags.list().collect(), "tag")
-        if not _agreed(f"Create the tag {name!r}?", yes=yes):
+        if not await _agreed(f"Create the tag {name!r}?", yes=yes):
             return INCOMPLETE
         made = (await lf.tags.create(name=name, color=color)).data
     show([record_of(made)], TAG, view, "tags")
@@ -113,7 +114,7 @@ async def create_list(name: Name, /, *, scope: Scope = "company", yes: Yes = Fal
     _may_ask(yes=yes)
     async with AsyncLeadfeeder(account_id=view.account_id) as lf:
         refuse_second(name, await lf.lists.list(scope=scope).collect(), "list")
-        if not _agreed(f"Create the {scope} list {name!r}?", yes=yes):
+        if not await _agreed(f"Create the {scope} list {name!r}?", yes=yes):
             return INCOMPLETE
         made = (await lf.lists.create(name=name, scope=scope)).data
     show([record_of(made)], LIST, view, "lists")
@@ -178,7 +179,7 @@ def _count(ids: Sequence[str], noun: str) -> str:
 
 async def _change_all(ids: Sequence[str], question: str, change: Change, *, yes: bool) -> int:
     """Ask, then change one record after the other; say how far it came, whatever ends it."""
-    if not _agreed(question, yes=yes):
+    if not await _agreed(question, yes=yes):
         return INCOMPLETE
     done = 0
     try:
@@ -199,12 +200,23 @@ def _may_ask(*, yes: bool) -> None:
     )
 
 
-def _agreed(question: str, *, yes: bool) -> bool:
+async def _agreed(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+    if (await _line()).strip().lower() in {"y", "yes"}:
         return True
     note("Nothing was changed.")
     return False
+
+
+async def _line() -> str:
+    """Wait for a line on the terminal, so that Ctrl-C is heard meanwhile."""
+    loop, typed = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, typed.set)
+    try:
+        await typed.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline()

@@ -95,6 +95,8 @@ class World:
         self.visits = visits
         self.end_date = end_date
         self.start_date = end_date - timedelta(days - 1)
+        self.last_day = 86_400
+        """How many seconds long the last day is so far."""
         weights = [self._weight(self.start_date + timedelta(day)) for day in range(days)]
         shares = list(accumulate(weights))
         self._first_of_day = [0, *(round(visits * share / shares[-1]) for share in shares)]
@@ -239,7 +241,8 @@ class World:
     def _started_at(self, visit: int) -> datetime:
         day = bisect_right(self._first_of_day, visit) - 1
         first, after = self._first_of_day[day], self._first_of_day[day + 1]
-        second = 86_400 * (visit - first) // (after - first)
+        length = self.last_day if day == len(self._first_of_day) - 2 else 86_400
+        second = length * (visit - first) // (after - first)
         return datetime.combine(self.start_date + timedelta(day), time(), UTC) + timedelta(seconds=second)
 
     @lru_cache(maxsize=64)  # noqa: B019 - a world lives as long as its sandbox

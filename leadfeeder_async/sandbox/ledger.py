@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Ledger:
     """The id of each record that cost a credit; an id twice is a double charge."""
     creations: list[str] = field(default_factory=list[str])
     """The id of each record that was made."""
+    operations: frozenset[str] = frozenset()
+    """The names there are."""
 
     @property
     def credits_charged(self) -> int:
@@ -40,5 +43,12 @@ class Ledger:
         return sum(entry.status == 429 for entry in self.requests)
 
     def count(self, operation: str) -> int:
-        """Count the requests of one operation, by its name in the contract."""
+        """Count the requests of one operation, by its name in the contract; ValueError where it has none such."""
+        self.check(operation)
         return sum(entry.operation == operation for entry in self.requests)
+
+    def check(self, operation: str) -> None:
+        """Raise ValueError unless there is an operation of that name: a misspelt one would be met by no request."""
+        if operation not in self.operations:
+            near = get_close_matches(operation, self.operations, 1)
+            raise ValueError(f"{operation!r} is no operation{f'; is it {near[0]!r}?' if near else ' of the contract.'}")

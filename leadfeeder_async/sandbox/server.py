@@ -17,7 +17,7 @@ from aiohttp import web
 
 from leadfeeder_async.sandbox.data import World, mix
 from leadfeeder_async.sandbox.ledger import Entry, Ledger
-from leadfeeder_async.sandbox.operations import ROUTES
+from leadfeeder_async.sandbox.operations import OPERATIONS, ROUTES
 from leadfeeder_async.sandbox.requests import Json, Query, Reply, Route
 from leadfeeder_async.sandbox.state import Account, Bucket, Refusal, State
 
@@ -44,7 +44,7 @@ class Sandbox:
             async with AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, account_id=sandbox.account_id) as lf:
                 print(await lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).count())
 
-    The same ``seed`` gives the same data. ``visits`` spread over ``days`` that end on ``end_date`` (today). It keeps
+    The same ``seed`` gives the same data. ``visits`` spread over ``days`` that end on ``end_date``, or else now. It keeps
     the API's limits: 10 requests a second with a burst of 15 (``rate_limit=False`` turns that off), nothing past row
     10,000 of a visit search, one of ``credits`` for each company or contact read that was not read in the last twelve
     months. ``quota`` is the month's requests, ``not_entitled`` names operations that the plan does not cover,
@@ -75,14 +75,17 @@ class Sandbox:
         if not 0 <= port <= 65_535:
             raise ValueError(f"port={port!r} must be 0 to 65535.")
         self.api_key = f"sandbox-{mix(seed, 7):016x}"
-        world = World(seed, companies, visits, days, end_date or datetime.now(UTC).date())
+        now = datetime.now(UTC)
+        world = World(seed, companies, visits, days, end_date or now.date())
+        if end_date is None:
+            world.last_day = 3_600 * now.hour + 60 * now.minute + now.second
         names = [Account(str(310_042 + 35 * number), f"Seller {number + 1}", credits) for number in range(accounts)]
         self.start_date, self.end_date = world.start_date, world.end_date
         self.latency = latency
         self.flaky = flaky
         self.quota = quota
-        self._state = State(world, {account.id: account for account in names})
-        self._not_entitled = frozenset(not_entitled)
+        self._state = State(world, {account.id: account for account in names}, Ledger(operations=OPERATIONS))
+        self._not_entitled = self._named(not_entitled)
         self._bucket = Bucket() if rate_limit else None
         self._faults = deque[Fault]()
         self._revoked = False
@@ -116,7 +119,9 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The address to use as ``base_url``."""
+        """The address to use as ``base_url``; there is none before it runs, unless its port was chosen."""
+        if not self._port:
+            raise RuntimeError("The sandbox does not run yet: use it with `async with`.")
         return f"http://127.0.0.1:{self._port}"
 
     @property
@@ -157,8 +162,18 @@ class Sandbox:
 
         ``after_work`` lets the request take effect first: it charges, and then fails.
         """
+        if operation is not None:
+            self.ledger.check(operation)
+        if not 200 <= status <= 599:
+            raise ValueError(f"status={status!r} must be 200 to 599.")
         headers = {} if retry_after is None else {"Retry-After": retry_after}
         self._faults.extend([Fault(status, code, operation, after_work, headers)] * times)
+
+    def _named(self, operations: Iterable[str]) -> frozenset[str]:
+        named = frozenset([operations] if isinstance(operations, str) else operations)
+        for operation in named:
+            self.ledger.check(operation)
+        return named
 
     def revoke_key(self) -> None:
         """Refuse the key from now on, as after someone deleted it."""

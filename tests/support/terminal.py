@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import termios
@@ -16,9 +17,12 @@ ROWS = 120
 
 
 def run_on_terminal(
-    command: Sequence[str], environment: Mapping[str, str], columns: int, answer: str = ""
+    command: Sequence[str], environment: Mapping[str, str], columns: int, answer: str = "", interrupt_at: str = ""
 ) -> tuple[int, str]:
-    """Run a command in a terminal of some width, typing ``answer``; return its exit code and what is on the screen."""
+    """Run a command in a terminal of some width, typing ``answer``; return its exit code and what is on the screen.
+
+    ``interrupt_at`` interrupts it once, when that is on the screen.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     env = {**os.environ, **environment, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
@@ -28,7 +32,11 @@ def run_on_terminal(
         os.close(theirs)
         if answer:
             os.write(ours, answer.encode())
-        drawn = b"".join(iter(lambda: _read(ours), b""))
+        drawn = b""
+        while more := _read(ours):
+            seen_before, drawn = interrupt_at.encode() in drawn, drawn + more
+            if interrupt_at and not seen_before and interrupt_at.encode() in drawn:
+                process.send_signal(signal.SIGINT)
     os.close(ours)
     screen = pyte.Screen(columns, ROWS)
     pyte.ByteStream(screen).feed(drawn)

@@ -11,4 +11,7 @@ ROUTES = (
     *profiles.ROUTES,
 )
 
-__all__ = ["ROUTES"]
+OPERATIONS = frozenset(route.name for route in ROUTES)
+"""Their names, as the contract has them."""
+
+__all__ = ["OPERATIONS", "ROUTES"]
