@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from aiohttp import web
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -41,8 +42,9 @@ from leadfeeder_async.enrich.outcomes import Problem
 from leadfeeder_async.export.parts import part_of
 from leadfeeder_async.models.companies import CompanyMatch, CompanyMatchAttributes
 from leadfeeder_async.sandbox import Sandbox
-from tests.support.clients import client_for
+from tests.support.clients import client_for, client_of
 from tests.support.enricher import rows as rows_to_kill
+from tests.support.servers import handler_server
 
 SOAK = bool(os.environ.get("SOAK"))
 SWEEPS = 60 if SOAK else 3
@@ -294,6 +296,33 @@ async def test_merged_and_missing(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None
     gone = [one async for one in lf.enrich.companies(map(domain, (10, 700)), by="domain")]
     assert [(one.outcome, one.id) for one in gone] == [("matched", company(10)), ("not_found", company(700))]
     assert sandbox.ledger.credits_charged == 3
+
+
+@pytest.mark.parametrize(
+    ("came", "outcome", "own"),
+    [
+        (["5", "9"], Outcome.MATCHED, "5"),
+        (["9", "5"], Outcome.MATCHED, "5"),
+        (["9"], Outcome.MATCHED, "9"),
+        (["8", "9"], Outcome.FAILED, "5"),
+        ([], Outcome.NOT_FOUND, "5"),
+    ],
+)
+async def test_a_row_never_has_a_strangers_record(came: list[str], outcome: Outcome, own: str) -> None:
+    """Asked for one id, its own record counts, whatever comes with it; only one record in its place is the merged one."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if "match" in request.path:
+            return web.json_response({"data": [[{"id": "5", "attributes": {"match_score": 1.0}}]]})
+        rows = [{"id": one, "type": "company", "attributes": {"name": f"Firm {one}"}} for one in came]
+        return web.json_response({"data": rows, "meta": {"credits": {"charged": len(came)}}})
+
+    async with handler_server(answer) as url, client_of(url, retries=0) as lf:
+        job = lf.enrich.companies(["a.test"], by="domain")
+        [one] = [one async for one in job]
+    assert (one.outcome, one.id) == (outcome, own)
+    assert (one.record and one.record.name) == (f"Firm {own}" if outcome is Outcome.MATCHED else None)
+    assert one.charged == job.tally.credits == len(came)
 
 
 async def test_by_name_and_by_vat(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:

@@ -14,7 +14,7 @@ from leadfeeder_async._http.session import Session
 from leadfeeder_async._walks.pages import IDS_PER_REQUEST, row_id
 from leadfeeder_async.enrich.keys import Key
 from leadfeeder_async.enrich.outcomes import Line, Outcome, Problem
-from leadfeeder_async.errors import Facts, StatusError
+from leadfeeder_async.errors import DecodeError, Facts, StatusError
 from leadfeeder_async.models.companies import Company, CompanyMatch
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.ip import EnrichedIp
@@ -138,14 +138,14 @@ def _sorted_out(
     lost = [one for one in ids if one not in found]
     strangers = [one for one in found if one not in set(ids)]
     fetched = Fetched(charged=charged)
-    each = {0: 0, len(found): 1}.get(charged if charged is not None else -1)
+    each = charged if len(ids) == 1 else {0: 0, len(found): 1}.get(charged if charged is not None else -1)
     fetched.lines = {one: _matched(one, found[one], each) for one in ids if one in found}
-    if strangers and len(ids) == 1:
-        fetched.lines[ids[0]] = _matched(strangers[0], found[strangers[0]], each)
-    elif len(lost) == len(strangers) == 1:
+    if len(lost) == len(strangers) == 1:
         fetched.lines[lost[0]] = _matched(strangers[0], found[strangers[0]], each)
-    elif strangers:
+    elif strangers and len(ids) > 1:
         fetched.alone = lost
+    elif strangers and lost:
+        fetched.lines[lost[0]] = _unclear(lost[0], strangers, each)
     else:
         fetched.lines.update({one: _missing(one, errors) for one in lost})
     return fetched
@@ -159,6 +159,12 @@ def _missing(company_id: str, errors: Sequence[StatusError]) -> Line:
     if errors:
         return Line(outcome=Outcome.FAILED, id=company_id, error=Problem.of(errors[0]))
     return Line(outcome=Outcome.NOT_FOUND, id=company_id)
+
+
+def _unclear(company_id: str, strangers: Sequence[str], charged: int | None) -> Line:
+    """Take none of several strangers for the company asked for: the guess would be somebody else's record."""
+    error = DecodeError(f"Asked for company {company_id} alone, the server sent {len(strangers):,} others.")
+    return Line(outcome=Outcome.FAILED, id=company_id, charged=charged, error=Problem.of(error))
 
 
 class AskingIps:
