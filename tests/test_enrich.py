@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import pytest
@@ -44,7 +44,7 @@ from leadfeeder_async.models.companies import CompanyMatch, CompanyMatchAttribut
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
 from tests.support.enricher import rows as rows_to_kill
-from tests.support.servers import handler_server
+from tests.support.servers import handler_server, http, raw_server
 
 SOAK = bool(os.environ.get("SOAK"))
 SWEEPS = 60 if SOAK else 3
@@ -343,6 +343,49 @@ async def test_by_name_and_by_vat(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None
     assert sandbox.ledger.credits_charged == 2
 
 
+HALF = "\ud800"
+"""Half of a character: Python's texts may hold it, and no file or request can."""
+
+
+@pytest.mark.parametrize(
+    ("by", "bad", "key"),
+    [
+        ("name", f"bad {HALF} GmbH", r"bad \ud800 GmbH"),
+        ("name", {"name": "Alster", "city": HALF}, r"Alster, \ud800"),
+        ("domain", f"{HALF}.test", r"\ud800.test"),
+        ("vat", f"DE{HALF}", r"DE\ud800"),
+    ],
+    ids=["name", "city", "domain", "vat"],
+)
+async def test_half_a_character_costs_one_row(
+    lf: AsyncLeadfeeder, tmp_path: Path, by: Literal["name", "domain", "vat"], bad: Any, key: str
+) -> None:
+    """A key that cannot be sent is unusable, and written so that a file can hold it; the rows around it go on."""
+    good = {"name": "Nobody", "domain": "nobody.test", "vat": "DE999999999"}[by]
+    job = lf.enrich.companies([good, bad, good], by=by)
+    got = [one async for one in job]
+    assert [(one.outcome, one.key) for one in got] == [("not_found", good), ("unusable", key), ("not_found", good)]
+    assert r"\ud800" in str(got[1].error)
+    for suffix in ("ndjson", "csv"):
+        assert (await job.to_file(tmp_path / f"out.{suffix}")).rows == 3
+    assert (await job.to_file(tmp_path / "out.ndjson", retry_failed=True)).rows == 3
+
+
+async def test_a_city_that_is_not_sent_may_be_anything(lf: AsyncLeadfeeder) -> None:
+    """Only what is sent makes a row unusable."""
+    rows = [{"domain": domain(1), "city": HALF, HALF: HALF}]
+    assert [one.outcome async for one in lf.enrich.companies(rows, by="domain")] == [Outcome.MATCHED]
+
+
+async def test_a_request_id_may_hold_any_bytes(tmp_path: Path) -> None:
+    """What a server puts into its headers does not keep an error from being written down."""
+    refused = http(b'{"errors":[{"title":"no"}]}', "400 Bad Request", "X-Request-Id: a?b\r\n").replace(b"?", b"\xff")
+    async with raw_server(refused) as server, client_of(server.url, retries=0) as lf:
+        await lf.enrich.companies(["a.test"], by="domain").to_file(tmp_path / "out.ndjson")
+    [line] = lines(tmp_path / "out.ndjson")
+    assert (line["outcome"], line["error"]["request_id"]) == ("failed", r"a\udcffb")
+
+
 async def test_ips(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     """Each address is asked for once; private ones never; two addresses of one company cost what the server says."""
     ips = ["198.18.0.0", "198.18.0.1", "::ffff:198.18.0.1", "192.168.0.9", "203.0.113.1", "no", "198.18.0.0"]
@@ -510,6 +553,35 @@ async def test_retry_asks_again_for_what_failed_only(sandbox: Sandbox, lf: Async
     ]  # fmt: skip
     with pytest.raises(CheckpointError, match="cannot be retried"):
         await lf.enrich.companies(keys, by="domain").to_file(tmp_path / "none.ndjson", retry_failed=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"id":"1","type":"company"}', b"\0", b'{"outcome":"matched","key":"\xff"}', b'{"outcome":"matched"'],
+    ids=["a company", "zeros", "other text", "cut short"],
+)
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
+async def test_a_file_that_is_none_of_its_lines_is_named(
+    sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path, line: bytes, finished: bool
+) -> None:
+    """A file of something else, or a damaged one, is refused with its line and what to do; nothing is sent for it."""
+    out, keys = tmp_path / "out.ndjson", list(map(domain, range(900)))
+
+    def stop(progress: Any) -> None:
+        if not finished:
+            raise ZeroDivisionError
+
+    with suppress(ZeroDivisionError):
+        await lf.enrich.companies(keys, by="domain").to_file(out, on_progress=stop)
+    written = out if finished else part_of(out)
+    first, second, *rest = written.read_bytes().split(b"\n")
+    written.write_bytes(b"\n".join([first, line.ljust(len(second), line[-1:] if line == b"\0" else b" "), *rest]))
+    damaged, before = written.read_bytes(), len(sandbox.ledger.requests)
+    with pytest.raises(CheckpointError, match=r"ndjson(\.part)?, line 2: this is no line of an enrichment") as caught:
+        await lf.enrich.companies(keys, by="domain").to_file(out, resume=not finished, retry_failed=finished)
+    assert "overwrite=True" in caught.value.advice
+    assert (written.read_bytes(), len(sandbox.ledger.requests)) == (damaged, before)
+    assert (await lf.enrich.companies(keys, by="domain").to_file(out, overwrite=True)).rows == 900
 
 
 async def test_a_line_holds_its_own_row_of_a_file_or_none(lf: AsyncLeadfeeder, tmp_path: Path) -> None:

@@ -302,6 +302,24 @@ async def test_rows_without_a_header_come_back_as_they_were(
     assert (rows[1]["line"], rows[1]["input"]) == ("3", "company-2.test")
 
 
+async def test_halves_of_characters_come_back_escaped(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Some encodings can bring them, in cells and in the header: their rows are unusable, and files can hold them."""
+    source = tmp_path / "in.csv"
+    source.write_bytes(b"domain,+2AA-x\n+2AA-.test,a\ncompany-1.test,+2AA-b\n")
+    for suffix in ("ndjson", "csv", "parquet"):
+        words = ("enrich", source, "--by", "domain", "--encoding", "utf-7", "--out", tmp_path / f"out.{suffix}")
+        assert (await leadfeeder(sandbox, *words))[0] == 0
+    assert [(one["outcome"], one["input"]) for one in lines(tmp_path / "out.ndjson")] == [
+        ("unusable", {"domain": r"\ud800.test", r"\ud800x": "a"}),
+        ("matched", {"domain": "company-1.test", r"\ud800x": r"\ud800b"}),
+    ]
+    (tmp_path / "in.ndjson").write_bytes(b'"+2AA-.test"')
+    with pytest.raises(ConfigurationError, match="line 1: this is neither a JSON object nor a JSON text"):
+        InputFile(tmp_path / "in.ndjson", "domain", encoding="utf-7")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert [row[r"input.\ud800x"] for row in csv.DictReader(file)] == ["a", r"\ud800b"]
+
+
 async def test_inputs_survive_resume_and_retry(sandbox: Sandbox, tmp_path: Path) -> None:
     """Whatever run writes a line, it holds its own row, also where rows share a key; copied lines keep theirs."""
     source, out = tmp_path / "in.csv", tmp_path / "out.ndjson"

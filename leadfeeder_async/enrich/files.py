@@ -129,11 +129,22 @@ async def enrich_file(
 def _lines_before(part: Part, finished: Path | None) -> Iterator[Line]:
     """Read what earlier runs wrote: into this working file, and after that into the file that is retried."""
     done = part.checkpoint.rows
-    written = map(_DECODER.decode, lines_from(part.path, 0, part.checkpoint.size))
+    written = _lines_in(part.path, part.checkpoint.size)
     if finished is None:
         return written
-    before = map(_DECODER.decode, lines_from(finished, 0, finished.stat().st_size))
-    return chain(written, islice(before, done, None))
+    return chain(written, islice(_lines_in(finished, finished.stat().st_size), done, None))
+
+
+def _lines_in(path: Path, size: int) -> Iterator[Line]:
+    """Read lines; raise CheckpointError at one that no enrichment wrote, or that was damaged since."""
+    for number, line in enumerate(lines_from(path, 0, size), 1):
+        try:
+            yield _DECODER.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise CheckpointError(
+                f"{path}, line {number:,}: this is no line of an enrichment, or is damaged.",
+                advice="Name the file that this enrichment wrote, or start over with overwrite=True (--overwrite).",
+            ) from None
 
 
 def _retried(subject: Subject, path: Path) -> Subject:

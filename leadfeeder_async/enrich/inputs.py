@@ -10,7 +10,7 @@ from typing import IO, NoReturn
 
 import msgspec
 
-from leadfeeder_async.enrich.keys import KNOWN_NAMES, By, FileRow, plain, usual_column
+from leadfeeder_async.enrich.keys import KNOWN_NAMES, By, FileRow, encodable, plain, usual_column
 from leadfeeder_async.errors import ConfigurationError, require
 
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -82,7 +82,7 @@ class InputFile(Iterable[FileRow]):
             if text.strip():
                 try:
                     row = decoder.decode(text)
-                except (msgspec.MsgspecError, RecursionError):
+                except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
                     self._refuse_line(number, "neither a JSON object nor a JSON text")
                 yield FileRow(row, number, text.strip())
 
@@ -166,7 +166,7 @@ class _Head(msgspec.Struct, frozen=True):
 def _told_apart(names: list[str]) -> tuple[str, ...]:
     """Give a name of its own to each column: one that is empty, or there already, is called by its place as well."""
     found = dict[str, str]()
-    for place, given in enumerate(names, 1):
+    for place, given in enumerate(map(encodable, names), 1):
         name = given
         while not name.strip() or plain(name) in found:
             name = f"{name} column {place}".strip()

@@ -30,7 +30,7 @@ class FileRow(msgspec.Struct, frozen=True):
     @property
     def as_json(self) -> msgspec.Raw:
         """The row as it came, as JSON."""
-        return msgspec.Raw(self.source.encode() if self.source else msgspec.json.encode(self.cells))
+        return msgspec.Raw(self.source.encode() if self.source else msgspec.json.encode(_encodable(self.cells)))
 
 
 Row: TypeAlias = "str | IPv4Address | IPv6Address | Mapping[str, object] | FileRow"
@@ -96,6 +96,17 @@ def key_of(row: Row, by: By, column: str | None = None) -> Key:
     return _key(columns[name], by, _place(columns))
 
 
+def encodable(text: str) -> str:
+    r"""Write halves of characters, which no file can hold, as ``\ud800`` and the like; all other text stays."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _encodable(cells: str | Mapping[str, object]) -> str | dict[str, object]:
+    if isinstance(cells, str):
+        return encodable(cells)
+    return {encodable(name): encodable(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
+
+
 def usual_column(names: Container[str], by: By) -> str | None:
     """Guess which of some plain column names holds the key."""
     return next((name for name in USUAL[by] if name in names), None)
@@ -132,10 +143,12 @@ def _key(text: str, by: By, place: Mapping[str, str]) -> Key:
         case "ip":
             found, what = public_ip_of(text), "ip"
     if found is None:
-        return Key(text, problem=_WHY[by].format(text))
-    if by != "name":
-        return Key(found, {what: found})
-    return Key(", ".join([found, *place.values()]), {what: found, **place})
+        return Key(encodable(text), problem=_WHY[by].format(text))
+    asked = {what: found, **(place if by == "name" else {})}
+    shown = ", ".join(asked.values())
+    if encodable(shown) != shown:
+        return Key(encodable(shown), problem=f"{shown!r} holds half of a character and cannot be sent")
+    return Key(shown, asked)
 
 
 _WHY: dict[By, str] = {

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from leadfeeder_async import errors
+from leadfeeder_async.enrich.keys import encodable
 from leadfeeder_async.errors import Facts, LeadfeederError, Phase, Sent
 from leadfeeder_async.models.companies import CompanyMatch
 
@@ -56,14 +57,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, error: LeadfeederError) -> Problem:
-        """Write an error down."""
+        """Write an error down; what the server said may hold bytes that are no text."""
         facts = error.facts
         return cls(
             type=type(error).__name__,
-            message=error.message,
+            message=encodable(error.message),
             code=facts.code,
             status=facts.status,
-            request_id=facts.request_id,
+            request_id=None if facts.request_id is None else encodable(facts.request_id),
             operation=facts.operation,
             sent=facts.sent,
             phase=facts.phase,
