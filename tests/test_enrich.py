@@ -28,6 +28,7 @@ from leadfeeder_async import (
     CheckpointError,
     ConfigurationError,
     ConnectError,
+    DecodeError,
     InsufficientCreditsError,
     NotFoundError,
     Outcome,
@@ -283,6 +284,95 @@ async def test_one_bad_id_costs_one_row(sandbox: Sandbox, lf: AsyncLeadfeeder, s
     assert (got[57].outcome, got[57].id, got[57].charged) == (outcome, company(57), 0)
     assert isinstance(got[57].error, NotFoundError if status == 404 else BadRequestError)
     assert (sandbox.ledger.credits_charged, fetched(sandbox)) == (99, 1 + 2 * 7)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "status"),
+    [(0, 30, 400), (50, 80, 400), (70, 170, 422), (0, 50, 404), (100, 250, 404)],
+    ids=["the first", "within a request", "over two", "gone", "gone over two"],
+)
+async def test_bad_rows_that_stand_together_cost_only_themselves(
+    sandbox: Sandbox, lf: AsyncLeadfeeder, first: int, last: int, status: int
+) -> None:
+    """However many bad ids follow each other in a request, the job goes on while others are answered well."""
+    for number in range(first, last):
+        sandbox.refuse_company(company(number), status)
+    job = lf.enrich.companies(map(domain, range(300)), by="domain")
+    got = [one async for one in job]
+    other = Outcome.NOT_FOUND if status == 404 else Outcome.FAILED
+    assert [one.outcome for one in got] == [
+        other if first <= number < last else Outcome.MATCHED for number in range(300)
+    ]
+    assert sandbox.ledger.credits_charged == job.tally.credits == 300 - (last - first)
+
+
+async def test_only_gone_companies_are_an_answer(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A 404 for a company, or for an address, tells of that one: a short job of nothing else does not end by it."""
+    for number in range(50):
+        sandbox.refuse_company(company(number), 404)
+    got = [one.outcome async for one in lf.enrich.companies(map(domain, range(50)), by="domain")]
+    sandbox.fail_next(404, operation="enrich_ip", times=50)
+    got += [one.outcome async for one in lf.enrich.ips(f"198.18.1.{number}" for number in range(50))]
+    assert got == [Outcome.NOT_FOUND] * 100
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "patience"),
+    [
+        ("match_companies", 404, engine.PATIENCE),
+        ("match_companies", 422, engine.PATIENCE),
+        ("retrieve_companies", 400, engine.PATIENCE),
+        ("retrieve_companies", 404, engine.LONG_RUN),
+        ("enrich_ip", 400, engine.PATIENCE),
+        ("enrich_ip", 404, engine.LONG_RUN),
+    ],
+)
+async def test_what_refuses_every_row_ends_the_job(
+    sandbox: Sandbox, lf: AsyncLeadfeeder, operation: str, status: int, patience: int
+) -> None:
+    """Where nothing but refusals comes, the job ends with them after a bounded number of requests, not two a row."""
+    sandbox.fail_next(status, operation=operation, times=10_000)
+    by_address = lf.enrich.ips(f"198.18.{number // 250}.{number % 250}" for number in range(1_000))
+    job = by_address if operation == "enrich_ip" else lf.enrich.companies(map(domain, range(1_000)), by="domain")
+    with pytest.raises(NotFoundError if status == 404 else BadRequestError):
+        [one async for one in job]
+    cuts = 0 if operation == "enrich_ip" else 8 * engine.FETCHES + patience
+    assert patience <= sandbox.ledger.count(operation) <= patience + engine.FETCHES + cuts
+    assert sandbox.ledger.credits_charged == 0
+
+
+async def test_what_begins_to_refuse_every_row_ends_the_job() -> None:
+    """A way that closes in the middle of a job ends it as well, after more patience."""
+    requests = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        if requests > 100:
+            return web.json_response({"errors": [{"title": "The format has changed"}]}, status=400)
+        return web.json_response({"data": {"id": "1", "type": "enriched_ip"}, "meta": {"credits": {"charged": 0}}})
+
+    async with handler_server(answer) as url, client_of(url, retries=0) as lf:
+        job = lf.enrich.ips(f"198.18.{number // 250}.{number % 250}" for number in range(1_000))
+        with pytest.raises(BadRequestError, match="The format has changed"):
+            [one async for one in job]
+    assert job.tally.outcomes == {"not_found": 100, "failed": requests - 100}
+    assert engine.LONG_RUN <= requests - 100 <= engine.LONG_RUN + 2 * engine.FETCHES
+
+
+async def test_answers_of_another_length_end_the_job() -> None:
+    """A server that drops a place from each answer to a match is not asked twice for every row."""
+    requests = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        return web.json_response({"data": [[] for _ in (await request.json())["companies"][1:]]})
+
+    async with handler_server(answer) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(DecodeError, match="The answer holds 0 places for 1 keys"):
+            [one async for one in lf.enrich.companies(map(domain, range(1_000)), by="domain")]
+    assert requests <= 8 * engine.MATCHES + 2 * engine.PATIENCE
 
 
 async def test_merged_and_missing(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:

@@ -34,10 +34,10 @@ class Enrichment(Generic[T]):
     """Rows to enrich; nothing is sent before it is iterated over, written to a file or estimated.
 
     ``async for one in enrichment`` gives an :class:`Enriched` for each row: no row is left out, and one that fails does
-    not end the job. What does end it (key, credits, quota, a network that stays down) is raised after all that was done
-    was handed out. The rows are read as they are needed, and read anew by each use: what can be read only once can be
-    used only once. In memory are the 3,200 rows that are under way at most; answers that later rows may need again are
-    in a temporary file, about as large as the output.
+    not end the job. What does end it (key, credits, quota, a server that refuses whatever is asked, a network that
+    stays down) is raised after all that was done was handed out. The rows are read as they are needed, and read anew by
+    each use: what can be read only once can be used only once. In memory are the 3,200 rows that are under way at most;
+    answers that later rows may need again are in a temporary file, about as large as the output.
     """
 
     def __init__(self, job: Job, asking: Asking[T]) -> None:

@@ -13,7 +13,7 @@ from leadfeeder_async._http.endpoint import Call, Endpoint, QueryValue
 from leadfeeder_async._http.session import Session
 from leadfeeder_async._walks.pages import IDS_PER_REQUEST, row_id
 from leadfeeder_async.enrich.keys import Key
-from leadfeeder_async.enrich.outcomes import Line, Outcome, Problem
+from leadfeeder_async.enrich.outcomes import Line, Outcome, failure
 from leadfeeder_async.errors import DecodeError, Facts, StatusError
 from leadfeeder_async.models.companies import Company, CompanyMatch
 from leadfeeder_async.models.envelope import Response
@@ -157,14 +157,14 @@ def _matched(company_id: str, row: bytes, charged: int | None) -> Line:
 
 def _missing(company_id: str, errors: Sequence[StatusError]) -> Line:
     if errors:
-        return Line(outcome=Outcome.FAILED, id=company_id, error=Problem.of(errors[0]))
+        return failure(errors[0], company_id=company_id)
     return Line(outcome=Outcome.NOT_FOUND, id=company_id)
 
 
 def _unclear(company_id: str, strangers: Sequence[str], charged: int | None) -> Line:
     """Take none of several strangers for the company asked for: the guess would be somebody else's record."""
     error = DecodeError(f"Asked for company {company_id} alone, the server sent {len(strangers):,} others.")
-    return Line(outcome=Outcome.FAILED, id=company_id, charged=charged, error=Problem.of(error))
+    return failure(error, company_id=company_id, charged=charged)
 
 
 class AskingIps:

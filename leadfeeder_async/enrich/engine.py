@@ -20,8 +20,8 @@ from leadfeeder_async._http.session import Session
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.enrich.asking import KEYS_PER_MATCH, Asking, Fetched
 from leadfeeder_async.enrich.keys import Row
-from leadfeeder_async.enrich.memory import Memory
-from leadfeeder_async.enrich.outcomes import Line, Outcome, Problem, Tally
+from leadfeeder_async.enrich.memory import Memory, of_id, of_key
+from leadfeeder_async.enrich.outcomes import Line, Outcome, Problem, Tally, failure
 from leadfeeder_async.enrich.reading import Reader
 from leadfeeder_async.enrich.rows import Arrival, Intake, Outlet, Past, Plan
 from leadfeeder_async.enrich.under_way import Ask, Batch, Purse, Stage, Verdict, Waiting, judge
@@ -36,7 +36,10 @@ MATCHES, FETCHES = 4, 12
 """Requests of each kind under way at most; together they fill a client's slots."""
 
 PATIENCE = MATCHES + FETCHES + 4
-"""This many requests that fail in a row end the job."""
+"""This many requests that fail in a row end the job, or rows refused in a row where nothing was answered well yet."""
+
+LONG_RUN = KEYS_PER_MATCH
+"""This many rows refused in a row end it in any case: bad rows may well stand together, but not more than this."""
 
 TRIES = 3
 """How often one free request is tried while others succeed."""
@@ -176,11 +179,11 @@ class Engine:
         free = replace(line, charged=0, line=UNSET, input=UNSET)
         company_id = self._asking.id_of(line)
         if company_id is None:
-            self._memory.learn(_key(one.key.identity), free)
+            self._memory.learn(of_key(one.key.identity), free)
         else:
             found = Line(outcome=Outcome.MATCHED, id=company_id, score=line.score)
-            self._memory.learn(_key(one.key.identity), found)
-            self._memory.learn(_id(company_id), free)
+            self._memory.learn(of_key(one.key.identity), found)
+            self._memory.learn(of_id(company_id), free)
 
     def _take_in(self, one: Arrival) -> None:
         """Let a row wait for its answer, and ask for it unless someone does already."""
@@ -199,7 +202,7 @@ class Engine:
     def _begin(self, ask: Ask, identity: bytes) -> None:
         if self._in_order:
             self._line_up.append(ask)
-        known = self._memory.recall(_key(identity))
+        known = self._memory.recall(of_key(identity))
         if known is not None:
             self._answer(ask, known)
             return
@@ -219,17 +222,17 @@ class Engine:
 
     def _take_match(self, ask: Ask, line: Line) -> None:
         if line.outcome is not Outcome.SKIPPED_BY_BUDGET:
-            self._memory.learn(_key(ask.key.identity), line)
+            self._memory.learn(of_key(ask.key.identity), line)
         if line.outcome is not Outcome.MATCHED or line.id is None:
             self._resolve(ask, line)
             return
         ask.score = line.score
-        known = self._memory.recall(_id(line.id))
+        known = self._memory.recall(of_id(line.id))
         if known is not None:
             self._resolve(ask, known)
         elif self._plan.dry:
             self.companies += 1
-            self._memory.learn(_id(line.id), line)
+            self._memory.learn(of_id(line.id), line)
             self._resolve(ask, line)
         elif line.id in self._wanted:
             self._wanted[line.id].append(ask)
@@ -251,8 +254,8 @@ class Engine:
 
     def _matched(self, batch: Batch[Ask], lines: list[Line]) -> None:
         self._matches.under_way -= 1
-        self._matches.setbacks = 0
         if len(lines) == len(batch.items):
+            self._matches.answered_well()
             for ask, line in zip(batch.items, lines, strict=True):
                 self._answer(ask, line)
         else:
@@ -267,9 +270,11 @@ class Engine:
         """Put a batch back as the verdict says, or let its keys fail."""
         if self._matches.put_back(batch, verdict) or verdict is Verdict.ENDS:
             return
+        if verdict is Verdict.SPLIT:
+            self._count_refusal(self._matches, error)
         outcome = Outcome.SKIPPED_BY_BUDGET if verdict is Verdict.SKIP else Outcome.FAILED
         for ask in batch.items:
-            self._answer(ask, _failed(error, outcome))
+            self._answer(ask, failure(error, outcome))
 
     def _count_setback(self, stage: Stage[T], batch: Batch[T], error: LeadfeederError, *, free: bool) -> Verdict:
         """Judge what failed: what nothing can follow ends the job, and so does one failure after the other."""
@@ -283,6 +288,12 @@ class Engine:
             batch.tries = 0
             return Verdict.SPLIT
         return verdict
+
+    def _count_refusal(self, stage: Stage[T], error: LeadfeederError, *, gone: bool = False) -> None:
+        """Count a row refused alone: that is its own fault, but where nothing else comes, it is not the rows'."""
+        stage.refused += 1
+        if stage.refused >= (LONG_RUN if gone or stage.answered else PATIENCE):
+            self._end = self._end or error
 
     def _next_fetch(self) -> Batch[str] | None:
         """Take the next ids that the budgets cover; those they do not are skipped once nothing can free any credits."""
@@ -322,7 +333,7 @@ class Engine:
 
     def _fetched(self, batch: Batch[str], most: int, found: Fetched) -> None:
         self._fetches.under_way -= 1
-        self._fetches.setbacks = 0
+        self._fetches.answered_well()
         self._account(batch, most, charged=found.charged)
         for one, line in found.lines.items():
             self._take_record(one, line)
@@ -345,10 +356,12 @@ class Engine:
             else:
                 self._skip(batch.items, error)
             return
-        outcome = Outcome.NOT_FOUND if error.status == 404 and not lost else Outcome.FAILED
+        gone = error.status == 404 and not lost
+        if verdict is Verdict.SPLIT:
+            self._count_refusal(self._fetches, error, gone=gone)
+        outcome = Outcome.NOT_FOUND if gone else Outcome.FAILED
         for one in batch.items:
-            failed = replace(_failed(error, outcome, one), charged=None if lost else 0)
-            self._take_record(one, failed)
+            self._take_record(one, failure(error, outcome, one, charged=None if lost else 0))
 
     def _account(self, batch: Batch[str], most: int, *, charged: int | None) -> None:
         """Book what a request charged; None where that is not known."""
@@ -360,26 +373,18 @@ class Engine:
 
     def _take_record(self, one: str, line: Line) -> None:
         free = replace(line, charged=0)
-        self._memory.learn(_id(one), free)
+        self._memory.learn(of_id(one), free)
         for place, ask in enumerate(self._wanted.pop(one, ())):
             self._resolve(ask, free if place else line)
 
     def _skip(self, ids: Sequence[str], error: LeadfeederError | None) -> None:
         for one in ids:
             for ask in self._wanted.pop(one, ()):
-                self._resolve(ask, _failed(error, Outcome.SKIPPED_BY_BUDGET, one))
+                self._resolve(ask, failure(error, Outcome.SKIPPED_BY_BUDGET, one))
 
     def _resolve(self, ask: Ask, line: Line) -> None:
         ask.line = line if ask.score is None else replace(line, score=ask.score)
         self._asks.pop(ask.key.identity, None)
-
-
-def _key(identity: bytes) -> bytes:
-    return b"key " + identity
-
-
-def _id(one: str) -> bytes:
-    return b"id " + one.encode()
 
 
 async def _outcome_of(
@@ -393,7 +398,3 @@ async def _outcome_of(
     except LeadfeederError as error:
         return partial(failed, error)
     return partial(then, result)
-
-
-def _failed(error: LeadfeederError | None, outcome: Outcome = Outcome.FAILED, one: str | None = None) -> Line:
-    return Line(outcome=outcome, id=one, error=None if error is None else Problem.of(error))

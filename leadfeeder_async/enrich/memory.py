@@ -59,5 +59,15 @@ class Memory:
             ) from None
 
 
+def of_key(identity: bytes) -> bytes:
+    """Ask about a key."""
+    return b"key " + identity
+
+
+def of_id(one: str) -> bytes:
+    """Ask about the record of an id."""
+    return b"id " + one.encode()
+
+
 def _digest(asked: bytes) -> bytes:
     return blake2b(asked, digest_size=16).digest()

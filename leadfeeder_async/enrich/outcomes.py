@@ -113,6 +113,17 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """The row of the input file as it came."""
 
 
+def failure(
+    error: LeadfeederError | None,
+    outcome: Outcome = Outcome.FAILED,
+    company_id: str | None = None,
+    *,
+    charged: int | None = 0,
+) -> Line:
+    """Tell what came of a row that has no record, and why."""
+    return Line(outcome=outcome, id=company_id, charged=charged, error=None if error is None else Problem.of(error))
+
+
 def lines_of(lines: Iterable[Line]) -> bytes:
     """Write some lines as JSON."""
     return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)

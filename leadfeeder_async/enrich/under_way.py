@@ -82,6 +82,10 @@ class Stage(Generic[T]):
         self.under_way = 0
         self.setbacks = 0
         """Requests that failed since the last good one."""
+        self.refused = 0
+        """Items that were refused alone since then."""
+        self.answered = False
+        """There was a good one."""
 
     @property
     def empty(self) -> bool:
@@ -92,6 +96,11 @@ class Stage(Generic[T]):
     def may_send(self) -> bool:
         """Whether one more may go; after a setback, one at a time tries whether others may follow."""
         return self.under_way < (1 if self.setbacks else self.most)
+
+    def answered_well(self) -> None:
+        """Note a good answer: the way is open, and what is asked can be answered."""
+        self.setbacks = self.refused = 0
+        self.answered = True
 
     def next_batch(self, size: int, *, partly: bool) -> Batch[T] | None:
         """Take out what the next request asks for: a full one, unless ``partly``; None where there is none."""
