@@ -125,13 +125,17 @@ class Spending:
             budget.requests += 1
 
     def settle(self, charged: int | None = None) -> None:
-        """Replace the reservation by what was charged; None where that cannot be known."""
+        """Replace the reservation by what was charged; None where that cannot be known.
+
+        Less than nothing counts as nothing: what an answer gives back must not pay for more calls than were allowed.
+        """
         reserved, self._reserved = self._reserved, 0
+        spent = reserved if charged is None else max(0, charged)
         for budget in self._budgets:
             budget.reserved -= reserved
-            budget.credits += reserved if charged is None else charged
+            budget.credits += spent
         while self._holding:
-            self._holding.pop().settle(reserved, reserved if charged is None else charged)
+            self._holding.pop().settle(reserved, spent)
 
 
 _active: ContextVar[tuple[tuple[object, Budget], ...]] = ContextVar("leadfeeder_budgets", default=())

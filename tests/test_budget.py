@@ -135,6 +135,16 @@ async def test_a_copy_of_a_capped_client_stays_capped(sandbox: Sandbox, lf: Asyn
     assert (spent.credits, spent.requests, spent.reserved) == (1, 1, 0)
 
 
+async def test_a_negative_charge_refills_nothing() -> None:
+    """An answer that gives credits back counts as free: what was spent before stays spent."""
+    charges = [http(b'{"data":{"id":"1"},"meta":{"credits":{"charged":%d}}}' % charged) for charged in (1, -5)]
+    async with raw_server(*charges) as server, client_of(server.url) as lf:
+        async with lf.budget(max_credits=2) as spent:
+            await lf.companies.get("1")
+            await lf.companies.get("2")
+    assert (spent.credits, spent.reserved, spent.credits_left) == (1, 0, 1)
+
+
 @pytest.mark.parametrize("answer", [cut(b""), http(b"", "500 Oops"), cut(OK[:30])])
 async def test_lost_answer_keeps_its_credits(answer: object) -> None:
     """Where an answer was lost, the money counts as spent, for it may be."""
