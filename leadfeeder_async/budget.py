@@ -8,8 +8,10 @@ answer was lost, the reservation stays: the money may be gone. Budgets nest, and
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Protocol
+
+import msgspec
 
 from leadfeeder_async.errors import BudgetExceededError, Facts, require
 
@@ -138,24 +140,53 @@ class Spending:
             self._holding.pop().settle(reserved, spent)
 
 
-_active: ContextVar[tuple[tuple[object, Budget], ...]] = ContextVar("leadfeeder_budgets", default=())
+class _Entry(msgspec.Struct, eq=False):
+    """One time that a block was entered."""
+
+    owner: object
+    budget: Budget
+    ended: bool = False
+    """Whether it binds no call any more, in whatever context still names it."""
+
+
+_active: ContextVar[tuple[_Entry, ...]] = ContextVar("leadfeeder_budgets", default=())
 
 
 def active_budgets(owner: object) -> list[Budget]:
     """Return the budgets that calls of one client fall under here, the outermost first."""
-    return [budget for whose, budget in _active.get() if whose is owner]
+    return [entry.budget for entry in _live() if entry.owner is owner]
+
+
+def _live() -> tuple[_Entry, ...]:
+    return tuple(entry for entry in _active.get() if not entry.ended)
 
 
 class BudgetScope:
-    """Puts the calls of one client under a budget, for the time of an ``async with`` block and its tasks."""
+    """Puts the calls of one client under a budget, for the time of an ``async with`` block and its tasks.
+
+    A task that outlives the block stays under the budget. Where the block ends in another context than it began in, as
+    that of an async generator does which was left in the middle, the budget ends for everyone.
+    """
 
     def __init__(self, owner: object, budget: Budget) -> None:
         self._owner = owner
         self._budget = budget
+        self._entered = list[tuple[_Entry, Token[tuple[_Entry, ...]]]]()
 
     async def __aenter__(self) -> Budget:
-        self._token = _active.set((*_active.get(), (self._owner, self._budget)))
+        entry = _Entry(self._owner, self._budget)
+        self._entered.append((entry, _active.set((*_live(), entry))))
         return self._budget
 
     async def __aexit__(self, *_: object) -> None:
-        _active.reset(self._token)
+        entry, token = self._entered.pop(self._last_entered_here())
+        rest = tuple(other for other in _live() if other is not entry)
+        try:
+            _active.reset(token)
+        except ValueError:  # another context: the one it was entered in cannot be reached from here
+            entry.ended = True
+        _active.set(rest)  # and not what the token brought back: blocks of generators end in any order
+
+    def _last_entered_here(self) -> int:
+        here = _active.get()
+        return max((place for place, (entry, _) in enumerate(self._entered) if entry in here), default=-1)

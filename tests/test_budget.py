@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import settings
@@ -21,8 +23,9 @@ from leadfeeder_async import (
     ResponseTooLargeError,
     ServerError,
 )
-from leadfeeder_async.budget import Spending
+from leadfeeder_async.budget import Spending, _active
 from leadfeeder_async.errors import Facts
+from leadfeeder_async.models.accounts import User
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
 from tests.support.servers import cut, http, raw_server, silence
@@ -109,6 +112,89 @@ async def test_budgets_nest_and_end(sandbox: Sandbox, lf: AsyncLeadfeeder) -> No
         await lf.users.me()
     await lf.users.me()
     assert (inner.requests, outer.requests, lf.stats.requests) == (1, 2, 3)
+
+
+async def _users(lf: AsyncLeadfeeder, most: int) -> AsyncIterator[User]:
+    """A generator with a budget inside, which its consumer's calls fall under too while it is open."""
+    async with lf.budget(max_requests=most):
+        while True:
+            yield (await lf.users.me()).data
+
+
+async def test_budget_of_an_abandoned_generator_ends_with_it(lf: AsyncLeadfeeder) -> None:
+    """Left in the middle, it is closed by the loop, in another context: quietly, and it binds neither caller nor task."""
+    complaints = list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    for _ in range(3):
+        async for _ in _users(lf, 1):
+            break
+        gc.collect()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await lf.users.me()
+        await asyncio.create_task(lf.users.me())
+        assert len(_active.get()) <= 1
+    assert complaints == []
+
+
+async def test_budgets_of_generators_end_in_any_order(lf: AsyncLeadfeeder) -> None:
+    """Two that are read in turns, the first closed first: the second still binds, and then nothing does."""
+    first, second = _users(lf, 3), _users(lf, 2)
+    await anext(first)
+    await anext(second)
+    await first.aclose()
+    await lf.users.me()
+    with pytest.raises(BudgetExceededError, match="budget of 2"):
+        await lf.users.me()
+    await second.aclose()
+    await lf.users.me()
+    assert _active.get() == ()
+
+
+async def test_one_block_may_be_entered_by_many_tasks(lf: AsyncLeadfeeder) -> None:
+    """Tasks that use the same scope share its budget, each until it leaves, whoever leaves first."""
+    scope, left = lf.budget(max_requests=2), asyncio.Event()
+
+    async def stays() -> None:
+        async with scope:
+            await left.wait()
+            await lf.users.me()
+            with pytest.raises(BudgetExceededError):
+                await lf.users.me()
+
+    async def leaves() -> None:
+        async with scope, scope:
+            await lf.users.me()
+        left.set()
+        for _ in range(3):
+            await lf.users.me()
+
+    await asyncio.gather(stays(), leaves())
+
+
+async def test_a_task_that_outlives_the_block_stays_under_its_budget(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """What a dry run started does not spend once the block is over."""
+    over = asyncio.Event()
+
+    async def late() -> None:
+        await over.wait()
+        await lf.companies.get(company(1))
+
+    async with lf.budget(max_credits=0):
+        task = asyncio.create_task(late())
+        await asyncio.sleep(0)
+    over.set()
+    with pytest.raises(BudgetExceededError):
+        await task
+    assert sandbox.ledger.requests == []
+
+
+async def test_blocks_leave_nothing_behind(lf: AsyncLeadfeeder) -> None:
+    """However many blocks a task enters and leaves, nested or not, what calls look through stays as short."""
+    for _ in range(100):
+        async with lf.budget(max_requests=1), lf.budget(max_credits=1):
+            assert len(_active.get()) == 2
+        assert _active.get() == ()
 
 
 async def test_budget_binds_one_client_only(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
