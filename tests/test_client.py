@@ -11,7 +11,7 @@ import pickle
 import subprocess
 import sys
 import traceback
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
@@ -28,6 +28,7 @@ from leadfeeder_async import (
     RateLimitedError,
     WrongLoopError,
 )
+from leadfeeder_async._http import session
 from leadfeeder_async._http.quota import MonthQuota
 from leadfeeder_async.errors import Facts
 from leadfeeder_async.models.accounts import User
@@ -271,7 +272,7 @@ async def test_log_line_holds_the_template_only(lf: AsyncLeadfeeder, caplog: pyt
 async def test_used_up_quota_stops_all_traffic() -> None:
     """After ``quota_exceeded`` nothing is sent until the month is over, and the error says when that is."""
     quota = http(b'{"errors":[{"code":"quota_exceeded","title":"Used up"}]}', "429 Too Many")
-    async with raw_server(quota) as server, client_of(server.url) as lf:
+    async with raw_server(quota) as server, client_of(server.url, monthly_quota=1) as lf:
         with pytest.raises(QuotaExceededError):
             await lf.users.me()
         for _ in range(3):
@@ -280,23 +281,90 @@ async def test_used_up_quota_stops_all_traffic() -> None:
         assert (caught.value.sent, caught.value.code, len(server.requests)) == ("no", "quota_exceeded", 1)
         assert caught.value.retry_at is not None
         assert (caught.value.retry_at.day, caught.value.retry_at > datetime.now(UTC)) == (1, True)
-        lf._connection.quota.ends = date(2020, 1, 1)
+        lf._connection.quota.ends = datetime(2020, 1, 1, tzinfo=UTC)
         with pytest.raises(QuotaExceededError):
             await lf.users.me()
         assert len(server.requests) == 2
 
 
+def at(month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
+    return datetime(2026, month, day, hour, minute, tzinfo=UTC)
+
+
+def judged(quota: MonthQuota, now: datetime) -> QuotaExceededError:
+    failure = quota.judge(QuotaExceededError("x"), now)
+    assert isinstance(failure, QuotaExceededError)
+    return failure
+
+
 @pytest.mark.parametrize(
-    ("today", "ends"), [(date(2026, 1, 31), date(2026, 2, 1)), (date(2026, 12, 1), date(2027, 1, 1))]
+    ("now", "counted", "ends"),
+    [
+        (at(1, 31, 23, 59), 0, at(2, 1)),
+        (at(11, 3), 0, at(12, 1)),
+        (at(12, 31), 0, datetime(2027, 1, 1, tzinfo=UTC)),
+        (at(12, 1), 95, datetime(2027, 1, 1, tzinfo=UTC)),
+        (at(12, 1), 94, at(12, 1, 1)),
+        (at(11, 2, 23, 59), 0, at(11, 3, 0, 59)),
+    ],
 )
-def test_month_after_a_used_up_quota(today: date, ends: date) -> None:
-    """The quota comes back on the first of the next month, on any day of this one."""
-    quota = MonthQuota(100_000)
-    assert isinstance(quota.judge(QuotaExceededError("x"), today), QuotaExceededError)
+def test_month_after_a_used_up_quota(now: datetime, counted: int, ends: datetime) -> None:
+    """The quota comes back on the first of the next month; in a new one that hardly began, an answer is asked for again."""
+    quota = MonthQuota(100)
+    quota.note_used(counted, now)
+    advice = judged(quota, now).advice
     with pytest.raises(QuotaExceededError) as caught:
-        quota.check(today, Facts())
-    assert caught.value.retry_at == datetime(ends.year, ends.month, ends.day, tzinfo=UTC)
+        quota.check(ends - timedelta(seconds=1), Facts())
+    assert caught.value.retry_at == ends
     quota.check(ends, Facts())
+    soon = ends - now <= timedelta(hours=1) and ends.month == now.month
+    assert ("go on in an hour" in advice) is soon
+    assert ("Stop until the month ends" in advice) is not soon
+
+
+def test_a_new_month_that_stays_used_up_ends_all_traffic() -> None:
+    """Each hour of the first two days one answer is asked for; after them none is, until the month is over."""
+    quota, now, asked = MonthQuota(100_000), at(12, 1, 0, 1), 0
+    while now.month == 12:
+        quota.count(now)
+        judged(quota, now)
+        asked += 1
+        assert quota.ends is not None
+        now = quota.ends
+    assert (asked, now) == (49, datetime(2027, 1, 1, tzinfo=UTC))
+
+
+def test_other_processes_are_told_of_a_whole_month_only() -> None:
+    """What one holds back for an hour, since it may be the last month, must not end the new one for all of them."""
+    shared = _OthersUsed(99_999)  # as last heard, on a clock that may be in the last month still
+    quota = MonthQuota(100_000, shared)
+    judged(quota, at(12, 1))
+    assert (quota.ends, shared.over) == (at(12, 1, 1), False)
+    judged(quota, at(12, 3))
+    assert (quota.ends, shared.over) == (datetime(2027, 1, 1, tzinfo=UTC), True)
+
+
+async def test_last_month_s_end_does_not_take_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that is fast, the last month's answer comes in the new one: an hour later the client goes on."""
+
+    class Fast(datetime):
+        shown = at(12, 1, 0, 0)
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return cls.shown
+
+    monkeypatch.setattr(session, "datetime", Fast)
+    used_up = http(b'{"code":"quota_exceeded","message":"month used up"}', "429 Too Many")
+    async with raw_server(used_up, http(b'{"data":{"id":"1"}}')) as server, client_of(server.url) as lf:
+        with pytest.raises(QuotaExceededError, match="the server may have meant the last one: go on in an hour"):
+            await lf.users.me()
+        Fast.shown = at(12, 1, 0, 59)
+        with pytest.raises(QuotaExceededError, match=r"nothing was sent.*go on in an hour") as caught:
+            await lf.users.me()
+        assert (caught.value.retry_at, len(server.requests)) == (at(12, 1, 1), 1)
+        Fast.shown = at(12, 1, 1)
+        await lf.users.me()
 
 
 @pytest.mark.parametrize(("used", "kind"), [(94, RateLimitedError), (95, QuotaExceededError)])
@@ -321,9 +389,9 @@ async def test_429_near_the_end_of_the_month_s_requests_is_that_end(used: int, k
 def test_month_s_count_begins_anew() -> None:
     """What was used in one month does not count in the next."""
     quota, error = MonthQuota(10), RateLimitedError("x")
-    quota.note_used(10, date(2026, 1, 31))
-    assert quota.judge(error, date(2026, 2, 1)) is error
-    assert isinstance(quota.judge(error, date(2026, 1, 31)), QuotaExceededError)
+    quota.note_used(10, at(1, 31))
+    assert quota.judge(error, at(2, 1)) is error
+    assert isinstance(quota.judge(error, at(1, 31)), QuotaExceededError)
 
 
 class _OthersUsed:
@@ -344,19 +412,19 @@ class _OthersUsed:
 def test_what_other_processes_used_counts_too(used: int, over: bool) -> None:
     """A 429 is the month's end for this process where all of them together used the requests, and all are told."""
     shared = _OthersUsed(used)
-    judged = MonthQuota(10, shared).judge(RateLimitedError("x"), date(2026, 1, 31))
-    assert (isinstance(judged, QuotaExceededError), shared.over) == (over, over)
+    failure = MonthQuota(10, shared).judge(RateLimitedError("x"), at(1, 31))
+    assert (isinstance(failure, QuotaExceededError), shared.over) == (over, over)
 
 
 def test_429_taken_for_the_month_s_end_says_what_the_server_said() -> None:
     """The error names the server's words, the count that decided, and the request's own facts."""
     quota = MonthQuota(1_000)
-    quota.note_used(990, date(2026, 1, 31))
+    quota.note_used(990, at(1, 31))
     facts = Facts(operation="get_me", status=429, request_id="r1", sent="yes")
-    judged = quota.judge(RateLimitedError("Slow down.", facts), date(2026, 1, 31))
-    assert isinstance(judged, QuotaExceededError)
-    assert judged.message == "Slow down. About 990 of the month's 1,000 requests are used."
-    assert judged.facts == facts
+    failure = quota.judge(RateLimitedError("Slow down.", facts), at(1, 31))
+    assert isinstance(failure, QuotaExceededError)
+    assert failure.message == "Slow down. About 990 of the month's 1,000 requests are used."
+    assert failure.facts == facts
 
 
 def test_log_level_of_the_environment() -> None:

@@ -2,6 +2,8 @@
 
 The API answers 429 for a too fast second and for a used-up month, and the guide gives both the same code. A 429 near
 the end of the month's requests is therefore taken for the second kind: waiting a second would not help.
+
+Nor does it say which month it speaks of. The server's may end later than ours: at another hour, or by another clock.
 """
 
 from __future__ import annotations
@@ -15,6 +17,12 @@ from leadfeeder_async.errors import Facts, LeadfeederError, QuotaExceededError, 
 
 NEARLY = 0.95
 """From this part of the month's requests on, a 429 means that they are used up: others use the key too."""
+
+FIRST_DAYS = 2
+"""For so many days a used-up month that was not counted here may be the last one: a clock is fast, or a reset late."""
+
+HOLD = timedelta(hours=1)
+"""How long nothing is sent then; one more answer tells which month it was."""
 
 
 @runtime_checkable
@@ -46,8 +54,8 @@ class MonthQuota:
         self._shared = shared
         self._used = 0
         self._month = (0, 0)
-        self.ends: date | None = None
-        """When requests are there again, once they were used up."""
+        self.ends: datetime | None = None
+        """When to send again, once they were used up."""
 
     def count(self, today: date) -> None:
         """Count a request that is about to be sent."""
@@ -61,29 +69,53 @@ class MonthQuota:
         if self._shared is not None:
             self._shared.note_used(used)
 
-    def judge(self, failure: LeadfeederError, today: date) -> LeadfeederError:
+    def judge(self, failure: LeadfeederError, now: datetime) -> LeadfeederError:
         """Take a 429 near the month's end of requests for that end; remember the end."""
-        used = max(self._used_in(today), 0 if self._shared is None else self._shared.used)
+        used = max(self._used_in(now), 0 if self._shared is None else self._shared.used)
         if isinstance(failure, RateLimitedError) and used >= NEARLY * self._requests:
             said = f"{failure.message} About {used:,} of the month's {self._requests:,} requests are used."
             failure = QuotaExceededError(said, failure.facts)
         if isinstance(failure, QuotaExceededError):
-            self.ends = first_of_next_month(today)
-            if self._shared is not None:
-                self._shared.month_over()
+            self._end(failure, now)
         return failure
 
-    def check(self, today: date, facts: Facts) -> None:
+    def check(self, now: datetime, facts: Facts) -> None:
         """Raise if the month's requests are used up: sending more cannot succeed."""
-        if self.ends is not None and today < self.ends:
-            retry_at = datetime.combine(self.ends, datetime.min.time(), UTC)
+        if self.ends is not None and now < self.ends:
             said = "The month's requests are used up, as the server said before; nothing was sent."
-            raise QuotaExceededError(said, replace(facts, code="quota_exceeded", retry_at=retry_at))
+            facts = replace(facts, code="quota_exceeded", retry_at=self.ends)
+            raise QuotaExceededError(said, facts, advice=advice_until(self.ends, now))
+
+    def _end(self, failure: QuotaExceededError, now: datetime) -> None:
+        """Hold everyone back. The other processes are told of a whole month only: each finds out about a new one."""
+        if may_be_last_month(now, self._used_in(now), self._requests):
+            self.ends = now + HOLD
+        else:
+            self.ends = next_month(now)
+            if self._shared is not None:
+                self._shared.month_over()
+        failure.advice = advice_until(self.ends, now)
 
     def _used_in(self, today: date) -> int:
         return self._used if self._month == (today.year, today.month) else 0
 
 
-def first_of_next_month(today: date) -> date:
-    """Return the day on which the month's requests begin anew."""
-    return (today.replace(day=1) + timedelta(days=32)).replace(day=1)
+def may_be_last_month(now: datetime, counted: int, requests: int) -> bool:
+    """Whether a month that is said to be used up may be the one before: this one is new, and was hardly used here.
+
+    ``counted`` is what this process counted by its own clock; another's may be in the last month still.
+    """
+    return now.day <= FIRST_DAYS and counted < NEARLY * requests
+
+
+def next_month(day: date) -> datetime:
+    """Return when the month's requests begin anew."""
+    first = date(day.year, day.month, 1) + timedelta(days=32)
+    return datetime(first.year, first.month, 1, tzinfo=UTC)
+
+
+def advice_until(ends: datetime, now: datetime) -> str:
+    """Tell what to do while requests are used up."""
+    if ends.month != now.month:
+        return QuotaExceededError.advice
+    return "The month is new, so the server may have meant the last one: go on in an hour."

@@ -208,7 +208,7 @@ class Session:
 
     def _check_month(self, facts: Facts) -> None:
         if self._connection.quota.ends is not None:
-            self._connection.quota.check(_today(), facts)
+            self._connection.quota.check(datetime.now(UTC), facts)
 
     def _good_body(self, report: _Report, answer: wire.Answer, trip: Trip) -> bytes:
         """Return the body of a good answer; raise what is wrong with another, and let everyone know of a 429."""
@@ -221,7 +221,7 @@ class Session:
         if isinstance(failure, RateLimitedError):
             self.stats.rate_limited += 1
             trip.opened.limits.limiter.pause(retry.pause_after(failure, report.number))
-        raise self._connection.quota.judge(failure, now.date())
+        raise self._connection.quota.judge(failure, now)
 
     def _tell(self, report: _Report, trip: Trip) -> None:
         on_attempt, logged = self._connection.on_attempt, log.is_wanted()

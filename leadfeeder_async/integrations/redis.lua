@@ -6,7 +6,7 @@
 --
 -- KEYS[1] holds all of it. ARGV: what to do, requests a second, burst, the part of the burst to use, a value.
 -- The answer: the wait (-1: the month's requests are used up), for how long after it the token is good, the token's
--- name for giving it back, and the month's requests so far.
+-- name for giving it back (the month that is used up, as YYYYMM), and the month's requests so far.
 local HOLD, MEMORY, STEP, KEPT_FOR = 1000000, 60000000, 10000000, 40 * 86400
 local what, full, most, share, value = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
@@ -64,7 +64,7 @@ if what == 'take' or what == 'take_anew' then
     s.next = math.max(s.next, now + each)
   end
   if s.ended == month then
-    wait = -1
+    wait, token = -1, month
   else
     local free = math.max(s.next, now - deep)
     local slot = math.max(now, free + math.floor((1 - share) * burst * each), s.not_before)
@@ -93,7 +93,7 @@ elseif what == 'pause' then
 elseif what == 'used' then
   s.used = math.max(s.used, value)
 elseif what == 'month_over' then
-  s.ended = month
+  s.ended = value  -- which one is named by who heard of its end: a new one may have begun since
 end
 
 local fields, gone = {}, {}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from math import inf
 from types import TracebackType
 from typing import Self, TypeVar
@@ -22,7 +22,7 @@ import anyio
 import msgspec
 
 from leadfeeder_async._http.limits import TokenBucket
-from leadfeeder_async._http.quota import first_of_next_month
+from leadfeeder_async._http.quota import next_month
 from leadfeeder_async.errors import Facts, LimiterUnavailableError, QuotaExceededError, WrongLoopError, require
 from leadfeeder_async.integrations._credits import RedisCredits
 from leadfeeder_async.integrations._scripts import FAILURES, PROBE, RETRY, Client, Outage, Script, key_of
@@ -155,7 +155,7 @@ class RedisLimiter:
 
     def month_over(self) -> None:
         """Tell every process that the month's requests are used up."""
-        self._spawn(self._say("month_over"))
+        self._spawn(self._say("month_over", int(f"{datetime.now(UTC):%Y%m}")))
 
     def _bind(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
@@ -207,18 +207,17 @@ class RedisLimiter:
             raise
         if self._outage.end():
             logger.warning("The shared limit answers again")
-        if token is None:
-            ends = datetime.combine(first_of_next_month(datetime.now(UTC).date()), datetime.min.time(), UTC)
+        if not isinstance(token, _Token):
             said = "The month's requests are used up, as a process that shares this limit was told."
-            raise QuotaExceededError(said, Facts(code="quota_exceeded", retry_at=ends))
+            raise QuotaExceededError(said, Facts(code="quota_exceeded", retry_at=token))
         return token
 
-    async def _ask(self) -> _Token | None:
-        """Ask for a token; None where the month's requests are used up."""
+    async def _ask(self) -> _Token | datetime:
+        """Ask for a token; return when the month ends instead, where its requests are used up."""
         began, pauses, alone = _now(), self._pauses, self._went_alone
         wait, good, name, self.used = await self._run("take_anew" if alone else "take")
         if wait < 0:
-            return None
+            return next_month(date(name // 100, name % 100, 1))
         self._went_alone = self._went_alone and not alone
         return _Token(_now() + wait / 1e6, began + (wait + good) / 1e6, name, pauses)
 
@@ -234,8 +233,8 @@ class RedisLimiter:
             raise
         return token.pauses == self._pauses and _now() <= max(token.until, token.at + STALL)
 
-    def _keep_answer(self, asking: asyncio.Task[_Token | None]) -> None:
-        if not asking.cancelled() and asking.exception() is None and (token := asking.result()) is not None:
+    def _keep_answer(self, asking: asyncio.Task[_Token | datetime]) -> None:
+        if not asking.cancelled() and asking.exception() is None and isinstance(token := asking.result(), _Token):
             self._keep(token)
 
     def _keep(self, token: _Token) -> None:

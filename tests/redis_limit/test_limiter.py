@@ -6,14 +6,17 @@ Real time, where a server has to be waited for.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 import pytest
 
 from leadfeeder_async import AsyncLeadfeeder, LimiterUnavailableError, QuotaExceededError
+from leadfeeder_async._http.quota import next_month
+from leadfeeder_async.integrations import redis as integration
 from leadfeeder_async.integrations._scripts import key_of
 from leadfeeder_async.integrations.redis import RedisLimiter
 from leadfeeder_async.sandbox import Sandbox
+from tests.support.clients import client_for
 from tests.support.redis import RedisServer, unused_port
 
 KEY = "canary-key-1234567890"
@@ -118,8 +121,8 @@ async def test_the_end_of_the_month_reaches_every_process(redis_server: RedisSer
         Sandbox(companies=5, visits=5, rate_limit=False, quota=2) as sandbox,
         RedisLimiter(redis_server.url, sandbox.api_key, rate=1_000) as one,
         RedisLimiter(redis_server.url, sandbox.api_key, rate=1_000) as two,
-        AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, account_id="310042", limiter=one) as first,
-        AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, account_id="310042", limiter=two) as second,
+        client_for(sandbox, limiter=one, monthly_quota=2) as first,
+        client_for(sandbox, limiter=two, monthly_quota=2) as second,
     ):
         await first.users.me()
         await second.users.me()
@@ -132,6 +135,38 @@ async def test_the_end_of_the_month_reaches_every_process(redis_server: RedisSer
         assert len(sandbox.ledger.requests) == sent
         assert caught.value.retry_at is not None
         assert caught.value.retry_at.date() > datetime.now(UTC).date()
+
+
+class Behind(datetime):
+    """The clock of a process that is behind."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime(2026, 10, 31, 23, 59, 59, tzinfo=tz)
+
+
+async def test_which_month_is_over_is_told_by_who_heard_it(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a month is kept under that month, by the clock of the process that met it, whenever the news comes."""
+    monkeypatch.setattr(integration, "datetime", Behind)
+    async with limiter_of(redis_server) as limiter:
+        limiter.month_over()
+    assert redis_server.say("HGET", key_of(KEY, "limit"), "ended") == "202610"
+
+
+async def test_when_requests_are_there_again_is_told_by_the_server(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the end of the month that the server means, whatever the clock of this process says."""
+    async with limiter_of(redis_server) as one:
+        one.month_over()
+    ends = next_month(datetime.now(UTC))
+    monkeypatch.setattr(integration, "datetime", Behind)
+    async with limiter_of(redis_server) as other:
+        with pytest.raises(QuotaExceededError) as caught:
+            await other.acquire()
+    assert caught.value.retry_at == ends
 
 
 async def test_usage_starts_the_count(redis_server: RedisServer) -> None:

@@ -66,7 +66,7 @@ class Model:
 
     def take(self, now: int, each: int, share: float, _: int) -> list[int]:
         if self._over == self._month:
-            return [-1, 0, 0]
+            return [-1, 0, self._month]
         assert self._next is not None
         deep = (self._pace.burst - 1) * each
         free = max(self._next, now - deep)
@@ -94,7 +94,7 @@ class Model:
         return [0, 0, 0]
 
     def month_over(self, now: int, each: int, share: float, value: int) -> list[int]:
-        self._over = self._month
+        self._over = value
         return [0, 0, 0]
 
 
@@ -114,7 +114,8 @@ STEPS = st.lists(
 def test_the_script_is_the_model(client: redis.Redis, rate: float, burst: int, steps: list, over: bool) -> None:
     """Any order of tokens taken and given back, pauses and news of the month gives the model's answers, to the microsecond."""
     server, model, now, name = Server(client, rate, burst), Model(rate, burst), START, 0
-    for after, what, share, value in [*steps, *([(0, "month_over", 1, 0), (0, "take", 1, 0)] if over else [])]:
+    end = [(0, "month_over", 1, 202611), (0, "take", 1, 0)] if over else []
+    for after, what, share, value in [*steps, *end]:
         now += after
         given = name if what == "give_back" else value
         said = server.run(now, what, share, given)
@@ -190,8 +191,16 @@ def test_the_end_of_the_month_ends_with_it(client: redis.Redis) -> None:
     """No token is given once the month's requests are used up, and the next month gives them again."""
     server = Server(client, 10, 12)
     december = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp()) * 1_000_000
-    server.run(december - MINUTE, "month_over")
-    assert server.run(december - 1, "take")[0] == -1
+    server.run(december - MINUTE, "month_over", 1, 202611)
+    assert server.run(december - 1, "take")[:3] == [-1, 0, 202611]
+    assert server.run(december + 10 * MINUTE, "take")[0] == 0
+
+
+def test_news_of_a_month_that_is_over_ends_no_other(client: redis.Redis) -> None:
+    """Told in December that November is used up, by a process whose clock is behind, it gives out December's tokens."""
+    server = Server(client, 10, 12)
+    december = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp()) * 1_000_000
+    server.run(december + 1, "month_over", 1, 202611)
     assert server.run(december + 10 * MINUTE, "take")[0] == 0
 
 
