@@ -38,7 +38,8 @@ class RedisCredits:
     that forgot is told again by each process what that one has spent; only what ended processes spent is lost, so keep
     it on a server that saves to disk.
 
-    Make one per process and event loop; close it after its calls.
+    Make one per process and event loop; close it after its calls. What a call under way has reserved when it is closed
+    stays counted, as that of a lost answer does.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class RedisCredits:
         self._statements = 0
         self._held = 0
         self._stated = 0
+        self._closed = False
         self._tasks = set[asyncio.Task[None]]()
         self.spent = 0
         """Credits that all processes have spent or reserved, as last heard."""
@@ -82,19 +84,29 @@ class RedisCredits:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Tell the server what this process has spent, and close the connections."""
+        """Tell the server what this process has spent, and close the connections; until it is used again, that is all.
+
+        Reservations of calls under way are told as spent.
+        """
         while self._tasks:
             await asyncio.wait(self._tasks)
-        if self._stated != self._held:
-            await self._try_to_say("state")
-        if self._statements and await self._try_to_say("end"):
-            self._process, self._held, self._stated = uuid4().hex, 0, 0
+        async with self._turn:
+            self._closed = True
+            if self._stated != self._total:
+                await self._try_to_say("state")
+            if self._statements and await self._try_to_say("end"):
+                self._process, self._held, self._stated = uuid4().hex, self._held - self._stated, 0
         await self._script.aclose()
 
     @property
     def credits_left(self) -> int:
         """Credits that a call may still reserve, as last heard."""
         return max(0, self.max_credits - self.spent)
+
+    @property
+    def _total(self) -> int:
+        """What to state. Below zero is what calls that were under way at the last end gave back since then."""
+        return max(0, self._held)
 
     async def reserve(self, most: int, facts: Facts) -> None:
         """Reserve ``most`` credits for a call; called by the client.
@@ -103,6 +115,7 @@ class RedisCredits:
         where the server has been down for ``patience`` seconds.
         """
         async with self._turn:
+            self._closed = False
             self._held += most
             try:
                 taken = await self._claim(facts)
@@ -141,7 +154,7 @@ class RedisCredits:
 
     async def _restate(self) -> None:
         async with self._turn:
-            if self._stated != self._held and self._outage.may_try(_now()):
+            if not self._closed and self._stated != self._total and self._outage.may_try(_now()):
                 await self._try_to_say("state")
 
     async def _try_to_say(self, what: Literal["state", "end"]) -> bool:
@@ -159,7 +172,7 @@ class RedisCredits:
     async def _say(self, what: Literal["claim", "state", "end"]) -> bool:
         """State this process's whole total; tell whether it was taken."""
         self._statements += 1
-        total, self._stated = self._held, -1  # not known, if no answer comes
+        total, self._stated = self._total, -1  # not known, if no answer comes
         taken, self.spent = await self._script.run(
             self._key, self._process, self._statements, total, what, self.max_credits
         )

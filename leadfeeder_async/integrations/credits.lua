@@ -9,16 +9,18 @@
 local KEPT_FOR = 400 * 86400
 local process, number, total, what, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 
+-- The total in what is kept; an older version could leave one below zero, which counts as none.
+local function amount_in(kept)
+  return math.max(0, tonumber(string.match(kept, '(-?%d+)$')) or 0)
+end
+
 local others, own, stated = 0, 0, -1
 local held = redis.call('HGETALL', KEYS[1])
 for place = 1, #held, 2 do
   if held[place] == process then
-    local last, amount = string.match(held[place + 1], '^(%d+) (%d+)$')
-    stated, own = tonumber(last), tonumber(amount)
-  elseif held[place] == 'ended' then
-    others = others + tonumber(held[place + 1])
+    stated, own = tonumber(string.match(held[place + 1], '^%d+')), amount_in(held[place + 1])
   else
-    others = others + tonumber(string.match(held[place + 1], ' (%d+)$'))
+    others = others + amount_in(held[place + 1])
   end
 end
 
