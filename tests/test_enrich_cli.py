@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator
@@ -336,7 +337,13 @@ async def test_inputs_survive_resume_and_retry(sandbox: Sandbox, tmp_path: Path)
     await process.wait()
     sandbox.latency = 0.0
     assert part_of(out).exists()
-    assert (await leadfeeder(sandbox, *words, "--resume"))[0] == 4
+    spent = sandbox.ledger.credits_charged
+    code, _, stderr = await leadfeeder(sandbox, *words, "--resume")
+    assert code == 4
+    told = re.search(r"([\d,]+) credits charged, and up to ([\d,]+) by earlier runs", stderr)
+    assert told is not None, "what an interrupted run cost is told too"
+    assert int(told[1]) == sandbox.ledger.credits_charged - spent
+    assert spent <= int(told[2]) <= 400
     assert (await leadfeeder(sandbox, *words, "--retry-failed"))[0] == 0
     got = lines(out)
     assert {one["outcome"] for one in got} == {"matched"}

@@ -133,6 +133,7 @@ class _Watch:
 def _report(tally: Tally, out: Path | None) -> int:
     counts = {outcome.value: tally.outcomes[outcome] for outcome in Outcome}
     lost = f", and up to {tally.unknown:,} by lost answers" if tally.unknown else ""
+    lost += f", and up to {tally.earlier:,} by earlier runs" if tally.earlier else ""
     output.note(
         f"{tally.rows:,} rows: {_outcomes(counts)}; {tally.credits:,} credits charged{lost}"
         + (f" -> {out}" if out else "")

@@ -79,6 +79,7 @@ class _Book(Purse):
 
     def write(self, lines: Sequence[Line], of: Asking[object]) -> None:
         """Write some lines; once they are safe, the ids of their records need no second asking."""
+        self._part.checkpoint = replace(self._part.checkpoint, credits=self._settled + self._under_way)
         ids = [of.id_of(line) for line in lines]
         self._written.extend(one for one in ids if one is not None)
         if self._part.add(lines_of(lines), len(lines)):
@@ -115,6 +116,7 @@ async def enrich_file(
         book = _Book(part, ahead=job.max_credits is not None)
         past = Past(_lines_before(part, path if retry else None), saved.rows, frozenset(saved.paid))
         engine = job.engine(past, book, spent=saved.credits)
+        engine.tally.earlier = saved.credits
         try:
             async with aclosing(engine.groups()) as groups:
                 async for lines in groups:

@@ -174,6 +174,8 @@ class Tally(msgspec.Struct):
     """Credits that the answers charged."""
     unknown: int = 0
     """Credits that lost answers may have charged."""
+    earlier: int = 0
+    """Credits that earlier runs of the same job may have cost, requests that were killed included."""
 
     @property
     def rows(self) -> int:

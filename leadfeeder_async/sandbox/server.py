@@ -45,8 +45,8 @@ class Sandbox:
                 print(await lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).count())
 
     The same ``seed`` gives the same data. ``visits`` spread over ``days`` that end on ``end_date``, or else now. It
-    keeps the API's limits: 10 requests a second with a burst of 15 (``rate_limit=False`` turns that off), nothing past row
-    10,000 of a visit search, one of ``credits`` for each company or contact read that was not read in the last twelve
+    keeps the API's limits: 10 requests a second with a burst of 15 (``rate_limit=False`` turns that off), nothing past
+    row 10,000 of a visit search, one of ``credits`` for each company or contact that was not read in the last twelve
     months. ``quota`` is the month's requests, ``not_entitled`` names operations that the plan does not cover,
     ``latency`` is seconds before each answer, ``flaky`` the part of requests that fail with a 503 before any work.
     ``ledger`` holds what it saw.
