@@ -177,7 +177,8 @@ class Pager(Generic[T]):
         from leadfeeder_async.export.writing import Job, export_file
 
         subject = Subject(self._fingerprint(), self._query(), self._window)
-        job = Job(subject, self._rest, get_args(get_args(self._row.returns)[0])[0])
+        row = get_args(get_args(self._row.returns)[0])[0]
+        job = Job(subject, self._rest, row, self._row.rows_of_a_day)
         meter = Meter(self._session.stats, self._limit)
         return await export_file(job, Path(path), meter, on_progress, resume=resume, overwrite=overwrite)
 

@@ -102,6 +102,22 @@ async def test_resume_reads_the_rest_only(lf: AsyncLeadfeeder, sandbox: Sandbox,
     assert lf.stats.requests - before <= (505 - stop) / 20 + 20  # at most one range again, and the ends of the others
 
 
+@pytest.mark.parametrize("stop", [10, 40, 60])
+async def test_resume_of_rows_that_belong_to_many_days(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    """A company that came in several ranges of days is in the file once, whichever range was interrupted."""
+    monkeypatch.setattr("leadfeeder_async.windows.WALL", 40)
+    monkeypatch.setattr(numbers, "WALL", 40)
+    out, first, last = tmp_path / "companies.ndjson", sandbox.start_date, sandbox.end_date
+    companies = lf.web_visits.companies(start_date=first, end_date=last, page_size=10)
+    everything = [one.id async for one in companies]
+    assert len(everything) > 60  # more than one range hands out here
+    await interrupted(companies, out, stop)
+    await companies.to_file(out, resume=True)
+    assert sorted(ids(out)) == sorted(everything)
+
+
 async def test_nothing_is_left_of_a_kill_between_two_checkpoints(
     lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -48,13 +48,13 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def resume_offset(self) -> int:
-        """Where in the file the rows begin that the rest of the list may bring once more."""
+        """Where in the file the rows begin that the rest of the list may bring again, if each belongs to one day."""
         day = self.position.day if self.position else None
         offsets = [mark.offset for mark in self.marks if day is None or mark.end >= day]
         return min(offsets, default=0)
 
     def marked(self, window: Window | None, offset: int) -> tuple[Mark, ...]:
-        """Return the marks with one for the rows of ``window``, and without those that no later row can repeat."""
+        """Return the marks with one for the rows of ``window``, and without those of days that are done."""
         if window is None:
             return self.marks
         kept = tuple(mark for mark in self.marks if mark.end >= window.start)

@@ -59,9 +59,9 @@ class Part:
         self.broken = False
         """A write failed, so that only what was safe before counts."""
 
-    def ids_to_leave_out(self) -> frozenset[str]:
-        """Return the ids of the rows that the rest of the list may bring once more."""
-        start, size = self.checkpoint.resume_offset, self.checkpoint.size
+    def ids_to_leave_out(self, *, rows_of_a_day: bool) -> frozenset[str]:
+        """Return the ids of the rows that the rest of the list may bring again: any, unless each belongs to a day."""
+        start, size = self.checkpoint.resume_offset if rows_of_a_day else 0, self.checkpoint.size
         return frozenset(row_id(line) for line in lines_from(self.path, start, size))
 
     def add(self, lines: bytes, rows: int, position: Position | None = None, window: Window | None = None) -> bool:

@@ -26,6 +26,8 @@ class Job(msgspec.Struct, frozen=True):
     """Reads the list after a position, without the rows of some ids; the number is how many rows are done."""
     row: type[object]
     """What a row is, for the columns of a table."""
+    rows_of_a_day: bool
+    """Each row belongs to one day, so that a day that is done brings none of its rows again."""
 
 
 async def write_rows(
@@ -58,7 +60,8 @@ async def export_file(
     check_table(path)
     with open_part(path, job.subject, resume=resume, overwrite=overwrite) as part:
         meter.begin_at(part.checkpoint.rows)
-        pages = job.pages(part.checkpoint.position, part.ids_to_leave_out(), part.checkpoint.rows)
+        known = part.ids_to_leave_out(rows_of_a_day=job.rows_of_a_day)
+        pages = job.pages(part.checkpoint.position, known, part.checkpoint.rows)
         async with aclosing(whole(pages)) as rows:
             async for page in rows:
                 part.add(_lines(page.items), len(page.items), page.position, page.window)
