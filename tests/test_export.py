@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import os
+import re
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from leadfeeder_async import (
 from leadfeeder_async._walks import numbers
 from leadfeeder_async.export import parts
 from leadfeeder_async.export.checkpoint import Checkpoint, Mark
-from leadfeeder_async.export.tables import columns_of
+from leadfeeder_async.export.tables import Column, columns_of
 from leadfeeder_async.models.visits import WebVisit
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.windows import Window
@@ -227,6 +228,148 @@ async def test_checkpoint_that_cannot_be_used(
     assert lf.stats.requests == before
 
 
+@pytest.mark.parametrize("length", [300, 248, 242, 0])
+async def test_names_that_cannot_be(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, length: int) -> None:
+    """A name too long, by itself or with what is added while it is written, or with a null, is refused at once."""
+    name = ("x" * length).removesuffix("x" * 7) + ".ndjson" if length else "x\0.ndjson"
+    with pytest.raises(CheckpointError, match=r"File name too long|not a file's name"):
+        await visits(lf, sandbox).to_file(tmp_path / name)
+    assert (sandbox.ledger.requests, list(tmp_path.iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+async def test_a_folder_in_the_place_of_the_checkpoint(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, options: dict[str, bool]
+) -> None:
+    """It is named before anything is sent."""
+    parts.checkpoint_of(tmp_path / "visits.ndjson").mkdir()
+    with pytest.raises(CheckpointError, match=r"visits\.ndjson\.checkpoint cannot be written"):
+        await visits(lf, sandbox).to_file(tmp_path / "visits.ndjson", **options)
+    assert sandbox.ledger.requests == []
+
+
+NOBODYS = parts.Subject("f", "q")
+
+
+@pytest.mark.parametrize("suffix", [".ndjson", ".csv"])
+def test_a_file_that_is_finished_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """Who opened a working file that another job finished before it could be locked leaves everything as it is."""
+    out, lock = tmp_path / f"o{suffix}", parts.lock_alone
+    first = parts.open_part(out, NOBODYS, resume=False, overwrite=False)
+    part = first.__enter__()
+    part.add(b'{"id":"1"}\n', 1)
+
+    def finish_first(file: Any) -> None:
+        monkeypatch.setattr(parts, "lock_alone", lock)
+        part.finish(lambda: (Column("id", ("id",), str),))
+        first.__exit__(None, None, None)
+        lock(file)
+
+    monkeypatch.setattr(parts, "lock_alone", finish_first)
+    with (
+        pytest.raises(CheckpointError, match="Another export is writing"),
+        parts.open_part(out, NOBODYS, resume=False, overwrite=True),
+    ):
+        pass
+    assert ("1" in out.read_text(), list(tmp_path.iterdir())) == (True, [out])
+
+
+def test_an_end_between_the_last_two_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the file has its name, whatever ends the job leaves no new checkpoint."""
+    out = tmp_path / "o.ndjson"
+
+    def stop(_: Path) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped), parts.open_part(out, NOBODYS, resume=False, overwrite=False) as part:
+        part.add(b'{"id":"1"}\n', 1)
+        monkeypatch.setattr(parts, "remove_checkpoint", stop)
+        part.finish(tuple)
+    assert (ids(out), list(tmp_path.iterdir())) == (["1"], [out])
+
+
+def test_the_name_is_looked_at_again_under_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that appears after the first look is not replaced, and no empty working file is left beside it."""
+    out, lock = tmp_path / "o.ndjson", parts.lock_alone
+
+    def appear(file: Any) -> None:
+        out.write_text("precious")
+        lock(file)
+
+    monkeypatch.setattr(parts, "lock_alone", appear)
+    with pytest.raises(CheckpointError, match="exists"), parts.open_part(out, NOBODYS, resume=False, overwrite=False):
+        pass
+    assert (out.read_text(), list(tmp_path.iterdir())) == ("precious", [out])
+
+
+def test_nobody_begins_before_all_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that would overwrite has to wait until who finishes has removed the checkpoint, which could be its own."""
+    out, remove = tmp_path / "o.ndjson", parts.remove_checkpoint
+    with parts.open_part(out, NOBODYS, resume=False, overwrite=False) as part:
+        part.add(b'{"id":"1"}\n', 1)
+        part.commit()
+
+        def begin_another(path: Path) -> None:
+            monkeypatch.setattr(parts, "remove_checkpoint", remove)
+            assert out.exists()
+            with (
+                pytest.raises(CheckpointError, match="Another export is writing"),
+                parts.open_part(out, NOBODYS, resume=False, overwrite=True),
+            ):
+                pass
+            remove(path)
+
+        monkeypatch.setattr(parts, "remove_checkpoint", begin_another)
+        part.finish(tuple)
+    assert (ids(out), list(tmp_path.iterdir())) == (["1"], [out])
+    with parts.open_part(out, NOBODYS, resume=False, overwrite=True) as part:
+        part.finish(tuple)
+    assert ids(out) == []
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_kill_after_the_file_took_its_name(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, again: bool
+) -> None:
+    """The checkpoint of a finished file is no unfinished export, not even after a second kill: the next one begins."""
+    out = tmp_path / "visits.ndjson"
+    await interrupted(visits(lf, sandbox), out, 60)
+    saved = parts.checkpoint_of(out).read_bytes()
+    await visits(lf, sandbox).to_file(out, resume=True)
+    parts.checkpoint_of(out).write_bytes(saved)
+    if again:
+        parts.part_of(out).touch()
+    assert parts.read_unfinished(out) is None
+    sandbox.add_visits(5)
+    await visits(lf, sandbox).to_file(out, resume=True, overwrite=True)
+    assert ids(out) == truth(sandbox)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_credits_that_were_spent_are_not_forgotten(tmp_path: Path) -> None:
+    """A checkpoint without rows counts where credits were spent, and one without either does not."""
+    out = tmp_path / "o.ndjson"
+    out.touch()
+    for credits in (0, 3):  # noqa: A001 - the API's word
+        state = Checkpoint(fingerprint="f", query="q", credits=credits)
+        parts.part_of(out).touch()
+        parts.checkpoint_of(out).write_bytes(msgspec.json.encode(state))
+        assert parts.read_unfinished(out) == (state if credits else None)
+
+
+@pytest.mark.parametrize("name", [b"size", b"rows", b"credits"])
+async def test_checkpoint_of_less_than_nothing(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, name: bytes
+) -> None:
+    """A checkpoint that counts below 0 cannot be read."""
+    out = tmp_path / "visits.ndjson"
+    await interrupted(visits(lf, sandbox), out, 60)
+    saved = parts.checkpoint_of(out)
+    saved.write_bytes(re.sub(rb'"%b":\d+' % name, b'"%b":-5' % name, saved.read_bytes()))
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        await visits(lf, sandbox).to_file(out, resume=True)
+
+
 async def test_rows_that_vanished_are_noticed(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
     """A file shorter than its checkpoint says is not gone on with."""
     out = tmp_path / "visits.ndjson"
@@ -247,12 +390,16 @@ async def test_rows_after_the_checkpoint_are_read_again(lf: AsyncLeadfeeder, san
 
 
 @contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """Let no file of this process grow past ``size``."""
+def small_disk(size: int) -> Iterator[Callable[[int], None]]:
+    """Let no file of this process grow past ``size``, or past what the function is told that is given."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+
+    def shrink(size: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+
+    shrink(size)
     try:
-        yield
+        yield shrink
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
@@ -389,6 +536,21 @@ def test_marks_keep_what_later_rows_may_repeat() -> None:
     assert state.marks == (Mark(end=whole.end, offset=0), Mark(end=first.end, offset=700))
     state = msgspec.structs.replace(state, marks=state.marked(second, 900), position=Position(day=second.start))
     assert (state.marks, state.resume_offset) == ((Mark(end=whole.end, offset=0),), 0)
+
+
+def test_rows_are_safe_before_a_table_is_made(tmp_path: Path) -> None:
+    """A table may fill the disk, and then nothing could be made safe."""
+    out, counted = tmp_path / "o.csv", list[int]()
+
+    def columns() -> tuple[Column, ...]:
+        found = parts.read_unfinished(out)
+        counted.append(found.rows if found else 0)
+        return (Column("id", ("id",), str),)
+
+    with parts.open_part(out, NOBODYS, resume=False, overwrite=False) as part:
+        part.add(b'{"id":"1"}\n', 1)
+        part.finish(columns)
+    assert counted == [1]
 
 
 async def test_position_of_a_page_goes_on(lf: AsyncLeadfeeder, sandbox: Sandbox) -> None:

@@ -13,8 +13,7 @@ from leadfeeder_async.budget import Budget
 from leadfeeder_async.cli import output
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import require
-from leadfeeder_async.export.checkpoint import read_checkpoint
-from leadfeeder_async.export.parts import checkpoint_of
+from leadfeeder_async.export.parts import read_unfinished
 from leadfeeder_async.models.companies import Signal
 from leadfeeder_async.paging import HasId, Pager
 from leadfeeder_async.windows import read_past_day
@@ -174,7 +173,7 @@ def _days(since: str, until: str, target: Target | None) -> tuple[date, date]:
     """Read the days asked for; an export that goes on keeps the `today` of the day on which it began."""
     today = datetime.now(UTC).date()
     if target is not None and target.resume and target.out is not None:
-        found = read_checkpoint(checkpoint_of(target.out))
+        found = read_unfinished(target.out)
         if found is not None and found.days is not None:
             today = min(today, _began(until, found.days.end, today))
     start, end = read_day(since, today), read_day(until, today)

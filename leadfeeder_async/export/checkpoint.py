@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -19,12 +20,14 @@ from leadfeeder_async.windows import Window
 
 VERSION = 1
 
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """Where in the file the rows of one range of days begin."""
 
     end: date
-    offset: int
+    offset: Count
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,11 +40,11 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     days: Window | None = None
     """The days that were asked for, where they were."""
     position: Position | None = None
-    rows: int = 0
-    size: int = 0
+    rows: Count = 0
+    size: Count = 0
     """The bytes of the rows that are safe."""
     marks: tuple[Mark, ...] = ()
-    credits: int = 0
+    credits: Count = 0
     """The most that the job may have cost so far, requests under way included."""
     paid: tuple[str, ...] = ()
     """The ids that these credits were for and whose rows are not safe: asking for them again is paid for."""

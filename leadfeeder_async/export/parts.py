@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -26,7 +26,7 @@ from leadfeeder_async.export.checkpoint import (
     write_checkpoint,
 )
 from leadfeeder_async.export.disk import lock_alone
-from leadfeeder_async.export.tables import Column, write_table
+from leadfeeder_async.export.tables import Column, is_table, write_table
 from leadfeeder_async.windows import Window
 
 COMMIT_EVERY = 1.0
@@ -97,11 +97,18 @@ class Part:
         self._committed = time.monotonic()
 
     def finish(self, columns: Callable[[], tuple[Column, ...]]) -> None:
-        """Give the file its name, as a table of ``columns`` if its suffix asks for one."""
+        """Give the file its name, as a table of ``columns`` if its suffix asks for one.
+
+        Until the last step nobody else begins: the lock is on the file, and goes with it to its new name.
+        """
+        if is_table(self._path):  # which may find no room: then nothing but the table is left to do
+            self.checkpoint = replace(self.checkpoint, position=Position(ended=True))
+            self.commit()
         with _named(self._path):
             write_table(self.path, self._path, columns)
-        remove_checkpoint(checkpoint_of(self._path))
-        self.path.unlink(missing_ok=True)
+            self._safe = self.checkpoint  # by the file itself
+            remove_checkpoint(checkpoint_of(self._path))
+            self.path.unlink(missing_ok=True)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -124,6 +131,7 @@ def open_part(
     """
     check_name(path, overwrite=overwrite or replaces)
     with _open_alone(path) as file:
+        check_name(path, overwrite=overwrite or replaces)  # once more: another job may have finished it meanwhile
         checkpoint = _where_to_begin(path, subject, resume=resume, overwrite=overwrite)
         file.truncate(checkpoint.size)
         part = Part(path, file, checkpoint)
@@ -132,8 +140,8 @@ def open_part(
         except BaseException:
             part.commit()
             if not part.checkpoint.rows and not part.checkpoint.credits:
-                part_of(path).unlink(missing_ok=True)
                 remove_checkpoint(checkpoint_of(path))
+                file.truncate(0)
             raise
 
 
@@ -149,17 +157,32 @@ def checkpoint_of(path: Path) -> Path:
 
 def check_name(path: Path, *, overwrite: bool) -> None:
     """Raise CheckpointError where ``path`` is not a file's name, or a file that is to be kept."""
-    if not path.name or path.is_dir():
-        raise CheckpointError(f"{str(path)!r} is not a file's name.", advice="Name a file.")
-    if path.exists() and not overwrite:
+    with _named(path):
+        if not path.name or "\0" in str(path) or path.is_dir():
+            raise CheckpointError(f"{str(path)!r} is not a file's name.", advice="Name a file.")
+        taken = path.exists()
+    if taken and not overwrite:
         raise CheckpointError(f"{path} exists.", advice="Choose another name, or pass overwrite=True (--overwrite).")
+
+
+def read_unfinished(path: Path) -> Checkpoint | None:
+    """Read how far the unfinished export to ``path`` is; None where there is none.
+
+    There is none either where a kill left the checkpoint of a file that is there: what it counts is in that file.
+    """
+    with _named(checkpoint_of(path)):
+        found, part = read_checkpoint(checkpoint_of(path)), part_of(path)
+        if found is None or not path.exists() or (part.exists() and part.stat().st_size):
+            return found
+    return None if found.size or not found.credits else found
 
 
 def _where_to_begin(path: Path, subject: Subject, *, resume: bool, overwrite: bool) -> Checkpoint:
     fresh = Checkpoint(fingerprint=subject.fingerprint, query=subject.query, days=subject.days)
-    found = None if overwrite and not resume else read_checkpoint(checkpoint_of(path))
+    found = None if overwrite and not resume else read_unfinished(path)
     if found is None:
-        remove_checkpoint(checkpoint_of(path))
+        with _named(checkpoint_of(path)):
+            remove_checkpoint(checkpoint_of(path))
         return fresh
     if not resume:
         raise CheckpointError(
@@ -179,19 +202,55 @@ def _where_to_begin(path: Path, subject: Subject, *, resume: bool, overwrite: bo
     return found
 
 
-def _open_alone(path: Path) -> IO[bytes]:
+@contextmanager
+def _open_alone(path: Path) -> Generator[IO[bytes]]:
+    """Open the working file and lock it until everything of this job is done; leave none that is nothing."""
     part = part_of(path)
     with _named(part):
         part.parent.mkdir(parents=True, exist_ok=True)
         file = part.open("ab", buffering=0)
+    with file:
+        with _named(part):
+            ours = _lock(file) and _leads_to(part, file)
+        try:
+            if not ours or _is_being_finished(path):
+                raise CheckpointError(
+                    f"Another export is writing {path}.", advice="Wait for it, or choose another name."
+                )
+            yield file
+        finally:
+            if ours and _leads_to(part, file) and _is_nothing(path):
+                part.unlink()
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Lock a file; tell whether nobody else has."""
     try:
         lock_alone(file)
-    except OSError:
-        file.close()
-        raise CheckpointError(
-            f"Another export is writing {path}.", advice="Wait for it, or choose another name."
-        ) from None
-    return file
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _leads_to(part: Path, file: IO[bytes]) -> bool:
+    """Whether a name still leads to the file that was opened by it: who had it may have finished it meanwhile."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(part.stat(), os.fstat(file.fileno()))
+    return False
+
+
+def _is_being_finished(path: Path) -> bool:
+    """Whether the file has its name, but who wrote it still holds it, to remove the checkpoint."""
+    if path.is_file():
+        with suppress(OSError), path.open("rb") as file:  # not everywhere can a file be locked that is only read
+            return not _lock(file)
+    return False
+
+
+def _is_nothing(path: Path) -> bool:
+    """Whether a working file holds no row, and no checkpoint is beside it, which may hold what was spent."""
+    # os.access finds no file under a name that is too long, where Path.exists raises
+    return not part_of(path).stat().st_size and not os.access(checkpoint_of(path), os.F_OK)
 
 
 @contextmanager
