@@ -35,6 +35,8 @@ from leadfeeder_async.export.tables import Column, columns_of
 from leadfeeder_async.models.visits import WebVisit
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.windows import Window
+from tests.support.clients import client_of
+from tests.support.servers import http, raw_server
 
 
 def visits(lf: AsyncLeadfeeder, sandbox: Sandbox, **options: Any) -> Pager[WebVisit]:
@@ -536,6 +538,66 @@ def test_marks_keep_what_later_rows_may_repeat() -> None:
     assert state.marks == (Mark(end=whole.end, offset=0), Mark(end=first.end, offset=700))
     state = msgspec.structs.replace(state, marks=state.marked(second, 900), position=Position(day=second.start))
     assert (state.marks, state.resume_offset) == ((Mark(end=whole.end, offset=0),), 0)
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".csv":
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    table = duckdb.sql(f"SELECT * FROM '{path}'")
+    return [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
+
+
+ODD = (
+    b'{"id":"1","type":"tag","attributes":{"name":"a","color":1e400}},'
+    b'{"id":"2","type":"tag","attributes":{"name":"b","color":%b}},'
+    b'{"id":"3","type":"tag","attributes":{"name":{"x":[1e400,0.5]},"color":3}},'
+    b'{"id":"4","type":"tag","attributes":{"name":"","color":"red"}}'
+) % (b"7" * 5_000)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+async def test_values_that_no_column_takes(tmp_path: Path, suffix: str) -> None:
+    """A number past all bounds or a value of another kind does not end the table; a CSV file has it as it was sent."""
+    out = tmp_path / f"tags{suffix}"
+    async with raw_server(http(b'{"data":[%b]}' % ODD)) as server, client_of(server.url) as lf:
+        await lf.tags.list().to_file(out)
+    table = read_table(out)
+    assert [row["id"] for row in table] == ["1", "2", "3", "4"]
+    assert [row["name"] or "" for row in table] == ["a", "b", '{"x":[1e400,0.5]}', ""]
+    kept = ["1e400", "7" * 5_000, "3", "red"] if suffix == ".csv" else [None, None, 3, None]
+    assert [row["color"] for row in table] == kept
+
+
+async def test_a_very_long_row(tmp_path: Path) -> None:
+    """A parquet file takes a row of more than 16 MiB."""
+    out, name = tmp_path / "tags.parquet", "\N{SNOWMAN}" * 6_000_000
+    body = msgspec.json.encode({"data": [{"id": "1", "type": "tag", "attributes": {"name": name}}]})
+    async with raw_server(http(body)) as server, client_of(server.url) as lf:
+        await lf.tags.list().to_file(out)
+    assert [(row["id"], row["name"]) for row in read_table(out)] == [("1", name)]
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "room", "problem"),
+    [
+        ("tags.csv", 500, 20_000, "written"),
+        ("tags.parquet", 500, 20_000, "written"),
+        ("tags.parquet", 1, 600, "made"),  # room for the CSV table that DuckDB reads, and not for what it writes
+    ],
+)
+async def test_a_table_that_finds_no_room(tmp_path: Path, name: str, tags: int, room: int, problem: str) -> None:
+    """It leaves nothing but the rows, and with room again it is made without a request."""
+    out, body = tmp_path / name, {"data": [{"id": str(one), "attributes": {"name": "x" * 100}} for one in range(tags)]}
+    async with raw_server(http(msgspec.json.encode(body))) as server, client_of(server.url) as lf:
+        with small_disk(resource.RLIM_INFINITY) as shrink:
+            with pytest.raises(CheckpointError, match=rf"cannot be {problem}: .*--resume"):
+                await lf.tags.list().to_file(out, on_progress=lambda _: shrink(room))
+        assert sorted(one.name for one in tmp_path.iterdir()) == [f"{name}.checkpoint", f"{name}.part"]
+        sent = len(server.requests)
+        await lf.tags.list().to_file(out, resume=True)
+        assert len(server.requests) == sent
+    assert len(read_table(out)) == tags
 
 
 def test_rows_are_safe_before_a_table_is_made(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ deeper), then ``company.id`` and the like for related records. Lists and open ob
 from __future__ import annotations
 
 import csv
+import json
 import types
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
@@ -16,13 +17,14 @@ from typing import TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from leadfeeder_async.errors import require
+from leadfeeder_async.errors import CheckpointError, require
 from leadfeeder_async.export.disk import put_in_place
 
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | msgspec.Raw | None"
+"""A value; raw is a number past all bounds, as it was sent."""
 
 LONGEST_ROW = 16 * 1024 * 1024
-"""The longest row of a table, in bytes."""
+"""The bytes of a row that DuckDB is told to expect, unless there is a longer one."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -38,7 +40,7 @@ class Column(msgspec.Struct, frozen=True):
         """Return its value in a row."""
         for key in self.way:
             row = row.get(key) if isinstance(row, dict) else None
-        return msgspec.json.encode(row).decode() if isinstance(row, dict | list) else row
+        return msgspec.json.encode(row).decode() if isinstance(row, dict | list | msgspec.Raw) else row
 
 
 def columns_of(model: type[object]) -> tuple[Column, ...]:
@@ -95,27 +97,43 @@ def check_table(path: Path) -> None:
 
 
 def write_table(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]]) -> None:
-    """Make a file of JSON lines into the file called ``path``, in the format of its suffix."""
+    """Make a file of JSON lines into the file called ``path``, in the format of its suffix; leave no half of one."""
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         put_in_place(rows, path)
         return
     made = path.with_name(path.name + ".new")
-    writer(rows, made, columns())
-    put_in_place(made, path)
+    try:
+        writer(rows, made, columns())
+        put_in_place(made, path)
+    except BaseException:
+        made.unlink(missing_ok=True)
+        raise
 
 
 def _read(rows: Path) -> Iterator[Json]:
     decoder: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
     with rows.open("rb") as lines:
-        yield from map(decoder.decode, lines)
+        for line in lines:
+            try:
+                yield decoder.decode(line)
+            except msgspec.ValidationError:
+                yield json.loads(line, parse_int=_as_sent, parse_float=_as_sent)
 
 
-def _write_csv(rows: Path, path: Path, columns: tuple[Column, ...], line_end: str = "\r\n") -> None:
+def _as_sent(number: str) -> msgspec.Raw:
+    """Keep a number as it was sent, since it may be one that Python's do not reach: 1e400, or 5,000 digits."""
+    return msgspec.Raw(number.encode())
+
+
+def _write_csv(rows: Path, path: Path, columns: tuple[Column, ...], line_end: str = "\r\n") -> int:
+    """Write a table; return how many characters its longest row has."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator=line_end)
         writer.writerow(column.name for column in columns)
-        writer.writerows([_cell(column.value_of(row)) for column in columns] for row in _read(rows))
+        return max(
+            (writer.writerow([_cell(column.value_of(row)) for column in columns]) for row in _read(rows)), default=0
+        )
 
 
 def _cell(value: Json) -> Json:
@@ -130,21 +148,34 @@ def _write_parquet(rows: Path, path: Path, columns: tuple[Column, ...]) -> None:
     import duckdb  # noqa: PLC0415 - an extra
 
     texts = path.with_name(path.name + ".csv")
-    _write_csv(rows, texts, columns, "\n")
+    try:
+        longest = _write_csv(rows, texts, columns, "\n")
+        with duckdb.connect() as database:
+            database.execute("SET TimeZone = 'UTC'")
+            database.execute(_copy(texts, path, columns, max(LONGEST_ROW, 4 * longest)))  # 4 bytes a character at most
+    except duckdb.Error as error:
+        raise CheckpointError(
+            f"{path} cannot be made: {str(error).splitlines()[0]}",
+            advice="Mend that and go on with resume=True (--resume), which reads no row again; or export to .csv.",
+        ) from None  # its text may hold a whole row
+    finally:
+        texts.unlink(missing_ok=True)
+
+
+def _copy(texts: Path, path: Path, columns: tuple[Column, ...], longest: int) -> str:
+    """Return the statement that makes a CSV table a parquet file; what is foreign in it, names and paths, is quoted."""
     shown = ", ".join(map(_cast, columns))
     names = ", ".join(f"{_quoted(column.name)}: 'VARCHAR'" for column in columns)
     form = f"columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"'"
-    source = f"read_csv({_quoted(texts)}, {form}, max_line_size={LONGEST_ROW}, parallel=false)"
-    with duckdb.connect() as database:
-        database.execute("SET TimeZone = 'UTC'")
-        # Its only foreign parts are quoted: names and paths.
-        database.execute(f"COPY (SELECT {shown} FROM {source}) TO {_quoted(path)} (FORMAT parquet)")  # noqa: S608
-    texts.unlink()
+    source = f"read_csv({_quoted(texts)}, {form}, max_line_size={longest}, parallel=false)"
+    return f"COPY (SELECT {shown} FROM {source}) TO {_quoted(path)} (FORMAT parquet)"  # noqa: S608
 
 
 def _cast(column: Column) -> str:
     name = '"' + column.name.replace('"', '""') + '"'
-    return f"TRY_CAST({name} AS {_SQL_TYPES.get(column.holds, 'VARCHAR')}) AS {name}"
+    kind = _SQL_TYPES.get(column.holds)
+    # A cast of the bare column would move into the CSV reader, which ends at the first value that is no such thing.
+    return f"TRY_CAST(NULLIF({name}, '') AS {kind}) AS {name}" if kind else name
 
 
 def _quoted(text: Path | str) -> str:
@@ -159,7 +190,7 @@ _SQL_TYPES: dict[type[object], str] = {
     datetime: "TIMESTAMPTZ",
 }
 
-_WRITERS: dict[str, Callable[[Path, Path, tuple[Column, ...]], None]] = {
+_WRITERS: dict[str, Callable[[Path, Path, tuple[Column, ...]], object]] = {
     ".csv": _write_csv,
     ".parquet": _write_parquet,
 }
