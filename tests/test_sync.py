@@ -40,6 +40,7 @@ from leadfeeder_async.sync.transaction import State, Transaction
 from leadfeeder_async.windows import Window
 from tests.support.clients import client_for
 from tests.test_cli import COMMAND, leadfeeder
+from tests.test_export import small_disk
 from tests.test_sync_kill import contents, truth
 
 
@@ -294,6 +295,25 @@ def test_months_and_first_days() -> None:
     with pytest.raises(ConfigurationError, match="is after"):
         list(plan.stretches(None, date(2026, 4, 1), date(2026, 3, 31), 3))
     assert plan.widened(None, Window(date.min, date.max)) == State(date.min, date.max)
+
+
+def test_a_lookback_past_all_days() -> None:
+    """However many days a run looks back, it begins at the first day that is there."""
+    state, today = State(date(2026, 1, 1), date(2026, 3, 1)), date(2026, 3, 2)
+    everything = [plan.Stretch(Window(state.first_day, today))]
+    for lookback_days in (59, 60, 1_000_000, 10**12):
+        assert list(plan.stretches(state, None, today, lookback_days)) == everything
+    assert list(plan.stretches(state, None, today, 58)) == [plan.Stretch(Window(date(2026, 1, 2), today))]
+
+
+def test_a_database_that_finds_no_room(file: Path) -> None:
+    """One that cannot be made is named, and nothing of it stays.
+
+    A limit on the size of files stands in for a full disk.
+    """
+    with small_disk(20_000), pytest.raises(DatabaseError, match="cannot grow"):
+        Database(file)
+    assert list(file.parent.iterdir()) == []
 
 
 async def test_what_is_refused_is_left_out_and_named(file: Path) -> None:

@@ -87,12 +87,21 @@ def _make(path: Path) -> None:
 
     fresh = path.with_name(path.name + ".new")
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in (fresh, fresh.with_name(fresh.name + ".wal")):
-        left_over.unlink(missing_ok=True)
-    with duckdb.connect(str(fresh)) as made:
-        made.execute(_schema())
-        made.execute("CHECKPOINT")
-    fresh.rename(path)
+    _remove(fresh)
+    try:
+        with duckdb.connect(str(fresh)) as made:
+            made.execute(_schema())
+            made.execute("CHECKPOINT")
+        fresh.rename(path)
+    except BaseException:
+        _remove(fresh)
+        raise
+
+
+def _remove(fresh: Path) -> None:
+    """Remove a database that is not made to its end, which on a full disk would be in the way."""
+    for one in (fresh, fresh.with_name(fresh.name + ".wal")):
+        one.unlink(missing_ok=True)
 
 
 def _remove_if_empty(path: Path) -> None:

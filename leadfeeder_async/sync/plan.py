@@ -34,7 +34,8 @@ def stretches(state: State | None, since: date | None, today: date, lookback_day
     if state is None:
         yield Stretch(make_window(since or default_since(today), today))
         return
-    start = max(state.first_day, min(state.last_day, today) - timedelta(lookback_days))
+    newest = min(state.last_day, today)
+    start = newest - timedelta(min(lookback_days, (newest - state.first_day).days))
     yield Stretch(Window(start, max(start, today)))
     if since is not None and since < state.first_day:
         yield Stretch(Window(since, state.first_day - timedelta(1)), backward=True)
