@@ -37,13 +37,16 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     )  # fmt: skip
 
 
-def run(pipeline: Any, sandbox: Sandbox, account: str, **options: Any) -> None:
+def source_of(sandbox: Sandbox, account: str, **options: Any) -> Any:
     from leadfeeder_async.integrations.dlt import leadfeeder_source
 
-    source = leadfeeder_source(
+    return leadfeeder_source(
         account, start_date=str(sandbox.start_date), api_key=sandbox.api_key, base_url=sandbox.url, **options
     )
-    pipeline.run(source).raise_on_failed_jobs()
+
+
+def run(pipeline: Any, sandbox: Sandbox, account: str, **options: Any) -> None:
+    pipeline.run(source_of(sandbox, account, **options)).raise_on_failed_jobs()
 
 
 def ask(pipeline: Any, query: str) -> list[tuple[Any, ...]]:
@@ -94,4 +97,39 @@ def test_a_failed_run_loads_nothing_by_halves(pipeline: Any, sandbox: Sandbox) -
         run(pipeline, sandbox, sandbox.account_id)
     sandbox._faults.clear()
     run(pipeline, sandbox, sandbox.account_id)
+    assert ask(pipeline, "SELECT count(*), count(DISTINCT id) FROM visits") == [(450, 450)]
+
+
+def test_visits_that_began_at_no_time(pipeline: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They end no run, are there without a time, and the next run begins at the newest of the others."""
+    world, right = sandbox._state.world, sandbox._state.world.visit
+    odd = {3: "soon", 4: 5, 5: None}
+    monkeypatch.setattr(world, "visit", lambda one: {**right(one), **({"started_at": odd[one]} if one in odd else {})})
+    run(pipeline, sandbox, sandbox.account_id)
+    assert ask(pipeline, "SELECT count(*), count(started_at) FROM visits") == [(450, 447)]
+    first = sandbox.ledger.count("search_web_visits")
+    sandbox.add_visits(7)
+    run(pipeline, sandbox, sandbox.account_id)
+    assert ask(pipeline, "SELECT count(*), count(DISTINCT id), count(started_at) FROM visits") == [(457, 457, 454)]
+    assert sandbox.ledger.count("search_web_visits") - first < first
+
+
+def test_attributes_called_as_the_keys(pipeline: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do not take the place of what makes a row the same row, nor of a related record's id."""
+    world, right = sandbox._state.world, sandbox._state.world.visit
+    monkeypatch.setattr(world, "visit", lambda one: {**right(one), "id": "1", "account_id": "2"})
+    run(pipeline, sandbox, sandbox.account_id)
+    query = "SELECT count(DISTINCT id), min(account_id), max(account_id) FROM visits"
+    assert ask(pipeline, query) == [(450, sandbox.account_id, sandbox.account_id)]
+    from leadfeeder_async.integrations.dlt import _flat
+
+    row = b'{"id":"1","relationships":{"company":{"id":"7","attributes":{"id":"8","name":"A"}}}}'
+    assert _flat(row, "2")["company"] == {"id": "7", "name": "A"}
+
+
+def test_one_source_runs_twice(pipeline: Any, sandbox: Sandbox) -> None:
+    """A limit belongs to the loop of a run, and a warning would be an error here."""
+    source = source_of(sandbox, sandbox.account_id)
+    for _ in range(2):
+        pipeline.run(source).raise_on_failed_jobs()
     assert ask(pipeline, "SELECT count(*), count(DISTINCT id) FROM visits") == [(450, 450)]

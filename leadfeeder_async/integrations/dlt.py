@@ -6,6 +6,7 @@ on dlt's own event loop, and all of them share one limit.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
@@ -101,16 +102,23 @@ class _Source:
         self._account_id = account_id
         self._api_key = api_key
         self._base_url = base_url
-        self._limiter: TokenBucket | None = None
+        self._limited: tuple[asyncio.AbstractEventLoop, TokenBucket] | None = None
+        """The loop of the latest run, and its limit."""
 
     async def rows(self, pager_of: Callable[[AsyncLeadfeeder], Pager[T]]) -> Rows:
         """Read a list, page by page."""
         account, key, url = self._account_id, self._api_key, self._base_url
-        limiter = self._limiter = self._limiter or TokenBucket()  # made here, since it belongs to this loop
-        client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=limiter)
+        client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=self._limiter())
         async with client as lf, aclosing(whole(pager_of(lf).raw_pages())) as pages:
             async for page in pages:
                 yield [_flat(row, account) for row in page.items]
+
+    def _limiter(self) -> TokenBucket:
+        """Return the limit of this run: it belongs to a loop, and dlt makes a new one for each run of a source."""
+        loop = asyncio.get_running_loop()
+        if self._limited is None or self._limited[0] is not loop:
+            self._limited = loop, TokenBucket()
+        return self._limited[1]
 
     async def tags(self) -> Rows:
         """Read the tags."""
@@ -126,19 +134,28 @@ class _Source:
 
 
 def _flat(row: bytes, account_id: str) -> Row:
-    """Put a record's attributes beside its id, and its relations' ids and attributes under their names."""
+    """Put a record's attributes beside its id, and its relations' ids and attributes under their names.
+
+    What makes the row the same row is nothing else, whatever attributes there are.
+    """
     record: Row = msgspec.json.decode(row)
     attributes, related = record.get("attributes"), record.get("relationships")
-    flat: Row = {"account_id": account_id, "id": record["id"]}
-    if isinstance(attributes, dict):
-        flat.update(attributes)
+    keys: Row = {"account_id": account_id, "id": record["id"]}
+    flat: Row = dict(attributes) if isinstance(attributes, dict) else {}
     if isinstance(related, dict):
         flat.update({name: _related(one) for name, one in related.items()})
-    started = flat.get("started_at")
-    if isinstance(started, str):
-        moment = msgspec.convert(started, datetime)
-        flat["started_at"] = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return flat
+    if "started_at" in flat:
+        flat["started_at"] = _moment(flat["started_at"])
+    return {**keys, **flat, **keys}  # first in the table, and last to be set
+
+
+def _moment(value: Json) -> datetime | None:
+    """Read a time; None where it is none, since dlt ends where it cannot compare one with the newest."""
+    try:
+        moment = msgspec.convert(value, datetime)
+    except msgspec.ValidationError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _related(value: Json) -> Json:
@@ -148,7 +165,7 @@ def _related(value: Json) -> Json:
     if not isinstance(value, dict) or "id" not in value:
         return value
     attributes = value.get("attributes")
-    return {"id": value["id"], **(attributes if isinstance(attributes, dict) else {})}
+    return {**(attributes if isinstance(attributes, dict) else {}), "id": value["id"]}
 
 
 def _today() -> date:
