@@ -29,6 +29,7 @@ from leadfeeder_async import (
     ServerError,
 )
 from leadfeeder_async._walks import numbers
+from leadfeeder_async.cli import exit_code
 from leadfeeder_async.export import parts
 from leadfeeder_async.export.checkpoint import Checkpoint, Mark
 from leadfeeder_async.export.tables import Column, columns_of
@@ -419,11 +420,49 @@ def test_time_left() -> None:
 async def test_full_disk(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
     """A disk that fills up ends the export by name; with room again it goes on and is whole."""
     out = tmp_path / "visits.ndjson"
-    with small_disk(150_000), pytest.raises(CheckpointError, match=r"cannot be written: .*--resume"):
+    with small_disk(150_000), pytest.raises(CheckpointError, match=r"cannot be written: .*--resume") as caught:
         await visits(lf, sandbox).to_file(out)
+    assert exit_code(caught.value) == 5
+    unfinished = parts.read_unfinished(out)
+    assert unfinished is not None
+    assert unfinished.rows >= 40, "whole rows that were there before it was full are kept, though no second had passed"
+    assert parts.part_of(out).stat().st_size == unfinished.size
+    before = len(sandbox.ledger.requests)
     progress = await visits(lf, sandbox).to_file(out, resume=True)
     assert ids(out) == truth(sandbox)
     assert progress.done == 500
+    assert len(sandbox.ledger.requests) - before < 30
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "dangling link"])
+async def test_only_a_plain_file_is_replaced(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, kind: str) -> None:
+    """A device, a pipe or a link stays what it is: a finished export would take its place."""
+    out, target = tmp_path / "visits.ndjson", tmp_path / "target"
+    if kind == "pipe":
+        os.mkfifo(out)
+    else:
+        out.symlink_to(target)
+    if kind == "link":
+        target.write_text("kept")
+    was = out.lstat()
+    with pytest.raises(CheckpointError, match="a link, a device or a pipe"):
+        await visits(lf, sandbox).to_file(out, overwrite=True)
+    assert os.path.samestat(out.lstat(), was)
+    assert sandbox.ledger.requests == []
+    assert sorted(tmp_path.iterdir()) == sorted([out, target] if kind == "link" else [out])
+
+
+@pytest.mark.parametrize("suffix", [".ndjson", ".csv"])
+async def test_a_file_that_is_replaced_keeps_its_mode(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, suffix: str
+) -> None:
+    """What no one else could read before, no one else can read while it is written anew, nor after."""
+    out, modes = tmp_path / f"visits{suffix}", set[int]()
+    out.write_text("old")
+    out.chmod(0o600)
+    look = lambda _: modes.add(parts.part_of(out).stat().st_mode & 0o777)  # noqa: E731
+    await visits(lf, sandbox).to_file(out, overwrite=True, on_progress=look)
+    assert (modes, out.stat().st_mode & 0o777) == ({0o600}, 0o600)
 
 
 @pytest.mark.parametrize("suffix", [".ndjson", ".csv", ".parquet"])

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the server refused this one request, 2 wrong usage, 3 key 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -95,7 +96,10 @@ def exit_code(error: LeadfeederError) -> int:
             return AUTH
         case QuotaExceededError() | InsufficientCreditsError() | BudgetExceededError():
             return SPENT
-        case DatabaseLockedError():
+        case (
+            DatabaseLockedError()
+            | CheckpointError(__cause__=OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG | errno.EIO))
+        ):
             return INCOMPLETE
         case UseError() | CheckpointError() | DatabaseError():
             return USAGE

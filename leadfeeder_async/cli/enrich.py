@@ -15,9 +15,9 @@ from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.enrich.api import Enrichment
 from leadfeeder_async.enrich.inputs import InputFile
 from leadfeeder_async.enrich.outcomes import Outcome, Tally
-from leadfeeder_async.errors import CheckpointError, require
+from leadfeeder_async.errors import require
 from leadfeeder_async.export.parts import checkpoint_of, part_of
-from leadfeeder_async.export.progress import Meter, OnProgress, Progress
+from leadfeeder_async.export.progress import Meter
 from leadfeeder_async.export.tables import is_table
 from leadfeeder_async.models.companies import Company
 from leadfeeder_async.models.ip import EnrichedIp
@@ -106,28 +106,15 @@ async def _write(
     job: Enrichment[Company] | Enrichment[EnrichedIp], out: Path, *, resume: bool, overwrite: bool, retry_failed: bool
 ) -> int:
     with output.bars("rows") as on_progress:
-        watch = _Watch(on_progress)
+        watch = output.Watch(on_progress)
         try:
             tally = await job.to_file(
                 out, resume=resume, overwrite=overwrite, retry_failed=retry_failed, on_progress=watch
             )
-        except BaseException as error:
-            if part_of(out).exists() and not isinstance(error, CheckpointError):
-                output.say_how_to_go_on(watch.rows, out)
+        except BaseException:
+            watch.say_how_to_go_on(out)
             raise
     return _report(tally, out)
-
-
-class _Watch:
-    """Remembers how many rows are written."""
-
-    def __init__(self, on_progress: OnProgress) -> None:
-        self._on_progress = on_progress
-        self.rows = 0
-
-    def __call__(self, progress: Progress) -> None:
-        self.rows = progress.done
-        self._on_progress(progress)
 
 
 def _report(tally: Tally, out: Path | None) -> int:

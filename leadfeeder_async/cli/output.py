@@ -18,7 +18,7 @@ from rich.text import Text
 from leadfeeder_async._http.connection import Stats
 from leadfeeder_async.cli import say
 from leadfeeder_async.errors import require
-from leadfeeder_async.export.parts import part_of
+from leadfeeder_async.export.parts import part_of, read_unfinished
 from leadfeeder_async.export.progress import Meter, OnProgress, Progress
 from leadfeeder_async.export.writing import write_rows
 from leadfeeder_async.paging import HasId, Pager
@@ -79,27 +79,33 @@ def _write_through(data: bytes) -> None:
 
 
 async def _to_file(pager: Pager[T], out: Path, on_progress: OnProgress, *, resume: bool, overwrite: bool) -> Progress:
-    rows = 0
-
-    def watch(progress: Progress) -> None:
-        nonlocal rows
-        rows = progress.done
-        on_progress(progress)
-
+    watch = Watch(on_progress)
     try:
         return await pager.to_file(out, resume=resume, overwrite=overwrite, on_progress=watch)
     except BaseException:
-        if rows:
-            say_how_to_go_on(rows, out)
+        watch.say_how_to_go_on(out)
         raise
 
 
-def say_how_to_go_on(rows: int, out: Path) -> None:
-    """Say what is done of a job that stopped, and the command that goes on."""
-    retry = ("--retry-failed",) if "--retry-failed" in sys.argv else ()
-    note(
-        f"Not finished: {counted(rows, 'row')} safe in {part_of(out)}. To go on:\n  {command_with(*retry, '--resume')}"
-    )
+class Watch:
+    """Remembers whether a job has begun."""
+
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+        self._begun = False
+
+    def __call__(self, progress: Progress) -> None:
+        """Hear of some more rows."""
+        self._begun = True
+        self._on_progress(progress)
+
+    def say_how_to_go_on(self, out: Path) -> None:
+        """Say what is safe of a job that stopped, and the command that goes on."""
+        unfinished = read_unfinished(out) if self._begun else None
+        if unfinished is not None:
+            retry = ("--retry-failed",) if "--retry-failed" in sys.argv else ()
+            safe = f"Not finished: {counted(unfinished.rows, 'row')} safe in {part_of(out)}. To go on:"
+            note(f"{safe}\n  {command_with(*retry, '--resume')}")
 
 
 def command_with(*flags: str) -> str:

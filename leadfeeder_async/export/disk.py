@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from stat import S_IMODE
 from typing import IO
 
 if sys.platform == "win32":
@@ -25,10 +26,17 @@ else:
 
 def put_in_place(fresh: Path, path: Path) -> None:
     """Give a file that is written to its end its name, in one step that survives a power cut."""
+    keep_mode(path, fresh)
     _sync(fresh)
     fresh.replace(path)
     with suppress(OSError):  # not every file system can sync a folder
         _sync(path.parent)
+
+
+def keep_mode(path: Path, fresh: Path) -> None:
+    """Let a file that is to take the place of another be read by no one else than that."""
+    with suppress(FileNotFoundError):
+        fresh.chmod(S_IMODE(path.stat().st_mode))
 
 
 def _sync(path: Path) -> None:

@@ -25,7 +25,7 @@ from leadfeeder_async.export.checkpoint import (
     remove_checkpoint,
     write_checkpoint,
 )
-from leadfeeder_async.export.disk import lock_alone
+from leadfeeder_async.export.disk import keep_mode, lock_alone
 from leadfeeder_async.export.tables import Column, is_table, write_table
 from leadfeeder_async.windows import Window
 
@@ -56,8 +56,6 @@ class Part:
         self._safe: Checkpoint = checkpoint
         """The checkpoint that is on the disk."""
         self._committed = time.monotonic()
-        self.broken = False
-        """A write failed, so that only what was safe before counts."""
 
     def ids_to_leave_out(self, *, rows_of_a_day: bool) -> frozenset[str]:
         """Return the ids of the rows that the rest of the list may bring again: any, unless each belongs to a day."""
@@ -89,7 +87,7 @@ class Part:
 
     def commit(self) -> None:
         """Make the rows so far safe, then the checkpoint that counts them."""
-        if self.checkpoint is not self._safe and not self.broken:
+        if self.checkpoint is not self._safe:
             with _named(self.path):
                 os.fsync(self._file.fileno())
                 write_checkpoint(checkpoint_of(self._path), self.checkpoint)
@@ -117,7 +115,7 @@ class Part:
                 while left:
                     left = left[self._file.write(left) :]
         except CheckpointError:
-            self.broken = True
+            os.ftruncate(self._file.fileno(), self.checkpoint.size)  # half a row goes, which may make room to commit
             raise
 
 
@@ -134,6 +132,7 @@ def open_part(
         check_name(path, overwrite=overwrite or replaces)  # once more: another job may have finished it meanwhile
         checkpoint = _where_to_begin(path, subject, resume=resume, overwrite=overwrite)
         file.truncate(checkpoint.size)
+        keep_mode(path, part_of(path))
         part = Part(path, file, checkpoint)
         try:
             yield part
@@ -160,7 +159,10 @@ def check_name(path: Path, *, overwrite: bool) -> None:
     with _named(path):
         if not path.name or "\0" in str(path) or path.is_dir():
             raise CheckpointError(f"{str(path)!r} is not a file's name.", advice="Name a file.")
-        taken = path.exists()
+        taken = path.exists() or path.is_symlink()
+    if taken and (path.is_symlink() or not path.is_file()):
+        said = f"{path} is a link, a device or a pipe, which a finished file would replace."
+        raise CheckpointError(said, advice="Name a plain file; without one (--out), rows go to stdout.")
     if taken and not overwrite:
         raise CheckpointError(f"{path} exists.", advice="Choose another name, or pass overwrite=True (--overwrite).")
 

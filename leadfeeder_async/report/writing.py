@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from leadfeeder_async.errors import CheckpointError
+from leadfeeder_async.export.disk import put_in_place
 from leadfeeder_async.export.parts import check_name, part_of
 from leadfeeder_async.report.figures import Report
 from leadfeeder_async.report.page import render
@@ -46,6 +47,6 @@ def _write(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(data)
-        part.replace(path)
+        put_in_place(part, path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror}.", advice="Choose another place.") from error
