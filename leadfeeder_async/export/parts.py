@@ -127,9 +127,10 @@ def open_part(
 
     ``replaces`` says that the file itself is there, and stays until the working file takes its place.
     """
-    check_name(path, overwrite=overwrite or replaces)
+    may_be_there = overwrite or replaces
+    check_name(path, overwrite=may_be_there, resume=resume)
     with _open_alone(path) as file:
-        check_name(path, overwrite=overwrite or replaces)  # once more: another job may have finished it meanwhile
+        check_name(path, overwrite=may_be_there, resume=resume)  # once more: another job may have finished it meanwhile
         checkpoint = _where_to_begin(path, subject, resume=resume, overwrite=overwrite)
         file.truncate(checkpoint.size)
         keep_mode(path, part_of(path))
@@ -154,7 +155,7 @@ def checkpoint_of(path: Path) -> Path:
     return path.with_name(path.name + ".checkpoint")
 
 
-def check_name(path: Path, *, overwrite: bool) -> None:
+def check_name(path: Path, *, overwrite: bool, resume: bool = False) -> None:
     """Raise CheckpointError where ``path`` is not a file's name, or a file that is to be kept."""
     with _named(path):
         if not path.name or "\0" in str(path) or path.is_dir():
@@ -164,7 +165,9 @@ def check_name(path: Path, *, overwrite: bool) -> None:
         said = f"{path} is a link, a device or a pipe, which a finished file would replace."
         raise CheckpointError(said, advice="Name a plain file; without one (--out), rows go to stdout.")
     if taken and not overwrite:
-        raise CheckpointError(f"{path} exists.", advice="Choose another name, or pass overwrite=True (--overwrite).")
+        done = "It is finished, unless another job wrote it: then there is nothing to do. " if resume else ""
+        advice = f"{done}Choose another name, or pass overwrite=True (--overwrite)."
+        raise CheckpointError(f"{path} exists.", advice=advice)
 
 
 def read_unfinished(path: Path) -> Checkpoint | None:
