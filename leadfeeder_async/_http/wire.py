@@ -78,9 +78,12 @@ def fill_path(template: str, ids: tuple[str, ...]) -> str:
     """Put each id, percent-encoded once, in its place of the path template."""
     if "{" not in template:
         return template
-    names = re.findall(r"\{(\w+)\}", template)
-    require(len(names) == len(ids), f"The path {template} has {len(names)} places for ids, and not {len(ids)}.")
-    return template.format_map({name: encode_id(one, name) for name, one in zip(names, ids, strict=True)})
+    places, values = len(_PLACE.findall(template)), iter(ids)
+    require(places == len(ids), f"The path {template} has {places} places for ids, and not {len(ids)}.")
+    return _PLACE.sub(lambda found: encode_id(next(values), found[1]), template)
+
+
+_PLACE = re.compile(r"\{(\w+)\}")
 
 
 def encode_id(value: object, name: str = "id") -> str:

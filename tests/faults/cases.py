@@ -421,7 +421,7 @@ STATUS = (
     Case(
         number=38, group="Status", name="month-used-up",
         does="429 because the month's requests are used up.",
-        shows="`QuotaExceededError`, and no more traffic this month.",
+        shows="`QuotaExceededError`, and no more traffic this month (in its first two days: this hour).",
         faults=(final("code", answers("429 Slow", coded("quota_exceeded")), QuotaExceededError),),
         held_by=("tests/test_client.py::test_used_up_quota_stops_all_traffic",),
     ),

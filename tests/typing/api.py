@@ -15,9 +15,11 @@ from leadfeeder_async import (
     Estimate,
     IdPager,
     LeadfeederError,
+    OnProgress,
     Outcome,
     Page,
     Pager,
+    Progress,
     Resend,
     Sweep,
     Tally,
@@ -126,6 +128,14 @@ async def enrichment(lf: AsyncLeadfeeder, some: AsyncIterator[dict[str, object]]
     ips = lf.enrich.ips([ip_address("203.0.113.17"), "2001:db8::1"])
     assert_type(ips, Enrichment[EnrichedIp])
     assert_type([one.record async for one in ips], list[EnrichedIp | None])
+
+
+async def exports(lf: AsyncLeadfeeder) -> None:
+    def watch(progress: Progress) -> None:
+        assert_type(progress.eta, float | None)
+
+    told: OnProgress = watch
+    assert_type(await lf.tags.list().to_file("tags.csv", overwrite=True, on_progress=told), Progress)
 
 
 async def options(lf: AsyncLeadfeeder) -> None:
