@@ -30,7 +30,8 @@ def visits_page(number: int, total: int, page_num: int) -> bytes:
         "pagination": {"page_num": page_num, "page_count": -(-total // PAGE), "total_count": total},
         "request_id": f"6b0f4c1e-93a7-4a53-8e0b-{number:012d}",
     }
-    rows = _visit_rows(number % PAGES).replace(b"00000000-", b"%08d-" % number)
+    left = total - PAGE * (page_num - 1)
+    rows = _visit_rows(number % PAGES, left if 0 < left < PAGE else PAGE).replace(b"00000000-", b"%08d-" % number)
     return b'{"data":' + rows + b',"meta":' + _encode(meta) + b"}"
 
 
@@ -54,9 +55,9 @@ def user() -> bytes:
 
 
 @cache
-def _visit_rows(number: int) -> bytes:
+def _visit_rows(number: int, size: int) -> bytes:
     draw = random.Random(number)
-    return _encode([_visit(draw, place) for place in range(PAGE)])
+    return _encode([_visit(draw, place) for place in range(size)])
 
 
 def _visit(draw: random.Random, place: int) -> Json:
