@@ -101,11 +101,17 @@ def as_markdown(m: Measured) -> str:
 
 def _results(title: str, results: Mapping[str, Result], missing: Mapping[str, str] | None = None) -> list[str]:
     rows: list[tuple[object, ...]] = [
-        (name, result.ratio, f"{result.micros.median:.2f}", f"{result.micros.low:.2f}-{result.micros.high:.2f}")
+        (
+            name,
+            result.ratio,
+            "-" if result.quiet is None else f"{result.quiet:.2f} of {result.quiet_turns} turns",
+            f"{result.micros.median:.2f}",
+            f"{result.micros.low:.2f}-{result.micros.high:.2f}",
+        )
         for name, result in sorted(results.items(), key=lambda pair: pair[1].ratio.median)
     ]
-    rows += [(name, why, "", "") for name, why in (missing or {}).items()]
-    return _table(title, ("by", "ratio, median [quartiles]", "us, median", "quartiles"), rows)
+    rows += [(name, why, "", "", "") for name, why in (missing or {}).items()]
+    return _table(title, ("by", "ratio, median [quartiles]", "while quiet", "us, median", "quartiles"), rows)
 
 
 def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
