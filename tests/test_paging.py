@@ -1094,11 +1094,14 @@ async def test_count_that_stops_at_the_wall_is_no_count(
             counts["page_count"] = min(counts["page_count"], 4) if pages else None
         return status, content
 
-    got = list[str]()
-    async with handler_server(Script(capped)) as url, client_of(url) as lf:
+    got, script = list[str](), Script(capped)
+    async with handler_server(script) as url, client_of(url) as lf:
         search = lf.web_visits.search(start_date=DAY, end_date=DAY + timedelta(3), page_size=10)
         if per_day < 40:
             got = [visit.id for visit in await search.collect()]
+            assert len(script.asked) <= (7 if pages else 9), (
+                "it is cut at its first page, before the others are asked for in vain"
+            )
         else:
             with pytest.raises(IncompleteWindowError, match=r"2026-11-01 may hold more rows than .*: 40 of 40"):
                 async for visit in search:

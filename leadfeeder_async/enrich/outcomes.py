@@ -57,14 +57,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, error: LeadfeederError) -> Problem:
-        """Write an error down; what the server said may hold bytes that are no text."""
+        """Write an error down; it may quote a text of the row that no file can hold."""
         facts = error.facts
         return cls(
             type=type(error).__name__,
             message=encodable(error.message),
             code=facts.code,
             status=facts.status,
-            request_id=None if facts.request_id is None else encodable(facts.request_id),
+            request_id=facts.request_id,
             operation=facts.operation,
             sent=facts.sent,
             phase=facts.phase,
