@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from leadfeeder_async import LeadfeederError, OutcomeUnknownError, RateLimitedError, Resend
 from tests.support.proxy import Weather, proxy_to
-from tests.support.servers import RawServer, Step, http, raw_server, settle
+from tests.support.servers import RawServer, Step, http, listening, port_of, raw_server
 
 OK = http(b'{"data":{"id":"1"}}')
 PROXY_PASSWORD = "proxy-password"
@@ -169,20 +169,15 @@ def certificate(name: str, *, trusted: bool = True, expired: bool = False) -> St
 async def nobody_listens(lasting: bool) -> AsyncIterator[Place]:
     """Refuse connections; once means that the server comes up after the first attempt."""
     scripted = RawServer(OK)
-    server = await asyncio.start_server(scripted.handle, "127.0.0.1", 0, start_serving=False)
     starts = list[asyncio.Task[None]]()
+    async with listening(scripted.handle, start_serving=False) as server:
 
-    def failed(_: object) -> None:
-        if not lasting and not starts:
-            starts.append(asyncio.create_task(server.start_serving()))
+        def failed(_: object) -> None:
+            if not lasting and not starts:
+                starts.append(asyncio.create_task(server.start_serving()))
 
-    port = server.sockets[0].getsockname()[1]
-    try:
-        yield Place(url=f"http://127.0.0.1:{port}", requests=scripted.requests, options={"on_attempt": failed})
-    finally:
-        server.close()
-        scripted.hang_up()
-        await settle()
+        url = f"http://127.0.0.1:{port_of(server)}"
+        yield Place(url=url, requests=scripted.requests, options={"on_attempt": failed})
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from leadfeeder_async import (
     Resend,
 )
 from tests.support.clients import KEY, client_of
-from tests.support.servers import cut, http, raw_server, silence
+from tests.support.servers import cut, http, listening, port_of, raw_server, silence
 
 OK = http(b'{"data":{"id":"1"}}')
 
@@ -80,14 +80,11 @@ async def test_call_cancelled_before_it_left_gives_its_credits_back() -> None:
 
     async def stalled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(stalled, "127.0.0.1", 0)
-    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with client_of(url) as lf, lf.budget(max_credits=1) as spent:
-        await cancelled(lf, 1)
+    async with listening(stalled) as server, client_of(f"https://127.0.0.1:{port_of(server)}") as lf:
+        async with lf.budget(max_credits=1) as spent:
+            await cancelled(lf, 1)
     assert (spent.credits, spent.reserved, spent.requests) == (0, 0, 1)
-    server.close()
     async with client_of("http://127.0.0.1:9", retries=30) as lf, lf.budget(max_credits=1) as spent:
         await cancelled(lf, 4)
     assert (spent.credits, spent.reserved) == (0, 0)

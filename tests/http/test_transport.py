@@ -39,7 +39,7 @@ from leadfeeder_async import (
     TLSError,
 )
 from tests.support.clients import KEY, client_of
-from tests.support.servers import cut, handler_server, http, raw_server, silence
+from tests.support.servers import cut, handler_server, http, listening, port_of, raw_server, silence
 
 OK = http(b'{"data":{"id":"1","type":"user"}}')
 COMPANY = http(b'{"data":{"id":"1","type":"company"},"meta":{"credits":{"charged":1}}}')
@@ -370,12 +370,9 @@ async def test_a_handshake_that_breaks_off_says_so() -> None:
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(10_000)
-        writer.close()
 
-    server = await asyncio.start_server(hang_up, "localhost", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        async with client_of(f"https://localhost:{port}", retries=0) as lf:
+    async with listening(hang_up, "localhost") as server:
+        async with client_of(f"https://localhost:{port_of(server)}", retries=0) as lf:
             with pytest.raises(ConnectError, match=r"No connection to localhost:\d+: Connection\w+\.") as caught:
                 await lf.users.me()
     assert caught.value.sent == "no"
@@ -676,13 +673,10 @@ async def test_handshake_that_is_cut_was_not_sent(monkeypatch: pytest.MonkeyPatc
         nonlocal connections
         connections += 1
         await reader.read(20)
-        writer.close()
 
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    async with client_of(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}") as lf:
+    async with listening(hang_up) as server, client_of(f"https://127.0.0.1:{port_of(server)}") as lf:
         with pytest.raises(ConnectError) as caught:
             await lf.companies.get("1")
-    server.close()
     assert (caught.value.sent, caught.value.attempts, connections) == ("no", 3, 3)
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tests.support.servers import settle
+from tests.support.servers import listening, port_of
 
 PIECE = 65_536
 
@@ -39,17 +39,12 @@ class Proxy:
     def __init__(self, port: int, *weathers: Weather) -> None:
         self.weathers = list(weathers)
         self._port = port
-        self._tasks = set[asyncio.Task[None]]()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         weather = self.weathers.pop(0) if len(self.weathers) > 1 else self.weathers[0]
-        task = asyncio.create_task(self._carry(weather, reader, writer))
-        self._tasks.add(task)
-        await asyncio.wait([task])
-        self._tasks.discard(task)
+        await self._carry(weather, reader, writer)
         if weather.resets:
             reset(writer)
-        writer.close()
 
     async def _carry(self, weather: Weather, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         beginning = await reader.read(PIECE)
@@ -65,14 +60,8 @@ class Proxy:
             pass  # the client went first
         finally:
             onward.cancel()
-            await asyncio.wait([onward])
             far_writer.close()
-
-    async def stop(self) -> None:
-        """End every connection."""
-        for task in tuple(self._tasks):
-            task.cancel()
-        await settle()
+            await asyncio.wait([onward])
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,9 +90,5 @@ async def proxy_to(url: str, *weathers: Weather) -> AsyncIterator[str]:
     """Run a :class:`Proxy` before a server of :func:`tests.support.servers.raw_server`; give its address."""
     scheme, _, port = url.rpartition(":")
     proxy = Proxy(int(port), *weathers)
-    server = await asyncio.start_server(proxy.handle, "127.0.0.1", 0)
-    try:
-        yield f"{scheme}:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        await proxy.stop()
+    async with listening(proxy.handle) as server:
+        yield f"{scheme}:{port_of(server)}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from ssl import SSLContext
 
 from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
 
 Step = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 """What a raw server does with a request: say these bytes, or run this."""
@@ -24,41 +26,64 @@ class RawServer:
         self.connections = 0
         self.url = ""
         self.server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._writers.add(writer)
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                self.requests.append(head + await reader.readexactly(_length(head)))
-                step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-                if isinstance(step, bytes):
-                    writer.write(step)
-                    await writer.drain()
-                    if b"connection: close" in step.lower():
-                        break
-                else:
-                    await step(writer)
-                    if writer.is_closing():
-                        break
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            self._writers.discard(writer)
-            writer.close()
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.requests.append(head + await reader.readexactly(_length(head)))
+            step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+            if isinstance(step, bytes):
+                writer.write(step)
+                await writer.drain()
+                if b"connection: close" in step.lower():
+                    break
+            else:
+                await step(writer)
+                if writer.is_closing():
+                    break
 
-    def hang_up(self) -> None:
-        """Close every open connection, as an idle timeout of the server would."""
-        for writer in self._writers:
-            writer.close()
+
+@asynccontextmanager
+async def listening(
+    handle: Handle, host: str = "127.0.0.1", *, ssl: SSLContext | None = None, start_serving: bool = True
+) -> AsyncIterator[asyncio.Server]:
+    """Handle each connection; at the end none is left, not even one that came at the last moment."""
+    handlers = dict[asyncio.Task[None], asyncio.StreamWriter]()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.create_task(handle(reader, writer))
+        handlers[handler] = writer
+        handler.add_done_callback(ended)
+
+    def ended(handler: asyncio.Task[None]) -> None:
+        handlers.pop(handler).close()
+        if not handler.cancelled() and not isinstance(
+            handler.exception(), asyncio.IncompleteReadError | ConnectionError
+        ):
+            handler.result()
+
+    server = await asyncio.start_server(connected, host, 0, ssl=ssl, start_serving=start_serving)
+    try:
+        yield server
+    finally:
+        await settle()  # what is being accepted gets its handler
+        server.close()
+        for handler in tuple(handlers):
+            handler.cancel()
+        await settle()
 
 
 async def settle() -> None:
     """Let closed connections end: each step of theirs takes one turn of the loop."""
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+def port_of(server: asyncio.Server) -> int:
+    """Return the port where it listens."""
+    port: int = server.sockets[0].getsockname()[1]
+    return port
 
 
 def _length(head: bytes) -> int:
@@ -72,15 +97,10 @@ def _length(head: bytes) -> int:
 async def raw_server(*script: Step, ssl: SSLContext | None = None) -> AsyncIterator[RawServer]:
     """Run a :class:`RawServer`; its last script entry repeats."""
     scripted = RawServer(*script)
-    server = await asyncio.start_server(scripted.handle, "127.0.0.1", 0, ssl=ssl)
-    scripted.server, scheme = server, "https" if ssl else "http"
-    scripted.url = f"{scheme}://localhost:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(scripted.handle, ssl=ssl) as server:
+        scripted.server, scheme = server, "https" if ssl else "http"
+        scripted.url = f"{scheme}://localhost:{port_of(server)}"
         yield scripted
-    finally:
-        server.close()
-        scripted.hang_up()
-        await settle()
 
 
 @asynccontextmanager
