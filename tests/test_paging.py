@@ -1124,14 +1124,57 @@ async def test_new_cursors_to_the_same_page_are_a_loop() -> None:
     assert (got, len(script.asked)) == (["1", "2"], 51)
 
 
-@pytest.mark.parametrize(("total", "most"), [(300, 3 + 4 + 16), (300_000, 3 + 51 + 16)])
-async def test_page_count_that_lies_high_ends(total: int, most: int) -> None:
-    """Empty pages past what is counted end a list soon, and without end they do too; nothing that came is lost."""
-    script = Script(numbered(list(range(300)), page_count=3_000, total_count=total))
+async def test_page_count_that_lies_high_ends() -> None:
+    """Empty pages past the rows that are counted end a list soon; nothing that came is lost."""
+    script = Script(numbered(list(range(300)), page_count=3_000))
     async with handler_server(script) as url, client_of(url) as lf:
         assert await visits(lf) == [str(one) for one in range(300)]
         await asyncio.sleep(0)
+    assert len(script.asked) <= 3 + 4 + 16
+
+
+@pytest.mark.parametrize(
+    ("pages", "stuck_at", "said", "most"),
+    [
+        (3_000, 1, "repeats a page after 100 rows", 4 + 16),
+        (3_000, 3, "repeats a page after 300 rows", 6 + 16),
+        (3_000, None, "sends empty pages after 300 rows", 3 + 51 + 16),
+        (None, 1, "repeats a page after 100 rows", 4),
+        (None, 3, "repeats a page after 300 rows", 6),
+    ],
+)
+async def test_list_that_stops_moving_does_not_pass_for_whole(
+    pages: int | None, stuck_at: int | None, said: str, most: int
+) -> None:
+    """Where more rows are counted than the server sends, the same page again or none ends in an error, after all rows."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        page = min(int(request.query["page[num]"]), stuck_at or 9_999)
+        data = rows(*range(100 * (page - 1), 100 * page)) if page <= 3 else []
+        return 200, {"data": data, "meta": {"pagination": {"page_count": pages, "total_count": 350}}}
+
+    got, script = list[str](), Script(answer)
+    async with handler_server(script) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match=rf"{said}.* though it counts 350\.") as caught:
+            async for visit in lf.web_visits.search(start_date=DAY, end_date=DAY):
+                got.append(visit.id)
+        await asyncio.sleep(0)
+    assert got == [str(one) for one in range(100 * (stuck_at or 3))]
     assert len(script.asked) <= most
+    assert (caught.value.facts.operation, caught.value.problems) == ("search_web_visits", ())
+
+
+async def test_newcomers_of_a_whole_page_are_no_end() -> None:
+    """A page that begins as the one before, because as many rows came in before it, does not end a list."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+        page = int(request.query["page[num]"])
+        place = page if page < 3 else page - 1
+        counts = {"page_count": 4 if page < 3 else 5, "total_count": 400 if page < 3 else 500}
+        return 200, {"data": rows(*range(100 * (place - 1), 100 * place)), "meta": {"pagination": counts}}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        assert await visits(lf) == [str(one) for one in range(400)]
 
 
 async def test_pages_of_nothing_but_bad_rows_do_not_end_a_list() -> None:

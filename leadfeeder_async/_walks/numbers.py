@@ -23,7 +23,7 @@ from leadfeeder_async._walks.pages import (
     fresh_rows,
     start,
 )
-from leadfeeder_async.errors import IncompleteWindowError, OffsetExceededError
+from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, OffsetExceededError
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.windows import WALL, Window, parts_for, split
 
@@ -61,6 +61,10 @@ class Section(msgspec.Struct):
     """The first row of the page taken last."""
     repeats: int = 0
     """How many pages in a row have begun as the one before."""
+    repeated: int = 0
+    """The rows of those pages."""
+    given_up: bool = False
+    """The server counts more rows, and sends the same page or nothing for them."""
     tasks: deque[asyncio.Task[bytes]] = msgspec.field(default_factory=deque[asyncio.Task[bytes]])
 
     def may_launch(self) -> bool:
@@ -82,10 +86,11 @@ class Section(msgspec.Struct):
 
         Past what the server counts, the same page again and again ends the list, and so do empty ones: some servers
         ignore the page number, and some count too many pages. Once or twice it may be that as many rows as a page
-        holds came in before it.
+        holds came in before it. Where more rows are counted than came, such an end is not taken for one in order.
         """
         same = first_id == self.first_id and bool(first_id or not page.received)
         self.repeats = self.repeats + 1 if same else 0
+        self.repeated = self.repeated + page.received if same else 0
         self.first_id = first_id
         self.taken += 1
         self.rows += page.received
@@ -95,12 +100,13 @@ class Section(msgspec.Struct):
 
     def _judge(self, page: Page[T], page_size: int) -> None:
         full = page.received >= page_size
-        short = self.latest is not None and self.rows < self.latest
-        if self.last is None:
-            self.ended = self.repeats >= REPEATS or not (full or (page.received and short))
-        elif self.repeats >= (EMPTY_PAGES if short else REPEATS):
+        short = self.latest is not None and self.rows - self.repeated < self.latest
+        if self.repeats >= (EMPTY_PAGES if short and not page.received else REPEATS):
+            self.given_up = short
             self.end()
-        elif self.taken == self.last and full and self.repeats < REPEATS and (short or self.latest is None):
+        elif self.last is None:
+            self.ended = not (full or (page.received and short))
+        elif self.taken == self.last and full and (short or self.latest is None):
             self.last += 1
 
     def hit_wall(self, page_size: int) -> bool:
@@ -211,6 +217,8 @@ class NumberedWalk(Generic[T]):
     def _finish(self, section: Section) -> None:
         if section.window is not None and section.hit_wall(self._source.page_size):
             return self._cut(section, 2)
+        if section.given_up:
+            raise _given_up(section)
         self._sections.popleft()
         if self._sections and self._source.rows_of_a_day:
             following = self._sections[0].seen
@@ -258,6 +266,13 @@ class NumberedWalk(Generic[T]):
         section.launched += 1
         self._launched += 1
         return self._source.fetch(section.call.with_params(self._params_of(section.launched)))
+
+
+def _given_up(section: Section) -> IncompleteListError:
+    """Return what is wrong with a list that stopped moving before all its rows came."""
+    came, what = section.rows - section.repeated, "repeats a page" if section.first_id else "sends empty pages"
+    said = f"The server {what} after {came:,} rows, though it counts {section.latest:,}."
+    return IncompleteListError(said, facts_of(section.call), advice="The rows so far are good; start again later.")
 
 
 def _peek(section: Section) -> None:
