@@ -18,6 +18,7 @@ from leadfeeder_async._http.wire import encode_json
 from leadfeeder_async.budget import Budget, BudgetScope, SharedCredits
 from leadfeeder_async.errors import ConfigurationError, require
 from leadfeeder_async.paging import HasId, Pager
+from leadfeeder_async.resources import check_operations
 from leadfeeder_async.resources.accounts import LIST_ACCOUNTS, Accounts, Users
 from leadfeeder_async.resources.campaigns import Campaigns
 from leadfeeder_async.resources.companies import Companies
@@ -113,6 +114,8 @@ class AsyncLeadfeeder:
             ssl_context=ssl_context,
             paths=dict(paths or {}),
         )
+        if paths:
+            check_operations(paths)
         log_to_stderr()
         options = Options(account_id=read_account_id(account_id), timeout=timeout, retries=retries)
         self._connection = Connection(settings, session, limiter, on_attempt, trace_configs)

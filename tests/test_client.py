@@ -210,6 +210,20 @@ async def test_paths_move_an_operation() -> None:
     assert server.requests[0].startswith(b"GET /v2/firms/7?account_id=1 ")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("get_compny", "no operation 'get_compny'; is it 'get_company'"),
+        ("request", "no operation 'request'"),
+        ("", "''"),
+    ],
+)
+def test_paths_of_no_operation_are_refused(name: str, said: str) -> None:
+    """A misspelt name would move nothing, and nobody would notice."""
+    with pytest.raises(ConfigurationError, match=said):
+        AsyncLeadfeeder(KEY, paths={name: "/v2/firms/{id}"})
+
+
 async def test_default_pace_meets_no_429() -> None:
     """Forty calls at the default pace stay below the sandbox's limit."""
     async with Sandbox() as sandbox:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
 
 from leadfeeder_async._http.endpoint import Endpoint
+from leadfeeder_async.errors import ConfigurationError
 
 
 def all_rows() -> list[Endpoint[object]]:
     """Return the rows of all nouns."""
     modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
     return [row for module in modules for row in vars(module).values() if isinstance(row, Endpoint)]
+
+
+def check_operations(names: Iterable[str]) -> None:
+    """Raise ConfigurationError unless all are operations: what is said of a misspelt one would change nothing."""
+    known = {row.operation for row in all_rows()}
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise ConfigurationError(f"There is no operation {name!r}{f'; is it {near[0]!r}?' if near else '.'}")
