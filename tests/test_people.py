@@ -50,7 +50,7 @@ def settled(screen: str) -> str:
     screen = re.sub(r"(?<=next reset on )[\d-]+", "YYYY-MM-DD", screen)
     screen = re.sub(r"leadfeeder-async \d.*\n(?:.*(?:aiohttp|msgspec|Linux).*\n)*", "(versions)\n", screen)
     screen = re.sub(r"\d+ in the last 7 days|none in the last 7 days", "(visits)", screen)
-    screen = re.sub(r" +Check that the tracker runs on the website.*\n(?: {20,}.*\n)*", "", screen)
+    screen = re.sub(r" +Check that the tracker runs on the website.*\n(?: {15,}.*\n)*", "", screen)
     screen = re.sub(r"(✓  ok  |!  warn)  visits", "·  ....  visits", screen)
     screen = re.sub(r"(Everything is in place\.|0 failed, 1 to look at\.)", "(verdict)", screen)
     return re.sub(r"in \d+\.\d s", "in N.N s", screen)
