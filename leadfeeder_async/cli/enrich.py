@@ -111,8 +111,8 @@ async def _write(
             tally = await job.to_file(
                 out, resume=resume, overwrite=overwrite, retry_failed=retry_failed, on_progress=watch
             )
-        except BaseException:
-            watch.say_how_to_go_on(out)
+        except BaseException as error:
+            watch.say_how_to_go_on(out, error)
             raise
     return _report(tally, out)
 

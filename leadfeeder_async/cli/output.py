@@ -17,7 +17,7 @@ from rich.text import Text
 
 from leadfeeder_async._http.connection import Stats
 from leadfeeder_async.cli import say
-from leadfeeder_async.errors import require
+from leadfeeder_async.errors import CheckpointError, UseError, require
 from leadfeeder_async.export.parts import part_of, read_unfinished
 from leadfeeder_async.export.progress import Meter, OnProgress, Progress
 from leadfeeder_async.export.writing import write_rows
@@ -82,8 +82,8 @@ async def _to_file(pager: Pager[T], out: Path, on_progress: OnProgress, *, resum
     watch = Watch(on_progress)
     try:
         return await pager.to_file(out, resume=resume, overwrite=overwrite, on_progress=watch)
-    except BaseException:
-        watch.say_how_to_go_on(out)
+    except BaseException as error:
+        watch.say_how_to_go_on(out, error)
         raise
 
 
@@ -99,9 +99,11 @@ class Watch:
         self._begun = True
         self._on_progress(progress)
 
-    def say_how_to_go_on(self, out: Path) -> None:
-        """Say what is safe of a job that stopped, and the command that goes on."""
-        unfinished = read_unfinished(out) if self._begun else None
+    def say_how_to_go_on(self, out: Path, error: BaseException) -> None:
+        """Say what is safe of a job that stopped, and the command that goes on; not where it was never begun."""
+        if isinstance(error, CheckpointError | UseError) and not self._begun:
+            return
+        unfinished = read_unfinished(out)
         if unfinished is not None:
             retry = ("--retry-failed",) if "--retry-failed" in sys.argv else ()
             safe = f"Not finished: {counted(unfinished.rows, 'row')} safe in {part_of(out)}. To go on:"
