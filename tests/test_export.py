@@ -452,17 +452,41 @@ async def test_only_a_plain_file_is_replaced(lf: AsyncLeadfeeder, sandbox: Sandb
     assert sorted(tmp_path.iterdir()) == sorted([out, target] if kind == "link" else [out])
 
 
-@pytest.mark.parametrize("suffix", [".ndjson", ".csv"])
+@pytest.mark.parametrize("suffix", [".ndjson", ".csv", ".parquet"])
 async def test_a_file_that_is_replaced_keeps_its_mode(
-    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, suffix: str
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     """What no one else could read before, no one else can read while it is written anew, nor after."""
-    out, modes = tmp_path / f"visits{suffix}", set[int]()
+    out, modes = tmp_path / f"visits{suffix}", dict[str, set[int]]()
     out.write_text("old")
     out.chmod(0o600)
-    look = lambda _: modes.add(parts.part_of(out).stat().st_mode & 0o777)  # noqa: E731
+
+    def look(*_: object) -> None:
+        for file in tmp_path.glob(f"*visits{suffix}*"):
+            if file.stat().st_size and ".checkpoint" not in file.name:
+                modes.setdefault(file.name, set()).add(file.stat().st_mode & 0o777)
+
+    synced, unlinked = os.fsync, Path.unlink
+    monkeypatch.setattr(os, "fsync", lambda file: (look(), synced(file)))
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: (look(), unlinked(path, missing_ok)))
     await visits(lf, sandbox).to_file(out, overwrite=True, on_progress=look)
-    assert (modes, out.stat().st_mode & 0o777) == ({0o600}, 0o600)
+    made = {".ndjson": (), ".csv": (".new",), ".parquet": (".new", ".new.csv")}[suffix]
+    assert modes == {f"{out.name}{one}": {0o600} for one in ("", ".part", *made)}
+    assert out.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_read_only_file_can_be_replaced_in_two_goes(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The working file of one that nobody may write can be written: an export to its place goes on, and ends read-only."""
+    out, modes = tmp_path / "visits.ndjson", set[int]()
+    out.write_text("old")
+    out.chmod(0o444)
+    with pytest.raises(Stopped):
+        await visits(lf, sandbox).to_file(out, overwrite=True, on_progress=stop_after(100))
+    modes.add(parts.part_of(out).stat().st_mode & 0o777)
+    await visits(lf, sandbox).to_file(out, overwrite=True, resume=True)
+    assert (modes, out.stat().st_mode & 0o777) == ({0o644}, 0o444)
 
 
 @pytest.mark.parametrize("suffix", [".ndjson", ".csv", ".parquet"])

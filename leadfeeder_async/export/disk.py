@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from stat import S_IMODE
+from stat import S_IMODE, S_IRUSR, S_IWUSR
 from typing import IO
 
 if sys.platform == "win32":
@@ -26,17 +26,23 @@ else:
 
 def put_in_place(fresh: Path, path: Path) -> None:
     """Give a file that is written to its end its name, in one step that survives a power cut."""
-    keep_mode(path, fresh)
     _sync(fresh)
+    with suppress(FileNotFoundError):
+        fresh.chmod(S_IMODE(path.stat().st_mode))
     fresh.replace(path)
     with suppress(OSError):  # not every file system can sync a folder
         _sync(path.parent)
 
 
-def keep_mode(path: Path, fresh: Path) -> None:
-    """Let a file that is to take the place of another be read by no one else than that."""
+def keep_private(path: Path, working: Path) -> None:
+    """Make a working file, if need be, that no one else can read than the file whose place it, or what it becomes, takes.
+
+    Its owner can go on with it, whatever the mode of that file.
+    """
     with suppress(FileNotFoundError):
-        fresh.chmod(S_IMODE(path.stat().st_mode))
+        mode = S_IMODE(path.stat().st_mode)
+        working.touch()
+        working.chmod(mode | S_IRUSR | S_IWUSR)
 
 
 def _sync(path: Path) -> None:

@@ -25,7 +25,7 @@ from leadfeeder_async.export.checkpoint import (
     remove_checkpoint,
     write_checkpoint,
 )
-from leadfeeder_async.export.disk import keep_mode, lock_alone
+from leadfeeder_async.export.disk import keep_private, lock_alone
 from leadfeeder_async.export.tables import Column, is_table, write_table
 from leadfeeder_async.windows import Window
 
@@ -133,7 +133,7 @@ def open_part(
         check_name(path, overwrite=may_be_there, resume=resume)  # once more: another job may have finished it meanwhile
         checkpoint = _where_to_begin(path, subject, resume=resume, overwrite=overwrite)
         file.truncate(checkpoint.size)
-        keep_mode(path, part_of(path))
+        keep_private(path, part_of(path))
         part = Part(path, file, checkpoint)
         try:
             yield part

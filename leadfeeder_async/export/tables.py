@@ -18,7 +18,7 @@ from typing import TypeAlias, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from leadfeeder_async.errors import CheckpointError, require
-from leadfeeder_async.export.disk import put_in_place
+from leadfeeder_async.export.disk import keep_private, put_in_place
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | msgspec.Raw | None"
 """A value; raw is a number past all bounds, as it was sent."""
@@ -104,6 +104,7 @@ def write_table(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]
         return
     made = path.with_name(path.name + ".new")
     try:
+        keep_private(path, made)
         writer(rows, made, columns())
         put_in_place(made, path)
     except BaseException:
@@ -149,6 +150,7 @@ def _write_parquet(rows: Path, path: Path, columns: tuple[Column, ...]) -> None:
 
     texts = path.with_name(path.name + ".csv")
     try:
+        keep_private(path, texts)
         longest = _write_csv(rows, texts, columns, "\n")
         with duckdb.connect() as database:
             database.execute("SET TimeZone = 'UTC'")
@@ -168,7 +170,7 @@ def _copy(texts: Path, path: Path, columns: tuple[Column, ...], longest: int) ->
     names = ", ".join(f"{_quoted(column.name)}: 'VARCHAR'" for column in columns)
     form = f"columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"'"
     source = f"read_csv({_quoted(texts)}, {form}, max_line_size={longest}, parallel=false)"
-    return f"COPY (SELECT {shown} FROM {source}) TO {_quoted(path)} (FORMAT parquet)"  # noqa: S608
+    return f"COPY (SELECT {shown} FROM {source}) TO {_quoted(path)} (FORMAT parquet, USE_TMP_FILE false)"  # noqa: S608
 
 
 def _cast(column: Column) -> str:
