@@ -249,6 +249,8 @@ def test_numbered_pages_in_order(count: int, size: int, limit: int) -> None:
         {"page_count": 2},
         {"page_count": 2, "total_count": None},
         {"page_count": 9},
+        {"page_count": 9, "total_count": 900},
+        {"page_count": None, "total_count": 900},
         {"total_count": 3},
         {"total_count": 10_000},
         {"page_count": 1, "total_count": 430},
@@ -1139,6 +1141,9 @@ async def test_page_count_that_lies_high_ends() -> None:
         (3_000, 1, "repeats a page after 100 rows", 4 + 16),
         (3_000, 3, "repeats a page after 300 rows", 6 + 16),
         (3_000, None, "sends empty pages after 300 rows", 3 + 51 + 16),
+        (60, None, "sends empty pages after 300 rows", 3 + 51 + 16),
+        (5, None, "sends empty pages after 300 rows", 5),
+        (None, None, "sends empty pages after 300 rows", 4),
         (None, 1, "repeats a page after 100 rows", 4),
         (None, 3, "repeats a page after 300 rows", 6),
     ],
@@ -1151,17 +1156,26 @@ async def test_list_that_stops_moving_does_not_pass_for_whole(
     def answer(request: web.Request, _: dict[str, Any]) -> Reply:
         page = min(int(request.query["page[num]"]), stuck_at or 9_999)
         data = rows(*range(100 * (page - 1), 100 * page)) if page <= 3 else []
-        return 200, {"data": data, "meta": {"pagination": {"page_count": pages, "total_count": 350}}}
+        return 200, {"data": data, "meta": {"pagination": {"page_count": pages, "total_count": 400}}}
 
     got, script = list[str](), Script(answer)
     async with handler_server(script) as url, client_of(url) as lf:
-        with pytest.raises(IncompleteListError, match=rf"{said}.* though it counts 350\.") as caught:
+        with pytest.raises(IncompleteListError, match=rf"{said}.* though it counts 400\.") as caught:
             async for visit in lf.web_visits.search(start_date=DAY, end_date=DAY):
                 got.append(visit.id)
         await asyncio.sleep(0)
     assert got == [str(one) for one in range(100 * (stuck_at or 3))]
     assert len(script.asked) <= most
     assert (caught.value.facts.operation, caught.value.problems) == ("search_web_visits", ())
+
+
+async def test_same_page_of_nothing_but_bad_rows_ends_a_list() -> None:
+    """A server that ignores the page number and whose rows cannot be read is not asked for ever."""
+    script = Script(lambda *_: (200, {"data": [{"id": {}}, {"id": {}}]}))
+    async with handler_server(script) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match="102 rows or parts"):
+            await visits(lf, page_size=2)
+    assert len(script.asked) == 51
 
 
 async def test_newcomers_of_a_whole_page_are_no_end() -> None:

@@ -64,7 +64,7 @@ class Section(msgspec.Struct):
     repeated: int = 0
     """The rows of those pages."""
     given_up: bool = False
-    """The server counts more rows, and sends the same page or nothing for them."""
+    """The server counts more rows, and sends the same page or nothing for them, though its last rows filled a page."""
     tasks: deque[asyncio.Task[bytes]] = msgspec.field(default_factory=deque[asyncio.Task[bytes]])
 
     def may_launch(self) -> bool:
@@ -88,9 +88,9 @@ class Section(msgspec.Struct):
         ignore the page number, and some count too many pages. Once or twice it may be that as many rows as a page
         holds came in before it. Where more rows are counted than came, such an end is not taken for one in order.
         """
-        same = first_id == self.first_id and bool(first_id or not page.received)
+        same = first_id == self.first_id
         self.repeats = self.repeats + 1 if same else 0
-        self.repeated = self.repeated + page.received if same else 0
+        self.repeated = self.repeated + page.received if same and first_id else 0
         self.first_id = first_id
         self.taken += 1
         self.rows += page.received
@@ -100,14 +100,21 @@ class Section(msgspec.Struct):
 
     def _judge(self, page: Page[T], page_size: int) -> None:
         full = page.received >= page_size
-        short = self.latest is not None and self.rows - self.repeated < self.latest
-        if self.repeats >= (EMPTY_PAGES if short and not page.received else REPEATS):
-            self.given_up = short
+        missing = 0 if self.latest is None else max(0, self.latest - self.rows + self.repeated)
+        if self.repeats >= self._patience(page, missing):
+            self.given_up = missing > 0
             self.end()
         elif self.last is None:
-            self.ended = not (full or (page.received and short))
-        elif self.taken == self.last and full and (short or self.latest is None):
+            self.ended = not (full or (page.received and missing))
+        elif self.taken == self.last and full and (missing or self.latest is None):
             self.last += 1
+        if (self.ended or self.taken == self.last) and not page.received and self.rows % page_size == 0:
+            self.given_up |= missing >= page_size
+
+    def _patience(self, page: Page[T], missing: int) -> int:
+        """How many pages in a row that begin as the one before end the list; rows that cannot be read begin as none."""
+        readable_or_beyond = self.first_id or not (page.received or missing)
+        return REPEATS if readable_or_beyond else EMPTY_PAGES
 
     def hit_wall(self, page_size: int) -> bool:
         """Whether the server stopped handing out rows at the wall although it counts, or may have, more.
