@@ -35,7 +35,7 @@ from leadfeeder_async import (
     OutcomeUnknownError,
     QuotaExceededError,
 )
-from leadfeeder_async.enrich import engine
+from leadfeeder_async.enrich import engine, under_way
 from leadfeeder_async.enrich.asking import Choice
 from leadfeeder_async.enrich.inputs import InputFile
 from leadfeeder_async.enrich.keys import domain_of, key_of, public_ip_of, vat_of
@@ -319,12 +319,12 @@ async def test_only_gone_companies_are_an_answer(sandbox: Sandbox, lf: AsyncLead
 @pytest.mark.parametrize(
     ("operation", "status", "patience"),
     [
-        ("match_companies", 404, engine.PATIENCE),
-        ("match_companies", 422, engine.PATIENCE),
-        ("retrieve_companies", 400, engine.PATIENCE),
-        ("retrieve_companies", 404, engine.LONG_RUN),
-        ("enrich_ip", 400, engine.PATIENCE),
-        ("enrich_ip", 404, engine.LONG_RUN),
+        ("match_companies", 404, under_way.PATIENCE),
+        ("match_companies", 422, under_way.PATIENCE),
+        ("retrieve_companies", 400, under_way.PATIENCE),
+        ("retrieve_companies", 404, under_way.LONG_RUN),
+        ("enrich_ip", 400, under_way.PATIENCE),
+        ("enrich_ip", 404, under_way.LONG_RUN),
     ],
 )
 async def test_what_refuses_every_row_ends_the_job(
@@ -336,8 +336,8 @@ async def test_what_refuses_every_row_ends_the_job(
     job = by_address if operation == "enrich_ip" else lf.enrich.companies(map(domain, range(1_000)), by="domain")
     with pytest.raises(NotFoundError if status == 404 else BadRequestError):
         [one async for one in job]
-    cuts = 0 if operation == "enrich_ip" else 8 * engine.FETCHES + patience
-    assert patience <= sandbox.ledger.count(operation) <= patience + engine.FETCHES + cuts
+    cuts = 0 if operation == "enrich_ip" else 8 * under_way.FETCHES + patience
+    assert patience <= sandbox.ledger.count(operation) <= patience + under_way.FETCHES + cuts
     assert sandbox.ledger.credits_charged == 0
 
 
@@ -357,7 +357,7 @@ async def test_what_begins_to_refuse_every_row_ends_the_job() -> None:
         with pytest.raises(BadRequestError, match="The format has changed"):
             [one async for one in job]
     assert job.tally.outcomes == {"not_found": 100, "failed": requests - 100}
-    assert engine.LONG_RUN <= requests - 100 <= engine.LONG_RUN + 2 * engine.FETCHES
+    assert under_way.LONG_RUN <= requests - 100 <= under_way.LONG_RUN + 2 * under_way.FETCHES
 
 
 async def test_answers_of_another_length_end_the_job() -> None:
@@ -372,7 +372,7 @@ async def test_answers_of_another_length_end_the_job() -> None:
     async with handler_server(answer) as url, client_of(url, retries=0) as lf:
         with pytest.raises(DecodeError, match="The answer holds 0 places for 1 keys"):
             [one async for one in lf.enrich.companies(map(domain, range(1_000)), by="domain")]
-    assert requests <= 8 * engine.MATCHES + 2 * engine.PATIENCE
+    assert requests <= 8 * under_way.MATCHES + 2 * under_way.PATIENCE
 
 
 async def test_merged_and_missing(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -554,17 +554,17 @@ async def test_network_that_stays_down_ends_the_job() -> None:
         with pytest.raises(ConnectError):
             [one async for one in job]
         assert job.tally.rows == 0
-        assert lf.stats.requests <= engine.PATIENCE + engine.MATCHES
+        assert lf.stats.requests <= under_way.PATIENCE + under_way.MATCHES
 
 
 async def test_after_a_lost_answer_one_record_tries_the_way() -> None:
     """While charging requests fail, only single records are risked, one after the other; then all goes on."""
     async with Sandbox(companies=2_000, visits=1, rate_limit=False) as sandbox, client_for(sandbox, retries=0) as lf:
-        sandbox.fail_next(500, operation="retrieve_companies", times=engine.FETCHES + 3)
+        sandbox.fail_next(500, operation="retrieve_companies", times=under_way.FETCHES + 3)
         job = lf.enrich.companies(map(domain, range(2_000)), by="domain")
         counts = Counter([one.outcome async for one in job])
     assert counts[Outcome.MATCHED] + counts[Outcome.FAILED] == 2_000
-    assert counts[Outcome.FAILED] <= 100 * engine.FETCHES + 3
+    assert counts[Outcome.FAILED] <= 100 * under_way.FETCHES + 3
     assert job.tally.unknown == counts[Outcome.FAILED]
     assert sandbox.ledger.credits_charged == job.tally.credits == counts[Outcome.MATCHED]
 

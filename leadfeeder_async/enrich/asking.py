@@ -16,7 +16,7 @@ from leadfeeder_async.enrich.keys import Key
 from leadfeeder_async.enrich.outcomes import Line, Outcome, failure
 from leadfeeder_async.errors import DecodeError, Facts, StatusError
 from leadfeeder_async.models.companies import Company, CompanyMatch
-from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.paging import on_one_line
 from leadfeeder_async.resources.companies import RETRIEVE_COMPANIES, Companies
@@ -118,8 +118,8 @@ class AskingCompanies:
         params: dict[str, QueryValue] = {"ids": tuple(ids), "include": self._include}
         body = await session.fetch(Call(RETRIEVE_COMPANIES, params=params, account_id=self._account_id))
         page, _, errors = session.decode_page(RETRIEVE_COMPANIES.returning(Response[tuple[msgspec.Raw, ...]]), body)
-        charged = page.meta.credits.charged if page.meta.credits else None
-        return _sorted_out(ids, [on_one_line(bytes(raw)) for raw in page.data], charged, errors)
+        rows = [on_one_line(bytes(raw)) for raw in page.data]
+        return _sorted_out(ids, rows, _charged_by(page.meta), errors)
 
     def id_of(self, line: Line) -> str | None:
         """Return the company's id."""
@@ -128,6 +128,12 @@ class AskingCompanies:
     def record(self, line: Line) -> Company:
         """Decode a company."""
         return _decoded(RETRIEVE_COMPANIES, b'{"data":[%b]}' % bytes(line.record)).data[0]
+
+
+def _charged_by(meta: Meta) -> int | None:
+    """Return what an answer charged: nothing where it gives credits back, None where it does not say."""
+    said = meta.credits.charged if meta.credits else None
+    return None if said is None else max(0, said)
 
 
 def _sorted_out(
@@ -187,7 +193,7 @@ class AskingIps:
         params: dict[str, QueryValue] = {"ip": ids[0]}
         call = Call(ENRICH_IP, params=params, account_id=self._account_id, records=self.price)
         answer = session.decode(ENRICH_IP.returning(Response[msgspec.Raw]), await session.fetch(call))
-        charged = answer.meta.credits.charged if answer.meta.credits else None
+        charged = _charged_by(answer.meta)
         self.price = max(self.price, charged or 0)
         line = Line(outcome=Outcome.MATCHED, record=msgspec.Raw(on_one_line(bytes(answer.data))), charged=charged)
         company = self.record(line).company

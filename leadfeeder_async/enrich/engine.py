@@ -24,25 +24,25 @@ from leadfeeder_async.enrich.memory import Memory, of_id, of_key
 from leadfeeder_async.enrich.outcomes import Line, Outcome, Problem, Tally, failure
 from leadfeeder_async.enrich.reading import Reader
 from leadfeeder_async.enrich.rows import Arrival, Intake, Outlet, Past, Plan
-from leadfeeder_async.enrich.under_way import Ask, Batch, Purse, Stage, Verdict, Waiting, judge
+from leadfeeder_async.enrich.under_way import (
+    FETCHES,
+    MATCHES,
+    PATIENCE,
+    TRIES,
+    Ask,
+    Batch,
+    Purse,
+    Stage,
+    Verdict,
+    Waiting,
+    judge,
+)
 from leadfeeder_async.errors import ConfigurationError, DecodeError, LeadfeederError
 
 T = TypeVar("T")
 
 ROOM = 16 * KEYS_PER_MATCH
 """Rows that may be read ahead of those handed out."""
-
-MATCHES, FETCHES = 4, 12
-"""Requests of each kind under way at most; together they fill a client's slots."""
-
-PATIENCE = MATCHES + FETCHES + 4
-"""This many requests that fail in a row end the job, or rows refused in a row where nothing was answered well yet."""
-
-LONG_RUN = KEYS_PER_MATCH
-"""This many rows refused in a row end it in any case: bad rows may well stand together, but not more than this."""
-
-TRIES = 3
-"""How often one free request is tried while others succeed."""
 
 
 class Engine:
@@ -66,8 +66,8 @@ class Engine:
         self._outlet = Outlet(self.tally, ordered=plan.ordered)
         self._matches = Stage[Ask](KEYS_PER_MATCH, MATCHES)
         self._fetches = Stage[str](asking.per_fetch, FETCHES)
-        self._in_order = self._bounded.credits_left() is not None
-        """Credits are bounded: the first rows shall have them."""
+        self._in_order = plan.ordered or self._bounded.credits_left() is not None
+        """The first rows are to be done first: to be handed out, or to have the credits, as far as they go."""
         self._line_up = deque[Ask]()
         """The keys whose matches were not looked at yet, in the order of the rows."""
         self._asks = dict[bytes, Ask]()
@@ -178,6 +178,8 @@ class Engine:
             return
         free = replace(line, charged=0, line=UNSET, input=UNSET)
         company_id = self._asking.id_of(line)
+        self._matches.answered |= line.error is None
+        self._fetches.answered |= line.error is None and company_id is not None
         if company_id is None:
             self._memory.learn(of_key(one.key.identity), free)
         else:
@@ -270,8 +272,8 @@ class Engine:
         """Put a batch back as the verdict says, or let its keys fail."""
         if self._matches.put_back(batch, verdict) or verdict is Verdict.ENDS:
             return
-        if verdict is Verdict.SPLIT:
-            self._count_refusal(self._matches, error)
+        if verdict is Verdict.SPLIT and self._matches.refuse():
+            self._end = self._end or error
         outcome = Outcome.SKIPPED_BY_BUDGET if verdict is Verdict.SKIP else Outcome.FAILED
         for ask in batch.items:
             self._answer(ask, failure(error, outcome))
@@ -289,28 +291,25 @@ class Engine:
             return Verdict.SPLIT
         return verdict
 
-    def _count_refusal(self, stage: Stage[T], error: LeadfeederError, *, gone: bool = False) -> None:
-        """Count a row refused alone: that is its own fault, but where nothing else comes, it is not the rows'."""
-        stage.refused += 1
-        if stage.refused >= (LONG_RUN if gone or stage.answered else PATIENCE):
-            self._end = self._end or error
-
     def _next_fetch(self) -> Batch[str] | None:
         """Take the next ids that the budgets cover; those they do not are skipped once nothing can free any credits."""
         size = 1 if self._fetches.setbacks else self._fetches.size
+        # A long run of refused rows may end the job: those before it are not to wait for rows that fill a request.
+        partly = self._matches.refused >= PATIENCE or (self._matches.empty and self._no_more)
         while self._fetches.may_send:
-            batch = self._fetches.next_batch(size, partly=self._matches.empty and self._no_more)
+            batch = self._fetches.next_batch(size, partly=partly)
             if batch is None:
                 return None
             covered = min(len(batch.items), self._affordable(batch))
             if covered == len(batch.items):
                 return batch
             if self._fetches.under_way:  # which may give back some of what it reserved
-                self._fetches.again.appendleft(batch)
+                self._fetches.ask_again(batch)
                 return None
             if covered > 0:
-                self._fetches.again.appendleft(Batch(batch.items[covered:], paid=batch.paid))
-                return Batch(batch.items[:covered], paid=batch.paid)
+                first, rest = batch.cut(covered)
+                self._fetches.ask_again(rest)
+                return first
             self._skip(batch.items, None)
         return None
 
@@ -337,7 +336,8 @@ class Engine:
         self._account(batch, most, charged=found.charged)
         for one, line in found.lines.items():
             self._take_record(one, line)
-        self._fetches.again.extend(Batch([one], paid=batch.paid) for one in found.alone)
+        for one in found.alone:
+            self._fetches.ask_again(Batch([one], batch.place, paid=batch.paid))
 
     def _fetch_failed(self, batch: Batch[str], most: int, error: LeadfeederError) -> None:
         self._fetches.under_way -= 1
@@ -352,13 +352,13 @@ class Engine:
             return
         if verdict is Verdict.SKIP:
             if self._affordable(batch) < len(batch.items):  # another process has spent what seemed to be left
-                self._fetches.again.appendleft(batch)
+                self._fetches.ask_again(batch)
             else:
                 self._skip(batch.items, error)
             return
         gone = error.status == 404 and not lost
-        if verdict is Verdict.SPLIT:
-            self._count_refusal(self._fetches, error, gone=gone)
+        if verdict is Verdict.SPLIT and self._fetches.refuse(gone=gone):
+            self._end = self._end or error
         outcome = Outcome.NOT_FOUND if gone else Outcome.FAILED
         for one in batch.items:
             self._take_record(one, failure(error, outcome, one, charged=None if lost else 0))

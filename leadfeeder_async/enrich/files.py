@@ -79,7 +79,7 @@ class _Book(Purse):
 
     def write(self, lines: Sequence[Line], of: Asking[object]) -> None:
         """Write some lines; once they are safe, the ids of their records need no second asking."""
-        self._part.checkpoint = replace(self._part.checkpoint, credits=self._settled + self._under_way)
+        self._state()
         ids = [of.id_of(line) for line in lines]
         self._written.extend(one for one in ids if one is not None)
         if self._part.add(lines_of(lines), len(lines)):
@@ -91,9 +91,12 @@ class _Book(Purse):
 
     def close(self) -> None:
         """Let the last checkpoint say what the job may have cost, requests that were given up included."""
-        state = self._part.checkpoint
+        self._state()
+
+    def _state(self) -> None:
+        """Let the next checkpoint say what the job may have cost, and for which ids: one without the other lies."""
         credits = self._settled + self._under_way  # noqa: A001 - the API's word
-        self._part.checkpoint = replace(state, credits=credits, paid=tuple(self._asked))
+        self._part.checkpoint = replace(self._part.checkpoint, credits=credits, paid=tuple(self._asked))
 
 
 async def enrich_file(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum
 from typing import Generic, TypeVar
 
 import msgspec
 
+from leadfeeder_async.enrich.asking import KEYS_PER_MATCH
 from leadfeeder_async.enrich.keys import FileRow, Key
 from leadfeeder_async.enrich.outcomes import Line
 from leadfeeder_async.errors import (
@@ -26,6 +28,18 @@ from leadfeeder_async.errors import (
 )
 
 T = TypeVar("T")
+
+MATCHES, FETCHES = 4, 12
+"""Requests of each kind under way at most; together they fill a client's slots."""
+
+PATIENCE = MATCHES + FETCHES + 4
+"""This many requests that fail in a row end the job, or rows refused in a row where nothing was answered well yet."""
+
+LONG_RUN = KEYS_PER_MATCH
+"""This many rows refused in a row end it in any case: bad rows may well stand together, but not more than this."""
+
+TRIES = 3
+"""How often one free request is tried while others succeed."""
 
 
 class Ask(msgspec.Struct, eq=False):
@@ -55,15 +69,18 @@ class Batch(msgspec.Struct, Generic[T]):
     """What one request asks for."""
 
     items: list[T]
+    place: int
+    """Where its first item stood among all that was asked for."""
     tries: int = 0
     paid: bool = False
     """An earlier run paid for it, as far as its own budget goes."""
 
-    def halves(self) -> Iterator[Batch[T]]:
-        """Cut it in two, so that what spoils it is found."""
-        middle = len(self.items) // 2
-        yield Batch(self.items[:middle], paid=self.paid)
-        yield Batch(self.items[middle:], paid=self.paid)
+    def cut(self, at: int) -> tuple[Batch[T], Batch[T]]:
+        """Cut it in two."""
+        return (
+            Batch(self.items[:at], self.place, paid=self.paid),
+            Batch(self.items[at:], self.place + at, paid=self.paid),
+        )
 
 
 class Stage(Generic[T]):
@@ -77,8 +94,10 @@ class Stage(Generic[T]):
         self.waiting = deque[T]()
         self.paid = deque[T]()
         """Apart from the others: what an earlier run has paid for."""
-        self.again = deque[Batch[T]]()
-        """What comes first, and in requests of its own."""
+        self.again = list[Batch[T]]()
+        """What comes first, in requests of its own and in the order it was first asked for: rows get done in order."""
+        self.asked = 0
+        """Items asked for so far."""
         self.under_way = 0
         self.setbacks = 0
         """Requests that failed since the last good one."""
@@ -102,22 +121,33 @@ class Stage(Generic[T]):
         self.setbacks = self.refused = 0
         self.answered = True
 
+    def refuse(self, *, gone: bool = False) -> bool:
+        """Count an item that was refused alone; tell whether so many were that it is hardly the items' own fault."""
+        self.refused += 1
+        return self.refused >= (LONG_RUN if gone or self.answered else PATIENCE)
+
     def next_batch(self, size: int, *, partly: bool) -> Batch[T] | None:
         """Take out what the next request asks for: a full one, unless ``partly``; None where there is none."""
         if self.again:
-            return self.again.popleft()
+            return self.again.pop(0)
         for queue in (self.paid, self.waiting):
             if len(queue) >= size or (queue and partly):
                 taken = [queue.popleft() for _ in range(min(size, len(queue)))]
-                return Batch(taken, paid=queue is self.paid)
+                self.asked += len(taken)
+                return Batch(taken, self.asked - len(taken), paid=queue is self.paid)
         return None
+
+    def ask_again(self, batch: Batch[T]) -> None:
+        """Let a batch be asked for before anything that comes after it."""
+        insort(self.again, batch, key=lambda one: one.place)
 
     def put_back(self, batch: Batch[T], verdict: Verdict) -> bool:
         """Put a batch that failed back, whole or cut; tell whether that was done."""
         if verdict is Verdict.AGAIN:
-            self.again.appendleft(batch)
+            self.ask_again(batch)
         elif verdict is Verdict.SPLIT and len(batch.items) > 1:
-            self.again.extendleft(batch.halves())
+            for half in batch.cut(len(batch.items) // 2):
+                self.ask_again(half)
         else:
             return False
         return True

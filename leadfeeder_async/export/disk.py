@@ -35,9 +35,9 @@ def put_in_place(fresh: Path, path: Path) -> None:
 
 
 def keep_private(path: Path, working: Path) -> None:
-    """Make a working file, if need be, that no one else can read than the file whose place it, or what it becomes, takes.
+    """Let a working file, made if need be, be read by no one else than the file whose place will be taken.
 
-    Its owner can go on with it, whatever the mode of that file.
+    Its owner can write it, whatever the mode of that file.
     """
     with suppress(FileNotFoundError):
         mode = S_IMODE(path.stat().st_mode)
