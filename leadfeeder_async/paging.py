@@ -58,8 +58,8 @@ class Pager(Generic[T]):
     Nothing is sent before the first row is asked for, and every iteration starts anew. Numbered pages are fetched up
     to 16 ahead and come in order; cursors are followed one page ahead. A row whose id came before is left out. Date
     ranges that hold more than the API's 10,000 rows are cut into smaller ones; where one day alone holds more,
-    :class:`~leadfeeder_async.IncompleteWindowError` is raised after its reachable rows. Breaking out of a loop
-    cancels what is under way.
+    :class:`~leadfeeder_async.IncompleteWindowError` is raised after all rows that can be reached. Breaking out of a
+    loop cancels what is under way.
     """
 
     def __init__(
@@ -105,7 +105,10 @@ class Pager(Generic[T]):
         raise_problems(problems)
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
-        """Iterate over the pages: ``.items``, ``.meta``, ``.total``, the ``.window`` and the ``.problems`` of each."""
+        """Iterate over the pages: ``.items``, ``.meta``, ``.total``, the ``.window`` and the ``.problems`` of each.
+
+        What a list lacks is in ``problems`` only, and not raised: rows that cannot be read, days past the wall.
+        """
         return self._limited(self._typed_pages())
 
     def raw_pages(self) -> AsyncGenerator[Page[bytes], None]:

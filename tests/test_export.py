@@ -8,9 +8,11 @@ import json
 import os
 import re
 import resource
-from collections.abc import Callable, Iterator
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,15 @@ from leadfeeder_async import (
     AuthenticationError,
     BudgetExceededError,
     CheckpointError,
+    IncompleteListError,
+    IncompleteWindowError,
     Pager,
     Position,
     Progress,
     ServerError,
 )
 from leadfeeder_async._walks import numbers
-from leadfeeder_async.cli import exit_code
+from leadfeeder_async.cli import exit_code, output
 from leadfeeder_async.export import parts
 from leadfeeder_async.export.checkpoint import Checkpoint, Mark
 from leadfeeder_async.export.tables import Column, columns_of
@@ -37,7 +41,8 @@ from leadfeeder_async.models.visits import WebVisit
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.windows import Window
 from tests.support.clients import client_of
-from tests.support.servers import http, raw_server
+from tests.support.servers import handler_server, http, raw_server
+from tests.test_paging import DAY, DailyVisits, Script
 
 
 def visits(lf: AsyncLeadfeeder, sandbox: Sandbox, **options: Any) -> Pager[WebVisit]:
@@ -74,6 +79,46 @@ def stop_after(rows: int) -> Callable[[Progress], None]:
 async def interrupted(pager: Pager[Any], path: Path, rows: int) -> None:
     with pytest.raises(Stopped):
         await pager.to_file(path, on_progress=stop_after(rows))
+
+
+@pytest.fixture
+async def full_day() -> AsyncIterator[tuple[Pager[WebVisit], Script]]:
+    """A list of three days, on a server of which the second holds 60 visits and gives 40, and the list of its requests."""
+    server = DailyVisits({DAY: 30, DAY + timedelta(1): 60, DAY + timedelta(2): 30}, 40)
+    script = Script(server)
+    async with handler_server(script) as url, client_of(url) as lf:
+        yield lf.web_visits.search(start_date=DAY, end_date=DAY + timedelta(2), page_size=10).ahead(0), script
+
+
+async def test_a_full_day_costs_its_own_rest_and_no_other_day(
+    full_day: tuple[Pager[WebVisit], Script], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """All that can be read is read, the file does not pass for whole, and who knows that can finish it."""
+    (pager, script), out = full_day, tmp_path / "visits.ndjson"
+    monkeypatch.setattr(sys, "argv", ["leadfeeder", "export", "visits", "--out", str(out), "--overwrite"])
+    with pytest.raises(IncompleteWindowError, match=r"2026-11-02 holds .*--resume\) finishes the file") as caught:
+        await pager.to_file(out)
+    assert not out.exists()
+    output.Watch(lambda _: None).say_how_to_go_on(out, caught.value)
+    said = "100 rows safe in {}.part. To finish it without what is missing:\n  leadfeeder export visits --out {} --resume\n"
+    assert capsys.readouterr().err.replace(str(out), "{}").endswith(said)
+    asked = len(script.asked)
+    await pager.to_file(out, resume=True)
+    assert len(script.asked) == asked
+    assert Counter(one[:10] for one in ids(out)) == {"2026-11-01": 30, "2026-11-02": 40, "2026-11-03": 30}
+
+
+async def test_what_is_missing_is_remembered_over_an_interruption(
+    full_day: tuple[Pager[WebVisit], Script], tmp_path: Path
+) -> None:
+    """A run that goes on after the full day was passed tells of it too: a list that lacks rows never passes for whole."""
+    (pager, _), out = full_day, tmp_path / "visits.ndjson"
+    await interrupted(pager, out, 90)
+    with pytest.raises(IncompleteListError, match=r"could not be read. The first: 2026-11-02 holds") as caught:
+        await pager.to_file(out, resume=True)
+    assert caught.value.problems == ()
+    await pager.to_file(out, resume=True)
+    assert len(set(ids(out))) == 100
 
 
 @pytest.fixture

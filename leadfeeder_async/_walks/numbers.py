@@ -23,7 +23,7 @@ from leadfeeder_async._walks.pages import (
     fresh_rows,
     start,
 )
-from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, OffsetExceededError
+from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, LeadfeederError, OffsetExceededError
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.windows import WALL, Window, parts_for, split
 
@@ -155,7 +155,8 @@ class Section(msgspec.Struct):
 class NumberedWalk(Generic[T]):
     """Takes numbered pages in order while up to ``ahead`` of them are under way.
 
-    A window past the API's wall is cut into smaller ones, which take its place; one day past it is an error.
+    A window past the API's wall is cut into smaller ones, which take its place. Where one day alone is past it, or a
+    list stops moving before its end, a page says so, and what comes after is read.
     """
 
     def __init__(
@@ -189,16 +190,14 @@ class NumberedWalk(Generic[T]):
 
     async def _next_page(self, section: Section) -> Page[T] | None:
         if not section.tasks and not section.may_launch():
-            self._finish(section)
-            return None
+            return self._finish(section)
         try:
             page = self._source.decode(await self._next_body(section))
         except OffsetExceededError as error:
             if section.shrank():
                 section.end()
-            else:
-                self._cut(section, 2, error)
-            return None
+                return None
+            return self._cut(section, 2, error)
         return self._take(section, page)
 
     async def _next_body(self, section: Section) -> bytes:
@@ -215,42 +214,43 @@ class NumberedWalk(Generic[T]):
         if self._total is None:
             self._total = section.total
         if section.taken == 1 and section.too_large():
-            self._cut(section, parts_for(section.total or 0))
-            return None
+            return self._cut(section, parts_for(section.total or 0))
         self._run_ahead()
         fresh = fresh_rows(self._source, section.seen, page.items, ids)
         return replace(page, items=fresh, total=self._total, window=section.window, position=section.position)
 
-    def _finish(self, section: Section) -> None:
+    def _finish(self, section: Section) -> Page[T] | None:
         if section.window is not None and section.hit_wall(self._source.page_size):
             return self._cut(section, 2)
-        if section.given_up:
-            raise _given_up(section)
+        self._leave(section)
+        return self._without(section, _given_up(section)) if section.given_up else None
+
+    def _leave(self, section: Section) -> None:
+        """Go on with what comes after a section."""
+        section.close()
         self._sections.popleft()
         if self._sections and self._source.rows_of_a_day:
             following = self._sections[0].seen
             following.earlier = (section.seen.ids, *following.earlier)
-        return None
 
-    def _cut(self, section: Section, parts: int, error: OffsetExceededError | None = None) -> None:
+    def _cut(self, section: Section, parts: int, error: OffsetExceededError | None = None) -> Page[T] | None:
         """Put the parts of a window in its place, or say that it cannot be cut."""
         window = section.window
         if window is None:
             raise error or AssertionError("only windows are cut")
         if window.days == 1:
-            raise self._incomplete(section, window, error)
+            self._leave(section)
+            return self._without(section, _incomplete(section, window, error))
         section.close()
         self._sections.popleft()
         self._sections.extendleft(
             Section(self._seen_of_part(section), self._call_at(part), part) for part in reversed(split(window, parts))
         )
+        return None
 
-    def _incomplete(self, section: Section, window: Window, error: OffsetExceededError | None) -> IncompleteWindowError:
-        counted, holds = f" of {section.total:,}" if section.total else "", "holds"
-        if section.total in {None, WALL}:
-            holds = "may hold"
-        said = f"{window} {holds} more rows than the API hands out: {section.rows:,}{counted}."
-        return IncompleteWindowError(said, error.facts if error else facts_of(section.call))
+    def _without(self, section: Section, error: LeadfeederError) -> Page[T]:
+        """Return a page that holds nothing but what is missing of a section."""
+        return Page((), Meta(), self._total, section.window, section.position, errors=(error,))
 
     def _seen_of_part(self, section: Section) -> Seen:
         if not self._source.rows_of_a_day:
@@ -273,6 +273,15 @@ class NumberedWalk(Generic[T]):
         section.launched += 1
         self._launched += 1
         return self._source.fetch(section.call.with_params(self._params_of(section.launched)))
+
+
+def _incomplete(section: Section, window: Window, error: OffsetExceededError | None) -> IncompleteWindowError:
+    """Return what is wrong with a day that holds more than the API hands out."""
+    counted, holds = f" of {section.total:,}" if section.total else "", "holds"
+    if section.total in {None, WALL}:
+        holds = "may hold"
+    said = f"{window} {holds} more rows than the API hands out: {section.rows:,}{counted}."
+    return IncompleteWindowError(said, error.facts if error else facts_of(section.call))
 
 
 def _given_up(section: Section) -> IncompleteListError:

@@ -13,7 +13,14 @@ from typing import Generic, TypeVar
 import msgspec
 
 from leadfeeder_async._http.endpoint import Call
-from leadfeeder_async.errors import DecodeError, Facts, IncompleteListError, LeadfeederError, StatusError
+from leadfeeder_async.errors import (
+    DecodeError,
+    Facts,
+    IncompleteListError,
+    IncompleteWindowError,
+    LeadfeederError,
+    LongWorkError,
+)
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.windows import Window
 
@@ -55,8 +62,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     """Where the list goes on after this page; None where only from its start."""
     bad: tuple[DecodeError, ...] = ()
     """The rows of it that cannot be read, one error each."""
-    errors: tuple[StatusError, ...] = ()
-    """What the server says went wrong beside its data."""
+    errors: tuple[LeadfeederError, ...] = ()
+    """What the server says went wrong beside its data, or which rows of the list it does not hand out."""
 
     @property
     def problems(self) -> tuple[LeadfeederError, ...]:
@@ -176,7 +183,7 @@ def fresh_rows(source: Source[T], seen: Seen, rows: tuple[T, ...], ids: Sequence
 
 
 async def whole(walk: AsyncGenerator[Page[T], None]) -> AsyncGenerator[Page[T], None]:
-    """Hand out all pages, and raise IncompleteListError at the end if something was not in them."""
+    """Hand out all pages, and raise at the end if something was not in them."""
     problems = list[LeadfeederError]()
     async with aclosing(walk) as pages:
         async for page in pages:
@@ -187,12 +194,23 @@ async def whole(walk: AsyncGenerator[Page[T], None]) -> AsyncGenerator[Page[T], 
 
 
 def raise_problems(problems: Sequence[LeadfeederError]) -> None:
-    """Raise IncompleteListError where there are problems."""
+    """Raise what is wrong with a list, after all that is good of it."""
     if problems:
-        said = f"{len(problems):,} rows or parts of this list cannot be read; all others were handed out."
-        error = IncompleteListError(f"{said} The first: {problems[0].message}", problems[0].facts)
-        error.problems = tuple(problems)
-        raise error
+        raise error_of(problems)
+
+
+def error_of(problems: Sequence[LeadfeederError]) -> LongWorkError:
+    """Return one error for all that is wrong with a list."""
+    first, others = problems[0], len(problems) - 1
+    if isinstance(first, LongWorkError) and not others:
+        return first
+    if isinstance(first, IncompleteWindowError) and all(isinstance(one, IncompleteWindowError) for one in problems):
+        return IncompleteWindowError(f"{first.message} So it is with {others:,} more days.", first.facts)
+    parts = f"{len(problems):,} rows or parts" if others else "1 row or part"
+    said = f"{parts} of this list cannot be read; all others were handed out. The first: {first.message}"
+    error = IncompleteListError(said, first.facts)
+    error.problems = tuple(problems)
+    return error
 
 
 def facts_of(call: Call[object]) -> Facts:

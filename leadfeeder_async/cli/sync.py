@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from leadfeeder_async.cli import output
 from leadfeeder_async.cli.exports import AccountId, read_day
 from leadfeeder_async.cli.tables import View, flat, record_of, show
+from leadfeeder_async.errors import IncompleteListError
 
 if TYPE_CHECKING:
     from leadfeeder_async.export.progress import Progress
@@ -53,7 +54,7 @@ async def sync(
             async with AsyncLeadfeeder(account_id=account_id) as lf:
                 result = await sync_account(lf, db, since=first, lookback_days=lookback, on_progress=watch)
         except BaseException as error:
-            if rows or not isinstance(error, Exception):
+            if (rows or not isinstance(error, Exception)) and not isinstance(error, IncompleteListError):
                 output.note(f"Not finished: {rows:,} visits are safe in {db}. To go on:\n  {same_command(sys.argv)}")
             raise
     _report(result, db)

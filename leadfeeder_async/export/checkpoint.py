@@ -44,6 +44,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     size: Count = 0
     """The bytes of the rows that are safe."""
     marks: tuple[Mark, ...] = ()
+    lacking: Count = 0
+    """How many rows or parts of the list could not be read so far."""
+    lacks: str = ""
+    """What the first of them is."""
     credits: Count = 0
     """The most that the job may have cost so far, requests under way included."""
     paid: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async._walks.pages import Position, row_id
-from leadfeeder_async.errors import CheckpointError
+from leadfeeder_async.errors import CheckpointError, LeadfeederError
 from leadfeeder_async.export.checkpoint import (
     Checkpoint,
     lines_from,
@@ -61,6 +61,16 @@ class Part:
         """Return the ids of the rows that the rest of the list may bring again: any, unless each belongs to a day."""
         start, size = self.checkpoint.resume_offset if rows_of_a_day else 0, self.checkpoint.size
         return frozenset(row_id(line) for line in lines_from(self.path, start, size))
+
+    def lack(self, problems: Sequence[LeadfeederError]) -> None:
+        """Remember what could not be read, so that no later run takes the list for whole."""
+        now = self.checkpoint
+        lacks = now.lacks or problems[0].message
+        self.checkpoint = replace(now, lacking=now.lacking + len(problems), lacks=lacks)
+
+    def end(self) -> None:
+        """Read no more of the list, though something is missing: who goes on knows, and finishes without it."""
+        self.checkpoint = replace(self.checkpoint, position=Position(ended=True), lacking=0, lacks="")
 
     def add(self, lines: bytes, rows: int, position: Position | None = None, window: Window | None = None) -> bool:
         """Write some rows, and from time to time make sure that they stay; tell whether that was done."""

@@ -9,8 +9,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from leadfeeder_async._walks.pages import Page, Position, whole
-from leadfeeder_async.export.parts import Subject, open_part
+from leadfeeder_async._walks.pages import Page, Position, error_of, whole
+from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, LeadfeederError, LongWorkError
+from leadfeeder_async.export.parts import Part, Subject, open_part
 from leadfeeder_async.export.progress import Meter, OnProgress, Progress, tell
 from leadfeeder_async.export.tables import check_table, columns_of
 
@@ -53,7 +54,9 @@ async def export_file(
     """Write every row of a list to ``path``; until the last one is safe, the file is called ``….part``.
 
     The suffix chooses the format: ``.csv`` and ``.parquet`` are tables, ``.ndjson`` and ``.jsonl`` JSON lines.
-    ``resume`` goes on where an unfinished export of the same query stopped. Raises CheckpointError, before anything is
+    ``resume`` goes on where an unfinished export of the same query stopped. Where rows could not be read, all others
+    are in the ``….part``, and IncompleteListError or IncompleteWindowError says so; who resumes then, finishes the
+    file without them. Raises CheckpointError, before anything is
     sent, where ``path`` exists, cannot be written, is being written by another export, or is unfinished and ``resume``
     is not set.
     """
@@ -62,13 +65,32 @@ async def export_file(
         meter.begin_at(part.checkpoint.rows)
         known = part.ids_to_leave_out(rows_of_a_day=job.rows_of_a_day)
         pages = job.pages(part.checkpoint.position, known, part.checkpoint.rows)
-        async with aclosing(whole(pages)) as rows:
-            async for page in rows:
+        problems = list[LeadfeederError]()
+        async with aclosing(pages):
+            async for page in pages:
+                if page.problems:
+                    problems.extend(page.problems)
+                    part.lack(page.problems)
                 part.add(_lines(page.items), len(page.items), page.position, page.window)
                 tell(meter.count(len(page.items), page.total), on_progress)
                 del page  # its body's memory is used again by the next one
+        if part.checkpoint.lacking:
+            error = _incomplete(part, problems)
+            part.end()
+            raise error
         part.finish(lambda: columns_of(job.row))
     return meter.now()
+
+
+def _incomplete(part: Part, problems: Sequence[LeadfeederError]) -> LongWorkError:
+    """Return what is wrong with an export that was read to its end, in all of its runs."""
+    state, error = part.checkpoint, error_of(problems) if problems else IncompleteListError("")
+    if state.lacking > len(problems):
+        error.message = f"{state.lacking:,} rows or parts of this list could not be read. The first: {state.lacks}"
+    window = error.advice if isinstance(error, IncompleteWindowError) else ""
+    safe = f"All other rows are safe in {part.path}; resume=True (--resume) finishes the file without what is missing."
+    error.advice = f"{window} {safe}".lstrip()
+    return error
 
 
 def _lines(rows: Sequence[bytes]) -> bytes:

@@ -62,8 +62,8 @@ class WebVisits:
         ``async for visit in lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-30")``. Free. Pages are
         fetched up to 16 ahead. A range of more than the API's 10,000 rows is cut into smaller ones, in
         order of their days. ``include=["company"]`` shows each company whole and makes pages some ten times larger.
-        Raises ConfigurationError for days the wrong way round, IncompleteWindowError where one day holds more than
-        10,000 visits. Contract: ``search_web_visits``, scope ``web_visits:read``.
+        Raises ConfigurationError for days the wrong way round, IncompleteWindowError at the end where one day holds
+        more than 10,000 visits. Contract: ``search_web_visits``, scope ``web_visits:read``.
         """
         params = {"include": comma_list("include", include)}
         narrowed = _with_company(filters, company_id)

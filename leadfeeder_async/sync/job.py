@@ -8,9 +8,9 @@ ids.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,6 @@ from leadfeeder_async._walks.pages import Page
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import (
     IncompleteListError,
-    IncompleteWindowError,
     LeadfeederError,
     NotFoundError,
     PermissionDeniedError,
@@ -141,10 +140,10 @@ class _Job:
         return counted
 
     async def _read_slice(self, window: Window) -> None:
-        async with aclosing(self._pages(window, self._visitors)) as companies:
+        async with aclosing(self._pages(self._visitors(window))) as companies:
             async for found in companies:
                 await self._commit(partial(_write_visitors, self._account, found.items))
-        async with aclosing(self._pages(window, self._visits)) as visits:
+        async with aclosing(self._pages(self._visits(window))) as visits:
             async for page in visits:
                 await self._commit(partial(_write_visits, self._account, page.items))
                 self._tell(self._meter.count(len(page.items), self._expected or page.total))
@@ -155,22 +154,12 @@ class _Job:
     def _visitors(self, window: Window) -> Pager[CompanyLocation]:
         return self._lf.web_visits.companies(start_date=window.start, end_date=window.end, include=["company"])
 
-    async def _pages(self, window: Window, pager_of: Callable[[Window], Pager[T]]) -> AsyncGenerator[Page[T], None]:
-        """Read pages; a day that holds more than the API hands out is kept as a problem, and the next one follows."""
-        while True:
-            day = window.start
-            try:
-                async with aclosing(pager_of(window).pages()) as pages:
-                    async for page in pages:
-                        day = page.window.start if page.window else day
-                        self._problems.extend(page.problems)
-                        yield page
-            except IncompleteWindowError as error:
-                self._problems.append(error)
-                if day < window.end:
-                    window = Window(day + timedelta(1), window.end)
-                    continue
-            return
+    async def _pages(self, pager: Pager[T]) -> AsyncGenerator[Page[T], None]:
+        """Read pages; what is missing of them, such as of a day with too many visits, is told at the end of the run."""
+        async with aclosing(pager.pages()) as pages:
+            async for page in pages:
+                self._problems.extend(page.problems)
+                yield page
 
     async def read_side_tables(self) -> dict[str, LeadfeederError]:
         """Read the other tables; return those that the server refused."""
@@ -188,8 +177,11 @@ class _Job:
         """Note that the run came to its end, and raise where something could not be read."""
         await self._save(state, finished_at=datetime.now(UTC).isoformat())
         if self._problems:
-            said = f"{len(self._problems):,} rows or days could not be read whole; all others are in the database."
-            error = IncompleteListError(f"{said} The first: {self._problems[0].message}", self._problems[0].facts)
+            parts = f"{len(self._problems):,} rows or days" if len(self._problems) > 1 else "1 row or day"
+            said = f"{parts} could not be read whole; all others are in the database."
+            advice = "The next sync asks for them again as long as their days are among those it reads anew."
+            first = self._problems[0]
+            error = IncompleteListError(f"{said} The first: {first.message}", first.facts, advice=advice)
             error.problems = tuple(self._problems)
             raise error
 
