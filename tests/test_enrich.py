@@ -674,11 +674,27 @@ async def test_a_file_that_is_none_of_its_lines_is_named(
     assert (await lf.enrich.companies(keys, by="domain").to_file(out, overwrite=True)).rows == 900
 
 
+@pytest.mark.parametrize("left", [0, 5])
+async def test_a_file_that_is_not_whole_is_not_retried(
+    sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path, left: int
+) -> None:
+    """Where lines are missing at its end, a second try would be a first one, and cost as much: it is refused instead."""
+    out, keys = tmp_path / "out.ndjson", list(map(domain, range(300)))
+    await lf.enrich.companies(keys[:10], by="domain").to_file(out)
+    out.write_bytes(b"".join(out.read_bytes().splitlines(keepends=True)[:left]))
+    kept, before = out.read_bytes(), len(sandbox.ledger.requests)
+    with pytest.raises(CheckpointError, match=rf"has {left} lines, and the input more rows"):
+        await lf.enrich.companies(keys, by="domain").to_file(out, retry_failed=True)
+    assert (out.read_bytes(), len(sandbox.ledger.requests)) == (kept, before)
+    assert list(tmp_path.iterdir()) == [out]
+
+
 async def test_a_line_holds_its_own_row_of_a_file_or_none(lf: AsyncLeadfeeder, tmp_path: Path) -> None:
     """Copied lines keep what they hold of a file's rows; others that ask the same do not take it over."""
     source, out = tmp_path / "in.txt", tmp_path / "out.ndjson"
     source.write_text("company-1.test\n")
     await lf.enrich.companies(InputFile(source, "domain"), by="domain").to_file(out)
+    out.write_text(out.read_text() + '{"row":2,"key":"company-1.test","outcome":"failed"}\n')
     await lf.enrich.companies([domain(1), domain(1)], by="domain").to_file(out, retry_failed=True)
     first, second = lines(out)
     assert (first["line"], first["input"], second["outcome"]) == (1, "company-1.test", "matched")

@@ -520,6 +520,26 @@ async def test_a_file_that_is_replaced_keeps_its_mode(
     assert out.stat().st_mode & 0o777 == 0o600
 
 
+async def test_replacing_goes_on_with_both_flags(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Where a finished file is being replaced, the command that is shown goes on, and without --overwrite that is said."""
+    out = tmp_path / "visits.ndjson"
+    out.write_text("old")
+    monkeypatch.setattr(sys, "argv", ["leadfeeder", "export", "visits", "--out", "visits.ndjson", "--overwrite"])
+    watch = output.Watch(stop_after(100))
+    with pytest.raises(Stopped) as caught:
+        await visits(lf, sandbox).to_file(out, overwrite=True, on_progress=watch)
+    watch.say_how_to_go_on(out, caught.value)
+    assert capsys.readouterr().err.endswith("--out visits.ndjson --overwrite --resume\n")
+    with pytest.raises(CheckpointError, match="--resume --overwrite"):
+        await visits(lf, sandbox).to_file(out, resume=True)
+    await visits(lf, sandbox).to_file(out, resume=True, overwrite=True)
+    assert ids(out) == truth(sandbox)
+    with pytest.raises(CheckpointError, match="nothing to do"):
+        await visits(lf, sandbox).to_file(out, resume=True)
+
+
 async def test_a_read_only_file_can_be_replaced_in_two_goes(
     lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path
 ) -> None:

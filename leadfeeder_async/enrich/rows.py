@@ -75,6 +75,11 @@ class Intake:
         key = key_of(row, self._plan.by, self._plan.column)
         done = self.number <= self._past.done
         line = next(self._past.lines, None)
+        if line is None and self._plan.retry:
+            raise CheckpointError(
+                f"The file that is retried has {self.number - 1:,} lines, and the input more rows: it is not whole.",
+                advice="Name a finished file; for new rows, enrich them into a file of their own.",
+            )
         if line is not None and line.key != key.text:
             raise CheckpointError(
                 f"Row {self.number:,} of the input is {key.text!r}, and was {line.key!r} before.", advice=_ANOTHER

@@ -175,8 +175,13 @@ def check_name(path: Path, *, overwrite: bool, resume: bool = False) -> None:
         said = f"{path} is a link, a device or a pipe, which a finished file would replace."
         raise CheckpointError(said, advice="Name a plain file; without one (--out), rows go to stdout.")
     if taken and not overwrite:
-        done = "It is finished, unless another job wrote it: then there is nothing to do. " if resume else ""
-        advice = f"{done}Choose another name, or pass overwrite=True (--overwrite)."
+        advice = "Choose another name, or pass overwrite=True (--overwrite)."
+        if resume and read_unfinished(path):
+            advice = (
+                "One to take its place is unfinished: pass overwrite=True too (--resume --overwrite) to go on with it."
+            )
+        elif resume:
+            advice = f"It is finished, unless another job wrote it: then there is nothing to do. {advice}"
         raise CheckpointError(f"{path} exists.", advice=advice)
 
 
