@@ -440,7 +440,7 @@ async def refused(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, problem: st
 
 async def test_a_file_that_is_no_database(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, tmp_path: Path) -> None:
     """Another file, an empty one, a folder and a place that cannot be are refused, and stay as they are."""
-    for content in ("", "precious", "long\n" * 5_000):
+    for content in ("", "precious", "long\n" * 5_000, "SQLite format 3\0" + "\0" * 5_000):
         file.write_text(content)
         assert "Choose another name" in await refused(lf, sandbox, file, "is not a DuckDB database")
         assert file.read_text() == content

@@ -19,6 +19,7 @@ from leadfeeder_async._http.endpoint import Account, Call, Endpoint, QueryValue,
 from leadfeeder_async._http.trip import Bounds, Trip
 from leadfeeder_async.budget import Budget, Spending, active_budgets
 from leadfeeder_async.errors import (
+    AttemptTimeoutError,
     BudgetExceededError,
     DeadlineExceededError,
     DecodeError,
@@ -204,7 +205,12 @@ class Session:
         passage.tried = True
         passage.enter("connect")
         timeout = trip.left(self.options.timeout)
-        return await trip.opened.transport.send(trip.request, trip.facts, timeout, passage)
+        try:
+            return await trip.opened.transport.send(trip.request, trip.facts, timeout, passage)
+        except AttemptTimeoutError as error:
+            if timeout < self.options.timeout:
+                error.message = f"{error.message} The deadline left it no more."
+            raise
 
     def _check_month(self, facts: Facts) -> None:
         if self._connection.quota.ends is not None:

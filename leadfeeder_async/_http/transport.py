@@ -259,10 +259,10 @@ def _name_fault(  # noqa: PLR0911 - one answer per kind of fault
             return ConnectError("The secure connection could not be made.", replace(facts, phase="tls"))
         case aiohttp.ConnectionTimeoutError():
             return AttemptTimeoutError(
-                f"No connection within {min(CONNECT_TIMEOUT, timeout):g} s.", replace(facts, phase="connect")
+                f"No connection within {round(min(CONNECT_TIMEOUT, timeout), 3):g} s.", replace(facts, phase="connect")
             )
         case TimeoutError():
-            return AttemptTimeoutError(f"No whole answer within {timeout:g} s.", facts)
+            return AttemptTimeoutError(f"No whole answer within {round(timeout, 3):g} s.", facts)
         case aiohttp.ClientHttpProxyError():
             return ConnectError(f"The proxy refused the connection ({error.status}).", facts)
         case aiohttp.ClientConnectorError():

@@ -71,6 +71,8 @@ def _open(path: Path) -> duckdb.DuckDBPyConnection:
 
     if not path.exists():
         _make(path)
+    elif _is_of_sqlite(path):  # DuckDB would fetch from the net what reads it
+        raise _problem(path, _FOREIGN)
     connection = duckdb.connect(str(path))
     try:
         _check_version(connection, path)
@@ -80,6 +82,11 @@ def _open(path: Path) -> duckdb.DuckDBPyConnection:
         connection.close()
         raise
     return connection
+
+
+def _is_of_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
 
 
 def _make(path: Path) -> None:
@@ -187,13 +194,13 @@ def _problem(path: Path, said: str) -> DatabaseError:
     )
 
 
-_LOCKED = "Could not set lock"
+_LOCKED, _FOREIGN = "Could not set lock", "not a valid DuckDB"
 
 _KEPT = "Everything committed is kept: make room and run the same sync again."
 
 _PROBLEMS = (
     (_LOCKED, "is open in another process", "Wait for it, close it there, or choose another file."),
-    ("not a valid DuckDB", "exists and is not a DuckDB database", "Choose another name; the file was not touched."),
+    (_FOREIGN, "exists and is not a DuckDB database", "Choose another name; the file was not touched."),
     ("version number", "was written by a newer DuckDB", "Upgrade with pip install --upgrade duckdb."),
     ("No space left", "cannot grow: the disk is full", _KEPT),
     ("File too large", "cannot grow: a limit on the size of files is reached", _KEPT),

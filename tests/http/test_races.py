@@ -15,6 +15,7 @@ from leadfeeder_async import (
     ConnectError,
     DeadlineExceededError,
     LeadfeederError,
+    OutcomeUnknownError,
     QuotaExceededError,
     Resend,
 )
@@ -174,6 +175,19 @@ async def test_deadline_that_passed_meanwhile_sends_nothing() -> None:
         with pytest.raises(DeadlineExceededError) as caught:
             await call
     assert (caught.value.sent, len(server.requests)) == ("no", 1)
+
+
+async def test_a_time_out_that_the_deadline_made_short_says_so() -> None:
+    """Who set no time-out of a fraction of a second is told where it comes from, whatever the call's class."""
+    async with raw_server(silence) as server, client_of(server.url) as lf:
+        hurried = lf.with_options(deadline=0.0512345)
+        with pytest.raises(OutcomeUnknownError, match=r"within 0\.05\d? s\. The deadline left it no more\."):
+            await hurried.companies.get("1")
+        with pytest.raises(DeadlineExceededError, match="No whole answer within"):
+            await hurried.users.me()
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await lf.with_options(timeout=0.05).companies.get("1")
+    assert "deadline" not in str(caught.value)
 
 
 async def test_dry_run_sends_no_unknown_route_that_may_charge() -> None:
