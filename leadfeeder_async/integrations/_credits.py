@@ -92,7 +92,7 @@ class RedisCredits:
             await asyncio.wait(self._tasks)
         async with self._turn:
             self._closed = True
-            if self._stated != self._total:
+            if self._total or self._stated != self._total:  # a server that forgot takes no end of nothing
                 await self._try_to_say("state")
             if self._statements and await self._try_to_say("end"):
                 self._process, self._held, self._stated = uuid4().hex, self._held - self._stated, 0
