@@ -319,9 +319,12 @@ class CursorExpiredError(LongWorkError):
 
 
 class IncompleteWindowError(LongWorkError):
-    """One day holds more rows than the API hands out, so the sweep cannot be complete."""
+    """A day holds more rows than the API hands out, so the sweep cannot be complete."""
 
-    advice = "Sweep that day in parts, with filters such as company_id or location_country_codes."
+    advice = "Sweep such a day in parts, with filters such as company_id or location_country_codes."
+
+    problems: tuple[IncompleteWindowError, ...] = ()
+    """One error for each such day, where there are several."""
 
 
 class IncompleteListError(LongWorkError):

@@ -181,7 +181,7 @@ class Pager(Generic[T]):
 
         subject = Subject(self._fingerprint(), self._query(), self._window)
         row = get_args(get_args(self._row.returns)[0])[0]
-        job = Job(subject, self._rest, row, self._row.rows_of_a_day)
+        job = Job(subject, self._rest, row, self._limit, self._row.rows_of_a_day)
         meter = Meter(self._session.stats, self._limit)
         return await export_file(job, Path(path), meter, on_progress, resume=resume, overwrite=overwrite)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
-from leadfeeder_async._walks.pages import AHEAD, Page, raise_problems
+from leadfeeder_async._walks.pages import AHEAD, Page, incomplete
 from leadfeeder_async.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -71,7 +71,8 @@ class Sweep(Generic[T]):
                         yield lane.account_id, page
         finally:
             await asyncio.gather(*(lane.aclose() for lane in lanes))
-        raise_problems(problems)
+        if problems:
+            raise incomplete(problems)
 
 
 class _Lane(Generic[T]):

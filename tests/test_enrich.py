@@ -689,6 +689,18 @@ async def test_a_file_that_is_not_whole_is_not_retried(
     assert list(tmp_path.iterdir()) == [out]
 
 
+async def test_a_retry_of_an_input_without_end_writes_what_it_paid(
+    sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path
+) -> None:
+    """Where an input whose length nobody knows turns out longer than its file, what was charged by then is written."""
+    out, keys = tmp_path / "out.ndjson", list(map(domain, range(450)))
+    await lf.enrich.companies(keys[:440], by="domain", max_credits=0).to_file(out)
+    with pytest.raises(CheckpointError, match="has 440 lines, and the input more rows"):
+        await lf.enrich.companies(iter(keys), by="domain").to_file(out, retry_failed=True)
+    written = [one for one in lines(part_of(out)) if one["outcome"] == "matched"] if part_of(out).exists() else []
+    assert sandbox.ledger.credits_charged == len(written)
+
+
 async def test_a_line_holds_its_own_row_of_a_file_or_none(lf: AsyncLeadfeeder, tmp_path: Path) -> None:
     """Copied lines keep what they hold of a file's rows; others that ask the same do not take it over."""
     source, out = tmp_path / "in.txt", tmp_path / "out.ndjson"

@@ -137,18 +137,20 @@ async def test_ends_in_order_and_goes_on(sandbox: Sandbox, tmp_path: Path, kind:
 async def test_ended_before_a_row_is_safe_says_how_to_go_on(sandbox: Sandbox, tmp_path: Path) -> None:
     """Where credits were at stake and no row came yet, the command that goes on is shown too, and pays no row twice."""
     out, source = tmp_path / "out.ndjson", sheet(tmp_path, range(100))
-    words = ("enrich", str(source), "--by", "domain", "--out", str(out))
-    sandbox.latency = 0.5
+    words = ("enrich", str(source), "--by", "domain", "--out", str(out), "--max-credits", "100")
+    sandbox.latency = 0.2
     process = await asyncio.create_subprocess_exec(
         *COMMAND, *words, env={**os.environ, **sandbox.environment}, stderr=subprocess.PIPE
     )
-    while not sandbox.ledger.count("retrieve_companies"):
+    while not out.with_name("out.ndjson.checkpoint").exists():  # it is there before what charges is sent
+        sandbox.latency = 60.0 if sandbox.ledger.count("match_companies") else 0.2
         await asyncio.sleep(0.002)
     process.send_signal(signal.SIGTERM)
     _, stderr = await process.communicate()
     said = stderr.decode()
     assert process.returncode == 143, said
     assert "0 rows safe" in said
+    assert "for up to 100 credits." in said
     assert said.count("To go on:") == 1
     sandbox.latency = 0.0
     assert (await leadfeeder(sandbox, *words, "--resume"))[0] == 0

@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 import msgspec
 import pytest
+from aiohttp import web
 
 from leadfeeder_async import (
     AsyncLeadfeeder,
@@ -114,11 +115,91 @@ async def test_what_is_missing_is_remembered_over_an_interruption(
     """A run that goes on after the full day was passed tells of it too: a list that lacks rows never passes for whole."""
     (pager, _), out = full_day, tmp_path / "visits.ndjson"
     await interrupted(pager, out, 90)
-    with pytest.raises(IncompleteListError, match=r"could not be read. The first: 2026-11-02 holds") as caught:
+    with pytest.raises(IncompleteListError, match=r"could not be read\. 2026-11-02 holds") as caught:
         await pager.to_file(out, resume=True)
     assert caught.value.problems == ()
     await pager.to_file(out, resume=True)
     assert len(set(ids(out))) == 100
+
+
+def tags(*pages: tuple[int, bool] | int) -> Script:
+    """Serve a list of tags, 100 a page: each with its rows and whether errors stand beside them, or a status."""
+
+    def answer(request: web.Request, _: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        number = int(request.query["page[num]"])
+        page = script.pages[number - 1]
+        if isinstance(page, int):
+            return page, {}
+        data = [{"id": f"{number}.{one}", "type": "tag"} for one in range(page[0])]
+        counts = {
+            "page_count": len(script.pages),
+            "total_count": sum(one[0] for one in pages if not isinstance(one, int)),
+        }
+        content: dict[str, Any] = {"data": data, "meta": {"pagination": counts}}
+        return 200, {**content, "errors": [{"title": "A part is down"}]} if page[1] else content
+
+    script = Script(answer)
+    script.pages = list(pages)
+    return script
+
+
+async def test_what_is_read_again_may_be_whole_this_time(tmp_path: Path) -> None:
+    """What was missing of a page is forgotten where that page is read once more, and not counted twice."""
+    out = tmp_path / "tags.ndjson"
+    script = tags((100, True), 500)
+    async with handler_server(script) as url, client_of(url, retries=0) as lf:
+        for _ in range(2):
+            with pytest.raises(ServerError):
+                await lf.tags.list().to_file(out, resume=True)
+        script.pages = [(100, True), (100, False)]
+        with pytest.raises(IncompleteListError, match="1 row or part") as caught:
+            await lf.tags.list().ahead(0).to_file(out, resume=True)
+        assert len(caught.value.problems) == 1
+        out.with_name("tags.ndjson.checkpoint").unlink()
+        script.pages = [(100, True), 500]
+        with pytest.raises(ServerError):
+            await lf.tags.list().ahead(0).to_file(out, overwrite=True)
+        script.pages = [(100, False), (100, False)]
+        await lf.tags.list().to_file(out, resume=True)
+    assert len(lines(out)) == 200
+
+
+async def test_a_limit_is_not_the_end_of_a_list(tmp_path: Path) -> None:
+    """An export of the first rows, some missing, that goes on without the limit, reads all the others."""
+    out = tmp_path / "tags.ndjson"
+    async with handler_server(tags((100, True), (100, False), (100, False))) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError):
+            await lf.tags.list(limit=100).to_file(out)
+        with pytest.raises(IncompleteListError):
+            await lf.tags.list().to_file(out, resume=True)
+        await lf.tags.list().to_file(out, resume=True)
+    assert len(lines(out)) == 300
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+async def test_an_export_of_nothing_that_could_be_read(tmp_path: Path, replaces: bool) -> None:
+    """One without a readable row can be finished as well, and asks for nothing more."""
+    out, script = tmp_path / "tags.ndjson", tags((0, True))
+    if replaces:
+        out.write_text("old")
+    async with handler_server(script) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError):
+            await lf.tags.list().to_file(out, overwrite=replaces)
+        await lf.tags.list().to_file(out, resume=True, overwrite=replaces)
+    assert out.read_bytes() == b""
+    assert len(script.asked) == 1
+
+
+async def test_a_checkpoint_is_as_private_as_its_rows(tmp_path: Path) -> None:
+    """It can speak of a row that could not be read."""
+    out, modes = tmp_path / "tags.ndjson", set[int]()
+    out.write_text("old")
+    out.chmod(0o600)
+    async with handler_server(tags((100, True))) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError):
+            await lf.tags.list().to_file(out, overwrite=True)
+    modes = {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert (len(list(tmp_path.iterdir())), modes) == (3, {0o600})
 
 
 @pytest.fixture

@@ -72,6 +72,23 @@ async def test_a_refused_account_costs_itself_only() -> None:
         assert [type(one) for one in caught.value.problems] == [PermissionDeniedError]
 
 
+async def test_what_an_account_lacks_is_told_with_its_name() -> None:
+    """A list that stops in one account, and one that loops in another, are named, each with its account."""
+
+    async def answer(request: web.Request) -> web.Response:
+        account, counts = request.query["account_id"], {"page_count": 9, "total_count": 9}
+        data = [{"id": "same", "type": "tag"}] if account != "3" else [{"id": str(n), "type": "tag"} for n in range(9)]
+        return web.json_response({"data": data, "meta": {"pagination": counts}})
+
+    async with handler_server(answer) as url, client_of(url) as lf:
+        for accounts, lacking in ((["1", "2", "3"], ["1", "2"]), (["1", "3"], ["1"])):
+            with pytest.raises(IncompleteListError) as caught:
+                async for _ in lf.sweep(accounts, lambda account: account.tags.list()):
+                    pass
+            told = [one.message.partition(":")[0] for one in caught.value.problems]
+            assert sorted(told) == [f"Account {one}" for one in lacking]
+
+
 async def test_what_stops_all_is_raised_at_once() -> None:
     """A key that is refused in the middle ends the sweep, and nothing more is sent."""
     async with sandbox_of(3) as sandbox, client_for(sandbox) as lf:

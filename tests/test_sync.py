@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from importlib import util
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 import hypothesis.strategies as st
 import pytest
+from aiohttp import web
 from hypothesis import given
 
 from leadfeeder_async import (
@@ -38,7 +39,8 @@ from leadfeeder_async.sync.database import VERSION, Database
 from leadfeeder_async.sync.side_tables import months_before
 from leadfeeder_async.sync.transaction import State, Transaction
 from leadfeeder_async.windows import Window
-from tests.support.clients import client_for
+from tests.support.clients import client_for, client_of
+from tests.support.servers import handler_server
 from tests.test_cli import COMMAND, leadfeeder
 from tests.test_export import small_disk
 from tests.test_sync_kill import contents, truth
@@ -375,6 +377,43 @@ async def test_a_day_past_the_wall(
     others = {world.visit_id(one) for one in range(500)} - {world.visit_id(one) for one in right(middle, middle)}
     assert others <= set(contents(file))
     assert ask(file, "SELECT last_day FROM sync_state") == [(sandbox.end_date,)]
+
+
+async def test_days_of_a_list_that_stopped_are_read_again(file: Path) -> None:
+    """Where a list stops in its middle, its days do not count as there: the next run has the rest, however old they are."""
+    old, broken = datetime.now(UTC).date() - timedelta(60), True
+
+    async def answer(request: web.Request) -> web.Response:
+        if not request.path.endswith("/web-visits"):
+            return web.json_response({"data": []})
+        asked = {**request.query, **json.loads(await request.read())}
+        total = 300 if asked["start_date"] <= str(old) <= asked["end_date"] else 0
+        page = min(int(asked["page[num]"]), 2) if broken else int(asked["page[num]"])
+        rows = range(100 * (page - 1), min(total, 100 * page))
+        data = [{"id": f"v{n}", "type": "web_visit", "attributes": {"started_at": f"{old}T00:00:00Z"}} for n in rows]
+        return web.json_response({"data": data, "meta": {"pagination": {"page_count": 3, "total_count": total}}})
+
+    async with handler_server(answer) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match="repeats a page after 200 rows"):
+            await sync_account(lf, file)
+        assert ask(file, "SELECT count(*) FROM sync_state WHERE finished_at IS NOT NULL") == [(0,)]
+        broken = False
+        await sync_account(lf, file)
+    assert ask(file, "SELECT count(*) FROM visits") == [(300,)]
+
+
+async def test_what_was_missing_is_told_by_an_error_of_later(
+    sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No later run knows what could not be read in this one, so whatever ends it speaks of that too."""
+    right = sandbox._state.world.visit
+    monkeypatch.setattr(
+        sandbox._state.world, "visit", lambda one: {**right(one), **({"page_depth": "many"} if one == 3 else {})}
+    )
+    sandbox.fail_next(503, operation="retrieve_tags", times=5)
+    async with client_for(sandbox, retries=0) as lf:
+        with pytest.raises(ServerError, match="Besides: 1 row or day could not be read whole"):
+            await sync_account(lf, file)
 
 
 async def test_values_past_a_columns_bounds(file: Path) -> None:

@@ -208,7 +208,7 @@ class Session:
         try:
             return await trip.opened.transport.send(trip.request, trip.facts, timeout, passage)
         except AttemptTimeoutError as error:
-            if timeout < self.options.timeout:
+            if timeout < self.options.timeout and error.phase != "connect":
                 error.message = f"{error.message} The deadline left it no more."
             raise
 

@@ -32,6 +32,9 @@ IDS_PER_REQUEST = 100
 EMPTY_PAGES = 50
 """This many pages in a row that hold nothing, or what the one before held, are taken for a loop."""
 
+SHOWN = 20
+"""How many problems an error of a whole list names."""
+
 AHEAD = 16
 """How many numbered pages are under way or waiting at most."""
 
@@ -200,17 +203,30 @@ def raise_problems(problems: Sequence[LeadfeederError]) -> None:
 
 
 def error_of(problems: Sequence[LeadfeederError]) -> LongWorkError:
-    """Return one error for all that is wrong with a list."""
-    first, others = problems[0], len(problems) - 1
-    if isinstance(first, LongWorkError) and not others:
-        return first
-    if isinstance(first, IncompleteWindowError) and all(isinstance(one, IncompleteWindowError) for one in problems):
-        return IncompleteWindowError(f"{first.message} So it is with {others:,} more days.", first.facts)
-    parts = f"{len(problems):,} rows or parts" if others else "1 row or part"
-    said = f"{parts} of this list cannot be read; all others were handed out. The first: {first.message}"
-    error = IncompleteListError(said, first.facts)
+    """Return one error for all that is wrong with one list."""
+    days = tuple(one for one in problems if isinstance(one, IncompleteWindowError))
+    if isinstance(problems[0], LongWorkError) and len(problems) == 1:
+        return problems[0]
+    if len(days) < len(problems):
+        return incomplete(problems)
+    error = IncompleteWindowError(shown([one.message for one in days], len(days)), days[0].facts)
+    error.problems = days
+    return error
+
+
+def incomplete(problems: Sequence[LeadfeederError]) -> IncompleteListError:
+    """Return the error that holds everything that is wrong with a list, or with several."""
+    parts = "1 row or part" if len(problems) == 1 else f"{len(problems):,} rows or parts"
+    said = f"{parts} of this list cannot be read; all others were handed out. The first: {problems[0].message}"
+    error = IncompleteListError(said, problems[0].facts)
     error.problems = tuple(problems)
     return error
+
+
+def shown(messages: Sequence[str], count: int) -> str:
+    """Put some messages into one line, as far as there is room."""
+    named = messages[:SHOWN]
+    return " ".join([*named, f"And {count - len(named):,} more."] if count > len(named) else named)
 
 
 def facts_of(call: Call[object]) -> Facts:

@@ -54,7 +54,8 @@ async def sync(
             async with AsyncLeadfeeder(account_id=account_id) as lf:
                 result = await sync_account(lf, db, since=first, lookback_days=lookback, on_progress=watch)
         except BaseException as error:
-            if (rows or not isinstance(error, Exception)) and not isinstance(error, IncompleteListError):
+            told = isinstance(error, IncompleteListError) and error.problems  # all else was read
+            if (rows or not isinstance(error, Exception)) and not told:
                 output.note(f"Not finished: {rows:,} visits are safe in {db}. To go on:\n  {same_command(sys.argv)}")
             raise
     _report(result, db)

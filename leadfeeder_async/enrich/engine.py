@@ -36,8 +36,9 @@ from leadfeeder_async.enrich.under_way import (
     Verdict,
     Waiting,
     judge,
+    outcome_of,
 )
-from leadfeeder_async.errors import ConfigurationError, DecodeError, LeadfeederError
+from leadfeeder_async.errors import CheckpointError, ConfigurationError, DecodeError, LeadfeederError
 
 T = TypeVar("T")
 
@@ -113,11 +114,12 @@ class Engine:
         self._memory.close()
 
     def _launch(self) -> None:
+        if self._end is None:
+            self._read()
         if self._end is not None:
             if self._reading is not None:
                 self._reading.cancel()
             return
-        self._read()
         while (batch := self._next_match()) is not None:
             self._matches.under_way += 1
             work = partial(self._asking.match, self._free, [ask.key for ask in batch.items])
@@ -131,7 +133,7 @@ class Engine:
         then: Callable[[T], None],
         failed: Callable[[LeadfeederError], None],
     ) -> asyncio.Task[Callable[[], None]]:
-        task = asyncio.create_task(_outcome_of(work, then, failed))
+        task = asyncio.create_task(outcome_of(work, then, failed))
         self._tasks.add(task)
         return task
 
@@ -141,7 +143,7 @@ class Engine:
 
     def _read(self) -> None:
         """Read ahead, while there is room for what a whole request asks."""
-        while self._reading is None and len(self._matches.waiting) < 2 * KEYS_PER_MATCH:
+        while self._reading is None and self._end is None and len(self._matches.waiting) < 2 * KEYS_PER_MATCH:
             if self._ended:
                 return self._intake.check_end()
             if len(self._outlet) > ROOM - KEYS_PER_MATCH:
@@ -163,12 +165,15 @@ class Engine:
         self._reading, self._end = None, error
 
     def _arrive(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            one = self._intake.arrive(row)
-            if one.line is not None:
-                self._learn(one, one.line)
-            if not one.done:
-                self._take_in(one)
+        try:
+            for row in rows:
+                one = self._intake.arrive(row)
+                if one.line is not None:
+                    self._learn(one, one.line)
+                if not one.done:
+                    self._take_in(one)
+        except CheckpointError as error:  # what is under way may cost, and is written before this is raised
+            self._end = self._end or error
 
     def _learn(self, one: Arrival, line: Line) -> None:
         """Remember what an earlier run found out."""
@@ -385,16 +390,3 @@ class Engine:
     def _resolve(self, ask: Ask, line: Line) -> None:
         ask.line = line if ask.score is None else replace(line, score=ask.score)
         self._asks.pop(ask.key.identity, None)
-
-
-async def _outcome_of(
-    work: Callable[[], Coroutine[object, object, T]],
-    then: Callable[[T], None],
-    failed: Callable[[LeadfeederError], None],
-) -> Callable[[], None]:
-    """Do some work, and return what is to be done about its result or its error."""
-    try:
-        result = await work()
-    except LeadfeederError as error:
-        return partial(failed, error)
-    return partial(then, result)

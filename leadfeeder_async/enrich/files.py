@@ -22,7 +22,7 @@ from leadfeeder_async.enrich.asking import Asking
 from leadfeeder_async.enrich.engine import ROOM, Engine
 from leadfeeder_async.enrich.inputs import InputFile
 from leadfeeder_async.enrich.outcomes import Line, Tally, lines_of
-from leadfeeder_async.enrich.rows import Past, Plan
+from leadfeeder_async.enrich.rows import Past, Plan, not_whole
 from leadfeeder_async.enrich.under_way import Purse
 from leadfeeder_async.errors import CheckpointError, require
 from leadfeeder_async.export.checkpoint import lines_from
@@ -112,7 +112,7 @@ async def enrich_file(
 ) -> Tally:
     """Write a line for each row to ``path``, which is called ``….part`` until the last one is safe."""
     check_table(path)
-    subject = _retried(job.subject, path) if retry else job.subject
+    subject = _retried(job, path, total) if retry else job.subject
     with open_part(path, subject, resume=resume, overwrite=overwrite, replaces=retry) as part:
         saved = part.checkpoint
         meter.begin_at(saved.rows)
@@ -152,18 +152,23 @@ def _lines_in(path: Path, size: int) -> Iterator[Line]:
             ) from None
 
 
-def _retried(subject: Subject, path: Path) -> Subject:
-    """Return what a second try is about: the same job, and the very file that it improves."""
+def _retried(job: Job, path: Path, total: int | None) -> Subject:
+    """Return what a second try is about: the same job, and the very file that it improves, with a line for each row."""
     require(not is_table(path), "A table cannot be retried.", "Write .ndjson, and retry that.")
     try:
         with path.open("rb") as file:
             digest = file_digest(file, sha256).hexdigest()
+            file.seek(0)
+            lines = sum(1 for _ in file)
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be retried: {error.strerror}.", advice="First finish it, with resume=True (--resume)."
         ) from None
-    fingerprint = sha256(f"{subject.fingerprint} {digest}".encode()).hexdigest()
-    return Subject(fingerprint, f"{subject.query}, a retry of {path.name}")
+    wanted = lines if total is None else total if job.plan.limit is None else min(total, job.plan.limit)
+    if lines < wanted:
+        raise not_whole(lines)
+    fingerprint = sha256(f"{job.subject.fingerprint} {digest}".encode()).hexdigest()
+    return Subject(fingerprint, f"{job.subject.query}, a retry of {path.name}")
 
 
 def columns_for(record: type[object]) -> tuple[Column, ...]:

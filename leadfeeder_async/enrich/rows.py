@@ -76,10 +76,7 @@ class Intake:
         done = self.number <= self._past.done
         line = next(self._past.lines, None)
         if line is None and self._plan.retry:
-            raise CheckpointError(
-                f"The file that is retried has {self.number - 1:,} lines, and the input more rows: it is not whole.",
-                advice="Name a finished file; for new rows, enrich them into a file of their own.",
-            )
+            raise not_whole(self.number - 1)
         if line is not None and line.key != key.text:
             raise CheckpointError(
                 f"Row {self.number:,} of the input is {key.text!r}, and was {line.key!r} before.", advice=_ANOTHER
@@ -94,6 +91,14 @@ class Intake:
             raise CheckpointError(
                 f"The input has {self.number:,} rows, and {self._past.done:,} were done before.", advice=_ANOTHER
             )
+
+
+def not_whole(lines: int) -> CheckpointError:
+    """Return what is wrong with a file that is to be retried, and has too few lines."""
+    return CheckpointError(
+        f"The file that is retried has {lines:,} lines, and the input more rows: it is not whole.",
+        advice="Name a finished file; for new rows, enrich them into a file of their own.",
+    )
 
 
 class Outlet:

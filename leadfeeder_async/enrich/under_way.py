@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from enum import Enum
+from functools import partial
 from typing import Generic, TypeVar
 
 import msgspec
@@ -202,3 +203,16 @@ class Purse:
 
     def given_back(self, ids: Iterable[str], most: int) -> None:
         """Note that a request for these ids was refused or never left, so that nothing was spent."""
+
+
+async def outcome_of(
+    work: Callable[[], Coroutine[object, object, T]],
+    then: Callable[[T], None],
+    failed: Callable[[LeadfeederError], None],
+) -> Callable[[], None]:
+    """Do some work, and return what is to be done about its result or its error."""
+    try:
+        result = await work()
+    except LeadfeederError as error:
+        return partial(failed, error)
+    return partial(then, result)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async._walks.pages import Position
 from leadfeeder_async.errors import CheckpointError
-from leadfeeder_async.export.disk import put_in_place
+from leadfeeder_async.export.disk import keep_private, put_in_place
 from leadfeeder_async.windows import Window
 
 VERSION = 1
@@ -28,6 +29,18 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 
     end: date
     offset: Count
+
+
+class Lack(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that could not be read."""
+
+    end: date | None = None
+    """The last of the days it belongs to, in a list of days."""
+    said: str
+
+
+LACKS_KEPT = 100
+"""How many of them are written down one by one; of the others there is the number."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +57,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     size: Count = 0
     """The bytes of the rows that are safe."""
     marks: tuple[Mark, ...] = ()
-    lacking: Count = 0
-    """How many rows or parts of the list could not be read so far."""
-    lacks: str = ""
-    """What the first of them is."""
+    lacks: tuple[Lack, ...] = ()
+    """What could not be read so far, and is not read again."""
+    more_lacks: Count = 0
     credits: Count = 0
     """The most that the job may have cost so far, requests under way included."""
     paid: tuple[str, ...] = ()
@@ -59,6 +71,18 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         day = self.position.day if self.position else None
         offsets = [mark.offset for mark in self.marks if day is None or mark.end >= day]
         return min(offsets, default=0)
+
+    @property
+    def lacking(self) -> int:
+        """How many rows or parts of the list could not be read so far."""
+        return len(self.lacks) + self.more_lacks
+
+    def without_what_comes_again(self) -> Checkpoint:
+        """Return the state with which a run begins: what it reads again may be whole this time."""
+        if self.position is None:
+            return replace(self, lacks=(), more_lacks=0)
+        day = self.position.day
+        return replace(self, lacks=tuple(one for one in self.lacks if not (day and one.end and one.end >= day)))
 
     def marked(self, window: Window | None, offset: int) -> tuple[Mark, ...]:
         """Return the marks with one for the rows of ``window``, and without those of days that are done."""
@@ -87,9 +111,13 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     raise CheckpointError(f"{path} {problem}.", advice="Start over with overwrite=True (--overwrite).")
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Put ``checkpoint`` in place of the one before in one step, so that there is always a whole one."""
+def write_checkpoint(path: Path, checkpoint: Checkpoint, part: Path) -> None:
+    """Put ``checkpoint`` in place of the one before in one step, so that there is always a whole one.
+
+    It is as private as the ``part`` whose rows it may speak of.
+    """
     fresh = _fresh(path)
+    keep_private(part, fresh)
     fresh.write_bytes(msgspec.json.encode(checkpoint))
     put_in_place(fresh, path)
 

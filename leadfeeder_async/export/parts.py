@@ -19,7 +19,9 @@ from msgspec.structs import replace
 from leadfeeder_async._walks.pages import Position, row_id
 from leadfeeder_async.errors import CheckpointError, LeadfeederError
 from leadfeeder_async.export.checkpoint import (
+    LACKS_KEPT,
     Checkpoint,
+    Lack,
     lines_from,
     read_checkpoint,
     remove_checkpoint,
@@ -62,15 +64,17 @@ class Part:
         start, size = self.checkpoint.resume_offset if rows_of_a_day else 0, self.checkpoint.size
         return frozenset(row_id(line) for line in lines_from(self.path, start, size))
 
-    def lack(self, problems: Sequence[LeadfeederError]) -> None:
+    def lack(self, problems: Sequence[LeadfeederError], window: Window | None) -> None:
         """Remember what could not be read, so that no later run takes the list for whole."""
-        now = self.checkpoint
-        lacks = now.lacks or problems[0].message
-        self.checkpoint = replace(now, lacking=now.lacking + len(problems), lacks=lacks)
+        now, end = self.checkpoint, window.end if window else None
+        found = (*now.lacks, *(Lack(end=end, said=one.message) for one in problems))
+        more = now.more_lacks + len(found[LACKS_KEPT:])
+        self.checkpoint = replace(now, lacks=found[:LACKS_KEPT], more_lacks=more)
 
-    def end(self) -> None:
-        """Read no more of the list, though something is missing: who goes on knows, and finishes without it."""
-        self.checkpoint = replace(self.checkpoint, position=Position(ended=True), lacking=0, lacks="")
+    def forgive(self, *, ended: bool) -> None:
+        """Forget what is missing, since it is told: who goes on knows. Where the list ``ended``, no more is read."""
+        position = Position(ended=True) if ended else self.checkpoint.position
+        self.checkpoint = replace(self.checkpoint, position=position, lacks=(), more_lacks=0)
 
     def add(self, lines: bytes, rows: int, position: Position | None = None, window: Window | None = None) -> bool:
         """Write some rows, and from time to time make sure that they stay; tell whether that was done."""
@@ -93,14 +97,14 @@ class Part:
         self.checkpoint = replace(self.checkpoint, credits=credits, paid=paid)
         self._safe = replace(self._safe, credits=credits, paid=paid)
         with _named(self.path):
-            write_checkpoint(checkpoint_of(self._path), self._safe)
+            write_checkpoint(checkpoint_of(self._path), self._safe, self.path)
 
     def commit(self) -> None:
         """Make the rows so far safe, then the checkpoint that counts them."""
         if self.checkpoint is not self._safe:
             with _named(self.path):
                 os.fsync(self._file.fileno())
-                write_checkpoint(checkpoint_of(self._path), self.checkpoint)
+                write_checkpoint(checkpoint_of(self._path), self.checkpoint, self.path)
             self._safe = self.checkpoint
         self._committed = time.monotonic()
 
@@ -149,7 +153,7 @@ def open_part(
             yield part
         except BaseException:
             part.commit()
-            if not part.checkpoint.rows and not part.checkpoint.credits:
+            if not _says_something(part.checkpoint):
                 remove_checkpoint(checkpoint_of(path))
                 file.truncate(0)
             raise
@@ -194,7 +198,13 @@ def read_unfinished(path: Path) -> Checkpoint | None:
         found, part = read_checkpoint(checkpoint_of(path)), part_of(path)
         if found is None or not path.exists() or (part.exists() and part.stat().st_size):
             return found
-    return None if found.size or not found.credits else found
+    return None if found.size or not _says_something(found) else found
+
+
+def _says_something(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint holds what the next run must know: rows, what they cost, or that there are none."""
+    ended = checkpoint.position is not None and checkpoint.position.ended
+    return bool(checkpoint.rows or checkpoint.credits or ended)
 
 
 def _where_to_begin(path: Path, subject: Subject, *, resume: bool, overwrite: bool) -> Checkpoint:
@@ -219,7 +229,7 @@ def _where_to_begin(path: Path, subject: Subject, *, resume: bool, overwrite: bo
             f"{part_of(path)} is shorter than its checkpoint says.",
             advice="Start over with overwrite=True (--overwrite).",
         )
-    return found
+    return found.without_what_comes_again()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from leadfeeder_async._walks.pages import Page, Position, error_of, whole
+from leadfeeder_async._walks.pages import Page, Position, error_of, shown, whole
 from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, LeadfeederError, LongWorkError
 from leadfeeder_async.export.parts import Part, Subject, open_part
 from leadfeeder_async.export.progress import Meter, OnProgress, Progress, tell
@@ -27,6 +27,8 @@ class Job(msgspec.Struct, frozen=True):
     """Reads the list after a position, without the rows of some ids; the number is how many rows are done."""
     row: type[object]
     """What a row is, for the columns of a table."""
+    limit: int | None
+    """How many rows are wanted."""
     rows_of_a_day: bool
     """Each row belongs to one day, so that a day that is done brings none of its rows again."""
 
@@ -70,13 +72,13 @@ async def export_file(
             async for page in pages:
                 if page.problems:
                     problems.extend(page.problems)
-                    part.lack(page.problems)
+                    part.lack(page.problems, page.window)
                 part.add(_lines(page.items), len(page.items), page.position, page.window)
                 tell(meter.count(len(page.items), page.total), on_progress)
                 del page  # its body's memory is used again by the next one
         if part.checkpoint.lacking:
             error = _incomplete(part, problems)
-            part.end()
+            part.forgive(ended=job.limit is None or part.checkpoint.rows < job.limit)
             raise error
         part.finish(lambda: columns_of(job.row))
     return meter.now()
@@ -85,8 +87,9 @@ async def export_file(
 def _incomplete(part: Part, problems: Sequence[LeadfeederError]) -> LongWorkError:
     """Return what is wrong with an export that was read to its end, in all of its runs."""
     state, error = part.checkpoint, error_of(problems) if problems else IncompleteListError("")
-    if state.lacking > len(problems):
-        error.message = f"{state.lacking:,} rows or parts of this list could not be read. The first: {state.lacks}"
+    if state.lacking > len(problems):  # earlier runs met some
+        said = shown([one.said for one in state.lacks], state.lacking)
+        error.message = f"{state.lacking:,} rows or parts of this list could not be read. {said}"
     window = error.advice if isinstance(error, IncompleteWindowError) else ""
     safe = f"All other rows are safe in {part.path}; resume=True (--resume) finishes the file without what is missing."
     error.advice = f"{window} {safe}".lstrip()

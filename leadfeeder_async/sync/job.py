@@ -8,8 +8,8 @@ ids.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
-from leadfeeder_async._walks.pages import Page
+from leadfeeder_async._walks.pages import Page, raise_problems, shown
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import (
     IncompleteListError,
@@ -89,9 +89,10 @@ async def sync_account(
     with Database(Path(path)) as database:
         account = account_id or lf.account_id or (await lf.accounts.get()).data.id
         job = _Job(lf.with_options(account_id=account), database, account, meter, on_progress)
-        state = await job.read_days(first, datetime.now(UTC).date(), lookback_days)
-        skipped = await job.read_side_tables()
-        await job.finish(state)
+        with job.problems_told():
+            state = await job.read_days(first, datetime.now(UTC).date(), lookback_days)
+            skipped = await job.read_side_tables()
+            await job.finish(state)
     now = meter.now()
     return SyncResult(
         account_id=account,
@@ -155,11 +156,15 @@ class _Job:
         return self._lf.web_visits.companies(start_date=window.start, end_date=window.end, include=["company"])
 
     async def _pages(self, pager: Pager[T]) -> AsyncGenerator[Page[T], None]:
-        """Read pages; what is missing of them, such as of a day with too many visits, is told at the end of the run."""
+        """Read pages; rows and days that no run can read whole are told at its end.
+
+        A list that stopped before its end ends the run, so that the next one reads these days again.
+        """
         async with aclosing(pager.pages()) as pages:
             async for page in pages:
-                self._problems.extend(page.problems)
+                self._problems.extend(one for one in page.problems if not isinstance(one, IncompleteListError))
                 yield page
+                raise_problems([one for one in page.problems if isinstance(one, IncompleteListError)])
 
     async def read_side_tables(self) -> dict[str, LeadfeederError]:
         """Read the other tables; return those that the server refused."""
@@ -177,13 +182,26 @@ class _Job:
         """Note that the run came to its end, and raise where something could not be read."""
         await self._save(state, finished_at=datetime.now(UTC).isoformat())
         if self._problems:
-            parts = f"{len(self._problems):,} rows or days" if len(self._problems) > 1 else "1 row or day"
-            said = f"{parts} could not be read whole; all others are in the database."
             advice = "The next sync asks for them again as long as their days are among those it reads anew."
-            first = self._problems[0]
-            error = IncompleteListError(f"{said} The first: {first.message}", first.facts, advice=advice)
+            error = IncompleteListError(self._said(), self._problems[0].facts, advice=advice)
             error.problems = tuple(self._problems)
+            self._problems.clear()
             raise error
+
+    @contextmanager
+    def problems_told(self) -> Generator[None]:
+        """Let an error that ends the run speak of what could not be read before it, too: no later run knows."""
+        try:
+            yield
+        except LeadfeederError as error:
+            if self._problems:
+                error.message = f"{error.message} Besides: {self._said()}"
+            raise
+
+    def _said(self) -> str:
+        parts = "1 row or day" if len(self._problems) == 1 else f"{len(self._problems):,} rows or days"
+        said = f"{parts} could not be read whole; all others are in the database."
+        return f"{said} {shown([one.message for one in self._problems], len(self._problems))}"
 
     async def _save(self, state: State, **more: Value) -> None:
         row: Row = {

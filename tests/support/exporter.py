@@ -29,7 +29,7 @@ def be_careless() -> None:
         self: parts.Part, lines: bytes, rows: int, position: Position | None = None, window: Window | None = None
     ) -> bool:
         ahead = msgspec.structs.replace(self.checkpoint, position=position)
-        parts.write_checkpoint(parts.checkpoint_of(self._path), ahead)
+        parts.write_checkpoint(parts.checkpoint_of(self._path), ahead, self.path)
         time.sleep(0.005)
         return right(self, lines, rows, position, window)
 
