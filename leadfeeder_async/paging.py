@@ -245,7 +245,7 @@ class Pager(Generic[T]):
 
     def _limited(self, walk: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         limit = 0 if self._after.ended else self._limit
-        return walk if limit is None else _first_rows(walk, limit)
+        return walk if limit is None else _first_rows(walk, limit, self._after)
 
     def _source(self, decode: Callable[[bytes], Page[U]], ids_of: Callable[[Sequence[U]], list[str]]) -> Source[U]:
         return Source(
@@ -287,12 +287,18 @@ class Pager(Generic[T]):
                 return {}
 
 
-async def _first_rows(walk: AsyncGenerator[Page[U], None], limit: int) -> AsyncGenerator[Page[U], None]:
+async def _first_rows(
+    walk: AsyncGenerator[Page[U], None], limit: int, before: Position
+) -> AsyncGenerator[Page[U], None]:
+    """Hand out so many rows; a page along cursors that is cut is to be read again by who goes on."""
     if limit == 0:
         return
     async with aclosing(walk) as pages:
         async for page in pages:
-            yield replace(page, items=page.items[:limit])
+            after = page.position
+            is_cut = len(page.items) > limit and after is not None and after.day is None and not after.ids
+            yield replace(page, items=page.items[:limit], position=before if is_cut else after)
+            before = after or before
             limit -= len(page.items)
             del page
             if limit <= 0:

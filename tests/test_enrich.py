@@ -683,10 +683,26 @@ async def test_a_file_that_is_not_whole_is_not_retried(
     await lf.enrich.companies(keys[:10], by="domain").to_file(out)
     out.write_bytes(b"".join(out.read_bytes().splitlines(keepends=True)[:left]))
     kept, before = out.read_bytes(), len(sandbox.ledger.requests)
-    with pytest.raises(CheckpointError, match=rf"has {left} lines, and the input more rows"):
+    with pytest.raises(CheckpointError, match=rf"has other rows than the input: {left} lines"):
         await lf.enrich.companies(keys, by="domain").to_file(out, retry_failed=True)
     assert (out.read_bytes(), len(sandbox.ledger.requests)) == (kept, before)
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("how", ["limit", "list", "generator"])
+async def test_a_retry_drops_no_line(sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path, how: str) -> None:
+    """With a limit or an input that is shorter than the file, the lines beyond it would be lost: it is refused."""
+    out, keys = tmp_path / "out.ndjson", list(map(domain, range(30)))
+    await lf.enrich.companies(keys, by="domain").to_file(out)
+    kept, limit = out.read_bytes(), 10 if how == "limit" else None
+    rows = keys if how == "limit" else keys[:10] if how == "list" else iter(keys[:10])
+    with pytest.raises(CheckpointError, match="has other rows than the input"):
+        await lf.enrich.companies(rows, by="domain", limit=limit).to_file(out, retry_failed=True)
+    assert out.read_bytes() == kept
+    if how == "generator":
+        part_of(out).unlink(missing_ok=True)
+        out.with_name("out.ndjson.checkpoint").unlink(missing_ok=True)
+    assert (await lf.enrich.companies(keys, by="domain").to_file(out, retry_failed=True)).rows == 30
 
 
 async def test_a_retry_of_an_input_without_end_writes_what_it_paid(
@@ -695,7 +711,7 @@ async def test_a_retry_of_an_input_without_end_writes_what_it_paid(
     """Where an input whose length nobody knows turns out longer than its file, what was charged by then is written."""
     out, keys = tmp_path / "out.ndjson", list(map(domain, range(450)))
     await lf.enrich.companies(keys[:440], by="domain", max_credits=0).to_file(out)
-    with pytest.raises(CheckpointError, match="has 440 lines, and the input more rows"):
+    with pytest.raises(CheckpointError, match="has other rows than the input: 440 lines"):
         await lf.enrich.companies(iter(keys), by="domain").to_file(out, retry_failed=True)
     written = [one for one in lines(part_of(out)) if one["outcome"] == "matched"] if part_of(out).exists() else []
     assert sandbox.ledger.credits_charged == len(written)

@@ -11,7 +11,7 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,65 @@ async def test_what_is_read_again_may_be_whole_this_time(tmp_path: Path) -> None
         script.pages = [(100, False), (100, False)]
         await lf.tags.list().to_file(out, resume=True)
     assert len(lines(out)) == 200
+
+
+async def test_a_list_that_stopped_is_read_on_and_replaces_nothing_before(tmp_path: Path) -> None:
+    """An export, as from cron, of a list that stopped once keeps the file of before, and has all rows the next time."""
+    out, script = tmp_path / "tags.ndjson", tags((100, False), (100, False), (100, False))
+    honest = script.answer
+    async with handler_server(script) as url, client_of(url) as lf:
+        await lf.tags.list().to_file(out)
+        script.answer = lambda request, body: honest(
+            request.clone(rel_url=request.rel_url.update_query({"page[num]": "1"})), body
+        )
+        with pytest.raises(IncompleteListError, match=r"repeats a page .* start again later\.$"):
+            await lf.tags.list().to_file(out, resume=True, overwrite=True)
+        assert len(lines(out)) == 300
+        script.answer = honest
+        await lf.tags.list().to_file(out, resume=True, overwrite=True)
+    assert len(lines(out)) == 300
+
+
+@pytest.mark.parametrize("limit", [100, 150, 300, 350])
+async def test_a_page_that_a_limit_cut_is_read_again(tmp_path: Path, limit: int) -> None:
+    """An export along cursors that failed at its limit, and goes on with a larger one, lacks no row of the page it cut."""
+    out = tmp_path / "companies.ndjson"
+
+    async def answer(request: web.Request) -> web.Response:
+        page = int(request.query.get("page[cursor]", "1"))
+        data = [{"id": f"{page}.{one}", "type": "company"} for one in range(100)]
+        beside = {"errors": [{"title": "A part is down"}]} if page == 1 else {}
+        counts = {"next_cursor": str(page + 1) if page < 4 else None}
+        return web.json_response({"data": data, "meta": {"pagination": counts}, **beside})
+
+    async with handler_server(answer) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError):
+            await lf.companies.search(search_terms=["x"], limit=limit).to_file(out)
+        for _ in range(2):
+            if not out.exists():
+                with suppress(IncompleteListError):
+                    await lf.companies.search(search_terms=["x"]).to_file(out, resume=True)
+    assert len(set(ids(out))) == len(ids(out)) == 400
+
+
+async def test_what_is_counted_only_is_forgotten_where_it_is_read_again(tmp_path: Path) -> None:
+    """Of very many things that are missing only the number is kept; it goes as well where their days are read anew."""
+    out, bad = tmp_path / "visits.ndjson", True
+
+    def answer(request: web.Request, _: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        page = int(request.query["page[num]"])
+        data = [{"id": f"{page}.{one}", "type": "web_visit"} for one in range(20)]
+        counts = {"page_count": 9, "total_count": 180}
+        return 200, {"data": data, "meta": {"pagination": counts}, "errors": [{"title": "Down"}] * (40 if bad else 0)}
+
+    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+        pager = lf.web_visits.search(start_date=DAY, end_date=DAY, page_size=20).ahead(0)
+        await interrupted(pager, out, 100)
+        state = msgspec.json.decode(out.with_name("visits.ndjson.checkpoint").read_bytes(), type=Checkpoint)
+        assert (len(state.lacks), state.lacking) == (100, 200)
+        bad = False
+        await pager.to_file(out, resume=True)
+    assert len(set(ids(out))) == 180
 
 
 async def test_a_limit_is_not_the_end_of_a_list(tmp_path: Path) -> None:

@@ -379,27 +379,43 @@ async def test_a_day_past_the_wall(
     assert ask(file, "SELECT last_day FROM sync_state") == [(sandbox.end_date,)]
 
 
-async def test_days_of_a_list_that_stopped_are_read_again(file: Path) -> None:
-    """Where a list stops in its middle, its days do not count as there: the next run has the rest, however old they are."""
-    old, broken = datetime.now(UTC).date() - timedelta(60), True
+@pytest.mark.parametrize("noun", ["web-visits", "companies"])
+async def test_days_of_a_list_that_stopped_are_read_again(file: Path, noun: str) -> None:
+    """Where visits stop in their middle, all else is read, but days do not count as there: the next run has the rest.
+
+    Of companies that visited only names would be missing: their days do count.
+    """
+    today, broken = datetime.now(UTC).date(), True
+    old, later = today - timedelta(60), today - timedelta(30)
 
     async def answer(request: web.Request) -> web.Response:
-        if not request.path.endswith("/web-visits"):
+        asked = {**request.query, **json.loads(await request.read() or b"{}")}
+        if "web-visits" not in request.path or "start_date" not in asked:
             return web.json_response({"data": []})
-        asked = {**request.query, **json.loads(await request.read())}
-        total = 300 if asked["start_date"] <= str(old) <= asked["end_date"] else 0
-        page = min(int(asked["page[num]"]), 2) if broken else int(asked["page[num]"])
+        held = [one for one in (old, later) if asked["start_date"] <= str(one) <= asked["end_date"]]
+        total, stops = 300 * len(held), broken and request.path.endswith(noun) and old in held
+        page = min(int(asked["page[num]"]), 2) if stops else int(asked["page[num]"])
         rows = range(100 * (page - 1), min(total, 100 * page))
-        data = [{"id": f"v{n}", "type": "web_visit", "attributes": {"started_at": f"{old}T00:00:00Z"}} for n in rows]
-        return web.json_response({"data": data, "meta": {"pagination": {"page_count": 3, "total_count": total}}})
+        times = {n: f"{held[n // 300]}T00:00:00Z" for n in rows}
+        data: list[dict[str, Any]] = [
+            {"id": f"{at}{n % 300}", "type": "web_visit", "attributes": {"started_at": at}} for n, at in times.items()
+        ]
+        if request.path.endswith("companies"):
+            data = [{"id": str(n), "type": "company_location"} for n in rows]
+        return web.json_response(
+            {"data": data, "meta": {"pagination": {"page_count": total // 100, "total_count": total}}}
+        )
 
+    visits, ended = "SELECT count(*) FROM visits", "SELECT count(finished_at) FROM sync_state"
     async with handler_server(answer) as url, client_of(url) as lf:
         with pytest.raises(IncompleteListError, match="repeats a page after 200 rows"):
             await sync_account(lf, file)
-        assert ask(file, "SELECT count(*) FROM sync_state WHERE finished_at IS NOT NULL") == [(0,)]
+        assert (
+            (ask(file, visits), ask(file, ended)) == ([(200,)], [(0,)]) if noun == "web-visits" else ([(600,)], [(1,)])
+        )
         broken = False
         await sync_account(lf, file)
-    assert ask(file, "SELECT count(*) FROM visits") == [(300,)]
+    assert (ask(file, visits), ask(file, ended)) == ([(600,)], [(1,)])
 
 
 async def test_what_was_missing_is_told_by_an_error_of_later(

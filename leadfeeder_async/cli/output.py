@@ -17,7 +17,7 @@ from rich.text import Text
 
 from leadfeeder_async._http.connection import Stats
 from leadfeeder_async.cli import say
-from leadfeeder_async.errors import CheckpointError, IncompleteListError, IncompleteWindowError, UseError, require
+from leadfeeder_async.errors import CheckpointError, UseError, require
 from leadfeeder_async.export.parts import part_of, read_unfinished
 from leadfeeder_async.export.progress import Meter, OnProgress, Progress
 from leadfeeder_async.export.writing import write_rows
@@ -109,8 +109,7 @@ class Watch:
             flags = (replacing, "--resume") if out.exists() else ("--resume",)
             safe = f"Not finished: {counted(unfinished.rows, 'row')} safe in {part_of(out)}"
             cost = f", for up to {counted(unfinished.credits, 'credit')}" if unfinished.credits else ""
-            lacking = isinstance(error, IncompleteListError | IncompleteWindowError)
-            then = "To finish it without what is missing:" if lacking else "To go on:"
+            then = "To finish it without what is missing:" if unfinished.forgiven else "To go on:"
             note(f"{safe}{cost}. {then}\n  {command_with(*flags)}")
 
 

@@ -41,6 +41,7 @@ async def sync(
     """
     from leadfeeder_async.client import AsyncLeadfeeder
     from leadfeeder_async.sync import sync_account
+    from leadfeeder_async.sync.job import ALL_ELSE_READ
 
     first, rows = None if since is None else read_day(since), 0
     with output.bars("visits") as on_progress:
@@ -54,7 +55,7 @@ async def sync(
             async with AsyncLeadfeeder(account_id=account_id) as lf:
                 result = await sync_account(lf, db, since=first, lookback_days=lookback, on_progress=watch)
         except BaseException as error:
-            told = isinstance(error, IncompleteListError) and error.problems  # all else was read
+            told = isinstance(error, IncompleteListError) and error.advice == ALL_ELSE_READ
             if (rows or not isinstance(error, Exception)) and not told:
                 output.note(f"Not finished: {rows:,} visits are safe in {db}. To go on:\n  {same_command(sys.argv)}")
             raise

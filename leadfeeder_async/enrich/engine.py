@@ -145,9 +145,10 @@ class Engine:
         """Read ahead, while there is room for what a whole request asks."""
         while self._reading is None and self._end is None and len(self._matches.waiting) < 2 * KEYS_PER_MATCH:
             if self._ended:
-                return self._intake.check_end()
+                self._end = self._intake.problem_at_end()
+                return
             if len(self._outlet) > ROOM - KEYS_PER_MATCH:
-                return None
+                return
             left = self._intake.left
             most = KEYS_PER_MATCH if left is None else min(left, KEYS_PER_MATCH)
             piece = self._reader.take_now(most)
@@ -155,7 +156,6 @@ class Engine:
                 self._reading = self._start(partial(self._reader.take, most), self._read_some, self._read_failed)
             else:
                 self._arrive(piece)
-        return None
 
     def _read_some(self, rows: list[Row]) -> None:
         self._reading = None

@@ -22,7 +22,7 @@ from leadfeeder_async.enrich.asking import Asking
 from leadfeeder_async.enrich.engine import ROOM, Engine
 from leadfeeder_async.enrich.inputs import InputFile
 from leadfeeder_async.enrich.outcomes import Line, Tally, lines_of
-from leadfeeder_async.enrich.rows import Past, Plan, not_whole
+from leadfeeder_async.enrich.rows import Past, Plan, of_other_length
 from leadfeeder_async.enrich.under_way import Purse
 from leadfeeder_async.errors import CheckpointError, require
 from leadfeeder_async.export.checkpoint import lines_from
@@ -165,8 +165,8 @@ def _retried(job: Job, path: Path, total: int | None) -> Subject:
             f"{path} cannot be retried: {error.strerror}.", advice="First finish it, with resume=True (--resume)."
         ) from None
     wanted = lines if total is None else total if job.plan.limit is None else min(total, job.plan.limit)
-    if lines < wanted:
-        raise not_whole(lines)
+    if lines != wanted:
+        raise of_other_length(lines)
     fingerprint = sha256(f"{job.subject.fingerprint} {digest}".encode()).hexdigest()
     return Subject(fingerprint, f"{job.subject.query}, a retry of {path.name}")
 

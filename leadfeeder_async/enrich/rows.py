@@ -76,7 +76,7 @@ class Intake:
         done = self.number <= self._past.done
         line = next(self._past.lines, None)
         if line is None and self._plan.retry:
-            raise not_whole(self.number - 1)
+            raise of_other_length(self.number - 1)
         if line is not None and line.key != key.text:
             raise CheckpointError(
                 f"Row {self.number:,} of the input is {key.text!r}, and was {line.key!r} before.", advice=_ANOTHER
@@ -85,19 +85,22 @@ class Intake:
         origin = row if isinstance(row, FileRow) else None
         return Arrival(self.number, key, origin, None if again else line, done)
 
-    def check_end(self) -> None:
-        """Raise CheckpointError where earlier runs had more rows."""
+    def problem_at_end(self) -> CheckpointError | None:
+        """Return what is wrong where earlier runs had more rows."""
         if self.number < self._past.done:
-            raise CheckpointError(
+            return CheckpointError(
                 f"The input has {self.number:,} rows, and {self._past.done:,} were done before.", advice=_ANOTHER
             )
+        if self._plan.retry and next(self._past.lines, None) is not None:
+            return of_other_length(self.number + 1)
+        return None
 
 
-def not_whole(lines: int) -> CheckpointError:
-    """Return what is wrong with a file that is to be retried, and has too few lines."""
+def of_other_length(lines: int) -> CheckpointError:
+    """Return what is wrong with a file that is to be retried, and has not one line for each row."""
     return CheckpointError(
-        f"The file that is retried has {lines:,} lines, and the input more rows: it is not whole.",
-        advice="Name a finished file; for new rows, enrich them into a file of their own.",
+        f"The file that is retried has other rows than the input: {lines:,} lines, not one for each.",
+        advice="Name a finished file, with the input and limit it was made with; enrich new rows into another file.",
     )
 
 

@@ -60,6 +60,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     lacks: tuple[Lack, ...] = ()
     """What could not be read so far, and is not read again."""
     more_lacks: Count = 0
+    more_until: date | None = None
+    """The last day of those, in a list of days."""
+    forgiven: bool = False
+    """It is told that something is missing: who goes on finishes without it."""
     credits: Count = 0
     """The most that the job may have cost so far, requests under way included."""
     paid: tuple[str, ...] = ()
@@ -82,7 +86,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         if self.position is None:
             return replace(self, lacks=(), more_lacks=0)
         day = self.position.day
-        return replace(self, lacks=tuple(one for one in self.lacks if not (day and one.end and one.end >= day)))
+        kept = tuple(one for one in self.lacks if not (day and one.end and one.end >= day))
+        again = day is not None and self.more_until is not None and self.more_until >= day
+        return replace(self, lacks=kept, more_lacks=0 if again else self.more_lacks)
 
     def marked(self, window: Window | None, offset: int) -> tuple[Mark, ...]:
         """Return the marks with one for the rows of ``window``, and without those of days that are done."""

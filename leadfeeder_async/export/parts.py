@@ -69,12 +69,13 @@ class Part:
         now, end = self.checkpoint, window.end if window else None
         found = (*now.lacks, *(Lack(end=end, said=one.message) for one in problems))
         more = now.more_lacks + len(found[LACKS_KEPT:])
-        self.checkpoint = replace(now, lacks=found[:LACKS_KEPT], more_lacks=more)
+        until = max(filter(None, (now.more_until, end)), default=None) if more else None
+        self.checkpoint = replace(now, lacks=found[:LACKS_KEPT], more_lacks=more, more_until=until)
 
     def forgive(self, *, ended: bool) -> None:
         """Forget what is missing, since it is told: who goes on knows. Where the list ``ended``, no more is read."""
         position = Position(ended=True) if ended else self.checkpoint.position
-        self.checkpoint = replace(self.checkpoint, position=position, lacks=(), more_lacks=0)
+        self.checkpoint = replace(self.checkpoint, position=position, lacks=(), more_lacks=0, forgiven=True)
 
     def add(self, lines: bytes, rows: int, position: Position | None = None, window: Window | None = None) -> bool:
         """Write some rows, and from time to time make sure that they stay; tell whether that was done."""
@@ -203,8 +204,7 @@ def read_unfinished(path: Path) -> Checkpoint | None:
 
 def _says_something(checkpoint: Checkpoint) -> bool:
     """Whether a checkpoint holds what the next run must know: rows, what they cost, or that there are none."""
-    ended = checkpoint.position is not None and checkpoint.position.ended
-    return bool(checkpoint.rows or checkpoint.credits or ended)
+    return bool(checkpoint.rows or checkpoint.credits or checkpoint.forgiven)
 
 
 def _where_to_begin(path: Path, subject: Subject, *, resume: bool, overwrite: bool) -> Checkpoint:

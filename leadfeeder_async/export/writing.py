@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from leadfeeder_async._walks.pages import Page, Position, error_of, shown, whole
+from leadfeeder_async._walks.pages import Page, Position, error_of, raise_problems, shown, whole
 from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, LeadfeederError, LongWorkError
 from leadfeeder_async.export.parts import Part, Subject, open_part
 from leadfeeder_async.export.progress import Meter, OnProgress, Progress, tell
@@ -75,6 +75,9 @@ async def export_file(
                     part.lack(page.problems, page.window)
                 part.add(_lines(page.items), len(page.items), page.position, page.window)
                 tell(meter.count(len(page.items), page.total), on_progress)
+                raise_problems(
+                    [one for one in page.problems if isinstance(one, IncompleteListError)]
+                )  # it may go on later
                 del page  # its body's memory is used again by the next one
         if part.checkpoint.lacking:
             error = _incomplete(part, problems)
@@ -89,7 +92,8 @@ def _incomplete(part: Part, problems: Sequence[LeadfeederError]) -> LongWorkErro
     state, error = part.checkpoint, error_of(problems) if problems else IncompleteListError("")
     if state.lacking > len(problems):  # earlier runs met some
         said = shown([one.said for one in state.lacks], state.lacking)
-        error.message = f"{state.lacking:,} rows or parts of this list could not be read. {said}"
+        parts = "1 row or part" if state.lacking == 1 else f"{state.lacking:,} rows or parts"
+        error.message = f"{parts} of this list could not be read. {said}"
     window = error.advice if isinstance(error, IncompleteWindowError) else ""
     safe = f"All other rows are safe in {part.path}; resume=True (--resume) finishes the file without what is missing."
     error.advice = f"{window} {safe}".lstrip()

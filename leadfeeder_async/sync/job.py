@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
-from leadfeeder_async._walks.pages import Page, raise_problems, shown
+from leadfeeder_async._walks.pages import Page, shown
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import (
     IncompleteListError,
@@ -107,6 +107,10 @@ async def sync_account(
     )
 
 
+ALL_ELSE_READ = "The next sync asks for them again as long as their days are among those it reads anew."
+"""What to do where a run came to its end, and something could not be read."""
+
+
 class _Job:
     def __init__(
         self, lf: AsyncLeadfeeder, database: Database, account: str, meter: Meter, on_progress: OnProgress | None
@@ -119,6 +123,8 @@ class _Job:
         self._expected: int | None = None
         """The visits this run will read, as the server counted them."""
         self._problems = list[LeadfeederError]()
+        self._stopped = False
+        """A list of visits ended before its end: no days from there on count as there."""
         self.changes = {table: Changes() for table in KEYS if table != "sync_state"}
 
     async def read_days(self, since: date | None, today: date, lookback_days: int) -> State:
@@ -128,7 +134,8 @@ class _Job:
             for window in stretch.slices(await self._count(stretch)):
                 state = widened(state, window)
                 await self._read_slice(window)
-                await self._save(state)
+                if not self._stopped:
+                    await self._save(state)
         assert state is not None
         return state
 
@@ -141,10 +148,10 @@ class _Job:
         return counted
 
     async def _read_slice(self, window: Window) -> None:
-        async with aclosing(self._pages(self._visitors(window))) as companies:
+        async with aclosing(self._pages(self._visitors(window), whole=False)) as companies:
             async for found in companies:
                 await self._commit(partial(_write_visitors, self._account, found.items))
-        async with aclosing(self._pages(self._visits(window))) as visits:
+        async with aclosing(self._pages(self._visits(window), whole=True)) as visits:
             async for page in visits:
                 await self._commit(partial(_write_visits, self._account, page.items))
                 self._tell(self._meter.count(len(page.items), self._expected or page.total))
@@ -155,16 +162,17 @@ class _Job:
     def _visitors(self, window: Window) -> Pager[CompanyLocation]:
         return self._lf.web_visits.companies(start_date=window.start, end_date=window.end, include=["company"])
 
-    async def _pages(self, pager: Pager[T]) -> AsyncGenerator[Page[T], None]:
-        """Read pages; rows and days that no run can read whole are told at its end.
+    async def _pages(self, pager: Pager[T], *, whole: bool) -> AsyncGenerator[Page[T], None]:
+        """Read pages; what is missing is told at the end of the run.
 
-        A list that stopped before its end ends the run, so that the next one reads these days again.
+        Where a list that has to be ``whole`` stopped before its end, its days are not noted as there, so that the next
+        run reads them again.
         """
         async with aclosing(pager.pages()) as pages:
             async for page in pages:
-                self._problems.extend(one for one in page.problems if not isinstance(one, IncompleteListError))
+                self._problems.extend(page.problems)
+                self._stopped |= whole and any(isinstance(one, IncompleteListError) for one in page.problems)
                 yield page
-                raise_problems([one for one in page.problems if isinstance(one, IncompleteListError)])
 
     async def read_side_tables(self) -> dict[str, LeadfeederError]:
         """Read the other tables; return those that the server refused."""
@@ -180,10 +188,10 @@ class _Job:
 
     async def finish(self, state: State) -> None:
         """Note that the run came to its end, and raise where something could not be read."""
-        await self._save(state, finished_at=datetime.now(UTC).isoformat())
+        if not self._stopped:
+            await self._save(state, finished_at=datetime.now(UTC).isoformat())
         if self._problems:
-            advice = "The next sync asks for them again as long as their days are among those it reads anew."
-            error = IncompleteListError(self._said(), self._problems[0].facts, advice=advice)
+            error = IncompleteListError(self._said(), self._problems[0].facts, advice=ALL_ELSE_READ)
             error.problems = tuple(self._problems)
             self._problems.clear()
             raise error
@@ -193,9 +201,11 @@ class _Job:
         """Let an error that ends the run speak of what could not be read before it, too: no later run knows."""
         try:
             yield
-        except LeadfeederError as error:
-            if self._problems:
+        except BaseException as error:
+            if self._problems and isinstance(error, LeadfeederError):
                 error.message = f"{error.message} Besides: {self._said()}"
+            elif self._problems:
+                error.add_note(self._said())
             raise
 
     def _said(self) -> str:
