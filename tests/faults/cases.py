@@ -70,7 +70,7 @@ class Case:
 
 DEEP = b'{"data":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
-HASTY = {"timeout": 0.1, "retries": 1}
+HASTY = {"timeout": 0.25, "retries": 1}
 """For faults that only a timeout ends: two attempts take 0.2 s."""
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -91,7 +91,7 @@ async def dripping_body(writer: asyncio.StreamWriter) -> None:
     """Answer at once, but for the end, which drips."""
     writer.write(OK[:-10])
     for byte in OK[-10:]:
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.05)
         writer.write(bytes([byte]))
 
 
