@@ -58,9 +58,8 @@ async def export_file(
     The suffix chooses the format: ``.csv`` and ``.parquet`` are tables, ``.ndjson`` and ``.jsonl`` JSON lines.
     ``resume`` goes on where an unfinished export of the same query stopped. Where rows could not be read, all others
     are in the ``….part``, and IncompleteListError or IncompleteWindowError says so; who resumes then, finishes the
-    file without them. Raises CheckpointError, before anything is
-    sent, where ``path`` exists, cannot be written, is being written by another export, or is unfinished and ``resume``
-    is not set.
+    file without them. Raises CheckpointError, before anything is sent, where ``path`` exists, cannot be written, is
+    being written by another export, or is unfinished and ``resume`` is not set.
     """
     check_table(path)
     with open_part(path, job.subject, resume=resume, overwrite=overwrite) as part:
@@ -75,9 +74,8 @@ async def export_file(
                     part.lack(page.problems, page.window)
                 part.add(_lines(page.items), len(page.items), page.position, page.window)
                 tell(meter.count(len(page.items), page.total), on_progress)
-                raise_problems(
-                    [one for one in page.problems if isinstance(one, IncompleteListError)]
-                )  # it may go on later
+                # A list that stopped may go on another time, and is not read past.
+                raise_problems([one for one in page.problems if isinstance(one, IncompleteListError)])
                 del page  # its body's memory is used again by the next one
         if part.checkpoint.lacking:
             error = _incomplete(part, problems)
