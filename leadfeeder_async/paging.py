@@ -171,7 +171,9 @@ class Pager(Generic[T]):
 
         Until the last row is safe, the file is called ``….part``, with a checkpoint beside it; with ``resume`` the same
         query goes on where it stopped, after any interruption, and no row is lost or doubled. ``on_progress`` is called
-        after each page. Costs what reading the list costs. Raises CheckpointError, before anything is sent, where the
+        after each page. Costs what reading the list costs. Where rows could not be read, IncompleteListError or
+        IncompleteWindowError comes at the end, with all others in the ``….part``; who resumes then, finishes the file
+        without them. Raises CheckpointError, before anything is sent, where the
         file exists, is being written, or holds another query; ConfigurationError where the
         suffix is of another format, or parquet cannot be written.
         """

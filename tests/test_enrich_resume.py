@@ -184,19 +184,19 @@ async def test_a_server_that_gives_back_leaves_a_checkpoint_that_can_be_read(tmp
     with_error = place.fetch
 
     async def fetch_once(ids: list[str]) -> web.Response:
-        place.fetch = refuse  # type: ignore[method-assign]
+        place.fetch = refuse
         return await with_error(ids)
 
     async def refuse(_: list[str]) -> web.Response:
         return web.json_response({"errors": [{"title": "Gone"}]}, status=401)
 
-    place.fetch = fetch_once  # type: ignore[method-assign]
+    place.fetch = fetch_once
     async with client_at(place) as lf:
         job = lambda: lf.enrich.companies(keys(300), by="domain", max_credits=300)  # noqa: E731
         with pytest.raises(Exception, match="Gone"):
             await job().to_file(out)
         assert safe_rows(out) == 100
-        place.fetch = with_error  # type: ignore[method-assign]
+        place.fetch = with_error
         tally = await job().to_file(out, resume=True)
     assert tally.outcomes == {"matched": 300}
     assert tally.credits == 0
