@@ -216,11 +216,16 @@ def error_of(problems: Sequence[LeadfeederError]) -> LongWorkError:
 
 def incomplete(problems: Sequence[LeadfeederError]) -> IncompleteListError:
     """Return the error that holds everything that is wrong with a list, or with several."""
-    parts = "1 row or part" if len(problems) == 1 else f"{len(problems):,} rows or parts"
-    said = f"{parts} of this list cannot be read; all others were handed out. The first: {problems[0].message}"
+    said = f"{parts(len(problems))} of this list cannot be read; all others were handed out."
+    said = f"{said} The first: {problems[0].message}"
     error = IncompleteListError(said, problems[0].facts)
     error.problems = tuple(problems)
     return error
+
+
+def parts(count: int) -> str:
+    """Name what a list can lack, so many of it."""
+    return "1 row or part" if count == 1 else f"{count:,} rows or parts"
 
 
 def shown(messages: Sequence[str], count: int) -> str:

@@ -91,9 +91,8 @@ class Intake:
             return CheckpointError(
                 f"The input has {self.number:,} rows, and {self._past.done:,} were done before.", advice=_ANOTHER
             )
-        if self._plan.retry and next(self._past.lines, None) is not None:
-            return of_other_length(self.number + 1)
-        return None
+        more = sum(1 for _ in self._past.lines) if self._plan.retry else 0
+        return of_other_length(self.number + more) if more else None
 
 
 def of_other_length(lines: int) -> CheckpointError:

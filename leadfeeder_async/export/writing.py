@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from leadfeeder_async._walks.pages import Page, Position, error_of, raise_problems, shown, whole
+from leadfeeder_async._walks.pages import Page, Position, error_of, parts, raise_problems, shown, whole
 from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, LeadfeederError, LongWorkError
 from leadfeeder_async.export.parts import Part, Subject, open_part
 from leadfeeder_async.export.progress import Meter, OnProgress, Progress, tell
@@ -90,8 +90,7 @@ def _incomplete(part: Part, problems: Sequence[LeadfeederError]) -> LongWorkErro
     state, error = part.checkpoint, error_of(problems) if problems else IncompleteListError("")
     if state.lacking > len(problems):  # earlier runs met some
         said = shown([one.said for one in state.lacks], state.lacking)
-        parts = "1 row or part" if state.lacking == 1 else f"{state.lacking:,} rows or parts"
-        error.message = f"{parts} of this list could not be read. {said}"
+        error.message = f"{parts(state.lacking)} of this list could not be read. {said}"
     window = error.advice if isinstance(error, IncompleteWindowError) else ""
     safe = f"All other rows are safe in {part.path}; resume=True (--resume) finishes the file without what is missing."
     error.advice = f"{window} {safe}".lstrip()
