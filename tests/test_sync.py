@@ -380,11 +380,14 @@ async def test_a_day_past_the_wall(
 
 
 @pytest.mark.parametrize("noun", ["web-visits", "companies"])
-async def test_days_of_a_list_that_stopped_are_read_again(file: Path, noun: str) -> None:
+async def test_days_of_a_list_that_stopped_are_read_again(
+    file: Path, noun: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where visits stop in their middle, all else is read, but days do not count as there: the next run has the rest.
 
     Of companies that visited only names would be missing: their days do count.
     """
+    monkeypatch.setattr(plan, "SLICE_ROWS", 300)
     today, broken = datetime.now(UTC).date(), True
     old, later = today - timedelta(60), today - timedelta(30)
 
@@ -410,9 +413,8 @@ async def test_days_of_a_list_that_stopped_are_read_again(file: Path, noun: str)
     async with handler_server(answer) as url, client_of(url) as lf:
         with pytest.raises(IncompleteListError, match="repeats a page after 200 rows"):
             await sync_account(lf, file)
-        assert (
-            (ask(file, visits), ask(file, ended)) == ([(200,)], [(0,)]) if noun == "web-visits" else ([(600,)], [(1,)])
-        )
+        expected = (500, 0) if noun == "web-visits" else (600, 1)  # the later slice is read in any case
+        assert (ask(file, visits), ask(file, ended)) == ([expected[:1]], [expected[1:]])
         broken = False
         await sync_account(lf, file)
     assert (ask(file, visits), ask(file, ended)) == ([(600,)], [(1,)])
