@@ -18,7 +18,7 @@ matrix:  ## every test on every Python that is supported; they are found by name
 	done
 
 soak: $(VENV)/.dev  ## the long runs: 5,000 fault schedules, 300 killed exports, a million visits
-	SOAK=1 $(BIN)/python -m pytest tests/http/test_schedules.py tests/test_kill.py tests/test_export_memory.py $(ARGS)
+	SOAK=1 $(BIN)/python -m pytest tests/core/test_random_fault_sequences.py tests/jobs/test_export_crash_recovery.py tests/jobs/test_export_memory.py $(ARGS)
 
 mutants: $(VENV)/.dev  ## breaks the code in some 1,400 ways and sees whether the tests notice; up to an hour
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
@@ -80,7 +80,7 @@ build/bench/.installed: pyproject.toml requirements-bench.lock
 	build/bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-prism:  ## an independent mock server for tests/test_independent.py; needs Node.js
+prism:  ## an independent mock server for tests/conformance/test_prism_and_schemathesis.py; needs Node.js
 	npm install --no-package-lock --no-fund --no-audit --silent --prefix build/prism @stoplight/prism-cli@5
 
 lock:  ## rewrite the lock files; needs uv

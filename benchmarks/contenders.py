@@ -95,7 +95,7 @@ def ours(lf: AsyncLeadfeeder, ahead: int = 16) -> Turn:
 
     async def turn() -> int:
         rows = 0
-        async for _ in lf.web_visits.search(start_date=DAY, end_date=DAY).ahead(ahead):
+        async for _ in lf.web_visits.search(start_date=DAY, end_date=DAY).prefetch(ahead):
             rows += 1
         return rows
 

@@ -14,7 +14,7 @@ import aiohttp
 from benchmarks.contenders import VISITS
 from benchmarks.data import PAGES_A_DAY
 from leadfeeder_async import AsyncLeadfeeder
-from leadfeeder_async._http.limits import TokenBucket
+from leadfeeder_async._core.rate_limit import TokenBucket
 from tests.support.clock import VirtualLoop
 
 FIRST = date(2026, 1, 5)

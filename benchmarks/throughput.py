@@ -86,7 +86,7 @@ async def companies(url: str, turns: int) -> Table:
 
         async def by_us() -> int:
             rows = 0
-            async for _ in lf.companies.list(ids):
+            async for _ in lf.companies.get_many(ids):
                 rows += 1
             return rows
 

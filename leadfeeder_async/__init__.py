@@ -8,16 +8,14 @@ from leadfeeder_async._version import __version__
 if TYPE_CHECKING:
     from leadfeeder_async import errors as errors
     from leadfeeder_async import models as models
-    from leadfeeder_async._http.attempt import Attempt
-    from leadfeeder_async._http.connection import Stats
-    from leadfeeder_async._http.endpoint import Endpoint, Paging, Resend, Spend
-    from leadfeeder_async._http.limiter import RateLimiter
-    from leadfeeder_async._walks.pages import Page, Position
-    from leadfeeder_async.budget import Budget, SharedCredits
+    from leadfeeder_async._core.attempt import AttemptEvent
+    from leadfeeder_async._core.client_state import Stats
+    from leadfeeder_async._core.endpoint import Billing, Endpoint, PaginationStyle, RetrySafety
+    from leadfeeder_async._core.rate_limiter import RateLimiter
+    from leadfeeder_async.budget import Budget, SharedCreditPool
     from leadfeeder_async.client import AsyncLeadfeeder
-    from leadfeeder_async.enrich.api import Enrichment
-    from leadfeeder_async.enrich.outcomes import Enriched, Estimate, Outcome, Tally
     from leadfeeder_async.errors import (
+        APIStatusError,
         AttemptTimeoutError,
         AuthenticationError,
         BadRequestError,
@@ -38,39 +36,43 @@ if TYPE_CHECKING:
         InsufficientCreditsError,
         InvalidIdError,
         LeadfeederError,
-        LimiterUnavailableError,
-        LongWorkError,
         MissingKeyError,
         NetworkError,
         NotFoundError,
         OffsetExceededError,
         OutcomeUnknownError,
+        PaginationError,
         PermissionDeniedError,
         ProtocolError,
         QuotaExceededError,
         RateLimitedError,
+        RateLimiterUnavailableError,
         RedirectError,
-        ReplyError,
+        ResponseError,
         ResponseTooLargeError,
         ServerError,
-        StatusError,
         TLSError,
         UnexpectedStatusError,
-        UseError,
+        UsageError,
         WrongLoopError,
     )
-    from leadfeeder_async.export.progress import OnProgress, Progress
-    from leadfeeder_async.id_pager import IdPager
-    from leadfeeder_async.paging import Pager
-    from leadfeeder_async.sweep import Sweep
-    from leadfeeder_async.windows import Window
+    from leadfeeder_async.jobs.enrich.enrichment import Enrichment
+    from leadfeeder_async.jobs.enrich.results import EnrichmentEstimate, EnrichmentResult, EnrichmentSummary, Outcome
+    from leadfeeder_async.jobs.progress import OnProgress, Progress
+    from leadfeeder_async.pagination.date_range import DateWindow
+    from leadfeeder_async.pagination.id_pager import IdPager
+    from leadfeeder_async.pagination.multi_account import MultiAccountPager
+    from leadfeeder_async.pagination.page import Page, ResumePosition
+    from leadfeeder_async.pagination.pager import Pager
 
 __all__ = [
+    "APIStatusError",
     "AsyncLeadfeeder",
-    "Attempt",
+    "AttemptEvent",
     "AttemptTimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "Billing",
     "Budget",
     "BudgetExceededError",
     "CheckpointError",
@@ -81,22 +83,23 @@ __all__ = [
     "CursorLoopError",
     "DatabaseError",
     "DatabaseLockedError",
+    "DateWindow",
     "DeadlineExceededError",
     "DecodeError",
     "DisconnectedError",
     "Endpoint",
-    "Enriched",
     "Enrichment",
-    "Estimate",
+    "EnrichmentEstimate",
+    "EnrichmentResult",
+    "EnrichmentSummary",
     "IdPager",
     "IncompleteListError",
     "IncompleteWindowError",
     "InsufficientCreditsError",
     "InvalidIdError",
     "LeadfeederError",
-    "LimiterUnavailableError",
-    "LongWorkError",
     "MissingKeyError",
+    "MultiAccountPager",
     "NetworkError",
     "NotFoundError",
     "OffsetExceededError",
@@ -105,29 +108,26 @@ __all__ = [
     "OutcomeUnknownError",
     "Page",
     "Pager",
-    "Paging",
+    "PaginationError",
+    "PaginationStyle",
     "PermissionDeniedError",
-    "Position",
     "Progress",
     "ProtocolError",
     "QuotaExceededError",
     "RateLimitedError",
     "RateLimiter",
+    "RateLimiterUnavailableError",
     "RedirectError",
-    "ReplyError",
-    "Resend",
+    "ResponseError",
     "ResponseTooLargeError",
+    "ResumePosition",
+    "RetrySafety",
     "ServerError",
-    "SharedCredits",
-    "Spend",
+    "SharedCreditPool",
     "Stats",
-    "StatusError",
-    "Sweep",
     "TLSError",
-    "Tally",
     "UnexpectedStatusError",
-    "UseError",
-    "Window",
+    "UsageError",
     "WrongLoopError",
     "__version__",
 ]
@@ -135,28 +135,28 @@ __all__ = [
 
 _HOMES = {
     "AsyncLeadfeeder": "client",
-    "Attempt": "_http.attempt",
+    "AttemptEvent": "_core.attempt",
+    "Billing": "_core.endpoint",
     "Budget": "budget",
-    "Endpoint": "_http.endpoint",
-    "Enriched": "enrich.outcomes",
-    "Enrichment": "enrich.api",
-    "Estimate": "enrich.outcomes",
-    "IdPager": "id_pager",
-    "OnProgress": "export.progress",
-    "Outcome": "enrich.outcomes",
-    "Page": "_walks.pages",
-    "Pager": "paging",
-    "Paging": "_http.endpoint",
-    "Position": "_walks.pages",
-    "Progress": "export.progress",
-    "RateLimiter": "_http.limiter",
-    "Resend": "_http.endpoint",
-    "SharedCredits": "budget",
-    "Spend": "_http.endpoint",
-    "Stats": "_http.connection",
-    "Sweep": "sweep",
-    "Tally": "enrich.outcomes",
-    "Window": "windows",
+    "DateWindow": "pagination.date_range",
+    "Endpoint": "_core.endpoint",
+    "Enrichment": "jobs.enrich.enrichment",
+    "EnrichmentEstimate": "jobs.enrich.results",
+    "EnrichmentResult": "jobs.enrich.results",
+    "EnrichmentSummary": "jobs.enrich.results",
+    "IdPager": "pagination.id_pager",
+    "MultiAccountPager": "pagination.multi_account",
+    "OnProgress": "jobs.progress",
+    "Outcome": "jobs.enrich.results",
+    "Page": "pagination.page",
+    "Pager": "pagination.pager",
+    "PaginationStyle": "_core.endpoint",
+    "Progress": "jobs.progress",
+    "RateLimiter": "_core.rate_limiter",
+    "ResumePosition": "pagination.page",
+    "RetrySafety": "_core.endpoint",
+    "SharedCreditPool": "budget",
+    "Stats": "_core.client_state",
 }
 """Where the public names live; those not listed are errors.
 
@@ -165,7 +165,7 @@ pay for a client.
 """
 
 
-_MODULES = {"budget", "client", "errors", "id_pager", "models", "paging", "resources", "settings", "sweep", "windows"}
+_MODULES = {"budget", "client", "errors", "models", "pagination", "resources", "settings"}
 
 
 if not TYPE_CHECKING:  # which would take any name for one of the package's

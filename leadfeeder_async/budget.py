@@ -13,10 +13,10 @@ from typing import Protocol
 
 import msgspec
 
-from leadfeeder_async.errors import BudgetExceededError, Facts, require
+from leadfeeder_async.errors import BudgetExceededError, ErrorContext, check_argument
 
 
-class SharedCredits(Protocol):
+class SharedCreditPool(Protocol):
     """Credits that several processes may spend together: ``RedisCredits``, or your own, as ``Budget(shared=...)``."""
 
     @property
@@ -24,7 +24,7 @@ class SharedCredits(Protocol):
         """Credits that a call may still reserve, as last heard."""
         ...
 
-    async def reserve(self, most: int, facts: Facts) -> None:
+    async def reserve(self, most: int, context: ErrorContext) -> None:
         """Reserve what a call may charge; raise BudgetExceededError, or what keeps it from being known."""
         ...
 
@@ -37,13 +37,13 @@ class Budget:
     """What may be spent, and what was; ``shared`` is what other processes spend of too."""
 
     def __init__(
-        self, max_requests: int | None = None, max_credits: int | None = None, shared: SharedCredits | None = None
+        self, max_requests: int | None = None, max_credits: int | None = None, shared: SharedCreditPool | None = None
     ) -> None:
         for name, most in (("max_requests", max_requests), ("max_credits", max_credits)):
-            require(most is None or most >= 0, f"{name}={most!r} must be 0 or more.")
+            check_argument(most is None or most >= 0, f"{name}={most!r} must be 0 or more.")
         self.max_requests: int | None = max_requests
         self.max_credits: int | None = max_credits
-        self.shared: SharedCredits | None = shared
+        self.shared: SharedCreditPool | None = shared
         self.requests: int = 0
         """Requests sent, or about to be."""
         self.credits: int = 0
@@ -63,43 +63,43 @@ class Budget:
             bounds.append(self.shared.credits_left)
         return min(bounds, default=None)
 
-    def check_request(self, facts: Facts) -> None:
+    def check_request(self, context: ErrorContext) -> None:
         """Raise unless one more request may be sent."""
         if self.max_requests is not None and self.requests >= self.max_requests:
             said = f"The budget of {self.max_requests:,} requests is used up."
-            raise BudgetExceededError(said, facts, advice="Raise max_requests, or go on later.")
+            raise BudgetExceededError(said, context, hint="Raise max_requests, or go on later.")
 
-    def check_credits(self, most: int, facts: Facts) -> None:
+    def check_credits(self, most: int, context: ErrorContext) -> None:
         """Raise unless a call that may charge ``most`` credits may be sent."""
         spent = self.credits + self.reserved
         if self.max_credits is not None and most and spent + most > self.max_credits:
             raise BudgetExceededError(
                 f"This call may charge {most:,} of {self.max_credits:,} credits, and {spent:,} are spent or reserved.",
-                facts,
-                advice="Raise max_credits, or ask for fewer records at once.",
+                context,
+                hint="Raise max_credits, or ask for fewer records at once.",
             )
 
 
-class Spending:
+class BudgetReservation:
     """One call's part of the budgets it falls under."""
 
-    __slots__ = ("_budgets", "_holding", "_reserved", "at_stake", "facts")
+    __slots__ = ("_budgets", "_reserved", "_shared_reservations", "context", "possibly_charged")
 
-    def __init__(self, budgets: Iterable[Budget], most: int, facts: Facts) -> None:
+    def __init__(self, budgets: Iterable[Budget], most: int, context: ErrorContext) -> None:
         self._budgets = tuple(dict.fromkeys(budgets))  # one that a call falls under twice counts it once
-        self.facts = facts
+        self.context = context
         """The call it pays for."""
         self._reserved = most
-        self._holding: list[SharedCredits] = []
-        self.at_stake = False
+        self._shared_reservations: list[SharedCreditPool] = []
+        self.possibly_charged = False
         """Whether an attempt may have been charged: it may have left, and was not refused."""
         for budget in self._budgets:
-            budget.check_credits(most, facts)
+            budget.check_credits(most, context)
         for budget in self._budgets:
             budget.reserved += most
 
     @property
-    def counts(self) -> bool:
+    def is_tracked(self) -> bool:
         """Whether any budget is there to be charged."""
         return bool(self._budgets)
 
@@ -112,15 +112,15 @@ class Spending:
         """Reserve at what other processes spend of too; raises where they have left too little."""
         shares = {id(one.shared): one.shared for one in self._budgets if one.shared is not None}
         for shared in shares.values():
-            await shared.reserve(self._reserved, self.facts)
-            self._holding.append(shared)
+            await shared.reserve(self._reserved, self.context)
+            self._shared_reservations.append(shared)
 
     def check_request(self) -> None:
         """Raise BudgetExceededError where one more attempt would be one too many."""
         for budget in self._budgets:
-            budget.check_request(self.facts)
+            budget.check_request(self.context)
 
-    def take_request(self) -> None:
+    def consume_request(self) -> None:
         """Count an attempt that is about to be sent; raise, and send nothing, where it is one too many."""
         self.check_request()
         for budget in self._budgets:
@@ -136,28 +136,28 @@ class Spending:
         for budget in self._budgets:
             budget.reserved -= reserved
             budget.credits += spent
-        while self._holding:
-            self._holding.pop().settle(reserved, spent)
+        while self._shared_reservations:
+            self._shared_reservations.pop().settle(reserved, spent)
 
 
-class _Entry(msgspec.Struct, eq=False):
+class _ActiveBudget(msgspec.Struct, eq=False):
     """One time that a block was entered."""
 
-    owner: object
+    client: object
     budget: Budget
     ended: bool = False
     """Whether it binds no call any more, in whatever context still names it."""
 
 
-_active: ContextVar[tuple[_Entry, ...]] = ContextVar("leadfeeder_budgets", default=())
+_active: ContextVar[tuple[_ActiveBudget, ...]] = ContextVar("leadfeeder_budgets", default=())
 
 
 def active_budgets(owner: object) -> list[Budget]:
     """Return the budgets that calls of one client fall under here, the outermost first."""
-    return [entry.budget for entry in _live() if entry.owner is owner]
+    return [entry.budget for entry in _active_entries() if entry.client is owner]
 
 
-def _live() -> tuple[_Entry, ...]:
+def _active_entries() -> tuple[_ActiveBudget, ...]:
     return tuple(entry for entry in _active.get() if not entry.ended)
 
 
@@ -171,16 +171,16 @@ class BudgetScope:
     def __init__(self, owner: object, budget: Budget) -> None:
         self._owner = owner
         self._budget = budget
-        self._entered = list[tuple[_Entry, Token[tuple[_Entry, ...]]]]()
+        self._entered = list[tuple[_ActiveBudget, Token[tuple[_ActiveBudget, ...]]]]()
 
     async def __aenter__(self) -> Budget:
-        entry = _Entry(self._owner, self._budget)
-        self._entered.append((entry, _active.set((*_live(), entry))))
+        entry = _ActiveBudget(self._owner, self._budget)
+        self._entered.append((entry, _active.set((*_active_entries(), entry))))
         return self._budget
 
     async def __aexit__(self, *_: object) -> None:
         entry, token = self._entered.pop(self._last_entered_here())
-        rest = tuple(other for other in _live() if other is not entry)
+        rest = tuple(other for other in _active_entries() if other is not entry)
         try:
             _active.reset(token)
         except ValueError:  # another context: the one it was entered in cannot be reached from here

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from msgspec.structs import replace
 
-from leadfeeder_async._http.attempt import OnAttempt
-from leadfeeder_async._http.connection import Connection, Stats
-from leadfeeder_async._http.endpoint import Account, Endpoint, QueryValue, Resend, Spend
-from leadfeeder_async._http.log import log_to_stderr
-from leadfeeder_async._http.session import Session
-from leadfeeder_async._http.wire import encode_json
-from leadfeeder_async.budget import Budget, BudgetScope, SharedCredits
-from leadfeeder_async.errors import ConfigurationError, require
-from leadfeeder_async.paging import HasId, Pager
+from leadfeeder_async._core.attempt import OnAttempt
+from leadfeeder_async._core.attempt_log import log_to_stderr
+from leadfeeder_async._core.client_state import ClientState, Stats
+from leadfeeder_async._core.codec import encode_json
+from leadfeeder_async._core.endpoint import AccountScope, Billing, Endpoint, QueryValue, RetrySafety
+from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.budget import Budget, BudgetScope, SharedCreditPool
+from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.pagination.multi_account import MultiAccountPager
+from leadfeeder_async.pagination.pager import HasId, Pager
 from leadfeeder_async.resources import check_operations
 from leadfeeder_async.resources.accounts import LIST_ACCOUNTS, Accounts, Users
 from leadfeeder_async.resources.campaigns import Campaigns
@@ -35,10 +36,10 @@ from leadfeeder_async.resources.web_visits import WebVisits
 from leadfeeder_async.settings import (
     DEFAULT_BURST,
     DEFAULT_MAX_BODY,
+    DEFAULT_MAX_CONCURRENCY,
     DEFAULT_MONTHLY_QUOTA,
     DEFAULT_RATE,
     DEFAULT_RETRIES,
-    DEFAULT_SLOTS,
     DEFAULT_TIMEOUT,
     Options,
     Settings,
@@ -46,13 +47,12 @@ from leadfeeder_async.settings import (
     read_api_key,
     read_base_url,
 )
-from leadfeeder_async.sweep import Sweep
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from leadfeeder_async._http.limiter import RateLimiter
-    from leadfeeder_async.enrich.api import Enrich
+    from leadfeeder_async._core.rate_limiter import RateLimiter
+    from leadfeeder_async.jobs.enrich.enrichment import Enrichments
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=HasId)
@@ -73,12 +73,12 @@ class AsyncLeadfeeder:
     ``api_key``, ``account_id`` and ``base_url`` default to LEADFEEDER_API_KEY, LEADFEEDER_ACCOUNT_ID and
     LEADFEEDER_BASE_URL; without an account, the key's only one is used. ``session`` is an aiohttp session of yours to
     send with, which is never closed here. ``limiter`` replaces the rate limit, ``rate`` and ``burst`` change it;
-    ``slots`` is how many requests may be under way. ``timeout`` is seconds per attempt, ``retries`` how often a
-    request that is safe to repeat is sent again. ``monthly_quota`` is the requests a month that the key has: a 429 near
-    their end stops all traffic. ``max_body_bytes`` caps an answer after decompression. ``on_attempt`` is called with an
-    :class:`~leadfeeder_async.Attempt` after each attempt, and ``trace_configs`` are given to aiohttp. ``trust_env``
-    takes proxies from the environment, ``ssl_context`` your own certificates. ``paths`` moves an operation, by its
-    name in the contract, to another path.
+    ``slots`` is how many requests may be under way. ``timeout`` is seconds per attempt, ``retries`` how often a request
+    that is safe to repeat is sent again. ``monthly_quota`` is the requests a month that the key has: a 429 near their
+    end stops all traffic. ``max_body_bytes`` caps an answer after decompression. ``on_attempt`` is called with an
+    :class:`~leadfeeder_async.AttemptEvent` after each attempt, and ``trace_configs`` are given to aiohttp.
+    ``trust_env`` takes proxies from the environment, ``ssl_context`` your own certificates. ``paths`` moves an
+    operation, by its name in the contract, to another path.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class AsyncLeadfeeder:
         limiter: RateLimiter | None = None,
         rate: float = DEFAULT_RATE,
         burst: int = DEFAULT_BURST,
-        slots: int = DEFAULT_SLOTS,
+        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
         timeout: float = DEFAULT_TIMEOUT,
         retries: int = DEFAULT_RETRIES,
         monthly_quota: int = DEFAULT_MONTHLY_QUOTA,
@@ -107,7 +107,7 @@ class AsyncLeadfeeder:
             base_url=read_base_url(base_url),
             rate=rate,
             burst=burst,
-            slots=slots,
+            max_concurrency=max_concurrency,
             monthly_quota=monthly_quota,
             max_body_bytes=max_body_bytes,
             trust_env=trust_env,
@@ -118,17 +118,17 @@ class AsyncLeadfeeder:
             check_operations(paths)
         log_to_stderr()
         options = Options(account_id=read_account_id(account_id), timeout=timeout, retries=retries)
-        self._connection = Connection(settings, session, limiter, on_attempt, trace_configs)
-        self._bind(Session(self._connection, options, _only_account))
+        self._state = ClientState(settings, session, limiter, on_attempt, trace_configs)
+        self._bind(RequestExecutor(self._state, options, resolve_single_account))
 
     def __repr__(self) -> str:
-        connection = getattr(self, "_connection", None)  # a constructor that failed is shown in its traceback too
-        if connection is None:
+        state = getattr(self, "_state", None)  # a constructor that failed is shown in its traceback too
+        if state is None:
             return "<AsyncLeadfeeder without settings>"
-        return f"<AsyncLeadfeeder {connection.settings.base_url} {'closed' if connection.closed else 'open'}>"
+        return f"<AsyncLeadfeeder {state.settings.base_url} {'closed' if state.closed else 'open'}>"
 
     async def __aenter__(self) -> Self:
-        self._connection.ready()
+        self._state.ensure_open()
         return self
 
     async def __aexit__(
@@ -138,24 +138,26 @@ class AsyncLeadfeeder:
 
     async def aclose(self) -> None:
         """Close the connections, those of all copies included; a borrowed session stays open."""
-        await self._connection.aclose()
+        await self._state.aclose()
 
     @property
     def account_id(self) -> str | None:
         """The account of the calls that name none; None stands for the key's only one."""
-        return self._session.options.account_id
+        return self._executor.options.account_id
 
     @property
     def stats(self) -> Stats:
         """What this client and its copies have sent, met and been charged so far."""
-        return self._connection.stats
+        return self._state.stats
 
     @property
-    def enrich(self) -> Enrich:
+    def enrich(self) -> Enrichments:
         """Bulk enrichment, for any number of rows."""
-        from leadfeeder_async.enrich.api import Enrich  # a quarter of the package: only for who needs it
+        from leadfeeder_async.jobs.enrich.enrichment import (
+            Enrichments,
+        )  # a quarter of the package: only for who needs it
 
-        return Enrich(self._session)
+        return Enrichments(self._executor)
 
     def with_options(
         self,
@@ -171,7 +173,7 @@ class AsyncLeadfeeder:
         ``deadline`` is seconds for a whole call, with all its waits and attempts; ``budget`` is one more that its calls
         fall under. Free and instant; close the original only. What is left out stays as it is.
         """
-        now = self._session.options
+        now = self._executor.options
         options = replace(
             now,
             account_id=now.account_id if account_id is None else account_id,
@@ -181,8 +183,8 @@ class AsyncLeadfeeder:
             budgets=now.budgets if budget is None else (*now.budgets, budget),
         )
         copy = object.__new__(type(self))
-        copy._connection = self._connection
-        copy._bind(self._session.with_options(options))
+        copy._state = self._state
+        copy._bind(self._executor.with_options(options))
         return copy
 
     def budget(
@@ -190,7 +192,7 @@ class AsyncLeadfeeder:
         *,
         max_requests: int | None = None,
         max_credits: int | None = None,
-        shared: SharedCredits | None = None,
+        shared: SharedCreditPool | None = None,
     ) -> BudgetScope:
         """Put the calls inside an ``async with`` block, and in its tasks, under a budget.
 
@@ -199,17 +201,19 @@ class AsyncLeadfeeder:
         ``max_credits=0`` nothing that may charge is sent. ``shared`` is a bound on the credits of several processes,
         such as ``leadfeeder_async.integrations.redis.RedisCredits``.
         """
-        return BudgetScope(self._connection, Budget(max_requests, max_credits, shared))
+        return BudgetScope(self._state, Budget(max_requests, max_credits, shared))
 
-    def sweep(self, account_ids: Iterable[str], list_of: Callable[[AsyncLeadfeeder], Pager[Row]]) -> Sweep[Row]:
+    def sweep(
+        self, account_ids: Iterable[str], list_of: Callable[[AsyncLeadfeeder], Pager[Row]]
+    ) -> MultiAccountPager[Row]:
         """Read the same list of several accounts at once, fairly, under this client's one limit.
 
         ``async for account_id, visit in lf.sweep(ids, lambda account: account.web_visits.search(...))``: ``list_of``
         gets a copy of this client for each account. Costs what the lists cost. Raises IncompleteListError at the end
-        where some accounts could not be read; see :class:`~leadfeeder_async.Sweep`.
+        where some accounts could not be read; see :class:`~leadfeeder_async.MultiAccountPager`.
         """
-        require(not isinstance(account_ids, str), f"account_ids={account_ids!r} must be a list of ids.")
-        return Sweep({one: list_of(self.with_options(account_id=one)) for one in account_ids})
+        check_argument(not isinstance(account_ids, str), f"account_ids={account_ids!r} must be a list of ids.")
+        return MultiAccountPager({one: list_of(self.with_options(account_id=one)) for one in account_ids})
 
     @overload
     async def request(
@@ -219,7 +223,7 @@ class AsyncLeadfeeder:
         *,
         params: Mapping[str, QueryValue] | None = None,
         json: object = None,
-        resend: Resend | None = None,
+        resend: RetrySafety | None = None,
         returns: type[T],
     ) -> T: ...
 
@@ -231,7 +235,7 @@ class AsyncLeadfeeder:
         *,
         params: Mapping[str, QueryValue] | None = None,
         json: object = None,
-        resend: Resend | None = None,
+        resend: RetrySafety | None = None,
     ) -> dict[str, object]: ...
 
     async def request(
@@ -241,54 +245,54 @@ class AsyncLeadfeeder:
         *,
         params: Mapping[str, QueryValue] | None = None,
         json: object = None,
-        resend: Resend | None = None,
+        resend: RetrySafety | None = None,
         returns: type[object] = dict[str, object],
     ) -> object:
         """Call a route this package does not know, through the same limiter, slots and errors.
 
         ``params`` are query parameters, with ``account_id`` added unless given; ``json`` is the body; ``returns`` is
         the type to decode into. An unknown route may charge or create, so a lost request is not sent again unless
-        ``resend`` says it may, such as ``Resend.READ``; without it, a budget of credits counts one for the request
+        ``resend`` says it may, such as ``RetrySafety.READ``; without it, a budget of credits counts one for the request
         where its answer does not tell.
         """
-        require(path.startswith("/") and not path.startswith("//"), f"path={path!r} must start with one slash.")
+        check_argument(path.startswith("/") and not path.startswith("//"), f"path={path!r} must start with one slash.")
         plain = path.isprintable() and not set(path) & set("?#{}\\ ")
-        require(plain, f"path={path!r} holds more than a path.", "Pass the query as params=.")
-        require(method.isalpha(), f"method={method!r} is not an HTTP method.")
-        account = Account.NONE if params and "account_id" in params else Account.REQUIRED
-        spend = Spend.CHARGES if resend in {None, Resend.CHARGING_READ} else Spend.FREE
-        resend = resend or (Resend.CHARGING_READ if method.upper() == "GET" else Resend.CREATES)
-        row = Endpoint("request", method.upper(), path, returns, resend=resend, spend=spend, account=account)
-        return await self._session.call(row, params=params, body=None if json is None else encode_json(json))
+        check_argument(plain, f"path={path!r} holds more than a path.", "Pass the query as params=.")
+        check_argument(method.isalpha(), f"method={method!r} is not an HTTP method.")
+        account = AccountScope.NONE if params and "account_id" in params else AccountScope.REQUIRED
+        spend = Billing.BILLED if resend in {None, RetrySafety.BILLED_READ} else Billing.FREE
+        resend = resend or (RetrySafety.BILLED_READ if method.upper() == "GET" else RetrySafety.NON_IDEMPOTENT)
+        row = Endpoint("request", method.upper(), path, returns, retry_safety=resend, billing=spend, account=account)
+        return await self._executor.execute(row, params=params, body=None if json is None else encode_json(json))
 
-    def _bind(self, session: Session) -> None:
-        self._session = session
-        self.accounts = Accounts(session)
-        self.users = Users(session)
-        self.companies = Companies(session)
-        self.contacts = Contacts(session)
-        self.web_visits = WebVisits(session)
-        self.custom_feeds = CustomFeeds(session)
-        self.ip = Ip(session)
-        self.tags = Tags(session)
-        self.lists = Lists(session)
-        self.custom_fields = CustomFields(session)
-        self.usage = Usage(session)
-        self.reference = Reference(session)
-        self.icps = Icps(session)
-        self.buyer_personas = BuyerPersonas(session)
-        self.campaigns = Campaigns(session)
+    def _bind(self, executor: RequestExecutor) -> None:
+        self._executor = executor
+        self.accounts = Accounts(executor)
+        self.users = Users(executor)
+        self.companies = Companies(executor)
+        self.contacts = Contacts(executor)
+        self.web_visits = WebVisits(executor)
+        self.custom_feeds = CustomFeeds(executor)
+        self.ip = Ip(executor)
+        self.tags = Tags(executor)
+        self.lists = Lists(executor)
+        self.custom_fields = CustomFields(executor)
+        self.usage = Usage(executor)
+        self.reference = Reference(executor)
+        self.icps = Icps(executor)
+        self.buyer_personas = BuyerPersonas(executor)
+        self.campaigns = Campaigns(executor)
 
 
-async def _only_account(session: Session) -> str:
+async def resolve_single_account(executor: RequestExecutor) -> str:
     """Find the account of a key that has just one."""
-    accounts = (await session.call(LIST_ACCOUNTS)).data
+    accounts = (await executor.execute(LIST_ACCOUNTS)).data
     if len(accounts) == 1:
         return accounts[0].id
     if not accounts:
-        raise ConfigurationError("This key has no account.", advice="Ask an admin of the account for access.")
+        raise ConfigurationError("This key has no account.", hint="Ask an admin of the account for access.")
     choices = ", ".join(f"{account.id} ({account.name})" for account in accounts)
     raise ConfigurationError(
         f"This key has {len(accounts)} accounts, and none is chosen: {choices}.",
-        advice="Set LEADFEEDER_ACCOUNT_ID, or pass account_id=.",
+        hint="Set LEADFEEDER_ACCOUNT_ID, or pass account_id=.",
     )

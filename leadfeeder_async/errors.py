@@ -3,7 +3,7 @@
 ::
 
     LeadfeederError
-    ├── StatusError                   the server answered, and said no
+    ├── APIStatusError                the server answered, and said no
     │   ├── BadRequestError           400, 422: the request is wrong
     │   ├── AuthenticationError       401, or 403 with a key code: the key is wrong
     │   ├── PermissionDeniedError     403: the key may not do this
@@ -20,14 +20,14 @@
     │   ├── DisconnectedError         the connection broke
     │   ├── AttemptTimeoutError       one attempt took too long
     │   └── DeadlineExceededError     the whole call took too long
-    ├── ReplyError                    an answer arrived that cannot be used
+    ├── ResponseError                 an answer arrived that cannot be used
     │   ├── DecodeError               not the JSON the contract describes
     │   ├── ResponseTooLargeError     longer than the body cap
     │   ├── RedirectError             redirects are never followed
     │   └── ProtocolError             not valid HTTP
-    ├── LimiterUnavailableError       the limit that processes share cannot be asked: nothing was sent
+    ├── RateLimiterUnavailableError       the limit that processes share cannot be asked: nothing was sent
     ├── OutcomeUnknownError           it may have been charged or created; not sent again
-    ├── LongWorkError
+    ├── PaginationError
     │   ├── BudgetExceededError       a budget forbids the next request
     │   ├── CursorLoopError           the cursors lead in a circle
     │   ├── CursorExpiredError        the server no longer takes its own cursor
@@ -36,7 +36,7 @@
     │   └── CheckpointError           a saved position cannot be used
     ├── DatabaseError                 a synced database cannot be used
     │   └── DatabaseLockedError       something else has it open
-    └── UseError                      the call itself is wrong; nothing was sent
+    └── UsageError                    the call itself is wrong; nothing was sent
         ├── ClientClosedError
         ├── WrongLoopError
         ├── InvalidIdError
@@ -54,16 +54,16 @@ from typing import Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-Sent: TypeAlias = Literal["no", "maybe", "yes"]
+SentState: TypeAlias = Literal["no", "maybe", "yes"]
 """Whether a request left this machine: ``no`` is proof, ``yes`` means an answer came."""
 
-Phase: TypeAlias = Literal[
+RequestPhase: TypeAlias = Literal[
     "account", "budget", "slot", "limiter", "connect", "tls", "headers", "body", "decode", "backoff"
 ]
 """Where in the life of a request the error struck."""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ErrorContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is known about the call that failed."""
 
     operation: str | None = None
@@ -73,8 +73,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     code: str | None = None
     request_id: str | None = None
     attempts: int = 0
-    sent: Sent = "no"
-    phase: Phase | None = None
+    sent: SentState = "no"
+    phase: RequestPhase | None = None
     retry_after: float | None = None
     retry_at: datetime | None = None
 
@@ -85,139 +85,139 @@ E = TypeVar("E", bound="LeadfeederError")
 class LeadfeederError(Exception):
     """Base of every error of this package."""
 
-    advice = ""
+    hint = ""
     """What to do next, in one sentence."""
 
-    def __init__(self, message: str, facts: Facts | None = None, *, advice: str | None = None) -> None:
+    def __init__(self, message: str, context: ErrorContext | None = None, *, hint: str | None = None) -> None:
         self.message = message
-        self.facts = Facts() if facts is None else facts
-        if advice is not None:
-            self.advice = advice
+        self.context = ErrorContext() if context is None else context
+        if hint is not None:
+            self.hint = hint
         super().__init__(message)
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.message, _context(self.facts), self.advice) if part)
+        return " ".join(part for part in (self.message, _context(self.context), self.hint) if part)
 
-    def __reduce__(self) -> tuple[type[LeadfeederError], tuple[str, Facts], dict[str, object]]:
-        return type(self), (self.message, self.facts), vars(self)
+    def __reduce__(self) -> tuple[type[LeadfeederError], tuple[str, ErrorContext], dict[str, object]]:
+        return type(self), (self.message, self.context), vars(self)
 
     @property
     def status(self) -> int | None:
         """The HTTP status, or None where no answer arrived."""
-        return self.facts.status
+        return self.context.status
 
     @property
     def code(self) -> str | None:
         """The API's own error code, such as ``rate_limit_exceeded``."""
-        return self.facts.code
+        return self.context.code
 
     @property
     def request_id(self) -> str | None:
         """The id to quote to Leadfeeder's support."""
-        return self.facts.request_id
+        return self.context.request_id
 
     @property
     def attempts(self) -> int:
         """How many attempts were made, the failed one included."""
-        return self.facts.attempts
+        return self.context.attempts
 
     @property
-    def sent(self) -> Sent:
+    def sent(self) -> SentState:
         """Whether the call left this machine, in any of its attempts that was not refused with a 429."""
-        return self.facts.sent
+        return self.context.sent
 
     @property
-    def phase(self) -> Phase | None:
+    def phase(self) -> RequestPhase | None:
         """Where the last attempt failed."""
-        return self.facts.phase
+        return self.context.phase
 
     @property
     def retry_at(self) -> datetime | None:
         """When the server said to come back, in UTC."""
-        return self.facts.retry_at
+        return self.context.retry_at
 
 
-def _context(facts: Facts) -> str:
-    call = " ".join(part for part in (facts.operation, facts.method, facts.path) if part)
+def _context(context: ErrorContext) -> str:
+    call = " ".join(part for part in (context.operation, context.method, context.path) if part)
     if not call:
         return ""
     parts = [call]
-    if facts.request_id:
-        parts.append(f"request id {facts.request_id}")
-    if facts.phase:
-        parts.append(f"phase {facts.phase}")
-    if facts.attempts:
-        parts.append(f"attempt {facts.attempts}, sent: {facts.sent}")
-    if facts.retry_at:
-        parts.append(f"retry at {facts.retry_at.isoformat(timespec='seconds')}")
+    if context.request_id:
+        parts.append(f"request id {context.request_id}")
+    if context.phase:
+        parts.append(f"phase {context.phase}")
+    if context.attempts:
+        parts.append(f"attempt {context.attempts}, sent: {context.sent}")
+    if context.retry_at:
+        parts.append(f"retry at {context.retry_at.isoformat(timespec='seconds')}")
     return f"[{'; '.join(parts)}]"
 
 
 def with_attempts(error: E, attempts: int) -> E:
     """Record on ``error`` how many attempts were made."""
-    error.facts = replace(error.facts, attempts=attempts)
+    error.context = replace(error.context, attempts=attempts)
     return error
 
 
-class StatusError(LeadfeederError):
+class APIStatusError(LeadfeederError):
     """The server answered, and said no."""
 
 
-class BadRequestError(StatusError):
+class BadRequestError(APIStatusError):
     """The server rejects the request itself (400 or 422)."""
 
-    advice = "Correct the arguments; the same request will fail again."
+    hint = "Correct the arguments; the same request will fail again."
 
 
-class AuthenticationError(StatusError):
+class AuthenticationError(APIStatusError):
     """The API key is missing, wrong or revoked (401, or 403 with a key code)."""
 
-    advice = "Check LEADFEEDER_API_KEY, or make a new key in Leadfeeder under Settings > API keys."
+    hint = "Check LEADFEEDER_API_KEY, or make a new key in Leadfeeder under Settings > API keys."
 
 
-class PermissionDeniedError(StatusError):
+class PermissionDeniedError(APIStatusError):
     """The key is valid but may not do this (403)."""
 
-    advice = "Check the account_id, then ask an admin of the account for the scope or the plan that this call needs."
+    hint = "Check the account_id, then ask an admin of the account for the scope or the plan that this call needs."
 
 
-class InsufficientCreditsError(StatusError):
+class InsufficientCreditsError(APIStatusError):
     """The account has no credits left for this call."""
 
-    advice = "Buy credits or wait for the reset; `lf.accounts.get()` shows the balance and the date."
+    hint = "Buy credits or wait for the reset; `lf.accounts.get()` shows the balance and the date."
 
 
-class NotFoundError(StatusError):
+class NotFoundError(APIStatusError):
     """There is no such record, or not in this account (404)."""
 
-    advice = "Check the id and the account_id."
+    hint = "Check the id and the account_id."
 
 
-class OffsetExceededError(StatusError):
+class OffsetExceededError(APIStatusError):
     """The page lies past the API's 10,000-row wall (416)."""
 
-    advice = "Narrow the dates or the filters; visit searches of this client split their dates by themselves."
+    hint = "Narrow the dates or the filters; visit searches of this client split their dates by themselves."
 
 
-class RateLimitedError(StatusError):
+class RateLimitedError(APIStatusError):
     """The key sends too fast (429)."""
 
-    advice = "Something else uses this key, or the server asks for a long pause: wait, or lower `rate`."
+    hint = "Something else uses this key, or the server asks for a long pause: wait, or lower `rate`."
 
 
-class QuotaExceededError(StatusError):
+class QuotaExceededError(APIStatusError):
     """The month's requests of this key are used up (429 ``quota_exceeded``)."""
 
-    advice = "Stop until the month ends; sending more cannot succeed."
+    hint = "Stop until the month ends; sending more cannot succeed."
 
 
-class ServerError(StatusError):
+class ServerError(APIStatusError):
     """The server failed (5xx)."""
 
-    advice = "Try again later; quote the request id to Leadfeeder's support if it stays."
+    hint = "Try again later; quote the request id to Leadfeeder's support if it stays."
 
 
-class UnexpectedStatusError(StatusError):
+class UnexpectedStatusError(APIStatusError):
     """The server answered with a status the contract does not list."""
 
 
@@ -228,65 +228,65 @@ class NetworkError(LeadfeederError):
 class ConnectError(NetworkError):
     """No connection could be made; nothing was sent."""
 
-    advice = "Check the network, the proxy and LEADFEEDER_BASE_URL."
+    hint = "Check the network, the proxy and LEADFEEDER_BASE_URL."
 
 
 class TLSError(NetworkError):
     """The server's certificate was refused, so nothing was sent; a handshake that breaks is a ConnectError."""
 
-    advice = "Check the clock, the proxy and the CA bundle; verification is never turned off."
+    hint = "Check the clock, the proxy and the CA bundle; verification is never turned off."
 
 
 class DisconnectedError(NetworkError):
     """The connection broke before a whole answer arrived."""
 
-    advice = "Try again; if it stays, a proxy or firewall may be cutting connections."
+    hint = "Try again; if it stays, a proxy or firewall may be cutting connections."
 
 
 class AttemptTimeoutError(NetworkError):
     """One attempt took longer than ``timeout``."""
 
-    advice = "Try again, or raise `timeout` (seconds per attempt)."
+    hint = "Try again, or raise `timeout` (seconds per attempt)."
 
 
 class DeadlineExceededError(NetworkError):
     """The whole call, waits included, took longer than its deadline."""
 
-    advice = "Raise the deadline, or send fewer calls at once."
+    hint = "Raise the deadline, or send fewer calls at once."
 
 
-class ReplyError(LeadfeederError):
+class ResponseError(LeadfeederError):
     """An answer arrived that cannot be used."""
 
 
-class DecodeError(ReplyError):
+class DecodeError(ResponseError):
     """The answer is not the JSON the contract describes."""
 
-    advice = "Check LEADFEEDER_BASE_URL and any proxy; if both are right, please report this with the request id."
+    hint = "Check LEADFEEDER_BASE_URL and any proxy; if both are right, please report this with the request id."
 
 
-class ResponseTooLargeError(ReplyError):
+class ResponseTooLargeError(ResponseError):
     """The answer is longer than the body cap; reading stopped there."""
 
-    advice = "Lower `page_size` or the includes, or raise `max_body_bytes`."
+    hint = "Lower `page_size` or the includes, or raise `max_body_bytes`."
 
 
-class RedirectError(ReplyError):
+class RedirectError(ResponseError):
     """The server redirects; this client never follows, since the key would go along."""
 
-    advice = "Set LEADFEEDER_BASE_URL to the final address if you trust it."
+    hint = "Set LEADFEEDER_BASE_URL to the final address if you trust it."
 
 
-class ProtocolError(ReplyError):
+class ProtocolError(ResponseError):
     """The answer is not valid HTTP."""
 
-    advice = "Check LEADFEEDER_BASE_URL and any proxy in between."
+    hint = "Check LEADFEEDER_BASE_URL and any proxy in between."
 
 
-class LimiterUnavailableError(LeadfeederError):
+class RateLimiterUnavailableError(LeadfeederError):
     """The server that keeps a shared limit does not answer; nothing was sent, since the limit could not be kept."""
 
-    advice = "Check the Redis server and its address; `fallback_share` lets each process go on alone meanwhile."
+    hint = "Check the Redis server and its address; `fallback_share` lets each process go on alone meanwhile."
 
 
 class OutcomeUnknownError(LeadfeederError):
@@ -295,48 +295,48 @@ class OutcomeUnknownError(LeadfeederError):
     ``__cause__`` holds what went wrong.
     """
 
-    advice = "Look first whether it took effect, then decide whether to send it again."
+    hint = "Look first whether it took effect, then decide whether to send it again."
 
 
-class LongWorkError(LeadfeederError):
+class PaginationError(LeadfeederError):
     """A walk over many calls cannot go on."""
 
 
-class BudgetExceededError(LongWorkError):
+class BudgetExceededError(PaginationError):
     """A budget forbids the next request; nothing was sent."""
 
 
-class CursorLoopError(LongWorkError):
+class CursorLoopError(PaginationError):
     """The server's cursors lead in a circle, or through nothing but empty pages."""
 
-    advice = "The rows so far are good; start again later or narrow the search."
+    hint = "The rows so far are good; start again later or narrow the search."
 
 
-class CursorExpiredError(LongWorkError):
+class CursorExpiredError(PaginationError):
     """The server no longer takes a cursor that it gave; walking the list anew may charge, or led nowhere before."""
 
-    advice = "The rows so far are good; start again if reading them once more is worth it."
+    hint = "The rows so far are good; start again if reading them once more is worth it."
 
 
-class IncompleteWindowError(LongWorkError):
+class IncompleteWindowError(PaginationError):
     """A day holds more rows than the API hands out, so the sweep cannot be complete."""
 
-    advice = "Sweep such a day in parts, with filters such as company_id or location_country_codes."
+    hint = "Sweep such a day in parts, with filters such as company_id or location_country_codes."
 
     problems: tuple[IncompleteWindowError, ...] = ()
     """One error for each such day, where there are several."""
 
 
-class IncompleteListError(LongWorkError):
+class IncompleteListError(PaginationError):
     """Some rows of a list cannot be read, or the server left something out; all the others were handed out."""
 
-    advice = "`problems` holds each; a loop over `pager.pages()` meets them as `page.problems` instead."
+    hint = "`problems` holds each; a loop over `pager.pages()` meets them as `page.problems` instead."
 
     problems: tuple[LeadfeederError, ...] = ()
     """What is wrong, one error for each row or part."""
 
 
-class CheckpointError(LongWorkError):
+class CheckpointError(PaginationError):
     """A saved position or an output cannot be used."""
 
 
@@ -347,40 +347,40 @@ class DatabaseError(LeadfeederError):
 class DatabaseLockedError(DatabaseError):
     """A synced database is open elsewhere for writing."""
 
-    advice = "Wait until that is done, such as a `leadfeeder sync`, and start again."
+    hint = "Wait until that is done, such as a `leadfeeder sync`, and start again."
 
 
-class UseError(LeadfeederError):
+class UsageError(LeadfeederError):
     """The call itself is wrong; nothing was sent."""
 
 
-class ClientClosedError(UseError):
+class ClientClosedError(UsageError):
     """The client was closed."""
 
-    advice = "Keep the calls inside `async with AsyncLeadfeeder() as lf:`."
+    hint = "Keep the calls inside `async with AsyncLeadfeeder() as lf:`."
 
 
-class WrongLoopError(UseError):
+class WrongLoopError(UsageError):
     """The client belongs to another event loop."""
 
-    advice = "Make one AsyncLeadfeeder per event loop; with asyncio.run, make it inside."
+    hint = "Make one AsyncLeadfeeder per event loop; with asyncio.run, make it inside."
 
 
-class InvalidIdError(UseError, ValueError):
+class InvalidIdError(UsageError, ValueError):
     """An id cannot stand in a URL; sending it would call another route."""
 
 
-class ConfigurationError(UseError, ValueError):
+class ConfigurationError(UsageError, ValueError):
     """A setting or an argument is missing or out of its bounds."""
 
 
 class MissingKeyError(ConfigurationError):
     """There is no API key, neither as an argument nor in the environment."""
 
-    advice = "Set LEADFEEDER_API_KEY, or in code pass api_key=; `leadfeeder sandbox` gives one to try with."
+    hint = "Set LEADFEEDER_API_KEY, or in code pass api_key=; `leadfeeder sandbox` gives one to try with."
 
 
-def require(condition: object, message: str, advice: str | None = None) -> None:
+def check_argument(condition: object, message: str, hint: str | None = None) -> None:
     """Raise :class:`ConfigurationError` unless ``condition`` holds."""
     if not condition:
-        raise ConfigurationError(message, advice=advice)
+        raise ConfigurationError(message, hint=hint)

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from leadfeeder_async.budget import Budget
-from leadfeeder_async.errors import MissingKeyError, require
+from leadfeeder_async.errors import MissingKeyError, check_argument
 
 DEFAULT_BASE_URL = "https://api.leadfeeder.com"
 DEFAULT_RATE = 9.9
 DEFAULT_BURST = 12
-DEFAULT_SLOTS = 16
+DEFAULT_MAX_CONCURRENCY = 16
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_RETRIES = 2
 DEFAULT_MAX_BODY = 64 * 1024 * 1024
@@ -39,12 +39,12 @@ class Secret:
         raise TypeError("An API key is not pickled; read it from the environment where it is needed.")
 
     @property
-    def empty(self) -> bool:
+    def is_blank(self) -> bool:
         """Whether there is nothing but white space."""
         return not self._text.strip()
 
     @property
-    def fits_header(self) -> bool:
+    def is_header_safe(self) -> bool:
         """Whether an HTTP header can carry it."""
         return self._text.isascii() and self._text.isprintable()
 
@@ -52,7 +52,7 @@ class Secret:
         """Return the text itself."""
         return self._text
 
-    def taken_out_of(self, body: bytes) -> bytes:
+    def redact_from(self, body: bytes) -> bytes:
         """Return ``body`` with stars in its place."""
         return body.replace(self._text.encode(), b"***")
 
@@ -64,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = DEFAULT_BASE_URL
     rate: float = DEFAULT_RATE
     burst: int = DEFAULT_BURST
-    slots: int = DEFAULT_SLOTS
+    max_concurrency: int = DEFAULT_MAX_CONCURRENCY
     monthly_quota: int = DEFAULT_MONTHLY_QUOTA
     max_body_bytes: int = DEFAULT_MAX_BODY
     trust_env: bool = False
@@ -72,14 +72,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     paths: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        require(0 < self.rate < inf, f"rate={self.rate!r} must be more than 0 requests a second.")
-        require(self.burst >= 1, f"burst={self.burst!r} must be 1 or more.")
-        require(self.slots >= 1, f"slots={self.slots!r} must be 1 or more.")
-        require(self.monthly_quota >= 1, f"monthly_quota={self.monthly_quota!r} must be 1 or more.")
-        require(self.max_body_bytes >= 1, f"max_body_bytes={self.max_body_bytes!r} must be 1 or more.")
+        check_argument(0 < self.rate < inf, f"rate={self.rate!r} must be more than 0 requests a second.")
+        check_argument(self.burst >= 1, f"burst={self.burst!r} must be 1 or more.")
+        check_argument(self.max_concurrency >= 1, f"max_concurrency={self.max_concurrency!r} must be 1 or more.")
+        check_argument(self.monthly_quota >= 1, f"monthly_quota={self.monthly_quota!r} must be 1 or more.")
+        check_argument(self.max_body_bytes >= 1, f"max_body_bytes={self.max_body_bytes!r} must be 1 or more.")
         for operation, path in self.paths.items():
             plain = path.startswith("/") and path.isprintable()
-            require(plain, f"paths: {operation}={path!r} must start with a slash.")
+            check_argument(plain, f"paths: {operation}={path!r} must start with a slash.")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,11 +93,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         positive = self.deadline is None or 0 < self.deadline < inf
-        require(positive, f"deadline={self.deadline!r} must be more than 0 seconds, and finite.")
-        require(0 < self.timeout < inf, f"timeout={self.timeout!r} must be more than 0 seconds, and finite.")
-        require(self.retries >= 0, f"retries={self.retries!r} must be 0 or more.")
+        check_argument(positive, f"deadline={self.deadline!r} must be more than 0 seconds, and finite.")
+        check_argument(0 < self.timeout < inf, f"timeout={self.timeout!r} must be more than 0 seconds, and finite.")
+        check_argument(self.retries >= 0, f"retries={self.retries!r} must be 0 or more.")
         named = self.account_id is None or _is_text(self.account_id)
-        require(named, f"account_id={self.account_id!r} must be a text, and not empty.")
+        check_argument(named, f"account_id={self.account_id!r} must be a text, and not empty.")
 
 
 def _is_text(value: object) -> bool:
@@ -109,10 +109,10 @@ def read_api_key(argument: str | None) -> Secret:
     where = "LEADFEEDER_API_KEY" if argument is None else "api_key"
     secret = Secret((os.environ.get("LEADFEEDER_API_KEY", "") if argument is None else argument).strip(" "))
     del argument  # else it would show in a traceback with locals
-    if secret.empty:
+    if secret.is_blank:
         raise MissingKeyError("There is no API key.")
-    require(
-        secret.fits_header,
+    check_argument(
+        secret.is_header_safe,
         f"{where} holds characters that no header can carry (its value is not shown).",
         "Copy the key again: plain ASCII, one line.",
     )
@@ -131,17 +131,19 @@ def read_base_url(argument: str | None) -> str:
         parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
-    require(parts.username is None, "base_url holds a name (not shown).", "Leave it out: the key is all it takes.")
-    require(
+    check_argument(
+        parts.username is None, "base_url holds a name (not shown).", "Leave it out: the key is all it takes."
+    )
+    check_argument(
         parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment),
         f"base_url={url!r} is not an address such as {DEFAULT_BASE_URL}.",
     )
-    require(
+    check_argument(
         parts.path.rpartition("/")[2] != "v1",
         f"base_url={url!r} ends in /v1, which each call adds by itself.",
         "Leave /v1 out.",
     )
-    require(
+    check_argument(
         parts.scheme == "https" or parts.hostname in {"localhost", "127.0.0.1", "::1"},
         f"base_url={url!r} would send the key in clear.",
         "Use https; plain http is for a sandbox on this machine only.",

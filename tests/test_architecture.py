@@ -17,14 +17,13 @@ import pytest
 import yaml
 
 import leadfeeder_async
-from leadfeeder_async import AsyncLeadfeeder, Endpoint, LeadfeederError, Resend, Spend, resources
-from leadfeeder_async._http.endpoint import Account, Paging
+from leadfeeder_async import AsyncLeadfeeder, Billing, Endpoint, LeadfeederError, RetrySafety, resources
+from leadfeeder_async._core.endpoint import AccountScope, PaginationStyle
 from leadfeeder_async.models import SCHEMAS
 from leadfeeder_async.resources import accounts
 from leadfeeder_async.sandbox.operations import ROUTES
+from tests.support.paths import CONTRACT, PACKAGE, ROOT
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "leadfeeder_async"
 RESOURCES = [import_module(f"leadfeeder_async.resources.{found.name}") for found in iter_modules(resources.__path__)]
 ROWS: list[Endpoint[Any]] = [
     value for module in RESOURCES for value in vars(module).values() if isinstance(value, Endpoint)
@@ -33,7 +32,7 @@ ROWS: list[Endpoint[Any]] = [
 
 @pytest.fixture(scope="module")
 def contract() -> dict[str, Any]:
-    text = (Path(__file__).parent / "contract" / "openapi.yaml").read_text()
+    text = CONTRACT.read_text()
     document: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return document
 
@@ -79,15 +78,15 @@ def test_public_names_are_where_type_checkers_look() -> None:
         leadfeeder_async.Leadfeeder  # noqa: B018
 
 
-def resend_of(row: Endpoint[Any], operation: dict[str, Any]) -> Resend:
+def resend_of(row: Endpoint[Any], operation: dict[str, Any]) -> RetrySafety:
     """Tell the resend class from the contract: what charges, what creates, what sets, what reads."""
     if _charges(operation):
-        return Resend.CHARGING_READ
+        return RetrySafety.BILLED_READ
     if row.operation.startswith("create_"):
-        return Resend.CREATES
+        return RetrySafety.NON_IDEMPOTENT
     if row.operation.startswith(("search_", "match_")):
-        return Resend.FREE_SEARCH
-    return Resend.READ if row.method == "GET" else Resend.SET_LIKE
+        return RetrySafety.SAFE_SEARCH
+    return RetrySafety.SAFE if row.method == "GET" else RetrySafety.IDEMPOTENT
 
 
 def _charges(operation: dict[str, Any]) -> bool:
@@ -103,31 +102,33 @@ def test_row_agrees_with_the_contract(row: Endpoint[Any], contract: dict[str, An
     known = contract["components"]["parameters"]
     found = [known[one["$ref"].rsplit("/")[-1]] for one in operation.get("parameters", ())]
     names = [one["name"] for one in found if one["in"] == "query"]
-    paging = {"cursor": Paging.CURSOR, "page-number": Paging.NUMBER}.get(operation["x-pagination"], Paging.NONE)
-    assert row.paging is (Paging.IDS if "ids" in names else paging)
+    paging = {"cursor": PaginationStyle.CURSOR, "page-number": PaginationStyle.PAGE_NUMBER}.get(
+        operation["x-pagination"], PaginationStyle.NONE
+    )
+    assert row.pagination is (PaginationStyle.ID_BATCH if "ids" in names else paging)
     assert sorted(row.params) == sorted(one for one in names if one != "account_id" and not one.startswith("page["))
     assert [one["name"] for one in found if one["in"] == "path"] == re.findall(r"{(\w+)}", row.path)
     required = {one["name"]: one["required"] for one in found}
     if row is accounts.LIST_ACCOUNTS:
-        assert row.account is Account.NONE
+        assert row.account is AccountScope.NONE
     elif row is not accounts.GET_ACCOUNT:
-        assert row.account is (Account.REQUIRED if required.get("account_id") else Account.NONE)
-    assert row.spend is (Spend.CHARGES if _charges(operation) else Spend.FREE)
-    assert row.resend is resend_of(row, operation)
-    assert bool(row.reconcile) == (row.resend in {Resend.CHARGING_READ, Resend.CREATES})
+        assert row.account is (AccountScope.REQUIRED if required.get("account_id") else AccountScope.NONE)
+    assert row.billing is (Billing.BILLED if _charges(operation) else Billing.FREE)
+    assert row.retry_safety is resend_of(row, operation)
+    assert bool(row.verification_hint) == (row.retry_safety in {RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT})
 
 
 def test_lost_request_names_the_call_that_finds_out() -> None:
-    """The advice for each request that may have charged or created names a call, which exists, is free and reads."""
-    costly = [row for row in ROWS if row.resend in {Resend.CHARGING_READ, Resend.CREATES}]
+    """The hint for each request that may have charged or created names a call, which exists, is free and reads."""
+    costly = [row for row in ROWS if row.retry_safety in {RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT}]
     assert len(costly) == 12
     lf = AsyncLeadfeeder("k")
     for row in costly:
-        noun, verb = re.findall(r"`lf\.(\w+)\.(\w+)\(", row.reconcile)[0]
+        noun, verb = re.findall(r"`lf\.(\w+)\.(\w+)\(", row.verification_hint)[0]
         method = inspect.unwrap(getattr(getattr(lf, noun), verb))
         used = [other for other in ROWS if f"``{other.operation}``" in (inspect.getdoc(method) or "")]
         assert used, row.operation
-        assert all(one.resend is Resend.READ and one.spend is Spend.FREE for one in used), row.operation
+        assert all(one.retry_safety is RetrySafety.SAFE and one.billing is Billing.FREE for one in used), row.operation
 
 
 def test_every_operation_has_a_row_and_an_answer(contract: dict[str, Any]) -> None:
@@ -171,7 +172,7 @@ def test_each_row_is_used_by_one_method() -> None:
                 assert len(re.findall(rf"\b{name}\b", source)) >= 2, f"{name} is not used"
                 assert all("Free" in doc or "harge" in doc for doc in about), f"{name}: what does it charge?"
                 assert all("lf." in doc for doc in about), f"{name}: show the call"
-                told = {Spend.CHARGES: ("InsufficientCreditsError", "OutcomeUnknownError")}.get(row.spend, ())
+                told = {Billing.BILLED: ("InsufficientCreditsError", "OutcomeUnknownError")}.get(row.billing, ())
                 assert all(error in doc for doc in about for error in told), f"{name}: what can it cost?"
 
 
@@ -190,26 +191,6 @@ def _is_error(value: object) -> bool:
     return inspect.isclass(value) and issubclass(value, LeadfeederError)
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
-
-
-def test_rooms_stay_small() -> None:
-    """Modules stay under 400 lines, and the bodies of functions, without their docstrings, under 30."""
-    for path in modules():
-        text = path.read_text()
-        assert path.name == "__init__.py" or len(text.splitlines()) <= 400, path
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                body = [
-                    part
-                    for part in node.body
-                    if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
-                ]
-                length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
-                assert length <= 30, f"{path}:{node.name} {length}"
-
-
 def test_models_are_frozen_and_tolerant() -> None:
     """Every model is frozen and keyword-only, requires nothing but an id, and forbids no unknown field."""
     for path in (PACKAGE / "models").glob("*.py"):
@@ -219,6 +200,6 @@ def test_models_are_frozen_and_tolerant() -> None:
                 config = value.__struct_config__
                 assert config.frozen, value
                 assert not config.forbid_unknown_fields, value
-                if {"id", "type"} <= set(value.__struct_fields__) and path.stem != "requests":
+                if {"id", "type"} <= set(value.__struct_fields__) and path.stem != "request_bodies":
                     required = {field.name for field in msgspec.structs.fields(value) if field.required}
                     assert required == {"id"}, value

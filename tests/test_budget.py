@@ -23,8 +23,8 @@ from leadfeeder_async import (
     ResponseTooLargeError,
     ServerError,
 )
-from leadfeeder_async.budget import Spending, _active
-from leadfeeder_async.errors import Facts
+from leadfeeder_async.budget import BudgetReservation, _active
+from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.accounts import User
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
@@ -64,10 +64,10 @@ async def test_a_batch_reserves_all_its_records(sandbox: Sandbox, lf: AsyncLeadf
     """A request for many records is refused whole where the budget might not cover them all."""
     ids = [company(number) for number in range(30)]
     async with lf.budget(max_credits=29):
-        for call in (lf.companies.list(ids).collect(), lf.companies.ips(ids)):
+        for call in (lf.companies.get_many(ids).collect(), lf.companies.ips(ids)):
             with pytest.raises(BudgetExceededError, match="30 of 29"):
                 await call
-        assert len(await lf.companies.list(ids[:29]).collect()) == 29
+        assert len(await lf.companies.get_many(ids[:29]).collect()) == 29
     assert sandbox.ledger.count("retrieve_companies") == 1
 
 
@@ -277,7 +277,7 @@ async def test_answer_that_cannot_be_used_keeps_its_credits() -> None:
 @pytest.mark.parametrize(("sent", "held"), [(True, 1), (False, 0)])
 async def test_cancelled_call_keeps_credits_only_if_it_may_have_left(sent: bool, held: int) -> None:
     """Cancelled while its answer was due, a call may have charged; cancelled in the queue, it cannot have."""
-    async with raw_server(silence) as server, client_of(server.url, slots=1) as lf:
+    async with raw_server(silence) as server, client_of(server.url, max_concurrency=1) as lf:
         async with lf.budget(max_credits=5) as spent:
             first = asyncio.create_task(lf.users.me() if not sent else lf.companies.get("1"))
             await asyncio.sleep(0.05)
@@ -305,13 +305,13 @@ class BudgetMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.budgets = [Budget(max_requests=20, max_credits=15), Budget(max_credits=9)]
-        self.under_way: list[tuple[Spending, int]] = []
+        self.under_way: list[tuple[BudgetReservation, int]] = []
         self.charged = 0
 
     @rule(most=st.integers(0, 6))
     def begin(self, most: int) -> None:
         try:
-            self.under_way.append((Spending(self.budgets, most, Facts()), most))
+            self.under_way.append((BudgetReservation(self.budgets, most, ErrorContext()), most))
         except BudgetExceededError:
             assert any(
                 budget.max_credits is not None and budget.credits + budget.reserved + most > budget.max_credits
@@ -324,7 +324,7 @@ class BudgetMachine(RuleBasedStateMachine):
         spending, _ = data.draw(st.sampled_from(self.under_way))
         before = [budget.requests for budget in self.budgets]
         try:
-            spending.take_request()
+            spending.consume_request()
         except BudgetExceededError:
             assert [budget.requests for budget in self.budgets] == before
 
@@ -365,7 +365,7 @@ async def test_deadline_ends_a_call_in_time(deadline: float) -> None:
 
 async def test_deadline_counts_the_waits() -> None:
     """Waiting for a slot or a token counts, the error names the phase, and nothing was sent."""
-    async with raw_server(silence) as server, client_of(server.url, slots=1) as lf:
+    async with raw_server(silence) as server, client_of(server.url, max_concurrency=1) as lf:
         first = asyncio.create_task(lf.users.me())
         await asyncio.sleep(0.05)
         with pytest.raises(DeadlineExceededError) as caught:
@@ -373,7 +373,7 @@ async def test_deadline_counts_the_waits() -> None:
         assert (caught.value.phase, caught.value.sent) == ("slot", "no")
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-        assert lf._connection.ready().limits.slots.value == 1
+        assert lf._state.ensure_open().throttle.slots.value == 1
     async with raw_server(OK) as server, client_of(server.url, rate=0.1, burst=1) as lf:
         await lf.users.me()
         with pytest.raises(DeadlineExceededError) as caught:
@@ -399,7 +399,7 @@ async def test_deadline_of_a_charging_call_leaves_the_outcome_open() -> None:
     assert len(server.requests) == 1
 
 
-ASKED = Facts(operation="get_company", method="GET", path="/v1/companies/{id}")
+ASKED = ErrorContext(operation="get_company", method="GET", path="/v1/companies/{id}")
 
 
 def test_refusal_of_a_budget_says_which_call_and_what_to_do() -> None:
@@ -411,17 +411,17 @@ def test_refusal_of_a_budget_says_which_call_and_what_to_do() -> None:
     with pytest.raises(BudgetExceededError) as request:
         budget.check_request(ASKED)
     assert credit.value.message == "This call may charge 1,001 of 2,000 credits, and 1,500 are spent or reserved."
-    assert credit.value.advice == "Raise max_credits, or ask for fewer records at once."
+    assert credit.value.hint == "Raise max_credits, or ask for fewer records at once."
     assert request.value.message == "The budget of 1,000 requests is used up."
-    assert request.value.advice == "Raise max_requests, or go on later."
-    assert credit.value.facts is request.value.facts is ASKED
+    assert request.value.hint == "Raise max_requests, or go on later."
+    assert credit.value.context is request.value.context is ASKED
 
 
 def test_bound_of_a_budget_can_be_reached_and_be_zero() -> None:
     """The last request and the last credit of a budget may be spent, and nothing is a bound too."""
     budget = Budget(max_requests=1, max_credits=3)
-    spending = Spending([budget], 3, ASKED)
-    spending.take_request()
+    spending = BudgetReservation([budget], 3, ASKED)
+    spending.consume_request()
     assert (budget.requests, budget.reserved) == (1, 3)
     spending.settle()
     spending.settle()

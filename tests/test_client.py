@@ -28,9 +28,9 @@ from leadfeeder_async import (
     RateLimitedError,
     WrongLoopError,
 )
-from leadfeeder_async._http import session
-from leadfeeder_async._http.quota import MonthQuota
-from leadfeeder_async.errors import Facts
+from leadfeeder_async._core import executor
+from leadfeeder_async._core.monthly_quota import MonthlyQuota
+from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.accounts import User
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.sandbox import Sandbox
@@ -72,7 +72,7 @@ def test_unusable_base_url_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("slots", 0), ("rate", 0), ("rate", -1), ("burst", 0), ("max_body_bytes", 0), ("timeout", float("inf"))],
+    [("max_concurrency", 0), ("rate", 0), ("rate", -1), ("burst", 0), ("max_body_bytes", 0), ("timeout", float("inf"))],
 )
 def test_settings_out_of_bounds_are_refused(option: str, value: float) -> None:
     """A setting that would hang, divide by zero or refuse every answer is named at once."""
@@ -141,8 +141,8 @@ async def test_with_options_shares_everything_else(sandbox: Sandbox) -> None:
     """A copy has its own options, and the original's connections, limit, counts and end."""
     lf = client_for(sandbox, timeout=5)
     hasty = lf.with_options(timeout=0.5, retries=0)
-    assert (lf._session.options.timeout, hasty._session.options.timeout) == (5, 0.5)
-    assert hasty.with_options(retries=1)._session.options.timeout == 0.5
+    assert (lf._executor.options.timeout, hasty._executor.options.timeout) == (5, 0.5)
+    assert hasty.with_options(retries=1)._executor.options.timeout == 0.5
     await hasty.users.me()
     assert lf.stats.requests == 1
     await lf.aclose()
@@ -242,12 +242,12 @@ async def test_key_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     await lf.aclose()
     text = traceback.TracebackException.from_exception(error, capture_locals=True, compact=False)
     shown = [
-        repr(lf), repr(lf._connection.settings), repr(error), str(error), repr(error.args), repr(error.__context__),
+        repr(lf), repr(lf._state.settings), repr(error), str(error), repr(error.args), repr(error.__context__),
         repr(vars(error)), "".join(text.format()), caplog.text, repr(copy.copy(error)), repr(pickle.dumps(error)),
     ]  # fmt: skip
     assert [one for one in shown if KEY in one] == []
     with pytest.raises(TypeError, match="pickled"):
-        pickle.dumps(lf._connection.settings)
+        pickle.dumps(lf._state.settings)
 
 
 async def test_errors_survive_pickling(lf: AsyncLeadfeeder) -> None:
@@ -256,7 +256,7 @@ async def test_errors_survive_pickling(lf: AsyncLeadfeeder) -> None:
         await lf.companies.get("nope")
     back = pickle.loads(pickle.dumps(caught.value))
     assert isinstance(back, NotFoundError)
-    assert (str(back), back.facts) == (str(caught.value), caught.value.facts)
+    assert (str(back), back.context) == (str(caught.value), caught.value.context)
 
 
 async def test_error_tells_a_tired_person_everything(lf: AsyncLeadfeeder) -> None:
@@ -295,7 +295,7 @@ async def test_used_up_quota_stops_all_traffic() -> None:
         assert (caught.value.sent, caught.value.code, len(server.requests)) == ("no", "quota_exceeded", 1)
         assert caught.value.retry_at is not None
         assert (caught.value.retry_at.day, caught.value.retry_at > datetime.now(UTC)) == (1, True)
-        lf._connection.quota.ends = datetime(2020, 1, 1, tzinfo=UTC)
+        lf._state.quota.blocked_until = datetime(2020, 1, 1, tzinfo=UTC)
         with pytest.raises(QuotaExceededError):
             await lf.users.me()
         assert len(server.requests) == 2
@@ -305,8 +305,8 @@ def at(month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
     return datetime(2026, month, day, hour, minute, tzinfo=UTC)
 
 
-def judged(quota: MonthQuota, now: datetime) -> QuotaExceededError:
-    failure = quota.judge(QuotaExceededError("x"), now)
+def judged(quota: MonthlyQuota, now: datetime) -> QuotaExceededError:
+    failure = quota.classify(QuotaExceededError("x"), now)
     assert isinstance(failure, QuotaExceededError)
     return failure
 
@@ -324,38 +324,38 @@ def judged(quota: MonthQuota, now: datetime) -> QuotaExceededError:
 )
 def test_month_after_a_used_up_quota(now: datetime, counted: int, ends: datetime) -> None:
     """The quota comes back on the first of the next month; in a new one that hardly began, an answer is asked for again."""
-    quota = MonthQuota(100)
-    quota.note_used(counted, now)
-    advice = judged(quota, now).advice
+    quota = MonthlyQuota(100)
+    quota.record_usage(counted, now)
+    hint = judged(quota, now).hint
     with pytest.raises(QuotaExceededError) as caught:
-        quota.check(ends - timedelta(seconds=1), Facts())
+        quota.check(ends - timedelta(seconds=1), ErrorContext())
     assert caught.value.retry_at == ends
-    quota.check(ends, Facts())
+    quota.check(ends, ErrorContext())
     soon = ends - now <= timedelta(hours=1) and ends.month == now.month
-    assert ("go on in an hour" in advice) is soon
-    assert ("Stop until the month ends" in advice) is not soon
+    assert ("go on in an hour" in hint) is soon
+    assert ("Stop until the month ends" in hint) is not soon
 
 
 def test_a_new_month_that_stays_used_up_ends_all_traffic() -> None:
     """Each hour of the first two days one answer is asked for; after them none is, until the month is over."""
-    quota, now, asked = MonthQuota(100_000), at(12, 1, 0, 1), 0
+    quota, now, asked = MonthlyQuota(100_000), at(12, 1, 0, 1), 0
     while now.month == 12:
         quota.count(now)
         judged(quota, now)
         asked += 1
-        assert quota.ends is not None
-        now = quota.ends
+        assert quota.blocked_until is not None
+        now = quota.blocked_until
     assert (asked, now) == (49, datetime(2027, 1, 1, tzinfo=UTC))
 
 
 def test_other_processes_are_told_of_a_whole_month_only() -> None:
     """What one holds back for an hour, since it may be the last month, must not end the new one for all of them."""
     shared = _OthersUsed(99_999)  # as last heard, on a clock that may be in the last month still
-    quota = MonthQuota(100_000, shared)
+    quota = MonthlyQuota(100_000, shared)
     judged(quota, at(12, 1))
-    assert (quota.ends, shared.over) == (at(12, 1, 1), False)
+    assert (quota.blocked_until, shared.over) == (at(12, 1, 1), False)
     judged(quota, at(12, 3))
-    assert (quota.ends, shared.over) == (datetime(2027, 1, 1, tzinfo=UTC), True)
+    assert (quota.blocked_until, shared.over) == (datetime(2027, 1, 1, tzinfo=UTC), True)
 
 
 async def test_last_month_s_end_does_not_take_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,7 +368,7 @@ async def test_last_month_s_end_does_not_take_the_new_one(monkeypatch: pytest.Mo
         def now(cls, tz: tzinfo | None = None) -> datetime:
             return cls.shown
 
-    monkeypatch.setattr(session, "datetime", Fast)
+    monkeypatch.setattr(executor, "datetime", Fast)
     used_up = http(b'{"code":"quota_exceeded","message":"month used up"}', "429 Too Many")
     async with raw_server(used_up, http(b'{"data":{"id":"1"}}')) as server, client_of(server.url) as lf:
         with pytest.raises(QuotaExceededError, match="the server may have meant the last one: go on in an hour"):
@@ -402,10 +402,10 @@ async def test_429_near_the_end_of_the_month_s_requests_is_that_end(used: int, k
 
 def test_month_s_count_begins_anew() -> None:
     """What was used in one month does not count in the next."""
-    quota, error = MonthQuota(10), RateLimitedError("x")
-    quota.note_used(10, at(1, 31))
-    assert quota.judge(error, at(2, 1)) is error
-    assert isinstance(quota.judge(error, at(1, 31)), QuotaExceededError)
+    quota, error = MonthlyQuota(10), RateLimitedError("x")
+    quota.record_usage(10, at(1, 31))
+    assert quota.classify(error, at(2, 1)) is error
+    assert isinstance(quota.classify(error, at(1, 31)), QuotaExceededError)
 
 
 class _OthersUsed:
@@ -415,10 +415,10 @@ class _OthersUsed:
         self.used = used
         self.over = False
 
-    def note_used(self, requests: int) -> None:
+    def record_usage(self, requests: int) -> None:
         self.used = max(self.used, requests)
 
-    def month_over(self) -> None:
+    def mark_exhausted(self) -> None:
         self.over = True
 
 
@@ -426,19 +426,19 @@ class _OthersUsed:
 def test_what_other_processes_used_counts_too(used: int, over: bool) -> None:
     """A 429 is the month's end for this process where all of them together used the requests, and all are told."""
     shared = _OthersUsed(used)
-    failure = MonthQuota(10, shared).judge(RateLimitedError("x"), at(1, 31))
+    failure = MonthlyQuota(10, shared).classify(RateLimitedError("x"), at(1, 31))
     assert (isinstance(failure, QuotaExceededError), shared.over) == (over, over)
 
 
 def test_429_taken_for_the_month_s_end_says_what_the_server_said() -> None:
     """The error names the server's words, the count that decided, and the request's own facts."""
-    quota = MonthQuota(1_000)
-    quota.note_used(990, at(1, 31))
-    facts = Facts(operation="get_me", status=429, request_id="r1", sent="yes")
-    failure = quota.judge(RateLimitedError("Slow down.", facts), at(1, 31))
+    quota = MonthlyQuota(1_000)
+    quota.record_usage(990, at(1, 31))
+    facts = ErrorContext(operation="get_me", status=429, request_id="r1", sent="yes")
+    failure = quota.classify(RateLimitedError("Slow down.", facts), at(1, 31))
     assert isinstance(failure, QuotaExceededError)
     assert failure.message == "Slow down. About 990 of the month's 1,000 requests are used."
-    assert failure.facts == facts
+    assert failure.context == facts
 
 
 def test_log_level_of_the_environment() -> None:

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from types import FrameType
 
 from leadfeeder_async.errors import (
+    APIStatusError,
     AuthenticationError,
     BudgetExceededError,
     CheckpointError,
@@ -27,8 +28,7 @@ from leadfeeder_async.errors import (
     QuotaExceededError,
     RateLimitedError,
     ServerError,
-    StatusError,
-    UseError,
+    UsageError,
 )
 
 REFUSED, USAGE, AUTH, SPENT, INCOMPLETE, INTERRUPTED, PIPE_CLOSED, TERMINATED = 1, 2, 3, 4, 5, 130, 141, 143
@@ -38,7 +38,7 @@ def main() -> None:
     """Run the command line."""
     missing = [name for name in ("cyclopts", "rich") if find_spec(name) is None]
     if missing:
-        say(f"The command line needs {' and '.join(missing)}: pip install 'leadfeeder-async[cli]'")
+        print_err(f"The command line needs {' and '.join(missing)}: pip install 'leadfeeder-async[cli]'")
         sys.exit(USAGE)
     sys.exit(_run())
 
@@ -48,27 +48,27 @@ def _run() -> int:
 
     from leadfeeder_async.cli.app import app
 
-    terminated = _end_as_ctrl_c_does()
+    terminated = install_sigterm_handler()
     try:
         result = app(exit_on_error=False, result_action="return_value")
     except CycloptsError:
         return USAGE  # Cyclopts has said what is wrong
     except LeadfeederError as error:
-        say(f"leadfeeder: {error}")
+        print_err(f"leadfeeder: {error}")
         return exit_code(error)
     except KeyboardInterrupt:
-        say("Terminated." if terminated else "Interrupted.")
+        print_err("Terminated." if terminated else "Interrupted.")
         return TERMINATED if terminated else INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
         return PIPE_CLOSED
     except OSError as error:
-        say(f"leadfeeder: {error.filename or 'output'}: {error.strerror}")
+        print_err(f"leadfeeder: {error.filename or 'output'}: {error.strerror}")
         return INCOMPLETE
     return result if isinstance(result, int) else 0
 
 
-def _end_as_ctrl_c_does() -> list[int]:
+def install_sigterm_handler() -> list[int]:
     """Let SIGTERM end a command in order: what is done is kept, and the command to go on is shown.
 
     It calls what hears Ctrl-C, which cancels the work: an exception raised here could be lost in a callback. A job in
@@ -101,15 +101,15 @@ def exit_code(error: LeadfeederError) -> int:
             | CheckpointError(__cause__=OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG | errno.EIO))
         ):
             return INCOMPLETE
-        case UseError() | CheckpointError() | DatabaseError():
+        case UsageError() | CheckpointError() | DatabaseError():
             return USAGE
-        case StatusError() if not isinstance(error, ServerError | RateLimitedError):
+        case APIStatusError() if not isinstance(error, ServerError | RateLimitedError):
             return REFUSED
         case _:
             return INCOMPLETE
 
 
-def say(text: str) -> None:
+def print_err(text: str) -> None:
     """Say something on stderr; on a terminal its lines break between words, except commands, which are indented."""
     if sys.stderr.isatty():
         width = os.get_terminal_size(sys.stderr.fileno()).columns or 80

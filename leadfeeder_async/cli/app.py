@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from leadfeeder_async._version import __version__
-from leadfeeder_async.cli import output
-from leadfeeder_async.cli.account import accounts, usage
+from leadfeeder_async.cli import terminal
+from leadfeeder_async.cli.account_commands import accounts, usage
 from leadfeeder_async.cli.brief import brief
 from leadfeeder_async.cli.doctor import doctor
-from leadfeeder_async.cli.enrich import enrich
-from leadfeeder_async.cli.exports import export
-from leadfeeder_async.cli.records import companies, contacts, ip
-from leadfeeder_async.cli.report import report
-from leadfeeder_async.cli.sync import sync
-from leadfeeder_async.cli.workspace import lists, tags
+from leadfeeder_async.cli.enrich_command import enrich
+from leadfeeder_async.cli.export_commands import export
+from leadfeeder_async.cli.record_commands import companies, contacts, ip
+from leadfeeder_async.cli.report_command import report
+from leadfeeder_async.cli.sync_command import sync
+from leadfeeder_async.cli.tag_and_list_commands import lists, tags
 from leadfeeder_async.errors import ConfigurationError
 
 app = App(
@@ -56,7 +56,7 @@ async def contract_check(
     source: Annotated[str, Parameter(help="An address or a file, YAML or JSON.")] = DOCUMENT,
 ) -> int:
     """Compare this package with the vendor's OpenAPI document; exit 1 where something would break."""
-    from leadfeeder_async.cli.contract import check
+    from leadfeeder_async.cli.contract_command import check
 
     return 1 if await check(source) else 0
 
@@ -67,7 +67,7 @@ def completion(
     /,
 ) -> None:
     """Print a script that completes commands and options; `source <(leadfeeder completion bash)` turns it on."""
-    output.say_out(app.generate_completion(shell=shell))
+    terminal.print_out(app.generate_completion(shell=shell))
 
 
 @app.command
@@ -89,8 +89,8 @@ async def sandbox(
         raise ConfigurationError(str(error)) from None
     async with local:
         for name, value in local.environment.items():
-            output.say_out(f"export {name}={value}")
-        output.note(f"The sandbox answers at {local.url}; Ctrl-C ends it.")
+            terminal.print_out(f"export {name}={value}")
+        terminal.print_note(f"The sandbox answers at {local.url}; Ctrl-C ends it.")
         await asyncio.Event().wait()
 
 

@@ -9,16 +9,16 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from leadfeeder_async.models.visits import WebVisit
+from leadfeeder_async.models.web_visits import WebVisit
 
-Standing: TypeAlias = Literal["new", "returning", "re-engaged"]
+VisitCategory: TypeAlias = Literal["new", "returning", "re-engaged"]
 By: TypeAlias = Literal["intent", "minutes", "visits"]
 
 GAP = 30
 """Days without a visit after which a company that comes back is re-engaged."""
 
 
-class Earlier(msgspec.Struct, frozen=True, kw_only=True):
+class PriorVisits(msgspec.Struct, frozen=True, kw_only=True):
     """The ids of companies that visited before the period."""
 
     lately: AbstractSet[str] = frozenset()
@@ -27,13 +27,13 @@ class Earlier(msgspec.Struct, frozen=True, kw_only=True):
     """Before those."""
 
 
-class Visiting(msgspec.Struct, frozen=True, kw_only=True):
+class CompanyActivity(msgspec.Struct, frozen=True, kw_only=True):
     """One company and its visits in the period."""
 
     id: str
     company: str | None
     country: str | None
-    standing: Standing
+    standing: VisitCategory
     visits: int
     pages: int
     minutes: float
@@ -42,7 +42,7 @@ class Visiting(msgspec.Struct, frozen=True, kw_only=True):
     last_visit: datetime | None
 
 
-def rank(visits: Iterable[WebVisit], since: datetime, earlier: Earlier, by: By = "intent") -> list[Visiting]:
+def rank(visits: Iterable[WebVisit], since: datetime, earlier: PriorVisits, by: By = "intent") -> list[CompanyActivity]:
     """Rank the companies that visited from ``since`` on, the most of ``by`` first; what is unknown comes last.
 
     Visits before ``since`` only tell who was here lately: the API gives whole days. Visits without a company are no
@@ -61,11 +61,11 @@ def rank(visits: Iterable[WebVisit], since: datetime, earlier: Earlier, by: By =
     return sorted(found, key=lambda one: _order(one, by))
 
 
-def _visiting(visits: list[WebVisit], standing: Standing) -> Visiting:
+def _visiting(visits: list[WebVisit], standing: VisitCategory) -> CompanyActivity:
     company = visits[-1].company
     assert company is not None
     about, location = company.attributes, visits[-1].location
-    return Visiting(
+    return CompanyActivity(
         id=company.id,
         company=company.name,
         country=about.address.country_code if about.address else (location.country_code if location else None),
@@ -78,13 +78,13 @@ def _visiting(visits: list[WebVisit], standing: Standing) -> Visiting:
     )
 
 
-def _standing(company_id: str, lately: AbstractSet[str], long_ago: AbstractSet[str]) -> Standing:
+def _standing(company_id: str, lately: AbstractSet[str], long_ago: AbstractSet[str]) -> VisitCategory:
     if company_id in lately:
         return "returning"
     return "re-engaged" if company_id in long_ago else "new"
 
 
-def _order(one: Visiting, by: By) -> tuple[float | str, ...]:
+def _order(one: CompanyActivity, by: By) -> tuple[float | str, ...]:
     """Sort by what was asked for, then by the others, then by name."""
     intent = -1.0 if one.intent is None else one.intent
     first = {"intent": intent, "minutes": one.minutes, "visits": float(one.visits)}[by]

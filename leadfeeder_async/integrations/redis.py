@@ -21,11 +21,25 @@ from typing import Self, TypeVar
 import anyio
 import msgspec
 
-from leadfeeder_async._http.limits import TokenBucket
-from leadfeeder_async._http.quota import next_month
-from leadfeeder_async.errors import Facts, LimiterUnavailableError, QuotaExceededError, WrongLoopError, require
-from leadfeeder_async.integrations._credits import RedisCredits
-from leadfeeder_async.integrations._scripts import FAILURES, PROBE, RETRY, Client, Outage, Script, key_of
+from leadfeeder_async._core.monthly_quota import next_month
+from leadfeeder_async._core.rate_limit import TokenBucket
+from leadfeeder_async.errors import (
+    ErrorContext,
+    QuotaExceededError,
+    RateLimiterUnavailableError,
+    WrongLoopError,
+    check_argument,
+)
+from leadfeeder_async.integrations._redis_script import (
+    FAILURES,
+    PROBE_INTERVAL,
+    RETRY_INTERVAL,
+    OutageTracker,
+    RedisClient,
+    RedisScript,
+    key_of,
+)
+from leadfeeder_async.integrations.redis_credits import RedisCredits
 from leadfeeder_async.settings import DEFAULT_BURST, DEFAULT_RATE, read_api_key
 
 __all__ = ["RedisCredits", "RedisLimiter"]
@@ -34,7 +48,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("leadfeeder_async")
 
-STALL = 0.1
+MAX_WAKEUP_DELAY = 0.1
 """A caller that wakes so many seconds late uses its token all the same; after a longer stall it takes a new one."""
 
 
@@ -61,41 +75,41 @@ class RedisLimiter:
     all processes together, and the same in each. ``share`` is for bulk work: with 0.5 it leaves half the burst to
     others, who need not wait for it; when nobody else wants anything, it has the whole rate.
 
-    A server that does not answer within ``timeout`` seconds is tried for ``patience`` seconds; then
-    :class:`~leadfeeder_async.LimiterUnavailableError` is raised, at once for every call, until it answers again. With
-    ``fallback_share=0.25`` this process instead goes on by itself, at a quarter of the rate and without a burst.
+    A server that does not answer within ``timeout`` seconds is tried for ``outage_timeout`` seconds; then
+    :class:`~leadfeeder_async.RateLimiterUnavailableError` is raised, at once for every call, until it answers again.
+    With ``fallback_share=0.25`` this process instead goes on by itself, at a quarter of the rate and without a burst.
 
     Make one per process and event loop. It opens on the first call; close it after the client.
     """
 
     def __init__(
         self,
-        redis: str | Client,
+        redis: str | RedisClient,
         api_key: str | None = None,
         *,
         rate: float = DEFAULT_RATE,
         burst: int = DEFAULT_BURST,
-        share: float = 1.0,
+        burst_share: float = 1.0,
         timeout: float = 1.0,
-        patience: float = 10.0,
+        outage_timeout: float = 10.0,
         fallback_share: float | None = None,
     ) -> None:
-        require(0 < rate < inf, f"rate={rate!r} must be more than 0 requests a second.")
-        require(burst >= 1, f"burst={burst!r} must be 1 or more.")
-        require(0 < share <= 1, f"share={share!r} must be more than 0, and 1 at most.")
-        require(0 < timeout < inf, f"timeout={timeout!r} must be more than 0 seconds.")
-        require(0 <= patience < inf, f"patience={patience!r} must be 0 seconds or more.")
+        check_argument(0 < rate < inf, f"rate={rate!r} must be more than 0 requests a second.")
+        check_argument(burst >= 1, f"burst={burst!r} must be 1 or more.")
+        check_argument(0 < burst_share <= 1, f"burst_share={burst_share!r} must be more than 0, and 1 at most.")
+        check_argument(0 < timeout < inf, f"timeout={timeout!r} must be more than 0 seconds.")
+        check_argument(0 <= outage_timeout < inf, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
         fits = fallback_share is None or 0 < fallback_share <= 1
-        require(fits, f"fallback_share={fallback_share!r} must be more than 0, and 1 at most.")
+        check_argument(fits, f"fallback_share={fallback_share!r} must be more than 0, and 1 at most.")
         self._key = key_of(read_api_key(api_key).reveal(), "limit")
-        self._settings = (rate, burst, share)
-        self._patience = patience
-        self._script = Script(redis, "redis.lua", timeout)
+        self._settings = (rate, burst, burst_share)
+        self._outage_timeout = outage_timeout
+        self._script = RedisScript(redis, "rate_limit.lua", timeout)
         self._local = None if fallback_share is None else TokenBucket(rate * fallback_share, 1)
-        self._went_alone = False
-        self._outage = Outage()
+        self._used_fallback = False
+        self._outage = OutageTracker()
         self._turn = anyio.Lock(fast_acquire=True)
-        self._kept = list[_Token]()
+        self._unused_tokens = list[_Token]()
         self._not_before = 0.0
         self._pauses = 0
         self._tasks = set[asyncio.Task[object]]()
@@ -129,12 +143,12 @@ class RedisLimiter:
     async def acquire(self) -> None:
         """Wait in order for this process's turn, and for the token it took from the shared bucket.
 
-        Raises LimiterUnavailableError where the server has been down for ``patience`` seconds, QuotaExceededError
+        Raises LimiterUnavailableError where the server has been down for ``outage_timeout`` seconds, QuotaExceededError
         where a process has met the end of the month's requests. Nothing was sent then.
         """
         self._bind()
         async with self._turn:
-            while not await self._use(await self._token()):
+            while not await self._wait_for_token(await self._token()):
                 pass
 
     def pause(self, seconds: float) -> None:
@@ -144,18 +158,18 @@ class RedisLimiter:
         """
         self._pauses += 1
         self._not_before = max(self._not_before, self._bind().time() + seconds)
-        self._kept.clear()
+        self._unused_tokens.clear()
         if self._local is not None:
             self._local.pause(seconds)
-        self._spawn(self._say("pause", round(seconds * 1e6)))
+        self._spawn(self._notify_server("pause", round(seconds * 1e6)))
 
-    def note_used(self, requests: int) -> None:
+    def record_usage(self, requests: int) -> None:
         """Tell every process how many of the month's requests are used; the most counts."""
-        self._spawn(self._say("used", requests))
+        self._spawn(self._notify_server("used", requests))
 
-    def month_over(self) -> None:
+    def mark_exhausted(self) -> None:
         """Tell every process that the month's requests are used up."""
-        self._spawn(self._say("month_over", int(f"{datetime.now(UTC):%Y%m}")))
+        self._spawn(self._notify_server("quota_exhausted", int(f"{datetime.now(UTC):%Y%m}")))
 
     def _bind(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
@@ -167,8 +181,8 @@ class RedisLimiter:
     async def _token(self) -> _Token | None:
         """Return a token that was kept or a new one; None where this process goes by itself."""
         while True:
-            if self._kept:
-                token = self._kept.pop(0)
+            if self._unused_tokens:
+                token = self._unused_tokens.pop(0)
                 if _now() <= token.until:
                     return token
                 continue
@@ -178,50 +192,50 @@ class RedisLimiter:
                 except FAILURES as error:
                     self._note_failure(error)
             if self._local is not None:
-                self._went_alone = True
+                self._used_fallback = True
                 await self._local.acquire()
                 return None
             self._raise_if_down()
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(RETRY_INTERVAL)
 
     def _note_failure(self, error: BaseException) -> None:
         now = _now()
         if self._outage.since is None:
             logger.warning("The shared limit cannot be asked (%s: %s)", type(error).__name__, error)
-        patient = self._local is None and self._outage.lasted(now) < self._patience
-        self._outage.note(error, now, 0.0 if patient else PROBE)
+        patient = self._local is None and self._outage.duration(now) < self._outage_timeout
+        self._outage.record_failure(error, now, 0.0 if patient else PROBE_INTERVAL)
 
     def _raise_if_down(self) -> None:
-        lasted, last = self._outage.lasted(_now()), self._outage.last
-        if lasted >= self._patience:
+        lasted, last = self._outage.duration(_now()), self._outage.last
+        if lasted >= self._outage_timeout:
             said = f"The shared limit has not answered for {lasted:.1f} s ({type(last).__name__}: {last})."
-            raise LimiterUnavailableError(said) from last
+            raise RateLimiterUnavailableError(said) from last
 
     async def _take(self) -> _Token:
         """Take a token from the server. A caller cancelled meanwhile leaves it to the next one."""
-        asking = self._spawn(self._ask())
+        asking = self._spawn(self._request_token())
         try:
             token = await asyncio.shield(asking)
         except asyncio.CancelledError:
             asking.add_done_callback(self._keep_answer)
             raise
-        if self._outage.end():
+        if self._outage.record_success():
             logger.warning("The shared limit answers again")
         if not isinstance(token, _Token):
             said = "The month's requests are used up, as a process that shares this limit was told."
-            raise QuotaExceededError(said, Facts(code="quota_exceeded", retry_at=token))
+            raise QuotaExceededError(said, ErrorContext(code="quota_exceeded", retry_at=token))
         return token
 
-    async def _ask(self) -> _Token | datetime:
+    async def _request_token(self) -> _Token | datetime:
         """Ask for a token; return when the month ends instead, where its requests are used up."""
-        began, pauses, alone = _now(), self._pauses, self._went_alone
-        wait, good, name, self.used = await self._run("take_anew" if alone else "take")
+        began, pauses, alone = _now(), self._pauses, self._used_fallback
+        wait, good, name, self.used = await self._run("acquire_after_outage" if alone else "take")
         if wait < 0:
             return next_month(date(name // 100, name % 100, 1))
-        self._went_alone = self._went_alone and not alone
+        self._used_fallback = self._used_fallback and not alone
         return _Token(_now() + wait / 1e6, began + (wait + good) / 1e6, name, pauses)
 
-    async def _use(self, token: _Token | None) -> bool:
+    async def _wait_for_token(self, token: _Token | None) -> bool:
         """Wait until a token may be used; tell whether it is still good then."""
         if token is None:
             return True
@@ -229,27 +243,27 @@ class RedisLimiter:
             while (wait := max(token.at, self._not_before) - _now()) > 0:  # noqa: ASYNC110 - as in limits.py
                 await asyncio.sleep(wait)
         except asyncio.CancelledError:
-            self._keep(token)
+            self._recycle(token)
             raise
-        return token.pauses == self._pauses and _now() <= max(token.until, token.at + STALL)
+        return token.pauses == self._pauses and _now() <= max(token.until, token.at + MAX_WAKEUP_DELAY)
 
     def _keep_answer(self, asking: asyncio.Task[_Token | datetime]) -> None:
         if not asking.cancelled() and asking.exception() is None and isinstance(token := asking.result(), _Token):
-            self._keep(token)
+            self._recycle(token)
 
-    def _keep(self, token: _Token) -> None:
+    def _recycle(self, token: _Token) -> None:
         """Leave a token that was not used to the next caller of this process, or else give it back."""
         if self._turn.statistics().tasks_waiting:
-            self._kept.append(token)
+            self._unused_tokens.append(token)
         elif token.pauses == self._pauses:
             self._spawn(self._give_back(token))
 
     async def _give_back(self, token: _Token) -> None:
-        given_back = await self._say("give_back", token.name)
+        given_back = await self._notify_server("release", token.name)
         if not given_back and token.pauses == self._pauses:
-            self._kept.append(token)
+            self._unused_tokens.append(token)
 
-    async def _say(self, what: str, value: int = 0) -> bool:
+    async def _notify_server(self, what: str, value: int = 0) -> bool:
         """Tell the server something that nobody waits for; tell whether it took it."""
         try:
             _, done, _, self.used = await self._run(what, value)

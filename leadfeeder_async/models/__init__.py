@@ -69,23 +69,23 @@ from leadfeeder_async.models.crm import (
     CRMUser,
     CRMUserAttributes,
 )
-from leadfeeder_async.models.envelope import (
-    Credits,
-    Done,
-    ErrorBody,
-    ErrorObject,
-    Meta,
-    Pagination,
-    ResourceIdentifier,
-    Response,
-)
-from leadfeeder_async.models.feeds import (
+from leadfeeder_async.models.custom_feeds import (
     CustomFeed,
     CustomFeedAttributes,
     CustomFeedFolder,
     CustomFeedFolderAttributes,
     CustomFeedFolderRelationships,
     CustomFeedRelationships,
+)
+from leadfeeder_async.models.envelope import (
+    Credits,
+    EmptyResponse,
+    ErrorBody,
+    ErrorObject,
+    Meta,
+    Pagination,
+    ResourceIdentifier,
+    Response,
 )
 from leadfeeder_async.models.ip import (
     EnrichedIp,
@@ -101,23 +101,6 @@ from leadfeeder_async.models.ip import (
     NetworkAttributes,
     VisitLocation,
 )
-from leadfeeder_async.models.queries import (
-    CompanyMatchInput,
-    CompanyMatchRequest,
-    CompanySearchFilters,
-    CompanySearchRequest,
-    ContactSearchRequest,
-    DateRange,
-    EmployeeRange,
-    GeoCircle,
-    IndustryFilter,
-    RevenueRange,
-    SearchLocation,
-    SignalCategory,
-    SignalSearchRequest,
-    WebVisitFilters,
-    WebVisitSearchRequest,
-)
 from leadfeeder_async.models.reference import (
     ApiUsage,
     ApiUsageAttributes,
@@ -129,7 +112,7 @@ from leadfeeder_async.models.reference import (
     JobEstimateAttributes,
     NaceCode,
 )
-from leadfeeder_async.models.requests import (
+from leadfeeder_async.models.request_bodies import (
     CompanyEnrichmentJob,
     CompanyEnrichmentJobData,
     CompanyEnrichmentJobRequest,
@@ -199,18 +182,24 @@ from leadfeeder_async.models.schemas import (
     WebVisitsResponse,
     WebVisitsTrackerScriptResponse,
 )
-from leadfeeder_async.models.visits import (
-    Engagement,
-    EngagementPage,
-    VisitIdentifiers,
-    Visitor,
-    WebVisit,
-    WebVisitAttributes,
-    WebVisitRelationships,
-    WebVisitsTrackerScript,
-    WebVisitsTrackerScriptAttributes,
+from leadfeeder_async.models.search_filters import (
+    CompanyMatchInput,
+    CompanyMatchRequest,
+    CompanySearchFilters,
+    CompanySearchRequest,
+    ContactSearchRequest,
+    DateRange,
+    EmployeeRange,
+    GeoCircle,
+    IndustryFilter,
+    RevenueRange,
+    SearchLocation,
+    SignalCategory,
+    SignalSearchRequest,
+    WebVisitFilters,
+    WebVisitSearchRequest,
 )
-from leadfeeder_async.models.workspace import (
+from leadfeeder_async.models.tags_and_lists import (
     BuyerPersona,
     BuyerPersonaAttributes,
     CustomField,
@@ -222,6 +211,17 @@ from leadfeeder_async.models.workspace import (
     ListItem,
     Tag,
     TagAttributes,
+)
+from leadfeeder_async.models.web_visits import (
+    Engagement,
+    EngagementPage,
+    VisitIdentifiers,
+    Visitor,
+    WebVisit,
+    WebVisitAttributes,
+    WebVisitRelationships,
+    WebVisitsTrackerScript,
+    WebVisitsTrackerScriptAttributes,
 )
 
 __all__ = [
@@ -322,7 +322,7 @@ __all__ = [
     "CustomFieldResponse",
     "CustomFieldsResponse",
     "DateRange",
-    "Done",
+    "EmptyResponse",
     "EmployeeRange",
     "EmptySuccessResponse",
     "Engagement",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
-from leadfeeder_async.models import ip, visits
+from leadfeeder_async.models import ip, web_visits
 from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.crm import CRMConnection, CRMGroupConnection, CRMSuggestion
-from leadfeeder_async.models.workspace import Icp, List, Tag
+from leadfeeder_async.models.tags_and_lists import Icp, List, Tag
 
 
 class IndustryCode(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -134,7 +134,7 @@ class CompanyRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=
     group_company: Company | None = None
     tags: tuple[Tag, ...] | None = None
     lists: tuple[List, ...] | None = None
-    web_visits: tuple[visits.WebVisit, ...] | None = None
+    web_visits: tuple[web_visits.WebVisit, ...] | None = None
     icps: tuple[Icp, ...] | None = None
     crm_connections: tuple[CRMConnection, ...] | None = None
     crm_suggestions: tuple[CRMSuggestion, ...] | None = None

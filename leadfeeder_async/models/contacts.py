@@ -6,7 +6,7 @@ from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.companies import Company, Phone, SocialMediaProfiles
 from leadfeeder_async.models.crm import CRMConnection, CRMSuggestion
 from leadfeeder_async.models.envelope import ResourceIdentifier
-from leadfeeder_async.models.workspace import BuyerPersona, List
+from leadfeeder_async.models.tags_and_lists import BuyerPersona, List
 
 
 class ContactMeta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):

@@ -96,7 +96,7 @@ class ErrorBody(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=T
     meta: Meta | None = None
 
 
-class Done(Response[None], frozen=True, kw_only=True, gc=False):
+class EmptyResponse(Response[None], frozen=True, kw_only=True, gc=False):
     """The answer of a write that returns nothing (contract: ``EmptySuccessResponse``)."""
 
     data: None = None

@@ -37,9 +37,10 @@ from leadfeeder_async.models.crm import (
     CRMSuggestion,
     CRMUser,
 )
+from leadfeeder_async.models.custom_feeds import CustomFeed, CustomFeedFolder
 from leadfeeder_async.models.envelope import (
     Credits,
-    Done,
+    EmptyResponse,
     ErrorBody,
     ErrorObject,
     Meta,
@@ -47,20 +48,9 @@ from leadfeeder_async.models.envelope import (
     ResourceIdentifier,
     Response,
 )
-from leadfeeder_async.models.feeds import CustomFeed, CustomFeedFolder
 from leadfeeder_async.models.ip import EnrichedIp, IpAddressExtended, IpLocation, Location, Network, VisitLocation
-from leadfeeder_async.models.queries import (
-    CompanyMatchInput,
-    CompanyMatchRequest,
-    CompanySearchRequest,
-    ContactSearchRequest,
-    SearchLocation,
-    SignalCategory,
-    SignalSearchRequest,
-    WebVisitSearchRequest,
-)
 from leadfeeder_async.models.reference import ApiUsage, Industry, Job, JobEstimate
-from leadfeeder_async.models.requests import (
+from leadfeeder_async.models.request_bodies import (
     CompanyEnrichmentJobRequest,
     CustomFeedRequest,
     CustomFieldRequest,
@@ -71,8 +61,18 @@ from leadfeeder_async.models.requests import (
     TagCreateRequest,
     TagUpdateRequest,
 )
-from leadfeeder_async.models.visits import Engagement, WebVisit, WebVisitsTrackerScript
-from leadfeeder_async.models.workspace import BuyerPersona, CustomField, Icp, List, ListItem, Tag
+from leadfeeder_async.models.search_filters import (
+    CompanyMatchInput,
+    CompanyMatchRequest,
+    CompanySearchRequest,
+    ContactSearchRequest,
+    SearchLocation,
+    SignalCategory,
+    SignalSearchRequest,
+    WebVisitSearchRequest,
+)
+from leadfeeder_async.models.tags_and_lists import BuyerPersona, CustomField, Icp, List, ListItem, Tag
+from leadfeeder_async.models.web_visits import Engagement, WebVisit, WebVisitsTrackerScript
 
 MaskedCompanySummary: TypeAlias = CompanySummary
 MaskedContactSummary: TypeAlias = ContactSummary
@@ -115,9 +115,9 @@ BuyerPersonasResponse: TypeAlias = Response[tuple[BuyerPersona, ...]]
 BuyerPersonaResponse: TypeAlias = Response[BuyerPersona]
 JobResponse: TypeAlias = Response[Job]
 JobEstimateResponse: TypeAlias = Response[JobEstimate]
-TagDeleteResponse: TypeAlias = Done
-ListDeleteResponse: TypeAlias = Done
-EmptySuccessResponse: TypeAlias = Done
+TagDeleteResponse: TypeAlias = EmptyResponse
+ListDeleteResponse: TypeAlias = EmptyResponse
+EmptySuccessResponse: TypeAlias = EmptyResponse
 
 SCHEMAS: Mapping[str, object] = {
     "Schemas": object,

@@ -9,10 +9,15 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from leadfeeder_async.report.figures import Reading, Span, Step
-from leadfeeder_async.report.markup import Markup, count, days, element, month_of, number_of, short_day
+from leadfeeder_async.report.html import Markup, count, days, element, month_of, number_of, short_day
+from leadfeeder_async.report.report_data import CreditReading, Step, TimeBucket
 
-STANDINGS = (("returning", "Returning"), ("reengaged", "Re-engaged"), ("new", "New"), ("unidentified", "Unknown"))
+VISIT_CATEGORIES = (
+    ("returning", "Returning"),
+    ("reengaged", "Re-engaged"),
+    ("new", "New"),
+    ("unidentified", "Unknown"),
+)
 """The layers of a bar of visits, from the bottom: class and name, in the order of ``Span.standings``."""
 
 _TOP, _BOTTOM, _HEIGHT = 12, 212, 240
@@ -32,12 +37,12 @@ class _Bar(msgspec.Struct, frozen=True):
         return sum(number for _, number in self.layers)
 
 
-def visits_chart(spans: Sequence[Span], step: Step) -> Markup:
+def visits_chart(spans: Sequence[TimeBucket], step: Step) -> Markup:
     """Draw the visits of each day, week or month, stacked by standing."""
     return _bar_chart([_bar_of_visits(span, step) for span in spans], _visits_gist(spans, step))
 
 
-def credits_chart(readings: Sequence[Reading], step: Step) -> Markup:
+def credits_chart(readings: Sequence[CreditReading], step: Step) -> Markup:
     """Draw the credits that were left on each day, week or month with a reading."""
     bars = [_Bar(_name(one, step), _reading_tip(one), (("credits", max(one.remaining, 0)),)) for one in readings]
     first, last = readings[0], readings[-1]
@@ -68,35 +73,35 @@ def _round_numbers() -> Iterator[int]:
         magnitude *= 10
 
 
-def _name(of: Span | Reading, step: Step) -> str:
+def _name(of: TimeBucket | CreditReading, step: Step) -> str:
     return month_of(of.day) if step == "month" else short_day(of.day)
 
 
-def _bar_of_visits(span: Span, step: Step) -> _Bar:
-    layers = tuple((key, number) for (key, _), number in zip(STANDINGS, span.standings, strict=True))
+def _bar_of_visits(span: TimeBucket, step: Step) -> _Bar:
+    layers = tuple((key, number) for (key, _), number in zip(VISIT_CATEGORIES, span.categories, strict=True))
     tip = f"{days(span.day, span.last_day)}: {number_of(span.visits, 'visit')}"
-    parts = ", ".join(_parts(span.standings))
+    parts = ", ".join(_parts(span.categories))
     return _Bar(_name(span, step), f"{tip} ({parts})" if parts else tip, layers)
 
 
 def _parts(standings: Sequence[int]) -> list[str]:
-    named = zip(STANDINGS, standings, strict=True)
+    named = zip(VISIT_CATEGORIES, standings, strict=True)
     return [f"{count(number)} {name.lower()}" for (_, name), number in named if number]
 
 
-def _visits_gist(spans: Sequence[Span], step: Step) -> str:
+def _visits_gist(spans: Sequence[TimeBucket], step: Step) -> str:
     most = max(spans, key=lambda span: span.visits)
     period = days(spans[0].day, spans[-1].last_day)
     if not most.visits:
         return f"Bars of the visits each {step}, {period}: none at all."
-    sums = [sum(numbers) for numbers in zip(*(span.standings for span in spans), strict=True)]
+    sums = [sum(numbers) for numbers in zip(*(span.categories for span in spans), strict=True)]
     return (
         f"Bars of the visits each {step}, {period}: {', '.join(_parts(sums))}. "
         f"The most, {count(most.visits)}, in {days(most.day, most.last_day)}."
     )
 
 
-def _reading_tip(one: Reading) -> str:
+def _reading_tip(one: CreditReading) -> str:
     return f"{days(one.day, one.day)}: {number_of(one.remaining, 'credit')} left"
 
 

@@ -8,7 +8,7 @@ LATEST_MONTHS = 12
 
 COVERAGE = """
 SELECT account_id, s.first_day, coalesce(s.last_day, v.last_visit) AS last_day,
-    s.finished_at AT TIME ZONE 'UTC' AS finished_at, coalesce(v.untimed, 0) AS untimed
+    s.finished_at AT TIME ZONE 'UTC' AS finished_at, coalesce(v.visits_without_timestamp, 0) AS visits_without_timestamp
 FROM (
     SELECT account_id FROM sync_state UNION SELECT account_id FROM visits
     UNION SELECT account_id FROM credits UNION SELECT account_id FROM usage
@@ -16,7 +16,7 @@ FROM (
 LEFT JOIN sync_state s USING (account_id)
 LEFT JOIN (
     SELECT account_id, CAST(max(started_at) AT TIME ZONE 'UTC' AS DATE) AS last_visit,
-        count(*) FILTER (WHERE started_at IS NULL) AS untimed
+        count(*) FILTER (WHERE started_at IS NULL) AS visits_without_timestamp
     FROM visits GROUP BY account_id
 ) v USING (account_id)
 ORDER BY account_id

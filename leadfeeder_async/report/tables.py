@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from leadfeeder_async.report.charts import STANDINGS, share_bar
-from leadfeeder_async.report.figures import Breakdown, EndpointUse, MonthOfUse, Reading, Report, Span, Visitor
-from leadfeeder_async.report.markup import (
-    NOTHING,
+from leadfeeder_async.report.charts import VISIT_CATEGORIES, share_bar
+from leadfeeder_async.report.html import (
+    PLACEHOLDER,
     Markup,
     count,
     days,
@@ -23,11 +22,20 @@ from leadfeeder_async.report.markup import (
     short_day,
     shortened,
 )
+from leadfeeder_async.report.report_data import (
+    Breakdown,
+    CreditReading,
+    EndpointUse,
+    MonthOfUse,
+    Report,
+    TimeBucket,
+    VisitorCompany,
+)
 
 MOST_TAGS = 6
 
 
-class Head(msgspec.Struct, frozen=True):
+class ColumnHeader(msgspec.Struct, frozen=True):
     """The head of a column."""
 
     name: str
@@ -38,7 +46,7 @@ class Head(msgspec.Struct, frozen=True):
 
 def table(
     caption: str,
-    heads: Sequence[Head],
+    heads: Sequence[ColumnHeader],
     rows: Iterable[Sequence[Markup]],
     *,
     foot: Sequence[Markup] = (),
@@ -58,7 +66,7 @@ def table(
     )
 
 
-def _head(head: Head) -> Markup:
+def _head(head: ColumnHeader) -> Markup:
     return element(
         "th",
         head.name,
@@ -88,13 +96,22 @@ def visitors_table(report: Report) -> Markup:
     """Show the companies with the most visits."""
     shown, companies = len(report.visitors), report.totals.companies
     caption = f"All {count(companies)}" if shown == companies else f"The {shown} of {count(companies)} with most visits"
-    numbers = (Head("Visits", number=True, sorted=True), Head("Minutes", number=True), Head("Pages", number=True))
-    rest = (Head("Intent", number=True), Head("Country"), Head("Last visit", number=True), Head("Tags"))
-    heads = (Head("Company"), *numbers, *rest)
+    numbers = (
+        ColumnHeader("Visits", number=True, sorted=True),
+        ColumnHeader("Minutes", number=True),
+        ColumnHeader("Pages", number=True),
+    )
+    rest = (
+        ColumnHeader("Intent", number=True),
+        ColumnHeader("Country"),
+        ColumnHeader("Last visit", number=True),
+        ColumnHeader("Tags"),
+    )
+    heads = (ColumnHeader("Company"), *numbers, *rest)
     return table(caption, heads, map(_visitor, report.visitors), class_="wide")
 
 
-def _visitor(one: Visitor) -> tuple[Markup, ...]:
+def _visitor(one: VisitorCompany) -> tuple[Markup, ...]:
     about = " · ".join(
         shortened(part) for part in (one.industry, one.employee_range and f"{one.employee_range} employees") if part
     )
@@ -106,13 +123,13 @@ def _visitor(one: Visitor) -> tuple[Markup, ...]:
         number(minutes(one.visit_length), "Minutes"),
         number(count(one.page_depth), "Pages"),
         number(_intent(one), "Intent"),
-        cell(one.country or NOTHING, "Country"),
+        cell(one.country or PLACEHOLDER, "Country"),
         number(last, "Last visit"),
         cell(_tags(one.tags), "Tags"),
     )
 
 
-def _badges(one: Visitor) -> Markup:
+def _badges(one: VisitorCompany) -> Markup:
     named = (
         (one.new, "new", "New"),
         (one.reengaged, "reengaged", "Re-engaged"),
@@ -121,9 +138,9 @@ def _badges(one: Visitor) -> Markup:
     return joined(*(joined(" ", element("span", text, class_=f"badge {key}")) for holds, key, text in named if holds))
 
 
-def _intent(one: Visitor) -> Markup:
+def _intent(one: VisitorCompany) -> Markup:
     if one.intent_score is None:
-        return joined(shortened(one.intent_tier or NOTHING))
+        return joined(shortened(one.intent_tier or PLACEHOLDER))
     tier = element("small", shortened(one.intent_tier)) if one.intent_tier else Markup()
     return joined(decimal(one.intent_score), " ", tier)
 
@@ -132,7 +149,7 @@ def _tags(tags: Sequence[str]) -> Markup:
     shown = [element("span", shortened(tag), class_="tag") for tag in tags[:MOST_TAGS]]
     more = [f"and {len(tags) - MOST_TAGS} more"] if len(tags) > MOST_TAGS else []
     texts = [text for tag in (*shown, *more) for text in (" ", tag)]
-    return joined(*texts[1:]) if texts else Markup(NOTHING)
+    return joined(*texts[1:]) if texts else Markup(PLACEHOLDER)
 
 
 def breakdown_table(breakdown: Breakdown, noun: str, nouns: str, unknown: str, visits: int) -> Markup:
@@ -141,9 +158,9 @@ def breakdown_table(breakdown: Breakdown, noun: str, nouns: str, unknown: str, v
     rest = breakdown.kinds - len(breakdown.shares)
     caption = f"{number_of(breakdown.kinds, noun, nouns)}, by visits"
     heads = (
-        Head(noun.capitalize()),
-        Head("Visits", number=True, sorted=True),
-        Head("Companies", number=True),
+        ColumnHeader(noun.capitalize()),
+        ColumnHeader("Visits", number=True, sorted=True),
+        ColumnHeader("Companies", number=True),
     )
     rows = (
         (
@@ -165,37 +182,45 @@ def _visits(some: int, all_visits: int) -> Markup:
     return number(joined(count(some), " ", element("small", percent(some, all_visits))))
 
 
-def spans_table(spans: Sequence[Span], caption: str) -> Markup:
+def spans_table(spans: Sequence[TimeBucket], caption: str) -> Markup:
     """Show the numbers of the chart."""
-    heads = (Head("Days"), Head("Visits", number=True), *(Head(name, number=True) for _, name in STANDINGS))
+    heads = (
+        ColumnHeader("Days"),
+        ColumnHeader("Visits", number=True),
+        *(ColumnHeader(name, number=True) for _, name in VISIT_CATEGORIES),
+    )
     rows = (
         (
             row_head(days(span.day, span.last_day)),
             number(count(span.visits)),
-            *(number(count(one)) for one in span.standings),
+            *(number(count(one)) for one in span.categories),
         )
         for span in spans
     )
     return table(caption, heads, rows)
 
 
-def readings_table(readings: Sequence[Reading]) -> Markup:
+def readings_table(readings: Sequence[CreditReading]) -> Markup:
     """Show the credits left."""
-    heads = (Head("Day"), Head("Left", number=True))
+    heads = (ColumnHeader("Day"), ColumnHeader("Left", number=True))
     rows = ((row_head(long_day(one.day)), number(count(one.remaining))) for one in readings)
     return table("Credits left", heads, rows)
 
 
 def months_table(months: Sequence[MonthOfUse]) -> Markup:
     """Show requests and credits by month."""
-    heads = (Head("Month"), Head("Requests", number=True), Head("Credits", number=True))
+    heads = (ColumnHeader("Month"), ColumnHeader("Requests", number=True), ColumnHeader("Credits", number=True))
     rows = ((row_head(one.month), number(count(one.requests)), number(count(one.credits_charged))) for one in months)
     return table("Requests and credits by month", heads, rows)
 
 
 def endpoints_table(endpoints: Sequence[EndpointUse], month: str) -> Markup:
     """Show requests and credits by endpoint."""
-    heads = (Head("Endpoint"), Head("Requests", number=True, sorted=True), Head("Credits", number=True))
+    heads = (
+        ColumnHeader("Endpoint"),
+        ColumnHeader("Requests", number=True, sorted=True),
+        ColumnHeader("Credits", number=True),
+    )
     rows = (
         (
             row_head(f"{one.method} {shortened(one.endpoint)}"),

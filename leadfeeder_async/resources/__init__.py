@@ -7,11 +7,11 @@ from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
 
-from leadfeeder_async._http.endpoint import Endpoint
+from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async.errors import ConfigurationError
 
 
-def all_rows() -> list[Endpoint[object]]:
+def all_endpoints() -> list[Endpoint[object]]:
     """Return the rows of all nouns."""
     modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
     return [row for module in modules for row in vars(module).values() if isinstance(row, Endpoint)]
@@ -19,7 +19,7 @@ def all_rows() -> list[Endpoint[object]]:
 
 def check_operations(names: Iterable[str]) -> None:
     """Raise ConfigurationError unless all are operations: what is said of a misspelt one would change nothing."""
-    known = {row.operation for row in all_rows()}
+    known = {row.operation for row in all_endpoints()}
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, 1)

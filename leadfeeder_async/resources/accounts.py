@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from leadfeeder_async._http.endpoint import Account as Needs
-from leadfeeder_async._http.endpoint import Endpoint
-from leadfeeder_async._http.session import Session
+from leadfeeder_async._core.endpoint import AccountScope as Needs
+from leadfeeder_async._core.endpoint import Endpoint
+from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import NotFoundError
 from leadfeeder_async.models.accounts import Account, AccountSummary, User
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.resources._arguments import comma_list
+from leadfeeder_async.resources.arguments import csv_param
 
 LIST_ACCOUNTS = Endpoint(
     "list_accounts",
@@ -29,8 +29,8 @@ GET_CURRENT_USER = Endpoint("get_current_user", "GET", "/v1/users/me", Response[
 class Accounts:
     """The accounts a key can use."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
 
     async def list(self) -> Response[tuple[AccountSummary, ...]]:
         """List the accounts of the key, by id and name.
@@ -38,7 +38,7 @@ class Accounts:
         ``(await lf.accounts.list()).data``. Free; one answer holds them all. Contract: ``list_accounts``, scope
         ``accounts:read``.
         """
-        return await self._session.call(LIST_ACCOUNTS)
+        return await self._executor.execute(LIST_ACCOUNTS)
 
     async def get(self, account_id: str | None = None, *, include: Iterable[str] | None = None) -> Response[Account]:
         """Get one account with its credits: ``.data.credits.remaining`` and when they reset.
@@ -47,10 +47,10 @@ class Accounts:
         it. Raises NotFoundError where the key has no such account. Contract:
         ``list_accounts`` with ``account_id``, scope ``accounts:read``.
         """
-        params = {"include": comma_list("include", include)}
-        answer = await self._session.call(GET_ACCOUNT, params=params, account_id=account_id)
+        params = {"include": csv_param("include", include)}
+        answer = await self._executor.execute(GET_ACCOUNT, params=params, account_id=account_id)
         if not answer.data:
-            facts = replace(GET_ACCOUNT.answered, status=200, sent="yes", request_id=answer.meta.request_id)
+            facts = replace(GET_ACCOUNT.error_context, status=200, sent="yes", request_id=answer.meta.request_id)
             raise NotFoundError("The key has no such account.", facts)
         return Response(data=answer.data[0], meta=answer.meta)
 
@@ -58,12 +58,12 @@ class Accounts:
 class Users:
     """The user a key belongs to."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
 
     async def me(self) -> Response[User]:
         """Get the user the key belongs to.
 
         ``(await lf.users.me()).data.email``. Free. Contract: ``get_current_user``.
         """
-        return await self._session.call(GET_CURRENT_USER)
+        return await self._executor.execute(GET_CURRENT_USER)

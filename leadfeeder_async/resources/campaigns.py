@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from leadfeeder_async._http.endpoint import Call, Endpoint, Paging
-from leadfeeder_async._http.session import Session
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle
+from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.campaigns import Campaign, CampaignStats
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.paging import PAGE_SIZE, Pager
-from leadfeeder_async.resources._arguments import comma_list
-from leadfeeder_async.windows import Day, make_window
+from leadfeeder_async.pagination.date_range import DateLike, make_window
+from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.resources.arguments import csv_param
 
 LIST_CAMPAIGNS = Endpoint(
     "list_campaigns",
@@ -18,7 +18,7 @@ LIST_CAMPAIGNS = Endpoint(
     "/v1/campaigns",
     Response[tuple[Campaign, ...]],
     params=("include",),
-    paging=Paging.NUMBER,
+    pagination=PaginationStyle.PAGE_NUMBER,
 )
 GET_CAMPAIGN = Endpoint("get_campaign", "GET", "/v1/campaigns/{id}", Response[Campaign], params=("include",))
 GET_CAMPAIGN_STATS = Endpoint(
@@ -27,15 +27,15 @@ GET_CAMPAIGN_STATS = Endpoint(
     "/v1/campaigns/{id}/stats",
     Response[tuple[CampaignStats, ...]],
     params=("start_period", "end_period", "frequency"),
-    paging=Paging.NUMBER,
+    pagination=PaginationStyle.PAGE_NUMBER,
 )
 
 
 class Campaigns:
     """Campaigns."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
 
     def list(
         self,
@@ -50,9 +50,9 @@ class Campaigns:
         ``async for campaign in lf.campaigns.list(include=["campaign_summary"])``. Free; numbered pages. Contract:
         ``list_campaigns``.
         """
-        params = {"include": comma_list("include", include)}
-        call = Call(LIST_CAMPAIGNS, params=params, account_id=account_id)
-        return Pager(self._session, LIST_CAMPAIGNS, lambda _: call, page_size=page_size, limit=limit)
+        params = {"include": csv_param("include", include)}
+        call = ApiRequest(LIST_CAMPAIGNS, params=params, account_id=account_id)
+        return Pager(self._executor, LIST_CAMPAIGNS, lambda _: call, page_size=page_size, limit=limit)
 
     async def get(
         self, campaign_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
@@ -61,15 +61,15 @@ class Campaigns:
 
         ``(await lf.campaigns.get("cmp-4")).data.attributes.status``. Free. Contract: ``get_campaign`` (path inferred).
         """
-        params = {"include": comma_list("include", include)}
-        return await self._session.call(GET_CAMPAIGN, campaign_id, params=params, account_id=account_id)
+        params = {"include": csv_param("include", include)}
+        return await self._executor.execute(GET_CAMPAIGN, campaign_id, params=params, account_id=account_id)
 
     def stats(
         self,
         campaign_id: str,
         *,
-        start_period: Day,
-        end_period: Day,
+        start_period: DateLike,
+        end_period: DateLike,
         frequency: str,
         page_size: int = PAGE_SIZE,
         limit: int | None = None,
@@ -83,5 +83,5 @@ class Campaigns:
         """
         days = make_window(start_period, end_period)
         params = {"start_period": str(days.start), "end_period": str(days.end), "frequency": frequency}
-        call = Call(GET_CAMPAIGN_STATS, (campaign_id,), params=params, account_id=account_id)
-        return Pager(self._session, GET_CAMPAIGN_STATS, lambda _: call, page_size=page_size, limit=limit)
+        call = ApiRequest(GET_CAMPAIGN_STATS, (campaign_id,), params=params, account_id=account_id)
+        return Pager(self._executor, GET_CAMPAIGN_STATS, lambda _: call, page_size=page_size, limit=limit)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, Resend, Spend
-from leadfeeder_async._http.session import Session
-from leadfeeder_async.id_pager import IdPager
+from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint, PaginationStyle, RetrySafety
+from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.companies import (
     Company,
     CompanyFinancials,
@@ -15,8 +14,8 @@ from leadfeeder_async.models.companies import (
     CompanySummary,
     Signal,
 )
-from leadfeeder_async.models.envelope import Done, Response
-from leadfeeder_async.models.queries import (
+from leadfeeder_async.models.envelope import EmptyResponse, Response
+from leadfeeder_async.models.search_filters import (
     CompanyMatchInput,
     CompanyMatchRequest,
     CompanySearchFilters,
@@ -29,10 +28,18 @@ from leadfeeder_async.models.queries import (
     SignalCategory,
     SignalSearchRequest,
 )
-from leadfeeder_async.paging import PAGE_SIZE, Pager
-from leadfeeder_async.resources._arguments import bounded, checked, comma_list, linkages, searching, some_ids
+from leadfeeder_async.pagination.id_pager import IdPager
+from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.resources.arguments import (
+    check_ids,
+    check_range,
+    csv_param,
+    encode_linkages,
+    encode_search,
+    encode_validated,
+)
 
-_READ_AGAIN = (
+_RECHECK_IS_FREE = (
     "`lf.accounts.get()` shows what is left of the credits; asking again is free within 12 months of a charge for the "
     "same company."
 )
@@ -43,9 +50,9 @@ GET_COMPANY = Endpoint(
     "/v1/companies/{id}",
     Response[Company],
     params=("include",),
-    resend=Resend.CHARGING_READ,
-    spend=Spend.CHARGES,
-    reconcile=_READ_AGAIN,
+    retry_safety=RetrySafety.BILLED_READ,
+    billing=Billing.BILLED,
+    verification_hint=_RECHECK_IS_FREE,
 )
 RETRIEVE_COMPANIES = Endpoint(
     "retrieve_companies",
@@ -53,37 +60,37 @@ RETRIEVE_COMPANIES = Endpoint(
     "/v1/companies",
     Response[tuple[Company, ...]],
     params=("ids", "include"),
-    resend=Resend.CHARGING_READ,
-    spend=Spend.CHARGES,
-    paging=Paging.IDS,
-    reconcile=_READ_AGAIN,
+    retry_safety=RetrySafety.BILLED_READ,
+    billing=Billing.BILLED,
+    pagination=PaginationStyle.ID_BATCH,
+    verification_hint=_RECHECK_IS_FREE,
 )
 GET_COMPANY_FINANCIALS = Endpoint(
     "get_company_financials",
     "GET",
     "/v1/companies/{id}/financials",
     Response[tuple[CompanyFinancials, ...]],
-    resend=Resend.CHARGING_READ,
-    spend=Spend.CHARGES,
-    reconcile=_READ_AGAIN,
+    retry_safety=RetrySafety.BILLED_READ,
+    billing=Billing.BILLED,
+    verification_hint=_RECHECK_IS_FREE,
 )
 SEARCH_COMPANY_SIGNALS = Endpoint(
     "search_company_signals",
     "POST",
     "/v1/companies/signals",
     Response[tuple[Signal, ...]],
-    resend=Resend.CHARGING_READ,
-    spend=Spend.CHARGES,
-    paging=Paging.CURSOR,
-    reconcile=_READ_AGAIN,
+    retry_safety=RetrySafety.BILLED_READ,
+    billing=Billing.BILLED,
+    pagination=PaginationStyle.CURSOR,
+    verification_hint=_RECHECK_IS_FREE,
 )
 SEARCH_COMPANIES = Endpoint(
     "search_companies",
     "POST",
     "/v1/companies/search",
     Response[tuple[CompanySummary, ...]],
-    resend=Resend.FREE_SEARCH,
-    paging=Paging.CURSOR,
+    retry_safety=RetrySafety.SAFE_SEARCH,
+    pagination=PaginationStyle.CURSOR,
 )
 MATCH_COMPANIES = Endpoint(
     "match_companies",
@@ -91,7 +98,7 @@ MATCH_COMPANIES = Endpoint(
     "/v1/companies/match",
     Response[tuple[tuple[CompanyMatch, ...], ...]],
     params=("max_results_per_company",),
-    resend=Resend.FREE_SEARCH,
+    retry_safety=RetrySafety.SAFE_SEARCH,
 )
 RETRIEVE_COMPANY_IPS = Endpoint(
     "retrieve_company_ips",
@@ -99,29 +106,37 @@ RETRIEVE_COMPANY_IPS = Endpoint(
     "/v1/companies/ips",
     Response[tuple[CompanyIp, ...]],
     params=("company_ids", "max_ip_addresses", "include"),
-    resend=Resend.CHARGING_READ,
-    spend=Spend.CHARGES,
-    reconcile=_READ_AGAIN,
+    retry_safety=RetrySafety.BILLED_READ,
+    billing=Billing.BILLED,
+    verification_hint=_RECHECK_IS_FREE,
 )
 ADD_COMPANY_TO_LISTS = Endpoint(
-    "add_company_to_lists", "POST", "/v1/companies/{id}/lists", Done, resend=Resend.SET_LIKE
+    "add_company_to_lists", "POST", "/v1/companies/{id}/lists", EmptyResponse, retry_safety=RetrySafety.IDEMPOTENT
 )
 REMOVE_COMPANY_FROM_LISTS = Endpoint(
-    "remove_company_from_lists", "DELETE", "/v1/companies/{id}/lists", Done, resend=Resend.SET_LIKE
+    "remove_company_from_lists",
+    "DELETE",
+    "/v1/companies/{id}/lists",
+    EmptyResponse,
+    retry_safety=RetrySafety.IDEMPOTENT,
 )
 ASSIGN_TAGS_TO_COMPANY = Endpoint(
-    "assign_tags_to_company", "POST", "/v1/companies/{id}/tags", Done, resend=Resend.SET_LIKE
+    "assign_tags_to_company", "POST", "/v1/companies/{id}/tags", EmptyResponse, retry_safety=RetrySafety.IDEMPOTENT
 )
 UNASSIGN_TAGS_FROM_COMPANY = Endpoint(
-    "unassign_tags_from_company", "DELETE", "/v1/companies/{id}/tags", Done, resend=Resend.SET_LIKE
+    "unassign_tags_from_company",
+    "DELETE",
+    "/v1/companies/{id}/tags",
+    EmptyResponse,
+    retry_safety=RetrySafety.IDEMPOTENT,
 )
 
 
 class Companies:
     """Leadfeeder's companies."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
 
     async def get(
         self, company_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
@@ -133,10 +148,10 @@ class Companies:
         ``crm_connections.crm_record``. Raises NotFoundError, InsufficientCreditsError, and OutcomeUnknownError where
         the answer was lost. Contract: ``get_company``, scope ``companies:read``.
         """
-        params = {"include": comma_list("include", include)}
-        return await self._session.call(GET_COMPANY, company_id, params=params, account_id=account_id)
+        params = {"include": csv_param("include", include)}
+        return await self._executor.execute(GET_COMPANY, company_id, params=params, account_id=account_id)
 
-    def list(
+    def get_many(
         self, ids: Iterable[str], *, include: Iterable[str] | None = None, account_id: str | None = None
     ) -> IdPager[Company]:
         """List companies by id, whole, in the order of the ids; any number of them.
@@ -147,8 +162,8 @@ class Companies:
         is left early. Raises InsufficientCreditsError, and OutcomeUnknownError where a page was lost. Contract:
         ``retrieve_companies``, scope ``companies:read``.
         """
-        call = Call(RETRIEVE_COMPANIES, params={"include": comma_list("include", include)}, account_id=account_id)
-        return IdPager(self._session, RETRIEVE_COMPANIES, call, ids)
+        call = ApiRequest(RETRIEVE_COMPANIES, params={"include": csv_param("include", include)}, account_id=account_id)
+        return IdPager(self._executor, RETRIEVE_COMPANIES, call, ids)
 
     async def financials(
         self, company_id: str, *, account_id: str | None = None
@@ -159,7 +174,7 @@ class Companies:
         company was unlocked in the last 12 months. Raises NotFoundError, InsufficientCreditsError, and
         OutcomeUnknownError where the answer was lost. Contract: ``get_company_financials``, scope ``companies:read``.
         """
-        return await self._session.call(GET_COMPANY_FINANCIALS, company_id, account_id=account_id)
+        return await self._executor.execute(GET_COMPANY_FINANCIALS, company_id, account_id=account_id)
 
     def search_signals(
         self,
@@ -185,9 +200,9 @@ class Companies:
             "event_date": event_date,
             "publication_date": publication_date,
         }
-        body = checked(SignalSearchRequest, conditions)
-        call = Call(SEARCH_COMPANY_SIGNALS, body=body, account_id=account_id, records=len(company_ids))
-        return Pager(self._session, SEARCH_COMPANY_SIGNALS, lambda _: call, page_size=page_size, limit=limit)
+        body = encode_validated(SignalSearchRequest, conditions)
+        call = ApiRequest(SEARCH_COMPANY_SIGNALS, body=body, account_id=account_id, billable_records=len(company_ids))
+        return Pager(self._executor, SEARCH_COMPANY_SIGNALS, lambda _: call, page_size=page_size, limit=limit)
 
     def search(
         self,
@@ -218,8 +233,8 @@ class Companies:
             "icp_ids": icp_ids,
             "filters": filters,
         }
-        call = Call(SEARCH_COMPANIES, body=searching(CompanySearchRequest, conditions), account_id=account_id)
-        return Pager(self._session, SEARCH_COMPANIES, lambda _: call, page_size=page_size, limit=limit)
+        call = ApiRequest(SEARCH_COMPANIES, body=encode_search(CompanySearchRequest, conditions), account_id=account_id)
+        return Pager(self._executor, SEARCH_COMPANIES, lambda _: call, page_size=page_size, limit=limit)
 
     async def match(
         self,
@@ -234,9 +249,9 @@ class Companies:
         needs a ``company_name``, ``url``, ``vat_id`` or ``register_id``; 1 to 20 results each. Contract:
         ``match_companies``, scope ``companies:read``.
         """
-        params = {"max_results_per_company": bounded("max_results_per_company", max_results_per_company, 1, 20)}
-        body = checked(CompanyMatchRequest, {"companies": companies})
-        return await self._session.call(MATCH_COMPANIES, params=params, body=body, account_id=account_id)
+        params = {"max_results_per_company": check_range("max_results_per_company", max_results_per_company, 1, 20)}
+        body = encode_validated(CompanyMatchRequest, {"companies": companies})
+        return await self._executor.execute(MATCH_COMPANIES, params=params, body=body, account_id=account_id)
 
     async def ips(
         self,
@@ -254,11 +269,11 @@ class Companies:
         ``companies:read``.
         """
         params = {
-            "company_ids": some_ids("company_ids", company_ids, 100),
-            "max_ip_addresses": bounded("max_ip_addresses", max_ip_addresses, 1, 10**6),
-            "include": comma_list("include", include),
+            "company_ids": check_ids("company_ids", company_ids, 100),
+            "max_ip_addresses": check_range("max_ip_addresses", max_ip_addresses, 1, 10**6),
+            "include": csv_param("include", include),
         }
-        return await self._session.call(RETRIEVE_COMPANY_IPS, params=params, account_id=account_id)
+        return await self._executor.execute(RETRIEVE_COMPANY_IPS, params=params, account_id=account_id)
 
     async def add_to_lists(
         self, company_id: str, list_ids: Iterable[str], *, account_id: str | None = None
@@ -268,8 +283,8 @@ class Companies:
         ``await lf.companies.add_to_lists("159001425", ["8101"])``. Free. Contract: ``add_company_to_lists``, scope
         ``companies:write``.
         """
-        body = linkages("list", list_ids)
-        return await self._session.call(ADD_COMPANY_TO_LISTS, company_id, body=body, account_id=account_id)
+        body = encode_linkages("list", list_ids)
+        return await self._executor.execute(ADD_COMPANY_TO_LISTS, company_id, body=body, account_id=account_id)
 
     async def remove_from_lists(
         self, company_id: str, list_ids: Iterable[str], *, account_id: str | None = None
@@ -279,8 +294,8 @@ class Companies:
         ``await lf.companies.remove_from_lists("159001425", ["8101"])``. Free. Sends DELETE with a body, which some
         proxies drop. Contract: ``remove_company_from_lists`` (path inferred), scope ``companies:write``.
         """
-        body = linkages("list", list_ids)
-        return await self._session.call(REMOVE_COMPANY_FROM_LISTS, company_id, body=body, account_id=account_id)
+        body = encode_linkages("list", list_ids)
+        return await self._executor.execute(REMOVE_COMPANY_FROM_LISTS, company_id, body=body, account_id=account_id)
 
     async def assign_tags(
         self, company_id: str, tag_ids: Iterable[str], *, account_id: str | None = None
@@ -290,8 +305,8 @@ class Companies:
         ``await lf.companies.assign_tags("159001425", ["7001"])``. Free. Contract: ``assign_tags_to_company``, scope
         ``companies:write``.
         """
-        body = linkages("tag", tag_ids)
-        return await self._session.call(ASSIGN_TAGS_TO_COMPANY, company_id, body=body, account_id=account_id)
+        body = encode_linkages("tag", tag_ids)
+        return await self._executor.execute(ASSIGN_TAGS_TO_COMPANY, company_id, body=body, account_id=account_id)
 
     async def unassign_tags(
         self, company_id: str, tag_ids: Iterable[str], *, account_id: str | None = None
@@ -301,5 +316,5 @@ class Companies:
         ``await lf.companies.unassign_tags("159001425", ["7001"])``. Free. Sends DELETE with a body, which some proxies
         drop. Contract: ``unassign_tags_from_company`` (path inferred), scope ``companies:write``.
         """
-        body = linkages("tag", tag_ids)
-        return await self._session.call(UNASSIGN_TAGS_FROM_COMPANY, company_id, body=body, account_id=account_id)
+        body = encode_linkages("tag", tag_ids)
+        return await self._executor.execute(UNASSIGN_TAGS_FROM_COMPANY, company_id, body=body, account_id=account_id)

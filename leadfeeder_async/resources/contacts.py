@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, Resend, Spend
-from leadfeeder_async._http.session import Session
-from leadfeeder_async.id_pager import IdPager
+from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint, PaginationStyle, RetrySafety
+from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.contacts import Contact, ContactSummary
-from leadfeeder_async.models.envelope import Done, Response
-from leadfeeder_async.models.queries import ContactSearchRequest
-from leadfeeder_async.paging import PAGE_SIZE, Pager
-from leadfeeder_async.resources._arguments import comma_list, linkages, searching
+from leadfeeder_async.models.envelope import EmptyResponse, Response
+from leadfeeder_async.models.search_filters import ContactSearchRequest
+from leadfeeder_async.pagination.id_pager import IdPager
+from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.resources.arguments import csv_param, encode_linkages, encode_search
 
-_READ_AGAIN = (
+_RECHECK_IS_FREE = (
     "`lf.accounts.get()` shows what is left of the credits; asking again is free within 12 months of a charge for the "
     "same contact."
 )
@@ -24,9 +24,9 @@ GET_CONTACT = Endpoint(
     "/v1/contacts/{id}",
     Response[Contact],
     params=("include",),
-    resend=Resend.CHARGING_READ,
-    spend=Spend.CHARGES,
-    reconcile=_READ_AGAIN,
+    retry_safety=RetrySafety.BILLED_READ,
+    billing=Billing.BILLED,
+    verification_hint=_RECHECK_IS_FREE,
 )
 RETRIEVE_CONTACTS = Endpoint(
     "retrieve_contacts",
@@ -34,30 +34,32 @@ RETRIEVE_CONTACTS = Endpoint(
     "/v1/contacts",
     Response[tuple[Contact, ...]],
     params=("ids", "include"),
-    resend=Resend.CHARGING_READ,
-    spend=Spend.CHARGES,
-    paging=Paging.IDS,
-    reconcile=_READ_AGAIN,
+    retry_safety=RetrySafety.BILLED_READ,
+    billing=Billing.BILLED,
+    pagination=PaginationStyle.ID_BATCH,
+    verification_hint=_RECHECK_IS_FREE,
 )
 SEARCH_CONTACTS = Endpoint(
     "search_contacts",
     "POST",
     "/v1/contacts/search",
     Response[tuple[ContactSummary, ...]],
-    resend=Resend.FREE_SEARCH,
-    paging=Paging.CURSOR,
+    retry_safety=RetrySafety.SAFE_SEARCH,
+    pagination=PaginationStyle.CURSOR,
 )
-ADD_CONTACT_TO_LISTS = Endpoint("add_contact_to_lists", "POST", "/v1/contacts/{id}/lists", Done, resend=Resend.SET_LIKE)
+ADD_CONTACT_TO_LISTS = Endpoint(
+    "add_contact_to_lists", "POST", "/v1/contacts/{id}/lists", EmptyResponse, retry_safety=RetrySafety.IDEMPOTENT
+)
 REMOVE_CONTACT_FROM_LISTS = Endpoint(
-    "remove_contact_from_lists", "DELETE", "/v1/contacts/{id}/lists", Done, resend=Resend.SET_LIKE
+    "remove_contact_from_lists", "DELETE", "/v1/contacts/{id}/lists", EmptyResponse, retry_safety=RetrySafety.IDEMPOTENT
 )
 
 
 class Contacts:
     """People at companies."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
 
     async def get(
         self, contact_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
@@ -68,10 +70,10 @@ class Contacts:
         unlocked in the last 12 months; ``.meta.charged`` tells. Raises NotFoundError, InsufficientCreditsError, and
         OutcomeUnknownError where the answer was lost. Contract: ``get_contact``, scope ``contacts:read``.
         """
-        params = {"include": comma_list("include", include)}
-        return await self._session.call(GET_CONTACT, contact_id, params=params, account_id=account_id)
+        params = {"include": csv_param("include", include)}
+        return await self._executor.execute(GET_CONTACT, contact_id, params=params, account_id=account_id)
 
-    def list(
+    def get_many(
         self, ids: Iterable[str], *, include: Iterable[str] | None = None, account_id: str | None = None
     ) -> IdPager[Contact]:
         """List contacts by id, whole, in the order of the ids; any number of them.
@@ -82,8 +84,8 @@ class Contacts:
         is left early. Raises InsufficientCreditsError, and OutcomeUnknownError where a page was lost. Contract:
         ``retrieve_contacts``, scope ``contacts:read``.
         """
-        call = Call(RETRIEVE_CONTACTS, params={"include": comma_list("include", include)}, account_id=account_id)
-        return IdPager(self._session, RETRIEVE_CONTACTS, call, ids)
+        call = ApiRequest(RETRIEVE_CONTACTS, params={"include": csv_param("include", include)}, account_id=account_id)
+        return IdPager(self._executor, RETRIEVE_CONTACTS, call, ids)
 
     def search(
         self,
@@ -118,8 +120,8 @@ class Contacts:
             "buyer_persona_ids": buyer_persona_ids,
             "filters": filters,
         }
-        call = Call(SEARCH_CONTACTS, body=searching(ContactSearchRequest, conditions), account_id=account_id)
-        return Pager(self._session, SEARCH_CONTACTS, lambda _: call, page_size=page_size, limit=limit)
+        call = ApiRequest(SEARCH_CONTACTS, body=encode_search(ContactSearchRequest, conditions), account_id=account_id)
+        return Pager(self._executor, SEARCH_CONTACTS, lambda _: call, page_size=page_size, limit=limit)
 
     async def add_to_lists(
         self, contact_id: str, list_ids: Iterable[str], *, account_id: str | None = None
@@ -129,8 +131,8 @@ class Contacts:
         ``await lf.contacts.add_to_lists("52200417", ["8102"])``. Free. Contract: ``add_contact_to_lists``, scope
         ``contacts:write``.
         """
-        body = linkages("list", list_ids)
-        return await self._session.call(ADD_CONTACT_TO_LISTS, contact_id, body=body, account_id=account_id)
+        body = encode_linkages("list", list_ids)
+        return await self._executor.execute(ADD_CONTACT_TO_LISTS, contact_id, body=body, account_id=account_id)
 
     async def remove_from_lists(
         self, contact_id: str, list_ids: Iterable[str], *, account_id: str | None = None
@@ -140,5 +142,5 @@ class Contacts:
         ``await lf.contacts.remove_from_lists("52200417", ["8102"])``. Free. Sends DELETE with a body, which some
         proxies drop. Contract: ``remove_contact_from_lists`` (path inferred), scope ``contacts:write``.
         """
-        body = linkages("list", list_ids)
-        return await self._session.call(REMOVE_CONTACT_FROM_LISTS, contact_id, body=body, account_id=account_id)
+        body = encode_linkages("list", list_ids)
+        return await self._executor.execute(REMOVE_CONTACT_FROM_LISTS, contact_id, body=body, account_id=account_id)

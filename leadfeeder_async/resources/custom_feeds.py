@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import UNSET, UnsetType
 
-from leadfeeder_async._http.endpoint import Endpoint, Resend
-from leadfeeder_async._http.session import Session
-from leadfeeder_async._http.wire import encode_json
-from leadfeeder_async.models.envelope import Done, Response
-from leadfeeder_async.models.feeds import CustomFeed, CustomFeedFolder
-from leadfeeder_async.models.requests import CustomFeedChanges, CustomFeedData, CustomFeedRequest
-from leadfeeder_async.resources._arguments import comma_list
+from leadfeeder_async._core.codec import encode_json
+from leadfeeder_async._core.endpoint import Endpoint, RetrySafety
+from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.models.custom_feeds import CustomFeed, CustomFeedFolder
+from leadfeeder_async.models.envelope import EmptyResponse, Response
+from leadfeeder_async.models.request_bodies import CustomFeedChanges, CustomFeedData, CustomFeedRequest
+from leadfeeder_async.resources.arguments import csv_param
 
 _FEED = "/v1/web-visits/custom-feeds/{custom_feed_id}"
 
@@ -28,12 +28,14 @@ CREATE_CUSTOM_FEED = Endpoint(
     "POST",
     "/v1/web-visits/custom-feeds",
     Response[CustomFeed],
-    resend=Resend.CREATES,
-    reconcile="Look for it with `lf.custom_feeds.list()`.",
+    retry_safety=RetrySafety.NON_IDEMPOTENT,
+    verification_hint="Look for it with `lf.custom_feeds.list()`.",
 )
 GET_CUSTOM_FEED = Endpoint("get_custom_feed", "GET", _FEED, Response[CustomFeed], params=("include",))
-UPDATE_CUSTOM_FEED = Endpoint("update_custom_feed", "PATCH", _FEED, Response[CustomFeed], resend=Resend.SET_LIKE)
-DELETE_CUSTOM_FEED = Endpoint("delete_custom_feed", "DELETE", _FEED, Done, resend=Resend.SET_LIKE)
+UPDATE_CUSTOM_FEED = Endpoint(
+    "update_custom_feed", "PATCH", _FEED, Response[CustomFeed], retry_safety=RetrySafety.IDEMPOTENT
+)
+DELETE_CUSTOM_FEED = Endpoint("delete_custom_feed", "DELETE", _FEED, EmptyResponse, retry_safety=RetrySafety.IDEMPOTENT)
 RETRIEVE_CUSTOM_FEED_FOLDERS = Endpoint(
     "retrieve_custom_feed_folders",
     "GET",
@@ -46,8 +48,8 @@ RETRIEVE_CUSTOM_FEED_FOLDERS = Endpoint(
 class CustomFeeds:
     """Saved filters over the visits; their grammar is not published, so filters pass through untouched."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
 
     async def list(
         self,
@@ -61,8 +63,8 @@ class CustomFeeds:
         ``(await lf.custom_feeds.list(include=["folder"])).data``. Free; one answer holds them all. Contract:
         ``retrieve_custom_feeds``, scope ``web_visits:read``.
         """
-        params = {"include": comma_list("include", include), "filter[has_connected_list]": has_connected_list}
-        return await self._session.call(RETRIEVE_CUSTOM_FEEDS, params=params, account_id=account_id)
+        params = {"include": csv_param("include", include), "filter[has_connected_list]": has_connected_list}
+        return await self._executor.execute(RETRIEVE_CUSTOM_FEEDS, params=params, account_id=account_id)
 
     async def create(
         self,
@@ -83,7 +85,7 @@ class CustomFeeds:
             relationships=UNSET if relationships is None else relationships,
         )
         body = encode_json(CustomFeedRequest(data=data))
-        return await self._session.call(CREATE_CUSTOM_FEED, body=body, account_id=account_id)
+        return await self._executor.execute(CREATE_CUSTOM_FEED, body=body, account_id=account_id)
 
     async def get(
         self, custom_feed_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
@@ -93,8 +95,8 @@ class CustomFeeds:
         ``await lf.custom_feeds.get("0d5b2a44")``. Free. Contract: ``get_custom_feed`` (path inferred), scope
         ``web_visits:read``.
         """
-        params = {"include": comma_list("include", include)}
-        return await self._session.call(GET_CUSTOM_FEED, custom_feed_id, params=params, account_id=account_id)
+        params = {"include": csv_param("include", include)}
+        return await self._executor.execute(GET_CUSTOM_FEED, custom_feed_id, params=params, account_id=account_id)
 
     async def update(
         self,
@@ -113,7 +115,7 @@ class CustomFeeds:
         changes = CustomFeedChanges(name=name, filters=filters)
         data = CustomFeedData(id=custom_feed_id, attributes=changes, relationships=relationships)
         body = encode_json(CustomFeedRequest(data=data))
-        return await self._session.call(UPDATE_CUSTOM_FEED, custom_feed_id, body=body, account_id=account_id)
+        return await self._executor.execute(UPDATE_CUSTOM_FEED, custom_feed_id, body=body, account_id=account_id)
 
     async def delete(self, custom_feed_id: str, *, account_id: str | None = None) -> Response[None]:
         """Delete a custom feed.
@@ -121,7 +123,7 @@ class CustomFeeds:
         ``await lf.custom_feeds.delete("0d5b2a44")``. Free. Where a first answer was lost, the second attempt may raise
         NotFoundError. Contract: ``delete_custom_feed`` (path inferred), scope ``web_visits:write``.
         """
-        return await self._session.call(DELETE_CUSTOM_FEED, custom_feed_id, account_id=account_id)
+        return await self._executor.execute(DELETE_CUSTOM_FEED, custom_feed_id, account_id=account_id)
 
     async def folders(
         self, *, include: Iterable[str] | None = None, account_id: str | None = None
@@ -131,5 +133,5 @@ class CustomFeeds:
         ``(await lf.custom_feeds.folders(include=["custom_feeds"])).data``. Free. Contract:
         ``retrieve_custom_feed_folders`` (path inferred), scope ``web_visits:read``.
         """
-        params = {"include": comma_list("include", include)}
-        return await self._session.call(RETRIEVE_CUSTOM_FEED_FOLDERS, params=params, account_id=account_id)
+        params = {"include": csv_param("include", include)}
+        return await self._executor.execute(RETRIEVE_CUSTOM_FEED_FOLDERS, params=params, account_id=account_id)

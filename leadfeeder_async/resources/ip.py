@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from leadfeeder_async._http.endpoint import Endpoint, Resend, Spend
-from leadfeeder_async._http.session import Session
+from leadfeeder_async._core.endpoint import Billing, Endpoint, RetrySafety
+from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.ip import EnrichedIp
@@ -16,17 +16,17 @@ ENRICH_IP = Endpoint(
     "/v1/ip/enrich",
     Response[EnrichedIp],
     params=("ip",),
-    resend=Resend.CHARGING_READ,
-    spend=Spend.CHARGES,
-    reconcile="`lf.accounts.get()` shows what is left of the credits; asking again should not charge twice.",
+    retry_safety=RetrySafety.BILLED_READ,
+    billing=Billing.BILLED,
+    verification_hint="`lf.accounts.get()` shows what is left of the credits; asking again should not charge twice.",
 )
 
 
 class Ip:
     """IP addresses."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
 
     async def enrich(
         self, ip: str | IPv4Address | IPv6Address, *, account_id: str | None = None
@@ -38,7 +38,7 @@ class Ip:
         is no address. Contract: ``enrich_ip``, scope ``companies:read``.
         """
         params = {"ip": _address(ip)}
-        return await self._session.call(ENRICH_IP, params=params, account_id=account_id)
+        return await self._executor.execute(ENRICH_IP, params=params, account_id=account_id)
 
 
 def _address(ip: str | IPv4Address | IPv6Address) -> str:

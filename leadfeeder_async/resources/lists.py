@@ -6,14 +6,14 @@ from typing import Literal, TypeAlias
 
 from msgspec import UNSET
 
-from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, Resend
-from leadfeeder_async._http.session import Session
-from leadfeeder_async._http.wire import encode_json
-from leadfeeder_async.models.envelope import Done, Response
-from leadfeeder_async.models.requests import ListChanges, ListData, ListRequest
-from leadfeeder_async.models.workspace import List, ListItem
-from leadfeeder_async.paging import PAGE_SIZE, Pager
-from leadfeeder_async.resources._arguments import one_of
+from leadfeeder_async._core.codec import encode_json
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
+from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.models.envelope import EmptyResponse, Response
+from leadfeeder_async.models.request_bodies import ListChanges, ListData, ListRequest
+from leadfeeder_async.models.tags_and_lists import List, ListItem
+from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.resources.arguments import check_choice
 
 Scope: TypeAlias = Literal["company", "contact"]
 """What a list holds."""
@@ -26,27 +26,29 @@ RETRIEVE_LISTS = Endpoint(
     "/v1/lists",
     Response[tuple[List, ...]],
     params=("filter[scope]",),
-    paging=Paging.NUMBER,
+    pagination=PaginationStyle.PAGE_NUMBER,
 )
 CREATE_LIST = Endpoint(
     "create_list",
     "POST",
     "/v1/lists",
     Response[List],
-    resend=Resend.CREATES,
-    reconcile="Look for it with `lf.lists.list(scope=...)`.",
+    retry_safety=RetrySafety.NON_IDEMPOTENT,
+    verification_hint="Look for it with `lf.lists.list(scope=...)`.",
 )
 GET_LIST = Endpoint("get_list", "GET", "/v1/lists/{id}", Response[List])
-UPDATE_LIST = Endpoint("update_list", "PATCH", "/v1/lists/{id}", Response[List], resend=Resend.SET_LIKE)
-DELETE_LIST = Endpoint("delete_list", "DELETE", "/v1/lists/{id}", Done, resend=Resend.SET_LIKE)
-LIST_ITEMS = Endpoint("list_items", "GET", "/v1/lists/{id}/items", Response[tuple[ListItem, ...]], paging=Paging.CURSOR)
+UPDATE_LIST = Endpoint("update_list", "PATCH", "/v1/lists/{id}", Response[List], retry_safety=RetrySafety.IDEMPOTENT)
+DELETE_LIST = Endpoint("delete_list", "DELETE", "/v1/lists/{id}", EmptyResponse, retry_safety=RetrySafety.IDEMPOTENT)
+LIST_ITEMS = Endpoint(
+    "list_items", "GET", "/v1/lists/{id}/items", Response[tuple[ListItem, ...]], pagination=PaginationStyle.CURSOR
+)
 
 
 class Lists:
     """Lists of companies or contacts."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
 
     def list(
         self, *, scope: Scope, page_size: int = PAGE_SIZE, limit: int | None = None, account_id: str | None = None
@@ -56,9 +58,9 @@ class Lists:
         ``async for one in lf.lists.list(scope="company")``. Free; numbered pages. Contract: ``retrieve_lists``, scope
         ``lists:read``.
         """
-        params = {"filter[scope]": one_of("scope", scope, SCOPES)}
-        call = Call(RETRIEVE_LISTS, params=params, account_id=account_id)
-        return Pager(self._session, RETRIEVE_LISTS, lambda _: call, page_size=page_size, limit=limit)
+        params = {"filter[scope]": check_choice("scope", scope, SCOPES)}
+        call = ApiRequest(RETRIEVE_LISTS, params=params, account_id=account_id)
+        return Pager(self._executor, RETRIEVE_LISTS, lambda _: call, page_size=page_size, limit=limit)
 
     async def create(self, *, name: str, scope: Scope, account_id: str | None = None) -> Response[List]:
         """Create a list of companies or of contacts.
@@ -66,9 +68,9 @@ class Lists:
         ``await lf.lists.create(name="DACH", scope="company")``. Free. A lost answer raises OutcomeUnknownError.
         Contract: ``create_list``, scope ``lists:write``.
         """
-        one_of("scope", scope, SCOPES)
+        check_choice("scope", scope, SCOPES)
         body = encode_json(ListRequest(data=ListData(attributes=ListChanges(name=name, scope=scope))))
-        return await self._session.call(CREATE_LIST, body=body, account_id=account_id)
+        return await self._executor.execute(CREATE_LIST, body=body, account_id=account_id)
 
     async def get(self, list_id: str, *, account_id: str | None = None) -> Response[List]:
         """Get one list, with the number of its items.
@@ -76,7 +78,7 @@ class Lists:
         ``(await lf.lists.get("8101")).data.attributes.item_count``. Free. Contract: ``get_list``, scope
         ``lists:read``.
         """
-        return await self._session.call(GET_LIST, list_id, account_id=account_id)
+        return await self._executor.execute(GET_LIST, list_id, account_id=account_id)
 
     async def update(self, list_id: str, *, name: str, account_id: str | None = None) -> Response[List]:
         """Rename a list.
@@ -86,7 +88,7 @@ class Lists:
         """
         changes = ListChanges(name=name, scope=UNSET)
         body = encode_json(ListRequest(data=ListData(id=list_id, attributes=changes)))
-        return await self._session.call(UPDATE_LIST, list_id, body=body, account_id=account_id)
+        return await self._executor.execute(UPDATE_LIST, list_id, body=body, account_id=account_id)
 
     async def delete(self, list_id: str, *, account_id: str | None = None) -> Response[None]:
         """Delete a list; its companies or contacts stay.
@@ -94,7 +96,7 @@ class Lists:
         ``await lf.lists.delete("8101")``. Free. Where a first answer was lost, the second attempt may raise
         NotFoundError. Contract: ``delete_list``, scope ``lists:write``.
         """
-        return await self._session.call(DELETE_LIST, list_id, account_id=account_id)
+        return await self._executor.execute(DELETE_LIST, list_id, account_id=account_id)
 
     def items(
         self, list_id: str, *, page_size: int = PAGE_SIZE, limit: int | None = None, account_id: str | None = None
@@ -103,5 +105,5 @@ class Lists:
 
         ``ids = [item.id async for item in lf.lists.items("8101")]``. Free; follows cursors. Contract: ``list_items``.
         """
-        call = Call(LIST_ITEMS, (list_id,), account_id=account_id)
-        return Pager(self._session, LIST_ITEMS, lambda _: call, page_size=page_size, limit=limit)
+        call = ApiRequest(LIST_ITEMS, (list_id,), account_id=account_id)
+        return Pager(self._executor, LIST_ITEMS, lambda _: call, page_size=page_size, limit=limit)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from leadfeeder_async._http.endpoint import Endpoint
-from leadfeeder_async._http.session import Session
+from leadfeeder_async._core.endpoint import Endpoint
+from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.reference import Industry, NaceCode
 
@@ -13,8 +13,8 @@ LIST_INDUSTRIES = Endpoint("list_industries", "GET", "/v1/industries", Response[
 class Reference:
     """Codes to search by."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
 
     async def industries(self, *, account_id: str | None = None) -> Response[tuple[Industry, ...]]:
         """List Leadfeeder's own industries.
@@ -23,7 +23,7 @@ class Reference:
         guess: if this raises NotFoundError, move it with ``AsyncLeadfeeder(paths={"list_industries": "/v1/..."})``.
         Contract: ``list_industries`` (path inferred).
         """
-        return await self._session.call(LIST_INDUSTRIES, account_id=account_id)
+        return await self._executor.execute(LIST_INDUSTRIES, account_id=account_id)
 
     def nace_codes(self) -> tuple[NaceCode, ...]:
         """List the NACE codes of sections, divisions, groups and classes.

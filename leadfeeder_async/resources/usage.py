@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from leadfeeder_async._http.endpoint import Endpoint
-from leadfeeder_async._http.session import Session
-from leadfeeder_async.errors import require
+from leadfeeder_async._core.endpoint import Endpoint
+from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.reference import ApiUsage
 
@@ -20,8 +20,8 @@ GET_USAGE = Endpoint(
 class Usage:
     """What the API was used for."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
 
     async def get(
         self, *, start_period: str, end_period: str, account_id: str | None = None
@@ -33,14 +33,16 @@ class Usage:
         ``usage:read``.
         """
         params = {"start_period": _month("start_period", start_period), "end_period": _month("end_period", end_period)}
-        require(start_period <= end_period, f"start_period={start_period} is after end_period={end_period}.")
-        answer = await self._session.call(GET_USAGE, params=params, account_id=account_id)
-        self._session.note_used(_used_in(f"{datetime.now(UTC):%Y-%m}", answer.data))
+        check_argument(start_period <= end_period, f"start_period={start_period} is after end_period={end_period}.")
+        answer = await self._executor.execute(GET_USAGE, params=params, account_id=account_id)
+        self._executor.record_monthly_usage(_used_in(f"{datetime.now(UTC):%Y-%m}", answer.data))
         return answer
 
 
 def _month(name: str, value: str) -> str:
-    require(re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value), f"{name}={value!r} is not a month.", "Write it as YYYY-MM.")
+    check_argument(
+        re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value), f"{name}={value!r} is not a month.", "Write it as YYYY-MM."
+    )
     return value
 
 

@@ -6,25 +6,25 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from leadfeeder_async._http.endpoint import Call, Endpoint, Paging, Resend
-from leadfeeder_async._http.session import Session
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
+from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.models.queries import WebVisitFilters, WebVisitSearchRequest
-from leadfeeder_async.models.visits import WebVisit, WebVisitsTrackerScript
-from leadfeeder_async.paging import PAGE_SIZE, Pager
-from leadfeeder_async.resources._arguments import checked, comma_list
-from leadfeeder_async.windows import Day, Window, make_window
+from leadfeeder_async.models.search_filters import WebVisitFilters, WebVisitSearchRequest
+from leadfeeder_async.models.web_visits import WebVisit, WebVisitsTrackerScript
+from leadfeeder_async.pagination.date_range import DateLike, DateWindow, make_window
+from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.resources.arguments import csv_param, encode_validated
 
 SEARCH_WEB_VISITS = Endpoint(
     "search_web_visits",
     "POST",
     "/v1/web-visits",
     Response[tuple[WebVisit, ...]],
-    resend=Resend.FREE_SEARCH,
+    retry_safety=RetrySafety.SAFE_SEARCH,
     params=("include",),
-    paging=Paging.NUMBER,
-    rows_of_a_day=True,
+    pagination=PaginationStyle.PAGE_NUMBER,
+    partitioned_by_day=True,
 )
 RETRIEVE_VISITOR_COMPANIES = Endpoint(
     "retrieve_visitor_companies",
@@ -32,7 +32,7 @@ RETRIEVE_VISITOR_COMPANIES = Endpoint(
     "/v1/web-visits/companies",
     Response[tuple[CompanyLocation, ...]],
     params=("start_date", "end_date", "custom_feed_id", "include"),
-    paging=Paging.NUMBER,
+    pagination=PaginationStyle.PAGE_NUMBER,
 )
 GET_WEB_VISITS_TRACKER_SCRIPT = Endpoint(
     "get_web_visits_tracker_script", "GET", "/v1/web-visits/tracker", Response[WebVisitsTrackerScript]
@@ -42,14 +42,14 @@ GET_WEB_VISITS_TRACKER_SCRIPT = Endpoint(
 class WebVisits:
     """Visits that Leadfeeder's tracker saw."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
 
     def search(
         self,
         *,
-        start_date: Day,
-        end_date: Day,
+        start_date: DateLike,
+        end_date: DateLike,
         company_id: str | None = None,
         filters: WebVisitFilters | Mapping[str, object] | None = None,
         include: Iterable[str] | None = None,
@@ -65,24 +65,27 @@ class WebVisits:
         Raises ConfigurationError for days the wrong way round, IncompleteWindowError at the end where one day holds
         more than 10,000 visits. Contract: ``search_web_visits``, scope ``web_visits:read``.
         """
-        params = {"include": comma_list("include", include)}
+        params = {"include": csv_param("include", include)}
         narrowed = _with_company(filters, company_id)
 
-        def call_at(window: Window | None) -> Call[Response[tuple[WebVisit, ...]]]:
+        def call_at(window: DateWindow | None) -> ApiRequest[Response[tuple[WebVisit, ...]]]:
             assert window is not None
             body = {"start_date": window.start, "end_date": window.end, "filters": narrowed}
-            return Call(
-                SEARCH_WEB_VISITS, params=params, body=checked(WebVisitSearchRequest, body), account_id=account_id
+            return ApiRequest(
+                SEARCH_WEB_VISITS,
+                params=params,
+                body=encode_validated(WebVisitSearchRequest, body),
+                account_id=account_id,
             )
 
         window = make_window(start_date, end_date)
-        return Pager(self._session, SEARCH_WEB_VISITS, call_at, window=window, page_size=page_size, limit=limit)
+        return Pager(self._executor, SEARCH_WEB_VISITS, call_at, window=window, page_size=page_size, limit=limit)
 
     def companies(
         self,
         *,
-        start_date: Day,
-        end_date: Day,
+        start_date: DateLike,
+        end_date: DateLike,
         custom_feed_id: str | None = None,
         include: Iterable[str] | None = None,
         page_size: int = PAGE_SIZE,
@@ -96,16 +99,16 @@ class WebVisits:
         whole. Ranges past 10,000 rows are cut as in :meth:`search`, and a row that two parts share comes once.
         Contract: ``retrieve_visitor_companies``, scope ``web_visits:read``.
         """
-        shared = {"custom_feed_id": custom_feed_id, "include": comma_list("include", include)}
-        call = Call(RETRIEVE_VISITOR_COMPANIES, params=shared, account_id=account_id)
+        shared = {"custom_feed_id": custom_feed_id, "include": csv_param("include", include)}
+        call = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params=shared, account_id=account_id)
 
-        def call_at(window: Window | None) -> Call[Response[tuple[CompanyLocation, ...]]]:
+        def call_at(window: DateWindow | None) -> ApiRequest[Response[tuple[CompanyLocation, ...]]]:
             assert window is not None
             return call.with_params({"start_date": str(window.start), "end_date": str(window.end)})
 
         window = make_window(start_date, end_date)
         return Pager(
-            self._session, RETRIEVE_VISITOR_COMPANIES, call_at, window=window, page_size=page_size, limit=limit
+            self._executor, RETRIEVE_VISITOR_COMPANIES, call_at, window=window, page_size=page_size, limit=limit
         )
 
     async def tracker_script(self, *, account_id: str | None = None) -> Response[WebVisitsTrackerScript]:
@@ -114,7 +117,7 @@ class WebVisits:
         ``(await lf.web_visits.tracker_script()).data.status``. Free. Contract: ``get_web_visits_tracker_script`` (path
         inferred), scope ``web_visits:read``.
         """
-        return await self._session.call(GET_WEB_VISITS_TRACKER_SCRIPT, account_id=account_id)
+        return await self._executor.execute(GET_WEB_VISITS_TRACKER_SCRIPT, account_id=account_id)
 
 
 def _with_company(filters: WebVisitFilters | Mapping[str, object] | None, company_id: str | None) -> object:

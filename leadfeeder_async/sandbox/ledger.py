@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RecordedRequest:
     """One request that arrived."""
 
     method: str
@@ -24,7 +24,7 @@ class Entry:
 class Ledger:
     """Every request, charge and creation, in order."""
 
-    requests: list[Entry] = field(default_factory=list[Entry])
+    requests: list[RecordedRequest] = field(default_factory=list[RecordedRequest])
     charges: list[str] = field(default_factory=list[str])
     """The id of each record that cost a credit; an id twice is a double charge."""
     creations: list[str] = field(default_factory=list[str])
@@ -44,10 +44,10 @@ class Ledger:
 
     def count(self, operation: str) -> int:
         """Count the requests of one operation, by its name in the contract; ValueError where it has none such."""
-        self.check(operation)
+        self.validate_operation(operation)
         return sum(entry.operation == operation for entry in self.requests)
 
-    def check(self, operation: str) -> None:
+    def validate_operation(self, operation: str) -> None:
         """Raise ValueError unless there is an operation of that name: a misspelt one would be met by no request."""
         if operation not in self.operations:
             near = get_close_matches(operation, self.operations, 1)

@@ -15,17 +15,17 @@ from typing import Self, TypeAlias
 import msgspec
 from aiohttp import web
 
-from leadfeeder_async.sandbox.data import World, mix
-from leadfeeder_async.sandbox.ledger import Entry, Ledger
+from leadfeeder_async.sandbox.ledger import Ledger, RecordedRequest
 from leadfeeder_async.sandbox.operations import OPERATIONS, ROUTES
-from leadfeeder_async.sandbox.requests import Json, Query, Reply, Route
-from leadfeeder_async.sandbox.state import Account, Bucket, Refusal, State
+from leadfeeder_async.sandbox.query import Json, OperationResult, Query, Route
+from leadfeeder_async.sandbox.server_state import ApiError, Bucket, SandboxAccount, SandboxState
+from leadfeeder_async.sandbox.world import World, hash_mix
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class InjectedFault:
     """One answer to spoil."""
 
     status: int
@@ -74,27 +74,29 @@ class Sandbox:
                 raise ValueError(f"{name}={value!r} must be {least} or more.")
         if not 0 <= port <= 65_535:
             raise ValueError(f"port={port!r} must be 0 to 65535.")
-        self.api_key = f"sandbox-{mix(seed, 7):016x}"
+        self.api_key = f"sandbox-{hash_mix(seed, 7):016x}"
         now = datetime.now(UTC)
         world = World(seed, companies, visits, days, end_date or now.date())
         if end_date is None:
             world.last_day = 3_600 * now.hour + 60 * now.minute + now.second
-        names = [Account(str(310_042 + 35 * number), f"Seller {number + 1}", credits) for number in range(accounts)]
+        names = [
+            SandboxAccount(str(310_042 + 35 * number), f"Seller {number + 1}", credits) for number in range(accounts)
+        ]
         self.start_date, self.end_date = world.start_date, world.end_date
         self.latency = latency
         self.flaky = flaky
         self.quota = quota
-        self._state = State(world, {account.id: account for account in names}, Ledger(operations=OPERATIONS))
+        self._state = SandboxState(world, {account.id: account for account in names}, Ledger(operations=OPERATIONS))
         self._not_entitled = self._named(not_entitled)
         self._bucket = Bucket() if rate_limit else None
-        self._faults = deque[Fault]()
+        self._faults = deque[InjectedFault]()
         self._revoked = False
-        self._luck = Random(seed)  # noqa: S311 - luck, not a secret
+        self._rng = Random(seed)  # noqa: S311 - luck, not a secret
         self._port = port
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
-        app = web.Application(middlewares=[self._unrouted])
+        app = web.Application(middlewares=[self._handle_unknown_route])
         for route in ROUTES:
             app.router.add_route(route.method, route.path, self._handler(route))
         self._runner = web.AppRunner(
@@ -163,16 +165,16 @@ class Sandbox:
         ``after_work`` lets the request take effect first: it charges, and then fails.
         """
         if operation is not None:
-            self.ledger.check(operation)
+            self.ledger.validate_operation(operation)
         if not 200 <= status <= 599:
             raise ValueError(f"status={status!r} must be 200 to 599.")
         headers = {} if retry_after is None else {"Retry-After": retry_after}
-        self._faults.extend([Fault(status, code, operation, after_work, headers)] * times)
+        self._faults.extend([InjectedFault(status, code, operation, after_work, headers)] * times)
 
     def _named(self, operations: Iterable[str]) -> frozenset[str]:
         named = frozenset([operations] if isinstance(operations, str) else operations)
         for operation in named:
-            self.ledger.check(operation)
+            self.ledger.validate_operation(operation)
         return named
 
     def revoke_key(self) -> None:
@@ -185,7 +187,7 @@ class Sandbox:
 
     def refuse_company(self, company_id: str, status: int = 400) -> None:
         """Refuse every list of companies that names this one, as some servers do for the sake of one bad id."""
-        self._state.refused[company_id] = status
+        self._state.rejected_ids[company_id] = status
 
     def merge_company(self, company_id: str, into: str) -> None:
         """Let one company live on in another: asked for by its old id, it comes under the current one."""
@@ -196,7 +198,7 @@ class Sandbox:
         self._state.world.add_visits(number)
 
     @web.middleware
-    async def _unrouted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _handle_unknown_route(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse what no route takes, in the API's own form."""
         try:
             return await handler(request)
@@ -204,9 +206,11 @@ class Sandbox:
             code = "route_not_found" if missing.status == 404 else "method_not_allowed"
             exact = sorted(route.method for route in ROUTES if route.path == request.path)
             headers = {"Allow": ",".join(exact) or missing.headers["Allow"]} if missing.status == 405 else {}
-            refusal = Refusal(missing.status, code, "No such route", headers)
+            refusal = ApiError(missing.status, code, "No such route", headers)
         request_id = f"sandbox-{len(self.ledger.requests):08d}"
-        self.ledger.requests.append(Entry(request.method, request.path, "", code, refusal.status, 0, request_id))
+        self.ledger.requests.append(
+            RecordedRequest(request.method, request.path, "", code, refusal.status, 0, request_id)
+        )
         return _response(refusal.status, _bad(refusal, request_id), refusal.headers)
 
     def _handler(self, route: Route) -> Handler:
@@ -222,33 +226,33 @@ class Sandbox:
         number = len(self.ledger.requests)
         request_id = f"sandbox-{number:08d}"
         try:
-            reply = self._judge(route, request, body)
+            reply = self._dispatch(route, request, body)
             status, charged, headers = reply.status, reply.charged or 0, dict[str, str]()
             content = _good(reply, request_id)
-        except Refusal as refusal:
+        except ApiError as refusal:
             status, charged, headers = refusal.status, 0, refusal.headers
             content = _bad(refusal, request_id)
-        entry = Entry(request.method, request.path, route.path, route.name, status, charged, request_id)
+        entry = RecordedRequest(request.method, request.path, route.path, route.name, status, charged, request_id)
         self.ledger.requests.append(entry)
         return _response(status, content, headers)
 
-    def _judge(self, route: Route, request: web.Request, body: bytes) -> Reply:
+    def _dispatch(self, route: Route, request: web.Request, body: bytes) -> OperationResult:
         """Check what the gateway checks, spoil the answer if asked to, and do the work."""
         if self._bucket is not None and not self._bucket.take():
-            raise Refusal(429, "rate_limit_exceeded", "Slow down")
+            raise ApiError(429, "rate_limit_exceeded", "Slow down")
         if len(self.ledger.requests) >= self.quota:
-            raise Refusal(429, "quota_exceeded", "Monthly call quota used up")
-        if self._luck.random() < self.flaky:
-            raise Refusal(503, "service_unavailable", "Out of luck")
+            raise ApiError(429, "quota_exceeded", "Monthly call quota used up")
+        if self._rng.random() < self.flaky:
+            raise ApiError(503, "service_unavailable", "Out of luck")
         fault = self._next_fault(route.name)
         if fault is not None and not fault.after_work:
-            raise Refusal(fault.status, fault.code, "Spoilt by the sandbox", fault.headers)
+            raise ApiError(fault.status, fault.code, "Spoilt by the sandbox", fault.headers)
         reply = route.operation(self._read(route, request, body))
         if fault is not None:
-            raise Refusal(fault.status, fault.code, "Spoilt by the sandbox", fault.headers)
+            raise ApiError(fault.status, fault.code, "Spoilt by the sandbox", fault.headers)
         return reply
 
-    def _next_fault(self, operation: str) -> Fault | None:
+    def _next_fault(self, operation: str) -> InjectedFault | None:
         for fault in self._faults:
             if fault.operation in {None, operation}:
                 self._faults.remove(fault)
@@ -258,20 +262,20 @@ class Sandbox:
     def _read(self, route: Route, request: web.Request, body: bytes) -> Query:
         key = request.headers.get("X-Api-Key")
         if not key:
-            raise Refusal(401, "missing_token", "No credential was sent")
+            raise ApiError(401, "missing_token", "No credential was sent")
         if key != self.api_key or self._revoked:
-            raise Refusal(401, "invalid_api_key", "The key is not known")
+            raise ApiError(401, "invalid_api_key", "The key is not known")
         if route.name in self._not_entitled:
-            raise Refusal(403, "insufficient_entitlements", "The account's plan does not cover this")
+            raise ApiError(403, "insufficient_entitlements", "The account's plan does not cover this")
         unknown = sorted(set(request.query) - route.known)
         if unknown:
-            raise Refusal(400, "invalid_request", f"{unknown[0]} is not a parameter of this operation")
+            raise ApiError(400, "invalid_request", f"{unknown[0]} is not a parameter of this operation")
         account_id = request.query.get("account_id") or None
         if account_id is not None and account_id not in self._state.accounts:
-            raise Refusal(403, "access_denied_to_account", "The key may not use this account")
+            raise ApiError(403, "access_denied_to_account", "The key may not use this account")
         account = self._state.accounts[account_id] if account_id else None
         if account is None and route.account == "required":
-            raise Refusal(400, "invalid_request", "account_id is missing")
+            raise ApiError(400, "invalid_request", "account_id is missing")
         return Query(self._state, account, request.match_info, dict(request.query), _read_body(body))
 
 
@@ -285,10 +289,10 @@ def _read_body(body: bytes) -> Json:
     try:
         return msgspec.json.decode(body, type=dict[str, object])
     except msgspec.MsgspecError:
-        raise Refusal(400, "invalid_request", "The body is not a JSON object") from None
+        raise ApiError(400, "invalid_request", "The body is not a JSON object") from None
 
 
-def _good(reply: Reply, request_id: str) -> bytes:
+def _good(reply: OperationResult, request_id: str) -> bytes:
     meta: Json = {"request_id": request_id, **reply.counts}
     if reply.pagination:
         meta["pagination"] = reply.pagination
@@ -297,7 +301,7 @@ def _good(reply: Reply, request_id: str) -> bytes:
     return msgspec.json.encode({"meta": meta} if reply.data is None else {"data": reply.data, "meta": meta})
 
 
-def _bad(refusal: Refusal, request_id: str) -> bytes:
+def _bad(refusal: ApiError, request_id: str) -> bytes:
     error: Json = {"code": refusal.code, "title": refusal.title}
     body: Json = {"errors": [error], "meta": {"request_id": request_id}}
     if refusal.status == 401:

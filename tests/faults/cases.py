@@ -27,7 +27,7 @@ from leadfeeder_async import (
     TLSError,
     UnexpectedStatusError,
 )
-from tests.faults.script import (
+from tests.faults.dsl import (
     OK,
     Fault,
     answers,
@@ -46,7 +46,7 @@ from tests.faults.script import (
 from tests.support.proxy import Weather
 from tests.support.servers import cut, http, silence
 
-Group = Literal["Body", "Status", "Network", "Paging", "Input", "Runtime"]
+Group = Literal["Body", "Status", "Network", "PaginationStyle", "Input", "Runtime"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ BODY = (
         does="The connection ends before as many bytes came as the header announced.",
         shows="The connection counts as broken.",
         faults=(broken("five bytes short", says(cut(OK[:-5])), DisconnectedError, "yes"),),
-        held_by=("tests/http/test_transport.py::test_charging_read_is_sent_once",),
+        held_by=("tests/core/test_transport.py::test_charging_read_is_sent_once",),
     ),
     Case(
         number=3, group="Body", name="chunk-cut",
@@ -131,7 +131,7 @@ BODY = (
                 "after an inner brace", says(cut(TO_THE_END + b'{"data":{"id":"1"}')), DecodeError, "yes",
             ),
         ),
-        held_by=("tests/http/test_transport.py::test_body_cut_without_a_length_is_noticed",),
+        held_by=("tests/core/test_transport.py::test_body_cut_without_a_length_is_noticed",),
     ),
     Case(
         number=5, group="Body", name="packed-cut",
@@ -144,14 +144,14 @@ BODY = (
         does="A gateway answers 502 with a page of HTML.",
         shows="The error of its status, with the beginning of the page.",
         faults=(broken("502", answers("502 Bad Gateway", b"<html>" + b"x" * 999), ServerError, "yes"),),
-        held_by=("tests/http/test_wire.py::test_error_without_a_usable_body",),
+        held_by=("tests/core/test_codec.py::test_error_without_a_usable_body",),
     ),
     Case(
         number=7, group="Body", name="login-page",
         does="A login page stands in for the API, with a good status.",
         shows="The error shows the beginning of the page.",
         faults=(broken("html", says(http(b"<html>Sign in</html>")), DecodeError, "yes"),),
-        held_by=("tests/http/test_transport.py::test_html_under_200_is_a_decode_error",),
+        held_by=("tests/core/test_transport.py::test_html_under_200_is_a_decode_error",),
     ),
     Case(
         number=8, group="Body", name="wrong-label",
@@ -163,20 +163,20 @@ BODY = (
         number=9, group="Body", name="errors-under-200",
         does="A good status carries errors in place of data.",
         shows="The error of its code; `lf.request` returns the object as it came.",
-        held_by=("tests/test_models.py::test_errors_under_a_good_status_are_errors",),
+        held_by=("tests/models/test_models.py::test_errors_under_a_good_status_are_errors",),
     ),
     Case(
         number=10, group="Body", name="errors-beside-data",
         does="A list answer carries errors beside its data.",
         shows="All rows, and then `IncompleteListError` with the errors.",
-        held_by=("tests/test_paging.py::test_errors_beside_data_are_not_dropped",),
+        held_by=("tests/pagination/test_pager.py::test_errors_beside_data_are_not_dropped",),
     ),
     Case(
         number=11, group="Body", name="no-data",
         does="`data` is null or missing.",
         shows="Null is an empty list; a missing list, or no single record, is `DecodeError`.",
         held_by=(
-            "tests/test_models.py::test_list_without_data_is_no_empty_list",
+            "tests/models/test_models.py::test_list_without_data_is_no_empty_list",
             "tests/faults/test_faults.py::test_record_that_is_not_there_is_an_error",
         ),
     ),
@@ -185,21 +185,21 @@ BODY = (
         does="Records hold fields that no one has heard of.",
         shows="The record without them; `raw_pages` keeps them.",
         held_by=(
-            "tests/test_models.py::test_unknown_fields_values_and_types_are_tolerated",
-            "tests/test_paging.py::test_raw_items_keep_every_field_and_stand_on_one_line",
+            "tests/models/test_models.py::test_unknown_fields_values_and_types_are_tolerated",
+            "tests/pagination/test_pager.py::test_raw_items_keep_every_field_and_stand_on_one_line",
         ),
     ),
     Case(
         number=13, group="Body", name="number-in-quotes",
         does="A number comes as a text.",
         shows="The number.",
-        held_by=("tests/test_models.py::test_numbers_in_quotes_are_read",),
+        held_by=("tests/models/test_models.py::test_numbers_in_quotes_are_read",),
     ),
     Case(
         number=14, group="Body", name="id-as-number",
         does="An id comes as a number.",
         shows="The id as a text.",
-        held_by=("tests/test_models.py::test_to_many_wrappers_and_missing_ids",),
+        held_by=("tests/models/test_models.py::test_to_many_wrappers_and_missing_ids",),
     ),
     Case(
         number=15, group="Body", name="huge-number",
@@ -219,14 +219,14 @@ BODY = (
             broken("byte order mark", says(http(b"\xef\xbb\xbf{}")), DecodeError, "yes"),
             broken("html behind it", says(http(b"{}<script>")), DecodeError, "yes"),
         ),
-        held_by=("tests/http/test_wire.py::test_good_status_with_an_unusable_body",),
+        held_by=("tests/core/test_codec.py::test_good_status_with_an_unusable_body",),
     ),
     Case(
         number=17, group="Body", name="no-utf-8",
         does="A text in the answer is no UTF-8.",
         shows="`DecodeError`, not Python's error.",
         faults=(broken("a byte", says(cut(TO_THE_END + b'{"data":"\xff"}')), DecodeError, "yes"),),
-        held_by=("tests/http/test_wire.py::test_body_that_does_not_fit_is_a_decode_error",),
+        held_by=("tests/core/test_codec.py::test_body_that_does_not_fit_is_a_decode_error",),
     ),
     Case(
         number=18, group="Body", name="absurd-nesting",
@@ -238,15 +238,15 @@ BODY = (
         number=19, group="Body", name="bad-row",
         does="One row of a page cannot be read.",
         shows="The other 99 rows, and an error at the end that names it.",
-        held_by=("tests/test_paging.py::test_one_bad_row_costs_one_row",),
+        held_by=("tests/pagination/test_pager.py::test_one_bad_row_costs_one_row",),
     ),
     Case(
         number=20, group="Body", name="nested-data",
         does="`data` holds an array for each input of a match.",
         shows="One tuple for each input, in the inputs' order.",
         held_by=(
-            "tests/test_models.py::test_places_in_a_list_are_kept",
-            "tests/test_workspace.py::test_matching",
+            "tests/models/test_models.py::test_places_in_a_list_are_kept",
+            "tests/cli/test_tag_and_list_commands.py::test_matching",
         ),
     ),
     Case(
@@ -266,8 +266,8 @@ BODY = (
             ),
         ),
         held_by=(
-            "tests/http/test_transport.py::test_body_past_the_cap_is_refused",
-            "tests/http/test_transport.py::test_endless_body_is_dropped_at_the_cap",
+            "tests/core/test_transport.py::test_body_past_the_cap_is_refused",
+            "tests/core/test_transport.py::test_endless_body_is_dropped_at_the_cap",
         ),
     ),
     Case(
@@ -304,7 +304,7 @@ BODY = (
         shows="Success for a write and for `lf.request`; `DecodeError` where a record is due.",
         faults=(good("204", says(b"HTTP/1.1 204 No Content\r\n\r\n")), good("no bytes", says(http(b"")))),
         held_by=(
-            "tests/http/test_transport.py::test_empty_answer_of_a_write_is_an_answer",
+            "tests/core/test_transport.py::test_empty_answer_of_a_write_is_an_answer",
             "tests/faults/test_faults.py::test_record_that_is_not_there_is_an_error",
         ),
     ),
@@ -329,7 +329,7 @@ STATUS = (
             final("451", answers("451 No", b"null"), UnexpectedStatusError),
             broken("503", answers("503 Busy"), ServerError, "yes"),
         ),
-        held_by=("tests/http/test_wire.py::test_any_error_answer_gives_an_error",),
+        held_by=("tests/core/test_codec.py::test_any_error_answer_gives_an_error",),
     ),
     Case(
         number=28, group="Status", name="error-shapes",
@@ -340,7 +340,7 @@ STATUS = (
             final("list", answers("403 No", coded("invalid_api_key")), AuthenticationError),
             final("empty", answers("403 No"), PermissionDeniedError),
         ),
-        held_by=("tests/http/test_wire.py::test_error_example_of_the_contract",),
+        held_by=("tests/core/test_codec.py::test_error_example_of_the_contract",),
     ),
     Case(
         number=29, group="Status", name="wrong-key",
@@ -353,8 +353,8 @@ STATUS = (
         does="The key is refused in the middle of a long walk.",
         shows="The rows before it, then the error in its place; the pages ahead are cancelled.",
         held_by=(
-            "tests/test_paging.py::test_error_in_the_middle_is_raised_in_its_place",
-            "tests/test_paging.py::test_leaving_a_loop_leaves_nothing_running",
+            "tests/pagination/test_pager.py::test_error_in_the_middle_is_raised_in_its_place",
+            "tests/pagination/test_pager.py::test_leaving_a_loop_leaves_nothing_running",
         ),
     ),
     Case(
@@ -365,27 +365,27 @@ STATUS = (
             final("403", answers("403 No", coded("insufficient_credits")), InsufficientCreditsError),
             final("402", answers("402 No"), InsufficientCreditsError),
         ),
-        held_by=("tests/test_resources.py::test_credits_run_out",),
+        held_by=("tests/resources/test_resources.py::test_credits_run_out",),
     ),
     Case(
         number=32, group="Status", name="no-scope",
         does="The key lacks a scope or the plan an entitlement.",
         shows="`PermissionDeniedError`, for that call only.",
         faults=(final("403", answers("403 No", coded("insufficient_scope")), PermissionDeniedError),),
-        held_by=("tests/test_workspace.py::test_plan_without_entitlement",),
+        held_by=("tests/cli/test_tag_and_list_commands.py::test_plan_without_entitlement",),
     ),
     Case(
         number=33, group="Status", name="lost-among-many",
         does="One of many ids is gone.",
         shows="The other records; the missing ids are named at the end.",
-        held_by=("tests/test_paging.py::test_ids_that_moved_and_ids_that_are_gone",),
+        held_by=("tests/pagination/test_pager.py::test_ids_that_moved_and_ids_that_are_gone",),
     ),
     Case(
         number=34, group="Status", name="too-fast",
         does="429 without a time.",
         shows="Everyone pauses, longer each time, and then it is sent again.",
         faults=(slow_down("no header", answers("429 Slow")),),
-        held_by=("tests/http/test_retry.py::test_pause_of_all_callers",),
+        held_by=("tests/core/test_retry.py::test_pause_of_all_callers",),
     ),
     Case(
         number=35, group="Status", name="too-fast-with-a-time",
@@ -393,8 +393,8 @@ STATUS = (
         shows="Everyone pauses until then.",
         faults=(slow_down("seconds", answers("429 Slow", headers="Retry-After: 0.01\r\n")),),
         held_by=(
-            "tests/http/test_transport.py::test_429_really_pauses",
-            "tests/http/test_wire.py::test_retry_after_date_is_the_distance",
+            "tests/core/test_transport.py::test_429_really_pauses",
+            "tests/core/test_codec.py::test_retry_after_date_is_the_distance",
         ),
     ),
     Case(
@@ -405,7 +405,7 @@ STATUS = (
             final("a day", answers("429 Slow", headers="Retry-After: 86400\r\n"), RateLimitedError),
             final("2099", answers("429 Slow", headers="Retry-After: Thu, 01 Jan 2099 00:00:00 GMT\r\n"), RateLimitedError),
         ),
-        held_by=("tests/http/test_transport.py::test_429_with_a_long_wait_is_raised_at_once",),
+        held_by=("tests/core/test_transport.py::test_429_with_a_long_wait_is_raised_at_once",),
     ),
     Case(
         number=37, group="Status", name="senseless-time",
@@ -430,8 +430,8 @@ STATUS = (
         does="Hundreds of tasks meet a 429 together.",
         shows="One pause for all, and no rush after it.",
         held_by=(
-            "tests/http/test_limits.py::test_429s_of_one_herd_count_once",
-            "tests/http/test_limits.py::test_pause_holds_everyone_and_empties_the_bucket",
+            "tests/core/test_rate_limit.py::test_429s_of_one_herd_count_once",
+            "tests/core/test_rate_limit.py::test_pause_holds_everyone_and_empties_the_bucket",
         ),
     ),
     Case(
@@ -439,16 +439,16 @@ STATUS = (
         does="500, and 500 again, and then an answer.",
         shows="The answer of the third attempt.",
         faults=(broken("500", answers("500 Oops"), ServerError, "yes"),),
-        held_by=("tests/http/test_transport.py::test_server_error_then_success",),
+        held_by=("tests/core/test_transport.py::test_server_error_then_success",),
     ),
     Case(
         number=41, group="Status", name="failed-after-the-charge",
         does="500 after the server did its work.",
         shows="The work is done once; its credits count as spent.",
         held_by=(
-            "tests/http/test_transport.py::test_charging_read_after_a_server_error_is_sent_once",
+            "tests/core/test_transport.py::test_charging_read_after_a_server_error_is_sent_once",
             "tests/test_budget.py::test_lost_answer_keeps_its_credits",
-            "tests/test_workspace.py::test_lost_creation_is_not_repeated",
+            "tests/cli/test_tag_and_list_commands.py::test_lost_creation_is_not_repeated",
         ),
     ),
     Case(
@@ -456,7 +456,7 @@ STATUS = (
         does="504 while something is created.",
         shows="The error says where to look whether it was created.",
         faults=(broken("504", answers("504 Late", coded("gateway_timeout")), ServerError, "yes"),),
-        held_by=("tests/test_workspace.py::test_lost_creation_is_not_repeated",),
+        held_by=("tests/cli/test_tag_and_list_commands.py::test_lost_creation_is_not_repeated",),
     ),
     Case(
         number=43, group="Status", name="redirect",
@@ -466,7 +466,7 @@ STATUS = (
             final(status, answers(f"{status} Moved", headers="Location: https://other.test/v1/x\r\n"), RedirectError)
             for status in ("301", "302", "303", "307", "308")
         ),
-        held_by=("tests/http/test_transport.py::test_redirect_is_not_followed_and_the_key_stays",),
+        held_by=("tests/core/test_transport.py::test_redirect_is_not_followed_and_the_key_stays",),
     ),
     Case(
         number=44, group="Status", name="redirect-in-clear",
@@ -485,7 +485,7 @@ NETWORK = (
         does="Nobody listens.",
         shows="Proof that nothing left.",
         faults=(broken("refused", nobody_listens, ConnectError, "no", arrives=False),),
-        held_by=("tests/http/test_transport.py::test_refused_connection_was_not_sent_and_is_tried_again",),
+        held_by=("tests/core/test_transport.py::test_refused_connection_was_not_sent_and_is_tried_again",),
     ),
     Case(
         number=46, group="Network", name="unknown-name",
@@ -512,7 +512,7 @@ NETWORK = (
             final("other host", certificate("other.test"), TLSError, sent="no", arrives=False),
             final("unknown issuer", certificate("localhost", trusted=False), TLSError, sent="no", arrives=False),
         ),
-        held_by=("tests/http/test_transport.py::test_bad_certificate_is_refused_once",),
+        held_by=("tests/core/test_transport.py::test_bad_certificate_is_refused_once",),
     ),
     Case(
         number=49, group="Network", name="handshake-cut",
@@ -531,7 +531,7 @@ NETWORK = (
             broken("POST", says(cut(b""), warm=True), DisconnectedError, "maybe"),
             broken("GET", says(cut(b""), warm=True), DisconnectedError, "maybe", method="GET"),
         ),
-        held_by=("tests/http/test_transport.py::test_dead_connection_is_not_resent_behind_our_back",),
+        held_by=("tests/core/test_transport.py::test_dead_connection_is_not_resent_behind_our_back",),
     ),
     Case(
         number=51, group="Network", name="reset-at-once",
@@ -570,7 +570,7 @@ NETWORK = (
             broken("head", weather(Weather(piece=2, latency=0.01)), AttemptTimeoutError, "maybe", options=HASTY),
             broken("body", says(dripping_body), AttemptTimeoutError, "yes", options=HASTY),
         ),
-        held_by=("tests/http/test_transport.py::test_slow_body_times_out",),
+        held_by=("tests/core/test_transport.py::test_slow_body_times_out",),
     ),
     Case(
         number=55, group="Network", name="queue-for-a-slot",
@@ -597,7 +597,7 @@ NETWORK = (
                 says(http(b"2\r\n{}\r\n0\r\n\r\n", headers="Transfer-Encoding: chunked\r\n")), ProtocolError, "maybe",
             ),
         ),
-        held_by=("tests/http/test_transport.py::test_garbage_is_a_protocol_error",),
+        held_by=("tests/core/test_transport.py::test_garbage_is_a_protocol_error",),
     ),
     Case(
         number=58, group="Network", name="proxy",
@@ -625,82 +625,82 @@ NETWORK = (
 
 PAGING = (
     Case(
-        number=59, group="Paging", name="cursor-circle",
+        number=59, group="PaginationStyle", name="cursor-circle",
         does="A cursor leads back to an earlier one.",
         shows="`CursorLoopError` after one round.",
-        held_by=("tests/test_paging.py::test_circle_of_cursors_is_an_error",),
+        held_by=("tests/pagination/test_pager.py::test_circle_of_cursors_is_an_error",),
     ),
     Case(
-        number=60, group="Paging", name="empty-pages",
+        number=60, group="PaginationStyle", name="empty-pages",
         does="Empty pages with a next cursor.",
         shows="The rows behind them; fifty in a row are `CursorLoopError`.",
         held_by=(
-            "tests/test_paging.py::test_empty_pages_here_and_there_are_no_loop",
-            "tests/test_paging.py::test_empty_pages_without_end_are_an_error",
+            "tests/pagination/test_pager.py::test_empty_pages_here_and_there_are_no_loop",
+            "tests/pagination/test_pager.py::test_empty_pages_without_end_are_an_error",
         ),
     ),
     Case(
-        number=61, group="Paging", name="cursor-expired",
+        number=61, group="PaginationStyle", name="cursor-expired",
         does="The server forgets a cursor in the middle of a walk.",
         shows="A free list begins anew, each row once; one that charges raises `CursorExpiredError`.",
         held_by=(
-            "tests/test_paging.py::test_expired_cursor_of_a_free_list_begins_it_anew",
-            "tests/test_paging.py::test_expired_cursor_of_a_charging_list_is_named",
+            "tests/pagination/test_pager.py::test_expired_cursor_of_a_free_list_begins_it_anew",
+            "tests/pagination/test_pager.py::test_expired_cursor_of_a_charging_list_is_named",
         ),
     ),
     Case(
-        number=62, group="Paging", name="row-twice",
+        number=62, group="PaginationStyle", name="row-twice",
         does="A row comes on two pages.",
         shows="The row once.",
-        held_by=("tests/test_paging.py::test_any_chain_of_cursors_gives_every_row_once",),
+        held_by=("tests/pagination/test_pager.py::test_any_chain_of_cursors_gives_every_row_once",),
     ),
     Case(
-        number=63, group="Paging", name="list-moves",
+        number=63, group="PaginationStyle", name="list-moves",
         does="Rows come and go while a list is walked.",
         shows="No row twice.",
         held_by=(
-            "tests/test_paging.py::test_rows_that_move_between_pages_come_once",
-            "tests/test_paging.py::test_list_that_shrinks_while_it_is_walked_just_ends",
+            "tests/pagination/test_pager.py::test_rows_that_move_between_pages_come_once",
+            "tests/pagination/test_pager.py::test_list_that_shrinks_while_it_is_walked_just_ends",
         ),
     ),
     Case(
-        number=64, group="Paging", name="wrong-counts",
+        number=64, group="PaginationStyle", name="wrong-counts",
         does="The counts beside a list change or lie.",
         shows="Every row.",
-        held_by=("tests/test_paging.py::test_counts_that_lie_lose_nothing",),
+        held_by=("tests/pagination/test_pager.py::test_counts_that_lie_lose_nothing",),
     ),
     Case(
-        number=65, group="Paging", name="wall",
+        number=65, group="PaginationStyle", name="wall",
         does="A search has more than the 10,000 rows that the API hands out.",
         shows="Every row of a search with dates, cut into windows; else the server's error.",
         held_by=(
-            "tests/test_paging.py::test_sweep_past_the_wall_is_complete",
-            "tests/test_paging.py::test_windows_are_cut_until_they_fit",
+            "tests/pagination/test_pager.py::test_sweep_past_the_wall_is_complete",
+            "tests/pagination/test_pager.py::test_windows_are_cut_until_they_fit",
         ),
     ),
     Case(
-        number=66, group="Paging", name="no-way-on",
+        number=66, group="PaginationStyle", name="no-way-on",
         does="Neither a cursor nor a count of pages says how a list goes on.",
         shows="A list by cursor ends; a list by number ends with its first short page.",
         held_by=(
-            "tests/test_paging.py::test_chain_ends_without_a_cursor",
-            "tests/test_paging.py::test_counts_that_lie_lose_nothing",
+            "tests/pagination/test_pager.py::test_chain_ends_without_a_cursor",
+            "tests/pagination/test_pager.py::test_counts_that_lie_lose_nothing",
         ),
     ),
     Case(
-        number=67, group="Paging", name="odd-cursor",
+        number=67, group="PaginationStyle", name="odd-cursor",
         does="A cursor holds signs that mean something in a query.",
         shows="The cursor comes back as it was given.",
         held_by=(
-            "tests/http/test_wire.py::test_query_comes_back_as_it_went",
-            "tests/test_paging.py::test_any_chain_of_cursors_gives_every_row_once",
+            "tests/core/test_codec.py::test_query_comes_back_as_it_went",
+            "tests/pagination/test_pager.py::test_any_chain_of_cursors_gives_every_row_once",
         ),
     ),
     Case(
-        number=68, group="Paging", name="other-filters",
+        number=68, group="PaginationStyle", name="other-filters",
         does="A walk goes on with other filters than it began with.",
         shows="`CheckpointError` that names both, before anything is sent.",
-        held_by=("tests/test_export.py::test_another_query_is_refused",),
+        held_by=("tests/jobs/test_export.py::test_another_query_is_refused",),
     ),
 )  # fmt: skip
 
@@ -709,30 +709,30 @@ INPUT = (
         number=69, group="Input", name="id-with-a-path",
         does="An id holds a slash, a question mark or a hash sign.",
         shows="The same route, with the id as it is.",
-        held_by=("tests/http/test_wire.py::test_id_is_encoded_once_and_stays_in_its_place",),
+        held_by=("tests/core/test_codec.py::test_id_is_encoded_once_and_stays_in_its_place",),
     ),
     Case(
         number=70, group="Input", name="dots-for-an-id",
         does="An id is empty or made of dots.",
         shows="`InvalidIdError` before anything is sent.",
         held_by=(
-            "tests/http/test_wire.py::test_id_that_cannot_stand_in_a_url_is_refused",
-            "tests/test_resources.py::test_bad_ids_are_not_sent",
+            "tests/core/test_codec.py::test_id_that_cannot_stand_in_a_url_is_refused",
+            "tests/resources/test_resources.py::test_bad_ids_are_not_sent",
         ),
     ),
     Case(
         number=71, group="Input", name="encoded-id",
         does="An id looks as if it were encoded.",
         shows="It is encoded once more, so the server reads it as it was.",
-        held_by=("tests/http/test_wire.py::test_id_is_encoded_once_and_stays_in_its_place",),
+        held_by=("tests/core/test_codec.py::test_id_is_encoded_once_and_stays_in_its_place",),
     ),
     Case(
         number=72, group="Input", name="id-with-a-host",
         does="An id holds a host, line breaks or letters of any script.",
         shows="The same host; line breaks are `InvalidIdError`.",
         held_by=(
-            "tests/http/test_wire.py::test_id_is_encoded_once_and_stays_in_its_place",
-            "tests/http/test_wire.py::test_id_that_cannot_stand_in_a_url_is_refused",
+            "tests/core/test_codec.py::test_id_is_encoded_once_and_stays_in_its_place",
+            "tests/core/test_codec.py::test_id_that_cannot_stand_in_a_url_is_refused",
         ),
     ),
     Case(
@@ -749,8 +749,8 @@ RUNTIME = (
         does="A call is cancelled, wherever it is.",
         shows="Its slot, token and connection are free again; credits stay reserved only if it may have left.",
         held_by=(
-            "tests/http/test_transport.py::test_cancelled_calls_leave_nothing",
-            "tests/http/test_limits.py::test_cancelled_callers_take_nothing_with_them",
+            "tests/core/test_transport.py::test_cancelled_calls_leave_nothing",
+            "tests/core/test_rate_limit.py::test_cancelled_callers_take_nothing_with_them",
             "tests/test_budget.py::test_cancelled_call_keeps_credits_only_if_it_may_have_left",
         ),
     ),
@@ -759,15 +759,15 @@ RUNTIME = (
         does="A loop over rows is left early.",
         shows="The pages under way are cancelled, and the client goes on.",
         held_by=(
-            "tests/test_paging.py::test_leaving_a_loop_leaves_nothing_running",
-            "tests/test_paging.py::test_leaving_a_cursor_list_cancels_the_page_ahead",
+            "tests/pagination/test_pager.py::test_leaving_a_loop_leaves_nothing_running",
+            "tests/pagination/test_pager.py::test_leaving_a_cursor_list_cancels_the_page_ahead",
         ),
     ),
     Case(
         number=76, group="Runtime", name="cancelled-in-a-pause",
         does="A task that waits out the pause is cancelled.",
         shows="The others go on in time.",
-        held_by=("tests/http/test_limits.py::test_cancelled_callers_take_nothing_with_them",),
+        held_by=("tests/core/test_rate_limit.py::test_cancelled_callers_take_nothing_with_them",),
     ),
     Case(
         number=77, group="Runtime", name="other-loop",
@@ -775,14 +775,14 @@ RUNTIME = (
         shows="`WrongLoopError`.",
         held_by=(
             "tests/test_client.py::test_use_from_another_loop_is_named",
-            "tests/http/test_attempts.py::test_thread",
+            "tests/core/test_attempt.py::test_thread",
         ),
     ),
     Case(
         number=78, group="Runtime", name="fork",
         does="A process forks while it has a client.",
         shows="`WrongLoopError` in the child, if the parent used it.",
-        held_by=("tests/http/test_attempts.py::test_fork",),
+        held_by=("tests/core/test_attempt.py::test_fork",),
     ),
     Case(
         number=79, group="Runtime", name="closed",
@@ -790,8 +790,8 @@ RUNTIME = (
         shows="`ClientClosedError`; calls under way fail with an error of this package.",
         held_by=(
             "tests/test_client.py::test_use_after_close_is_named",
-            "tests/http/test_transport.py::test_close_ends_calls_under_way",
-            "tests/http/test_attempts.py::test_close_ends_waits_at_once",
+            "tests/core/test_transport.py::test_close_ends_calls_under_way",
+            "tests/core/test_attempt.py::test_close_ends_waits_at_once",
         ),
     ),
     Case(
@@ -799,8 +799,8 @@ RUNTIME = (
         does="The clock on the wall jumps.",
         shows="Nothing: pace and timeouts go by the event loop's clock; dates of the server are clamped.",
         held_by=(
-            "tests/http/test_limits.py::test_burst_then_rate",
-            "tests/http/test_wire.py::test_retry_after_never_fails",
+            "tests/core/test_rate_limit.py::test_burst_then_rate",
+            "tests/core/test_codec.py::test_retry_after_never_fails",
             "tests/test_client.py::test_month_s_count_begins_anew",
         ),
     ),
@@ -815,8 +815,8 @@ RUNTIME = (
         does="The process is killed in the middle of a page.",
         shows="A `.part` file that goes on with `resume`: no row is lost, none comes twice.",
         held_by=(
-            "tests/test_kill.py::test_nothing_is_lost_or_doubled",
-            "tests/test_cli.py::test_sigterm_keeps_what_is_done",
+            "tests/jobs/test_export_crash_recovery.py::test_nothing_is_lost_or_doubled",
+            "tests/cli/test_cli.py::test_sigterm_keeps_what_is_done",
         ),
     ),
     Case(
@@ -824,9 +824,9 @@ RUNTIME = (
         does="The output cannot be written, or the disk is full.",
         shows="`CheckpointError` with the file; what was safe stays, and can be gone on with.",
         held_by=(
-            "tests/test_cli.py::test_unwritable_output_is_refused_unsent",
-            "tests/test_export.py::test_full_disk",
-            "tests/test_export.py::test_checkpoint_that_cannot_be_used",
+            "tests/cli/test_cli.py::test_unwritable_output_is_refused_unsent",
+            "tests/jobs/test_export.py::test_full_disk",
+            "tests/jobs/test_export.py::test_checkpoint_that_cannot_be_used",
         ),
     ),
     Case(

@@ -1,18 +1,18 @@
-"""Writes docs/faults.md from the cases: ``python -m tests.faults.table``."""
+"""Writes docs/failure-modes.md from the cases: ``python -m tests.faults.table``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import groupby
-from pathlib import Path
 
 from tests.faults.cases import CASES, Case
-from tests.faults.script import Fault, Kind
+from tests.faults.dsl import Fault, Kind
+from tests.support.paths import DOCS
 
 End = tuple[str, str]
 """How a call ends, and in what."""
 
-PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+PAGE = DOCS / "failure-modes.md"
 
 INTRODUCTION = """\
 # Faults
@@ -21,7 +21,7 @@ What happens when something goes wrong, case by case. This page is written by `p
 the cases in `tests/faults/cases.py`. The last two columns are what the bench in `tests/faults` checks: it makes each of
 these faults on real connections, once and lasting, and meets it with a request of every resend class.
 
-"Reads" are reads, free searches and set-like writes; [Resending](resending.md) tells why the others differ. "Sent again"
+"Reads" are reads, free searches and set-like writes; [Resending](retries.md) tells why the others differ. "Sent again"
 means up to three attempts in all; what follows it is shown if the fault lasts. A case with dashes is no matter of
 resending and is held by other tests.
 """

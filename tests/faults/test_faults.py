@@ -8,29 +8,27 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from leadfeeder_async import AsyncLeadfeeder, DecodeError, LeadfeederError, Resend
-from leadfeeder_async._http import retry
-from leadfeeder_async._http.limits import TokenBucket
+from leadfeeder_async import AsyncLeadfeeder, DecodeError, LeadfeederError, RetrySafety
+from leadfeeder_async._core import retry
+from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.models import WebVisit
 from tests.faults import table
 from tests.faults.cases import CASES
-from tests.faults.script import OK, PROXY_PASSWORD, Fault, Kind, Outcome, Place, expected, proxied
+from tests.faults.dsl import OK, PROXY_PASSWORD, Fault, Kind, Outcome, Place, expected, proxied
 from tests.support.clients import KEY, client_of
 from tests.support.clock import VirtualLoop
+from tests.support.paths import ROOT
 from tests.support.servers import http, raw_server
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr(retry, "INITIAL_BACKOFF", 0.01)
 
 
 def runs() -> Iterator[Any]:
@@ -42,7 +40,7 @@ def runs() -> Iterator[Any]:
                 yield pytest.param(fault, lasting, id=name)
 
 
-async def outcome_of(lf: AsyncLeadfeeder, place: Place, fault: Fault, resend: Resend) -> Outcome:
+async def outcome_of(lf: AsyncLeadfeeder, place: Place, fault: Fault, resend: RetrySafety) -> Outcome:
     """Make one call, and tell what it shows and what the server saw."""
     error: LeadfeederError | None = None
     before = len(place.requests)
@@ -68,9 +66,9 @@ def assert_no_secret(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-@pytest.mark.parametrize("resend", list(Resend), ids=lambda resend: resend.name)
+@pytest.mark.parametrize("resend", list(RetrySafety), ids=lambda resend: resend.name)
 @pytest.mark.parametrize(("fault", "lasting"), list(runs()))
-async def test_fault(fault: Fault, lasting: bool, resend: Resend) -> None:
+async def test_fault(fault: Fault, lasting: bool, resend: RetrySafety) -> None:
     """A call shows what the rule table says, the server sees no request more than that, and no error the key."""
     async with fault.stage(lasting) as place:
         async with client_of(place.url, **{"burst": 12, **place.options, **fault.options}) as lf:
@@ -105,7 +103,7 @@ def test_tests_that_hold_a_case_exist() -> None:
 
 
 def test_page_is_up_to_date() -> None:
-    """``docs/faults.md`` is what the cases say; ``python -m tests.faults.table`` writes it."""
+    """``docs/failure-modes.md`` is what the cases say; ``python -m tests.faults.table`` writes it."""
     assert table.PAGE.read_text(encoding="utf-8") == table.text()
 
 
@@ -145,7 +143,7 @@ async def test_wait_for_a_slot_is_not_an_attempt_s_time() -> None:
         await asyncio.sleep(0.03)
         writer.write(OK)
 
-    async with raw_server(slow) as server, client_of(server.url, slots=2, timeout=0.1, retries=0) as lf:
+    async with raw_server(slow) as server, client_of(server.url, max_concurrency=2, timeout=0.1, retries=0) as lf:
         await asyncio.gather(*(lf.request("GET", "/v1/x") for _ in range(12)))
     assert len(server.requests) == 12
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import TypeAlias
 
 import griffe
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 PACKAGE = "leadfeeder_async"
 INTERNAL = {"leadfeeder_async.sandbox.operations"}
 """Modules that say what they export, but to this package only."""
@@ -83,7 +83,7 @@ def _class(one: Thing) -> str:
     bases = ", ".join(str(base) for base in one.bases)
     init = one.members.get("__init__")
     shown = f"class {one.name}({bases})" if bases else f"class {one.name}"
-    if init is None or any(str(part.annotation) == "Session" for part in init.parameters):
+    if init is None or any(str(part.annotation) == "RequestExecutor" for part in init.parameters):
         return shown  # a Struct, whose fields follow, or made by the client only
     return f"{shown}: {init.signature(return_type=False, name='__init__')}"
 

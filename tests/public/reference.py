@@ -18,7 +18,7 @@ from leadfeeder_async import AsyncLeadfeeder
 from tests.public import api
 
 DOCS = api.ROOT / "docs"
-NOUNS = dict(re.findall(r"self\.(\w+) = (\w+)\(session\)", inspect.getsource(AsyncLeadfeeder._bind)))
+NOUNS = dict(re.findall(r"self\.(\w+) = (\w+)\(executor\)", inspect.getsource(AsyncLeadfeeder._bind)))
 """The client's attributes and their classes."""
 
 WIDTH = 100
@@ -39,14 +39,14 @@ def page_of(module: str, one: api.Thing) -> str:
     home = one.canonical_path.removeprefix(f"{api.PACKAGE}.")
     if module != api.PACKAGE:
         return "calls" if has_nouns(module) else module.removeprefix(f"{api.PACKAGE}.")
-    if home.startswith(("paging", "id_pager", "_walks", "windows", "export")):
+    if home.startswith(("pagination.", "jobs.progress")):
         return "lists"
     return "errors" if home.startswith("errors") else "client"
 
 
 def has_nouns(module: str) -> bool:
     """Whether a module defines attributes of the client."""
-    return module.startswith((f"{api.PACKAGE}.resources.", f"{api.PACKAGE}.enrich."))
+    return module.startswith((f"{api.PACKAGE}.resources.", f"{api.PACKAGE}.jobs.enrich."))
 
 
 @cache

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from tests.public import api
+from tests.support.paths import TESTS
 
-SNAPSHOT = Path(__file__).parents[1] / "api.txt"
+SNAPSHOT = TESTS / "api.txt"
 REWRITE = "UPDATE_API=1 make test ARGS=tests/public/test_api.py"
 
 
@@ -18,10 +18,8 @@ def complaint(known: set[str], now: set[str]) -> str:
     """Say what changed against what was known, and what to do about it; nothing where nothing changed."""
     gone, new = sorted(known - now), sorted(now - known)
     if gone:
-        advice = (
-            f"Others may use it. If it must change, say so in CHANGELOG.md under Changed or Removed, then {REWRITE}"
-        )
-        return "\n".join(["The public API lost or changed:", *gone, "It has now:", *new, advice])
+        hint = f"Others may use it. If it must change, say so in CHANGELOG.md under Changed or Removed, then {REWRITE}"
+        return "\n".join(["The public API lost or changed:", *gone, "It has now:", *new, hint])
     if new:
         return "\n".join(["The public API grew by:", *new, f"Put it in CHANGELOG.md under Added, then {REWRITE}"])
     return ""
@@ -42,7 +40,7 @@ def test_the_snapshot_sees_all_kinds_of_names() -> None:
     for start in (
         "leadfeeder_async: class AsyncLeadfeeder: __init__(api_key: str | None = None, *, account_id:",
         "leadfeeder_async.Pager: async collect(limit: int | None = None) -> list[T]",
-        "leadfeeder_async.Resend: READ =",
+        "leadfeeder_async.RetrySafety: SAFE =",
         "leadfeeder_async: class Budget: __init__(max_requests: int | None = None",
         "leadfeeder_async.models.WebVisit: company: companies.Company | None",
         "leadfeeder_async.models.WebVisit: id: str",

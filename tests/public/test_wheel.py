@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from leadfeeder_async.sandbox import Sandbox, run_in_thread
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 OFFLINE = re.compile(
     r"No matching distribution|Could not find a version|ConnectionError|NewConnectionError|Max retries"
 )

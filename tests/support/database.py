@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from leadfeeder_async.sandbox.data import World
+from leadfeeder_async.sandbox.world import World
 
 ACCOUNT = "310042"
 
@@ -20,7 +20,7 @@ def make_database(path: Path, **tables: Iterable[Mapping[str, Any]]) -> Path:
     """Make a database at ``path`` with these rows; the account is 310042 unless a row says another."""
     with duckdb.connect(path) as database:
         database.execute("SET TimeZone = 'UTC'")
-        database.execute(files("leadfeeder_async.sync").joinpath("schema.sql").read_text())
+        database.execute(files("leadfeeder_async.jobs.sync").joinpath("schema.sql").read_text())
         for table, rows in tables.items():
             _insert(database, table, [{"account_id": ACCOUNT, **row} for row in rows])
     return path

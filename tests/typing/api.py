@@ -10,19 +10,19 @@ from typing import assert_type
 import leadfeeder_async
 from leadfeeder_async import (
     AsyncLeadfeeder,
-    Enriched,
     Enrichment,
-    Estimate,
+    EnrichmentEstimate,
+    EnrichmentResult,
+    EnrichmentSummary,
     IdPager,
     LeadfeederError,
+    MultiAccountPager,
     OnProgress,
     Outcome,
     Page,
     Pager,
     Progress,
-    Resend,
-    Sweep,
-    Tally,
+    RetrySafety,
 )
 from leadfeeder_async.models import (
     ApiUsage,
@@ -77,7 +77,7 @@ async def lists(lf: AsyncLeadfeeder) -> None:
     assert_type(await pager.collect(limit=3), list[WebVisit])
     assert_type(await pager.count(), int | None)
     assert_type(lf.web_visits.companies(start_date="2026-11-01", end_date="2026-11-02"), Pager[CompanyLocation])
-    assert_type(lf.companies.list(["1"]), IdPager[Company])
+    assert_type(lf.companies.get_many(["1"]), IdPager[Company])
 
 
 def searches(lf: AsyncLeadfeeder) -> Pager[CompanySummary]:
@@ -89,7 +89,7 @@ def searches(lf: AsyncLeadfeeder) -> Pager[CompanySummary]:
 
 async def escape_hatch(lf: AsyncLeadfeeder) -> None:
     assert_type(await lf.request("GET", "/v1/x"), dict[str, object])
-    assert_type(await lf.request("GET", "/v1/x", returns=Response[Company], resend=Resend.READ), Response[Company])
+    assert_type(await lf.request("GET", "/v1/x", returns=Response[Company], resend=RetrySafety.SAFE), Response[Company])
 
 
 async def workspace(lf: AsyncLeadfeeder) -> None:
@@ -110,20 +110,20 @@ async def workspace(lf: AsyncLeadfeeder) -> None:
     assert_type((await lf.ip.enrich("203.0.113.17")).data.company, Company | None)
     assert_type(await lf.usage.get(start_period="2026-10", end_period="2026-11"), Response[tuple[ApiUsage, ...]])
     assert_type(lf.reference.nace_codes(), tuple[NaceCode, ...])
-    assert_type(lf.companies.list(["1"]).missing, tuple[str, ...])
+    assert_type(lf.companies.get_many(["1"]).missing, tuple[str, ...])
 
 
 async def enrichment(lf: AsyncLeadfeeder, some: AsyncIterator[dict[str, object]]) -> None:
     companies = lf.enrich.companies(["nordlicht.test", {"domain": "alster.test"}], by="domain", max_credits=5)
     assert_type(companies, Enrichment[Company])
     async for one in companies:
-        assert_type(one, Enriched[Company])
+        assert_type(one, EnrichmentResult[Company])
         assert_type(one.record, Company | None)
         assert_type(one.outcome, Outcome)
         assert_type(one.error, LeadfeederError | None)
     assert_type([lines async for lines in companies.raw_lines()], list[bytes])
-    assert_type(await companies.estimate(), Estimate)
-    assert_type(await companies.to_file("x.ndjson", resume=True), Tally)
+    assert_type(await companies.estimate(), EnrichmentEstimate)
+    assert_type(await companies.to_file("x.ndjson", resume=True), EnrichmentSummary)
     assert_type(lf.enrich.companies(some, by="name", ordered=False), Enrichment[Company])
     ips = lf.enrich.ips([ip_address("203.0.113.17"), "2001:db8::1"])
     assert_type(ips, Enrichment[EnrichedIp])
@@ -153,7 +153,7 @@ async def errors(lf: AsyncLeadfeeder) -> AsyncIterator[str]:
 
 async def several_accounts(lf: AsyncLeadfeeder) -> None:
     sweep = lf.sweep(["1", "2"], lambda one: one.tags.list())
-    assert_type(sweep, Sweep[Tag])
+    assert_type(sweep, MultiAccountPager[Tag])
     async for account_id, tag in sweep:
         assert_type(account_id, str)
         assert_type(tag, Tag)

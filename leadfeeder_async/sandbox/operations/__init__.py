@@ -1,13 +1,13 @@
 """What each operation of the API answers, by noun."""
 
-from leadfeeder_async.sandbox.operations import accounts, companies, contacts, profiles, visits, workspace
+from leadfeeder_async.sandbox.operations import accounts, companies, contacts, profiles, tags_and_lists, web_visits
 
 ROUTES = (
     *accounts.ROUTES,
     *companies.ROUTES,
     *contacts.ROUTES,
-    *visits.ROUTES,
-    *workspace.ROUTES,
+    *web_visits.ROUTES,
+    *tags_and_lists.ROUTES,
     *profiles.ROUTES,
 )
 

@@ -8,16 +8,18 @@ from typing import Annotated
 
 import msgspec
 
-from leadfeeder_async.sandbox.data import INDUSTRIES
-from leadfeeder_async.sandbox.requests import Json, Query, Reply, Route
+from leadfeeder_async.sandbox.query import Json, OperationResult, Query, Route
+from leadfeeder_async.sandbox.world import INDUSTRIES
 
 
-def list_accounts(query: Query) -> Reply:
+def list_accounts(query: Query) -> OperationResult:
     """Accounts of the key, or one with its credits."""
     query.includes({"account_company"})
     if query.account is None:
         accounts = query.state.accounts.values()
-        return Reply([{"id": one.id, "type": "account_summary", "attributes": {"name": one.name}} for one in accounts])
+        return OperationResult(
+            [{"id": one.id, "type": "account_summary", "attributes": {"name": one.name}} for one in accounts]
+        )
     one = query.account
     balance: Json = {
         "available": one.credits,
@@ -25,13 +27,13 @@ def list_accounts(query: Query) -> Reply:
         "remaining": one.credits - one.used,
         "next_reset_on": "2027-01-01",
     }
-    return Reply([{"id": one.id, "type": "account", "attributes": {"name": one.name, "credits": balance}}])
+    return OperationResult([{"id": one.id, "type": "account", "attributes": {"name": one.name, "credits": balance}}])
 
 
-def get_current_user(_: Query) -> Reply:
+def get_current_user(_: Query) -> OperationResult:
     """The key's user."""
     name: Json = {"email": "ada@seller.test", "first_name": "Ada", "last_name": "Sand", "team_role": "admin"}
-    return Reply({"id": "u-1", "type": "user", "attributes": name})
+    return OperationResult({"id": "u-1", "type": "user", "attributes": name})
 
 
 Month = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
@@ -48,17 +50,17 @@ class Months(msgspec.Struct, frozen=True):
             raise ValueError("start_period is after end_period")
 
 
-def get_usage(query: Query) -> Reply:
+def get_usage(query: Query) -> OperationResult:
     """The requests of this month, as the ledger has them."""
     months, now = query.read_params(Months), f"{datetime.now(UTC):%Y-%m}"
     if not months.start_period <= now <= months.end_period:
-        return Reply([])
+        return OperationResult([])
     counted = Counter[tuple[str, str]]()
     charged = Counter[tuple[str, str]]()
     for entry in query.state.ledger.requests:
         counted[entry.method, entry.template] += 1
         charged[entry.method, entry.template] += entry.charged
-    return Reply([_usage(now, *where, count, charged[where]) for where, count in counted.items()])
+    return OperationResult([_usage(now, *where, count, charged[where]) for where, count in counted.items()])
 
 
 def _usage(period: str, method: str, endpoint: str, requests: int, charged: int) -> Json:
@@ -72,10 +74,10 @@ def _usage(period: str, method: str, endpoint: str, requests: int, charged: int)
     return {"id": f"{period}:{method}:{endpoint}", "type": "api_usage", "attributes": attributes}
 
 
-def list_industries(_: Query) -> Reply:
+def list_industries(_: Query) -> OperationResult:
     """Leadfeeder's own industries."""
     shown = [{"code": code, "name": name, "classification": "internal"} for code, name in INDUSTRIES]
-    return Reply([{"id": one["code"], "type": "industry", "attributes": one} for one in shown])
+    return OperationResult([{"id": one["code"], "type": "industry", "attributes": one} for one in shown])
 
 
 ROUTES = (

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import msgspec
 
-from leadfeeder_async.sandbox.data import FIRST_COMPANY, SIGNAL_CATEGORIES, host_of, ip_of, mix, place
-from leadfeeder_async.sandbox.requests import Json, Query, Reply, Route, by_cursor
-from leadfeeder_async.sandbox.state import Refusal
+from leadfeeder_async.sandbox.query import Json, OperationResult, Query, Route, by_cursor
+from leadfeeder_async.sandbox.server_state import ApiError
+from leadfeeder_async.sandbox.world import FIRST_COMPANY, SIGNAL_CATEGORIES, hash_mix, host_of, ip_of, place
 
 _COMPANY_RELATIONS = (
     "group_company",
@@ -31,24 +31,24 @@ _COMPANY_RELATIONS = (
 )
 
 
-def get_company(query: Query) -> Reply:
+def get_company(query: Query) -> OperationResult:
     """One company, whole."""
     query.includes(_COMPANY_RELATIONS)
     company_id = query.state.world.current_id(_known(query, query.ids["id"]))
     charged = query.state.charge(query.the_account(), [company_id])
-    return Reply(company(query, company_id), charged=charged)
+    return OperationResult(company(query, company_id), charged=charged)
 
 
-def retrieve_companies(query: Query) -> Reply:
+def retrieve_companies(query: Query) -> OperationResult:
     """Several companies, whole, each under its current id; unknown ids are left out."""
     query.includes(_COMPANY_RELATIONS)
-    world, refused = query.state.world, query.state.refused
+    world, refused = query.state.world, query.state.rejected_ids
     for one in query.ids_of("ids"):
         if one in refused:
-            raise Refusal(refused[one], "invalid_request", f"{one} is not taken")
+            raise ApiError(refused[one], "invalid_request", f"{one} is not taken")
     known = list(dict.fromkeys(world.current_id(one) for one in query.ids_of("ids") if world.has_company(one)))
     charged = query.state.charge(query.the_account(), known)
-    return Reply([company(query, one) for one in known], charged=charged)
+    return OperationResult([company(query, one) for one in known], charged=charged)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -67,10 +67,10 @@ class CompanySearch(msgspec.Struct, frozen=True):
     locations: Annotated[list[Place], msgspec.Meta(min_length=1)] | None = None
 
 
-def search_companies(query: Query) -> Reply:
+def search_companies(query: Query) -> OperationResult:
     """Company summaries that fit every condition."""
     if not query.body:
-        raise Refusal(400, "invalid_request", "At least one criterion is needed")
+        raise ApiError(400, "invalid_request", "At least one criterion is needed")
     wanted, world = query.read(CompanySearch), query.state.world
     ids = (str(FIRST_COMPANY + number) for number in range(world.companies))
     found = [one for one in ids if _fits(world.company(one), wanted)]
@@ -114,11 +114,11 @@ class Match(msgspec.Struct, frozen=True):
     companies: Annotated[list[MatchInput], msgspec.Meta(min_length=1, max_length=200)]
 
 
-def match_companies(query: Query) -> Reply:
+def match_companies(query: Query) -> OperationResult:
     """The companies that each input may mean, best first."""
     most = query.number("max_results_per_company", 5, 20)
     found = [_matches(query, one)[:most] for one in query.read(Match).companies]
-    return Reply(found, charged=0, counts={"num_results": sum(map(len, found))})
+    return OperationResult(found, charged=0, counts={"num_results": sum(map(len, found))})
 
 
 def _matches(query: Query, wanted: MatchInput) -> list[Json]:
@@ -139,11 +139,11 @@ def _match(query: Query, company_id: str, score: float) -> Json:
     return {"id": company_id, "type": "company_match", "attributes": attributes, "relationships": relations}
 
 
-def get_company_financials(query: Query) -> Reply:
+def get_company_financials(query: Query) -> OperationResult:
     """The reports of two years."""
     company_id = _known(query, query.ids["id"])
     charged = query.state.charge(query.the_account(), [company_id])
-    return Reply([_financials(query, company_id, year) for year in (2025, 2024)], charged=charged)
+    return OperationResult([_financials(query, company_id, year) for year in (2025, 2024)], charged=charged)
 
 
 def _financials(query: Query, company_id: str, year: int) -> Json:
@@ -161,7 +161,7 @@ def _financials(query: Query, company_id: str, year: int) -> Json:
     return {"id": f"fin-{company_id}-{year}", "type": "company_financials", "attributes": attributes}
 
 
-class DateRange(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+class SignalDates(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
     """Days from one to another."""
 
     start: date = date.min
@@ -177,15 +177,15 @@ class SignalSearch(msgspec.Struct, frozen=True):
 
     company_ids: Annotated[list[str], msgspec.Meta(min_length=1)]
     categories: list[str] = []
-    event_date: DateRange = DateRange()
-    publication_date: DateRange = DateRange()
+    event_date: SignalDates = SignalDates()
+    publication_date: SignalDates = SignalDates()
 
     def __post_init__(self) -> None:
         if not set(self.categories) <= set(SIGNAL_CATEGORIES):
             raise ValueError("categories holds an unknown one")
 
 
-def search_company_signals(query: Query) -> Reply:
+def search_company_signals(query: Query) -> OperationResult:
     """The news about some companies, a page of them; charges for the companies on the page."""
     wanted, account = query.read(SignalSearch), query.the_account()
     known = [one for one in dict.fromkeys(wanted.company_ids) if query.state.world.has_company(one)]
@@ -197,8 +197,8 @@ def search_company_signals(query: Query) -> Reply:
 
 def _signals(query: Query, company_id: str, wanted: SignalSearch) -> Iterable[tuple[str, Json]]:
     world = query.state.world
-    for number in range(mix(world.seed, 8, int(company_id)) % 4):
-        bits = mix(world.seed, 9, int(company_id), number)
+    for number in range(hash_mix(world.seed, 8, int(company_id)) % 4):
+        bits = hash_mix(world.seed, 9, int(company_id), number)
         category = SIGNAL_CATEGORIES[bits % len(SIGNAL_CATEGORIES)]
         event = world.end_date - timedelta(bits % 300 + 3)
         published = event + timedelta(3)
@@ -220,13 +220,13 @@ def _signals(query: Query, company_id: str, wanted: SignalSearch) -> Iterable[tu
             yield company_id, {"id": signal_id, "type": "signal", "attributes": attributes, "relationships": stub}
 
 
-def retrieve_company_ips(query: Query) -> Reply:
+def retrieve_company_ips(query: Query) -> OperationResult:
     """The addresses of some companies; unknown ids are left out."""
     whole = "company" in query.includes({"company"})
     most = query.number("max_ip_addresses", 2, 10**6)
     known = [one for one in query.ids_of("company_ids") if query.state.world.has_company(one)]
     charged = query.state.charge(query.the_account(), known)
-    return Reply([_company_ips(query, one, most, whole=whole) for one in known], charged=charged)
+    return OperationResult([_company_ips(query, one, most, whole=whole) for one in known], charged=charged)
 
 
 def _company_ips(query: Query, company_id: str, most: int, *, whole: bool) -> Json:
@@ -256,13 +256,13 @@ def where(number: int) -> Json:
 
 def _known(query: Query, company_id: str) -> str:
     if not query.state.world.has_company(company_id):
-        raise Refusal(404, "entity_not_found", "No such company")
+        raise ApiError(404, "entity_not_found", "No such company")
     return company_id
 
 
 def company(query: Query, company_id: str) -> Json:
     """Return one company, whole, with its tags and lists."""
-    workspace = query.state.workspace
+    workspace = query.state.records
     relations: Json = {
         "tags": [workspace.tags.show(one) for one in workspace.tags_of(company_id)],
         "lists": [workspace.lists.show(one) for one in workspace.lists_of("company", company_id)],

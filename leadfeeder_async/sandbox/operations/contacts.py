@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 import msgspec
 
-from leadfeeder_async.sandbox.data import company_at
 from leadfeeder_async.sandbox.operations.companies import company, where
-from leadfeeder_async.sandbox.requests import Json, Query, Reply, Route, by_cursor
-from leadfeeder_async.sandbox.state import Refusal
+from leadfeeder_async.sandbox.query import Json, OperationResult, Query, Route, by_cursor
+from leadfeeder_async.sandbox.server_state import ApiError
+from leadfeeder_async.sandbox.world import company_at
 
 _RELATIONS = (
     "company",
@@ -24,22 +24,22 @@ _RELATIONS = (
 )
 
 
-def get_contact(query: Query) -> Reply:
+def get_contact(query: Query) -> OperationResult:
     """One person, whole."""
     includes = query.includes(_RELATIONS)
     contact_id = query.ids["id"]
     if not query.state.world.has_contact(contact_id):
-        raise Refusal(404, "entity_not_found", "No such contact")
+        raise ApiError(404, "entity_not_found", "No such contact")
     charged = query.state.charge(query.the_account(), [contact_id])
-    return Reply(_contact(query, contact_id, includes), charged=charged)
+    return OperationResult(_contact(query, contact_id, includes), charged=charged)
 
 
-def retrieve_contacts(query: Query) -> Reply:
+def retrieve_contacts(query: Query) -> OperationResult:
     """Several people, whole; unknown ids are left out."""
     includes = query.includes(_RELATIONS)
     known = [one for one in query.ids_of("ids") if query.state.world.has_contact(one)]
     charged = query.state.charge(query.the_account(), known)
-    return Reply([_contact(query, one, includes) for one in known], charged=charged)
+    return OperationResult([_contact(query, one, includes) for one in known], charged=charged)
 
 
 class ContactSearch(msgspec.Struct, frozen=True):
@@ -52,10 +52,10 @@ class ContactSearch(msgspec.Struct, frozen=True):
     hierarchy_levels: list[str] = []
 
 
-def search_contacts(query: Query) -> Reply:
+def search_contacts(query: Query) -> OperationResult:
     """Summaries of the people that fit every condition."""
     if not query.body:
-        raise Refusal(400, "invalid_request", "At least one criterion is needed")
+        raise ApiError(400, "invalid_request", "At least one criterion is needed")
     wanted, world = query.read(ContactSearch), query.state.world
     found = [one for one in world.contact_ids() if _fits(world.contact(one), world.employer_of(one), wanted)]
     return by_cursor(query, found, lambda one: _summary(query, one))
@@ -82,7 +82,7 @@ def _summary(query: Query, contact_id: str) -> Json:
 
 
 def _contact(query: Query, contact_id: str, includes: set[str]) -> Json:
-    world, workspace = query.state.world, query.state.workspace
+    world, workspace = query.state.world, query.state.records
     employer = world.employer_of(contact_id)
     relations: Json = {
         "company": company(query, employer) if "company" in includes else {"id": employer, "type": "company"},
@@ -94,22 +94,22 @@ def _contact(query: Query, contact_id: str, includes: set[str]) -> Json:
     return {"id": contact_id, "type": "contact", "attributes": world.contact(contact_id), "relationships": relations}
 
 
-def enrich_ip(query: Query) -> Reply:
+def enrich_ip(query: Query) -> OperationResult:
     """The company behind an address, its place and network."""
     try:
         ip = str(ip_address(query.params.get("ip", "")))
     except ValueError:
-        raise Refusal(400, "invalid_request", "ip must be an IP address") from None
+        raise ApiError(400, "invalid_request", "ip must be an IP address") from None
     world, account = query.state.world, query.the_account()
     company_id = company_at(ip)
     if company_id is None or not world.has_company(company_id):
         attributes: Json = {"ip": ip, "company_type": "isp"}
         relations: Json = {"company": None, **where(0)}
-        return Reply(_enriched(ip, attributes, relations), charged=0)
+        return OperationResult(_enriched(ip, attributes, relations), charged=0)
     charged = query.state.charge(account, [company_id])
     attributes = {"ip": ip, "company_type": "company", "confidence_score": "high"}
     relations = {"company": company(query, company_id), **where(world.place_of(company_id))}
-    return Reply(_enriched(ip, attributes, relations), charged=charged)
+    return OperationResult(_enriched(ip, attributes, relations), charged=charged)
 
 
 def _enriched(ip: str, attributes: Json, relations: Json) -> Json:

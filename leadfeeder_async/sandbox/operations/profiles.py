@@ -6,9 +6,9 @@ from datetime import date, timedelta
 
 import msgspec
 
-from leadfeeder_async.sandbox.data import mix
-from leadfeeder_async.sandbox.requests import Json, Operation, Query, Reply, Route, numbered
-from leadfeeder_async.sandbox.state import Refusal
+from leadfeeder_async.sandbox.query import Json, Operation, OperationResult, Query, Route, numbered
+from leadfeeder_async.sandbox.server_state import ApiError
+from leadfeeder_async.sandbox.world import hash_mix
 
 
 def _record(type_: str, record_id: str, **attributes: object) -> Json:
@@ -29,26 +29,26 @@ CAMPAIGNS = (
 )
 
 
-def list_icps(_: Query) -> Reply:
+def list_icps(_: Query) -> OperationResult:
     """The ideal customer profiles."""
-    return Reply(ICPS)
+    return OperationResult(ICPS)
 
 
-def list_buyer_personas(_: Query) -> Reply:
+def list_buyer_personas(_: Query) -> OperationResult:
     """The buyer personas."""
-    return Reply(PERSONAS)
+    return OperationResult(PERSONAS)
 
 
-def list_campaigns(query: Query) -> Reply:
+def list_campaigns(query: Query) -> OperationResult:
     """The campaigns, by number."""
     _check_includes(query)
     return numbered(query, CAMPAIGNS, lambda one: one)
 
 
-def get_campaign(query: Query) -> Reply:
+def get_campaign(query: Query) -> OperationResult:
     """One campaign."""
     _check_includes(query)
-    return Reply(_known(query, CAMPAIGNS))
+    return OperationResult(_known(query, CAMPAIGNS))
 
 
 def _check_includes(query: Query) -> None:
@@ -67,7 +67,7 @@ class StatsDays(msgspec.Struct, frozen=True):
             raise ValueError("start_period is after end_period")
 
 
-def get_campaign_stats(query: Query) -> Reply:
+def get_campaign_stats(query: Query) -> OperationResult:
     """A campaign's figures, a row a day, by number."""
     days = query.read_params(StatsDays)
     campaign = _known(query, CAMPAIGNS)
@@ -76,7 +76,7 @@ def get_campaign_stats(query: Query) -> Reply:
 
 
 def _stats(campaign: Json, day: date) -> Json:
-    bits = mix(len(str(campaign["id"])), day.toordinal())
+    bits = hash_mix(len(str(campaign["id"])), day.toordinal())
     return _record("campaign_stats", str(day), impressions=bits % 2_000, clicks=bits % 17)
 
 
@@ -84,12 +84,12 @@ def _known(query: Query, records: tuple[Json, ...]) -> Json:
     for one in records:
         if one["id"] == query.ids["id"]:
             return one
-    raise Refusal(404, "entity_not_found", "No such record")
+    raise ApiError(404, "entity_not_found", "No such record")
 
 
 def _getting(records: tuple[Json, ...], name: str) -> Operation:
-    def get(query: Query) -> Reply:
-        return Reply(_known(query, records))
+    def get(query: Query) -> OperationResult:
+        return OperationResult(_known(query, records))
 
     get.__name__ = name
     return get

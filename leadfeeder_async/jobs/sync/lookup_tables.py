@@ -1,0 +1,58 @@
+"""The tables beside the visits: each is read whole with a request or two, and may be refused alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import TypeAlias
+
+from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.jobs.sync import row_mapping
+from leadfeeder_async.jobs.sync.transaction import Transaction
+from leadfeeder_async.resources.lists import Scope
+
+TableWrite: TypeAlias = Callable[[Transaction], None]
+"""Writes what was read."""
+
+Read: TypeAlias = Callable[[AsyncLeadfeeder, str], Awaitable[TableWrite]]
+"""Reads a table's rows of an account."""
+
+
+async def _read_tags(lf: AsyncLeadfeeder, account: str) -> TableWrite:
+    found = [row_mapping.tag_row(account, tag) async for tag in lf.tags.list()]
+    return lambda transaction: transaction.replace_all("tags", account, found)
+
+
+async def _read_lists(lf: AsyncLeadfeeder, account: str) -> TableWrite:
+    scopes: tuple[Scope, ...] = ("company", "contact")
+    found = [row_mapping.list_row(account, one, scope) for scope in scopes async for one in lf.lists.list(scope=scope)]
+    return lambda transaction: transaction.replace_all("lists", account, found)
+
+
+async def _read_usage(lf: AsyncLeadfeeder, account: str) -> TableWrite:
+    this_month = datetime.now(UTC).date().replace(day=1)
+    usage = await lf.usage.get(start_period=f"{months_before(this_month, 2):%Y-%m}", end_period=f"{this_month:%Y-%m}")
+    found = [row_mapping.usage_row(account, one) for one in usage.data]
+    return lambda transaction: transaction.upsert("usage", found)
+
+
+async def _read_credits(lf: AsyncLeadfeeder, account: str) -> TableWrite:
+    balance = (await lf.accounts.get()).data.credits
+    seen_at = datetime.now(UTC).isoformat()
+    found = [row_mapping.credits_row(account, seen_at, balance)] if balance else []
+    return lambda transaction: transaction.upsert("credits", found)
+
+
+def months_before(first: date, months: int) -> date:
+    """Return the first day of the month so many months before one."""
+    for _ in range(months):
+        first = (first - timedelta(1)).replace(day=1)
+    return first
+
+
+LOOKUP_TABLES: dict[str, Read] = {
+    "tags": _read_tags,
+    "lists": _read_lists,
+    "usage": _read_usage,
+    "credits": _read_credits,
+}

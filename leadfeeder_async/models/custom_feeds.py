@@ -1,0 +1,62 @@
+"""Custom feeds: saved filters over the visits, in folders."""
+
+from __future__ import annotations
+
+from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.tags_and_lists import List
+
+
+class CustomFeedFolderAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+    """The name of a folder."""
+
+    name: str | None = None
+
+
+class CustomFeedFolderRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The feeds in a folder."""
+
+    custom_feeds: tuple[CustomFeed, ...] | None = None
+
+
+class CustomFeedFolder(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """A folder of feeds (contract: ``CustomFeedFolderV1``)."""
+
+    id: str
+    type: str = "custom_feed_folder"
+    attributes: CustomFeedFolderAttributes = CustomFeedFolderAttributes()
+    relationships: CustomFeedFolderRelationships = CustomFeedFolderRelationships()
+
+    @property
+    def name(self) -> str | None:
+        """The folder's name; None on a stub."""
+        return self.attributes.name
+
+
+class CustomFeedAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The name and filters of a feed; the filters are as the API sent them."""
+
+    name: str | None = None
+    filters: object = None
+    created_at: str | None = None
+    updated_at: str | None = None
+
+
+class CustomFeedRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The folder and the list of a feed."""
+
+    folder: CustomFeedFolder | None = None
+    connected_list: List | None = None
+
+
+class CustomFeed(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """A saved filter over the visits (contract: ``CustomFeedV1``)."""
+
+    id: str
+    type: str = "custom_feed"
+    attributes: CustomFeedAttributes = CustomFeedAttributes()
+    relationships: CustomFeedRelationships = CustomFeedRelationships()
+
+    @property
+    def name(self) -> str | None:
+        """The feed's name; None on a stub."""
+        return self.attributes.name

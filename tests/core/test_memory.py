@@ -1,0 +1,58 @@
+"""How much memory an answer can take: not more than the cap allows, whatever it unpacks to."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import zlib
+
+import pytest
+
+from tests.support.servers import cut, raw_server
+
+MIB = 1024 * 1024
+CAP = 16 * MIB
+
+CODE = """
+import asyncio, resource, sys
+from leadfeeder_async import AsyncLeadfeeder, RetrySafety, ResponseTooLargeError
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+async def main(url, cap):
+    async with AsyncLeadfeeder("k", base_url=url, account_id="1", max_body_bytes=cap, retries=0) as lf:
+        try:
+            await lf.request("GET", "/v1/warm-up", resend=RetrySafety.SAFE)
+        except ResponseTooLargeError:
+            raise SystemExit("the first answer is small")
+        before = peak()
+        try:
+            await lf.request("GET", "/v1/bomb", resend=RetrySafety.SAFE)
+        except ResponseTooLargeError:
+            print(peak() - before)
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+def packed(wbits: int) -> bytes:
+    """Return 300 MiB of spaces in some 300 kB."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, wbits)
+    return b"".join(packer.compress(b" " * MIB) for _ in range(300)) + packer.flush()
+
+
+@pytest.mark.parametrize(("coding", "wbits"), [("gzip", 31), ("deflate", 15)])
+async def test_bomb_takes_no_more_than_the_cap(coding: str, wbits: int) -> None:
+    """300 kB that unpack to 300 MiB raise ResponseTooLargeError, and memory grows by the cap and 8 MiB at most."""
+    body = packed(wbits)
+    assert len(body) < 400_000
+    small = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with raw_server(small, cut(head.encode() + body)) as server:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", CODE, server.url, str(CAP), stdout=subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+    assert int(out) <= CAP + 8 * MIB

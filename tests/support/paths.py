@@ -1,0 +1,11 @@
+"""Where the tests find the project's files."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "leadfeeder_async"
+TESTS = ROOT / "tests"
+CONTRACT = TESTS / "contract" / "openapi.yaml"
+EXAMPLES = TESTS / "contract" / "examples"
+SNAPSHOTS = TESTS / "snapshots"
