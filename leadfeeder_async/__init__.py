@@ -8,10 +8,7 @@ from leadfeeder_async._version import __version__
 if TYPE_CHECKING:
     from leadfeeder_async import errors as errors
     from leadfeeder_async import models as models
-    from leadfeeder_async._core.attempt import AttemptEvent
-    from leadfeeder_async._core.client_state import Stats
-    from leadfeeder_async._core.endpoint import Billing, Endpoint, PaginationStyle, RetrySafety
-    from leadfeeder_async._core.rate_limiter import RateLimiter
+    from leadfeeder_async import types as types
     from leadfeeder_async.budget import Budget, SharedCreditPool
     from leadfeeder_async.client import AsyncLeadfeeder
     from leadfeeder_async.errors import (
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
         DeadlineExceededError,
         DecodeError,
         DisconnectedError,
+        ErrorContext,
         IncompleteListError,
         IncompleteWindowError,
         InsufficientCreditsError,
@@ -48,8 +46,10 @@ if TYPE_CHECKING:
         RateLimitedError,
         RateLimiterUnavailableError,
         RedirectError,
+        RequestPhase,
         ResponseError,
         ResponseTooLargeError,
+        SentState,
         ServerError,
         TLSError,
         UnexpectedStatusError,
@@ -59,116 +59,167 @@ if TYPE_CHECKING:
     from leadfeeder_async.jobs.enrich.enrichment import Enrichment
     from leadfeeder_async.jobs.enrich.results import EnrichmentEstimate, EnrichmentResult, EnrichmentSummary, Outcome
     from leadfeeder_async.jobs.progress import OnProgress, Progress
-    from leadfeeder_async.pagination.date_range import DateWindow
+    from leadfeeder_async.models import (
+        Account,
+        AccountCredits,
+        Company,
+        CompanyMatch,
+        CompanySummary,
+        Contact,
+        ContactSummary,
+        CustomFeed,
+        EnrichedIp,
+        Location,
+        Meta,
+        Response,
+        Signal,
+        Tag,
+        User,
+        WebVisit,
+    )
+    from leadfeeder_async.pagination.date_range import DateLike, DateWindow
     from leadfeeder_async.pagination.id_pager import IdPager
     from leadfeeder_async.pagination.multi_account import MultiAccountPager
     from leadfeeder_async.pagination.page import Page, ResumePosition
     from leadfeeder_async.pagination.pager import Pager
+    from leadfeeder_async.types import AttemptEvent, OnAttempt, QueryValue, RateLimiter, Stats
 
 __all__ = [
     "APIStatusError",
+    "Account",
+    "AccountCredits",
     "AsyncLeadfeeder",
     "AttemptEvent",
     "AttemptTimeoutError",
     "AuthenticationError",
     "BadRequestError",
-    "Billing",
     "Budget",
     "BudgetExceededError",
     "CheckpointError",
     "ClientClosedError",
+    "Company",
+    "CompanyMatch",
+    "CompanySummary",
     "ConfigurationError",
     "ConnectError",
+    "Contact",
+    "ContactSummary",
     "CursorExpiredError",
     "CursorLoopError",
+    "CustomFeed",
     "DatabaseError",
     "DatabaseLockedError",
+    "DateLike",
     "DateWindow",
     "DeadlineExceededError",
     "DecodeError",
     "DisconnectedError",
-    "Endpoint",
+    "EnrichedIp",
     "Enrichment",
     "EnrichmentEstimate",
     "EnrichmentResult",
     "EnrichmentSummary",
+    "ErrorContext",
     "IdPager",
     "IncompleteListError",
     "IncompleteWindowError",
     "InsufficientCreditsError",
     "InvalidIdError",
     "LeadfeederError",
+    "Location",
+    "Meta",
     "MissingKeyError",
     "MultiAccountPager",
     "NetworkError",
     "NotFoundError",
     "OffsetExceededError",
+    "OnAttempt",
     "OnProgress",
     "Outcome",
     "OutcomeUnknownError",
     "Page",
     "Pager",
     "PaginationError",
-    "PaginationStyle",
     "PermissionDeniedError",
     "Progress",
     "ProtocolError",
+    "QueryValue",
     "QuotaExceededError",
     "RateLimitedError",
     "RateLimiter",
     "RateLimiterUnavailableError",
     "RedirectError",
+    "RequestPhase",
+    "Response",
     "ResponseError",
     "ResponseTooLargeError",
     "ResumePosition",
-    "RetrySafety",
+    "SentState",
     "ServerError",
     "SharedCreditPool",
+    "Signal",
     "Stats",
     "TLSError",
+    "Tag",
     "UnexpectedStatusError",
     "UsageError",
+    "User",
+    "WebVisit",
     "WrongLoopError",
     "__version__",
 ]
 
 
 _HOMES = {
+    "Account": "models",
+    "AccountCredits": "models",
     "AsyncLeadfeeder": "client",
-    "AttemptEvent": "_core.attempt",
-    "Billing": "_core.endpoint",
+    "AttemptEvent": "types",
     "Budget": "budget",
+    "Company": "models",
+    "CompanyMatch": "models",
+    "CompanySummary": "models",
+    "Contact": "models",
+    "ContactSummary": "models",
+    "CustomFeed": "models",
+    "DateLike": "pagination.date_range",
     "DateWindow": "pagination.date_range",
-    "Endpoint": "_core.endpoint",
+    "EnrichedIp": "models",
     "Enrichment": "jobs.enrich.enrichment",
     "EnrichmentEstimate": "jobs.enrich.results",
     "EnrichmentResult": "jobs.enrich.results",
     "EnrichmentSummary": "jobs.enrich.results",
     "IdPager": "pagination.id_pager",
+    "Location": "models",
+    "Meta": "models",
     "MultiAccountPager": "pagination.multi_account",
+    "OnAttempt": "types",
     "OnProgress": "jobs.progress",
     "Outcome": "jobs.enrich.results",
     "Page": "pagination.page",
     "Pager": "pagination.pager",
-    "PaginationStyle": "_core.endpoint",
     "Progress": "jobs.progress",
-    "RateLimiter": "_core.rate_limiter",
+    "QueryValue": "types",
+    "RateLimiter": "types",
+    "Response": "models",
     "ResumePosition": "pagination.page",
-    "RetrySafety": "_core.endpoint",
     "SharedCreditPool": "budget",
-    "Stats": "_core.client_state",
+    "Signal": "models",
+    "Stats": "types",
+    "Tag": "models",
+    "User": "models",
+    "WebVisit": "models",
 }
-"""Where the public names live; those not listed are errors.
+"""The modules that define the public names. Names that are not listed are in ``errors``.
 
-Each is imported when it is first asked for: a test run, a command line or a module that only catches errors does not
-pay for a client.
+Each is imported on first access, so that a test run, a command or a module that only catches errors does not import the
+client.
 """
 
+_MODULES = {"budget", "client", "errors", "models", "pagination", "resources", "settings", "types"}
 
-_MODULES = {"budget", "client", "errors", "models", "pagination", "resources", "settings"}
 
-
-if not TYPE_CHECKING:  # which would take any name for one of the package's
+if not TYPE_CHECKING:  # type checkers would otherwise accept any name
 
     def __getattr__(name: str) -> object:
         if name in _MODULES:

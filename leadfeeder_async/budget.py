@@ -1,15 +1,15 @@
-"""Budgets: what some calls may spend, reserved before they are sent and settled by what the answers charged.
+"""Budgets: limits on the requests and credits of some calls.
 
-A budget is a count of requests, of credits, or of both. Every attempt takes a request. A call that may charge reserves
-the most it can cost before it is sent; its answer's ``meta.credits.charged`` then replaces the reservation. Where the
-answer was lost, the reservation stays: the money may be gone. Budgets nest, and all tasks started inside one share it.
+Each attempt consumes one request. A call that may charge reserves the most it can cost before it is sent, and
+``meta.credits.charged`` of its response then replaces the reservation. If the response is lost, the reservation
+becomes spent, because the credits may have been charged. Budgets nest, and all tasks started inside a budget share it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextvars import ContextVar, Token
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 
@@ -17,24 +17,31 @@ from leadfeeder_async.errors import BudgetExceededError, ErrorContext, check_arg
 
 
 class SharedCreditPool(Protocol):
-    """Credits that several processes may spend together: ``RedisCredits``, or your own, as ``Budget(shared=...)``."""
+    """Credits that several processes spend together, for ``Budget(shared=...)``; ``RedisCredits`` is one."""
 
     @property
     def credits_left(self) -> int:
-        """Credits that a call may still reserve, as last heard."""
+        """Credits that a call can still reserve, as far as known."""
         ...
 
     async def reserve(self, most: int, context: ErrorContext) -> None:
-        """Reserve what a call may charge; raise BudgetExceededError, or what keeps it from being known."""
+        """Reserve the most that a call may charge, or raise BudgetExceededError or the reason it is unknown."""
         ...
 
     def settle(self, reserved: int, charged: int) -> None:
-        """Replace a reservation by what was charged."""
+        """Replace a reservation with the credits that were charged."""
         ...
 
 
 class Budget:
-    """What may be spent, and what was; ``shared`` is what other processes spend of too."""
+    """A limit on requests and credits, and what was spent of it.
+
+    Args:
+        max_requests: The most requests to send. None for no limit.
+        max_credits: The most credits to spend. None for no limit. With 0, no call that may charge is sent.
+        shared: A credit limit shared with other processes.
+
+    """
 
     def __init__(
         self, max_requests: int | None = None, max_credits: int | None = None, shared: SharedCreditPool | None = None
@@ -45,11 +52,11 @@ class Budget:
         self.max_credits: int | None = max_credits
         self.shared: SharedCreditPool | None = shared
         self.requests: int = 0
-        """Requests sent, or about to be."""
+        """Requests sent, or about to be sent."""
         self.credits: int = 0
-        """Credits charged, and those of lost answers."""
+        """Credits charged, including the reservations of lost responses."""
         self.reserved: int = 0
-        """Credits that calls under way may still charge."""
+        """Credits that calls in flight may still charge."""
 
     def __repr__(self) -> str:
         spent = f"{self.requests} requests and {self.credits} credits spent, {self.reserved} reserved"
@@ -57,136 +64,149 @@ class Budget:
 
     @property
     def credits_left(self) -> int | None:
-        """Credits that a call may still reserve; None without a bound."""
-        bounds = [] if self.max_credits is None else [max(0, self.max_credits - self.credits - self.reserved)]
+        """Credits that a call can still reserve, or None if there is no limit."""
+        limits = [] if self.max_credits is None else [max(0, self.max_credits - self.credits - self.reserved)]
         if self.shared is not None:
-            bounds.append(self.shared.credits_left)
-        return min(bounds, default=None)
-
-    def check_request(self, context: ErrorContext) -> None:
-        """Raise unless one more request may be sent."""
-        if self.max_requests is not None and self.requests >= self.max_requests:
-            said = f"The budget of {self.max_requests:,} requests is used up."
-            raise BudgetExceededError(said, context, hint="Raise max_requests, or go on later.")
-
-    def check_credits(self, most: int, context: ErrorContext) -> None:
-        """Raise unless a call that may charge ``most`` credits may be sent."""
-        spent = self.credits + self.reserved
-        if self.max_credits is not None and most and spent + most > self.max_credits:
-            raise BudgetExceededError(
-                f"This call may charge {most:,} of {self.max_credits:,} credits, and {spent:,} are spent or reserved.",
-                context,
-                hint="Raise max_credits, or ask for fewer records at once.",
-            )
+            limits.append(self.shared.credits_left)
+        return min(limits, default=None)
 
 
 class BudgetReservation:
-    """One call's part of the budgets it falls under."""
+    """The credits that one call reserves in all its budgets, as a context manager that settles at its end.
 
-    __slots__ = ("_budgets", "_reserved", "_shared_reservations", "context", "possibly_charged")
+    Args:
+        budgets: The budgets of the call. One that applies twice counts once.
+        most: The most credits that the call can charge.
+        context: The call, for errors.
+
+    """
+
+    __slots__ = ("_budgets", "_charged", "_context", "_reserved", "_shared_reservations", "possibly_charged")
 
     def __init__(self, budgets: Iterable[Budget], most: int, context: ErrorContext) -> None:
-        self._budgets = tuple(dict.fromkeys(budgets))  # one that a call falls under twice counts it once
-        self.context = context
-        """The call it pays for."""
+        self._budgets = tuple(dict.fromkeys(budgets))
+        self._context = context
         self._reserved = most
+        self._charged: int | None = None
         self._shared_reservations: list[SharedCreditPool] = []
         self.possibly_charged = False
-        """Whether an attempt may have been charged: it may have left, and was not refused."""
+        """True if an attempt may have been charged: it may have been sent and was not rejected."""
+
+    def __enter__(self) -> Self:
         for budget in self._budgets:
-            budget.check_credits(most, context)
+            _check_credits(budget, self._reserved, self._context)
         for budget in self._budgets:
-            budget.reserved += most
+            budget.reserved += self._reserved
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        unknown = self._reserved if self.possibly_charged else 0
+        spent = unknown if self._charged is None else self._charged
+        for budget in self._budgets:
+            budget.reserved -= self._reserved
+            budget.credits += spent
+        while self._shared_reservations:
+            self._shared_reservations.pop().settle(self._reserved, spent)
 
     @property
-    def is_tracked(self) -> bool:
-        """Whether any budget is there to be charged."""
-        return bool(self._budgets)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other processes must be heard before it is sent."""
+    def needs_shared_credits(self) -> bool:
+        """True if credits must be reserved in a pool of several processes before the call is sent."""
         return self._reserved > 0 and any(budget.shared is not None for budget in self._budgets)
 
     async def reserve_shared(self) -> None:
-        """Reserve at what other processes spend of too; raises where they have left too little."""
-        shares = {id(one.shared): one.shared for one in self._budgets if one.shared is not None}
-        for shared in shares.values():
-            await shared.reserve(self._reserved, self.context)
-            self._shared_reservations.append(shared)
+        """Reserve credits in the pools that other processes share, or raise BudgetExceededError."""
+        pools = {id(budget.shared): budget.shared for budget in self._budgets if budget.shared is not None}
+        for pool in pools.values():
+            await pool.reserve(self._reserved, self._context)
+            self._shared_reservations.append(pool)
 
-    def check_request(self) -> None:
-        """Raise BudgetExceededError where one more attempt would be one too many."""
+    def check_request(self, context: ErrorContext) -> None:
+        """Raise BudgetExceededError if no further request is allowed."""
         for budget in self._budgets:
-            budget.check_request(self.context)
+            _check_request(budget, context)
 
-    def consume_request(self) -> None:
-        """Count an attempt that is about to be sent; raise, and send nothing, where it is one too many."""
-        self.check_request()
+    def consume_request(self, context: ErrorContext) -> None:
+        """Count a request that is about to be sent, or raise BudgetExceededError if it is not allowed."""
+        self.check_request(context)
         for budget in self._budgets:
             budget.requests += 1
 
-    def settle(self, charged: int | None = None) -> None:
-        """Replace the reservation by what was charged; None where that cannot be known.
+    def record_charge(self, charged: int) -> None:
+        """Replace the reservation with the credits that the responses charged.
 
-        Less than nothing counts as nothing: what an answer gives back must not pay for more calls than were allowed.
+        Negative charges count as zero so that a refund cannot raise the limit.
         """
-        reserved, self._reserved = self._reserved, 0
-        spent = reserved if charged is None else max(0, charged)
-        for budget in self._budgets:
-            budget.reserved -= reserved
-            budget.credits += spent
-        while self._shared_reservations:
-            self._shared_reservations.pop().settle(reserved, spent)
+        self._charged = (self._charged or 0) + max(0, charged)
+
+
+def _check_request(budget: Budget, context: ErrorContext) -> None:
+    if budget.max_requests is not None and budget.requests >= budget.max_requests:
+        raise BudgetExceededError(
+            f"The budget of {budget.max_requests:,} requests is used up.",
+            context,
+            hint="Raise max_requests, or continue later.",
+        )
+
+
+def _check_credits(budget: Budget, most: int, context: ErrorContext) -> None:
+    spent, limit = budget.credits + budget.reserved, budget.max_credits
+    if limit is not None and most and spent + most > limit:
+        raise BudgetExceededError(
+            f"This call may charge {most:,} credits, but {spent:,} of {limit:,} are spent or reserved.",
+            context,
+            hint="Raise max_credits, or request fewer records at once.",
+        )
 
 
 class _ActiveBudget(msgspec.Struct, eq=False):
-    """One time that a block was entered."""
+    """A budget whose ``async with`` block was entered."""
 
     client: object
     budget: Budget
     ended: bool = False
-    """Whether it binds no call any more, in whatever context still names it."""
+    """True if the budget no longer applies, even in contexts that still contain it."""
 
 
-_active: ContextVar[tuple[_ActiveBudget, ...]] = ContextVar("leadfeeder_budgets", default=())
+ACTIVE_BUDGETS: ContextVar[tuple[_ActiveBudget, ...]] = ContextVar("leadfeeder_budgets", default=())
+"""The budgets of all clients that apply in the current context."""
 
 
-def active_budgets(owner: object) -> list[Budget]:
-    """Return the budgets that calls of one client fall under here, the outermost first."""
-    return [entry.budget for entry in _active_entries() if entry.client is owner]
+def active_budgets(client: object) -> tuple[Budget, ...]:
+    """Return the budgets that apply to calls of one client in the current context, the outermost first."""
+    entries = ACTIVE_BUDGETS.get()
+    return tuple(entry.budget for entry in entries if entry.client is client and not entry.ended) if entries else ()
 
 
 def _active_entries() -> tuple[_ActiveBudget, ...]:
-    return tuple(entry for entry in _active.get() if not entry.ended)
+    return tuple(entry for entry in ACTIVE_BUDGETS.get() if not entry.ended)
 
 
 class BudgetScope:
-    """Puts the calls of one client under a budget, for the time of an ``async with`` block and its tasks.
+    """Apply a budget to the calls of one client inside an ``async with`` block and in the tasks it starts.
 
-    A task that outlives the block stays under the budget. Where the block ends in another context than it began in, as
-    that of an async generator does which was left in the middle, the budget ends for everyone.
+    A task that outlives the block stays under the budget. If the block ends in another context than it began in, as
+    that of an unfinished async generator may, the budget ends for all contexts.
     """
 
-    def __init__(self, owner: object, budget: Budget) -> None:
-        self._owner = owner
+    def __init__(self, client: object, budget: Budget) -> None:
+        self._client = client
         self._budget = budget
         self._entered = list[tuple[_ActiveBudget, Token[tuple[_ActiveBudget, ...]]]]()
 
     async def __aenter__(self) -> Budget:
-        entry = _ActiveBudget(self._owner, self._budget)
-        self._entered.append((entry, _active.set((*_active_entries(), entry))))
+        entry = _ActiveBudget(self._client, self._budget)
+        self._entered.append((entry, ACTIVE_BUDGETS.set((*_active_entries(), entry))))
         return self._budget
 
     async def __aexit__(self, *_: object) -> None:
         entry, token = self._entered.pop(self._last_entered_here())
-        rest = tuple(other for other in _active_entries() if other is not entry)
+        remaining = tuple(other for other in _active_entries() if other is not entry)
         try:
-            _active.reset(token)
-        except ValueError:  # another context: the one it was entered in cannot be reached from here
+            ACTIVE_BUDGETS.reset(token)
+        except ValueError:  # the block was entered in another context, which cannot be changed from here
             entry.ended = True
-        _active.set(rest)  # and not what the token brought back: blocks of generators end in any order
+        ACTIVE_BUDGETS.set(remaining)  # the blocks of generators end in any order, so the token's value may be outdated
 
     def _last_entered_here(self) -> int:
-        here = _active.get()
-        return max((place for place, (entry, _) in enumerate(self._entered) if entry in here), default=-1)
+        here = ACTIVE_BUDGETS.get()
+        return max((index for index, (entry, _) in enumerate(self._entered) if entry in here), default=-1)

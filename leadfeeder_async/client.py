@@ -1,26 +1,27 @@
-"""The client: settings, lifetime, and one attribute per noun of the API."""
+"""The client: settings, lifetime, and one attribute for each resource of the API."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from msgspec.structs import replace
 
-from leadfeeder_async._core.attempt import OnAttempt
-from leadfeeder_async._core.attempt_log import log_to_stderr
-from leadfeeder_async._core.client_state import ClientState, Stats
+from leadfeeder_async._core.attempt import log_to_stderr
+from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.codec import encode_json
-from leadfeeder_async._core.endpoint import AccountScope, Billing, Endpoint, QueryValue, RetrySafety
+from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Billing, Endpoint, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Budget, BudgetScope, SharedCreditPool
-from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.errors import check_argument
+from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.multi_account import MultiAccountPager
-from leadfeeder_async.pagination.pager import HasId, Pager
+from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.resources import check_operations
-from leadfeeder_async.resources.accounts import LIST_ACCOUNTS, Accounts, Users
+from leadfeeder_async.resources.accounts import Accounts, Users
 from leadfeeder_async.resources.campaigns import Campaigns
 from leadfeeder_async.resources.companies import Companies
 from leadfeeder_async.resources.contacts import Contacts
@@ -37,6 +38,7 @@ from leadfeeder_async.settings import (
     DEFAULT_BURST,
     DEFAULT_MAX_BODY,
     DEFAULT_MAX_CONCURRENCY,
+    DEFAULT_MAX_SEARCH_ROWS,
     DEFAULT_MONTHLY_QUOTA,
     DEFAULT_RATE,
     DEFAULT_RETRIES,
@@ -47,12 +49,13 @@ from leadfeeder_async.settings import (
     read_api_key,
     read_base_url,
 )
+from leadfeeder_async.types import OnAttempt, QueryValue, Stats
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from leadfeeder_async._core.rate_limiter import RateLimiter
     from leadfeeder_async.jobs.enrich.enrichment import Enrichments
+    from leadfeeder_async.types import RateLimiter
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=HasId)
@@ -67,18 +70,35 @@ class AsyncLeadfeeder:
             async for visit in lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-30"):
                 print(visit.started_at, visit.company)
 
-    Make one per process and event loop and keep it: all its calls share a connection pool and one limit of requests
-    per second, as the API counts them per key. It opens on the first call and belongs to that call's event loop.
+    Create one client per process and event loop, and keep it. All its calls share a connection pool and one rate limit,
+    because the API counts requests per key. The client opens on the first call and belongs to that call's event loop.
 
-    ``api_key``, ``account_id`` and ``base_url`` default to LEADFEEDER_API_KEY, LEADFEEDER_ACCOUNT_ID and
-    LEADFEEDER_BASE_URL; without an account, the key's only one is used. ``session`` is an aiohttp session of yours to
-    send with, which is never closed here. ``limiter`` replaces the rate limit, ``rate`` and ``burst`` change it;
-    ``slots`` is how many requests may be under way. ``timeout`` is seconds per attempt, ``retries`` how often a request
-    that is safe to repeat is sent again. ``monthly_quota`` is the requests a month that the key has: a 429 near their
-    end stops all traffic. ``max_body_bytes`` caps an answer after decompression. ``on_attempt`` is called with an
-    :class:`~leadfeeder_async.AttemptEvent` after each attempt, and ``trace_configs`` are given to aiohttp.
-    ``trust_env`` takes proxies from the environment, ``ssl_context`` your own certificates. ``paths`` moves an
-    operation, by its name in the contract, to another path.
+    Args:
+        api_key: The API key. Defaults to LEADFEEDER_API_KEY.
+        account_id: The account of calls that name none. Defaults to LEADFEEDER_ACCOUNT_ID, then to the only account of
+            the key.
+        base_url: The URL of the API. Defaults to LEADFEEDER_BASE_URL, then to https://api.leadfeeder.com.
+        session: An existing aiohttp.ClientSession to use. It is not closed by the client.
+        limiter: A rate limiter to use instead of the built-in token bucket, for example a ``RedisLimiter`` that several
+            processes share.
+        rate: Requests per second.
+        burst: Requests that may be sent at once.
+        max_concurrency: Requests that may be in flight at the same time.
+        timeout: Seconds per attempt.
+        retries: How often a request is sent again, if that is safe.
+        monthly_quota: Requests per month of the key. A 429 near its end stops all requests.
+        max_body_bytes: The largest response, after decompression.
+        max_search_rows: The most rows of one search that the API returns. Longer date ranges are split.
+        on_attempt: Called with an :class:`~leadfeeder_async.AttemptEvent` after each attempt. It must not block.
+        trace_configs: Trace configurations for aiohttp.
+        trust_env: Take proxies from the environment.
+        ssl_context: An SSL context with your own certificates.
+        paths: Paths that replace the path of an operation, by the operation's name in the contract.
+
+    Raises:
+        MissingKeyError: No API key was given.
+        ConfigurationError: An argument is out of range.
+
     """
 
     def __init__(
@@ -96,33 +116,36 @@ class AsyncLeadfeeder:
         retries: int = DEFAULT_RETRIES,
         monthly_quota: int = DEFAULT_MONTHLY_QUOTA,
         max_body_bytes: int = DEFAULT_MAX_BODY,
+        max_search_rows: int = DEFAULT_MAX_SEARCH_ROWS,
         on_attempt: OnAttempt | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] = (),
         trust_env: bool = False,
         ssl_context: ssl.SSLContext | None = None,
         paths: Mapping[str, str] | None = None,
     ) -> None:
+        secret = read_api_key(api_key)
+        del api_key  # a traceback with locals would show it
         settings = Settings(
-            api_key=read_api_key(api_key),
+            api_key=secret,
             base_url=read_base_url(base_url),
             rate=rate,
             burst=burst,
             max_concurrency=max_concurrency,
             monthly_quota=monthly_quota,
             max_body_bytes=max_body_bytes,
+            max_search_rows=max_search_rows,
             trust_env=trust_env,
             ssl_context=ssl_context,
             paths=dict(paths or {}),
         )
-        if paths:
-            check_operations(paths)
+        check_operations(settings.paths)
         log_to_stderr()
         options = Options(account_id=read_account_id(account_id), timeout=timeout, retries=retries)
         self._state = ClientState(settings, session, limiter, on_attempt, trace_configs)
-        self._bind(RequestExecutor(self._state, options, resolve_single_account))
+        self._executor = RequestExecutor(self._state, options)
 
     def __repr__(self) -> str:
-        state = getattr(self, "_state", None)  # a constructor that failed is shown in its traceback too
+        state = getattr(self, "_state", None)  # a traceback of a failed constructor shows the client too
         if state is None:
             return "<AsyncLeadfeeder without settings>"
         return f"<AsyncLeadfeeder {state.settings.base_url} {'closed' if state.closed else 'open'}>"
@@ -137,25 +160,98 @@ class AsyncLeadfeeder:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections, those of all copies included; a borrowed session stays open."""
+        """Close the connections, including those of all copies. A session that was passed in stays open."""
         await self._state.aclose()
 
     @property
     def account_id(self) -> str | None:
-        """The account of the calls that name none; None stands for the key's only one."""
+        """The account of calls that name none. None means the only account of the key."""
         return self._executor.options.account_id
 
     @property
     def stats(self) -> Stats:
-        """What this client and its copies have sent, met and been charged so far."""
+        """Request statistics of this client and its copies."""
         return self._state.stats
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """The accounts of the key."""
+        return Accounts(self._executor)
+
+    @cached_property
+    def users(self) -> Users:
+        """The user of the key."""
+        return Users(self._executor)
+
+    @cached_property
+    def companies(self) -> Companies:
+        """Companies: records, searches, matches, signals, and their tags and lists."""
+        return Companies(self._executor)
+
+    @cached_property
+    def contacts(self) -> Contacts:
+        """Contacts: records, searches, and their lists."""
+        return Contacts(self._executor)
+
+    @cached_property
+    def web_visits(self) -> WebVisits:
+        """Visits of the account's website, and the companies behind them."""
+        return WebVisits(self._executor)
+
+    @cached_property
+    def custom_feeds(self) -> CustomFeeds:
+        """Custom feeds and their folders."""
+        return CustomFeeds(self._executor)
+
+    @cached_property
+    def ip(self) -> Ip:
+        """Companies behind IP addresses."""
+        return Ip(self._executor)
+
+    @cached_property
+    def tags(self) -> Tags:
+        """Tags of companies."""
+        return Tags(self._executor)
+
+    @cached_property
+    def lists(self) -> Lists:
+        """Lists of companies and contacts."""
+        return Lists(self._executor)
+
+    @cached_property
+    def custom_fields(self) -> CustomFields:
+        """Custom fields of companies and contacts."""
+        return CustomFields(self._executor)
+
+    @cached_property
+    def usage(self) -> Usage:
+        """Requests and credits used per month."""
+        return Usage(self._executor)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """Reference data: industries and NACE codes."""
+        return Reference(self._executor)
+
+    @cached_property
+    def icps(self) -> Icps:
+        """Ideal customer profiles."""
+        return Icps(self._executor)
+
+    @cached_property
+    def buyer_personas(self) -> BuyerPersonas:
+        """Buyer personas."""
+        return BuyerPersonas(self._executor)
+
+    @cached_property
+    def campaigns(self) -> Campaigns:
+        """Campaigns and their statistics."""
+        return Campaigns(self._executor)
 
     @property
     def enrich(self) -> Enrichments:
-        """Bulk enrichment, for any number of rows."""
-        from leadfeeder_async.jobs.enrich.enrichment import (
-            Enrichments,
-        )  # a quarter of the package: only for who needs it
+        """Bulk enrichment of any number of rows."""
+        from leadfeeder_async.jobs.enrich.enrichment import Enrichments  # a quarter of the package
 
         return Enrichments(self._executor)
 
@@ -168,10 +264,17 @@ class AsyncLeadfeeder:
         deadline: float | None = None,
         budget: Budget | None = None,
     ) -> AsyncLeadfeeder:
-        """Return a copy with other options, on the same connections and the same limit.
+        """Return a copy with other options, on the same connections and the same rate limit.
 
-        ``deadline`` is seconds for a whole call, with all its waits and attempts; ``budget`` is one more that its calls
-        fall under. Free and instant; close the original only. What is left out stays as it is.
+        Copies are cheap. Close only the original. Options that are left out keep their value.
+
+        Args:
+            account_id: The account of calls that name none.
+            timeout: Seconds per attempt.
+            retries: How often a request is sent again, if that is safe.
+            deadline: Seconds for a whole call, including its waits and attempts.
+            budget: One more budget for the calls of the copy.
+
         """
         now = self._executor.options
         options = replace(
@@ -184,7 +287,7 @@ class AsyncLeadfeeder:
         )
         copy = object.__new__(type(self))
         copy._state = self._state
-        copy._bind(self._executor.with_options(options))
+        copy._executor = self._executor.with_options(options)
         return copy
 
     def budget(
@@ -194,26 +297,41 @@ class AsyncLeadfeeder:
         max_credits: int | None = None,
         shared: SharedCreditPool | None = None,
     ) -> BudgetScope:
-        """Put the calls inside an ``async with`` block, and in its tasks, under a budget.
+        """Limit the calls inside an ``async with`` block, and in the tasks it starts.
 
-        ``async with lf.budget(max_credits=500) as spent: ...``. A call that could pass it raises BudgetExceededError
-        before it is sent; ``spent.credits`` and ``spent.requests`` tell what was spent. Budgets nest. With
-        ``max_credits=0`` nothing that may charge is sent. ``shared`` is a bound on the credits of several processes,
-        such as ``leadfeeder_async.integrations.redis.RedisCredits``.
+        ``async with lf.budget(max_credits=500) as spent: ...``. A call that could exceed the limit raises
+        BudgetExceededError before it is sent. ``spent.credits`` and ``spent.requests`` are the amounts so far. Budgets
+        nest.
+
+        Args:
+            max_requests: The most requests to send.
+            max_credits: The most credits to spend. With 0, no call that may charge is sent.
+            shared: A credit limit shared with other processes, such as
+                ``leadfeeder_async.integrations.redis.RedisCredits``.
+
         """
         return BudgetScope(self._state, Budget(max_requests, max_credits, shared))
 
     def sweep(
         self, account_ids: Iterable[str], list_of: Callable[[AsyncLeadfeeder], Pager[Row]]
     ) -> MultiAccountPager[Row]:
-        """Read the same list of several accounts at once, fairly, under this client's one limit.
+        """Read the same list of several accounts at once, fairly, under this client's rate limit.
 
-        ``async for account_id, visit in lf.sweep(ids, lambda account: account.web_visits.search(...))``: ``list_of``
-        gets a copy of this client for each account. Costs what the lists cost. Raises IncompleteListError at the end
-        where some accounts could not be read; see :class:`~leadfeeder_async.MultiAccountPager`.
+        ``async for account_id, visit in lf.sweep(ids, lambda account: account.web_visits.search(...))``.
+
+        Args:
+            account_ids: The accounts.
+            list_of: Returns the list of one account, given a copy of this client for it.
+
+        Raises:
+            IncompleteListError: At the end, if the lists of some accounts could not be read.
+
+        Credits:
+            The sum of what the lists charge.
+
         """
         check_argument(not isinstance(account_ids, str), f"account_ids={account_ids!r} must be a list of ids.")
-        return MultiAccountPager({one: list_of(self.with_options(account_id=one)) for one in account_ids})
+        return MultiAccountPager({value: list_of(self.with_options(account_id=value)) for value in account_ids})
 
     @overload
     async def request(
@@ -223,8 +341,9 @@ class AsyncLeadfeeder:
         *,
         params: Mapping[str, QueryValue] | None = None,
         json: object = None,
-        resend: RetrySafety | None = None,
         returns: type[T],
+        idempotent: bool = False,
+        may_charge: bool = True,
     ) -> T: ...
 
     @overload
@@ -235,7 +354,8 @@ class AsyncLeadfeeder:
         *,
         params: Mapping[str, QueryValue] | None = None,
         json: object = None,
-        resend: RetrySafety | None = None,
+        idempotent: bool = False,
+        may_charge: bool = True,
     ) -> dict[str, object]: ...
 
     async def request(
@@ -245,54 +365,49 @@ class AsyncLeadfeeder:
         *,
         params: Mapping[str, QueryValue] | None = None,
         json: object = None,
-        resend: RetrySafety | None = None,
         returns: type[object] = dict[str, object],
+        idempotent: bool = False,
+        may_charge: bool = True,
     ) -> object:
-        """Call a route this package does not know, through the same limiter, slots and errors.
+        """Call any route of the API, with the same limits, retries and errors.
 
-        ``params`` are query parameters, with ``account_id`` added unless given; ``json`` is the body; ``returns`` is
-        the type to decode into. An unknown route may charge or create, so a lost request is not sent again unless
-        ``resend`` says it may, such as ``RetrySafety.READ``; without it, a budget of credits counts one for the request
-        where its answer does not tell.
+        Args:
+            method: The HTTP method.
+            path: The path, such as ``/v1/companies``.
+            params: Query parameters. ``account_id`` is added unless it is given.
+            json: The body.
+            returns: The type to decode the response into.
+            idempotent: True if sending the request twice has the same effect as sending it once. GET always counts as
+                idempotent.
+            may_charge: False if the request charges no credits.
+
+        Raises:
+            OutcomeUnknownError: The response was lost, and the request may have charged or changed something. Requests
+                are only sent again after a lost response if they are idempotent and free.
+
+        Credits:
+            Those that the response charges. A budget reserves one credit if ``may_charge`` is true.
+
         """
         check_argument(path.startswith("/") and not path.startswith("//"), f"path={path!r} must start with one slash.")
-        plain = path.isprintable() and not set(path) & set("?#{}\\ ")
-        check_argument(plain, f"path={path!r} holds more than a path.", "Pass the query as params=.")
+        is_plain = path.isprintable() and not set(path) & set("?#{}\\ ")
+        check_argument(is_plain, f"path={path!r} contains more than a path.", "Pass the query as params=.")
         check_argument(method.isalpha(), f"method={method!r} is not an HTTP method.")
-        account = AccountScope.NONE if params and "account_id" in params else AccountScope.REQUIRED
-        spend = Billing.BILLED if resend in {None, RetrySafety.BILLED_READ} else Billing.FREE
-        resend = resend or (RetrySafety.BILLED_READ if method.upper() == "GET" else RetrySafety.NON_IDEMPOTENT)
-        row = Endpoint("request", method.upper(), path, returns, retry_safety=resend, billing=spend, account=account)
-        return await self._executor.execute(row, params=params, body=None if json is None else encode_json(json))
-
-    def _bind(self, executor: RequestExecutor) -> None:
-        self._executor = executor
-        self.accounts = Accounts(executor)
-        self.users = Users(executor)
-        self.companies = Companies(executor)
-        self.contacts = Contacts(executor)
-        self.web_visits = WebVisits(executor)
-        self.custom_feeds = CustomFeeds(executor)
-        self.ip = Ip(executor)
-        self.tags = Tags(executor)
-        self.lists = Lists(executor)
-        self.custom_fields = CustomFields(executor)
-        self.usage = Usage(executor)
-        self.reference = Reference(executor)
-        self.icps = Icps(executor)
-        self.buyer_personas = BuyerPersonas(executor)
-        self.campaigns = Campaigns(executor)
+        names_account = params is not None and "account_id" in params
+        endpoint = Endpoint(
+            "request",
+            method.upper(),
+            path,
+            returns,
+            retry_safety=_retry_safety(method, idempotent=idempotent, may_charge=may_charge),
+            billing=Billing.PER_REQUEST if may_charge else Billing.FREE,
+            account=AccountScope.NONE if names_account else AccountScope.REQUIRED,
+        )
+        body = None if json is None else encode_json(json)
+        return await self._executor.execute(ApiRequest(endpoint, params=params or {}, body=body))
 
 
-async def resolve_single_account(executor: RequestExecutor) -> str:
-    """Find the account of a key that has just one."""
-    accounts = (await executor.execute(LIST_ACCOUNTS)).data
-    if len(accounts) == 1:
-        return accounts[0].id
-    if not accounts:
-        raise ConfigurationError("This key has no account.", hint="Ask an admin of the account for access.")
-    choices = ", ".join(f"{account.id} ({account.name})" for account in accounts)
-    raise ConfigurationError(
-        f"This key has {len(accounts)} accounts, and none is chosen: {choices}.",
-        hint="Set LEADFEEDER_ACCOUNT_ID, or pass account_id=.",
-    )
+def _retry_safety(method: str, *, idempotent: bool, may_charge: bool) -> RetrySafety:
+    if not (idempotent or method.upper() == "GET"):
+        return RetrySafety.NON_IDEMPOTENT
+    return RetrySafety.BILLED_READ if may_charge else RetrySafety.IDEMPOTENT

@@ -1,74 +1,85 @@
-"""Every error this package raises, and the facts it carries.
+"""All errors of this package, and the context that each one carries.
 
 ::
 
     LeadfeederError
-    ├── APIStatusError                the server answered, and said no
-    │   ├── BadRequestError           400, 422: the request is wrong
-    │   ├── AuthenticationError       401, or 403 with a key code: the key is wrong
-    │   ├── PermissionDeniedError     403: the key may not do this
+    ├── APIStatusError                the server rejected the request
+    │   ├── BadRequestError           400, 422: the request is invalid
+    │   ├── AuthenticationError       401, or 403 with a key code: the key is invalid
+    │   ├── PermissionDeniedError     403: the key lacks permission
     │   ├── InsufficientCreditsError  402, or a credit code: no credits left
     │   ├── NotFoundError             404
-    │   ├── OffsetExceededError       416: past the API's 10,000-row wall
-    │   ├── RateLimitedError          429: too fast
-    │   ├── QuotaExceededError        429 quota_exceeded: the month's requests are used up
+    │   ├── OffsetExceededError       416: past the API's row limit of 10,000
+    │   ├── RateLimitedError          429: too many requests per second
+    │   ├── QuotaExceededError        429 quota_exceeded: the monthly quota is used up
     │   ├── ServerError               5xx
-    │   └── UnexpectedStatusError     anything the contract does not list
-    ├── NetworkError                  no whole answer arrived
-    │   ├── ConnectError              no connection: nothing was sent
-    │   ├── TLSError                  the server's certificate was refused: nothing was sent
-    │   ├── DisconnectedError         the connection broke
+    │   └── UnexpectedStatusError     a status that the contract does not list
+    ├── NetworkError                  no complete response arrived
+    │   ├── ConnectError              no connection, so nothing was sent
+    │   ├── TLSError                  the server's certificate was rejected, so nothing was sent
+    │   ├── DisconnectedError         the connection was lost
     │   ├── AttemptTimeoutError       one attempt took too long
     │   └── DeadlineExceededError     the whole call took too long
-    ├── ResponseError                 an answer arrived that cannot be used
-    │   ├── DecodeError               not the JSON the contract describes
-    │   ├── ResponseTooLargeError     longer than the body cap
+    ├── ResponseError                 the response cannot be used
+    │   ├── DecodeError               not the JSON that the contract describes
+    │   ├── ResponseTooLargeError     larger than `max_body_bytes`
     │   ├── RedirectError             redirects are never followed
     │   └── ProtocolError             not valid HTTP
-    ├── RateLimiterUnavailableError       the limit that processes share cannot be asked: nothing was sent
-    ├── OutcomeUnknownError           it may have been charged or created; not sent again
-    ├── PaginationError
-    │   ├── BudgetExceededError       a budget forbids the next request
-    │   ├── CursorLoopError           the cursors lead in a circle
-    │   ├── CursorExpiredError        the server no longer takes its own cursor
-    │   ├── IncompleteWindowError     one day holds more rows than the API hands out
-    │   ├── IncompleteListError       some rows cannot be read; all others were handed out
-    │   └── CheckpointError           a saved position cannot be used
+    ├── OutcomeUnknownError           possibly charged or created, so not retried
+    ├── BudgetExceededError           a budget does not allow the next request
+    ├── PaginationError               a list cannot be completed
+    │   ├── CursorLoopError           the cursors repeat
+    │   ├── CursorExpiredError        the server rejected a cursor that it had issued
+    │   ├── IncompleteWindowError     one day holds more rows than the API returns
+    │   └── IncompleteListError       some rows could not be read
+    ├── CheckpointError               a saved position or an output file cannot be used
     ├── DatabaseError                 a synced database cannot be used
-    │   └── DatabaseLockedError       something else has it open
-    └── UsageError                    the call itself is wrong; nothing was sent
-        ├── ClientClosedError
-        ├── WrongLoopError
-        ├── InvalidIdError
-        └── ConfigurationError
-            └── MissingKeyError       there is no API key
+    │   └── DatabaseLockedError       another process has it open
+    ├── RateLimiterUnavailableError   the shared rate limiter does not respond, so nothing was sent
+    └── UsageError                    the call itself is invalid, so nothing was sent
+        ├── ClientClosedError         the client is closed
+        ├── WrongLoopError            the client belongs to another event loop or process
+        ├── InvalidIdError            an id that cannot be part of a URL
+        └── ConfigurationError        a setting or argument is missing or out of range
+            └── MissingKeyError       no API key was given
 
-Errors never hold the API key, and never wrap aiohttp's exceptions, which do.
+Errors never contain the API key, and never wrap exceptions of aiohttp, because those do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from datetime import datetime
-from typing import Literal, TypeAlias, TypeVar
+from typing import ClassVar, Literal, Self, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
 
 SentState: TypeAlias = Literal["no", "maybe", "yes"]
-"""Whether a request left this machine: ``no`` is proof, ``yes`` means an answer came."""
+"""Whether a request was sent: ``no`` is proven, ``yes`` means that a response arrived."""
 
 RequestPhase: TypeAlias = Literal[
     "account", "budget", "slot", "limiter", "connect", "tls", "headers", "body", "decode", "backoff"
 ]
-"""Where in the life of a request the error struck."""
+"""The phase of a call in which an error occurred."""
+
+_SENT_RANK: dict[SentState, int] = {"no": 0, "maybe": 1, "yes": 2}
+
+
+def merge_sent(first: SentState, second: SentState) -> SentState:
+    """Return the stronger of two states: ``yes`` over ``maybe`` over ``no``."""
+    return first if _SENT_RANK[first] >= _SENT_RANK[second] else second
 
 
 class ErrorContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What is known about the call that failed."""
+    """Facts about the call that failed."""
 
     operation: str | None = None
+    """The ``operationId`` of the contract, such as ``get_company``."""
     method: str | None = None
     path: str | None = None
+    """The path template, without ids."""
     status: int | None = None
     code: str | None = None
     request_id: str | None = None
@@ -78,309 +89,381 @@ class ErrorContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     retry_after: float | None = None
     retry_at: datetime | None = None
 
-
-E = TypeVar("E", bound="LeadfeederError")
+    def __str__(self) -> str:
+        call = " ".join(part for part in (self.operation, self.method, self.path) if part)
+        if not call:
+            return ""
+        parts = [call]
+        if self.request_id:
+            parts.append(f"request id {self.request_id}")
+        if self.phase:
+            parts.append(f"phase {self.phase}")
+        if self.attempts:
+            parts.append(f"attempt {self.attempts}, sent: {self.sent}")
+        if self.retry_at:
+            parts.append(f"retry at {self.retry_at.isoformat(timespec='seconds')}")
+        return f"[{'; '.join(parts)}]"
 
 
 class LeadfeederError(Exception):
-    """Base of every error of this package."""
+    """Base class of all errors of this package.
 
-    hint = ""
-    """What to do next, in one sentence."""
+    Errors are immutable. :meth:`with_context` returns a changed copy.
+
+    Args:
+        message: The fact, with its value.
+        context: Facts about the call.
+        hint: One sentence on how to proceed. Defaults to the hint of the class.
+
+    """
+
+    default_hint: ClassVar[str] = ""
 
     def __init__(self, message: str, context: ErrorContext | None = None, *, hint: str | None = None) -> None:
-        self.message = message
-        self.context = ErrorContext() if context is None else context
-        if hint is not None:
-            self.hint = hint
         super().__init__(message)
+        self._context = ErrorContext() if context is None else context
+        self._hint = self.default_hint if hint is None else hint
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.message, _context(self.context), self.hint) if part)
+        return " ".join(part for part in (self.message, str(self._context), self._hint) if part)
 
-    def __reduce__(self) -> tuple[type[LeadfeederError], tuple[str, ErrorContext], dict[str, object]]:
-        return type(self), (self.message, self.context), vars(self)
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.message, vars(self).copy())
+
+    def with_context(self, context: ErrorContext, *, message: str | None = None, hint: str | None = None) -> Self:
+        """Return a copy of this error with another context, and with another message or hint if one is given."""
+        other = copy(self)
+        other._context = context  # noqa: SLF001 - a copy of its own
+        if message is not None:
+            other.args = (message,)
+        if hint is not None:
+            other._hint = hint  # noqa: SLF001 - a copy of its own
+        return other
+
+    @property
+    def message(self) -> str:
+        """The fact, without the context and the hint."""
+        return str(self.args[0])
+
+    @property
+    def context(self) -> ErrorContext:
+        """Facts about the call that failed."""
+        return self._context
+
+    @property
+    def hint(self) -> str:
+        """One sentence on how to proceed, or an empty string."""
+        return self._hint
 
     @property
     def status(self) -> int | None:
-        """The HTTP status, or None where no answer arrived."""
-        return self.context.status
+        """The HTTP status, or None if no response arrived."""
+        return self._context.status
 
     @property
     def code(self) -> str | None:
-        """The API's own error code, such as ``rate_limit_exceeded``."""
-        return self.context.code
+        """The error code of the API, such as ``rate_limit_exceeded``."""
+        return self._context.code
 
     @property
     def request_id(self) -> str | None:
-        """The id to quote to Leadfeeder's support."""
-        return self.context.request_id
+        """The request id to quote to Leadfeeder's support."""
+        return self._context.request_id
 
     @property
     def attempts(self) -> int:
-        """How many attempts were made, the failed one included."""
-        return self.context.attempts
+        """The number of attempts, including the failed one."""
+        return self._context.attempts
 
     @property
     def sent(self) -> SentState:
-        """Whether the call left this machine, in any of its attempts that was not refused with a 429."""
-        return self.context.sent
+        """Whether any attempt of the call was sent. Attempts that the server rejected with a 429 do not count."""
+        return self._context.sent
 
     @property
     def phase(self) -> RequestPhase | None:
-        """Where the last attempt failed."""
-        return self.context.phase
+        """The phase in which the last attempt failed."""
+        return self._context.phase
 
     @property
     def retry_at(self) -> datetime | None:
-        """When the server said to come back, in UTC."""
-        return self.context.retry_at
+        """The time, in UTC, at which the server allows the next request."""
+        return self._context.retry_at
 
 
-def _context(context: ErrorContext) -> str:
-    call = " ".join(part for part in (context.operation, context.method, context.path) if part)
-    if not call:
-        return ""
-    parts = [call]
-    if context.request_id:
-        parts.append(f"request id {context.request_id}")
-    if context.phase:
-        parts.append(f"phase {context.phase}")
-    if context.attempts:
-        parts.append(f"attempt {context.attempts}, sent: {context.sent}")
-    if context.retry_at:
-        parts.append(f"retry at {context.retry_at.isoformat(timespec='seconds')}")
-    return f"[{'; '.join(parts)}]"
-
-
-def with_attempts(error: E, attempts: int) -> E:
-    """Record on ``error`` how many attempts were made."""
-    error.context = replace(error.context, attempts=attempts)
+def _restore(kind: type[LeadfeederError], message: str, state: dict[str, object]) -> LeadfeederError:
+    """Rebuild an error from a pickle or a copy."""
+    error = kind.__new__(kind, message)
+    error.args = (message,)  # TimeoutError, an OSError, leaves this to its __init__
+    vars(error).update(state)
     return error
 
 
 class APIStatusError(LeadfeederError):
-    """The server answered, and said no."""
+    """The server rejected the request."""
 
 
 class BadRequestError(APIStatusError):
-    """The server rejects the request itself (400 or 422)."""
+    """The request is invalid (400 or 422)."""
 
-    hint = "Correct the arguments; the same request will fail again."
+    default_hint = "Correct the arguments. The same request will fail again."
 
 
 class AuthenticationError(APIStatusError):
-    """The API key is missing, wrong or revoked (401, or 403 with a key code)."""
+    """The API key is missing, invalid or revoked (401, or 403 with a key code)."""
 
-    hint = "Check LEADFEEDER_API_KEY, or make a new key in Leadfeeder under Settings > API keys."
+    default_hint = "Check LEADFEEDER_API_KEY, or create a new key in Leadfeeder under Settings > API keys."
 
 
 class PermissionDeniedError(APIStatusError):
-    """The key is valid but may not do this (403)."""
+    """The key is valid but lacks permission for this call (403)."""
 
-    hint = "Check the account_id, then ask an admin of the account for the scope or the plan that this call needs."
+    default_hint = "Check the account_id, then ask an admin of the account for the scope or plan that this call needs."
 
 
 class InsufficientCreditsError(APIStatusError):
     """The account has no credits left for this call."""
 
-    hint = "Buy credits or wait for the reset; `lf.accounts.get()` shows the balance and the date."
+    default_hint = "Buy credits or wait for the reset. `lf.accounts.get()` returns the balance and the reset date."
 
 
 class NotFoundError(APIStatusError):
-    """There is no such record, or not in this account (404)."""
+    """The record does not exist, or not in this account (404)."""
 
-    hint = "Check the id and the account_id."
+    default_hint = "Check the id and the account_id."
 
 
 class OffsetExceededError(APIStatusError):
-    """The page lies past the API's 10,000-row wall (416)."""
+    """The page is past the API's row limit of 10,000 (416)."""
 
-    hint = "Narrow the dates or the filters; visit searches of this client split their dates by themselves."
+    default_hint = "Narrow the dates or the filters. Searches of web visits split their date range automatically."
 
 
 class RateLimitedError(APIStatusError):
-    """The key sends too fast (429)."""
+    """The key sends too many requests per second (429)."""
 
-    hint = "Something else uses this key, or the server asks for a long pause: wait, or lower `rate`."
+    default_hint = "Wait, or lower `rate`. Another program may be using this key."
 
 
 class QuotaExceededError(APIStatusError):
-    """The month's requests of this key are used up (429 ``quota_exceeded``)."""
+    """The monthly quota of the key is used up (429 ``quota_exceeded``)."""
 
-    hint = "Stop until the month ends; sending more cannot succeed."
+    default_hint = "Stop until the month ends. Further requests cannot succeed."
 
 
 class ServerError(APIStatusError):
     """The server failed (5xx)."""
 
-    hint = "Try again later; quote the request id to Leadfeeder's support if it stays."
+    default_hint = "Try again later. If it persists, quote the request id to Leadfeeder's support."
 
 
 class UnexpectedStatusError(APIStatusError):
-    """The server answered with a status the contract does not list."""
+    """The server responded with a status that the contract does not list."""
 
 
 class NetworkError(LeadfeederError):
-    """No whole answer arrived."""
+    """No complete response arrived."""
 
 
 class ConnectError(NetworkError):
-    """No connection could be made; nothing was sent."""
+    """No connection could be established, so nothing was sent."""
 
-    hint = "Check the network, the proxy and LEADFEEDER_BASE_URL."
+    default_hint = "Check the network, the proxy and LEADFEEDER_BASE_URL."
 
 
 class TLSError(NetworkError):
-    """The server's certificate was refused, so nothing was sent; a handshake that breaks is a ConnectError."""
+    """The server's certificate was rejected, so nothing was sent. A failed handshake is a `ConnectError`."""
 
-    hint = "Check the clock, the proxy and the CA bundle; verification is never turned off."
+    default_hint = "Check the clock, the proxy and the CA bundle. Verification is never turned off."
 
 
 class DisconnectedError(NetworkError):
-    """The connection broke before a whole answer arrived."""
+    """The connection was lost before a complete response arrived."""
 
-    hint = "Try again; if it stays, a proxy or firewall may be cutting connections."
+    default_hint = "Try again. If it persists, a proxy or firewall may be closing connections."
 
 
-class AttemptTimeoutError(NetworkError):
+class AttemptTimeoutError(NetworkError, TimeoutError):
     """One attempt took longer than ``timeout``."""
 
-    hint = "Try again, or raise `timeout` (seconds per attempt)."
+    default_hint = "Try again, or raise `timeout` (seconds per attempt)."
 
 
-class DeadlineExceededError(NetworkError):
-    """The whole call, waits included, took longer than its deadline."""
+class DeadlineExceededError(NetworkError, TimeoutError):
+    """The whole call, including its waits, took longer than its deadline."""
 
-    hint = "Raise the deadline, or send fewer calls at once."
+    default_hint = "Raise the deadline, or send fewer calls at once."
 
 
 class ResponseError(LeadfeederError):
-    """An answer arrived that cannot be used."""
+    """The response cannot be used."""
 
 
 class DecodeError(ResponseError):
-    """The answer is not the JSON the contract describes."""
+    """The response is not the JSON that the contract describes."""
 
-    hint = "Check LEADFEEDER_BASE_URL and any proxy; if both are right, please report this with the request id."
+    default_hint = "Check LEADFEEDER_BASE_URL and any proxy. If both are right, please report this with the request id."
 
 
 class ResponseTooLargeError(ResponseError):
-    """The answer is longer than the body cap; reading stopped there."""
+    """The response is larger than ``max_body_bytes``. Reading stopped there."""
 
-    hint = "Lower `page_size` or the includes, or raise `max_body_bytes`."
+    default_hint = "Lower `page_size`, request fewer includes, or raise `max_body_bytes`."
 
 
 class RedirectError(ResponseError):
-    """The server redirects; this client never follows, since the key would go along."""
+    """The server redirected. Redirects are never followed, because the API key would be sent along."""
 
-    hint = "Set LEADFEEDER_BASE_URL to the final address if you trust it."
+    default_hint = "Set LEADFEEDER_BASE_URL to the final address if you trust it."
 
 
 class ProtocolError(ResponseError):
-    """The answer is not valid HTTP."""
+    """The response is not valid HTTP."""
 
-    hint = "Check LEADFEEDER_BASE_URL and any proxy in between."
-
-
-class RateLimiterUnavailableError(LeadfeederError):
-    """The server that keeps a shared limit does not answer; nothing was sent, since the limit could not be kept."""
-
-    hint = "Check the Redis server and its address; `fallback_share` lets each process go on alone meanwhile."
+    default_hint = "Check LEADFEEDER_BASE_URL and any proxy in between."
 
 
 class OutcomeUnknownError(LeadfeederError):
-    """The request may have been charged or carried out, and is not sent again.
+    """The request may have been charged or carried out, so it was not retried.
 
-    ``__cause__`` holds what went wrong.
+    ``__cause__`` is the error that left the outcome unknown.
     """
 
-    hint = "Look first whether it took effect, then decide whether to send it again."
+    default_hint = "Check whether it took effect before you send it again."
+
+
+class BudgetExceededError(LeadfeederError):
+    """A budget does not allow the next request. Nothing was sent."""
 
 
 class PaginationError(LeadfeederError):
-    """A walk over many calls cannot go on."""
-
-
-class BudgetExceededError(PaginationError):
-    """A budget forbids the next request; nothing was sent."""
+    """A list cannot be completed."""
 
 
 class CursorLoopError(PaginationError):
-    """The server's cursors lead in a circle, or through nothing but empty pages."""
+    """Cursor pagination loops, or returns only empty pages."""
 
-    hint = "The rows so far are good; start again later or narrow the search."
+    default_hint = "The rows so far are valid. Try again later, or narrow the search."
 
 
 class CursorExpiredError(PaginationError):
-    """The server no longer takes a cursor that it gave; walking the list anew may charge, or led nowhere before."""
+    """The server rejected a cursor that it had issued.
 
-    hint = "The rows so far are good; start again if reading them once more is worth it."
+    The list was not restarted because that could be charged, or because a previous restart made no progress.
+    """
+
+    default_hint = "The rows so far are valid. Start again if reading them once more is acceptable."
 
 
 class IncompleteWindowError(PaginationError):
-    """A day holds more rows than the API hands out, so the sweep cannot be complete."""
+    """One day holds more rows than the API returns, so the list is not complete.
 
-    hint = "Sweep such a day in parts, with filters such as company_id or location_country_codes."
+    Args:
+        message: The fact, with its value.
+        context: Facts about the call.
+        hint: One sentence on how to proceed.
+        problems: One error for each such day, if there are several.
 
-    problems: tuple[IncompleteWindowError, ...] = ()
-    """One error for each such day, where there are several."""
+    """
+
+    default_hint = "Read such a day in parts, with filters such as company_id or location_country_codes."
+
+    def __init__(
+        self,
+        message: str,
+        context: ErrorContext | None = None,
+        *,
+        hint: str | None = None,
+        problems: Sequence[IncompleteWindowError] = (),
+    ) -> None:
+        super().__init__(message, context, hint=hint)
+        self.problems: tuple[IncompleteWindowError, ...] = tuple(problems)
 
 
 class IncompleteListError(PaginationError):
-    """Some rows of a list cannot be read, or the server left something out; all the others were handed out."""
+    """Some rows of a list could not be read, or the server left some out. All other rows were returned.
 
-    hint = "`problems` holds each; a loop over `pager.pages()` meets them as `page.problems` instead."
+    Args:
+        message: The fact, with its value.
+        context: Facts about the call.
+        hint: One sentence on how to proceed.
+        problems: One error for each missing row or part.
 
-    problems: tuple[LeadfeederError, ...] = ()
-    """What is wrong, one error for each row or part."""
+    """
+
+    default_hint = "See `problems` for details, or iterate over `pager.pages()` to handle them per page."
+
+    def __init__(
+        self,
+        message: str,
+        context: ErrorContext | None = None,
+        *,
+        hint: str | None = None,
+        problems: Sequence[LeadfeederError] = (),
+    ) -> None:
+        super().__init__(message, context, hint=hint)
+        self.problems: tuple[LeadfeederError, ...] = tuple(problems)
 
 
-class CheckpointError(PaginationError):
-    """A saved position or an output cannot be used."""
+class CheckpointError(LeadfeederError):
+    """A saved position or an output file cannot be used."""
 
 
 class DatabaseError(LeadfeederError):
-    """A synced database is missing, broken, or of another schema."""
+    """A synced database is missing, damaged, or has another schema."""
 
 
 class DatabaseLockedError(DatabaseError):
-    """A synced database is open elsewhere for writing."""
+    """Another process has a synced database open for writing."""
 
-    hint = "Wait until that is done, such as a `leadfeeder sync`, and start again."
+    default_hint = "Wait until the other process is done, then try again."
+
+
+class RateLimiterUnavailableError(LeadfeederError):
+    """The shared rate limiter does not respond. Nothing was sent, because the limit could not be guaranteed."""
+
+    default_hint = "Check the Redis server and its address. With `fallback_share`, each process continues alone."
 
 
 class UsageError(LeadfeederError):
-    """The call itself is wrong; nothing was sent."""
+    """The call itself is invalid. Nothing was sent."""
 
 
 class ClientClosedError(UsageError):
-    """The client was closed."""
+    """The client is closed."""
 
-    hint = "Keep the calls inside `async with AsyncLeadfeeder() as lf:`."
+    default_hint = "Keep the calls inside `async with AsyncLeadfeeder() as lf:`."
 
 
 class WrongLoopError(UsageError):
-    """The client belongs to another event loop."""
+    """The client belongs to another event loop or process."""
 
-    hint = "Make one AsyncLeadfeeder per event loop; with asyncio.run, make it inside."
+    default_hint = "Create one AsyncLeadfeeder per event loop. With asyncio.run, create it inside the coroutine."
 
 
 class InvalidIdError(UsageError, ValueError):
-    """An id cannot stand in a URL; sending it would call another route."""
+    """An id cannot be part of a URL. Sending it would call another route."""
 
 
 class ConfigurationError(UsageError, ValueError):
-    """A setting or an argument is missing or out of its bounds."""
+    """A setting or an argument is missing or out of range."""
 
 
 class MissingKeyError(ConfigurationError):
-    """There is no API key, neither as an argument nor in the environment."""
+    """No API key was given, neither as an argument nor in the environment."""
 
-    hint = "Set LEADFEEDER_API_KEY, or in code pass api_key=; `leadfeeder sandbox` gives one to try with."
+    default_hint = "Set LEADFEEDER_API_KEY, or pass api_key=. The sandbox provides a key for first steps."
 
 
 def check_argument(condition: object, message: str, hint: str | None = None) -> None:
-    """Raise :class:`ConfigurationError` unless ``condition`` holds."""
+    """Raise :class:`ConfigurationError` unless ``condition`` is true."""
     if not condition:
         raise ConfigurationError(message, hint=hint)
+
+
+def with_call(error: LeadfeederError, call: ErrorContext, phase: RequestPhase) -> LeadfeederError:
+    """Return ``error`` with the call that it ended: a rate limiter raises errors that do not know the call."""
+    own = error.context
+    return error.with_context(
+        replace(own, operation=call.operation, method=call.method, path=call.path, phase=phase, attempts=call.attempts)
+    )

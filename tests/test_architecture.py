@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -17,8 +18,8 @@ import pytest
 import yaml
 
 import leadfeeder_async
-from leadfeeder_async import AsyncLeadfeeder, Billing, Endpoint, LeadfeederError, RetrySafety, resources
-from leadfeeder_async._core.endpoint import AccountScope, PaginationStyle
+from leadfeeder_async import AsyncLeadfeeder, LeadfeederError, resources
+from leadfeeder_async._core.endpoint import AccountScope, Billing, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async.models import SCHEMAS
 from leadfeeder_async.resources import accounts
 from leadfeeder_async.sandbox.operations import ROUTES
@@ -71,6 +72,7 @@ def test_public_names_are_where_type_checkers_look() -> None:
     assert {*said, "__version__"} - modules == set(leadfeeder_async.__all__)
     for name, home in said.items():
         assert getattr(leadfeeder_async, name) is getattr(import_module(home), name), name
+        assert "._" not in getattr(getattr(leadfeeder_async, name), "__module__", ""), name
     assert set(said) <= set(dir(leadfeeder_async))
     for name in sorted(leadfeeder_async._MODULES):
         assert getattr(leadfeeder_async, name) is import_module(f"leadfeeder_async.{name}")
@@ -78,19 +80,24 @@ def test_public_names_are_where_type_checkers_look() -> None:
         leadfeeder_async.Leadfeeder  # noqa: B018
 
 
-def resend_of(row: Endpoint[Any], operation: dict[str, Any]) -> RetrySafety:
-    """Tell the resend class from the contract: what charges, what creates, what sets, what reads."""
-    if _charges(operation):
+def retry_safety_of(endpoint: Endpoint[Any], operation: dict[str, Any]) -> RetrySafety:
+    """Return the retry safety that the contract implies."""
+    if billing_of(endpoint, operation) is not Billing.FREE:
         return RetrySafety.BILLED_READ
-    if row.operation.startswith("create_"):
+    if endpoint.operation.startswith("create_"):
         return RetrySafety.NON_IDEMPOTENT
-    if row.operation.startswith(("search_", "match_")):
+    if endpoint.operation.startswith(("search_", "match_")):
         return RetrySafety.SAFE_SEARCH
-    return RetrySafety.SAFE if row.method == "GET" else RetrySafety.IDEMPOTENT
+    return RetrySafety.SAFE if endpoint.method == "GET" else RetrySafety.IDEMPOTENT
 
 
-def _charges(operation: dict[str, Any]) -> bool:
-    return operation["x-credits"].startswith(("1 per", "about 1 per", "not published"))
+def billing_of(endpoint: Endpoint[Any], operation: dict[str, Any]) -> Billing:
+    """Return the billing that the contract implies: per item of a list, per id of a parameter, or per request."""
+    if not operation["x-credits"].startswith(("1 per", "about 1 per", "not published")):
+        return Billing.FREE
+    if {"ids", "company_ids"} & set(endpoint.params):
+        return Billing.PER_ID
+    return Billing.PER_REQUEST if endpoint.pagination is PaginationStyle.NONE else Billing.PER_ITEM
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.operation)
@@ -113,8 +120,9 @@ def test_row_agrees_with_the_contract(row: Endpoint[Any], contract: dict[str, An
         assert row.account is AccountScope.NONE
     elif row is not accounts.GET_ACCOUNT:
         assert row.account is (AccountScope.REQUIRED if required.get("account_id") else AccountScope.NONE)
-    assert row.billing is (Billing.BILLED if _charges(operation) else Billing.FREE)
-    assert row.retry_safety is resend_of(row, operation)
+    assert row.billing is billing_of(row, operation)
+    assert (row.billed_param in row.params) is (row.billing is Billing.PER_ID)
+    assert row.retry_safety is retry_safety_of(row, operation)
     assert bool(row.verification_hint) == (row.retry_safety in {RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT})
 
 
@@ -172,7 +180,7 @@ def test_each_row_is_used_by_one_method() -> None:
                 assert len(re.findall(rf"\b{name}\b", source)) >= 2, f"{name} is not used"
                 assert all("Free" in doc or "harge" in doc for doc in about), f"{name}: what does it charge?"
                 assert all("lf." in doc for doc in about), f"{name}: show the call"
-                told = {Billing.BILLED: ("InsufficientCreditsError", "OutcomeUnknownError")}.get(row.billing, ())
+                told = ("InsufficientCreditsError", "OutcomeUnknownError") if row.is_billed else ()
                 assert all(error in doc for doc in about for error in told), f"{name}: what can it cost?"
 
 
@@ -189,6 +197,23 @@ def test_public_names_are_sorted_and_real() -> None:
 
 def _is_error(value: object) -> bool:
     return inspect.isclass(value) and issubclass(value, LeadfeederError)
+
+
+NOUN_FOLDERS = {"models", "resources", "operations"}
+"""Folders whose modules are named after the nouns of the API, and therefore share names."""
+
+
+def test_module_and_class_names_are_unique() -> None:
+    """A module name and a public class name occur once in the package."""
+    modules, classes = list[str](), list[str]()
+    for path in PACKAGE.rglob("*.py"):
+        if path.stem != "__init__" and path.parent.name not in NOUN_FOLDERS:
+            modules.append(path.stem)
+        tree = ast.parse(path.read_text())
+        classes.extend(node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_")
+    modules.extend(path.name for path in PACKAGE.rglob("*") if path.is_dir() and path.name[0] != "_")
+    assert [name for name, count in Counter(modules).items() if count > 1] == []
+    assert [name for name, count in Counter(classes).items() if count > 1] == []
 
 
 def test_models_are_frozen_and_tolerant() -> None:

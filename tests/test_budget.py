@@ -23,7 +23,7 @@ from leadfeeder_async import (
     ResponseTooLargeError,
     ServerError,
 )
-from leadfeeder_async.budget import BudgetReservation, _active
+from leadfeeder_async.budget import ACTIVE_BUDGETS, BudgetReservation
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.accounts import User
 from leadfeeder_async.sandbox import Sandbox
@@ -55,7 +55,7 @@ async def test_what_was_free_is_given_back(sandbox: Sandbox, lf: AsyncLeadfeeder
         for _ in range(5):
             await lf.companies.get(company(1))
         await lf.companies.get(company(2))
-        with pytest.raises(BudgetExceededError, match="1 of 1 credits, and 1 are spent"):
+        with pytest.raises(BudgetExceededError, match="1 of 1 are spent"):
             await lf.companies.get(company(3))
     assert (spent.credits, sandbox.ledger.credits_charged) == (1, 2)
 
@@ -65,7 +65,7 @@ async def test_a_batch_reserves_all_its_records(sandbox: Sandbox, lf: AsyncLeadf
     ids = [company(number) for number in range(30)]
     async with lf.budget(max_credits=29):
         for call in (lf.companies.get_many(ids).collect(), lf.companies.ips(ids)):
-            with pytest.raises(BudgetExceededError, match="30 of 29"):
+            with pytest.raises(BudgetExceededError, match="30 credits, but 0 of 29"):
                 await call
         assert len(await lf.companies.get_many(ids[:29]).collect()) == 29
     assert sandbox.ledger.count("retrieve_companies") == 1
@@ -77,7 +77,7 @@ async def test_a_page_of_signals_reserves_what_it_can_cost(sandbox: Sandbox, lf:
     async with lf.budget(max_credits=20):
         assert await lf.companies.search_signals(company_ids=ids).collect()
     async with lf.budget(max_credits=4):
-        with pytest.raises(BudgetExceededError, match="5 of 4"):
+        with pytest.raises(BudgetExceededError, match="5 credits, but 0 of 4"):
             await lf.companies.search_signals(company_ids=ids, page_size=5).first()
 
 
@@ -133,7 +133,7 @@ async def test_budget_of_an_abandoned_generator_ends_with_it(lf: AsyncLeadfeeder
             await asyncio.sleep(0)
         await lf.users.me()
         await asyncio.create_task(lf.users.me())
-        assert len(_active.get()) <= 1
+        assert len(ACTIVE_BUDGETS.get()) <= 1
     assert complaints == []
 
 
@@ -148,7 +148,7 @@ async def test_budgets_of_generators_end_in_any_order(lf: AsyncLeadfeeder) -> No
         await lf.users.me()
     await second.aclose()
     await lf.users.me()
-    assert _active.get() == ()
+    assert ACTIVE_BUDGETS.get() == ()
 
 
 async def test_one_block_may_be_entered_by_many_tasks(lf: AsyncLeadfeeder) -> None:
@@ -193,8 +193,8 @@ async def test_blocks_leave_nothing_behind(lf: AsyncLeadfeeder) -> None:
     """However many blocks a task enters and leaves, nested or not, what calls look through stays as short."""
     for _ in range(100):
         async with lf.budget(max_requests=1), lf.budget(max_credits=1):
-            assert len(_active.get()) == 2
-        assert _active.get() == ()
+            assert len(ACTIVE_BUDGETS.get()) == 2
+        assert ACTIVE_BUDGETS.get() == ()
 
 
 async def test_budget_binds_one_client_only(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -311,7 +311,8 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(most=st.integers(0, 6))
     def begin(self, most: int) -> None:
         try:
-            self.under_way.append((BudgetReservation(self.budgets, most, ErrorContext()), most))
+            reservation = BudgetReservation(self.budgets, most, ErrorContext())
+            self.under_way.append((reservation.__enter__(), most))
         except BudgetExceededError:
             assert any(
                 budget.max_credits is not None and budget.credits + budget.reserved + most > budget.max_credits
@@ -324,7 +325,7 @@ class BudgetMachine(RuleBasedStateMachine):
         spending, _ = data.draw(st.sampled_from(self.under_way))
         before = [budget.requests for budget in self.budgets]
         try:
-            spending.consume_request()
+            spending.consume_request(ErrorContext())
         except BudgetExceededError:
             assert [budget.requests for budget in self.budgets] == before
 
@@ -334,7 +335,11 @@ class BudgetMachine(RuleBasedStateMachine):
         place = data.draw(st.integers(0, len(self.under_way) - 1))
         spending, most = self.under_way.pop(place)
         charged = data.draw(st.one_of(st.none(), st.integers(0, most)))
-        spending.settle(charged)
+        if charged is None:
+            spending.possibly_charged = True
+        else:
+            spending.record_charge(charged)
+        spending.__exit__()
         self.charged += most if charged is None else charged
 
     @invariant()
@@ -373,7 +378,7 @@ async def test_deadline_counts_the_waits() -> None:
         assert (caught.value.phase, caught.value.sent) == ("slot", "no")
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-        assert lf._state.ensure_open().throttle.slots.value == 1
+        assert lf.stats.in_flight == 0
     async with raw_server(OK) as server, client_of(server.url, rate=0.1, burst=1) as lf:
         await lf.users.me()
         with pytest.raises(DeadlineExceededError) as caught:
@@ -406,26 +411,26 @@ def test_refusal_of_a_budget_says_which_call_and_what_to_do() -> None:
     """The call, what it may charge, what is spent, and the setting to change."""
     budget = Budget(max_requests=1_000, max_credits=2_000)
     budget.requests, budget.credits, budget.reserved = 1_000, 1_200, 300
-    with pytest.raises(BudgetExceededError) as credit:
-        budget.check_credits(1_001, ASKED)
-    with pytest.raises(BudgetExceededError) as request:
-        budget.check_request(ASKED)
-    assert credit.value.message == "This call may charge 1,001 of 2,000 credits, and 1,500 are spent or reserved."
-    assert credit.value.hint == "Raise max_credits, or ask for fewer records at once."
+    with pytest.raises(BudgetExceededError) as credit, BudgetReservation([budget], 1_001, ASKED):
+        pass
+    with BudgetReservation([budget], 0, ASKED) as reservation, pytest.raises(BudgetExceededError) as request:
+        reservation.check_request(ASKED)
+    assert credit.value.message == "This call may charge 1,001 credits, but 1,500 of 2,000 are spent or reserved."
+    assert credit.value.hint == "Raise max_credits, or request fewer records at once."
     assert request.value.message == "The budget of 1,000 requests is used up."
-    assert request.value.hint == "Raise max_requests, or go on later."
+    assert request.value.hint == "Raise max_requests, or continue later."
     assert credit.value.context is request.value.context is ASKED
 
 
 def test_bound_of_a_budget_can_be_reached_and_be_zero() -> None:
     """The last request and the last credit of a budget may be spent, and nothing is a bound too."""
     budget = Budget(max_requests=1, max_credits=3)
-    spending = BudgetReservation([budget], 3, ASKED)
-    spending.consume_request()
-    assert (budget.requests, budget.reserved) == (1, 3)
-    spending.settle()
-    spending.settle()
+    with BudgetReservation([budget], 3, ASKED) as reservation:
+        reservation.consume_request(ASKED)
+        assert (budget.requests, budget.reserved) == (1, 3)
+        reservation.possibly_charged = True
     assert (budget.credits, budget.reserved) == (3, 0)
     with pytest.raises(ConfigurationError, match=r"^max_credits=-1 must be 0 or more\.$"):
         Budget(0, -1)
-    Budget(0, 0).check_credits(0, ASKED)
+    with BudgetReservation([Budget(0, 0)], 0, ASKED):
+        pass

@@ -49,7 +49,7 @@ def test_unusable_key_is_refused_without_being_shown(key: str) -> None:
 
 def test_missing_key_says_what_to_do() -> None:
     """Without a key the error names the variable and the argument."""
-    with pytest.raises(MissingKeyError, match="LEADFEEDER_API_KEY, or in code pass api_key="):
+    with pytest.raises(MissingKeyError, match="LEADFEEDER_API_KEY, or pass api_key="):
         AsyncLeadfeeder()
 
 
@@ -290,7 +290,7 @@ async def test_used_up_quota_stops_all_traffic() -> None:
         with pytest.raises(QuotaExceededError):
             await lf.users.me()
         for _ in range(3):
-            with pytest.raises(QuotaExceededError, match="nothing was sent") as caught:
+            with pytest.raises(QuotaExceededError, match="Nothing was sent") as caught:
                 await lf.with_options(retries=0).companies.get("1")
         assert (caught.value.sent, caught.value.code, len(server.requests)) == ("no", "quota_exceeded", 1)
         assert caught.value.retry_at is not None
@@ -332,7 +332,7 @@ def test_month_after_a_used_up_quota(now: datetime, counted: int, ends: datetime
     assert caught.value.retry_at == ends
     quota.check(ends, ErrorContext())
     soon = ends - now <= timedelta(hours=1) and ends.month == now.month
-    assert ("go on in an hour" in hint) is soon
+    assert ("Try again in an hour" in hint) is soon
     assert ("Stop until the month ends" in hint) is not soon
 
 
@@ -340,7 +340,7 @@ def test_a_new_month_that_stays_used_up_ends_all_traffic() -> None:
     """Each hour of the first two days one answer is asked for; after them none is, until the month is over."""
     quota, now, asked = MonthlyQuota(100_000), at(12, 1, 0, 1), 0
     while now.month == 12:
-        quota.count(now)
+        quota.record_request(now)
         judged(quota, now)
         asked += 1
         assert quota.blocked_until is not None
@@ -371,10 +371,10 @@ async def test_last_month_s_end_does_not_take_the_new_one(monkeypatch: pytest.Mo
     monkeypatch.setattr(executor, "datetime", Fast)
     used_up = http(b'{"code":"quota_exceeded","message":"month used up"}', "429 Too Many")
     async with raw_server(used_up, http(b'{"data":{"id":"1"}}')) as server, client_of(server.url) as lf:
-        with pytest.raises(QuotaExceededError, match="the server may have meant the last one: go on in an hour"):
+        with pytest.raises(QuotaExceededError, match="the server may have meant the previous one"):
             await lf.users.me()
         Fast.shown = at(12, 1, 0, 59)
-        with pytest.raises(QuotaExceededError, match=r"nothing was sent.*go on in an hour") as caught:
+        with pytest.raises(QuotaExceededError, match=r"Nothing was sent.*Try again in an hour") as caught:
             await lf.users.me()
         assert (caught.value.retry_at, len(server.requests)) == (at(12, 1, 1), 1)
         Fast.shown = at(12, 1, 1)
@@ -437,7 +437,7 @@ def test_429_taken_for_the_month_s_end_says_what_the_server_said() -> None:
     facts = ErrorContext(operation="get_me", status=429, request_id="r1", sent="yes")
     failure = quota.classify(RateLimitedError("Slow down.", facts), at(1, 31))
     assert isinstance(failure, QuotaExceededError)
-    assert failure.message == "Slow down. About 990 of the month's 1,000 requests are used."
+    assert failure.message == "Slow down. About 990 of 1,000 requests of this month are used."
     assert failure.context == facts
 
 

@@ -1,95 +1,139 @@
-"""One attempt of a call: how far it got, and what is told of it afterwards."""
+"""State of one attempt, the event emitted when it ends, and the log line about it."""
 
 from __future__ import annotations
 
+import logging
+import os
 import time
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import TypeAlias
+from datetime import UTC, datetime, timedelta
 
-import msgspec
+from leadfeeder_async._core.messages import HttpResponse
+from leadfeeder_async.errors import ErrorContext, LeadfeederError, RequestPhase, SentState, merge_sent
+from leadfeeder_async.models.envelope import Meta
+from leadfeeder_async.types import AttemptEvent, OnAttempt
 
-from leadfeeder_async.errors import RequestPhase, SentState
-
-
-class AttemptEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What one attempt did: the event that ``on_attempt`` gets. It never holds the key, a query or a body."""
-
-    operation: str
-    """The ``operationId`` of the contract, or ``request`` for a route it does not know."""
-    method: str
-    path: str
-    """The path template, without the ids."""
-    attempt: int
-    """1 for the first attempt of a call."""
-    started_at: datetime
-    """When it began to wait for its slot, in UTC."""
-    elapsed: float
-    """Seconds from there to its end."""
-    phase_durations: Mapping[RequestPhase, float]
-    """Where they went: ``slot`` and ``limiter`` are waits before it was sent, ``headers`` the server's time."""
-    phase: RequestPhase
-    """The last of these phases."""
-    sent: SentState
-    status: int | None = None
-    """The HTTP status; None where no answer came."""
-    error: str | None = None
-    """The name of the exception that ended it; None for a good answer."""
-    request_id: str | None = None
-    credits_charged: int | None = None
-    """The credits its answer charged; None where it does not say."""
-
-
-OnAttempt: TypeAlias = Callable[[AttemptEvent], None]
-"""Takes the event of each attempt, on the event loop: it must not block."""
+logger = logging.getLogger("leadfeeder_async")
+"""The only logger of the package. It never logs keys, query strings or bodies."""
 
 
 class AttemptTrace:
-    """How far one attempt has come, and how long each phase took."""
+    """Progress of one attempt: its phase, the time spent in each phase, and whether the request was sent.
+
+    Args:
+        transport: The transport that sends it. A borrowed aiohttp session also reports requests of other code.
+        context: The call, the number of the attempt, and whether earlier attempts were sent.
+
+    """
 
     __slots__ = (
-        "_since",
+        "_phase_started",
         "connect_started",
+        "context",
         "has_connection",
         "phase",
         "phase_durations",
+        "response",
         "response_started",
         "send_is_observable",
         "transport",
     )
 
-    def __init__(self, owner: object) -> None:
-        self.transport = owner
-        """The transport it runs on: a borrowed aiohttp session reports others' requests too."""
+    def __init__(self, transport: object, context: ErrorContext) -> None:
+        self.transport = transport
+        self.context = context
         self.phase: RequestPhase = "slot"
         self.phase_durations: dict[RequestPhase, float] = {}
         self.connect_started = False
-        """Whether it got as far as to need a connection."""
         self.send_is_observable = False
-        """Whether it is seen to leave; where nobody looks, nothing proves that it did not."""
+        """True if sending can be observed. If not, the request counts as possibly sent."""
         self.has_connection = False
-        """Whether it has a connection to leave on."""
         self.response_started = False
-        self._since = time.perf_counter()
+        self.response: HttpResponse | None = None
+        self._phase_started = time.perf_counter()
 
     def start_phase(self, phase: RequestPhase) -> None:
         """Begin the next phase."""
         now = time.perf_counter()
-        self.phase_durations[self.phase] = self.phase_durations.get(self.phase, 0.0) + now - self._since
-        self.phase, self._since = phase, now
+        self.phase_durations[self.phase] = self.phase_durations.get(self.phase, 0.0) + now - self._phase_started
+        self.phase, self._phase_started = phase, now
 
     def mark_connected(self) -> None:
-        """Begin to send and to wait for the answer."""
+        """Record that the request has a connection, so that it may be sent from now on."""
         self.has_connection = True
         self.start_phase("headers")
 
-    def finish(self) -> None:
-        """Count the time of the last phase."""
-        self.start_phase(self.phase)
-
     @property
     def sent(self) -> SentState:
-        """Whether the request left: before it has a connection, no byte of it can have been written."""
+        """Whether this attempt was sent: before it has a connection, no byte can have been written."""
         if self.response_started:
             return "yes"
         return "maybe" if self.has_connection or (self.connect_started and not self.send_is_observable) else "no"
+
+    @property
+    def sent_by_call(self) -> SentState:
+        """Whether this attempt or an earlier one of the same call was sent."""
+        return merge_sent(self.sent, self.context.sent)
+
+    def event(self, error: BaseException | None, meta: Meta, request_id: str | None) -> AttemptEvent:
+        """Return the event that describes this attempt."""
+        elapsed = sum(self.phase_durations.values())
+        return AttemptEvent(
+            operation=self.context.operation or "",
+            method=self.context.method or "",
+            path=self.context.path or "",
+            attempt=self.context.attempts,
+            started_at=datetime.now(UTC) - timedelta(seconds=elapsed),
+            elapsed=elapsed,
+            phase_durations=self.phase_durations,
+            phase=self.phase,
+            sent=self.sent,
+            status=self._status(error),
+            error=None if error is None else type(error).__name__,
+            request_id=request_id,
+            credits_charged=None if meta.credits is None else meta.credits.charged,
+        )
+
+    def log(self, error: BaseException | None, request_id: str | None) -> None:
+        """Write one line about this attempt to the log."""
+        logger.debug(
+            "%s %s -> %s, attempt %d, %.0f ms%s",
+            self.context.method,
+            self.context.path,
+            self._status(error) or type(error).__name__,
+            self.context.attempts,
+            1000 * sum(self.phase_durations.values()),
+            f", request id {request_id}" if request_id else "",
+        )
+
+    def _status(self, error: BaseException | None) -> int | None:
+        if self.response is not None:
+            return self.response.status
+        return error.status if isinstance(error, LeadfeederError) else None
+
+    def request_id(self, error: BaseException | None) -> str | None:
+        """Return the request id of the error or, without one, of the response headers."""
+        named = error.request_id if isinstance(error, LeadfeederError) else None
+        return named or (self.response.header("X-Request-Id") if self.response else None)
+
+
+def debug_enabled() -> bool:
+    """Return True if log lines are wanted."""
+    return logger.isEnabledFor(logging.DEBUG)
+
+
+def call_hook(on_attempt: OnAttempt, event: AttemptEvent) -> None:
+    """Call the user's hook. Its exceptions are logged, because a call that may have charged must not fail for it."""
+    try:
+        on_attempt(event)
+    except Exception:
+        logger.exception("on_attempt failed")
+
+
+def log_to_stderr() -> None:
+    """Log to stderr if LEADFEEDER_LOG names a level, such as ``debug``."""
+    level = logging.getLevelNamesMapping().get(os.environ.get("LEADFEEDER_LOG", "").upper())
+    if level is not None and not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(level)

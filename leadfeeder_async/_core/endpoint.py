@@ -1,77 +1,90 @@
-"""One inert row per API operation, and one call of it."""
+"""Endpoints of the API as inert rows, and requests to them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from enum import Enum
 from functools import cached_property
-from typing import Generic, TypeAlias, TypeVar, get_args, get_origin
+from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.envelope import EmptyResponse, Response
+from leadfeeder_async.types import QueryValue
 
 T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 
-QueryValue: TypeAlias = "str | int | bool | tuple[str, ...] | None"
-"""A query parameter; None is left out, a tuple becomes a comma list."""
-
 
 class RetrySafety(Enum):
-    """What may be done with a request whose outcome is unknown."""
+    """Whether a request may be sent again if its outcome is unknown."""
 
-    SAFE = "read"
-    """Changes nothing, charges nothing: may be sent again."""
-    SAFE_SEARCH = "free_search"
-    """A search by POST that charges nothing: may be sent again."""
-    BILLED_READ = "charging_read"
-    """May charge credits: sent again only with proof that it never left."""
-    NON_IDEMPOTENT = "creates"
-    """Makes something: sent again only with proof that it never left."""
-    IDEMPOTENT = "set_like"
-    """Leaves the same state however often it is sent: may be sent again."""
+    SAFE = "safe"
+    """Changes and charges nothing. May be sent again."""
+    SAFE_SEARCH = "safe_search"
+    """A search by POST that charges nothing. May be sent again."""
+    BILLED_READ = "billed_read"
+    """May charge credits. Sent again only if it was provably not sent."""
+    NON_IDEMPOTENT = "non_idempotent"
+    """Creates a record. Sent again only if it was provably not sent."""
+    IDEMPOTENT = "idempotent"
+    """Has the same effect however often it is sent. May be sent again."""
 
 
 class Billing(Enum):
-    """What an answer may charge."""
+    """The unit that an endpoint charges credits for. ``meta.credits.charged`` of a response has the actual charge."""
 
     FREE = "free"
-    BILLED = "charges"
-    """Credits per record that is not unlocked; ``meta.credits.charged`` tells."""
+    PER_REQUEST = "request"
+    """One credit per request, unless the request knows its price better."""
+    PER_ID = "id"
+    """At most one credit per id in the query parameter ``Endpoint.billed_param``."""
+    PER_ITEM = "item"
+    """At most one credit per item of a page, and per record that the request is about."""
 
 
 class PaginationStyle(Enum):
-    """How an operation hands out its rows."""
+    """How an endpoint splits a list into responses."""
 
     NONE = "none"
     CURSOR = "cursor"
     PAGE_NUMBER = "page-number"
     ID_BATCH = "ids"
-    """By a list of ids, at most 100 a request."""
+    """By a list of ids, at most 100 per request."""
 
 
 class AccountScope(Enum):
-    """Whether a call names an account."""
+    """Whether a request names an account."""
 
     REQUIRED = "required"
     NONE = "none"
 
 
 class ResponseShape(Enum):
-    """What the data of an answer is."""
+    """The shape of a response's data."""
 
-    OBJECT = "one"
-    LIST = "many"
-    EMPTY = "nothing"
-    RAW = "other"
+    OBJECT = "object"
+    LIST = "list"
+    EMPTY = "empty"
+    RAW = "raw"
     """Not the API's envelope."""
+    UNDECODED = "undecoded"
+    """A body that is returned as it is."""
+
+
+class ResponseDecoder(Protocol[T_co]):
+    """Decodes a response body."""
+
+    def decode(self, body: bytes, /) -> T_co:
+        """Return the decoded body, or raise an error of msgspec."""
+        ...
 
 
 class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
-    """An API operation: where it lives, what it returns, and what may be done with it."""
+    """An endpoint of the API: its route, its response type, its billing and its retry safety."""
 
     operation: str
     """The ``operationId`` of the contract."""
@@ -79,54 +92,107 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
     path: str
     response_type: type[T_co]
     params: tuple[str, ...] = ()
-    """The query parameters it takes, beside the account's and its paging style's."""
+    """Query parameters, without the account and those of the pagination style."""
     retry_safety: RetrySafety = RetrySafety.SAFE
     billing: Billing = Billing.FREE
+    billed_param: str = ""
+    """The query parameter with the ids that are charged, if ``billing`` is PER_ID."""
     pagination: PaginationStyle = PaginationStyle.NONE
     account: AccountScope = AccountScope.REQUIRED
     partitioned_by_day: bool = False
-    """Each row belongs to one day, so date windows share none."""
+    """True if each row belongs to one day, so that different date windows have no rows in common."""
     verification_hint: str = ""
     """How to find out whether a lost request took effect."""
 
-    def with_response_type(self, returns: type[U]) -> Endpoint[U]:
-        """Return the same operation with answers decoded another way."""
+    @property
+    def is_billed(self) -> bool:
+        """True if a request may charge credits."""
+        return self.billing is not Billing.FREE
+
+    @cached_property
+    def shape(self) -> ResponseShape:
+        """The shape of the response's data."""
+        if self.response_type is EmptyResponse:
+            return ResponseShape.EMPTY
+        if get_origin(self.response_type) is not Response:
+            return ResponseShape.RAW
+        is_list = get_origin(get_args(self.response_type)[0]) is tuple
+        return ResponseShape.LIST if is_list else ResponseShape.OBJECT
+
+    @cached_property
+    def decoder(self) -> ResponseDecoder[T_co]:
+        """The strict decoder of responses, built once."""
+        return msgspec.json.Decoder(self.response_type)
+
+    @cached_property
+    def undecoded(self) -> UndecodedEndpoint:
+        """The same endpoint with bodies that are checked for completeness and returned as they are."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__}
+        fields["response_type"] = bytes
+        return UndecodedEndpoint(**fields)
+
+    def with_response_type(self, response_type: type[U]) -> Endpoint[U]:
+        """Return the same endpoint with another response type."""
         return Endpoint(
             self.operation,
             self.method,
             self.path,
-            returns,
+            response_type,
             params=self.params,
             retry_safety=self.retry_safety,
             billing=self.billing,
+            billed_param=self.billed_param,
             pagination=self.pagination,
             account=self.account,
             partitioned_by_day=self.partitioned_by_day,
             verification_hint=self.verification_hint,
         )
 
+    def error_context(self, path: str = "") -> ErrorContext:
+        """Return the context of errors about this endpoint."""
+        return ErrorContext(operation=self.operation, method=self.method, path=path or self.path)
+
+
+class UndecodedEndpoint(Endpoint[bytes], frozen=True, dict=True):
+    """An endpoint whose response bodies are returned as they are, to be decoded later."""
+
     @cached_property
     def shape(self) -> ResponseShape:
-        """What the data of an answer is."""
-        if self.response_type is EmptyResponse:
-            return ResponseShape.EMPTY
-        if get_origin(self.response_type) is not Response:
-            return ResponseShape.RAW
-        return ResponseShape.LIST if get_origin(get_args(self.response_type)[0]) is tuple else ResponseShape.OBJECT
+        """The body is not decoded."""
+        return ResponseShape.UNDECODED
 
     @cached_property
-    def error_context(self) -> ErrorContext:
-        """What is known about an answer of it that came."""
-        return ErrorContext(operation=self.operation, method=self.method, path=self.path, attempts=1)
+    def decoder(self) -> ResponseDecoder[bytes]:
+        """Return bodies as they are, after a check that they are complete."""
+        return _CompleteBody(scan=self.retry_safety in {RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT})
 
-    @cached_property
-    def decoder(self) -> msgspec.json.Decoder[T_co]:
-        """The decoder of this operation's answers, built once."""
-        return msgspec.json.Decoder(self.response_type)
+
+class _CompleteBody(msgspec.Struct, frozen=True):
+    """Accepts bodies that look like a complete JSON object.
+
+    Scanning the whole body takes a quarter of the time of decoding it. It is done only if a damaged response would
+    leave open whether credits were charged.
+    """
+
+    scan: bool
+
+    def decode(self, body: bytes, /) -> bytes:
+        """Return the body, or raise DecodeError if it is incomplete."""
+        stripped = body.strip()
+        if stripped and not (stripped.startswith(b"{") and stripped.endswith(b"}")):
+            raise msgspec.DecodeError("not a complete JSON object")
+        if self.scan and stripped:
+            _SCANNER.decode(stripped)
+            stripped.decode()
+        return body
+
+
+_SCANNER = msgspec.json.Decoder(msgspec.Raw)
+"""Validates JSON without building values."""
 
 
 class ApiRequest(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
-    """One request of an operation, its body already encoded."""
+    """A request to an endpoint, with its body already encoded."""
 
     endpoint: Endpoint[T_co]
     path_params: tuple[str, ...] = ()
@@ -134,20 +200,39 @@ class ApiRequest(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
     body: bytes | None = None
     account_id: str | None = None
     billable_records: int | None = None
-    """How many records it is about, where the parameters do not show it."""
+    """The number of records that the request is about, if neither its path nor its parameters tell."""
 
     @property
     def max_credits(self) -> int:
-        """The most credits it can charge: one for each record it is about."""
-        if self.endpoint.billing is Billing.FREE:
-            return 0
-        for name in ("ids", "company_ids"):
-            if isinstance(ids := self.params.get(name), tuple):
-                return len(ids)
-        size = self.params.get("page[size]")
-        records = 1 if self.billable_records is None else self.billable_records
-        return min(records, size) if isinstance(size, int) else records
+        """The most credits that the request can charge, as its endpoint declares."""
+        match self.endpoint.billing:
+            case Billing.FREE:
+                return 0
+            case Billing.PER_REQUEST:
+                return 1 if self.billable_records is None else self.billable_records
+            case Billing.PER_ID:
+                ids = self.params.get(self.endpoint.billed_param)
+                return len(ids) if isinstance(ids, tuple) else 1
+            case Billing.PER_ITEM:
+                size = self.params.get("page[size]")
+                limits = [limit for limit in (self.billable_records, size) if isinstance(limit, int)]
+                return min(limits, default=1)
 
     def with_params(self, extra: Mapping[str, QueryValue]) -> ApiRequest[T_co]:
-        """Return the same call with more query parameters."""
+        """Return the same request with more query parameters."""
         return replace(self, params={**self.params, **extra})
+
+    def with_dates(self, start: date, end: date) -> ApiRequest[T_co]:
+        """Return the same request for a range of days, in the query of a GET and in the body of a POST."""
+        if self.endpoint.method == "GET":
+            return self.with_params({"start_date": str(start), "end_date": str(end)})
+        fields = (self.body or b"{}").removeprefix(b"{")
+        dates = f'{{"start_date":"{start}","end_date":"{end}"'.encode()
+        return replace(self, body=dates + (b"" if fields == b"}" else b",") + fields)
+
+    @property
+    def undecoded(self) -> ApiRequest[bytes]:
+        """The same request with a response body that is returned as it is."""
+        return ApiRequest(
+            self.endpoint.undecoded, self.path_params, self.params, self.body, self.account_id, self.billable_records
+        )

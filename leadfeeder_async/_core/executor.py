@@ -1,347 +1,277 @@
-"""The road of one request: encode once, then attempt, judge, and attempt again or give up."""
+"""The only road to the wire: context, budget, retry loop and accounting of each call."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from math import inf
 from typing import TypeVar
 
-import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async._core import attempt_log, codec, retry
-from leadfeeder_async._core.attempt import AttemptEvent, AttemptTrace
-from leadfeeder_async._core.call_context import Bounds, CallContext
-from leadfeeder_async._core.client_state import ClientState, Stats
-from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint, QueryValue, ResponseShape
-from leadfeeder_async.budget import Budget, BudgetReservation, active_budgets
+from leadfeeder_async._core import codec, retry
+from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS, only_account
+from leadfeeder_async._core.attempt import AttemptTrace, call_hook, debug_enabled
+from leadfeeder_async._core.client_state import ClientState, OpenResources
+from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint
+from leadfeeder_async._core.error_mapping import Redactor, error_from_response
+from leadfeeder_async._core.messages import HttpRequest, HttpResponse
+from leadfeeder_async._core.waiting import WaitBounds
+from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, active_budgets
 from leadfeeder_async.errors import (
-    APIStatusError,
-    AttemptTimeoutError,
     BudgetExceededError,
+    ConfigurationError,
     DeadlineExceededError,
-    DecodeError,
     ErrorContext,
     LeadfeederError,
     OutcomeUnknownError,
     RateLimitedError,
-    SentState,
     UsageError,
-    check_argument,
-    with_attempts,
 )
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.settings import Options
+from leadfeeder_async.types import Stats
 
 T = TypeVar("T")
 U = TypeVar("U")
 
-AccountResolver = Callable[["RequestExecutor"], Awaitable[str]]
-"""Looks up the account to use where none was named."""
+
+class CallContext(WaitBounds):
+    """One API call: its HTTP request, the open resources, its deadline and its budget reservation."""
+
+    resources: OpenResources
+    http_request: HttpRequest
+    reservation: BudgetReservation | None
+    """None if no budget applies."""
 
 
 class RequestExecutor:
-    """The request path of one client, with the options of one copy of it."""
+    """Executes requests for one client, with the options of one of its copies.
 
-    def __init__(self, connection: ClientState, options: Options, find_account: AccountResolver) -> None:
-        self._state = connection
-        self._find_account = find_account
+    Args:
+        state: The state that all copies share.
+        options: The options of this copy.
+
+    """
+
+    def __init__(self, state: ClientState, options: Options) -> None:
+        self._state = state
         self.options = options
 
     @property
     def stats(self) -> Stats:
-        """What the client has sent so far."""
+        """Request statistics of the client."""
         return self._state.stats
 
     @property
     def base_url(self) -> str:
-        """Where the API is."""
+        """The base URL of the API."""
         return self._state.settings.base_url
 
+    @property
+    def max_search_rows(self) -> int:
+        """The most rows of one search that the API returns."""
+        return self._state.settings.max_search_rows
+
+    @property
+    def redactor(self) -> Redactor:
+        """Removes the API key from what servers send."""
+        return self._state.redactor
+
     def with_options(self, options: Options) -> RequestExecutor:
-        """Return the same path with other options."""
-        return RequestExecutor(self._state, options, self._find_account)
-
-    async def execute(
-        self,
-        row: Endpoint[T],
-        *ids: str,
-        params: Mapping[str, QueryValue] | None = None,
-        body: bytes | None = None,
-        account_id: str | None = None,
-    ) -> T:
-        """Do one operation, ``body`` already encoded: send, resend where that is safe, decode the answer."""
-        return self.decode(row, await self.execute_raw(ApiRequest(row, ids, params or {}, body, account_id)))
-
-    async def execute_raw(self, call: ApiRequest[T]) -> bytes:
-        """Send ``call`` until it succeeds or may not be sent again; return the undecoded answer."""
-        trip = await self._build_context(call)
-        try:
-            body = await self._send_with_retries(trip, call.endpoint)
-        except BaseException:
-            trip.reservation.settle(None if trip.reservation.possibly_charged else 0)
-            raise
-        trip.reservation.settle(
-            codec.credits_charged_in(body) if call.max_credits and trip.reservation.is_tracked else 0
-        )
-        return body
-
-    def decode(self, row: Endpoint[T], body: bytes) -> T:
-        """Decode an answer of ``row``, and count what it charged."""
-        answer = self._decode_with_redacted_error(lambda text: codec.decode(row, text, row.error_context), body)
-        meta = getattr(answer, "meta", None)
-        if isinstance(meta, Meta):
-            self.stats.credits_charged += meta.charged
-        return answer
-
-    def decode_page(
-        self, row: Endpoint[Response[tuple[U, ...]]], body: bytes
-    ) -> tuple[Response[tuple[U, ...]], tuple[DecodeError, ...], tuple[APIStatusError, ...]]:
-        """Decode a page of ``row``: what it holds, the rows that cannot be read, and the errors beside its data."""
-        answer, bad = self._decode_with_redacted_error(
-            lambda text: codec.decode_rows(row, text, row.error_context), body
-        )
-        if bad or answer.errors:  # what they say goes into errors
-            answer, bad = codec.decode_rows(row, self.redact(body), row.error_context)
-        self.stats.credits_charged += answer.meta.charged
-        return answer, bad, codec.partial_errors(answer, row.error_context) if answer.errors else ()
-
-    def redact(self, body: bytes) -> bytes:
-        """Take the key out of a body that goes into an error: some servers echo what they were sent."""
-        return self._state.settings.api_key.redact_from(body)
-
-    def _decode_with_redacted_error(self, decode: Callable[[bytes], U], body: bytes) -> U:
-        """Decode a body; where that fails, fail with an error that does not hold the key."""
-        try:
-            return decode(body)
-        except LeadfeederError:
-            pass  # its text may hold the key
-        return decode(self.redact(body))
+        """Return an executor of the same client with other options."""
+        return RequestExecutor(self._state, options)
 
     def with_budget(self, budget: Budget) -> RequestExecutor:
-        """Return the same path with its calls under one more budget."""
+        """Return an executor whose calls fall under one more budget."""
         return self.with_options(replace(self.options, budgets=(*self.options.budgets, budget)))
 
     def credits_left(self) -> int | None:
-        """Return how many credits a call from here may still reserve; None where no budget bounds them."""
-        return min((left for budget in self._budgets() if (left := budget.credits_left) is not None), default=None)
-
-    def _budgets(self) -> list[Budget]:
-        return [*active_budgets(self._state), *self.options.budgets]
+        """Return the credits that a call can still reserve, or None if no budget limits them."""
+        limits = (budget.credits_left for budget in self._budgets())
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def record_monthly_usage(self, requests: int) -> None:
-        """Learn how many of this month's requests are used, by everyone as far as known."""
-        self._state.quota.record_usage(requests, _today())
+        """Record how many requests all programs used this month, as far as known."""
+        self._state.quota.record_usage(requests, datetime.now(UTC))
 
-    async def _build_context(self, call: ApiRequest[T]) -> CallContext:
-        opened, options = self._state.ensure_open(), self.options
-        deadline = None if options.deadline is None else opened.loop.time() + options.deadline
-        settings, row = self._state.settings, call.endpoint
-        path = settings.paths.get(row.operation, row.path)
-        context = ErrorContext(operation=row.operation, method=row.method, path=path)
-        account = self._resolve_account_id(call)
-        if account is None and row.account is AccountScope.REQUIRED:
-            account = await self._fetch_account_id(Bounds(opened, context, deadline))
-        request = codec.build_request(call, settings.base_url, path, account)
-        self._check_monthly_quota(context)
-        spending = BudgetReservation(self._budgets(), call.max_credits, context)
-        if spending.is_shared:
-            await _reserve_shared_credits(spending, Bounds(opened, context, deadline))
-        may_cost, any_json = not retry.is_retry_safe(row), row.shape is ResponseShape.RAW
-        return CallContext(opened, context, deadline, request, spending, may_cost, any_json)
+    def decode_page(self, endpoint: Endpoint[Response[tuple[U, ...]]], body: bytes) -> codec.DecodedPage[U]:
+        """Decode a page that was executed undecoded."""
+        context = replace(endpoint.error_context(), attempts=1)
+        return codec.decode_page(endpoint, body, context, self._state.redactor)
 
-    async def _send_with_retries(self, trip: CallContext, row: Endpoint[T]) -> bytes:
-        """Send, and let the resend rule decide what each failure means."""
-        attempts = self.options.retries + 1
-        attempt = 1
-        wait: float | None = None
-        earlier: SentState = "no"
-        while True:
-            try:
-                if wait is not None:
-                    await trip.wait_until_deadline(asyncio.sleep(wait), "backoff")
-                    self.stats.retries += 1
-                return await self._attempt(trip, attempt)
-            except LeadfeederError as error:
-                verdict = retry.delay_or_error(with_attempts(error, attempt), row, attempt, attempts, random.random)
-                if isinstance(verdict, OutcomeUnknownError):
-                    raise verdict from error
-                earlier = _merge_sent_state(earlier, error)
-                wait = None if isinstance(verdict, LeadfeederError) else verdict
-                if trip.exceeds_deadline(wait or 0.0) and not isinstance(error, UsageError | BudgetExceededError):
-                    raise _deadline_error(error) from error
-                if wait is None or not self._consume_retry_budget(error):
+    async def execute(self, request: ApiRequest[T]) -> T:
+        """Send a request, retry it if that is safe, and return the decoded response."""
+        call = await self._build_context(request)
+        with call.reservation or nullcontext():
+            if call.reservation is not None and call.reservation.needs_shared_credits:
+                await call.wait(call.reservation.reserve_shared(), "budget")
+            delay: float | None = None
+            while True:
+                call.context = replace(call.context, attempts=call.context.attempts + 1)
+                trace = AttemptTrace(call.resources.transport, call.context)
+                try:
+                    if delay is not None:
+                        await call.wait(asyncio.sleep(delay), "backoff")
+                        self.stats.retries += 1
+                    result = self._receive(request.endpoint, call, trace, await self._attempt(call, trace))
+                except LeadfeederError as error:
+                    self._finish_attempt(call, trace, error)
+                    delay = self._delay_before_retry(request.endpoint, call, error)
+                except BaseException as error:
+                    self._finish_attempt(call, trace, error)
                     raise
-            attempt += 1
+                else:
+                    self._finish_attempt(call, trace, None)
+                    return result
 
-    def _consume_retry_budget(self, error: LeadfeederError) -> bool:
-        """Ask the retry budget; a 429 needs none, since the pause bounds its resends."""
-        if isinstance(error, RateLimitedError) or self._state.retry_budget.try_consume():
-            return True
-        error.hint = f"Most calls fail at present, so this one was not sent again. {error.hint}"
-        return False
+    async def _attempt(self, call: CallContext, trace: AttemptTrace) -> HttpResponse:
+        """Send once, holding a concurrency slot and a rate-limit token."""
+        resources, reservation = call.resources, call.reservation
+        if reservation is not None:
+            reservation.check_request(call.context)
+        async with resources.throttle.slot(call, trace):
+            trace.start_phase("limiter")
+            await resources.throttle.token(call)
+            self._check_monthly_quota(call.context)  # another call may have found it used up meanwhile
+            if reservation is not None:
+                reservation.consume_request(call.context)
+            self._state.stats.requests += 1
+            self._state.quota.record_request(datetime.now(UTC))
+            timeout = self.options.timeout if call.deadline is None else call.remaining_timeout(self.options.timeout)
+            return await resources.transport.send(
+                call.http_request, trace, timeout, is_shortened=timeout < self.options.timeout
+            )
 
-    async def _attempt(self, trip: CallContext, number: int) -> bytes:
-        """Send once, inside a slot and with a token; return the body of a good answer."""
-        trip.reservation.check_request()
-        report = _Report(number, AttemptTrace(trip.resources.transport))
+    async def _build_context(self, request: ApiRequest[T]) -> CallContext:
+        """Return the context of a call: its account, its HTTP request, its deadline and its budgets."""
+        resources, settings, options = self._state.ensure_open(), self._state.settings, self.options
+        endpoint = request.endpoint
+        path = settings.paths.get(endpoint.operation, endpoint.path)
+        context = ErrorContext(operation=endpoint.operation, method=endpoint.method, path=path)
+        deadline = None if options.deadline is None else resources.loop.time() + options.deadline
+        account_id: str | None = None
+        if endpoint.account is AccountScope.REQUIRED:
+            if request.account_id == "":
+                raise ConfigurationError("account_id is empty.", hint="Leave it out to use the client's own account.")
+            account_id = request.account_id or options.account_id or self._state.account_id
+            if account_id is None:
+                bounds = WaitBounds(resources.pending, resources.loop, deadline, context)
+                account_id = await self._fetch_account_id(bounds)
+        http_request = codec.build_request(request, settings.base_url, path, account_id)
+        self._check_monthly_quota(context)
+        budgets = self._budgets()
+        reservation = BudgetReservation(budgets, request.max_credits, context) if budgets else None
+        return CallContext(resources.pending, resources.loop, deadline, context, resources, http_request, reservation)
+
+    def _receive(self, endpoint: Endpoint[T], call: CallContext, trace: AttemptTrace, response: HttpResponse) -> T:
+        """Count what a response charged, and return it decoded, or raise its error."""
+        trace.response = response
+        if b'"charged"' in response.body:
+            self._record_charge(call, codec.decode_meta(response.body))
+        if not 200 <= response.status < 300:
+            raise self._rejection(call, trace, response)
+        if call.reservation is not None:
+            call.reservation.possibly_charged = True
         try:
-            report.answer = await trip.in_slot(report.passage, lambda: self._send_once(trip, report.passage))
-            return self._check_response(report, report.answer, trip)
-        except BaseException as error:
-            report.error = error
-            trip.reservation.possibly_charged |= report.passage.sent != "no" and not _is_client_error(error)
-            raise
+            result = codec.decode_response(endpoint, response, trace.context, self._state.redactor)
+        except LeadfeederError as error:
+            failure = error
+        else:
+            if self._state.retry_budget.tokens < self._state.retry_budget.CAPACITY:
+                self._state.retry_budget.record_success()
+            return result
+        # Raised without the frames of the codec, which hold the body. Some servers echo the key in it.
+        response = trace.response = self._state.redactor.response(response)
+        try:
+            raise failure.with_traceback(None)
         finally:
-            self._emit_attempt_event(report, trip)
-            report.error = None  # it holds this frame, which holds the report
+            del failure
 
-    async def _send_once(self, trip: CallContext, passage: AttemptTrace) -> codec.HttpResponse:
-        passage.start_phase("limiter")
-        await trip.take_token()
-        self._check_monthly_quota(trip.context)  # others may have learnt of its end meanwhile
-        trip.reservation.consume_request()
-        self.stats.requests += 1
-        self._state.quota.count(_today())
-        passage.connect_started = True
-        passage.start_phase("connect")
-        timeout = trip.remaining_timeout(self.options.timeout)
-        try:
-            return await trip.resources.transport.send(trip.request, trip.context, timeout, passage)
-        except AttemptTimeoutError as error:
-            if timeout < self.options.timeout and error.phase != "connect":
-                error.message = f"{error.message} The deadline left it no more."
-            raise
+    def _record_charge(self, call: CallContext, meta: Meta) -> None:
+        charged = meta.credits.charged if meta.credits is not None else None
+        if charged is not None:
+            self._state.stats.credits_charged += max(0, charged)
+            if call.reservation is not None:
+                call.reservation.record_charge(charged)
+
+    def _rejection(self, call: CallContext, trace: AttemptTrace, response: HttpResponse) -> LeadfeederError:
+        """Return the error for an unsuccessful response. After a 429, all calls pause."""
+        now = datetime.now(UTC)
+        error = error_from_response(response, trace.context, self._state.redactor, now)
+        if isinstance(error, RateLimitedError):
+            self.stats.rate_limited += 1
+            call.resources.throttle.limiter.pause(retry.rate_limit_pause(error, trace.context.attempts))
+        return self._state.quota.classify(error, now)
+
+    def _delay_before_retry(self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError) -> float:
+        """Return the seconds to wait before the next attempt, or raise the error that ends the call."""
+        attempts = self.options.retries + 1
+        decision = retry.delay_or_error(error, endpoint, call.context.attempts, attempts, random.random)
+        if isinstance(decision, OutcomeUnknownError):
+            raise decision from error
+        delay = None if isinstance(decision, LeadfeederError) else decision
+        if call.exceeds_deadline(delay or 0.0) and not isinstance(error, UsageError | BudgetExceededError):
+            raise _deadline_error(error) from error
+        if delay is None:
+            raise error
+        if not isinstance(error, RateLimitedError):
+            if not self._state.retry_budget.try_consume():
+                hint = f"Not retried, because most recent requests failed. {error.hint}"
+                raise error.with_context(error.context, hint=hint) from error.__cause__
+            call.context = replace(call.context, sent=error.sent)  # a 429 was rejected before any work
+        return delay
+
+    def _finish_attempt(self, call: CallContext, trace: AttemptTrace, error: BaseException | None) -> None:
+        """Record whether the attempt may have been charged, and emit its event."""
+        if call.reservation is not None and error is not None and trace.sent != "no" and not _is_client_error(error):
+            call.reservation.possibly_charged = True
+        on_attempt, is_logged = self._state.on_attempt, debug_enabled()
+        if not trace.connect_started or (on_attempt is None and not is_logged):
+            return
+        trace.start_phase(trace.phase)
+        meta = Meta()
+        if on_attempt is not None and trace.response is not None:
+            meta = codec.decode_meta(trace.response.body)
+        request_id = trace.request_id(error) or meta.request_id
+        request_id = None if request_id is None else self._state.redactor.text(request_id)
+        if is_logged:
+            trace.log(error, request_id)
+        if on_attempt is not None:
+            call_hook(on_attempt, trace.event(error, meta, request_id))
 
     def _check_monthly_quota(self, context: ErrorContext) -> None:
         if self._state.quota.blocked_until is not None:
             self._state.quota.check(datetime.now(UTC), context)
 
-    def _check_response(self, report: _Report, answer: codec.HttpResponse, trip: CallContext) -> bytes:
-        """Return the body of a good answer; raise what is wrong with another, and let everyone know of a 429."""
-        if codec.is_success(answer, scan=trip.has_side_effects, any_json=trip.accepts_any_json):
-            self._state.retry_budget.record_success()
-            return answer.body
-        answer = report.answer = trip.resources.transport.redacted(answer)
-        now = datetime.now(UTC)
-        failure = codec.error_from_response(answer, trip.context, now)
-        if isinstance(failure, RateLimitedError):
-            self.stats.rate_limited += 1
-            trip.resources.throttle.limiter.pause(retry.rate_limit_pause(failure, report.number))
-        raise self._state.quota.classify(failure, now)
+    def _budgets(self) -> tuple[Budget, ...]:
+        if not ACTIVE_BUDGETS.get():
+            return self.options.budgets
+        return (*active_budgets(self._state), *self.options.budgets)
 
-    def _emit_attempt_event(self, report: _Report, trip: CallContext) -> None:
-        on_attempt, logged = self._state.on_attempt, attempt_log.debug_enabled()
-        if not report.passage.connect_started or (on_attempt is None and not logged):
-            return
-        report.passage.finish()
-        if report.answer is not None:
-            report.answer = trip.resources.transport.redacted(report.answer)
-        if logged:
-            attempt_log.log_attempt(trip.context, report.number, report.passage, report.outcome, report.request_id)
-        if on_attempt is not None:
-            attempt_log.call_hook(on_attempt, report.event(trip.context))
-
-    def _resolve_account_id(self, call: ApiRequest[T]) -> str | None:
-        """Return the account of a call, as far as it is known."""
-        if call.endpoint.account is AccountScope.NONE:
-            return None
-        check_argument(call.account_id != "", "account_id is empty.", "Leave it out for the client's own account.")
-        return call.account_id or self.options.account_id or self._state.account_id
-
-    async def _fetch_account_id(self, bounds: Bounds) -> str:
-        await bounds.wait_until_deadline(self._state.account_lock.acquire(), "account")
+    async def _fetch_account_id(self, bounds: WaitBounds) -> str:
+        """Return the only account of the key, and request it if it is not known yet."""
+        state = self._state
+        await bounds.wait(state.account_lock.acquire(), "account")
         try:
-            if self._state.account_id is None:
-                left = None if bounds.deadline is None else bounds.remaining_timeout(inf)
-                hurried = self.with_options(replace(self.options, deadline=left))
-                self._state.account_id = await self._find_account(hurried)
-            return self._state.account_id
+            if state.account_id is None:
+                remaining = None if bounds.deadline is None else bounds.remaining_timeout(inf)
+                executor = self.with_options(replace(self.options, deadline=remaining))
+                state.account_id = only_account((await executor.execute(ApiRequest(LIST_ACCOUNTS))).data)
+            return state.account_id
         finally:
-            self._state.account_lock.release()
-
-
-class _Report(msgspec.Struct):
-    """What is known about an attempt when it ends."""
-
-    number: int
-    passage: AttemptTrace
-    answer: codec.HttpResponse | None = None
-    error: BaseException | None = None
-
-    @property
-    def status(self) -> int | None:
-        """The HTTP status, where an answer came, whole or not."""
-        return self.answer.status if self.answer else getattr(self.error, "status", None)
-
-    @property
-    def request_id(self) -> str | None:
-        """The server's name for the request, from an error or else from the answer's headers."""
-        named: str | None = getattr(self.error, "request_id", None)
-        return named or (self.answer.header("X-Request-Id") if self.answer else None)
-
-    @property
-    def outcome(self) -> int | str:
-        """What the log calls it."""
-        return self.status or type(self.error).__name__
-
-    def event(self, context: ErrorContext) -> AttemptEvent:
-        """Describe the attempt to the user's callback; only then is the answer's meta read for it."""
-        meta = codec.decode_meta(self.answer.body) if self.answer else Meta()
-        elapsed = sum(self.passage.phase_durations.values())
-        return AttemptEvent(
-            operation=context.operation or "",
-            method=context.method or "",
-            path=context.path or "",
-            attempt=self.number,
-            started_at=datetime.now(UTC) - timedelta(seconds=elapsed),
-            elapsed=elapsed,
-            phase_durations=self.passage.phase_durations,
-            phase=self.passage.phase,
-            sent=self.passage.sent,
-            status=self.status,
-            error=None if self.error is None else type(self.error).__name__,
-            request_id=self.request_id or meta.request_id,
-            credits_charged=None if meta.credits is None else meta.credits.charged,
-        )
-
-
-_SENT: tuple[SentState, ...] = ("no", "maybe", "yes")
-
-
-def _merge_sent_state(earlier: SentState, error: LeadfeederError) -> SentState:
-    """Let an error speak of the attempts before its own too; return what the next one has to speak of.
-
-    A 429 is no reason to: it was refused before any work.
-    """
-    own = error.sent
-    error.context = replace(error.context, sent=max(own, earlier, key=_SENT.index))
-    return earlier if isinstance(error, RateLimitedError) else error.sent
-
-
-async def _reserve_shared_credits(spending: BudgetReservation, bounds: Bounds) -> None:
-    """Reserve credits that other processes spend of too, or none at all."""
-    try:
-        await bounds.wait_until_deadline(spending.reserve_shared(), "budget")
-    except BaseException:
-        spending.settle(0)
-        raise
+            state.account_lock.release()
 
 
 def _is_client_error(error: BaseException) -> bool:
-    """Whether an attempt that ended with ``error`` is known to have cost nothing, since the server said no."""
+    """Return True if the server rejected the attempt with a 4xx, so that it cannot have charged."""
     return isinstance(error, LeadfeederError) and error.status is not None and 400 <= error.status < 500
 
 
 def _deadline_error(error: LeadfeederError) -> LeadfeederError:
     if isinstance(error, DeadlineExceededError):
         return error
-    said = f"The deadline passed; the last attempt ended with {type(error).__name__}: {error.message}"
-    return DeadlineExceededError(said, error.context)
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
+    message = f"The deadline passed. The last attempt ended with {type(error).__name__}: {error.message}"
+    return DeadlineExceededError(message, error.context)

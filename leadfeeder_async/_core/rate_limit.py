@@ -1,36 +1,55 @@
-"""How fast and how many at once: slots, tokens and the shared pause.
+"""Concurrency slots, rate-limit tokens and the pause that all calls of a client share.
 
-A request takes a slot first and a token last, right before it is sent: a token taken early goes stale while its
-request queues for a slot, and stale tokens fire together.
+A request takes a slot first, and a token right before it is sent. A token taken earlier would expire while its request
+waits for a slot, and requests with expired tokens are sent all at once.
 
-The API gives a key 10 requests a second and a burst of 15. The default bucket stays a little below both, 9.9 a second
-and 12, because requests do not arrive as evenly as they leave: in simulation the exact figures met a 429 in four jobs
-of five, and these in none, with up to 150 ms of jitter and clocks that differ by half a percent.
+The API allows a key 10 requests per second and a burst of 15. The default bucket stays slightly below both, with 9.9
+per second and 12, because requests do not arrive as evenly as they are sent. In simulations with up to 150 ms of jitter
+and clocks that differ by half a percent, the exact figures caused a 429 in four of five jobs, and these in none.
 
-A 429 moves one not-before time, which every caller waits for; the latest wins. It is a time and not an event, so that
-no call which finishes meanwhile can open the gate early. And it empties the bucket, since the server's is empty too.
-
-Where 429s come again soon, someone else uses the key, or the server counts in another way: the pace is lowered, step by
-step, and comes back slowly.
+After a 429, all callers wait until the same point in time, and the latest one counts. It is a time and not an event, so
+a call that finishes meanwhile cannot end the pause early. The bucket is emptied, because the server's is empty too. If
+429s repeat, other programs use the key or the server counts differently, so the rate is reduced and recovers slowly.
 """
 
 from __future__ import annotations
 
 import asyncio
 from math import inf
+from typing import Self
 
 import anyio
+import msgspec
 from aiolimiter import AsyncLimiter
 
-from leadfeeder_async._core.rate_limiter import RateLimiter
+from leadfeeder_async._core.attempt import AttemptTrace
+from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async.settings import DEFAULT_BURST, DEFAULT_RATE
+from leadfeeder_async.types import RateLimiter, Stats
+
+
+class LimiterStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a token bucket."""
+
+    rate: float
+    """Requests per second at present. Repeated 429s reduce it."""
+    burst: int
+    waiting: int
+    """Calls that wait for a token."""
+    paused_for: float
+    """Seconds for which a 429 still holds back all callers."""
 
 
 class AdaptiveRate:
-    """How fast a bucket may be, as its 429s teach.
+    """The rate of a bucket, reduced after repeated 429s.
 
-    A 429 within a minute of the one before lowers the rate by a tenth, down to a tenth of what was set, and leaves no
-    burst. Each ten seconds without one give back a hundredth; the burst returns with the full rate.
+    A 429 within a minute of the previous one reduces the rate by a tenth, to a minimum of a tenth of the full rate, and
+    removes the burst. Each ten seconds without one restore a hundredth. The burst returns with the full rate.
+
+    Args:
+        rate: Requests per second.
+        burst: Requests that may be sent at once.
+
     """
 
     REPEAT_WINDOW = 60.0
@@ -44,18 +63,18 @@ class AdaptiveRate:
 
     @property
     def is_reduced(self) -> bool:
-        """Whether there is something to give back."""
+        """True while the rate is below the full rate."""
         return self._next_step != inf
 
     def on_rate_limited(self, now: float) -> None:
-        """Learn of a 429 that no pause explains."""
+        """Record a 429 that no earlier pause explains."""
         if now - self._last_429 < self.REPEAT_WINDOW:
             self.rate, self.burst = max(self.rate * 0.9, self._full_rate / 10), 1
             self._next_step = now + self.RECOVERY_INTERVAL
         self._last_429 = now
 
     def recover(self, now: float) -> bool:
-        """Give back what time has earned; tell whether anything changed."""
+        """Restore the part of the rate that is due, and return True if anything changed."""
         if now < self._next_step:
             return False
         steps = 1 + int((now - self._next_step) / self.RECOVERY_INTERVAL)
@@ -67,7 +86,13 @@ class AdaptiveRate:
 
 
 class TokenBucket:
-    """The default limiter: aiolimiter's bucket behind a queue that keeps callers in order."""
+    """The default rate limiter: the bucket of aiolimiter behind a queue that keeps callers in order.
+
+    Args:
+        rate: Requests per second.
+        burst: Requests that may be sent at once.
+
+    """
 
     def __init__(self, rate: float = DEFAULT_RATE, burst: int = DEFAULT_BURST) -> None:
         self._adaptive_rate = AdaptiveRate(rate, burst)
@@ -77,15 +102,25 @@ class TokenBucket:
         self._drain_pending = False
 
     def __repr__(self) -> str:
-        now = self._adaptive_rate
-        return f"<TokenBucket {now.rate:g}/s, burst {now.burst}, not before {self._not_before:.3f}>"
+        return f"<TokenBucket {self._adaptive_rate.rate:g}/s, burst {self._adaptive_rate.burst}>"
+
+    def statistics(self) -> LimiterStatistics:
+        """Return the current state."""
+        lock = self._fifo_lock.statistics()
+        return LimiterStatistics(
+            rate=self._adaptive_rate.rate,
+            burst=self._adaptive_rate.burst,
+            waiting=lock.tasks_waiting + lock.locked,
+            paused_for=max(0.0, self._not_before - _now()),
+        )
 
     async def try_acquire(self) -> bool:
-        """Take a token if one is free at once: nobody waits, nothing holds back; tell whether it was."""
+        """Take a token if one is free and no caller waits, and return True if it was taken."""
         if (
-            self._fifo_lock.locked()
+            self._drain_pending
+            or self._fifo_lock.locked()
             or self._adaptive_rate.is_reduced
-            or self._paused()
+            or (self._not_before and _now() < self._not_before)
             or not self._bucket.has_capacity()
         ):
             return False
@@ -98,16 +133,16 @@ class TokenBucket:
             while True:
                 if self._adaptive_rate.recover(_now()):
                     self._drain_pending = True
-                if self._paused():
+                if self._is_paused():
                     await self._wait_for_pause()
                 await self._bucket.acquire()
-                if not self._paused():
+                if not self._is_paused():
                     return
 
     def pause(self, seconds: float) -> None:
-        """Hold every caller back for ``seconds`` from now, and empty the bucket."""
+        """Hold back all callers for ``seconds`` from now, and empty the bucket."""
         now = _now()
-        if now >= self._not_before:  # else the answer belongs to the trouble that began the pause
+        if now >= self._not_before:  # otherwise the 429 has the same cause as the current pause
             self._adaptive_rate.on_rate_limited(now)
         self._not_before = max(self._not_before, now + seconds)
         self._drain_pending = True
@@ -116,10 +151,10 @@ class TokenBucket:
         if self._drain_pending:
             self._drain_pending, self._bucket = False, self._new_bucket()
             await self._bucket.acquire(self._adaptive_rate.burst)
-        while (wait := self._not_before - _now()) > 0:  # noqa: ASYNC110 - a time, and not an event: see above
-            await anyio.sleep(wait)
+        while (remaining := self._not_before - _now()) > 0:  # noqa: ASYNC110 - a time and not an event: see above
+            await anyio.sleep(remaining)
 
-    def _paused(self) -> bool:
+    def _is_paused(self) -> bool:
         return self._drain_pending or (self._not_before > 0 and _now() < self._not_before)
 
     def _new_bucket(self) -> AsyncLimiter:
@@ -127,48 +162,94 @@ class TokenBucket:
 
 
 class FirstConnectionGate:
-    """Lets one call connect before the others take their tokens: tokens that wait for DNS and TLS go stale."""
+    """Holds back all calls but one until the first connection is established.
+
+    Tokens would otherwise expire while their requests wait for DNS and TLS.
+    """
 
     def __init__(self) -> None:
-        self._begun = False
+        self._has_started = False
         self._opened = anyio.Event()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether everyone may pass."""
-        return self._opened.is_set()
+        self.is_open = False
 
     async def wait(self) -> None:
-        """Let the first caller pass at once, and the others when it is connected or has failed."""
-        if self._begun:
+        """Return at once for the first caller, and for the others when it has connected or failed."""
+        if self._has_started:
             await self._opened.wait()
-        self._begun = True
+        self._has_started = True
 
     def open(self) -> None:
-        """Let everyone pass from now on."""
-        self._opened.set()
+        """Let all callers pass from now on."""
+        if not self.is_open:
+            self.is_open = True
+            self._opened.set()
 
 
 class Throttle:
-    """The slots and the limiter that all calls of one client share."""
+    """The concurrency slots and the rate limiter that all calls of one client share.
 
-    def __init__(self, slots: int, limiter: RateLimiter) -> None:
-        self.slots = anyio.Semaphore(slots, fast_acquire=True)
+    Args:
+        max_concurrency: The number of concurrency slots.
+        limiter: The rate limiter.
+        stats: Statistics that count the slots in use.
+
+    """
+
+    def __init__(self, max_concurrency: int, limiter: RateLimiter, stats: Stats) -> None:
         self.limiter = limiter
         self.first_connection = FirstConnectionGate()
+        self._semaphore = anyio.Semaphore(max_concurrency, fast_acquire=True)
+        self._bucket = limiter if isinstance(limiter, TokenBucket) else None
+        self._stats = stats
 
-    @property
-    def bucket(self) -> TokenBucket | None:
-        """The limiter, where it is the one that can tell whether a token is free."""
-        return self.limiter if isinstance(self.limiter, TokenBucket) else None
+    def slot(self, call: WaitBounds, trace: AttemptTrace) -> _Slot:
+        """Return a context manager that holds a concurrency slot, after the first connection is established."""
+        return _Slot(self, self._semaphore, self._stats, call, trace)
 
-    def try_acquire_slot(self) -> bool:
-        """Take a slot if one is free; tell whether it was."""
+    async def token(self, call: WaitBounds) -> None:
+        """Acquire a rate-limit token, waiting only if none is available.
+
+        Raises:
+            ClientClosedError: The client was closed during the wait.
+            DeadlineExceededError: The deadline passed during the wait.
+
+        """
+        if self._bucket is None or not await self._bucket.try_acquire():
+            await call.wait(self.limiter.acquire(), "limiter")
+        if call.pending.closed or (call.deadline is not None and call.exceeds_deadline()):
+            raise call.interrupted_error("limiter")
+
+
+class _Slot(msgspec.Struct):
+    throttle: Throttle
+    semaphore: anyio.Semaphore
+    stats: Stats
+    call: WaitBounds
+    trace: AttemptTrace
+
+    async def __aenter__(self) -> Self:
         try:
-            self.slots.acquire_nowait()
+            self.semaphore.acquire_nowait()
         except anyio.WouldBlock:
-            return False
-        return True
+            await self.call.wait(self.semaphore.acquire(), "slot")
+        self.stats.in_flight += 1
+        if not self.throttle.first_connection.is_open:
+            self.trace.start_phase("connect")
+            try:
+                await self.call.wait(self.throttle.first_connection.wait(), "connect")
+            except BaseException:
+                self._release()
+                raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self.throttle.first_connection.is_open:
+            self.throttle.first_connection.open()
+        self._release()
+
+    def _release(self) -> None:
+        self.stats.in_flight -= 1
+        self.semaphore.release()
 
 
 def _now() -> float:

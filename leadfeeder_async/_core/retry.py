@@ -1,22 +1,24 @@
-"""Whether a failed request is sent again: a pure decision.
+"""Whether a failed request is retried, and after how long: pure decisions.
 
-==============  ==============  =====================  =================
-row's class     sent: no        no definitive answer   429
-==============  ==============  =====================  =================
-READ            again           again                  pause, then again
-FREE_SEARCH     again           again                  pause, then again
-SET_LIKE        again           again                  pause, then again
-CHARGING_READ   again           OutcomeUnknownError    pause, then again
-CREATES         again           OutcomeUnknownError    pause, then again
-==============  ==============  =====================  =================
+===============  ==============  =====================  =================
+retry safety     sent: no        ambiguous failure      429
+===============  ==============  =====================  =================
+SAFE             retry           retry                  pause, then retry
+SAFE_SEARCH      retry           retry                  pause, then retry
+IDEMPOTENT       retry           retry                  pause, then retry
+BILLED_READ      retry           OutcomeUnknownError    pause, then retry
+NON_IDEMPOTENT   retry           OutcomeUnknownError    pause, then retry
+===============  ==============  =====================  =================
 
-"No definitive answer" is a broken or late answer and any 5xx: the server may have acted before it failed.
-Every other answer is final. A 429 is refused before any work, so it is always safe to send again.
+An ambiguous failure is an invalid, incomplete or late response, or any 5xx: the server may have acted before it failed.
+All other responses are final. The server rejects a request with 429 before any work, so it can always be retried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from math import isfinite
 from typing import TypeVar
 
 from leadfeeder_async._core.endpoint import Endpoint, RetrySafety
@@ -35,7 +37,10 @@ from leadfeeder_async.errors import (
 T = TypeVar("T")
 
 MAX_RETRY_AFTER = 60.0
-"""A longer Retry-After is raised with ``retry_at`` instead of slept through."""
+"""A longer Retry-After is raised as ``error.retry_at`` instead of waited for."""
+
+RETRY_AFTER_CLAMP = 366 * 86_400.0
+"""Any Retry-After is clamped to one year, so that dates can be computed."""
 
 INITIAL_BACKOFF = 0.5
 MAX_BACKOFF = 8.0
@@ -44,11 +49,11 @@ _AMBIGUOUS_ERRORS = (AttemptTimeoutError, ConnectError, DecodeError, Disconnecte
 
 
 class RetryBudget:
-    """What bounds the resends of all calls together: where most calls fail, resending them all would double the load.
+    """A bound on the retries of all calls together, so that an outage does not double the traffic.
 
-    It starts full, so that single failures are always repeated. Each resend takes one token, and each good answer gives
-    a fifth of one back: a sixth of all requests may fail for ever, and when everything fails, only the first 20 resends
-    are made. A resend after a 429 takes none; the limiter's pause bounds those.
+    It starts full, so isolated failures are always retried. Each retry takes one token, and each successful response
+    returns a fifth of one. A steady failure rate of one in six is tolerated. If everything fails, only the first 20
+    retries are made. Retries after a 429 take no token, because the limiter's pause bounds them.
     """
 
     CAPACITY = 20.0
@@ -58,59 +63,92 @@ class RetryBudget:
         self.tokens = self.CAPACITY
 
     def try_consume(self) -> bool:
-        """Take a token for one resend; tell whether there was one."""
+        """Take a token for one retry, and return True if there was one."""
         if self.tokens < 1:
             return False
         self.tokens -= 1
         return True
 
     def record_success(self) -> None:
-        """Give back what a good answer is worth."""
+        """Return a part of a token for a successful response."""
         self.tokens = min(self.CAPACITY, self.tokens + self.REFILL_PER_SUCCESS)
 
 
 def delay_or_error(
-    error: LeadfeederError, row: Endpoint[T], attempt: int, attempts: int, random: Callable[[], float]
+    error: LeadfeederError, endpoint: Endpoint[T], attempt: int, attempts: int, random: Callable[[], float]
 ) -> float | LeadfeederError:
     """Return the seconds to wait before the next attempt, or the error to raise.
 
-    ``attempt`` counts from 1 to at most ``attempts``; ``random`` gives the jitter, 0 to 1.
+    Args:
+        error: The error that ended the attempt.
+        endpoint: The endpoint of the request.
+        attempt: The number of the attempt, from 1.
+        attempts: The most attempts of a call.
+        random: Returns the jitter, from 0 to 1.
+
     """
     if isinstance(error, RateLimitedError):
         return error if attempt >= attempts or _exceeds_max_retry_after(error.context.retry_after) else 0.0
     if not isinstance(error, _AMBIGUOUS_ERRORS):
         return error
-    if error.sent != "no" and not is_retry_safe(row):
-        return _outcome_unknown(error, row)
+    if error.sent != "no" and not is_retry_safe(endpoint):
+        return _outcome_unknown(error, endpoint)
     return error if attempt >= attempts else backoff(attempt) * random()
 
 
-def is_retry_safe(row: Endpoint[T]) -> bool:
-    """Whether a request may be sent again although it may have arrived."""
-    return row.retry_safety is not RetrySafety.NON_IDEMPOTENT and row.retry_safety is not RetrySafety.BILLED_READ
+def is_retry_safe(endpoint: Endpoint[T]) -> bool:
+    """Return True if a request may be sent again although it may have arrived."""
+    return endpoint.retry_safety not in {RetrySafety.NON_IDEMPOTENT, RetrySafety.BILLED_READ}
 
 
 def rate_limit_pause(error: RateLimitedError, attempt: int) -> float:
-    """Return how long every caller of the key holds back after a 429."""
-    asked = error.context.retry_after
-    if asked is None:
+    """Return the seconds for which all callers of the key pause after a 429."""
+    retry_after = error.context.retry_after
+    if retry_after is None:
         return backoff(attempt)
-    return 0.0 if _exceeds_max_retry_after(asked) else asked
-
-
-def _exceeds_max_retry_after(asked: float | None) -> bool:
-    return asked is not None and asked > MAX_RETRY_AFTER
+    return 0.0 if _exceeds_max_retry_after(retry_after) else retry_after
 
 
 def backoff(attempt: int) -> float:
-    """Return the longest wait after attempt number ``attempt``: 0.5 s, doubling up to 8 s."""
+    """Return the longest wait after an attempt: 0.5 s, doubled per attempt, up to 8 s."""
     return float(min(INITIAL_BACKOFF * 2 ** min(attempt - 1, 30), MAX_BACKOFF))
 
 
-def _outcome_unknown(error: LeadfeederError, row: Endpoint[T]) -> OutcomeUnknownError:
-    effect = "created or changed something" if row.retry_safety is RetrySafety.NON_IDEMPOTENT else "charged credits"
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Return a Retry-After header, seconds or date, as seconds from ``now``, or None if it is not usable."""
+    if value is None:
+        return None
+    seconds = _parse_seconds(value.strip(), now)
+    return None if seconds is None or seconds <= 0 else min(seconds, RETRY_AFTER_CLAMP)
+
+
+def _parse_seconds(value: str, now: datetime) -> float | None:
+    try:
+        seconds = float(value)
+    except ValueError:
+        return _seconds_until(value, now)
+    return seconds if isfinite(seconds) else None
+
+
+def _seconds_until(value: str, now: datetime) -> float | None:
+    from email.utils import parsedate_to_datetime  # few servers send a date, and the import takes a while
+
+    try:
+        then = parsedate_to_datetime(value)
+        return ((then if then.tzinfo else then.replace(tzinfo=UTC)) - now).total_seconds()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+def _exceeds_max_retry_after(seconds: float | None) -> bool:
+    return seconds is not None and seconds > MAX_RETRY_AFTER
+
+
+def _outcome_unknown(error: LeadfeederError, endpoint: Endpoint[T]) -> OutcomeUnknownError:
+    is_read = endpoint.retry_safety is RetrySafety.BILLED_READ
+    effect = "charged credits" if is_read else "created or changed something"
     return OutcomeUnknownError(
-        f"{row.operation} may have {effect}, and is not sent again ({type(error).__name__}: {error.message}).",
+        f"{endpoint.operation} may have {effect}, so it was not retried ({type(error).__name__}: {error.message}).",
         error.context,
-        hint=row.verification_hint or None,
+        hint=endpoint.verification_hint or None,
     )

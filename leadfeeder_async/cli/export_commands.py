@@ -16,7 +16,8 @@ from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs.resumable_file import load_unfinished
 from leadfeeder_async.models.companies import Signal
 from leadfeeder_async.pagination.date_range import parse_relative_date
-from leadfeeder_async.pagination.pager import HasId, Pager
+from leadfeeder_async.pagination.decoders import HasId
+from leadfeeder_async.pagination.pager import Pager
 
 T = TypeVar("T", bound=HasId)
 

@@ -22,8 +22,9 @@ from rich.text import Text
 from leadfeeder_async.cli.terminal import print_note, print_out
 from leadfeeder_async.errors import LeadfeederError, check_argument
 from leadfeeder_async.jobs.tabular import Json, columns_of
-from leadfeeder_async.pagination.page import raise_problems
-from leadfeeder_async.pagination.pager import HasId, Pager
+from leadfeeder_async.pagination.decoders import HasId
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.problems import raise_problems
 
 T = TypeVar("T", bound=HasId)
 

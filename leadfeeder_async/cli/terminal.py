@@ -15,13 +15,14 @@ from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextCo
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from leadfeeder_async._core.client_state import Stats
 from leadfeeder_async.cli import print_err
 from leadfeeder_async.errors import CheckpointError, UsageError, check_argument
 from leadfeeder_async.jobs.export import write_rows
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker
 from leadfeeder_async.jobs.resumable_file import load_unfinished, partial_path
-from leadfeeder_async.pagination.pager import HasId, Pager
+from leadfeeder_async.pagination.decoders import HasId
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.types import Stats
 
 T = TypeVar("T", bound=HasId)
 

@@ -19,8 +19,9 @@ from dlt.extract import DltResource
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.pagination.date_range import DateLike, parse_date
-from leadfeeder_async.pagination.page import raise_at_end
-from leadfeeder_async.pagination.pager import HasId, Pager
+from leadfeeder_async.pagination.decoders import HasId
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.problems import raise_at_end
 
 __all__ = ["leadfeeder_source"]
 

@@ -13,9 +13,8 @@ from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, 
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
 from leadfeeder_async.jobs.tabular import check_table, columns_of
-from leadfeeder_async.pagination.page import (
-    Page,
-    ResumePosition,
+from leadfeeder_async.pagination.page import Page, ResumePosition
+from leadfeeder_async.pagination.problems import (
     combine_problems,
     count_gaps,
     join_messages,
@@ -99,13 +98,13 @@ async def export_file(
 def _incomplete(part: ResumableFile, problems: Sequence[LeadfeederError]) -> PaginationError:
     """Return what is wrong with an export that was read to its end, in all of its runs."""
     state, error = part.checkpoint, combine_problems(problems) if problems else IncompleteListError("")
+    message = error.message
     if state.gap_count > len(problems):  # earlier runs met some
         said = join_messages([one.message for one in state.gaps], state.gap_count)
-        error.message = f"{count_gaps(state.gap_count)} of this list could not be read. {said}"
+        message = f"{count_gaps(state.gap_count)} of this list could not be read. {said}"
     window = error.hint if isinstance(error, IncompleteWindowError) else ""
     safe = f"All other rows are safe in {part.path}; resume=True (--resume) finishes the file without what is missing."
-    error.hint = f"{window} {safe}".lstrip()
-    return error
+    return error.with_context(error.context, message=message, hint=f"{window} {safe}".lstrip())
 
 
 def _lines(rows: Sequence[bytes]) -> bytes:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from leadfeeder_async._core.client_state import Stats
+from leadfeeder_async.types import Stats
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

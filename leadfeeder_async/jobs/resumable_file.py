@@ -29,7 +29,8 @@ from leadfeeder_async.jobs.checkpoint import (
 )
 from leadfeeder_async.jobs.tabular import Column, is_table, write_table
 from leadfeeder_async.pagination.date_range import DateWindow
-from leadfeeder_async.pagination.page import ResumePosition, row_id
+from leadfeeder_async.pagination.dedupe import row_id
+from leadfeeder_async.pagination.page import ResumePosition
 
 CHECKPOINT_INTERVAL = 1.0
 """Seconds between checkpoints; a kill costs at most the rows of that time, which are read again."""

@@ -1,4 +1,4 @@
-"""The same list of several accounts at once, under one key's limit."""
+"""The same list of several accounts at once, under the limit of one key."""
 
 from __future__ import annotations
 
@@ -15,40 +15,38 @@ from leadfeeder_async.errors import (
     RateLimiterUnavailableError,
     UsageError,
 )
-from leadfeeder_async.pagination.page import DEFAULT_PREFETCH, Page, incomplete_list_error
-from leadfeeder_async.pagination.pager import HasId, Pager
+from leadfeeder_async.pagination.decoders import HasId
+from leadfeeder_async.pagination.page import Page
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.problems import incomplete_list_error
+from leadfeeder_async.pagination.source import DEFAULT_PREFETCH
 
 T = TypeVar("T", bound=HasId)
 
-FATAL_ERRORS = (
-    AuthenticationError,
-    BudgetExceededError,
-    RateLimiterUnavailableError,
-    QuotaExceededError,
-    UsageError,
-)
-"""Errors that no other account of the same key escapes."""
+FATAL_ERRORS = (AuthenticationError, BudgetExceededError, QuotaExceededError, RateLimiterUnavailableError, UsageError)
+"""Errors that affect every account of the key and therefore stop the iteration."""
 
 
 class MultiAccountPager(Generic[T]):
-    """The lists of several accounts, read at once and fairly: ``async for account_id, row in lf.sweep(...)``.
+    """The lists of several accounts, read concurrently and fairly: ``async for account_id, row in lf.sweep(...)``.
 
-    The pages under way are shared out evenly and handed out in turn, so that a large account does not hold up a small
-    one. The rows of one account come in its list's order. Costs what the lists cost.
+    The prefetched pages are divided evenly between the accounts and returned in turn, so a large account does not delay
+    a small one. The rows of one account keep the order of its list.
 
-    An account whose list fails costs that account only: the others are read to their end, and then
-    :class:`~leadfeeder_async.IncompleteListError` names it in ``problems``. What stops every account, such as a refused
-    key or a used-up quota or budget, is raised at once. Breaking out of a loop cancels what is under way.
+    If the list of an account fails, the others are read to their end, and
+    :class:`~leadfeeder_async.IncompleteListError` then names it in ``problems``. An error that affects every account,
+    such as a rejected key or a used-up quota or budget, is raised at once. Leaving a loop cancels the requests in
+    flight.
     """
 
     def __init__(self, pagers: Mapping[str, Pager[T]]) -> None:
         self._pagers = dict(pagers)
 
     def __repr__(self) -> str:
-        return f"<Sweep of {len(self._pagers):,} accounts>"
+        return f"<MultiAccountPager of {len(self._pagers):,} accounts>"
 
     def __aiter__(self) -> AsyncGenerator[tuple[str, T], None]:  # noqa: PYI058 - its aclose is part of the promise
-        """Iterate over the rows, each with the account it belongs to."""
+        """Iterate over the rows, each with the id of its account."""
         return self._rows()
 
     async def _rows(self) -> AsyncGenerator[tuple[str, T], None]:
@@ -58,25 +56,25 @@ class MultiAccountPager(Generic[T]):
                     yield account_id, item
 
     async def pages(self) -> AsyncGenerator[tuple[str, Page[T]], None]:
-        """Iterate over the pages, each with the account it belongs to."""
-        ahead = max(1, DEFAULT_PREFETCH // max(1, len(self._pagers)))
-        lanes = [_AccountStream(account_id, pager.prefetch(ahead)) for account_id, pager in self._pagers.items()]
+        """Iterate over the pages, each with the id of its account."""
+        prefetch = max(1, DEFAULT_PREFETCH // max(1, len(self._pagers)))
+        streams = [_AccountStream(account_id, pager.prefetch(prefetch)) for account_id, pager in self._pagers.items()]
         problems = list[LeadfeederError]()
         try:
-            while coming := [lane.next_page for lane in lanes if lane.next_page is not None]:
-                await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
-                for lane in lanes:
-                    page = lane.take(problems)
+            while pending := [stream.next_page for stream in streams if stream.next_page is not None]:
+                await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for stream in streams:
+                    page = stream.take(problems)
                     if page is not None:
-                        yield lane.account_id, page
+                        yield stream.account_id, page
         finally:
-            await asyncio.gather(*(lane.aclose() for lane in lanes))
+            await asyncio.gather(*(stream.aclose() for stream in streams))
         if problems:
             raise incomplete_list_error(problems)
 
 
 class _AccountStream(Generic[T]):
-    """One account's list, with its next page under way."""
+    """The list of one account, with its next page in flight."""
 
     def __init__(self, account_id: str, pager: Pager[T]) -> None:
         self.account_id = account_id
@@ -87,7 +85,7 @@ class _AccountStream(Generic[T]):
         return await anext(self._pages, None)
 
     def take(self, problems: list[LeadfeederError]) -> Page[T] | None:
-        """Return the next page if it has come, and ask for the one after; note what is wrong with it."""
+        """Return the next page if it has arrived, request the one after it, and add its problems."""
         if self.next_page is None or not self.next_page.done():
             return None
         try:
@@ -98,19 +96,17 @@ class _AccountStream(Generic[T]):
             page = None
             problems.append(self._with_account(error))
         self.next_page = None if page is None else asyncio.create_task(self._next())
-        problems.extend(self._with_account(one) for one in (page.problems if page else ()))
+        problems.extend(self._with_account(problem) for problem in (page.problems if page else ()))
         return page
 
     def _with_account(self, error: LeadfeederError) -> LeadfeederError:
-        """Say in an error which account it is about."""
-        error.message = f"Account {self.account_id}: {error.message}"
-        return error
+        return error.with_context(error.context, message=f"Account {self.account_id}: {error.message}")
 
     async def aclose(self) -> None:
-        """Cancel what is under way, and end the list."""
+        """Cancel the request in flight, and close the list."""
         if self.next_page is not None:
             self.next_page.cancel()
             await asyncio.wait([self.next_page])
             if not self.next_page.cancelled():
-                self.next_page.exception()  # it counts as seen
+                self.next_page.exception()  # marks it as retrieved
         await self._pages.aclose()

@@ -1,94 +1,67 @@
-"""Lists of any length: one object to iterate, count or collect, whatever the API's paging style."""
+"""Lists of any length: one object to iterate, count, collect or export, whatever the pagination style."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from copy import copy
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, get_args
 
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async._core.codec import body_excerpt
-from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint, PaginationStyle, QueryValue
+from leadfeeder_async._core.endpoint import ApiRequest, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import DecodeError, ErrorContext, LeadfeederError, check_argument
+from leadfeeder_async.errors import LeadfeederError, check_argument
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.pagination.cursor import cursor_pages
+from leadfeeder_async.pagination.cursor import CursorSource
 from leadfeeder_async.pagination.date_range import DateWindow
-from leadfeeder_async.pagination.numbered import NumberedPages
-from leadfeeder_async.pagination.page import (
-    DEFAULT_PREFETCH,
-    IdBatches,
-    Page,
-    PageSource,
-    ResumePosition,
-    batch_size,
-    raise_at_end,
-    raise_problems,
-    row_ids,
-)
+from leadfeeder_async.pagination.decoders import HasId, ModelDecoder, RawDecoder
+from leadfeeder_async.pagination.id_batches import IdBatchSource
+from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
+from leadfeeder_async.pagination.page import Page, ResumePosition
+from leadfeeder_async.pagination.problems import raise_at_end, raise_problems
+from leadfeeder_async.pagination.single_page import SinglePageSource
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions, PageSource
 
 if TYPE_CHECKING:
     from leadfeeder_async.jobs.progress import OnProgress, Progress
-
-PAGE_SIZE = 100
-"""The largest page the API gives, and the default here: pages cost requests, and requests are scarce."""
-
-
-class HasId(Protocol):
-    """Whatever has an id."""
-
-    @property
-    def id(self) -> str:
-        """The id, as the API gave it."""
-        ...
-
 
 T = TypeVar("T", bound=HasId)
 U = TypeVar("U")
 
 
 class Pager(Generic[T]):
-    """A list that is fetched as it is read.
+    """A list that is requested while it is read.
 
-    Nothing is sent before the first row is asked for, and every iteration starts anew. Numbered pages are fetched up
-    to 16 ahead and come in order; cursors are followed one page ahead. A row whose id came before is left out. Date
-    ranges that hold more than the API's 10,000 rows are cut into smaller ones; where one day alone holds more,
-    :class:`~leadfeeder_async.IncompleteWindowError` is raised after all rows that can be reached. Breaking out of a
-    loop cancels what is under way.
+    Nothing is sent before the first row is needed, and each iteration starts again. Rows whose id came before are left
+    out. Numbered pages are prefetched, up to 16, and arrive in order. Cursor lists are prefetched by one page. A date
+    range over the API's row limit of 10,000 is split into smaller ones. Leaving a loop cancels the requests in flight.
     """
 
     def __init__(
         self,
         executor: RequestExecutor,
-        endpoint: Endpoint[Response[tuple[T, ...]]],
-        request_for: Callable[[DateWindow | None], ApiRequest[object]],
+        request: ApiRequest[Response[tuple[T, ...]]],
         *,
         window: DateWindow | None = None,
-        ids: Sequence[str] = (),
-        page_size: int = PAGE_SIZE,
+        ids: tuple[str, ...] = (),
+        page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
     ) -> None:
-        check_argument(1 <= page_size <= PAGE_SIZE, f"page_size={page_size!r} must be 1 to {PAGE_SIZE}.")
+        check_argument(1 <= page_size <= MAX_PAGE_SIZE, f"page_size={page_size!r} must be 1 to {MAX_PAGE_SIZE}.")
         check_argument(limit is None or limit >= 0, f"limit={limit!r} must be 0 or more.")
         self._executor = executor
-        self._endpoint = endpoint
-        self._request_for = request_for
-        self._window = window
-        self._ids = tuple(ids)
-        self._page_size = page_size
-        self._limit = limit
-        self._prefetch = DEFAULT_PREFETCH
-        self._resume_position = ResumePosition()
-        self._exclude_ids = frozenset[str]()
+        self._request = request
+        self._source = _choose_source(executor, request.undecoded, window, ids)
+        self._options = PagerOptions(page_size=page_size, limit=limit)
 
     def __repr__(self) -> str:
-        window = f" {self._window}" if self._window else ""
-        return f"<Pager {self._endpoint.operation}{window}>"
+        return (
+            f"<Pager {' '.join(part for part in (self._request.endpoint.operation, self._source.describe()) if part)}>"
+        )
 
     def __aiter__(self) -> AsyncGenerator[T, None]:  # noqa: PYI058 - the generator's aclose is part of the promise
         """Iterate over the rows."""
@@ -101,31 +74,32 @@ class Pager(Generic[T]):
                 problems.extend(page.problems)
                 for item in page.items:
                     yield item
-                del page  # its rows are gone before the next ones come, and their memory is warm
+                del page  # so that the next page can use its memory
         raise_problems(problems)
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
-        """Iterate over the pages: ``.items``, ``.meta``, ``.total``, the ``.window`` and the ``.problems`` of each.
+        """Iterate over the pages.
 
-        What a list lacks is in ``problems`` only, and not raised: rows that cannot be read, days past the wall.
+        Undecodable rows and days over the row limit are reported in ``page.problems``. This iterator does not raise
+        for them.
         """
-        return self._apply_limit(self._typed_pages())
+        return self._apply_limit(self._model_pages())
 
     def raw_pages(self) -> AsyncGenerator[Page[bytes], None]:
-        """Iterate over pages whose items are JSON as the API sent it, white space between tokens taken out."""
-        as_sent = self._raw_decoder()
-        return self._apply_limit(self._paginate(self._source(lambda body: _detach_rows(as_sent(body)), row_ids)))
-
-    def _raw_views(self) -> AsyncGenerator[Page[msgspec.Raw], None]:
-        """Iterate over the pages that :meth:`raw_pages` gives, with rows that are views of a page's body."""
-        return self._apply_limit(self._paginate(self._source(self._raw_decoder(), row_ids)))
-
-    def _raw_decoder(self) -> Callable[[bytes], Page[msgspec.Raw]]:
-        row = self._endpoint.with_response_type(Response[tuple[msgspec.Raw, ...]])
-        return lambda body: _one_line_per_row(self._page(row, body), body, self._executor.redact)
+        """Iterate over pages whose items are JSON as the API sent it, without line breaks between tokens."""
+        return _detach_rows(self._raw_views())
 
     async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
-        """Iterate over lists of ``size`` rows; the last may be shorter."""
+        """Iterate over lists of ``size`` rows. The last one may be shorter.
+
+        Args:
+            size: Rows per list.
+
+        Raises:
+            IncompleteListError: Some rows could not be read. All others were returned before.
+            IncompleteWindowError: One day contains more rows than the API returns.
+
+        """
         check_argument(size >= 1, f"size={size!r} must be 1 or more.")
         batch, problems = list[T](), list[LeadfeederError]()
         async with aclosing(self.pages()) as pages:
@@ -141,23 +115,32 @@ class Pager(Generic[T]):
         raise_problems(problems)
 
     def resume_from(self, position: ResumePosition, exclude_ids: Iterable[str] = ()) -> Self:
-        """Return the rest of this list after a page's ``position``, so that an interrupted walk can go on.
+        """Return the rest of this list after the position of a page, to continue an interrupted iteration.
 
-        ``handed_out`` are ids of rows that must not come again: a range of days that was being read is read anew.
+        Args:
+            position: The ``position`` of the last page that was processed.
+            exclude_ids: The ids of rows that must not be returned again. A date range that was being read is read
+                again from its start.
+
+        Raises:
+            ConfigurationError: The position is after the end of this list's date range.
+
         """
-        window = self._window
-        if position.day is not None and window is not None:
+        if position.day is not None and isinstance(self._source, DateWindowSource):
+            window = self._source.window
             check_argument(position.day <= window.end, f"{position.day} is after {window}.")
-            window = DateWindow(max(position.day, window.start), window.end)
-        return self._replace(_resume_position=position, _exclude_ids=frozenset(exclude_ids), _window=window)
+        return self._with_options(position=position, exclude_ids=frozenset(exclude_ids))
 
     def prefetch(self, pages: int) -> Self:
-        """Return the same list, read with at most ``pages`` pages under way or waiting; 0 fetches each when asked for.
+        """Return the same list, read with at most ``pages`` pages in flight or waiting.
 
-        The default is 16. A cursor list has one at most, and one that charges none.
+        Args:
+            pages: The number of pages, 16 by default. 0 requests each page when it is needed. A cursor list prefetches
+                at most one page, and none if it may charge.
+
         """
         check_argument(pages >= 0, f"pages={pages!r} must be 0 or more.")
-        return self._replace(_prefetch=pages)
+        return self._with_options(prefetch=pages)
 
     async def to_file(
         self,
@@ -167,53 +150,44 @@ class Pager(Generic[T]):
         overwrite: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Progress:
-        """Export the list to a file: JSON lines as the API sent them, or a table where it ends in .csv or .parquet.
+        """Export the list to a file: JSON lines as the API sent them, or a table if it ends in .csv or .parquet.
 
-        Until the last row is safe, the file is called ``….part``, with a checkpoint beside it; with ``resume`` the same
-        query goes on where it stopped, after any interruption, and no row is lost or doubled. ``on_progress`` is called
-        after each page. Costs what reading the list costs. Where rows could not be read, IncompleteListError or
-        IncompleteWindowError comes at the end, with all others in the ``….part``; who resumes then, finishes the file
-        without them. Raises CheckpointError, before anything is sent, where the
-        file exists, is being written, or holds another query; ConfigurationError where the
-        suffix is of another format, or parquet cannot be written.
+        Until the export is complete, the file has the suffix ``.part`` and a checkpoint beside it.
+
+        Args:
+            path: The file to write.
+            resume: Continue an interrupted export of the same query. No row is lost or duplicated.
+            overwrite: Replace a file that exists.
+            on_progress: Called after each page.
+
+        Returns:
+            The final progress.
+
+        Raises:
+            CheckpointError: The file exists, is being written, or belongs to another query. Nothing was sent.
+            ConfigurationError: The suffix belongs to another format, or parquet cannot be written.
+            IncompleteListError: Some rows could not be read. All others are in the ``.part`` file, and resuming
+                finishes the file without the missing rows.
+            IncompleteWindowError: One day contains more rows than the API returns. Resuming works as above.
+
+        Credits:
+            The same as iterating over the list.
+
         """
-        from leadfeeder_async.jobs.export import ExportJob, export_file
+        from leadfeeder_async.jobs.export import ExportJob, export_file  # imported only if files are written
         from leadfeeder_async.jobs.progress import ProgressTracker
-        from leadfeeder_async.jobs.resumable_file import JobIdentity  # only for who writes files
+        from leadfeeder_async.jobs.resumable_file import JobIdentity
 
-        subject = JobIdentity(self._fingerprint(), self._query(), self._window)
-        row = get_args(get_args(self._endpoint.response_type)[0])[0]
-        job = ExportJob(subject, self._remaining, row, self._limit, self._endpoint.partitioned_by_day)
-        meter = ProgressTracker(self._executor.stats, self._limit)
-        return await export_file(job, Path(path), meter, on_progress, resume=resume, overwrite=overwrite)
-
-    def _remaining(
-        self, position: ResumePosition | None, handed_out: frozenset[str], done: int
-    ) -> AsyncGenerator[Page[msgspec.Raw], None]:
-        left = None if self._limit is None else max(0, self._limit - done)
-        rest = self._replace(_limit=left).resume_from(position or ResumePosition(), handed_out)
-        return rest._raw_views()  # noqa: SLF001 - its own copy
-
-    def _query(self) -> str:
-        account = self._request_for(self._window).account_id or self._executor.options.account_id
-        parts = (self._endpoint.operation, self._window, f"{len(self._ids):,} ids" if self._ids else None)
-        return ", ".join([*(str(part) for part in parts if part), f"account {account or 'of the key'}"])
-
-    def _fingerprint(self) -> str:
-        """Return a hash of everything that decides which rows the list holds, but not how many are read at once."""
-        call = self._request_for(self._window)
-        asked = (
-            self._executor.base_url,
-            self._query(),
-            sorted(call.params.items()),
-            call.path_params,
-            call.body,
-            self._ids,
-        )
-        return sha256(msgspec.json.encode(asked)).hexdigest()
+        window = self._source.window if isinstance(self._source, DateWindowSource) else None
+        identity = JobIdentity(self._fingerprint(), self._description(), window)
+        endpoint, limit = self._request.endpoint, self._options.limit
+        row_type = get_args(get_args(endpoint.response_type)[0])[0]
+        job = ExportJob(identity, self._remaining, row_type, limit, endpoint.partitioned_by_day)
+        tracker = ProgressTracker(self._executor.stats, limit)
+        return await export_file(job, Path(path), tracker, on_progress, resume=resume, overwrite=overwrite)
 
     async def first(self) -> T | None:
-        """Return the first row, or None where there is none; fetches no page, and by id no record, needlessly."""
+        """Return the first row, or None if the list is empty. No more pages or ids are requested than needed."""
         async with aclosing(raise_at_end(self._with_limit(1).pages())) as pages:
             async for page in pages:
                 if page.items:
@@ -221,92 +195,100 @@ class Pager(Generic[T]):
         return None
 
     async def collect(self, limit: int | None = None) -> list[T]:
-        """Return all rows, or the first ``limit``, as a list; a list by id asks for hardly more ids than that."""
+        """Return all rows as a list.
+
+        Args:
+            limit: The most rows to return. A list by id requests few more ids than that.
+
+        Raises:
+            IncompleteListError: Some rows could not be read.
+            IncompleteWindowError: One day contains more rows than the API returns.
+
+        """
         pager = self if limit is None else self._with_limit(limit)
         async with aclosing(raise_at_end(pager.pages())) as pages:
             return [item async for page in pages for item in page.items]
 
     async def count(self) -> int | None:
-        """Ask the server how many rows there are, with one request; None where it does not say.
+        """Return the number of rows as the server reports it, or None if it does not.
 
-        On an operation that charges, that request charges too.
+        Credits:
+            One request. If the operation charges, so does this request.
         """
-        size = (
-            1 if self._endpoint.pagination in {PaginationStyle.CURSOR, PaginationStyle.PAGE_NUMBER} else self._page_size
-        )
-        call = self._request_for(self._window).with_params(self._page_params(1, size))
-        body = await self._executor.execute_raw(call)
-        return self._executor.decode(self._endpoint, body).meta.total_count
+        body = await self._executor.execute(self._source.count_request(self._options))
+        return self._executor.decode_page(self._request.endpoint, body).meta.total_count
 
     def _with_limit(self, limit: int) -> Self:
         check_argument(limit >= 0, f"limit={limit!r} must be 0 or more.")
-        return self._replace(_limit=limit if self._limit is None else min(limit, self._limit))
+        current = self._options.limit
+        return self._with_options(limit=limit if current is None else min(limit, current))
 
-    def _replace(self, **attributes: object) -> Self:
-        changed = copy(self)
-        vars(changed).update(attributes)
-        return changed
+    def _with_options(self, **changes: object) -> Self:
+        other = copy(self)
+        other._options = replace(self._options, **changes)  # noqa: SLF001 - a copy of its own
+        return other
 
-    def _typed_pages(self) -> AsyncGenerator[Page[T], None]:
-        return self._paginate(self._source(lambda body: self._page(self._endpoint, body), _ids_of))
+    def _model_pages(self) -> AsyncGenerator[Page[T], None]:
+        return self._source.pages(ModelDecoder(self._executor, self._request.endpoint), self._options)
 
-    def _page(self, row: Endpoint[Response[tuple[U, ...]]], body: bytes) -> Page[U]:
-        answer, bad, errors = self._executor.decode_page(row, body)
-        return Page(answer.data, answer.meta, decode_errors=bad, partial_errors=errors)
+    def _raw_views(self) -> AsyncGenerator[Page[msgspec.Raw], None]:
+        endpoint = self._request.endpoint.with_response_type(Response[tuple[msgspec.Raw, ...]])
+        return self._apply_limit(self._source.pages(RawDecoder(self._executor, endpoint), self._options))
 
-    def _apply_limit(self, walk: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
-        limit = 0 if self._resume_position.ended else self._limit
-        return walk if limit is None else _limit_rows(walk, limit, self._resume_position)
+    def _apply_limit(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
+        limit = 0 if self._options.position.ended else self._options.limit
+        return pages if limit is None else _limit_rows(pages, limit, self._options.position)
 
-    def _source(self, decode: Callable[[bytes], Page[U]], ids_of: Callable[[Sequence[U]], list[str]]) -> PageSource[U]:
-        return PageSource(
-            fetch=self._executor.execute_raw,
-            decode=decode,
-            ids_of=ids_of,
-            page_size=self._page_size,
-            prefetch=0
-            if self._endpoint.billing is Billing.BILLED and self._endpoint.pagination is PaginationStyle.CURSOR
-            else self._prefetch,
-            pages_wanted=None if self._limit is None else -(-self._limit // self._page_size),
-            dedupe=self._endpoint.pagination is not PaginationStyle.ID_BATCH,
-            partitioned_by_day=self._endpoint.partitioned_by_day,
-            exclude_ids=self._exclude_ids,
-            charges=self._endpoint.billing is Billing.BILLED,
+    def _remaining(
+        self, position: ResumePosition | None, exclude_ids: frozenset[str], done: int
+    ) -> AsyncGenerator[Page[msgspec.Raw], None]:
+        limit = self._options.limit
+        pager = self._with_options(limit=None if limit is None else max(0, limit - done))
+        return pager.resume_from(position or ResumePosition(), exclude_ids)._raw_views()  # noqa: SLF001 - a copy of its own
+
+    def _description(self) -> str:
+        account_id = self._request.account_id or self._executor.options.account_id
+        parts = (self._request.endpoint.operation, self._source.describe())
+        return ", ".join([*(part for part in parts if part), f"account {account_id or 'of the key'}"])
+
+    def _fingerprint(self) -> str:
+        """Return a hash of everything that decides which rows the list contains."""
+        request, source = self._request, self._source
+        ids = source.ids if isinstance(source, IdBatchSource) else ()
+        parts = (
+            self._executor.base_url,
+            self._description(),
+            sorted(request.params.items()),
+            request.path_params,
+            request.body,
+            ids,
         )
+        return sha256(msgspec.json.encode(parts)).hexdigest()
 
-    def _paginate(self, source: PageSource[U]) -> AsyncGenerator[Page[U], None]:
-        if self._endpoint.pagination is PaginationStyle.CURSOR:
-            call = self._request_for(self._window).with_params(self._params_of(1))
-            return cursor_pages(source, call, self._resume_position.cursor)
-        if self._endpoint.pagination is PaginationStyle.ID_BATCH:
-            return NumberedPages(source, self._request_for, self._params_of, None, batches=self._batches()).pages()
-        return NumberedPages(source, self._request_for, self._params_of, self._window).pages()
 
-    def _batches(self) -> IdBatches:
-        return IdBatches(self._ids, self._resume_position.ids, batch_size(self._limit))
-
-    def _params_of(self, number: int) -> dict[str, QueryValue]:
-        return self._page_params(number, self._page_size)
-
-    def _page_params(self, number: int, page_size: int) -> dict[str, QueryValue]:
-        match self._endpoint.pagination:
-            case PaginationStyle.CURSOR:
-                return {"page[size]": page_size}
-            case PaginationStyle.PAGE_NUMBER:
-                return {"page[num]": number, "page[size]": page_size}
-            case PaginationStyle.ID_BATCH:
-                return {"ids": self._batches().batch(number)}
-            case PaginationStyle.NONE:
-                return {}
+def _choose_source(
+    executor: RequestExecutor, request: ApiRequest[bytes], window: DateWindow | None, ids: tuple[str, ...]
+) -> PageSource:
+    match request.endpoint.pagination:
+        case PaginationStyle.CURSOR:
+            return CursorSource(executor, request)
+        case PaginationStyle.ID_BATCH:
+            return IdBatchSource(executor, request, ids)
+        case PaginationStyle.PAGE_NUMBER if window is not None:
+            return DateWindowSource(executor, request, window)
+        case PaginationStyle.PAGE_NUMBER:
+            return NumberedSource(executor, request)
+        case PaginationStyle.NONE:
+            return SinglePageSource(executor, request)
 
 
 async def _limit_rows(
-    walk: AsyncGenerator[Page[U], None], limit: int, before: ResumePosition
+    pages: AsyncGenerator[Page[U], None], limit: int, before: ResumePosition
 ) -> AsyncGenerator[Page[U], None]:
-    """Hand out so many rows; a page along cursors that is cut is to be read again by who goes on."""
-    if limit == 0:
-        return
-    async with aclosing(walk) as pages:
+    """Yield at most ``limit`` rows. A cursor page that is cut keeps the position before it, so it is read again."""
+    async with aclosing(pages):
+        if limit == 0:
+            return
         async for page in pages:
             after = page.position
             is_cut = len(page.items) > limit and after is not None and after.day is None and not after.ids
@@ -318,37 +300,17 @@ async def _limit_rows(
                 return
 
 
-def _ids_of(rows: Sequence[HasId]) -> list[str]:
-    return [row.id for row in rows]
-
-
-def _detach_rows(page: Page[msgspec.Raw]) -> Page[bytes]:
-    return Page(
-        tuple(map(bytes, page.items)), page.meta, decode_errors=page.decode_errors, partial_errors=page.partial_errors
-    )
-
-
-def _one_line_per_row(page: Page[msgspec.Raw], body: bytes, redacted: Callable[[bytes], bytes]) -> Page[msgspec.Raw]:
-    """Put each row on a line; one that is no text at all would spoil the file it goes into."""
-    if _is_text(body) and b"\n" not in body and b"\r" not in body:
-        return page
-    rows = tuple(map(bytes, page.items))
-    bad = tuple(
-        DecodeError(f"A row is not UTF-8: {body_excerpt(redacted(row))!r}.", ErrorContext(sent="yes", phase="decode"))
-        for row in rows
-        if not _is_text(row)
-    )
-    good = tuple(msgspec.Raw(strip_line_breaks(row)) for row in rows if not bad or _is_text(row))
-    return Page(good, page.meta, decode_errors=bad, partial_errors=page.partial_errors)
-
-
-def _is_text(row: bytes) -> bool:
-    try:
-        return row.isascii() or bool(row.decode())
-    except UnicodeDecodeError:
-        return False
-
-
-def strip_line_breaks(item: bytes) -> bytes:
-    """Put an item on one line; what has no line break is left as it came."""
-    return msgspec.json.format(item, indent=-1) if b"\n" in item or b"\r" in item else item
+async def _detach_rows(pages: AsyncGenerator[Page[msgspec.Raw], None]) -> AsyncGenerator[Page[bytes], None]:
+    """Yield pages whose rows no longer reference the body."""
+    async with aclosing(pages):
+        async for page in pages:
+            yield Page(
+                tuple(map(bytes, page.items)),
+                page.meta,
+                page.total,
+                page.window,
+                page.position,
+                page.decode_errors,
+                page.partial_errors,
+            )
+            del page

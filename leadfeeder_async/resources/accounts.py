@@ -6,22 +6,15 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS
 from leadfeeder_async._core.endpoint import AccountScope as Needs
-from leadfeeder_async._core.endpoint import Endpoint
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import NotFoundError
 from leadfeeder_async.models.accounts import Account, AccountSummary, User
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.resources.arguments import csv_param
 
-LIST_ACCOUNTS = Endpoint(
-    "list_accounts",
-    "GET",
-    "/v1/accounts",
-    Response[tuple[AccountSummary, ...]],
-    params=("include",),
-    account=Needs.NONE,
-)
 GET_ACCOUNT = Endpoint("list_accounts", "GET", "/v1/accounts", Response[tuple[Account, ...]], params=("include",))
 GET_CURRENT_USER = Endpoint("get_current_user", "GET", "/v1/users/me", Response[User], account=Needs.NONE)
 
@@ -38,7 +31,7 @@ class Accounts:
         ``(await lf.accounts.list()).data``. Free; one answer holds them all. Contract: ``list_accounts``, scope
         ``accounts:read``.
         """
-        return await self._executor.execute(LIST_ACCOUNTS)
+        return await self._executor.execute(ApiRequest(LIST_ACCOUNTS))
 
     async def get(self, account_id: str | None = None, *, include: Iterable[str] | None = None) -> Response[Account]:
         """Get one account with its credits: ``.data.credits.remaining`` and when they reset.
@@ -48,9 +41,9 @@ class Accounts:
         ``list_accounts`` with ``account_id``, scope ``accounts:read``.
         """
         params = {"include": csv_param("include", include)}
-        answer = await self._executor.execute(GET_ACCOUNT, params=params, account_id=account_id)
+        answer = await self._executor.execute(ApiRequest(GET_ACCOUNT, params=params, account_id=account_id))
         if not answer.data:
-            facts = replace(GET_ACCOUNT.error_context, status=200, sent="yes", request_id=answer.meta.request_id)
+            facts = replace(GET_ACCOUNT.error_context(), status=200, sent="yes", request_id=answer.meta.request_id)
             raise NotFoundError("The key has no such account.", facts)
         return Response(data=answer.data[0], meta=answer.meta)
 
@@ -66,4 +59,4 @@ class Users:
 
         ``(await lf.users.me()).data.email``. Free. Contract: ``get_current_user``.
         """
-        return await self._executor.execute(GET_CURRENT_USER)
+        return await self._executor.execute(ApiRequest(GET_CURRENT_USER))

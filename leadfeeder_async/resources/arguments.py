@@ -15,9 +15,8 @@ from leadfeeder_async.models.request_bodies import LinkagesRequest
 
 def csv_param(name: str, values: Iterable[str] | None) -> tuple[str, ...] | None:
     """Turn an iterable of texts into a query list; None and empty are left out."""
-    check_argument(
-        not isinstance(values, str), f"{name}={values!r} must be a list of texts.", f"Write {name}=[{values!r}]."
-    )
+    if isinstance(values, str):
+        raise ConfigurationError(f"{name}={values!r} must be a list of strings.", hint=f"Write {name}=[{values!r}].")
     return tuple(values or ()) or None
 
 
@@ -41,10 +40,18 @@ def check_ids(name: str, ids: Iterable[str], most: int | None = None) -> tuple[s
     return wanted
 
 
-def encode_validated(kind: type[msgspec.Struct], arguments: Mapping[str, object]) -> bytes:
-    """Encode the arguments given, after checking that they fit the contract's body ``kind``.
+def encode_validated(
+    kind: type[msgspec.Struct], arguments: Mapping[str, object], *, leave_out: tuple[str, ...] = ()
+) -> bytes:
+    """Return the arguments as JSON, or raise ConfigurationError if they do not match the contract's body.
 
-    They are sent as they are, not as ``kind`` knows them, so that keys the contract does not know yet pass through.
+    They are encoded as they are and not as ``kind`` knows them, so fields that the contract does not know pass through.
+
+    Args:
+        kind: The body of the contract.
+        arguments: The fields of the body.
+        leave_out: Fields that are validated but not encoded.
+
     """
     problem = ""
     try:
@@ -55,7 +62,7 @@ def encode_validated(kind: type[msgspec.Struct], arguments: Mapping[str, object]
     except TypeError as error:
         problem = str(error)
     else:
-        return body
+        return encode_body({k: v for k, v in arguments.items() if k not in leave_out}) if leave_out else body
     raise ConfigurationError(f"These arguments do not fit: {problem}.")
 
 

@@ -9,7 +9,8 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.campaigns import Campaign, CampaignStats
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.date_range import DateLike, make_window
-from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import csv_param
 
 LIST_CAMPAIGNS = Endpoint(
@@ -41,7 +42,7 @@ class Campaigns:
         self,
         *,
         include: Iterable[str] | None = None,
-        page_size: int = PAGE_SIZE,
+        page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[Campaign]:
@@ -52,7 +53,7 @@ class Campaigns:
         """
         params = {"include": csv_param("include", include)}
         call = ApiRequest(LIST_CAMPAIGNS, params=params, account_id=account_id)
-        return Pager(self._executor, LIST_CAMPAIGNS, lambda _: call, page_size=page_size, limit=limit)
+        return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     async def get(
         self, campaign_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
@@ -62,7 +63,9 @@ class Campaigns:
         ``(await lf.campaigns.get("cmp-4")).data.attributes.status``. Free. Contract: ``get_campaign`` (path inferred).
         """
         params = {"include": csv_param("include", include)}
-        return await self._executor.execute(GET_CAMPAIGN, campaign_id, params=params, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(GET_CAMPAIGN, (campaign_id,), params=params, account_id=account_id)
+        )
 
     def stats(
         self,
@@ -71,7 +74,7 @@ class Campaigns:
         start_period: DateLike,
         end_period: DateLike,
         frequency: str,
-        page_size: int = PAGE_SIZE,
+        page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[CampaignStats]:
@@ -84,4 +87,4 @@ class Campaigns:
         days = make_window(start_period, end_period)
         params = {"start_period": str(days.start), "end_period": str(days.end), "frequency": frequency}
         call = ApiRequest(GET_CAMPAIGN_STATS, (campaign_id,), params=params, account_id=account_id)
-        return Pager(self._executor, GET_CAMPAIGN_STATS, lambda _: call, page_size=page_size, limit=limit)
+        return Pager(self._executor, call, page_size=page_size, limit=limit)

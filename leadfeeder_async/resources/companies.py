@@ -29,7 +29,8 @@ from leadfeeder_async.models.search_filters import (
     SignalSearchRequest,
 )
 from leadfeeder_async.pagination.id_pager import IdPager
-from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import (
     check_ids,
     check_range,
@@ -51,7 +52,7 @@ GET_COMPANY = Endpoint(
     Response[Company],
     params=("include",),
     retry_safety=RetrySafety.BILLED_READ,
-    billing=Billing.BILLED,
+    billing=Billing.PER_REQUEST,
     verification_hint=_RECHECK_IS_FREE,
 )
 RETRIEVE_COMPANIES = Endpoint(
@@ -61,7 +62,8 @@ RETRIEVE_COMPANIES = Endpoint(
     Response[tuple[Company, ...]],
     params=("ids", "include"),
     retry_safety=RetrySafety.BILLED_READ,
-    billing=Billing.BILLED,
+    billing=Billing.PER_ID,
+    billed_param="ids",
     pagination=PaginationStyle.ID_BATCH,
     verification_hint=_RECHECK_IS_FREE,
 )
@@ -71,7 +73,7 @@ GET_COMPANY_FINANCIALS = Endpoint(
     "/v1/companies/{id}/financials",
     Response[tuple[CompanyFinancials, ...]],
     retry_safety=RetrySafety.BILLED_READ,
-    billing=Billing.BILLED,
+    billing=Billing.PER_REQUEST,
     verification_hint=_RECHECK_IS_FREE,
 )
 SEARCH_COMPANY_SIGNALS = Endpoint(
@@ -80,7 +82,7 @@ SEARCH_COMPANY_SIGNALS = Endpoint(
     "/v1/companies/signals",
     Response[tuple[Signal, ...]],
     retry_safety=RetrySafety.BILLED_READ,
-    billing=Billing.BILLED,
+    billing=Billing.PER_ITEM,
     pagination=PaginationStyle.CURSOR,
     verification_hint=_RECHECK_IS_FREE,
 )
@@ -107,7 +109,8 @@ RETRIEVE_COMPANY_IPS = Endpoint(
     Response[tuple[CompanyIp, ...]],
     params=("company_ids", "max_ip_addresses", "include"),
     retry_safety=RetrySafety.BILLED_READ,
-    billing=Billing.BILLED,
+    billing=Billing.PER_ID,
+    billed_param="company_ids",
     verification_hint=_RECHECK_IS_FREE,
 )
 ADD_COMPANY_TO_LISTS = Endpoint(
@@ -149,7 +152,9 @@ class Companies:
         the answer was lost. Contract: ``get_company``, scope ``companies:read``.
         """
         params = {"include": csv_param("include", include)}
-        return await self._executor.execute(GET_COMPANY, company_id, params=params, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(GET_COMPANY, (company_id,), params=params, account_id=account_id)
+        )
 
     def get_many(
         self, ids: Iterable[str], *, include: Iterable[str] | None = None, account_id: str | None = None
@@ -163,7 +168,7 @@ class Companies:
         ``retrieve_companies``, scope ``companies:read``.
         """
         call = ApiRequest(RETRIEVE_COMPANIES, params={"include": csv_param("include", include)}, account_id=account_id)
-        return IdPager(self._executor, RETRIEVE_COMPANIES, call, ids)
+        return IdPager(self._executor, call, ids)
 
     async def financials(
         self, company_id: str, *, account_id: str | None = None
@@ -174,7 +179,7 @@ class Companies:
         company was unlocked in the last 12 months. Raises NotFoundError, InsufficientCreditsError, and
         OutcomeUnknownError where the answer was lost. Contract: ``get_company_financials``, scope ``companies:read``.
         """
-        return await self._executor.execute(GET_COMPANY_FINANCIALS, company_id, account_id=account_id)
+        return await self._executor.execute(ApiRequest(GET_COMPANY_FINANCIALS, (company_id,), account_id=account_id))
 
     def search_signals(
         self,
@@ -183,7 +188,7 @@ class Companies:
         categories: Sequence[SignalCategory] | None = None,
         event_date: DateRange | Mapping[str, object] | None = None,
         publication_date: DateRange | Mapping[str, object] | None = None,
-        page_size: int = PAGE_SIZE,
+        page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[Signal]:
@@ -202,7 +207,7 @@ class Companies:
         }
         body = encode_validated(SignalSearchRequest, conditions)
         call = ApiRequest(SEARCH_COMPANY_SIGNALS, body=body, account_id=account_id, billable_records=len(company_ids))
-        return Pager(self._executor, SEARCH_COMPANY_SIGNALS, lambda _: call, page_size=page_size, limit=limit)
+        return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     def search(
         self,
@@ -214,7 +219,7 @@ class Companies:
         revenue: RevenueRange | Mapping[str, int] | None = None,
         icp_ids: Sequence[str] | None = None,
         filters: CompanySearchFilters | Mapping[str, object] | None = None,
-        page_size: int = PAGE_SIZE,
+        page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[CompanySummary]:
@@ -234,7 +239,7 @@ class Companies:
             "filters": filters,
         }
         call = ApiRequest(SEARCH_COMPANIES, body=encode_search(CompanySearchRequest, conditions), account_id=account_id)
-        return Pager(self._executor, SEARCH_COMPANIES, lambda _: call, page_size=page_size, limit=limit)
+        return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     async def match(
         self,
@@ -251,7 +256,9 @@ class Companies:
         """
         params = {"max_results_per_company": check_range("max_results_per_company", max_results_per_company, 1, 20)}
         body = encode_validated(CompanyMatchRequest, {"companies": companies})
-        return await self._executor.execute(MATCH_COMPANIES, params=params, body=body, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(MATCH_COMPANIES, params=params, body=body, account_id=account_id)
+        )
 
     async def ips(
         self,
@@ -273,7 +280,7 @@ class Companies:
             "max_ip_addresses": check_range("max_ip_addresses", max_ip_addresses, 1, 10**6),
             "include": csv_param("include", include),
         }
-        return await self._executor.execute(RETRIEVE_COMPANY_IPS, params=params, account_id=account_id)
+        return await self._executor.execute(ApiRequest(RETRIEVE_COMPANY_IPS, params=params, account_id=account_id))
 
     async def add_to_lists(
         self, company_id: str, list_ids: Iterable[str], *, account_id: str | None = None
@@ -284,7 +291,9 @@ class Companies:
         ``companies:write``.
         """
         body = encode_linkages("list", list_ids)
-        return await self._executor.execute(ADD_COMPANY_TO_LISTS, company_id, body=body, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(ADD_COMPANY_TO_LISTS, (company_id,), body=body, account_id=account_id)
+        )
 
     async def remove_from_lists(
         self, company_id: str, list_ids: Iterable[str], *, account_id: str | None = None
@@ -295,7 +304,9 @@ class Companies:
         proxies drop. Contract: ``remove_company_from_lists`` (path inferred), scope ``companies:write``.
         """
         body = encode_linkages("list", list_ids)
-        return await self._executor.execute(REMOVE_COMPANY_FROM_LISTS, company_id, body=body, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(REMOVE_COMPANY_FROM_LISTS, (company_id,), body=body, account_id=account_id)
+        )
 
     async def assign_tags(
         self, company_id: str, tag_ids: Iterable[str], *, account_id: str | None = None
@@ -306,7 +317,9 @@ class Companies:
         ``companies:write``.
         """
         body = encode_linkages("tag", tag_ids)
-        return await self._executor.execute(ASSIGN_TAGS_TO_COMPANY, company_id, body=body, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(ASSIGN_TAGS_TO_COMPANY, (company_id,), body=body, account_id=account_id)
+        )
 
     async def unassign_tags(
         self, company_id: str, tag_ids: Iterable[str], *, account_id: str | None = None
@@ -317,4 +330,6 @@ class Companies:
         drop. Contract: ``unassign_tags_from_company`` (path inferred), scope ``companies:write``.
         """
         body = encode_linkages("tag", tag_ids)
-        return await self._executor.execute(UNASSIGN_TAGS_FROM_COMPANY, company_id, body=body, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(UNASSIGN_TAGS_FROM_COMPANY, (company_id,), body=body, account_id=account_id)
+        )

@@ -10,7 +10,8 @@ from leadfeeder_async.models.contacts import Contact, ContactSummary
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.search_filters import ContactSearchRequest
 from leadfeeder_async.pagination.id_pager import IdPager
-from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import csv_param, encode_linkages, encode_search
 
 _RECHECK_IS_FREE = (
@@ -25,7 +26,7 @@ GET_CONTACT = Endpoint(
     Response[Contact],
     params=("include",),
     retry_safety=RetrySafety.BILLED_READ,
-    billing=Billing.BILLED,
+    billing=Billing.PER_REQUEST,
     verification_hint=_RECHECK_IS_FREE,
 )
 RETRIEVE_CONTACTS = Endpoint(
@@ -35,7 +36,8 @@ RETRIEVE_CONTACTS = Endpoint(
     Response[tuple[Contact, ...]],
     params=("ids", "include"),
     retry_safety=RetrySafety.BILLED_READ,
-    billing=Billing.BILLED,
+    billing=Billing.PER_ID,
+    billed_param="ids",
     pagination=PaginationStyle.ID_BATCH,
     verification_hint=_RECHECK_IS_FREE,
 )
@@ -71,7 +73,9 @@ class Contacts:
         OutcomeUnknownError where the answer was lost. Contract: ``get_contact``, scope ``contacts:read``.
         """
         params = {"include": csv_param("include", include)}
-        return await self._executor.execute(GET_CONTACT, contact_id, params=params, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(GET_CONTACT, (contact_id,), params=params, account_id=account_id)
+        )
 
     def get_many(
         self, ids: Iterable[str], *, include: Iterable[str] | None = None, account_id: str | None = None
@@ -85,7 +89,7 @@ class Contacts:
         ``retrieve_contacts``, scope ``contacts:read``.
         """
         call = ApiRequest(RETRIEVE_CONTACTS, params={"include": csv_param("include", include)}, account_id=account_id)
-        return IdPager(self._executor, RETRIEVE_CONTACTS, call, ids)
+        return IdPager(self._executor, call, ids)
 
     def search(
         self,
@@ -99,7 +103,7 @@ class Contacts:
         affiliation: str | None = None,
         buyer_persona_ids: Sequence[str] | None = None,
         filters: Mapping[str, object] | None = None,
-        page_size: int = PAGE_SIZE,
+        page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[ContactSummary]:
@@ -121,7 +125,7 @@ class Contacts:
             "filters": filters,
         }
         call = ApiRequest(SEARCH_CONTACTS, body=encode_search(ContactSearchRequest, conditions), account_id=account_id)
-        return Pager(self._executor, SEARCH_CONTACTS, lambda _: call, page_size=page_size, limit=limit)
+        return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     async def add_to_lists(
         self, contact_id: str, list_ids: Iterable[str], *, account_id: str | None = None
@@ -132,7 +136,9 @@ class Contacts:
         ``contacts:write``.
         """
         body = encode_linkages("list", list_ids)
-        return await self._executor.execute(ADD_CONTACT_TO_LISTS, contact_id, body=body, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(ADD_CONTACT_TO_LISTS, (contact_id,), body=body, account_id=account_id)
+        )
 
     async def remove_from_lists(
         self, contact_id: str, list_ids: Iterable[str], *, account_id: str | None = None
@@ -143,4 +149,6 @@ class Contacts:
         proxies drop. Contract: ``remove_contact_from_lists`` (path inferred), scope ``contacts:write``.
         """
         body = encode_linkages("list", list_ids)
-        return await self._executor.execute(REMOVE_CONTACT_FROM_LISTS, contact_id, body=body, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(REMOVE_CONTACT_FROM_LISTS, (contact_id,), body=body, account_id=account_id)
+        )

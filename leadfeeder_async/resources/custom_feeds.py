@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import UNSET, UnsetType
 
 from leadfeeder_async._core.codec import encode_json
-from leadfeeder_async._core.endpoint import Endpoint, RetrySafety
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.custom_feeds import CustomFeed, CustomFeedFolder
 from leadfeeder_async.models.envelope import EmptyResponse, Response
@@ -64,7 +64,7 @@ class CustomFeeds:
         ``retrieve_custom_feeds``, scope ``web_visits:read``.
         """
         params = {"include": csv_param("include", include), "filter[has_connected_list]": has_connected_list}
-        return await self._executor.execute(RETRIEVE_CUSTOM_FEEDS, params=params, account_id=account_id)
+        return await self._executor.execute(ApiRequest(RETRIEVE_CUSTOM_FEEDS, params=params, account_id=account_id))
 
     async def create(
         self,
@@ -85,7 +85,7 @@ class CustomFeeds:
             relationships=UNSET if relationships is None else relationships,
         )
         body = encode_json(CustomFeedRequest(data=data))
-        return await self._executor.execute(CREATE_CUSTOM_FEED, body=body, account_id=account_id)
+        return await self._executor.execute(ApiRequest(CREATE_CUSTOM_FEED, body=body, account_id=account_id))
 
     async def get(
         self, custom_feed_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
@@ -96,7 +96,9 @@ class CustomFeeds:
         ``web_visits:read``.
         """
         params = {"include": csv_param("include", include)}
-        return await self._executor.execute(GET_CUSTOM_FEED, custom_feed_id, params=params, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(GET_CUSTOM_FEED, (custom_feed_id,), params=params, account_id=account_id)
+        )
 
     async def update(
         self,
@@ -115,7 +117,9 @@ class CustomFeeds:
         changes = CustomFeedChanges(name=name, filters=filters)
         data = CustomFeedData(id=custom_feed_id, attributes=changes, relationships=relationships)
         body = encode_json(CustomFeedRequest(data=data))
-        return await self._executor.execute(UPDATE_CUSTOM_FEED, custom_feed_id, body=body, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(UPDATE_CUSTOM_FEED, (custom_feed_id,), body=body, account_id=account_id)
+        )
 
     async def delete(self, custom_feed_id: str, *, account_id: str | None = None) -> Response[None]:
         """Delete a custom feed.
@@ -123,7 +127,7 @@ class CustomFeeds:
         ``await lf.custom_feeds.delete("0d5b2a44")``. Free. Where a first answer was lost, the second attempt may raise
         NotFoundError. Contract: ``delete_custom_feed`` (path inferred), scope ``web_visits:write``.
         """
-        return await self._executor.execute(DELETE_CUSTOM_FEED, custom_feed_id, account_id=account_id)
+        return await self._executor.execute(ApiRequest(DELETE_CUSTOM_FEED, (custom_feed_id,), account_id=account_id))
 
     async def folders(
         self, *, include: Iterable[str] | None = None, account_id: str | None = None
@@ -134,4 +138,6 @@ class CustomFeeds:
         ``retrieve_custom_feed_folders`` (path inferred), scope ``web_visits:read``.
         """
         params = {"include": csv_param("include", include)}
-        return await self._executor.execute(RETRIEVE_CUSTOM_FEED_FOLDERS, params=params, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(RETRIEVE_CUSTOM_FEED_FOLDERS, params=params, account_id=account_id)
+        )

@@ -12,7 +12,8 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.request_bodies import CustomFieldChanges, CustomFieldData, CustomFieldRequest
 from leadfeeder_async.models.tags_and_lists import CustomField
-from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import check_choice
 from leadfeeder_async.resources.lists import SCOPES, Scope
 
@@ -54,7 +55,7 @@ class CustomFields:
         *,
         scope: Scope | None = None,
         type: str | None = None,  # noqa: A002 - the API's word
-        page_size: int = PAGE_SIZE,
+        page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[CustomField]:
@@ -65,7 +66,7 @@ class CustomFields:
         """
         params = {"filter[scope]": check_choice("scope", scope, SCOPES), "filter[type]": type}
         call = ApiRequest(RETRIEVE_CUSTOM_FIELDS, params=params, account_id=account_id)
-        return Pager(self._executor, RETRIEVE_CUSTOM_FIELDS, lambda _: call, page_size=page_size, limit=limit)
+        return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     async def create(
         self,
@@ -87,7 +88,7 @@ class CustomFields:
         choices = options if isinstance(options, UnsetType) else tuple(options)
         changes = CustomFieldChanges(name=name, scope=scope, type=type, description=description, options=choices)
         body = encode_json(CustomFieldRequest(data=CustomFieldData(attributes=changes)))
-        return await self._executor.execute(CREATE_CUSTOM_FIELD, body=body, account_id=account_id)
+        return await self._executor.execute(ApiRequest(CREATE_CUSTOM_FIELD, body=body, account_id=account_id))
 
     async def get(self, custom_field_id: str, *, account_id: str | None = None) -> Response[CustomField]:
         """Get one custom field.
@@ -95,7 +96,7 @@ class CustomFields:
         ``await lf.custom_fields.get("contract_tier")``. Free. Contract: ``get_custom_field`` (path inferred), scope
         ``custom_fields:read``.
         """
-        return await self._executor.execute(GET_CUSTOM_FIELD, custom_field_id, account_id=account_id)
+        return await self._executor.execute(ApiRequest(GET_CUSTOM_FIELD, (custom_field_id,), account_id=account_id))
 
     async def update(
         self,
@@ -114,7 +115,9 @@ class CustomFields:
         choices = options if options is None or isinstance(options, UnsetType) else tuple(options)
         changes = CustomFieldChanges(name=name, description=description, options=choices)
         body = encode_json(CustomFieldRequest(data=CustomFieldData(id=custom_field_id, attributes=changes)))
-        return await self._executor.execute(UPDATE_CUSTOM_FIELD, custom_field_id, body=body, account_id=account_id)
+        return await self._executor.execute(
+            ApiRequest(UPDATE_CUSTOM_FIELD, (custom_field_id,), body=body, account_id=account_id)
+        )
 
     async def delete(self, custom_field_id: str, *, account_id: str | None = None) -> Response[None]:
         """Delete a custom field and its values.
@@ -122,4 +125,4 @@ class CustomFields:
         ``await lf.custom_fields.delete("contract_tier")``. Free. Where a first answer was lost, the second attempt may
         raise NotFoundError. Contract: ``delete_custom_field`` (path inferred), scope ``custom_fields:write``.
         """
-        return await self._executor.execute(DELETE_CUSTOM_FIELD, custom_field_id, account_id=account_id)
+        return await self._executor.execute(ApiRequest(DELETE_CUSTOM_FIELD, (custom_field_id,), account_id=account_id))

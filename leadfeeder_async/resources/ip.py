@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from leadfeeder_async._core.endpoint import Billing, Endpoint, RetrySafety
+from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.models.envelope import Response
@@ -17,7 +17,7 @@ ENRICH_IP = Endpoint(
     Response[EnrichedIp],
     params=("ip",),
     retry_safety=RetrySafety.BILLED_READ,
-    billing=Billing.BILLED,
+    billing=Billing.PER_REQUEST,
     verification_hint="`lf.accounts.get()` shows what is left of the credits; asking again should not charge twice.",
 )
 
@@ -38,7 +38,7 @@ class Ip:
         is no address. Contract: ``enrich_ip``, scope ``companies:read``.
         """
         params = {"ip": _address(ip)}
-        return await self._executor.execute(ENRICH_IP, params=params, account_id=account_id)
+        return await self._executor.execute(ApiRequest(ENRICH_IP, params=params, account_id=account_id))
 
 
 def _address(ip: str | IPv4Address | IPv6Address) -> str:

@@ -12,7 +12,8 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.request_bodies import ListChanges, ListData, ListRequest
 from leadfeeder_async.models.tags_and_lists import List, ListItem
-from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import check_choice
 
 Scope: TypeAlias = Literal["company", "contact"]
@@ -51,7 +52,7 @@ class Lists:
         self._executor = executor
 
     def list(
-        self, *, scope: Scope, page_size: int = PAGE_SIZE, limit: int | None = None, account_id: str | None = None
+        self, *, scope: Scope, page_size: int = MAX_PAGE_SIZE, limit: int | None = None, account_id: str | None = None
     ) -> Pager[List]:
         """List the lists of companies, or of contacts.
 
@@ -60,7 +61,7 @@ class Lists:
         """
         params = {"filter[scope]": check_choice("scope", scope, SCOPES)}
         call = ApiRequest(RETRIEVE_LISTS, params=params, account_id=account_id)
-        return Pager(self._executor, RETRIEVE_LISTS, lambda _: call, page_size=page_size, limit=limit)
+        return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     async def create(self, *, name: str, scope: Scope, account_id: str | None = None) -> Response[List]:
         """Create a list of companies or of contacts.
@@ -70,7 +71,7 @@ class Lists:
         """
         check_choice("scope", scope, SCOPES)
         body = encode_json(ListRequest(data=ListData(attributes=ListChanges(name=name, scope=scope))))
-        return await self._executor.execute(CREATE_LIST, body=body, account_id=account_id)
+        return await self._executor.execute(ApiRequest(CREATE_LIST, body=body, account_id=account_id))
 
     async def get(self, list_id: str, *, account_id: str | None = None) -> Response[List]:
         """Get one list, with the number of its items.
@@ -78,7 +79,7 @@ class Lists:
         ``(await lf.lists.get("8101")).data.attributes.item_count``. Free. Contract: ``get_list``, scope
         ``lists:read``.
         """
-        return await self._executor.execute(GET_LIST, list_id, account_id=account_id)
+        return await self._executor.execute(ApiRequest(GET_LIST, (list_id,), account_id=account_id))
 
     async def update(self, list_id: str, *, name: str, account_id: str | None = None) -> Response[List]:
         """Rename a list.
@@ -88,7 +89,7 @@ class Lists:
         """
         changes = ListChanges(name=name, scope=UNSET)
         body = encode_json(ListRequest(data=ListData(id=list_id, attributes=changes)))
-        return await self._executor.execute(UPDATE_LIST, list_id, body=body, account_id=account_id)
+        return await self._executor.execute(ApiRequest(UPDATE_LIST, (list_id,), body=body, account_id=account_id))
 
     async def delete(self, list_id: str, *, account_id: str | None = None) -> Response[None]:
         """Delete a list; its companies or contacts stay.
@@ -96,14 +97,14 @@ class Lists:
         ``await lf.lists.delete("8101")``. Free. Where a first answer was lost, the second attempt may raise
         NotFoundError. Contract: ``delete_list``, scope ``lists:write``.
         """
-        return await self._executor.execute(DELETE_LIST, list_id, account_id=account_id)
+        return await self._executor.execute(ApiRequest(DELETE_LIST, (list_id,), account_id=account_id))
 
     def items(
-        self, list_id: str, *, page_size: int = PAGE_SIZE, limit: int | None = None, account_id: str | None = None
+        self, list_id: str, *, page_size: int = MAX_PAGE_SIZE, limit: int | None = None, account_id: str | None = None
     ) -> Pager[ListItem]:
         """List the members of a list, by id and type.
 
         ``ids = [item.id async for item in lf.lists.items("8101")]``. Free; follows cursors. Contract: ``list_items``.
         """
         call = ApiRequest(LIST_ITEMS, (list_id,), account_id=account_id)
-        return Pager(self._executor, LIST_ITEMS, lambda _: call, page_size=page_size, limit=limit)
+        return Pager(self._executor, call, page_size=page_size, limit=limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async._core.endpoint import Endpoint
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.tags_and_lists import BuyerPersona, Icp
@@ -24,14 +24,14 @@ class Icps:
 
         ``(await lf.icps.list()).data``. Free. Contract: ``list_icps`` (path inferred).
         """
-        return await self._executor.execute(LIST_ICPS, account_id=account_id)
+        return await self._executor.execute(ApiRequest(LIST_ICPS, account_id=account_id))
 
     async def get(self, icp_id: str, *, account_id: str | None = None) -> Response[Icp]:
         """Get one ideal customer profile with its rules.
 
         ``(await lf.icps.get("icp-12")).data.attributes.criteria``. Free. Contract: ``get_icp`` (path inferred).
         """
-        return await self._executor.execute(GET_ICP, icp_id, account_id=account_id)
+        return await self._executor.execute(ApiRequest(GET_ICP, (icp_id,), account_id=account_id))
 
 
 class BuyerPersonas:
@@ -45,7 +45,7 @@ class BuyerPersonas:
 
         ``(await lf.buyer_personas.list()).data``. Free. Contract: ``list_buyer_personas`` (path inferred).
         """
-        return await self._executor.execute(LIST_BUYER_PERSONAS, account_id=account_id)
+        return await self._executor.execute(ApiRequest(LIST_BUYER_PERSONAS, account_id=account_id))
 
     async def get(self, buyer_persona_id: str, *, account_id: str | None = None) -> Response[BuyerPersona]:
         """Get one buyer persona with its rules.
@@ -53,4 +53,4 @@ class BuyerPersonas:
         ``(await lf.buyer_personas.get("bp-31")).data.attributes.criteria``. Free. Contract: ``get_buyer_persona`` (path
         inferred).
         """
-        return await self._executor.execute(GET_BUYER_PERSONA, buyer_persona_id, account_id=account_id)
+        return await self._executor.execute(ApiRequest(GET_BUYER_PERSONA, (buyer_persona_id,), account_id=account_id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async._core.endpoint import Endpoint
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.reference import Industry, NaceCode
@@ -23,7 +23,7 @@ class Reference:
         guess: if this raises NotFoundError, move it with ``AsyncLeadfeeder(paths={"list_industries": "/v1/..."})``.
         Contract: ``list_industries`` (path inferred).
         """
-        return await self._executor.execute(LIST_INDUSTRIES, account_id=account_id)
+        return await self._executor.execute(ApiRequest(LIST_INDUSTRIES, account_id=account_id))
 
     def nace_codes(self) -> tuple[NaceCode, ...]:
         """List the NACE codes of sections, divisions, groups and classes.

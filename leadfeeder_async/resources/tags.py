@@ -10,7 +10,8 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.request_bodies import TagChanges, TagData, TagRequest
 from leadfeeder_async.models.tags_and_lists import Tag
-from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import check_range
 
 RETRIEVE_TAGS = Endpoint(
@@ -39,14 +40,14 @@ class Tags:
         self._executor = executor
 
     def list(
-        self, *, page_size: int = PAGE_SIZE, limit: int | None = None, account_id: str | None = None
+        self, *, page_size: int = MAX_PAGE_SIZE, limit: int | None = None, account_id: str | None = None
     ) -> Pager[Tag]:
         """List the tags.
 
         ``async for tag in lf.tags.list()``. Free; numbered pages. Contract: ``retrieve_tags``, scope ``tags:read``.
         """
         call = ApiRequest(RETRIEVE_TAGS, account_id=account_id)
-        return Pager(self._executor, RETRIEVE_TAGS, lambda _: call, page_size=page_size, limit=limit)
+        return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     async def create(self, *, name: str, color: int | None = None, account_id: str | None = None) -> Response[Tag]:
         """Create a tag; ``color`` is 0 to 9.
@@ -57,14 +58,14 @@ class Tags:
         check_range("color", color, 0, COLORS)
         changes = TagChanges(name=name, color=UNSET if color is None else color)
         body = encode_json(TagRequest(data=TagData(attributes=changes)))
-        return await self._executor.execute(CREATE_TAG, body=body, account_id=account_id)
+        return await self._executor.execute(ApiRequest(CREATE_TAG, body=body, account_id=account_id))
 
     async def get(self, tag_id: str, *, account_id: str | None = None) -> Response[Tag]:
         """Get one tag.
 
         ``(await lf.tags.get("7001")).data.name``. Free. Contract: ``get_tag`` (path inferred), scope ``tags:read``.
         """
-        return await self._executor.execute(GET_TAG, tag_id, account_id=account_id)
+        return await self._executor.execute(ApiRequest(GET_TAG, (tag_id,), account_id=account_id))
 
     async def update(
         self,
@@ -82,7 +83,7 @@ class Tags:
         if not isinstance(color, UnsetType):
             check_range("color", color, 0, COLORS)
         body = encode_json(TagRequest(data=TagData(id=tag_id, attributes=TagChanges(name=name, color=color))))
-        return await self._executor.execute(UPDATE_TAG, tag_id, body=body, account_id=account_id)
+        return await self._executor.execute(ApiRequest(UPDATE_TAG, (tag_id,), body=body, account_id=account_id))
 
     async def delete(self, tag_id: str, *, account_id: str | None = None) -> Response[None]:
         """Delete a tag, from all companies too.
@@ -90,4 +91,4 @@ class Tags:
         ``await lf.tags.delete("7001")``. Free. Where a first answer was lost, the second attempt may raise
         NotFoundError. Contract: ``delete_tag`` (path inferred), scope ``tags:write``.
         """
-        return await self._executor.execute(DELETE_TAG, tag_id, account_id=account_id)
+        return await self._executor.execute(ApiRequest(DELETE_TAG, (tag_id,), account_id=account_id))

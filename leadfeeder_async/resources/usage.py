@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from leadfeeder_async._core.endpoint import Endpoint
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.envelope import Response
@@ -34,7 +34,7 @@ class Usage:
         """
         params = {"start_period": _month("start_period", start_period), "end_period": _month("end_period", end_period)}
         check_argument(start_period <= end_period, f"start_period={start_period} is after end_period={end_period}.")
-        answer = await self._executor.execute(GET_USAGE, params=params, account_id=account_id)
+        answer = await self._executor.execute(ApiRequest(GET_USAGE, params=params, account_id=account_id))
         self._executor.record_monthly_usage(_used_in(f"{datetime.now(UTC):%Y-%m}", answer.data))
         return answer
 

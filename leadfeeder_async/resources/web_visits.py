@@ -12,8 +12,9 @@ from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.search_filters import WebVisitFilters, WebVisitSearchRequest
 from leadfeeder_async.models.web_visits import WebVisit, WebVisitsTrackerScript
-from leadfeeder_async.pagination.date_range import DateLike, DateWindow, make_window
-from leadfeeder_async.pagination.pager import PAGE_SIZE, Pager
+from leadfeeder_async.pagination.date_range import DateLike, make_window
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import csv_param, encode_validated
 
 SEARCH_WEB_VISITS = Endpoint(
@@ -53,7 +54,7 @@ class WebVisits:
         company_id: str | None = None,
         filters: WebVisitFilters | Mapping[str, object] | None = None,
         include: Iterable[str] | None = None,
-        page_size: int = PAGE_SIZE,
+        page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[WebVisit]:
@@ -65,21 +66,15 @@ class WebVisits:
         Raises ConfigurationError for days the wrong way round, IncompleteWindowError at the end where one day holds
         more than 10,000 visits. Contract: ``search_web_visits``, scope ``web_visits:read``.
         """
-        params = {"include": csv_param("include", include)}
-        narrowed = _with_company(filters, company_id)
-
-        def call_at(window: DateWindow | None) -> ApiRequest[Response[tuple[WebVisit, ...]]]:
-            assert window is not None
-            body = {"start_date": window.start, "end_date": window.end, "filters": narrowed}
-            return ApiRequest(
-                SEARCH_WEB_VISITS,
-                params=params,
-                body=encode_validated(WebVisitSearchRequest, body),
-                account_id=account_id,
-            )
-
         window = make_window(start_date, end_date)
-        return Pager(self._executor, SEARCH_WEB_VISITS, call_at, window=window, page_size=page_size, limit=limit)
+        conditions = {"start_date": window.start, "end_date": window.end, "filters": _with_company(filters, company_id)}
+        request = ApiRequest(
+            SEARCH_WEB_VISITS,
+            params={"include": csv_param("include", include)},
+            body=encode_validated(WebVisitSearchRequest, conditions, leave_out=("start_date", "end_date")),
+            account_id=account_id,
+        )
+        return Pager(self._executor, request, window=window, page_size=page_size, limit=limit)
 
     def companies(
         self,
@@ -88,7 +83,7 @@ class WebVisits:
         end_date: DateLike,
         custom_feed_id: str | None = None,
         include: Iterable[str] | None = None,
-        page_size: int = PAGE_SIZE,
+        page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[CompanyLocation]:
@@ -99,17 +94,10 @@ class WebVisits:
         whole. Ranges past 10,000 rows are cut as in :meth:`search`, and a row that two parts share comes once.
         Contract: ``retrieve_visitor_companies``, scope ``web_visits:read``.
         """
-        shared = {"custom_feed_id": custom_feed_id, "include": csv_param("include", include)}
-        call = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params=shared, account_id=account_id)
-
-        def call_at(window: DateWindow | None) -> ApiRequest[Response[tuple[CompanyLocation, ...]]]:
-            assert window is not None
-            return call.with_params({"start_date": str(window.start), "end_date": str(window.end)})
-
+        params = {"custom_feed_id": custom_feed_id, "include": csv_param("include", include)}
+        request = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params=params, account_id=account_id)
         window = make_window(start_date, end_date)
-        return Pager(
-            self._executor, RETRIEVE_VISITOR_COMPANIES, call_at, window=window, page_size=page_size, limit=limit
-        )
+        return Pager(self._executor, request, window=window, page_size=page_size, limit=limit)
 
     async def tracker_script(self, *, account_id: str | None = None) -> Response[WebVisitsTrackerScript]:
         """Get the tracker script of the account's website, and whether it works.
@@ -117,7 +105,7 @@ class WebVisits:
         ``(await lf.web_visits.tracker_script()).data.status``. Free. Contract: ``get_web_visits_tracker_script`` (path
         inferred), scope ``web_visits:read``.
         """
-        return await self._executor.execute(GET_WEB_VISITS_TRACKER_SCRIPT, account_id=account_id)
+        return await self._executor.execute(ApiRequest(GET_WEB_VISITS_TRACKER_SCRIPT, account_id=account_id))
 
 
 def _with_company(filters: WebVisitFilters | Mapping[str, object] | None, company_id: str | None) -> object:

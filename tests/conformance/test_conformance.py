@@ -16,8 +16,8 @@ import pytest
 import yaml
 from aiohttp import web
 
-from leadfeeder_async import AsyncLeadfeeder, LeadfeederError, Pager, RetrySafety
-from leadfeeder_async._core.retry_after import parse_retry_after
+from leadfeeder_async import AsyncLeadfeeder, LeadfeederError, Pager
+from leadfeeder_async._core.retry import parse_retry_after
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
@@ -113,7 +113,7 @@ def resolve(parameter: dict[str, Any]) -> dict[str, Any]:
 CALLS: dict[str, Callable[[AsyncLeadfeeder], Awaitable[Any] | Pager[Any]]] = {
     "read": lambda lf: lf.users.me(),
     "charging": lambda lf: lf.companies.get("1"),
-    "company": lambda lf: lf.request("GET", "/v1/x", resend=RetrySafety.SAFE, returns=company_answer()),
+    "company": lambda lf: lf.request("GET", "/v1/x", idempotent=True, may_charge=False, returns=company_answer()),
     "tags": lambda lf: lf.tags.list(),
     "write": lambda lf: lf.tags.delete("1"),
 }

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import aiohttp
 import anyio
@@ -26,10 +24,12 @@ from leadfeeder_async import (
     ServerError,
 )
 from leadfeeder_async._core.attempt import AttemptTrace
+from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async._core.retry import RetryBudget
+from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import KEY, client_for, client_of
-from tests.support.servers import cut, handler_server, http, raw_server
+from tests.support.servers import cut, handler_server, http, raw_server, silence
 
 ME = http(b'{"data":{"id":"u-1"},"meta":{"request_id":"r-7","credits":{"charged":2}}}')
 
@@ -114,22 +114,22 @@ async def test_callback_that_is_empty_is_called() -> None:
         def __call__(self, attempt: AttemptEvent) -> None:
             self.append(attempt)
 
-    async with raw_server(ME) as server, client_of(server.url, on_attempt=Events()) as lf:
+    events = Events()
+    async with raw_server(ME) as server, client_of(server.url, on_attempt=events) as lf:
         await lf.users.me()
-        assert isinstance(events := lf._state.on_attempt, Events)
         assert len(events) == 1
 
 
-def test_silence_is_no_proof() -> None:
-    """An attempt of which nobody can say whether it left counts as one that may have."""
-    passage = AttemptTrace(None)
-    assert passage.sent == "no"
-    passage.connect_started = True
-    assert passage.sent == "maybe"
-    passage.send_is_observable = True
-    assert passage.sent == "no"
-    passage.mark_connected()
-    assert passage.sent == "maybe"
+def test_unobservable_attempt_counts_as_maybe_sent() -> None:
+    """An attempt whose sending cannot be observed counts as possibly sent."""
+    trace = AttemptTrace(None, ErrorContext(attempts=1))
+    assert trace.sent == "no"
+    trace.connect_started = True
+    assert trace.sent == "maybe"
+    trace.send_is_observable = True
+    assert trace.sent == "no"
+    trace.mark_connected()
+    assert trace.sent == "maybe"
 
 
 async def test_native_traces() -> None:
@@ -189,16 +189,15 @@ async def test_total_failure_is_not_amplified() -> None:
         errors = await asyncio.gather(*(lf.users.me() for _ in range(200)), return_exceptions=True)
         assert lf.stats.requests <= 220
     assert {type(error) for error in errors} == {ServerError}
-    assert sum("Most calls fail at present" in str(error) for error in errors) >= 180
+    assert sum("most recent requests failed" in str(error) for error in errors) >= 180
 
 
 async def test_resends_come_back_with_success(sandbox: Sandbox) -> None:
     """After an outage, five good answers earn one resend."""
     async with client_for(sandbox, retries=1) as lf:
-        while lf._state.retry_budget.try_consume():
-            pass
+        await exhaust_retry_budget(lf, sandbox)
         sandbox.fail_next(500)
-        with pytest.raises(ServerError, match="not sent again"):
+        with pytest.raises(ServerError, match="Not retried"):
             await lf.users.me()
         for _ in range(5):
             await lf.users.me()
@@ -206,38 +205,55 @@ async def test_resends_come_back_with_success(sandbox: Sandbox) -> None:
         await lf.users.me()
 
 
-async def test_429_takes_nothing_from_the_retry_budget() -> None:
+async def test_429_takes_nothing_from_the_retry_budget(sandbox: Sandbox) -> None:
     """Refusals for speed are bounded by the pause, not by what failures may cost."""
-    limit = http(b"{}", "429 Slow", "Retry-After: 0.001\r\n")
-    async with raw_server(limit, ME) as server, client_of(server.url) as lf:
-        while lf._state.retry_budget.try_consume():
-            pass
-        assert (await lf.users.me()).data.id == "u-1"
+    async with client_for(sandbox, retries=1) as lf:
+        await exhaust_retry_budget(lf, sandbox)
+        sandbox.fail_next(429)
+        assert (await lf.users.me()).data.id
 
 
-def paused(lf: AsyncLeadfeeder) -> None:
-    lf._state.ensure_open().throttle.limiter.pause(60)
+async def exhaust_retry_budget(lf: AsyncLeadfeeder, sandbox: Sandbox) -> None:
+    """Let calls with one retry each fail until no retry is left."""
+    calls = int(RetryBudget.CAPACITY)
+    sandbox.fail_next(500, times=2 * calls)
+    await asyncio.gather(*(lf.users.me() for _ in range(calls)), return_exceptions=True)
+    assert lf.stats.retries == calls
 
 
-def full(lf: AsyncLeadfeeder) -> None:
-    while lf._state.ensure_open().throttle.slots.value:
-        lf._state.ensure_open().throttle.slots.acquire_nowait()
-
-
-@pytest.mark.parametrize("busy", [paused, full])
-async def test_close_ends_waits_at_once(busy: Callable[[AsyncLeadfeeder], None]) -> None:
-    """Calls that wait out a pause or queue for a slot end when the client does, and say that nothing was sent."""
+async def test_close_ends_a_pause_at_once() -> None:
+    """Calls that wait for the end of a pause end with the client, and were not sent."""
+    bucket = TokenBucket(1e6, 100_000)
     async with raw_server(ME) as server:
-        lf = client_of(server.url)
+        lf = client_of(server.url, limiter=bucket)
         await lf.users.me()
-        busy(lf)
-        calls = [asyncio.create_task(lf.users.me()) for _ in range(20)]
-        await asyncio.sleep(0.01)
-        started = time.monotonic()
+        bucket.pause(60)
+        errors = await errors_of_closing(lf)
+    assert errors == {(ClientClosedError, "no")}
+
+
+async def test_close_ends_waits_for_a_slot_at_once() -> None:
+    """Calls that wait for a concurrency slot end with the client, and were not sent."""
+    async with raw_server(silence) as server:
+        lf = client_of(server.url, max_concurrency=1)
+        first = asyncio.create_task(lf.users.me())
+        while not server.requests:
+            await asyncio.sleep(0.001)
+        errors = await errors_of_closing(lf)
+        await asyncio.gather(first, return_exceptions=True)
+    assert errors == {(ClientClosedError, "no")}
+
+
+async def errors_of_closing(lf: AsyncLeadfeeder) -> set[tuple[type[BaseException], str]]:
+    """Close a client while calls wait, and return their errors."""
+    calls = [asyncio.create_task(lf.users.me()) for _ in range(20)]
+    while lf.stats.waiting < 20:
+        await asyncio.sleep(0.001)
+    async with asyncio.timeout(5):
         await lf.aclose()
         errors = await asyncio.gather(*calls, return_exceptions=True)
-    assert time.monotonic() - started < 5
-    assert {(type(error), getattr(error, "sent", "")) for error in errors} == {(ClientClosedError, "no")}
+    assert lf.stats.waiting == 0
+    return {(type(error), getattr(error, "sent", "")) for error in errors if isinstance(error, BaseException)}
 
 
 async def test_close_ends_a_backoff() -> None:
@@ -297,7 +313,7 @@ async def test_thread() -> None:
 async def test_429s_to_the_last_attempt_are_raised() -> None:
     """A key that someone else uses up is named as what it is."""
     async with raw_server(http(b"{}", "429 Slow", "Retry-After: 0.001\r\n")) as server, client_of(server.url) as lf:
-        with pytest.raises(RateLimitedError, match="Something else uses this key"):
+        with pytest.raises(RateLimitedError, match="Another program may be using this key"):
             await lf.users.me()
         assert len(server.requests) == 3
 

@@ -40,13 +40,14 @@ async def test_random_cancels_leave_nothing(seed: int, monkeypatch: pytest.Monke
     luck, budget, others = random.Random(seed), Budget(), asyncio.all_tasks()
     async with Sandbox(companies=40, visits=200, rate_limit=False, flaky=0.05, latency=0.001) as sandbox:
         serving = asyncio.all_tasks() - others
-        async with client_for(sandbox, max_concurrency=3, rate=900, burst=5) as lf:
+        bucket = TokenBucket(900, 5)
+        async with client_for(sandbox, max_concurrency=3, limiter=bucket) as lf:
             await lf.users.me()
             paid = lf.with_options(budget=budget)
             for _ in range(CANCELS // 12):
                 tasks = [asyncio.create_task(one_call(paid, luck)) for _ in range(12)]
                 if luck.random() < 0.2:
-                    lf._state.ensure_open().throttle.limiter.pause(0.02)
+                    bucket.pause(0.02)
                 for task in tasks:
                     await asyncio.sleep(luck.random() * 0.004)
                     task.cancel()
@@ -54,29 +55,25 @@ async def test_random_cancels_leave_nothing(seed: int, monkeypatch: pytest.Monke
                 assert all(isinstance(one, asyncio.CancelledError | LeadfeederError | None) for one in done)
             await asyncio.sleep(0.05)
             sandbox.flaky = 0
-            limits = lf._state.ensure_open().throttle
-            assert (limits.slots.value, budget.reserved) == (3, 0)
+            assert (lf.stats.in_flight, lf.stats.waiting, budget.reserved) == (0, 0, 0)
             async with asyncio.timeout(2):
                 await asyncio.gather(*(lf.users.me() for _ in range(9)))
     await asyncio.sleep(0.02)
     assert [task for task in asyncio.all_tasks() - others - serving if not task.done()] == []
 
 
-async def nothing_left(lf: AsyncLeadfeeder, budget: Budget, others: set[asyncio.Task[object]]) -> None:
-    """See that every slot, connection, lock, task and reservation is back, and that calls still succeed."""
+async def nothing_left(
+    lf: AsyncLeadfeeder, bucket: TokenBucket, budget: Budget, others: set[asyncio.Task[object]]
+) -> None:
+    """Check that every slot, connection, wait, task and reservation is released, and that calls still succeed."""
     for _ in range(200):
         if not asyncio.all_tasks() - others:
             break
         await asyncio.sleep(0.001)
-    opened, connector = lf._state.ensure_open(), lf._state.ensure_open().transport._session.connector
-    assert connector is not None
     assert asyncio.all_tasks() - others == set()
-    assert (opened.throttle.slots.value, len(connector._acquired), budget.reserved) == (2, 0, 0)
-    assert (lf._state.account_lock.locked(), opened.waits._scopes) == (False, set())
-    assert isinstance(opened.throttle.limiter, TokenBucket)
-    assert not opened.throttle.limiter._fifo_lock.statistics().locked
-    async with asyncio.timeout(2):
-        await lf.users.me()
+    assert (lf.stats.in_flight, lf.stats.waiting, budget.reserved, bucket.statistics().waiting) == (0, 0, 0, 0)
+    async with asyncio.timeout(2):  # more calls than slots and connections
+        await asyncio.gather(*(lf.users.me() for _ in range(5)))
 
 
 def open_files() -> int:
@@ -103,7 +100,8 @@ async def test_cancelled_at_every_turn_of_the_loop(call: Callable[[AsyncLeadfeed
     async with Sandbox(companies=20, visits=40, rate_limit=False) as sandbox:
         while not done:
             # the account is looked up anew by each client, so that this wait is cancelled too
-            async with client_for(sandbox, max_concurrency=2, account_id=None) as lf:
+            bucket = TokenBucket(1e6, 100_000)
+            async with client_for(sandbox, max_concurrency=2, account_id=None, limiter=bucket) as lf:
                 serving = asyncio.all_tasks()
                 task = asyncio.ensure_future(call(lf.with_options(budget=budget)))
                 for _ in range(turns):
@@ -112,7 +110,7 @@ async def test_cancelled_at_every_turn_of_the_loop(call: Callable[[AsyncLeadfeed
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 handlers = {one for one in asyncio.all_tasks() if "RequestHandler" in repr(one.get_coro())}
-                await nothing_left(lf, budget, serving | handlers)
+                await nothing_left(lf, bucket, budget, serving | handlers)
             assert turns < 2_000
     await settle()
     assert turns > 10

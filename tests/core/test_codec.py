@@ -15,7 +15,6 @@ from leadfeeder_async import (
     AuthenticationError,
     BadRequestError,
     DecodeError,
-    Endpoint,
     InsufficientCreditsError,
     InvalidIdError,
     LeadfeederError,
@@ -28,11 +27,13 @@ from leadfeeder_async import (
     ServerError,
     UnexpectedStatusError,
 )
-from leadfeeder_async._core import codec
-from leadfeeder_async._core.endpoint import ApiRequest
-from leadfeeder_async._core.retry_after import parse_retry_after
+from leadfeeder_async._core import codec, error_mapping
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
+from leadfeeder_async._core.messages import HttpResponse
+from leadfeeder_async._core.retry import parse_retry_after
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.envelope import Response
+from tests.support.clients import REDACTOR
 from tests.support.paths import EXAMPLES
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -57,7 +58,7 @@ def test_id_is_encoded_once_and_stays_in_its_place(value: str) -> None:
 @pytest.mark.parametrize("value", ["", ".", "..", "a\r\nb", "a\nX-Evil: 1", "\x00", "a\x7f"])
 def test_id_that_cannot_stand_in_a_url_is_refused(value: str) -> None:
     """Dot paths, empty ids and control characters raise before anything is sent, and say so."""
-    with pytest.raises(InvalidIdError, match="cannot be an id") as caught:
+    with pytest.raises(InvalidIdError, match=r"^id=") as caught:
         codec.encode_id(value)
     assert caught.value.sent == "no"
 
@@ -117,8 +118,8 @@ CASES: list[tuple[int, str, type[LeadfeederError], str | None]] = [
 def test_error_example_of_the_contract(status: int, name: str, kind: type[LeadfeederError], code: str | None) -> None:
     """Each error body of the contract becomes its class, with code and request id, whatever its shape."""
     body = (EXAMPLES / name).read_bytes()
-    error = codec.error_from_response(
-        codec.HttpResponse(status, {}, body), ErrorContext(operation="x", method="GET", path="/x"), NOW
+    error = error_mapping.error_from_response(
+        HttpResponse(status, {}, body), ErrorContext(operation="x", method="GET", path="/x"), REDACTOR, NOW
     )
     assert type(error) is kind
     assert (error.code, error.status, error.sent) == (code, status, "yes")
@@ -146,13 +147,15 @@ def test_error_example_of_the_contract(status: int, name: str, kind: type[Leadfe
 )
 def test_error_without_a_usable_body(status: int, body: bytes, kind: type[LeadfeederError]) -> None:
     """An empty, foreign or broken error body still gives the class of its status, never a parser's error."""
-    assert type(codec.error_from_response(codec.HttpResponse(status, {}, body), ErrorContext(), NOW)) is kind
+    assert (
+        type(error_mapping.error_from_response(HttpResponse(status, {}, body), ErrorContext(), REDACTOR, NOW)) is kind
+    )
 
 
 @given(st.integers(300, 599), st.binary(max_size=300))
 def test_any_error_answer_gives_an_error(status: int, body: bytes) -> None:
     """No status or body makes the judge fail or call a refusal good."""
-    error = codec.error_from_response(codec.HttpResponse(status, {}, body), ErrorContext(), NOW)
+    error = error_mapping.error_from_response(HttpResponse(status, {}, body), ErrorContext(), REDACTOR, NOW)
     assert isinstance(error, LeadfeederError)
     assert str(error)
 
@@ -162,9 +165,9 @@ def test_any_error_answer_gives_an_error(status: int, body: bytes) -> None:
 )
 def test_good_status_with_an_unusable_body(body: bytes) -> None:
     """HTML under 200, a cut body and foreign JSON are named by their first and last bytes, with a snippet."""
-    error = codec.error_from_response(codec.HttpResponse(200, {}, body), ErrorContext(), NOW)
-    assert type(error) is DecodeError
-    assert error.sent == "yes"
+    with pytest.raises(DecodeError, match="not a complete JSON object") as caught:
+        codec.decode_response(ROW, HttpResponse(200, {}, body), ROW.error_context(), REDACTOR)
+    assert caught.value.sent == "yes"
 
 
 @pytest.mark.parametrize("value", [datetime(2026, 11, 1, tzinfo=UTC), 1.5e30, b"a&b", ["a", "b&c"]])
@@ -176,7 +179,8 @@ def test_query_values_of_other_types_are_encoded_too(value: Any) -> None:
 @pytest.mark.parametrize("body", [b"", b"{}", b' \n{"data":1}\r\n', b" " * 99 + b'{"data":1}' + b"\n" * 99])
 def test_good_answer_passes(body: bytes) -> None:
     """An object passes, with white space around it; so does an empty body, which writes may have."""
-    assert codec.is_success(codec.HttpResponse(200, {}, body), scan=True)
+    row = ROW.undecoded
+    assert codec.decode_response(row, HttpResponse(200, {}, body), row.error_context(), REDACTOR) == (body or b"{}")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +196,7 @@ def test_good_answer_passes(body: bytes) -> None:
 def test_body_that_does_not_fit_is_a_decode_error(body: bytes) -> None:
     """Wrong types, bad UTF-8, absurd nesting, NaN and nothing all become DecodeError, never the parser's own."""
     with pytest.raises(DecodeError, match="get_company"):
-        codec.decode(ROW, body, ErrorContext())
+        codec.decode(ROW, body, ROW.error_context(), REDACTOR)
 
 
 @given(st.text())
@@ -211,7 +215,7 @@ def test_retry_after_date_is_the_distance(seconds: int) -> None:
 
 def test_retry_after_reaches_the_error() -> None:
     """A 429 tells when to come back."""
-    answer = codec.HttpResponse(429, {"Retry-After": "120"}, b"")
-    error = codec.error_from_response(answer, ErrorContext(), NOW)
+    answer = HttpResponse(429, {"Retry-After": "120"}, b"")
+    error = error_mapping.error_from_response(answer, ErrorContext(), REDACTOR, NOW)
     assert error is not None
     assert error.retry_at == NOW + timedelta(seconds=120)

@@ -16,7 +16,8 @@ CAP = 16 * MIB
 
 CODE = """
 import asyncio, resource, sys
-from leadfeeder_async import AsyncLeadfeeder, RetrySafety, ResponseTooLargeError
+from leadfeeder_async import AsyncLeadfeeder, ResponseTooLargeError
+from leadfeeder_async._core.endpoint import RetrySafety
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -24,12 +25,12 @@ def peak():
 async def main(url, cap):
     async with AsyncLeadfeeder("k", base_url=url, account_id="1", max_body_bytes=cap, retries=0) as lf:
         try:
-            await lf.request("GET", "/v1/warm-up", resend=RetrySafety.SAFE)
+            await lf.request("GET", "/v1/warm-up", idempotent=True, may_charge=False)
         except ResponseTooLargeError:
             raise SystemExit("the first answer is small")
         before = peak()
         try:
-            await lf.request("GET", "/v1/bomb", resend=RetrySafety.SAFE)
+            await lf.request("GET", "/v1/bomb", idempotent=True, may_charge=False)
         except ResponseTooLargeError:
             print(peak() - before)
 

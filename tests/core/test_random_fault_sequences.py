@@ -18,9 +18,9 @@ from leadfeeder_async import (
     LeadfeederError,
     OutcomeUnknownError,
     RateLimitedError,
-    RetrySafety,
 )
-from tests.support.clients import client_of
+from leadfeeder_async._core.endpoint import RetrySafety
+from tests.support.clients import client_of, request_options
 from tests.support.servers import http
 
 SCHEDULES = 5_000 if os.environ.get("SOAK") else 1_000
@@ -119,7 +119,7 @@ class World:
 
 async def send(lf: AsyncLeadfeeder, name: str, resend: RetrySafety) -> LeadfeederError | None:
     try:
-        await lf.request("POST", "/v1/x", json={"id": name}, resend=resend)
+        await lf.request("POST", "/v1/x", json={"id": name}, **request_options(resend))
     except LeadfeederError as error:
         return error
     return None

@@ -11,7 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leadfeeder_async._core.attempt import AttemptTrace
 from leadfeeder_async._core.rate_limit import AdaptiveRate, Throttle, TokenBucket
+from leadfeeder_async._core.waiting import PendingWaits, WaitBounds
+from leadfeeder_async.errors import ErrorContext
+from leadfeeder_async.types import Stats
 from tests.support.clock import VirtualLoop
 
 
@@ -308,24 +312,23 @@ def test_slots_bound_what_is_under_way(virtual: VirtualLoop) -> None:
     """No more than ``slots`` hold a slot at once, and a cancelled holder gives it back."""
 
     async def scenario() -> int:
-        limits, inside, most = Throttle(3, TokenBucket(1e6, 1000)), 0, 0
+        stats, most = Stats(), 0
+        throttle = Throttle(3, TokenBucket(1e6, 1000), stats)
+        throttle.first_connection.open()
 
         async def caller() -> None:
-            nonlocal inside, most
-            async with limits.slots:
-                inside += 1
-                most = max(most, inside)
-                try:
-                    await asyncio.sleep(1)
-                finally:
-                    inside -= 1
+            nonlocal most
+            call = WaitBounds(PendingWaits(stats), virtual, None, ErrorContext())
+            async with throttle.slot(call, AttemptTrace(None, ErrorContext())):
+                most = max(most, stats.in_flight)
+                await asyncio.sleep(1)
 
         tasks = [asyncio.create_task(caller()) for _ in range(10)]
         await asyncio.sleep(0.5)
         for task in tasks[:5]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert limits.slots.value == 3
+        assert (stats.in_flight, stats.waiting) == (0, 0)
         return most
 
     assert virtual.run_until_complete(scenario()) == 3

@@ -16,7 +16,6 @@ from leadfeeder_async import (
     ConnectError,
     DecodeError,
     DisconnectedError,
-    Endpoint,
     LeadfeederError,
     NotFoundError,
     OffsetExceededError,
@@ -26,11 +25,11 @@ from leadfeeder_async import (
     RateLimitedError,
     RedirectError,
     ResponseTooLargeError,
-    RetrySafety,
     ServerError,
     TLSError,
 )
 from leadfeeder_async._core import retry
+from leadfeeder_async._core.endpoint import Endpoint, RetrySafety
 from leadfeeder_async.errors import ErrorContext, SentState
 
 REPEATABLE = [RetrySafety.SAFE, RetrySafety.SAFE_SEARCH, RetrySafety.IDEMPOTENT]
@@ -162,7 +161,7 @@ def test_unknown_outcome_says_what_it_may_have_done(resend: RetrySafety, effect:
     """The message names the operation, what it may have done and what went wrong; the hint is the row's."""
     verdict = decide(DisconnectedError("It broke.", ErrorContext(sent="maybe", phase="headers")), resend)
     assert isinstance(verdict, OutcomeUnknownError)
-    said = f"some_operation may have {effect}, and is not sent again (DisconnectedError: It broke.)."
+    said = f"some_operation may have {effect}, so it was not retried (DisconnectedError: It broke.)."
     assert (verdict.message, verdict.hint) == (said, "Look at the list.")
     assert (verdict.sent, verdict.phase) == ("maybe", "headers")
 
@@ -172,4 +171,4 @@ def test_unknown_outcome_without_a_row_s_advice_has_the_general_one() -> None:
     bare = Endpoint("request", "POST", "/v1/x", type(None), retry_safety=RetrySafety.NON_IDEMPOTENT)
     verdict = retry.delay_or_error(DisconnectedError("x", ErrorContext(sent="maybe")), bare, 1, 3, lambda: 1.0)
     assert isinstance(verdict, OutcomeUnknownError)
-    assert verdict.hint == OutcomeUnknownError.hint
+    assert verdict.hint == OutcomeUnknownError.default_hint

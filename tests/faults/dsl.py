@@ -17,7 +17,8 @@ import aiohttp
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from leadfeeder_async import LeadfeederError, OutcomeUnknownError, RateLimitedError, RetrySafety
+from leadfeeder_async import LeadfeederError, OutcomeUnknownError, RateLimitedError
+from leadfeeder_async._core.endpoint import RetrySafety
 from tests.support.proxy import Weather, proxy_to
 from tests.support.servers import RawServer, Step, http, listening, port_of, raw_server
 

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from leadfeeder_async import AsyncLeadfeeder, DecodeError, LeadfeederError, RetrySafety
+from leadfeeder_async import AsyncLeadfeeder, DecodeError, LeadfeederError
 from leadfeeder_async._core import retry
+from leadfeeder_async._core.endpoint import RetrySafety
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.models import WebVisit
 from tests.faults import table
@@ -45,7 +46,7 @@ async def outcome_of(lf: AsyncLeadfeeder, place: Place, fault: Fault, resend: Re
     error: LeadfeederError | None = None
     before = len(place.requests)
     try:
-        await lf.request(fault.method, "/v1/x", json=None if fault.method == "GET" else {}, resend=resend)
+        await lf.request(fault.method, "/v1/x", json=None if fault.method == "GET" else {}, **request_options(resend))
     except LeadfeederError as caught:
         error = caught
     seen = len(place.requests) - before

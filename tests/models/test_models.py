@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadfeeder_async import DecodeError, Endpoint, QuotaExceededError, models, resources
+from leadfeeder_async import DecodeError, QuotaExceededError, models, resources
 from leadfeeder_async._core import codec
+from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models import Company, CompanySearchFilters, Icp, Model, Response, SearchLocation, WebVisit
 from leadfeeder_async.models.request_bodies import TagChanges
 from leadfeeder_async.resources import accounts, companies, custom_feeds, ip, reference, tags, usage, web_visits
+from tests.support.clients import REDACTOR
 from tests.support.paths import EXAMPLES
 
 ROWS: dict[str, list[Endpoint[Any]]] = {}
@@ -67,7 +69,7 @@ def lost(example: Any, decoded: Any, path: str = "$") -> list[str]:
 def test_example_decodes_without_loss(name: str, row: Endpoint[Any]) -> None:
     """Encoding the decoded example again gives every value back, field by field."""
     body = (EXAMPLES / f"{name}.json").read_bytes()
-    again = msgspec.json.decode(msgspec.json.encode(codec.decode(row, body, ErrorContext())))
+    again = msgspec.json.decode(msgspec.json.encode(codec.decode(row, body, ErrorContext(), REDACTOR)))
     assert lost(msgspec.json.decode(body), again) == []
 
 
@@ -152,7 +154,7 @@ def test_every_change_of_every_member_decodes(
     for path in places(json.loads(text)):
         changed = json.loads(text)
         change(_at(changed, path[:-1]), path[-1])
-        codec.decode(row, json.dumps(changed).encode(), ErrorContext())
+        codec.decode(row, json.dumps(changed).encode(), ErrorContext(), REDACTOR)
 
 
 COMPANY = {"id": "1", "type": "company", "attributes": {"name": "Nordlicht"}}
@@ -174,7 +176,7 @@ COMPANY = {"id": "1", "type": "company", "attributes": {"name": "Nordlicht"}}
 )
 def test_shapes_of_relationships_that_evidence_allows(answer: dict[str, Any]) -> None:
     """Plain, wrapped, stubbed with ``included``, single for a list, with null sections: the same visit comes out."""
-    decoded = codec.decode(web_visits.SEARCH_WEB_VISITS, json.dumps(answer).encode(), ErrorContext())
+    decoded = codec.decode(web_visits.SEARCH_WEB_VISITS, json.dumps(answer).encode(), ErrorContext(), REDACTOR)
     (visit,) = decoded.data
     assert visit.company is not None
     assert (visit.id, visit.company.id, visit.company.name) == ("v", "1", "Nordlicht")
@@ -199,7 +201,7 @@ def test_circle_of_included_records_ends() -> None:
         "data": {"id": "1", "type": "company", "relationships": {"group_company": {"id": "2", "type": "company"}}},
         "included": [one, two],
     }
-    company = codec.decode(companies.GET_COMPANY, json.dumps(answer).encode(), ErrorContext()).data
+    company = codec.decode(companies.GET_COMPANY, json.dumps(answer).encode(), ErrorContext(), REDACTOR).data
     group = company.relationships.group_company
     assert group is not None
     assert group.name == "B"
@@ -212,7 +214,7 @@ def test_to_many_wrappers_and_missing_ids() -> None:
         "group_company": {"data": None},
     }
     answer = {"data": {"id": 5, "relationships": related}}
-    company = codec.decode(companies.GET_COMPANY, json.dumps(answer).encode(), ErrorContext()).data
+    company = codec.decode(companies.GET_COMPANY, json.dumps(answer).encode(), ErrorContext(), REDACTOR).data
     assert (company.id, [(tag.id, tag.name) for tag in company.tags]) == ("5", [("7", "Hot")])
     assert company.relationships.group_company is None
 
@@ -222,7 +224,7 @@ def test_to_many_wrappers_and_missing_ids() -> None:
 )
 def test_answers_of_writes_in_any_form(body: bytes) -> None:
     """A write that returns nothing accepts an empty body, no data, and data it does not need."""
-    assert codec.decode(tags.DELETE_TAG, body, ErrorContext()).data is None
+    assert codec.decode(tags.DELETE_TAG, body, ErrorContext(), REDACTOR).data is None
 
 
 def test_one_object_for_a_list_and_page_counts_in_either_place() -> None:
@@ -231,19 +233,19 @@ def test_one_object_for_a_list_and_page_counts_in_either_place() -> None:
     for data in (one, [one]):
         body = json.dumps({"data": data, "meta": {"page_count": 3}}).encode()
         for row in (companies.GET_COMPANY_FINANCIALS, usage.GET_USAGE):
-            decoded = codec.decode(row, body, ErrorContext())
+            decoded = codec.decode(row, body, ErrorContext(), REDACTOR)
             assert ([item.id for item in decoded.data], decoded.meta.pages) == (["f"], 3)
 
 
 def test_numbers_in_quotes_are_read() -> None:
     """A number that comes as a text is read as the number."""
     body = b'{"data":[{"id":"1","attributes":{"requests":"12"}}]}'
-    assert codec.decode(usage.GET_USAGE, body, ErrorContext()).data[0].attributes.requests == 12
+    assert codec.decode(usage.GET_USAGE, body, ErrorContext(), REDACTOR).data[0].attributes.requests == 12
     body = b'{"data":{"id":"1","relationships":{"network":{"id":"n","attributes":{"asn":64500}}}}}'
-    network = codec.decode(ip.ENRICH_IP, body, ErrorContext()).data.relationships.network
+    network = codec.decode(ip.ENRICH_IP, body, ErrorContext(), REDACTOR).data.relationships.network
     assert network is not None
     assert network.attributes.asn == 64500
-    assert codec.decode(reference.LIST_INDUSTRIES, b'{"data":null}', ErrorContext()).data == ()
+    assert codec.decode(reference.LIST_INDUSTRIES, b'{"data":null}', ErrorContext(), REDACTOR).data == ()
 
 
 QUERIES = [
@@ -316,15 +318,15 @@ def test_errors_under_a_good_status_are_errors(row: Endpoint[Any]) -> None:
     """A 200 that carries errors in place of data is neither an empty list nor a success."""
     body = b'{"errors":[{"code":"quota_exceeded","title":"Used up"}],"meta":{}}'
     with pytest.raises(QuotaExceededError) as caught:
-        codec.decode(row, body, ErrorContext())
+        codec.decode(row, body, ErrorContext(), REDACTOR)
     assert (caught.value.status, caught.value.code) == (200, "quota_exceeded")
 
 
 def test_list_without_data_is_no_empty_list() -> None:
     """Null data is an empty list; no data at all is an answer that does not fit."""
-    assert codec.decode(tags.RETRIEVE_TAGS, b'{"data":null}', ErrorContext()).data == ()
+    assert codec.decode(tags.RETRIEVE_TAGS, b'{"data":null}', ErrorContext(), REDACTOR).data == ()
     with pytest.raises(DecodeError):
-        codec.decode(tags.RETRIEVE_TAGS, b'{"meta":{}}', ErrorContext())
+        codec.decode(tags.RETRIEVE_TAGS, b'{"meta":{}}', ErrorContext(), REDACTOR)
 
 
 def test_places_in_a_list_are_kept() -> None:
@@ -332,14 +334,14 @@ def test_places_in_a_list_are_kept() -> None:
     match = {"id": "1", "attributes": {"match_score": 0.9}}
     for data in ([[match], None, [match]], [None, [match]]):
         with pytest.raises(DecodeError):
-            codec.decode(companies.MATCH_COMPANIES, json.dumps({"data": data}).encode(), ErrorContext())
+            codec.decode(companies.MATCH_COMPANIES, json.dumps({"data": data}).encode(), ErrorContext(), REDACTOR)
 
 
 def test_attributes_are_left_as_they_came() -> None:
     """Bringing a record into shape does not touch what its attributes hold, whatever it looks like."""
     filters = [{"id": 5, "type": None, "relationships": {"x": {"data": [None]}}}, None]
     body = json.dumps({"data": {"id": 6, "attributes": {"name": "Feed", "filters": filters}}}).encode()
-    feed = codec.decode(custom_feeds.GET_CUSTOM_FEED, body, ErrorContext()).data
+    feed = codec.decode(custom_feeds.GET_CUSTOM_FEED, body, ErrorContext(), REDACTOR).data
     assert (feed.id, feed.attributes.filters) == ("6", filters)
 
 
@@ -348,21 +350,21 @@ def test_absurd_relationships_are_decode_errors(odd: Any) -> None:
     """A related record of no known form gives the package's own error, never Python's."""
     body = json.dumps({"data": {"id": "1", "relationships": {"group_company": odd}}}).encode()
     with pytest.raises(DecodeError):
-        codec.decode(companies.GET_COMPANY, body, ErrorContext())
+        codec.decode(companies.GET_COMPANY, body, ErrorContext(), REDACTOR)
 
 
 def test_related_records_without_ids_are_left_out_of_lists() -> None:
     """A to-many relationship keeps the records that have ids."""
     tags_of = [{"id": None, "type": "tag"}, {"id": 7, "type": "tag"}, None]
     body = json.dumps({"data": {"id": "1", "relationships": {"tags": tags_of}}}).encode()
-    assert [tag.id for tag in codec.decode(companies.GET_COMPANY, body, ErrorContext()).data.tags] == ["7"]
+    assert [tag.id for tag in codec.decode(companies.GET_COMPANY, body, ErrorContext(), REDACTOR).data.tags] == ["7"]
 
 
 @pytest.mark.parametrize(("name", "row"), KNOWN, ids=[name for name, _ in KNOWN])
 def test_every_answer_becomes_plain_python(name: str, row: Endpoint[Any]) -> None:
     """``to_dict`` gives what ``json.dumps`` takes as it is, with every value of the answer in it, times as texts."""
     body = (EXAMPLES / f"{name}.json").read_bytes()
-    plain = codec.decode(row, body, ErrorContext()).to_dict()
+    plain = codec.decode(row, body, ErrorContext(), REDACTOR).to_dict()
     assert json.loads(json.dumps(plain)) == plain
     assert lost(msgspec.json.decode(body), plain) == []
 

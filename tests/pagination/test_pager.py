@@ -28,7 +28,6 @@ from leadfeeder_async import (
     PermissionDeniedError,
     ServerError,
 )
-from leadfeeder_async.pagination import numbered as numbered_pages
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
 from tests.support.servers import handler_server
@@ -133,7 +132,7 @@ async def test_circle_of_cursors_is_an_error(length: int) -> None:
 
     script, got = Script(answer), list[str]()
     async with handler_server(script) as url, client_of(url) as lf:
-        with pytest.raises(CursorLoopError, match="second time"):
+        with pytest.raises(CursorLoopError, match="same cursor twice"):
             async for company in lf.companies.search(search_terms=["x"]):
                 got.append(company.id)
     assert sorted(got) == sorted(names)
@@ -149,7 +148,7 @@ async def test_empty_pages_without_end_are_an_error() -> None:
 
     script = Script(answer)
     async with handler_server(script) as url, client_of(url) as lf:
-        with pytest.raises(CursorLoopError, match="50 pages came in a row that are empty"):
+        with pytest.raises(CursorLoopError, match="50 consecutive pages were empty"):
             await found(lf)
     assert len(script.asked) == 50
 
@@ -333,7 +332,7 @@ async def test_leaving_a_loop_leaves_nothing_running(sandbox: Sandbox, how: str)
         else:
             await walk()
         assert await _settled() == before
-        assert lf._state.ensure_open().throttle.slots.value == 16
+        assert lf.stats.in_flight == 0
         assert await pager.count() == 500
 
 
@@ -912,9 +911,9 @@ async def test_loop_of_cursors_names_its_call(fault: str) -> None:
     facts = caught.value.context
     assert (facts.operation, facts.method, facts.path) == ("search_companies", "POST", "/v1/companies/search")
     assert caught.value.message == (
-        "A cursor came back a second time."
+        "The server returned the same cursor twice."
         if fault == "circle"
-        else "50 pages came in a row that are empty or the same, each with a new cursor."
+        else "50 consecutive pages were empty or the same, each with a new cursor."
     )
 
 
@@ -996,7 +995,7 @@ async def test_day_past_the_wall_says_what_the_server_said() -> None:
         with pytest.raises(IncompleteWindowError) as caught:
             await visits(lf)
     assert (caught.value.status, caught.value.code, caught.value.request_id) == (416, "offset_exceeded", "r-1")
-    assert caught.value.message == "2026-11-01 may hold more rows than the API hands out: 0."
+    assert caught.value.message == "2026-11-01 may contain more rows than the API returns: 0 were returned."
 
 
 def at_most(most: int) -> Callable[[web.Request, dict[str, Any]], Reply]:
@@ -1016,7 +1015,7 @@ async def test_silent_wall_of_one_day_names_the_call() -> None:
     async with handler_server(Script(at_most(10_000))) as url, client_of(url) as lf:
         with pytest.raises(IncompleteWindowError) as caught:
             await visits(lf)
-    assert caught.value.message == "2026-11-01 holds more rows than the API hands out: 10,000 of 12,000."
+    assert caught.value.message == "2026-11-01 contains more rows than the API returns: 10,000 of 12,000 were returned."
     assert caught.value.context.operation == "search_web_visits"
 
 
@@ -1079,14 +1078,11 @@ async def test_pager_says_what_it_lists() -> None:
 
 @pytest.mark.parametrize("pages", [True, False])
 @pytest.mark.parametrize("per_day", [15, 40, 45])
-async def test_count_that_stops_at_the_wall_is_no_count(
-    pages: bool, per_day: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_count_that_stops_at_the_wall_is_no_count(pages: bool, per_day: int) -> None:
     """Where the server counts no further than it hands out, a range is cut, and one full day may hold more.
 
     The wall is lowered to forty rows.
     """
-    monkeypatch.setattr(numbered_pages, "MAX_SEARCH_ROWS", 40)
     server = DailyVisits({DAY + timedelta(number): per_day for number in range(4)}, 40)
 
     def capped(request: web.Request, body: dict[str, Any]) -> Reply:
@@ -1098,7 +1094,7 @@ async def test_count_that_stops_at_the_wall_is_no_count(
         return status, content
 
     got, script = list[str](), Script(capped)
-    async with handler_server(script) as url, client_of(url) as lf:
+    async with handler_server(script) as url, client_of(url, max_search_rows=40) as lf:
         search = lf.web_visits.search(start_date=DAY, end_date=DAY + timedelta(3), page_size=10)
         if per_day < 40:
             got = [visit.id for visit in await search.collect()]
@@ -1107,7 +1103,8 @@ async def test_count_that_stops_at_the_wall_is_no_count(
             )
         else:
             with pytest.raises(
-                IncompleteWindowError, match=r"2026-11-01 may hold .*: 40 of 40\. 2026-11-02 .*2026-11-04"
+                IncompleteWindowError,
+                match=r"2026-11-01 may contain .*: 40 of 40 were returned\. 2026-11-02 .*2026-11-04",
             ):
                 async for visit in search:
                     got.append(visit.id)
@@ -1144,10 +1141,10 @@ async def test_page_count_that_lies_high_ends() -> None:
     [
         (3_000, 1, "repeats a page after 100 rows", 4 + 16),
         (3_000, 3, "repeats a page after 300 rows", 6 + 16),
-        (3_000, None, "sends empty pages after 300 rows", 3 + 51 + 16),
-        (60, None, "sends empty pages after 300 rows", 3 + 51 + 16),
-        (5, None, "sends empty pages after 300 rows", 5),
-        (None, None, "sends empty pages after 300 rows", 4),
+        (3_000, None, "returns empty pages after 300 rows", 3 + 51 + 16),
+        (60, None, "returns empty pages after 300 rows", 3 + 51 + 16),
+        (5, None, "returns empty pages after 300 rows", 5),
+        (None, None, "returns empty pages after 300 rows", 4),
         (None, 1, "repeats a page after 100 rows", 4),
         (None, 3, "repeats a page after 300 rows", 6),
     ],
@@ -1164,7 +1161,7 @@ async def test_list_that_stops_moving_does_not_pass_for_whole(
 
     got, script = list[str](), Script(answer)
     async with handler_server(script) as url, client_of(url) as lf:
-        with pytest.raises(IncompleteListError, match=rf"{said}.* though it counts 400\.") as caught:
+        with pytest.raises(IncompleteListError, match=rf"{said}, but reports 400\.") as caught:
             async for visit in lf.web_visits.search(start_date=DAY, end_date=DAY):
                 got.append(visit.id)
         await asyncio.sleep(0)

@@ -12,20 +12,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from leadfeeder_async import PaginationError
-from leadfeeder_async._core.codec import decode_rows
+from leadfeeder_async._core.codec import decode_page
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle
 from leadfeeder_async.errors import BadRequestError, ErrorContext, OffsetExceededError
 from leadfeeder_async.models.envelope import ResourceIdentifier, Response
-from leadfeeder_async.pagination.cursor import cursor_pages
+from leadfeeder_async.pagination.cursor import CursorSource
 from leadfeeder_async.pagination.date_range import DateWindow
-from leadfeeder_async.pagination.numbered import NumberedPages
-from leadfeeder_async.pagination.page import Page, PageSource
+from leadfeeder_async.pagination.numbered import DateWindowSource
+from leadfeeder_async.pagination.page import Page
+from leadfeeder_async.pagination.source import PagerOptions
+from tests.support.clients import REDACTOR
 
 ROW = Endpoint(
     "model", "GET", "/v1/model", Response[tuple[ResourceIdentifier, ...]], pagination=PaginationStyle.PAGE_NUMBER
 )
 DAY = date(2026, 11, 1)
 SIZE = 3
+OPTIONS = PagerOptions(page_size=SIZE, prefetch=2)
 
 
 class Model(RuleBasedStateMachine):
@@ -51,16 +54,16 @@ class Model(RuleBasedStateMachine):
             self.add(len(self.rows))
         self.always = set(self.rows)
 
-    def source(self) -> PageSource[ResourceIdentifier]:
-        def decode(body: bytes) -> Page[ResourceIdentifier]:
-            answer, bad = decode_rows(ROW, body, ErrorContext())
-            return Page(answer.data, answer.meta, decode_errors=bad)
+    max_search_rows = 10_000
 
-        return PageSource(
-            fetch=self.fetch, decode=decode, ids_of=lambda rows: [one.id for one in rows], page_size=SIZE, prefetch=2
-        )
+    def decode(self, body: bytes) -> Page[ResourceIdentifier]:
+        page = decode_page(ROW, body, ErrorContext(), REDACTOR)
+        return Page(page.items, page.meta, decode_errors=page.decode_errors)
 
-    async def fetch(self, call: ApiRequest[object]) -> bytes:
+    def row_ids(self, rows: Iterable[ResourceIdentifier]) -> list[str]:
+        return [row.id for row in rows]
+
+    async def execute(self, call: ApiRequest[bytes]) -> bytes:
         raise NotImplementedError
 
     @precondition(lambda self: self.ended is None)
@@ -101,7 +104,7 @@ class CursorMachine(Model):
     def start(self, count: int) -> None:
         self.begin(count)
         self.short = self.expired = 0
-        self.walk = cursor_pages(self.source(), ApiRequest(ROW))
+        self.walk = CursorSource(self, ApiRequest(ROW).undecoded).pages(self, OPTIONS)
 
     @rule(place=st.integers(0, 20))
     def insert(self, place: int) -> None:
@@ -115,7 +118,7 @@ class CursorMachine(Model):
     def expire_the_next_cursor(self) -> None:
         self.expired += 1
 
-    async def fetch(self, call: ApiRequest[object]) -> bytes:
+    async def execute(self, call: ApiRequest[bytes]) -> bytes:
         cursor = call.params.get("page[cursor]")
         if cursor and self.expired:
             self.expired -= 1
@@ -139,19 +142,14 @@ class NumberedMachine(Model):
         self.days, self.counts = days, counts
         self.begin(count)
         window = DateWindow(DAY, DAY + timedelta(days - 1))
-        self.walk = NumberedPages(self.source(), self.call_at, lambda number: {"page[num]": number}, window).pages()
+        self.walk = DateWindowSource(self, ApiRequest(ROW).undecoded, window).pages(self, OPTIONS)
 
     @rule(place=st.integers(0, 20))
     def insert(self, place: int) -> None:
         self.add(min(place, len(self.rows)))
 
-    @staticmethod
-    def call_at(window: DateWindow | None) -> ApiRequest[object]:
-        assert window is not None
-        return ApiRequest(ROW, params={"from": str(window.start), "to": str(window.end)})
-
-    async def fetch(self, call: ApiRequest[object]) -> bytes:
-        first, last = (date.fromisoformat(str(call.params[name])) for name in ("from", "to"))
+    async def execute(self, call: ApiRequest[bytes]) -> bytes:
+        first, last = (date.fromisoformat(str(call.params[name])) for name in ("start_date", "end_date"))
         at = (int(str(call.params["page[num]"])) - 1) * SIZE
         rows = [row for row in self.rows if first <= DAY + timedelta(int(row) % self.days) <= last]
         if at >= 12:

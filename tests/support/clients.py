@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from leadfeeder_async import AsyncLeadfeeder
+from leadfeeder_async._core.endpoint import RetrySafety
+from leadfeeder_async._core.error_mapping import Redactor
 from leadfeeder_async.sandbox import Sandbox
+from leadfeeder_async.settings import Secret
 
 KEY = "canary-key-1234567890"
+REDACTOR = Redactor(Secret(KEY))
 
 
 def client_of(url: str, **options: Any) -> AsyncLeadfeeder:
@@ -20,3 +24,9 @@ def client_for(sandbox: Sandbox, **options: Any) -> AsyncLeadfeeder:
     """Return a client of a sandbox, without a limit of its own."""
     settings: dict[str, Any] = {"account_id": sandbox.account_id, "rate": 1e6, "burst": 100_000, **options}
     return AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, **settings)
+
+
+def request_options(safety: RetrySafety) -> dict[str, bool]:
+    """Return the arguments of ``lf.request`` that give a route a retry safety."""
+    billed = safety is RetrySafety.BILLED_READ
+    return {"idempotent": safety is not RetrySafety.NON_IDEMPOTENT, "may_charge": billed}

@@ -22,7 +22,6 @@ from leadfeeder_async import (
     Page,
     Pager,
     Progress,
-    RetrySafety,
 )
 from leadfeeder_async.models import (
     ApiUsage,
@@ -89,7 +88,10 @@ def searches(lf: AsyncLeadfeeder) -> Pager[CompanySummary]:
 
 async def escape_hatch(lf: AsyncLeadfeeder) -> None:
     assert_type(await lf.request("GET", "/v1/x"), dict[str, object])
-    assert_type(await lf.request("GET", "/v1/x", returns=Response[Company], resend=RetrySafety.SAFE), Response[Company])
+    assert_type(
+        await lf.request("GET", "/v1/x", returns=Response[Company], idempotent=True, may_charge=False),
+        Response[Company],
+    )
 
 
 async def workspace(lf: AsyncLeadfeeder) -> None:

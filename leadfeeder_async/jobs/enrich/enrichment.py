@@ -139,7 +139,7 @@ class Enrichment(Generic[T]):
         record, outcome = None, line.outcome
         if line.record != NO_RECORD:
             try:
-                record = self._asking.record(line)
+                record = self._asking.record(self._job.executor, line)
             except DecodeError as problem:
                 error, outcome = problem, Outcome.FAILED
         return EnrichmentResult(

@@ -9,18 +9,20 @@ import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async._core import codec
-from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, QueryValue
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import APIStatusError, DecodeError, ErrorContext
+from leadfeeder_async.errors import APIStatusError, DecodeError
 from leadfeeder_async.jobs.enrich.keys import Key
 from leadfeeder_async.jobs.enrich.results import Outcome, ResultLine, failed_line
 from leadfeeder_async.models.companies import Company, CompanyMatch
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.models.ip import EnrichedIp
-from leadfeeder_async.pagination.page import IDS_PER_REQUEST, row_id
-from leadfeeder_async.pagination.pager import strip_line_breaks
+from leadfeeder_async.pagination.decoders import strip_line_breaks
+from leadfeeder_async.pagination.dedupe import row_id
+from leadfeeder_async.pagination.id_batches import MAX_IDS_PER_REQUEST
 from leadfeeder_async.resources.companies import RETRIEVE_COMPANIES, Companies
 from leadfeeder_async.resources.ip import ENRICH_IP
+from leadfeeder_async.types import QueryValue
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -90,7 +92,7 @@ class Lookup(Protocol[T_co]):
         """Return the id that leads to a line's record."""
         ...
 
-    def record(self, line: ResultLine) -> T_co:
+    def record(self, executor: RequestExecutor, line: ResultLine) -> T_co:
         """Decode a line's record."""
         ...
 
@@ -99,7 +101,7 @@ class CompanyLookup:
     """Companies: matched first, then fetched."""
 
     matches = True
-    per_fetch = IDS_PER_REQUEST
+    per_fetch = MAX_IDS_PER_REQUEST
     price = 1
 
     def __init__(self, choice: MatchPolicy, include: tuple[str, ...] | None, account_id: str | None) -> None:
@@ -116,20 +118,19 @@ class CompanyLookup:
     async def fetch(self, executor: RequestExecutor, ids: Sequence[str]) -> FetchResult:
         """Get up to 100 companies in one request."""
         params: dict[str, QueryValue] = {"ids": tuple(ids), "include": self._include}
-        body = await executor.execute_raw(ApiRequest(RETRIEVE_COMPANIES, params=params, account_id=self._account_id))
-        page, _, errors = executor.decode_page(
-            RETRIEVE_COMPANIES.with_response_type(Response[tuple[msgspec.Raw, ...]]), body
-        )
-        rows = [strip_line_breaks(bytes(raw)) for raw in page.data]
-        return _assign_records(ids, rows, _charged_by(page.meta), errors)
+        request = ApiRequest(RETRIEVE_COMPANIES, params=params, account_id=self._account_id)
+        body = await executor.execute(request.undecoded)
+        page = executor.decode_page(RETRIEVE_COMPANIES.with_response_type(Response[tuple[msgspec.Raw, ...]]), body)
+        rows = [strip_line_breaks(bytes(raw)) for raw in page.items]
+        return _assign_records(ids, rows, _charged_by(page.meta), page.partial_errors)
 
     def id_of(self, line: ResultLine) -> str | None:
         """Return the company's id."""
         return line.id
 
-    def record(self, line: ResultLine) -> Company:
+    def record(self, executor: RequestExecutor, line: ResultLine) -> Company:
         """Decode a company."""
-        return _decoded(RETRIEVE_COMPANIES, b'{"data":[%b]}' % bytes(line.record)).data[0]
+        return _decoded(executor, RETRIEVE_COMPANIES, b'{"data":[%b]}' % bytes(line.record)).data[0]
 
 
 def _charged_by(meta: Meta) -> int | None:
@@ -193,14 +194,15 @@ class IpLookup:
     async def fetch(self, executor: RequestExecutor, ids: Sequence[str]) -> FetchResult:
         """Find who is behind one address."""
         params: dict[str, QueryValue] = {"ip": ids[0]}
-        call = ApiRequest(ENRICH_IP, params=params, account_id=self._account_id, billable_records=self.price)
-        answer = executor.decode(ENRICH_IP.with_response_type(Response[msgspec.Raw]), await executor.execute_raw(call))
+        endpoint = ENRICH_IP.with_response_type(Response[msgspec.Raw])
+        request = ApiRequest(endpoint, params=params, account_id=self._account_id, billable_records=self.price)
+        answer = await executor.execute(request)
         charged = _charged_by(answer.meta)
         self.price = max(self.price, charged or 0)
         line = ResultLine(
             outcome=Outcome.MATCHED, record=msgspec.Raw(strip_line_breaks(bytes(answer.data))), charged=charged
         )
-        company = self.record(line).company
+        company = self.record(executor, line).company
         outcome = Outcome.NOT_FOUND if company is None else Outcome.MATCHED
         found = replace(line, outcome=outcome, id=company.id if company else None)
         return FetchResult({ids[0]: found}, charged=charged)
@@ -209,10 +211,10 @@ class IpLookup:
         """Return the address."""
         return line.key
 
-    def record(self, line: ResultLine) -> EnrichedIp:
+    def record(self, executor: RequestExecutor, line: ResultLine) -> EnrichedIp:
         """Decode what is known of an address."""
-        return _decoded(ENRICH_IP, b'{"data":%b}' % bytes(line.record)).data
+        return _decoded(executor, ENRICH_IP, b'{"data":%b}' % bytes(line.record)).data
 
 
-def _decoded(row: Endpoint[T_co], body: bytes) -> T_co:
-    return codec.decode(row, body, ErrorContext(operation=row.operation, method=row.method, path=row.path))
+def _decoded(executor: RequestExecutor, endpoint: Endpoint[T_co], body: bytes) -> T_co:
+    return codec.decode(endpoint, body, endpoint.error_context(), executor.redactor)

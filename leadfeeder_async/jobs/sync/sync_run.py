@@ -34,8 +34,10 @@ from leadfeeder_async.jobs.sync.transaction import KEYS, Row, SyncChanges, SyncS
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.web_visits import WebVisit
 from leadfeeder_async.pagination.date_range import DateLike, DateWindow, parse_date
-from leadfeeder_async.pagination.page import Page, join_messages
-from leadfeeder_async.pagination.pager import HasId, Pager
+from leadfeeder_async.pagination.decoders import HasId
+from leadfeeder_async.pagination.page import Page
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.problems import join_messages
 
 T = TypeVar("T", bound=HasId)
 
@@ -198,8 +200,9 @@ class SyncRun:
         if not self._stopped:
             await self._save(state, finished_at=datetime.now(UTC).isoformat())
         if self._problems:
-            error = IncompleteListError(self._said(), self._problems[0].context, hint=REREAD_HINT)
-            error.problems = tuple(self._problems)
+            error = IncompleteListError(
+                self._said(), self._problems[0].context, hint=REREAD_HINT, problems=self._problems
+            )
             self._problems.clear()
             raise error
 
@@ -208,10 +211,13 @@ class SyncRun:
         """Let an error that ends the run speak of what could not be read before it, too: no later run knows."""
         try:
             yield
+        except LeadfeederError as error:
+            if not self._problems:
+                raise
+            message = f"{error.message} Besides: {self._said()}"
+            raise error.with_context(error.context, message=message) from error.__cause__
         except BaseException as error:
-            if self._problems and isinstance(error, LeadfeederError):
-                error.message = f"{error.message} Besides: {self._said()}"
-            elif self._problems:
+            if self._problems:
                 error.add_note(self._said())
             raise
 

@@ -1,0 +1,248 @@
+"""Responses and transport exceptions mapped to errors. The only module that redacts the API key."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec.structs import replace
+
+from leadfeeder_async._core.messages import HttpResponse
+from leadfeeder_async._core.normalize import Json, replace_lone_surrogates
+from leadfeeder_async._core.retry import parse_retry_after
+from leadfeeder_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    DecodeError,
+    ErrorContext,
+    InsufficientCreditsError,
+    LeadfeederError,
+    NotFoundError,
+    OffsetExceededError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitedError,
+    RedirectError,
+    ServerError,
+    UnexpectedStatusError,
+)
+from leadfeeder_async.models.envelope import ErrorObject, Response
+from leadfeeder_async.settings import Secret
+
+EXCERPT_CHARS = 200
+"""Characters of an unreadable response that an error shows."""
+
+MAX_ERROR_BODY = 65_536
+"""Bytes of an error response that are read for its message."""
+
+MIN_ENCODED_CHARS = 8
+"""Shorter base64 strings are too common to redact."""
+
+ERROR_HEADERS = ("Retry-After", "X-Request-Id", "Location")
+"""Response headers that errors use."""
+
+T = TypeVar("T")
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""Exceptions of decoding a body."""
+
+_JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
+
+
+class Redactor:
+    """Removes the API key from what a server sent, in every encoding in which servers echo it.
+
+    Args:
+        secret: The API key.
+
+    """
+
+    __slots__ = ("_margin", "_pattern")
+
+    def __init__(self, secret: Secret) -> None:
+        key = secret.reveal()
+        self._pattern = re.compile("|".join(_encodings(key)), re.IGNORECASE)
+        self._margin = 8 * len(key)
+
+    def __repr__(self) -> str:
+        return "<Redactor>"
+
+    def text(self, text: str) -> str:
+        """Return ``text`` with the key replaced by stars."""
+        return self._pattern.sub("***", text)
+
+    def excerpt(self, body: bytes) -> str:
+        """Return the beginning of a body as one printable line."""
+        text = self._beginning(body, 16 * EXCERPT_CHARS, "replace")
+        return " ".join(text.split())[:EXCERPT_CHARS]
+
+    def response(self, response: HttpResponse) -> HttpResponse:
+        """Return an unsuccessful response reduced to what errors use, without the key."""
+        values = {name: response.header(name) for name in ERROR_HEADERS}
+        headers = {name: self.text(value) for name, value in values.items() if value is not None}
+        body = self._beginning(response.body, MAX_ERROR_BODY, "surrogateescape")
+        return HttpResponse(response.status, headers, body.encode("utf-8", "surrogateescape"))
+
+    def _beginning(self, body: bytes, size: int, errors: str) -> str:
+        """Return the redacted beginning of a body. A key that the cut splits is dropped with the rest."""
+        text = self.text(body[: size + self._margin].decode("utf-8", errors))
+        return text[: -self._margin] if len(body) > size + self._margin else text
+
+
+def _encodings(key: str) -> Iterator[str]:
+    """Yield patterns for the key as it is, escaped as JSON, URL or HTML, and in base64."""
+    yield "".join(
+        rf"(?:\\?{re.escape(char)}|\\u00{ord(char):02x}|%{ord(char):02x}|&#0*{ord(char)};|&#x0*{ord(char):x};)"
+        for char in key
+    )
+    for offset in range(3):  # the base64 form of a substring depends on its position
+        encoded = base64.b64encode(b"\0" * offset + key.encode()).decode().rstrip("=")
+        inner = encoded[(0, 2, 3)[offset] : -1]
+        if len(inner) >= MIN_ENCODED_CHARS:
+            yield from {re.escape(inner), re.escape(inner.replace("+", "-").replace("/", "_"))}
+
+
+def error_from_response(
+    response: HttpResponse, context: ErrorContext, redactor: Redactor, now: datetime
+) -> LeadfeederError:
+    """Return the error for a response that is not successful, chosen by its code and status."""
+    response = redactor.response(response)
+    context = replace(context, status=response.status, sent="yes", request_id=response.header("X-Request-Id"))
+    if 300 <= response.status < 400:
+        return RedirectError(_redirect_message(response), context)
+    return _status_error(response, context, redactor, now)
+
+
+def embedded_error(body: bytes, context: ErrorContext, redactor: Redactor, now: datetime) -> APIStatusError | None:
+    """Return the error that a response with status 200 contains in place of data, if it does."""
+    value = json_object(body[:MAX_ERROR_BODY])
+    if value.get("errors") and value.get("data") is None:
+        response = redactor.response(HttpResponse(200, {}, body))
+        return _status_error(response, replace(context, status=200, sent="yes", phase="decode"), redactor, now)
+    return None
+
+
+def partial_errors(response: Response[T], context: ErrorContext, redactor: Redactor) -> tuple[APIStatusError, ...]:
+    """Return the errors that a successful response reports beside its data."""
+    context = replace(context, status=200, sent="yes", request_id=response.meta.request_id)
+    return tuple(_partial_error(error, context, redactor) for error in response.errors)
+
+
+def _partial_error(error: ErrorObject, context: ErrorContext, redactor: Redactor) -> APIStatusError:
+    code = None if error.code is None else redactor.text(error.code)
+    message = redactor.text(_error_text(error)) or code or "no explanation"
+    return _error_class(200, code)(f"Part of the response is missing: {message}.", replace(context, code=code))
+
+
+def decode_error(message: str, context: ErrorContext, redactor: Redactor) -> DecodeError:
+    """Return the error for a body that cannot be decoded."""
+    return DecodeError(redactor.text(message), replace(context, sent="yes", phase="decode"))
+
+
+def incomplete_body_error(response: HttpResponse, context: ErrorContext, redactor: Redactor) -> DecodeError:
+    """Return the error for a body that is not a complete JSON object."""
+    context = replace(
+        context, status=response.status, sent="yes", phase="body", request_id=_request_id(response, redactor)
+    )
+    return DecodeError(f"The response is not a complete JSON object: {redactor.excerpt(response.body)!r}.", context)
+
+
+def json_object(body: bytes) -> dict[str, Json]:
+    """Return a body as a JSON object, or an empty one if it is not."""
+    try:
+        value = _JSON.decode(body)
+    except UNREADABLE:
+        try:
+            value = _JSON.decode(replace_lone_surrogates(body))
+        except UNREADABLE:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _request_id(response: HttpResponse, redactor: Redactor) -> str | None:
+    value = response.header("X-Request-Id")
+    return None if value is None else redactor.text(value)
+
+
+def _redirect_message(response: HttpResponse) -> str:
+    location = response.header("Location")
+    try:
+        host = urlsplit(location or "").hostname
+    except ValueError:
+        return f"The server returned a {response.status} redirect with an invalid Location header."
+    return f"The server redirects ({response.status}) to {host or 'itself'}."
+
+
+def _status_error(response: HttpResponse, context: ErrorContext, redactor: Redactor, now: datetime) -> APIStatusError:
+    value = json_object(response.body)
+    primary = _primary_error(value, redactor)
+    retry_after = parse_retry_after(response.header("Retry-After"), now)
+    request_id = _string_field(value.get("meta"), "request_id", redactor)
+    context = replace(
+        context,
+        code=primary.code,
+        request_id=request_id or context.request_id,
+        retry_after=retry_after,
+        retry_at=None if retry_after is None else now + timedelta(seconds=retry_after),
+    )
+    message = _error_text(primary) or redactor.excerpt(response.body) or "no explanation"
+    prefix = f"{response.status} {primary.code or ''}".strip()
+    return _error_class(response.status, primary.code)(f"{prefix}: {message}.", context)
+
+
+def _primary_error(value: dict[str, Json], redactor: Redactor) -> ErrorObject:
+    """Return the first error with a message, in any of the API's three error shapes."""
+    errors = value.get("errors")
+    candidates = [*(errors[:20] if isinstance(errors, list) else ()), value.get("error"), value]
+    names = ("code", "title", "detail", "message")
+    for candidate in candidates:
+        fields = {name: text for name in names if (text := _string_field(candidate, name, redactor))}
+        if fields:
+            return ErrorObject(**fields)
+    return ErrorObject()
+
+
+def _string_field(value: Json, name: str, redactor: Redactor) -> str | None:
+    text = value.get(name) if isinstance(value, dict) else None
+    return redactor.text(text) if isinstance(text, str) else None
+
+
+def _error_text(error: ErrorObject) -> str:
+    return ": ".join(part for part in (error.title or error.message, error.detail) if part)
+
+
+_AUTH_CODES = frozenset({"missing_token", "invalid_token", "invalid_api_key", "access_denied", "unauthorized"})
+
+_BY_CODE: Mapping[str, type[APIStatusError]] = {
+    **dict.fromkeys(_AUTH_CODES, AuthenticationError),
+    "offset_exceeded": OffsetExceededError,
+    "quota_exceeded": QuotaExceededError,
+    "insufficient_credits": InsufficientCreditsError,
+    "insufficient_scope": PermissionDeniedError,
+    "insufficient_entitlements": PermissionDeniedError,
+}
+
+_BY_STATUS: Mapping[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: InsufficientCreditsError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    416: OffsetExceededError,
+    422: BadRequestError,
+    429: RateLimitedError,
+}
+
+
+def _error_class(status: int, code: str | None) -> type[APIStatusError]:
+    """Choose the class by the code if it is known, otherwise by the status."""
+    by_code = _BY_CODE.get(code or "")
+    if by_code is not None and status < 500:
+        return by_code
+    return ServerError if status >= 500 else _BY_STATUS.get(status, UnexpectedStatusError)

@@ -1,0 +1,38 @@
+"""Lists that the API returns in one response."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from leadfeeder_async._core.endpoint import ApiRequest
+from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.pagination.dedupe import SeenIds
+from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
+from leadfeeder_async.pagination.source import PagerOptions
+
+T = TypeVar("T")
+
+
+class SinglePageSource(msgspec.Struct, frozen=True):
+    """Requests a list that comes as one response."""
+
+    executor: RequestExecutor
+    request: ApiRequest[bytes]
+
+    def describe(self) -> str:
+        """Return an empty string: the list has no part of its own in the description."""
+        return ""
+
+    def count_request(self, options: PagerOptions) -> ApiRequest[bytes]:  # noqa: ARG002 - as the other sources
+        """Return the request for the list."""
+        return self.request
+
+    async def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
+        """Yield the only page."""
+        page = decoder.decode(await self.executor.execute(self.request))
+        items = SeenIds(inherited=(options.exclude_ids,)).filter_new(page.items, decoder.row_ids(page.items))
+        yield replace(page, items=items, total=page.meta.total_count, position=ResumePosition(ended=True))

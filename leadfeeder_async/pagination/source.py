@@ -1,0 +1,104 @@
+"""Page sources: one for each way in which the API splits a list into responses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from leadfeeder_async._core.endpoint import ApiRequest
+from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
+
+T = TypeVar("T")
+
+MAX_PAGE_SIZE = 100
+"""The largest page of the API, and the default, because each page costs a request."""
+
+DEFAULT_PREFETCH = 16
+"""Pages that may be in flight or waiting to be read."""
+
+
+class PagerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a list is read."""
+
+    page_size: int = MAX_PAGE_SIZE
+    limit: int | None = None
+    """The most rows to return."""
+    prefetch: int = DEFAULT_PREFETCH
+    """Pages that may be in flight or waiting to be read. 0 requests each page when it is needed."""
+    position: ResumePosition = ResumePosition()
+    """The position to continue from."""
+    exclude_ids: frozenset[str] = frozenset()
+    """The ids of rows that an earlier run returned."""
+
+    @property
+    def pages_wanted(self) -> int | None:
+        """The number of pages that ``limit`` needs. No more are prefetched."""
+        return None if self.limit is None else -(-self.limit // self.page_size)
+
+
+class PageSource(Protocol):
+    """Reads the pages of one list. It is chosen once, when the pager is created."""
+
+    @property
+    def request(self) -> ApiRequest[bytes]:
+        """The request of the first page, without its size."""
+        ...
+
+    def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
+        """Yield the pages in order. Closing the generator cancels the requests in flight."""
+        ...
+
+    def count_request(self, options: PagerOptions) -> ApiRequest[bytes]:
+        """Return the cheapest request whose response tells the number of rows."""
+        ...
+
+    def describe(self) -> str:
+        """Return the part of the list's description that is specific to this source, such as its dates."""
+        ...
+
+
+class PrefetchQueue:
+    """Requests in flight, in the order in which their pages are needed."""
+
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
+        self._tasks = deque[asyncio.Task[bytes]]()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, request: ApiRequest[bytes]) -> None:
+        """Send a request in a task. Its error is only raised if the page is needed."""
+        task = asyncio.create_task(self._executor.execute(request))
+        task.add_done_callback(_mark_retrieved)
+        self._tasks.append(task)
+
+    async def next(self) -> bytes:
+        """Return the next body."""
+        task = self._tasks.popleft()
+        if task.done():
+            await asyncio.sleep(0)  # waiting pages are decoded one by one, so the loop is blocked for one at most
+        return await task
+
+    def peek(self) -> bytes | None:
+        """Return the next body if it has arrived."""
+        if not self._tasks or not self._tasks[0].done():
+            return None
+        task = self._tasks[0]
+        return None if task.cancelled() or task.exception() is not None else task.result()
+
+    def close(self) -> None:
+        """Cancel all requests."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks.clear()
+
+
+def _mark_retrieved(task: asyncio.Task[bytes]) -> None:
+    if not task.cancelled():
+        task.exception()
