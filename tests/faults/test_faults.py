@@ -21,7 +21,7 @@ from leadfeeder_async.models import WebVisit
 from tests.faults import table
 from tests.faults.cases import CASES
 from tests.faults.dsl import OK, PROXY_PASSWORD, Fault, Kind, Outcome, Place, expected, proxied
-from tests.support.clients import KEY, client_of
+from tests.support.clients import KEY, client_of, request_options
 from tests.support.clock import VirtualLoop
 from tests.support.paths import ROOT
 from tests.support.servers import http, raw_server
