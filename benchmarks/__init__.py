@@ -1,1 +1,1 @@
-"""What this package costs and how fast it is, measured against others: ``python -m benchmarks``."""
+"""Benchmarks of this package and of its alternatives: ``python -m benchmarks``."""

@@ -1,4 +1,4 @@
-"""Pages of visits and companies, in the shape of the contract's examples and encoded once."""
+"""Encoded pages of visits and companies with the structure of the contract's examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 
 PAGE = 100
 PAGES = 20
-"""How many different pages there are; further ones are the same with other ids."""
+"""The number of different pages. Further pages have the same rows with other IDs."""
 
 PAGES_A_DAY = 20
 ROWS_A_DAY = PAGE * PAGES_A_DAY
@@ -25,67 +25,69 @@ _SOURCES = (("google", "organic"), ("google", "cpc"), ("linkedin", "social"), (N
 
 
 def visits_page(number: int, total: int, page_num: int) -> bytes:
-    """Encode page ``number`` of all visits, which is page ``page_num`` of a search that holds ``total`` rows."""
+    """Encode page ``number`` of all visits as page ``page_num`` of a search with ``total`` rows."""
     meta = {
         "pagination": {"page_num": page_num, "page_count": -(-total // PAGE), "total_count": total},
         "request_id": f"6b0f4c1e-93a7-4a53-8e0b-{number:012d}",
     }
-    left = total - PAGE * (page_num - 1)
-    rows = _visit_rows(number % PAGES, left if 0 < left < PAGE else PAGE).replace(b"00000000-", b"%08d-" % number)
+    remaining = total - PAGE * (page_num - 1)
+    rows = _visit_rows(number % PAGES, remaining if 0 < remaining < PAGE else PAGE).replace(
+        b"00000000-", b"%08d-" % number
+    )
     return b'{"data":' + rows + b',"meta":' + _encode(meta) + b"}"
 
 
 def companies_page(first_id: int, size: int = PAGE) -> bytes:
-    """Encode the companies of ``size`` ids in a row; reading them charges nothing, since all are unlocked."""
-    rows: list[Json] = [_company(first_id + place) for place in range(size)]
+    """Encode ``size`` companies with consecutive IDs. They charge nothing because all are unlocked."""
+    rows: list[Json] = [_company(first_id + index) for index in range(size)]
     return _encode({"data": rows, "meta": {"credits": {"charged": 0}, "request_id": f"r-{first_id}"}})
 
 
 def summaries_page(number: int) -> bytes:
-    """Encode page ``number``, from 0, of a company search along cursors."""
-    rows: list[Json] = [_summary(FIRST_COMPANY + number * PAGE + place) for place in range(PAGE)]
-    following = f"cursor-{number + 1}" if number + 1 < PAGES else None
-    meta: Json = {"credits": {"charged": 0}, "pagination": {"next_cursor": following, "total_count": PAGE * PAGES}}
+    """Encode page ``number`` (from 0) of a company search by cursor."""
+    rows: list[Json] = [_summary(FIRST_COMPANY + number * PAGE + index) for index in range(PAGE)]
+    next_cursor = f"cursor-{number + 1}" if number + 1 < PAGES else None
+    meta: Json = {"credits": {"charged": 0}, "pagination": {"next_cursor": next_cursor, "total_count": PAGE * PAGES}}
     return _encode({"data": rows, "meta": meta})
 
 
 def user() -> bytes:
-    """Encode the small answer: the user a key belongs to."""
+    """Encode a small response: the user of the key."""
     return (_EXAMPLES / "get_current_user.json").read_bytes()
 
 
 @cache
 def _visit_rows(number: int, size: int) -> bytes:
-    draw = random.Random(number)
-    return _encode([_visit(draw, place) for place in range(size)])
+    rng = random.Random(number)
+    return _encode([_visit(rng, index) for index in range(size)])
 
 
-def _visit(draw: random.Random, place: int) -> Json:
+def _visit(rng: random.Random, index: int) -> Json:
     visit = _example("search_web_visits")
     attributes, relationships = visit["attributes"], visit["relationships"]
     assert isinstance(attributes, dict)
     assert isinstance(relationships, dict)
-    source, medium = draw.choice(_SOURCES)
-    visit["id"] = f"00000000-6c11-4d21-9a40-{place:012d}"
+    source, medium = rng.choice(_SOURCES)
+    visit["id"] = f"00000000-6c11-4d21-9a40-{index:012d}"
     attributes["source"], attributes["medium"] = source, medium
-    attributes["visit_length"] = draw.randrange(5, 900)
-    attributes["started_at"] = f"2026-11-20T{draw.randrange(24):02d}:{draw.randrange(60):02d}:07Z"
-    attributes["identifiers"] = {"lf_client_id": f"LF1.1.{draw.randrange(16**8):08x}", "ga_client_ids": ["1130.17612"]}
-    attributes["engagements"] = [_engagement(draw) for _ in range(draw.randrange(1, 8))]
-    relationships["company"] = {"id": str(FIRST_COMPANY + draw.randrange(9_000)), "type": "company"}
+    attributes["visit_length"] = rng.randrange(5, 900)
+    attributes["started_at"] = f"2026-11-20T{rng.randrange(24):02d}:{rng.randrange(60):02d}:07Z"
+    attributes["identifiers"] = {"lf_client_id": f"LF1.1.{rng.randrange(16**8):08x}", "ga_client_ids": ["1130.17612"]}
+    attributes["engagements"] = [_engagement(rng) for _ in range(rng.randrange(1, 8))]
+    relationships["company"] = {"id": str(FIRST_COMPANY + rng.randrange(9_000)), "type": "company"}
     return visit
 
 
-def _engagement(draw: random.Random) -> Json:
-    path, before = draw.choice(_PATHS), draw.choice(_PATHS)
+def _engagement(rng: random.Random) -> Json:
+    path, previous = rng.choice(_PATHS), rng.choice(_PATHS)
     page: Json = {"path": path, "title": path.strip("/").title() or "Home", "url": f"https://www.seller.test{path}"}
     return {
         "event_type": "page-view",
         "hostname": "www.seller.test",
         "page": page,
-        "previous_page_path": before,
-        "time_on_page": draw.randrange(1, 300),
-        "has_met_goals": draw.random() < 0.1,
+        "previous_page_path": previous,
+        "time_on_page": rng.randrange(1, 300),
+        "has_met_goals": rng.random() < 0.1,
     }
 
 
@@ -102,14 +104,14 @@ def _company(number: int) -> Json:
 def _summary(number: int) -> Json:
     summary, attributes = _example("search_companies"), _example("retrieve_companies")["attributes"]
     assert isinstance(attributes, dict)
-    shown = ("name", "role", "register", "url", "employee_range", "employee_count", "industries", "address", "revenue")
-    summary["id"], summary["attributes"] = str(number), {name: attributes.get(name) for name in shown}
+    names = ("name", "role", "register", "url", "employee_range", "employee_count", "industries", "address", "revenue")
+    summary["id"], summary["attributes"] = str(number), {name: attributes.get(name) for name in names}
     return summary
 
 
 def _example(name: str) -> dict[str, Json]:
-    row: dict[str, Json] = json.loads((_EXAMPLES / f"{name}.json").read_bytes())["data"][0]
-    return row
+    record: dict[str, Json] = json.loads((_EXAMPLES / f"{name}.json").read_bytes())["data"][0]
+    return record
 
 
 def _encode(value: Json) -> bytes:

@@ -1,4 +1,4 @@
-"""Clients that generators make of the contract: made into ``build/`` when they are measured, and never committed."""
+"""Generate clients from the contract into ``build/`` for the benchmarks. They are never committed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTRACT = ROOT / "tests" / "contract" / "openapi.yaml"
 
 
 def generate() -> dict[str, str]:
-    """Make both clients; return why one cannot be measured, by its name."""
+    """Generate both clients. Return the reason for each one that cannot be measured, by name."""
     scripts, missing = Path(sys.executable).parent, dict[str, str]()
     BUILD.mkdir(parents=True, exist_ok=True)
     if str(BUILD) not in sys.path:
@@ -38,28 +38,28 @@ def generate() -> dict[str, str]:
 
 
 def _run(*command: str | Path) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{Path(command[0]).name} failed:\n{done.stdout}\n{done.stderr}")
+    process = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise SystemExit(f"{Path(command[0]).name} failed:\n{process.stdout}\n{process.stderr}")
 
 
 async def openapi_python_client(stack: AsyncExitStack, url: str, day: str, pages: int) -> Turn:
-    """Sweep with the client of openapi-python-client: httpx and attrs."""
+    """Return a turn that reads visits with the client of openapi-python-client (httpx and attrs)."""
     from openapi_python_client_made import AuthenticatedClient
     from openapi_python_client_made.api.web_visits import search_web_visits
     from openapi_python_client_made.models import WebVisitSearchRequestV1
 
     client = AuthenticatedClient(url, "k", prefix="", auth_header_name="X-Api-Key")
     await stack.enter_async_context(client)
-    asked = WebVisitSearchRequestV1.from_dict({"start_date": day, "end_date": day})
+    body = WebVisitSearchRequestV1.from_dict({"start_date": day, "end_date": day})
 
     async def turn() -> int:
         rows = 0
         for page in range(1, pages + 1):
-            answer = await search_web_visits.asyncio(
-                client=client, body=asked, account_id="1", pagenum=page, pagesize=100
+            response = await search_web_visits.asyncio(
+                client=client, body=body, account_id="1", pagenum=page, pagesize=100
             )
-            for _ in answer.data:
+            for _ in response.data:
                 rows += 1
         return rows
 
@@ -67,21 +67,21 @@ async def openapi_python_client(stack: AsyncExitStack, url: str, day: str, pages
 
 
 def openapi_generator(stack: AsyncExitStack, url: str, day: str, pages: int) -> Turn:
-    """Sweep with the asyncio client of openapi-generator: aiohttp and pydantic."""
+    """Return a turn that reads visits with the asyncio client of openapi-generator (aiohttp and pydantic)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its fields shadow pydantic's methods
-        import openapi_generator_made as made
+        import openapi_generator_made as client_package
 
-    client = made.ApiClient(made.Configuration(host=url, api_key={"ApiKeyAuth": "k"}))
+    client = client_package.ApiClient(client_package.Configuration(host=url, api_key={"ApiKeyAuth": "k"}))
     stack.push_async_callback(client.close)
-    api = made.WebVisitsApi(client)
-    asked = made.WebVisitSearchRequestV1.from_dict({"start_date": day, "end_date": day})
+    api = client_package.WebVisitsApi(client)
+    body = client_package.WebVisitSearchRequestV1.from_dict({"start_date": day, "end_date": day})
 
     async def turn() -> int:
         rows = 0
         for page in range(1, pages + 1):
-            answer = await api.search_web_visits("1", asked, page_num=page, page_size=100)
-            for _ in answer.data:
+            response = await api.search_web_visits("1", body, page_num=page, page_size=100)
+            for _ in response.data:
                 rows += 1
         return rows
 

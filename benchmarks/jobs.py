@@ -1,4 +1,4 @@
-"""Jobs under the API's limit of 10 requests a second with a burst of 15, by a real clock and a simulated one."""
+"""Jobs under the API's limit of 10 requests a second with a burst of 15, in real and in simulated time."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ LATENCIES = ((80, 150), (300, 600))
 
 @dataclass(frozen=True)
 class Job:
-    """How long a job took."""
+    """The duration of a job."""
 
     pages: int
     latency: str
     consumer: float
-    """Seconds the consumer takes for a page."""
+    """Seconds that the consumer works on each page."""
     ours: float
+    """Seconds with this package."""
     naive: float | None
-    """What one page after the other took."""
+    """Seconds with aiohttp and sequential pages. None if not measured."""
     bound: float
-    """The shortest that the limit allows."""
+    """The least number of seconds that the rate limit allows."""
     rejected: int
-    """Answers 429."""
+    """Responses with status 429."""
     requests: int
 
 
 async def jobs(url: str, pages: int, long: int | None) -> list[Job]:
-    """Do all jobs at once, each with a key and so a limit of its own: they wait more than they work."""
+    """Run all jobs at the same time, each with its own key and rate limit. They wait most of the time."""
     planned: list[Awaitable[Job]] = [_job(url, pages, low, high) for low, high in LATENCIES]
     planned += [_job(url, pages, *LATENCIES[0], consumer=0.05)]
     if long is not None:
@@ -50,11 +51,11 @@ async def jobs(url: str, pages: int, long: int | None) -> list[Job]:
 
 async def _job(url: str, pages: int, low: int, high: int, consumer: float = 0.0, *, naive: bool = True) -> Job:
     base = f"{url}/limited/{low}-{high}"
-    (took, rejected, requests), slow = await asyncio.gather(
-        _ours(base, pages, consumer), _naive(base, pages, consumer) if naive else _nothing()
+    (seconds, rejected, requests), naive_seconds = await asyncio.gather(
+        _ours(base, pages, consumer), _naive(base, pages, consumer) if naive else _not_measured()
     )
     bound = (pages - 15) / 10 + low / 1000
-    return Job(pages, f"{low}-{high} ms", consumer, took, slow, bound, rejected, requests)
+    return Job(pages, f"{low}-{high} ms", consumer, seconds, naive_seconds, bound, rejected, requests)
 
 
 async def _ours(base: str, pages: int, consumer: float) -> tuple[float, int, int]:
@@ -73,48 +74,48 @@ async def _naive(base: str, pages: int, consumer: float) -> float:
         started = time.perf_counter()
         for page in range(1, pages + 1):
             body = f'{{"start_date":"{FIRST}","end_date":"{FIRST}"}}'.encode()
-            async with session.post(f"{base}/v1/web-visits?page%5Bnum%5D={page}", data=body) as answer:
-                VISITS.decode(await answer.read())
+            async with session.post(f"{base}/v1/web-visits?page%5Bnum%5D={page}", data=body) as response:
+                VISITS.decode(await response.read())
             await asyncio.sleep(consumer)
         return time.perf_counter() - started
 
 
-async def _nothing() -> None:
+async def _not_measured() -> None:
     return None
 
 
-def simulated(jobs_wanted: int) -> int:
-    """Return the 429s of many jobs of 100 requests, on a virtual clock, with the limiter that ships.
+def simulated(job_count: int) -> int:
+    """Return the number of 429 responses in jobs of 100 requests, on a virtual clock, with the default rate limiter.
 
-    Requests are up to 150 ms longer on their way than others, the first twelve, which set up TLS, up to 250 ms; the
-    server's clock is half a percent slow.
+    Each request is delayed by up to 150 ms. The first twelve are delayed by up to 250 ms because they set up TLS. The
+    server's clock is 0.5 % slow.
     """
-    draw, rejected = random.Random(5), 0
-    for _ in range(jobs_wanted):
+    rng, rejected = random.Random(5), 0
+    for _ in range(job_count):
         loop = VirtualLoop()
         try:
-            rejected += loop.run_until_complete(_simulated_job(draw))
+            rejected += loop.run_until_complete(_simulated_job(rng))
         finally:
             loop.close()
     return rejected
 
 
-async def _simulated_job(draw: random.Random) -> int:
+async def _simulated_job(rng: random.Random) -> int:
     bucket, loop = TokenBucket(), asyncio.get_running_loop()
     arrivals = list[float]()
     for number in range(100):
         await bucket.acquire()
-        arrivals.append(loop.time() + draw.uniform(0, 0.25 if number < 12 else 0.15))
-    tokens, since, rejected = 15.0, 0.0, 0
+        arrivals.append(loop.time() + rng.uniform(0, 0.25 if number < 12 else 0.15))
+    tokens, last_arrival, rejected = 15.0, 0.0, 0
     for arrival in sorted(arrivals):
-        tokens, since = min(15.0, tokens + (arrival - since) * 10 * 0.995), arrival
+        tokens, last_arrival = min(15.0, tokens + (arrival - last_arrival) * 10 * 0.995), arrival
         rejected += tokens < 1
         tokens -= tokens >= 1
     return rejected
 
 
 async def grants(waiting: int) -> float:
-    """Return microseconds of CPU a grant while ``waiting`` tasks wait in the limiter."""
+    """Return the microseconds of CPU per rate-limit token while ``waiting`` tasks wait for one."""
     from benchmarks.measure import cpu
 
     bucket = TokenBucket(1e6, 1)
@@ -124,13 +125,13 @@ async def grants(waiting: int) -> float:
 
 
 async def grant_errors(seconds: float) -> tuple[float, float]:
-    """Return how many milliseconds late grants are once the burst is used up: the median and the 99th percentile."""
+    """Return the delay of rate-limit tokens after the burst in milliseconds: median and 99th percentile."""
     bucket, loop = TokenBucket(10, 12), asyncio.get_running_loop()
     for _ in range(12):
         await bucket.acquire()
-    began, late = loop.time(), list[float]()
+    started, delays = loop.time(), list[float]()
     for number in range(1, int(10 * seconds) + 1):
         await bucket.acquire()
-        late.append(1e3 * (loop.time() - began - number / 10))
-    late.sort()
-    return late[len(late) // 2], late[int(0.99 * (len(late) - 1))]
+        delays.append(1e3 * (loop.time() - started - number / 10))
+    delays.sort()
+    return delays[len(delays) // 2], delays[int(0.99 * (len(delays) - 1))]

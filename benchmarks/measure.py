@@ -1,7 +1,7 @@
-"""How things are measured: CPU seconds of this process, in turns that are shuffled, as ratios within one turn.
+"""Measure the CPU time of contenders in shuffled turns, as ratios within one turn.
 
-On a machine that others use too, the processor is up to twice as slow from one second to the next. A fixed piece of
-work before and after each turn tells which turns it was quiet in, whatever the turn itself took.
+On a shared machine, the processor can be twice as slow from one second to the next. A fixed piece of work before and
+after each turn shows whether the processor was quiet, that is, not used by other processes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Turn: TypeAlias = Callable[[], Awaitable[int]]
-"""Does one turn's work; returns how many items it read."""
+"""Do the work of one turn and return the number of items read."""
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,26 @@ class Spread:
 
 @dataclass(frozen=True)
 class Result:
-    """What one contender took."""
+    """The CPU time of one contender."""
 
     ratio: Spread
-    """Its CPU per item over that of the base, turn by turn."""
+    """CPU time per item, divided by that of the base in the same turn."""
     micros: Spread
-    """Its CPU per item, in microseconds."""
+    """CPU time per item in microseconds."""
     quiet: float | None
-    """The same ratio of medians, of those turns in which the processor was quiet; None where they are too few."""
+    """Ratio of the medians of the turns with a quiet processor. None if there were too few."""
     quiet_turns: int
 
 
-QUIET = 1.15
-"""A turn counts as quiet where the fixed work took no more than so many times its best."""
+MAX_SLOWDOWN = 1.15
+"""A turn counts as quiet if the fixed work took at most this many times its shortest time."""
 
-FEW = 5
-"""Fewer quiet turns than this say nothing."""
+MIN_QUIET_TURNS = 5
+"""The least number of quiet turns for a ratio."""
 
 
 def fixed_work() -> float:
-    """Return the CPU seconds that some plain Python takes now."""
+    """Return the CPU seconds of a fixed amount of plain Python."""
     before = time.thread_time()
     for _ in range(50_000):
         pass
@@ -61,47 +61,47 @@ def fixed_work() -> float:
 
 
 def cpu() -> float:
-    """Return the CPU seconds that this process has used, in user and in system mode."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    """Return the CPU seconds of this process in user and system mode."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
 def spread_of(values: list[float]) -> Spread:
-    """Return the median and the quartiles of some values."""
+    """Return the median and the quartiles of ``values``."""
     low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
     return Spread(low, median, high)
 
 
 async def rotated(contenders: Mapping[str, Turn], base: str, turns: int, seed: int = 1) -> dict[str, Result]:
-    """Let all contenders work in turns, in a new order each time, and compare them within each turn."""
+    """Run all contenders in turns, in a new order each time, and compare them within each turn."""
     order, draw = list(contenders), random.Random(seed)
     for name in order:
         await contenders[name]()
-    taken: dict[str, list[float]] = {name: [] for name in order}
+    times: dict[str, list[float]] = {name: [] for name in order}
     noise: dict[str, list[float]] = {name: [] for name in order}
     for _ in range(turns):
         draw.shuffle(order)
         for name in order:
             gc.collect()
             await asyncio.sleep(0)
-            work, before = fixed_work(), cpu()
+            fixed_before, before = fixed_work(), cpu()
             items = await contenders[name]()
-            taken[name].append((cpu() - before) / items)
-            noise[name].append(max(work, fixed_work()))
-    best = min(min(slow) for slow in noise.values())
-    quiet = {name: _quiet(took, noise[name], best) for name, took in taken.items()}
-    return {name: _result(took, taken[base], quiet[name], quiet[base]) for name, took in taken.items()}
+            times[name].append((cpu() - before) / items)
+            noise[name].append(max(fixed_before, fixed_work()))
+    shortest = min(min(fixed) for fixed in noise.values())
+    quiet = {name: _quiet_times(own, noise[name], shortest) for name, own in times.items()}
+    return {name: _result(own, times[base], quiet[name], quiet[base]) for name, own in times.items()}
 
 
-def _quiet(took: list[float], noise: list[float], best: float) -> list[float]:
-    return [one for one, slow in zip(took, noise, strict=True) if slow <= QUIET * best]
+def _quiet_times(times: list[float], noise: list[float], shortest: float) -> list[float]:
+    return [time for time, fixed in zip(times, noise, strict=True) if fixed <= MAX_SLOWDOWN * shortest]
 
 
-def _result(took: list[float], of: list[float], quiet: list[float], quiet_of: list[float]) -> Result:
-    enough = min(len(quiet), len(quiet_of)) >= FEW
+def _result(times: list[float], base: list[float], quiet: list[float], quiet_base: list[float]) -> Result:
+    enough = min(len(quiet), len(quiet_base)) >= MIN_QUIET_TURNS
     return Result(
-        spread_of([one / other for one, other in zip(took, of, strict=True)]),
-        spread_of([1e6 * one for one in took]),
-        statistics.median(quiet) / statistics.median(quiet_of) if enough else None,
+        spread_of([own / other for own, other in zip(times, base, strict=True)]),
+        spread_of([1e6 * own for own in times]),
+        statistics.median(quiet) / statistics.median(quiet_base) if enough else None,
         len(quiet),
     )

@@ -1,4 +1,4 @@
-"""Everything that one run of the benchmarks measured."""
+"""The results of one run of the benchmarks."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from benchmarks.measure import Result
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One run."""
+    """The results of one run."""
 
     server: float
-    """Pages a second the server gives to clients that only read."""
+    """Pages per second that the server sends to clients that only read."""
     visits: dict[str, Result]
     missing: dict[str, str]
-    """What could not be measured, and why."""
+    """Contenders that could not be measured, with the reason."""
     cursors: dict[str, Result]
     companies: dict[str, Result]
     exports: dict[str, Result]
     small: dict[str, Result]
     tasks: dict[str, dict[int, float]]
-    """Microseconds of CPU a call, by contender and by how many tasks make them."""
+    """Microseconds of CPU per call, by contender and by number of tasks."""
     compressed: dict[str, Result]
     loop_held: dict[str, float]
-    """Milliseconds a page."""
+    """Longest callback of the event loop in milliseconds, by contender."""
     stream: dict[str, float]
+    """Memory in MB and CPU per visit in microseconds while visits are streamed."""
     held: dict[str, float]
-    """Bytes a visit."""
+    """Memory per visit in bytes, by type of the objects."""
     imports: dict[str, float]
-    """Milliseconds of CPU over a bare interpreter."""
+    """Milliseconds of CPU per import, without the start of the interpreter."""
     grants: dict[int, float]
-    """Microseconds of CPU a grant, by how many wait."""
+    """Microseconds of CPU per rate-limit token, by number of waiting tasks."""
     late: tuple[float, float]
-    """How late grants are in milliseconds: median, 99th percentile."""
+    """Delay of rate-limit tokens in milliseconds: median and 99th percentile."""
     simulated: int
+    """429 responses in simulated jobs."""
     simulated_jobs: int
     jobs: list[Job]

@@ -1,4 +1,4 @@
-"""The picture for the README: CPU a visit, by what reads it; readable in light and dark."""
+"""Draw the chart of the README: CPU time per visit, by client, for light and dark pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ text { fill: #e6edf3 } .note { fill: #9198a1 } rect { fill: #656c76 } .ours { fi
 
 
 def picture(m: Measured) -> str:
-    """Draw the bars, each with its ratio to ours."""
+    """Return an SVG with one bar per client and its ratio to this package."""
     shown = [(name, m.visits[name].micros.median) for name in SHOWN if name in m.visits]
     ours, longest = m.visits[c.OURS].ratio.median, max(micros for _, micros in shown)
     height = 60 + len(shown) * (BAR + GAP)
@@ -31,14 +31,14 @@ def picture(m: Measured) -> str:
         f"<style>{STYLE}</style>",
         '<text class="title" x="10" y="22">CPU time to read one visit, microseconds (less is better)</text>',
     ]
-    for place, (name, micros) in enumerate(shown):
-        top = 40 + place * (BAR + GAP)
+    for index, (name, micros) in enumerate(shown):
+        top = 40 + index * (BAR + GAP)
         width = max(2, round((WIDTH - LEFT - 130) * micros / longest))
-        kind = ' class="ours"' if name == c.OURS else ""
+        style_class = ' class="ours"' if name == c.OURS else ""
         ratio = m.visits[name].ratio.median / ours
         lines += [
             f'<text x="{LEFT - 10}" y="{top + 14}" text-anchor="end">{escape(name)}</text>',
-            f'<rect{kind} x="{LEFT}" y="{top}" width="{width}" height="{BAR}" rx="2"/>',
+            f'<rect{style_class} x="{LEFT}" y="{top}" width="{width}" height="{BAR}" rx="2"/>',
             f'<text class="note" x="{LEFT + width + 8}" y="{top + 14}">{micros:.1f} us, {ratio:.1f}x</text>',
         ]
     return "\n".join([*lines, "</svg>", ""])

@@ -1,4 +1,7 @@
-"""What needs a process of its own: memory, and the time of imports. ``python -m benchmarks.processes WHAT ...``."""
+"""Benchmarks that need their own process: memory and import time.
+
+``python -m benchmarks.processes stream URL VISITS`` and ``... held URL KIND DAYS`` print JSON.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,20 @@ from benchmarks.measure import cpu
 
 ROOT = Path(__file__).parent.parent
 FIRST = date(2020, 1, 6)
-MARKS = (1_000, 10_000, 100_000, 1_000_000)
+REPORTED_ROWS = (1_000, 10_000, 100_000, 1_000_000)
 HELD = ("ours", "structs", "dicts", "pydantic")
 IMPORTS = {
     "leadfeeder_async": "import leadfeeder_async",
-    "its client": "from leadfeeder_async import AsyncLeadfeeder",
-    "asyncio and msgspec alone": "import asyncio, msgspec",
-    "its dependencies, eagerly": "import aiohttp, msgspec, anyio, aiolimiter",
+    "leadfeeder_async, client": "from leadfeeder_async import AsyncLeadfeeder",
+    "asyncio and msgspec": "import asyncio, msgspec",
+    "all dependencies of leadfeeder_async": "import aiohttp, msgspec, anyio, aiolimiter",
     "openai": "import openai",
     "stripe": "import stripe",
 }
 
 
 def rss() -> float:
-    """Return the memory this process holds, in MB."""
+    """Return the resident memory of this process in MB."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -38,23 +41,23 @@ def rss() -> float:
 
 
 def child(*arguments: str) -> dict[str, float]:
-    """Run this module in a process of its own; return what it measured."""
+    """Run this module in a child process and return its figures."""
     command = (sys.executable, "-m", "benchmarks.processes", *arguments)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    if done.returncode:
-        raise SystemExit(f"{arguments} failed:\n{done.stderr}")
-    measured: dict[str, float] = json.loads(done.stdout)
-    return measured
+    process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if process.returncode:
+        raise SystemExit(f"{arguments} failed:\n{process.stderr}")
+    figures: dict[str, float] = json.loads(process.stdout)
+    return figures
 
 
 def imports(rounds: int) -> dict[str, float]:
-    """Return the milliseconds of CPU that each import takes over a bare interpreter."""
-    taken: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    """Return the milliseconds of CPU of each import, without the start of the interpreter."""
+    times: dict[str, list[float]] = {name: [] for name in IMPORTS}
     for _ in range(rounds):
         bare = _children_cpu("pass")
         for name, code in IMPORTS.items():
-            taken[name].append(1e3 * (_children_cpu(code) - bare))
-    return {name: statistics.median(took) for name, took in taken.items()}
+            times[name].append(1e3 * (_children_cpu(code) - bare))
+    return {name: statistics.median(times[name]) for name in IMPORTS}
 
 
 def _children_cpu(code: str) -> float:
@@ -68,61 +71,61 @@ def _children_cpu(code: str) -> float:
 
 
 async def stream(url: str, visits: int) -> dict[str, float]:
-    """Stream visits; tell memory and CPU a visit at each mark."""
+    """Stream visits and return memory and CPU per visit at each number of ``REPORTED_ROWS``."""
     from benchmarks.contenders import client_of
 
-    told, rows, marks = dict[str, float](), 0, set(MARKS)
+    figures, rows, reported_rows = dict[str, float](), 0, set(REPORTED_ROWS)
     async with client_of(url) as lf:
         await lf.users.me()
-        began, peak = rss(), 0.0
+        rss_connected, peak = rss(), 0.0
         last = FIRST + timedelta(visits // ROWS_A_DAY - 1)
-        before, since = cpu(), 0
+        cpu_before, rows_before = cpu(), 0
         async for _ in lf.web_visits.search(start_date=FIRST, end_date=last):
             rows += 1
             if rows % 1_000 == 0:
                 peak = max(peak, rss())
-            if rows in marks:
-                told[f"micros {rows}"] = 1e6 * (cpu() - before) / (rows - since)
-                told[f"rss {rows}"] = rss()
-                before, since = cpu(), rows
-    return {**told, "rows": rows, "rss connected": began, "rss end": rss(), "peak": peak}
+            if rows in reported_rows:
+                figures[f"micros {rows}"] = 1e6 * (cpu() - cpu_before) / (rows - rows_before)
+                figures[f"rss {rows}"] = rss()
+                cpu_before, rows_before = cpu(), rows
+    return {**figures, "rows": rows, "rss connected": rss_connected, "rss end": rss(), "peak": peak}
 
 
-async def held(url: str, how: str, days: int) -> dict[str, float]:
-    """Hold every visit of some days; tell the bytes that each takes."""
+async def held(url: str, kind: str, days: int) -> dict[str, float]:
+    """Keep all visits of ``days`` days in memory as objects of one kind and return the bytes per visit."""
     import aiohttp
 
     from benchmarks import contenders
 
     kept = list[object]()
     async with contenders.client_of(url) as lf, aiohttp.ClientSession() as session:
-        if how == "ours":
+        if kind == "ours":
             await lf.web_visits.search(start_date=FIRST, end_date=FIRST).collect(100)
         before = rss()
-        if how == "ours":
+        if kind == "ours":
             kept += await lf.web_visits.search(start_date=FIRST, end_date=FIRST + timedelta(days - 1)).collect()
-        for number in range(0 if how == "ours" else days * 20):
+        for number in range(0 if kind == "ours" else days * 20):
             day = FIRST + timedelta(number // 20)
             body = json.dumps({"start_date": str(day), "end_date": str(day)}).encode()
             target = f"{url}/v1/web-visits?page%5Bnum%5D={number % 20 + 1}"
-            async with session.post(target, data=body) as answer:
-                kept += _decoded(await answer.read(), how)
+            async with session.post(target, data=body) as response:
+                kept += _decode(await response.read(), kind)
         gc.collect()
         return {"bytes": (rss() - before) * 1024 * 1024 / len(kept), "rows": len(kept)}
 
 
-def _decoded(body: bytes, how: str) -> list[object]:
+def _decode(body: bytes, kind: str) -> list[object]:
     from benchmarks import contenders
 
-    if how == "structs":
+    if kind == "structs":
         return list(contenders.VISITS.decode(body).data)
-    if how == "dicts":
+    if kind == "dicts":
         rows: list[object] = json.loads(body)["data"]
         return rows
     return list(contenders.Visits.model_validate_json(body).data)
 
 
 if __name__ == "__main__":
-    what, address, *rest = sys.argv[1:]
-    work = stream(address, int(rest[0])) if what == "stream" else held(address, rest[0], int(rest[1]))
-    print(json.dumps(asyncio.run(work)))
+    benchmark, address, *rest = sys.argv[1:]
+    run = stream(address, int(rest[0])) if benchmark == "stream" else held(address, rest[0], int(rest[1]))
+    print(json.dumps(asyncio.run(run)))

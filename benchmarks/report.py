@@ -1,4 +1,4 @@
-"""Results in words: tables for people, JSON for programs."""
+"""Write results as Markdown tables and as JSON."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ PACKAGES = ("aiohttp", "msgspec", "anyio", "aiolimiter", "orjson", "httpx", "pyd
 
 
 def as_json(m: Measured) -> str:
-    """Return everything, with the versions it was measured with."""
-    said = {"machine": machine(), "goals": [asdict(goal) for goal in goals(m)], **asdict(m)}
-    return json.dumps(said, indent=2) + "\n"
+    """Return all results as JSON, with the versions of the packages."""
+    document = {"machine": machine(), "goals": [asdict(goal) for goal in goals(m)], **asdict(m)}
+    return json.dumps(document, indent=2) + "\n"
 
 
 def machine() -> dict[str, str]:
-    """Return what the figures depend on."""
-    found = {name: version(name) for name in PACKAGES}
-    where = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    return {"python": sys.version.split()[0], "machine": where, **found}
+    """Return the versions and the machine on which the figures depend."""
+    versions = {name: version(name) for name in PACKAGES}
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return {"python": sys.version.split()[0], "machine": system, **versions}
 
 
 def as_markdown(m: Measured) -> str:
-    """Return everything as tables, the goals first."""
+    """Return all results as Markdown tables, beginning with the goals."""
     return "\n".join(
         [
-            "# What was measured",
+            "# Benchmark results",
             "",
             (
-                "Written by `make bench`; how, and where the time goes, is in [README.md](README.md). Read the ratios: "
-                "absolute figures move with the machine."
+                "Written by `make bench`. [README.md](README.md) explains the method. Compare the ratios, because "
+                "absolute figures depend on the machine."
             ),
             "",
             ", ".join(f"{name} {text}" for name, text in machine().items()) + ".",
@@ -48,23 +48,23 @@ def as_markdown(m: Measured) -> str:
                 ("#", "goal", "measured", "met"),
                 ((g.number, g.wanted, g.measured, "yes" if g.met else "**no**") for g in goals(m)),
             ),
-            *_results("Visits: 20 pages of 100, CPU a visit", m.visits, m.missing),
+            *_results("Visits: 20 pages of 100, CPU per visit", m.visits, m.missing),
             "",
-            f"The server gives {m.server:,.0f} such pages a second to clients that only read.",
-            *_results("Company summaries along cursors, CPU a row", m.cursors),
-            *_results("Companies by id, CPU a company", m.companies),
-            *_results("Export to a file, CPU a visit", m.exports),
-            *_results("Small calls, CPU a call", m.small),
-            *_results("Compressed pages, CPU a visit", m.compressed),
+            f"The server sends {m.server:,.0f} such pages per second to clients that only read.",
+            *_results("Company summaries by cursor, CPU per row", m.cursors),
+            *_results("Companies by ID, CPU per company", m.companies),
+            *_results("Export to a file, CPU per visit", m.exports),
+            *_results("Small calls, CPU per call", m.small),
+            *_results("Compressed pages, CPU per visit", m.compressed),
             *_table(
                 "Jobs under the limit of 10 requests a second, burst 15",
                 (
                     "pages",
                     "latency",
-                    "consumer, a page",
+                    "consumer, per page",
                     "seconds",
-                    "over the bound",
-                    "one after the other",
+                    "ratio to the lower bound",
+                    "sequential pages",
                     "requests",
                     "429",
                 ),
@@ -80,20 +80,20 @@ def as_markdown(m: Measured) -> str:
             ),
             *_table(
                 "Growth",
-                ("what", "figures"),
+                ("figure", "values"),
                 (
                     *(
-                        (f"CPU a call by {name}, by tasks that share it", _series(micros, "us"))
+                        (f"CPU per call of {name}, by number of tasks", _series(micros, "us"))
                         for name, micros in m.tasks.items()
                     ),
-                    ("CPU a grant of the limiter, by tasks that wait", _series(m.grants, "us")),
-                    ("CPU a visit, streamed, by visits so far", _marks(m.stream, "micros", "us")),
-                    ("memory, streamed, by visits so far", _marks(m.stream, "rss", "MB")),
+                    ("CPU per token of the rate limiter, by number of waiting tasks", _series(m.grants, "us")),
+                    ("CPU per streamed visit, by number of visits so far", _marks(m.stream, "micros", "us")),
+                    ("memory while streaming, by number of visits so far", _marks(m.stream, "rss", "MB")),
                 ),
             ),
-            *_table("Memory of visits held, bytes each", ("as", "bytes"), _rows(m.held)),
-            *_table("Event loop held, ms: the longest callback of a sweep", ("by", "ms"), _rows(m.loop_held, 2)),
-            *_table("Imports, ms of CPU over a bare interpreter", ("import", "ms"), _rows(m.imports)),
+            *_table("Memory per visit", ("objects", "bytes"), _rows(m.held)),
+            *_table("Longest callback of the event loop while reading visits", ("client", "ms"), _rows(m.loop_held, 2)),
+            *_table("CPU time of imports, without the start of the interpreter", ("import", "ms"), _rows(m.imports)),
             "",
         ]
     )
@@ -110,8 +110,8 @@ def _results(title: str, results: Mapping[str, Result], missing: Mapping[str, st
         )
         for name, result in sorted(results.items(), key=lambda pair: pair[1].ratio.median)
     ]
-    rows += [(name, why, "", "", "") for name, why in (missing or {}).items()]
-    return _table(title, ("by", "ratio, median [quartiles]", "while quiet", "us, median", "quartiles"), rows)
+    rows += [(name, reason, "", "", "") for name, reason in (missing or {}).items()]
+    return _table(title, ("client", "ratio, median [quartiles]", "while quiet", "us, median", "quartiles"), rows)
 
 
 def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:

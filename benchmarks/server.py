@@ -1,7 +1,7 @@
-"""The server of the benchmarks: answers encoded before they are asked for, on a bare protocol, in its own process.
+"""The server of the benchmarks: cached responses on a plain asyncio protocol, in its own process.
 
-``/gzip`` before a path compresses; ``/limited/LOW-HIGH`` counts each key's requests against 10 a second with a burst
-of 15, and answers after LOW to HIGH milliseconds, half of them on the way up.
+The path prefix ``/gzip`` compresses responses. The prefix ``/limited/LOW-HIGH`` limits each key to 10 requests a second
+with a burst of 15, and responds after LOW to HIGH milliseconds, half of them before the request is counted.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from urllib.parse import unquote
 from benchmarks import data
 
 RATE, BURST = 10.0, 15.0
-KEPT = 300
-"""How many answers stay encoded."""
+MAX_CACHED = 300
+"""The number of responses in the cache."""
+
+ROW_LIMIT = 10_000
+"""A client splits a search with exactly this total, because it may have more rows. The server reports one row less."""
 
 _TOO_MANY = b'{"code":"too_many_requests","message":"Too many requests"}'
 
 
 @asynccontextmanager
 async def running() -> AsyncGenerator[str]:
-    """Run the server in a process of its own for the time of the block; gives its address."""
+    """Run the server in a child process during the block. Yield its URL."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.server", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -41,110 +44,105 @@ async def running() -> AsyncGenerator[str]:
         await process.wait()
 
 
-WALL = 10_000
-"""A search that counts just this many may hold more, so that it would be cut; here it holds one less."""
-
-
 class Bucket:
-    """What one key may still send, and how often it was refused."""
+    """The token bucket of one key."""
 
     def __init__(self, now: float) -> None:
-        self.tokens, self.since, self.refused = BURST, now, 0
+        self.tokens, self.updated_at = BURST, now
 
-    def take(self, now: float) -> bool:
-        """Take a token; tell whether there was one."""
-        self.tokens = min(BURST, self.tokens + (now - self.since) * RATE)
-        self.since = now
+    def try_acquire(self, now: float) -> bool:
+        """Take a token. Return False if there is none."""
+        self.tokens = min(BURST, self.tokens + (now - self.updated_at) * RATE)
+        self.updated_at = now
         if self.tokens < 1:
-            self.refused += 1
             return False
         self.tokens -= 1
         return True
 
 
-class Answers:
-    """Makes and keeps the answers."""
+class Responses:
+    """A cache of encoded responses, and the rate limit of each key."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[bytes, bytes], bytes] = {}
+        self._cache: dict[tuple[bytes, bytes], bytes] = {}
         self._buckets: dict[bytes, Bucket] = {}
 
-    def of(self, target: bytes, body: bytes) -> bytes:
-        """Return the whole answer to a request."""
-        answer = self._kept.get((target, body))
-        if answer is None:
-            answer = _answer(target, body)
-            if len(self._kept) < KEPT:
-                self._kept[target, body] = answer
-        return answer
+    def get(self, target: bytes, body: bytes) -> bytes:
+        """Return the encoded response to a request."""
+        response = self._cache.get((target, body))
+        if response is None:
+            response = _encode_response(target, body)
+            if len(self._cache) < MAX_CACHED:
+                self._cache[target, body] = response
+        return response
 
     def admit(self, key: bytes) -> bool:
-        """Count a request against its key's limit."""
+        """Count a request. Return False if its key exceeds the rate limit."""
         now = asyncio.get_running_loop().time()
-        return self._buckets.setdefault(key, Bucket(now)).take(now)
+        return self._buckets.setdefault(key, Bucket(now)).try_acquire(now)
 
 
 class Protocol(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+    def __init__(self, responses: Responses) -> None:
+        self._responses = responses
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin."""
+        """Store the transport."""
         self._transport = transport
 
     def data_received(self, chunk: bytes) -> None:
-        """Answer every whole request."""
+        """Respond to every complete request."""
         self._buffer += chunk
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             head = self._buffer[:end]
-            found = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
-            after = end + 4 + (int(found[1]) if found else 0)
-            if len(self._buffer) < after:
+            length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
+            next_request = end + 4 + (int(length[1]) if length else 0)
+            if len(self._buffer) < next_request:
                 return
-            body, self._buffer = self._buffer[end + 4 : after], self._buffer[after:]
-            self._answer(head, body)
+            body, self._buffer = self._buffer[end + 4 : next_request], self._buffer[next_request:]
+            self._respond(head, body)
 
-    def _answer(self, head: bytes, body: bytes) -> None:
+    def _respond(self, head: bytes, body: bytes) -> None:
         target = head.split(b" ", 2)[1]
         if not target.startswith(b"/limited/"):
-            self._transport.write(self._answers.of(target, body))
+            self._transport.write(self._responses.get(target, body))
             return
-        _, _, span, rest = target.split(b"/", 3)
-        low, high = (int(bound) / 2000 for bound in span.split(b"-"))
+        _, _, latency, rest = target.split(b"/", 3)
+        low, high = (int(bound) / 2000 for bound in latency.split(b"-"))
         loop = asyncio.get_running_loop()
-        loop.call_later(random.uniform(low, high), self._arrive, head, b"/" + rest, body, low, high)
+        loop.call_later(random.uniform(low, high), self._respond_limited, head, b"/" + rest, body, low, high)
 
-    def _arrive(self, head: bytes, target: bytes, body: bytes, low: float, high: float) -> None:
+    def _respond_limited(self, head: bytes, target: bytes, body: bytes, low: float, high: float) -> None:
         key = re.search(rb"(?i)\nx-api-key: *(\S+)", head)
-        admitted = self._answers.admit(key[1] if key else b"")
-        answer = self._answers.of(target, body) if admitted else _http(429, _TOO_MANY)
-        asyncio.get_running_loop().call_later(random.uniform(low, high), self._transport.write, answer)
+        admitted = self._responses.admit(key[1] if key else b"")
+        response = self._responses.get(target, body) if admitted else _http(429, _TOO_MANY)
+        asyncio.get_running_loop().call_later(random.uniform(low, high), self._transport.write, response)
 
 
-def _answer(target: bytes, body: bytes) -> bytes:
+def _encode_response(target: bytes, body: bytes) -> bytes:
     path, _, query = unquote(target.decode()).partition("?")
-    plain = path.removeprefix("/gzip")
-    content = _ROUTES[plain](query, body)
-    return _http(200, content, zipped=plain != path)
+    route = path.removeprefix("/gzip")
+    content = _ROUTES[route](query, body)
+    return _http(200, content, compressed=route != path)
 
 
-def _http(status: int, content: bytes, *, zipped: bool = False) -> bytes:
-    content = gzip.compress(content, 6) if zipped else content
-    encoding = "Content-Encoding: gzip\r\n" if zipped else ""
+def _http(status: int, content: bytes, *, compressed: bool = False) -> bytes:
+    content = gzip.compress(content, 6) if compressed else content
+    encoding = "Content-Encoding: gzip\r\n" if compressed else ""
     head = f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\n{encoding}Content-Length: {len(content)}\r\n\r\n"
     return head.encode() + content
 
 
 def _visits(query: str, body: bytes) -> bytes:
-    asked = json.loads(body)
-    first, last = date.fromisoformat(asked["start_date"]), date.fromisoformat(asked["end_date"])
+    search = json.loads(body)
+    first, last = date.fromisoformat(search["start_date"]), date.fromisoformat(search["end_date"])
     page = int(_parameter(query, "page[num]") or 1)
     number = first.toordinal() % 5_000_000 * data.PAGES_A_DAY + page - 1
     total = ((last - first).days + 1) * data.ROWS_A_DAY
-    return data.visits_page(number, total - (total == WALL), page)
+    return data.visits_page(number, total - (total == ROW_LIMIT), page)
 
 
 def _companies(query: str, _: bytes) -> bytes:
@@ -171,9 +169,9 @@ _ROUTES: dict[str, Callable[[str, bytes], bytes]] = {
 
 
 async def serve() -> None:
-    """Serve until standard input ends, so that no server outlives its client."""
-    loop, answers = asyncio.get_running_loop(), Answers()
-    server = await loop.create_server(lambda: Protocol(answers), "127.0.0.1", 0)
+    """Serve until standard input ends, which also happens if the parent process is killed."""
+    loop, responses = asyncio.get_running_loop(), Responses()
+    server = await loop.create_server(lambda: Protocol(responses), "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     print(f"http://{host}:{port}", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)

@@ -1,4 +1,4 @@
-"""CPU in one process: sweeps, exports, companies, small calls, compressed pages, and how long the loop is held."""
+"""CPU benchmarks in one process: lists, exports, small calls, compressed pages and blocking of the event loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from isal import isal_zlib
 from benchmarks import contenders, generated
 from benchmarks.contenders import BARE, BODY, DAY, KEY, OURS, client_of, ours
 from benchmarks.data import FIRST_COMPANY, PAGE, PAGES_A_DAY
-from benchmarks.floor import Wire
+from benchmarks.floor import RawConnection
 from benchmarks.measure import Result, Turn, cpu, rotated
 from leadfeeder_async.models import Company
 from leadfeeder_async.models.envelope import Response
@@ -32,45 +32,49 @@ GET, ME, HTTPX_GET = "aiohttp, session.get", "leadfeeder_async, users.me", "http
 EXPORTED_UNTIL = "2026-11-06"
 TASKS = (1, 16, 1_000, 10_000)
 EXPORT = "leadfeeder_async, to_file as JSON lines"
-BARE_EXPORT = "aiohttp + msgspec, rows written as they came, by hand"
-BARE_COMPANIES, OURS_COMPANIES = "aiohttp + msgspec Structs, companies by id", "leadfeeder_async, companies.list"
-IDENTITY, GZIP, GZIP_ISAL = "ours, not compressed", "ours, gzip by zlib", "ours, gzip by isal"
+BARE_EXPORT = "aiohttp + msgspec, rows as received, by hand"
+BARE_COMPANIES, OURS_COMPANIES = "aiohttp + msgspec Structs, companies by ID", "leadfeeder_async, companies.get_many"
+IDENTITY, GZIP, GZIP_ISAL = (
+    "leadfeeder_async, not compressed",
+    "leadfeeder_async, gzip with zlib",
+    "leadfeeder_async, gzip with isal",
+)
 
 
 async def server_rate(url: str) -> float:
-    """Return how many pages a second the server gives to eight connections that only read."""
-    wires = [await Wire.connect(url) for _ in range(8)]
+    """Return the number of pages per second that the server sends to eight connections that only read."""
+    connections = [await RawConnection.connect(url) for _ in range(8)]
 
-    async def read(wire: Wire) -> None:
+    async def read(connection: RawConnection) -> None:
         for _ in range(200):
-            await wire.post("/v1/web-visits?page%5Bnum%5D=1", BODY)
+            await connection.post("/v1/web-visits?page%5Bnum%5D=1", BODY)
 
     started = time.perf_counter()
-    await asyncio.gather(*(read(wire) for wire in wires))
-    for wire in wires:
-        wire.close()
+    await asyncio.gather(*(read(connection) for connection in connections))
+    for connection in connections:
+        connection.close()
     return 1_600 / (time.perf_counter() - started)
 
 
 async def visits(url: str, turns: int) -> tuple[Table, dict[str, str]]:
-    """Compare all ways to sweep visits; also say which could not be measured, and why."""
+    """Compare all ways to read visits. Also return the contenders that could not be measured, with the reason."""
     missing = generated.generate()
     async with AsyncExitStack() as stack:
-        sweeps = await contenders.sweeps(stack, url)
-        sweeps[contenders.OPC] = await generated.openapi_python_client(stack, url, DAY, PAGES_A_DAY)
+        readers = await contenders.readers(stack, url)
+        readers[contenders.OPC] = await generated.openapi_python_client(stack, url, DAY, PAGES_A_DAY)
         if contenders.OAG not in missing:
-            sweeps[contenders.OAG] = generated.openapi_generator(stack, url, DAY, PAGES_A_DAY)
-        return await rotated(sweeps, BARE, turns), missing
+            readers[contenders.OAG] = generated.openapi_generator(stack, url, DAY, PAGES_A_DAY)
+        return await rotated(readers, BARE, turns), missing
 
 
 async def cursors(url: str, turns: int) -> Table:
-    """Compare sweeps along cursors."""
+    """Compare ways to read a list by cursor."""
     async with AsyncExitStack() as stack:
         return await rotated(await contenders.cursors(stack, url), contenders.BARE_CURSOR, turns)
 
 
 async def companies(url: str, turns: int) -> Table:
-    """Compare 20 pages of companies by id, of 3 KB each."""
+    """Compare ways to read 20 pages of companies by ID, with 3 KB per company."""
     decoder = msgspec.json.Decoder(Response[tuple[Company, ...]])
     ids = [str(FIRST_COMPANY + number) for number in range(PAGES_A_DAY * PAGE)]
     batches = [ids[start : start + PAGE] for start in range(0, len(ids), PAGE)]
@@ -79,8 +83,8 @@ async def companies(url: str, turns: int) -> Table:
         async def by_hand() -> int:
             rows = 0
             for batch in batches:
-                async with session.get(f"{url}/v1/companies?account_id=1&ids={','.join(batch)}") as answer:
-                    for _ in decoder.decode(await answer.read()).data:
+                async with session.get(f"{url}/v1/companies?account_id=1&ids={','.join(batch)}") as response:
+                    for _ in decoder.decode(await response.read()).data:
                         rows += 1
             return rows
 
@@ -94,10 +98,10 @@ async def companies(url: str, turns: int) -> Table:
 
 
 async def exports(url: str, turns: int) -> Table:
-    """Compare an export of 100 pages to a file, fsync included, with reading typed visits by hand."""
+    """Compare an export of 100 pages to a file, with fsync, with reading typed visits by hand."""
     with tempfile.TemporaryDirectory() as folder:
         async with AsyncExitStack() as stack:
-            bare = (await contenders.sweeps(stack, url))[BARE]
+            bare = (await contenders.readers(stack, url))[BARE]
             lf = await stack.enter_async_context(client_of(url))
             path = Path(folder) / "visits.ndjson"
 
@@ -110,7 +114,7 @@ async def exports(url: str, turns: int) -> Table:
 
 
 async def small_calls(url: str, turns: int) -> Table:
-    """Compare calls with a small answer, one after the other."""
+    """Compare sequential calls with a small response."""
     target = f"{url}/v1/users/me"
     async with (
         aiohttp.ClientSession(headers=KEY) as session,
@@ -119,8 +123,8 @@ async def small_calls(url: str, turns: int) -> Table:
     ):
 
         async def by_aiohttp() -> object:
-            async with session.get(target) as answer:
-                return await answer.read()
+            async with session.get(target) as response:
+                return await response.read()
 
         def repeated(call: object) -> Turn:
             async def turn() -> int:
@@ -135,65 +139,65 @@ async def small_calls(url: str, turns: int) -> Table:
 
 
 async def many_tasks(url: str, calls: int, rounds: int) -> dict[str, dict[int, float]]:
-    """Return microseconds of CPU a call, by hand and by us, by how many tasks make them: medians of some rounds."""
-    taken = {(name, tasks): list[float]() for tasks in TASKS for name in (GET, ME)}
+    """Return the median microseconds of CPU per call, by contender and by number of tasks."""
+    times = {(name, tasks): list[float]() for tasks in TASKS for name in (GET, ME)}
     async with aiohttp.ClientSession(headers=KEY) as session, client_of(url) as lf:
 
         async def by_aiohttp(number: int) -> None:
             for _ in range(number):
-                async with session.get(f"{url}/v1/users/me") as answer:
-                    await answer.read()
+                async with session.get(f"{url}/v1/users/me") as response:
+                    await response.read()
 
         async def by_us(number: int) -> None:
             for _ in range(number):
                 await lf.users.me()
 
-        some = {GET: by_aiohttp, ME: by_us}
-        await asyncio.gather(*(one(200) for one in some.values()))
-        for name, tasks in rounds * list(taken):
+        contenders_by_name = {GET: by_aiohttp, ME: by_us}
+        await asyncio.gather(*(run(200) for run in contenders_by_name.values()))
+        for name, tasks in rounds * list(times):
             before = cpu()
-            await asyncio.gather(*(some[name](calls // tasks) for _ in range(tasks)))
-            taken[name, tasks].append(1e6 * (cpu() - before) / calls)
-    return {name: {tasks: statistics.median(taken[name, tasks]) for tasks in TASKS} for name in some}
+            await asyncio.gather(*(contenders_by_name[name](calls // tasks) for _ in range(tasks)))
+            times[name, tasks].append(1e6 * (cpu() - before) / calls)
+    return {name: {tasks: statistics.median(times[name, tasks]) for tasks in TASKS} for name in contenders_by_name}
 
 
 async def compressed(url: str, turns: int) -> Table:
-    """Compare compressed pages with plain ones, by the two unpackers one can choose."""
-    async with client_of(url) as plain, client_of(f"{url}/gzip") as zipped:
+    """Compare compressed pages with uncompressed ones, for both zlib backends of aiohttp."""
+    async with client_of(url) as plain, client_of(f"{url}/gzip") as compressing:
 
         def using(backend: object, turn: Turn) -> Turn:
-            async def chosen() -> int:
+            async def turn_with_backend() -> int:
                 aiohttp.set_zlib_backend(backend)  # type: ignore[arg-type]
                 try:
                     return await turn()
                 finally:
                     aiohttp.set_zlib_backend(zlib)  # type: ignore[arg-type]
 
-            return chosen
+            return turn_with_backend
 
-        turns_of = {
+        contenders_by_name = {
             IDENTITY: ours(plain),
-            GZIP: using(zlib, ours(zipped)),
-            GZIP_ISAL: using(isal_zlib, ours(zipped)),
+            GZIP: using(zlib, ours(compressing)),
+            GZIP_ISAL: using(isal_zlib, ours(compressing)),
         }
-        return await rotated(turns_of, IDENTITY, turns)
+        return await rotated(contenders_by_name, IDENTITY, turns)
 
 
 async def loop_held(url: str, turns: int) -> dict[str, float]:
-    """Return for how many milliseconds a sweep holds the event loop: the CPU of its longest callback, without GC."""
+    """Return the CPU milliseconds of the longest event loop callback while visits are read. No GC runs."""
     async with AsyncExitStack() as stack:
-        sweeps = await contenders.sweeps(stack, url)
+        readers = await contenders.readers(stack, url)
         names = (BARE, OURS, contenders.HTTPX_PYDANTIC)
-        return {name: await _held(sweeps, name, turns) for name in names}
+        return {name: await _longest_callback(readers, name, turns) for name in names}
 
 
-async def _held(sweeps: Mapping[str, Turn], name: str, turns: int) -> float:
+async def _longest_callback(readers: Mapping[str, Turn], name: str, turns: int) -> float:
     longest = list[float]()
     for _ in range(turns):
         gc.collect()
         gc.disable()
         with _timed_callbacks() as seconds:
-            await sweeps[name]()
+            await readers[name]()
         gc.enable()
         longest.append(max(seconds))
     return 1e3 * statistics.median(longest)
