@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PYTHONS ?= 3.11 3.12 3.13 3.14
 TOOLS = .venv-release
 
 .PHONY: demo test matrix soak mutants lint types bench bench-quick docs dist sbom audit prism lock clean
@@ -12,8 +13,8 @@ demo: $(VENV)/.cli
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
-matrix:  ## every test on every Python that is supported; they are found by name
-	for version in 3.11 3.12 3.13; do \
+matrix:  ## all tests on every supported Python, each installed under a name such as python3.12
+	for version in $(PYTHONS); do \
 		$(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
 	done
 
@@ -28,6 +29,8 @@ mutants: $(VENV)/.dev  ## breaks the code in some 1,400 ways and sees whether th
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/python -m tests.lint.english
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -85,7 +88,7 @@ prism:  ## an independent mock server for tests/conformance/test_prism_and_schem
 
 lock:  ## rewrite the lock files; needs uv
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \
-		--all-extras --group dev pyproject.toml --output-file requirements-dev.lock
+		--extra all --group dev pyproject.toml --output-file requirements-dev.lock
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \
 		--group pyproject.toml:release --output-file requirements-release.lock
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \

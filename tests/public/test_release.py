@@ -36,10 +36,12 @@ def test_only_the_publishing_job_can_publish() -> None:
 
 
 def test_the_same_pythons_everywhere() -> None:
-    """Classifiers, the test matrix of the workflow and ``make matrix`` name the same versions of Python."""
+    """Classifiers, ``make matrix`` and the workflow name the same Pythons, apart from those that may fail."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     classified = [one[-4:] for one in project["classifiers"] if re.search(r":: 3\.\d\d$", one)]
     matrix = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
-    assert matrix["jobs"]["test"]["strategy"]["matrix"]["python"] == classified
-    assert f"for version in {' '.join(classified)}; do" in (ROOT / "Makefile").read_text()
+    job = matrix["jobs"]["test"]
+    may_fail = re.findall(r"matrix\.python == '(3\.\d+)'", job["continue-on-error"])
+    assert [version for version in job["strategy"]["matrix"]["python"] if version not in may_fail] == classified
+    assert f"PYTHONS ?= {' '.join(classified)}\n" in (ROOT / "Makefile").read_text()
     assert project["requires-python"] == f">={classified[0]}"
