@@ -405,8 +405,39 @@ class IncompleteListError(PaginationError):
         self.problems: tuple[LeadfeederError, ...] = tuple(problems)
 
 
+CheckpointReason: TypeAlias = Literal[
+    "exists", "unfinished", "locked", "other_job", "input_changed", "unusable", "not_ours", "not_a_file", "not_writable"
+]
+"""Why an output file cannot be used.
+
+``exists``: the file exists. ``unfinished``: an unfinished one exists. ``locked``: another job is writing it.
+``other_job``: the unfinished file belongs to another job. ``input_changed``: the rows of the input are not those of the
+run before. ``unusable``: it is damaged, or of another version or kind. ``not_ours``: a file with the name of a working
+file that this package did not write. ``not_a_file``: not the name of a regular file. ``not_writable``: the operating
+system refused to write.
+"""
+
+
 class CheckpointError(LeadfeederError):
-    """A saved position or an output file cannot be used."""
+    """A saved position or an output file cannot be used.
+
+    Args:
+        message: The fact, with its value.
+        context: Facts about the call.
+        hint: One sentence on how to proceed.
+        reason: Why the file cannot be used.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        context: ErrorContext | None = None,
+        *,
+        hint: str | None = None,
+        reason: CheckpointReason = "unusable",
+    ) -> None:
+        super().__init__(message, context, hint=hint)
+        self.reason: CheckpointReason = reason
 
 
 class DatabaseError(LeadfeederError):

@@ -1,145 +1,122 @@
-"""How far an unfinished export is: which rows are safe, and where its list goes on.
+"""Checkpoints: how far an unfinished file is, and the state from which its job continues.
 
-Rows are written and synced first, the checkpoint after them: a kill between the two leaves rows that no checkpoint
-knows, which the next run cuts off. The other order would lose rows.
+Rows are written and synced before the checkpoint that counts them. A kill between the two leaves rows that no
+checkpoint counts, and the next run cuts them off. The other order would lose rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Generic, TypeAlias, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from leadfeeder_async.errors import CheckpointError
-from leadfeeder_async.jobs.atomic_file import copy_permissions, replace_atomically
-from leadfeeder_async.pagination.date_range import DateWindow
-from leadfeeder_async.pagination.page import ResumePosition
+from leadfeeder_async.jobs.atomic_file import remove_temporaries, write_atomically
 
-VERSION = 1
+VERSION = 2
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class DayOffset(msgspec.Struct, frozen=True, kw_only=True):
-    """Where in the file the rows of one range of days begin."""
+class JobState(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of one kind of job. Each job has its own."""
 
-    end: date
-    offset: Count
-
-
-class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that could not be read."""
-
-    end: date | None = None
-    """The last of the days it belongs to, in a list of days."""
-    message: str
+    @property
+    def is_worth_keeping(self) -> bool:
+        """True if the next run must know this state although no row is written yet."""
+        return False
 
 
-MAX_RECORDED_GAPS = 100
-"""How many of them are written down one by one; of the others there is the number."""
+S = TypeVar("S", bound=JobState)
 
 
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of an unfinished export."""
+class JobIdentity(msgspec.Struct, frozen=True):
+    """The job that writes a file, so that two jobs never share one."""
+
+    fingerprint: str
+    """A hash that only the same job has."""
+    description: str
+    """The job in words, for errors."""
+
+
+class Checkpoint(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
+    """How far an unfinished file is."""
 
     version: int = VERSION
+    kind: str
     fingerprint: str
-    query: str
-    """What is exported, in words."""
-    days: DateWindow | None = None
-    """The days that were asked for, where they were."""
-    position: ResumePosition | None = None
+    description: str
     rows: Count = 0
+    """The number of rows that are safe."""
     size: Count = 0
-    """The bytes of the rows that are safe."""
-    offsets: tuple[DayOffset, ...] = ()
-    gaps: tuple[Gap, ...] = ()
-    """What could not be read so far, and is not read again."""
-    unrecorded_gaps: Count = 0
-    unrecorded_gaps_until: date | None = None
-    """The last day of those, in a list of days."""
-    gaps_acknowledged: bool = False
-    """It is told that something is missing: who goes on finishes without it."""
-    credits: Count = 0
-    """The most that the job may have cost so far, requests under way included."""
-    paid_ids: tuple[str, ...] = ()
-    """The ids that these credits were for and whose rows are not safe: asking for them again is paid for."""
+    """The bytes of those rows."""
+    state: S
 
     @property
-    def resume_offset(self) -> int:
-        """Where in the file the rows begin that the rest of the list may bring again, if each belongs to one day."""
-        day = self.position.day if self.position else None
-        offsets = [mark.offset for mark in self.offsets if day is None or mark.end >= day]
-        return min(offsets, default=0)
-
-    @property
-    def gap_count(self) -> int:
-        """How many rows or parts of the list could not be read so far."""
-        return len(self.gaps) + self.unrecorded_gaps
-
-    def for_resume(self) -> Checkpoint:
-        """Return the state with which a run begins: what it reads again may be whole this time."""
-        if self.position is None:
-            return replace(self, gaps=(), unrecorded_gaps=0)
-        day = self.position.day
-        kept = tuple(one for one in self.gaps if not (day and one.end and one.end >= day))
-        again = day is not None and self.unrecorded_gaps_until is not None and self.unrecorded_gaps_until >= day
-        return replace(self, gaps=kept, unrecorded_gaps=0 if again else self.unrecorded_gaps)
-
-    def with_offset(self, window: DateWindow | None, offset: int) -> tuple[DayOffset, ...]:
-        """Return the marks with one for the rows of ``window``, and without those of days that are done."""
-        if window is None:
-            return self.offsets
-        kept = tuple(mark for mark in self.offsets if mark.end >= window.start)
-        known = any(mark.end == window.end for mark in kept)
-        return kept if known else (*kept, DayOffset(end=window.end, offset=offset))
+    def is_worth_keeping(self) -> bool:
+        """True if the next run must know this checkpoint."""
+        return self.rows > 0 or self.state.is_worth_keeping
 
 
-def read_checkpoint(path: Path) -> Checkpoint | None:
-    """Read the checkpoint at ``path``; None where there is none, CheckpointError where it cannot be used."""
+class JobKind(msgspec.Struct, Generic[S], frozen=True):
+    """A kind of job: its name, and the type and the first value of its state."""
+
+    name: str
+    checkpoint_type: type[Checkpoint[S]]
+    initial: S
+
+
+class _Header(msgspec.Struct, frozen=True):
+    version: int
+    kind: str = ""
+
+
+def checkpoint_path(path: Path) -> Path:
+    """Return the name of the checkpoint of an unfinished file."""
+    return path.with_name(path.name + ".checkpoint")
+
+
+def read_checkpoint(path: Path, kind: JobKind[S]) -> Checkpoint[S] | None:
+    """Return a checkpoint, or None if there is none.
+
+    Raises:
+        CheckpointError: It is damaged, or another version of this package or another kind of job wrote it.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return None
-    problem = ""
     try:
-        found = msgspec.json.decode(data, type=Checkpoint)
+        header = msgspec.json.decode(data, type=_Header)
+        if (header.version, header.kind) == (VERSION, kind.name):
+            return msgspec.json.decode(data, type=kind.checkpoint_type)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        problem = "cannot be read"
+        problem = "is damaged"
     else:
-        if found.version == VERSION:
-            return found
-        problem = f"was written by another version of this package (format {found.version}, here {VERSION})"
-    raise CheckpointError(f"{path} {problem}.", hint="Start over with overwrite=True (--overwrite).")
+        if header.version == VERSION:
+            problem = f"belongs to another kind of job ({header.kind or 'unknown'}, not {kind.name})"
+        else:
+            problem = f"was written by another version of this package (format {header.version}, here {VERSION})"
+    raise CheckpointError(
+        f"{path} {problem}.", hint="Start over with overwrite=True, or choose another path.", reason="unusable"
+    )
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint, part: Path) -> None:
-    """Put ``checkpoint`` in place of the one before in one step, so that there is always a whole one.
-
-    It is as private as the ``part`` whose rows it may speak of.
-    """
-    fresh = _temporary_path(path)
-    copy_permissions(part, fresh)
-    fresh.write_bytes(msgspec.json.encode(checkpoint))
-    replace_atomically(fresh, path)
+def write_checkpoint(path: Path, checkpoint: Checkpoint[S], like: Path) -> None:
+    """Write a checkpoint in one step. It gets the permissions of the file that it describes."""
+    write_atomically(path, msgspec.json.encode(checkpoint), like)
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Remove the checkpoint at ``path``, and the one that a kill kept from taking its place."""
-    for one in (path, _temporary_path(path)):
-        one.unlink(missing_ok=True)
+    """Remove a checkpoint, and the temporary files of checkpoints that killed jobs left."""
+    path.unlink(missing_ok=True)
+    remove_temporaries(path)
 
 
-def _temporary_path(path: Path) -> Path:
-    return path.with_name(path.name + ".new")
-
-
-def lines_from(path: Path, offset: int, size: int) -> Iterable[bytes]:
-    """Read the lines of a file between two offsets."""
+def lines_from(path: Path, offset: int, size: int) -> Iterator[bytes]:
+    """Yield the lines of a file between two offsets."""
     with path.open("rb") as file:
         file.seek(offset)
         while offset < size:

@@ -1,4 +1,4 @@
-"""How far a long job is, told to whoever asked."""
+"""The progress of a long job."""
 
 from __future__ import annotations
 
@@ -12,44 +12,50 @@ from leadfeeder_async.types import Stats
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a job is."""
+    """The progress of a job."""
 
     done: int
-    """Rows so far."""
+    """Rows so far, including those of earlier runs."""
     total: int | None
-    """Rows in all, as the server counted them; None where it did not."""
+    """All rows, as the server counted them, or None if it did not."""
     pages: int
     requests: int
     rate_limited: int
-    """Answers 429."""
+    """Responses with status 429."""
     credits: int
     elapsed: float
     """Seconds."""
 
     @property
     def rate(self) -> float:
-        """Rows a second so far."""
+        """Rows per second so far."""
         return self.done / self.elapsed if self.elapsed else 0.0
 
     @property
     def eta(self) -> float | None:
-        """Seconds left at this rate; None where it cannot be said."""
+        """Seconds left at this rate, or None if it is unknown."""
         if self.total is None or not self.rate:
             return None
         return max(0.0, (self.total - self.done) / self.rate)
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]
+"""Receives the progress of a job, on the event loop. It must not block."""
 
 
 def notify(progress: Progress, on_progress: OnProgress | None) -> None:
-    """Call whoever asked to be told."""
+    """Call the hook, if there is one."""
     if on_progress is not None:
         on_progress(progress)
 
 
 class ProgressTracker:
-    """Counts a job's rows and pages, and takes its requests and credits from the client's own count."""
+    """Counts the rows and pages of a job, and takes its requests and credits from the client's statistics.
+
+    Args:
+        stats: The statistics of the client.
+        limit: The most rows of the job.
+    """
 
     def __init__(self, stats: Stats, limit: int | None = None) -> None:
         self._stats = stats
@@ -60,25 +66,25 @@ class ProgressTracker:
         self._total: int | None = None
 
     def start_from(self, rows: int) -> None:
-        """Count in the rows of an earlier run."""
+        """Include the rows of an earlier run."""
         self._rows = rows
 
     def count(self, rows: int, total: int | None) -> Progress:
-        """Count one page."""
+        """Count one page, and return the progress."""
         self._rows += rows
         self._pages += 1
         self._total = total if self._limit is None or total is None else min(self._limit, total)
         return self.now()
 
     def now(self) -> Progress:
-        """Return how far the job is."""
-        requests, rate_limited, charged = self._before
+        """Return the progress."""
+        requests, rate_limited, credits_charged = self._before
         return Progress(
             done=self._rows,
             total=self._total,
             pages=self._pages,
             requests=self._stats.requests - requests,
             rate_limited=self._stats.rate_limited - rate_limited,
-            credits=self._stats.credits_charged - charged,
+            credits=self._stats.credits_charged - credits_charged,
             elapsed=time.perf_counter() - self._started,
         )
