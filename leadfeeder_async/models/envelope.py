@@ -35,6 +35,8 @@ class Meta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     num_results: int | None = None
     page_count: int | None = None
     """Some answers carry it here; read :attr:`pages`, which looks in both places."""
+    outer_total_count: int | None = msgspec.field(default=None, name="total_count")
+    """Some responses have it here. Read :attr:`total_count`, which looks in both places."""
 
     @property
     def charged(self) -> int:
@@ -51,7 +53,9 @@ class Meta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     @property
     def total_count(self) -> int | None:
         """The number of rows in the whole list, as far as the server says."""
-        return self.pagination.total_count if self.pagination else None
+        if self.pagination is not None and self.pagination.total_count is not None:
+            return self.pagination.total_count
+        return self.outer_total_count
 
     @property
     def next_cursor(self) -> str | None:

@@ -1,0 +1,44 @@
+"""From a page to the facts that decide whether its list is complete, and the error if it is not."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from leadfeeder_async._core.endpoint import ApiRequest
+from leadfeeder_async.errors import IncompleteListError
+from leadfeeder_async.models.envelope import Meta
+from leadfeeder_async.pagination.dedupe import NewRows
+from leadfeeder_async.pagination.end_detection import EndDetector, PageFacts
+from leadfeeder_async.pagination.page import Page, ResumePosition
+
+T = TypeVar("T")
+
+
+def page_facts(page: Page[T], new: NewRows[T], detector: EndDetector, *, is_last: bool = False) -> PageFacts:
+    """Return the facts about a page. Rows that cannot be decoded are new in the first pass only."""
+    undecodable = len(page.decode_errors) if detector.passes == 1 else 0
+    return PageFacts(
+        row_count=page.row_count,
+        new_rows=new.count + undecodable,
+        new_in_pass=new.count_in_pass + undecodable,
+        total_count=page.meta.total_count,
+        page_count=page.meta.pages,
+        is_last=is_last,
+    )
+
+
+def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | None) -> Page[Any]:
+    """Return a page without rows that reports the missing ones. A list that may charge is not read again for them."""
+    position = ResumePosition(ended=request.endpoint.is_billed)
+    return Page((), Meta(), total, position=position, partial_errors=(missing_rows_error(detector, request),))
+
+
+def missing_rows_error(detector: EndDetector, request: ApiRequest[bytes]) -> IncompleteListError:
+    """Return the error for a list that ended with fewer rows than the server counts."""
+    again = f" in {detector.passes} passes" if detector.passes > 1 else ""
+    return IncompleteListError(
+        f"{detector.missing:,} of {detector.total:,} rows are missing: the server counts them, "
+        f"but did not return them{again}.",
+        request.endpoint.error_context(),
+        hint="The rows so far are valid. Try again later.",
+    )
