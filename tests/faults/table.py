@@ -33,7 +33,7 @@ How to read the last two columns:
 """
 
 HEADER = """\
-| | Fault | What you see | Safe to retry | May charge or create |
+| # | Fault | Behavior | Safe to retry | May charge or create |
 |-|-|-|-|-|
 """
 
@@ -64,7 +64,11 @@ def _cell(case: Case, result_of: Callable[[Fault], Result]) -> str:
     names = dict[str, list[str]]()
     for template, name in dict.fromkeys(result_of(fault) for fault in case.faults):
         names.setdefault(template, []).append(name)
-    return "; ".join(template.format(" or ".join(found)) for template, found in names.items()) or "-"
+    return "; ".join(template.format(_either(found)) for template, found in names.items()) or "-"
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _safe_to_retry(fault: Fault) -> Result:
