@@ -12,14 +12,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 import trustme
 
-from tests.support.proxy import Weather, proxy_to
+from tests.support.proxy import NetworkConditions, proxy_to
 from tests.support.servers import http, raw_server
 
 
 @asynccontextmanager
 async def proxied() -> AsyncIterator[str]:
     """Run a proxy that passes nothing on."""
-    async with raw_server(http(b"{}")) as server, proxy_to(server.url, Weather(deaf=True)) as url:
+    async with raw_server(http(b"{}")) as server, proxy_to(server.url, NetworkConditions(drop_request=True)) as url:
         yield url
 
 
