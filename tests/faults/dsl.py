@@ -40,10 +40,10 @@ class RequestClass(Enum):
         idempotent, may_charge = self.value
         return {"idempotent": idempotent, "may_charge": may_charge}
 
-    @property
-    def is_retry_safe(self) -> bool:
-        """True if the request may be retried although the server may have processed it."""
-        return self is RequestClass.SAFE
+    def is_retry_safe(self, method: str) -> bool:
+        """Return True if the request may be retried although the server may have processed it. GET is idempotent."""
+        idempotent, may_charge = self.value
+        return (idempotent or method == "GET") and not may_charge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ def expected_outcome(fault: Fault, request: RequestClass, *, persistent: bool) -
         return Outcome(None, None, None, None, 1)
     if fault.kind is Kind.FINAL:
         return Outcome(fault.error, None, fault.sent, 1, received)
-    if fault.kind is Kind.AMBIGUOUS and fault.sent != "no" and not request.is_retry_safe:
+    if fault.kind is Kind.AMBIGUOUS and fault.sent != "no" and not request.is_retry_safe(fault.method):
         return Outcome(OutcomeUnknownError, fault.error, fault.sent, 1, received)
     if persistent:
         attempts = fault.options.get("retries", RETRIES) + 1

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from leadfeeder_async import AsyncLeadfeeder, DecodeError, LeadfeederError
+from leadfeeder_async import AsyncLeadfeeder, DecodeError, LeadfeederError, OutcomeUnknownError
 from leadfeeder_async._core import retry
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.models import WebVisit
@@ -180,10 +180,13 @@ def test_timestamp_without_zone_is_utc() -> None:
 
 @pytest.mark.parametrize("body", [b'{"data":null}', b"{}", b""])
 async def test_missing_record_is_a_decode_error(body: bytes) -> None:
-    """A response without the expected record raises DecodeError."""
-    async with raw_server(http(body)) as server, client_of(server.url) as lf:
-        with pytest.raises(DecodeError, match="get_company"):
+    """A response without the expected record raises DecodeError, or OutcomeUnknownError if it may have charged."""
+    async with raw_server(http(body)) as server, client_of(server.url, retries=0) as lf:
+        with pytest.raises(DecodeError, match="get_tag"):
+            await lf.tags.get("1")
+        with pytest.raises(OutcomeUnknownError, match="get_company") as caught:
             await lf.companies.get("1")
+        assert isinstance(caught.value.__cause__, DecodeError)
 
 
 def test_ten_thousand_callers_are_served_in_order(virtual: VirtualLoop) -> None:
