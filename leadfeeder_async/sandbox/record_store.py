@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-
-from leadfeeder_async.sandbox.sample_data import Json
 
 
-@dataclass(slots=True)
 class RecordStore:
-    """Records of one type."""
+    """Records of one type.
+
+    Args:
+        type_: The type of the records in responses.
+        first_id: The ID of the first record. Each further record gets the next number.
+    """
 
     type: str
     """The type of the records in responses."""
-    next_id: int
-    """The ID of the next record."""
-    records: dict[str, Json] = field(default_factory=dict[str, Json])
+    records: dict[str, dict[str, object]]
     """The attributes of each record, by ID."""
 
-    def add(self, attributes: Json) -> str:
+    def __init__(self, type_: str, first_id: int) -> None:
+        self.type = type_
+        self.records = {}
+        self._next_id = first_id
+
+    def add(self, attributes: dict[str, object]) -> str:
         """Add a record and return its ID.
 
         Args:
             attributes: The attributes of the record, which are not validated.
         """
-        record_id = str(self.next_id)
-        self.next_id += 1
+        record_id = str(self._next_id)
+        self._next_id += 1
         self.records[record_id] = attributes
         return record_id
 
-    def to_json(self, record_id: str) -> Json:
-        """Return a record as it appears in responses."""
+    def to_json(self, record_id: str) -> dict[str, object]:
+        """Return a record as it appears in responses.
+
+        Args:
+            record_id: The record to read.
+        """
         return {"id": record_id, "type": self.type, "attributes": dict(self.records[record_id])}
 
 
-@dataclass(slots=True)
 class SandboxRecords:
     """The tags, lists, custom fields and custom feeds of a sandbox.
 
@@ -47,18 +54,26 @@ class SandboxRecords:
         tag_id = sandbox.records.tags.add({"name": "Hot", "color": 3})
     """
 
-    tags: RecordStore = field(default_factory=lambda: RecordStore("tag", 7_001))
+    tags: RecordStore
     """The tags."""
-    lists: RecordStore = field(default_factory=lambda: RecordStore("list", 8_101))
+    lists: RecordStore
     """The lists of companies and contacts."""
-    custom_fields: RecordStore = field(default_factory=lambda: RecordStore("custom_field", 9_001))
+    custom_fields: RecordStore
     """The custom fields."""
-    custom_feeds: RecordStore = field(default_factory=lambda: RecordStore("custom_feed", 6_001))
+    custom_feeds: RecordStore
     """The custom feeds."""
-    company_tags: dict[tuple[str, str], None] = field(default_factory=dict[tuple[str, str], None])
+    company_tags: dict[tuple[str, str], None]
     """Company ID and tag ID of each assigned tag, in the order of assignment."""
-    list_members: dict[tuple[str, str, str], None] = field(default_factory=dict[tuple[str, str, str], None])
+    list_members: dict[tuple[str, str, str], None]
     """List ID, record type and record ID of each list member, in the order of addition."""
+
+    def __init__(self) -> None:
+        self.tags = RecordStore("tag", 7_001)
+        self.lists = RecordStore("list", 8_101)
+        self.custom_fields = RecordStore("custom_field", 9_001)
+        self.custom_feeds = RecordStore("custom_feed", 6_001)
+        self.company_tags = {}
+        self.list_members = {}
 
     def tags_of(self, company_id: str) -> Iterator[str]:
         """Yield the IDs of the tags of a company.

@@ -73,6 +73,8 @@ class Sandbox:
         ValueError: If an argument is out of range or names an unknown operation.
     """
 
+    api_key: str
+    """The only API key that the sandbox accepts."""
     latency: float
     """The delay of each response in seconds. Can be changed while the sandbox runs."""
     flaky: float
@@ -100,13 +102,20 @@ class Sandbox:
         max_search_rows: int = 10_000,
         port: int = 0,
     ) -> None:
-        for name, value, minimum in (("companies", companies, 1), ("visits", visits, 0), ("days", days, 1)):
-            if value < minimum:
-                raise ValueError(f"{name}={value!r} must be {minimum} or more.")
+        if visits < 0:
+            raise ValueError(f"visits={visits!r} must be 0 or more.")
+        for name, value in (
+            ("companies", companies),
+            ("days", days),
+            ("accounts", accounts),
+            ("burst", burst),
+            ("max_search_rows", max_search_rows),
+        ):
+            if value < 1:
+                raise ValueError(f"{name}={value!r} must be 1 or more.")
         if not 0 <= port <= 65_535:
             raise ValueError(f"port={port!r} must be 0 to 65535.")
         self.api_key = f"sandbox-{hash_mix(seed, 7):016x}"
-        """The only API key that the sandbox accepts."""
         self.latency = latency
         self.flaky = flaky
         self.quota = quota

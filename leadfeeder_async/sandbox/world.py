@@ -33,14 +33,14 @@ from leadfeeder_async.sandbox.sample_data import (
 SECONDS_PER_DAY = 86_400
 
 FIRST_INSERTED_VISIT = 1 << 40
-"""The number of the first visit added to a day before the last one. Numbers below it are in order of time."""
+"""The number of the first visit that was added to a day before the last one."""
 
 
 class World:
     """The generated companies, contacts and visits of a sandbox.
 
     Records are computed from the seed when they are read, so a world can have any number of them. Reading or changing
-    the world sends no request and is not recorded in the ledger. The next request to the sandbox sees every change.
+    the world sends no request and is not recorded in the ledger. Every change appears in the next response.
 
     ::
 
@@ -57,6 +57,13 @@ class World:
         last_day_seconds: The length of the last day in seconds. Visits on that day start within it.
     """
 
+    seed: int
+    """The seed of the generated data."""
+    start_date: date
+    """The first day with visits."""
+    end_date: date
+    """The last day with visits."""
+
     def __init__(
         self,
         *,
@@ -68,11 +75,8 @@ class World:
         last_day_seconds: int = SECONDS_PER_DAY,
     ) -> None:
         self.seed = seed
-        """The seed of the generated data."""
         self.start_date = end_date - timedelta(days - 1)
-        """The first day with visits."""
         self.end_date = end_date
-        """The last day with visits."""
         self._company_count = companies
         self._generated_visits = visits
         self._last_day_seconds = last_day_seconds
@@ -134,8 +138,11 @@ class World:
         numbers = self._matching_numbers(self._revision, start_date, end_date, company_id, country_codes, cities)
         return _VisitIds(self.seed, numbers)
 
-    def visit(self, visit_id: str) -> Json:
+    def visit(self, visit_id: str) -> dict[str, object]:
         """Return the attributes of a visit.
+
+        Args:
+            visit_id: The visit to read.
 
         Raises:
             ValueError: If no visit has this ID.
@@ -147,13 +154,19 @@ class World:
     def company_of_visit(self, visit_id: str) -> str:
         """Return the ID of the company that made a visit.
 
+        Args:
+            visit_id: The visit to read.
+
         Raises:
             ValueError: If no visit has this ID.
         """
         return self._company_of_number(self._number_of(visit_id))
 
     def location_of_visit(self, visit_id: str) -> int:
-        """Return the number of the location that a visit came from.
+        """Return the number of the location that a visit came from, such as 3 for ``loc-3``.
+
+        Args:
+            visit_id: The visit to read.
 
         Raises:
             ValueError: If no visit has this ID.
@@ -231,11 +244,18 @@ class World:
         return [company_id for company_id in ids if company_id not in self._removed_companies]
 
     def has_company(self, company_id: str) -> bool:
-        """Return True if a company has this ID."""
+        """Return True if a company has this ID.
+
+        Args:
+            company_id: The ID to look up.
+        """
         return self._was_generated(company_id) and company_id not in self._removed_companies
 
-    def company(self, company_id: str) -> Json:
+    def company(self, company_id: str) -> dict[str, object]:
         """Return the attributes of a company. The attributes of a removed company can still be read.
+
+        Args:
+            company_id: The company to read.
 
         Raises:
             ValueError: If no company has or had this ID.
@@ -244,20 +264,36 @@ class World:
         return {**self._company(company_id), **self._company_changes.get(company_id, {})}
 
     def current_company_id(self, company_id: str) -> str:
-        """Return the ID of the company that this one was merged into, or ``company_id`` if it was not merged."""
+        """Return the ID of the company that this one was merged into, or ``company_id`` if it was not merged.
+
+        Args:
+            company_id: The company to read.
+        """
         return self._merged_companies.get(company_id, company_id)
 
     def location_of_company(self, company_id: str) -> int:
-        """Return the number of the location of a company's IP addresses."""
+        """Return the number of the location of a company's IP addresses, such as 3 for ``iploc-3``.
+
+        Args:
+            company_id: The company to read.
+        """
         return company_location(self.seed, _company_number(company_id))
 
     def company_ips(self, company_id: str) -> list[str]:
-        """Return the IP addresses of a company."""
+        """Return the IP addresses of a company.
+
+        Args:
+            company_id: The company to read.
+        """
         first = FIRST_IP + IPS_PER_COMPANY * _company_number(company_id)
         return [str(IPv4Address(first + index)) for index in range(IPS_PER_COMPANY)]
 
     def company_at_ip(self, ip: str) -> str | None:
-        """Return the ID of the company that has an IP address, or None if no company has it."""
+        """Return the ID of the company that has an IP address, or None if no company has it.
+
+        Args:
+            ip: An IPv4 or IPv6 address.
+        """
         address = ip_address(ip)
         if address.version != 4 or int(address) < FIRST_IP:
             return None
@@ -323,12 +359,19 @@ class World:
         return [str(FIRST_CONTACT_ID + number) for number in range(CONTACTS_PER_COMPANY * self._company_count)]
 
     def has_contact(self, contact_id: str) -> bool:
-        """Return True if a contact has this ID."""
+        """Return True if a contact has this ID.
+
+        Args:
+            contact_id: The ID to look up.
+        """
         number = int(contact_id) - FIRST_CONTACT_ID if contact_id.isdecimal() else -1
         return 0 <= number < CONTACTS_PER_COMPANY * self._company_count
 
-    def contact(self, contact_id: str) -> Json:
+    def contact(self, contact_id: str) -> dict[str, object]:
         """Return the attributes of a contact.
+
+        Args:
+            contact_id: The contact to read.
 
         Raises:
             ValueError: If no contact has this ID.
@@ -338,10 +381,14 @@ class World:
         return contact_attributes(self.seed, contact_id)
 
     def company_of_contact(self, contact_id: str) -> str:
-        """Return the ID of the company that a contact works for."""
+        """Return the ID of the company that a contact works for.
+
+        Args:
+            contact_id: The contact to read.
+        """
         return _company_id((int(contact_id) - FIRST_CONTACT_ID) // CONTACTS_PER_COMPANY)
 
-    # Internals. Visits are numbered from 0 in order of time; inserted ones from FIRST_INSERTED_VISIT.
+    # Internals. Visits are numbered from 0 in order of time. Inserted visits are numbered from FIRST_INSERTED_VISIT.
 
     def _number_of(self, visit_id: str) -> int:
         digits = visit_id[-17:].replace("-", "")

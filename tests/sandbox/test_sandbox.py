@@ -162,6 +162,7 @@ def test_invalid_arguments() -> None:
         (lambda: Sandbox(companies=0), "companies=0 must be 1 or more"),
         (lambda: Sandbox(visits=-1), "visits=-1 must be 0 or more"),
         (lambda: Sandbox(days=0), "days=0 must be 1 or more"),
+        (lambda: Sandbox(accounts=0), "accounts=0 must be 1 or more"),
         (lambda: Sandbox(port=65_536), "port=65536 must be 0 to 65535"),
         (lambda: Sandbox().fail_next(9999), "status=9999 must be 200 to 599"),
         (lambda: Sandbox().set_credits(1, account_id="7"), "no account '7'"),
