@@ -51,8 +51,8 @@ class Sandbox:
     twelve months.
 
     Args:
-        seed: Determines the generated data and the random failures. The same arguments give the same data, if
-            ``end_date`` is one of them.
+        seed: Determines the generated data and the random failures. Pass ``end_date`` too to get the same data on
+            every day.
         companies: The number of companies.
         visits: The number of visits.
         days: The number of days that the visits are spread over.
