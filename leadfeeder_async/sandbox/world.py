@@ -92,6 +92,7 @@ class World:
         self._revision = 0
         """The number of changes to the visits so far, which is part of every cache key."""
         self._company = lru_cache(maxsize=4_096)(self._build_company)
+        self._parsed_number = lru_cache(maxsize=256)(self._parse_number)
         self._changed_numbers = lru_cache(maxsize=16)(self._find_changed_numbers)
         self._visitors = lru_cache(maxsize=64)(self._find_visitors)
         self._matching_numbers = lru_cache(maxsize=16)(self._find_matching_numbers)
@@ -391,14 +392,17 @@ class World:
     # Internals. Visits are numbered from 0 in order of time. Inserted visits are numbered from FIRST_INSERTED_VISIT.
 
     def _number_of(self, visit_id: str) -> int:
-        digits = visit_id[-17:].replace("-", "")
-        try:
-            number = int(digits, 16)
-        except ValueError:
-            number = -1
-        if not self._has_visit(number) or format_visit_id(self.seed, number) != visit_id:
+        number = self._parsed_number(visit_id)
+        if not self._has_visit(number):
             raise ValueError(f"This sandbox has no visit {visit_id!r}. Use an ID from world.visit_ids().")
         return number
+
+    def _parse_number(self, visit_id: str) -> int:
+        try:
+            number = int(visit_id[-17:].replace("-", ""), 16)
+        except ValueError:
+            return -1
+        return number if format_visit_id(self.seed, number) == visit_id else -1
 
     def _has_visit(self, number: int) -> bool:
         is_known = 0 <= number < self._visits_before_day[-1] or number in self._inserted_visits
