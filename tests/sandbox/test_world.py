@@ -87,7 +87,7 @@ def test_add_visits_to_earlier_day() -> None:
     """Visits added to an earlier day are in order of time among the others."""
     world = world_of()
     day = END - timedelta(9)
-    before, others = list(world.visit_ids(day, day)), [day for day in days_of(world) if day != END - timedelta(9)]
+    before, others = list(world.visit_ids(day, day)), [other for other in days_of(world) if other != day]
     counts = [len(world.visit_ids(other, other)) for other in others]
     added = [*world.add_visits(5, day=day), *world.add_visits(1, day=day)]
     assert len(set(added)) == 6
