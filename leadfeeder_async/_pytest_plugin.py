@@ -1,4 +1,4 @@
-"""The pytest fixture ``leadfeeder_sandbox``: a running sandbox, for tests of any async plugin, or of none."""
+"""The pytest fixture ``leadfeeder_sandbox``, which runs a sandbox for a test."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def leadfeeder_sandbox(monkeypatch: pytest.MonkeyPatch) -> Generator[Sandbox]:
-    """Run a sandbox beside the test, without a rate limit, and point the environment at it.
+    """Run a sandbox without a rate limit during the test.
 
-    It runs in a thread of its own, so it serves sync and async tests alike; ``AsyncLeadfeeder()`` finds it by itself.
+    The fixture sets ``LEADFEEDER_API_KEY``, ``LEADFEEDER_ACCOUNT_ID`` and ``LEADFEEDER_BASE_URL``, so
+    ``AsyncLeadfeeder()`` uses the sandbox. The sandbox runs in a background thread and supports sync tests and async
+    tests.
     """
     from leadfeeder_async.sandbox import Sandbox, run_in_thread
 

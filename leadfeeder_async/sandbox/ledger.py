@@ -1,4 +1,4 @@
-"""What the sandbox saw, told by itself: the truth to hold a client's account against."""
+"""A record of the requests, charges and creations of a sandbox, for assertions in tests."""
 
 from __future__ import annotations
 
@@ -8,47 +8,69 @@ from difflib import get_close_matches
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """One request that arrived."""
+    """A request that the sandbox received."""
 
     method: str
+    """The HTTP method."""
     path: str
+    """The path without the query string."""
     template: str
-    """The route, such as ``/v1/companies/{id}``."""
+    """The path template, such as ``/v1/companies/{id}``. Empty if no route matched."""
     operation: str
+    """The operation name in the contract, or the error code if no route matched."""
     status: int
+    """The status of the response."""
     charged: int
+    """The credits that the response reported as charged."""
     request_id: str
+    """The request ID in the response."""
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Every request, charge and creation, in order."""
+    """The requests, charges and creations of a sandbox, each in order of arrival."""
 
     requests: list[RecordedRequest] = field(default_factory=list[RecordedRequest])
+    """Every request so far."""
     charges: list[str] = field(default_factory=list[str])
-    """The id of each record that cost a credit; an id twice is a double charge."""
+    """The ID of each record that was charged. An ID that occurs twice was charged twice."""
     creations: list[str] = field(default_factory=list[str])
-    """The id of each record that was made."""
+    """The ID of each record that a request created."""
     operations: frozenset[str] = frozenset()
-    """The names there are."""
+    """The operation names in the contract."""
 
     @property
     def credits_charged(self) -> int:
-        """The credits charged so far."""
+        """The number of credits charged so far, by failed requests too."""
         return len(self.charges)
 
     @property
     def rate_limited(self) -> int:
-        """The answers 429 so far."""
-        return sum(entry.status == 429 for entry in self.requests)
+        """The number of responses with status 429 so far."""
+        return sum(request.status == 429 for request in self.requests)
 
     def count(self, operation: str) -> int:
-        """Count the requests of one operation, by its name in the contract; ValueError where it has none such."""
+        """Return the number of requests of an operation.
+
+        Args:
+            operation: The operation name in the contract, such as ``"get_company"``.
+
+        Raises:
+            ValueError: If the contract has no such operation.
+        """
         self.validate_operation(operation)
-        return sum(entry.operation == operation for entry in self.requests)
+        return sum(request.operation == operation for request in self.requests)
 
     def validate_operation(self, operation: str) -> None:
-        """Raise ValueError unless there is an operation of that name: a misspelt one would be met by no request."""
+        """Raise an error for an unknown operation name, which no request would ever match.
+
+        Args:
+            operation: The operation name in the contract.
+
+        Raises:
+            ValueError: If the contract has no such operation.
+        """
         if operation not in self.operations:
-            near = get_close_matches(operation, self.operations, 1)
-            raise ValueError(f"{operation!r} is no operation{f'; is it {near[0]!r}?' if near else ' of the contract.'}")
+            similar = get_close_matches(operation, self.operations, 1)
+            hint = f" Did you mean {similar[0]!r}?" if similar else " Use a name from `ledger.operations`."
+            raise ValueError(f"The contract has no operation {operation!r}.{hint}")

@@ -1,135 +1,151 @@
-"""One request as the sandbox's operations see it, and the answer they give."""
+"""The request that an operation receives, the result that it returns, and its route."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from leadfeeder_async.sandbox.server_state import MAX_SEARCH_ROWS, ApiError, SandboxAccount, SandboxState
+from leadfeeder_async.sandbox.sample_data import Json
+from leadfeeder_async.sandbox.server_state import ApiError, SandboxAccount, SandboxState
 
-R = TypeVar("R")
-Json: TypeAlias = "dict[str, object]"
+T = TypeVar("T")
+
+MAX_PAGE_NUMBER = 10**9
+
+_CURSOR = re.compile(r"c\.([0-9a-f]+)/\+=")
+"""A cursor. It contains characters that a client must percent-encode."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A request: its ids from the path, its parameters and its body."""
+    """A request after routing and authorization, with its path parameters, query parameters and body."""
 
     state: SandboxState
     account: SandboxAccount | None
-    ids: Mapping[str, str]
+    path_params: Mapping[str, str]
     params: Mapping[str, str]
     body: Json
 
-    def the_account(self) -> SandboxAccount:
-        """Return the account, which this operation needs."""
+    def require_account(self) -> SandboxAccount:
+        """Return the account of the request, or raise a 400 error if it has none."""
         if self.account is None:
             raise ApiError(400, "invalid_request", "account_id is missing")
         return self.account
 
-    def ids_of(self, name: str, most: int = 100) -> list[str]:
-        """Read a comma list of ids."""
-        ids = [one for one in self.params.get(name, "").split(",") if one]
-        if not 1 <= len(ids) <= most:
-            raise ApiError(400, "invalid_request", f"{name} takes 1 to {most} ids")
+    def id_list(self, name: str, max_count: int = 100) -> list[str]:
+        """Return the IDs in a comma-separated query parameter."""
+        ids = [record_id for record_id in self.params.get(name, "").split(",") if record_id]
+        if not 1 <= len(ids) <= max_count:
+            raise ApiError(400, "invalid_request", f"{name} takes 1 to {max_count} ids")
         return ids
 
-    def includes(self, allowed: Iterable[str]) -> set[str]:
-        """Read ``include``, and refuse a relation this operation does not have."""
-        asked = {one for one in self.params.get("include", "").split(",") if one}
-        if not asked <= set(allowed):
-            raise ApiError(400, "invalid_request", f"include does not know {sorted(asked - set(allowed))}")
-        return asked
+    def include(self, allowed: Iterable[str]) -> set[str]:
+        """Return the relations in ``include``, or raise a 400 error if one is not in ``allowed``."""
+        relations = {relation for relation in self.params.get("include", "").split(",") if relation}
+        unknown = sorted(relations - set(allowed))
+        if unknown:
+            raise ApiError(400, "invalid_request", f"include has unknown relations: {', '.join(unknown)}")
+        return relations
 
-    def read(self, kind: type[R]) -> R:
-        """Read the body as a ``kind``."""
-        return self.convert(self.body, kind)
+    def decode_body(self, type_: type[T]) -> T:
+        """Convert the body, or raise a 400 error if it is not valid."""
+        return self.convert(self.body, type_)
 
-    def read_params(self, kind: type[R]) -> R:
-        """Read the query parameters as a ``kind``."""
-        return self.convert(dict(self.params), kind)
+    def decode_params(self, type_: type[T]) -> T:
+        """Convert the query parameters, or raise a 400 error if they are not valid."""
+        return self.convert(dict(self.params), type_)
 
-    def convert(self, value: object, kind: type[R]) -> R:
-        """Read any part of a request as a ``kind``, and refuse what does not fit."""
+    def convert(self, value: object, type_: type[T]) -> T:
+        """Convert part of the request, or raise a 400 error if it is not valid."""
         try:
-            return msgspec.convert(value, kind)
+            return msgspec.convert(value, type_)
         except msgspec.ValidationError as error:
             raise ApiError(400, "invalid_request", str(error)) from None
 
-    def number(self, name: str, default: int, most: int) -> int:
-        """Read a whole number from 1 to ``most``."""
+    def int_param(self, name: str, default: int, maximum: int) -> int:
+        """Return a query parameter as an integer from 1 to ``maximum``."""
         text = self.params.get(name, str(default))
-        if not text.isdecimal() or not 1 <= int(text) <= most:
-            raise ApiError(400, "invalid_request", f"{name} must be 1 to {most}")
+        if not text.isdecimal() or not 1 <= int(text) <= maximum:
+            raise ApiError(400, "invalid_request", f"{name} must be 1 to {maximum}")
         return int(text)
 
 
 class OperationResult(msgspec.Struct, frozen=True):
-    """A good answer: data, and what goes into ``meta``."""
+    """A successful response."""
 
     data: object = None
     pagination: Json = {}
     charged: int | None = None
+    """The credits charged. If None, the response does not report credits."""
     status: int = 200
-    counts: Json = {}
-    """More facts for ``meta``."""
+    extra_meta: Json = {}
+    """More fields of ``meta``."""
 
 
 Operation: TypeAlias = Callable[[Query], OperationResult]
 
-_PAGING = {"none": (), "number": ("page[num]", "page[size]"), "cursor": ("page[cursor]", "page[size]")}
+_PAGINATION_PARAMS = {"none": (), "number": ("page[num]", "page[size]"), "cursor": ("page[cursor]", "page[size]")}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where an operation lives, and the query parameters it takes."""
+    """The method, path and query parameters of an operation."""
 
     method: str
     path: str
     operation: Operation
     params: tuple[str, ...] = ()
-    paging: Literal["none", "number", "cursor"] = "none"
+    pagination: Literal["none", "number", "cursor"] = "none"
     account: Literal["required", "optional", "none"] = "required"
 
     @property
     def name(self) -> str:
-        """The operation's name in the contract."""
+        """The operation name in the contract."""
         return self.operation.__name__
 
     @property
-    def known(self) -> frozenset[str]:
-        """Every query parameter of the route."""
-        return frozenset(("account_id", *self.params, *_PAGING[self.paging]))
+    def allowed_params(self) -> frozenset[str]:
+        """All query parameters that the operation accepts."""
+        return frozenset(("account_id", *self.params, *_PAGINATION_PARAMS[self.pagination]))
 
 
-def numbered(query: Query, rows: Sequence[R], show: Callable[[R], object], *, wall: bool = False) -> OperationResult:
-    """Answer one numbered page of ``rows``."""
-    size, page = query.number("page[size]", 20, 100), query.number("page[num]", 1, 10**9)
-    if wall and page * size > MAX_SEARCH_ROWS:
-        raise ApiError(416, "offset_exceeded", f"Only the first {MAX_SEARCH_ROWS:,} rows can be paged")
-    chosen = rows[(page - 1) * size : page * size]
-    counts: Json = {"page_num": page, "page_count": -(-len(rows) // size), "total_count": len(rows)}
-    return OperationResult([show(row) for row in chosen], counts)
+def numbered_page(
+    query: Query, rows: Sequence[T], to_json: Callable[[T], object], *, max_rows: int | None = None
+) -> OperationResult:
+    """Return the page of ``rows`` that the query requests by number.
+
+    If ``max_rows`` is given, a page that ends after this row is a 416 error.
+    """
+    size, page = query.int_param("page[size]", 20, 100), query.int_param("page[num]", 1, MAX_PAGE_NUMBER)
+    if max_rows is not None and page * size > max_rows:
+        raise ApiError(416, "offset_exceeded", f"Only the first {max_rows:,} rows can be paged")
+    page_rows = rows[(page - 1) * size : page * size]
+    pagination: Json = {"page_num": page, "page_count": -(-len(rows) // size), "total_count": len(rows)}
+    return OperationResult([to_json(row) for row in page_rows], pagination)
 
 
-def by_cursor(query: Query, rows: Sequence[R], show: Callable[[R], object], charged: int | None = 0) -> OperationResult:
-    """Answer one page of ``rows`` and the cursor of the next."""
-    size = query.number("page[size]", 20, 100)
-    start = _read_cursor(query.params.get("page[cursor]"))
-    following = start + size
-    counts: Json = {
-        "next_cursor": f"c.{following:x}/+=" if following < len(rows) else None,
+def cursor_page(
+    query: Query, rows: Sequence[T], to_json: Callable[[T], object], charged: int | None = 0
+) -> OperationResult:
+    """Return the page of ``rows`` at the query's cursor, with the cursor of the next page."""
+    size = query.int_param("page[size]", 20, 100)
+    start = _decode_cursor(query.params.get("page[cursor]"))
+    end = start + size
+    pagination: Json = {
+        "next_cursor": f"c.{end:x}/+=" if end < len(rows) else None,
         "total_count": len(rows),
     }
-    return OperationResult([show(row) for row in rows[start:following]], counts, charged)
+    return OperationResult([to_json(row) for row in rows[start:end]], pagination, charged)
 
 
-def _read_cursor(cursor: str | None) -> int:
+def _decode_cursor(cursor: str | None) -> int:
     if cursor is None:
         return 0
-    if not (cursor.startswith("c.") and cursor.endswith("/+=")):
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
         raise ApiError(400, "invalid_cursor", "The cursor is not known")
-    return int(cursor[2:-3], 16)
+    return int(match[1], 16)

@@ -1,4 +1,4 @@
-"""A local Leadfeeder: an HTTP server on loopback that behaves like the API, written from the contract alone."""
+"""A local HTTP server that simulates the Leadfeeder API. It was written from the API contract alone."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from aiohttp import web
 
 from leadfeeder_async.sandbox.ledger import Ledger, RecordedRequest
 from leadfeeder_async.sandbox.operations import OPERATIONS, ROUTES
-from leadfeeder_async.sandbox.query import Json, OperationResult, Query, Route
-from leadfeeder_async.sandbox.server_state import ApiError, Bucket, SandboxAccount, SandboxState
-from leadfeeder_async.sandbox.world import World, hash_mix
+from leadfeeder_async.sandbox.query import OperationResult, Query, Route
+from leadfeeder_async.sandbox.record_store import SandboxRecords
+from leadfeeder_async.sandbox.sample_data import Json, hash_mix
+from leadfeeder_async.sandbox.server_state import ApiError, SandboxAccount, SandboxState, TokenBucket
+from leadfeeder_async.sandbox.world import SECONDS_PER_DAY, World
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class InjectedFault:
-    """One answer to spoil."""
+    """An error to return instead of the next matching response."""
 
     status: int
     code: str
@@ -36,7 +38,7 @@ class InjectedFault:
 
 
 class Sandbox:
-    """A Leadfeeder of your own, for tests and first steps.
+    """A local Leadfeeder API with generated data, for tests and first steps.
 
     ::
 
@@ -44,13 +46,41 @@ class Sandbox:
             async with AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, account_id=sandbox.account_id) as lf:
                 print(await lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).count())
 
-    The same ``seed`` gives the same data. ``visits`` spread over ``days`` that end on ``end_date``, or else now. It
-    keeps the API's limits: 10 requests a second with a burst of 15 (``rate_limit=False`` turns that off), nothing past
-    row 10,000 of a visit search, one of ``credits`` for each company or contact that was not read in the last twelve
-    months. ``quota`` is the month's requests, ``not_entitled`` names operations that the plan does not cover,
-    ``latency`` is seconds before each answer, ``flaky`` the part of requests that fail with a 503 before any work.
-    ``ledger`` holds what it saw.
+    The server listens on 127.0.0.1 while the ``async with`` block runs. It supports every operation of the API and
+    applies the API's limits. Companies and contacts cost one credit, unless the account has read them in the last
+    twelve months.
+
+    Args:
+        seed: Determines the generated data and the random failures. Pass ``end_date`` too to get the same data on
+            every day.
+        companies: The number of companies.
+        visits: The number of visits.
+        days: The number of days that the visits are spread over.
+        end_date: The last of these days, in UTC. Default: today, with visits up to the current time.
+        accounts: The number of accounts that the API key can access. All accounts have the same data.
+        credits: The credits of each account.
+        rate_limit: Reject requests that exceed ``rate`` and ``burst``.
+        rate: The number of requests per second that the rate limit allows.
+        burst: The number of requests that the rate limit allows at once.
+        quota: The number of requests per month. Requests over it fail with ``quota_exceeded``.
+        not_entitled: The operations that fail because the plan does not include them, such as ``"search_contacts"``.
+        latency: The delay of each response in seconds.
+        flaky: The fraction of requests that fail with status 503 before they take effect, from 0 to 1.
+        max_search_rows: The row limit of a search for visits or visitor companies. Later pages fail with status 416.
+        port: The port to listen on. Default: a free port.
+
+    Raises:
+        ValueError: If an argument is out of range or names an unknown operation.
     """
+
+    api_key: str
+    """The only API key that the sandbox accepts."""
+    latency: float
+    """The delay of each response in seconds. Can be changed while the sandbox runs."""
+    flaky: float
+    """The fraction of requests that fail with status 503. Can be changed while the sandbox runs."""
+    quota: int
+    """The number of requests per month. Can be changed while the sandbox runs."""
 
     def __init__(
         self,
@@ -63,37 +93,64 @@ class Sandbox:
         accounts: int = 1,
         credits: int = 5_000,  # noqa: A002 - the API's word
         rate_limit: bool = True,
+        rate: float = 10.0,
+        burst: int = 15,
         quota: int = 100_000,
         not_entitled: Iterable[str] = (),
         latency: float = 0.0,
         flaky: float = 0.0,
+        max_search_rows: int = 10_000,
         port: int = 0,
     ) -> None:
-        for name, value, least in (("companies", companies, 1), ("visits", visits, 0), ("days", days, 1)):
-            if value < least:
-                raise ValueError(f"{name}={value!r} must be {least} or more.")
+        if visits < 0:
+            raise ValueError(f"visits={visits!r} must be 0 or more.")
+        for name, value in (
+            ("companies", companies),
+            ("days", days),
+            ("accounts", accounts),
+            ("burst", burst),
+            ("max_search_rows", max_search_rows),
+        ):
+            if value < 1:
+                raise ValueError(f"{name}={value!r} must be 1 or more.")
         if not 0 <= port <= 65_535:
             raise ValueError(f"port={port!r} must be 0 to 65535.")
         self.api_key = f"sandbox-{hash_mix(seed, 7):016x}"
-        now = datetime.now(UTC)
-        world = World(seed, companies, visits, days, end_date or now.date())
-        if end_date is None:
-            world.last_day = 3_600 * now.hour + 60 * now.minute + now.second
-        names = [
-            SandboxAccount(str(310_042 + 35 * number), f"Seller {number + 1}", credits) for number in range(accounts)
-        ]
-        self.start_date, self.end_date = world.start_date, world.end_date
         self.latency = latency
         self.flaky = flaky
         self.quota = quota
-        self._state = SandboxState(world, {account.id: account for account in names}, Ledger(operations=OPERATIONS))
-        self._not_entitled = self._named(not_entitled)
-        self._bucket = Bucket() if rate_limit else None
+        now = datetime.now(UTC)
+        seconds_today = 3_600 * now.hour + 60 * now.minute + now.second
+        world = World(
+            seed=seed,
+            companies=companies,
+            visits=visits,
+            days=days,
+            end_date=end_date or now.date(),
+            last_day_seconds=SECONDS_PER_DAY if end_date else seconds_today,
+        )
+        account_list = [
+            SandboxAccount(str(310_042 + 35 * index), f"Seller {index + 1}", credits) for index in range(accounts)
+        ]
+        self._state = SandboxState(
+            world,
+            {account.id: account for account in account_list},
+            Ledger(operations=OPERATIONS),
+            max_search_rows,
+        )
+        self._not_entitled = self._validate_operations(not_entitled)
+        self._bucket = TokenBucket(rate, burst) if rate_limit else None
         self._faults = deque[InjectedFault]()
-        self._revoked = False
-        self._rng = Random(seed)  # noqa: S311 - luck, not a secret
+        self._key_is_revoked = False
+        self._rng = Random(seed)  # noqa: S311 - not used for security
         self._port = port
         self._runner: web.AppRunner | None = None
+
+    def _validate_operations(self, operations: Iterable[str]) -> frozenset[str]:
+        names = frozenset([operations] if isinstance(operations, str) else operations)
+        for name in names:
+            self.ledger.validate_operation(name)
+        return names
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._handle_unknown_route])
@@ -108,47 +165,74 @@ class Sandbox:
             await site.start()
         except OSError as error:
             await self._runner.cleanup()
-            number = error.errno or 0
-            raise OSError(number, os.strerror(number), f"port {self._port} of 127.0.0.1") from error
+            code = error.errno or 0
+            raise OSError(code, os.strerror(code), f"port {self._port} of 127.0.0.1") from error
         self._port = self._runner.addresses[0][1]
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
 
     @property
     def url(self) -> str:
-        """The address to use as ``base_url``; there is none before it runs, unless its port was chosen."""
+        """The URL to pass as ``base_url``.
+
+        Raises:
+            RuntimeError: If the sandbox is not running and no port was chosen.
+        """
         if not self._port:
-            raise RuntimeError("The sandbox does not run yet: use it with `async with`.")
+            raise RuntimeError("The sandbox is not running. Start it with `async with sandbox:`.")
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def account_id(self) -> str:
-        """The id of the first account."""
+        """The ID of the first account."""
         return next(iter(self._state.accounts))
 
     @property
     def account_ids(self) -> tuple[str, ...]:
-        """The ids of all accounts."""
+        """The IDs of all accounts."""
         return tuple(self._state.accounts)
 
     @property
-    def ledger(self) -> Ledger:
-        """What the sandbox saw, charged and made."""
-        return self._state.ledger
+    def start_date(self) -> date:
+        """The first day with visits."""
+        return self.world.start_date
+
+    @property
+    def end_date(self) -> date:
+        """The last day with visits."""
+        return self.world.end_date
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables that point a client here."""
+        """The environment variables that configure a client to use the sandbox."""
         return {
             "LEADFEEDER_API_KEY": self.api_key,
             "LEADFEEDER_ACCOUNT_ID": self.account_id,
             "LEADFEEDER_BASE_URL": self.url,
         }
+
+    @property
+    def ledger(self) -> Ledger:
+        """The requests, charges and creations so far."""
+        return self._state.ledger
+
+    @property
+    def world(self) -> World:
+        """The generated companies, contacts and visits. Tests can read and change them."""
+        return self._state.world
+
+    @property
+    def records(self) -> SandboxRecords:
+        """The tags, lists, custom fields and custom feeds. Tests can read and change them."""
+        return self._state.records
 
     def fail_next(
         self,
@@ -160,9 +244,18 @@ class Sandbox:
         after_work: bool = False,
         retry_after: str | None = None,
     ) -> None:
-        """Answer the next ``times`` requests, of one ``operation`` if named, with an error.
+        """Return an error for the next requests.
 
-        ``after_work`` lets the request take effect first: it charges, and then fails.
+        Args:
+            status: The status of the responses, from 200 to 599.
+            code: The error code in the responses.
+            times: The number of requests to fail.
+            operation: The operation to fail, such as ``"get_company"``. Default: any operation.
+            after_work: Let each request take effect and charge credits before it fails.
+            retry_after: The value of the ``Retry-After`` header. Default: no header.
+
+        Raises:
+            ValueError: If the status is out of range or the operation is unknown.
         """
         if operation is not None:
             self.ledger.validate_operation(operation)
@@ -171,86 +264,100 @@ class Sandbox:
         headers = {} if retry_after is None else {"Retry-After": retry_after}
         self._faults.extend([InjectedFault(status, code, operation, after_work, headers)] * times)
 
-    def _named(self, operations: Iterable[str]) -> frozenset[str]:
-        named = frozenset([operations] if isinstance(operations, str) else operations)
-        for operation in named:
-            self.ledger.validate_operation(operation)
-        return named
+    def clear_faults(self) -> None:
+        """Cancel the failures requested with ``fail_next`` that have not happened yet."""
+        self._faults.clear()
 
-    def revoke_key(self) -> None:
-        """Refuse the key from now on, as after someone deleted it."""
-        self._revoked = True
+    def reject_company(self, company_id: str, status: int = 400) -> None:
+        """Fail every batch request that contains a company ID, like a server that rejects a batch for one invalid ID.
 
-    def restore_key(self) -> None:
-        """Take the key again."""
-        self._revoked = False
-
-    def refuse_company(self, company_id: str, status: int = 400) -> None:
-        """Refuse every list of companies that names this one, as some servers do for the sake of one bad id."""
+        Args:
+            company_id: The ID to reject.
+            status: The status of the error.
+        """
         self._state.rejected_ids[company_id] = status
 
-    def merge_company(self, company_id: str, into: str) -> None:
-        """Let one company live on in another: asked for by its old id, it comes under the current one."""
-        self._state.world.merge(company_id, into)
+    def set_credits(self, credits: int, *, account_id: str | None = None) -> None:  # noqa: A002 - the API's word
+        """Set the credits of an account. Credits that were used already count against them.
 
-    def add_visits(self, number: int) -> None:
-        """Let more visits come in on the last day, as they do while a long job reads."""
-        self._state.world.add_visits(number)
+        Args:
+            credits: The new number of credits.
+            account_id: The account to change. Default: the first account.
+
+        Raises:
+            ValueError: If no account has this ID.
+        """
+        account = self._state.accounts.get(account_id or self.account_id)
+        if account is None:
+            raise ValueError(f"The sandbox has no account {account_id!r}. Use an ID from `sandbox.account_ids`.")
+        account.credits = credits
+
+    def revoke_key(self) -> None:
+        """Reject the API key from now on."""
+        self._key_is_revoked = True
+
+    def restore_key(self) -> None:
+        """Accept the API key again after ``revoke_key``."""
+        self._key_is_revoked = False
 
     @web.middleware
     async def _handle_unknown_route(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse what no route takes, in the API's own form."""
+        """Return unknown paths and methods as errors in the API's format."""
         try:
             return await handler(request)
-        except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as missing:
-            code = "route_not_found" if missing.status == 404 else "method_not_allowed"
-            exact = sorted(route.method for route in ROUTES if route.path == request.path)
-            headers = {"Allow": ",".join(exact) or missing.headers["Allow"]} if missing.status == 405 else {}
-            refusal = ApiError(missing.status, code, "No such route", headers)
-        request_id = f"sandbox-{len(self.ledger.requests):08d}"
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as http_error:
+            code = "route_not_found" if http_error.status == 404 else "method_not_allowed"
+            methods = sorted(route.method for route in ROUTES if route.path == request.path)
+            headers = {"Allow": ",".join(methods) or http_error.headers["Allow"]} if http_error.status == 405 else {}
+            error = ApiError(http_error.status, code, "No such route", headers)
+        request_id = self._next_request_id()
         self.ledger.requests.append(
-            RecordedRequest(request.method, request.path, "", code, refusal.status, 0, request_id)
+            RecordedRequest(request.method, request.path, "", code, error.status, 0, request_id)
         )
-        return _response(refusal.status, _bad(refusal, request_id), refusal.headers)
+        return _response(error.status, _error_body(error, request_id), error.headers)
+
+    def _next_request_id(self) -> str:
+        return f"sandbox-{len(self.ledger.requests):08d}"
 
     def _handler(self, route: Route) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             body = await request.read()
             if self.latency:
                 await asyncio.sleep(self.latency)
-            return self._answer(route, request, body)
+            return self._respond(route, request, body)
 
         return handle
 
-    def _answer(self, route: Route, request: web.Request, body: bytes) -> web.Response:
-        number = len(self.ledger.requests)
-        request_id = f"sandbox-{number:08d}"
+    def _respond(self, route: Route, request: web.Request, body: bytes) -> web.Response:
+        """Run an operation and record the request."""
+        request_id = self._next_request_id()
         try:
-            reply = self._dispatch(route, request, body)
-            status, charged, headers = reply.status, reply.charged or 0, dict[str, str]()
-            content = _good(reply, request_id)
-        except ApiError as refusal:
-            status, charged, headers = refusal.status, 0, refusal.headers
-            content = _bad(refusal, request_id)
-        entry = RecordedRequest(request.method, request.path, route.path, route.name, status, charged, request_id)
-        self.ledger.requests.append(entry)
+            result = self._dispatch(route, request, body)
+            status, charged, headers = result.status, result.charged or 0, dict[str, str]()
+            content = _success_body(result, request_id)
+        except ApiError as error:
+            status, charged, headers = error.status, 0, error.headers
+            content = _error_body(error, request_id)
+        self.ledger.requests.append(
+            RecordedRequest(request.method, request.path, route.path, route.name, status, charged, request_id)
+        )
         return _response(status, content, headers)
 
     def _dispatch(self, route: Route, request: web.Request, body: bytes) -> OperationResult:
-        """Check what the gateway checks, spoil the answer if asked to, and do the work."""
-        if self._bucket is not None and not self._bucket.take():
+        """Apply the limits and injected faults, then run the operation."""
+        if self._bucket is not None and not self._bucket.try_acquire():
             raise ApiError(429, "rate_limit_exceeded", "Slow down")
         if len(self.ledger.requests) >= self.quota:
             raise ApiError(429, "quota_exceeded", "Monthly call quota used up")
         if self._rng.random() < self.flaky:
-            raise ApiError(503, "service_unavailable", "Out of luck")
+            raise ApiError(503, "service_unavailable", "Random failure of the sandbox")
         fault = self._next_fault(route.name)
         if fault is not None and not fault.after_work:
-            raise ApiError(fault.status, fault.code, "Spoilt by the sandbox", fault.headers)
-        reply = route.operation(self._read(route, request, body))
+            raise _injected_error(fault)
+        result = route.operation(self._authorize(route, request, body))
         if fault is not None:
-            raise ApiError(fault.status, fault.code, "Spoilt by the sandbox", fault.headers)
-        return reply
+            raise _injected_error(fault)
+        return result
 
     def _next_fault(self, operation: str) -> InjectedFault | None:
         for fault in self._faults:
@@ -259,15 +366,16 @@ class Sandbox:
                 return fault
         return None
 
-    def _read(self, route: Route, request: web.Request, body: bytes) -> Query:
+    def _authorize(self, route: Route, request: web.Request, body: bytes) -> Query:
+        """Check the API key, plan, query parameters and account, and return the query for the operation."""
         key = request.headers.get("X-Api-Key")
         if not key:
             raise ApiError(401, "missing_token", "No credential was sent")
-        if key != self.api_key or self._revoked:
+        if key != self.api_key or self._key_is_revoked:
             raise ApiError(401, "invalid_api_key", "The key is not known")
         if route.name in self._not_entitled:
             raise ApiError(403, "insufficient_entitlements", "The account's plan does not cover this")
-        unknown = sorted(set(request.query) - route.known)
+        unknown = sorted(set(request.query) - route.allowed_params)
         if unknown:
             raise ApiError(400, "invalid_request", f"{unknown[0]} is not a parameter of this operation")
         account_id = request.query.get("account_id") or None
@@ -276,14 +384,18 @@ class Sandbox:
         account = self._state.accounts[account_id] if account_id else None
         if account is None and route.account == "required":
             raise ApiError(400, "invalid_request", "account_id is missing")
-        return Query(self._state, account, request.match_info, dict(request.query), _read_body(body))
+        return Query(self._state, account, request.match_info, dict(request.query), _decode_body(body))
+
+
+def _injected_error(fault: InjectedFault) -> ApiError:
+    return ApiError(fault.status, fault.code, "Fault injected by the sandbox", fault.headers)
 
 
 def _response(status: int, content: bytes, headers: Mapping[str, str]) -> web.Response:
     return web.Response(status=status, body=content, content_type="application/json", headers=headers)
 
 
-def _read_body(body: bytes) -> Json:
+def _decode_body(body: bytes) -> Json:
     if not body:
         return {}
     try:
@@ -292,18 +404,17 @@ def _read_body(body: bytes) -> Json:
         raise ApiError(400, "invalid_request", "The body is not a JSON object") from None
 
 
-def _good(reply: OperationResult, request_id: str) -> bytes:
-    meta: Json = {"request_id": request_id, **reply.counts}
-    if reply.pagination:
-        meta["pagination"] = reply.pagination
-    if reply.charged is not None:
-        meta["credits"] = {"charged": reply.charged}
-    return msgspec.json.encode({"meta": meta} if reply.data is None else {"data": reply.data, "meta": meta})
+def _success_body(result: OperationResult, request_id: str) -> bytes:
+    meta: Json = {"request_id": request_id, **result.extra_meta}
+    if result.pagination:
+        meta["pagination"] = result.pagination
+    if result.charged is not None:
+        meta["credits"] = {"charged": result.charged}
+    return msgspec.json.encode({"meta": meta} if result.data is None else {"data": result.data, "meta": meta})
 
 
-def _bad(refusal: ApiError, request_id: str) -> bytes:
-    error: Json = {"code": refusal.code, "title": refusal.title}
-    body: Json = {"errors": [error], "meta": {"request_id": request_id}}
-    if refusal.status == 401:
-        body["error"] = {"code": refusal.code, "message": refusal.title}
+def _error_body(error: ApiError, request_id: str) -> bytes:
+    body: Json = {"errors": [{"code": error.code, "title": error.title}], "meta": {"request_id": request_id}}
+    if error.status == 401:
+        body["error"] = {"code": error.code, "message": error.title}
     return msgspec.json.encode(body)

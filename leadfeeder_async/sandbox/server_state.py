@@ -1,4 +1,4 @@
-"""What changes while a sandbox runs: balances, unlocked records, and the rate limit's bucket."""
+"""The state of a running sandbox: accounts, credits and the rate limit."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from leadfeeder_async.sandbox.ledger import Ledger
-from leadfeeder_async.sandbox.record_store import AccountRecords
+from leadfeeder_async.sandbox.record_store import SandboxRecords
 from leadfeeder_async.sandbox.world import World
 
-MAX_SEARCH_ROWS = 10_000
-"""No visit is handed out past this many rows of one search."""
-
-UNLOCKED_FOR = timedelta(days=365)
-"""A charge opens a record for twelve months."""
+UNLOCK_PERIOD = timedelta(days=365)
+"""How long a record stays unlocked after it was charged."""
 
 
 class ApiError(Exception):
-    """The sandbox says no, as the API would."""
+    """An error response of the simulated API."""
 
     def __init__(self, status: int, code: str, title: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(title)
@@ -27,55 +24,60 @@ class ApiError(Exception):
         self.headers = headers or {}
 
 
-@dataclass(slots=True)
-class Bucket:
-    """A token bucket: ``rate`` a second, ``capacity`` at once."""
+class TokenBucket:
+    """The rate limit of the simulated API: ``rate`` requests per second, with a burst of ``burst``."""
 
-    rate: float = 10.0
-    capacity: float = 15.0
-    _level: float = 15.0
-    _at: float = field(default_factory=time.monotonic)
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._updated_at = time.monotonic()
 
-    def take(self) -> bool:
-        """Take a token; tell whether there was one."""
+    def try_acquire(self) -> bool:
+        """Take a token. Return False if none is available."""
         now = time.monotonic()
-        self._level = min(self.capacity, self._level + self.rate * (now - self._at))
-        self._at = now
-        if self._level < 1:
+        self._tokens = min(self._burst, self._tokens + self._rate * (now - self._updated_at))
+        self._updated_at = now
+        if self._tokens < 1:
             return False
-        self._level -= 1
+        self._tokens -= 1
         return True
 
 
 @dataclass(slots=True)
 class SandboxAccount:
-    """One account's name and credits."""
+    """An account and its credits."""
 
     id: str
     name: str
     credits: int
+    """The credits per period, used ones included."""
     used: int = 0
     unlocked: dict[str, date] = field(default_factory=dict[str, date])
+    """Record IDs and the day from which each is charged again."""
 
 
 @dataclass(slots=True)
 class SandboxState:
-    """Everything behind one sandbox."""
+    """The data that the operations read and change."""
 
     world: World
     accounts: dict[str, SandboxAccount]
-    ledger: Ledger = field(default_factory=Ledger)
-    records: AccountRecords = field(default_factory=AccountRecords)
+    ledger: Ledger
+    max_search_rows: int
+    records: SandboxRecords = field(default_factory=SandboxRecords)
     rejected_ids: dict[str, int] = field(default_factory=dict[str, int])
-    """Ids that spoil any request for several records, and the status they are refused with."""
+    """Company IDs that batch requests are rejected for, and the status of the error."""
 
     def charge(self, account: SandboxAccount, record_ids: Iterable[str]) -> int:
-        """Charge one credit for each record not unlocked; all or nothing."""
+        """Charge one credit for each locked record and return the total. Charge nothing if credits are missing."""
         today = datetime.now(UTC).date()
-        locked = [one for one in dict.fromkeys(record_ids) if account.unlocked.get(one, date.min) <= today]
+        locked = [
+            record_id for record_id in dict.fromkeys(record_ids) if account.unlocked.get(record_id, date.min) <= today
+        ]
         if len(locked) > account.credits - account.used:
             raise ApiError(402, "insufficient_credits", "The account has no credits left")
         account.used += len(locked)
-        account.unlocked.update(dict.fromkeys(locked, today + UNLOCKED_FOR))
+        account.unlocked.update(dict.fromkeys(locked, today + UNLOCK_PERIOD))
         self.ledger.charges.extend(locked)
         return len(locked)

@@ -1,4 +1,4 @@
-"""A sandbox beside the caller's own event loop, or beside none."""
+"""Run a sandbox in a thread, for tests without an event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from leadfeeder_async.sandbox.server import Sandbox
 
 @contextmanager
 def run_in_thread(sandbox: Sandbox) -> Generator[Sandbox]:
-    """Run a sandbox in a thread of its own for the time of a ``with`` block."""
+    """Run a sandbox in a background thread until the ``with`` block ends.
+
+    ::
+
+        with run_in_thread(Sandbox(companies=50)) as sandbox:
+            subprocess.run(["leadfeeder", "doctor"], env={**os.environ, **sandbox.environment}, check=True)
+
+    Args:
+        sandbox: The sandbox to run. It must not be running yet.
+    """
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         runner.run(sandbox.__aenter__())

@@ -1,345 +1,536 @@
-"""A made-up world: companies and visits, computed from a seed whenever they are asked for.
-
-Nothing is held in memory but the number of visits of each day, so a world can have any size.
-"""
+"""The generated companies, contacts and visits of a sandbox, and the changes made to them."""
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from ipaddress import IPv4Address, ip_address
 from itertools import accumulate
+from typing import overload
 
-FIRST_COMPANY = 159_000_000
-"""Company ids count up from here."""
-
-FIRST_CONTACT = 52_000_000
-"""Contact ids count up from here."""
-
-CONTACTS_EACH = 3
-"""How many people of each company are known."""
-
-FIRST_ADDRESS = int(IPv4Address("198.18.0.0"))
-"""IP addresses count up from here, two for each company: the range that is kept for benchmarks."""
-
-_MASK = (1 << 64) - 1
-
-_FIRST = ("Nord", "Alster", "Blau", "Rhein", "Kern", "Iso", "Vega", "Lumen", "Stein", "Delta", "Orbit", "Hanse")
-_SECOND = ("werk", "tech", "bau", "data", "robotik", "pharma", "logistik", "energie", "optik", "soft")
-_FORMS = ("GmbH", "AG", "SE", "Ltd", "Oy", "SAS")
-_PLACES = (
-    ("Hamburg", "Hamburg", "Germany", "DE", "20457"),
-    ("Munich", "Bavaria", "Germany", "DE", "80331"),
-    ("Helsinki", "Uusimaa", "Finland", "FI", "00100"),
-    ("Paris", "Ile-de-France", "France", "FR", "75001"),
-    ("Vienna", "Vienna", "Austria", "AT", "1010"),
-    ("London", "England", "United Kingdom", "GB", "EC1A"),
-    ("Boston", "Massachusetts", "United States", "US", "02108"),
+from leadfeeder_async.sandbox.sample_data import (
+    CONTACTS_PER_COMPANY,
+    FIRST_COMPANY_ID,
+    FIRST_CONTACT_ID,
+    FIRST_IP,
+    IPS_PER_COMPANY,
+    LOCATIONS,
+    Json,
+    company_attributes,
+    company_location,
+    contact_attributes,
+    format_visit_id,
+    hash_mix,
+    hostname,
+    visit_attributes,
+    visit_company,
+    visit_location,
 )
-INDUSTRIES = (("0512", "Industrial automation"), ("0620", "Software"), ("0410", "Logistics"), ("0730", "Energy"))
-_RANGES = ("1-10", "11-100", "101-500", "501-1.000", "1.001-5.000", "5.001-10.000", "10.000+")
-_PAGES = ("/", "/pricing", "/product", "/blog/why", "/contact", "/docs", "/customers")
-_FIRST_NAMES = ("Jonas", "Lena", "Aino", "Mika", "Claire", "Paul", "Ines", "Tom")
-_LAST_NAMES = ("Petersen", "Vogt", "Virtanen", "Korhonen", "Martin", "Huber", "Wolf", "Berg")
-_ROLES = (
-    ("Head of Operations", "middle_management", "operations_department"),
-    ("Chief Executive Officer", "top_management", "management_department"),
-    ("Sales Manager", "middle_management", "sales_department"),
-    ("IT Specialist", "employee", "it_department"),
-)
-SIGNAL_CATEGORIES = (
-    "business_expansion",
-    "competitive_landscape",
-    "event_participation",
-    "industry_recognition",
-    "leadership_changes",
-    "corporate_challenges",
-    "mergers_and_acquisitions",
-    "customer_acquisition",
-    "investment_activity",
-    "product_and_service_development",
-    "partnerships_and_collaborations",
-    "financial_struggles",
-    "job_ads",
-    "register_updates",
-    "regulatory_compliance_updates",
-)
-_SOURCES = (("google", "organic"), ("google", "cpc"), ("linkedin", "social"), (None, None), ("newsletter", "email"))
 
+SECONDS_PER_DAY = 86_400
 
-def hash_mix(seed: int, *parts: int) -> int:
-    """Return 64 well-stirred bits of ``seed`` and ``parts`` (the splitmix64 finisher)."""
-    state = seed & _MASK
-    for part in parts:
-        state = (state + 0x9E3779B97F4A7C15 * (part + 1)) & _MASK
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
-        state ^= state >> 31
-    return state
-
-
-def choose(choices: Sequence[object], bits: int) -> object:
-    """Choose one by some bits."""
-    return choices[bits % len(choices)]
+FIRST_INSERTED_VISIT = 1 << 40
+"""The number of the first visit that was added to a day before the last one."""
 
 
 class World:
-    """Companies and visits of one seed, ending on ``end_date``."""
+    """The generated companies, contacts and visits of a sandbox.
 
-    def __init__(self, seed: int, companies: int, visits: int, days: int, end_date: date) -> None:
+    Records are computed from the seed when they are read, so a world can have any number of them. Reading or changing
+    the world sends no request and is not recorded in the ledger. Every change appears in the next response.
+
+    ::
+
+        sandbox = Sandbox(companies=50, visits=500)
+        visit_id = sandbox.world.visit_ids()[0]
+        sandbox.world.update_visit(visit_id, page_depth=99)
+
+    Args:
+        seed: Determines the generated data. Worlds with the same arguments have the same data.
+        companies: The number of companies.
+        visits: The number of visits.
+        days: The number of days that the visits are spread over. Weekends get fewer visits.
+        end_date: The last of these days.
+        last_day_seconds: The length of the last day in seconds. Visits on that day start within it.
+    """
+
+    seed: int
+    """The seed of the generated data."""
+    start_date: date
+    """The first day with visits."""
+    end_date: date
+    """The last day with visits."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        companies: int,
+        visits: int,
+        days: int,
+        end_date: date,
+        last_day_seconds: int = SECONDS_PER_DAY,
+    ) -> None:
         self.seed = seed
-        self.companies = companies
-        self.visits = visits
-        self.end_date = end_date
         self.start_date = end_date - timedelta(days - 1)
-        self.last_day = 86_400
-        """How many seconds long the last day is so far."""
-        weights = [self._weight(self.start_date + timedelta(day)) for day in range(days)]
-        shares = list(accumulate(weights))
-        self._first_of_day = [0, *(round(visits * share / shares[-1]) for share in shares)]
-        self.company = lru_cache(maxsize=4_096)(self._company)
-        self._merged = dict[str, str]()
+        self.end_date = end_date
+        self._company_count = companies
+        self._generated_visits = visits
+        self._last_day_seconds = last_day_seconds
+        weights = list(accumulate(self._weight(self.start_date + timedelta(day)) for day in range(days)))
+        self._visits_before_day = [0, *(round(visits * weight / weights[-1]) for weight in weights)]
+        self._inserted_visits = dict[int, datetime]()
+        self._removed_visits = frozenset[int]()
+        self._visit_changes = dict[int, Json]()
+        self._company_changes = dict[str, Json]()
+        self._removed_companies = set[str]()
+        self._merged_companies = dict[str, str]()
+        self._match_index: dict[str, dict[str, list[str]]] | None = None
+        self._revision = 0
+        """The number of changes to the visits so far, which is part of every cache key."""
+        self._company = lru_cache(maxsize=4_096)(self._build_company)
+        self._parsed_number = lru_cache(maxsize=256)(self._parse_number)
+        self._changed_numbers = lru_cache(maxsize=16)(self._find_changed_numbers)
+        self._visitors = lru_cache(maxsize=64)(self._find_visitors)
+        self._matching_numbers = lru_cache(maxsize=16)(self._find_matching_numbers)
 
     def _weight(self, day: date) -> int:
-        """Weekends see a third of the visits."""
         return (100 if day.weekday() < 5 else 33) + hash_mix(self.seed, 1, day.toordinal()) % 40
 
-    def add_visits(self, number: int) -> None:
-        """Let more visits come in on the last day."""
-        self.visits += number
-        self._first_of_day[-1] += number
+    # Visits
+
+    @property
+    def visit_count(self) -> int:
+        """The number of visits."""
+        return self._visits_before_day[-1] + len(self._inserted_visits) - len(self._removed_visits)
+
+    def visit_ids(self, start_date: date | None = None, end_date: date | None = None) -> Sequence[str]:
+        """Return the IDs of visits in order of time.
+
+        The sequence computes an ID when it is accessed. Use ``list(...)`` to compare it with a list.
+
+        Args:
+            start_date: The first day to include. Default: the first day of the world.
+            end_date: The last day to include. Default: the last day of the world.
+        """
+        return _VisitIds(self.seed, self._numbers_between(start_date or self.start_date, end_date or self.end_date))
+
+    def matching_visit_ids(
+        self,
+        start_date: date,
+        end_date: date,
+        *,
+        company_id: str | None = None,
+        country_codes: frozenset[str] = frozenset(),
+        cities: frozenset[str] = frozenset(),
+    ) -> Sequence[str]:
+        """Return the IDs of visits that match all filters, in order of time.
+
+        Args:
+            start_date: The first day to include.
+            end_date: The last day to include.
+            company_id: The company that made the visits. Default: any company.
+            country_codes: The countries that the visits came from. Default: any country.
+            cities: The cities that the visits came from. Default: any city.
+        """
+        numbers = self._matching_numbers(self._revision, start_date, end_date, company_id, country_codes, cities)
+        return _VisitIds(self.seed, numbers)
+
+    def visit(self, visit_id: str) -> dict[str, object]:
+        """Return the attributes of a visit.
+
+        Args:
+            visit_id: The visit to read.
+
+        Raises:
+            ValueError: If no visit has this ID.
+        """
+        number = self._number_of(visit_id)
+        started_at = self._started_at(number).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {**visit_attributes(self.seed, number, started_at), **self._visit_changes.get(number, {})}
+
+    def company_of_visit(self, visit_id: str) -> str:
+        """Return the ID of the company that made a visit.
+
+        Args:
+            visit_id: The visit to read.
+
+        Raises:
+            ValueError: If no visit has this ID.
+        """
+        return self._company_of_number(self._number_of(visit_id))
+
+    def location_of_visit(self, visit_id: str) -> int:
+        """Return the number of the location that a visit came from, such as 3 for ``loc-3``.
+
+        Args:
+            visit_id: The visit to read.
+
+        Raises:
+            ValueError: If no visit has this ID.
+        """
+        number = self._number_of(visit_id)
+        return self._location_of_number(number, self._company_of_number(number))
+
+    def visitor_companies(self, start_date: date, end_date: date) -> Sequence[tuple[str, int]]:
+        """Return the company ID and location number of each visitor, in order of the first visit.
+
+        Args:
+            start_date: The first day to include.
+            end_date: The last day to include.
+        """
+        return self._visitors(self._revision, start_date, end_date)
+
+    def add_visits(self, count: int, *, day: date | None = None) -> Sequence[str]:
+        """Add generated visits to a day and return their IDs.
+
+        Visits added to the last day start at its end, after all other visits. Visits added to an earlier day are
+        spread over it, like visits that the tracker reports late. Existing visits do not change.
+
+        Args:
+            count: The number of visits to add.
+            day: The day on which the visits start. Default: the last day of the world.
+
+        Raises:
+            ValueError: If ``count`` is negative or ``day`` is outside the world's days.
+        """
+        if count < 0:
+            raise ValueError(f"count={count!r} must be 0 or more.")
+        day = day or self.end_date
+        if not self.start_date <= day <= self.end_date:
+            raise ValueError(f"day={day} must be from {self.start_date} to {self.end_date}.")
+        if day == self.end_date:
+            first = self._visits_before_day[-1]
+            self._visits_before_day[-1] += count
+        else:
+            first = FIRST_INSERTED_VISIT + len(self._inserted_visits)
+            starts = (_at_second(day, SECONDS_PER_DAY * index // count) for index in range(count))
+            self._inserted_visits = {**self._inserted_visits, **dict(enumerate(starts, first))}
+        self._revision += 1
+        return _VisitIds(self.seed, range(first, first + count))
+
+    def update_visit(self, visit_id: str, **attributes: object) -> None:
+        """Replace attributes of a visit.
+
+        Args:
+            visit_id: The visit to change.
+            **attributes: The attributes to replace or add. Values are sent as they are, even if they are invalid.
+
+        Raises:
+            ValueError: If no visit has this ID.
+        """
+        number = self._number_of(visit_id)
+        self._visit_changes[number] = {**self._visit_changes.get(number, {}), **attributes}
+
+    def remove_visit(self, visit_id: str) -> None:
+        """Remove a visit.
+
+        Args:
+            visit_id: The visit to remove.
+
+        Raises:
+            ValueError: If no visit has this ID.
+        """
+        self._removed_visits |= {self._number_of(visit_id)}
+        self._revision += 1
+
+    # Companies
+
+    def company_ids(self) -> list[str]:
+        """Return the IDs of all companies."""
+        ids = (_company_id(number) for number in range(self._company_count))
+        return [company_id for company_id in ids if company_id not in self._removed_companies]
 
     def has_company(self, company_id: str) -> bool:
-        """Whether there is a company of that id."""
-        return company_id.isdecimal() and 0 <= int(company_id) - FIRST_COMPANY < self.companies
+        """Return True if a company has this ID.
 
-    def merge(self, old: str, into: str) -> None:
-        """Let one company live on in another, as the API merges records."""
-        self._merged[old] = into
+        Args:
+            company_id: The ID to look up.
+        """
+        return self._was_generated(company_id) and company_id not in self._removed_companies
 
-    def current_id(self, company_id: str) -> str:
-        """Return the id under which a company lives now."""
-        return self._merged.get(company_id, company_id)
+    def company(self, company_id: str) -> dict[str, object]:
+        """Return the attributes of a company. The attributes of a removed company can still be read.
 
-    @cached_property
-    def companies_by(self) -> dict[str, dict[str, list[str]]]:
-        """The ids of companies by ``vat_id``, by ``host`` and by ``name``, each in lower case."""
-        found: dict[str, dict[str, list[str]]] = {"vat_id": {}, "host": {}, "name": {}}
-        for number in range(self.companies):
-            one = str(FIRST_COMPANY + number)
-            known = self._company(one)
-            texts = {"vat_id": str(known["vat_id"]), "host": host_of(str(known["url"])), "name": str(known["name"])}
-            for kind, text in texts.items():
-                found[kind].setdefault(text.lower(), []).append(one)
-        return found
+        Args:
+            company_id: The company to read.
 
-    def _company(self, company_id: str) -> dict[str, object]:
-        number = int(company_id) - FIRST_COMPANY
-        bits = hash_mix(self.seed, 2, number)
-        name = f"{choose(_FIRST, bits)}{choose(_SECOND, bits >> 8)} {choose(_FORMS, bits >> 16)}"
-        website = f"https://www.company-{number}.test"
-        whole = place((bits >> 24) % len(_PLACES))
-        code, industry = INDUSTRIES[(bits >> 32) % len(INDUSTRIES)]
-        return {
-            "name": name,
-            "alternative_names": [name.split(maxsplit=1)[0]],
-            "url": website,
-            "alternative_urls": [],
-            "logo_url": f"{website}/logo.png",
-            "description": f"{name} works in {industry.lower()}.",
-            "keywords": [industry.lower()],
-            "industries": {"industry": [{"code": code, "name": industry}], "wz": [], "nace": []},
-            "address": {"street_address": f"Main Street {number % 200 + 1}", **whole},
-            "phones": [{"number": f"+4940{number:06d}"}],
-            "social_media_profiles": {"linkedin": [{"url": f"{website}/in"}], "twitter": [], "facebook": []},
-            "legal_form": name.rsplit(maxsplit=1)[-1],
-            "register": {"status": "active", "id": f"HRB {number}", "location": whole["city"]},
-            "role": "single_company",
-            "web_engagement": {"last_visit_date": str(self.end_date)},
-            **_figures(number, bits),
-        }
+        Raises:
+            ValueError: If no company has or had this ID.
+        """
+        self._check_company(company_id)
+        return {**self._company(company_id), **self._company_changes.get(company_id, {})}
 
-    def has_contact(self, contact_id: str) -> bool:
-        """Whether there is a contact of that id."""
-        number = int(contact_id) - FIRST_CONTACT if contact_id.isdecimal() else -1
-        return 0 <= number < CONTACTS_EACH * self.companies
+    def current_company_id(self, company_id: str) -> str:
+        """Return the ID of the company that this one was merged into, or ``company_id`` if it was not merged.
+
+        Args:
+            company_id: The company to read.
+        """
+        return self._merged_companies.get(company_id, company_id)
+
+    def location_of_company(self, company_id: str) -> int:
+        """Return the number of the location of a company's IP addresses, such as 3 for ``iploc-3``.
+
+        Args:
+            company_id: The company to read.
+        """
+        return company_location(self.seed, _company_number(company_id))
+
+    def company_ips(self, company_id: str) -> list[str]:
+        """Return the IP addresses of a company.
+
+        Args:
+            company_id: The company to read.
+        """
+        first = FIRST_IP + IPS_PER_COMPANY * _company_number(company_id)
+        return [str(IPv4Address(first + index)) for index in range(IPS_PER_COMPANY)]
+
+    def company_at_ip(self, ip: str) -> str | None:
+        """Return the ID of the company that has an IP address, or None if no company has it.
+
+        Args:
+            ip: An IPv4 or IPv6 address.
+        """
+        address = ip_address(ip)
+        if address.version != 4 or int(address) < FIRST_IP:
+            return None
+        company_id = _company_id((int(address) - FIRST_IP) // IPS_PER_COMPANY)
+        return company_id if self.has_company(company_id) else None
+
+    @property
+    def match_index(self) -> dict[str, dict[str, list[str]]]:
+        """Company IDs by lowercase ``vat_id``, ``hostname`` and ``name``.
+
+        The index is built when it is first used, which takes a while if there are thousands of companies.
+        """
+        if self._match_index is None:
+            self._match_index = self._build_match_index()
+        return self._match_index
+
+    def update_company(self, company_id: str, **attributes: object) -> None:
+        """Replace attributes of a company.
+
+        Args:
+            company_id: The company to change.
+            **attributes: The attributes to replace or add. Values are sent as they are, even if they are invalid.
+
+        Raises:
+            ValueError: If no company has or had this ID.
+        """
+        self._check_company(company_id)
+        self._company_changes[company_id] = {**self._company_changes.get(company_id, {}), **attributes}
+        self._match_index = None
+
+    def merge_company(self, company_id: str, into: str) -> None:
+        """Merge a company into another. Requests for its old ID then return the other company.
+
+        Args:
+            company_id: The company to merge.
+            into: The company to return instead.
+
+        Raises:
+            ValueError: If no company has or had one of the IDs.
+        """
+        for checked_id in (company_id, into):
+            self._check_company(checked_id)
+        self._merged_companies[company_id] = into
+
+    def remove_company(self, company_id: str) -> None:
+        """Remove a company.
+
+        Its visits remain, and matching still returns its ID, as a search index does that is not up to date.
+
+        Args:
+            company_id: The company to remove.
+
+        Raises:
+            ValueError: If no company has or had this ID.
+        """
+        self._check_company(company_id)
+        self._removed_companies.add(company_id)
+
+    # Contacts
 
     def contact_ids(self) -> list[str]:
-        """Return the ids of all contacts."""
-        return [str(FIRST_CONTACT + number) for number in range(CONTACTS_EACH * self.companies)]
+        """Return the IDs of all contacts."""
+        return [str(FIRST_CONTACT_ID + number) for number in range(CONTACTS_PER_COMPANY * self._company_count)]
 
-    def employer_of(self, contact_id: str) -> str:
-        """Return the id of the company where a contact works."""
-        return str(FIRST_COMPANY + (int(contact_id) - FIRST_CONTACT) // CONTACTS_EACH)
+    def has_contact(self, contact_id: str) -> bool:
+        """Return True if a contact has this ID.
+
+        Args:
+            contact_id: The ID to look up.
+        """
+        number = int(contact_id) - FIRST_CONTACT_ID if contact_id.isdecimal() else -1
+        return 0 <= number < CONTACTS_PER_COMPANY * self._company_count
 
     def contact(self, contact_id: str) -> dict[str, object]:
-        """Return the attributes of a contact."""
-        bits = hash_mix(self.seed, 10, int(contact_id))
-        first, last = str(choose(_FIRST_NAMES, bits)), str(choose(_LAST_NAMES, bits >> 8))
-        title, level, department = _ROLES[(bits >> 16) % len(_ROLES)]
-        return {
-            "name": f"{first} {last}",
-            "first_name": first,
-            "last_name": last,
-            "title": title,
-            "hierarchy_level": level,
-            "departments": [department],
-            "email": f"{first}.{last}.{contact_id}@person.test".lower(),
-            "phones": [{"number": f"+4940{int(contact_id) % 1_000_000:06d}"}],
-            "meta": {"do_not_contact": False},
-        }
+        """Return the attributes of a contact.
 
-    def visits_between(self, start: date, end: date) -> range:
-        """Return the numbers of the visits from ``start`` to ``end``, both included."""
-        first = max(0, (start - self.start_date).days)
-        after = min(len(self._first_of_day) - 1, (end - self.start_date).days + 1)
-        if first >= after:
+        Args:
+            contact_id: The contact to read.
+
+        Raises:
+            ValueError: If no contact has this ID.
+        """
+        if not self.has_contact(contact_id):
+            raise ValueError(f"This sandbox has no contact {contact_id!r}. Use an ID from world.contact_ids().")
+        return contact_attributes(self.seed, contact_id)
+
+    def company_of_contact(self, contact_id: str) -> str:
+        """Return the ID of the company that a contact works for.
+
+        Args:
+            contact_id: The contact to read.
+        """
+        return _company_id((int(contact_id) - FIRST_CONTACT_ID) // CONTACTS_PER_COMPANY)
+
+    # Internals. Visits are numbered from 0 in order of time. Inserted visits are numbered from FIRST_INSERTED_VISIT.
+
+    def _number_of(self, visit_id: str) -> int:
+        number = self._parsed_number(visit_id)
+        if not self._has_visit(number):
+            raise ValueError(f"This sandbox has no visit {visit_id!r}. Use an ID from world.visit_ids().")
+        return number
+
+    def _parse_number(self, visit_id: str) -> int:
+        try:
+            number = int(visit_id[-17:].replace("-", ""), 16)
+        except ValueError:
+            return -1
+        return number if format_visit_id(self.seed, number) == visit_id else -1
+
+    def _has_visit(self, number: int) -> bool:
+        is_known = 0 <= number < self._visits_before_day[-1] or number in self._inserted_visits
+        return is_known and number not in self._removed_visits
+
+    def _numbers_between(self, start_date: date, end_date: date) -> Sequence[int]:
+        first_day = max(0, (start_date - self.start_date).days)
+        day_after = min(len(self._visits_before_day) - 1, (end_date - self.start_date).days + 1)
+        if first_day >= day_after:
             return range(0)
-        return range(self._first_of_day[first], self._first_of_day[after])
+        if self._inserted_visits or self._removed_visits:
+            return self._changed_numbers(self._revision, first_day, day_after)
+        return range(self._visits_before_day[first_day], self._visits_before_day[day_after])
 
-    def company_of(self, visit: int) -> str:
-        """Return the id of the company behind a visit; a few companies visit often."""
-        share = (hash_mix(self.seed, 3, visit) & 0xFFFFFF) / 0x1000000
-        return str(FIRST_COMPANY + int(self.companies * share * share))
+    def _find_changed_numbers(self, _revision: int, first_day: int, day_after: int) -> Sequence[int]:
+        start, end = (_at_second(self.start_date + timedelta(day), 0) for day in (first_day, day_after))
+        numbers = [
+            *range(self._visits_before_day[first_day], self._visits_before_day[day_after]),
+            *(number for number, started_at in self._inserted_visits.items() if start <= started_at < end),
+        ]
+        numbers.sort(key=lambda number: (self._started_at(number), number))
+        return [number for number in numbers if number not in self._removed_visits]
 
-    def place_of(self, company_id: str, visit: int = 0) -> int:
-        """Return where a company visits from; one in eight has two places."""
-        bits = hash_mix(self.seed, 2, int(company_id) - FIRST_COMPANY)
-        second = (bits >> 56) % 8 == 0 and hash_mix(self.seed, 4, visit) % 2 == 1
-        return ((bits >> 24) + int(second)) % len(_PLACES)
+    def _started_at(self, number: int) -> datetime:
+        if number in self._inserted_visits:
+            return self._inserted_visits[number]
+        day = bisect_right(self._visits_before_day, number) - 1
+        is_last_day = day == len(self._visits_before_day) - 2
+        day_seconds = self._last_day_seconds if is_last_day else SECONDS_PER_DAY
+        if number >= self._generated_visits:
+            second = max(0, day_seconds - 1)
+        else:
+            first = self._visits_before_day[day]
+            after = self._generated_visits if is_last_day else self._visits_before_day[day + 1]
+            second = day_seconds * (number - first) // (after - first)
+        return _at_second(self.start_date + timedelta(day), second)
 
-    def visit(self, visit: int) -> dict[str, object]:
-        """Return the attributes of a visit."""
-        bits = hash_mix(self.seed, 5, visit)
-        source, medium = _SOURCES[bits % len(_SOURCES)]
-        depth = 1 + (bits >> 8) % 4
-        pages = [str(choose(_PAGES, bits >> (12 + 4 * step))) for step in range(depth)]
-        return {
-            "source": source,
-            "medium": medium,
-            "campaign": None,
-            "keyword": None,
-            "referring_url": f"https://www.{source}.test/" if source else None,
-            "landing_page_path": pages[0],
-            "device_type": "mobile" if bits >> 40 & 3 == 0 else "desktop",
-            "visit_length": 20 * depth + (bits >> 44) % 100,
-            "page_depth": depth,
-            "started_at": self._started_at(visit).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "identifiers": {"lf_client_id": f"LF1.1.{bits >> 32:08x}", "ga_client_ids": []},
-            "visitor": None,
-            "engagements": [_engagement(pages, step, bits) for step in range(depth)],
-        }
+    def _company_of_number(self, number: int) -> str:
+        return _company_id(visit_company(self.seed, number, self._company_count))
 
-    def visit_id(self, visit: int) -> str:
-        """Return a visit's id, in the form of a UUID."""
-        text = f"{hash_mix(self.seed, 6, visit):016x}{visit:016x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    def _location_of_number(self, number: int, company_id: str) -> int:
+        return visit_location(self.seed, _company_number(company_id), number)
 
-    def _started_at(self, visit: int) -> datetime:
-        day = bisect_right(self._first_of_day, visit) - 1
-        first, after = self._first_of_day[day], self._first_of_day[day + 1]
-        length = self.last_day if day == len(self._first_of_day) - 2 else 86_400
-        second = length * (visit - first) // (after - first)
-        return datetime.combine(self.start_date + timedelta(day), time(), UTC) + timedelta(seconds=second)
+    def _find_visitors(self, _revision: int, start_date: date, end_date: date) -> tuple[tuple[str, int], ...]:
+        visitors = dict[tuple[str, int], None]()
+        for number in self._numbers_between(start_date, end_date):
+            company_id = self._company_of_number(number)
+            visitors[company_id, self._location_of_number(number, company_id)] = None
+        return tuple(visitors)
 
-    @lru_cache(maxsize=64)  # noqa: B019 - a world lives as long as its sandbox
-    def visitors_between(self, start: date, end: date) -> tuple[tuple[str, int], ...]:
-        """Return the companies and places behind the visits of some days, in order of their first visit."""
-        pairs = dict[tuple[str, int], None]()
-        for visit in self.visits_between(start, end):
-            company_id = self.company_of(visit)
-            pairs[company_id, self.place_of(company_id, visit)] = None
-        return tuple(pairs)
-
-    @lru_cache(maxsize=16)  # noqa: B019 - a world lives as long as its sandbox
-    def visits_matching(
-        self, start: date, end: date, company_id: str | None, countries: frozenset[str], cities: frozenset[str]
+    def _find_matching_numbers(
+        self,
+        _revision: int,
+        start_date: date,
+        end_date: date,
+        company_id: str | None,
+        country_codes: frozenset[str],
+        cities: frozenset[str],
     ) -> Sequence[int]:
-        """Return the numbers of the visits that pass all filters."""
-        found = array("Q")
-        for visit in self.visits_between(start, end):
-            visitor = self.company_of(visit)
-            place = _PLACES[self.place_of(visitor, visit)]
+        matching = array("Q")
+        for number in self._numbers_between(start_date, end_date):
+            visitor = self._company_of_number(number)
+            city, _, _, country_code, _ = LOCATIONS[self._location_of_number(number, visitor)]
             if (
                 company_id in {None, visitor}
-                and (not countries or place[3] in countries)
-                and (not cities or place[0] in cities)
+                and (not country_codes or country_code in country_codes)
+                and (not cities or city in cities)
             ):
-                found.append(visit)
-        return found
+                matching.append(number)
+        return matching
+
+    def _was_generated(self, company_id: str) -> bool:
+        return company_id.isdecimal() and 0 <= _company_number(company_id) < self._company_count
+
+    def _check_company(self, company_id: str) -> None:
+        if not self._was_generated(company_id):
+            raise ValueError(f"This sandbox has no company {company_id!r}. Use an ID from world.company_ids().")
+
+    def _build_company(self, company_id: str) -> Json:
+        return company_attributes(self.seed, _company_number(company_id), str(self.end_date))
+
+    def _build_match_index(self) -> dict[str, dict[str, list[str]]]:
+        index: dict[str, dict[str, list[str]]] = {"vat_id": {}, "hostname": {}, "name": {}}
+        for number in range(self._company_count):
+            company_id = _company_id(number)
+            company = self.company(company_id)
+            keys = {
+                "vat_id": str(company["vat_id"]),
+                "hostname": hostname(str(company["url"])),
+                "name": str(company["name"]),
+            }
+            for kind, key in keys.items():
+                index[kind].setdefault(key.lower(), []).append(company_id)
+        return index
 
 
-def _figures(number: int, bits: int) -> dict[str, object]:
-    employees = 3 + (bits >> 40) % 9_000
-    revenue = float(employees * 120_000)
-    score = (bits >> 48) % 100 / 10
-    return {
-        "employee_count": employees,
-        "employee_range": employee_range(employees),
-        "revenue": {"value": revenue, "value_eur": revenue, "currency": "EUR", "year": 2025, "estimated": False},
-        "earnings": None,
-        "net_worth": None,
-        "founded_year": 1950 + (bits >> 44) % 70,
-        "vat_id": f"DE{100_000_000 + number}",
-        "intent": {
-            "score": score,
-            "score_tier": "high" if score >= 7 else "medium" if score >= 4 else "low",
-            "last_updated_at": "2026-11-18T04:00:00Z",
-        },
-        "meta": {
-            "do_not_contact": False,
-            "has_phones": True,
-            "has_mail": True,
-            "has_contacts": True,
-            "num_contacts": 3,
-        },
-    }
+class _VisitIds(Sequence[str]):
+    """The IDs of numbered visits, computed when they are accessed."""
+
+    def __init__(self, seed: int, numbers: Sequence[int]) -> None:
+        self._seed = seed
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [format_visit_id(self._seed, number) for number in self._numbers[index]]
+        return format_visit_id(self._seed, self._numbers[index])
+
+    def __iter__(self) -> Iterator[str]:
+        return (format_visit_id(self._seed, number) for number in self._numbers)
 
 
-def _engagement(pages: list[str], step: int, bits: int) -> dict[str, object]:
-    path = pages[step]
-    return {
-        "event_type": "page-view",
-        "hostname": "www.seller.test",
-        "page": {"path": path, "title": path.strip("/").title() or "Home", "url": f"https://www.seller.test{path}"},
-        "previous_page_path": pages[step - 1] if step else None,
-        "time_on_page": 5 + (bits >> (20 + step)) % 90,
-        "has_met_goals": path == "/contact",
-    }
+def _company_id(number: int) -> str:
+    return str(FIRST_COMPANY_ID + number)
 
 
-def ip_of(company_id: str, number: int) -> str:
-    """Return one of the two addresses of a company."""
-    return str(IPv4Address(FIRST_ADDRESS + 2 * (int(company_id) - FIRST_COMPANY) + number))
+def _company_number(company_id: str) -> int:
+    return int(company_id) - FIRST_COMPANY_ID
 
 
-def company_at(ip: str) -> str | None:
-    """Return the id of the company whose address would be ``ip``."""
-    address = ip_address(ip)
-    number = int(address) - FIRST_ADDRESS
-    return str(FIRST_COMPANY + number // 2) if address.version == 4 and number >= 0 else None
-
-
-def host_of(url: str) -> str:
-    """Return the host of an address, without its ``www``."""
-    return url.lower().split("//")[-1].split("/")[0].removeprefix("www.")
-
-
-def employee_range(employees: int) -> str:
-    """Return the size class of a number of employees, as the API writes it."""
-    return _RANGES[bisect_right((10, 100, 500, 1_000, 5_000, 10_000), employees - 1)]
-
-
-def place(number: int) -> dict[str, object]:
-    """Return the attributes of a place."""
-    city, region, country, country_code, postal_code = _PLACES[number]
-    return {
-        "city": city,
-        "region": region,
-        "country": country,
-        "country_code": country_code,
-        "postal_code": postal_code,
-    }
+def _at_second(day: date, second: int) -> datetime:
+    return datetime.combine(day, time(), UTC) + timedelta(seconds=second)

@@ -50,8 +50,7 @@ def ids(text: str) -> list[str]:
 
 
 def truth(sandbox: Sandbox) -> list[str]:
-    world = sandbox._state.world
-    return [world.visit_id(number) for number in range(world.visits)]
+    return list(sandbox.world.visit_ids())
 
 
 async def test_export_to_a_file(busy: Sandbox, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ async def test_a_csv_becomes_lines(sandbox: Sandbox, tmp_path: Path) -> None:
     got = lines(out)
     assert [one["outcome"] for one in got] == ["matched"] * 5 + ["not_found", "unusable"]
     assert [one["id"] for one in got[:5]] == [company(number) for number in range(5)]
-    assert got[0]["record"]["attributes"] == sandbox._state.world.company(company(0))
+    assert got[0]["record"]["attributes"] == sandbox.world.company(company(0))
     assert (got[0]["row"], got[0]["key"], got[0]["charged"], got[0]["score"]) == (1, "company-0.test", 1, 0.97)
     assert "7 rows: 5 matched, 1 not found, 1 unusable; 5 credits charged ->" in stderr
 
@@ -106,7 +106,7 @@ async def test_ends_in_order_and_goes_on(sandbox: Sandbox, tmp_path: Path, kind:
     if kind == "quota":
         sandbox.quota = 8
     elif kind == "credits":
-        sandbox._state.accounts[sandbox.account_id].credits = 450
+        sandbox.set_credits(450)
     process = await asyncio.create_subprocess_exec(
         *COMMAND, *words, env={**os.environ, **sandbox.environment}, stderr=subprocess.PIPE
     )
@@ -128,7 +128,7 @@ async def test_ends_in_order_and_goes_on(sandbox: Sandbox, tmp_path: Path, kind:
         assert "--overwrite" not in said
     sandbox.restore_key()
     sandbox.latency, sandbox.quota = 0.0, 10**6
-    sandbox._state.accounts[sandbox.account_id].credits = 10**6
+    sandbox.set_credits(10**6)
     assert (await leadfeeder(sandbox, *words[:-1], "--resume"))[0] == 0
     assert [one["id"] for one in lines(out)] == [company(number) for number in range(900)]
     assert sandbox.ledger.credits_charged == 900

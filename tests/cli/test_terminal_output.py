@@ -20,7 +20,6 @@ from leadfeeder_async.cli.record_tables import fit, text_of
 from leadfeeder_async.models.companies import Company, CompanyAttributes, Intent
 from leadfeeder_async.models.web_visits import WebVisit, WebVisitAttributes, WebVisitRelationships
 from leadfeeder_async.sandbox import Sandbox
-from leadfeeder_async.sandbox.world import ip_of
 from tests.cli.test_cli import COMMAND, leadfeeder
 from tests.support.paths import DOCS, SNAPSHOTS
 from tests.support.terminal import run_on_terminal
@@ -76,7 +75,7 @@ async def test_what_a_person_sees(
     """The screen is the one that was looked at and kept; SNAPSHOTS=write keeps the one of now. It never holds the key."""
     monkeypatch.chdir(tmp_path)
     for item in ("DACH Enterprise", "日本の見込み客", "A list whose name is much too long for any column of a table"):
-        quarter._state.records.lists.add({"name": item, "scope": "company", "item_count": 3})
+        quarter.records.lists.add({"name": item, "scope": "company", "item_count": 3})
     for _ in range(2 if name == "usage" else 0):
         await leadfeeder(quarter, "tags", "list")
     _, screen = await seen(quarter, *SCREENS[name], columns=columns)
@@ -148,24 +147,24 @@ async def test_look_ups(quarter: Sandbox) -> None:
     assert company["id"] in {row["id"] for row in rows(match[1])}
     contacts = await leadfeeder(quarter, "contacts", "search", "--company-id", company["id"])
     assert len(rows(contacts[1])) == 3
-    behind = await leadfeeder(quarter, "ip", ip_of(company["id"], 0))
+    behind = await leadfeeder(quarter, "ip", quarter.world.company_ips(company["id"])[0])
     assert rows(behind[1])[0]["relationships"]["company"]["id"] == company["id"]
 
 
 async def test_tags_and_lists_are_filled_by_name(quarter: Sandbox) -> None:
     """Tags and lists are created, put on records and taken off, by id or name; a second of one name is refused."""
-    shelf = quarter._state.records
+    records = quarter.records
     assert (await leadfeeder(quarter, "tags", "create", "Hot", "--color", "3", "--yes"))[0] == 0
     assert (await leadfeeder(quarter, "tags", "create", "hot", "--yes"))[0] == 2
     assert (await leadfeeder(quarter, "tags", "add", "HOT", "159000001", "159000002", "--yes"))[2] == "2 changed.\n"
-    assert len(shelf.tagged) == 2
+    assert len(records.company_tags) == 2
     assert (await leadfeeder(quarter, "tags", "remove", "Hot", "159000001", "--yes"))[0] == 0
-    assert [company for company, _ in shelf.tagged] == ["159000002"]
+    assert [company for company, _ in records.company_tags] == ["159000002"]
     assert (await leadfeeder(quarter, "lists", "create", "DACH", "--yes"))[0] == 0
     assert (await leadfeeder(quarter, "lists", "add", "DACH", "159000001", "--yes"))[0] == 0
-    assert len(shelf.listed) == 1
+    assert len(records.list_members) == 1
     assert (await leadfeeder(quarter, "lists", "remove", "DACH", "159000001", "--yes"))[0] == 0
-    assert len(shelf.listed) == 0
+    assert len(records.list_members) == 0
     assert [row["attributes"]["name"] for row in rows((await leadfeeder(quarter, "lists", "list"))[1])] == ["DACH"]
 
 

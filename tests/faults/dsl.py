@@ -1,4 +1,4 @@
-"""The words that the cases are written in: where a fault happens, what kind it is, and what follows from that."""
+"""Building blocks of the fault cases: scenarios that inject a fault, kinds of faults, and the expected outcome."""
 
 from __future__ import annotations
 
@@ -18,58 +18,76 @@ import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from leadfeeder_async import LeadfeederError, OutcomeUnknownError, RateLimitedError
-from leadfeeder_async._core.endpoint import RetrySafety
-from tests.support.proxy import Weather, proxy_to
+from tests.support.proxy import NetworkConditions, proxy_to
 from tests.support.servers import RawServer, Step, http, listening, port_of, raw_server
 
 OK = http(b'{"data":{"id":"1"}}')
 PROXY_PASSWORD = "proxy-password"
 RETRIES = 2
-COSTLY = frozenset({RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT})
+
+
+class RequestClass(Enum):
+    """The two properties of a request that decide whether it is retried after an unknown outcome."""
+
+    SAFE = (True, False)
+    MAY_CHARGE = (True, True)
+    NOT_IDEMPOTENT = (False, False)
+    DEFAULT = (False, True)
+
+    @property
+    def options(self) -> dict[str, bool]:
+        """The arguments of ``lf.request``."""
+        idempotent, may_charge = self.value
+        return {"idempotent": idempotent, "may_charge": may_charge}
+
+    def is_retry_safe(self, method: str) -> bool:
+        """Return True if the request may be retried although the server may have processed it. GET is idempotent."""
+        idempotent, may_charge = self.value
+        return (idempotent or method == "GET") and not may_charge
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where the client is sent, and where the requests that arrive are kept."""
+class FaultServer:
+    """The server that the client connects to, and the requests that it received."""
 
     url: str
     requests: list[bytes]
     options: Mapping[str, Any] = field(default_factory=dict)
     warm: bool = False
-    """The first request is answered well; the fault comes after it."""
+    """True if the first request succeeds and the fault affects the second one."""
 
 
-Stage = Callable[[bool], AbstractAsyncContextManager[Place]]
-"""Sets a fault up: lasting, or once and then good answers."""
+Scenario = Callable[[bool], AbstractAsyncContextManager[FaultServer]]
+"""Set up a fault: a persistent one if the argument is True, else one that affects a single attempt."""
 
 
 class Kind(Enum):
-    """What an attempt that meets a fault has learnt."""
+    """The classification of an attempt that meets a fault."""
 
-    GOOD = "a good answer all the same"
-    FINAL = "a clear answer, or a use that cannot succeed"
-    SLOW_DOWN = "refused for speed, before any work"
-    INCONCLUSIVE = "nothing certain: the server may have done its work"
+    HARMLESS = "the attempt succeeds"
+    FINAL = "the server rejected the request, or a retry cannot succeed"
+    RATE_LIMITED = "the server rejected the request before any work"
+    AMBIGUOUS = "the server may have processed the request"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One thing that goes wrong, and what one attempt that meets it ends with."""
+    """One fault, and the result of one attempt that meets it."""
 
     name: str
-    stage: Stage
+    scenario: Scenario
     kind: Kind
     error: type[LeadfeederError] | None = None
     sent: str = "yes"
-    arrives: bool = True
-    """The server reads the request."""
+    reaches_server: bool = True
+    """True if the server reads the request."""
     method: str = "POST"
     options: Mapping[str, Any] = field(default_factory=dict)
-    only_lasting: bool = False
+    only_persistent: bool = False
 
 
 class Outcome(NamedTuple):
-    """What a call shows, and what the server saw of it."""
+    """The result of a call, and the number of requests that the server received."""
 
     error: type[BaseException] | None
     cause: type[BaseException] | None
@@ -78,159 +96,158 @@ class Outcome(NamedTuple):
     requests: int
 
 
-def expected(fault: Fault, resend: RetrySafety, *, lasting: bool) -> Outcome:
-    """Derive what a call must show from the kind of its fault and the class of its request.
+def expected_outcome(fault: Fault, request: RequestClass, *, persistent: bool) -> Outcome:
+    """Return the outcome that follows from the kind of the fault and the class of the request.
 
-    =============  ====================  =======================================
-    kind           reads and the like    charging and creating calls
-    =============  ====================  =======================================
-    GOOD           the answer            the answer
-    FINAL          the error, at once    the error, at once
-    SLOW_DOWN      again, then error     again, then error
-    INCONCLUSIVE   again, then error     OutcomeUnknownError, at once, if it may
-                                         have left; else again, then error
-    =============  ====================  =======================================
+    ============  ========================  =============================================
+    kind          safe to retry             may charge, or not idempotent
+    ============  ========================  =============================================
+    HARMLESS      success                   success
+    FINAL         error, no retry           error, no retry
+    RATE_LIMITED  retried, then error       retried, then error
+    AMBIGUOUS     retried, then error       OutcomeUnknownError without a retry if it was
+                                            possibly sent, else retried, then error
+    ============  ========================  =============================================
     """
-    seen = int(fault.arrives)
-    if fault.kind is Kind.GOOD:
+    received = int(fault.reaches_server)
+    if fault.kind is Kind.HARMLESS:
         return Outcome(None, None, None, None, 1)
     if fault.kind is Kind.FINAL:
-        return Outcome(fault.error, None, fault.sent, 1, seen)
-    if fault.kind is Kind.INCONCLUSIVE and fault.sent != "no" and resend in COSTLY:
-        return Outcome(OutcomeUnknownError, fault.error, fault.sent, 1, seen)
-    if lasting:
+        return Outcome(fault.error, None, fault.sent, 1, received)
+    if fault.kind is Kind.AMBIGUOUS and fault.sent != "no" and not request.is_retry_safe(fault.method):
+        return Outcome(OutcomeUnknownError, fault.error, fault.sent, 1, received)
+    if persistent:
         attempts = fault.options.get("retries", RETRIES) + 1
-        return Outcome(fault.error, None, fault.sent, attempts, seen * attempts)
-    return Outcome(None, None, None, None, seen + 1)
+        return Outcome(fault.error, None, fault.sent, attempts, received * attempts)
+    return Outcome(None, None, None, None, received + 1)
 
 
-def good(name: str, stage: Stage, **details: Any) -> Fault:
-    """Name a fault that does no harm."""
-    return Fault(name=name, stage=stage, kind=Kind.GOOD, **details)
+def harmless(name: str, scenario: Scenario, **details: Any) -> Fault:
+    """Return a fault that does not affect the call."""
+    return Fault(name=name, scenario=scenario, kind=Kind.HARMLESS, **details)
 
 
-def final(name: str, stage: Stage, error: type[LeadfeederError], **details: Any) -> Fault:
-    """Name a fault after which nothing is sent again, whatever the request."""
-    return Fault(name=name, stage=stage, kind=Kind.FINAL, error=error, **details)
+def final(name: str, scenario: Scenario, error: type[LeadfeederError], **details: Any) -> Fault:
+    """Return a fault that is never retried."""
+    return Fault(name=name, scenario=scenario, kind=Kind.FINAL, error=error, **details)
 
 
-def slow_down(name: str, stage: Stage) -> Fault:
-    """Name a refusal for speed."""
-    return Fault(name=name, stage=stage, kind=Kind.SLOW_DOWN, error=RateLimitedError)
+def rate_limited(name: str, scenario: Scenario) -> Fault:
+    """Return a 429 that is retried after a pause."""
+    return Fault(name=name, scenario=scenario, kind=Kind.RATE_LIMITED, error=RateLimitedError)
 
 
-def broken(name: str, stage: Stage, error: type[LeadfeederError], sent: str, **details: Any) -> Fault:
-    """Name a fault that leaves open what the server did."""
-    return Fault(name=name, stage=stage, kind=Kind.INCONCLUSIVE, error=error, sent=sent, **details)
+def ambiguous(name: str, scenario: Scenario, error: type[LeadfeederError], sent: str, **details: Any) -> Fault:
+    """Return a fault after which the server may or may not have processed the request."""
+    return Fault(name=name, scenario=scenario, kind=Kind.AMBIGUOUS, error=error, sent=sent, **details)
 
 
-def says(*steps: Step, warm: bool = False) -> Stage:
-    """Have the server take these steps, one a request."""
+def sends(*steps: Step, warm: bool = False) -> Scenario:
+    """Return a scenario in which the server handles each request with the next step."""
 
     @asynccontextmanager
-    async def stage(lasting: bool) -> AsyncIterator[Place]:
-        script = [*([OK] if warm else []), *steps, *([] if lasting else [OK])]
+    async def scenario(persistent: bool) -> AsyncIterator[FaultServer]:
+        script = [*([OK] if warm else []), *steps, *([] if persistent else [OK])]
         async with raw_server(*script) as server:
-            yield Place(url=server.url, requests=server.requests, warm=warm)
+            yield FaultServer(url=server.url, requests=server.requests, warm=warm)
 
-    return stage
-
-
-def answers(status: str, body: bytes = b"", headers: str = "") -> Stage:
-    """Have the server give this answer."""
-    return says(http(body, status, headers))
+    return scenario
 
 
-def weather(bad: Weather, *, tls: bool = False) -> Stage:
-    """Put bad weather between client and server."""
-
-    @asynccontextmanager
-    async def stage(lasting: bool) -> AsyncIterator[Place]:
-        weathers = [bad] if lasting else [bad, Weather()]
-        async with raw_server(OK, ssl=_served("localhost") if tls else None) as server:
-            async with proxy_to(server.url, *weathers) as url:
-                yield Place(url=url, requests=server.requests, options={"ssl_context": _trusting()})
-
-    return stage
+def responds(status: str, body: bytes = b"", headers: str = "") -> Scenario:
+    """Return a scenario in which the server sends this response."""
+    return sends(http(body, status, headers))
 
 
-def certificate(name: str, *, trusted: bool = True, expired: bool = False) -> Stage:
-    """Have the server show this certificate."""
+def network(bad: NetworkConditions, *, tls: bool = False) -> Scenario:
+    """Return a scenario with these conditions between client and server."""
 
     @asynccontextmanager
-    async def stage(_: bool) -> AsyncIterator[Place]:
-        context = _trusting() if trusted else ssl.create_default_context()
-        async with raw_server(OK, ssl=_served(name, expired=expired)) as server:
-            yield Place(url=server.url, requests=server.requests, options={"ssl_context": context})
+    async def scenario(persistent: bool) -> AsyncIterator[FaultServer]:
+        conditions = [bad] if persistent else [bad, NetworkConditions()]
+        async with raw_server(OK, ssl=_server_context("localhost") if tls else None) as server:
+            async with proxy_to(server.url, *conditions) as url:
+                yield FaultServer(url=url, requests=server.requests, options={"ssl_context": _client_context()})
 
-    return stage
+    return scenario
+
+
+def certificate(name: str, *, trusted: bool = True, expired: bool = False) -> Scenario:
+    """Return a scenario in which the server presents this certificate."""
+
+    @asynccontextmanager
+    async def scenario(_: bool) -> AsyncIterator[FaultServer]:
+        context = _client_context() if trusted else ssl.create_default_context()
+        async with raw_server(OK, ssl=_server_context(name, expired=expired)) as server:
+            yield FaultServer(url=server.url, requests=server.requests, options={"ssl_context": context})
+
+    return scenario
 
 
 @asynccontextmanager
-async def nobody_listens(lasting: bool) -> AsyncIterator[Place]:
-    """Refuse connections; once means that the server comes up after the first attempt."""
+async def connection_refused(persistent: bool) -> AsyncIterator[FaultServer]:
+    """Refuse connections. If the fault is not persistent, the server starts after the first attempt."""
     scripted = RawServer(OK)
     starts = list[asyncio.Task[None]]()
     async with listening(scripted.handle, start_serving=False) as server:
 
-        def failed(_: object) -> None:
-            if not lasting and not starts:
+        def on_attempt(_: object) -> None:
+            if not persistent and not starts:
                 starts.append(asyncio.create_task(server.start_serving()))
 
         url = f"http://127.0.0.1:{port_of(server)}"
-        yield Place(url=url, requests=scripted.requests, options={"on_attempt": failed})
+        yield FaultServer(url=url, requests=scripted.requests, options={"on_attempt": on_attempt})
 
 
 @asynccontextmanager
-async def full_backlog(_: bool) -> AsyncIterator[Place]:
-    """Let no connection be made, and refuse none."""
-    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
+async def full_backlog(_: bool) -> AsyncIterator[FaultServer]:
+    """Neither accept nor refuse connections."""
+    with socket.socket() as server, socket.socket() as first, socket.socket() as second:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
         for filler in (first, second):
             filler.setblocking(False)
-            filler.connect_ex(listening.getsockname())
-        yield Place(url=f"http://127.0.0.1:{listening.getsockname()[1]}", requests=[])
+            filler.connect_ex(server.getsockname())
+        yield FaultServer(url=f"http://127.0.0.1:{server.getsockname()[1]}", requests=[])
 
 
-class _Resolver(AbstractResolver):
-    """Knows no name: always, or the first time."""
+class _FailingResolver(AbstractResolver):
+    """Fail to resolve any host name: always, or once."""
 
-    def __init__(self, lasting: bool) -> None:
-        self.fails = lasting
-        self.asked = 0
+    def __init__(self, persistent: bool) -> None:
+        self.persistent = persistent
+        self.calls = 0
 
     async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[ResolveResult]:
-        self.asked += 1
-        if self.fails or self.asked == 1:
+        self.calls += 1
+        if self.persistent or self.calls == 1:
             raise OSError(socket.EAI_NONAME, "Name or service not known")
-        known = ResolveResult(hostname=host, host="127.0.0.1", port=port, family=family, proto=0, flags=0)
-        return [known]
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=family, proto=0, flags=0)]
 
     async def close(self) -> None:
         pass
 
 
 @asynccontextmanager
-async def unknown_name(lasting: bool) -> AsyncIterator[Place]:
-    """Have the name service know no such host."""
-    connector = aiohttp.TCPConnector(resolver=_Resolver(lasting))
+async def dns_failure(persistent: bool) -> AsyncIterator[FaultServer]:
+    """Fail to resolve the host name."""
+    connector = aiohttp.TCPConnector(resolver=_FailingResolver(persistent))
     async with raw_server(OK) as server, aiohttp.ClientSession(connector=connector) as session:
-        yield Place(url=server.url, requests=server.requests, options={"session": session})
+        yield FaultServer(url=server.url, requests=server.requests, options={"session": session})
 
 
-def proxied(url: str, *steps: Step) -> Stage:
-    """Send the client to ``url`` through an HTTP proxy that takes these steps; https asks it for a tunnel first."""
+def proxied(url: str, *steps: Step) -> Scenario:
+    """Return a scenario that sends requests to ``url`` through an HTTP proxy. For https the client opens a tunnel."""
 
     @asynccontextmanager
-    async def stage(lasting: bool) -> AsyncIterator[Place]:
-        async with raw_server(*steps, *([] if lasting else [OK])) as server:
+    async def scenario(persistent: bool) -> AsyncIterator[FaultServer]:
+        async with raw_server(*steps, *([] if persistent else [OK])) as server:
             proxy = server.url.replace("://", f"://user:{PROXY_PASSWORD}@")
             async with aiohttp.ClientSession(proxy=proxy) as session:
-                arrived = [] if url.startswith("https:") else server.requests
-                yield Place(url=url, requests=arrived, options={"session": session})
+                received = [] if url.startswith("https:") else server.requests
+                yield FaultServer(url=url, requests=received, options={"session": session})
 
-    return stage
+    return scenario
 
 
 @cache
@@ -238,7 +255,7 @@ def _authority() -> trustme.CA:
     return trustme.CA()
 
 
-def _served(name: str, *, expired: bool = False) -> ssl.SSLContext:
+def _server_context(name: str, *, expired: bool = False) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     past = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2021, 1, 1, tzinfo=UTC)}
     _authority().issue_cert(name, **(past if expired else {})).configure_cert(context)
@@ -246,7 +263,7 @@ def _served(name: str, *, expired: bool = False) -> ssl.SSLContext:
 
 
 @cache
-def _trusting() -> ssl.SSLContext:
+def _client_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     _authority().configure_trust(context)
     return context

@@ -1,4 +1,4 @@
-"""Writes docs/failure-modes.md from the cases: ``python -m tests.faults.table``."""
+"""Write docs/failure-modes.md from the fault cases: ``python -m tests.faults.table``."""
 
 from __future__ import annotations
 
@@ -9,33 +9,39 @@ from tests.faults.cases import CASES, Case
 from tests.faults.dsl import Fault, Kind
 from tests.support.paths import DOCS
 
-End = tuple[str, str]
-"""How a call ends, and in what."""
+Result = tuple[str, str]
+"""A template for the behavior, and the name of the result that goes into it."""
 
 PAGE = DOCS / "failure-modes.md"
 
-INTRODUCTION = """\
-# Faults
+INTRODUCTION = f"""\
+# Failure modes
 
-What happens when something goes wrong, case by case. This page is written by `python -m tests.faults.table` from
-the cases in `tests/faults/cases.py`. The last two columns are what the bench in `tests/faults` checks: it makes each of
-these faults on real connections, once and lasting, and meets it with a request of every resend class.
+This page lists {len(CASES)} faults and the behavior of the client for each one.
 
-"Reads" are reads, free searches and set-like writes; [Resending](retries.md) tells why the others differ. "Sent again"
-means up to three attempts in all; what follows it is shown if the fault lasts. A case with dashes is no matter of
-resending and is held by other tests.
+The tests inject each fault on real connections, once as a temporary fault and once as a persistent one. They check the
+behavior for requests that are safe to retry and for requests that are not. The page is generated from the test cases in
+`tests/faults/cases.py`.
+
+How to read the last two columns:
+
+- **Safe to retry**: reads and searches that never charge, and changes that can be repeated, such as assigning a tag.
+- **May charge or create**: all other requests. [Retries](retries.md) explains why they are treated differently.
+- "Retried" means up to three attempts in total. The error after it is raised if the fault persists.
+- "Success" means that the call returns normally.
+- A dash means that the fault is not about a single request. Other tests cover it.
 """
 
 HEADER = """\
-| | What happens | What you see | Reads | Calls that charge or create |
+| # | Fault | Behavior | Safe to retry | May charge or create |
 |-|-|-|-|-|
 """
 
 
 def text() -> str:
-    """Return the page."""
+    """Return the text of the page."""
     return INTRODUCTION + "".join(
-        _section(group, list(cases)) for group, cases in groupby(CASES, lambda one: one.group)
+        _section(group, list(cases)) for group, cases in groupby(CASES, lambda case: case.group)
     )
 
 
@@ -44,34 +50,38 @@ def _section(group: str, cases: list[Case]) -> str:
 
 
 def _row(case: Case) -> str:
-    notes = " ".join(part for part in (case.shows, *_notes(case)) if part)
-    cells = (str(case.number), case.does, notes, _cell(case, _for_reads), _cell(case, _for_costly))
+    notes = " ".join(part for part in (case.expected, *_notes(case)) if part)
+    cells = (str(case.number), case.trigger, notes, _cell(case, _safe_to_retry), _cell(case, _may_charge_or_create))
     return f"| {' | '.join(cells)} |\n"
 
 
 def _notes(case: Case) -> Iterator[str]:
-    if case.not_applicable:
-        yield f"**Not part of the bench:** {case.not_applicable}"
+    if case.not_covered:
+        yield f"**Not tested:** {case.not_covered}"
 
 
-def _cell(case: Case, ends_in: Callable[[Fault], End]) -> str:
-    ends = dict[str, list[str]]()
-    for how, what in dict.fromkeys(ends_in(fault) for fault in case.faults):
-        ends.setdefault(how, []).append(what)
-    return "; ".join(how.format(", ".join(whats)) for how, whats in ends.items()) or "-"
+def _cell(case: Case, result_of: Callable[[Fault], Result]) -> str:
+    names = dict[str, list[str]]()
+    for template, name in dict.fromkeys(result_of(fault) for fault in case.faults):
+        names.setdefault(template, []).append(name)
+    return "; ".join(template.format(_either(found)) for template, found in names.items()) or "-"
 
 
-def _for_reads(fault: Fault) -> End:
+def _either(names: list[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _safe_to_retry(fault: Fault) -> Result:
     if fault.error is None:
-        return "{}", "the answer"
-    how = "{} at once" if fault.kind is Kind.FINAL else "sent again, then {}"
-    return how, f"`{fault.error.__name__}`"
+        return "{}", "success"
+    template = "{}, not retried" if fault.kind is Kind.FINAL else "retried, then {}"
+    return template, f"`{fault.error.__name__}`"
 
 
-def _for_costly(fault: Fault) -> End:
-    if fault.kind is Kind.INCONCLUSIVE and fault.sent != "no":
-        return "{} at once", "`OutcomeUnknownError`"
-    return _for_reads(fault)
+def _may_charge_or_create(fault: Fault) -> Result:
+    if fault.kind is Kind.AMBIGUOUS and fault.sent != "no":
+        return "{}, not retried", "`OutcomeUnknownError`"
+    return _safe_to_retry(fault)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every fault that the bench can make, met by a request of each resend class."""
+"""Every fault case, met by requests of each class."""
 
 from __future__ import annotations
 
@@ -13,15 +13,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from leadfeeder_async import AsyncLeadfeeder, DecodeError, LeadfeederError
+from leadfeeder_async import AsyncLeadfeeder, DecodeError, LeadfeederError, OutcomeUnknownError
 from leadfeeder_async._core import retry
-from leadfeeder_async._core.endpoint import RetrySafety
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.models import WebVisit
 from tests.faults import table
 from tests.faults.cases import CASES
-from tests.faults.dsl import OK, PROXY_PASSWORD, Fault, Kind, Outcome, Place, expected, proxied
-from tests.support.clients import KEY, client_of, request_options
+from tests.faults.dsl import (
+    OK,
+    PROXY_PASSWORD,
+    Fault,
+    FaultServer,
+    Kind,
+    Outcome,
+    RequestClass,
+    expected_outcome,
+    proxied,
+)
+from tests.support.clients import KEY, client_of
 from tests.support.clock import VirtualLoop
 from tests.support.paths import ROOT
 from tests.support.servers import http, raw_server
@@ -32,87 +41,89 @@ def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "INITIAL_BACKOFF", 0.01)
 
 
-def runs() -> Iterator[Any]:
-    """Iterate over all faults of the bench, lasting and passing ones."""
+def parameters() -> Iterator[Any]:
+    """Yield all faults, temporary and persistent ones."""
     for case in CASES:
         for fault in case.faults:
-            for lasting in [True] if fault.only_lasting else [False, True]:
-                name = f"{case.number}-{case.name}-{fault.name}-{'lasting' if lasting else 'once'}".replace(" ", "-")
-                yield pytest.param(fault, lasting, id=name)
+            for persistent in [True] if fault.only_persistent else [False, True]:
+                duration = "persistent" if persistent else "temporary"
+                name = f"{case.number}-{case.name}-{fault.name}-{duration}".replace(" ", "-")
+                yield pytest.param(fault, persistent, id=name)
 
 
-async def outcome_of(lf: AsyncLeadfeeder, place: Place, fault: Fault, resend: RetrySafety) -> Outcome:
-    """Make one call, and tell what it shows and what the server saw."""
+async def outcome_of(lf: AsyncLeadfeeder, server: FaultServer, fault: Fault, request: RequestClass) -> Outcome:
+    """Make one call and return its outcome."""
     error: LeadfeederError | None = None
-    before = len(place.requests)
+    before = len(server.requests)
+    body = None if fault.method == "GET" else {}
     try:
-        await lf.request(fault.method, "/v1/x", json=None if fault.method == "GET" else {}, **request_options(resend))
+        await lf.request(fault.method, "/v1/x", json=body, **request.options)
     except LeadfeederError as caught:
         error = caught
-    seen = len(place.requests) - before
-    assert lf.stats.requests - before >= seen, "the server saw a request that was not counted"
+    received = len(server.requests) - before
+    assert lf.stats.requests - before >= received, "the server received a request that was not counted"
     if error is None:
-        return Outcome(None, None, None, None, seen)
+        return Outcome(None, None, None, None, received)
     assert_no_secret(error)
     cause = error.__cause__
-    return Outcome(type(error), None if cause is None else type(cause), error.sent, error.attempts, seen)
+    return Outcome(type(error), None if cause is None else type(cause), error.sent, error.attempts, received)
 
 
 def assert_no_secret(error: BaseException | None) -> None:
-    """Look for the key and the proxy's password in an error and all that it comes from."""
+    """Assert that neither an error nor its causes contain the key or the proxy's password."""
     while error is not None:
-        shown = f"{error} {error!r} {error.args} {vars(error)}"
-        assert KEY not in shown
-        assert PROXY_PASSWORD not in shown
+        text = f"{error} {error!r} {error.args} {vars(error)}"
+        assert KEY not in text
+        assert PROXY_PASSWORD not in text
         error = error.__cause__ or error.__context__
 
 
-@pytest.mark.parametrize("resend", list(RetrySafety), ids=lambda resend: resend.name)
-@pytest.mark.parametrize(("fault", "lasting"), list(runs()))
-async def test_fault(fault: Fault, lasting: bool, resend: RetrySafety) -> None:
-    """A call shows what the rule table says, the server sees no request more than that, and no error the key."""
-    async with fault.stage(lasting) as place:
-        async with client_of(place.url, **{"burst": 12, **place.options, **fault.options}) as lf:
-            if place.warm:
+@pytest.mark.parametrize("request_class", list(RequestClass), ids=lambda one: one.name)
+@pytest.mark.parametrize(("fault", "persistent"), list(parameters()))
+async def test_fault(fault: Fault, persistent: bool, request_class: RequestClass) -> None:
+    """The call has the outcome of the rule table, the server sees no extra request, and no error contains the key."""
+    async with fault.scenario(persistent) as server:
+        async with client_of(server.url, **{"burst": 12, **server.options, **fault.options}) as lf:
+            if server.warm:
                 await lf.request("GET", "/v1/x")
-            shown = await outcome_of(lf, place, fault, resend)
-    assert shown == expected(fault, resend, lasting=lasting)
+            outcome = await outcome_of(lf, server, fault, request_class)
+    assert outcome == expected_outcome(fault, request_class, persistent=persistent)
 
 
-def test_cases_are_numbered_without_a_gap() -> None:
-    """The cases are 1 to 85, in order, each with a name of its own."""
+def test_cases_are_numbered() -> None:
+    """The cases are numbered from 1 to 85, and their names are unique."""
     assert [case.number for case in CASES] == list(range(1, 86))
     assert len({case.name for case in CASES}) == 85
 
 
-def test_each_case_is_held() -> None:
-    """A case is executed, held by a test, or says why it is neither."""
+def test_every_case_is_covered() -> None:
+    """Each case is injected here, covered by another test, or documented as not covered."""
     for case in CASES:
-        assert case.faults or case.held_by or case.not_applicable, case.number
+        assert case.faults or case.covered_by or case.not_covered, case.number
 
 
-def test_tests_that_hold_a_case_exist() -> None:
-    """Each test that a case names is a function of that file."""
-    names = {name for case in CASES for name in case.held_by}
+def test_covering_tests_exist() -> None:
+    """Each test that a case names exists in that file."""
+    names = {name for case in CASES for name in case.covered_by}
     for path in {name.partition("::")[0] for name in names}:
-        there = {
+        existing = {
             f"{path}::{node.name}"
             for node in ast.walk(ast.parse((ROOT / path).read_text()))
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         }
-        assert {name for name in names if name.startswith(f"{path}::")} <= there
+        assert {name for name in names if name.startswith(f"{path}::")} <= existing
 
 
 def test_page_is_up_to_date() -> None:
-    """``docs/failure-modes.md`` is what the cases say; ``python -m tests.faults.table`` writes it."""
+    """``docs/failure-modes.md`` matches the cases. ``python -m tests.faults.table`` writes it."""
     assert table.PAGE.read_text(encoding="utf-8") == table.text()
 
 
-def test_each_kind_of_fault_is_executed() -> None:
-    """The bench knows every row of the rule table, and inconclusive faults of each way to have been sent."""
+def test_every_kind_of_fault_is_injected() -> None:
+    """The cases cover every kind of fault, and ambiguous faults with every sent state."""
     faults = [fault for case in CASES for fault in case.faults]
     assert {fault.kind for fault in faults} == set(Kind)
-    assert {fault.sent for fault in faults if fault.kind is Kind.INCONCLUSIVE} == {"no", "maybe", "yes"}
+    assert {fault.sent for fault in faults if fault.kind is Kind.AMBIGUOUS} == {"no", "maybe", "yes"}
 
 
 CODINGS = {b"br": ("brotli", "brotlicffi"), b"zstd": ("backports.zstd", "compression.zstd")}
@@ -128,8 +139,8 @@ def installed(modules: tuple[str, ...]) -> bool:
     return False
 
 
-async def test_only_installed_codings_are_asked_for() -> None:
-    """The server is told of no compression that could not be unpacked here."""
+async def test_accept_encoding_lists_installed_codecs() -> None:
+    """``Accept-Encoding`` contains only compressions that can be decompressed."""
     async with raw_server(OK) as server, client_of(server.url) as lf:
         await lf.request("GET", "/v1/x")
     (line,) = [line for line in server.requests[0].lower().split(b"\r\n") if line.startswith(b"accept-encoding:")]
@@ -137,8 +148,8 @@ async def test_only_installed_codings_are_asked_for() -> None:
     assert {part.strip() for part in line.partition(b":")[2].split(b",")} <= allowed
 
 
-async def test_wait_for_a_slot_is_not_an_attempt_s_time() -> None:
-    """Calls that queue for two slots longer than ``timeout`` all succeed."""
+async def test_slot_wait_does_not_count_toward_timeout() -> None:
+    """Calls that wait for one of two slots longer than ``timeout`` all succeed."""
 
     async def slow(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.03)
@@ -149,34 +160,37 @@ async def test_wait_for_a_slot_is_not_an_attempt_s_time() -> None:
     assert len(server.requests) == 12
 
 
-async def test_refused_tunnel_names_the_proxy() -> None:
-    """An error of a tunnel says that it is the proxy's, and its status."""
-    stage = proxied("https://api.test", http(b"", "407 Proxy Authentication Required"))
-    async with stage(True) as place, client_of(place.url, retries=0, **place.options) as lf:
+async def test_rejected_tunnel_names_the_proxy() -> None:
+    """The error of a rejected tunnel mentions the proxy and its status."""
+    scenario = proxied("https://api.test", http(b"", "407 Proxy Authentication Required"))
+    async with scenario(True) as server, client_of(server.url, retries=0, **server.options) as lf:
         with pytest.raises(LeadfeederError) as caught:
             await lf.request("GET", "/v1/x")
     assert "proxy" in caught.value.message.lower()
     assert "407" in caught.value.message
 
 
-def test_time_without_a_zone_is_utc() -> None:
-    """Times can be compared with one another, however the server wrote them."""
+def test_timestamp_without_zone_is_utc() -> None:
+    """``started_at`` always has a time zone, so timestamps can be compared."""
     body = b'{"id":"1","attributes":{"started_at":"2026-11-20T09:14:07"}}'
     started = msgspec.json.decode(body, type=WebVisit).started_at
     assert started is not None
     assert started.isoformat() == "2026-11-20T09:14:07+00:00"
 
 
-@pytest.mark.parametrize("answer", [b'{"data":null}', b"{}", b""])
-async def test_record_that_is_not_there_is_an_error(answer: bytes) -> None:
-    """Where a single record is due, an answer without one is a DecodeError, not None."""
-    async with raw_server(http(answer)) as server, client_of(server.url) as lf:
-        with pytest.raises(DecodeError, match="get_company"):
+@pytest.mark.parametrize("body", [b'{"data":null}', b"{}", b""])
+async def test_missing_record_is_a_decode_error(body: bytes) -> None:
+    """A response without the expected record raises DecodeError, or OutcomeUnknownError if it may have charged."""
+    async with raw_server(http(body)) as server, client_of(server.url, retries=0) as lf:
+        with pytest.raises(DecodeError, match="get_tag"):
+            await lf.tags.get("1")
+        with pytest.raises(OutcomeUnknownError, match="get_company") as caught:
             await lf.companies.get("1")
+        assert isinstance(caught.value.__cause__, DecodeError)
 
 
-def test_ten_thousand_callers_go_in_order(virtual: VirtualLoop) -> None:
-    """However many wait for the limiter, whoever asked first is served first."""
+def test_ten_thousand_callers_are_served_in_order(virtual: VirtualLoop) -> None:
+    """The rate limiter serves waiting callers in order."""
 
     async def scenario() -> list[int]:
         bucket, served = TokenBucket(), list[int]()
@@ -192,16 +206,16 @@ def test_ten_thousand_callers_go_in_order(virtual: VirtualLoop) -> None:
 
 
 @contextmanager
-def server_of_its_own(pause: float) -> Iterator[str]:
-    """Run a server in a thread, so that it answers while the test's own loop is blocked."""
+def server_in_thread(pause: float) -> Iterator[str]:
+    """Run a server in a thread, so that it responds while the test's own loop is blocked."""
     started, address = threading.Event(), list[str]()
 
-    async def answer(writer: asyncio.StreamWriter) -> None:
+    async def respond(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(pause)
         writer.write(OK)
 
     async def serve() -> None:
-        async with raw_server(answer) as server:
+        async with raw_server(respond) as server:
             address.append(server.url)
             stops.append((asyncio.get_running_loop(), stop := asyncio.Event()))
             started.set()
@@ -219,17 +233,17 @@ def server_of_its_own(pause: float) -> Iterator[str]:
         thread.join()
 
 
-async def test_blocked_loop_is_no_timeout() -> None:
-    """Answers that arrive while the user's code blocks the loop past ``timeout`` are read all the same.
+async def test_blocked_loop_does_not_time_out() -> None:
+    """Responses that arrive while user code blocks the loop past ``timeout`` are used.
 
-    It blocks for 0.15 s in earnest: the bug is about the real clock.
+    The test blocks for 0.15 s, because the behavior depends on the real clock.
     """
-    with server_of_its_own(pause=0.02) as url:
+    with server_in_thread(pause=0.02) as url:
         async with client_of(url, timeout=0.1) as lf:
             calls = [asyncio.create_task(lf.request("POST", "/v1/x", json={})) for _ in range(5)]
             while lf.stats.requests < 5:
                 await asyncio.sleep(0.001)
             await asyncio.sleep(0.005)
-            time.sleep(0.15)  # noqa: ASYNC251 - this is what the user's code does
+            time.sleep(0.15)  # noqa: ASYNC251 - this is the blocking code
             errors = [error for error in await asyncio.gather(*calls, return_exceptions=True) if error]
     assert [error for error in errors if isinstance(error, Exception)] == []

@@ -57,14 +57,14 @@ def ask(pipeline: Any, query: str) -> list[tuple[Any, ...]]:
 def test_first_and_second_run(pipeline: Any, sandbox: Sandbox) -> None:
     """Every visit is there once with its steps in a child table; a second run reads the new ones and a few days again."""
     run(pipeline, sandbox, sandbox.account_id)
-    world = sandbox._state.world
-    depth = sum(int(str(world.visit(number)["page_depth"])) for number in range(world.visits))
+    world = sandbox.world
+    depth = sum(int(str(world.visit(visit_id)["page_depth"])) for visit_id in world.visit_ids())
     assert ask(pipeline, "SELECT count(*), count(DISTINCT id) FROM visits") == [(450, 450)]
     assert ask(pipeline, "SELECT count(*) FROM visits__engagements") == [(depth,)]
     assert ask(pipeline, "SELECT count(*) FROM visits WHERE company__id IS NULL") == [(0,)]
     assert ask(pipeline, "SELECT typeof(started_at) FROM visits LIMIT 1") == [("TIMESTAMP WITH TIME ZONE",)]
     first = sandbox.ledger.count("search_web_visits")
-    sandbox.add_visits(7)
+    sandbox.world.add_visits(7)
     run(pipeline, sandbox, sandbox.account_id)
     assert ask(pipeline, "SELECT count(*), count(DISTINCT id) FROM visits") == [(457, 457)]
     assert sandbox.ledger.count("search_web_visits") - first < first
@@ -75,11 +75,10 @@ def test_first_and_second_run(pipeline: Any, sandbox: Sandbox) -> None:
 def test_tags_become_what_the_server_has(pipeline: Any, sandbox: Sandbox) -> None:
     """A tag that is gone on the server goes; those of another account in the same dataset stay."""
     first, second = sandbox.account_ids
-    tags = sandbox._state.records.tags
-    kept, gone = (tags.add({"name": name, "color": 1}) for name in ("Hot", "Cold"))
+    kept, gone = (sandbox.records.tags.add({"name": name, "color": 1}) for name in ("Hot", "Cold"))
     run(pipeline, sandbox, first)
     run(pipeline, sandbox, second)
-    sandbox._state.records.forget_tag(gone)
+    sandbox.records.delete_tag(gone)
     run(pipeline, sandbox, first)
     assert ask(pipeline, "SELECT account_id, id FROM tags ORDER BY ALL") == [
         (first, kept),
@@ -95,29 +94,28 @@ def test_a_failed_run_loads_nothing_by_halves(pipeline: Any, sandbox: Sandbox) -
     sandbox.fail_next(401, code="invalid_api_key", times=1_000)
     with pytest.raises(PipelineStepFailed, match="invalid_api_key"):
         run(pipeline, sandbox, sandbox.account_id)
-    sandbox._faults.clear()
+    sandbox.clear_faults()
     run(pipeline, sandbox, sandbox.account_id)
     assert ask(pipeline, "SELECT count(*), count(DISTINCT id) FROM visits") == [(450, 450)]
 
 
-def test_visits_that_began_at_no_time(pipeline: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_visits_that_began_at_no_time(pipeline: Any, sandbox: Sandbox) -> None:
     """They end no run, are there without a time, and the next run begins at the newest of the others."""
-    world, right = sandbox._state.world, sandbox._state.world.visit
-    odd = {3: "soon", 4: 5, 5: None}
-    monkeypatch.setattr(world, "visit", lambda one: {**right(one), **({"started_at": odd[one]} if one in odd else {})})
+    for index, started_at in ((3, "soon"), (4, 5), (5, None)):
+        sandbox.world.update_visit(sandbox.world.visit_ids()[index], started_at=started_at)
     run(pipeline, sandbox, sandbox.account_id)
     assert ask(pipeline, "SELECT count(*), count(started_at) FROM visits") == [(450, 447)]
     first = sandbox.ledger.count("search_web_visits")
-    sandbox.add_visits(7)
+    sandbox.world.add_visits(7)
     run(pipeline, sandbox, sandbox.account_id)
     assert ask(pipeline, "SELECT count(*), count(DISTINCT id), count(started_at) FROM visits") == [(457, 457, 454)]
     assert sandbox.ledger.count("search_web_visits") - first < first
 
 
-def test_attributes_called_as_the_keys(pipeline: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attributes_called_as_the_keys(pipeline: Any, sandbox: Sandbox) -> None:
     """They do not take the place of what makes a row the same row, nor of a related record's id."""
-    world, right = sandbox._state.world, sandbox._state.world.visit
-    monkeypatch.setattr(world, "visit", lambda one: {**right(one), "id": "1", "account_id": "2"})
+    for visit_id in sandbox.world.visit_ids():
+        sandbox.world.update_visit(visit_id, id="1", account_id="2")
     run(pipeline, sandbox, sandbox.account_id)
     query = "SELECT count(DISTINCT id), min(account_id), max(account_id) FROM visits"
     assert ask(pipeline, query) == [(450, sandbox.account_id, sandbox.account_id)]

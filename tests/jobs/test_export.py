@@ -59,8 +59,7 @@ def ids(path: Path) -> list[str]:
 
 
 def truth(sandbox: Sandbox) -> list[str]:
-    world = sandbox._state.world
-    return [world.visit_id(number) for number in range(world.visits)]
+    return list(sandbox.world.visit_ids())
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
@@ -283,7 +282,7 @@ async def test_resume_reads_the_rest_only(lf: AsyncLeadfeeder, sandbox: Sandbox,
     out = tmp_path / "visits.ndjson"
     await interrupted(visits(lf, sandbox), out, stop)
     assert not out.exists()
-    sandbox.add_visits(5)
+    sandbox.world.add_visits(5)
     before = lf.stats.requests
     progress = await visits(lf, sandbox).to_file(out, resume=True)
     assert ids(out) == truth(sandbox)
@@ -531,7 +530,7 @@ async def test_a_kill_after_the_file_took_its_name(
     if again:
         resumable_file.partial_path(out).touch()
     assert resumable_file.load_unfinished(out) is None
-    sandbox.add_visits(5)
+    sandbox.world.add_visits(5)
     await visits(lf, sandbox).to_file(out, resume=True, overwrite=True)
     assert ids(out) == truth(sandbox)
     assert list(tmp_path.iterdir()) == [out]
@@ -747,7 +746,7 @@ async def test_what_is_done_is_kept(
     async with lf.budget(max_requests=12 if error is BudgetExceededError else None):
         with pytest.raises(error):
             await visits(lf, sandbox).to_file(out, on_progress=trouble)
-    sandbox._faults.clear()
+    sandbox.clear_faults()
     assert len(ids(resumable_file.partial_path(out))) >= 80
     await visits(lf, sandbox).to_file(out, resume=True)
     assert ids(out) == truth(sandbox)

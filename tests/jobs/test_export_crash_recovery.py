@@ -28,8 +28,7 @@ async def sweep(seed: int, noun: str, out: Path, *careless: str) -> tuple[list[s
     """Export, kill and go on until the file is there; return its ids, those that had to be in it, and the kills."""
     luck, kills = random.Random(seed), 0
     async with Sandbox(seed=seed, companies=3_000, visits=2_500, rate_limit=False) as sandbox:
-        world = sandbox._state.world
-        must = {world.visit_id(number) for number in range(world.visits)}
+        must = set(sandbox.world.visit_ids())
         if noun == "companies":
             async with client_for(sandbox) as lf:
                 must = {one.id async for one in lf.companies.search(locations=[{"country_code": "DE"}])}
@@ -46,8 +45,8 @@ async def sweep(seed: int, noun: str, out: Path, *careless: str) -> tuple[list[s
             try:
                 async with asyncio.timeout(luck.uniform(0.02, 0.8) if kills < 6 else 40):
                     while child.returncode is None:
-                        if world.visits < MOST_VISITS:
-                            sandbox.add_visits(luck.randrange(3))
+                        if sandbox.world.visit_count < MOST_VISITS:
+                            sandbox.world.add_visits(luck.randrange(3))
                         await asyncio.sleep(0.01)
             except TimeoutError:
                 with suppress(ProcessLookupError):  # it ended just now

@@ -45,9 +45,8 @@ async def test_every_row_of_every_account() -> None:
         got = dict[str, list[str]]()
         async for account_id, visit in visits(sandbox, lf):
             got.setdefault(account_id, []).append(visit.id)
-        world = sandbox._state.world
-        everything = [world.visit_id(number) for number in range(world.visits)]
-        assert got == dict.fromkeys(sandbox.account_ids, everything)
+        expected = list(sandbox.world.visit_ids())
+        assert got == dict.fromkeys(sandbox.account_ids, expected)
 
 
 async def test_accounts_take_turns() -> None:

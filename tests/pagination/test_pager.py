@@ -390,7 +390,7 @@ async def test_sweep_past_the_wall_is_complete() -> None:
     async with Sandbox(companies=50, visits=23_456, rate_limit=False) as sandbox:
         async with client_for(sandbox) as lf:
             got = await lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).collect()
-        assert [visit.id for visit in got] == [sandbox._state.world.visit_id(number) for number in range(23_456)]
+        assert [visit.id for visit in got] == list(sandbox.world.visit_ids())
         assert len(sandbox.ledger.requests) <= 235 + 8
         assert all(entry.status == 200 for entry in sandbox.ledger.requests)
 
@@ -475,14 +475,9 @@ async def test_rows_shared_by_windows_come_once() -> None:
         async with client_for(sandbox) as lf:
             span = {"start_date": sandbox.start_date, "end_date": sandbox.end_date}
             got = [row.id for row in await lf.web_visits.companies(**span).collect()]
-        world = sandbox._state.world
-        expected = {f"{company}-loc-{place}" for company, place in world.visitors_between(**span_of(world))}
+        expected = {f"{company}-loc-{location}" for company, location in sandbox.world.visitor_companies(**span)}
         assert len(expected) > 10_000
         assert sorted(got) == sorted(expected)
-
-
-def span_of(world: Any) -> dict[str, date]:
-    return {"start": world.start_date, "end": world.end_date}
 
 
 async def test_ids_of_any_number_go_a_hundred_at_a_time(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:

@@ -1,4 +1,4 @@
-"""The documentation is complete: every public name has its place, every page its way to it, every link its end."""
+"""The documentation covers every public name, every page is in the menu, and every link has a target."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import pytest
 import yaml
 
 from tests.public import api, reference
+from tests.support.paths import CONTRACT
 
 SETTINGS = yaml.safe_load((api.ROOT / "mkdocs.yml").read_text())
+
+EVIDENCE = {"live-verified": "live", "openapi-derived": "document", "inferred": "inferred"}
+"""The words for levels of evidence in docs/api-coverage.md, by the words of the contract."""
 
 
 def nav(entries: object = SETTINGS["nav"]) -> Iterator[str]:
@@ -27,25 +31,25 @@ def nav(entries: object = SETTINGS["nav"]) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the site is built from, with what is written for it."""
-    place = tmp_path_factory.mktemp("docs")
+    """Return a copy of the documentation folder with the generated reference."""
+    folder = tmp_path_factory.mktemp("docs")
     for page in reference.DOCS.rglob("*.*"):
         if page.parent.name != "reference":
-            (place / page.relative_to(reference.DOCS)).parent.mkdir(exist_ok=True)
-            (place / page.relative_to(reference.DOCS)).write_bytes(page.read_bytes())
-    reference.write(place)
-    return place
+            (folder / page.relative_to(reference.DOCS)).parent.mkdir(exist_ok=True)
+            (folder / page.relative_to(reference.DOCS)).write_bytes(page.read_bytes())
+    reference.write(folder)
+    return folder
 
 
-def test_every_public_name_is_described() -> None:
-    """Each class, function, field and method has a heading or a row on a page of the reference."""
+def test_every_public_name_is_documented() -> None:
+    """Each class, function, field and method has a heading or a table row in the reference."""
     text = "".join(reference.pages().values())
     for module in api.modules():
         for name in api.names(module):
-            one = module[name]
-            if one.is_class and not reference.has_nouns(module.path):
+            member_of = module[name]
+            if member_of.is_class and not reference.has_nouns(module.path):
                 assert f"## `{name}`\n" in text, name
-            for member in api.members(one) if one.is_class else ():
+            for member in api.members(member_of) if member_of.is_class else ():
                 shown = f"`{member.name}` |" if not member.is_function else f".{member.name}`\n"
                 assert member.name.startswith("__") or shown in text, f"{name}.{member.name}"
     for noun in reference.NOUNS:
@@ -53,20 +57,24 @@ def test_every_public_name_is_described() -> None:
 
 
 def test_every_page_is_in_the_menu(site: Path) -> None:
-    """The menu names each page once, and no page that is not there; the site's address is nobody's guess."""
-    listed = list(nav())
-    assert sorted(listed) == sorted(str(page.relative_to(site)) for page in site.rglob("*.md"))
+    """The menu lists each page once. Decision records are linked from their index instead."""
+    pages = {str(page.relative_to(site)) for page in site.rglob("*.md")}
+    records = {page for page in pages if re.fullmatch(r"adr/\d{4}-.+", page)}
+    assert sorted(nav()) == sorted(pages - records)
+    linked = re.findall(r"\]\((\d{4}-[^)]+)\)", (site / "adr/index.md").read_text())
+    assert records == {f"adr/{page}" for page in linked}
     assert "site_url" not in SETTINGS
 
 
-def test_every_link_leads_somewhere(site: Path) -> None:
-    """Links between pages, and those of the README into them, end at a page and at a heading of it."""
+def test_every_link_has_a_target(site: Path) -> None:
+    """Links between pages, and from the README into them, point to existing pages and headings."""
     pages = [*site.rglob("*.md"), api.ROOT / "README.md"]
     for page in pages:
         visible = re.sub(r"<!--.*?-->|```.*?```", "", page.read_text(), flags=re.DOTALL)
         for target in re.findall(r"\]\((?!https?:)([^)]+)\)", visible):
             path, _, anchor = target.partition("#")
             end = site / path.removeprefix("docs/") if path.startswith("docs/") else page.parent / path
+            end = end if path else page
             assert end.is_file() or (end.is_dir() and path == "docs/"), f"{page.name}: {target}"
             assert not anchor or anchor in _anchors(end), f"{page.name}: {target}"
 
@@ -76,8 +84,29 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
+def test_api_coverage_matches_the_contract() -> None:
+    """``docs/api-coverage.md`` lists each operation of the contract with its path and the evidence for it."""
+    contract = yaml.safe_load(CONTRACT.read_text())
+    expected = {
+        (operation["operationId"], f"{method.upper()} {path}", _evidence(operation))
+        for path, methods in contract["paths"].items()
+        for method, operation in methods.items()
+        if isinstance(operation, dict) and "operationId" in operation
+    }
+    rows = re.findall(
+        r"^\| `(\w+)` \| .+ \| `(.+)` \| (.+) \|$", (reference.DOCS / "api-coverage.md").read_text(), re.MULTILINE
+    )
+    assert set(rows) == expected
+    assert len(rows) == len(expected)
+
+
+def _evidence(operation: dict[str, str]) -> str:
+    word = EVIDENCE[operation["x-path-evidence"]]
+    return f"{word} ({operation['x-path-confidence']})" if word == "inferred" else word
+
+
 def test_docstrings_become_markdown() -> None:
-    """Literals, references and example blocks of docstrings are written as Markdown."""
+    """Literals, references and example blocks of docstrings are converted to Markdown."""
     text = "Do it; see :class:`~a.b.Pager`.\n\n::\n\n    async with x:\n        y()\n\n``n`` is a number."
     assert reference.markdown(text) == (
         "Do it; see `Pager`.\n\n```text\nasync with x:\n    y()\n```\n\n`n` is a number."
@@ -88,7 +117,7 @@ def test_docstrings_become_markdown() -> None:
 
 
 def test_long_signatures_are_wrapped() -> None:
-    """A signature that is too long for a line has a line for each argument; commas inside a type do not count."""
+    """A long signature has one line per argument. Commas inside a type do not split it."""
     short = "get(x: int) -> int"
     assert reference.wrapped(short) == short
     long = f"get(x: Mapping[str, tuple[int, str]], *, y: int = {'1' * 100}) -> tuple[()]"
@@ -100,8 +129,8 @@ def _blocks(page: str) -> list[str]:
     return [line for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
 
 
-def test_language_models_find_every_page(site: Path) -> None:
-    """``llms.txt`` lists each page of the menu with a whole sentence about it."""
+def test_llms_txt_lists_every_page(site: Path) -> None:
+    """``llms.txt`` lists each page of the menu with its first sentence."""
     lines = [line for line in (site / "llms.txt").read_text().splitlines() if line.startswith("- ")]
     assert len(lines) == len(list(nav()))
     assert all(re.fullmatch(r"- \[.+\]\(.+\.md\): .{20,}", line) for line in lines), lines

@@ -32,7 +32,7 @@ from leadfeeder_async.report.load import read_report, step_for
 from leadfeeder_async.report.render import render
 from leadfeeder_async.report.report_data import Balance
 from leadfeeder_async.report.tables import MOST_TAGS
-from leadfeeder_async.sandbox.world import World
+from leadfeeder_async.sandbox import World
 from tests.support.database import company_row, make_database, state, visit_row, world_database
 
 Row = dict[str, Any]
@@ -126,7 +126,7 @@ def shares(told: Sequence[tuple[Row, str]], label: Any) -> list[list[str]]:
 
 def spoiled(world: World) -> list[Row]:
     """Return a world's visits, some with gaps as the API may leave them, and with far more landing pages."""
-    visits = [visit_row(world, number) for number in range(world.visits)]
+    visits = [visit_row(world, visit_id) for visit_id in world.visit_ids()]
     for number, visit in enumerate(visits):
         visit["landing_page_path"] = f"{visit['landing_page_path']}?{number % 7}"
         for every, name in ((11, "company_id"), (13, "visit_length"), (17, "page_depth"), (97, "started_at")):
@@ -138,7 +138,7 @@ def spoiled(world: World) -> list[Row]:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_page_shows_what_the_rows_say(seed: int, tmp_path: Path) -> None:
     """Headlines, days, companies and breakdowns on the page are those counted by hand from the same rows."""
-    world = World(seed, 700, 3_000, 90, END)
+    world = World(seed=seed, companies=700, visits=3_000, days=90, end_date=END)
     visits = spoiled(world)
     path = world_database(tmp_path / "a.duckdb", world, visits=visits)
     write_report(path, tmp_path / "report.html")
@@ -153,9 +153,7 @@ def test_the_page_shows_what_the_rows_say(seed: int, tmp_path: Path) -> None:
         now, lambda visit: f"{visit['source']} / {visit['medium']}" if visit["source"] else "Direct or unknown"
     )
     assert sorted(table_under(body, "sources")) == sorted(named)
-    countries = {
-        str(number + 159_000_000): company_row(world, str(number + 159_000_000))["country"] for number in range(700)
-    }
+    countries = {company_id: company_row(world, company_id)["country"] for company_id in world.company_ids()}
     where = shares(now, lambda visit: countries.get(visit["company_id"], "Unknown"))
     assert sorted(table_under(body, "countries")) == sorted(where)
     untimed = sum(visit["started_at"] is None for visit in visits)
@@ -296,7 +294,11 @@ def test_nothing_in_the_data_becomes_markup(tmp_path: Path) -> None:
 
 def test_the_page_asks_for_nothing(tmp_path: Path) -> None:
     """It names no other resource, and its policy allows its own style and script by hash and nothing else."""
-    page = render(read_report(world_database(tmp_path / "a.duckdb", World(1, 400, 12_345, 90, END))))
+    page = render(
+        read_report(
+            world_database(tmp_path / "a.duckdb", World(seed=1, companies=400, visits=12_345, days=90, end_date=END))
+        )
+    )
     assert not re.search(r"(?i)\b(src|href|action|srcset|poster)=|url\(|@import|https?:", page)
     assert not re.search(r'\sstyle="|\son\w+="', page)
     policy = re.search(r'Content-Security-Policy" content="(.*?)"', page)
@@ -604,7 +606,7 @@ def test_days_that_cannot_be(since: str, tmp_path: Path) -> None:
 
 def test_the_database_is_only_read(tmp_path: Path) -> None:
     """Not a byte of the database changes, nothing is left beside it, and others may read it meanwhile."""
-    path = world_database(tmp_path / "a.duckdb", World(1, 20, 300, 40, END))
+    path = world_database(tmp_path / "a.duckdb", World(seed=1, companies=20, visits=300, days=40, end_date=END))
     before = path.read_bytes()
     with opened_elsewhere(path, read_only=True):
         read_report(path)
@@ -628,7 +630,7 @@ def test_file_is_whole_or_not_there(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     """The command writes the page, says what is in it, and leaves stdout alone; wrong use ends with 2."""
-    path = world_database(tmp_path / "a.duckdb", World(1, 20, 300, 40, END))
+    path = world_database(tmp_path / "a.duckdb", World(seed=1, companies=20, visits=300, days=40, end_date=END))
     words = ("--db", str(path), "--out", str(tmp_path / "report.html"), "--since", "7d", "--title", "Mine")
     command = [sys.executable, "-c", "from leadfeeder_async.cli import main; main()", "report", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

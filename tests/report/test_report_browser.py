@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from leadfeeder_async.report import Report, write_report
-from leadfeeder_async.sandbox.world import World
+from leadfeeder_async.sandbox import World
 from tests.support.database import make_database, state, world_database
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(folder: Path) -> Report:
     """The page of a lively quarter: ``usual.html``."""
-    path = world_database(folder / "usual.duckdb", World(1, 4_000, 12_345, 90, END))
+    path = world_database(folder / "usual.duckdb", World(seed=1, companies=4_000, visits=12_345, days=90, end_date=END))
     return write_report(path, folder / "usual.html")
 
 

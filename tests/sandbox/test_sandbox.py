@@ -1,4 +1,4 @@
-"""The sandbox is what it says, so that tests built on it mean something."""
+"""Tests for the sandbox server."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from leadfeeder_async import (
     AsyncLeadfeeder,
     AuthenticationError,
     BadRequestError,
+    InsufficientCreditsError,
     NotFoundError,
     OffsetExceededError,
     OutcomeUnknownError,
@@ -25,57 +26,35 @@ from leadfeeder_async import (
     ServerError,
 )
 from leadfeeder_async.sandbox import Sandbox
-from leadfeeder_async.sandbox.world import World, employee_range
 from tests.support.clients import client_for
 from tests.support.paths import EXAMPLES
 
-END = date(2026, 11, 22)
 
-
-def test_same_seed_same_world() -> None:
-    """A world is a function of its seed."""
-    one, same, other = World(1, 50, 300, 30, END), World(1, 50, 300, 30, END), World(2, 50, 300, 30, END)
-    shown = [[world.visit(number) for number in range(300)] for world in (one, same, other)]
-    assert shown[0] == shown[1] != shown[2]
-
-
-@pytest.mark.parametrize(("visits", "days"), [(0, 1), (1, 30), (12_345, 30), (5_000_000, 365)])
-def test_every_visit_lies_on_one_day(visits: int, days: int) -> None:
-    """The days' visits follow one another and add up, at any size, without being held in memory."""
-    world = World(3, 100, visits, days, END)
-    total = world.visits_between(world.start_date, END)
-    assert total == range(visits)
-    for number in {0, visits // 3, visits - 1} & set(total):
-        day = date.fromisoformat(str(world.visit(number)["started_at"])[:10])
-        assert number in world.visits_between(day, day)
-
-
-@pytest.mark.parametrize(
-    ("employees", "expected"), [(1, "1-10"), (10, "1-10"), (11, "11-100"), (500, "101-500"), (10_001, "10.000+")]
-)
-def test_employee_range(employees: int, expected: str) -> None:
-    """Size classes include their upper bound, and are written as the API writes them."""
-    assert employee_range(employees) == expected
-
-
-async def test_bucket_is_the_api_s() -> None:
-    """Fifteen at once and ten a second: a greedy client meets 429 with the contract's body."""
+async def test_rate_limit() -> None:
+    """The rate limit allows a burst of 15 requests and 10 requests per second."""
     async with Sandbox() as sandbox, aiohttp.ClientSession(headers={"X-Api-Key": sandbox.api_key}) as session:
 
-        async def ask() -> int:
+        async def status_of_request() -> int:
             async with session.get(f"{sandbox.url}/v1/users/me") as response:
                 await response.read()
                 return response.status
 
         started = time.monotonic()
-        statuses = await asyncio.gather(*(ask() for _ in range(40)))
+        statuses = await asyncio.gather(*(status_of_request() for _ in range(40)))
         allowed = 15 + 10 * (time.monotonic() - started) + 1
         assert 15 <= statuses.count(200) <= allowed
         assert statuses.count(429) == sandbox.ledger.rate_limited > 0
 
 
-async def test_refusals(sandbox: Sandbox) -> None:
-    """What the API would refuse is refused: keys, accounts, parameters of another paging style, unknown routes."""
+async def test_rate_and_burst_arguments() -> None:
+    """The rate and the burst of the rate limit can be chosen."""
+    async with Sandbox(rate=0.001, burst=2) as sandbox, client_for(sandbox, retries=0) as lf:
+        results = await asyncio.gather(*(lf.users.me() for _ in range(5)), return_exceptions=True)
+        assert sum(isinstance(result, Exception) for result in results) == sandbox.ledger.rate_limited == 3
+
+
+async def test_invalid_requests(sandbox: Sandbox) -> None:
+    """Invalid keys, accounts, parameters, bodies and paths are rejected."""
     async with client_for(sandbox) as lf:
         with pytest.raises(PermissionDeniedError):
             await lf.accounts.get("1")
@@ -107,19 +86,38 @@ async def test_refusals(sandbox: Sandbox) -> None:
             await lf.users.me()
 
 
-async def test_wall() -> None:
-    """No visit past row 10,000 of one search is handed out."""
-    async with Sandbox(visits=11_000, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+@pytest.mark.parametrize("cursor", ["x", "c./+=", "c.zz/+="])
+async def test_invalid_cursor(sandbox: Sandbox, cursor: str) -> None:
+    """A cursor that the sandbox did not issue is rejected."""
+    async with client_for(sandbox) as lf:
+        with pytest.raises(BadRequestError, match="invalid_cursor"):
+            await lf.request(
+                "POST", "/v1/companies/search", params={"page[cursor]": cursor}, json={"search_terms": ["e"]}
+            )
+
+
+async def test_row_limit() -> None:
+    """A page of a visit search that ends after the row limit is rejected."""
+    async with Sandbox(visits=250, max_search_rows=200, rate_limit=False) as sandbox, client_for(sandbox) as lf:
         body = {"start_date": str(sandbox.start_date), "end_date": str(sandbox.end_date)}
-        last = await lf.request("POST", "/v1/web-visits", params={"page[num]": 100, "page[size]": 100}, json=body)
-        assert isinstance(last["data"], list)
-        assert len(last["data"]) == 100
-        with pytest.raises(OffsetExceededError):
+        last_page = await lf.request("POST", "/v1/web-visits", params={"page[num]": 2, "page[size]": 100}, json=body)
+        assert isinstance(last_page["data"], list)
+        assert len(last_page["data"]) == 100
+        with pytest.raises(OffsetExceededError, match="Only the first 200 rows"):
+            await lf.request("POST", "/v1/web-visits", params={"page[num]": 3, "page[size]": 100}, json=body)
+
+
+async def test_default_row_limit(sandbox: Sandbox) -> None:
+    """The row limit is 10,000 by default."""
+    async with client_for(sandbox) as lf:
+        body = {"start_date": str(sandbox.start_date), "end_date": str(sandbox.end_date)}
+        await lf.request("POST", "/v1/web-visits", params={"page[num]": 100, "page[size]": 100}, json=body)
+        with pytest.raises(OffsetExceededError, match="Only the first 10,000 rows"):
             await lf.request("POST", "/v1/web-visits", params={"page[num]": 101, "page[size]": 100}, json=body)
 
 
-async def test_faults_on_order(sandbox: Sandbox) -> None:
-    """``fail_next`` spoils what it names, as often as told, before or after the work."""
+async def test_fail_next(sandbox: Sandbox) -> None:
+    """Injected faults apply to one operation, a number of times, before or after the request takes effect."""
     async with client_for(sandbox, retries=0) as lf:
         sandbox.fail_next(500, times=2, operation="get_current_user")
         await lf.accounts.list()
@@ -135,52 +133,114 @@ async def test_faults_on_order(sandbox: Sandbox) -> None:
         assert (await lf.with_options(retries=1).companies.get("159000001")).meta.charged == 0
 
 
-async def test_misspelt_operations_are_refused(sandbox: Sandbox) -> None:
-    """A name that no operation has would never be met, and a test of it always pass."""
-    for misspelt in (
+async def test_clear_faults(sandbox: Sandbox) -> None:
+    """Injected faults that have not happened yet can be canceled."""
+    async with client_for(sandbox, retries=0) as lf:
+        sandbox.fail_next(500, times=9)
+        with pytest.raises(ServerError):
+            await lf.users.me()
+        sandbox.clear_faults()
+        await lf.users.me()
+
+
+async def test_unknown_operation_name(sandbox: Sandbox) -> None:
+    """An unknown operation name raises an error that suggests a known one."""
+    for call in (
         lambda: sandbox.fail_next(503, operation="get_compny"),
         lambda: sandbox.ledger.count("get_compny"),
         lambda: Sandbox(not_entitled={"get_compny"}),
     ):
-        with pytest.raises(ValueError, match="'get_compny' is no operation; is it 'get_company'"):
-            misspelt()
-    with pytest.raises(ValueError, match="status=9999"):
-        sandbox.fail_next(9999)
+        with pytest.raises(ValueError, match=r"no operation 'get_compny'\. Did you mean 'get_company'"):
+            call()
+    with pytest.raises(ValueError, match=r"no operation 'x'\. Use a name from `ledger\.operations`"):
+        sandbox.ledger.count("x")
+
+
+def test_invalid_arguments() -> None:
+    """Arguments that are out of range raise errors."""
+    for call, message in (
+        (lambda: Sandbox(companies=0), "companies=0 must be 1 or more"),
+        (lambda: Sandbox(visits=-1), "visits=-1 must be 0 or more"),
+        (lambda: Sandbox(days=0), "days=0 must be 1 or more"),
+        (lambda: Sandbox(accounts=0), "accounts=0 must be 1 or more"),
+        (lambda: Sandbox(port=65_536), "port=65536 must be 0 to 65535"),
+        (lambda: Sandbox().fail_next(9999), "status=9999 must be 200 to 599"),
+        (lambda: Sandbox().set_credits(1, account_id="7"), "no account '7'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_url_before_start() -> None:
+    """The URL is unknown before the sandbox runs."""
     with pytest.raises(RuntimeError, match="async with"):
         assert Sandbox().url
-    async with Sandbox(not_entitled="search_contacts", rate_limit=False) as refusing, client_for(refusing) as lf:
+
+
+async def test_not_entitled() -> None:
+    """Operations outside the plan are rejected."""
+    async with Sandbox(not_entitled="search_contacts", rate_limit=False) as sandbox, client_for(sandbox) as lf:
         with pytest.raises(PermissionDeniedError):
             await lf.contacts.search(search_terms=["x"]).collect()
 
 
-async def test_no_visit_comes_from_the_future() -> None:
-    """A world that ends today ends now; one with an end of its own has whole days."""
-    async with Sandbox(visits=5_000, days=2, rate_limit=False) as sandbox, client_for(sandbox) as lf:
-        today = await lf.web_visits.search(start_date=sandbox.end_date, end_date=sandbox.end_date).collect()
-    assert today
-    assert all(visit.started_at is not None and visit.started_at <= datetime.now(UTC) for visit in today)
-    world = Sandbox(visits=5_000, days=2, end_date=date(2026, 11, 1))._state.world
-    assert str(world.visit(4_999)["started_at"]).startswith("2026-11-01T23:5")
-
-
-async def test_quota_ends_the_month() -> None:
-    """After the month's requests every further one is refused with ``quota_exceeded``."""
+async def test_quota() -> None:
+    """Requests over the monthly quota are rejected with ``quota_exceeded``."""
     async with Sandbox(quota=3, rate_limit=False) as sandbox, client_for(sandbox) as lf:
         for _ in range(3):
             await lf.users.me()
         with pytest.raises(QuotaExceededError):
             await lf.users.me()
-        assert [entry.status for entry in sandbox.ledger.requests] == [200, 200, 200, 429]
+        assert [request.status for request in sandbox.ledger.requests] == [200, 200, 200, 429]
+
+
+async def test_set_credits(sandbox: Sandbox) -> None:
+    """The credits of an account can be changed while the sandbox runs."""
+    async with client_for(sandbox) as lf:
+        await lf.companies.get("159000001")
+        sandbox.set_credits(1)
+        with pytest.raises(InsufficientCreditsError):
+            await lf.companies.get("159000002")
+        sandbox.set_credits(2, account_id=sandbox.account_id)
+        await lf.companies.get("159000002")
+    assert sandbox.ledger.charges == ["159000001", "159000002"]
+
+
+async def test_records(sandbox: Sandbox) -> None:
+    """Tags and lists can be read and changed without requests."""
+    tag_id = sandbox.records.tags.add({"name": "Hot", "color": 3})
+    async with client_for(sandbox) as lf:
+        await lf.companies.assign_tags("159000001", [tag_id])
+        assert list(sandbox.records.tags_of("159000001")) == [tag_id]
+        sandbox.records.delete_tag(tag_id)
+        assert await lf.tags.list().collect() == []
+    assert sandbox.ledger.creations == []
+    assert not sandbox.records.company_tags
+
+
+async def test_last_day_ends_now() -> None:
+    """Without ``end_date`` no visit starts in the future."""
+    async with Sandbox(visits=5_000, days=2, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+        visits = await lf.web_visits.search(start_date=sandbox.end_date, end_date=sandbox.end_date).collect()
+    assert visits
+    assert all(visit.started_at is not None and visit.started_at <= datetime.now(UTC) for visit in visits)
+
+
+def test_end_date_is_a_full_day() -> None:
+    """With ``end_date`` the visits of the last day are spread over the full day."""
+    world = Sandbox(visits=5_000, days=2, end_date=date(2026, 11, 1)).world
+    assert str(world.visit(world.visit_ids()[-1])["started_at"]).startswith("2026-11-01T23:5")
 
 
 @pytest.fixture(scope="module")
-def schemas() -> dict[str, Any]:
+def components() -> dict[str, Any]:
+    """The components of the contract."""
     text = (EXAMPLES.parent / "openapi.yaml").read_text()
     document: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return document["components"]
 
 
-ANSWERS = [
+RESPONSES = [
     ("GET", "/v1/accounts", "", {}, "AccountResponse"),
     ("GET", "/v1/accounts", "account", {}, "AccountResponse"),
     ("GET", "/v1/users/me", "", {}, "UserResponse"),
@@ -194,11 +254,11 @@ ANSWERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "path", "account", "body", "schema"), ANSWERS)
-async def test_answers_fit_the_contract(
-    schemas: dict[str, Any], method: str, path: str, account: str, body: dict[str, Any], schema: str
+@pytest.mark.parametrize(("method", "path", "account", "body", "schema"), RESPONSES)
+async def test_response_schemas(
+    components: dict[str, Any], method: str, path: str, account: str, body: dict[str, Any], schema: str
 ) -> None:
-    """Every answer validates against the contract's schema of it."""
+    """Responses validate against the schemas of the contract."""
     async with Sandbox(end_date=date(2026, 11, 30), rate_limit=False) as sandbox:
         url = f"{sandbox.url}{path}{'&' if '?' in path else '?'}" + (
             f"account_id={sandbox.account_id}" if account else ""
@@ -206,6 +266,6 @@ async def test_answers_fit_the_contract(
         async with aiohttp.ClientSession(headers={"X-Api-Key": sandbox.api_key}) as session:
             async with session.request(method, url, json=body or None) as response:
                 content = json.loads(await response.read())
-    jsonschema.validate(content, {"$ref": f"#/components/schemas/{schema}", "components": schemas})
+    jsonschema.validate(content, {"$ref": f"#/components/schemas/{schema}", "components": components})
     assert content["meta"]["request_id"]
     assert schema.startswith("Error") or content["data"]

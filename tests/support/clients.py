@@ -15,13 +15,13 @@ REDACTOR = Redactor(Secret(KEY))
 
 
 def client_of(url: str, **options: Any) -> AsyncLeadfeeder:
-    """Return a client without a limit of its own, on account 1."""
+    """Return a client for account 1 of a server, with a rate limit that no test reaches."""
     settings: dict[str, Any] = {"account_id": "1", "rate": 1e6, "burst": 100_000, **options}
     return AsyncLeadfeeder(KEY, base_url=url, **settings)
 
 
 def client_for(sandbox: Sandbox, **options: Any) -> AsyncLeadfeeder:
-    """Return a client of a sandbox, without a limit of its own."""
+    """Return a client for the first account of a sandbox, with a rate limit that no test reaches."""
     settings: dict[str, Any] = {"account_id": sandbox.account_id, "rate": 1e6, "burst": 100_000, **options}
     return AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, **settings)
 

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer instead of waiting for it."""
+"""An event loop with a virtual clock, which advances to the next timer instead of waiting for it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 TICK = 1e-9
-"""Every look at the clock moves it, since a limiter that waits for time to pass would spin on one that stands."""
+"""How far each reading of the clock advances it. A limiter that polls the clock would never finish otherwise."""
 
 
-class _JumpingSelector(selectors.BaseSelector):
+class _VirtualSelector(selectors.BaseSelector):
+    """A selector that advances the clock of its loop instead of waiting for a timeout."""
+
     def __init__(self, real: selectors.BaseSelector) -> None:
         self._real = real
         self.loop: VirtualLoop | None = None
@@ -43,15 +45,15 @@ class _JumpingSelector(selectors.BaseSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop on a virtual clock; real sockets work, real time does not pass."""
+    """An event loop with a virtual clock. Real sockets work."""
 
     def __init__(self) -> None:
-        selector = _JumpingSelector(selectors.DefaultSelector())
+        selector = _VirtualSelector(selectors.DefaultSelector())
         selector.loop = self
         self.now = 1_000.0
         super().__init__(selector)
 
     def time(self) -> float:
-        """Return virtual seconds."""
+        """Advance the virtual clock by one tick and return its time in seconds."""
         self.now += TICK
         return self.now

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from leadfeeder_async.sandbox.world import World
+from leadfeeder_async.sandbox import World
 
 ACCOUNT = "310042"
 
@@ -50,8 +50,8 @@ def state(first_day: date, last_day: date | None, **more: Any) -> list[dict[str,
 
 def world_database(path: Path, world: World, **tables: Iterable[Mapping[str, Any]]) -> Path:
     """Make a database of a sandbox's world, with a year's tags, credits and usage made up."""
-    companies = [company_row(world, str(159_000_000 + number)) for number in range(world.companies)]
-    visits = [visit_row(world, number) for number in range(world.visits)]
+    companies = [company_row(world, company_id) for company_id in world.company_ids()]
+    visits = [visit_row(world, visit_id) for visit_id in world.visit_ids()]
     usual: dict[str, Iterable[Mapping[str, Any]]] = {
         "visits": visits,
         "companies": companies,
@@ -88,13 +88,13 @@ def company_row(world: World, company_id: str) -> dict[str, Any]:
     }
 
 
-def visit_row(world: World, number: int) -> dict[str, Any]:
+def visit_row(world: World, visit_id: str) -> dict[str, Any]:
     """Return a visit of a sandbox's world as a row."""
-    facts: dict[str, Any] = world.visit(number)
+    facts: dict[str, Any] = world.visit(visit_id)
     same = ("source", "medium", "started_at", "landing_page_path", "device_type", "visit_length", "page_depth")
     return {
-        "id": world.visit_id(number),
-        "company_id": world.company_of(number),
+        "id": visit_id,
+        "company_id": world.company_of_visit(visit_id),
         **{name: facts[name] for name in same},
     }
 

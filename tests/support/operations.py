@@ -1,4 +1,4 @@
-"""One call of every operation, as a user would write it."""
+"""A call of every operation in the contract."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from leadfeeder_async import AsyncLeadfeeder
 
-DAYS = {"start_date": "2026-11-01", "end_date": "2026-11-30"}
-LINKS = ["1"]
+DATES = {"start_date": "2026-11-01", "end_date": "2026-11-30"}
+LINKED_IDS = ["1"]
 
 CALLS: dict[str, Callable[[AsyncLeadfeeder], Awaitable[Any]]] = {
     "list_accounts": lambda lf: lf.accounts.list(),
@@ -29,22 +29,22 @@ CALLS: dict[str, Callable[[AsyncLeadfeeder], Awaitable[Any]]] = {
     ).first(),
     "match_companies": lambda lf: lf.companies.match([{"company_name": "Nordlicht"}, {"url": "x.test"}], 3),
     "retrieve_company_ips": lambda lf: lf.companies.ips(["159001425"], 5, include=["company"]),
-    "add_company_to_lists": lambda lf: lf.companies.add_to_lists("159001425", LINKS),
-    "remove_company_from_lists": lambda lf: lf.companies.remove_from_lists("159001425", LINKS),
-    "assign_tags_to_company": lambda lf: lf.companies.assign_tags("159001425", LINKS),
-    "unassign_tags_from_company": lambda lf: lf.companies.unassign_tags("159001425", LINKS),
+    "add_company_to_lists": lambda lf: lf.companies.add_to_lists("159001425", LINKED_IDS),
+    "remove_company_from_lists": lambda lf: lf.companies.remove_from_lists("159001425", LINKED_IDS),
+    "assign_tags_to_company": lambda lf: lf.companies.assign_tags("159001425", LINKED_IDS),
+    "unassign_tags_from_company": lambda lf: lf.companies.unassign_tags("159001425", LINKED_IDS),
     "get_contact": lambda lf: lf.contacts.get("52200417", include=["company"]),
     "retrieve_contacts": lambda lf: lf.contacts.get_many(["52200417"]).collect(),
     "search_contacts": lambda lf: lf.contacts.search(
         search_terms=["a"], emails=["a@b.test"], company_ids=["1"], positions=["x"], departments=["sales_department"],
         hierarchy_levels=["top_management"], affiliation="x", buyer_persona_ids=["bp-1"], filters={"has_email": True},
     ).collect(),
-    "add_contact_to_lists": lambda lf: lf.contacts.add_to_lists("52200417", LINKS),
-    "remove_contact_from_lists": lambda lf: lf.contacts.remove_from_lists("52200417", LINKS),
+    "add_contact_to_lists": lambda lf: lf.contacts.add_to_lists("52200417", LINKED_IDS),
+    "remove_contact_from_lists": lambda lf: lf.contacts.remove_from_lists("52200417", LINKED_IDS),
     "search_web_visits": lambda lf: lf.web_visits.search(
-        **DAYS, company_id="1", filters={"location_country_codes": ["DE"]}, include=["company"]
+        **DATES, company_id="1", filters={"location_country_codes": ["DE"]}, include=["company"]
     ).first(),
-    "retrieve_visitor_companies": lambda lf: lf.web_visits.companies(**DAYS, custom_feed_id="6", include=["company"]).first(),
+    "retrieve_visitor_companies": lambda lf: lf.web_visits.companies(**DATES, custom_feed_id="6", include=["company"]).first(),
     "get_web_visits_tracker_script": lambda lf: lf.web_visits.tracker_script(),
     "retrieve_custom_feeds": lambda lf: lf.custom_feeds.list(include=["folder"], has_connected_list=False),
     "create_custom_feed": lambda lf: lf.custom_feeds.create(name="Pricing", filters=[{"field": "x"}]),

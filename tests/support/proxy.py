@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that treats each connection as badly as it is told."""
+"""A TCP proxy on loopback that degrades connections as configured."""
 
 from __future__ import annotations
 
@@ -11,84 +11,87 @@ from dataclasses import dataclass
 
 from tests.support.servers import listening, port_of
 
-PIECE = 65_536
+CHUNK_SIZE = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weather:
-    """What happens to one connection; nothing, unless said otherwise."""
+class NetworkConditions:
+    """How the proxy treats one connection. By default it forwards everything."""
 
     latency: float = 0.0
-    """Seconds before each piece of the answer is passed on."""
-    piece: int = PIECE
-    """The most bytes of the answer that are passed on at once."""
-    deaf: bool = False
-    """The request is not passed on: a black hole, unless the connection ends."""
-    ends_after: int | None = None
-    """The connection ends after this many bytes of the answer."""
-    resets: bool = False
-    """It ends with a reset, and not in order."""
-
-
-CALM = Weather()
+    """Seconds to wait before each chunk of the response is forwarded."""
+    chunk_size: int = CHUNK_SIZE
+    """The maximum size of a chunk of the response in bytes."""
+    drop_request: bool = False
+    """Do not forward the request. The connection stays open unless ``close_after`` is set."""
+    close_after: int | None = None
+    """Close the connection after this many bytes of the response."""
+    reset: bool = False
+    """Close the connection with RST instead of FIN."""
 
 
 class Proxy:
-    """Stands before a server on loopback; each connection meets the next weather, and the last one lasts."""
+    """Forward connections to a server on loopback. Each connection uses the next conditions, and the last ones repeat."""
 
-    def __init__(self, port: int, *weathers: Weather) -> None:
-        self.weathers = list(weathers)
+    def __init__(self, port: int, *conditions: NetworkConditions) -> None:
+        self.conditions = list(conditions)
         self._port = port
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        weather = self.weathers.pop(0) if len(self.weathers) > 1 else self.weathers[0]
-        await self._carry(weather, reader, writer)
-        if weather.resets:
+        """Handle one connection of a client."""
+        conditions = self.conditions.pop(0) if len(self.conditions) > 1 else self.conditions[0]
+        await self._forward(conditions, reader, writer)
+        if conditions.reset:
             reset(writer)
 
-    async def _carry(self, weather: Weather, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        beginning = await reader.read(PIECE)
-        if weather.deaf:
-            await asyncio.sleep(3_600 if weather.ends_after is None else 0)
+    async def _forward(
+        self, conditions: NetworkConditions, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        request = await reader.read(CHUNK_SIZE)
+        if conditions.drop_request:
+            await asyncio.sleep(3_600 if conditions.close_after is None else 0)
             return
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        far_writer.write(beginning)
-        onward = asyncio.create_task(_pump(reader, far_writer))
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        server_writer.write(request)
+        upload = asyncio.create_task(_copy(reader, server_writer))
         try:
-            await _pump_badly(weather, far_reader, writer)
+            await _copy_degraded(conditions, server_reader, writer)
         except ConnectionError:
-            pass  # the client went first
+            pass  # the client closed the connection first
         finally:
-            onward.cancel()
-            far_writer.close()
-            await asyncio.wait([onward])
+            upload.cancel()
+            server_writer.close()
+            await asyncio.wait([upload])
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(PIECE):
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(CHUNK_SIZE):
         writer.write(data)
 
 
-async def _pump_badly(weather: Weather, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    left = weather.ends_after
-    while left != 0 and (data := await reader.read(weather.piece if left is None else min(weather.piece, left))):
-        await asyncio.sleep(weather.latency)
+async def _copy_degraded(
+    conditions: NetworkConditions, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    remaining = conditions.close_after
+    size = conditions.chunk_size
+    while remaining != 0 and (data := await reader.read(size if remaining is None else min(size, remaining))):
+        await asyncio.sleep(conditions.latency)
         writer.write(data)
         await writer.drain()
-        left = None if left is None else left - len(data)
-    await asyncio.sleep(0.01 if weather.resets else 0)  # a reset may overtake what was said before it
+        remaining = None if remaining is None else remaining - len(data)
+    await asyncio.sleep(0.01 if conditions.reset else 0)  # a reset may overtake data that was written before it
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Drop a connection with RST instead of FIN."""
+    """Close a connection with RST instead of FIN."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
 @asynccontextmanager
-async def proxy_to(url: str, *weathers: Weather) -> AsyncIterator[str]:
-    """Run a :class:`Proxy` before a server of :func:`tests.support.servers.raw_server`; give its address."""
+async def proxy_to(url: str, *conditions: NetworkConditions) -> AsyncIterator[str]:
+    """Run a :class:`Proxy` in front of a server of :func:`tests.support.servers.raw_server` and yield its URL."""
     scheme, _, port = url.rpartition(":")
-    proxy = Proxy(int(port), *weathers)
+    proxy = Proxy(int(port), *conditions)
     async with listening(proxy.handle) as server:
         yield f"{scheme}:{port_of(server)}"

@@ -1,4 +1,4 @@
-"""Servers on loopback: one that says exactly the bytes it is told, one that runs a handler."""
+"""Servers on 127.0.0.1 that send scripted bytes or run an aiohttp handler."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
 
 Step = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
-"""What a raw server does with a request: say these bytes, or run this."""
+"""The response of a raw server to one request: bytes to send, or a function that writes them."""
 
 
 class RawServer:
-    """Answers each request with the next script entry: bytes, or bytes and then a cut."""
+    """A server that responds to each request with the next step of its script. The last step repeats."""
 
     def __init__(self, *script: Step) -> None:
         self.script = list(script)
@@ -31,7 +31,7 @@ class RawServer:
         self.connections += 1
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
-            self.requests.append(head + await reader.readexactly(_length(head)))
+            self.requests.append(head + await reader.readexactly(_content_length(head)))
             step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
             if isinstance(step, bytes):
                 writer.write(step)
@@ -48,26 +48,26 @@ class RawServer:
 async def listening(
     handle: Handle, host: str = "127.0.0.1", *, ssl: SSLContext | None = None, start_serving: bool = True
 ) -> AsyncIterator[asyncio.Server]:
-    """Handle each connection; at the end none is left, not even one that came at the last moment."""
+    """Run a server. On exit, close all connections, including those that are just being accepted."""
     handlers = dict[asyncio.Task[None], asyncio.StreamWriter]()
 
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def start_handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         handler = asyncio.create_task(handle(reader, writer))
         handlers[handler] = writer
-        handler.add_done_callback(ended)
+        handler.add_done_callback(close_connection)
 
-    def ended(handler: asyncio.Task[None]) -> None:
+    def close_connection(handler: asyncio.Task[None]) -> None:
         handlers.pop(handler).close()
         if not handler.cancelled() and not isinstance(
             handler.exception(), asyncio.IncompleteReadError | ConnectionError
         ):
             handler.result()
 
-    server = await asyncio.start_server(connected, host, 0, ssl=ssl, start_serving=start_serving)
+    server = await asyncio.start_server(start_handler, host, 0, ssl=ssl, start_serving=start_serving)
     try:
         yield server
     finally:
-        await settle()  # what is being accepted gets its handler
+        await settle()  # connections that are being accepted get their handlers
         server.close()
         for handler in tuple(handlers):
             handler.cancel()
@@ -75,18 +75,18 @@ async def listening(
 
 
 async def settle() -> None:
-    """Let closed connections end: each step of theirs takes one turn of the loop."""
+    """Let closed connections finish, which takes a few iterations of the event loop."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 def port_of(server: asyncio.Server) -> int:
-    """Return the port where it listens."""
+    """Return the port of a server."""
     port: int = server.sockets[0].getsockname()[1]
     return port
 
 
-def _length(head: bytes) -> int:
+def _content_length(head: bytes) -> int:
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return int(line.split(b":")[1])
@@ -95,17 +95,17 @@ def _length(head: bytes) -> int:
 
 @asynccontextmanager
 async def raw_server(*script: Step, ssl: SSLContext | None = None) -> AsyncIterator[RawServer]:
-    """Run a :class:`RawServer`; its last script entry repeats."""
-    scripted = RawServer(*script)
-    async with listening(scripted.handle, ssl=ssl) as server:
-        scripted.server, scheme = server, "https" if ssl else "http"
-        scripted.url = f"{scheme}://localhost:{port_of(server)}"
-        yield scripted
+    """Run a server that responds to each request with the next step of ``script``."""
+    raw = RawServer(*script)
+    async with listening(raw.handle, ssl=ssl) as server:
+        raw.server, scheme = server, "https" if ssl else "http"
+        raw.url = f"{scheme}://localhost:{port_of(server)}"
+        yield raw
 
 
 @asynccontextmanager
 async def handler_server(handler: Handler) -> AsyncIterator[str]:
-    """Run an aiohttp handler for every path; give its address."""
+    """Run a server that passes every request to ``handler``. Yield its URL."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         return await handler(request)
@@ -122,14 +122,14 @@ async def handler_server(handler: Handler) -> AsyncIterator[str]:
 
 
 def http(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
-    """Return a whole HTTP answer."""
+    """Return the bytes of a complete HTTP response."""
     return (
         f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
     ).encode() + body
 
 
 def cut(data: bytes) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
-    """Say ``data`` and hang up."""
+    """Return a step that sends ``data`` and closes the connection."""
 
     async def step(writer: asyncio.StreamWriter) -> None:
         writer.write(data)
@@ -140,5 +140,5 @@ def cut(data: bytes) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
 
 
 async def silence(_: asyncio.StreamWriter) -> None:
-    """Say nothing for an hour."""
+    """Send nothing for an hour."""
     await asyncio.sleep(3_600)

@@ -1,4 +1,4 @@
-"""A command in a real pseudo-terminal, and the screen that a person would see."""
+"""Run a command in a pseudo-terminal and read its screen."""
 
 from __future__ import annotations
 
@@ -19,32 +19,38 @@ ROWS = 120
 def run_on_terminal(
     command: Sequence[str], environment: Mapping[str, str], columns: int, answer: str = "", interrupt_at: str = ""
 ) -> tuple[int, str]:
-    """Run a command in a terminal of some width, typing ``answer``; return its exit code and what is on the screen.
+    """Run a command in a terminal and return its exit code and the text on the screen.
 
-    ``interrupt_at`` interrupts it once, when that is on the screen.
+    Args:
+        command: The command and its arguments.
+        environment: The environment variables to add.
+        columns: The width of the terminal.
+        answer: The text to type.
+        interrupt_at: The text that triggers a SIGINT when it first appears on the screen.
     """
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
+    terminal, command_side = pty.openpty()
+    fcntl.ioctl(command_side, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     env = {**os.environ, **environment, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
         env.pop(name, None)
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as process:
-        os.close(theirs)
+    with subprocess.Popen(command, stdin=command_side, stdout=command_side, stderr=command_side, env=env) as process:
+        os.close(command_side)
         if answer:
-            os.write(ours, answer.encode())
-        drawn = b""
-        while more := _read(ours):
-            seen_before, drawn = interrupt_at.encode() in drawn, drawn + more
-            if interrupt_at and not seen_before and interrupt_at.encode() in drawn:
+            os.write(terminal, answer.encode())
+        output, interrupted = b"", False
+        while chunk := _read(terminal):
+            output += chunk
+            if interrupt_at and not interrupted and interrupt_at.encode() in output:
+                interrupted = True
                 process.send_signal(signal.SIGINT)
-    os.close(ours)
+    os.close(terminal)
     screen = pyte.Screen(columns, ROWS)
-    pyte.ByteStream(screen).feed(drawn)
+    pyte.ByteStream(screen).feed(output)
     return process.returncode, "\n".join(line.rstrip() for line in screen.display).rstrip() + "\n"
 
 
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65_536)
-    except OSError:  # Linux says EIO when the other side is closed
+    except OSError:  # Linux raises EIO after the other side is closed
         return b""

@@ -1,4 +1,4 @@
-"""What each operation of the API answers, by noun."""
+"""The operations of the simulated API, one module for each group of resources."""
 
 from leadfeeder_async.sandbox.operations import accounts, companies, contacts, profiles, tags_and_lists, web_visits
 
@@ -12,6 +12,6 @@ ROUTES = (
 )
 
 OPERATIONS = frozenset(route.name for route in ROUTES)
-"""Their names, as the contract has them."""
+"""The operation names in the contract."""
 
 __all__ = ["OPERATIONS", "ROUTES"]

@@ -1,4 +1,4 @@
-"""Accounts, the user, usage and reference data."""
+"""Accounts, the current user, usage and industries."""
 
 from __future__ import annotations
 
@@ -8,39 +8,42 @@ from typing import Annotated
 
 import msgspec
 
-from leadfeeder_async.sandbox.query import Json, OperationResult, Query, Route
-from leadfeeder_async.sandbox.world import INDUSTRIES
+from leadfeeder_async.sandbox.query import OperationResult, Query, Route
+from leadfeeder_async.sandbox.sample_data import INDUSTRIES, Json
 
 
 def list_accounts(query: Query) -> OperationResult:
-    """Accounts of the key, or one with its credits."""
-    query.includes({"account_company"})
+    """Return the accounts of the key. If the request names an account, return that one with its credits."""
+    query.include({"account_company"})
     if query.account is None:
-        accounts = query.state.accounts.values()
         return OperationResult(
-            [{"id": one.id, "type": "account_summary", "attributes": {"name": one.name}} for one in accounts]
+            [
+                {"id": account.id, "type": "account_summary", "attributes": {"name": account.name}}
+                for account in query.state.accounts.values()
+            ]
         )
-    one = query.account
-    balance: Json = {
-        "available": one.credits,
-        "used": one.used,
-        "remaining": one.credits - one.used,
+    account = query.account
+    credits_json: Json = {
+        "available": account.credits,
+        "used": account.used,
+        "remaining": account.credits - account.used,
         "next_reset_on": "2027-01-01",
     }
-    return OperationResult([{"id": one.id, "type": "account", "attributes": {"name": one.name, "credits": balance}}])
+    attributes: Json = {"name": account.name, "credits": credits_json}
+    return OperationResult([{"id": account.id, "type": "account", "attributes": attributes}])
 
 
 def get_current_user(_: Query) -> OperationResult:
-    """The key's user."""
-    name: Json = {"email": "ada@seller.test", "first_name": "Ada", "last_name": "Sand", "team_role": "admin"}
-    return OperationResult({"id": "u-1", "type": "user", "attributes": name})
+    """Return the user of the key."""
+    attributes: Json = {"email": "ada@seller.test", "first_name": "Ada", "last_name": "Sand", "team_role": "admin"}
+    return OperationResult({"id": "u-1", "type": "user", "attributes": attributes})
 
 
 Month = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 
 
-class Months(msgspec.Struct, frozen=True):
-    """Months from one to another."""
+class MonthRange(msgspec.Struct, frozen=True):
+    """The months to report usage for, both included."""
 
     start_period: Month
     end_period: Month
@@ -51,16 +54,18 @@ class Months(msgspec.Struct, frozen=True):
 
 
 def get_usage(query: Query) -> OperationResult:
-    """The requests of this month, as the ledger has them."""
-    months, now = query.read_params(Months), f"{datetime.now(UTC):%Y-%m}"
-    if not months.start_period <= now <= months.end_period:
+    """Return the requests and credits of the current month for each endpoint in the ledger."""
+    months, current_month = query.decode_params(MonthRange), f"{datetime.now(UTC):%Y-%m}"
+    if not months.start_period <= current_month <= months.end_period:
         return OperationResult([])
-    counted = Counter[tuple[str, str]]()
+    requests = Counter[tuple[str, str]]()
     charged = Counter[tuple[str, str]]()
-    for entry in query.state.ledger.requests:
-        counted[entry.method, entry.template] += 1
-        charged[entry.method, entry.template] += entry.charged
-    return OperationResult([_usage(now, *where, count, charged[where]) for where, count in counted.items()])
+    for request in query.state.ledger.requests:
+        requests[request.method, request.template] += 1
+        charged[request.method, request.template] += request.charged
+    return OperationResult(
+        [_usage(current_month, *endpoint, count, charged[endpoint]) for endpoint, count in requests.items()]
+    )
 
 
 def _usage(period: str, method: str, endpoint: str, requests: int, charged: int) -> Json:
@@ -75,9 +80,13 @@ def _usage(period: str, method: str, endpoint: str, requests: int, charged: int)
 
 
 def list_industries(_: Query) -> OperationResult:
-    """Leadfeeder's own industries."""
-    shown = [{"code": code, "name": name, "classification": "internal"} for code, name in INDUSTRIES]
-    return OperationResult([{"id": one["code"], "type": "industry", "attributes": one} for one in shown])
+    """Return Leadfeeder's own industry classification."""
+    return OperationResult(
+        [
+            {"id": code, "type": "industry", "attributes": {"code": code, "name": name, "classification": "internal"}}
+            for code, name in INDUSTRIES
+        ]
+    )
 
 
 ROUTES = (

@@ -1,4 +1,4 @@
-"""Companies: whole, in search results, and what is known around them."""
+"""Companies and their search results, matches, financials, signals and IP addresses."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated
 
 import msgspec
 
-from leadfeeder_async.sandbox.query import Json, OperationResult, Query, Route, by_cursor
+from leadfeeder_async.sandbox.query import OperationResult, Query, Route, cursor_page
+from leadfeeder_async.sandbox.sample_data import SIGNAL_CATEGORIES, Json, hash_mix, hostname, location_attributes
 from leadfeeder_async.sandbox.server_state import ApiError
-from leadfeeder_async.sandbox.world import FIRST_COMPANY, SIGNAL_CATEGORIES, hash_mix, host_of, ip_of, place
 
 _COMPANY_RELATIONS = (
     "group_company",
@@ -32,27 +32,29 @@ _COMPANY_RELATIONS = (
 
 
 def get_company(query: Query) -> OperationResult:
-    """One company, whole."""
-    query.includes(_COMPANY_RELATIONS)
-    company_id = query.state.world.current_id(_known(query, query.ids["id"]))
-    charged = query.state.charge(query.the_account(), [company_id])
-    return OperationResult(company(query, company_id), charged=charged)
+    """Return a company under its current ID."""
+    query.include(_COMPANY_RELATIONS)
+    company_id = query.state.world.current_company_id(_require_company(query, query.path_params["id"]))
+    charged = query.state.charge(query.require_account(), [company_id])
+    return OperationResult(company_json(query, company_id), charged=charged)
 
 
 def retrieve_companies(query: Query) -> OperationResult:
-    """Several companies, whole, each under its current id; unknown ids are left out."""
-    query.includes(_COMPANY_RELATIONS)
-    world, refused = query.state.world, query.state.rejected_ids
-    for one in query.ids_of("ids"):
-        if one in refused:
-            raise ApiError(refused[one], "invalid_request", f"{one} is not taken")
-    known = list(dict.fromkeys(world.current_id(one) for one in query.ids_of("ids") if world.has_company(one)))
-    charged = query.state.charge(query.the_account(), known)
-    return OperationResult([company(query, one) for one in known], charged=charged)
+    """Return several companies, each under its current ID. Omit unknown IDs."""
+    query.include(_COMPANY_RELATIONS)
+    world, rejected_ids = query.state.world, query.state.rejected_ids
+    requested_ids = query.id_list("ids")
+    for company_id in requested_ids:
+        if company_id in rejected_ids:
+            raise ApiError(rejected_ids[company_id], "invalid_request", f"ids must not include {company_id}")
+    known_ids = (company_id for company_id in requested_ids if world.has_company(company_id))
+    current_ids = list(dict.fromkeys(map(world.current_company_id, known_ids)))
+    charged = query.state.charge(query.require_account(), current_ids)
+    return OperationResult([company_json(query, company_id) for company_id in current_ids], charged=charged)
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A place to search in, as far as the sandbox looks."""
+class SearchLocation(msgspec.Struct, frozen=True):
+    """A location to search in. Other fields are ignored."""
 
     city: str | None = None
     country_code: str | None = None
@@ -60,43 +62,44 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class CompanySearch(msgspec.Struct, frozen=True):
-    """The conditions of a company search that the sandbox applies; it takes the others and finds everything."""
+    """The body of a company search. Other criteria are accepted but ignored."""
 
     search_terms: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None
     employee_ranges: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None
-    locations: Annotated[list[Place], msgspec.Meta(min_length=1)] | None = None
+    locations: Annotated[list[SearchLocation], msgspec.Meta(min_length=1)] | None = None
 
 
 def search_companies(query: Query) -> OperationResult:
-    """Company summaries that fit every condition."""
+    """Return summaries of the companies that meet all criteria."""
     if not query.body:
         raise ApiError(400, "invalid_request", "At least one criterion is needed")
-    wanted, world = query.read(CompanySearch), query.state.world
-    ids = (str(FIRST_COMPANY + number) for number in range(world.companies))
-    found = [one for one in ids if _fits(world.company(one), wanted)]
-    return by_cursor(query, found, lambda one: _company_summary(query, one))
+    search, world = query.decode_body(CompanySearch), query.state.world
+    matching_ids = [
+        company_id for company_id in world.company_ids() if _matches_search(world.company(company_id), search)
+    ]
+    return cursor_page(query, matching_ids, lambda company_id: _company_summary(query, company_id))
 
 
-def _fits(company: Json, wanted: CompanySearch) -> bool:
+def _matches_search(company: Json, search: CompanySearch) -> bool:
     text = f"{company['name']} {company['description']} {company['url']}".lower()
-    address = msgspec.convert(company["address"], Place)
+    address = msgspec.convert(company["address"], SearchLocation)
     return (
-        all(term.lower() in text for term in wanted.search_terms or ())
-        and (not wanted.employee_ranges or company["employee_range"] in wanted.employee_ranges)
-        and (not wanted.locations or any(_is_there(one, address) for one in wanted.locations))
+        all(term.lower() in text for term in search.search_terms or ())
+        and (not search.employee_ranges or company["employee_range"] in search.employee_ranges)
+        and (not search.locations or any(_matches_location(address, location) for location in search.locations))
     )
 
 
-def _is_there(wanted: Place, address: Place) -> bool:
+def _matches_location(address: SearchLocation, location: SearchLocation) -> bool:
     return (
-        wanted.city in {None, address.city}
-        and wanted.country_code in {None, address.country_code}
-        and wanted.postal_code in {None, address.postal_code}
+        location.city in {None, address.city}
+        and location.country_code in {None, address.country_code}
+        and location.postal_code in {None, address.postal_code}
     )
 
 
 class MatchInput(msgspec.Struct, frozen=True):
-    """What is known of a company to be matched."""
+    """The known fields of a company to match."""
 
     company_name: str | None = None
     url: str | None = None
@@ -108,52 +111,55 @@ class MatchInput(msgspec.Struct, frozen=True):
             raise ValueError("company_name, url, vat_id or register_id is needed")
 
 
-class Match(msgspec.Struct, frozen=True):
-    """The body of a match."""
+class MatchRequest(msgspec.Struct, frozen=True):
+    """The body of a match request."""
 
     companies: Annotated[list[MatchInput], msgspec.Meta(min_length=1, max_length=200)]
 
 
 def match_companies(query: Query) -> OperationResult:
-    """The companies that each input may mean, best first."""
-    most = query.number("max_results_per_company", 5, 20)
-    found = [_matches(query, one)[:most] for one in query.read(Match).companies]
-    return OperationResult(found, charged=0, counts={"num_results": sum(map(len, found))})
+    """Return the candidates for each input, best match first."""
+    max_candidates = query.int_param("max_results_per_company", 5, 20)
+    candidates = [
+        _candidates(query, match_input)[:max_candidates] for match_input in query.decode_body(MatchRequest).companies
+    ]
+    return OperationResult(candidates, charged=0, extra_meta={"num_results": sum(map(len, candidates))})
 
 
-def _matches(query: Query, wanted: MatchInput) -> list[Json]:
-    known, scores = query.state.world.companies_by, dict[str, float]()
-    asked = (wanted.company_name or "").lower().strip()
-    partly = (one for name, ids in known["name"].items() if asked and asked in name for one in ids)
-    scores.update(dict.fromkeys(partly, 0.6))
-    scores.update(dict.fromkeys(known["name"].get(asked, ()), 0.95))
-    scores.update(dict.fromkeys(known["host"].get(host_of(wanted.url or ""), ()), 0.97))
-    scores.update(dict.fromkeys(known["vat_id"].get((wanted.vat_id or "").lower(), ()), 1.0))
-    best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
-    return [_match(query, one, score) for one, score in best[:20]]
+def _candidates(query: Query, match_input: MatchInput) -> list[Json]:
+    index, scores = query.state.world.match_index, dict[str, float]()
+    name = (match_input.company_name or "").lower().strip()
+    partial_matches = (
+        company_id for known_name, ids in index["name"].items() if name and name in known_name for company_id in ids
+    )
+    scores.update(dict.fromkeys(partial_matches, 0.6))
+    scores.update(dict.fromkeys(index["name"].get(name, ()), 0.95))
+    scores.update(dict.fromkeys(index["hostname"].get(hostname(match_input.url or ""), ()), 0.97))
+    scores.update(dict.fromkeys(index["vat_id"].get((match_input.vat_id or "").lower(), ()), 1.0))
+    best_first = sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
+    return [_company_match(query, company_id, score) for company_id, score in best_first[:20]]
 
 
-def _match(query: Query, company_id: str, score: float) -> Json:
-    relations = {"company_summary": _company_summary(query, company_id)}
+def _company_match(query: Query, company_id: str, score: float) -> Json:
+    relationships = {"company_summary": _company_summary(query, company_id)}
     attributes = {"match_score": score}
-    return {"id": company_id, "type": "company_match", "attributes": attributes, "relationships": relations}
+    return {"id": company_id, "type": "company_match", "attributes": attributes, "relationships": relationships}
 
 
 def get_company_financials(query: Query) -> OperationResult:
-    """The reports of two years."""
-    company_id = _known(query, query.ids["id"])
-    charged = query.state.charge(query.the_account(), [company_id])
+    """Return the financial reports of two years."""
+    company_id = _require_company(query, query.path_params["id"])
+    charged = query.state.charge(query.require_account(), [company_id])
     return OperationResult([_financials(query, company_id, year) for year in (2025, 2024)], charged=charged)
 
 
 def _financials(query: Query, company_id: str, year: int) -> Json:
-    whole = query.state.world.company(company_id)
-    employees = msgspec.convert(whole["employee_count"], int)
-    amount = {"value": float(employees * 120_000 - 9_000 * (2025 - year)), "currency": "EUR"}
+    employees = msgspec.convert(query.state.world.company(company_id)["employee_count"], int)
+    revenue = {"value": float(employees * 120_000 - 9_000 * (2025 - year)), "currency": "EUR"}
     attributes: Json = {
         "year": year,
         "currency": "EUR",
-        "revenue": amount,
+        "revenue": revenue,
         "earnings": None,
         "net_worth": None,
         "employee_count": employees,
@@ -162,7 +168,7 @@ def _financials(query: Query, company_id: str, year: int) -> Json:
 
 
 class SignalDates(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
-    """Days from one to another."""
+    """A date range, both days included."""
 
     start: date = date.min
     end: date = date.max
@@ -182,110 +188,121 @@ class SignalSearch(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not set(self.categories) <= set(SIGNAL_CATEGORIES):
-            raise ValueError("categories holds an unknown one")
+            raise ValueError("categories has an unknown category")
 
 
 def search_company_signals(query: Query) -> OperationResult:
-    """The news about some companies, a page of them; charges for the companies on the page."""
-    wanted, account = query.read(SignalSearch), query.the_account()
-    known = [one for one in dict.fromkeys(wanted.company_ids) if query.state.world.has_company(one)]
-    rows = [row for one in known for row in _signals(query, one, wanted)]
-    reply = by_cursor(query, rows, lambda row: row[1])
-    shown = {company_id for company_id, signal in rows if signal in msgspec.convert(reply.data, list[object])}
-    return msgspec.structs.replace(reply, charged=query.state.charge(account, sorted(shown)))
+    """Return signals of companies. Charge for the companies on the returned page."""
+    search, account = query.decode_body(SignalSearch), query.require_account()
+    known_ids = [
+        company_id for company_id in dict.fromkeys(search.company_ids) if query.state.world.has_company(company_id)
+    ]
+    rows = [(company_id, signal) for company_id in known_ids for signal in _signals(query, company_id, search)]
+    result = cursor_page(query, rows, lambda row: row[1])
+    signals_on_page = msgspec.convert(result.data, list[object])
+    companies_on_page = {company_id for company_id, signal in rows if signal in signals_on_page}
+    return msgspec.structs.replace(result, charged=query.state.charge(account, sorted(companies_on_page)))
 
 
-def _signals(query: Query, company_id: str, wanted: SignalSearch) -> Iterable[tuple[str, Json]]:
+def _signals(query: Query, company_id: str, search: SignalSearch) -> Iterable[Json]:
     world = query.state.world
     for number in range(hash_mix(world.seed, 8, int(company_id)) % 4):
         bits = hash_mix(world.seed, 9, int(company_id), number)
         category = SIGNAL_CATEGORIES[bits % len(SIGNAL_CATEGORIES)]
-        event = world.end_date - timedelta(bits % 300 + 3)
-        published = event + timedelta(3)
+        event_date = world.end_date - timedelta(bits % 300 + 3)
+        publication_date = event_date + timedelta(3)
         if (
-            (not wanted.categories or category in wanted.categories)
-            and wanted.event_date.start <= event <= wanted.event_date.end
-            and wanted.publication_date.start <= published <= wanted.publication_date.end
+            (not search.categories or category in search.categories)
+            and search.event_date.start <= event_date <= search.event_date.end
+            and search.publication_date.start <= publication_date <= search.publication_date.end
         ):
             attributes: Json = {
                 "category": category,
-                "event_date": str(event),
-                "publication_date": str(published),
+                "event_date": str(event_date),
+                "publication_date": str(publication_date),
                 "title": f"News {number + 1}",
                 "summary": f"Something about {category.replace('_', ' ')}.",
                 "url": f"https://news.test/{company_id}/{number}",
             }
-            stub = {"company": {"id": company_id, "type": "company"}}
+            relationships = {"company": {"id": company_id, "type": "company"}}
             signal_id = f"sig-{company_id}-{number}"
-            yield company_id, {"id": signal_id, "type": "signal", "attributes": attributes, "relationships": stub}
+            yield {"id": signal_id, "type": "signal", "attributes": attributes, "relationships": relationships}
 
 
 def retrieve_company_ips(query: Query) -> OperationResult:
-    """The addresses of some companies; unknown ids are left out."""
-    whole = "company" in query.includes({"company"})
-    most = query.number("max_ip_addresses", 2, 10**6)
-    known = [one for one in query.ids_of("company_ids") if query.state.world.has_company(one)]
-    charged = query.state.charge(query.the_account(), known)
-    return OperationResult([_company_ips(query, one, most, whole=whole) for one in known], charged=charged)
+    """Return the IP addresses of companies. Omit unknown IDs."""
+    includes = query.include({"company"})
+    max_ips = query.int_param("max_ip_addresses", 2, 10**6)
+    known_ids = [company_id for company_id in query.id_list("company_ids") if query.state.world.has_company(company_id)]
+    charged = query.state.charge(query.require_account(), known_ids)
+    return OperationResult(
+        [_company_ips(query, company_id, max_ips, includes) for company_id in known_ids], charged=charged
+    )
 
 
-def _company_ips(query: Query, company_id: str, most: int, *, whole: bool) -> Json:
-    addresses = [ip_of(company_id, number) for number in range(min(most, 2))]
-    relations: Json = {
-        "company": company(query, company_id) if whole else {"id": company_id, "type": "company"},
-        "ip_addresses": [_address(query, company_id, one) for one in addresses],
+def _company_ips(query: Query, company_id: str, max_ips: int, includes: set[str]) -> Json:
+    relationships: Json = {
+        "company": company_reference(query, company_id, includes),
+        "ip_addresses": [
+            _ip_address(query, company_id, ip) for ip in query.state.world.company_ips(company_id)[:max_ips]
+        ],
     }
-    return {"id": company_id, "type": "company_ip", "attributes": {}, "relationships": relations}
+    return {"id": company_id, "type": "company_ip", "attributes": {}, "relationships": relationships}
 
 
-def _address(query: Query, company_id: str, ip: str) -> Json:
+def _ip_address(query: Query, company_id: str, ip: str) -> Json:
     attributes = {"ip": ip, "confidence_score": "high"}
-    relations = where(query.state.world.place_of(company_id))
-    return {"id": ip, "type": "ip_address", "attributes": attributes, "relationships": relations}
+    relationships = ip_relationships(query.state.world.location_of_company(company_id))
+    return {"id": ip, "type": "ip_address", "attributes": attributes, "relationships": relationships}
 
 
-def where(number: int) -> Json:
-    """Return the place and network of an address."""
-    shown = {key: value for key, value in place(number).items() if key != "postal_code"}
-    network = {"name": "Example Net", "asn": 64_500 + number, "cidr": "198.18.0.0/15"}
+def ip_relationships(location: int) -> Json:
+    """Return the location and network of an IP address."""
+    attributes = {name: value for name, value in location_attributes(location).items() if name != "postal_code"}
+    network = {"name": "Example Net", "asn": 64_500 + location, "cidr": "198.18.0.0/15"}
     return {
-        "location": {"id": f"iploc-{number}", "type": "ip_location", "attributes": shown},
-        "network": {"id": f"AS{64_500 + number}", "type": "network", "attributes": network},
+        "location": {"id": f"iploc-{location}", "type": "ip_location", "attributes": attributes},
+        "network": {"id": f"AS{64_500 + location}", "type": "network", "attributes": network},
     }
 
 
-def _known(query: Query, company_id: str) -> str:
+def _require_company(query: Query, company_id: str) -> str:
     if not query.state.world.has_company(company_id):
         raise ApiError(404, "entity_not_found", "No such company")
     return company_id
 
 
-def company(query: Query, company_id: str) -> Json:
-    """Return one company, whole, with its tags and lists."""
-    workspace = query.state.records
-    relations: Json = {
-        "tags": [workspace.tags.show(one) for one in workspace.tags_of(company_id)],
-        "lists": [workspace.lists.show(one) for one in workspace.lists_of("company", company_id)],
+def company_reference(query: Query, company_id: str, includes: set[str]) -> Json:
+    """Return a company for ``relationships``: the full record if it is included, otherwise its ID and type."""
+    return company_json(query, company_id) if "company" in includes else {"id": company_id, "type": "company"}
+
+
+def company_json(query: Query, company_id: str) -> Json:
+    """Return a company with its tags and lists."""
+    records = query.state.records
+    relationships: Json = {
+        "tags": [records.tags.to_json(tag_id) for tag_id in records.tags_of(company_id)],
+        "lists": [records.lists.to_json(list_id) for list_id in records.lists_of("company", company_id)],
         "icps": [],
         "crm_connections": [],
         "crm_suggestions": [],
     }
     attributes = query.state.world.company(company_id)
-    return {"id": company_id, "type": "company", "attributes": attributes, "relationships": relations}
+    return {"id": company_id, "type": "company", "attributes": attributes, "relationships": relationships}
 
 
 def _company_summary(query: Query, company_id: str) -> Json:
-    shown = ("name", "role", "register", "meta", "url", "employee_range", "employee_count", "industries", "address")
-    whole = query.state.world.company(company_id)
-    return {"id": company_id, "type": "company_summary", "attributes": {key: whole[key] for key in shown}}
+    names = ("name", "role", "register", "meta", "url", "employee_range", "employee_count", "industries", "address")
+    company = query.state.world.company(company_id)
+    return {"id": company_id, "type": "company_summary", "attributes": {name: company[name] for name in names}}
 
 
 ROUTES = (
     Route("GET", "/v1/companies", retrieve_companies, ("ids", "include")),
     Route("GET", "/v1/companies/ips", retrieve_company_ips, ("company_ids", "max_ip_addresses", "include")),
-    Route("POST", "/v1/companies/search", search_companies, paging="cursor"),
+    Route("POST", "/v1/companies/search", search_companies, pagination="cursor"),
     Route("POST", "/v1/companies/match", match_companies, ("max_results_per_company",)),
-    Route("POST", "/v1/companies/signals", search_company_signals, paging="cursor"),
+    Route("POST", "/v1/companies/signals", search_company_signals, pagination="cursor"),
     Route("GET", "/v1/companies/{id}", get_company, ("include",)),
     Route("GET", "/v1/companies/{id}/financials", get_company_financials),
 )

@@ -1,4 +1,4 @@
-"""People at companies, and who is behind an address."""
+"""Contacts and the companies behind IP addresses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from ipaddress import ip_address
 
 import msgspec
 
-from leadfeeder_async.sandbox.operations.companies import company, where
-from leadfeeder_async.sandbox.query import Json, OperationResult, Query, Route, by_cursor
+from leadfeeder_async.sandbox.operations.companies import company_json, company_reference, ip_relationships
+from leadfeeder_async.sandbox.query import OperationResult, Query, Route, cursor_page
+from leadfeeder_async.sandbox.sample_data import Json
 from leadfeeder_async.sandbox.server_state import ApiError
-from leadfeeder_async.sandbox.world import company_at
 
-_RELATIONS = (
+_CONTACT_RELATIONS = (
     "company",
     "lists",
     "buyer_personas",
@@ -25,25 +25,25 @@ _RELATIONS = (
 
 
 def get_contact(query: Query) -> OperationResult:
-    """One person, whole."""
-    includes = query.includes(_RELATIONS)
-    contact_id = query.ids["id"]
+    """Return a contact."""
+    includes = query.include(_CONTACT_RELATIONS)
+    contact_id = query.path_params["id"]
     if not query.state.world.has_contact(contact_id):
         raise ApiError(404, "entity_not_found", "No such contact")
-    charged = query.state.charge(query.the_account(), [contact_id])
-    return OperationResult(_contact(query, contact_id, includes), charged=charged)
+    charged = query.state.charge(query.require_account(), [contact_id])
+    return OperationResult(_contact_json(query, contact_id, includes), charged=charged)
 
 
 def retrieve_contacts(query: Query) -> OperationResult:
-    """Several people, whole; unknown ids are left out."""
-    includes = query.includes(_RELATIONS)
-    known = [one for one in query.ids_of("ids") if query.state.world.has_contact(one)]
-    charged = query.state.charge(query.the_account(), known)
-    return OperationResult([_contact(query, one, includes) for one in known], charged=charged)
+    """Return several contacts. Omit unknown IDs."""
+    includes = query.include(_CONTACT_RELATIONS)
+    known_ids = [contact_id for contact_id in query.id_list("ids") if query.state.world.has_contact(contact_id)]
+    charged = query.state.charge(query.require_account(), known_ids)
+    return OperationResult([_contact_json(query, contact_id, includes) for contact_id in known_ids], charged=charged)
 
 
 class ContactSearch(msgspec.Struct, frozen=True):
-    """The conditions of a contact search that the sandbox applies."""
+    """The body of a contact search. Other criteria are accepted but ignored."""
 
     search_terms: list[str] = []
     emails: list[str] = []
@@ -53,72 +53,77 @@ class ContactSearch(msgspec.Struct, frozen=True):
 
 
 def search_contacts(query: Query) -> OperationResult:
-    """Summaries of the people that fit every condition."""
+    """Return summaries of the contacts that meet all criteria."""
     if not query.body:
         raise ApiError(400, "invalid_request", "At least one criterion is needed")
-    wanted, world = query.read(ContactSearch), query.state.world
-    found = [one for one in world.contact_ids() if _fits(world.contact(one), world.employer_of(one), wanted)]
-    return by_cursor(query, found, lambda one: _summary(query, one))
+    search, world = query.decode_body(ContactSearch), query.state.world
+    matching_ids = [
+        contact_id
+        for contact_id in world.contact_ids()
+        if _matches_search(world.contact(contact_id), world.company_of_contact(contact_id), search)
+    ]
+    return cursor_page(query, matching_ids, lambda contact_id: _contact_summary(query, contact_id))
 
 
-def _fits(contact: Json, company_id: str, wanted: ContactSearch) -> bool:
+def _matches_search(contact: Json, company_id: str, search: ContactSearch) -> bool:
     text = f"{contact['name']} {contact['title']}".lower()
     departments = msgspec.convert(contact["departments"], list[str])
     return (
-        all(term.lower() in text for term in wanted.search_terms)
-        and (not wanted.emails or contact["email"] in wanted.emails)
-        and (not wanted.company_ids or company_id in wanted.company_ids)
-        and (not wanted.departments or bool(set(wanted.departments) & set(departments)))
-        and (not wanted.hierarchy_levels or contact["hierarchy_level"] in wanted.hierarchy_levels)
+        all(term.lower() in text for term in search.search_terms)
+        and (not search.emails or contact["email"] in search.emails)
+        and (not search.company_ids or company_id in search.company_ids)
+        and (not search.departments or bool(set(search.departments) & set(departments)))
+        and (not search.hierarchy_levels or contact["hierarchy_level"] in search.hierarchy_levels)
     )
 
 
-def _summary(query: Query, contact_id: str) -> Json:
+def _contact_summary(query: Query, contact_id: str) -> Json:
     world = query.state.world
-    whole = world.contact(contact_id)
-    attributes = {key: whole[key] for key in ("name", "hierarchy_level", "email")}
-    stub = {"company": {"id": world.employer_of(contact_id), "type": "company"}}
-    return {"id": contact_id, "type": "contact_summary", "attributes": attributes, "relationships": stub}
+    contact = world.contact(contact_id)
+    attributes = {name: contact[name] for name in ("name", "hierarchy_level", "email")}
+    relationships = {"company": {"id": world.company_of_contact(contact_id), "type": "company"}}
+    return {"id": contact_id, "type": "contact_summary", "attributes": attributes, "relationships": relationships}
 
 
-def _contact(query: Query, contact_id: str, includes: set[str]) -> Json:
-    world, workspace = query.state.world, query.state.records
-    employer = world.employer_of(contact_id)
-    relations: Json = {
-        "company": company(query, employer) if "company" in includes else {"id": employer, "type": "company"},
-        "lists": [workspace.lists.show(one) for one in workspace.lists_of("contact", contact_id)],
+def _contact_json(query: Query, contact_id: str, includes: set[str]) -> Json:
+    world, records = query.state.world, query.state.records
+    relationships: Json = {
+        "company": company_reference(query, world.company_of_contact(contact_id), includes),
+        "lists": [records.lists.to_json(list_id) for list_id in records.lists_of("contact", contact_id)],
         "buyer_personas": [],
         "crm_connections": [],
         "crm_suggestions": [],
     }
-    return {"id": contact_id, "type": "contact", "attributes": world.contact(contact_id), "relationships": relations}
+    attributes = world.contact(contact_id)
+    return {"id": contact_id, "type": "contact", "attributes": attributes, "relationships": relationships}
 
 
 def enrich_ip(query: Query) -> OperationResult:
-    """The company behind an address, its place and network."""
+    """Return the company, location and network of an IP address."""
     try:
         ip = str(ip_address(query.params.get("ip", "")))
     except ValueError:
         raise ApiError(400, "invalid_request", "ip must be an IP address") from None
-    world, account = query.state.world, query.the_account()
-    company_id = company_at(ip)
-    if company_id is None or not world.has_company(company_id):
+    world, account = query.state.world, query.require_account()
+    company_id = world.company_at_ip(ip)
+    if company_id is None:
         attributes: Json = {"ip": ip, "company_type": "isp"}
-        relations: Json = {"company": None, **where(0)}
-        return OperationResult(_enriched(ip, attributes, relations), charged=0)
+        relationships: Json = {"company": None, **ip_relationships(0)}
+        return OperationResult(_enriched_ip(ip, attributes, relationships), charged=0)
     charged = query.state.charge(account, [company_id])
     attributes = {"ip": ip, "company_type": "company", "confidence_score": "high"}
-    relations = {"company": company(query, company_id), **where(world.place_of(company_id))}
-    return OperationResult(_enriched(ip, attributes, relations), charged=charged)
+    location = world.location_of_company(company_id)
+    relationships = {"company": company_json(query, company_id), **ip_relationships(location)}
+    return OperationResult(_enriched_ip(ip, attributes, relationships), charged=charged)
 
 
-def _enriched(ip: str, attributes: Json, relations: Json) -> Json:
-    return {"id": ip, "type": "enriched_ip", "attributes": attributes, "relationships": relations}
+def _enriched_ip(ip: str, attributes: Json, relationships: Json) -> Json:
+    return {"id": ip, "type": "enriched_ip", "attributes": attributes, "relationships": relationships}
 
 
 ROUTES = (
     Route("GET", "/v1/contacts", retrieve_contacts, ("ids", "include")),
-    Route("POST", "/v1/contacts/search", search_contacts, paging="cursor"),
+    Route("POST", "/v1/contacts/search", search_contacts, pagination="cursor"),
     Route("GET", "/v1/contacts/{id}", get_contact, ("include",)),
     Route("GET", "/v1/ip/enrich", enrich_ip, ("ip",)),
 )

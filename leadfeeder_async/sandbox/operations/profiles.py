@@ -1,4 +1,4 @@
-"""ICPs, buyer personas and campaigns: a few fixed ones."""
+"""ICPs, buyer personas and campaigns. A sandbox has a few fixed ones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from datetime import date, timedelta
 
 import msgspec
 
-from leadfeeder_async.sandbox.query import Json, Operation, OperationResult, Query, Route, numbered
+from leadfeeder_async.sandbox.query import Operation, OperationResult, Query, Route, numbered_page
+from leadfeeder_async.sandbox.sample_data import Json, hash_mix
 from leadfeeder_async.sandbox.server_state import ApiError
-from leadfeeder_async.sandbox.world import hash_mix
 
 
 def _record(type_: str, record_id: str, **attributes: object) -> Json:
@@ -27,36 +27,33 @@ CAMPAIGNS = (
     _record("campaign", "cmp-1", name="Display DACH", status="active"),
     _record("campaign", "cmp-2", name="Display Nordics", status="paused"),
 )
+_CAMPAIGN_RELATIONS = ("campaign_summary", "campaign_settings", "campaign_locations", "list", "custom_feed")
 
 
 def list_icps(_: Query) -> OperationResult:
-    """The ideal customer profiles."""
+    """Return the ideal customer profiles."""
     return OperationResult(ICPS)
 
 
 def list_buyer_personas(_: Query) -> OperationResult:
-    """The buyer personas."""
+    """Return the buyer personas."""
     return OperationResult(PERSONAS)
 
 
 def list_campaigns(query: Query) -> OperationResult:
-    """The campaigns, by number."""
-    _check_includes(query)
-    return numbered(query, CAMPAIGNS, lambda one: one)
+    """Return the campaigns."""
+    query.include(_CAMPAIGN_RELATIONS)
+    return numbered_page(query, CAMPAIGNS, lambda campaign: campaign)
 
 
 def get_campaign(query: Query) -> OperationResult:
-    """One campaign."""
-    _check_includes(query)
-    return OperationResult(_known(query, CAMPAIGNS))
+    """Return a campaign."""
+    query.include(_CAMPAIGN_RELATIONS)
+    return OperationResult(_require_record(query, CAMPAIGNS))
 
 
-def _check_includes(query: Query) -> None:
-    query.includes({"campaign_summary", "campaign_settings", "campaign_locations", "list", "custom_feed"})
-
-
-class StatsDays(msgspec.Struct, frozen=True):
-    """The days of figures."""
+class StatsDates(msgspec.Struct, frozen=True):
+    """The days to report campaign statistics for, both included."""
 
     start_period: date
     end_period: date
@@ -68,28 +65,30 @@ class StatsDays(msgspec.Struct, frozen=True):
 
 
 def get_campaign_stats(query: Query) -> OperationResult:
-    """A campaign's figures, a row a day, by number."""
-    days = query.read_params(StatsDays)
-    campaign = _known(query, CAMPAIGNS)
-    length = (days.end_period - days.start_period).days + 1
-    return numbered(query, range(length), lambda day: _stats(campaign, days.start_period + timedelta(day)))
+    """Return the statistics of a campaign, one record for each day."""
+    dates = query.decode_params(StatsDates)
+    campaign = _require_record(query, CAMPAIGNS)
+    day_count = (dates.end_period - dates.start_period).days + 1
+    return numbered_page(
+        query, range(day_count), lambda offset: _campaign_stats(campaign, dates.start_period + timedelta(offset))
+    )
 
 
-def _stats(campaign: Json, day: date) -> Json:
+def _campaign_stats(campaign: Json, day: date) -> Json:
     bits = hash_mix(len(str(campaign["id"])), day.toordinal())
     return _record("campaign_stats", str(day), impressions=bits % 2_000, clicks=bits % 17)
 
 
-def _known(query: Query, records: tuple[Json, ...]) -> Json:
-    for one in records:
-        if one["id"] == query.ids["id"]:
-            return one
+def _require_record(query: Query, records: tuple[Json, ...]) -> Json:
+    for record in records:
+        if record["id"] == query.path_params["id"]:
+            return record
     raise ApiError(404, "entity_not_found", "No such record")
 
 
-def _getting(records: tuple[Json, ...], name: str) -> Operation:
+def _get_operation(records: tuple[Json, ...], name: str) -> Operation:
     def get(query: Query) -> OperationResult:
-        return OperationResult(_known(query, records))
+        return OperationResult(_require_record(query, records))
 
     get.__name__ = name
     return get
@@ -97,16 +96,16 @@ def _getting(records: tuple[Json, ...], name: str) -> Operation:
 
 ROUTES = (
     Route("GET", "/v1/icps", list_icps),
-    Route("GET", "/v1/icps/{id}", _getting(ICPS, "get_icp")),
+    Route("GET", "/v1/icps/{id}", _get_operation(ICPS, "get_icp")),
     Route("GET", "/v1/buyer-personas", list_buyer_personas),
-    Route("GET", "/v1/buyer-personas/{id}", _getting(PERSONAS, "get_buyer_persona")),
-    Route("GET", "/v1/campaigns", list_campaigns, ("include",), paging="number"),
+    Route("GET", "/v1/buyer-personas/{id}", _get_operation(PERSONAS, "get_buyer_persona")),
+    Route("GET", "/v1/campaigns", list_campaigns, ("include",), pagination="number"),
     Route("GET", "/v1/campaigns/{id}", get_campaign, ("include",)),
     Route(
         "GET",
         "/v1/campaigns/{id}/stats",
         get_campaign_stats,
         ("start_period", "end_period", "frequency"),
-        paging="number",
+        pagination="number",
     ),
 )

@@ -1,53 +1,53 @@
-"""Tags, lists, custom fields and feeds: made, shown, changed, deleted, put on records."""
+"""Tags, lists, custom fields and custom feeds, and the companies and contacts that have them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from leadfeeder_async.sandbox.query import Json, Operation, OperationResult, Query, Route, by_cursor, numbered
-from leadfeeder_async.sandbox.record_store import AccountRecords, RecordStore
+from leadfeeder_async.sandbox.query import Operation, OperationResult, Query, Route, cursor_page, numbered_page
+from leadfeeder_async.sandbox.record_store import RecordStore, SandboxRecords
+from leadfeeder_async.sandbox.sample_data import Json
 from leadfeeder_async.sandbox.server_state import ApiError
-
-T = TypeVar("T")
 
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Color = Annotated[int, msgspec.Meta(ge=0, le=9)]
 Scope = Literal["company", "contact"]
+StoreOf: TypeAlias = Callable[[SandboxRecords], RecordStore]
 
 
 class NewTag(msgspec.Struct, frozen=True):
-    """A tag to make."""
+    """The attributes of a new tag."""
 
     name: Name
     color: Color | None = None
 
 
 class TagChanges(msgspec.Struct, frozen=True):
-    """What to change on a tag."""
+    """The changed attributes of a tag."""
 
     name: Name | UnsetType = UNSET
     color: Color | UnsetType | None = UNSET
 
 
 class NewList(msgspec.Struct, frozen=True):
-    """A list to make."""
+    """The attributes of a new list."""
 
     name: Name
     scope: Scope
 
 
 class ListChanges(msgspec.Struct, frozen=True):
-    """What to change on a list."""
+    """The changed attributes of a list."""
 
     name: Name
 
 
-class NewField(msgspec.Struct, frozen=True):
-    """A custom field to make."""
+class CustomFieldAttributes(msgspec.Struct, frozen=True):
+    """The attributes of a new or changed custom field."""
 
     name: str | UnsetType = UNSET
     scope: str | UnsetType = UNSET
@@ -56,260 +56,270 @@ class NewField(msgspec.Struct, frozen=True):
     options: list[object] | UnsetType | None = UNSET
 
 
-class NewFeed(msgspec.Struct, frozen=True):
-    """A custom feed to make or change."""
+class CustomFeedAttributes(msgspec.Struct, frozen=True):
+    """The attributes of a new or changed custom feed."""
 
     name: str | UnsetType = UNSET
     filters: object = UNSET
 
 
-def _attributes(query: Query, type_: str, kind: type[msgspec.Struct]) -> Json:
-    """Read the attributes of a body in the ``data`` envelope."""
+def _decode_attributes(query: Query, record_type: str, attributes_type: type[msgspec.Struct]) -> Json:
+    """Return the valid attributes of the record in the body, or raise a 400 error."""
     data = query.body.get("data")
     if not isinstance(data, dict):
         raise ApiError(400, "invalid_request", "data is missing")
-    fields = msgspec.convert(data, dict[str, object])
-    if not isinstance(fields.get("type"), str) or (type_ in {"tag", "list"} and fields["type"] != type_):
-        raise ApiError(400, "invalid_request", f"data.type must be {type_}")
-    if not isinstance(fields.get("id", ""), str):
-        raise ApiError(400, "invalid_request", "data.id must be a text")
-    if not isinstance(fields.get("relationships", {}), dict):
+    record = msgspec.convert(data, dict[str, object])
+    type_is_checked = record_type in {"tag", "list"}
+    if not isinstance(record.get("type"), str) or (type_is_checked and record["type"] != record_type):
+        raise ApiError(400, "invalid_request", f"data.type must be {record_type}")
+    if not isinstance(record.get("id", ""), str):
+        raise ApiError(400, "invalid_request", "data.id must be a string")
+    if not isinstance(record.get("relationships", {}), dict):
         raise ApiError(400, "invalid_request", "data.relationships must be an object")
-    return query.convert(msgspec.to_builtins(query.convert(fields.get("attributes"), kind)), dict[str, object])
+    attributes = query.convert(record.get("attributes"), attributes_type)
+    return query.convert(msgspec.to_builtins(attributes), dict[str, object])
 
 
-def _creating(shelf: Callable[[AccountRecords], RecordStore], kind: type[msgspec.Struct], name: str) -> Operation:
+def _create_operation(store_of: StoreOf, attributes_type: type[msgspec.Struct], name: str) -> Operation:
     def create(query: Query) -> OperationResult:
-        chosen = shelf(query.state.records)
-        record_id = chosen.add(_attributes(query, chosen.type, kind))
+        store = store_of(query.state.records)
+        record_id = store.add(_decode_attributes(query, store.type, attributes_type))
         query.state.ledger.creations.append(record_id)
-        return OperationResult(chosen.show(record_id), status=201)
+        return OperationResult(store.to_json(record_id), status=201)
 
-    return _named(create, name)
+    return _with_name(create, name)
 
 
-def _getting(shelf: Callable[[AccountRecords], RecordStore], name: str) -> Operation:
+def _get_operation(store_of: StoreOf, name: str) -> Operation:
     def get(query: Query) -> OperationResult:
-        chosen = shelf(query.state.records)
-        return OperationResult(chosen.show(_known(query, chosen)))
+        store = store_of(query.state.records)
+        return OperationResult(store.to_json(_require_record(query, store)))
 
-    return _named(get, name)
+    return _with_name(get, name)
 
 
-def _updating(shelf: Callable[[AccountRecords], RecordStore], kind: type[msgspec.Struct], name: str) -> Operation:
+def _update_operation(store_of: StoreOf, attributes_type: type[msgspec.Struct], name: str) -> Operation:
     def update(query: Query) -> OperationResult:
-        chosen = shelf(query.state.records)
-        record_id = _known(query, chosen)
-        chosen.records[record_id] |= _attributes(query, chosen.type, kind)
-        return OperationResult(chosen.show(record_id))
+        store = store_of(query.state.records)
+        record_id = _require_record(query, store)
+        store.records[record_id] |= _decode_attributes(query, store.type, attributes_type)
+        return OperationResult(store.to_json(record_id))
 
-    return _named(update, name)
+    return _with_name(update, name)
 
 
-def _deleting(shelf: Callable[[AccountRecords], RecordStore], name: str) -> Operation:
+def _delete_operation(store_of: StoreOf, name: str) -> Operation:
     def delete(query: Query) -> OperationResult:
-        chosen = shelf(query.state.records)
-        del chosen.records[_known(query, chosen)]
+        store = store_of(query.state.records)
+        del store.records[_require_record(query, store)]
         return OperationResult()
 
-    return _named(delete, name)
+    return _with_name(delete, name)
 
 
-def _named(operation: Operation, name: str) -> Operation:
+def _with_name(operation: Operation, name: str) -> Operation:
     operation.__name__ = name
     return operation
 
 
-def _known(query: Query, shelf: RecordStore) -> str:
-    (record_id,) = query.ids.values()
-    if record_id not in shelf.records:
-        raise ApiError(404, "entity_not_found", f"No such {shelf.type.replace('_', ' ')}")
+def _require_record(query: Query, store: RecordStore) -> str:
+    (record_id,) = query.path_params.values()
+    if record_id not in store.records:
+        raise ApiError(404, "entity_not_found", f"No such {store.type.replace('_', ' ')}")
     return record_id
 
 
-def _tags(workspace: AccountRecords) -> RecordStore:
-    return workspace.tags
+def _tags(records: SandboxRecords) -> RecordStore:
+    return records.tags
 
 
-def _lists(workspace: AccountRecords) -> RecordStore:
-    return workspace.lists
+def _lists(records: SandboxRecords) -> RecordStore:
+    return records.lists
 
 
-def _fields(workspace: AccountRecords) -> RecordStore:
-    return workspace.custom_fields
+def _custom_fields(records: SandboxRecords) -> RecordStore:
+    return records.custom_fields
 
 
-def _feeds(workspace: AccountRecords) -> RecordStore:
-    return workspace.custom_feeds
+def _custom_feeds(records: SandboxRecords) -> RecordStore:
+    return records.custom_feeds
 
 
 def retrieve_tags(query: Query) -> OperationResult:
-    """The tags, by number."""
-    shelf = query.state.records.tags
-    return numbered(query, list(shelf.records), shelf.show)
+    """Return all tags."""
+    tags = query.state.records.tags
+    return numbered_page(query, list(tags.records), tags.to_json)
 
 
 def delete_tag(query: Query) -> OperationResult:
-    """Delete a tag, from all companies too."""
-    workspace = query.state.records
-    workspace.forget_tag(_known(query, workspace.tags))
+    """Delete a tag and remove it from all companies."""
+    records = query.state.records
+    records.delete_tag(_require_record(query, records.tags))
     return OperationResult()
 
 
 def retrieve_lists(query: Query) -> OperationResult:
-    """The lists of one scope, by number."""
+    """Return the lists of a scope."""
     scope = query.params.get("filter[scope]")
     if scope not in {"company", "contact"}:
         raise ApiError(400, "invalid_request", "filter[scope] must be company or contact")
-    workspace = query.state.records
-    chosen = [one for one, attributes in workspace.lists.records.items() if attributes["scope"] == scope]
-    return numbered(query, chosen, lambda one: _list(workspace, one))
+    records = query.state.records
+    matching_ids = [list_id for list_id, attributes in records.lists.records.items() if attributes["scope"] == scope]
+    return numbered_page(query, matching_ids, lambda list_id: _list_json(records, list_id))
 
 
 def get_list(query: Query) -> OperationResult:
-    """One list, with the number of its members."""
-    workspace = query.state.records
-    return OperationResult(_list(workspace, _known(query, workspace.lists)))
+    """Return a list with its number of members."""
+    records = query.state.records
+    return OperationResult(_list_json(records, _require_record(query, records.lists)))
 
 
-def _list(workspace: AccountRecords, list_id: str) -> Json:
-    counted = {**workspace.lists.records[list_id], "item_count": len(workspace.members_of(list_id))}
-    return {"id": list_id, "type": "list", "attributes": counted}
+def _list_json(records: SandboxRecords, list_id: str) -> Json:
+    attributes = {**records.lists.records[list_id], "item_count": len(records.members_of(list_id))}
+    return {"id": list_id, "type": "list", "attributes": attributes}
 
 
 def delete_list(query: Query) -> OperationResult:
-    """Delete a list; its members stay."""
-    workspace = query.state.records
-    workspace.forget_list(_known(query, workspace.lists))
+    """Delete a list. Its members are kept."""
+    records = query.state.records
+    records.delete_list(_require_record(query, records.lists))
     return OperationResult()
 
 
 def list_items(query: Query) -> OperationResult:
-    """The members of a list, by cursor."""
-    workspace = query.state.records
-    members = workspace.members_of(_known(query, workspace.lists))
-    return by_cursor(query, members, lambda pair: {"id": pair[1], "type": pair[0]}, charged=None)
+    """Return the members of a list."""
+    records = query.state.records
+    members = records.members_of(_require_record(query, records.lists))
+    return cursor_page(query, members, lambda member: {"id": member[1], "type": member[0]}, charged=None)
 
 
 def retrieve_custom_fields(query: Query) -> OperationResult:
-    """The custom fields of a scope and type, by number."""
+    """Return the custom fields of a scope and type."""
     if query.params.get("filter[scope]", "company") not in {"company", "contact"}:
         raise ApiError(400, "invalid_request", "filter[scope] must be company or contact")
-    wanted = {key: query.params[f"filter[{key}]"] for key in ("scope", "type") if f"filter[{key}]" in query.params}
-    shelf = query.state.records.custom_fields
-    chosen = [one for one, known in shelf.records.items() if wanted.items() <= known.items()]
-    return numbered(query, chosen, shelf.show)
+    filters = {name: query.params[f"filter[{name}]"] for name in ("scope", "type") if f"filter[{name}]" in query.params}
+    custom_fields = query.state.records.custom_fields
+    matching_ids = [
+        field_id for field_id, attributes in custom_fields.records.items() if filters.items() <= attributes.items()
+    ]
+    return numbered_page(query, matching_ids, custom_fields.to_json)
 
 
 def retrieve_custom_feeds(query: Query) -> OperationResult:
-    """All custom feeds."""
+    """Return the custom feeds. None of them is connected to a list."""
     if query.params.get("filter[has_connected_list]", "false") not in {"true", "false"}:
         raise ApiError(400, "invalid_request", "filter[has_connected_list] must be true or false")
-    shelf = query.state.records.custom_feeds
-    connected = query.params.get("filter[has_connected_list]") == "true"
-    return OperationResult([] if connected else [shelf.show(one) for one in shelf.records])
+    custom_feeds = query.state.records.custom_feeds
+    only_connected = query.params.get("filter[has_connected_list]") == "true"
+    return OperationResult(
+        [] if only_connected else [custom_feeds.to_json(feed_id) for feed_id in custom_feeds.records]
+    )
 
 
 def retrieve_custom_feed_folders(query: Query) -> OperationResult:
-    """The one folder, with all feeds."""
-    feeds = [{"id": one, "type": "custom_feed"} for one in query.state.records.custom_feeds.records]
+    """Return one folder that contains all custom feeds."""
+    feeds = [{"id": feed_id, "type": "custom_feed"} for feed_id in query.state.records.custom_feeds.records]
     folder = {"id": "fold-1", "type": "custom_feed_folder", "attributes": {"name": "Sales"}}
     return OperationResult([{**folder, "relationships": {"custom_feeds": feeds}}])
 
 
 class Linkage(msgspec.Struct, frozen=True):
-    """A record to link."""
+    """A reference to a record."""
 
     id: str
     type: str
 
 
 class Linkages(msgspec.Struct, frozen=True):
-    """The body that links or unlinks."""
+    """The body of a request that links or unlinks records."""
 
     data: Annotated[list[Linkage], msgspec.Meta(min_length=1)]
 
 
-def _linked(query: Query, shelf: RecordStore) -> list[str]:
-    """Read the records to link, and refuse unknown ones."""
-    links = query.read(Linkages).data
-    for one in links:
-        if one.type != shelf.type:
-            raise ApiError(400, "invalid_request", f"data.type must be {shelf.type}")
-        if one.id not in shelf.records:
-            raise ApiError(404, "entity_not_found", f"No such {shelf.type}")
-    return [one.id for one in links]
+def _decode_linkages(query: Query, store: RecordStore) -> list[str]:
+    """Return the record IDs in the body, or raise an error if one is unknown."""
+    linkages = query.decode_body(Linkages).data
+    for linkage in linkages:
+        if linkage.type != store.type:
+            raise ApiError(400, "invalid_request", f"data.type must be {store.type}")
+        if linkage.id not in store.records:
+            raise ApiError(404, "entity_not_found", f"No such {store.type}")
+    return [linkage.id for linkage in linkages]
 
 
-def _owner(query: Query, kind: str) -> str:
-    world, record_id = query.state.world, query.ids["id"]
-    if not (world.has_company(record_id) if kind == "company" else world.has_contact(record_id)):
-        raise ApiError(404, "entity_not_found", f"No such {kind}")
+def _require_owner(query: Query, scope: Scope) -> str:
+    world, record_id = query.state.world, query.path_params["id"]
+    if not (world.has_company(record_id) if scope == "company" else world.has_contact(record_id)):
+        raise ApiError(404, "entity_not_found", f"No such {scope}")
     return record_id
 
 
 def assign_tags_to_company(query: Query) -> OperationResult:
-    """Put tags on a company."""
-    workspace, company_id = query.state.records, _owner(query, "company")
-    for tag in _linked(query, workspace.tags):
-        workspace.tagged[company_id, tag] = None
+    """Assign tags to a company."""
+    records, company_id = query.state.records, _require_owner(query, "company")
+    for tag_id in _decode_linkages(query, records.tags):
+        records.company_tags[company_id, tag_id] = None
     return OperationResult()
 
 
 def unassign_tags_from_company(query: Query) -> OperationResult:
-    """Take tags off a company."""
-    workspace, company_id = query.state.records, _owner(query, "company")
-    for tag in _linked(query, workspace.tags):
-        workspace.tagged.pop((company_id, tag), None)
+    """Remove tags from a company."""
+    records, company_id = query.state.records, _require_owner(query, "company")
+    for tag_id in _decode_linkages(query, records.tags):
+        records.company_tags.pop((company_id, tag_id), None)
     return OperationResult()
 
 
-def _listing(kind: Scope, name: str, *, on: bool) -> Operation:
-    def operation(query: Query) -> OperationResult:
-        workspace, record_id = query.state.records, _owner(query, kind)
-        for one in _linked(query, workspace.lists):
-            if workspace.lists.records[one]["scope"] != kind:
-                raise ApiError(400, "invalid_request", f"List {one} does not hold {kind} records")
-            if on:
-                workspace.listed[one, kind, record_id] = None
+def _list_operation(scope: Scope, name: str, *, adds: bool) -> Operation:
+    def change_lists(query: Query) -> OperationResult:
+        records, record_id = query.state.records, _require_owner(query, scope)
+        for list_id in _decode_linkages(query, records.lists):
+            if records.lists.records[list_id]["scope"] != scope:
+                raise ApiError(400, "invalid_request", f"List {list_id} is not a list of {scope} records")
+            if adds:
+                records.list_members[list_id, scope, record_id] = None
             else:
-                workspace.listed.pop((one, kind, record_id), None)
+                records.list_members.pop((list_id, scope, record_id), None)
         return OperationResult()
 
-    return _named(operation, name)
+    return _with_name(change_lists, name)
 
 
-_FEED = "/v1/web-visits/custom-feeds/{custom_feed_id}"
-_FIELD = "/v1/custom-fields/{id}"
-_COMPANY_LISTS, _CONTACT_LISTS = "/v1/companies/{id}/lists", "/v1/contacts/{id}/lists"
+_FEED_PATH = "/v1/web-visits/custom-feeds/{custom_feed_id}"
+_FIELD_PATH = "/v1/custom-fields/{id}"
+_COMPANY_LISTS_PATH, _CONTACT_LISTS_PATH = "/v1/companies/{id}/lists", "/v1/contacts/{id}/lists"
 
 ROUTES = (
-    Route("GET", "/v1/tags", retrieve_tags, paging="number"),
-    Route("POST", "/v1/tags", _creating(_tags, NewTag, "create_tag")),
-    Route("GET", "/v1/tags/{id}", _getting(_tags, "get_tag")),
-    Route("PATCH", "/v1/tags/{id}", _updating(_tags, TagChanges, "update_tag")),
+    Route("GET", "/v1/tags", retrieve_tags, pagination="number"),
+    Route("POST", "/v1/tags", _create_operation(_tags, NewTag, "create_tag")),
+    Route("GET", "/v1/tags/{id}", _get_operation(_tags, "get_tag")),
+    Route("PATCH", "/v1/tags/{id}", _update_operation(_tags, TagChanges, "update_tag")),
     Route("DELETE", "/v1/tags/{id}", delete_tag),
-    Route("GET", "/v1/lists", retrieve_lists, ("filter[scope]",), paging="number"),
-    Route("POST", "/v1/lists", _creating(_lists, NewList, "create_list")),
+    Route("GET", "/v1/lists", retrieve_lists, ("filter[scope]",), pagination="number"),
+    Route("POST", "/v1/lists", _create_operation(_lists, NewList, "create_list")),
     Route("GET", "/v1/lists/{id}", get_list),
-    Route("PATCH", "/v1/lists/{id}", _updating(_lists, ListChanges, "update_list")),
+    Route("PATCH", "/v1/lists/{id}", _update_operation(_lists, ListChanges, "update_list")),
     Route("DELETE", "/v1/lists/{id}", delete_list),
-    Route("GET", "/v1/lists/{id}/items", list_items, paging="cursor"),
-    Route("GET", "/v1/custom-fields", retrieve_custom_fields, ("filter[scope]", "filter[type]"), paging="number"),
-    Route("POST", "/v1/custom-fields", _creating(_fields, NewField, "create_custom_field")),
-    Route("GET", _FIELD, _getting(_fields, "get_custom_field")),
-    Route("PATCH", _FIELD, _updating(_fields, NewField, "update_custom_field")),
-    Route("DELETE", _FIELD, _deleting(_fields, "delete_custom_field")),
+    Route("GET", "/v1/lists/{id}/items", list_items, pagination="cursor"),
+    Route("GET", "/v1/custom-fields", retrieve_custom_fields, ("filter[scope]", "filter[type]"), pagination="number"),
+    Route("POST", "/v1/custom-fields", _create_operation(_custom_fields, CustomFieldAttributes, "create_custom_field")),
+    Route("GET", _FIELD_PATH, _get_operation(_custom_fields, "get_custom_field")),
+    Route("PATCH", _FIELD_PATH, _update_operation(_custom_fields, CustomFieldAttributes, "update_custom_field")),
+    Route("DELETE", _FIELD_PATH, _delete_operation(_custom_fields, "delete_custom_field")),
     Route("GET", "/v1/web-visits/custom-feeds", retrieve_custom_feeds, ("include", "filter[has_connected_list]")),
     Route("GET", "/v1/web-visits/custom-feeds/folders", retrieve_custom_feed_folders, ("include",)),
-    Route("POST", "/v1/web-visits/custom-feeds", _creating(_feeds, NewFeed, "create_custom_feed")),
-    Route("GET", _FEED, _getting(_feeds, "get_custom_feed"), ("include",)),
-    Route("PATCH", _FEED, _updating(_feeds, NewFeed, "update_custom_feed")),
-    Route("DELETE", _FEED, _deleting(_feeds, "delete_custom_feed")),
+    Route(
+        "POST",
+        "/v1/web-visits/custom-feeds",
+        _create_operation(_custom_feeds, CustomFeedAttributes, "create_custom_feed"),
+    ),
+    Route("GET", _FEED_PATH, _get_operation(_custom_feeds, "get_custom_feed"), ("include",)),
+    Route("PATCH", _FEED_PATH, _update_operation(_custom_feeds, CustomFeedAttributes, "update_custom_feed")),
+    Route("DELETE", _FEED_PATH, _delete_operation(_custom_feeds, "delete_custom_feed")),
     Route("POST", "/v1/companies/{id}/tags", assign_tags_to_company),
     Route("DELETE", "/v1/companies/{id}/tags", unassign_tags_from_company),
-    Route("POST", _COMPANY_LISTS, _listing("company", "add_company_to_lists", on=True)),
-    Route("DELETE", _COMPANY_LISTS, _listing("company", "remove_company_from_lists", on=False)),
-    Route("POST", _CONTACT_LISTS, _listing("contact", "add_contact_to_lists", on=True)),
-    Route("DELETE", _CONTACT_LISTS, _listing("contact", "remove_contact_from_lists", on=False)),
+    Route("POST", _COMPANY_LISTS_PATH, _list_operation("company", "add_company_to_lists", adds=True)),
+    Route("DELETE", _COMPANY_LISTS_PATH, _list_operation("company", "remove_company_from_lists", adds=False)),
+    Route("POST", _CONTACT_LISTS_PATH, _list_operation("contact", "add_contact_to_lists", adds=True)),
+    Route("DELETE", _CONTACT_LISTS_PATH, _list_operation("contact", "remove_contact_from_lists", adds=False)),
 )

@@ -1,4 +1,4 @@
-"""Visits and the companies behind them."""
+"""Web visits, the companies that made them, and the tracker script."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import date
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from leadfeeder_async.sandbox.operations.companies import company
-from leadfeeder_async.sandbox.query import Json, OperationResult, Query, Route, numbered
-from leadfeeder_async.sandbox.world import place
+from leadfeeder_async.sandbox.operations.companies import company_reference
+from leadfeeder_async.sandbox.query import OperationResult, Query, Route, numbered_page
+from leadfeeder_async.sandbox.sample_data import Json, location_attributes
 
 
-class Days(msgspec.Struct, frozen=True):
+class VisitDates(msgspec.Struct, frozen=True):
     """The days of a search, both included."""
 
     start_date: date
@@ -25,88 +25,102 @@ class Days(msgspec.Struct, frozen=True):
 
 
 class VisitFilters(msgspec.Struct, frozen=True):
-    """What narrows a visit search."""
+    """The filters of a visit search."""
 
     company_id: str | UnsetType = UNSET
     location_country_codes: list[str] = []
     location_cities: list[str] = []
 
 
-class VisitSearch(Days, frozen=True):
+class VisitSearch(VisitDates, frozen=True):
     """The body of a visit search."""
 
     filters: VisitFilters = VisitFilters()
 
 
 def search_web_visits(query: Query) -> OperationResult:
-    """Visits of some days, in order of time."""
-    whole = "company" in query.includes({"company"})
-    asked, world = query.read(VisitSearch), query.state.world
-    filters = asked.filters
+    """Return the visits of a date range in order of time."""
+    includes = query.include({"company"})
+    visit_ids = _matching_visit_ids(query, query.decode_body(VisitSearch))
+    return numbered_page(
+        query,
+        visit_ids,
+        lambda visit_id: _web_visit(query, visit_id, includes),
+        max_rows=query.state.max_search_rows,
+    )
+
+
+def _matching_visit_ids(query: Query, search: VisitSearch) -> Sequence[str]:
+    world, filters = query.state.world, search.filters
     if filters == VisitFilters():
-        rows: Sequence[int] = world.visits_between(asked.start_date, asked.end_date)
-    else:
-        rows = world.visits_matching(
-            asked.start_date,
-            asked.end_date,
-            None if isinstance(filters.company_id, UnsetType) else filters.company_id,
-            frozenset(filters.location_country_codes),
-            frozenset(filters.location_cities),
-        )
-    return numbered(query, rows, lambda visit: _visit(query, visit, whole=whole), wall=True)
+        return world.visit_ids(search.start_date, search.end_date)
+    return world.matching_visit_ids(
+        search.start_date,
+        search.end_date,
+        company_id=None if isinstance(filters.company_id, UnsetType) else filters.company_id,
+        country_codes=frozenset(filters.location_country_codes),
+        cities=frozenset(filters.location_cities),
+    )
 
 
 def retrieve_visitor_companies(query: Query) -> OperationResult:
-    """Companies behind the visits of some days, by place."""
-    whole = "company" in query.includes({"company"})
-    days = query.read_params(Days)
-    rows = query.state.world.visitors_between(days.start_date, days.end_date)
-    return numbered(query, rows, lambda row: _visitor(query, *row, whole=whole), wall=True)
+    """Return each company and location that visited in a date range."""
+    includes = query.include({"company"})
+    dates = query.decode_params(VisitDates)
+    return numbered_page(
+        query,
+        query.state.world.visitor_companies(dates.start_date, dates.end_date),
+        lambda visitor: _company_location(query, *visitor, includes),
+        max_rows=query.state.max_search_rows,
+    )
 
 
-def _visit(query: Query, visit: int, *, whole: bool) -> Json:
+def _web_visit(query: Query, visit_id: str, includes: set[str]) -> Json:
     world = query.state.world
-    company_id = world.company_of(visit)
-    where = world.place_of(company_id, visit)
+    location = world.location_of_visit(visit_id)
     return {
-        "id": world.visit_id(visit),
+        "id": visit_id,
         "type": "web_visit",
-        "attributes": world.visit(visit),
+        "attributes": world.visit(visit_id),
         "relationships": {
-            "company": company(query, company_id) if whole else {"id": company_id, "type": "company"},
-            "location": {"id": f"loc-{where}", "type": "visit_location", "attributes": place(where)},
+            "company": company_reference(query, world.company_of_visit(visit_id), includes),
+            "location": {
+                "id": f"loc-{location}",
+                "type": "visit_location",
+                "attributes": location_attributes(location),
+            },
         },
     }
 
 
-def _visitor(query: Query, company_id: str, where: int, *, whole: bool) -> Json:
+def _company_location(query: Query, company_id: str, location: int, includes: set[str]) -> Json:
     return {
-        "id": f"{company_id}-loc-{where}",
+        "id": f"{company_id}-loc-{location}",
         "type": "company_location",
         "attributes": {},
         "relationships": {
-            "company": company(query, company_id) if whole else {"id": company_id, "type": "company"},
-            "location": {"id": f"loc-{where}", "type": "location", "attributes": place(where)},
+            "company": company_reference(query, company_id, includes),
+            "location": {"id": f"loc-{location}", "type": "location", "attributes": location_attributes(location)},
         },
     }
 
 
 def get_web_visits_tracker_script(query: Query) -> OperationResult:
-    """The account's tracker."""
+    """Return the tracker script of the account."""
     attributes = {"script_hash": "bElvO73XgLn7ZMqj", "script_html": "<script></script>", "status": "active"}
     return OperationResult(
-        {"id": query.the_account().id, "type": "web_visits_tracker_script", "attributes": attributes}
+        {"id": query.require_account().id, "type": "web_visits_tracker_script", "attributes": attributes}
     )
 
 
 ROUTES = (
-    Route("POST", "/v1/web-visits", search_web_visits, ("include",), paging="number"),
+    Route("POST", "/v1/web-visits", search_web_visits, ("include",), pagination="number"),
     Route(
         "GET",
         "/v1/web-visits/companies",
         retrieve_visitor_companies,
         ("start_date", "end_date", "custom_feed_id", "include"),
-        paging="number",
+        pagination="number",
     ),
     Route("GET", "/v1/web-visits/tracker", get_web_visits_tracker_script),
 )

@@ -13,7 +13,6 @@ from itertools import pairwise
 import pytest
 
 from leadfeeder_async.sandbox import Sandbox
-from leadfeeder_async.sandbox.server_state import Bucket
 from leadfeeder_async.sandbox.threads import run_in_thread
 from tests.support.redis import RedisServer
 from tests.support.redis_process import Limited
@@ -26,9 +25,7 @@ RATE = 29.7
 @pytest.fixture
 def judge() -> Iterator[Sandbox]:
     """A sandbox with a bucket of 30 a second and a burst of 15."""
-    sandbox = Sandbox(companies=5, visits=5)
-    sandbox._bucket = Bucket(rate=30)
-    with run_in_thread(sandbox):
+    with run_in_thread(Sandbox(companies=5, visits=5, rate=30)) as sandbox:
         yield sandbox
 
 
@@ -77,11 +74,11 @@ def test_nothing_is_lost_while_the_server_stumbles(redis_server: RedisServer, ju
     for one in two:
         one.go()
     time.sleep(1.5)
-    redis_server.say("CLIENT", "PAUSE", 600)
+    redis_server.execute("CLIENT", "PAUSE", 600)
     time.sleep(1)
-    redis_server.say("SCRIPT", "FLUSH")
+    redis_server.execute("SCRIPT", "FLUSH")
     time.sleep(0.3)
-    redis_server.say("FLUSHALL")
+    redis_server.execute("FLUSHALL")
     time.sleep(1.5)
     redis_server.kill()
     time.sleep(0.5)

@@ -38,7 +38,7 @@ KEY = "canary-key-1234567890"
 
 @pytest.fixture(autouse=True)
 def fresh(redis_server: RedisServer) -> None:
-    redis_server.say("FLUSHALL")
+    redis_server.execute("FLUSHALL")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def credits_of(server: RedisServer, most: int, **options: float) -> RedisCredits
 
 def held(server: RedisServer) -> int:
     """Count what the server holds, by reading its entry."""
-    entry = server.say("HGETALL", key_of(KEY, "credits:job"))
+    entry = server.execute("HGETALL", key_of(KEY, "credits:job"))
     assert isinstance(entry, dict)
     return sum(int(str(value).split()[-1]) for value in entry.values())
 
@@ -128,7 +128,7 @@ async def test_a_server_that_forgot_is_told_again(redis_server: RedisServer) -> 
     """After a flush each process states all it has spent, so the bound holds for those that live."""
     async with credits_of(redis_server, 10) as one, credits_of(redis_server, 10) as two:
         await one.reserve(6, ErrorContext())
-        redis_server.say("FLUSHALL")
+        redis_server.execute("FLUSHALL")
         await one.reserve(1, ErrorContext())
         with pytest.raises(BudgetExceededError):
             await two.reserve(4, ErrorContext())
@@ -142,7 +142,7 @@ async def test_a_server_that_forgot_hears_all_at_the_end(redis_server: RedisServ
         await shared.reserve(6, ErrorContext())
         shared.settle(6, 6)
         await asyncio.gather(*shared._tasks)
-        redis_server.say("FLUSHALL")
+        redis_server.execute("FLUSHALL")
     assert held(redis_server) == 6
 
 
@@ -158,7 +158,7 @@ async def test_it_goes_on_after_the_processes(redis_server: RedisServer) -> None
     async with shared:
         with pytest.raises(BudgetExceededError):
             await shared.reserve(1, ErrorContext())
-    assert len(str(redis_server.say("HKEYS", key_of(KEY, "credits:job")))) < 20
+    assert len(str(redis_server.execute("HKEYS", key_of(KEY, "credits:job")))) < 20
 
 
 @pytest.mark.parametrize(("charged", "more"), [(0, 0), (2, 0), (3, 0), (5, 2)])
@@ -226,7 +226,7 @@ async def test_a_refund_does_not_break_the_name(redis_server: RedisServer) -> No
 async def test_what_an_older_version_left_is_survived(redis_server: RedisServer, left: str) -> None:
     """A total below zero, or one that cannot be read, counts as none: the name is not lost for everyone."""
     for process in ("ended", "f00d"):
-        redis_server.say("HSET", key_of(KEY, "credits:job"), process, left)
+        redis_server.execute("HSET", key_of(KEY, "credits:job"), process, left)
     async with credits_of(redis_server, 3, outage_timeout=0.1) as shared:
         await shared.reserve(2, ErrorContext())
         assert shared.spent == 2
@@ -340,7 +340,7 @@ async def test_the_key_is_not_on_the_server(redis_server: RedisServer) -> None:
     async with credits_of(redis_server, 10) as shared:
         await shared.reserve(1, ErrorContext())
         assert KEY not in repr(shared)
-    assert KEY not in str(redis_server.say("KEYS", "*"))
+    assert KEY not in str(redis_server.execute("KEYS", "*"))
 
 
 STEPS = st.lists(
@@ -361,7 +361,7 @@ def test_the_bound_holds_in_any_order(redis_server: RedisServer, steps: list[tup
 
 
 async def _in_any_order(server: RedisServer, steps: list[tuple[str, int, int]]) -> None:
-    server.say("FLUSHALL")
+    server.execute("FLUSHALL")
     most = 12
     async with AsyncExitStack() as stack:
         three = [await stack.enter_async_context(credits_of(server, most)) for _ in range(3)]
@@ -384,7 +384,7 @@ async def _in_any_order(server: RedisServer, steps: list[tuple[str, int, int]]) 
                 early = early or bool(own)
                 await one.aclose()
             elif what == "flush":
-                server.say("FLUSHALL")
+                server.execute("FLUSHALL")
                 forgot = True
             elif what == "late":
                 entry, script = key_of(KEY, "credits:job"), one._script

@@ -29,25 +29,25 @@ def limiter_of(server: RedisServer, **options: float) -> RedisLimiter:
 
 @pytest.fixture(autouse=True)
 def fresh(redis_server: RedisServer) -> None:
-    redis_server.say("FLUSHALL")
+    redis_server.execute("FLUSHALL")
 
 
 async def test_a_cancelled_caller_gives_its_token_back(redis_server: RedisServer) -> None:
     """The month's count and the next token's time are as if it had never asked."""
     async with limiter_of(redis_server) as limiter:
         await limiter.acquire()  # a fresh server holds everyone back for a second
-        before = redis_server.say("HGET", key_of(KEY, "limit"), "next")
+        before = redis_server.execute("HGET", key_of(KEY, "limit"), "next")
         for _ in range(10):
             await limiter.acquire()
         used = limiter.used
         task = asyncio.create_task(limiter.acquire())
-        while redis_server.say("HGET", key_of(KEY, "limit"), "used") != str(used + 1):
+        while redis_server.execute("HGET", key_of(KEY, "limit"), "used") != str(used + 1):
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert redis_server.say("HGET", key_of(KEY, "limit"), "used") == str(used)
-    assert redis_server.say("HGET", key_of(KEY, "limit"), "next") != before
+    assert redis_server.execute("HGET", key_of(KEY, "limit"), "used") == str(used)
+    assert redis_server.execute("HGET", key_of(KEY, "limit"), "next") != before
 
 
 async def test_a_cancelled_caller_leaves_its_token_to_the_next(redis_server: RedisServer) -> None:
@@ -59,7 +59,7 @@ async def test_a_cancelled_caller_leaves_its_token_to_the_next(redis_server: Red
         await asyncio.gather(*tasks, return_exceptions=True)
         assert tasks[0].cancelled()
         assert limiter.used <= 3
-    assert redis_server.say("HGET", key_of(KEY, "limit"), "used") in {"2", "3"}
+    assert redis_server.execute("HGET", key_of(KEY, "limit"), "used") in {"2", "3"}
 
 
 async def test_the_key_is_not_on_the_server(redis_server: RedisServer) -> None:
@@ -67,8 +67,8 @@ async def test_the_key_is_not_on_the_server(redis_server: RedisServer) -> None:
     async with limiter_of(redis_server) as limiter:
         await limiter.acquire()
         assert KEY not in repr(limiter)
-    assert KEY not in str(redis_server.say("KEYS", "*"))
-    assert key_of(KEY, "limit") in str(redis_server.say("KEYS", "*"))
+    assert KEY not in str(redis_server.execute("KEYS", "*"))
+    assert key_of(KEY, "limit") in str(redis_server.execute("KEYS", "*"))
 
 
 async def test_nothing_is_sent_while_the_server_is_away() -> None:
@@ -112,7 +112,7 @@ async def test_it_recovers_by_itself(redis_server: RedisServer) -> None:
                 break
             except RateLimiterUnavailableError:
                 await asyncio.sleep(0.1)
-        assert redis_server.say("HGET", key_of(KEY, "limit"), "used") is not None
+        assert redis_server.execute("HGET", key_of(KEY, "limit"), "used") is not None
 
 
 async def test_the_end_of_the_month_reaches_every_process(redis_server: RedisServer) -> None:
@@ -152,7 +152,7 @@ async def test_which_month_is_over_is_told_by_who_heard_it(
     monkeypatch.setattr(integration, "datetime", Behind)
     async with limiter_of(redis_server) as limiter:
         limiter.mark_exhausted()
-    assert redis_server.say("HGET", key_of(KEY, "limit"), "ended") == "202610"
+    assert redis_server.execute("HGET", key_of(KEY, "limit"), "ended") == "202610"
 
 
 async def test_when_requests_are_there_again_is_told_by_the_server(
@@ -182,4 +182,4 @@ async def test_usage_starts_the_count(redis_server: RedisServer) -> None:
         month = f"{datetime.now(UTC):%Y-%m}"
         await lf.usage.get(start_period=month, end_period=month)
         await one.aclose()
-        assert int(str(redis_server.say("HGET", key_of(sandbox.api_key, "limit"), "used"))) >= 30
+        assert int(str(redis_server.execute("HGET", key_of(sandbox.api_key, "limit"), "used"))) >= 30

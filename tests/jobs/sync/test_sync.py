@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from importlib import util
@@ -80,20 +79,23 @@ async def test_everything_is_there(lf: AsyncLeadfeeder, sandbox: Sandbox, file: 
 
 async def test_values_are_typed(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
     """Each value of a visit, of its steps and of its company is the API's, in a column of its own type."""
-    world = sandbox._state.world
-    await lf.companies.assign_tags(world.company_of(7), [(await lf.tags.create(name="Hot")).data.id])
+    world = sandbox.world
+    visit_id = world.visit_ids()[7]
+    company_id = world.company_of_visit(visit_id)
+    await lf.companies.assign_tags(company_id, [(await lf.tags.create(name="Hot")).data.id])
     await sync_account(lf, file, since=sandbox.start_date)
-    visit, company, visit_id = world.visit(7), world.company(world.company_of(7)), world.visit_id(7)
+    visit: Any = world.visit(visit_id)
+    company: Any = world.company(company_id)
     columns = "company_id, strftime(started_at, '%Y-%m-%dT%H:%M:%SZ'), source, visit_length, page_depth, ga_client_ids"
     names = ("started_at", "source", "visit_length", "page_depth")
-    expected = (world.company_of(7), *(visit[name] for name in names), [])
+    expected = (company_id, *(visit[name] for name in names), [])
     assert ask(file, f"SELECT {columns} FROM visits WHERE id = ?", visit_id) == [expected]
     steps = "SELECT page_path, time_on_page, has_met_goals FROM engagements WHERE visit_id = ? ORDER BY step"
     assert ask(file, steps, visit_id) == [
         (step["page"]["path"], step["time_on_page"], step["has_met_goals"]) for step in visit["engagements"]
     ]
     facts = "name, city, industry, employee_count, revenue_eur, intent_score, do_not_contact, tag_ids"
-    assert ask(file, f"SELECT {facts} FROM companies WHERE id = ?", world.company_of(7)) == [
+    assert ask(file, f"SELECT {facts} FROM companies WHERE id = ?", company_id) == [
         (
             company["name"], company["address"]["city"], company["industries"]["industry"][0]["name"],
             company["employee_count"], company["revenue"]["value_eur"], company["intent"]["score"], False, ["7001"],
@@ -106,7 +108,7 @@ async def test_a_second_run_costs_seven_requests(lf: AsyncLeadfeeder, sandbox: S
     await sync_account(lf, file)
     again = await sync_account(lf, file)
     assert (again.requests, changed(again)) == (7, {})
-    sandbox.add_visits(4)
+    sandbox.world.add_visits(4)
     more = await sync_account(lf, file)
     assert more.tables["visits"].new == 4
     assert contents(file) == truth(sandbox)
@@ -114,22 +116,11 @@ async def test_a_second_run_costs_seven_requests(lf: AsyncLeadfeeder, sandbox: S
     assert ask(file, "SELECT requests FROM usage WHERE endpoint = '/v1/web-visits/companies'") == [(3,)]
 
 
-def hide(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, hidden: Iterable[int]) -> None:
-    """Keep some visits back."""
-    world, back = sandbox._state.world, set(hidden)
-    right = world.visits_between
-    monkeypatch.setattr(
-        world, "visits_between", lambda start, end: [one for one in right(start, end) if one not in back]
-    )
-
-
-async def test_late_visits(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_late_visits(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
     """Visits that come late are found as far as the run looks back, and no further."""
-    world, today = sandbox._state.world, sandbox.end_date
-    late = [world.visits_between(today - timedelta(ago), today - timedelta(ago))[0] for ago in (2, 9)]
-    with monkeypatch.context() as patch:
-        hide(sandbox, patch, late)
-        await sync_account(lf, file)
+    await sync_account(lf, file)
+    for days_ago in (2, 9):
+        sandbox.world.add_visits(1, day=sandbox.end_date - timedelta(days_ago))
     assert (await sync_account(lf, file)).tables["visits"].new == 1
     assert (await sync_account(lf, file, lookback_days=10)).tables["visits"].new == 1
     assert contents(file) == truth(sandbox)
@@ -137,10 +128,10 @@ async def test_late_visits(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, mo
 
 async def test_a_company_changes(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
     """A company that is seen again is as the API shows it now, and one row of it was updated."""
-    world = sandbox._state.world
+    world = sandbox.world
     await sync_account(lf, file)
-    last = world.company_of(world.visits - 1)
-    world.company(last)["name"] = "Renamed AG"
+    last = world.company_of_visit(world.visit_ids()[-1])
+    world.update_company(last, name="Renamed AG")
     assert changed(await sync_account(lf, file)) == {"companies": SyncChanges(updated=1)}
     assert ask(file, "SELECT name FROM companies WHERE id = ?", last) == [("Renamed AG",)]
 
@@ -174,14 +165,13 @@ async def test_tags_not_shown_are_kept(file: Path) -> None:
     assert ask(file, "SELECT name, tag_ids FROM companies") == [("A", [])]
 
 
-async def test_steps_are_replaced_as_a_whole(
-    lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_steps_are_replaced_as_a_whole(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
     """A visit that is read again with fewer steps keeps none of the others."""
-    world = sandbox._state.world
+    world = sandbox.world
     await sync_account(lf, file)
-    right = world.visit
-    monkeypatch.setattr(world, "visit", lambda one: {**right(one), "engagements": right(one)["engagements"][:1]})
+    for visit_id in world.visit_ids():
+        visit: Any = world.visit(visit_id)
+        world.update_visit(visit_id, engagements=visit["engagements"][:1])
     result = await sync_account(lf, file, lookback_days=100)
     assert result.tables["engagements"].removed > 0
     assert {len(steps) for steps in contents(file).values()} == {1}
@@ -209,7 +199,7 @@ async def test_several_accounts_in_one_file(file: Path) -> None:
         first, second = sandbox.account_ids
         await sync_account(lf, file, since=sandbox.start_date)
         await sync_account(lf, file, since=sandbox.end_date, account_id=second)
-        today = sandbox._state.world.visits_between(sandbox.end_date, sandbox.end_date)
+        today = sandbox.world.visit_ids(sandbox.end_date, sandbox.end_date)
     assert ask(file, "SELECT account_id, count(*) FROM visits GROUP BY ALL ORDER BY ALL") == [
         (first, 90), (second, len(today)),
     ]  # fmt: skip
@@ -256,7 +246,7 @@ async def test_a_failed_run_goes_on_where_it_stopped(
 
     with pytest.raises(ServerError):
         await sync_account(lf, file, since=sandbox.start_date, lookback_days=0, on_progress=fail_later)
-    sandbox._faults.clear()
+    sandbox.clear_faults()
     rest = await sync_account(lf, file, since=sandbox.start_date, lookback_days=0)
     assert contents(file) == truth(sandbox)
     assert 0 < rest.requests < whole - 8
@@ -342,14 +332,9 @@ async def test_refused_visits_are_an_error(file: Path) -> None:
                 await sync_account(lf, file)
 
 
-async def test_a_row_that_cannot_be_read(
-    lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_row_that_cannot_be_read(lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path) -> None:
     """It is named in an error at the end, and all others are in the database."""
-    right = sandbox._state.world.visit
-    monkeypatch.setattr(
-        sandbox._state.world, "visit", lambda one: {**right(one), **({"page_depth": "many"} if one == 3 else {})}
-    )
+    sandbox.world.update_visit(sandbox.world.visit_ids()[3], page_depth="many")
     with pytest.raises(IncompleteListError, match="all others are in the database") as caught:
         await sync_account(lf, file)
     assert len(caught.value.problems) == 1
@@ -357,28 +342,19 @@ async def test_a_row_that_cannot_be_read(
     assert ask(file, "SELECT last_day, finished_at IS NOT NULL FROM sync_state") == [(sandbox.end_date, True)]
 
 
-async def test_a_day_past_the_wall(
-    lf: AsyncLeadfeeder, sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_day_past_the_wall(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A day that holds more than the API hands out is an error at the end; the days before and after are whole."""
-    for module in ("pagination.numbered", "pagination.date_range", "sandbox.query"):
-        monkeypatch.setattr(f"leadfeeder_async.{module}.MAX_SEARCH_ROWS", 200)
-    world = sandbox._state.world
-    middle = sandbox.start_date + timedelta(15)
-    right = world.visits_between
-
-    def crowded(start: date, end: date) -> list[int]:
-        extra = range(10_000, 10_400) if start <= middle <= end else []
-        return sorted([*right(start, end), *extra])
-
-    monkeypatch.setattr(world, "visits_between", crowded)
-    monkeypatch.setattr(world, "visitors_between", lambda start, end: [])
-    monkeypatch.setattr(world, "visit", lambda one, visit=world.visit: visit(one % 10_000))
-    with pytest.raises(IncompleteListError) as caught:
-        await sync_account(lf, file)
-    assert [type(one) for one in caught.value.problems] == [IncompleteWindowError]
-    others = {world.visit_id(one) for one in range(500)} - {world.visit_id(one) for one in right(middle, middle)}
-    assert others <= set(contents(file))
+    for module in ("numbered", "date_range"):
+        monkeypatch.setattr(f"leadfeeder_async.pagination.{module}.MAX_SEARCH_ROWS", 200)
+    async with Sandbox(companies=60, visits=500, max_search_rows=200, rate_limit=False) as sandbox:
+        middle = sandbox.start_date + timedelta(15)
+        other_days = set(sandbox.world.visit_ids()) - set(sandbox.world.visit_ids(middle, middle))
+        sandbox.world.add_visits(400, day=middle)
+        async with client_for(sandbox) as lf:
+            with pytest.raises(IncompleteListError) as caught:
+                await sync_account(lf, file)
+    assert [type(problem) for problem in caught.value.problems] == [IncompleteWindowError]
+    assert other_days <= set(contents(file))
     assert ask(file, "SELECT last_day FROM sync_state") == [(sandbox.end_date,)]
 
 
@@ -423,14 +399,9 @@ async def test_days_of_a_list_that_stopped_are_read_again(
     assert (ask(file, visits), ask(file, ended)) == ([(600,)], [(1,)])
 
 
-async def test_what_was_missing_is_told_by_an_error_of_later(
-    sandbox: Sandbox, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_was_missing_is_told_by_an_error_of_later(sandbox: Sandbox, file: Path) -> None:
     """No later run knows what could not be read in this one, so whatever ends it speaks of that too."""
-    right = sandbox._state.world.visit
-    monkeypatch.setattr(
-        sandbox._state.world, "visit", lambda one: {**right(one), **({"page_depth": "many"} if one == 3 else {})}
-    )
+    sandbox.world.update_visit(sandbox.world.visit_ids()[3], page_depth="many")
     sandbox.fail_next(503, operation="retrieve_tags", times=5)
     async with client_for(sandbox, retries=0) as lf:
         with pytest.raises(ServerError, match="Besides: 1 row or day could not be read whole"):

@@ -32,9 +32,9 @@ def contents(path: Path) -> dict[str, list[int]]:
 
 
 def truth(sandbox: Sandbox) -> dict[str, list[int]]:
-    world = sandbox._state.world
-    depths = {world.visit_id(number): int(str(world.visit(number)["page_depth"])) for number in range(world.visits)}
-    return {visit: list(range(1, depth + 1)) for visit, depth in depths.items()}
+    world = sandbox.world
+    depths = {visit_id: int(str(world.visit(visit_id)["page_depth"])) for visit_id in world.visit_ids()}
+    return {visit_id: list(range(1, depth + 1)) for visit_id, depth in depths.items()}
 
 
 async def sweep(seed: int, file: Path, *careless: str) -> tuple[bool, int]:
@@ -47,7 +47,7 @@ async def sweep(seed: int, file: Path, *careless: str) -> tuple[bool, int]:
             child = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.support.sync_process", *words)
             last_request = len(sandbox.ledger.requests) + luck.randrange(1, 45)
             while child.returncode is None and (kills == 2 or len(sandbox.ledger.requests) < last_request):
-                sandbox.add_visits(luck.randrange(10) // 9)
+                sandbox.world.add_visits(luck.randrange(10) // 9)
                 await asyncio.sleep(luck.uniform(0.001, 0.01))
             if child.returncode is None:
                 with suppress(ProcessLookupError):
