@@ -29,7 +29,7 @@ from leadfeeder_async.jobs.checkpoint import (
     write_checkpoint,
 )
 from leadfeeder_async.jobs.output_lock import OutputLock
-from leadfeeder_async.jobs.tabular import Column, is_table, write_table
+from leadfeeder_async.jobs.tabular import Column, write_table
 
 CHECKPOINT_INTERVAL = 1.0
 """Seconds between checkpoints. After a kill, the rows of at most that time are read again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from leadfeeder_async._core.endpoint import ApiRequest
@@ -14,9 +15,34 @@ from leadfeeder_async.pagination.page import Page, ResumePosition
 T = TypeVar("T")
 
 
-def page_facts(page: Page[T], new: NewRows[T], detector: EndDetector, *, is_last: bool = False) -> PageFacts:
+MAX_UNDECODABLE_PAGES = 50
+"""Consecutive pages with the same undecodable rows that are considered a loop."""
+
+
+class UnidentifiedRows:
+    """Recognizes a page whose rows without an id are those of the page before.
+
+    A page of nothing but undecodable rows is only recognized after many repetitions, because these look the same.
+    """
+
+    def __init__(self) -> None:
+        self._latest: tuple[object, ...] = ()
+        self._repetitions = 0
+
+    def is_repeated(self, page: Page[T], ids: Sequence[str | None]) -> bool:
+        """Record a page, and return True if it repeats the one before."""
+        rows = [row for row, row_id in zip(page.items, ids, strict=True) if row_id is None]
+        now = (*rows, *(error.message for error in page.decode_errors))
+        self._repetitions = self._repetitions + 1 if now == self._latest else 0
+        self._latest = now
+        return self._repetitions > 0 and now != () and (bool(page.items) or self._repetitions >= MAX_UNDECODABLE_PAGES)
+
+
+def page_facts(
+    page: Page[T], new: NewRows[T], detector: EndDetector, *, is_repeated: bool = False, is_last: bool = False
+) -> PageFacts:
     """Return the facts about a page. Rows that cannot be decoded are new in the first pass only."""
-    undecodable = len(page.decode_errors) if detector.passes == 1 else 0
+    undecodable = len(page.decode_errors) if detector.passes == 1 and not is_repeated else 0
     return PageFacts(
         row_count=page.row_count,
         new_rows=new.count + undecodable,

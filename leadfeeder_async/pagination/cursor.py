@@ -107,7 +107,7 @@ class _CursorProgress:
         """True if the rows so far can be compared with the server's count: those before the position are known."""
         self.loop_error: CursorLoopError | None = None
         known = len(options.exclude_ids) if options.position.cursor is not None else 0
-        self.detector = EndDetector(can_restart=not request.endpoint.is_billed, names_end=True, rows=known)
+        self.detector = EndDetector(options.page_size, not request.endpoint.is_billed, names_end=True, rows=known)
 
     @property
     def wants_more(self) -> bool:

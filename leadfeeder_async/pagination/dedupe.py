@@ -41,21 +41,27 @@ class SeenIds(msgspec.Struct):
         """Begin another pass over the same list."""
         self.pass_ids = set()
 
-    def filter_new(self, rows: tuple[T, ...], ids: Sequence[str | None]) -> NewRows[T]:
-        """Record the ids of a page, and return its new rows. Nearly always, all are."""
+    def filter_new(self, rows: tuple[T, ...], ids: Sequence[str | None], *, is_repeated: bool = False) -> NewRows[T]:
+        """Record the ids of a page, and return its new rows. Nearly always, all are.
+
+        Args:
+            rows: The rows of the page.
+            ids: The id of each row, or None.
+            is_repeated: True if the rows without an id are those of the page before.
+        """
         unique = set(ids)
         if self.pass_ids is None and len(unique) == len(rows) and None not in unique and self._are_new(unique):
             self._add(unique)
             return NewRows(rows, len(rows), len(rows))
-        return self._filter(rows, ids)
+        return self._filter(rows, ids, returns_unidentified=self.pass_ids is None and not is_repeated)
 
-    def _filter(self, rows: tuple[T, ...], ids: Sequence[str | None]) -> NewRows[T]:
+    def _filter(self, rows: tuple[T, ...], ids: Sequence[str | None], *, returns_unidentified: bool) -> NewRows[T]:
         known, in_pass = frozenset(self.ids & set(ids)), frozenset((self.pass_ids or set()) & set(ids))
         is_first_pass = self.pass_ids is None
         returned, count, count_in_pass = list[T](), 0, 0
         for row, row_id in zip(rows, ids, strict=True):
             if row_id is None:
-                if is_first_pass:
+                if returns_unidentified:
                     returned.append(row)
                     count += 1
                 continue

@@ -12,7 +12,10 @@ import msgspec
 from msgspec.structs import replace
 
 MAX_STUCK_PAGES = 3
-"""Consecutive pages without new rows after which a pass over the pages ends."""
+"""Consecutive pages without new rows after which a pass ends, past the pages that are known to exist."""
+
+MAX_STUCK_KNOWN_PAGES = 50
+"""The same for pages that should exist by the server's counts."""
 
 MAX_PASSES = 6
 """Passes over the pages of one list: the first, and at most five that request missing rows again."""
@@ -52,24 +55,28 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     ``missing`` is the last trustworthy count minus the different rows that arrived, or unknown without such a count.
 
-    ===========  ============================================================  ======================================
-    missing      page                                                          verdict
-    ===========  ============================================================  ======================================
-    unknown      full, or not the last of the reported pages                   CONTINUE
-    unknown      empty, or not full, or the third without new rows             COMPLETE
-    above zero   any before the third without new rows                         CONTINUE
-    above zero   the third without new rows, or the last page                  RESTART if reading again is free and
-                                                                               passes are left, otherwise INCOMPLETE
-    zero         any                                                           COMPLETE
-    below zero   full and with new rows, because the count is outdated         CONTINUE
-    below zero   any other                                                     COMPLETE
-    ===========  ============================================================  ======================================
+    ===========  =================================================================  ===============================
+    missing      page                                                               verdict
+    ===========  =================================================================  ===============================
+    unknown      full, or not the last of the reported pages                        CONTINUE
+    unknown      empty, or not full, or without new rows several times              COMPLETE
+    unknown      without new rows, after pages smaller than requested               COMPLETE
+    above zero   before the last of the pages that should exist, or with new rows   CONTINUE
+    above zero   past these pages and without new rows several times, or the last   RESTART if reading again is
+                 page of a later pass                                               free and passes are left,
+                                                                                    otherwise INCOMPLETE
+    zero         any                                                                COMPLETE
+    below zero   full and with new rows, because the count is outdated              CONTINUE
+    below zero   any other                                                          COMPLETE
+    ===========  =================================================================  ===============================
 
     A page is full if it has as many rows as the largest page so far. If the count fell during a pass, rows may have
     moved to a page that was already read, so COMPLETE becomes RESTART until a pass contains as many rows as it counts.
     A list that names its end (by a missing cursor) continues until there.
     """
 
+    page_size: int
+    """The rows per page that were requested. The server may return fewer."""
     can_restart: bool
     """True if reading the list again charges nothing."""
     names_end: bool = False
@@ -86,8 +93,10 @@ class EndDetector(msgspec.Struct, frozen=True):
     """The number of the last page, as the server reports it."""
     total: int | None = None
     """The last trustworthy count."""
-    has_shrunk: bool = False
-    """True if the count fell, and no pass since then contained as many rows as it counts."""
+    count_fell: bool = False
+    """True if the count fell during this pass."""
+    needs_proof: bool = False
+    """True if the count fell during an earlier pass."""
     stuck_pages: int = 0
     """Consecutive pages without new rows."""
     passes: int = 1
@@ -109,8 +118,9 @@ class EndDetector(msgspec.Struct, frozen=True):
         """The number of pages that are known to exist."""
         if self.passes > 1:
             return self.pass_pages
-        by_total = -(-self.total // self.largest_page) if self.total and self.largest_page else 0
-        return max(by_total, self.last_page or 0, 1)
+        if self.total and self.largest_page:
+            return -(-self.total // self.largest_page)
+        return self.last_page or 1
 
     def record_counts(self, page_count: int | None, total_count: int | None) -> EndDetector:
         """Return the state after the server reported how many pages and rows there are."""
@@ -118,8 +128,8 @@ class EndDetector(msgspec.Struct, frozen=True):
         if page_count is not None and page_count > 0:
             detector = replace(detector, last_page=page_count)
         if total_count is not None and total_count > 0:
-            has_shrunk = detector.has_shrunk or (detector.total is not None and total_count < detector.total)
-            detector = replace(detector, total=total_count, has_shrunk=has_shrunk)
+            count_fell = detector.count_fell or (detector.total is not None and total_count < detector.total)
+            detector = replace(detector, total=total_count, count_fell=count_fell)
         return detector
 
     def record(self, page: PageFacts) -> EndDetector:
@@ -143,8 +153,10 @@ class EndDetector(msgspec.Struct, frozen=True):
             pages=0,
             pass_rows=0,
             stuck_pages=0,
+            count_fell=False,
+            needs_proof=self.needs_proof or self.count_fell,
             passes=self.passes + 1,
-            pass_pages=self.pass_pages or self.pages,
+            pass_pages=self.pass_pages or min(self.pages, max(self.pages - self.stuck_pages, self.known_pages)),
             new_in_pass=0,
             fruitless_passes=0 if self.new_in_pass else self.fruitless_passes + 1,
             verdict=Verdict.CONTINUE,
@@ -154,7 +166,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         if self._pass_continues(page):
             return Verdict.CONTINUE
         is_short = self.missing is not None and self.missing > 0
-        is_unproven = self.has_shrunk and self.total is not None and self.pass_rows < self.total
+        is_unproven = self.count_fell or (self.needs_proof and self.pass_rows < (self.total or 0))
         if not (is_short or is_unproven):
             return Verdict.COMPLETE
         fruitless = self.fruitless_passes + (self.passes > 1 and not self.new_in_pass)
@@ -165,11 +177,13 @@ class EndDetector(msgspec.Struct, frozen=True):
     def _pass_continues(self, page: PageFacts) -> bool:
         if page.is_last or self.names_end:
             return not page.is_last
-        if self.stuck_pages >= MAX_STUCK_PAGES:
+        if self.stuck_pages >= (MAX_STUCK_KNOWN_PAGES if self.pages < self.known_pages else MAX_STUCK_PAGES):
             return False
         missing, is_full = self.missing, page.row_count >= self.largest_page > 0
         if self.passes > 1:
-            return self.pages < self.pass_pages and (self.has_shrunk or missing is None or missing > 0)
+            return self.pages < self.pass_pages and (self.needs_proof or missing is None or missing > 0)
         if missing is None:
+            if self.largest_page < self.page_size and self.stuck_pages:
+                return False  # the first page was short, and the next one brought nothing: the list was complete
             return page.row_count > 0 and (is_full or self.pages < (self.last_page or 0))
         return missing > 0 or (missing < 0 and is_full and page.new_rows > 0)

@@ -14,7 +14,7 @@ from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import IncompleteWindowError, LeadfeederError, OffsetExceededError
 from leadfeeder_async.models.envelope import Meta
-from leadfeeder_async.pagination.completeness import missing_rows_error, page_facts
+from leadfeeder_async.pagination.completeness import UnidentifiedRows, missing_rows_error, page_facts
 from leadfeeder_async.pagination.date_range import DateWindow, split_count, split_window
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
@@ -80,6 +80,7 @@ class WindowProgress(msgspec.Struct):
     queue: PrefetchQueue
     max_rows: int
     """The most rows of one search that the API returns."""
+    unidentified: UnidentifiedRows = msgspec.field(default_factory=UnidentifiedRows)
     requested: int = 0
     """The number of pages of this pass that were requested."""
 
@@ -91,8 +92,9 @@ class WindowProgress(msgspec.Struct):
 
     def record(self, page: Page[T], ids: Sequence[str | None]) -> tuple[T, ...]:
         """Record a page, and return its new rows."""
-        new = self.seen.filter_new(page.items, ids)
-        self.detector = self.detector.record(page_facts(page, new, self.detector))
+        is_repeated = self.unidentified.is_repeated(page, ids)
+        new = self.seen.filter_new(page.items, ids, is_repeated=is_repeated)
+        self.detector = self.detector.record(page_facts(page, new, self.detector, is_repeated=is_repeated))
         if self.detector.verdict is not Verdict.CONTINUE:
             self.queue.close()
         return new.rows
@@ -200,14 +202,16 @@ class NumberedPages(Generic[T]):
             self._total = progress.detector.total
         if not progress.detector.pages and progress.needs_split:
             return self._split(progress, split_count(progress.detector.total or 0, progress.max_rows))
-        passes = progress.detector.passes
+        is_first = progress.detector.passes == 1
+        rows_before = progress.detector.rows
         items = progress.record(page, self._decoder.row_ids(page.items))
+        is_repeated = page.row_count > 0 and progress.detector.rows == rows_before
         if progress.detector.verdict is Verdict.RESTART and not progress.is_truncated:
             progress.restart()
         self._prefetch()
-        if passes > 1 and not items:
+        if not items and (is_repeated or not is_first):
             return None
-        errors = page.decode_errors if passes == 1 else ()
+        errors = page.decode_errors if is_first else ()
         return replace(
             page,
             items=items,
@@ -259,7 +263,7 @@ class NumberedPages(Generic[T]):
 
     def _progress(self, window: DateWindow | None, seen: SeenIds) -> WindowProgress:
         request = self._request if window is None else self._request.with_dates(window.start, window.end)
-        detector = EndDetector(can_restart=not request.endpoint.is_billed)
+        detector = EndDetector(self._options.page_size, not request.endpoint.is_billed)
         queue = PrefetchQueue(self._executor)
         return WindowProgress(request, window, seen, detector, queue, self._executor.max_search_rows)
 
