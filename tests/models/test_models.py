@@ -251,7 +251,7 @@ QUERIES = [
     for value in vars(import_module("leadfeeder_async.models")).values()
     if isinstance(value, type)
     and issubclass(value, msgspec.Struct)
-    and value.__module__.rsplit(".", 1)[-1] in {"queries", "requests"}
+    and value.__module__.rsplit(".", 1)[-1] in {"search_filters", "request_bodies"}
 ]
 
 

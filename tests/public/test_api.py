@@ -42,7 +42,7 @@ def test_the_snapshot_sees_all_kinds_of_names() -> None:
         "leadfeeder_async.Pager: async collect(limit: int | None = None) -> list[T]",
         "leadfeeder_async.RetrySafety: SAFE =",
         "leadfeeder_async: class Budget: __init__(max_requests: int | None = None",
-        "leadfeeder_async.models.WebVisit: company: companies.Company | None",
+        "leadfeeder_async.models.WebVisit: company: Company | None",
         "leadfeeder_async.models.WebVisit: id: str",
         "leadfeeder_async.resources.tags.Tags: async get(tag_id: str, *, account_id: str | None = None) -> Response[Tag]",
         "leadfeeder_async.sandbox: class Sandbox: __init__(",
