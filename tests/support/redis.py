@@ -1,4 +1,4 @@
-"""A Redis server of a test's own, on a free port of loopback, that keeps nothing."""
+"""A Redis server for a test. It listens on a free port of 127.0.0.1 and stores nothing on disk."""
 
 from __future__ import annotations
 
@@ -25,39 +25,41 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, empty, and wait until it answers."""
+        """Start an empty server and wait until it responds."""
         assert BINARY is not None
-        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self._process = subprocess.Popen([BINARY, *words], cwd=self._folder, stdout=subprocess.DEVNULL)
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen([BINARY, *arguments], cwd=self._folder, stdout=subprocess.DEVNULL)
         for _ in range(500):
             try:
-                if self.say("PING"):
+                if self.execute("PING"):
                     return
             except redis.ConnectionError:
                 time.sleep(0.01)
-        raise AssertionError("redis-server does not answer")
+        raise AssertionError("redis-server did not respond within 5 s")
 
     def kill(self) -> None:
-        """Kill it; what it knew is gone."""
+        """Kill the server, which loses its data."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
-    def say(self, *command: str | int) -> object:
-        """Send one command and return the reply."""
+    def execute(self, *command: str | int) -> object:
+        """Send a command and return the response."""
         with redis.Redis(port=self.port, decode_responses=True, socket_timeout=5) as client:
             return client.execute_command(*command)
 
 
 def require_redis() -> None:
-    """Skip where no server can be had, unless the environment says that it must be there."""
+    """Skip the test if no Redis server is installed, or fail it if the environment sets ``REQUIRE_REDIS``."""
     if BINARY is None:
-        reason = "no redis-server on this machine: apt-get install redis-server"
-        (pytest.fail if os.environ.get("REQUIRE_REDIS") else pytest.skip)(reason)
+        reason = "redis-server is not installed: apt-get install redis-server"
+        if os.environ.get("REQUIRE_REDIS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
 
 
 def unused_port() -> int:
-    """Return a port of loopback that nothing listens on."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
