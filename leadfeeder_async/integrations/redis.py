@@ -130,7 +130,7 @@ class RedisLimiter:
         self._pauses = 0
         self._tasks = set[asyncio.Task[object]]()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.used = 0
+        self.used: int = 0
         """Requests of all processes in the current month, as last reported by the server."""
 
     def __repr__(self) -> str:

@@ -77,8 +77,10 @@ class RedisCredits:
         check_argument(max_credits >= 0, f"max_credits={max_credits!r} must be 0 or more.")
         check_argument(timeout > 0, f"timeout={timeout!r} must be more than 0 seconds.")
         check_argument(outage_timeout >= 0, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
-        self.name = name
-        self.max_credits = max_credits
+        self.name: str = name
+        """The name of the limit."""
+        self.max_credits: int = max_credits
+        """The most credits that all processes may spend together."""
         self._key = key_of(read_api_key(api_key).reveal(), f"credits:{name}")
         self._script = RedisScript(redis, "credit_pool.lua", timeout)
         self._outage_timeout = outage_timeout
@@ -90,7 +92,7 @@ class RedisCredits:
         self._reported = 0
         self._closed = False
         self._tasks = set[asyncio.Task[None]]()
-        self.spent = 0
+        self.spent: int = 0
         """Credits that all processes have spent or reserved, as last reported by the server."""
 
     def __repr__(self) -> str:

@@ -83,7 +83,8 @@ def _title(page: str) -> tuple[str, str]:
     if page in PAGES:
         return PAGES[page]
     module = api.package()[page]
-    return page.replace("_", " ").capitalize(), _first_line(module)
+    title = "dlt" if module.name == "dlt" else module.name.capitalize()  # its own name is in lower case
+    return title, _first_line(module)
 
 
 def _head(page: str) -> str:
@@ -137,16 +138,15 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _cell(member: api.ApiObject) -> str:
-    return _inline(member.docstring.value) if member.docstring else ""
+    return _one_line(member.docstring.value).replace("|", "\\|") if member.docstring else ""
 
 
-def _inline(text: str) -> str:
-    """Return a text as the content of a table cell."""
-    return " ".join(markdown(text).split()).replace("|", "\\|")
+def _one_line(text: str) -> str:
+    return " ".join(markdown(text).split())
 
 
 def _prose(member: api.ApiObject) -> str:
-    """Return a docstring as Markdown, with a table for each section that has several entries."""
+    """Return a docstring as Markdown, with a definition list for each section that has several entries."""
     if member.docstring is None:
         return ""
     parsed = member.docstring.parse("google", returns_multiple_items=False, returns_named_value=False)
@@ -156,19 +156,23 @@ def _prose(member: api.ApiObject) -> str:
 def _docstring_section(part: griffe.DocstringSection) -> str:
     match part:
         case griffe.DocstringSectionParameters():
-            rows = ((f"`{entry.name}`", _inline(entry.description)) for entry in part.value)
-            return "**Arguments**\n\n" + _table(("Argument", "Description"), rows)
+            return _definitions("Arguments", ((f"`{entry.name}`", entry.description) for entry in part.value))
         case griffe.DocstringSectionRaises():
-            rows = ((_error_link(str(entry.annotation)), _inline(entry.description)) for entry in part.value)
-            return "**Raises**\n\n" + _table(("Error", "Description"), rows)
+            errors = ((_error_link(str(entry.annotation)), entry.description) for entry in part.value)
+            return _definitions("Raises", errors)
         case griffe.DocstringSectionReturns():
-            return f"**Returns:** {_inline(part.value[0].description)}\n"
+            return f"**Returns:** {_one_line(part.value[0].description)}\n"
         case griffe.DocstringSectionAdmonition():  # Credits and Pagination
-            return f"**{part.title}:** {_inline(part.value.contents)}\n"
+            return f"**{part.title}:** {_one_line(part.value.contents)}\n"
         case griffe.DocstringSectionText():
             return markdown(part.value) + "\n"
         case _:
             raise ValueError(f"docstrings have no {part.kind.value} section: {part.value}")
+
+
+def _definitions(title: str, entries: Iterable[tuple[str, str]]) -> str:
+    """Return a definition list."""
+    return f"**{title}**\n\n" + "\n".join(f"{term}\n:   {_one_line(text)}\n" for term, text in entries)
 
 
 def _error_link(name: str) -> str:

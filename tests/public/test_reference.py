@@ -52,17 +52,17 @@ def test_integration_documents_its_arguments(name: str) -> None:
     assert documented_arguments(member) == argument_names(member)
 
 
-def test_sections_become_tables_and_paragraphs() -> None:
-    """Arguments and errors are table rows, and errors link to their page."""
+def test_sections_become_definition_lists() -> None:
+    """Arguments and errors are definition lists, and errors link to their page."""
     page = reference.pages()["calls.md"]
     (text,) = re.findall(r"^### `lf\.tags\.create`\n(.*?)^### ", page, re.DOTALL | re.MULTILINE)
-    assert "**Arguments**\n\n| Argument | Description |\n|-|-|\n| `name` | The name of the tag. |\n" in text
-    assert "| [`OutcomeUnknownError`](errors.md#outcomeunknownerror) | The response was lost" in text
+    assert "**Arguments**\n\n`name`\n:   The name of the tag.\n\n`color`\n:   The color" in text
+    assert "[`OutcomeUnknownError`](errors.md#outcomeunknownerror)\n:   The response was lost" in text
     assert "**Returns:** The new tag.\n\n" in text
     assert text.endswith("**Credits:** None.\n\n")
 
 
-def test_constructor_arguments_are_tables() -> None:
+def test_constructor_arguments_are_documented() -> None:
     """The arguments of a class's constructor are in its section."""
     page = reference.pages()["integrations.redis.md"]
-    assert "| `outage_timeout` | " in page.split("## `RedisLimiter`")[1]
+    assert "`outage_timeout`\n:   Seconds" in page.split("## `RedisLimiter`")[1]
