@@ -35,7 +35,7 @@ class RedisClient(Protocol):
     """An asynchronous client of redis-py, for a single server, Sentinel or a cluster."""
 
     async def execute_command(self, *args: str | float) -> object:
-        """Send a command and return its reply."""
+        """Send a command and return its response."""
         ...
 
     async def aclose(self) -> None:
@@ -59,10 +59,10 @@ class RedisScript:
         """Run the script on one key. Raise one of ``FAILURES`` if the server fails or does not respond in time."""
         async with asyncio.timeout(self._timeout):
             try:
-                reply = await self._send("EVALSHA", self._sha, 1, key, *args)
+                response = await self._send("EVALSHA", self._sha, 1, key, *args)
             except NoScriptError:  # after a flush, a restart or a failover
-                reply = await self._send("EVAL", self._source, 1, key, *args)
-        return msgspec.convert(reply, tuple[int, ...])
+                response = await self._send("EVAL", self._source, 1, key, *args)
+        return msgspec.convert(response, tuple[int, ...])
 
     async def aclose(self) -> None:
         """Close the connections, unless the client was passed in."""

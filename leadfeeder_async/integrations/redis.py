@@ -1,9 +1,9 @@
 """A rate limit on a Redis server, for all processes that use a key. Needs the extra ``redis``.
 
 The server must be Redis 6.2 or newer, or Valkey. A script runs on the server, with the server's clock, and assigns
-tokens in the order of the requests. Its reply says how long to wait for the token, so no process polls. A process holds
-one token at a time and uses it for its own callers in their order. It therefore has one place in the order however many
-tasks it runs, and a process that is killed loses one token.
+tokens in the order of the requests. Its response says how long to wait for the token, so no process polls. A process
+holds one token at a time and uses it for its own callers in their order. It therefore has one place in the order
+however many tasks it runs, and a process that is killed loses one token.
 
 The token of a canceled caller is used by the next caller of the process. Without a next caller, the token is returned
 if no later one was assigned. Otherwise the process keeps it until it expires, after ``(burst - 1) / rate`` seconds at
@@ -110,7 +110,7 @@ class RedisLimiter:
         outage_timeout: float = 10.0,
         fallback_share: float | None = None,
     ) -> None:
-        check_argument(0 < rate < inf, f"rate={rate!r} must be more than 0 requests a second.")
+        check_argument(0 < rate < inf, f"rate={rate!r} must be more than 0 requests per second.")
         check_argument(burst >= 1, f"burst={burst!r} must be 1 or more.")
         check_argument(0 < burst_share <= 1, f"burst_share={burst_share!r} must be more than 0 and at most 1.")
         check_argument(0 < timeout < inf, f"timeout={timeout!r} must be more than 0 seconds.")
@@ -162,6 +162,7 @@ class RedisLimiter:
         Raises:
             RateLimiterUnavailableError: The server has not responded for ``outage_timeout`` seconds.
             QuotaExceededError: The monthly quota is used up, as one of the processes reported.
+            WrongLoopError: The limiter was used in another event loop before.
 
         """
         self._bind()

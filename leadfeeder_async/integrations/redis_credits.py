@@ -212,7 +212,7 @@ class RedisCredits:
     async def _send(self, command: Literal["reserve", "report", "end"]) -> bool:
         """Send the total of this process. Return True if the server accepted it."""
         self._sequence += 1
-        total, self._reported = self._total, -1  # unknown until the server replies
+        total, self._reported = self._total, -1  # unknown until the server responds
         accepted, self.spent = await self._script.run(
             self._key, self._process, self._sequence, total, command, self.max_credits
         )

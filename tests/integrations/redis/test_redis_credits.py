@@ -280,7 +280,7 @@ async def test_invalid_totals_count_as_zero(redis_server: RedisServer, value: st
 
 
 async def test_repeated_end_counts_once(redis_server: RedisServer) -> None:
-    """If the reply to the last command of a process is lost, the command can be sent again."""
+    """If the response to the last command of a process is lost, the command can be sent again."""
     async with recorded(redis_server, 10) as (shared, recorder):
         await shared.reserve(4, ErrorContext())
         await shared.aclose()

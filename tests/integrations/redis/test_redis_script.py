@@ -61,8 +61,8 @@ class Model:
         if month != self._month:
             self._month, self._used = month, 0
         self._adaptive.recover(now / 1e6)
-        reply = getattr(self, command)(now, ceil(1_000_000 / self._adaptive.rate), share, value)
-        return [*reply, self._used]
+        response = getattr(self, command)(now, ceil(1_000_000 / self._adaptive.rate), share, value)
+        return [*response, self._used]
 
     def acquire(self, now: int, each: int, share: float, _: int) -> list[int]:
         if self._exhausted_month == self._month:
@@ -114,15 +114,15 @@ STEPS = st.lists(
 def test_script_matches_the_model(
     client: redis.Redis, rate: float, burst: int, steps: list[tuple[int, str, float, int]], exhausted: bool
 ) -> None:
-    """The script and the model reply the same to any sequence of commands, to the microsecond."""
+    """The script and the model respond the same to any sequence of commands, to the microsecond."""
     server, model, now, name = Server(client, rate, burst), Model(rate, burst), START, 0
     end = [(0, "quota_exhausted", 1.0, 202611), (0, "acquire", 1.0, 0)] if exhausted else []
     for delay, command, share, value in [*steps, *end]:
         now += delay
         argument = name if command == "release" else value
-        reply = server.run(now, command, share, argument)
-        assert reply == model.run(now, command, share, argument)
-        name = reply[2] or name
+        response = server.run(now, command, share, argument)
+        assert response == model.run(now, command, share, argument)
+        name = response[2] or name
 
 
 @quick
