@@ -1,15 +1,16 @@
 -- The credits of one budget that all processes have spent or reserved.
 --
--- Each process reports its own total with a sequence number, and reports with an older number are refused. A lost response,
--- a late report and a loss of data are therefore corrected by the next report. The totals of processes that ended are
--- kept in one sum.
+-- Each process reports its own total with a sequence number, and reports with an older number are refused. A lost
+-- response, a late report and a loss of data are therefore corrected by the next report. The totals of processes that
+-- ended are kept in one sum.
 --
 -- KEYS[1] is the hash with the totals. ARGV: process, sequence number, total, command, limit. The command 'reserve' is
 -- refused if the total of all processes would exceed the limit, 'report' is not, and 'end' moves the total of the
 -- process to the sum of ended processes.
 -- Response: 1 if the total was accepted, the total of all processes.
 local EXPIRY = 400 * 86400
-local process, sequence, total, command, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local process, sequence, total = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local command, limit = ARGV[4], tonumber(ARGV[5])
 
 -- The total in a stored value. Invalid and negative totals count as 0.
 local function total_in(stored)

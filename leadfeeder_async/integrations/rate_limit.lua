@@ -1,12 +1,12 @@
 -- The rate limit of one API key, on the clock of this server. Times are integers in microseconds.
 --
 -- `next` is the time of the next free token. It is at most `burst` - 1 intervals in the past, which is the size of the
--- bucket. Each token moves `next` by one interval, and the response says how long to wait for the token. A caller with a
--- share below 1 waits until a part of the burst is left for others.
+-- bucket. Each token moves `next` by one interval, and the response says how long to wait for the token. A caller with
+-- a share below 1 waits until a part of the burst is left for others.
 --
 -- KEYS[1] is the hash with the state. ARGV: command, requests per second, burst, share of the burst, value.
--- Response: wait (-1 if the monthly quota is used up), validity after the wait, name of the token for its release (or the
--- month that is used up, as YYYYMM), requests in the current month.
+-- Response: wait (-1 if the monthly quota is used up), validity after the wait, name of the token for its release (or
+-- the month that is used up, as YYYYMM), requests in the current month.
 local INITIAL_DELAY, REPEAT_WINDOW, RECOVERY_INTERVAL, EXPIRY = 1000000, 60000000, 10000000, 40 * 86400
 local command, full_rate, full_burst = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local share, value = tonumber(ARGV[4]), tonumber(ARGV[5])
