@@ -58,6 +58,11 @@ def page_of(module: str, member: api.ApiObject) -> str:
     return "errors" if home.startswith("errors") else "client"
 
 
+def is_model_alias(module: str, member: api.ApiObject) -> bool:
+    """Return True if the package exports a model, which its own page describes."""
+    return module == api.PACKAGE and member.canonical_path.startswith(f"{api.PACKAGE}.models.")
+
+
 @cache
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
@@ -65,7 +70,7 @@ def pages() -> dict[str, str]:
     for module in sorted(api.modules(), key=lambda module: module.path):
         for name in api.names(module):
             member = module[name]
-            if member.is_class or member.is_function:
+            if (member.is_class or member.is_function) and not is_model_alias(module.path, member):
                 bodies.setdefault(page_of(module.path, member), []).append(section(module.path, member))
     texts = {f"{page}.md": "\n".join([_head(page), *sections]) for page, sections in bodies.items()}
     index = "".join(f"- [{_title(page)[0]}]({page}.md): {_title(page)[1]}\n" for page in _ordered(bodies))

@@ -40,7 +40,7 @@ def test_snapshot_covers_all_kinds_of_names() -> None:
     for start in (
         "leadfeeder_async: class AsyncLeadfeeder: __init__(api_key: str | None = None, *, account_id:",
         "leadfeeder_async.Pager: async collect(limit: int | None = None) -> list[T]",
-        "leadfeeder_async.RetrySafety: SAFE =",
+        "leadfeeder_async.Outcome: MATCHED =",
         "leadfeeder_async: class Budget: __init__(max_requests: int | None = None",
         "leadfeeder_async.models.WebVisit: company: Company | None",
         "leadfeeder_async.models.WebVisit: id: str",
