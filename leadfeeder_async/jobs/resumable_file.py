@@ -29,7 +29,7 @@ from leadfeeder_async.jobs.checkpoint import (
     write_checkpoint,
 )
 from leadfeeder_async.jobs.output_lock import OutputLock
-from leadfeeder_async.jobs.tabular import Column, is_table, write_table
+from leadfeeder_async.jobs.tabular import Column, write_table
 
 CHECKPOINT_INTERVAL = 1.0
 """Seconds between checkpoints. After a kill, the rows of at most that time are read again."""
@@ -206,14 +206,18 @@ def _hint_if_exists(path: Path, *, resume: bool) -> str:
     if not resume:
         return "Choose another path, or pass overwrite=True."
     if has_unfinished(path):
-        return "An unfinished file that would replace it exists. Pass both resume=True and overwrite=True to continue it."
+        return (
+            "An unfinished file that would replace it exists. Pass both resume=True and overwrite=True to continue it."
+        )
     return "It appears to be complete, so there is nothing to resume. To write it again, pass overwrite=True."
 
 
 def has_unfinished(path: Path) -> bool:
     """Return True if an unfinished file with rows exists beside ``path``."""
     with suppress(OSError):
-        return checkpoint_path(path).is_file() and partial_path(path).is_file() and partial_path(path).stat().st_size > 0
+        return (
+            checkpoint_path(path).is_file() and partial_path(path).is_file() and partial_path(path).stat().st_size > 0
+        )
     return False
 
 

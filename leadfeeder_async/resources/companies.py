@@ -6,15 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.models.companies import (
-    Company,
-    CompanyFinancials,
-    CompanyIp,
-    CompanyMatch,
-    CompanySummary,
-    Signal,
-)
+from leadfeeder_async.models.companies import CompanyFinancials, CompanyIp, CompanyMatch, CompanySummary, Signal
 from leadfeeder_async.models.envelope import EmptyResponse, Response
+from leadfeeder_async.models.records import Company
 from leadfeeder_async.models.search_filters import (
     CompanyMatchInput,
     CompanyMatchRequest,

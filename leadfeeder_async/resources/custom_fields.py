@@ -9,9 +9,9 @@ from msgspec import UNSET, UnsetType
 from leadfeeder_async._core.codec import encode_json
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.models.custom_fields import CustomField
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.request_bodies import CustomFieldChanges, CustomFieldData, CustomFieldRequest
-from leadfeeder_async.models.tags_and_lists import CustomField
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import check_choice

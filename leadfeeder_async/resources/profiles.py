@@ -5,7 +5,7 @@ from __future__ import annotations
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.models.tags_and_lists import BuyerPersona, Icp
+from leadfeeder_async.models.profiles import BuyerPersona, Icp
 
 LIST_ICPS = Endpoint("list_icps", "GET", "/v1/icps", Response[tuple[Icp, ...]])
 GET_ICP = Endpoint("get_icp", "GET", "/v1/icps/{id}", Response[Icp])

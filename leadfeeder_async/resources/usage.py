@@ -10,7 +10,7 @@ from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.models.reference import ApiUsage
+from leadfeeder_async.models.usage import ApiUsage
 
 GET_USAGE = Endpoint(
     "get_usage", "GET", "/v1/usage", Response[tuple[ApiUsage, ...]], params=("start_period", "end_period")

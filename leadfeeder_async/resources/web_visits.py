@@ -10,8 +10,9 @@ from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyl
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.models.search_filters import WebVisitFilters, WebVisitSearchRequest
-from leadfeeder_async.models.web_visits import WebVisit, WebVisitsTrackerScript
+from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
 from leadfeeder_async.pagination.date_range import DateLike, make_window
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
