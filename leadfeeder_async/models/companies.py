@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0414
 """Search results, matches, signals, financial reports and IP addresses of companies."""
 
 from __future__ import annotations
@@ -7,12 +6,8 @@ from datetime import date
 
 from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.places import IpAddressExtended, Location
-from leadfeeder_async.models.records import Company as Company
-from leadfeeder_async.models.records import CompanyAttributes as CompanyAttributes
-from leadfeeder_async.models.values import Address as Address
-from leadfeeder_async.models.values import CompanyMeta, CompanyRegister, Industries, MoneyFigure
-from leadfeeder_async.models.values import IndustryCode as IndustryCode
-from leadfeeder_async.models.values import Intent as Intent
+from leadfeeder_async.models.records import Company
+from leadfeeder_async.models.values import Address, CompanyMeta, CompanyRegister, Industries, MoneyFigure
 
 
 class CompanySummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):

@@ -1,12 +1,9 @@
-# ruff: noqa: PLC0414
 """The companies behind IP addresses."""
 
 from __future__ import annotations
 
 from leadfeeder_async.models.base import Model
-from leadfeeder_async.models.places import IpLocation, Network
-from leadfeeder_async.models.places import Location as Location
-from leadfeeder_async.models.places import LocationAttributes as LocationAttributes
+from leadfeeder_async.models.places import IpLocation, Location, Network
 from leadfeeder_async.models.records import Company
 
 

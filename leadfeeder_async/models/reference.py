@@ -1,10 +1,8 @@
-# ruff: noqa: PLC0414
 """Reference data: industries and NACE codes."""
 
 from __future__ import annotations
 
 from leadfeeder_async.models.base import Model
-from leadfeeder_async.models.usage import ApiUsage as ApiUsage
 
 
 class IndustryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):

@@ -1,12 +1,8 @@
-# ruff: noqa: PLC0414
 """Tags, lists and the items of lists."""
 
 from __future__ import annotations
 
 from leadfeeder_async.models.base import Model
-from leadfeeder_async.models.custom_fields import CustomField as CustomField
-from leadfeeder_async.models.profiles import BuyerPersona as BuyerPersona
-from leadfeeder_async.models.profiles import Icp as Icp
 
 
 class TagAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):

@@ -1,16 +1,8 @@
-# ruff: noqa: PLC0414
 """The tracker script of the account's website."""
 
 from __future__ import annotations
 
 from leadfeeder_async.models.base import Model
-from leadfeeder_async.models.records import WebVisit as WebVisit
-from leadfeeder_async.models.records import WebVisitAttributes as WebVisitAttributes
-from leadfeeder_async.models.records import WebVisitRelationships as WebVisitRelationships
-from leadfeeder_async.models.values import Engagement as Engagement
-from leadfeeder_async.models.values import EngagementPage as EngagementPage
-from leadfeeder_async.models.values import VisitIdentifiers as VisitIdentifiers
-from leadfeeder_async.models.values import Visitor as Visitor
 
 
 class WebVisitsTrackerScriptAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
