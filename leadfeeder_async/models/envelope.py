@@ -85,11 +85,6 @@ class Response(Model, Generic[T], frozen=True, kw_only=True, gc=False, repr_omit
     _included: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="included")
     # Set only while a response is decoded. The decoder moves included records into the relationships.
 
-    @property
-    def included(self) -> msgspec.Raw | msgspec.UnsetType:
-        """The top-level ``included`` of a response that is not completely decoded."""
-        return self._included
-
 
 class ResourceIdentifier(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The id and type of a record, without its attributes (contract: ``ResourceIdentifierV1``)."""
