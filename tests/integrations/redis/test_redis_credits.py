@@ -54,8 +54,8 @@ def company(number: int) -> str:
 
 
 def credits_on(server: RedisServer, max_credits: int, **options: float) -> RedisCredits:
-    """Return a credit limit on a server."""
-    return RedisCredits(server.url, "job", max_credits, KEY, **options)
+    """Return a credit limit on a server, with a timeout that a slow machine does not reach."""
+    return RedisCredits(server.url, "job", max_credits, KEY, **{"timeout": 5.0, **options})
 
 
 class RecordingClient:
