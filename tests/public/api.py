@@ -90,7 +90,7 @@ def _class(kind: ApiObject) -> str:
 
 
 def lines() -> list[str]:
-    """Return the whole public API, one line per name."""
+    """Return the complete public API, one line per name."""
     return sorted(line for module in modules() for name in names(module) for line in _lines(module.path, module[name]))
 
 
