@@ -23,4 +23,5 @@ def check_operations(names: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, 1)
-            raise ConfigurationError(f"There is no operation {name!r}{f'; is it {near[0]!r}?' if near else '.'}")
+            hint = f"Did you mean {near[0]!r}?" if near else "docs/api-coverage.md lists the operations."
+            raise ConfigurationError(f"Unknown operation {name!r}.", hint=hint)
