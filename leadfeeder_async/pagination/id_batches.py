@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import NotFoundError
+from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.source import PagerOptions, PrefetchQueue
 
@@ -25,7 +26,7 @@ class LookupState(msgspec.Struct):
     """The ids of one iteration that were missing or merged so far."""
 
     missing: list[str] = msgspec.field(default_factory=list[str])
-    """Ids that the server did not return under any id."""
+    """Ids that the server did not return under any id so far."""
     merged: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Ids that were merged, and their current ids."""
     unresolved: list[str] = msgspec.field(default_factory=list[str])
@@ -76,6 +77,8 @@ class IdBatchSource(msgspec.Struct, frozen=True):
                     await self._resolve(lookup, decoder, state)
                 yield replace(page, items=lookup.ordered(state))
                 del page, lookup
+        if state.missing and (last := await self._request_missing_again(decoder, state)):
+            yield last
 
     async def _received_pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         batches, queue = self.batches(options), PrefetchQueue(self.executor)
@@ -104,21 +107,30 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         """Find the records of ids that were not returned under their own id."""
         if len(lookup.unmatched) == len(lookup.unrequested) == 1:
             lookup.pair(lookup.unmatched[0], lookup.unrequested[0])
-        elif self.resolve_merged:
+        elif lookup.unrequested and self.resolve_merged:
             await self._resolve_by_groups(lookup, decoder)
-        elif not lookup.unrequested:
-            # They are missing, or were merged into records that were requested too.
-            found = await self._fetch_ids(lookup.unmatched, decoder, lookup)
-            if len(lookup.unmatched) == len(found) == 1:
-                lookup.pair(lookup.unmatched[0], next(iter(found)))
-            elif found:
-                state.unresolved.extend(lookup.unmatched)
-                return
-        else:
+        elif lookup.unrequested:
             state.unresolved.extend(lookup.unmatched)
             return
-        state.missing.extend(requested for requested in lookup.unmatched if requested not in lookup.merged)
         state.merged.update(lookup.merged)
+        state.missing.extend(requested for requested in lookup.unmatched if requested not in lookup.merged)
+
+    async def _request_missing_again(self, decoder: PageDecoder[T], state: LookupState) -> Page[T] | None:
+        """Find out which missing ids were merged into records that were requested too.
+
+        Their records were returned under their current ids, so no response so far told about them. This takes one
+        request for 100 missing ids.
+        """
+        candidates, state.missing = state.missing, []
+        rows = list[T]()
+        for start in range(0, len(candidates), MAX_IDS_PER_REQUEST):
+            ids = candidates[start : start + MAX_IDS_PER_REQUEST]
+            lookup = _BatchLookup[T](ids, (), ())
+            found = await self._fetch_ids(ids, decoder, lookup)
+            lookup.unrequested.extend(found)
+            await self._resolve(lookup, decoder, state)
+            rows.extend(lookup.ordered(state))
+        return Page(tuple(rows), Meta(), position=ResumePosition(ids=len(self.ids))) if rows else None
 
     async def _resolve_by_groups(self, lookup: _BatchLookup[T], decoder: PageDecoder[T]) -> None:
         """Find which id became which record with few requests.

@@ -37,7 +37,7 @@ from leadfeeder_async.cli import exit_code, terminal
 from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.checkpoint import Checkpoint, DayOffset
 from leadfeeder_async.jobs.tabular import Column, columns_of
-from leadfeeder_async.models.web_visits import WebVisit
+from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination import numbered
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sandbox import Sandbox

@@ -35,7 +35,7 @@ from leadfeeder_async.jobs.sync import date_plan, row_mapping
 from leadfeeder_async.jobs.sync.lookup_tables import months_before
 from leadfeeder_async.jobs.sync.sync_database import VERSION, SyncDatabase
 from leadfeeder_async.jobs.sync.transaction import SyncState, Transaction
-from leadfeeder_async.models.companies import Company
+from leadfeeder_async.models.records import Company
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.sync import SyncChanges, SyncResult, sync_account
