@@ -205,8 +205,8 @@ class Companies:
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
-            A pager of companies. After the iteration, ``missing`` has the ids without a company, ``merged`` maps the ids of
-            merged companies to their current ids, and ``unresolved`` has the ids that are one or the other.
+            A pager of companies. After the iteration, ``missing`` has the ids without a company, ``merged`` maps the
+            ids of merged companies to their current ids, and ``unresolved`` has the ids that are one or the other.
 
         Raises:
             InsufficientCreditsError: The account does not have enough credits.

@@ -126,8 +126,8 @@ class Contacts:
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
-            A pager of contacts. After the iteration, ``missing`` has the ids without a contact, ``merged`` maps the ids of
-            merged contacts to their current ids, and ``unresolved`` has the ids that are one or the other.
+            A pager of contacts. After the iteration, ``missing`` has the ids without a contact, ``merged`` maps the ids
+            of merged contacts to their current ids, and ``unresolved`` has the ids that are one or the other.
 
         Raises:
             InsufficientCreditsError: The account does not have enough credits.
