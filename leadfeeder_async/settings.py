@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from leadfeeder_async._argument_checks import check_account_id
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import MissingKeyError, check_argument
 
@@ -94,12 +95,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         check_argument(is_valid, f"deadline={self.deadline!r} must be a finite number of seconds above 0.")
         check_argument(0 < self.timeout < inf, f"timeout={self.timeout!r} must be a finite number of seconds above 0.")
         check_argument(self.retries >= 0, f"retries={self.retries!r} must be 0 or more.")
-        is_valid = self.account_id is None or _is_nonempty_string(self.account_id)
-        check_argument(is_valid, f"account_id={self.account_id!r} must be a string that is not empty.")
-
-
-def _is_nonempty_string(value: object) -> bool:
-    return isinstance(value, str) and value != ""
+        if self.account_id is not None:
+            check_account_id("account_id", self.account_id)
 
 
 def read_api_key(argument: str | None) -> Secret:
@@ -118,8 +115,18 @@ def read_api_key(argument: str | None) -> Secret:
 
 
 def read_account_id(argument: str | None) -> str | None:
-    """Return the account from the argument or LEADFEEDER_ACCOUNT_ID. None means the only account of the key."""
-    return argument or os.environ.get("LEADFEEDER_ACCOUNT_ID") or None
+    """Return the account from the argument or LEADFEEDER_ACCOUNT_ID. None means the only account of the key.
+
+    Spaces around it are removed, as around the key. Other characters that no id has are rejected.
+    """
+    if argument is not None:
+        return check_account_id("account_id", _without_spaces(argument))
+    value = os.environ.get("LEADFEEDER_ACCOUNT_ID", "").strip(" ")
+    return check_account_id("LEADFEEDER_ACCOUNT_ID", value) if value else None
+
+
+def _without_spaces(value: object) -> object:
+    return value.strip(" ") if isinstance(value, str) else value
 
 
 def read_base_url(argument: str | None) -> str:

@@ -22,7 +22,6 @@ from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, active_budgets
 from leadfeeder_async.errors import (
     BudgetExceededError,
-    ConfigurationError,
     DeadlineExceededError,
     ErrorContext,
     LeadfeederError,
@@ -154,8 +153,6 @@ class RequestExecutor:
         deadline = None if options.deadline is None else resources.loop.time() + options.deadline
         account_id: str | None = None
         if endpoint.account is AccountScope.REQUIRED:
-            if request.account_id == "":
-                raise ConfigurationError("account_id is empty.", hint="Leave it out to use the client's own account.")
             account_id = request.account_id or options.account_id or self._state.account_id
             if account_id is None:
                 bounds = WaitBounds(resources.pending, resources.loop, deadline, context)

@@ -85,7 +85,7 @@ from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
 MaskedCompanySummary: TypeAlias = CompanySummary
 MaskedContactSummary: TypeAlias = ContactSummary
 CustomFeedFilter: TypeAlias = object
-"""The grammar of feed filters is not published, so filters are sent and returned unchanged."""
+"""Leadfeeder documents the filters on its page "Custom Feed - Filter Reference". They are sent and returned unchanged."""
 
 AccountResponse: TypeAlias = Response[tuple[AccountSummary, ...]]
 UserResponse: TypeAlias = Response[User]

@@ -13,6 +13,7 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import NotFoundError
 from leadfeeder_async.models.accounts import Account, AccountSummary, User
 from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.models.includes import AccountInclude
 from leadfeeder_async.resources.arguments import csv_param
 
 GET_ACCOUNT = Endpoint("list_accounts", "GET", "/v1/accounts", Response[tuple[Account, ...]], params=("include",))
@@ -41,7 +42,9 @@ class Accounts:
         """
         return await self._executor.execute(ApiRequest(LIST_ACCOUNTS))
 
-    async def get(self, account_id: str | None = None, *, include: Iterable[str] | None = None) -> Response[Account]:
+    async def get(
+        self, account_id: str | None = None, *, include: Iterable[AccountInclude] | None = None
+    ) -> Response[Account]:
         """Get an account and its credits.
 
         ``(await lf.accounts.get()).data.credits``

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Response
@@ -60,7 +61,7 @@ class Icps:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(GET_ICP, (icp_id,), account_id=account_id))
+        return await self._executor.execute(ApiRequest(GET_ICP, (check_id("icp_id", icp_id),), account_id=account_id))
 
 
 class BuyerPersonas:
@@ -110,4 +111,6 @@ class BuyerPersonas:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(GET_BUYER_PERSONA, (buyer_persona_id,), account_id=account_id))
+        return await self._executor.execute(
+            ApiRequest(GET_BUYER_PERSONA, (check_id("buyer_persona_id", buyer_persona_id),), account_id=account_id)
+        )

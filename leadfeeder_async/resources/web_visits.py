@@ -6,17 +6,20 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.models.filter_dicts import WebVisitFiltersDict
+from leadfeeder_async.models.includes import WebVisitInclude
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.models.search_filters import WebVisitFilters, WebVisitSearchRequest
 from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
-from leadfeeder_async.pagination.date_range import DateLike, make_window
+from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import csv_param, encode_validated
+from leadfeeder_async.resources.arguments import add_extra, csv_param, encode_validated, parse_days
 
 SEARCH_WEB_VISITS = Endpoint(
     "search_web_visits",
@@ -53,10 +56,11 @@ class WebVisits:
         start_date: DateLike,
         end_date: DateLike,
         company_id: str | None = None,
-        filters: WebVisitFilters | Mapping[str, object] | None = None,
-        include: Iterable[str] | None = None,
+        filters: WebVisitFilters | WebVisitFiltersDict | None = None,
+        include: Iterable[WebVisitInclude] | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
+        extra: Mapping[str, object] | None = None,
         account_id: str | None = None,
     ) -> Pager[WebVisit]:
         """Search visits by date, company and location.
@@ -74,6 +78,7 @@ class WebVisits:
             include: Relationships to return with all attributes: ``company``. It makes pages about ten times larger.
             page_size: The number of records per request, 1 to 100.
             limit: The maximum number of records in total. None returns all records.
+            extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -93,12 +98,12 @@ class WebVisits:
             is split into smaller ones, which are read in the order of their days.
 
         """
-        window = make_window(start_date, end_date)
-        conditions = {"start_date": window.start, "end_date": window.end, "filters": _with_company(filters, company_id)}
+        window = parse_days("start_date", start_date, "end_date", end_date)
+        body = encode_validated(_Conditions, {"filters": _with_company(filters, company_id)})
         request = ApiRequest(
             SEARCH_WEB_VISITS,
             params={"include": csv_param("include", include)},
-            body=encode_validated(WebVisitSearchRequest, conditions, leave_out=("start_date", "end_date")),
+            body=add_extra(WebVisitSearchRequest, body, extra),
             account_id=account_id,
         )
         return Pager(self._executor, request, window=window, page_size=page_size, limit=limit)
@@ -109,7 +114,7 @@ class WebVisits:
         start_date: DateLike,
         end_date: DateLike,
         custom_feed_id: str | None = None,
-        include: Iterable[str] | None = None,
+        include: Iterable[WebVisitInclude] | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         account_id: str | None = None,
@@ -149,8 +154,10 @@ class WebVisits:
 
         """
         params = {"custom_feed_id": custom_feed_id, "include": csv_param("include", include)}
+        if custom_feed_id is not None:
+            check_id("custom_feed_id", custom_feed_id)
         request = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params=params, account_id=account_id)
-        window = make_window(start_date, end_date)
+        window = parse_days("start_date", start_date, "end_date", end_date)
         return Pager(self._executor, request, window=window, page_size=page_size, limit=limit)
 
     async def tracker_script(self, *, account_id: str | None = None) -> Response[WebVisitsTrackerScript]:
@@ -173,9 +180,19 @@ class WebVisits:
         return await self._executor.execute(ApiRequest(GET_WEB_VISITS_TRACKER_SCRIPT, account_id=account_id))
 
 
-def _with_company(filters: WebVisitFilters | Mapping[str, object] | None, company_id: str | None) -> object:
+class _Conditions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The body of a visit search without its dates, which the pager adds."""
+
+    filters: WebVisitFilters | None = None
+
+
+def _with_company(filters: object, company_id: str | None) -> object:
+    """Return filters with a company. Filters of a wrong type are returned as they are, to be rejected later."""
     if company_id is None:
         return filters
+    check_id("company_id", company_id)
+    if filters is None:
+        return {"company_id": company_id}
     if isinstance(filters, WebVisitFilters):
         return msgspec.structs.replace(filters, company_id=company_id)
-    return {**(filters or {}), "company_id": company_id}
+    return {**filters, "company_id": company_id} if isinstance(filters, dict) else filters
