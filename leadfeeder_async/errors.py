@@ -366,7 +366,7 @@ class IncompleteWindowError(PaginationError):
 
     """
 
-    default_hint = "Read such a day in parts, with filters such as company_id or location_country_codes."
+    default_hint = "Read such a day in parts, with a filter such as company_id."
 
     def __init__(
         self,
