@@ -101,6 +101,8 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
     account: AccountScope = AccountScope.REQUIRED
     partitioned_by_day: bool = False
     """True if each row belongs to one day, so that different date windows have no rows in common."""
+    path_alternatives: tuple[str, ...] = ()
+    """Other paths to try if ``path``, which is only inferred, does not exist."""
     split_filter: str = ""
     """The filter by country in the body's ``filters``, by which days over the row limit are split. Empty if none."""
     verification_hint: str = ""
@@ -147,6 +149,7 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
             pagination=self.pagination,
             account=self.account,
             partitioned_by_day=self.partitioned_by_day,
+            path_alternatives=self.path_alternatives,
             split_filter=self.split_filter,
             verification_hint=self.verification_hint,
         )

@@ -38,7 +38,11 @@ RETRIEVE_VISITOR_COMPANIES = Endpoint(
     pagination=PaginationStyle.PAGE_NUMBER,
 )
 GET_WEB_VISITS_TRACKER_SCRIPT = Endpoint(
-    "get_web_visits_tracker_script", "GET", "/v1/web-visits/tracker", Response[WebVisitsTrackerScript]
+    "get_web_visits_tracker_script",
+    "GET",
+    "/v1/web-visits/tracker",
+    Response[WebVisitsTrackerScript],
+    path_alternatives=("/v1/web-visits/tracker-script", "/v1/web-visits/website-tracking-script"),
 )
 
 
