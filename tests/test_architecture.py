@@ -178,7 +178,7 @@ def test_each_row_is_used_by_one_method() -> None:
                 about = [doc for doc in docs if f"``{row.operation}``" in doc]
                 assert about, f"no method of {module.__name__} names {row.operation}"
                 assert len(re.findall(rf"\b{name}\b", source)) >= 2, f"{name} is not used"
-                assert all("Free" in doc or "harge" in doc for doc in about), f"{name}: what does it charge?"
+                assert all("Credits:" in doc for doc in about), f"{name}: what does it charge?"
                 assert all("lf." in doc for doc in about), f"{name}: show the call"
                 told = ("InsufficientCreditsError", "OutcomeUnknownError") if row.is_billed else ()
                 assert all(error in doc for doc in about for error in told), f"{name}: what can it cost?"

@@ -213,8 +213,8 @@ async def test_paths_move_an_operation() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("get_compny", "no operation 'get_compny'; is it 'get_company'"),
-        ("request", "no operation 'request'"),
+        ("get_compny", "Unknown operation 'get_compny'. Did you mean 'get_company'"),
+        ("request", "Unknown operation 'request'"),
         ("", "''"),
     ],
 )

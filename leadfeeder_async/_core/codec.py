@@ -144,7 +144,7 @@ def decode(endpoint: Endpoint[T], body: bytes, context: ErrorContext, redactor: 
         _raise_embedded_error(body, context, redactor)
     try:
         value = endpoint.decoder.decode(body)
-        if getattr(value, "included", UNSET) is UNSET:
+        if getattr(value, "_included", UNSET) is UNSET:
             return value
         problem = "its included records cannot be resolved"
     except UNREADABLE as error:

@@ -12,7 +12,7 @@ from leadfeeder_async.cli.record_tables import OutputOptions, TableSchema, flat,
 from leadfeeder_async.cli.terminal import print_note
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
-from leadfeeder_async.models.reference import ApiUsage
+from leadfeeder_async.models.usage import ApiUsage
 from leadfeeder_async.settings import DEFAULT_MONTHLY_QUOTA
 
 ACCOUNT = flat("id", "name")

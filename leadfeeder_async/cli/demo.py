@@ -15,7 +15,7 @@ import msgspec
 from leadfeeder_async.cli import terminal
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import IncompleteWindowError
-from leadfeeder_async.models.web_visits import WebVisit
+from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.sandbox import Sandbox
 
 if TYPE_CHECKING:

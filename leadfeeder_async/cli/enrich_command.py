@@ -19,8 +19,8 @@ from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path
 from leadfeeder_async.jobs.tabular import is_table
-from leadfeeder_async.models.companies import Company
 from leadfeeder_async.models.ip import EnrichedIp
+from leadfeeder_async.models.records import Company
 
 Flag = Parameter(negative=())
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from leadfeeder_async.models.web_visits import WebVisit
+from leadfeeder_async.models.records import WebVisit
 
 VisitCategory: TypeAlias = Literal["new", "returning", "re-engaged"]
 By: TypeAlias = Literal["intent", "minutes", "visits"]

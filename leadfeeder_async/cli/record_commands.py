@@ -21,8 +21,9 @@ from leadfeeder_async.cli.record_tables import (
 from leadfeeder_async.cli.terminal import format_charge, print_note
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
-from leadfeeder_async.models.companies import Company, CompanyMatch, CompanySummary
+from leadfeeder_async.models.companies import CompanyMatch, CompanySummary
 from leadfeeder_async.models.contacts import ContactSummary
+from leadfeeder_async.models.records import Company
 
 companies = App(name="companies", help="Find companies, and get one whole.")
 contacts = App(name="contacts", help="Find people at companies.")

@@ -1,1 +1,1 @@
-"""What plugs in: each module imports the library of its own extra, and nothing else does."""
+"""Integrations with other libraries. Each module imports the library of its own extra."""

@@ -1,4 +1,4 @@
-"""The one place that touches redis-py: scripts run on a server, within a time limit."""
+"""Lua scripts on a Redis server. This is the only module that uses redis-py."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ try:
     from redis.exceptions import NoScriptError, RedisError
 except ImportError:
     raise ConfigurationError(
-        "Sharing a limit needs redis-py, which is not installed.", hint="pip install 'leadfeeder-async[redis]'"
+        "redis-py is not installed. Shared limits require it.", hint="pip install 'leadfeeder-async[redis]'"
     ) from None
 
 FAILURES = (RedisError, OSError, TimeoutError, msgspec.ValidationError)
-"""What a server that is down, slow, failed over or out of memory makes of a script."""
+"""The errors of a script if the server is down, slow, failing over or out of memory."""
 
 RETRY_INTERVAL = 0.1
-"""Seconds between tries while a server that has just gone is waited for."""
+"""Seconds between attempts while callers wait for a server that stopped responding."""
 
 PROBE_INTERVAL = 1.0
-"""Seconds between tries once it is known to be down."""
+"""Seconds between attempts when callers no longer wait for the server."""
 
 
 class RedisClient(Protocol):
-    """What is needed of redis-py's asynchronous clients: a single server's, a Sentinel's or a cluster's."""
+    """An asynchronous client of redis-py, for a single server, Sentinel or a cluster."""
 
     async def execute_command(self, *args: str | float) -> object:
-        """Send a command and return its reply."""
+        """Send a command and return its response."""
         ...
 
     async def aclose(self) -> None:
@@ -44,29 +44,29 @@ class RedisClient(Protocol):
 
 
 class RedisScript:
-    """A Lua script on a server. It is sent whole only where the server does not have it."""
+    """A Lua script on a server. Its source is sent only if the server does not have it."""
 
     def __init__(self, redis: str | RedisClient, name: str, timeout: float) -> None:
-        self._text = (Path(__file__).parent / name).read_text(encoding="utf-8")
-        self._sha = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
-        self._own = isinstance(redis, str)
+        self._source = (Path(__file__).parent / name).read_text(encoding="utf-8")
+        self._sha = sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+        self._owns_client = isinstance(redis, str)
         self._client = _connect(redis, timeout) if isinstance(redis, str) else redis
         self._timeout = timeout
         self.calls = 0
-        """Commands sent so far."""
+        """The number of commands sent."""
 
     async def run(self, key: str, *args: str | float) -> tuple[int, ...]:
-        """Run it on one key; raises one of ``FAILURES`` where the server does not answer in time, or wrongly."""
+        """Run the script on one key. Raise one of ``FAILURES`` if the server fails or does not respond in time."""
         async with asyncio.timeout(self._timeout):
             try:
-                reply = await self._send("EVALSHA", self._sha, 1, key, *args)
-            except NoScriptError:  # flushed, restarted, failed over
-                reply = await self._send("EVAL", self._text, 1, key, *args)
-        return msgspec.convert(reply, tuple[int, ...])
+                response = await self._send("EVALSHA", self._sha, 1, key, *args)
+            except NoScriptError:  # after a flush, a restart or a failover
+                response = await self._send("EVAL", self._source, 1, key, *args)
+        return msgspec.convert(response, tuple[int, ...])
 
     async def aclose(self) -> None:
-        """Close the connections, unless the client was brought along."""
-        if self._own:
+        """Close the connections, unless the client was passed in."""
+        if self._owns_client:
             await self._client.aclose()
 
     async def _send(self, *command: str | float) -> object:
@@ -75,7 +75,7 @@ class RedisScript:
 
 
 class OutageTracker:
-    """What is known of a server that does not answer."""
+    """The state of an outage: when it began, its last error, and when to try the server again."""
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -83,22 +83,22 @@ class OutageTracker:
         self._next_try = 0.0
 
     def may_try(self, now: float) -> bool:
-        """Whether the server is to be asked now."""
+        """Return True if a command should be sent now."""
         return self.since is None or now >= self._next_try
 
     def record_failure(self, error: BaseException, now: float, pause: float) -> None:
-        """Learn of a failure; the next try comes after ``pause``."""
+        """Record a failed command. The next attempt is due after ``pause`` seconds."""
         self.since = now if self.since is None else self.since
         self.last, self._next_try = error, now + pause
 
     def duration(self, now: float) -> float:
-        """For how many seconds it has lasted."""
+        """Return how many seconds the outage has lasted."""
         return 0.0 if self.since is None else now - self.since
 
     def record_success(self) -> bool:
-        """Learn of an answer; tell whether there was an outage."""
-        was, self.since, self.last = self.since is not None, None, None
-        return was
+        """Record a response. Return True if it ended an outage."""
+        was_down, self.since, self.last = self.since is not None, None, None
+        return was_down
 
 
 def _connect(url: str, timeout: float) -> RedisClient:
@@ -111,9 +111,9 @@ def _connect(url: str, timeout: float) -> RedisClient:
             decode_responses=True,
         )
     except ValueError as error:
-        raise ConfigurationError(f"This is no address of a Redis server: {error}", hint="redis://host:6379/0") from None
+        raise ConfigurationError(f"Invalid Redis URL: {error}", hint="Use a URL such as redis://host:6379/0.") from None
 
 
 def key_of(api_key: str, kind: str) -> str:
-    """Name what the server holds for a key, without telling the key; one slot of a cluster holds it all."""
+    """Return the name of an entry for an API key. It contains a hash of the key and fits into one slot of a cluster."""
     return f"leadfeeder:{{{sha256(api_key.encode()).hexdigest()[:16]}}}:{kind}"

@@ -1,37 +1,42 @@
--- What all processes together hold of one budget: credits charged, and credits that calls under way may still charge.
+-- The credits of one budget that all processes have spent or reserved.
 --
--- Each process states its own total, whole and numbered, so that an answer that is lost, a statement that comes late and
--- a server that forgot are all mended by the next one. What processes that ended had spent is kept in one sum.
+-- Each process reports its own total with a sequence number, and reports with an older number are refused. A lost
+-- response, a late report and a loss of data are therefore corrected by the next report. The totals of processes that
+-- ended are kept in one sum.
 --
--- KEYS[1] holds all of it. ARGV: the process, the number of this statement, its total, and what to do: 'claim' is refused
--- where it would pass the most, which comes last; 'state' is not; 'end' closes what the process has stated.
--- The answer: whether it was taken, and what all processes hold now.
-local KEPT_FOR = 400 * 86400
-local process, number, total, command, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+-- KEYS[1] is the hash with the totals. ARGV: process, sequence number, total, command, limit. The command 'reserve' is
+-- refused if the total of all processes would exceed the limit, 'report' is not, and 'end' moves the total of the
+-- process to the sum of ended processes.
+-- Response: 1 if the total was accepted, the total of all processes.
+local EXPIRY = 400 * 86400
+local process, sequence, total = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local command, limit = ARGV[4], tonumber(ARGV[5])
 
--- The total in what is kept; an older version could leave one below zero, which counts as none.
-local function amount_in(kept)
-  return math.max(0, tonumber(string.match(kept, '(-?%d+)$')) or 0)
+-- The total in a stored value. Invalid and negative totals count as 0.
+local function total_in(stored)
+  return math.max(0, tonumber(string.match(stored, '(-?%d+)$')) or 0)
 end
 
-local others, own, stated = 0, 0, -1
-local held = redis.call('HGETALL', KEYS[1])
-for place = 1, #held, 2 do
-  if held[place] == process then
-    stated, own = tonumber(string.match(held[place + 1], '^%d+')), amount_in(held[place + 1])
+local others, own, last_sequence = 0, 0, -1
+local entries = redis.call('HGETALL', KEYS[1])
+for index = 1, #entries, 2 do
+  if entries[index] == process then
+    last_sequence, own = tonumber(string.match(entries[index + 1], '^%d+')), total_in(entries[index + 1])
   else
-    others = others + amount_in(held[place + 1])
+    others = others + total_in(entries[index + 1])
   end
 end
 
-if number <= stated or (command == 'claim' and others + total > most) or (command == 'end' and stated < 0) then
+if sequence <= last_sequence
+  or (command == 'reserve' and others + total > limit)
+  or (command == 'end' and last_sequence < 0) then
   return {0, others + own}
 end
 if command == 'end' then
   redis.call('HDEL', KEYS[1], process)
   redis.call('HINCRBY', KEYS[1], 'ended', total)
 else
-  redis.call('HSET', KEYS[1], process, string.format('%d %d', number, total))
+  redis.call('HSET', KEYS[1], process, string.format('%d %d', sequence, total))
 end
-redis.call('EXPIRE', KEYS[1], KEPT_FOR)
+redis.call('EXPIRE', KEYS[1], EXPIRY)
 return {1, others + total}

@@ -1,7 +1,7 @@
-"""A dlt source: visits, companies, tags and lists, into any warehouse that dlt knows; the extra ``dlt``.
+"""A dlt source that loads visits, companies, tags and lists into any destination of dlt. Needs the extra ``dlt``.
 
-dlt keeps the state, makes the tables and merges; this package reads fast and completely. Each resource opens its client
-on dlt's own event loop, and all of them share one limit.
+dlt stores the state, creates the tables and merges the rows. Each resource opens its own client on dlt's event loop,
+and all of them share one rate limit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Row: TypeAlias = "dict[str, Json]"
 Rows: TypeAlias = AsyncGenerator[list[Row], None]
 
 KEY = ("account_id", "id")
-"""What makes a row the same row: one dataset can hold several accounts."""
+"""The primary key. It contains the account, because a dataset can hold several accounts."""
 
 
 @dlt.source(name="leadfeeder")
@@ -43,19 +43,37 @@ def leadfeeder_source(
     api_key: str | None = None,
     base_url: str | None = None,
 ) -> Iterable[DltResource]:
-    """Make the resources ``visits``, ``visitor_companies``, ``tags`` and ``lists`` of one account; all are free.
+    """Return the dlt resources ``visits``, ``visitor_companies``, ``tags`` and ``lists`` of one account.
 
-    ``pipeline.run(leadfeeder_source(account_id="310042"))``. The first run reads visits from ``start_date`` on, later
-    ones from ``lookback_days`` before the newest visit that is there, since visits come late; rows are merged on
-    (account_id, id), and the engagements of a visit become a child table. Tags and lists become what the server has.
-    Arguments that are left out come from dlt's configuration, and the key from LEADFEEDER_API_KEY where dlt has none.
+    ``pipeline.run(leadfeeder_source(account_id="310042"))``
+
+    Rows are merged by account and id. The engagements of a visit become a child table. Tags and lists that were deleted
+    on the server are deleted in the destination too. Arguments that are left out can come from dlt's configuration.
+
+    Args:
+        account_id: The account to load.
+        start_date: The first day of visits to load, as a date or ``YYYY-MM-DD``.
+        lookback_days: Days before the newest loaded visit that each later run reads again, because visits can arrive
+            late.
+        api_key: The API key. Defaults to dlt's configuration, then to LEADFEEDER_API_KEY.
+        base_url: The URL of the API. Defaults to LEADFEEDER_BASE_URL, then to https://api.leadfeeder.com.
+
+    Returns:
+        Four dlt resources.
+
+    Raises:
+        ConfigurationError: ``start_date`` is not a date.
+
+    Credits:
+        None.
+
     """
     first, source = parse_date("start_date", start_date), _Source(account_id, api_key, base_url)
     return (
         _visits(source, first, lookback_days),
         _visitor_companies(source, first, lookback_days),
-        _mirrored("tags", source.tags),
-        _mirrored("lists", source.lists),
+        _replaced("tags", source.tags),
+        _replaced("lists", source.lists),
     )
 
 
@@ -87,39 +105,39 @@ def _visitor_companies(source: _Source, first: date, lookback_days: int) -> DltR
     return visitor_companies
 
 
-def _mirrored(name: str, rows: Callable[[], Rows]) -> DltResource:
+def _replaced(name: str, rows: Callable[[], Rows]) -> DltResource:
     @dlt.resource(name=name, merge_key="account_id", write_disposition="merge")
-    async def mirrored() -> Rows:
+    async def replaced() -> Rows:
         async for page in rows():
             yield page
 
-    return mirrored
+    return replaced
 
 
 class _Source:
-    """Opens clients of one account on the loop that asks, under one limit."""
+    """Opens clients of one account on the current event loop, with one rate limit."""
 
     def __init__(self, account_id: str, api_key: str | None, base_url: str | None) -> None:
         self._account_id = account_id
         self._api_key = api_key
         self._base_url = base_url
-        self._limited: tuple[asyncio.AbstractEventLoop, TokenBucket] | None = None
-        """The loop of the latest run, and its limit."""
+        self._limiter: tuple[asyncio.AbstractEventLoop, TokenBucket] | None = None
+        """The event loop of the latest run and its rate limiter."""
 
     async def rows(self, pager_of: Callable[[AsyncLeadfeeder], Pager[T]]) -> Rows:
-        """Read a list, page by page."""
+        """Read a list page by page."""
         account, key, url = self._account_id, self._api_key, self._base_url
-        client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=self._limiter())
+        client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=self._limiter_of_run())
         async with client as lf, aclosing(raise_at_end(pager_of(lf).raw_pages())) as pages:
             async for page in pages:
                 yield [_flat(row, account) for row in page.items]
 
-    def _limiter(self) -> TokenBucket:
-        """Return the limit of this run: it belongs to a loop, and dlt makes a new one for each run of a source."""
+    def _limiter_of_run(self) -> TokenBucket:
+        """Return the rate limiter of this run. It belongs to an event loop, and dlt creates one for each run."""
         loop = asyncio.get_running_loop()
-        if self._limited is None or self._limited[0] is not loop:
-            self._limited = loop, TokenBucket()
-        return self._limited[1]
+        if self._limiter is None or self._limiter[0] is not loop:
+            self._limiter = loop, TokenBucket()
+        return self._limiter[1]
 
     async def tags(self) -> Rows:
         """Read the tags."""
@@ -127,7 +145,7 @@ class _Source:
             yield page
 
     async def lists(self) -> Rows:
-        """Read the lists of companies, then those of contacts."""
+        """Read the lists of companies, then the lists of contacts."""
         async for page in self.rows(lambda lf: lf.lists.list(scope="company")):
             yield page
         async for page in self.rows(lambda lf: lf.lists.list(scope="contact")):
@@ -135,34 +153,34 @@ class _Source:
 
 
 def _flat(row: bytes, account_id: str) -> Row:
-    """Put a record's attributes beside its id, and its relations' ids and attributes under their names.
+    """Return the columns of a record: its keys, its attributes, and its related records by name.
 
-    What makes the row the same row is nothing else, whatever attributes there are.
+    Primary key columns always win over attributes with the same name.
     """
     record: Row = msgspec.json.decode(row)
-    attributes, related = record.get("attributes"), record.get("relationships")
+    attributes, relationships = record.get("attributes"), record.get("relationships")
     keys: Row = {"account_id": account_id, "id": record["id"]}
     flat: Row = dict(attributes) if isinstance(attributes, dict) else {}
-    if isinstance(related, dict):
-        flat.update({name: _related(one) for name, one in related.items()})
+    if isinstance(relationships, dict):
+        flat.update({name: _related(value) for name, value in relationships.items()})
     if "started_at" in flat:
-        flat["started_at"] = _moment(flat["started_at"])
-    return {**keys, **flat, **keys}  # first in the table, and last to be set
+        flat["started_at"] = _timestamp(flat["started_at"])
+    return {**keys, **flat, **keys}  # the keys are the first columns, and they win
 
 
-def _moment(value: Json) -> datetime | None:
-    """Read a time; None where it is none, since dlt ends where it cannot compare one with the newest."""
+def _timestamp(value: Json) -> datetime | None:
+    """Return a time, or None if the value is invalid. dlt would fail to compare an invalid time with the newest one."""
     try:
-        moment = msgspec.convert(value, datetime)
+        timestamp = msgspec.convert(value, datetime)
     except msgspec.ValidationError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
 
 
 def _related(value: Json) -> Json:
-    """Show a related record as its id beside its attributes."""
+    """Return a related record as one dict of its attributes and its id."""
     if isinstance(value, list):
-        return [_related(one) for one in value]
+        return [_related(record) for record in value]
     if not isinstance(value, dict) or "id" not in value:
         return value
     attributes = value.get("attributes")

@@ -1,11 +1,13 @@
-"""One limit for all processes that use a key, kept on a Redis server (6.2 or newer, or Valkey); the extra ``redis``.
+"""A rate limit on a Redis server, for all processes that use a key. Needs the extra ``redis``.
 
-One script, run on the server and on the server's clock, gives out the tokens: a caller is told how long to wait for
-the one it took, so nobody polls, and who asked first goes first. A process holds one token at a time, for its own
-callers in their order: it is one place in the line, however many tasks it has, and one killed takes one token along.
+The server must be Redis 6.2 or newer, or Valkey. A script runs on the server, with the server's clock, and assigns
+tokens in the order of the requests. Its response says how long to wait for the token, so no process polls. A process
+holds one token at a time and uses it for its own callers in their order. It therefore has one place in the order
+however many tasks it runs, and a process that is killed loses one token.
 
-A token whose caller is cancelled goes to the next caller of the process. Where there is none, it is given back if
-nobody took a later one; else this process keeps it while it is good, ``(burst - 1) / rate`` seconds at most.
+The token of a canceled caller is used by the next caller of the process. Without a next caller, the token is returned
+if no later one was assigned. Otherwise the process keeps it until it expires, after ``(burst - 1) / rate`` seconds at
+most.
 """
 
 from __future__ import annotations
@@ -49,37 +51,51 @@ T = TypeVar("T")
 logger = logging.getLogger("leadfeeder_async")
 
 MAX_WAKEUP_DELAY = 0.1
-"""A caller that wakes so many seconds late uses its token all the same; after a longer stall it takes a new one."""
+"""Seconds that a caller may wake too late and still use its token. After a longer delay it acquires a new one."""
 
 
 class _Token(msgspec.Struct, frozen=True):
-    """The right to send one request, between two moments of the loop's clock."""
+    """The permission to send one request between two times of the event loop's clock."""
 
     at: float
     until: float
     name: int
+    """The identifier of the token on the server, for returning it."""
     pauses: int
-    """How many pauses this process had met when it was taken; a later one makes it worthless."""
+    """The number of pauses when the token was acquired. A later pause makes it invalid."""
 
 
 class RedisLimiter:
-    """The rate limit and the month's requests of one key, shared by every process that names the same server.
+    """A rate limit and a monthly quota that all processes with the same API key and Redis server share.
 
     ::
 
         async with RedisLimiter("redis://localhost:6379/0") as limiter, AsyncLeadfeeder(limiter=limiter) as lf:
             await lf.users.me()
 
-    ``redis`` is an address, or a client of redis-py's ``redis.asyncio``, which is never closed here. ``api_key``
-    defaults to LEADFEEDER_API_KEY; only a hash of it names the entry on the server. ``rate`` and ``burst`` are those of
-    all processes together, and the same in each. ``share`` is for bulk work: with 0.5 it leaves half the burst to
-    others, who need not wait for it; when nobody else wants anything, it has the whole rate.
+    Create one limiter per process and event loop, and close it after the client. It connects on the first call.
 
-    A server that does not answer within ``timeout`` seconds is tried for ``outage_timeout`` seconds; then
-    :class:`~leadfeeder_async.RateLimiterUnavailableError` is raised, at once for every call, until it answers again.
-    With ``fallback_share=0.25`` this process instead goes on by itself, at a quarter of the rate and without a burst.
+    If the server does not respond for ``outage_timeout`` seconds, every call raises
+    :class:`~leadfeeder_async.RateLimiterUnavailableError` immediately until the server responds again. With
+    ``fallback_share``, the process continues alone instead.
 
-    Make one per process and event loop. It opens on the first call; close it after the client.
+    Args:
+        redis: The URL of the server, or an asynchronous client of redis-py. A client is not closed by the limiter.
+        api_key: The API key. Defaults to LEADFEEDER_API_KEY. Only a hash of it is stored on the server.
+        rate: Requests per second of all processes together. Use the same value in each process.
+        burst: Requests that may be sent at once by all processes together. Use the same value in each process.
+        burst_share: The part of the burst that this process may use, more than 0 and at most 1. For bulk jobs, 0.5
+            leaves half of the burst to other processes. If no other process sends requests, a bulk job still gets the
+            full rate.
+        timeout: Seconds to wait for one Redis command.
+        outage_timeout: Seconds to wait for a server that does not respond.
+        fallback_share: The part of ``rate`` that this process uses without Redis during an outage, without a burst. A
+            good value is one divided by the number of processes. None raises an error instead.
+
+    Raises:
+        ConfigurationError: An argument is out of range, or the URL is invalid.
+        MissingKeyError: No API key was given.
+
     """
 
     def __init__(
@@ -94,13 +110,13 @@ class RedisLimiter:
         outage_timeout: float = 10.0,
         fallback_share: float | None = None,
     ) -> None:
-        check_argument(0 < rate < inf, f"rate={rate!r} must be more than 0 requests a second.")
+        check_argument(0 < rate < inf, f"rate={rate!r} must be more than 0 requests per second.")
         check_argument(burst >= 1, f"burst={burst!r} must be 1 or more.")
-        check_argument(0 < burst_share <= 1, f"burst_share={burst_share!r} must be more than 0, and 1 at most.")
+        check_argument(0 < burst_share <= 1, f"burst_share={burst_share!r} must be more than 0 and at most 1.")
         check_argument(0 < timeout < inf, f"timeout={timeout!r} must be more than 0 seconds.")
         check_argument(0 <= outage_timeout < inf, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
-        fits = fallback_share is None or 0 < fallback_share <= 1
-        check_argument(fits, f"fallback_share={fallback_share!r} must be more than 0, and 1 at most.")
+        is_valid = fallback_share is None or 0 < fallback_share <= 1
+        check_argument(is_valid, f"fallback_share={fallback_share!r} must be more than 0 and at most 1.")
         self._key = key_of(read_api_key(api_key).reveal(), "limit")
         self._settings = (rate, burst, burst_share)
         self._outage_timeout = outage_timeout
@@ -114,8 +130,8 @@ class RedisLimiter:
         self._pauses = 0
         self._tasks = set[asyncio.Task[object]]()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.used = 0
-        """The month's requests of all processes, as last heard."""
+        self.used: int = 0
+        """Requests of all processes in the current month, as last reported by the server."""
 
     def __repr__(self) -> str:
         rate, burst, share = self._settings
@@ -130,21 +146,24 @@ class RedisLimiter:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Tell the server what is left to tell, and close the connections; takes ``timeout`` seconds at most."""
+        """Send pending messages to the server and close the connections. Takes ``timeout`` seconds at most."""
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self._script.aclose()
 
     @property
     def server_calls(self) -> int:
-        """Commands this process has sent to the server."""
+        """Commands that this process has sent to the server."""
         return self._script.calls
 
     async def acquire(self) -> None:
-        """Wait in order for this process's turn, and for the token it took from the shared bucket.
+        """Wait for a token. Callers of the process are served in their order.
 
-        Raises LimiterUnavailableError where the server has been down for ``outage_timeout`` seconds, QuotaExceededError
-        where a process has met the end of the month's requests. Nothing was sent then.
+        Raises:
+            RateLimiterUnavailableError: The server has not responded for ``outage_timeout`` seconds.
+            QuotaExceededError: The monthly quota is used up, as one of the processes reported.
+            WrongLoopError: The limiter was used in another event loop before.
+
         """
         self._bind()
         async with self._turn:
@@ -152,9 +171,13 @@ class RedisLimiter:
                 pass
 
     def pause(self, seconds: float) -> None:
-        """Hold every process back for ``seconds``, and empty the bucket: the server answered 429.
+        """Pause all processes and empty the bucket, after a response with status 429.
 
-        This process stops at once. Another may still send the one request whose token it had taken before.
+        This process pauses immediately. Each other process may still send one request, if it already has a token.
+
+        Args:
+            seconds: The length of the pause.
+
         """
         self._pauses += 1
         self._not_before = max(self._not_before, self._bind().time() + seconds)
@@ -164,11 +187,16 @@ class RedisLimiter:
         self._spawn(self._notify_server("pause", round(seconds * 1e6)))
 
     def record_usage(self, requests: int) -> None:
-        """Tell every process how many of the month's requests are used; the most counts."""
+        """Report the number of requests in the current month to all processes. The highest reported number is used.
+
+        Args:
+            requests: The number of requests.
+
+        """
         self._spawn(self._notify_server("used", requests))
 
     def mark_exhausted(self) -> None:
-        """Tell every process that the month's requests are used up."""
+        """Report to all processes that the monthly quota is used up."""
         self._spawn(self._notify_server("quota_exhausted", int(f"{datetime.now(UTC):%Y%m}")))
 
     def _bind(self) -> asyncio.AbstractEventLoop:
@@ -179,7 +207,7 @@ class RedisLimiter:
         return loop
 
     async def _token(self) -> _Token | None:
-        """Return a token that was kept or a new one; None where this process goes by itself."""
+        """Return an unused token or a new one, or None after waiting for the local fallback limit."""
         while True:
             if self._unused_tokens:
                 token = self._unused_tokens.pop(0)
@@ -188,9 +216,9 @@ class RedisLimiter:
                 continue
             if self._outage.may_try(_now()):
                 try:
-                    return await self._take()
+                    return await self._acquire_token()
                 except FAILURES as error:
-                    self._note_failure(error)
+                    self._record_failure(error)
             if self._local is not None:
                 self._used_fallback = True
                 await self._local.acquire()
@@ -198,83 +226,83 @@ class RedisLimiter:
             self._raise_if_down()
             await asyncio.sleep(RETRY_INTERVAL)
 
-    def _note_failure(self, error: BaseException) -> None:
+    def _record_failure(self, error: BaseException) -> None:
         now = _now()
         if self._outage.since is None:
-            logger.warning("The shared limit cannot be asked (%s: %s)", type(error).__name__, error)
-        patient = self._local is None and self._outage.duration(now) < self._outage_timeout
-        self._outage.record_failure(error, now, 0.0 if patient else PROBE_INTERVAL)
+            logger.warning("The rate limit on Redis is unavailable (%s: %s)", type(error).__name__, error)
+        callers_wait = self._local is None and self._outage.duration(now) < self._outage_timeout
+        self._outage.record_failure(error, now, 0.0 if callers_wait else PROBE_INTERVAL)
 
     def _raise_if_down(self) -> None:
-        lasted, last = self._outage.duration(_now()), self._outage.last
-        if lasted >= self._outage_timeout:
-            said = f"The shared limit has not answered for {lasted:.1f} s ({type(last).__name__}: {last})."
-            raise RateLimiterUnavailableError(said) from last
+        duration, last = self._outage.duration(_now()), self._outage.last
+        if duration >= self._outage_timeout:
+            message = f"The Redis server has not responded for {duration:.1f} s ({type(last).__name__}: {last})."
+            raise RateLimiterUnavailableError(message) from last
 
-    async def _take(self) -> _Token:
-        """Take a token from the server. A caller cancelled meanwhile leaves it to the next one."""
-        asking = self._spawn(self._request_token())
+    async def _acquire_token(self) -> _Token:
+        """Acquire a token from the server. If the caller is canceled meanwhile, the token is recycled."""
+        request = self._spawn(self._request_token())
         try:
-            token = await asyncio.shield(asking)
+            token = await asyncio.shield(request)
         except asyncio.CancelledError:
-            asking.add_done_callback(self._keep_answer)
+            request.add_done_callback(self._recycle_result)
             raise
         if self._outage.record_success():
-            logger.warning("The shared limit answers again")
+            logger.warning("The rate limit on Redis is available again")
         if not isinstance(token, _Token):
-            said = "The month's requests are used up, as a process that shares this limit was told."
-            raise QuotaExceededError(said, ErrorContext(code="quota_exceeded", retry_at=token))
+            message = "The monthly quota is used up, as a process that shares this limit reported."
+            raise QuotaExceededError(message, ErrorContext(code="quota_exceeded", retry_at=token))
         return token
 
     async def _request_token(self) -> _Token | datetime:
-        """Ask for a token; return when the month ends instead, where its requests are used up."""
-        began, pauses, alone = _now(), self._pauses, self._used_fallback
-        wait, good, name, self.used = await self._run("acquire_after_outage" if alone else "take")
+        """Return a token, or the end of the month if the monthly quota is used up."""
+        started, pauses, after_fallback = _now(), self._pauses, self._used_fallback
+        wait, validity, name, self.used = await self._run("acquire_after_outage" if after_fallback else "acquire")
         if wait < 0:
             return next_month(date(name // 100, name % 100, 1))
-        self._used_fallback = self._used_fallback and not alone
-        return _Token(_now() + wait / 1e6, began + (wait + good) / 1e6, name, pauses)
+        self._used_fallback = self._used_fallback and not after_fallback
+        return _Token(_now() + wait / 1e6, started + (wait + validity) / 1e6, name, pauses)
 
     async def _wait_for_token(self, token: _Token | None) -> bool:
-        """Wait until a token may be used; tell whether it is still good then."""
+        """Wait until a token may be used. Return True if it is still valid then."""
         if token is None:
             return True
         try:
-            while (wait := max(token.at, self._not_before) - _now()) > 0:  # noqa: ASYNC110 - as in limits.py
+            while (wait := max(token.at, self._not_before) - _now()) > 0:  # noqa: ASYNC110 - a pause can extend the wait
                 await asyncio.sleep(wait)
         except asyncio.CancelledError:
             self._recycle(token)
             raise
         return token.pauses == self._pauses and _now() <= max(token.until, token.at + MAX_WAKEUP_DELAY)
 
-    def _keep_answer(self, asking: asyncio.Task[_Token | datetime]) -> None:
-        if not asking.cancelled() and asking.exception() is None and isinstance(token := asking.result(), _Token):
+    def _recycle_result(self, request: asyncio.Task[_Token | datetime]) -> None:
+        if not request.cancelled() and request.exception() is None and isinstance(token := request.result(), _Token):
             self._recycle(token)
 
     def _recycle(self, token: _Token) -> None:
-        """Leave a token that was not used to the next caller of this process, or else give it back."""
+        """Keep an unused token for the next caller of this process, or return it to the server if there is none."""
         if self._turn.statistics().tasks_waiting:
             self._unused_tokens.append(token)
         elif token.pauses == self._pauses:
-            self._spawn(self._give_back(token))
+            self._spawn(self._release(token))
 
-    async def _give_back(self, token: _Token) -> None:
-        given_back = await self._notify_server("release", token.name)
-        if not given_back and token.pauses == self._pauses:
+    async def _release(self, token: _Token) -> None:
+        released = await self._notify_server("release", token.name)
+        if not released and token.pauses == self._pauses:
             self._unused_tokens.append(token)
 
-    async def _notify_server(self, what: str, value: int = 0) -> bool:
-        """Tell the server something that nobody waits for; tell whether it took it."""
+    async def _notify_server(self, command: str, value: int = 0) -> bool:
+        """Send a command that no caller waits for. Return True if the server applied it."""
         try:
-            _, done, _, self.used = await self._run(what, value)
+            _, applied, _, self.used = await self._run(command, value)
         except FAILURES as error:
-            logger.warning("The shared limit was not told %r (%s: %s)", what, type(error).__name__, error)
+            logger.warning("Redis did not receive %r (%s: %s)", command, type(error).__name__, error)
             return False
-        return bool(done)
+        return bool(applied)
 
-    async def _run(self, what: str, value: int = 0) -> tuple[int, int, int, int]:
-        wait, done, name, used = await self._script.run(self._key, what, *self._settings, value)
-        return wait, done, name, used
+    async def _run(self, command: str, value: int = 0) -> tuple[int, int, int, int]:
+        wait, validity, name, used = await self._script.run(self._key, command, *self._settings, value)
+        return wait, validity, name, used
 
     def _spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         task = self._bind().create_task(work)

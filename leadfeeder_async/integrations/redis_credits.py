@@ -1,4 +1,4 @@
-"""Credits that several processes spend of, counted on a Redis server."""
+"""A credit limit that several processes share, counted on a Redis server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("leadfeeder_async")
 
 
 class RedisCredits:
-    """A bound on the credits that all processes which give it the same ``name`` may spend together.
+    """A limit on the credits that all processes with the same ``name`` spend together.
 
     ::
 
@@ -34,20 +34,33 @@ class RedisCredits:
             async with AsyncLeadfeeder() as lf, lf.budget(shared=credits):
                 await lf.companies.get("1")
 
-    A call that may charge reserves the most it can cost on the server before it is sent; what its answer says it
-    charged replaces that. Where an answer is lost, or a process is killed, the reservation stays: the money may be
-    gone. What was spent stays counted until the server has not heard of the name for 400 days; a name that is used
-    again goes on from there. Give ``max_credits`` the same in each process: each keeps to its own.
+    Before a call is sent, the most that it can charge is reserved on the server. The response says how many credits
+    were charged, and the rest of the reservation is released. If the response is lost or the process is killed, the
+    reservation is kept, because the credits may have been charged. Free calls send no command to the server.
 
-    ``redis`` is an address, or a client of redis-py's ``redis.asyncio``, which is never closed here. ``api_key``
-    defaults to LEADFEEDER_API_KEY; only a hash of it names the entry on the server. While the server does not answer
-    within ``timeout`` seconds, calls that may charge wait up to ``outage_timeout`` seconds; then
-    :class:`~leadfeeder_async.RateLimiterUnavailableError` is raised, and nothing is sent. Free calls never ask. A
-    server that forgot is told again by each process what that one has spent; only what ended processes spent is lost,
-    so keep it on a server that saves to disk.
+    The credits of a name are kept for 400 days after its last use. If the name is used again in this time, it continues
+    with the credits that were spent before.
 
-    Make one per process and event loop; close it after its calls. What a call under way has reserved when it is closed
-    stays counted, as that of a lost answer does.
+    If the server does not respond for ``outage_timeout`` seconds, calls that may charge raise
+    :class:`~leadfeeder_async.RateLimiterUnavailableError`, and nothing is sent. After a loss of data, each running
+    process reports its total again. Only the totals of finished processes are lost, so use a server that saves to disk.
+
+    Create one object per process and event loop, and close it after its calls. Reservations of calls that are in flight
+    when it is closed stay counted.
+
+    Args:
+        redis: The URL of the server, or an asynchronous client of redis-py. A client is not closed.
+        name: The name of the limit. Processes with the same name and API key share it.
+        max_credits: The most credits that all processes may spend together. Use the same value in each process, because
+            each process applies its own.
+        api_key: The API key. Defaults to LEADFEEDER_API_KEY. Only a hash of it is stored on the server.
+        timeout: Seconds to wait for one Redis command.
+        outage_timeout: Seconds to wait for a server that does not respond.
+
+    Raises:
+        ConfigurationError: An argument is out of range, or the URL is invalid.
+        MissingKeyError: No API key was given.
+
     """
 
     def __init__(
@@ -60,12 +73,14 @@ class RedisCredits:
         timeout: float = 1.0,
         outage_timeout: float = 10.0,
     ) -> None:
-        check_argument(bool(name), "name='' must say what the credits are for.")
+        check_argument(bool(name), "name='' must not be empty.")
         check_argument(max_credits >= 0, f"max_credits={max_credits!r} must be 0 or more.")
         check_argument(timeout > 0, f"timeout={timeout!r} must be more than 0 seconds.")
         check_argument(outage_timeout >= 0, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
-        self.name = name
-        self.max_credits = max_credits
+        self.name: str = name
+        """The name of the limit."""
+        self.max_credits: int = max_credits
+        """The most credits that all processes may spend together."""
         self._key = key_of(read_api_key(api_key).reveal(), f"credits:{name}")
         self._script = RedisScript(redis, "credit_pool.lua", timeout)
         self._outage_timeout = outage_timeout
@@ -77,8 +92,8 @@ class RedisCredits:
         self._reported = 0
         self._closed = False
         self._tasks = set[asyncio.Task[None]]()
-        self.spent = 0
-        """Credits that all processes have spent or reserved, as last heard."""
+        self.spent: int = 0
+        """Credits that all processes have spent or reserved, as last reported by the server."""
 
     def __repr__(self) -> str:
         return f"<RedisCredits {self.name!r} {self.spent:,} of {self.max_credits:,}>"
@@ -92,106 +107,119 @@ class RedisCredits:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Tell the server what this process has spent, and close the connections; until it is used again, that is all.
+        """Report the credits of this process and close the connections.
 
-        Reservations of calls under way are told as spent.
+        Reservations of calls in flight are reported as spent. No further updates are sent until the object is used
+        again.
         """
         while self._tasks:
             await asyncio.wait(self._tasks)
         async with self._turn:
             self._closed = True
-            if self._total or self._reported != self._total:  # a server that forgot takes no end of nothing
-                await self._try_report("state")
+            if self._total or self._reported != self._total:  # after a loss of data, "end" needs a report before it
+                await self._try_report("report")
             if self._sequence and await self._try_report("end"):
                 self._process, self._reserved, self._reported = uuid4().hex, self._reserved - self._reported, 0
         await self._script.aclose()
 
     @property
     def credits_left(self) -> int:
-        """Credits that a call may still reserve, as last heard."""
+        """Credits that a call can still reserve, as last reported by the server."""
         return max(0, self.max_credits - self.spent)
 
     @property
     def _total(self) -> int:
-        """What to state. Below zero is what calls that were under way at the last end gave back since then."""
+        """The total to report. Calls that were in flight at the last close can make ``_reserved`` negative."""
         return max(0, self._reserved)
 
     async def reserve(self, most: int, context: ErrorContext) -> None:
-        """Reserve ``most`` credits for a call; called by the client.
+        """Reserve credits for a call. The client calls this.
 
-        Raises BudgetExceededError where all processes together would pass ``max_credits``, LimiterUnavailableError
-        where the server has been down for ``outage_timeout`` seconds.
+        Args:
+            most: The most credits that the call can charge.
+            context: The call, for errors.
+
+        Raises:
+            BudgetExceededError: All processes together would exceed ``max_credits``.
+            RateLimiterUnavailableError: The server has not responded for ``outage_timeout`` seconds.
+
         """
         async with self._turn:
             self._closed = False
             self._reserved += most
             try:
-                taken = await self._claim(context)
+                accepted = await self._send_reservation(context)
             except BaseException:
-                self.settle(most, 0)  # the server may have heard it
+                self.settle(most, 0)  # the server may have received the reservation
                 raise
-            if taken:
+            if accepted:
                 return
             self._reserved -= most
             raise BudgetExceededError(
                 f"This call may charge {most:,} of {self.max_credits:,} credits of {self.name!r}, and all processes "
                 f"together have spent or reserved {self.spent:,}.",
                 context,
-                hint="Raise max_credits in each process, or ask for fewer records at once.",
+                hint="Increase max_credits in each process, or request fewer records at once.",
             )
 
     def settle(self, reserved: int, charged: int) -> None:
-        """Replace a reservation by what was charged; called by the client."""
+        """Replace a reservation with the credits that were charged. The client calls this.
+
+        Args:
+            reserved: The credits that were reserved.
+            charged: The credits that were charged.
+
+        """
         self._reserved += charged - reserved
         task = asyncio.get_running_loop().create_task(self._report())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _claim(self, context: ErrorContext) -> bool:
+    async def _send_reservation(self, context: ErrorContext) -> bool:
         while True:
             if self._outage.may_try(_now()):
                 try:
-                    return await self._send("claim")
+                    return await self._send("reserve")
                 except FAILURES as error:
-                    self._note_failure(error)
+                    self._record_failure(error)
             if self._outage.duration(_now()) >= self._outage_timeout:
                 last = self._outage.last
-                said = f"The shared credits of {self.name!r} cannot be asked for ({type(last).__name__}: {last})."
+                message = f"The shared credits of {self.name!r} are unavailable ({type(last).__name__}: {last})."
                 raise RateLimiterUnavailableError(
-                    said, context, hint="Check the Redis server and its address."
+                    message, context, hint="Check the Redis server and its address."
                 ) from last
             await asyncio.sleep(RETRY_INTERVAL)
 
     async def _report(self) -> None:
         async with self._turn:
             if not self._closed and self._reported != self._total and self._outage.may_try(_now()):
-                await self._try_report("state")
+                await self._try_report("report")
 
-    async def _try_report(self, what: Literal["state", "end"]) -> bool:
+    async def _try_report(self, command: Literal["report", "end"]) -> bool:
         try:
-            return await self._send(what)
+            return await self._send(command)
         except FAILURES as error:
-            self._note_failure(error)
-            logger.warning("The shared credits of %r were not told (%s: %s)", self.name, type(error).__name__, error)
+            self._record_failure(error)
+            logger.warning("Redis did not receive the credits of %r (%s: %s)", self.name, type(error).__name__, error)
             return False
 
-    def _note_failure(self, error: BaseException) -> None:
+    def _record_failure(self, error: BaseException) -> None:
         now = _now()
         self._outage.record_failure(
             error, now, 0.0 if self._outage.duration(now) < self._outage_timeout else PROBE_INTERVAL
         )
 
-    async def _send(self, what: Literal["claim", "state", "end"]) -> bool:
-        """State this process's whole total; tell whether it was taken."""
+    async def _send(self, command: Literal["reserve", "report", "end"]) -> bool:
+        """Send the total of this process. Return True if the server accepted it."""
         self._sequence += 1
-        total, self._reported = self._total, -1  # not known, if no answer comes
-        taken, self.spent = await self._script.run(
-            self._key, self._process, self._sequence, total, what, self.max_credits
+        total, self._reported = self._total, -1  # unknown until the server responds
+        accepted, self.spent = await self._script.run(
+            self._key, self._process, self._sequence, total, command, self.max_credits
         )
         self._outage.record_success()
-        if taken:
+        if accepted:
             self._reported = total
-        return bool(taken)
+        return bool(accepted)
 
 
 def _now() -> float:

@@ -117,7 +117,7 @@ async def export_file(
 def _ids_already_written(output: ResumableFile[ExportState], job: ExportJob) -> frozenset[str]:
     """Return the ids of written rows that the rest of the list may repeat."""
     offset = output.state.resume_offset if job.partitioned_by_day else 0
-    return frozenset(row_id(line) for line in output.lines(offset))
+    return frozenset(found for line in output.lines(offset) if (found := row_id(line)) is not None)
 
 
 def _append(output: ResumableFile[ExportState], page: Page[msgspec.Raw]) -> None:

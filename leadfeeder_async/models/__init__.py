@@ -1,7 +1,10 @@
-"""What travels: one Struct per schema of the API, under the API's own names without the version suffix.
+"""Records, request bodies and responses: one Struct for each schema of the API.
 
-``SCHEMAS`` maps each schema of the contract to its type.
+The names are those of the API without their version suffix. ``SCHEMAS`` maps each schema of the contract to its type.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from leadfeeder_async.models.accounts import (
     Account,
@@ -16,9 +19,6 @@ from leadfeeder_async.models.accounts import (
 from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.campaigns import Campaign, CampaignAttributes, CampaignRelationships, CampaignStats
 from leadfeeder_async.models.companies import (
-    Address,
-    Company,
-    CompanyAttributes,
     CompanyFinancials,
     CompanyFinancialsAttributes,
     CompanyIp,
@@ -28,22 +28,11 @@ from leadfeeder_async.models.companies import (
     CompanyMatch,
     CompanyMatchAttributes,
     CompanyMatchRelationships,
-    CompanyMeta,
-    CompanyRegister,
-    CompanyRelationships,
     CompanySummary,
     CompanySummaryAttributes,
-    Industries,
-    IndustryCode,
-    Intent,
-    MoneyFigure,
-    Phone,
-    ProfileLink,
     Signal,
     SignalAttributes,
     SignalRelationships,
-    SocialMediaProfiles,
-    WebEngagement,
 )
 from leadfeeder_async.models.contacts import (
     Contact,
@@ -77,6 +66,7 @@ from leadfeeder_async.models.custom_feeds import (
     CustomFeedFolderRelationships,
     CustomFeedRelationships,
 )
+from leadfeeder_async.models.custom_fields import CustomField, CustomFieldAttributes
 from leadfeeder_async.models.envelope import (
     Credits,
     EmptyResponse,
@@ -87,10 +77,8 @@ from leadfeeder_async.models.envelope import (
     ResourceIdentifier,
     Response,
 )
-from leadfeeder_async.models.ip import (
-    EnrichedIp,
-    EnrichedIpAttributes,
-    EnrichedIpRelationships,
+from leadfeeder_async.models.ip import EnrichedIp, EnrichedIpAttributes, EnrichedIpRelationships
+from leadfeeder_async.models.places import (
     IpAddressAttributes,
     IpAddressExtended,
     IpAddressRelationships,
@@ -101,17 +89,16 @@ from leadfeeder_async.models.ip import (
     NetworkAttributes,
     VisitLocation,
 )
-from leadfeeder_async.models.reference import (
-    ApiUsage,
-    ApiUsageAttributes,
-    Industry,
-    IndustryAttributes,
-    Job,
-    JobAttributes,
-    JobEstimate,
-    JobEstimateAttributes,
-    NaceCode,
+from leadfeeder_async.models.profiles import BuyerPersona, BuyerPersonaAttributes, Icp, IcpAttributes
+from leadfeeder_async.models.records import (
+    Company,
+    CompanyAttributes,
+    CompanyRelationships,
+    WebVisit,
+    WebVisitAttributes,
+    WebVisitRelationships,
 )
+from leadfeeder_async.models.reference import Industry, IndustryAttributes, NaceCode
 from leadfeeder_async.models.request_bodies import (
     CompanyEnrichmentJob,
     CompanyEnrichmentJobData,
@@ -137,51 +124,6 @@ from leadfeeder_async.models.request_bodies import (
     TagRequest,
     TagUpdateRequest,
 )
-from leadfeeder_async.models.schemas import (
-    SCHEMAS,
-    AccountResponse,
-    ApiUsageResponse,
-    BuyerPersonaResponse,
-    BuyerPersonasResponse,
-    CampaignResponse,
-    CampaignsResponse,
-    CompaniesMatchResponse,
-    CompaniesResponse,
-    CompaniesSearchResponse,
-    CompaniesSignalsResponse,
-    CompanyFinancialsResponse,
-    CompanyIpsResponse,
-    CompanyResponse,
-    ContactResponse,
-    ContactsResponse,
-    ContactsSummaryResponse,
-    CustomFeedFilter,
-    CustomFeedFoldersResponse,
-    CustomFeedResponse,
-    CustomFeedsResponse,
-    CustomFieldResponse,
-    CustomFieldsResponse,
-    EmptySuccessResponse,
-    IcpResponse,
-    IcpsResponse,
-    IndustriesResponse,
-    IpEnrichResponse,
-    JobEstimateResponse,
-    JobResponse,
-    ListDeleteResponse,
-    ListItemsResponse,
-    ListResponse,
-    ListsResponse,
-    MaskedCompanySummary,
-    MaskedContactSummary,
-    TagDeleteResponse,
-    TagResponse,
-    TagsResponse,
-    UserResponse,
-    VisitorCompaniesResponse,
-    WebVisitsResponse,
-    WebVisitsTrackerScriptResponse,
-)
 from leadfeeder_async.models.search_filters import (
     CompanyMatchInput,
     CompanyMatchRequest,
@@ -199,30 +141,74 @@ from leadfeeder_async.models.search_filters import (
     WebVisitFilters,
     WebVisitSearchRequest,
 )
-from leadfeeder_async.models.tags_and_lists import (
-    BuyerPersona,
-    BuyerPersonaAttributes,
-    CustomField,
-    CustomFieldAttributes,
-    Icp,
-    IcpAttributes,
-    List,
-    ListAttributes,
-    ListItem,
-    Tag,
-    TagAttributes,
-)
-from leadfeeder_async.models.web_visits import (
+from leadfeeder_async.models.server_jobs import Job, JobAttributes, JobEstimate, JobEstimateAttributes
+from leadfeeder_async.models.tags_and_lists import List, ListAttributes, ListItem, Tag, TagAttributes
+from leadfeeder_async.models.usage import ApiUsage, ApiUsageAttributes
+from leadfeeder_async.models.values import (
+    Address,
+    CompanyMeta,
+    CompanyRegister,
     Engagement,
     EngagementPage,
+    Industries,
+    IndustryCode,
+    Intent,
+    MoneyFigure,
+    Phone,
+    ProfileLink,
+    SocialMediaProfiles,
     VisitIdentifiers,
     Visitor,
-    WebVisit,
-    WebVisitAttributes,
-    WebVisitRelationships,
-    WebVisitsTrackerScript,
-    WebVisitsTrackerScriptAttributes,
+    WebEngagement,
 )
+from leadfeeder_async.models.web_visits import WebVisitsTrackerScript, WebVisitsTrackerScriptAttributes
+
+if TYPE_CHECKING:
+    from leadfeeder_async.models.schemas import (
+        SCHEMAS,
+        AccountResponse,
+        ApiUsageResponse,
+        BuyerPersonaResponse,
+        BuyerPersonasResponse,
+        CampaignResponse,
+        CampaignsResponse,
+        CompaniesMatchResponse,
+        CompaniesResponse,
+        CompaniesSearchResponse,
+        CompaniesSignalsResponse,
+        CompanyFinancialsResponse,
+        CompanyIpsResponse,
+        CompanyResponse,
+        ContactResponse,
+        ContactsResponse,
+        ContactsSummaryResponse,
+        CustomFeedFilter,
+        CustomFeedFoldersResponse,
+        CustomFeedResponse,
+        CustomFeedsResponse,
+        CustomFieldResponse,
+        CustomFieldsResponse,
+        EmptySuccessResponse,
+        IcpResponse,
+        IcpsResponse,
+        IndustriesResponse,
+        IpEnrichResponse,
+        JobEstimateResponse,
+        JobResponse,
+        ListDeleteResponse,
+        ListItemsResponse,
+        ListResponse,
+        ListsResponse,
+        MaskedCompanySummary,
+        MaskedContactSummary,
+        TagDeleteResponse,
+        TagResponse,
+        TagsResponse,
+        UserResponse,
+        VisitorCompaniesResponse,
+        WebVisitsResponse,
+        WebVisitsTrackerScriptResponse,
+    )
 
 __all__ = [
     "Account",
@@ -423,3 +409,15 @@ __all__ = [
     "WebVisitsTrackerScriptAttributes",
     "WebVisitsTrackerScriptResponse",
 ]
+
+if not TYPE_CHECKING:  # type checkers would accept any name
+
+    def __getattr__(name: str) -> object:
+        """Import the types of responses when they are first used, because few programs need them."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals().setdefault(name, getattr(import_module(f"{__name__}.schemas"), name))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

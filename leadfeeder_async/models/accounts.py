@@ -1,20 +1,22 @@
-"""Accounts, their credits, and users."""
+"""Accounts with their credits, and users."""
 
 from __future__ import annotations
 
 from datetime import date
 
 from leadfeeder_async.models.base import Model
-from leadfeeder_async.models.companies import Company
+from leadfeeder_async.models.records import Company
 
 
 class AccountCredits(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """The balance of an account's credits."""
+    """The credit balance of an account."""
 
     available: int | None = None
+    """The credits of the current period."""
     used: int | None = None
     remaining: int | None = None
     next_reset_on: date | None = None
+    """The day on which the next period begins."""
 
 
 class AccountSummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -24,7 +26,7 @@ class AccountSummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_
 
 
 class AccountSummary(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """An account the key can use (contract: ``AccountSummaryV1``)."""
+    """An account that the API key can use (contract: ``AccountSummaryV1``)."""
 
     id: str
     type: str = "account_summary"
@@ -32,7 +34,7 @@ class AccountSummary(Model, frozen=True, kw_only=True, gc=False, repr_omit_defau
 
     @property
     def name(self) -> str | None:
-        """The account's name."""
+        """The name of the account."""
         return self.attributes.name
 
 
@@ -44,13 +46,13 @@ class AccountAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_de
 
 
 class AccountRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """The company that owns the account."""
+    """The company that owns an account."""
 
     account_company: Company | None = None
 
 
 class Account(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """One account with its credits (contract: ``AccountV1``)."""
+    """An account with its credits (contract: ``AccountV1``)."""
 
     id: str
     type: str = "account"
@@ -59,17 +61,17 @@ class Account(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=Tru
 
     @property
     def name(self) -> str | None:
-        """The account's name."""
+        """The name of the account."""
         return self.attributes.name
 
     @property
     def credits(self) -> AccountCredits | None:
-        """The balance of credits."""
+        """The credit balance."""
         return self.attributes.credits
 
 
 class UserAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """Who a key belongs to."""
+    """The name, email address and role of a user."""
 
     email: str | None = None
     first_name: str | None = None
@@ -78,7 +80,7 @@ class UserAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defau
 
 
 class User(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """The user a key belongs to (contract: ``UserV1``)."""
+    """The owner of an API key (contract: ``UserV1``)."""
 
     id: str
     type: str = "user"
@@ -86,5 +88,5 @@ class User(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
 
     @property
     def email(self) -> str | None:
-        """The user's address."""
+        """The email address of the user."""
         return self.attributes.email

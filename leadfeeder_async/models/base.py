@@ -1,4 +1,4 @@
-"""What every model can do."""
+"""The base class of all models."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import msgspec
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """The base of every model: a frozen Struct that can become plain Python.
+    """The base class of all models: a frozen Struct that can be converted to plain Python objects.
 
-    Each model spells its options again: type checkers want it, and ``gc=False`` is right only for some.
+    Each model repeats its Struct options. Type checkers require that, and ``gc=False`` is only right for some models.
     """
 
     def to_dict(self) -> dict[str, object]:
-        """Return dicts, lists, texts, numbers, booleans and None, as ``json.dumps`` and web frameworks take them.
+        """Return the model as plain Python objects that ``json.dumps`` and web frameworks accept.
 
-        Keys are the API's names and times are ISO 8601 texts. What an answer left out is None, as far as this package
-        knows the field; what a request leaves unset is left out. Free of charge: nothing is sent.
+        Keys have the names of the API. Dates and times are ISO 8601 strings.
+
+        Returns:
+            A new dict of dicts, lists, strings, numbers, booleans and None. Fields that were missing from a response
+            are None. Fields that are unset in a request body are left out.
+
         """
         plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(self))
         return plain

@@ -1,4 +1,4 @@
-"""Campaigns and their figures."""
+"""Campaigns and their statistics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class CampaignAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_d
 
 
 class CampaignRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """Records around a campaign, as the API sent them: their shapes are not known."""
+    """Records related to a campaign, as the API sent them. Their fields are not published."""
 
     campaign_summary: object = None
     campaign_settings: object = None
@@ -32,12 +32,12 @@ class Campaign(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
 
     @property
     def name(self) -> str | None:
-        """The campaign's name."""
+        """The name of the campaign."""
         return self.attributes.name
 
 
 class CampaignStats(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """A campaign's figures of one period, as the API sent them: their names are not known."""
+    """The statistics of a campaign in one period, as the API sent them. Their names are not published."""
 
     id: str
     type: str = "campaign_stats"

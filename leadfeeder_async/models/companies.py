@@ -1,184 +1,26 @@
-"""Companies, whole and in summary, and the bodies that search them."""
+"""Search results, matches, signals, financial reports and IP addresses of companies."""
 
 from __future__ import annotations
 
 from datetime import date
 
-from leadfeeder_async.models import ip, web_visits
 from leadfeeder_async.models.base import Model
-from leadfeeder_async.models.crm import CRMConnection, CRMGroupConnection, CRMSuggestion
-from leadfeeder_async.models.tags_and_lists import Icp, List, Tag
-
-
-class IndustryCode(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """One industry by code and name (contract: ``IndustryCodeV1``)."""
-
-    code: str | None = None
-    name: str | None = None
-
-
-class Industries(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A company's industries in three classifications (contract: ``IndustriesV1``)."""
-
-    industry: tuple[IndustryCode, ...] | None = None
-    wz: tuple[IndustryCode, ...] | None = None
-    nace: tuple[IndustryCode, ...] | None = None
-
-
-class Address(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A postal address (contract: ``AddressV1``)."""
-
-    street_address: str | None = None
-    postal_code: str | None = None
-    city: str | None = None
-    country: str | None = None
-    country_code: str | None = None
-    region: str | None = None
-
-
-class MoneyFigure(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """An amount of money in a year (contract: ``MoneyFigureV1``)."""
-
-    value: float | None = None
-    value_eur: float | None = None
-    currency: str | None = None
-    year: int | None = None
-    estimated: bool | None = None
-
-
-class ProfileLink(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A link to one profile (contract: ``ProfileLinkV1``)."""
-
-    url: str | None = None
-
-
-class SocialMediaProfiles(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """Profiles by network (contract: ``SocialMediaProfilesV1``)."""
-
-    linkedin: tuple[ProfileLink, ...] | None = None
-    twitter: tuple[ProfileLink, ...] | None = None
-    facebook: tuple[ProfileLink, ...] | None = None
-
-
-class Phone(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A telephone number (contract: ``PhoneV1``)."""
-
-    number: str | None = None
-
-
-class CompanyRegister(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A company's entry in the commercial register (contract: ``CompanyRegisterV1``)."""
-
-    status: str | None = None
-    id: str | None = None
-    location: str | None = None
-
-
-class CompanyMeta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """What else is known of a company (contract: ``CompanyMetaV1``)."""
-
-    do_not_contact: bool | None = None
-    has_phones: bool | None = None
-    has_mail: bool | None = None
-    has_contacts: bool | None = None
-    num_contacts: int | None = None
-
-
-class Intent(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """How much a company looks like buying (contract: ``IntentV1``)."""
-
-    score: float | None = None
-    """0 to 10."""
-    score_tier: str | None = None
-    last_updated_at: str | None = None
-
-
-class WebEngagement(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A company's last visit; the vendor says it may be stale, so prefer the visits."""
-
-    last_visit_date: str | None = None
-
-
-class CompanyAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """What is known of a company; every field can be missing."""
-
-    name: str | None = None
-    alternative_names: tuple[str, ...] | None = None
-    url: str | None = None
-    alternative_urls: tuple[str, ...] | None = None
-    logo_url: str | None = None
-    description: str | None = None
-    keywords: tuple[str, ...] | str | None = None
-    industries: Industries | None = None
-    employee_count: int | None = None
-    employee_range: str | int | None = None
-    address: Address | None = None
-    phones: tuple[Phone, ...] | None = None
-    social_media_profiles: SocialMediaProfiles | None = None
-    revenue: MoneyFigure | None = None
-    earnings: MoneyFigure | None = None
-    net_worth: MoneyFigure | None = None
-    founded_year: int | None = None
-    legal_form: str | None = None
-    vat_id: str | None = None
-    register: CompanyRegister | None = None
-    role: str | None = None
-    intent: Intent | None = None
-    web_engagement: WebEngagement | None = None
-    meta: CompanyMeta | None = None
-
-
-class CompanyRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """Records around a company: stubs, or whole where ``include`` named them."""
-
-    group_company: Company | None = None
-    tags: tuple[Tag, ...] | None = None
-    lists: tuple[List, ...] | None = None
-    web_visits: tuple[web_visits.WebVisit, ...] | None = None
-    icps: tuple[Icp, ...] | None = None
-    crm_connections: tuple[CRMConnection, ...] | None = None
-    crm_suggestions: tuple[CRMSuggestion, ...] | None = None
-    crm_group_connections: tuple[CRMGroupConnection, ...] | None = None
-
-
-class Company(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A company (contract: ``CompanyV1``); a stub has only ``id`` and ``type``."""
-
-    id: str
-    type: str = "company"
-    attributes: CompanyAttributes = CompanyAttributes()
-    relationships: CompanyRelationships = CompanyRelationships()
-
-    @property
-    def name(self) -> str | None:
-        """The company's name; None on a stub."""
-        return self.attributes.name
-
-    @property
-    def url(self) -> str | None:
-        """The company's website; None on a stub."""
-        return self.attributes.url
-
-    @property
-    def tags(self) -> tuple[Tag, ...]:
-        """The company's tags; needs ``include=["tags"]`` for their names."""
-        return self.relationships.tags or ()
-
-    @property
-    def lists(self) -> tuple[List, ...]:
-        """The lists the company is on; needs ``include=["lists"]`` for their names."""
-        return self.relationships.lists or ()
+from leadfeeder_async.models.places import IpAddressExtended, Location
+from leadfeeder_async.models.records import Company
+from leadfeeder_async.models.values import Address, CompanyMeta, CompanyRegister, Industries, MoneyFigure
 
 
 class CompanySummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """What a search shows of a company without charging."""
+    """The fields of a company that searches return free of charge. Each of them can be missing."""
 
     name: str | None = None
     role: str | None = None
     register: CompanyRegister | None = None
     meta: CompanyMeta | None = None
     url: str | None = None
+    """The website."""
     employee_range: str | int | None = None
+    """The number of employees as a range. The API formats it in several ways, such as ``101-500`` or ``501-1.000``."""
     employee_count: int | None = None
     industries: Industries | None = None
     address: Address | None = None
@@ -194,26 +36,26 @@ class CompanySummary(Model, frozen=True, kw_only=True, gc=False, repr_omit_defau
 
     @property
     def name(self) -> str | None:
-        """The company's name."""
+        """The name of the company. None if the search result does not include it."""
         return self.attributes.name
 
     @property
     def url(self) -> str | None:
-        """The company's website, where the search shows it."""
+        """The website of the company. None if the search result does not include it."""
         return self.attributes.url
 
 
 class CompanyLocationRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """Which company, and where."""
+    """The company and the location of a row."""
 
     company: Company | None = None
-    location: ip.Location | None = None
+    location: Location | None = None
 
 
 class CompanyLocation(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """A company that visited, at one of its places (contract: ``CompanyLocationV1``).
+    """A visiting company at one of its locations (contract: ``CompanyLocationV1``).
 
-    A company with several places comes several times.
+    A company that visited from several locations has one row per location.
     """
 
     id: str
@@ -223,17 +65,17 @@ class CompanyLocation(Model, frozen=True, kw_only=True, repr_omit_defaults=True)
 
     @property
     def company(self) -> Company | None:
-        """The company; a stub unless ``include=["company"]``."""
+        """The company. A stub unless ``include=["company"]`` was passed."""
         return self.relationships.company
 
     @property
-    def location(self) -> ip.Location | None:
-        """The place."""
+    def location(self) -> Location | None:
+        """The location that the company visited from."""
         return self.relationships.location
 
 
 class SignalAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """What happened at a company, and when."""
+    """The category, dates and text of a signal. Each field can be missing."""
 
     category: str | None = None
     event_date: date | None = None
@@ -244,13 +86,13 @@ class SignalAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_def
 
 
 class SignalRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """Whom it happened to."""
+    """The company of a signal."""
 
     company: Company | None = None
 
 
 class Signal(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A piece of news about a company (contract: ``SignalV1``)."""
+    """News about a company (contract: ``SignalV1``)."""
 
     id: str
     type: str = "signal"
@@ -259,16 +101,17 @@ class Signal(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True
 
     @property
     def company(self) -> Company | None:
-        """The company it is about."""
+        """The company that the signal is about."""
         return self.relationships.company
 
 
 class CompanyFinancialsAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A company's figures of one year; amounts are figures with a currency, or bare numbers."""
+    """The figures of a company in one year. Each field can be missing."""
 
     year: int | None = None
     currency: str | None = None
     revenue: MoneyFigure | float | None = None
+    """A figure with its own currency and year, or a number in ``currency``. The same is true of the next two fields."""
     earnings: MoneyFigure | float | None = None
     net_worth: MoneyFigure | float | None = None
     employee_count: int | None = None
@@ -283,20 +126,20 @@ class CompanyFinancials(Model, frozen=True, kw_only=True, gc=False, repr_omit_de
 
 
 class CompanyMatchAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """How well a company matches."""
+    """The score of a match."""
 
     match_score: float | None = None
     """0 to 1."""
 
 
 class CompanyMatchRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """The company that matches."""
+    """The company of a match."""
 
     company_summary: CompanySummary | None = None
 
 
 class CompanyMatch(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A company that may be the one meant (contract: ``CompanyMatchV1``)."""
+    """A candidate for a company to match (contract: ``CompanyMatchV1``)."""
 
     id: str
     type: str = "company_match"
@@ -305,7 +148,7 @@ class CompanyMatch(Model, frozen=True, kw_only=True, gc=False, repr_omit_default
 
     @property
     def score(self) -> float | None:
-        """How well it matches, 0 to 1."""
+        """The score of the match, 0 to 1."""
         return self.attributes.match_score
 
     @property
@@ -315,10 +158,10 @@ class CompanyMatch(Model, frozen=True, kw_only=True, gc=False, repr_omit_default
 
 
 class CompanyIpRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A company and its addresses."""
+    """A company and its IP addresses."""
 
     company: Company | None = None
-    ip_addresses: tuple[ip.IpAddressExtended, ...] | None = None
+    ip_addresses: tuple[IpAddressExtended, ...] | None = None
 
 
 class CompanyIp(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
@@ -330,6 +173,6 @@ class CompanyIp(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     relationships: CompanyIpRelationships = CompanyIpRelationships()
 
     @property
-    def ip_addresses(self) -> tuple[ip.IpAddressExtended, ...]:
-        """The addresses, with place and network."""
+    def ip_addresses(self) -> tuple[IpAddressExtended, ...]:
+        """The IP addresses, with their locations and networks."""
         return self.relationships.ip_addresses or ()

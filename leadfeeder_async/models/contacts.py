@@ -1,16 +1,18 @@
-"""People at companies, whole and in summary."""
+"""Contacts: records and search results."""
 
 from __future__ import annotations
 
 from leadfeeder_async.models.base import Model
-from leadfeeder_async.models.companies import Company, Phone, SocialMediaProfiles
 from leadfeeder_async.models.crm import CRMConnection, CRMSuggestion
 from leadfeeder_async.models.envelope import ResourceIdentifier
-from leadfeeder_async.models.tags_and_lists import BuyerPersona, List
+from leadfeeder_async.models.profiles import BuyerPersona
+from leadfeeder_async.models.records import Company
+from leadfeeder_async.models.tags_and_lists import List
+from leadfeeder_async.models.values import Phone, SocialMediaProfiles
 
 
 class ContactMeta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """What else is known of a contact."""
+    """Flags of a contact."""
 
     do_not_contact: bool | None = None
     has_mail: bool | None = None
@@ -18,12 +20,13 @@ class ContactMeta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults
 
 
 class ContactAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """What is known of a person; every field can be missing."""
+    """The fields of a contact. Each of them can be missing."""
 
     name: str | None = None
     first_name: str | None = None
     last_name: str | None = None
     title: str | None = None
+    """The job title."""
     positions: tuple[object, ...] | None = None
     departments: tuple[str, ...] | None = None
     hierarchy_level: str | None = None
@@ -36,7 +39,7 @@ class ContactAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=Tru
 
 
 class ContactRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """Records around a person: stubs, or whole where ``include`` named them."""
+    """Records related to a contact. Each is a stub unless ``include`` names its relationship."""
 
     company: Company | None = None
     lists: tuple[List, ...] | None = None
@@ -55,22 +58,22 @@ class Contact(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
 
     @property
     def name(self) -> str | None:
-        """The person's name; None on a stub."""
+        """The name of the person. None on a stub."""
         return self.attributes.name
 
     @property
     def email(self) -> str | None:
-        """The person's address."""
+        """The email address of the person. None on a stub."""
         return self.attributes.email
 
     @property
     def company(self) -> Company | None:
-        """Where the person works; a stub unless ``include=["company"]``."""
+        """The employer. A stub unless ``include=["company"]`` was passed."""
         return self.relationships.company
 
 
 class ContactSummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """What a search shows of a person without charging."""
+    """The fields of a contact that searches return free of charge. Each of them can be missing."""
 
     name: str | None = None
     hierarchy_level: str | None = None
@@ -79,13 +82,13 @@ class ContactSummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_
 
 
 class ContactSummaryRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """Where the person works."""
+    """The employer of a contact, by id."""
 
     company: ResourceIdentifier | None = None
 
 
 class ContactSummary(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A person in a search result (contract: ``ContactSummaryV1``, ``MaskedContactSummaryV1``)."""
+    """A contact in a search result (contract: ``ContactSummaryV1``, ``MaskedContactSummaryV1``)."""
 
     id: str
     type: str = "contact_summary"
@@ -94,10 +97,10 @@ class ContactSummary(Model, frozen=True, kw_only=True, gc=False, repr_omit_defau
 
     @property
     def name(self) -> str | None:
-        """The person's name, where the search shows it."""
+        """The name of the person. None if the search result does not include it."""
         return self.attributes.name
 
     @property
     def company_id(self) -> str | None:
-        """The id of the company where the person works."""
+        """The id of the employer."""
         return self.relationships.company.id if self.relationships.company else None

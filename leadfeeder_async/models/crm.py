@@ -1,4 +1,4 @@
-"""Links from Leadfeeder's records to records of a CRM."""
+"""Connections of companies and contacts to records in a CRM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from leadfeeder_async.models.base import Model
 
 
 class CRMUserAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """Who owns a CRM record."""
+    """The name and email address of a CRM user."""
 
     name: str | None = None
     email: str | None = None
@@ -23,14 +23,14 @@ class CRMUser(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=Tru
 
     @property
     def name(self) -> str | None:
-        """The user's name; None on a stub."""
+        """The name of the user. None on a stub."""
         return self.attributes.name
 
 
 class CRMRecordAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """The attributes of all three kinds of CRM record.
+    """The attributes of all three types of CRM records.
 
-    Organizations have a ``name``; contacts and leads a first and a last name.
+    Organizations have a ``name``. Contacts and leads have a ``first_name`` and a ``last_name``.
     """
 
     name: str | None = None
@@ -40,13 +40,13 @@ class CRMRecordAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_
 
 
 class CRMRecordRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """Who owns the record."""
+    """The owner of a CRM record."""
 
     crm_owner: CRMUser | None = None
 
 
 class CRMRecord(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A record of the CRM: an organization, a contact or a lead, as ``type`` says.
+    """An organization, contact or lead in the CRM. ``type`` is the kind of record.
 
     Contract: ``CRMRecordV1``, ``CRMOrganizationV1``, ``CRMContactV1``, ``CRMLeadV1``.
     """
@@ -58,7 +58,7 @@ class CRMRecord(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=T
 
     @property
     def owner(self) -> CRMUser | None:
-        """The CRM user who owns the record."""
+        """The CRM user that owns the record."""
         return self.relationships.crm_owner
 
 
@@ -68,13 +68,13 @@ CRMLead: TypeAlias = CRMRecord
 
 
 class CRMLinkRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """The linked record."""
+    """The CRM record of a connection."""
 
     crm_record: CRMRecord | None = None
 
 
 class CRMConnection(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """A link to a CRM record (contract: ``CRMConnectionV1``, ``CRMSuggestionV1``)."""
+    """A connection to a CRM record, or a suggested one (contract: ``CRMConnectionV1``, ``CRMSuggestionV1``)."""
 
     id: str
     type: str = "crm_connection"
@@ -83,7 +83,7 @@ class CRMConnection(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
 
     @property
     def record(self) -> CRMRecord | None:
-        """The record on the CRM's side."""
+        """The connected CRM record."""
         return self.relationships.crm_record
 
 
@@ -91,13 +91,13 @@ CRMSuggestion: TypeAlias = CRMConnection
 
 
 class CRMGroupConnectionRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """The link of another company of the group."""
+    """The connection of another company in the same group."""
 
     crm_connection: CRMConnection | None = None
 
 
 class CRMGroupConnection(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """A link that another company of the same group has (contract: ``CRMGroupConnectionV1``)."""
+    """A CRM connection of another company in the same group (contract: ``CRMGroupConnectionV1``)."""
 
     id: str
     type: str = "crm_group_connection"
@@ -106,5 +106,5 @@ class CRMGroupConnection(Model, frozen=True, kw_only=True, repr_omit_defaults=Tr
 
     @property
     def connection(self) -> CRMConnection | None:
-        """The link itself."""
+        """The connection."""
         return self.relationships.crm_connection

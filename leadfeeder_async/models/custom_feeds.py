@@ -1,4 +1,4 @@
-"""Custom feeds: saved filters over the visits, in folders."""
+"""Custom feeds and their folders. A custom feed is a saved filter of web visits."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class CustomFeedFolderAttributes(Model, frozen=True, kw_only=True, gc=False, rep
 
 
 class CustomFeedFolderRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """The feeds in a folder."""
+    """The custom feeds in a folder."""
 
     custom_feeds: tuple[CustomFeed, ...] | None = None
 
 
 class CustomFeedFolder(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """A folder of feeds (contract: ``CustomFeedFolderV1``)."""
+    """A folder of custom feeds (contract: ``CustomFeedFolderV1``)."""
 
     id: str
     type: str = "custom_feed_folder"
@@ -28,28 +28,29 @@ class CustomFeedFolder(Model, frozen=True, kw_only=True, repr_omit_defaults=True
 
     @property
     def name(self) -> str | None:
-        """The folder's name; None on a stub."""
+        """The name of the folder. None on a stub."""
         return self.attributes.name
 
 
 class CustomFeedAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """The name and filters of a feed; the filters are as the API sent them."""
+    """The name and filters of a custom feed."""
 
     name: str | None = None
     filters: object = None
+    """The filters as the API sent them."""
     created_at: str | None = None
     updated_at: str | None = None
 
 
 class CustomFeedRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """The folder and the list of a feed."""
+    """The folder and the connected list of a custom feed."""
 
     folder: CustomFeedFolder | None = None
     connected_list: List | None = None
 
 
 class CustomFeed(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """A saved filter over the visits (contract: ``CustomFeedV1``)."""
+    """A saved filter of web visits (contract: ``CustomFeedV1``)."""
 
     id: str
     type: str = "custom_feed"
@@ -58,5 +59,5 @@ class CustomFeed(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
 
     @property
     def name(self) -> str | None:
-        """The feed's name; None on a stub."""
+        """The name of the feed. None on a stub."""
         return self.attributes.name

@@ -1,4 +1,4 @@
-"""What surrounds every answer: data, meta, credits, pagination and the error shapes."""
+"""The envelope of responses: data, metadata, credits, pagination and errors."""
 
 from __future__ import annotations
 
@@ -12,55 +12,64 @@ T = TypeVar("T")
 
 
 class Credits(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """What one answer cost (contract: ``MetaCreditsV1``)."""
+    """The credits of one response (contract: ``MetaCreditsV1``)."""
 
     charged: int | None = None
+    """The credits that the request charged."""
 
 
 class Pagination(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """Where a page stands in its list (contract: ``MetaPaginationV1``)."""
+    """The position of a page in its list (contract: ``MetaPaginationV1``)."""
 
     next_cursor: str | None = None
+    """The cursor of the next page, in lists with cursors. None on the last page."""
     total_count: int | None = None
+    """The number of records in the list."""
     page_num: int | None = None
+    """The number of the page, in lists with page numbers. The first page is 1."""
     page_count: int | None = None
 
 
 class Meta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """The facts beside the data (contract: ``MetaV1``)."""
+    """The metadata of a response (contract: ``MetaV1``)."""
 
     request_id: str | None = None
+    """The id of the request on the server, for questions to the API's support."""
     pagination: Pagination | None = None
     credits: Credits | None = None
     num_results: int | None = None
     page_count: int | None = None
-    """Some answers carry it here; read :attr:`pages`, which looks in both places."""
+    """The number of pages in responses that do not have it in ``pagination``. :attr:`pages` reads both."""
+    outer_total_count: int | None = msgspec.field(default=None, name="total_count")
+    """The number of records in responses that do not have it in ``pagination``. :attr:`total_count` reads both."""
 
     @property
     def charged(self) -> int:
-        """The credits this answer charged; 0 where it names none."""
+        """The credits that the request charged. 0 if the response does not report them."""
         return (self.credits.charged or 0) if self.credits else 0
 
     @property
     def pages(self) -> int | None:
-        """The number of pages, from ``pagination`` or beside it."""
+        """The number of pages in the list. None if the response does not report it."""
         if self.pagination is not None and self.pagination.page_count is not None:
             return self.pagination.page_count
         return self.page_count
 
     @property
     def total_count(self) -> int | None:
-        """The number of rows in the whole list, as far as the server says."""
-        return self.pagination.total_count if self.pagination else None
+        """The number of records in the list. None if the response does not report it."""
+        if self.pagination is not None and self.pagination.total_count is not None:
+            return self.pagination.total_count
+        return self.outer_total_count
 
     @property
     def next_cursor(self) -> str | None:
-        """The cursor of the next page; None at the end."""
+        """The cursor of the next page. None on the last page."""
         return (self.pagination.next_cursor or None) if self.pagination else None
 
 
 class ErrorObject(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """One error of an answer (contract: ``ErrorObjectV1``)."""
+    """One error in a response (contract: ``ErrorObjectV1``)."""
 
     code: str | None = None
     title: str | None = None
@@ -69,25 +78,27 @@ class ErrorObject(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults
 
 
 class Response(Model, Generic[T], frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """One answer: the data and the facts beside it (contract: ``Response``)."""
+    """A response of the API: data and metadata (contract: ``Response``)."""
 
     data: T
+    """One record, a tuple of records, or None if the call returns nothing."""
     meta: Meta = Meta()
+    """The metadata. ``meta.charged`` is the number of credits that the request charged."""
     errors: tuple[ErrorObject, ...] = ()
-    """What went wrong beside the data: some of what was asked for is not in it."""
-    included: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    """Never set in what you get: what an answer includes is moved to its place among the relationships."""
+    """Errors of a partial response. The records that they are about are missing from ``data``."""
+    _included: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="included")
+    # Set only while a response is decoded. The decoder moves included records into the relationships.
 
 
 class ResourceIdentifier(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A record named, not shown (contract: ``ResourceIdentifierV1``)."""
+    """The id and type of a record, without its attributes (contract: ``ResourceIdentifierV1``)."""
 
     id: str
     type: str = ""
 
 
 class ErrorBody(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """An error answer in any of its three shapes (contract: ``ErrorBodyV1``)."""
+    """The body of an error response in any of its three forms (contract: ``ErrorBodyV1``)."""
 
     errors: tuple[ErrorObject, ...] | None = None
     error: ErrorObject | None = None
@@ -97,6 +108,6 @@ class ErrorBody(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=T
 
 
 class EmptyResponse(Response[None], frozen=True, kw_only=True, gc=False):
-    """The answer of a write that returns nothing (contract: ``EmptySuccessResponse``)."""
+    """The response of a call that returns nothing (contract: ``EmptySuccessResponse``)."""
 
     data: None = None

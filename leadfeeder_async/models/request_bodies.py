@@ -1,4 +1,4 @@
-"""The bodies of writes, in the API's ``data`` envelope; an attribute left ``UNSET`` stays as it is."""
+"""The bodies of requests that create or change records. Attributes that are ``UNSET`` are not sent."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from leadfeeder_async.models.envelope import ResourceIdentifier
 
 
 class LinkagesRequest(Model, frozen=True, kw_only=True):
-    """Records to link or unlink (contract: ``LinkagesRequestV1``)."""
+    """The records to add to or remove from a relationship (contract: ``LinkagesRequestV1``)."""
 
     data: tuple[ResourceIdentifier, ...]
 
 
 class TagChanges(Model, frozen=True, kw_only=True):
-    """What to set on a tag."""
+    """The attributes of a tag to set."""
 
     name: str | UnsetType = UNSET
     color: int | UnsetType | None = UNSET
@@ -41,7 +41,7 @@ TagUpdateRequest: TypeAlias = TagRequest
 
 
 class ListChanges(Model, frozen=True, kw_only=True):
-    """What to set on a list; the scope only when it is made."""
+    """The attributes of a list to set. The scope can only be set when the list is created."""
 
     name: str | UnsetType = UNSET
     scope: Literal["company", "contact"] | UnsetType = UNSET
@@ -65,7 +65,7 @@ ListUpdateRequest: TypeAlias = ListRequest
 
 
 class CustomFieldChanges(Model, frozen=True, kw_only=True):
-    """What to set on a custom field."""
+    """The attributes of a custom field to set."""
 
     name: str | UnsetType | None = UNSET
     scope: str | UnsetType = UNSET
@@ -88,7 +88,7 @@ class CustomFieldRequest(Model, frozen=True, kw_only=True):
 
 
 class CustomFeedChanges(Model, frozen=True, kw_only=True):
-    """What to set on a custom feed; filters pass through untouched."""
+    """The attributes of a custom feed to set. Filters are sent unchanged."""
 
     name: str | UnsetType = UNSET
     filters: object = UNSET
@@ -109,7 +109,7 @@ class CustomFeedRequest(Model, frozen=True, kw_only=True):
 
 
 class CompanyEnrichmentJob(Model, frozen=True, kw_only=True, omit_defaults=True):
-    """What to enrich: exactly one of ``company_ids`` and ``list_id``, by an AI field."""
+    """The companies to enrich, by ``company_ids`` or by ``list_id``, and the AI field to fill."""
 
     custom_field_id: str
     company_ids: tuple[str, ...] | UnsetType = UNSET
@@ -125,20 +125,20 @@ class CompanyEnrichmentJobData(Model, frozen=True, kw_only=True):
 
 
 class CompanyEnrichmentJobRequest(Model, frozen=True, kw_only=True):
-    """The body of a company enrichment job, whose route is not known (contract: ``CompanyEnrichmentJobRequestV1``)."""
+    """The body of a company enrichment job (contract: ``CompanyEnrichmentJobRequestV1``). Its route is not known."""
 
     data: CompanyEnrichmentJobData
 
 
 class FindContactDataJob(Model, frozen=True, kw_only=True, omit_defaults=True):
-    """Whose data to find: exactly one of ``contact_ids`` and ``list_id``."""
+    """The contacts to find data for, by ``contact_ids`` or by ``list_id``."""
 
     contact_ids: tuple[str, ...] | UnsetType = UNSET
     list_id: str | UnsetType = UNSET
 
 
 class FindContactDataJobData(Model, frozen=True, kw_only=True):
-    """A find-contact-data job to create."""
+    """A job to create that finds contact data."""
 
     type: str = "job"
     id: str | UnsetType = UNSET
@@ -146,6 +146,6 @@ class FindContactDataJobData(Model, frozen=True, kw_only=True):
 
 
 class FindContactDataJobRequest(Model, frozen=True, kw_only=True):
-    """The body of a find-contact-data job, whose route is not known (contract: ``FindContactDataJobRequestV1``)."""
+    """The body of a job that finds contact data (contract: ``FindContactDataJobRequestV1``). Its route is not known."""
 
     data: FindContactDataJobData

@@ -1,4 +1,4 @@
-"""Every schema of the contract, by its name there, and the type that stands for it."""
+"""The types of the contract's schemas, by their names in the contract."""
 
 from __future__ import annotations
 
@@ -8,23 +8,12 @@ from typing import TypeAlias
 from leadfeeder_async.models.accounts import Account, AccountSummary, User
 from leadfeeder_async.models.campaigns import Campaign
 from leadfeeder_async.models.companies import (
-    Address,
-    Company,
     CompanyFinancials,
     CompanyIp,
     CompanyLocation,
     CompanyMatch,
-    CompanyMeta,
-    CompanyRegister,
     CompanySummary,
-    Industries,
-    IndustryCode,
-    Intent,
-    MoneyFigure,
-    Phone,
-    ProfileLink,
     Signal,
-    SocialMediaProfiles,
 )
 from leadfeeder_async.models.contacts import Contact, ContactSummary
 from leadfeeder_async.models.crm import (
@@ -38,6 +27,7 @@ from leadfeeder_async.models.crm import (
     CRMUser,
 )
 from leadfeeder_async.models.custom_feeds import CustomFeed, CustomFeedFolder
+from leadfeeder_async.models.custom_fields import CustomField
 from leadfeeder_async.models.envelope import (
     Credits,
     EmptyResponse,
@@ -48,8 +38,11 @@ from leadfeeder_async.models.envelope import (
     ResourceIdentifier,
     Response,
 )
-from leadfeeder_async.models.ip import EnrichedIp, IpAddressExtended, IpLocation, Location, Network, VisitLocation
-from leadfeeder_async.models.reference import ApiUsage, Industry, Job, JobEstimate
+from leadfeeder_async.models.ip import EnrichedIp
+from leadfeeder_async.models.places import IpAddressExtended, IpLocation, Location, Network, VisitLocation
+from leadfeeder_async.models.profiles import BuyerPersona, Icp
+from leadfeeder_async.models.records import Company, WebVisit
+from leadfeeder_async.models.reference import Industry
 from leadfeeder_async.models.request_bodies import (
     CompanyEnrichmentJobRequest,
     CustomFeedRequest,
@@ -71,13 +64,28 @@ from leadfeeder_async.models.search_filters import (
     SignalSearchRequest,
     WebVisitSearchRequest,
 )
-from leadfeeder_async.models.tags_and_lists import BuyerPersona, CustomField, Icp, List, ListItem, Tag
-from leadfeeder_async.models.web_visits import Engagement, WebVisit, WebVisitsTrackerScript
+from leadfeeder_async.models.server_jobs import Job, JobEstimate
+from leadfeeder_async.models.tags_and_lists import List, ListItem, Tag
+from leadfeeder_async.models.usage import ApiUsage
+from leadfeeder_async.models.values import (
+    Address,
+    CompanyMeta,
+    CompanyRegister,
+    Engagement,
+    Industries,
+    IndustryCode,
+    Intent,
+    MoneyFigure,
+    Phone,
+    ProfileLink,
+    SocialMediaProfiles,
+)
+from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
 
 MaskedCompanySummary: TypeAlias = CompanySummary
 MaskedContactSummary: TypeAlias = ContactSummary
 CustomFeedFilter: TypeAlias = object
-"""The grammar of feed filters is not published: they pass through as they are."""
+"""The grammar of feed filters is not published, so filters are sent and returned unchanged."""
 
 AccountResponse: TypeAlias = Response[tuple[AccountSummary, ...]]
 UserResponse: TypeAlias = Response[User]
@@ -248,4 +256,4 @@ SCHEMAS: Mapping[str, object] = {
     "ListDeleteResponse": ListDeleteResponse,
     "EmptySuccessResponse": EmptySuccessResponse,
 }
-"""The contract's names, each with the type that stands for it."""
+"""The type of each schema of the contract, by its name in the contract."""

@@ -1,4 +1,4 @@
-"""What searches ask for: the Structs of request bodies."""
+"""The filters and request bodies of searches."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from leadfeeder_async.models.base import Model
 T = TypeVar("T")
 
 NonEmpty: TypeAlias = Annotated[tuple[T, ...], msgspec.Meta(min_length=1)]
-"""A list of at least one."""
+"""A list of at least one item."""
 
 EmployeeRange: TypeAlias = Literal["1-10", "11-100", "101-500", "501-1.000", "1.001-5.000", "5.001-10.000", "10.000+"]
-"""The size classes a company search takes; dots mark thousands."""
+"""The employee ranges that a company search accepts. Dots separate thousands."""
 
 
 class GeoCircle(Model, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,40 +25,43 @@ class GeoCircle(Model, frozen=True, kw_only=True, omit_defaults=True):
     latitude: float
     longitude: float
     distance: Annotated[float, msgspec.Meta(ge=0, le=500)]
-    """Kilometres, 0 to 500."""
+    """The radius in kilometers, 0 to 500."""
 
 
 class SearchLocation(Model, frozen=True, kw_only=True, omit_defaults=True):
-    """A place to search in (contract: ``SearchLocationV1``)."""
+    """A location to search in (contract: ``SearchLocationV1``)."""
 
     street: str | None = None
     postal_code: str | None = None
     city: str | None = None
     country_code: str | None = None
+    """ISO 3166-1 alpha-2, such as ``DE``."""
     region_code: str | None = None
     geo: GeoCircle | None = None
 
 
 class IndustryFilter(Model, frozen=True, kw_only=True, omit_defaults=True):
-    """Industries to search in, by code."""
+    """The industries to search in, by code."""
 
     codes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """One or more codes of the classification."""
     classification: Literal["internal", "wz", "nace"] | None = None
+    """None means ``internal``, the codes of ``lf.reference.industries()``."""
 
 
 class RevenueRange(Model, frozen=True, kw_only=True, omit_defaults=True):
-    """Yearly revenue between two bounds, one of which may be left out."""
+    """A range of yearly revenue. One of the two bounds can be left out."""
 
     min: Annotated[int, msgspec.Meta(ge=0)] | None = None
     max: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
     def __post_init__(self) -> None:
         if self.min is None and self.max is None:
-            raise ValueError("min or max is needed")
+            raise ValueError("min or max is required")
 
 
 class CompanySearchFilters(Model, frozen=True, kw_only=True, omit_defaults=True):
-    """Yes-or-no conditions of a company search; None asks nothing."""
+    """Conditions of a company search that are true or false. None means any. All must match."""
 
     has_phone: bool | None = None
     has_email: bool | None = None
@@ -87,11 +90,11 @@ SignalCategory: TypeAlias = Literal[
     "register_updates",
     "regulatory_compliance_updates",
 ]
-"""What a signal can be about (contract: ``SignalCategory``)."""
+"""The categories of signals (contract: ``SignalCategory``)."""
 
 
 class DateRange(Model, frozen=True, kw_only=True, omit_defaults=True, rename={"start": "from", "end": "to"}):
-    """Days from ``start`` to ``end``, both included; either may be left out. The API calls them ``from`` and ``to``."""
+    """An inclusive range of dates. Either end can be left out. The API calls them ``from`` and ``to``."""
 
     start: date | None = None
     end: date | None = None
@@ -102,9 +105,9 @@ class DateRange(Model, frozen=True, kw_only=True, omit_defaults=True, rename={"s
 
 
 class CompanyMatchInput(Model, frozen=True, kw_only=True, omit_defaults=True):
-    """What is known of a company to be matched; one of name, url, VAT id or register id is needed.
+    """The known facts about a company to match (contract: ``CompanyMatchInputV1``).
 
-    Contract: ``CompanyMatchInputV1``.
+    One of ``company_name``, ``url``, ``vat_id`` and ``register_id`` is required.
     """
 
     company_name: str | None = None
@@ -124,19 +127,20 @@ class CompanyMatchInput(Model, frozen=True, kw_only=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         if not (self.company_name or self.url or self.vat_id or self.register_id):
-            raise ValueError("company_name, url, vat_id or register_id is needed")
+            raise ValueError("company_name, url, vat_id or register_id is required")
 
 
 class WebVisitFilters(Model, frozen=True, kw_only=True, omit_defaults=True):
-    """What narrows a visit search beside its dates."""
+    """The filters of a visit search, in addition to its dates."""
 
     company_id: str | None = None
     location_country_codes: tuple[str, ...] | None = None
+    """ISO 3166-1 alpha-2, such as ``DE``."""
     location_cities: tuple[str, ...] | None = None
 
 
 class CompanySearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True):
-    """The body of a company search; at least one condition (contract: ``CompanySearchRequestV1``)."""
+    """The body of a company search (contract: ``CompanySearchRequestV1``). At least one condition is required."""
 
     search_terms: NonEmpty[str] | None = None
     locations: NonEmpty[SearchLocation] | None = None
@@ -148,7 +152,7 @@ class CompanySearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class CompanyMatchRequest(Model, frozen=True, kw_only=True):
-    """The body of a match: 1 to 200 companies (contract: ``CompanyMatchRequestV1``)."""
+    """The body of a request that matches 1 to 200 companies (contract: ``CompanyMatchRequestV1``)."""
 
     companies: Annotated[tuple[CompanyMatchInput, ...], msgspec.Meta(min_length=1, max_length=200)]
 
@@ -163,7 +167,7 @@ class SignalSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ContactSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True):
-    """The body of a contact search; at least one condition (contract: ``ContactSearchRequestV1``)."""
+    """The body of a contact search (contract: ``ContactSearchRequestV1``). At least one condition is required."""
 
     search_terms: NonEmpty[str] | None = None
     emails: NonEmpty[str] | None = None

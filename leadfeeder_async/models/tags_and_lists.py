@@ -1,4 +1,4 @@
-"""What an account arranges by itself: tags, lists, custom fields, ICPs and buyer personas."""
+"""Tags, lists and the items of lists."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from leadfeeder_async.models.base import Model
 
 
 class TagAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """The name and colour of a tag."""
+    """The name and color of a tag."""
 
     name: str | None = None
     color: int | None = None
-    """An index into a palette of ten, 0 to 9."""
+    """An index into a palette of ten colors, 0 to 9."""
 
 
 class Tag(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
-    """A label on companies (contract: ``TagV1``)."""
+    """A label of companies (contract: ``TagV1``)."""
 
     id: str
     type: str = "tag"
@@ -22,7 +22,7 @@ class Tag(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
 
     @property
     def name(self) -> str | None:
-        """The tag's name; None on a stub."""
+        """The name of the tag. None on a stub."""
         return self.attributes.name
 
 
@@ -44,78 +44,13 @@ class List(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
 
     @property
     def name(self) -> str | None:
-        """The list's name; None on a stub."""
-        return self.attributes.name
-
-
-class IcpAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """The name and rules of an ideal customer profile."""
-
-    name: str | None = None
-    criteria: dict[str, object] | None = None
-
-
-class Icp(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """An ideal customer profile (contract: ``IcpV1``)."""
-
-    id: str
-    type: str = "icp"
-    attributes: IcpAttributes = IcpAttributes()
-
-    @property
-    def name(self) -> str | None:
-        """The profile's name; None on a stub."""
+        """The name of the list. None on a stub."""
         return self.attributes.name
 
 
 class ListItem(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """A member of a list, by id and type (contract: ``ListItemV1``)."""
+    """The id and type of a company or contact in a list (contract: ``ListItemV1``)."""
 
     id: str
     type: str = ""
     attributes: dict[str, object] | None = None
-
-
-class BuyerPersonaAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """The name and rules of a buyer persona."""
-
-    name: str | None = None
-    criteria: dict[str, object] | None = None
-
-
-class BuyerPersona(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """A kind of person the account sells to (contract: ``BuyerPersonaV1``)."""
-
-    id: str
-    type: str = "buyer_persona"
-    attributes: BuyerPersonaAttributes = BuyerPersonaAttributes()
-
-    @property
-    def name(self) -> str | None:
-        """The persona's name; None on a stub."""
-        return self.attributes.name
-
-
-class CustomFieldAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """The name, scope and kind of a custom field."""
-
-    name: str | None = None
-    scope: str | None = None
-    """``company`` or ``contact``."""
-    type: str | None = None
-    description: str | None = None
-    options: tuple[object, ...] | None = None
-    """The choices of a field that has them."""
-
-
-class CustomField(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """A field the account added to its records (contract: ``CustomFieldV1``)."""
-
-    id: str
-    type: str = "custom_field"
-    attributes: CustomFieldAttributes = CustomFieldAttributes()
-
-    @property
-    def name(self) -> str | None:
-        """The field's name."""
-        return self.attributes.name

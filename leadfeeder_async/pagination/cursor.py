@@ -11,19 +11,23 @@ from msgspec.structs import replace
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import APIStatusError, BadRequestError, CursorExpiredError, CursorLoopError, NotFoundError
+from leadfeeder_async.pagination.completeness import gap_page, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
-from leadfeeder_async.pagination.end_detection import MAX_EMPTY_PAGES
+from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.source import PagerOptions, PrefetchQueue
 
 T = TypeVar("T")
 
+MAX_STUCK_PAGES = 50
+"""Consecutive pages without new rows, each with a new cursor, that are considered a loop."""
+
 
 class CursorSource(msgspec.Struct, frozen=True):
     """Follows ``next_cursor`` from page to page, and prefetches one page.
 
-    A list that may charge is not prefetched. If the server rejects a cursor that it had issued, a free list is
-    restarted, and rows that were returned before are left out.
+    A list that may charge is not prefetched. A free list is restarted if the server rejects a cursor that it had
+    issued, or ends the list before all rows that it counts were returned. Rows that were returned before are left out.
     """
 
     executor: RequestExecutor
@@ -40,38 +44,40 @@ class CursorSource(msgspec.Struct, frozen=True):
     async def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the pages in order."""
         first = self.request.with_params({"page[size]": options.page_size})
-        seen, history = SeenIds(inherited=(options.exclude_ids,)), _CursorHistory(first)
+        progress = _CursorProgress(first, options)
         can_prefetch = options.prefetch > 0 and not first.endpoint.is_billed
         cursor, total = options.position.cursor, None
         queue = PrefetchQueue(self.executor)
         try:
             while True:
                 try:
-                    page = decoder.decode(
-                        await queue.next() if queue else await self.executor.execute(_at(first, cursor))
-                    )
+                    body = await queue.next() if queue else await self.executor.execute(_at(first, cursor))
+                    page = decoder.decode(body)
                 except (BadRequestError, NotFoundError) as error:
                     if cursor is None:
                         raise
-                    history.restart(cursor, error)
+                    progress.restart_after_rejection(cursor, error)
                     cursor = None
                     continue
                 cursor = page.meta.next_cursor
-                ids = decoder.row_ids(page.items)
-                loop_error = history.detect_loop(cursor, page.row_count, ids[0] if ids else "")
-                if cursor is not None and loop_error is None and can_prefetch and _is_wanted(history, options):
+                items = progress.record(page, decoder.row_ids(page.items), cursor)
+                is_next = progress.detector.verdict is Verdict.CONTINUE and progress.loop_error is None
+                if cursor is not None and is_next and can_prefetch and progress.wants_more:
                     queue.start(_at(first, cursor))
                 total = page.meta.total_count if total is None else total
-                items = seen.filter_new(page.items, ids)
-                history.made_progress = history.made_progress or bool(items)
-                yield replace(
-                    page, items=items, total=total, position=ResumePosition(cursor=cursor, ended=cursor is None)
-                )
-                del page, items  # so that the next page can use their memory
-                if loop_error is not None:
-                    raise loop_error
-                if cursor is None:
+                ended = progress.detector.verdict is Verdict.COMPLETE
+                yield replace(page, items=items, total=total, position=ResumePosition(cursor=cursor, ended=ended))
+                del page, items, body  # so that the next page can use their memory
+                if progress.loop_error is not None:
+                    raise progress.loop_error
+                if ended:
                     return
+                if progress.detector.verdict is Verdict.INCOMPLETE:
+                    yield gap_page(progress.detector, first, total)
+                    return
+                if progress.detector.verdict is Verdict.RESTART:
+                    progress.restart()
+                    cursor = None
         finally:
             queue.close()
 
@@ -80,56 +86,69 @@ def _at(first: ApiRequest[bytes], cursor: str | None) -> ApiRequest[bytes]:
     return first if cursor is None else first.with_params({"page[cursor]": cursor})
 
 
-def _is_wanted(history: _CursorHistory, options: PagerOptions) -> bool:
-    return options.pages_wanted is None or history.pages < options.pages_wanted
-
-
-class _CursorHistory:
-    """The cursors that were followed, to detect loops.
+class _CursorProgress:
+    """The rows and cursors of one cursor list so far.
 
     Args:
         request: The request of the first page.
+        options: The options of the pager.
 
     """
 
-    def __init__(self, request: ApiRequest[bytes]) -> None:
+    def __init__(self, request: ApiRequest[bytes], options: PagerOptions) -> None:
         self._request = request
+        self._pages_wanted = options.pages_wanted
+        self._seen = SeenIds(inherited=(options.exclude_ids,))
         self._cursors = set[str]()
-        self._stuck_pages = 0
-        self._first_id = ""
-        self._restarts = 0
-        self.pages = 0
-        self.made_progress = False
-        """True if new rows were returned since the list was started or restarted."""
+        self._rejections = 0
+        self._pages = 0
+        self._made_progress = False
+        self._is_comparable = options.position.cursor is None or bool(options.exclude_ids)
+        """True if the rows so far can be compared with the server's count: those before the position are known."""
+        self.loop_error: CursorLoopError | None = None
+        known = len(options.exclude_ids) if options.position.cursor is not None else 0
+        self.detector = EndDetector(options.page_size, not request.endpoint.is_billed, names_end=True, rows=known)
 
-    def detect_loop(self, cursor: str | None, row_count: int, first_id: str) -> CursorLoopError | None:
-        """Record a page, and return the error if following its cursor would loop.
+    @property
+    def wants_more(self) -> bool:
+        """True unless the limit of the pager is reached."""
+        return self._pages_wanted is None or self._pages < self._pages_wanted
 
-        A page counts as stuck if it is empty or begins with the same row as the one before, because a server that
-        ignores the cursor may create a new one each time.
-        """
-        self.pages += 1
-        is_stuck = not row_count or (first_id != "" and first_id == self._first_id)
-        self._stuck_pages, self._first_id = self._stuck_pages + 1 if is_stuck else 0, first_id
+    def record(self, page: Page[T], ids: list[str | None], cursor: str | None) -> tuple[T, ...]:
+        """Record a page, and return its new rows."""
+        new = self._seen.filter_new(page.items, ids)
+        facts = page_facts(page, new, self.detector, is_last=cursor is None)
+        if not self._is_comparable:
+            facts = replace(facts, total_count=None)
+        self._pages += 1
+        self.detector = self.detector.record(facts)
+        self._made_progress = self._made_progress or facts.new_rows > 0
+        self.loop_error = self._detect_loop(cursor)
+        return new.rows
+
+    def restart(self) -> None:
+        """Begin another pass over the list."""
+        self.detector = self.detector.restarted()
+        self._seen.start_pass()
+        self._cursors.clear()
+
+    def restart_after_rejection(self, cursor: str, error: APIStatusError) -> None:
+        """Begin another pass, or raise if that could be charged or made no progress before."""
+        if self._request.endpoint.is_billed or (self._rejections and not self._made_progress):
+            message = f"The server rejected its own cursor {cursor!r}: {error.message}"
+            raise CursorExpiredError(message, error.context) from error
+        self._rejections += 1
+        self._made_progress = False
+        self.restart()
+
+    def _detect_loop(self, cursor: str | None) -> CursorLoopError | None:
+        context = self._request.endpoint.error_context()
         if cursor is None:
             return None
         if cursor in self._cursors:
-            return self._loop_error("The server returned the same cursor twice.")
-        if self._stuck_pages >= MAX_EMPTY_PAGES:
-            return self._loop_error(
-                f"{self._stuck_pages} consecutive pages were empty or the same, each with a new cursor."
-            )
+            return CursorLoopError("The server returned the same cursor twice.", context)
+        if self.detector.stuck_pages >= MAX_STUCK_PAGES:
+            message = f"{self.detector.stuck_pages} consecutive pages had no new rows, each with a new cursor."
+            return CursorLoopError(message, context)
         self._cursors.add(cursor)
         return None
-
-    def restart(self, cursor: str, error: APIStatusError) -> None:
-        """Prepare to restart the list, or raise if that could be charged or made no progress before."""
-        if self._request.endpoint.is_billed or (self._restarts and not self.made_progress):
-            message = f"The server rejected its own cursor {cursor!r}: {error.message}"
-            raise CursorExpiredError(message, error.context) from error
-        self._restarts += 1
-        self._stuck_pages, self.made_progress = 0, False
-        self._cursors.clear()
-
-    def _loop_error(self, message: str) -> CursorLoopError:
-        return CursorLoopError(message, self._request.endpoint.error_context())

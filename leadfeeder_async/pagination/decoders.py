@@ -39,9 +39,9 @@ class ModelDecoder(msgspec.Struct, Generic[T], frozen=True):
         page = self.executor.decode_page(self.endpoint, body)
         return Page(page.items, page.meta, decode_errors=page.decode_errors, partial_errors=page.partial_errors)
 
-    def row_ids(self, rows: Sequence[T]) -> list[str]:
+    def row_ids(self, rows: Sequence[T]) -> list[str | None]:
         """Return the id of each model."""
-        return [row.id for row in rows]
+        return [row.id or None for row in rows]
 
 
 class RawDecoder(msgspec.Struct, frozen=True):
@@ -58,8 +58,8 @@ class RawDecoder(msgspec.Struct, frozen=True):
         )
         return page if _is_utf8(body) and b"\n" not in body and b"\r" not in body else self._clean(page)
 
-    def row_ids(self, rows: Sequence[msgspec.Raw]) -> list[str]:
-        """Return the id of each row."""
+    def row_ids(self, rows: Sequence[msgspec.Raw]) -> list[str | None]:
+        """Return the id of each row, or None for a row without one."""
         return row_ids(rows)
 
     def _clean(self, page: Page[msgspec.Raw]) -> Page[msgspec.Raw]:

@@ -5,37 +5,91 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
 
 
+class NewRows(msgspec.Struct, Generic[T], frozen=True):
+    """The rows of a page that no earlier page contained."""
+
+    rows: tuple[T, ...]
+    """The rows to return."""
+    count: int
+    """Their number, with rows that an earlier window or run returned. Equal ids on one page count as different rows."""
+    count_in_pass: int
+    """The number of rows that no earlier page of the same pass contained."""
+
+
 class SeenIds(msgspec.Struct):
-    """The ids of the rows that a list has returned."""
+    """The ids of the rows of one list, or of one date window.
+
+    Rows without an id are different rows. Only the first pass over a list returns them.
+    """
 
     ids: set[str] = msgspec.field(default_factory=set[str])
     inherited: tuple[AbstractSet[str], ...] = ()
-    """The ids of the window before, and of the wider windows that this one was split from."""
+    """The ids of other windows, and of earlier runs. Their rows are not returned again."""
+    shared: set[str] | None = None
+    """The ids of all windows, if a row may belong to several."""
+    pass_ids: set[str] | None = None
+    """The ids of the current pass, from the second pass on."""
 
-    def filter_new(self, rows: tuple[T, ...], ids: Sequence[str]) -> tuple[T, ...]:
-        """Record the ids of a page, and return the rows that are new. Nearly always, all are."""
-        new = set(ids)
-        if len(new) == len(rows) and new.isdisjoint(self.ids) and all(map(new.isdisjoint, self.inherited)):
-            self.ids |= new
-            return rows
-        return tuple(row for row, row_id in zip(rows, ids, strict=True) if self._add(row_id))
+    def start_pass(self) -> None:
+        """Begin another pass over the same list."""
+        self.pass_ids = set()
 
-    def _add(self, row_id: str) -> bool:
-        if row_id in self.ids or any(row_id in ids for ids in self.inherited):
-            return False
-        self.ids.add(row_id)
-        return True
+    def filter_new(self, rows: tuple[T, ...], ids: Sequence[str | None], *, is_repeated: bool = False) -> NewRows[T]:
+        """Record the ids of a page, and return its new rows. Nearly always, all are.
+
+        Args:
+            rows: The rows of the page.
+            ids: The id of each row, or None.
+            is_repeated: True if the rows without an id are those of the page before.
+        """
+        unique = set(ids)
+        if self.pass_ids is None and len(unique) == len(rows) and None not in unique and self._are_new(unique):
+            self._add(unique)
+            return NewRows(rows, len(rows), len(rows))
+        return self._filter(rows, ids, returns_unidentified=self.pass_ids is None and not is_repeated)
+
+    def _filter(self, rows: tuple[T, ...], ids: Sequence[str | None], *, returns_unidentified: bool) -> NewRows[T]:
+        known, in_pass = frozenset(self.ids & set(ids)), frozenset((self.pass_ids or set()) & set(ids))
+        is_first_pass = self.pass_ids is None
+        returned, count, count_in_pass = list[T](), 0, 0
+        for row, row_id in zip(rows, ids, strict=True):
+            if row_id is None:
+                if returns_unidentified:
+                    returned.append(row)
+                    count += 1
+                continue
+            count += row_id not in known
+            count_in_pass += row_id not in in_pass
+            if self._are_new({row_id}):
+                returned.append(row)
+            self._add({row_id})
+        return NewRows(tuple(returned), count, count if is_first_pass else count_in_pass)
+
+    def _are_new(self, ids: AbstractSet[str | None]) -> bool:
+        return (
+            ids.isdisjoint(self.ids)
+            and (self.shared is None or ids.isdisjoint(self.shared))
+            and all(map(ids.isdisjoint, self.inherited))
+        )
+
+    def _add(self, ids: AbstractSet[str | None]) -> None:
+        new = {row_id for row_id in ids if row_id is not None}
+        self.ids |= new
+        if self.shared is not None:
+            self.shared |= new
+        if self.pass_ids is not None:
+            self.pass_ids |= new
 
 
 class _Identified(msgspec.Struct, frozen=True, gc=False):
-    id: str | int
+    id: str | int | None = None
 
 
 _IDENTIFIED = msgspec.json.Decoder(_Identified)
@@ -44,15 +98,18 @@ _ID_FIRST = re.compile(rb'\{\s*"id"\s*:\s*"([^"\\]+)"')
 """A row that begins with its id, as the API sends them. It need not be decoded."""
 
 
-def row_ids(rows: Sequence[bytes]) -> list[str]:
+def row_ids(rows: Sequence[bytes]) -> list[str | None]:
     """Return the id of each undecoded row."""
     return [first[1].decode() if (first := _ID_FIRST.match(row)) else row_id(row) for row in rows]
 
 
-def row_id(row: bytes) -> str:
-    """Return the id of an undecoded row, or the row itself if it has none."""
+def row_id(row: bytes) -> str | None:
+    """Return the id of an undecoded row, or None if it has none."""
     try:
         first = _ID_FIRST.match(row)
-        return first[1].decode() if first else str(_IDENTIFIED.decode(row).id)
+        if first:
+            return first[1].decode()
+        found = _IDENTIFIED.decode(row).id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return bytes(row).decode()
+        return None
+    return None if found is None or found == "" else str(found)

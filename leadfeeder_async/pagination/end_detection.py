@@ -1,14 +1,36 @@
-"""The end of a list of numbered pages: a pure decision."""
+"""The end of a list: a pure decision from the pages so far.
+
+A list is complete only if as many different rows arrived as the last trustworthy count says. A count of zero, a
+negative count and a missing count are not trustworthy.
+"""
 
 from __future__ import annotations
 
+from enum import Enum
+
 import msgspec
+from msgspec.structs import replace
 
-MAX_REPEATED_PAGES = 3
-"""Consecutive pages with the same first row after which the server is considered to ignore the page number."""
+MAX_STUCK_PAGES = 3
+"""Consecutive pages without new rows after which a pass ends, past the pages that are known to exist."""
 
-MAX_EMPTY_PAGES = 50
-"""Consecutive pages without readable rows that are considered a loop."""
+MAX_STUCK_KNOWN_PAGES = 50
+"""The same for pages that should exist by the server's counts."""
+
+MAX_PASSES = 6
+"""Passes over the pages of one list: the first, and at most five that request missing rows again."""
+
+MAX_FRUITLESS_PASSES = 2
+"""Consecutive passes without new rows after which no further pass is made."""
+
+
+class Verdict(Enum):
+    """What to do after a page."""
+
+    CONTINUE = "request the next page"
+    RESTART = "request the pages again from the first, because rows are missing"
+    COMPLETE = "end: the list is complete"
+    INCOMPLETE = "end: rows are missing"
 
 
 class PageFacts(msgspec.Struct, frozen=True):
@@ -16,127 +38,152 @@ class PageFacts(msgspec.Struct, frozen=True):
 
     row_count: int
     """Rows that arrived, including those that cannot be decoded."""
-    first_id: str
-    """The id of the first readable row, or an empty string."""
-    total_count: int | None
+    new_rows: int
+    """Rows that no earlier page contained."""
+    new_in_pass: int = -1
+    """Rows that no earlier page of this pass contained. -1 in the first pass, where these are the new rows."""
+    total_count: int | None = None
     """The number of rows that the server reports."""
-    page_count: int | None
+    page_count: int | None = None
     """The number of pages that the server reports."""
+    is_last: bool = False
+    """True if no page follows, as a missing cursor says."""
 
 
 class EndDetector(msgspec.Struct, frozen=True):
-    """Decides from the pages so far whether more pages follow. ``record_page`` returns the next state.
+    """Decides from the pages so far whether more pages follow. ``record`` returns the next state.
 
-    ==========================  ========================  ============================================
-    page                        reported by the server    decision
-    ==========================  ========================  ============================================
-    full                        no counts                 continue
-    not full                    no page count             end, unless rows arrived and some are missing
-    before the last page        a page count              continue
-    last page, full             rows missing, no total    continue
-    last page                   otherwise                 end
-    same first row as before    fewer times than limit    as above
-    same first row as before    limit reached             end, or stalled if rows are missing
-    empty last page             a page of rows missing    stalled
-    ==========================  ========================  ============================================
+    ``missing`` is the last trustworthy count minus the different rows that arrived, or unknown without such a count.
 
-    Rows are missing if the server reported more rows than it returned. Totals alone never end a list.
+    ===========  =================================================================  ===============================
+    missing      page                                                               verdict
+    ===========  =================================================================  ===============================
+    unknown      full, or not the last of the reported pages                        CONTINUE
+    unknown      empty, or not full, or without new rows several times              COMPLETE
+    unknown      without new rows, after pages smaller than requested               COMPLETE
+    above zero   before the last of the pages that should exist, or with new rows   CONTINUE
+    above zero   past these pages and without new rows several times, or the last   RESTART if reading again is
+                 page of a later pass                                               free and passes are left,
+                                                                                    otherwise INCOMPLETE
+    zero         any                                                                COMPLETE
+    below zero   full and with new rows, because the count is outdated              CONTINUE
+    below zero   any other                                                          COMPLETE
+    ===========  =================================================================  ===============================
+
+    A page is full if it has as many rows as the largest page so far. If the count fell during a pass, rows may have
+    moved to a page that was already read, so COMPLETE becomes RESTART until a pass contains as many rows as it counts.
+    A list that names its end (by a missing cursor) continues until there.
     """
 
     page_size: int
-    max_rows: int
-    """The most rows that the API returns."""
+    """The rows per page that were requested. The server may return fewer."""
+    can_restart: bool
+    """True if reading the list again charges nothing."""
+    names_end: bool = False
+    """True if the server names the last page, as cursors do."""
     pages: int = 0
+    """Pages of this pass."""
     rows: int = 0
+    """Different rows that arrived, in all passes."""
+    pass_rows: int = 0
+    """Different rows that arrived in this pass."""
+    largest_page: int = 0
+    """The rows of the largest page so far."""
     last_page: int | None = None
-    """The number of the last page, once the server reported it."""
+    """The number of the last page, as the server reports it."""
     total: int | None = None
-    """The highest number of rows that the server reported."""
-    last_total: int | None = None
-    """The number of rows that the server reported last."""
-    first_id: str | None = None
-    """The first row of the latest page."""
-    repeated_pages: int = 0
-    """Consecutive pages that begin with the same row as the one before."""
-    repeated_rows: int = 0
-    """The rows of those pages."""
-    ended: bool = False
-    stalled: bool = False
-    """True if the server reported more rows, but repeats a page or returns none, although the last rows filled one."""
+    """The last trustworthy count."""
+    count_fell: bool = False
+    """True if the count fell during this pass."""
+    needs_proof: bool = False
+    """True if the count fell during an earlier pass."""
+    stuck_pages: int = 0
+    """Consecutive pages without new rows."""
+    passes: int = 1
+    pass_pages: int = 0
+    """The number of pages of the first pass. Later passes read no more."""
+    new_in_pass: int = 0
+    """Rows of this pass that no earlier pass contained."""
+    fruitless_passes: int = 0
+    """Consecutive earlier passes without new rows."""
+    verdict: Verdict = Verdict.CONTINUE
+
+    @property
+    def missing(self) -> int | None:
+        """The number of counted rows that did not arrive, or None without a trustworthy count."""
+        return None if self.total is None else self.total - self.rows
+
+    @property
+    def known_pages(self) -> int:
+        """The number of pages that are known to exist."""
+        if self.passes > 1:
+            return self.pass_pages
+        if self.total and self.largest_page:
+            return -(-self.total // self.largest_page)
+        return self.last_page or 1
 
     def record_counts(self, page_count: int | None, total_count: int | None) -> EndDetector:
         """Return the state after the server reported how many pages and rows there are."""
         detector = self
-        if page_count is not None:
-            detector = msgspec.structs.replace(detector, last_page=max(page_count, detector.last_page or 1))
-        if total_count is not None:
-            total = max(total_count, detector.total or 0)
-            detector = msgspec.structs.replace(detector, last_total=total_count, total=total)
+        if page_count is not None and page_count > 0:
+            detector = replace(detector, last_page=page_count)
+        if total_count is not None and total_count > 0:
+            count_fell = detector.count_fell or (detector.total is not None and total_count < detector.total)
+            detector = replace(detector, total=total_count, count_fell=count_fell)
         return detector
 
-    def record_page(self, page: PageFacts) -> EndDetector:
+    def record(self, page: PageFacts) -> EndDetector:
         """Return the state after a received page."""
-        is_repeated = page.first_id == self.first_id
-        detector = msgspec.structs.replace(
+        new_in_pass = page.new_rows if page.new_in_pass < 0 else page.new_in_pass
+        detector = replace(
             self.record_counts(page.page_count, page.total_count),
             pages=self.pages + 1,
-            rows=self.rows + page.row_count,
-            first_id=page.first_id,
-            repeated_pages=self.repeated_pages + 1 if is_repeated else 0,
-            repeated_rows=self.repeated_rows + page.row_count if is_repeated and page.first_id else 0,
+            rows=self.rows + page.new_rows,
+            pass_rows=self.pass_rows + new_in_pass,
+            largest_page=max(self.largest_page, page.row_count),
+            new_in_pass=self.new_in_pass + page.new_rows,
+            stuck_pages=0 if new_in_pass else self.stuck_pages + 1,
         )
-        return detector._decide(page)  # noqa: SLF001 - the same class
+        return replace(detector, verdict=detector._decide(page))  # noqa: SLF001 - the same class
 
-    @property
-    def missing(self) -> int:
-        """The number of reported rows that did not arrive."""
-        return 0 if self.last_total is None else max(0, self.last_total - self.rows + self.repeated_rows)
+    def restarted(self) -> EndDetector:
+        """Return the state at the start of another pass."""
+        return replace(
+            self,
+            pages=0,
+            pass_rows=0,
+            stuck_pages=0,
+            count_fell=False,
+            needs_proof=self.needs_proof or self.count_fell,
+            passes=self.passes + 1,
+            pass_pages=self.pass_pages or min(self.pages, max(self.pages - self.stuck_pages, self.known_pages)),
+            new_in_pass=0,
+            fruitless_passes=0 if self.new_in_pass else self.fruitless_passes + 1,
+            verdict=Verdict.CONTINUE,
+        )
 
-    @property
-    def is_done(self) -> bool:
-        """True if no further page follows."""
-        return self.ended or (self.last_page is not None and self.pages >= self.last_page)
+    def _decide(self, page: PageFacts) -> Verdict:
+        if self._pass_continues(page):
+            return Verdict.CONTINUE
+        is_short = self.missing is not None and self.missing > 0
+        is_unproven = self.count_fell or (self.needs_proof and self.pass_rows < (self.total or 0))
+        if not (is_short or is_unproven):
+            return Verdict.COMPLETE
+        fruitless = self.fruitless_passes + (self.passes > 1 and not self.new_in_pass)
+        if self.can_restart and self.passes < MAX_PASSES and fruitless < MAX_FRUITLESS_PASSES:
+            return Verdict.RESTART
+        return Verdict.INCOMPLETE if is_short else Verdict.COMPLETE
 
-    def end(self) -> EndDetector:
-        """Return the state in which the latest page is the last one."""
-        return msgspec.structs.replace(self, ended=True, last_page=self.pages)
-
-    def _decide(self, page: PageFacts) -> EndDetector:
-        detector, missing, is_full = self, self.missing, page.row_count >= self.page_size
-        if self.repeated_pages >= self._repeat_limit(page):
-            detector = msgspec.structs.replace(self.end(), stalled=missing > 0)
-        elif self.last_page is None:
-            if not (is_full or (page.row_count and missing)):
-                detector = msgspec.structs.replace(self, ended=True)
-        elif self.pages == self.last_page and is_full and (missing or self.last_total is None):
-            detector = msgspec.structs.replace(self, last_page=self.last_page + 1)
-        if detector.is_done and not page.row_count and self.rows % self.page_size == 0 and missing >= self.page_size:
-            detector = msgspec.structs.replace(detector, stalled=True)
-        return detector
-
-    def _repeat_limit(self, page: PageFacts) -> int:
-        """Return how many repeated pages end the list. Pages without readable rows get a higher limit."""
-        is_conclusive = page.first_id or not (page.row_count or self.missing)
-        return MAX_REPEATED_PAGES if is_conclusive else MAX_EMPTY_PAGES
-
-    @property
-    def is_truncated(self) -> bool:
-        """True if the server stopped at its row limit although it reported, or may have, more rows.
-
-        A total equal to the limit is not conclusive, because some servers count no further.
-        """
-        if self.rows + self.page_size <= self.max_rows:
+    def _pass_continues(self, page: PageFacts) -> bool:
+        if page.is_last or self.names_end:
+            return not page.is_last
+        if self.stuck_pages >= (MAX_STUCK_KNOWN_PAGES if self.pages < self.known_pages else MAX_STUCK_PAGES):
             return False
-        if self.total in {None, self.max_rows}:
-            return self.rows % self.page_size == 0
-        return self.rows < (self.total or 0)
-
-    @property
-    def has_shrunk(self) -> bool:
-        """True if a page is missing because the list became shorter while it was read."""
-        return self.last_total not in {None, self.max_rows} and self.pages > 0 and self.rows >= (self.last_total or 0)
-
-    @property
-    def exceeds_limit(self) -> bool:
-        """True if the list has, or may have, more rows than the API returns."""
-        return self.total is not None and self.total >= self.max_rows
+        missing, is_full = self.missing, page.row_count >= self.largest_page > 0
+        if self.passes > 1:
+            return self.pages < self.pass_pages and (self.needs_proof or missing is None or missing > 0)
+        if missing is None:
+            if self.largest_page < self.page_size and self.stuck_pages:
+                return False  # the first page was short, and the next one brought nothing: the list was complete
+            return page.row_count > 0 and (is_full or self.pages < (self.last_page or 0))
+        return missing > 0 or (missing < 0 and is_full and page.new_rows > 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -12,16 +12,12 @@ from msgspec.structs import replace
 from leadfeeder_async._core.codec import decode_meta
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import (
-    IncompleteListError,
-    IncompleteWindowError,
-    LeadfeederError,
-    OffsetExceededError,
-)
+from leadfeeder_async.errors import IncompleteWindowError, LeadfeederError, OffsetExceededError
 from leadfeeder_async.models.envelope import Meta
+from leadfeeder_async.pagination.completeness import UnidentifiedRows, missing_rows_error, page_facts
 from leadfeeder_async.pagination.date_range import DateWindow, split_count, split_window
 from leadfeeder_async.pagination.dedupe import SeenIds
-from leadfeeder_async.pagination.end_detection import EndDetector, PageFacts
+from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.source import PagerOptions, PrefetchQueue
 
@@ -75,36 +71,67 @@ class DateWindowSource(msgspec.Struct, frozen=True):
 
 
 class WindowProgress(msgspec.Struct):
-    """The progress of reading one date window, or a list without dates."""
+    """The progress of reading one date window, or a list without dates, in one or several passes over its pages."""
 
     request: ApiRequest[bytes]
     window: DateWindow | None
     seen: SeenIds
     detector: EndDetector
     queue: PrefetchQueue
+    max_rows: int
+    """The most rows of one search that the API returns."""
+    unidentified: UnidentifiedRows = msgspec.field(default_factory=UnidentifiedRows)
     requested: int = 0
-    """The number of pages that were requested."""
+    """The number of pages of this pass that were requested."""
 
     def can_request(self) -> bool:
-        """Return True if the next page is known to exist. The first page always is."""
-        if self.detector.last_page is None:
-            return self.requested == self.detector.pages and not self.detector.ended
-        return self.requested < self.detector.last_page
+        """Return True if another page may be requested: it is known to exist, or the one before is not the last."""
+        if self.detector.verdict is not Verdict.CONTINUE:
+            return False
+        return self.requested == self.detector.pages or self.requested < self.detector.known_pages
 
+    def record(self, page: Page[T], ids: Sequence[str | None]) -> tuple[T, ...]:
+        """Record a page, and return its new rows."""
+        is_repeated = self.unidentified.is_repeated(page, ids)
+        new = self.seen.filter_new(page.items, ids, is_repeated=is_repeated)
+        self.detector = self.detector.record(page_facts(page, new, self.detector, is_repeated=is_repeated))
+        if self.detector.verdict is not Verdict.CONTINUE:
+            self.queue.close()
+        return new.rows
+
+    def restart(self) -> None:
+        """Begin another pass."""
+        self.queue.close()
+        self.detector = self.detector.restarted()
+        self.seen.start_pass()
+        self.requested = 0
+
+    @property
+    def exceeds_limit(self) -> bool:
+        """True if the list has, or may have, more rows than the API returns."""
+        return self.detector.total is not None and self.detector.total >= self.max_rows
+
+    @property
     def needs_split(self) -> bool:
-        """Return True if the window has, or may have, more rows than the API returns, and can be split."""
-        return self.detector.exceeds_limit and self.window is not None and self.window.days > 1
+        """True if the window has, or may have, more rows than the API returns, and can be split."""
+        return self.exceeds_limit and self.window is not None and self.window.days > 1
+
+    @property
+    def is_truncated(self) -> bool:
+        """True if the server stopped at its row limit although it counts, or may have, more rows.
+
+        A total equal to the limit is not conclusive, because some servers count no further.
+        """
+        rows, largest = self.detector.rows, self.detector.largest_page
+        if self.exceeds_limit and self.detector.total != self.max_rows:
+            return rows < (self.detector.total or 0)
+        is_countless = self.detector.total in {None, self.max_rows}
+        return is_countless and rows + largest > self.max_rows and rows % max(largest, 1) == 0
 
     def next_request(self, page_size: int) -> ApiRequest[bytes]:
         """Return the request of the next page."""
         self.requested += 1
         return self.request.with_params({"page[num]": self.requested, "page[size]": page_size})
-
-    def end(self) -> None:
-        """End the window after the latest page, and cancel the requests in flight."""
-        self.queue.close()
-        self.detector = self.detector.end()
-        self.requested = self.detector.pages
 
     @property
     def position(self) -> ResumePosition | None:
@@ -115,8 +142,8 @@ class WindowProgress(msgspec.Struct):
 class NumberedPages(Generic[T]):
     """Yields numbered pages in order, with requests in flight for those that follow.
 
-    A window over the row limit is split, and its parts take its place. If one day alone is over the limit, or a list
-    stalls before its end, a page reports the gap, and reading continues after it.
+    A window over the row limit is split, and its parts take its place. If one day alone is over the limit, or fewer
+    rows arrive than the server counts, a page reports the gap, and reading continues after it.
 
     Args:
         executor: Executes the requests.
@@ -141,7 +168,8 @@ class NumberedPages(Generic[T]):
         self._options = options
         self._requested = 0
         self._total: int | None = None
-        self._windows = deque([self._progress(window, SeenIds(inherited=(options.exclude_ids,)))])
+        shared = None if request.endpoint.partitioned_by_day or window is None else set[str]()
+        self._windows = deque([self._progress(window, SeenIds(inherited=(options.exclude_ids,), shared=shared))])
 
     async def pages(self) -> AsyncGenerator[Page[T], None]:
         """Yield the pages. Closing the generator cancels the requests in flight."""
@@ -161,9 +189,6 @@ class NumberedPages(Generic[T]):
         try:
             page = self._decoder.decode(await self._next_body(progress))
         except OffsetExceededError as error:
-            if progress.detector.has_shrunk:
-                progress.end()
-                return None
             return self._split(progress, 2, error)
         return self._accept(progress, page)
 
@@ -172,25 +197,38 @@ class NumberedPages(Generic[T]):
 
     def _accept(self, progress: WindowProgress, page: Page[T]) -> Page[T] | None:
         """Record a page and return it without rows that came before, or split its window."""
-        ids = self._decoder.row_ids(page.items)
-        facts = PageFacts(page.row_count, ids[0] if ids else "", page.meta.total_count, page.meta.pages)
-        progress.detector = progress.detector.record_page(facts)
-        if progress.detector.is_done:
-            progress.queue.close()
+        progress.detector = progress.detector.record_counts(page.meta.pages, page.meta.total_count)
         if self._total is None:
             self._total = progress.detector.total
-        if progress.detector.pages == 1 and progress.needs_split():
-            return self._split(progress, split_count(progress.detector.total or 0, self._executor.max_search_rows))
+        if not progress.detector.pages and progress.needs_split:
+            return self._split(progress, split_count(progress.detector.total or 0, progress.max_rows))
+        is_first = progress.detector.passes == 1
+        rows_before = progress.detector.rows
+        items = progress.record(page, self._decoder.row_ids(page.items))
+        is_repeated = page.row_count > 0 and progress.detector.rows == rows_before
+        if progress.detector.verdict is Verdict.RESTART and not progress.is_truncated:
+            progress.restart()
         self._prefetch()
-        items = progress.seen.filter_new(page.items, ids)
-        return replace(page, items=items, total=self._total, window=progress.window, position=progress.position)
+        if not items and (is_repeated or not is_first):
+            return None
+        errors = page.decode_errors if is_first else ()
+        return replace(
+            page,
+            items=items,
+            decode_errors=errors,
+            total=self._total,
+            window=progress.window,
+            position=progress.position,
+        )
 
     def _finish(self, progress: WindowProgress) -> Page[T] | None:
         """Continue with the next window, or split this one if the server truncated it."""
-        if progress.window is not None and progress.detector.is_truncated:
+        if progress.window is not None and progress.is_truncated:
             return self._split(progress, 2)
         self._advance(progress)
-        return self._gap_page(progress, _stalled_error(progress)) if progress.detector.stalled else None
+        if progress.detector.verdict is Verdict.COMPLETE:
+            return None
+        return self._gap_page(progress, missing_rows_error(progress.detector, progress.request))
 
     def _advance(self, progress: WindowProgress) -> None:
         progress.queue.close()
@@ -219,14 +257,15 @@ class NumberedPages(Generic[T]):
         return Page((), Meta(), self._total, progress.window, progress.position, partial_errors=(error,))
 
     def _seen_for_part(self, progress: WindowProgress) -> SeenIds:
-        if not self._request.endpoint.partitioned_by_day:
-            return progress.seen
+        if progress.seen.shared is not None:
+            return SeenIds(inherited=progress.seen.inherited, shared=progress.seen.shared)
         return SeenIds(inherited=(*progress.seen.inherited, progress.seen.ids))
 
     def _progress(self, window: DateWindow | None, seen: SeenIds) -> WindowProgress:
         request = self._request if window is None else self._request.with_dates(window.start, window.end)
-        detector = EndDetector(self._options.page_size, self._executor.max_search_rows)
-        return WindowProgress(request, window, seen, detector, PrefetchQueue(self._executor))
+        detector = EndDetector(self._options.page_size, not request.endpoint.is_billed)
+        queue = PrefetchQueue(self._executor)
+        return WindowProgress(request, window, seen, detector, queue, self._executor.max_search_rows)
 
     def _prefetch(self) -> None:
         """Request the pages that follow, through the windows in order, as far as they are known to exist."""
@@ -248,14 +287,12 @@ class NumberedPages(Generic[T]):
 
 def _peek_total(progress: WindowProgress) -> None:
     """Read the page count of a later window from its first response, without decoding the rows."""
-    if progress.detector.last_page is not None or progress.detector.pages:
+    if progress.detector.total is not None or progress.detector.pages:
         return
     body = progress.queue.peek()
     if body is not None:
         meta = decode_meta(body)
         progress.detector = progress.detector.record_counts(meta.pages, meta.total_count)
-        if progress.needs_split():
-            progress.detector = replace(progress.detector, last_page=1)
 
 
 def _incomplete_window_error(
@@ -263,21 +300,9 @@ def _incomplete_window_error(
 ) -> IncompleteWindowError:
     """Return the error for a day that contains more rows than the API returns."""
     total = progress.detector.total
-    verb = "may contain" if total in {None, progress.detector.max_rows} else "contains"
+    verb = "may contain" if total in {None, progress.max_rows} else "contains"
     of_total = f" of {total:,}" if total else ""
     return IncompleteWindowError(
         f"{window} {verb} more rows than the API returns: {progress.detector.rows:,}{of_total} were returned.",
         error.context if error else progress.request.endpoint.error_context(),
-    )
-
-
-def _stalled_error(progress: WindowProgress) -> IncompleteListError:
-    """Return the error for a list that stopped before all its rows were returned."""
-    detector = progress.detector
-    behavior = "repeats a page" if detector.first_id else "returns empty pages"
-    return IncompleteListError(
-        f"The server {behavior} after {detector.rows - detector.repeated_rows:,} rows, "
-        f"but reports {detector.last_total:,}.",
-        progress.request.endpoint.error_context(),
-        hint="The rows so far are valid. Try again later.",
     )

@@ -62,6 +62,6 @@ class PageDecoder(Protocol[T]):
         """Return the page of a response body."""
         ...
 
-    def row_ids(self, rows: Sequence[T]) -> list[str]:
-        """Return the id of each row."""
+    def row_ids(self, rows: Sequence[T]) -> list[str | None]:
+        """Return the id of each row, or None for a row without one."""
         ...

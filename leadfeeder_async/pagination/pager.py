@@ -21,7 +21,7 @@ from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.decoders import HasId, ModelDecoder, RawDecoder
 from leadfeeder_async.pagination.id_batches import IdBatchSource
 from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
-from leadfeeder_async.pagination.page import Page, ResumePosition
+from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.problems import raise_at_end, raise_problems
 from leadfeeder_async.pagination.single_page import SinglePageSource
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions, PageSource
@@ -229,11 +229,14 @@ class Pager(Generic[T]):
         return other
 
     def _model_pages(self) -> AsyncGenerator[Page[T], None]:
-        return self._source.pages(ModelDecoder(self._executor, self._request.endpoint), self._options)
+        return self._read(ModelDecoder(self._executor, self._request.endpoint))
+
+    def _read(self, decoder: PageDecoder[U]) -> AsyncGenerator[Page[U], None]:
+        return self._source.pages(decoder, self._options)
 
     def _raw_views(self) -> AsyncGenerator[Page[msgspec.Raw], None]:
         endpoint = self._request.endpoint.with_response_type(Response[tuple[msgspec.Raw, ...]])
-        return self._apply_limit(self._source.pages(RawDecoder(self._executor, endpoint), self._options))
+        return self._apply_limit(self._read(RawDecoder(self._executor, endpoint)))
 
     def _apply_limit(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         limit = 0 if self._options.position.ended else self._options.limit

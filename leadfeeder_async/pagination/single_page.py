@@ -10,7 +10,9 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.pagination.completeness import gap_page, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
+from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.source import PagerOptions
 
@@ -32,7 +34,18 @@ class SinglePageSource(msgspec.Struct, frozen=True):
         return self.request
 
     async def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
-        """Yield the only page."""
-        page = decoder.decode(await self.executor.execute(self.request))
-        items = SeenIds(inherited=(options.exclude_ids,)).filter_new(page.items, decoder.row_ids(page.items))
-        yield replace(page, items=items, total=page.meta.total_count, position=ResumePosition(ended=True))
+        """Yield the only page. If the server counts more rows than it returned, the list is requested again."""
+        seen = SeenIds(inherited=(options.exclude_ids,))
+        detector = EndDetector(options.page_size, not self.request.endpoint.is_billed)
+        while detector.verdict is not Verdict.COMPLETE:
+            page = decoder.decode(await self.executor.execute(self.request))
+            new = seen.filter_new(page.items, decoder.row_ids(page.items))
+            detector = detector.record(page_facts(page, new, detector, is_last=True))
+            position = ResumePosition(ended=True) if detector.verdict is Verdict.COMPLETE else None
+            yield replace(page, items=new.rows, total=page.meta.total_count, position=position)
+            if detector.verdict is Verdict.INCOMPLETE:
+                yield gap_page(detector, self.request, page.meta.total_count)
+                return
+            if detector.verdict is Verdict.RESTART:
+                detector = detector.restarted()
+                seen.start_pass()

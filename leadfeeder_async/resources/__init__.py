@@ -1,4 +1,4 @@
-"""What you can ask: one module per noun of the API, each with its rows and the methods that use them."""
+"""The resources of the API: one module per resource, with its endpoints and the methods that call them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from leadfeeder_async.errors import ConfigurationError
 
 
 def all_endpoints() -> list[Endpoint[object]]:
-    """Return the rows of all nouns."""
+    """Return the endpoints of all resources."""
     modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
     return [row for module in modules for row in vars(module).values() if isinstance(row, Endpoint)]
 
 
 def check_operations(names: Iterable[str]) -> None:
-    """Raise ConfigurationError unless all are operations: what is said of a misspelt one would change nothing."""
+    """Raise ConfigurationError for unknown operation names, which would otherwise be ignored silently."""
     known = {row.operation for row in all_endpoints()}
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, 1)
-            raise ConfigurationError(f"There is no operation {name!r}{f'; is it {near[0]!r}?' if near else '.'}")
+            hint = f"Did you mean {near[0]!r}?" if near else "docs/api-coverage.md lists the operations."
+            raise ConfigurationError(f"Unknown operation {name!r}.", hint=hint)

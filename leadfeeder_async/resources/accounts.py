@@ -20,25 +20,49 @@ GET_CURRENT_USER = Endpoint("get_current_user", "GET", "/v1/users/me", Response[
 
 
 class Accounts:
-    """The accounts a key can use."""
+    """The accounts that the API key can use, and their credits."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
 
     async def list(self) -> Response[tuple[AccountSummary, ...]]:
-        """List the accounts of the key, by id and name.
+        """List the accounts that the API key can use.
 
-        ``(await lf.accounts.list()).data``. Free; one answer holds them all. Contract: ``list_accounts``, scope
-        ``accounts:read``.
+        ``(await lf.accounts.list()).data``
+
+        Contract: ``list_accounts``, scope ``accounts:read``.
+
+        Returns:
+            All accounts, with their ids and names.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(LIST_ACCOUNTS))
 
     async def get(self, account_id: str | None = None, *, include: Iterable[str] | None = None) -> Response[Account]:
-        """Get one account with its credits: ``.data.credits.remaining`` and when they reset.
+        """Get an account and its credits.
 
-        ``(await lf.accounts.get()).data.credits``. Free. ``include=["account_company"]`` shows the company that owns
-        it. Raises NotFoundError where the key has no such account. Contract:
-        ``list_accounts`` with ``account_id``, scope ``accounts:read``.
+        ``(await lf.accounts.get()).data.credits``
+
+        Contract: ``list_accounts`` with ``account_id``, scope ``accounts:read``.
+
+        Args:
+            account_id: The account to use. Defaults to the account of the client.
+            include: Relationships to return with all attributes: ``account_company``, the company that owns the
+                account.
+
+        Returns:
+            The account. ``data.credits.remaining`` is its balance, and ``data.credits.next_reset_on`` the day of the
+            next reset.
+
+        Raises:
+            NotFoundError: The API key cannot use an account with this id.
+
+        Credits:
+            None.
+
         """
         params = {"include": csv_param("include", include)}
         answer = await self._executor.execute(ApiRequest(GET_ACCOUNT, params=params, account_id=account_id))
@@ -49,14 +73,23 @@ class Accounts:
 
 
 class Users:
-    """The user a key belongs to."""
+    """The owner of the API key."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
 
     async def me(self) -> Response[User]:
-        """Get the user the key belongs to.
+        """Get the owner of the API key.
 
-        ``(await lf.users.me()).data.email``. Free. Contract: ``get_current_user``.
+        ``(await lf.users.me()).data.email``
+
+        Contract: ``get_current_user``.
+
+        Returns:
+            The user, with name, email address and role.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(GET_CURRENT_USER))

@@ -1,4 +1,4 @@
-"""What the methods of all nouns do with their arguments: check them against the contract's bounds, and encode them."""
+"""Validation and encoding of the arguments that methods of several resources accept."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from leadfeeder_async.models.request_bodies import LinkagesRequest
 
 
 def csv_param(name: str, values: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Turn an iterable of texts into a query list; None and empty are left out."""
+    """Return an iterable of strings as a query parameter. None and empty iterables are left out of the query."""
     if isinstance(values, str):
         raise ConfigurationError(f"{name}={values!r} must be a list of strings.", hint=f"Write {name}=[{values!r}].")
     return tuple(values or ()) or None
 
 
 def check_range(name: str, value: int | None, least: int, most: int) -> int | None:
-    """Check a whole number; None is left out."""
+    """Return an integer, or raise ConfigurationError if it is out of range. None is left out of the query."""
     check_argument(value is None or least <= value <= most, f"{name}={value!r} must be {least} to {most}.")
     return value
 
 
 def check_choice(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
-    """Check a word of a closed vocabulary; None is left out."""
+    """Return a string, or raise ConfigurationError if it is none of the choices. None is left out of the query."""
     check_argument(value is None or value in choices, f"{name}={value!r} must be one of {', '.join(choices)}.")
     return value
 
 
 def check_ids(name: str, ids: Iterable[str], most: int | None = None) -> tuple[str, ...]:
-    """Check a list of ids: at least one, and no more than ``most``."""
+    """Return the ids, or raise ConfigurationError if there are none or more than ``most``."""
     wanted = tuple(check_id(one) for one in csv_param(name, ids) or ())
     check_argument(wanted, f"{name} must hold at least one id.")
-    check_argument(most is None or len(wanted) <= most, f"{name} holds {len(wanted)} ids; at most {most} are taken.")
+    check_argument(most is None or len(wanted) <= most, f"{name} holds {len(wanted)} ids. The maximum is {most}.")
     return wanted
 
 
@@ -63,20 +63,20 @@ def encode_validated(
         problem = str(error)
     else:
         return encode_body({k: v for k, v in arguments.items() if k not in leave_out}) if leave_out else body
-    raise ConfigurationError(f"These arguments do not fit: {problem}.")
+    raise ConfigurationError(f"Invalid arguments: {problem}.")
 
 
 def encode_search(kind: type[msgspec.Struct], conditions: Mapping[str, object]) -> bytes:
-    """Encode the conditions of a search that needs at least one."""
+    """Return the conditions of a search as JSON, or raise ConfigurationError if there are none."""
     check_argument(
         any(value is not None for value in conditions.values()),
-        "This search needs at least one condition.",
-        f"Give one of {', '.join(conditions)}.",
+        "The search needs at least one condition.",
+        f"Pass one of {', '.join(conditions)}.",
     )
     return encode_validated(kind, conditions)
 
 
 def encode_linkages(kind: str, ids: Iterable[str]) -> bytes:
-    """Encode the records to link or unlink."""
+    """Return the ids of related records as the JSON body that adds or removes them."""
     data = tuple(ResourceIdentifier(id=one, type=kind) for one in check_ids(f"{kind}_ids", ids))
     return msgspec.json.encode(LinkagesRequest(data=data))

@@ -1,4 +1,4 @@
-"""Campaigns and their figures."""
+"""Campaigns and their statistics."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GET_CAMPAIGN_STATS = Endpoint(
 
 
 class Campaigns:
-    """Campaigns."""
+    """Campaigns and their statistics."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -48,8 +48,29 @@ class Campaigns:
     ) -> Pager[Campaign]:
         """List the campaigns.
 
-        ``async for campaign in lf.campaigns.list(include=["campaign_summary"])``. Free; numbered pages. Contract:
-        ``list_campaigns``.
+        ``async for campaign in lf.campaigns.list(include=["campaign_summary"])``
+
+        Contract: ``list_campaigns``.
+
+        Args:
+            include: Relationships to return: ``campaign_summary``, ``campaign_settings``, ``campaign_locations``,
+                ``list``, ``custom_feed``.
+            page_size: The number of records per request, 1 to 100.
+            limit: The maximum number of records in total. None returns all records.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of campaigns.
+
+        Raises:
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            None.
+
+        Pagination:
+            Page numbers. Up to 16 pages are prefetched and returned in order.
+
         """
         params = {"include": csv_param("include", include)}
         call = ApiRequest(LIST_CAMPAIGNS, params=params, account_id=account_id)
@@ -58,9 +79,28 @@ class Campaigns:
     async def get(
         self, campaign_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
     ) -> Response[Campaign]:
-        """Get one campaign.
+        """Get a campaign.
 
-        ``(await lf.campaigns.get("cmp-4")).data.attributes.status``. Free. Contract: ``get_campaign`` (path inferred).
+        ``(await lf.campaigns.get("cmp-4")).data.attributes.status``
+
+        Contract: ``get_campaign`` (path inferred).
+
+        Args:
+            campaign_id: The id of the campaign.
+            include: Relationships to return: ``campaign_summary``, ``campaign_settings``, ``campaign_locations``,
+                ``list``, ``custom_feed``.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The campaign.
+
+        Raises:
+            NotFoundError: The account has no campaign with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         params = {"include": csv_param("include", include)}
         return await self._executor.execute(
@@ -78,11 +118,35 @@ class Campaigns:
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[CampaignStats]:
-        """List a campaign's figures by period, from one day to another, both included.
+        """List the statistics of a campaign, one record per period.
 
-        ``async for row in lf.campaigns.stats("cmp-4", start_period=..., end_period=..., frequency="daily")``. The
-        values that ``frequency`` takes are not published. Free; numbered pages. Contract: ``get_campaign_stats`` (path
-        inferred).
+        ``async for row in lf.campaigns.stats("cmp-4", start_period=..., end_period=..., frequency="daily")``
+
+        Contract: ``get_campaign_stats`` (path inferred).
+
+        Args:
+            campaign_id: The id of the campaign.
+            start_period: The first day, as a date or ``YYYY-MM-DD``.
+            end_period: The last day, included.
+            frequency: The length of a period, such as ``daily``. The allowed values are not published.
+            page_size: The number of records per request, 1 to 100.
+            limit: The maximum number of records in total. None returns all records.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of statistics. Their names are not published, so ``attributes`` is a dict.
+
+        Raises:
+            ConfigurationError: ``start_period`` is after ``end_period``, or is not a date.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            None.
+
+        Pagination:
+            Page numbers. Up to 16 pages are prefetched and returned in order.
+
         """
         days = make_window(start_period, end_period)
         params = {"start_period": str(days.start), "end_period": str(days.end), "frequency": frequency}

@@ -1,4 +1,4 @@
-"""Companies: whole records, the searches that find them, and their tags and lists."""
+"""Companies: records, searches, matches, signals, IP addresses, tags and lists."""
 
 from __future__ import annotations
 
@@ -6,15 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.models.companies import (
-    Company,
-    CompanyFinancials,
-    CompanyIp,
-    CompanyMatch,
-    CompanySummary,
-    Signal,
-)
+from leadfeeder_async.models.companies import CompanyFinancials, CompanyIp, CompanyMatch, CompanySummary, Signal
 from leadfeeder_async.models.envelope import EmptyResponse, Response
+from leadfeeder_async.models.records import Company
 from leadfeeder_async.models.search_filters import (
     CompanyMatchInput,
     CompanyMatchRequest,
@@ -41,8 +35,8 @@ from leadfeeder_async.resources.arguments import (
 )
 
 _RECHECK_IS_FREE = (
-    "`lf.accounts.get()` shows what is left of the credits; asking again is free within 12 months of a charge for the "
-    "same company."
+    "`lf.accounts.get()` shows the remaining credits. Repeating the request is free if the company was charged in the "
+    "last 12 months."
 )
 
 GET_COMPANY = Endpoint(
@@ -136,7 +130,11 @@ UNASSIGN_TAGS_FROM_COMPANY = Endpoint(
 
 
 class Companies:
-    """Leadfeeder's companies."""
+    """The companies that Leadfeeder knows.
+
+    Searches and matches are free and return summaries. Complete records charge 1 credit per company, unless the company
+    is unlocked: it was charged in the last 12 months, or it visited the account's website.
+    """
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -144,12 +142,35 @@ class Companies:
     async def get(
         self, company_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
     ) -> Response[Company]:
-        """Get one company whole; the answer carries its current id, also for an old or merged one.
+        """Get a company with all attributes.
 
-        ``await lf.companies.get("159001425", include=["tags"])``. Charges 1 credit unless the company was unlocked in
-        the last 12 months; ``.meta.charged`` tells. ``include`` names relations to show whole, such as ``tags`` or
-        ``crm_connections.crm_record``. Raises NotFoundError, InsufficientCreditsError, and OutcomeUnknownError where
-        the answer was lost. Contract: ``get_company``, scope ``companies:read``.
+        ``await lf.companies.get("159001425", include=["tags"])``
+
+        Contract: ``get_company``, scope ``companies:read``.
+
+        Args:
+            company_id: The id of the company. Ids of merged companies are accepted.
+            include: Relationships to return with all attributes: ``group_company``, ``tags``, ``lists``,
+                ``web_visits``, ``icps``, ``crm_connections``, ``crm_connections.crm_record``,
+                ``crm_connections.crm_record.crm_owner``, ``crm_suggestions``, ``crm_suggestions.crm_record``,
+                ``crm_suggestions.crm_record.crm_owner``, ``crm_group_connections``,
+                ``crm_group_connections.crm_connection``, ``crm_group_connections.crm_connection.crm_record``,
+                ``crm_group_connections.crm_connection.crm_record.crm_owner``.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The company. ``data.id`` is its current id, which differs from ``company_id`` if companies were merged.
+            ``meta.charged`` is the number of credits that were charged.
+
+        Raises:
+            NotFoundError: No company has this id.
+            InsufficientCreditsError: The account does not have enough credits.
+            OutcomeUnknownError: The response was lost, so credits may have been charged.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            1, unless the company is unlocked.
+
         """
         params = {"include": csv_param("include", include)}
         return await self._executor.execute(
@@ -157,27 +178,79 @@ class Companies:
         )
 
     def get_many(
-        self, ids: Iterable[str], *, include: Iterable[str] | None = None, account_id: str | None = None
+        self,
+        ids: Iterable[str],
+        *,
+        resolve_merged: bool = False,
+        include: Iterable[str] | None = None,
+        account_id: str | None = None,
     ) -> IdPager[Company]:
-        """List companies by id, whole, in the order of the ids; any number of them.
+        """Get any number of companies with all attributes.
 
-        ``async for company in lf.companies.list(ids)``. Asks for 100 a request, several requests at a time; after the
-        loop ``.missing`` names the ids that did not come back and ``.merged`` the current id of each old one. Charges
-        1 credit per company that was not unlocked in the last 12 months, for the requests under way too when the loop
-        is left early. Raises InsufficientCreditsError, and OutcomeUnknownError where a page was lost. Contract:
-        ``retrieve_companies``, scope ``companies:read``.
+        ``async for company in lf.companies.get_many(ids)``
+
+        Contract: ``retrieve_companies``, scope ``companies:read``.
+
+        Args:
+            ids: The ids of the companies. Ids of merged companies are accepted.
+            resolve_merged: If several ids of a batch were merged, the response does not say which id became which
+                company. True requests these ids again in groups, at most 14 further requests for each batch in most
+                cases. False lists them in ``unresolved``.
+            include: Relationships to return with all attributes: ``group_company``, ``tags``, ``lists``,
+                ``web_visits``, ``icps``, ``crm_connections``, ``crm_connections.crm_record``,
+                ``crm_connections.crm_record.crm_owner``, ``crm_suggestions``, ``crm_suggestions.crm_record``,
+                ``crm_suggestions.crm_record.crm_owner``, ``crm_group_connections``,
+                ``crm_group_connections.crm_connection``, ``crm_group_connections.crm_connection.crm_record``,
+                ``crm_group_connections.crm_connection.crm_record.crm_owner``.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of companies. After the iteration, ``missing`` has the ids without a company, ``merged`` maps the
+            ids of merged companies to their current ids, and ``unresolved`` has the ids that are one or the other.
+
+        Raises:
+            InsufficientCreditsError: The account does not have enough credits.
+            OutcomeUnknownError: The response to a page was lost, so credits may have been charged.
+            InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            1 per company that is not unlocked. If you leave the iteration early, requests in flight may charge too.
+
+        Pagination:
+            Batches of 100 ids. Up to 16 batches are prefetched. Companies are returned in the order of ``ids``.
+            Missing ids are requested once more at the end, 100 in a request, because they may have been merged into
+            companies that were requested too.
+
         """
         call = ApiRequest(RETRIEVE_COMPANIES, params={"include": csv_param("include", include)}, account_id=account_id)
-        return IdPager(self._executor, call, ids)
+        return IdPager(self._executor, call, ids, resolve_merged=resolve_merged)
 
     async def financials(
         self, company_id: str, *, account_id: str | None = None
     ) -> Response[tuple[CompanyFinancials, ...]]:
-        """Get a company's financial reports, one a year.
+        """Get the financial reports of a company.
 
-        ``(await lf.companies.financials("159001425")).data[0].attributes.revenue``. Charges 1 credit unless the
-        company was unlocked in the last 12 months. Raises NotFoundError, InsufficientCreditsError, and
-        OutcomeUnknownError where the answer was lost. Contract: ``get_company_financials``, scope ``companies:read``.
+        ``(await lf.companies.financials("159001425")).data[0].attributes.revenue``
+
+        Contract: ``get_company_financials``, scope ``companies:read``.
+
+        Args:
+            company_id: The id of the company.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The reports, one per year.
+
+        Raises:
+            NotFoundError: No company has this id.
+            InsufficientCreditsError: The account does not have enough credits.
+            OutcomeUnknownError: The response was lost, so credits may have been charged.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            1, unless the company is unlocked.
+
         """
         return await self._executor.execute(ApiRequest(GET_COMPANY_FINANCIALS, (company_id,), account_id=account_id))
 
@@ -192,12 +265,41 @@ class Companies:
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[Signal]:
-        """Search the news about some companies.
+        """Search news about companies.
 
-        ``async for signal in lf.companies.search_signals(company_ids=["159001425"], categories=["job_ads"])``. Charges
-        1 credit per company that has signals and is not unlocked, so no page is fetched before it is asked for. Raises
-        InsufficientCreditsError, and OutcomeUnknownError where a page was lost. Follows cursors. Contract:
-        ``search_company_signals`` (path inferred), scope ``companies:read``.
+        ``async for signal in lf.companies.search_signals(company_ids=["159001425"], categories=["job_ads"])``
+
+        Contract: ``search_company_signals`` (path inferred), scope ``companies:read``.
+
+        Args:
+            company_ids: The ids of the companies.
+            categories: The categories of signals: ``business_expansion``, ``competitive_landscape``,
+                ``event_participation``, ``industry_recognition``, ``leadership_changes``, ``corporate_challenges``,
+                ``mergers_and_acquisitions``, ``customer_acquisition``, ``investment_activity``,
+                ``product_and_service_development``, ``partnerships_and_collaborations``, ``financial_struggles``,
+                ``job_ads``, ``register_updates``, ``regulatory_compliance_updates``. None means all.
+            event_date: The dates of the events, as a :class:`~leadfeeder_async.models.DateRange` or as a mapping with
+                ``from`` and ``to``. Both days are included, and one of them can be left out.
+            publication_date: The dates of publication, in the same form.
+            page_size: The number of records per request, 1 to 100.
+            limit: The maximum number of records in total. None returns all records.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of signals.
+
+        Raises:
+            ConfigurationError: An argument has the wrong type, or ``company_ids`` is empty.
+            InsufficientCreditsError: The account does not have enough credits.
+            OutcomeUnknownError: The response to a page was lost, so credits may have been charged.
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            1 per company that has signals and is not unlocked.
+
+        Pagination:
+            Cursors. Pages are not prefetched, because they may charge credits.
+
         """
         conditions = {
             "company_ids": company_ids,
@@ -223,11 +325,45 @@ class Companies:
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[CompanySummary]:
-        """Search companies; at least one condition is needed, and all must hold.
+        """Search companies. At least one condition is required, and a company must match all conditions.
 
-        ``async for company in lf.companies.search(search_terms=["robotics"], limit=250)``. Free: the rows are
-        summaries. ``limit`` is a total, ``page_size`` per request; cursors are followed one page ahead. Raises
-        ConfigurationError without a condition. Contract: ``search_companies``, scope ``companies:read``.
+        ``async for company in lf.companies.search(search_terms=["robotics"], limit=250)``
+
+        Contract: ``search_companies``, scope ``companies:read``.
+
+        Args:
+            search_terms: Words to search for.
+            locations: Locations, of which one must match. Each is a :class:`~leadfeeder_async.models.SearchLocation` or
+                a mapping with ``street``, ``postal_code``, ``city``, ``country_code``, ``region_code`` or ``geo``.
+                ``geo`` has ``latitude``, ``longitude`` and ``distance``, a radius of up to 500 kilometers.
+            industries: Industries, as an :class:`~leadfeeder_async.models.IndustryFilter` or a mapping. ``codes`` has
+                one or more codes, and ``classification`` is ``internal`` (the default), ``wz`` or ``nace``.
+            employee_ranges: Numbers of employees: ``1-10``, ``11-100``, ``101-500``, ``501-1.000``, ``1.001-5.000``,
+                ``5.001-10.000``, ``10.000+``.
+            revenue: The yearly revenue, as a :class:`~leadfeeder_async.models.RevenueRange` or a mapping with ``min``,
+                ``max`` or both.
+            icp_ids: Ids of ideal customer profiles, of which one must match.
+            filters: Conditions that are true or false, as :class:`~leadfeeder_async.models.CompanySearchFilters` or a
+                mapping: ``has_phone``, ``has_email``, ``has_social_media_profiles``, ``do_not_contact``,
+                ``has_financials_revenue``, ``has_financials_earnings``, ``has_financials_net_worth``,
+                ``has_ip_addresses``.
+            page_size: The number of records per request, 1 to 100.
+            limit: The maximum number of records in total. None returns all records.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of summaries. Use ``get_many`` for complete records.
+
+        Raises:
+            ConfigurationError: No condition was given, or a condition has the wrong type or is empty.
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            None.
+
+        Pagination:
+            Cursors. One page is prefetched.
+
         """
         conditions = {
             "search_terms": search_terms,
@@ -248,11 +384,29 @@ class Companies:
         *,
         account_id: str | None = None,
     ) -> Response[tuple[tuple[CompanyMatch, ...], ...]]:
-        """Match up to 200 companies by what is known of them; ``.data[i]`` holds the matches of ``companies[i]``.
+        """Find the companies that match names, websites or register entries.
 
-        ``await lf.companies.match([{"company_name": "Nordlicht"}, {"url": "nordlicht.test"}], 3)``. Free. Each input
-        needs a ``company_name``, ``url``, ``vat_id`` or ``register_id``; 1 to 20 results each. Contract:
-        ``match_companies``, scope ``companies:read``.
+        ``await lf.companies.match([{"company_name": "Nordlicht"}, {"url": "nordlicht.test"}], 3)``
+
+        Contract: ``match_companies``, scope ``companies:read``.
+
+        Args:
+            companies: 1 to 200 companies to match, each as a :class:`~leadfeeder_async.models.CompanyMatchInput` or a
+                mapping. Each needs ``company_name``, ``url``, ``vat_id`` or ``register_id``. ``email``, ``phone``,
+                ``register_location``, ``street``, ``street_name``, ``street_number``, ``postal_code``, ``city``,
+                ``country`` and ``country_code`` improve the match.
+            max_results_per_company: The maximum number of matches per company, 1 to 20.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            ``data[i]`` has the matches of ``companies[i]``. It is empty if no company matches.
+
+        Raises:
+            ConfigurationError: An argument is out of range, or a company has none of the required fields.
+
+        Credits:
+            None.
+
         """
         params = {"max_results_per_company": check_range("max_results_per_company", max_results_per_company, 1, 20)}
         body = encode_validated(CompanyMatchRequest, {"companies": companies})
@@ -268,12 +422,31 @@ class Companies:
         include: Iterable[str] | None = None,
         account_id: str | None = None,
     ) -> Response[tuple[CompanyIp, ...]]:
-        """Get the IP addresses of up to 100 companies.
+        """Get the IP addresses of companies.
 
-        ``(await lf.companies.ips(["159001425"])).data[0].ip_addresses``. Charges 1 credit per company unless unlocked
-        in the last 12 months. ``max_ip_addresses`` is per company. Raises InsufficientCreditsError, and
-        OutcomeUnknownError where the answer was lost. Contract: ``retrieve_company_ips`` (path inferred), scope
-        ``companies:read``.
+        ``(await lf.companies.ips(["159001425"])).data[0].ip_addresses``
+
+        Contract: ``retrieve_company_ips`` (path inferred), scope ``companies:read``.
+
+        Args:
+            company_ids: The ids of 1 to 100 companies.
+            max_ip_addresses: The maximum number of IP addresses per company. The most reliable ones are returned.
+            include: Relationships to return with all attributes: ``company``.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The IP addresses of each company, with their locations and networks.
+
+        Raises:
+            ConfigurationError: ``company_ids`` is empty or has more than 100 ids, or ``max_ip_addresses`` is out of
+                range.
+            InsufficientCreditsError: The account does not have enough credits.
+            OutcomeUnknownError: The response was lost, so credits may have been charged.
+            InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            1 per company that is not unlocked.
+
         """
         params = {
             "company_ids": check_ids("company_ids", company_ids, 100),
@@ -285,10 +458,28 @@ class Companies:
     async def add_to_lists(
         self, company_id: str, list_ids: Iterable[str], *, account_id: str | None = None
     ) -> Response[None]:
-        """Put a company on lists; one that is there already stays.
+        """Add a company to lists. Lists that already contain the company stay unchanged.
 
-        ``await lf.companies.add_to_lists("159001425", ["8101"])``. Free. Contract: ``add_company_to_lists``, scope
-        ``companies:write``.
+        ``await lf.companies.add_to_lists("159001425", ["8101"])``
+
+        Contract: ``add_company_to_lists``, scope ``companies:write``.
+
+        Args:
+            company_id: The id of the company.
+            list_ids: The ids of the lists. At least one is required.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A response without data.
+
+        Raises:
+            NotFoundError: No company or list has this id.
+            InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
+            ConfigurationError: ``list_ids`` is empty.
+
+        Credits:
+            None.
+
         """
         body = encode_linkages("list", list_ids)
         return await self._executor.execute(
@@ -298,10 +489,30 @@ class Companies:
     async def remove_from_lists(
         self, company_id: str, list_ids: Iterable[str], *, account_id: str | None = None
     ) -> Response[None]:
-        """Take a company off lists.
+        """Remove a company from lists.
 
-        ``await lf.companies.remove_from_lists("159001425", ["8101"])``. Free. Sends DELETE with a body, which some
-        proxies drop. Contract: ``remove_company_from_lists`` (path inferred), scope ``companies:write``.
+        ``await lf.companies.remove_from_lists("159001425", ["8101"])``
+
+        The request is a DELETE with a body, which some proxies drop.
+
+        Contract: ``remove_company_from_lists`` (path inferred), scope ``companies:write``.
+
+        Args:
+            company_id: The id of the company.
+            list_ids: The ids of the lists. At least one is required.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A response without data.
+
+        Raises:
+            NotFoundError: No company or list has this id.
+            InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
+            ConfigurationError: ``list_ids`` is empty.
+
+        Credits:
+            None.
+
         """
         body = encode_linkages("list", list_ids)
         return await self._executor.execute(
@@ -311,10 +522,28 @@ class Companies:
     async def assign_tags(
         self, company_id: str, tag_ids: Iterable[str], *, account_id: str | None = None
     ) -> Response[None]:
-        """Put tags on a company; those it has stay.
+        """Assign tags to a company. Its other tags stay assigned.
 
-        ``await lf.companies.assign_tags("159001425", ["7001"])``. Free. Contract: ``assign_tags_to_company``, scope
-        ``companies:write``.
+        ``await lf.companies.assign_tags("159001425", ["7001"])``
+
+        Contract: ``assign_tags_to_company``, scope ``companies:write``.
+
+        Args:
+            company_id: The id of the company.
+            tag_ids: The ids of the tags. At least one is required.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A response without data.
+
+        Raises:
+            NotFoundError: No company or tag has this id.
+            InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
+            ConfigurationError: ``tag_ids`` is empty.
+
+        Credits:
+            None.
+
         """
         body = encode_linkages("tag", tag_ids)
         return await self._executor.execute(
@@ -324,10 +553,30 @@ class Companies:
     async def unassign_tags(
         self, company_id: str, tag_ids: Iterable[str], *, account_id: str | None = None
     ) -> Response[None]:
-        """Take tags off a company.
+        """Remove tags from a company.
 
-        ``await lf.companies.unassign_tags("159001425", ["7001"])``. Free. Sends DELETE with a body, which some proxies
-        drop. Contract: ``unassign_tags_from_company`` (path inferred), scope ``companies:write``.
+        ``await lf.companies.unassign_tags("159001425", ["7001"])``
+
+        The request is a DELETE with a body, which some proxies drop.
+
+        Contract: ``unassign_tags_from_company`` (path inferred), scope ``companies:write``.
+
+        Args:
+            company_id: The id of the company.
+            tag_ids: The ids of the tags. At least one is required.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A response without data.
+
+        Raises:
+            NotFoundError: No company or tag has this id.
+            InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
+            ConfigurationError: ``tag_ids`` is empty.
+
+        Credits:
+            None.
+
         """
         body = encode_linkages("tag", tag_ids)
         return await self._executor.execute(

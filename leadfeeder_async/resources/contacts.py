@@ -1,4 +1,4 @@
-"""Contacts: people at companies."""
+"""Contacts: records, searches and lists."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import csv_param, encode_linkages, encode_search
 
 _RECHECK_IS_FREE = (
-    "`lf.accounts.get()` shows what is left of the credits; asking again is free within 12 months of a charge for the "
-    "same contact."
+    "`lf.accounts.get()` shows the remaining credits. Repeating the request is free if the contact was charged in the "
+    "last 12 months."
 )
 
 GET_CONTACT = Endpoint(
@@ -58,7 +58,11 @@ REMOVE_CONTACT_FROM_LISTS = Endpoint(
 
 
 class Contacts:
-    """People at companies."""
+    """People at companies.
+
+    Searches are free and return summaries. Complete records charge about 1 credit per contact, unless the contact was
+    charged in the last 12 months.
+    """
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -66,11 +70,31 @@ class Contacts:
     async def get(
         self, contact_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
     ) -> Response[Contact]:
-        """Get one contact whole.
+        """Get a contact with all attributes.
 
-        ``await lf.contacts.get("52200417", include=["company"])``. Charges about 1 credit unless the contact was
-        unlocked in the last 12 months; ``.meta.charged`` tells. Raises NotFoundError, InsufficientCreditsError, and
-        OutcomeUnknownError where the answer was lost. Contract: ``get_contact``, scope ``contacts:read``.
+        ``await lf.contacts.get("52200417", include=["company"])``
+
+        Contract: ``get_contact``, scope ``contacts:read``.
+
+        Args:
+            contact_id: The id of the contact.
+            include: Relationships to return with all attributes: ``company``, ``lists``, ``buyer_personas``,
+                ``crm_connections``, ``crm_connections.crm_record``, ``crm_connections.crm_record.crm_owner``,
+                ``crm_suggestions``, ``crm_suggestions.crm_record``, ``crm_suggestions.crm_record.crm_owner``.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The contact. ``meta.charged`` is the number of credits that were charged.
+
+        Raises:
+            NotFoundError: No contact has this id.
+            InsufficientCreditsError: The account does not have enough credits.
+            OutcomeUnknownError: The response was lost, so credits may have been charged.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            About 1, unless the contact is unlocked.
+
         """
         params = {"include": csv_param("include", include)}
         return await self._executor.execute(
@@ -78,18 +102,51 @@ class Contacts:
         )
 
     def get_many(
-        self, ids: Iterable[str], *, include: Iterable[str] | None = None, account_id: str | None = None
+        self,
+        ids: Iterable[str],
+        *,
+        resolve_merged: bool = False,
+        include: Iterable[str] | None = None,
+        account_id: str | None = None,
     ) -> IdPager[Contact]:
-        """List contacts by id, whole, in the order of the ids; any number of them.
+        """Get any number of contacts with all attributes.
 
-        ``async for contact in lf.contacts.list(ids)``. Asks for 100 a request, several requests at a time; after the
-        loop ``.missing`` and ``.merged`` tell which ids did not come back and which came under another. Charges about
-        1 credit per contact that was not unlocked in the last 12 months, for the requests under way too when the loop
-        is left early. Raises InsufficientCreditsError, and OutcomeUnknownError where a page was lost. Contract:
-        ``retrieve_contacts``, scope ``contacts:read``.
+        ``async for contact in lf.contacts.get_many(ids)``
+
+        Contract: ``retrieve_contacts``, scope ``contacts:read``.
+
+        Args:
+            ids: The ids of the contacts.
+            resolve_merged: If several ids of a batch were merged, the response does not say which id became which
+                contact. True requests these ids again in groups, at most 14 further requests for each batch in most
+                cases. False lists them in ``unresolved``.
+            include: Relationships to return with all attributes: ``company``, ``lists``, ``buyer_personas``,
+                ``crm_connections``, ``crm_connections.crm_record``, ``crm_connections.crm_record.crm_owner``,
+                ``crm_suggestions``, ``crm_suggestions.crm_record``, ``crm_suggestions.crm_record.crm_owner``.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of contacts. After the iteration, ``missing`` has the ids without a contact, ``merged`` maps the ids
+            of merged contacts to their current ids, and ``unresolved`` has the ids that are one or the other.
+
+        Raises:
+            InsufficientCreditsError: The account does not have enough credits.
+            OutcomeUnknownError: The response to a page was lost, so credits may have been charged.
+            InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            About 1 per contact that is not unlocked. If you leave the iteration early, requests in flight may charge
+            too.
+
+        Pagination:
+            Batches of 100 ids. Up to 16 batches are prefetched. Contacts are returned in the order of ``ids``.
+            Missing ids are requested once more at the end, 100 in a request, because they may have been merged into
+            contacts that were requested too.
+
         """
         call = ApiRequest(RETRIEVE_CONTACTS, params={"include": csv_param("include", include)}, account_id=account_id)
-        return IdPager(self._executor, call, ids)
+        return IdPager(self._executor, call, ids, resolve_merged=resolve_merged)
 
     def search(
         self,
@@ -107,11 +164,42 @@ class Contacts:
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[ContactSummary]:
-        """Search contacts; at least one condition is needed, and all must hold.
+        """Search contacts. At least one condition is required, and a contact must match all conditions.
 
-        ``async for contact in lf.contacts.search(company_ids=["159001425"], departments=["sales_department"])``. Free:
-        the rows are summaries. Cursors are followed one page ahead. Raises ConfigurationError without a condition.
+        ``async for contact in lf.contacts.search(company_ids=["159001425"], departments=["sales_department"])``
+
+        The API publishes no complete lists of departments, hierarchy levels and affiliations.
+
         Contract: ``search_contacts``, scope ``contacts:read``.
+
+        Args:
+            search_terms: Words to search for.
+            emails: Email addresses.
+            company_ids: The ids of the employers.
+            positions: Job titles.
+            departments: Departments, such as ``sales_department``, ``it_department`` or ``marketing_department``.
+            hierarchy_levels: Hierarchy levels.
+            affiliation: The affiliation to the company.
+            buyer_persona_ids: The ids of buyer personas.
+            filters: More conditions that are true or false, by name. They are sent unchanged. Their names are not
+                published.
+            page_size: The number of records per request, 1 to 100.
+            limit: The maximum number of records in total. None returns all records.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of summaries. Use ``get_many`` for complete records.
+
+        Raises:
+            ConfigurationError: No condition was given, or a condition has the wrong type or is empty.
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            None.
+
+        Pagination:
+            Cursors. One page is prefetched.
+
         """
         conditions = {
             "search_terms": search_terms,
@@ -130,10 +218,28 @@ class Contacts:
     async def add_to_lists(
         self, contact_id: str, list_ids: Iterable[str], *, account_id: str | None = None
     ) -> Response[None]:
-        """Put a contact on lists; one that is there already stays.
+        """Add a contact to lists. Lists that already contain the contact stay unchanged.
 
-        ``await lf.contacts.add_to_lists("52200417", ["8102"])``. Free. Contract: ``add_contact_to_lists``, scope
-        ``contacts:write``.
+        ``await lf.contacts.add_to_lists("52200417", ["8102"])``
+
+        Contract: ``add_contact_to_lists``, scope ``contacts:write``.
+
+        Args:
+            contact_id: The id of the contact.
+            list_ids: The ids of the lists. At least one is required.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A response without data.
+
+        Raises:
+            NotFoundError: No contact or list has this id.
+            InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
+            ConfigurationError: ``list_ids`` is empty.
+
+        Credits:
+            None.
+
         """
         body = encode_linkages("list", list_ids)
         return await self._executor.execute(
@@ -143,10 +249,30 @@ class Contacts:
     async def remove_from_lists(
         self, contact_id: str, list_ids: Iterable[str], *, account_id: str | None = None
     ) -> Response[None]:
-        """Take a contact off lists.
+        """Remove a contact from lists.
 
-        ``await lf.contacts.remove_from_lists("52200417", ["8102"])``. Free. Sends DELETE with a body, which some
-        proxies drop. Contract: ``remove_contact_from_lists`` (path inferred), scope ``contacts:write``.
+        ``await lf.contacts.remove_from_lists("52200417", ["8102"])``
+
+        The request is a DELETE with a body, which some proxies drop.
+
+        Contract: ``remove_contact_from_lists`` (path inferred), scope ``contacts:write``.
+
+        Args:
+            contact_id: The id of the contact.
+            list_ids: The ids of the lists. At least one is required.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A response without data.
+
+        Raises:
+            NotFoundError: No contact or list has this id.
+            InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
+            ConfigurationError: ``list_ids`` is empty.
+
+        Credits:
+            None.
+
         """
         body = encode_linkages("list", list_ids)
         return await self._executor.execute(

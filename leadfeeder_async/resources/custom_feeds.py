@@ -1,4 +1,4 @@
-"""Custom feeds: saved filters over the visits, in folders."""
+"""Custom feeds and their folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CREATE_CUSTOM_FEED = Endpoint(
     "/v1/web-visits/custom-feeds",
     Response[CustomFeed],
     retry_safety=RetrySafety.NON_IDEMPOTENT,
-    verification_hint="Look for it with `lf.custom_feeds.list()`.",
+    verification_hint="Check with `lf.custom_feeds.list()` if the feed exists.",
 )
 GET_CUSTOM_FEED = Endpoint("get_custom_feed", "GET", _FEED, Response[CustomFeed], params=("include",))
 UPDATE_CUSTOM_FEED = Endpoint(
@@ -46,7 +46,10 @@ RETRIEVE_CUSTOM_FEED_FOLDERS = Endpoint(
 
 
 class CustomFeeds:
-    """Saved filters over the visits; their grammar is not published, so filters pass through untouched."""
+    """Saved filters of web visits, and their folders.
+
+    The grammar of the filters is not published, so they are sent and returned unchanged.
+    """
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -60,8 +63,22 @@ class CustomFeeds:
     ) -> Response[tuple[CustomFeed, ...]]:
         """List the custom feeds.
 
-        ``(await lf.custom_feeds.list(include=["folder"])).data``. Free; one answer holds them all. Contract:
-        ``retrieve_custom_feeds``, scope ``web_visits:read``.
+        ``(await lf.custom_feeds.list(include=["folder"])).data``
+
+        Contract: ``retrieve_custom_feeds``, scope ``web_visits:read``.
+
+        Args:
+            include: Relationships to return with all attributes: ``folder``, ``connected_list``.
+            has_connected_list: True for feeds that are connected to a list, False for those that are not. None returns
+                all.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            All custom feeds.
+
+        Credits:
+            None.
+
         """
         params = {"include": csv_param("include", include), "filter[has_connected_list]": has_connected_list}
         return await self._executor.execute(ApiRequest(RETRIEVE_CUSTOM_FEEDS, params=params, account_id=account_id))
@@ -76,9 +93,26 @@ class CustomFeeds:
     ) -> Response[CustomFeed]:
         """Create a custom feed.
 
-        ``await lf.custom_feeds.create(name="Pricing page", filters=[...])``. Free. Several values of one filter are
-        joined with OR, different filters with AND. A lost answer raises OutcomeUnknownError. Contract:
-        ``create_custom_feed`` (path inferred), scope ``web_visits:write``.
+        ``await lf.custom_feeds.create(name="Pricing page", filters=[...])``
+
+        Contract: ``create_custom_feed`` (path inferred), scope ``web_visits:write``.
+
+        Args:
+            name: The name of the feed.
+            filters: The filters, in the API's format. Several values of one filter are combined with OR, and different
+                filters with AND. The easiest way is to copy the filters of a feed that was created on the website.
+            relationships: Related records, such as the folder, in the API's format. They are sent unchanged.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The new custom feed.
+
+        Raises:
+            OutcomeUnknownError: The response was lost, so the feed may have been created. Check with ``list``.
+
+        Credits:
+            None.
+
         """
         data = CustomFeedData(
             attributes=CustomFeedChanges(name=name, filters=filters),
@@ -90,10 +124,27 @@ class CustomFeeds:
     async def get(
         self, custom_feed_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
     ) -> Response[CustomFeed]:
-        """Get one custom feed with its filters.
+        """Get a custom feed and its filters.
 
-        ``await lf.custom_feeds.get("0d5b2a44")``. Free. Contract: ``get_custom_feed`` (path inferred), scope
-        ``web_visits:read``.
+        ``await lf.custom_feeds.get("0d5b2a44")``
+
+        Contract: ``get_custom_feed`` (path inferred), scope ``web_visits:read``.
+
+        Args:
+            custom_feed_id: The id of the feed.
+            include: Relationships to return with all attributes: ``folder``, ``connected_list``.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The custom feed. ``data.attributes.filters`` is in the API's format.
+
+        Raises:
+            NotFoundError: The account has no custom feed with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         params = {"include": csv_param("include", include)}
         return await self._executor.execute(
@@ -109,10 +160,29 @@ class CustomFeeds:
         relationships: object = UNSET,
         account_id: str | None = None,
     ) -> Response[CustomFeed]:
-        """Change a custom feed; what is left out stays as it is.
+        """Change a custom feed. Arguments that are left out stay unchanged.
 
-        ``await lf.custom_feeds.update("0d5b2a44", name="Pricing")``. Free. Contract: ``update_custom_feed`` (path
-        inferred), scope ``web_visits:write``.
+        ``await lf.custom_feeds.update("0d5b2a44", name="Pricing")``
+
+        Contract: ``update_custom_feed`` (path inferred), scope ``web_visits:write``.
+
+        Args:
+            custom_feed_id: The id of the feed.
+            name: The new name.
+            filters: The new filters, in the API's format. They are sent unchanged.
+            relationships: The new related records, in the API's format. They are sent unchanged.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The changed custom feed.
+
+        Raises:
+            NotFoundError: The account has no custom feed with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         changes = CustomFeedChanges(name=name, filters=filters)
         data = CustomFeedData(id=custom_feed_id, attributes=changes, relationships=relationships)
@@ -124,8 +194,25 @@ class CustomFeeds:
     async def delete(self, custom_feed_id: str, *, account_id: str | None = None) -> Response[None]:
         """Delete a custom feed.
 
-        ``await lf.custom_feeds.delete("0d5b2a44")``. Free. Where a first answer was lost, the second attempt may raise
-        NotFoundError. Contract: ``delete_custom_feed`` (path inferred), scope ``web_visits:write``.
+        ``await lf.custom_feeds.delete("0d5b2a44")``
+
+        Contract: ``delete_custom_feed`` (path inferred), scope ``web_visits:write``.
+
+        Args:
+            custom_feed_id: The id of the feed.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A response without data.
+
+        Raises:
+            NotFoundError: The account has no custom feed with this id. This is also raised if a first attempt deleted
+                the custom feed but its response was lost.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(DELETE_CUSTOM_FEED, (custom_feed_id,), account_id=account_id))
 
@@ -134,8 +221,20 @@ class CustomFeeds:
     ) -> Response[tuple[CustomFeedFolder, ...]]:
         """List the folders of custom feeds.
 
-        ``(await lf.custom_feeds.folders(include=["custom_feeds"])).data``. Free. Contract:
-        ``retrieve_custom_feed_folders`` (path inferred), scope ``web_visits:read``.
+        ``(await lf.custom_feeds.folders(include=["custom_feeds"])).data``
+
+        Contract: ``retrieve_custom_feed_folders`` (path inferred), scope ``web_visits:read``.
+
+        Args:
+            include: Relationships to return with all attributes: ``custom_feeds``.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            All folders.
+
+        Credits:
+            None.
+
         """
         params = {"include": csv_param("include", include)}
         return await self._executor.execute(

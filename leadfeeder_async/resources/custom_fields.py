@@ -1,4 +1,4 @@
-"""Custom fields: what the account added to its records."""
+"""Custom fields of companies and contacts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from msgspec import UNSET, UnsetType
 from leadfeeder_async._core.codec import encode_json
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.models.custom_fields import CustomField
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.request_bodies import CustomFieldChanges, CustomFieldData, CustomFieldRequest
-from leadfeeder_async.models.tags_and_lists import CustomField
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import check_choice
@@ -33,7 +33,7 @@ CREATE_CUSTOM_FIELD = Endpoint(
     "/v1/custom-fields",
     Response[CustomField],
     retry_safety=RetrySafety.NON_IDEMPOTENT,
-    verification_hint="Look for it with `lf.custom_fields.list()`.",
+    verification_hint="Check with `lf.custom_fields.list()` if the field exists.",
 )
 GET_CUSTOM_FIELD = Endpoint("get_custom_field", "GET", _FIELD, Response[CustomField])
 UPDATE_CUSTOM_FIELD = Endpoint(
@@ -45,7 +45,7 @@ DELETE_CUSTOM_FIELD = Endpoint(
 
 
 class CustomFields:
-    """Fields that the account added to its companies or contacts; all paths are inferred."""
+    """Fields that the account added to its companies or contacts. All paths are inferred."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -59,10 +59,32 @@ class CustomFields:
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[CustomField]:
-        """List the custom fields, all or of one scope or type.
+        """List the custom fields.
 
-        ``async for field in lf.custom_fields.list(scope="company")``. Free; numbered pages. Contract:
-        ``retrieve_custom_fields`` (path inferred), scope ``custom_fields:read``.
+        ``async for field in lf.custom_fields.list(scope="company")``
+
+        Contract: ``retrieve_custom_fields`` (path inferred), scope ``custom_fields:read``.
+
+        Args:
+            scope: ``company`` or ``contact``. None returns both.
+            type: The type of the fields. The allowed values are not published. None returns all types.
+            page_size: The number of records per request, 1 to 100.
+            limit: The maximum number of records in total. None returns all records.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of custom fields.
+
+        Raises:
+            ConfigurationError: ``scope`` has another value.
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            None.
+
+        Pagination:
+            Page numbers. Up to 16 pages are prefetched and returned in order.
+
         """
         params = {"filter[scope]": check_choice("scope", scope, SCOPES), "filter[type]": type}
         call = ApiRequest(RETRIEVE_CUSTOM_FIELDS, params=params, account_id=account_id)
@@ -80,9 +102,28 @@ class CustomFields:
     ) -> Response[CustomField]:
         """Create a custom field.
 
-        ``await lf.custom_fields.create(name="Tier", scope="company", type="select", options=["gold"])``. Free. A lost
-        answer raises OutcomeUnknownError. Contract: ``create_custom_field`` (path inferred), scope
-        ``custom_fields:write``.
+        ``await lf.custom_fields.create(name="Tier", scope="company", type="select", options=["gold"])``
+
+        Contract: ``create_custom_field`` (path inferred), scope ``custom_fields:write``.
+
+        Args:
+            name: The name of the field.
+            scope: ``company`` or ``contact``: the records that have the field.
+            type: The type of the values, such as ``select``. The allowed values are not published.
+            description: A description of the field.
+            options: The choices, if the field is a selection. They are sent unchanged.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The new custom field.
+
+        Raises:
+            ConfigurationError: ``scope`` has another value.
+            OutcomeUnknownError: The response was lost, so the field may have been created. Check with ``list``.
+
+        Credits:
+            None.
+
         """
         check_choice("scope", scope, SCOPES)
         choices = options if isinstance(options, UnsetType) else tuple(options)
@@ -91,10 +132,26 @@ class CustomFields:
         return await self._executor.execute(ApiRequest(CREATE_CUSTOM_FIELD, body=body, account_id=account_id))
 
     async def get(self, custom_field_id: str, *, account_id: str | None = None) -> Response[CustomField]:
-        """Get one custom field.
+        """Get a custom field.
 
-        ``await lf.custom_fields.get("contract_tier")``. Free. Contract: ``get_custom_field`` (path inferred), scope
-        ``custom_fields:read``.
+        ``await lf.custom_fields.get("contract_tier")``
+
+        Contract: ``get_custom_field`` (path inferred), scope ``custom_fields:read``.
+
+        Args:
+            custom_field_id: The id of the field, which is its internal name.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The custom field.
+
+        Raises:
+            NotFoundError: The account has no custom field with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(GET_CUSTOM_FIELD, (custom_field_id,), account_id=account_id))
 
@@ -107,10 +164,29 @@ class CustomFields:
         options: Iterable[object] | UnsetType | None = UNSET,
         account_id: str | None = None,
     ) -> Response[CustomField]:
-        """Change a custom field; what is left out stays, None clears.
+        """Change a custom field. Arguments that are left out stay unchanged.
 
-        ``await lf.custom_fields.update("contract_tier", name="Tier")``. Free. Contract: ``update_custom_field`` (path
-        inferred), scope ``custom_fields:write``.
+        ``await lf.custom_fields.update("contract_tier", name="Tier")``
+
+        Contract: ``update_custom_field`` (path inferred), scope ``custom_fields:write``.
+
+        Args:
+            custom_field_id: The id of the field, which is its internal name.
+            name: The new name.
+            description: The new description. None removes it.
+            options: The new choices. They are sent unchanged. None removes them.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The changed custom field.
+
+        Raises:
+            NotFoundError: The account has no custom field with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         choices = options if options is None or isinstance(options, UnsetType) else tuple(options)
         changes = CustomFieldChanges(name=name, description=description, options=choices)
@@ -122,7 +198,24 @@ class CustomFields:
     async def delete(self, custom_field_id: str, *, account_id: str | None = None) -> Response[None]:
         """Delete a custom field and its values.
 
-        ``await lf.custom_fields.delete("contract_tier")``. Free. Where a first answer was lost, the second attempt may
-        raise NotFoundError. Contract: ``delete_custom_field`` (path inferred), scope ``custom_fields:write``.
+        ``await lf.custom_fields.delete("contract_tier")``
+
+        Contract: ``delete_custom_field`` (path inferred), scope ``custom_fields:write``.
+
+        Args:
+            custom_field_id: The id of the field, which is its internal name.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A response without data.
+
+        Raises:
+            NotFoundError: The account has no field with this id. This is also raised if a first attempt deleted the
+                field but its response was lost.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(DELETE_CUSTOM_FIELD, (custom_field_id,), account_id=account_id))

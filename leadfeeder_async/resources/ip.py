@@ -1,4 +1,4 @@
-"""Who is behind an IP address."""
+"""The companies behind IP addresses."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ENRICH_IP = Endpoint(
     params=("ip",),
     retry_safety=RetrySafety.BILLED_READ,
     billing=Billing.PER_REQUEST,
-    verification_hint="`lf.accounts.get()` shows what is left of the credits; asking again should not charge twice.",
+    verification_hint="`lf.accounts.get()` shows the remaining credits. A repeated request should not charge again.",
 )
 
 
 class Ip:
-    """IP addresses."""
+    """Lookups of IP addresses."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -31,11 +31,28 @@ class Ip:
     async def enrich(
         self, ip: str | IPv4Address | IPv6Address, *, account_id: str | None = None
     ) -> Response[EnrichedIp]:
-        """Find the company, place and network behind an address; ``.data.company`` is None where there is no company.
+        """Find the company, location and network of an IP address.
 
-        ``(await lf.ip.enrich("203.0.113.17")).data.company``. The price is not published: ``.meta.charged`` tells.
-        Raises InsufficientCreditsError, OutcomeUnknownError where the answer was lost, and ConfigurationError for what
-        is no address. Contract: ``enrich_ip``, scope ``companies:read``.
+        ``(await lf.ip.enrich("203.0.113.17")).data.company``
+
+        Contract: ``enrich_ip``, scope ``companies:read``.
+
+        Args:
+            ip: An IPv4 or IPv6 address, as a string or an object of the module ``ipaddress``.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The result. ``data.company`` is None if no company was found. ``meta.charged`` is the number of credits that
+            were charged.
+
+        Raises:
+            ConfigurationError: ``ip`` is not an IP address.
+            InsufficientCreditsError: The account does not have enough credits.
+            OutcomeUnknownError: The response was lost, so credits may have been charged.
+
+        Credits:
+            The price is not published. Budgets reserve 1 credit.
+
         """
         params = {"ip": _address(ip)}
         return await self._executor.execute(ApiRequest(ENRICH_IP, params=params, account_id=account_id))

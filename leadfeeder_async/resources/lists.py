@@ -1,4 +1,4 @@
-"""Lists of companies or contacts."""
+"""Lists of companies and lists of contacts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import check_choice
 
 Scope: TypeAlias = Literal["company", "contact"]
-"""What a list holds."""
+"""The records that a list contains."""
 
 SCOPES = ("company", "contact")
 
@@ -35,7 +35,7 @@ CREATE_LIST = Endpoint(
     "/v1/lists",
     Response[List],
     retry_safety=RetrySafety.NON_IDEMPOTENT,
-    verification_hint="Look for it with `lf.lists.list(scope=...)`.",
+    verification_hint="Check with `lf.lists.list(scope=...)` if the list exists.",
 )
 GET_LIST = Endpoint("get_list", "GET", "/v1/lists/{id}", Response[List])
 UPDATE_LIST = Endpoint("update_list", "PATCH", "/v1/lists/{id}", Response[List], retry_safety=RetrySafety.IDEMPOTENT)
@@ -46,7 +46,7 @@ LIST_ITEMS = Endpoint(
 
 
 class Lists:
-    """Lists of companies or contacts."""
+    """Lists of companies and lists of contacts. A list contains one of the two, which is its scope."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -54,57 +54,168 @@ class Lists:
     def list(
         self, *, scope: Scope, page_size: int = MAX_PAGE_SIZE, limit: int | None = None, account_id: str | None = None
     ) -> Pager[List]:
-        """List the lists of companies, or of contacts.
+        """List the lists of one scope.
 
-        ``async for one in lf.lists.list(scope="company")``. Free; numbered pages. Contract: ``retrieve_lists``, scope
-        ``lists:read``.
+        ``async for company_list in lf.lists.list(scope="company")``
+
+        Contract: ``retrieve_lists``, scope ``lists:read``.
+
+        Args:
+            scope: ``company`` or ``contact``.
+            page_size: The number of records per request, 1 to 100.
+            limit: The maximum number of records in total. None returns all records.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of lists.
+
+        Raises:
+            ConfigurationError: ``scope`` has another value.
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            None.
+
+        Pagination:
+            Page numbers. Up to 16 pages are prefetched and returned in order.
+
         """
         params = {"filter[scope]": check_choice("scope", scope, SCOPES)}
         call = ApiRequest(RETRIEVE_LISTS, params=params, account_id=account_id)
         return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     async def create(self, *, name: str, scope: Scope, account_id: str | None = None) -> Response[List]:
-        """Create a list of companies or of contacts.
+        """Create a list.
 
-        ``await lf.lists.create(name="DACH", scope="company")``. Free. A lost answer raises OutcomeUnknownError.
+        ``await lf.lists.create(name="DACH", scope="company")``
+
         Contract: ``create_list``, scope ``lists:write``.
+
+        Args:
+            name: The name of the list.
+            scope: ``company`` or ``contact``: the records that the list contains.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The new list.
+
+        Raises:
+            ConfigurationError: ``scope`` has another value.
+            OutcomeUnknownError: The response was lost, so the list may have been created. Check with ``list``.
+
+        Credits:
+            None.
+
         """
         check_choice("scope", scope, SCOPES)
         body = encode_json(ListRequest(data=ListData(attributes=ListChanges(name=name, scope=scope))))
         return await self._executor.execute(ApiRequest(CREATE_LIST, body=body, account_id=account_id))
 
     async def get(self, list_id: str, *, account_id: str | None = None) -> Response[List]:
-        """Get one list, with the number of its items.
+        """Get a list and the number of its items.
 
-        ``(await lf.lists.get("8101")).data.attributes.item_count``. Free. Contract: ``get_list``, scope
-        ``lists:read``.
+        ``(await lf.lists.get("8101")).data.attributes.item_count``
+
+        Contract: ``get_list``, scope ``lists:read``.
+
+        Args:
+            list_id: The id of the list.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The list. ``items`` returns its items.
+
+        Raises:
+            NotFoundError: The account has no list with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(GET_LIST, (list_id,), account_id=account_id))
 
     async def update(self, list_id: str, *, name: str, account_id: str | None = None) -> Response[List]:
         """Rename a list.
 
-        ``await lf.lists.update("8101", name="DACH 2027")``. Free. Contract: ``update_list`` (PATCH inferred), scope
-        ``lists:write``.
+        ``await lf.lists.update("8101", name="DACH 2027")``
+
+        Contract: ``update_list`` (path inferred), scope ``lists:write``.
+
+        Args:
+            list_id: The id of the list.
+            name: The new name.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The renamed list.
+
+        Raises:
+            NotFoundError: The account has no list with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         changes = ListChanges(name=name, scope=UNSET)
         body = encode_json(ListRequest(data=ListData(id=list_id, attributes=changes)))
         return await self._executor.execute(ApiRequest(UPDATE_LIST, (list_id,), body=body, account_id=account_id))
 
     async def delete(self, list_id: str, *, account_id: str | None = None) -> Response[None]:
-        """Delete a list; its companies or contacts stay.
+        """Delete a list. Its companies or contacts are not deleted.
 
-        ``await lf.lists.delete("8101")``. Free. Where a first answer was lost, the second attempt may raise
-        NotFoundError. Contract: ``delete_list``, scope ``lists:write``.
+        ``await lf.lists.delete("8101")``
+
+        Contract: ``delete_list``, scope ``lists:write``.
+
+        Args:
+            list_id: The id of the list.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A response without data.
+
+        Raises:
+            NotFoundError: The account has no list with this id. This is also raised if a first attempt deleted the list
+                but its response was lost.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(DELETE_LIST, (list_id,), account_id=account_id))
 
     def items(
         self, list_id: str, *, page_size: int = MAX_PAGE_SIZE, limit: int | None = None, account_id: str | None = None
     ) -> Pager[ListItem]:
-        """List the members of a list, by id and type.
+        """List the items of a list.
 
-        ``ids = [item.id async for item in lf.lists.items("8101")]``. Free; follows cursors. Contract: ``list_items``.
+        ``ids = [item.id async for item in lf.lists.items("8101")]``
+
+        Contract: ``list_items``.
+
+        Args:
+            list_id: The id of the list.
+            page_size: The number of records per request, 1 to 100.
+            limit: The maximum number of records in total. None returns all records.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of ids and types. Use ``companies.get_many`` or ``contacts.get_many`` for complete records.
+
+        Raises:
+            NotFoundError: The account has no list with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            None.
+
+        Pagination:
+            Cursors. One page is prefetched.
+
         """
         call = ApiRequest(LIST_ITEMS, (list_id,), account_id=account_id)
         return Pager(self._executor, call, page_size=page_size, limit=limit)

@@ -1,11 +1,11 @@
-"""Whom the account sells to: ideal customer profiles and buyer personas."""
+"""Ideal customer profiles and buyer personas."""
 
 from __future__ import annotations
 
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.models.tags_and_lists import BuyerPersona, Icp
+from leadfeeder_async.models.profiles import BuyerPersona, Icp
 
 LIST_ICPS = Endpoint("list_icps", "GET", "/v1/icps", Response[tuple[Icp, ...]])
 GET_ICP = Endpoint("get_icp", "GET", "/v1/icps/{id}", Response[Icp])
@@ -14,43 +14,100 @@ GET_BUYER_PERSONA = Endpoint("get_buyer_persona", "GET", "/v1/buyer-personas/{id
 
 
 class Icps:
-    """Ideal customer profiles."""
+    """Ideal customer profiles (ICPs): descriptions of the companies that the account sells to."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
 
     async def list(self, *, account_id: str | None = None) -> Response[tuple[Icp, ...]]:
-        """List the ideal customer profiles; their ids go into ``icp_ids`` of a company search.
+        """List the ideal customer profiles.
 
-        ``(await lf.icps.list()).data``. Free. Contract: ``list_icps`` (path inferred).
+        ``(await lf.icps.list()).data``
+
+        Contract: ``list_icps`` (path inferred).
+
+        Args:
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            All profiles. Pass their ids as ``icp_ids`` to a company search.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(LIST_ICPS, account_id=account_id))
 
     async def get(self, icp_id: str, *, account_id: str | None = None) -> Response[Icp]:
-        """Get one ideal customer profile with its rules.
+        """Get an ideal customer profile and its criteria.
 
-        ``(await lf.icps.get("icp-12")).data.attributes.criteria``. Free. Contract: ``get_icp`` (path inferred).
+        ``(await lf.icps.get("icp-12")).data.attributes.criteria``
+
+        Contract: ``get_icp`` (path inferred).
+
+        Args:
+            icp_id: The id of the profile.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The profile. The format of its criteria is not published.
+
+        Raises:
+            NotFoundError: The account has no profile with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(GET_ICP, (icp_id,), account_id=account_id))
 
 
 class BuyerPersonas:
-    """Kinds of people the account sells to."""
+    """Buyer personas: descriptions of the people that the account sells to."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
 
     async def list(self, *, account_id: str | None = None) -> Response[tuple[BuyerPersona, ...]]:
-        """List the buyer personas; their ids go into ``buyer_persona_ids`` of a contact search.
+        """List the buyer personas.
 
-        ``(await lf.buyer_personas.list()).data``. Free. Contract: ``list_buyer_personas`` (path inferred).
+        ``(await lf.buyer_personas.list()).data``
+
+        Contract: ``list_buyer_personas`` (path inferred).
+
+        Args:
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            All personas. Pass their ids as ``buyer_persona_ids`` to a contact search.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(LIST_BUYER_PERSONAS, account_id=account_id))
 
     async def get(self, buyer_persona_id: str, *, account_id: str | None = None) -> Response[BuyerPersona]:
-        """Get one buyer persona with its rules.
+        """Get a buyer persona and its criteria.
 
-        ``(await lf.buyer_personas.get("bp-31")).data.attributes.criteria``. Free. Contract: ``get_buyer_persona`` (path
-        inferred).
+        ``(await lf.buyer_personas.get("bp-31")).data.attributes.criteria``
+
+        Contract: ``get_buyer_persona`` (path inferred).
+
+        Args:
+            buyer_persona_id: The id of the persona.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The persona. The format of its criteria is not published.
+
+        Raises:
+            NotFoundError: The account has no persona with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(GET_BUYER_PERSONA, (buyer_persona_id,), account_id=account_id))

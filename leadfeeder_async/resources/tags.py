@@ -1,4 +1,4 @@
-"""Tags: labels on companies."""
+"""Tags of companies."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ CREATE_TAG = Endpoint(
     "/v1/tags",
     Response[Tag],
     retry_safety=RetrySafety.NON_IDEMPOTENT,
-    verification_hint="Look for it with `lf.tags.list()`.",
+    verification_hint="Check with `lf.tags.list()` if the tag exists.",
 )
 GET_TAG = Endpoint("get_tag", "GET", "/v1/tags/{id}", Response[Tag])
 UPDATE_TAG = Endpoint("update_tag", "PATCH", "/v1/tags/{id}", Response[Tag], retry_safety=RetrySafety.IDEMPOTENT)
 DELETE_TAG = Endpoint("delete_tag", "DELETE", "/v1/tags/{id}", EmptyResponse, retry_safety=RetrySafety.IDEMPOTENT)
 
 COLORS = 9
-"""Colours are numbers from 0 to this."""
+"""The largest color number. The smallest is 0."""
 
 
 class Tags:
-    """Labels on companies."""
+    """Labels of companies. Use ``lf.companies.assign_tags`` to assign them."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -44,16 +44,53 @@ class Tags:
     ) -> Pager[Tag]:
         """List the tags.
 
-        ``async for tag in lf.tags.list()``. Free; numbered pages. Contract: ``retrieve_tags``, scope ``tags:read``.
+        ``async for tag in lf.tags.list()``
+
+        Contract: ``retrieve_tags``, scope ``tags:read``.
+
+        Args:
+            page_size: The number of records per request, 1 to 100.
+            limit: The maximum number of records in total. None returns all records.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of tags.
+
+        Raises:
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            None.
+
+        Pagination:
+            Page numbers. Up to 16 pages are prefetched and returned in order.
+
         """
         call = ApiRequest(RETRIEVE_TAGS, account_id=account_id)
         return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     async def create(self, *, name: str, color: int | None = None, account_id: str | None = None) -> Response[Tag]:
-        """Create a tag; ``color`` is 0 to 9.
+        """Create a tag.
 
-        ``await lf.tags.create(name="Hot lead", color=3)``. Free. A lost answer raises OutcomeUnknownError. Contract:
-        ``create_tag``, scope ``tags:write``.
+        ``await lf.tags.create(name="Hot lead", color=3)``
+
+        Contract: ``create_tag``, scope ``tags:write``.
+
+        Args:
+            name: The name of the tag.
+            color: The color of the tag, 0 to 9. None lets the API choose.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The new tag.
+
+        Raises:
+            ConfigurationError: ``color`` is out of range.
+            OutcomeUnknownError: The response was lost, so the tag may have been created. Check with ``list``.
+
+        Credits:
+            None.
+
         """
         check_range("color", color, 0, COLORS)
         changes = TagChanges(name=name, color=UNSET if color is None else color)
@@ -61,9 +98,26 @@ class Tags:
         return await self._executor.execute(ApiRequest(CREATE_TAG, body=body, account_id=account_id))
 
     async def get(self, tag_id: str, *, account_id: str | None = None) -> Response[Tag]:
-        """Get one tag.
+        """Get a tag.
 
-        ``(await lf.tags.get("7001")).data.name``. Free. Contract: ``get_tag`` (path inferred), scope ``tags:read``.
+        ``(await lf.tags.get("7001")).data.name``
+
+        Contract: ``get_tag`` (path inferred), scope ``tags:read``.
+
+        Args:
+            tag_id: The id of the tag.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The tag.
+
+        Raises:
+            NotFoundError: The account has no tag with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(GET_TAG, (tag_id,), account_id=account_id))
 
@@ -75,10 +129,29 @@ class Tags:
         color: int | UnsetType | None = UNSET,
         account_id: str | None = None,
     ) -> Response[Tag]:
-        """Change a tag; what is left out stays, and ``color=None`` takes the colour away.
+        """Change a tag. Arguments that are left out stay unchanged.
 
-        ``await lf.tags.update("7001", name="Warm lead")``. Free. Contract: ``update_tag`` (PATCH inferred), scope
-        ``tags:write``.
+        ``await lf.tags.update("7001", name="Warm lead")``
+
+        Contract: ``update_tag`` (path inferred), scope ``tags:write``.
+
+        Args:
+            tag_id: The id of the tag.
+            name: The new name.
+            color: The new color, 0 to 9. None removes the color.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The changed tag.
+
+        Raises:
+            ConfigurationError: ``color`` is out of range.
+            NotFoundError: The account has no tag with this id.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         if not isinstance(color, UnsetType):
             check_range("color", color, 0, COLORS)
@@ -86,9 +159,26 @@ class Tags:
         return await self._executor.execute(ApiRequest(UPDATE_TAG, (tag_id,), body=body, account_id=account_id))
 
     async def delete(self, tag_id: str, *, account_id: str | None = None) -> Response[None]:
-        """Delete a tag, from all companies too.
+        """Delete a tag and remove it from all companies.
 
-        ``await lf.tags.delete("7001")``. Free. Where a first answer was lost, the second attempt may raise
-        NotFoundError. Contract: ``delete_tag`` (path inferred), scope ``tags:write``.
+        ``await lf.tags.delete("7001")``
+
+        Contract: ``delete_tag`` (path inferred), scope ``tags:write``.
+
+        Args:
+            tag_id: The id of the tag.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A response without data.
+
+        Raises:
+            NotFoundError: The account has no tag with this id. This is also raised if a first attempt deleted the tag
+                but its response was lost.
+            InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(DELETE_TAG, (tag_id,), account_id=account_id))

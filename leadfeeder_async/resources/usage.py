@@ -10,7 +10,7 @@ from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.models.reference import ApiUsage
+from leadfeeder_async.models.usage import ApiUsage
 
 GET_USAGE = Endpoint(
     "get_usage", "GET", "/v1/usage", Response[tuple[ApiUsage, ...]], params=("start_period", "end_period")
@@ -18,7 +18,7 @@ GET_USAGE = Endpoint(
 
 
 class Usage:
-    """What the API was used for."""
+    """The requests and credits that were used per month."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -26,11 +26,29 @@ class Usage:
     async def get(
         self, *, start_period: str, end_period: str, account_id: str | None = None
     ) -> Response[tuple[ApiUsage, ...]]:
-        """Get the requests and credits of some months, by endpoint; months are ``YYYY-MM``, both included.
+        """Get the number of requests and credits per month and endpoint.
 
-        ``(await lf.usage.get(start_period="2026-10", end_period="2026-11")).data``. The client remembers what was used
-        this month, and takes a 429 near ``monthly_quota`` for its end. Free. Contract: ``get_usage``, scope
-        ``usage:read``.
+        ``(await lf.usage.get(start_period="2026-10", end_period="2026-11")).data``
+
+        The client remembers the number of requests in the current month. If this number is close to ``monthly_quota``,
+        it treats a 429 as the end of the quota.
+
+        Contract: ``get_usage``, scope ``usage:read``.
+
+        Args:
+            start_period: The first month, as ``YYYY-MM``.
+            end_period: The last month, included.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The usage, one record per month and endpoint.
+
+        Raises:
+            ConfigurationError: A period is not a month, or ``start_period`` is after ``end_period``.
+
+        Credits:
+            None.
+
         """
         params = {"start_period": _month("start_period", start_period), "end_period": _month("end_period", end_period)}
         check_argument(start_period <= end_period, f"start_period={start_period} is after end_period={end_period}.")

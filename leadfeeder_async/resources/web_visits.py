@@ -1,4 +1,4 @@
-"""Visits to the account's websites, and the companies behind them."""
+"""Visits of the account's website, the visiting companies, and the tracker script."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyl
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.models.search_filters import WebVisitFilters, WebVisitSearchRequest
-from leadfeeder_async.models.web_visits import WebVisit, WebVisitsTrackerScript
+from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
 from leadfeeder_async.pagination.date_range import DateLike, make_window
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
@@ -41,7 +42,7 @@ GET_WEB_VISITS_TRACKER_SCRIPT = Endpoint(
 
 
 class WebVisits:
-    """Visits that Leadfeeder's tracker saw."""
+    """The visits that Leadfeeder's tracker recorded on the account's website."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -58,13 +59,39 @@ class WebVisits:
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[WebVisit]:
-        """Search visits from ``start_date`` to ``end_date``, both included; days are dates or ``YYYY-MM-DD``.
+        """Search visits by date, company and location.
 
-        ``async for visit in lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-30")``. Free. Pages are
-        fetched up to 16 ahead. A range of more than the API's 10,000 rows is cut into smaller ones, in
-        order of their days. ``include=["company"]`` shows each company whole and makes pages some ten times larger.
-        Raises ConfigurationError for days the wrong way round, IncompleteWindowError at the end where one day holds
-        more than 10,000 visits. Contract: ``search_web_visits``, scope ``web_visits:read``.
+        ``async for visit in lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-30")``
+
+        Contract: ``search_web_visits``, scope ``web_visits:read``.
+
+        Args:
+            start_date: The first day, as a date or ``YYYY-MM-DD``.
+            end_date: The last day, included.
+            company_id: Only visits of this company. The same as ``company_id`` in ``filters``.
+            filters: More conditions, as :class:`~leadfeeder_async.models.WebVisitFilters` or a mapping: ``company_id``,
+                ``location_country_codes`` (such as ``["DE"]``) and ``location_cities``.
+            include: Relationships to return with all attributes: ``company``. It makes pages about ten times larger.
+            page_size: The number of records per request, 1 to 100.
+            limit: The maximum number of records in total. None returns all records.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of visits.
+
+        Raises:
+            ConfigurationError: ``start_date`` is after ``end_date``, or an argument has the wrong type.
+            IncompleteWindowError: At the end, if one day has more than 10,000 visits. All visits that can be read are
+                returned first.
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            None.
+
+        Pagination:
+            Page numbers. Up to 16 pages are prefetched and returned in order. A date range with more than 10,000 visits
+            is split into smaller ones, which are read in the order of their days.
+
         """
         window = make_window(start_date, end_date)
         conditions = {"start_date": window.start, "end_date": window.end, "filters": _with_company(filters, company_id)}
@@ -87,12 +114,39 @@ class WebVisits:
         limit: int | None = None,
         account_id: str | None = None,
     ) -> Pager[CompanyLocation]:
-        """List the companies that visited from ``start_date`` to ``end_date``, one row per company and place.
+        """List the companies that visited the website, one record per company and location.
 
-        ``async for row in lf.web_visits.companies(start_date="2026-11-01", end_date="2026-11-30")``. Free.
-        ``custom_feed_id`` narrows to the companies of one feed; ``include=["company"]`` shows each company
-        whole. Ranges past 10,000 rows are cut as in :meth:`search`, and a row that two parts share comes once.
+        ``async for row in lf.web_visits.companies(start_date="2026-11-01", end_date="2026-11-30")``
+
         Contract: ``retrieve_visitor_companies``, scope ``web_visits:read``.
+
+        Args:
+            start_date: The first day, as a date or ``YYYY-MM-DD``.
+            end_date: The last day, included.
+            custom_feed_id: Only companies that match this custom feed.
+            include: Relationships to return with all attributes: ``company``.
+            page_size: The number of records per request, 1 to 100.
+            limit: The maximum number of records in total. None returns all records.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            A pager of companies with locations. A company that visited from several locations is returned once per
+            location.
+
+        Raises:
+            ConfigurationError: ``start_date`` is after ``end_date``, or an argument has the wrong type.
+            IncompleteWindowError: At the end, if one day has more than 10,000 records. All records that can be read are
+                returned first.
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
+
+        Credits:
+            None.
+
+        Pagination:
+            Page numbers. Up to 16 pages are prefetched and returned in order. A date range with more than 10,000
+            records is split into smaller ones, which are read in the order of their days. Records that several of them
+            contain are returned once.
+
         """
         params = {"custom_feed_id": custom_feed_id, "include": csv_param("include", include)}
         request = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params=params, account_id=account_id)
@@ -100,10 +154,21 @@ class WebVisits:
         return Pager(self._executor, request, window=window, page_size=page_size, limit=limit)
 
     async def tracker_script(self, *, account_id: str | None = None) -> Response[WebVisitsTrackerScript]:
-        """Get the tracker script of the account's website, and whether it works.
+        """Get the tracker script of the account's website and its status.
 
-        ``(await lf.web_visits.tracker_script()).data.status``. Free. Contract: ``get_web_visits_tracker_script`` (path
-        inferred), scope ``web_visits:read``.
+        ``(await lf.web_visits.tracker_script()).data.status``
+
+        Contract: ``get_web_visits_tracker_script`` (path inferred), scope ``web_visits:read``.
+
+        Args:
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The script. ``data.attributes.script_html`` is the HTML for the website.
+
+        Credits:
+            None.
+
         """
         return await self._executor.execute(ApiRequest(GET_WEB_VISITS_TRACKER_SCRIPT, account_id=account_id))
 

@@ -17,8 +17,14 @@ from hypothesis import given
 
 from leadfeeder_async.cli.ranking import PriorVisits, rank
 from leadfeeder_async.cli.record_tables import fit, text_of
-from leadfeeder_async.models.companies import Company, CompanyAttributes, Intent
-from leadfeeder_async.models.web_visits import WebVisit, WebVisitAttributes, WebVisitRelationships
+from leadfeeder_async.models.records import (
+    Company,
+    CompanyAttributes,
+    WebVisit,
+    WebVisitAttributes,
+    WebVisitRelationships,
+)
+from leadfeeder_async.models.values import Intent
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.test_cli import COMMAND, leadfeeder
 from tests.support.paths import DOCS, SNAPSHOTS

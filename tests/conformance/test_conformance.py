@@ -126,8 +126,8 @@ CALLS: dict[str, Callable[[AsyncLeadfeeder], Awaitable[Any] | Pager[Any]]] = {
 
 
 def company_response() -> type[Any]:
-    from leadfeeder_async.models.companies import Company
     from leadfeeder_async.models.envelope import Response
+    from leadfeeder_async.models.records import Company
 
     return Response[Company]
 

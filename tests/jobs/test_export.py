@@ -29,7 +29,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.jobs.export_state import EXPORT, DayOffset, ExportState
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, load_unfinished, partial_path
-from leadfeeder_async.models.web_visits import WebVisit
+from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import interrupt, names_in, read_ids, read_lines, small_disk
@@ -152,7 +152,7 @@ async def test_list_that_stopped_keeps_the_previous_file(tmp_path: Path) -> None
     async with handler_server(server) as url, client_of(url) as lf:
         await lf.tags.list().to_file(out)
         server.repeats_first_page = True
-        with pytest.raises(IncompleteListError, match="repeats a page"):
+        with pytest.raises(IncompleteListError, match="200 of 300 rows are missing"):
             await lf.tags.list().to_file(out, resume=True, overwrite=True)
         assert len(read_lines(out)) == 300
         server.repeats_first_page = False

@@ -15,7 +15,7 @@ import pytest
 from leadfeeder_async import AsyncLeadfeeder, CheckpointError, ConfigurationError
 from leadfeeder_async.jobs import duckdb_file
 from leadfeeder_async.jobs.tabular import columns_of
-from leadfeeder_async.models.web_visits import WebVisit
+from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import interrupt, names_in, small_disk
 from tests.jobs.test_export import all_ids, visits

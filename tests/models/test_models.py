@@ -1,4 +1,4 @@
-"""The contract's examples decode, and nothing they hold is lost."""
+"""The contract's examples decode without loss, and so do responses that differ from the contract."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from leadfeeder_async.resources import accounts, companies, custom_feeds, ip, re
 from tests.support.clients import REDACTOR
 from tests.support.paths import EXAMPLES
 
-ROWS: dict[str, list[Endpoint[Any]]] = {}
-for found in iter_modules(resources.__path__):
-    for value in vars(import_module(f"leadfeeder_async.resources.{found.name}")).values():
+ENDPOINTS: dict[str, list[Endpoint[Any]]] = {}
+for module in iter_modules(resources.__path__):
+    for value in vars(import_module(f"leadfeeder_async.resources.{module.name}")).values():
         if isinstance(value, Endpoint):
-            ROWS.setdefault(value.operation, []).append(value)
+            ENDPOINTS.setdefault(value.operation, []).append(value)
 
-SEED = {
+ENDPOINTS_OF_EXAMPLES = {
     "seed-accounts-list": accounts.LIST_ACCOUNTS,
     "seed-account-credits": accounts.GET_ACCOUNT,
     "seed-companies-search": companies.SEARCH_COMPANIES,
@@ -37,84 +37,89 @@ SEED = {
 }
 
 
-def _row_of(name: str) -> Endpoint[Any]:
-    return SEED.get(name) or ROWS[name.split("--", maxsplit=1)[0]][0]
+def _endpoint_of(name: str) -> Endpoint[Any]:
+    return ENDPOINTS_OF_EXAMPLES.get(name) or ENDPOINTS[name.split("--", maxsplit=1)[0]][0]
 
 
-KNOWN = [
-    (path.stem, _row_of(path.stem)) for path in sorted(EXAMPLES.glob("*.json")) if not path.stem.startswith("error")
+DECODABLE = [
+    (path.stem, _endpoint_of(path.stem))
+    for path in sorted(EXAMPLES.glob("*.json"))
+    if not path.stem.startswith("error")
 ]
 
 
 def test_every_operation_has_an_example() -> None:
-    """The contract shows an answer of each operation."""
-    assert {row.operation for _, row in KNOWN} == set(ROWS)
+    """The contract has an example response of each operation."""
+    assert {endpoint.operation for _, endpoint in DECODABLE} == set(ENDPOINTS)
 
 
 def lost(example: Any, decoded: Any, path: str = "$") -> list[str]:
-    """Return the paths whose value in ``example`` is not the value in ``decoded``."""
+    """Return the paths whose values in ``example`` and ``decoded`` differ."""
     if isinstance(example, dict):
         inner = decoded if isinstance(decoded, dict) else {}
-        return [one for key, value in example.items() for one in lost(value, inner.get(key), f"{path}.{key}")]
+        return [entry for key, value in example.items() for entry in lost(value, inner.get(key), f"{path}.{key}")]
     if isinstance(example, list):
         return [
-            one
+            entry
             for index, value in enumerate(example)
-            for one in lost(value, decoded[index] if index < len(decoded or []) else None, f"{path}[{index}]")
+            for entry in lost(value, decoded[index] if index < len(decoded or []) else None, f"{path}[{index}]")
         ]
     return [] if example == decoded or (example is None and not decoded) else [path]
 
 
-@pytest.mark.parametrize(("name", "row"), KNOWN, ids=[name for name, _ in KNOWN])
-def test_example_decodes_without_loss(name: str, row: Endpoint[Any]) -> None:
-    """Encoding the decoded example again gives every value back, field by field."""
+@pytest.mark.parametrize(("name", "endpoint"), DECODABLE, ids=[name for name, _ in DECODABLE])
+def test_example_decodes_without_loss(name: str, endpoint: Endpoint[Any]) -> None:
+    """Encoding a decoded example returns each of its values."""
     body = (EXAMPLES / f"{name}.json").read_bytes()
-    again = msgspec.json.decode(msgspec.json.encode(codec.decode(row, body, ErrorContext(), REDACTOR)))
+    again = msgspec.json.decode(msgspec.json.encode(codec.decode(endpoint, body, ErrorContext(), REDACTOR)))
     assert lost(msgspec.json.decode(body), again) == []
 
 
-def test_shortcuts_reach_what_everybody_reads() -> None:
-    """Names, companies, tags and times are one attribute away, on whole records and on stubs."""
+def test_shortcuts_on_records_and_stubs() -> None:
+    """Names, companies, tags and times are properties of complete records and of stubs."""
     body = (EXAMPLES / "search_web_visits.json").read_bytes()
-    whole, stub = web_visits.SEARCH_WEB_VISITS.decoder.decode(body).data
-    assert whole.company is not None
-    assert (whole.company.name, [tag.name for tag in whole.company.tags]) == ("Nordlicht Robotik GmbH", ["Hot lead"])
-    assert whole.started_at is not None
-    assert whole.started_at.isoformat() == "2026-11-20T09:14:07+00:00"
-    assert whole.location is not None
-    assert whole.location.city == "Hamburg"
+    complete, stub = web_visits.SEARCH_WEB_VISITS.decoder.decode(body).data
+    assert complete.company is not None
+    assert (complete.company.name, [tag.name for tag in complete.company.tags]) == (
+        "Nordlicht Robotik GmbH",
+        ["Hot lead"],
+    )
+    assert complete.started_at is not None
+    assert complete.started_at.isoformat() == "2026-11-20T09:14:07+00:00"
+    assert complete.location is not None
+    assert complete.location.city == "Hamburg"
     assert stub.company is not None
     assert (stub.company.name, stub.company.tags, stub.company.lists) == (None, (), ())
 
 
-def test_unknown_fields_values_and_types_are_tolerated() -> None:
-    """What the contract does not know yet is skipped; open vocabularies take any text."""
+def test_unknown_fields_and_values_are_accepted() -> None:
+    """Unknown fields are ignored, and strings without a fixed set of values accept any value."""
     body = b'{"id":"1","type":"web_visit_v2","x":{"y":[1]},"attributes":{"device_type":"fridge","z":1}}'
     visit = msgspec.json.decode(body, type=WebVisit)
     assert (visit.type, visit.attributes.device_type) == ("web_visit_v2", "fridge")
 
 
-def test_stub_prints_short() -> None:
-    """The repr of a stub shows what it holds and not what it could."""
+def test_repr_of_stub_is_short() -> None:
+    """The repr of a stub leaves out default values."""
     assert repr(Company(id="7")) == "Company(id='7')"
 
 
-def test_request_structs_leave_out_what_is_not_set() -> None:
-    """A search body holds only what was asked for; False asks something."""
+def test_request_bodies_leave_out_unset_fields() -> None:
+    """A search body contains only the fields that were set, including those that are False."""
     assert msgspec.json.encode(SearchLocation(country_code="DE")) == b'{"country_code":"DE"}'
     assert msgspec.json.encode(CompanySearchFilters(has_phone=False)) == b'{"has_phone":false}'
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Iterate over the paths of all members of an example, but for the ids that make a record a record."""
+def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Iterate over the paths of all members of an example, except ids and the top-level data."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key != "id" and (path or key != "data"):
                 yield (*path, key)
-            yield from places(inner, (*path, key))
+            yield from paths_in(inner, (*path, key))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from places(inner, (*path, index))
+            yield from paths_in(inner, (*path, index))
 
 
 def _at(value: Any, path: tuple[Any, ...]) -> Any:
@@ -123,45 +128,45 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
-def to_null(parent: Any, key: Any) -> None:
+def set_to_null(parent: Any, key: Any) -> None:
     parent[key] = None
 
 
-def to_missing(parent: Any, key: Any) -> None:
+def remove(parent: Any, key: Any) -> None:
     del parent[key]
 
 
-def to_extended(parent: Any, key: Any) -> None:
+def extend(parent: Any, key: Any) -> None:
     if isinstance(parent[key], dict):
         parent[key]["from_the_future"] = {"nested": [1, None, "x"]}
     else:
         parent["from_the_future"] = [{"id": 1}]
 
 
-def to_unknown_word(parent: Any, key: Any) -> None:
+def set_to_unknown_value(parent: Any, key: Any) -> None:
     looks_like_a_time = isinstance(parent[key], str) and parent[key][:2] == "20"
     if isinstance(parent[key], str) and not looks_like_a_time:
         parent[key] = "a_word_from_the_future"
 
 
-@pytest.mark.parametrize("change", [to_null, to_missing, to_extended, to_unknown_word])
-@pytest.mark.parametrize(("name", "row"), KNOWN, ids=[name for name, _ in KNOWN])
-def test_every_change_of_every_member_decodes(
-    name: str, row: Endpoint[Any], change: Callable[[Any, Any], None]
+@pytest.mark.parametrize("change", [set_to_null, remove, extend, set_to_unknown_value])
+@pytest.mark.parametrize(("name", "endpoint"), DECODABLE, ids=[name for name, _ in DECODABLE])
+def test_examples_with_changed_members_decode(
+    name: str, endpoint: Endpoint[Any], change: Callable[[Any, Any], None]
 ) -> None:
-    """Each member of each example, made null, left out, extended or given an unknown word, still decodes."""
+    """Examples decode if any member is null, missing, extended or has an unknown value."""
     text = (EXAMPLES / f"{name}.json").read_text()
-    for path in places(json.loads(text)):
+    for path in paths_in(json.loads(text)):
         changed = json.loads(text)
         change(_at(changed, path[:-1]), path[-1])
-        codec.decode(row, json.dumps(changed).encode(), ErrorContext(), REDACTOR)
+        codec.decode(endpoint, json.dumps(changed).encode(), ErrorContext(), REDACTOR)
 
 
 COMPANY = {"id": "1", "type": "company", "attributes": {"name": "Nordlicht"}}
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         {"data": [{"id": "v", "relationships": {"company": COMPANY}}]},
         {"data": [{"id": "v", "relationships": {"company": {"data": COMPANY}}}]},
@@ -174,17 +179,17 @@ COMPANY = {"id": "1", "type": "company", "attributes": {"name": "Nordlicht"}}
         {"data": [{"id": "v", "attributes": None, "relationships": {"company": COMPANY}}], "meta": None},
     ],
 )
-def test_shapes_of_relationships_that_evidence_allows(answer: dict[str, Any]) -> None:
-    """Plain, wrapped, stubbed with ``included``, single for a list, with null sections: the same visit comes out."""
-    decoded = codec.decode(web_visits.SEARCH_WEB_VISITS, json.dumps(answer).encode(), ErrorContext(), REDACTOR)
+def test_relationship_formats(response: dict[str, Any]) -> None:
+    """Nested, wrapped and included companies, a single object and null sections decode to the same visit."""
+    decoded = codec.decode(web_visits.SEARCH_WEB_VISITS, json.dumps(response).encode(), ErrorContext(), REDACTOR)
     (visit,) = decoded.data
     assert visit.company is not None
     assert (visit.id, visit.company.id, visit.company.name) == ("v", "1", "Nordlicht")
-    assert decoded.included is msgspec.UNSET
+    assert "included" not in decoded.to_dict()
 
 
-def test_circle_of_included_records_ends() -> None:
-    """Included records that name each other do not go round for ever."""
+def test_circular_included_records() -> None:
+    """Included records that refer to each other are resolved without an endless loop."""
     one = {
         "id": "1",
         "type": "company",
@@ -197,24 +202,24 @@ def test_circle_of_included_records_ends() -> None:
         "attributes": {"name": "B"},
         "relationships": {"group_company": {"id": "1", "type": "company"}},
     }
-    answer = {
+    response = {
         "data": {"id": "1", "type": "company", "relationships": {"group_company": {"id": "2", "type": "company"}}},
         "included": [one, two],
     }
-    company = codec.decode(companies.GET_COMPANY, json.dumps(answer).encode(), ErrorContext(), REDACTOR).data
+    company = codec.decode(companies.GET_COMPANY, json.dumps(response).encode(), ErrorContext(), REDACTOR).data
     group = company.relationships.group_company
     assert group is not None
     assert group.name == "B"
 
 
-def test_to_many_wrappers_and_missing_ids() -> None:
-    """Wrapped lists are unwrapped, and a related record without an id counts as absent."""
+def test_wrapped_lists_and_null_relationships() -> None:
+    """Wrapped lists are unwrapped, and a wrapped null is None."""
     related = {
         "tags": {"data": [{"id": 7, "type": "tag", "attributes": {"name": "Hot"}}]},
         "group_company": {"data": None},
     }
-    answer = {"data": {"id": 5, "relationships": related}}
-    company = codec.decode(companies.GET_COMPANY, json.dumps(answer).encode(), ErrorContext(), REDACTOR).data
+    response = {"data": {"id": 5, "relationships": related}}
+    company = codec.decode(companies.GET_COMPANY, json.dumps(response).encode(), ErrorContext(), REDACTOR).data
     assert (company.id, [(tag.id, tag.name) for tag in company.tags]) == ("5", [("7", "Hot")])
     assert company.relationships.group_company is None
 
@@ -222,23 +227,23 @@ def test_to_many_wrappers_and_missing_ids() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b'{"meta":{"request_id":"r"}}', b'{"data":null}', b'{"data":{"id":"1"}}', b'{"data":[]}']
 )
-def test_answers_of_writes_in_any_form(body: bytes) -> None:
-    """A write that returns nothing accepts an empty body, no data, and data it does not need."""
+def test_empty_response_accepts_any_body(body: bytes) -> None:
+    """A call without a result accepts an empty body, missing data and unneeded data."""
     assert codec.decode(tags.DELETE_TAG, body, ErrorContext(), REDACTOR).data is None
 
 
-def test_one_object_for_a_list_and_page_counts_in_either_place() -> None:
-    """Where evidence differs on object or array, both decode to a tuple; both places of ``page_count`` are read."""
-    one = {"id": "f", "attributes": {"year": 2025, "revenue": 5}}
-    for data in (one, [one]):
+def test_single_object_as_list_and_page_count() -> None:
+    """A single object decodes to a tuple of one, and ``page_count`` is read from both possible places."""
+    record = {"id": "f", "attributes": {"year": 2025, "revenue": 5}}
+    for data in (record, [record]):
         body = json.dumps({"data": data, "meta": {"page_count": 3}}).encode()
-        for row in (companies.GET_COMPANY_FINANCIALS, usage.GET_USAGE):
-            decoded = codec.decode(row, body, ErrorContext(), REDACTOR)
+        for endpoint in (companies.GET_COMPANY_FINANCIALS, usage.GET_USAGE):
+            decoded = codec.decode(endpoint, body, ErrorContext(), REDACTOR)
             assert ([item.id for item in decoded.data], decoded.meta.pages) == (["f"], 3)
 
 
-def test_numbers_in_quotes_are_read() -> None:
-    """A number that comes as a text is read as the number."""
+def test_numbers_as_strings_are_converted() -> None:
+    """A string that contains a number is converted if the field is a number."""
     body = b'{"data":[{"id":"1","attributes":{"requests":"12"}}]}'
     assert codec.decode(usage.GET_USAGE, body, ErrorContext(), REDACTOR).data[0].attributes.requests == 12
     body = b'{"data":{"id":"1","relationships":{"network":{"id":"n","attributes":{"asn":64500}}}}}'
@@ -248,37 +253,39 @@ def test_numbers_in_quotes_are_read() -> None:
     assert codec.decode(reference.LIST_INDUSTRIES, b'{"data":null}', ErrorContext(), REDACTOR).data == ()
 
 
-QUERIES = [
+REQUEST_STRUCTS = [
     value
     for value in vars(import_module("leadfeeder_async.models")).values()
     if isinstance(value, type)
     and issubclass(value, msgspec.Struct)
-    and value.__module__.rsplit(".", 1)[-1] in {"queries", "requests"}
+    and value.__module__.rsplit(".", 1)[-1] in {"search_filters", "request_bodies"}
 ]
 
 
-@pytest.mark.parametrize("kind", QUERIES, ids=lambda kind: kind.__name__)
-def test_request_structs_come_back_as_they_went(kind: type[msgspec.Struct]) -> None:
-    """Encoding and decoding any value of a request Struct gives the same value."""
+@pytest.mark.parametrize("kind", REQUEST_STRUCTS, ids=lambda kind: kind.__name__)
+def test_request_structs_survive_a_round_trip(kind: type[msgspec.Struct]) -> None:
+    """Encoding and decoding a value of a request Struct returns an equal value."""
 
     @given(st.data())
     def check(data: st.DataObject) -> None:
         try:
             value = data.draw(struct_of(kind))
         except ValueError:
-            return  # a combination that the Struct itself refuses
+            return  # a combination that the Struct rejects
         assert msgspec.json.decode(msgspec.json.encode(value), type=kind) == value
 
     check()
 
 
 def struct_of(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
-    """Return a strategy for a request Struct, from its fields."""
+    """Return a strategy for values of a request Struct."""
     fields = {field.name: value_of(field.type) for field in msgspec.structs.fields(kind)}
-    return st.fixed_dictionaries(fields).map(lambda values: _made(kind, values)).filter(lambda one: one is not None)
+    return (
+        st.fixed_dictionaries(fields).map(lambda values: _create(kind, values)).filter(lambda value: value is not None)
+    )
 
 
-def _made(kind: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct | None:
+def _create(kind: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct | None:
     try:
         return kind(**values)
     except ValueError:
@@ -298,11 +305,11 @@ SIMPLE: dict[type, st.SearchStrategy[Any]] = {
 
 
 def value_of(kind: Any) -> st.SearchStrategy[Any]:
-    """Return a strategy for a field's type."""
+    """Return a strategy for values of a field's type."""
     info = kind if isinstance(kind, msgspec.inspect.Type) else msgspec.inspect.type_info(kind)
     match info:
         case msgspec.inspect.UnionType(types=types):
-            return st.one_of([value_of(one) for one in types])
+            return st.one_of([value_of(member) for member in types])
         case msgspec.inspect.LiteralType(values=values):
             return st.sampled_from(values)
         case msgspec.inspect.VarTupleType(item_type=item):
@@ -313,64 +320,64 @@ def value_of(kind: Any) -> st.SearchStrategy[Any]:
             return SIMPLE[type(info)]
 
 
-@pytest.mark.parametrize("row", [web_visits.SEARCH_WEB_VISITS, companies.GET_COMPANY, tags.DELETE_TAG])
-def test_errors_under_a_good_status_are_errors(row: Endpoint[Any]) -> None:
-    """A 200 that carries errors in place of data is neither an empty list nor a success."""
+@pytest.mark.parametrize("endpoint", [web_visits.SEARCH_WEB_VISITS, companies.GET_COMPANY, tags.DELETE_TAG])
+def test_embedded_errors_raise(endpoint: Endpoint[Any]) -> None:
+    """A response with status 200 and errors instead of data raises the error."""
     body = b'{"errors":[{"code":"quota_exceeded","title":"Used up"}],"meta":{}}'
     with pytest.raises(QuotaExceededError) as caught:
-        codec.decode(row, body, ErrorContext(), REDACTOR)
+        codec.decode(endpoint, body, ErrorContext(), REDACTOR)
     assert (caught.value.status, caught.value.code) == (200, "quota_exceeded")
 
 
-def test_list_without_data_is_no_empty_list() -> None:
-    """Null data is an empty list; no data at all is an answer that does not fit."""
+def test_list_without_data_raises() -> None:
+    """Null data is an empty list, but missing data does not match the contract."""
     assert codec.decode(tags.RETRIEVE_TAGS, b'{"data":null}', ErrorContext(), REDACTOR).data == ()
     with pytest.raises(DecodeError):
         codec.decode(tags.RETRIEVE_TAGS, b'{"meta":{}}', ErrorContext(), REDACTOR)
 
 
-def test_places_in_a_list_are_kept() -> None:
-    """A null among rows is no reason to shift the others: matches would belong to the wrong input."""
+def test_null_in_a_list_raises() -> None:
+    """A null among matches is not dropped, because the other matches would move to the wrong index."""
     match = {"id": "1", "attributes": {"match_score": 0.9}}
     for data in ([[match], None, [match]], [None, [match]]):
         with pytest.raises(DecodeError):
             codec.decode(companies.MATCH_COMPANIES, json.dumps({"data": data}).encode(), ErrorContext(), REDACTOR)
 
 
-def test_attributes_are_left_as_they_came() -> None:
-    """Bringing a record into shape does not touch what its attributes hold, whatever it looks like."""
+def test_attributes_are_not_normalized() -> None:
+    """Normalizing a record does not change its attributes, even if they look like records."""
     filters = [{"id": 5, "type": None, "relationships": {"x": {"data": [None]}}}, None]
     body = json.dumps({"data": {"id": 6, "attributes": {"name": "Feed", "filters": filters}}}).encode()
     feed = codec.decode(custom_feeds.GET_CUSTOM_FEED, body, ErrorContext(), REDACTOR).data
     assert (feed.id, feed.attributes.filters) == ("6", filters)
 
 
-@pytest.mark.parametrize("odd", [{"id": {"a": 1}}, {"id": [1]}, {"id": True}, [[1]], 7, "x"])
-def test_absurd_relationships_are_decode_errors(odd: Any) -> None:
-    """A related record of no known form gives the package's own error, never Python's."""
-    body = json.dumps({"data": {"id": "1", "relationships": {"group_company": odd}}}).encode()
+@pytest.mark.parametrize("invalid", [{"id": {"a": 1}}, {"id": [1]}, {"id": True}, [[1]], 7, "x"])
+def test_invalid_relationships_raise_decode_error(invalid: Any) -> None:
+    """A related record in an unknown format raises DecodeError, not an error of Python."""
+    body = json.dumps({"data": {"id": "1", "relationships": {"group_company": invalid}}}).encode()
     with pytest.raises(DecodeError):
         codec.decode(companies.GET_COMPANY, body, ErrorContext(), REDACTOR)
 
 
-def test_related_records_without_ids_are_left_out_of_lists() -> None:
-    """A to-many relationship keeps the records that have ids."""
+def test_related_records_without_ids_are_dropped() -> None:
+    """A list of related records contains only records with ids."""
     tags_of = [{"id": None, "type": "tag"}, {"id": 7, "type": "tag"}, None]
     body = json.dumps({"data": {"id": "1", "relationships": {"tags": tags_of}}}).encode()
     assert [tag.id for tag in codec.decode(companies.GET_COMPANY, body, ErrorContext(), REDACTOR).data.tags] == ["7"]
 
 
-@pytest.mark.parametrize(("name", "row"), KNOWN, ids=[name for name, _ in KNOWN])
-def test_every_answer_becomes_plain_python(name: str, row: Endpoint[Any]) -> None:
-    """``to_dict`` gives what ``json.dumps`` takes as it is, with every value of the answer in it, times as texts."""
+@pytest.mark.parametrize(("name", "endpoint"), DECODABLE, ids=[name for name, _ in DECODABLE])
+def test_to_dict_of_every_example(name: str, endpoint: Endpoint[Any]) -> None:
+    """``to_dict`` returns all values of a response, in types that ``json.dumps`` accepts."""
     body = (EXAMPLES / f"{name}.json").read_bytes()
-    plain = codec.decode(row, body, ErrorContext(), REDACTOR).to_dict()
+    plain = codec.decode(endpoint, body, ErrorContext(), REDACTOR).to_dict()
     assert json.loads(json.dumps(plain)) == plain
     assert lost(msgspec.json.decode(body), plain) == []
 
 
-def test_every_model_can_become_plain_python() -> None:
-    """Each Struct that is public is a ``Model``, whatever its options, and none is tracked less than it says."""
+def test_every_public_struct_is_a_model() -> None:
+    """Each public Struct is a ``Model`` and keeps its own options."""
     structs = [
         value for value in vars(models).values() if isinstance(value, type) and issubclass(value, msgspec.Struct)
     ]
@@ -380,8 +387,8 @@ def test_every_model_can_become_plain_python() -> None:
     assert not WebVisit.__struct_config__.gc
 
 
-def test_plain_python_says_what_is_missing_and_leaves_out_what_is_unset() -> None:
-    """A field an answer left out is None; a field a request leaves unset is not there, and null stays null."""
+def test_to_dict_with_missing_and_unset_fields() -> None:
+    """Missing fields of a response are None, and unset fields of a request body are left out."""
     visit = msgspec.json.decode(b'{"id": "1", "attributes": {"started_at": "2026-11-20T09:14:07Z"}}', type=WebVisit)
     attributes = visit.to_dict()["attributes"]
     assert isinstance(attributes, dict)

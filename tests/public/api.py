@@ -1,4 +1,4 @@
-"""The public API as griffe reads it from the source: every name, every signature, one line each."""
+"""The public API as griffe reads it from the source: every name and every signature, one line each."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tests.support.paths import ROOT
 
 PACKAGE = "leadfeeder_async"
 INTERNAL = {"leadfeeder_async.sandbox.operations"}
-"""Modules that say what they export, but to this package only."""
-UNSAID = {"__init__", "__post_init__", "__repr__", "__class_getitem__"}
-"""Methods that nobody calls by name; the first is shown as the class's own signature."""
+"""Modules whose exports are for this package only."""
+HIDDEN_METHODS = {"__init__", "__post_init__", "__repr__", "__class_getitem__"}
+"""Methods that are not called by name. ``__init__`` is shown as the signature of its class."""
 
-Thing: TypeAlias = griffe.Object | griffe.Alias
+ApiObject: TypeAlias = griffe.Object | griffe.Alias
 
 
 @cache
 def package() -> griffe.Module:
-    """Read the package without importing it."""
-    found = griffe.load(PACKAGE, search_paths=[ROOT], allow_inspection=False, resolve_aliases=True)
-    assert isinstance(found, griffe.Module)
-    return found
+    """Return the package, read without importing it."""
+    loaded = griffe.load(PACKAGE, search_paths=[ROOT], allow_inspection=False, resolve_aliases=True)
+    assert isinstance(loaded, griffe.Module)
+    return loaded
 
 
 def modules(inside: griffe.Module | None = None) -> Iterator[griffe.Module]:
-    """Yield the modules that export names, and those of the nouns."""
+    """Yield the modules that export names, and the modules of the resources."""
     module = inside or package()
     exports = module.exports is not None and module.path not in INTERNAL
     if exports or (module.path.startswith(f"{PACKAGE}.resources.") and not module.name.startswith("_")):
@@ -40,62 +40,63 @@ def modules(inside: griffe.Module | None = None) -> Iterator[griffe.Module]:
 
 
 def names(module: griffe.Module) -> list[str]:
-    """Return the public names of a module: what it exports, or else the classes it defines."""
+    """Return the public names of a module: its exports, or the classes it defines if it declares no exports."""
     if module.exports is not None:
         return sorted(str(name) for name in module.exports)
-    return sorted(name for name, one in module.classes.items() if name[0] != "_" and not one.is_alias)
+    return sorted(name for name, kind in module.classes.items() if name[0] != "_" and not kind.is_alias)
 
 
-def members(owner: Thing) -> Iterator[Thing]:
+def members(owner: ApiObject) -> Iterator[ApiObject]:
     """Yield the public members that a class defines, in the order of the source."""
-    for name, one in owner.members.items():
-        said = name.startswith("__") and name.endswith("__") and name not in UNSAID
-        if said or not name.startswith("_"):
-            yield one
+    for name, member in owner.members.items():
+        is_special = name.startswith("__") and name.endswith("__") and name not in HIDDEN_METHODS
+        if is_special or not name.startswith("_"):
+            yield member
 
 
-def signatures(one: Thing) -> list[str]:
-    """Return how a name is used: a signature, several where it is overloaded, or its type; defaults as values."""
-    return [re.sub(r"(?<== )[A-Z][A-Z_]+\b(?!\.)", lambda name: _value(one, name[0]), text) for text in _shown(one)]
+def signatures(member: ApiObject) -> list[str]:
+    """Return the signature of a name, one per overload, or its type. Constants in defaults are replaced by values."""
+    return [re.sub(r"(?<== )[A-Z][A-Z_]+\b(?!\.)", lambda name: _value(member, name[0]), text) for text in _raw(member)]
 
 
-def _value(one: Thing, name: str) -> str:
-    """Return what a constant of this package stands for; another's name stays a name."""
+def _value(member: ApiObject, name: str) -> str:
+    """Return the value of a constant of this package. Constants of other packages stay names."""
     try:
-        return str(package()[one.resolve(name).removeprefix(f"{PACKAGE}.")].value)
+        return str(package()[member.resolve(name).removeprefix(f"{PACKAGE}.")].value)
     except (KeyError, griffe.NameResolutionError):
         return name
 
 
-def _shown(one: Thing) -> list[str]:
-    if one.is_class:
-        return [_class(one)]
-    if one.is_function:
-        kind = "async " if "async" in one.labels else ""
-        return [f"{kind}{each.signature(return_type=False)} -> {each.returns}" for each in one.overloads or [one]]
-    if one.annotation is not None:
-        default = "" if one.value is None or "property" in one.labels else f" = {one.value}"
-        return [f"{one.name}: {one.annotation}{default}"]
-    return [one.name if one.name == "__version__" else f"{one.name} = {one.value}"]
+def _raw(member: ApiObject) -> list[str]:
+    if member.is_class:
+        return [_class(member)]
+    if member.is_function:
+        prefix = "async " if "async" in member.labels else ""
+        functions = member.overloads or [member]
+        return [f"{prefix}{function.signature(return_type=False)} -> {function.returns}" for function in functions]
+    if member.annotation is not None:
+        default = "" if member.value is None or "property" in member.labels else f" = {member.value}"
+        return [f"{member.name}: {member.annotation}{default}"]
+    return [member.name if member.name == "__version__" else f"{member.name} = {member.value}"]
 
 
-def _class(one: Thing) -> str:
-    bases = ", ".join(str(base) for base in one.bases)
-    init = one.members.get("__init__")
-    shown = f"class {one.name}({bases})" if bases else f"class {one.name}"
-    if init is None or any(str(part.annotation) == "RequestExecutor" for part in init.parameters):
-        return shown  # a Struct, whose fields follow, or made by the client only
+def _class(kind: ApiObject) -> str:
+    bases = ", ".join(str(base) for base in kind.bases)
+    init = kind.members.get("__init__")
+    shown = f"class {kind.name}({bases})" if bases else f"class {kind.name}"
+    if init is None or any(str(parameter.annotation) == "RequestExecutor" for parameter in init.parameters):
+        return shown  # a Struct, whose fields follow, or a class that only the client creates
     return f"{shown}: {init.signature(return_type=False, name='__init__')}"
 
 
 def lines() -> list[str]:
-    """Return the whole public API, a line for each name."""
+    """Return the complete public API, one line per name."""
     return sorted(line for module in modules() for name in names(module) for line in _lines(module.path, module[name]))
 
 
-def _lines(place: str, one: Thing) -> Iterator[str]:
-    for text in signatures(one):
-        yield f"{place}: {text}"
-    if one.is_class:
-        for member in members(one):
-            yield from (f"{place}.{one.name}: {text}" for text in signatures(member))
+def _lines(module: str, member: ApiObject) -> Iterator[str]:
+    for text in signatures(member):
+        yield f"{module}: {text}"
+    if member.is_class:
+        for inner in members(member):
+            yield from (f"{module}.{member.name}: {text}" for text in signatures(inner))

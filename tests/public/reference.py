@@ -1,42 +1,56 @@
-"""Writes docs/reference/ and docs/llms.txt: ``python -m tests.public.reference``.
+"""Generates docs/reference/ and docs/llms.txt: ``python -m tests.public.reference``.
 
-The pages come from signatures and docstrings, and are made anew by each ``make docs``, so they are not kept in git.
+The pages are built from signatures and docstrings. ``make docs`` builds them each time, so they are not kept in git.
 """
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
+import griffe
 import yaml
 
 from leadfeeder_async import AsyncLeadfeeder
 from tests.public import api
 
 DOCS = api.ROOT / "docs"
-NOUNS = dict(re.findall(r"self\.(\w+) = (\w+)\(executor\)", inspect.getsource(AsyncLeadfeeder._bind)))
-"""The client's attributes and their classes."""
 
-WIDTH = 100
-"""Signatures longer than this are wrapped."""
+MAX_SIGNATURE = 100
+"""Longer signatures have one line per argument."""
 
 PAGES = {
-    "client": ("Client", "The client, its options, and what it tells of itself."),
-    "calls": ("Calls", "One attribute of the client for each noun of the API, one method for each operation."),
-    "lists": ("Lists", "What iterates, and what it hands out."),
-    "errors": ("Errors", "Every error; all are `LeadfeederError`."),
-    "models": ("Models", "What travels: one Struct for each schema, under the API's own names."),
-    "sandbox": ("Sandbox", "A local Leadfeeder, for tests and first steps."),
+    "client": ("Client", "The client, its options, budgets, and the events and statistics of its requests."),
+    "calls": ("Calls", "One attribute of the client for each resource of the API, and one method for each operation."),
+    "lists": ("Lists", "Pagers and pages, and the progress of exports."),
+    "errors": ("Errors", "All errors of the package, which are subclasses of `LeadfeederError`."),
+    "models": ("Models", "Records, request bodies and responses: one Struct for each schema of the API."),
+    "sandbox": ("Sandbox", "A local server that behaves like the API, for tests and first steps."),
 }
+"""The title and first sentence of each page. Other pages take them from their modules."""
 
 
-def page_of(module: str, one: api.Thing) -> str:
-    """Choose the page of a public name, by the module that defines it."""
-    home = one.canonical_path.removeprefix(f"{api.PACKAGE}.")
+def has_nouns(module: str) -> bool:
+    """Return True if a module defines classes of the client's attributes."""
+    return module.startswith((f"{api.PACKAGE}.resources.", f"{api.PACKAGE}.jobs.enrich."))
+
+
+def _client_attributes() -> dict[str, str]:
+    client = AsyncLeadfeeder("key", account_id="1", base_url="http://127.0.0.1")
+    values = {name: type(getattr(client, name)) for name in dir(client) if not name.startswith("_")}
+    return {name: kind.__name__ for name, kind in values.items() if has_nouns(kind.__module__)}
+
+
+NOUNS = _client_attributes()
+"""The client's attributes and the names of their classes."""
+
+
+def page_of(module: str, member: api.ApiObject) -> str:
+    """Return the page of a public name, which depends on the module that defines it."""
+    home = member.canonical_path.removeprefix(f"{api.PACKAGE}.")
     if module != api.PACKAGE:
         return "calls" if has_nouns(module) else module.removeprefix(f"{api.PACKAGE}.")
     if home.startswith(("pagination.", "jobs.progress")):
@@ -44,29 +58,29 @@ def page_of(module: str, one: api.Thing) -> str:
     return "errors" if home.startswith("errors") else "client"
 
 
-def has_nouns(module: str) -> bool:
-    """Whether a module defines attributes of the client."""
-    return module.startswith((f"{api.PACKAGE}.resources.", f"{api.PACKAGE}.jobs.enrich."))
+def is_model_alias(module: str, member: api.ApiObject) -> bool:
+    """Return True if the package exports a model, which its own page describes."""
+    return module == api.PACKAGE and member.canonical_path.startswith(f"{api.PACKAGE}.models.")
 
 
 @cache
 def pages() -> dict[str, str]:
-    """Return the text of each page, by its file's name."""
+    """Return the text of each page by its file name."""
     bodies = dict[str, list[str]]()
-    for module in sorted(api.modules(), key=lambda one: one.path):
+    for module in sorted(api.modules(), key=lambda module: module.path):
         for name in api.names(module):
-            one = module[name]
-            if one.is_class or one.is_function:
-                bodies.setdefault(page_of(module.path, one), []).append(section(module.path, one))
-    written = {f"{page}.md": "\n".join([_head(page), *sections]) for page, sections in bodies.items()}
-    listed = "".join(f"- [{_title(page)[0]}]({page}.md): {_title(page)[1]}\n" for page in _ordered(bodies))
+            member = module[name]
+            if (member.is_class or member.is_function) and not is_model_alias(module.path, member):
+                bodies.setdefault(page_of(module.path, member), []).append(section(module.path, member))
+    texts = {f"{page}.md": "\n".join([_head(page), *sections]) for page, sections in bodies.items()}
+    index = "".join(f"- [{_title(page)[0]}]({page}.md): {_title(page)[1]}\n" for page in _ordered(bodies))
     return {
-        "index.md": f"# Reference\n\nWritten from the signatures and docstrings of the package.\n\n{listed}",
-        **written,
+        "index.md": f"# Reference\n\nGenerated from the signatures and docstrings of the package.\n\n{index}",
+        **texts,
     }
 
 
-def _ordered(bodies: dict[str, list[str]]) -> list[str]:
+def _ordered(bodies: Iterable[str]) -> list[str]:
     return [*(page for page in PAGES if page in bodies), *sorted(set(bodies) - set(PAGES))]
 
 
@@ -74,7 +88,8 @@ def _title(page: str) -> tuple[str, str]:
     if page in PAGES:
         return PAGES[page]
     module = api.package()[page]
-    return page.replace("_", " ").capitalize(), _first_line(module)
+    title = "dlt" if module.name == "dlt" else module.name.capitalize()  # its own name is in lower case
+    return title, _first_line(module)
 
 
 def _head(page: str) -> str:
@@ -82,58 +97,101 @@ def _head(page: str) -> str:
     return f"# {title}\n\n{about}\n"
 
 
-def section(module: str, one: api.Thing) -> str:
-    """Describe a class or function: its signature, its docstring, its members."""
-    attribute = next((noun for noun, name in NOUNS.items() if name == one.name and has_nouns(module)), None)
-    title = f"`lf.{attribute}`" if attribute else f"`{one.name}`"
-    parts = [f"## {title}\n", _signature(one) if not attribute else "", _prose(one)]
-    if one.is_class:
-        parts += _members(one, f"lf.{attribute}" if attribute else one.name)
+def section(module: str, member: api.ApiObject) -> str:
+    """Return the section of a class or function: its signature, its docstring and its members."""
+    attribute = next((name for name, kind in NOUNS.items() if kind == member.name and has_nouns(module)), None)
+    title = f"`lf.{attribute}`" if attribute else f"`{member.name}`"
+    parts = [f"## {title}\n", _signature(member) if not attribute else "", _prose(member)]
+    if member.is_class:
+        parts += _members(member, f"lf.{attribute}" if attribute else member.name)
     return "\n".join(part for part in parts if part)
 
 
-def _members(owner: api.Thing, spelt: str) -> Iterator[str]:
-    fields = [one for one in api.members(owner) if not one.is_function]
+def _members(owner: api.ApiObject, prefix: str) -> Iterator[str]:
+    fields = [member for member in api.members(owner) if not member.is_function]
     if fields:
-        rows = "".join(f"| `{one.name}` | {_type(one)} | {_cell(one)} |\n" for one in fields)
-        yield f"| Attribute | Type | |\n|-|-|-|\n{rows}"
-    for one in api.members(owner):
-        if one.is_function and not one.name.startswith("__"):
-            yield f"### `{spelt}.{one.name}`\n\n{_signature(one)}\n{_prose(one)}"
+        yield _table(
+            ("Attribute", "Type", "Description"), ((f"`{field.name}`", _type(field), _cell(field)) for field in fields)
+        )
+    for member in api.members(owner):
+        if member.is_function and not member.name.startswith("__"):
+            yield f"### `{prefix}.{member.name}`\n\n{_signature(member)}\n{_prose(member)}"
 
 
-def _signature(one: api.Thing) -> str:
-    return "```text\n" + "\n".join(wrapped(text.replace(": __init__", "")) for text in api.signatures(one)) + "\n```\n"
+def _signature(member: api.ApiObject) -> str:
+    lines = [wrapped(text.replace(": __init__", "")) for text in api.signatures(member)]
+    return "```text\n" + "\n".join(lines) + "\n```\n"
 
 
 def wrapped(signature: str) -> str:
-    """Put each argument on a line of its own where one line would be too long."""
+    """Return a signature with one line per argument if it is too long for one line."""
     parts = re.fullmatch(r"([^(]*\()(.*)(\)(?: -> .*)?)", signature)
-    if len(signature) <= WIDTH or parts is None:
+    if len(signature) <= MAX_SIGNATURE or parts is None:
         return signature
     arguments = re.split(r", (?=\*|/|\w+: )", parts[2])  # other commas belong to a type
     return "\n".join([parts[1], *(f"    {argument}," for argument in arguments), parts[3]])
 
 
-def _type(one: api.Thing) -> str:
-    shown = str(one.annotation) if one.annotation is not None else str(one.value)
+def _type(member: api.ApiObject) -> str:
+    shown = str(member.annotation) if member.annotation is not None else str(member.value)
     return f"`{shown}`".replace("|", "\\|")
 
 
-def _cell(one: api.Thing) -> str:
-    return markdown(one.docstring.value).replace("\n", " ").replace("|", "\\|") if one.docstring else ""
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [" | ".join(row) for row in (head, *rows)]
+    return f"| {lines[0]} |\n{'|-' * len(head)}|\n" + "".join(f"| {line} |\n" for line in lines[1:])
 
 
-def _prose(one: api.Thing) -> str:
-    return markdown(one.docstring.value) + "\n" if one.docstring else ""
+def _cell(member: api.ApiObject) -> str:
+    return _one_line(member.docstring.value).replace("|", "\\|") if member.docstring else ""
 
 
-def _first_line(one: api.Thing) -> str:
-    return markdown(one.docstring.value).splitlines()[0] if one.docstring else ""
+def _one_line(text: str) -> str:
+    return " ".join(markdown(text).split())
+
+
+def _prose(member: api.ApiObject) -> str:
+    """Return a docstring as Markdown, with a definition list for each section that has several entries."""
+    if member.docstring is None:
+        return ""
+    parsed = member.docstring.parse("google", returns_multiple_items=False, returns_named_value=False)
+    return "\n".join(_docstring_section(part) for part in parsed)
+
+
+def _docstring_section(part: griffe.DocstringSection) -> str:
+    match part:
+        case griffe.DocstringSectionParameters():
+            return _definitions("Arguments", ((f"`{entry.name}`", entry.description) for entry in part.value))
+        case griffe.DocstringSectionRaises():
+            errors = ((_error_link(str(entry.annotation)), entry.description) for entry in part.value)
+            return _definitions("Raises", errors)
+        case griffe.DocstringSectionReturns():
+            return f"**Returns:** {_one_line(part.value[0].description)}\n"
+        case griffe.DocstringSectionAdmonition():  # Credits and Pagination
+            return f"**{part.title}:** {_one_line(part.value.contents)}\n"
+        case griffe.DocstringSectionText():
+            return markdown(part.value) + "\n"
+        case _:
+            raise ValueError(f"docstrings have no {part.kind.value} section: {part.value}")
+
+
+def _definitions(title: str, entries: Iterable[tuple[str, str]]) -> str:
+    """Return a definition list."""
+    return f"**{title}**\n\n" + "\n".join(f"{term}\n:   {_one_line(text)}\n" for term, text in entries)
+
+
+def _error_link(name: str) -> str:
+    module = api.package()
+    is_public = name in api.names(module) and page_of(module.path, module[name]) == "errors"
+    return f"[`{name}`](errors.md#{name.lower()})" if is_public else f"`{name}`"
+
+
+def _first_line(member: api.ApiObject) -> str:
+    return markdown(member.docstring.value).splitlines()[0] if member.docstring else ""
 
 
 def markdown(docstring: str) -> str:
-    """Turn a docstring's marks into Markdown: literals, references and example blocks."""
+    """Convert the markup of a docstring to Markdown: literals, references and example blocks."""
     text = re.sub(r":(?:class|meth|attr|func):`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", docstring)
     text = re.sub(r"``(.+?)``", r"`\1`", text, flags=re.DOTALL)
     return re.sub(r"^::\n\n((?:(?: {4}.*)?\n?)+)", _example, text, flags=re.MULTILINE).strip()
@@ -144,35 +202,34 @@ def _example(block: re.Match[str]) -> str:
 
 
 def llms() -> str:
-    """Return an index for language models: every page of the site's menu with its first sentence."""
+    """Return an index for language models: each page of the menu with its first sentence."""
     settings = yaml.safe_load((api.ROOT / "mkdocs.yml").read_text())
     entries = [pair for entry in settings["nav"] for pair in entry.items()]
     single = "".join(_entry(title, inside) for title, inside in entries if isinstance(inside, str))
     sections = [(title, inside) for title, inside in entries if not isinstance(inside, str)]
     return f"# {settings['site_name']}\n\n> {settings['site_description']}\n\n{single}" + "".join(
-        f"\n## {section}\n\n" + "".join(_entry(*pair) for entry in inside for pair in entry.items())
-        for section, inside in sections
+        f"\n## {title}\n\n" + "".join(_entry(*pair) for entry in inside for pair in entry.items())
+        for title, inside in sections
     )
 
 
 def _entry(title: str, page: str) -> str:
     text = (DOCS / page).read_text() if not page.startswith("reference/") else pages()[page.split("/")[1]]
-    return f"- [{title}]({page}): {_opening(text)}\n"
+    return f"- [{title}]({page}): {_first_sentence(text)}\n"
 
 
-def _opening(text: str) -> str:
-    """Return the first sentence of a page."""
-    plain = re.sub(r"```.*?```|<!--.*?-->", "", text, flags=re.DOTALL)
+def _first_sentence(page: str) -> str:
+    plain = re.sub(r"```.*?```|<!--.*?-->", "", page, flags=re.DOTALL)
     prose = next(part for part in plain.split("\n\n") if part.strip() and not part.lstrip().startswith(("#", "|")))
     return re.split(r"(?<=[.!?]) ", re.sub(r"\[(.+?)\]\(.+?\)", r"\1", " ".join(prose.split())))[0]
 
 
 def write(docs: Path = DOCS) -> None:
-    """Write the pages."""
-    place = docs / "reference"
-    place.mkdir(exist_ok=True)
+    """Write the pages to the documentation folder."""
+    folder = docs / "reference"
+    folder.mkdir(exist_ok=True)
     for name, text in pages().items():
-        (place / name).write_text(text)
+        (folder / name).write_text(text)
     (docs / "llms.txt").write_text(llms())
 
 

@@ -1,8 +1,8 @@
-"""Each method, against the sandbox: what it sends, gives and charges."""
+"""Methods of resources against the sandbox: their requests, results and charges."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from leadfeeder_async import (
     InvalidIdError,
 )
 from leadfeeder_async.models import (
+    AccountCredits,
     CompanySearchFilters,
     IndustryFilter,
     RevenueRange,
@@ -27,7 +28,7 @@ from tests.support.servers import http, raw_server
 
 
 async def test_accounts(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """``list`` names the key's accounts, ``get`` shows the default or a named one with its credits."""
+    """``list`` returns the accounts of the key, and ``get`` the default account with its credits."""
     assert [account.name for account in (await lf.accounts.list()).data] == ["Seller 1"]
     account = (await lf.accounts.get()).data
     assert account.credits is not None
@@ -37,30 +38,23 @@ async def test_accounts(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
 
 
 async def test_me(lf: AsyncLeadfeeder) -> None:
-    """``users.me`` gives the key's user."""
+    """``users.me`` returns the owner of the key."""
     assert (await lf.users.me()).data.email == "ada@seller.test"
 
 
 async def test_company_is_charged_once(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """The first read of a company charges a credit, the next reads do not."""
+    """The first request of a company charges a credit, and the next one does not."""
     first = await lf.companies.get("159000007", include=["tags", "crm_connections.crm_record"])
-    again = await lf.companies.get("159000007")
-    assert (first.meta.charged, again.meta.charged) == (1, 0)
-    assert first.data == again.data
+    second = await lf.companies.get("159000007")
+    assert (first.meta.charged, second.meta.charged) == (1, 0)
+    assert first.data == second.data
     assert sandbox.ledger.charges == ["159000007"]
-    assert (await lf.accounts.get()).data.credits == lf_balance(used=1)
+    balance = AccountCredits(available=5_000, used=1, remaining=4_999, next_reset_on=date(2027, 1, 1))
+    assert (await lf.accounts.get()).data.credits == balance
 
 
-def lf_balance(used: int) -> object:
-    from datetime import date
-
-    from leadfeeder_async.models.accounts import AccountCredits
-
-    return AccountCredits(available=5_000, used=used, remaining=5_000 - used, next_reset_on=date(2027, 1, 1))
-
-
-async def test_credits_run_out() -> None:
-    """Without credits a read is refused, and charges nothing."""
+async def test_insufficient_credits_raise() -> None:
+    """A request that needs more credits than the account has is rejected and charges nothing."""
     async with Sandbox(credits=2, rate_limit=False) as sandbox, client_for(sandbox) as lf:
         with pytest.raises(InsufficientCreditsError, match="402"):
             await lf.companies.get_many([str(159_000_000 + number) for number in range(3)]).collect()
@@ -68,15 +62,15 @@ async def test_credits_run_out() -> None:
 
 
 @pytest.mark.parametrize("company_id", ["..", ".", "", "a\nb", 159_000_000])
-async def test_bad_ids_are_not_sent(sandbox: Sandbox, lf: AsyncLeadfeeder, company_id: Any) -> None:
-    """An id that would lead to another route, or is a number, never leaves."""
+async def test_invalid_ids_are_not_sent(sandbox: Sandbox, lf: AsyncLeadfeeder, company_id: Any) -> None:
+    """An id that would change the path, or is not a string, raises before anything is sent."""
     with pytest.raises(InvalidIdError):
         await lf.companies.get(company_id)
     assert sandbox.ledger.requests == []
 
 
-async def test_company_search_finds(lf: AsyncLeadfeeder) -> None:
-    """Terms, places and sizes narrow a search; Structs and plain mappings say the same."""
+async def test_company_search_conditions(lf: AsyncLeadfeeder) -> None:
+    """Conditions narrow a search, and Structs and mappings have the same effect."""
     german = await lf.companies.search(locations=[SearchLocation(country_code="DE")]).collect()
     assert {company.attributes.address.country_code for company in german if company.attributes.address} == {"DE"}
     assert german == await lf.companies.search(locations=[{"country_code": "DE"}], page_size=3).collect()
@@ -85,9 +79,9 @@ async def test_company_search_finds(lf: AsyncLeadfeeder) -> None:
 
 
 async def test_company_search_body() -> None:
-    """Every condition reaches the body under the API's name, and what is left out does not."""
-    empty = http(b'{"data":[],"meta":{}}')
-    async with raw_server(empty) as server, client_of(server.url) as lf:
+    """Each condition is in the body under the API's name, and no others are."""
+    empty_page = http(b'{"data":[],"meta":{}}')
+    async with raw_server(empty_page) as server, client_of(server.url) as lf:
         await lf.companies.search(
             search_terms=["a"],
             industries=IndustryFilter(codes=("28.99",), classification="nace"),
@@ -105,47 +99,48 @@ async def test_company_search_body() -> None:
 
 
 @pytest.mark.parametrize("conditions", [{}, {"search_terms": []}, {"locations": []}, {"search_terms": "robotik"}])
-async def test_empty_searches_are_refused(lf: AsyncLeadfeeder, conditions: dict[str, list[str]]) -> None:
-    """A search without conditions, with an empty one or with a text for a list, raises before sending."""
+async def test_empty_searches_raise(lf: AsyncLeadfeeder, conditions: dict[str, list[str]]) -> None:
+    """A search with no condition, an empty one, or a string instead of a list raises before anything is sent."""
     with pytest.raises(ConfigurationError):
         lf.companies.search(**conditions)
     assert lf.stats.requests == 0
 
 
 async def test_visits_of_a_company(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """``company_id`` alone, in a Struct and in a mapping narrows alike; ``include`` shows the company."""
-    span = {"start_date": sandbox.start_date, "end_date": sandbox.end_date}
-    found = await lf.web_visits.search(**span, company_id="159000003", include=["company"]).collect()
-    assert found
-    assert {visit.company and visit.company.name for visit in found} == {
+    """``company_id`` has the same effect as argument, in a Struct and in a mapping."""
+    period = {"start_date": sandbox.start_date, "end_date": sandbox.end_date}
+    visits = await lf.web_visits.search(**period, company_id="159000003", include=["company"]).collect()
+    assert visits
+    assert {visit.company and visit.company.name for visit in visits} == {
         (await lf.companies.get("159000003")).data.name
     }
     for filters in (WebVisitFilters(company_id="159000003"), {"company_id": "159000003"}):
-        same = await lf.web_visits.search(**span, filters=filters).collect()
-        assert [visit.id for visit in same] == [visit.id for visit in found]
+        filtered = await lf.web_visits.search(**period, filters=filters).collect()
+        assert [visit.id for visit in filtered] == [visit.id for visit in visits]
 
 
 async def test_visits_by_country(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """Filters of the contract reach the server, together with a company."""
-    span = {"start_date": sandbox.start_date, "end_date": sandbox.end_date}
+    """Filters can be combined with a company."""
+    period = {"start_date": sandbox.start_date, "end_date": sandbox.end_date}
     filters = WebVisitFilters(location_country_codes=("FI",))
-    finnish = await lf.web_visits.search(**span, filters=filters).collect()
+    finnish = await lf.web_visits.search(**period, filters=filters).collect()
     assert {visit.location and visit.location.country_code for visit in finnish} == {"FI"}
-    one = finnish[0].company
-    assert one is not None
-    assert 0 < len(await lf.web_visits.search(**span, filters=filters, company_id=one.id).collect()) < len(finnish)
+    company = finnish[0].company
+    assert company is not None
+    combined = await lf.web_visits.search(**period, filters=filters, company_id=company.id).collect()
+    assert 0 < len(combined) < len(finnish)
 
 
 async def test_visits_of_one_day(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """Both days of a range are included, and days follow one another without overlap."""
+    """Date ranges include both of their days, and consecutive days do not overlap."""
     days = [sandbox.start_date + timedelta(number) for number in range(30)]
     counts = [await lf.web_visits.search(start_date=day, end_date=day).count() for day in days]
     assert sum(count or 0 for count in counts) == 500
 
 
 async def test_visitor_companies(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """Each row is a company at a place; its visits can be asked for."""
-    span = {"start_date": sandbox.start_date, "end_date": sandbox.end_date}
-    found = await lf.web_visits.companies(**span, include=["company"]).collect()
-    assert len({row.id for row in found}) == len(found) > 20
-    assert all(row.company and row.company.name and row.location and row.location.city for row in found)
+    """Each record is a company at a location, with its attributes if ``include`` names it."""
+    period = {"start_date": sandbox.start_date, "end_date": sandbox.end_date}
+    rows = await lf.web_visits.companies(**period, include=["company"]).collect()
+    assert len({row.id for row in rows}) == len(rows) > 20
+    assert all(row.company and row.company.name and row.location and row.location.city for row in rows)

@@ -1,4 +1,4 @@
-"""What a user writes, as the type checkers see it: never run, only checked."""
+"""Code as users write it. Type checkers read this file, and nothing runs it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from leadfeeder_async import (
     Progress,
 )
 from leadfeeder_async.models import (
+    Account,
+    AccountSummary,
     ApiUsage,
     Company,
     CompanyFinancials,
@@ -38,28 +40,28 @@ from leadfeeder_async.models import (
     List,
     ListItem,
     NaceCode,
+    Response,
     RevenueRange,
     SearchLocation,
     Signal,
     Tag,
+    User,
     WebVisit,
     WebVisitFilters,
 )
-from leadfeeder_async.models.accounts import Account, AccountSummary, User
-from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.report import Report, Totals, write_report
 
 
-async def single_objects(lf: AsyncLeadfeeder) -> None:
+async def single_records(lf: AsyncLeadfeeder) -> None:
     assert_type(await lf.accounts.list(), Response[tuple[AccountSummary, ...]])
     assert_type(await lf.accounts.get(), Response[Account])
     assert_type(await lf.users.me(), Response[User])
-    answer = await lf.companies.get("1", include=["tags"])
-    assert_type(answer, Response[Company])
-    assert_type(answer.meta.charged, int)
-    assert_type(answer.data.name, str | None)
-    assert_type(answer.data.to_dict(), dict[str, object])
-    assert_type(answer.to_dict(), dict[str, object])
+    response = await lf.companies.get("1", include=["tags"])
+    assert_type(response, Response[Company])
+    assert_type(response.meta.charged, int)
+    assert_type(response.data.name, str | None)
+    assert_type(response.data.to_dict(), dict[str, object])
+    assert_type(response.to_dict(), dict[str, object])
 
 
 async def lists(lf: AsyncLeadfeeder) -> None:
@@ -86,7 +88,7 @@ def searches(lf: AsyncLeadfeeder) -> Pager[CompanySummary]:
     )
 
 
-async def escape_hatch(lf: AsyncLeadfeeder) -> None:
+async def any_route(lf: AsyncLeadfeeder) -> None:
     assert_type(await lf.request("GET", "/v1/x"), dict[str, object])
     assert_type(
         await lf.request("GET", "/v1/x", returns=Response[Company], idempotent=True, may_charge=False),
@@ -94,7 +96,7 @@ async def escape_hatch(lf: AsyncLeadfeeder) -> None:
     )
 
 
-async def workspace(lf: AsyncLeadfeeder) -> None:
+async def other_resources(lf: AsyncLeadfeeder) -> None:
     assert_type(lf.tags.list(), Pager[Tag])
     assert_type(await lf.tags.create(name="x"), Response[Tag])
     assert_type(await lf.tags.update("1", color=None), Response[Tag])
@@ -115,29 +117,29 @@ async def workspace(lf: AsyncLeadfeeder) -> None:
     assert_type(lf.companies.get_many(["1"]).missing, tuple[str, ...])
 
 
-async def enrichment(lf: AsyncLeadfeeder, some: AsyncIterator[dict[str, object]]) -> None:
+async def enrichment(lf: AsyncLeadfeeder, rows: AsyncIterator[dict[str, object]]) -> None:
     companies = lf.enrich.companies(["nordlicht.test", {"domain": "alster.test"}], by="domain", max_credits=5)
     assert_type(companies, Enrichment[Company])
-    async for one in companies:
-        assert_type(one, EnrichmentResult[Company])
-        assert_type(one.record, Company | None)
-        assert_type(one.outcome, Outcome)
-        assert_type(one.error, LeadfeederError | None)
+    async for result in companies:
+        assert_type(result, EnrichmentResult[Company])
+        assert_type(result.record, Company | None)
+        assert_type(result.outcome, Outcome)
+        assert_type(result.error, LeadfeederError | None)
     assert_type([lines async for lines in companies.raw_lines()], list[bytes])
     assert_type(await companies.estimate(), EnrichmentEstimate)
     assert_type(await companies.to_file("x.ndjson", resume=True), EnrichmentSummary)
-    assert_type(lf.enrich.companies(some, by="name", ordered=False), Enrichment[Company])
+    assert_type(lf.enrich.companies(rows, by="name", ordered=False), Enrichment[Company])
     ips = lf.enrich.ips([ip_address("203.0.113.17"), "2001:db8::1"])
     assert_type(ips, Enrichment[EnrichedIp])
-    assert_type([one.record async for one in ips], list[EnrichedIp | None])
+    assert_type([result.record async for result in ips], list[EnrichedIp | None])
 
 
 async def exports(lf: AsyncLeadfeeder) -> None:
-    def watch(progress: Progress) -> None:
+    def show(progress: Progress) -> None:
         assert_type(progress.eta, float | None)
 
-    told: OnProgress = watch
-    assert_type(await lf.tags.list().to_file("tags.csv", overwrite=True, on_progress=told), Progress)
+    on_progress: OnProgress = show
+    assert_type(await lf.tags.list().to_file("tags.csv", overwrite=True, on_progress=on_progress), Progress)
 
 
 async def options(lf: AsyncLeadfeeder) -> None:
@@ -154,24 +156,28 @@ async def errors(lf: AsyncLeadfeeder) -> AsyncIterator[str]:
 
 
 async def several_accounts(lf: AsyncLeadfeeder) -> None:
-    sweep = lf.sweep(["1", "2"], lambda one: one.tags.list())
-    assert_type(sweep, MultiAccountPager[Tag])
-    async for account_id, tag in sweep:
+    pager = lf.sweep(["1", "2"], lambda account: account.tags.list())
+    assert_type(pager, MultiAccountPager[Tag])
+    async for account_id, tag in pager:
         assert_type(account_id, str)
         assert_type(tag, Tag)
-    async for _, page in sweep.pages():
+    async for _, page in pager.pages():
         assert_type(page, Page[Tag])
 
 
 def report() -> None:
-    page = write_report("leadfeeder.duckdb", "report.html", since=date(2026, 11, 1), until="2026-11-30", overwrite=True)
-    assert_type(page, Report)
-    assert_type(page.totals.visits, int)
-    assert_type(page.visitors[0].name, str | None)
-    assert_type(page.totals_before, Totals | None)
+    written = write_report(
+        "leadfeeder.duckdb", "report.html", since=date(2026, 11, 1), until="2026-11-30", overwrite=True
+    )
+    assert_type(written, Report)
+    assert_type(written.totals.visits, int)
+    assert_type(written.visitors[0].name, str | None)
+    assert_type(written.totals_before, Totals | None)
 
 
 def names() -> None:
     assert_type(leadfeeder_async.AsyncLeadfeeder("k"), AsyncLeadfeeder)
     assert_type(leadfeeder_async.models.WebVisit, type[WebVisit])
-    _ = leadfeeder_async.Leadfeeder  # type: ignore[attr-defined]  # there is none: a typo is seen
+    _ = leadfeeder_async.models.Company(id="1").misspelled  # type: ignore[attr-defined]
+    _ = leadfeeder_async.models.Compny  # type: ignore[attr-defined]
+    _ = leadfeeder_async.Leadfeeder  # type: ignore[attr-defined]  # type checkers find misspelled names

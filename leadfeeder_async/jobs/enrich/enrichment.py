@@ -29,8 +29,9 @@ from leadfeeder_async.jobs.enrich.results import (
 from leadfeeder_async.jobs.enrich.row_stream import EnrichmentOptions
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.jobs.resumable_file import JobIdentity
-from leadfeeder_async.models.companies import Company, CompanyMatch
+from leadfeeder_async.models.companies import CompanyMatch
 from leadfeeder_async.models.ip import EnrichedIp
+from leadfeeder_async.models.records import Company
 from leadfeeder_async.resources.arguments import csv_param
 
 __all__ = ["Enrichments"]

@@ -14,9 +14,10 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import APIStatusError, DecodeError
 from leadfeeder_async.jobs.enrich.keys import Key
 from leadfeeder_async.jobs.enrich.results import Outcome, ResultLine, failed_line
-from leadfeeder_async.models.companies import Company, CompanyMatch
+from leadfeeder_async.models.companies import CompanyMatch
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.models.ip import EnrichedIp
+from leadfeeder_async.models.records import Company
 from leadfeeder_async.pagination.decoders import strip_line_breaks
 from leadfeeder_async.pagination.dedupe import row_id
 from leadfeeder_async.pagination.id_batches import MAX_IDS_PER_REQUEST

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from leadfeeder_async.jobs.sync.transaction import Row
 from leadfeeder_async.models.accounts import AccountCredits
-from leadfeeder_async.models.companies import Address, Company, CompanyAttributes, IndustryCode
-from leadfeeder_async.models.ip import Location, LocationAttributes
-from leadfeeder_async.models.reference import ApiUsage
+from leadfeeder_async.models.places import Location, LocationAttributes
+from leadfeeder_async.models.records import Company, CompanyAttributes, WebVisit
 from leadfeeder_async.models.tags_and_lists import List, Tag
-from leadfeeder_async.models.web_visits import Engagement, EngagementPage, VisitIdentifiers, Visitor, WebVisit
+from leadfeeder_async.models.usage import ApiUsage
+from leadfeeder_async.models.values import Address, Engagement, EngagementPage, IndustryCode, VisitIdentifiers, Visitor
 
 
 def visit_row(account_id: str, visit: WebVisit) -> Row:

@@ -32,7 +32,7 @@ from leadfeeder_async.jobs.sync.schema import KEYS, VERSION
 from leadfeeder_async.jobs.sync.sync_database import SyncDatabase, check_usable
 from leadfeeder_async.jobs.sync.transaction import Row, SyncChanges, SyncState, Transaction, Value
 from leadfeeder_async.models.companies import CompanyLocation
-from leadfeeder_async.models.web_visits import WebVisit
+from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.date_range import DateLike, DateWindow, parse_date
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.page import Page

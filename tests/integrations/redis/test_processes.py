@@ -1,7 +1,8 @@
-"""Several processes on one key: the sandbox's own bucket is the judge.
+"""Several processes with one API key. The rate limit of the sandbox judges them.
 
-All here run in real time: the processes' clocks, the server's and the sandbox's cannot be made virtual together. The
-sandbox is faster than the API, so that the tests are short; the proportions are the API's, 9.9 to 10 and 12 to 15.
+All tests run in real time, because the clocks of the processes, of Redis and of the sandbox cannot be virtual together.
+The sandbox allows more requests per second than the API, so that the tests are short. The ratios are those of the API:
+9.9 to 10 requests per second, and bursts of 12 to 15.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pytest
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.sandbox.threads import run_in_thread
 from tests.support.redis import RedisServer
-from tests.support.redis_process import Limited
+from tests.support.redis_process import RedisProcess
 
 pytestmark = [pytest.mark.real_time, pytest.mark.timeout(120)]
 
@@ -24,22 +25,23 @@ RATE = 29.7
 
 @pytest.fixture
 def judge() -> Iterator[Sandbox]:
-    """A sandbox with a bucket of 30 a second and a burst of 15."""
-    with run_in_thread(Sandbox(companies=5, visits=5, rate=30)) as sandbox:
+    """A sandbox that allows 30 requests per second and a burst of 15."""
+    with run_in_thread(Sandbox(companies=5, visits=5, rate=30, burst=15)) as sandbox:
         yield sandbox
 
 
-def processes(redis: RedisServer, judge: Sandbox, count: int, calls: int, **options: float) -> list[Limited]:
-    words = (redis.url, judge.url, judge.api_key, judge.account_id, 60, calls)
-    return [Limited(*words, rate=RATE, **{**options, "clock": 3_600 * (one == 0)}) for one in range(count)]
+def start_processes(redis: RedisServer, judge: Sandbox, count: int, calls: int, **options: float) -> list[RedisProcess]:
+    """Start processes of which the first has a clock that is an hour ahead."""
+    arguments = (redis.url, judge.url, judge.api_key, judge.account_id, 60, calls)
+    return [RedisProcess(*arguments, rate=RATE, **{**options, "clock": 3_600 * (index == 0)}) for index in range(count)]
 
 
-def test_four_processes_keep_one_rate(redis_server: RedisServer, judge: Sandbox) -> None:
-    """240 calls of four processes, one with a clock an hour ahead: the rate that was set, fair shares, and no 429."""
-    four = processes(redis_server, judge, 4, 60)
-    for one in four:
-        one.go()
-    results = [one.result() for one in four]
+def test_four_processes_share_one_rate(redis_server: RedisServer, judge: Sandbox) -> None:
+    """Four processes reach the configured rate together, with fair shares and without a 429."""
+    processes = start_processes(redis_server, judge, 4, 60)
+    for process in processes:
+        process.start_calls()
+    results = [process.result() for process in processes]
     sent = sorted(moment for result in results for moment in result["sent"])
     assert len(sent) == 240
     assert judge.ledger.rate_limited == 0
@@ -47,18 +49,18 @@ def test_four_processes_keep_one_rate(redis_server: RedisServer, judge: Sandbox)
     half = sent[120]
     for result in results:
         assert sum(moment <= half for moment in result["sent"]) == pytest.approx(121 / 4, rel=0.2)
-    assert sum(result["server_calls"] for result in results) <= 240 + 4  # one each, and each script sent once
+    assert sum(result["server_calls"] for result in results) <= 240 + 4  # one per request, and each script sent once
 
 
-def test_a_killed_process_takes_no_more_than_its_token_along(redis_server: RedisServer, judge: Sandbox) -> None:
-    """When one of four is killed, the others never wait for long, and have its share at once."""
-    four = processes(redis_server, judge, 4, 50)
-    for one in four:
-        one.go()
+def test_killed_process_loses_one_token(redis_server: RedisServer, judge: Sandbox) -> None:
+    """If one of four processes is killed, the others do not wait for long and use its share at once."""
+    processes = start_processes(redis_server, judge, 4, 50)
+    for process in processes:
+        process.start_calls()
     time.sleep(2.5)
     killed = time.monotonic()
-    four[1].kill()
-    results = [one.result() for place, one in enumerate(four) if place != 1]
+    processes[1].kill()
+    results = [process.result() for index, process in enumerate(processes) if index != 1]
     sent = sorted(moment for result in results for moment in result["sent"])
     assert len(sent) == 150
     assert judge.ledger.rate_limited == 0
@@ -68,11 +70,11 @@ def test_a_killed_process_takes_no_more_than_its_token_along(redis_server: Redis
     assert (len(after) - 1) / (after[-1] - after[0]) == pytest.approx(RATE, rel=0.05)
 
 
-def test_nothing_is_lost_while_the_server_stumbles(redis_server: RedisServer, judge: Sandbox) -> None:
-    """A server that pauses, forgets its scripts, is flushed, and is killed and started anew: every call is made, no 429."""
-    two = processes(redis_server, judge, 2, 120, timeout=0.3)
-    for one in two:
-        one.go()
+def test_all_calls_succeed_despite_redis_faults(redis_server: RedisServer, judge: Sandbox) -> None:
+    """Every call is made without a 429 while Redis pauses, loses its scripts and its data, and restarts."""
+    processes = start_processes(redis_server, judge, 2, 120, timeout=0.3)
+    for process in processes:
+        process.start_calls()
     time.sleep(1.5)
     redis_server.execute("CLIENT", "PAUSE", 600)
     time.sleep(1)
@@ -83,20 +85,21 @@ def test_nothing_is_lost_while_the_server_stumbles(redis_server: RedisServer, ju
     redis_server.kill()
     time.sleep(0.5)
     redis_server.start()
-    assert sum(len(one.result()["sent"]) for one in two) == 240
+    assert sum(len(process.result()["sent"]) for process in processes) == 240
     assert judge.ledger.rate_limited == 0
 
 
-def test_bulk_work_leaves_room(redis_server: RedisServer, judge: Sandbox) -> None:
-    """While a bulk job takes all it can, another process's ten calls at once need not wait for tokens; no 429."""
-    bulk = Limited(redis_server.url, judge.url, judge.api_key, judge.account_id, 60, 120, rate=RATE, burst_share=0.5)
-    web = Limited(redis_server.url, judge.url, judge.api_key, judge.account_id, 6, 6, rate=RATE)
-    bulk.go()
+def test_bulk_job_leaves_burst_to_others(redis_server: RedisServer, judge: Sandbox) -> None:
+    """While a bulk job uses all it can, six calls of another process do not wait for tokens, and no 429 occurs."""
+    address = (redis_server.url, judge.url, judge.api_key, judge.account_id)
+    bulk = RedisProcess(*address, 60, 120, rate=RATE, burst_share=0.5)
+    web = RedisProcess(*address, 6, 6, rate=RATE)
+    bulk.start_calls()
     time.sleep(2.5)
-    began = time.monotonic()
-    web.go()
-    took = max(web.result()["sent"]) - began
+    started = time.monotonic()
+    web.start_calls()
+    elapsed = max(web.result()["sent"]) - started
     sent = sorted(bulk.result()["sent"])
-    assert took < 0.5 * 6 / RATE + 0.1
+    assert elapsed < 0.5 * 6 / RATE + 0.1
     assert (len(sent) - 1 + 6) / (sent[-1] - sent[0]) == pytest.approx(RATE, rel=0.1)
     assert judge.ledger.rate_limited == 0

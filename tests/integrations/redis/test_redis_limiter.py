@@ -1,6 +1,6 @@
-"""One process and its shared limit: cancelled callers, a server that is away, and what other processes are told.
+"""One process and its shared rate limit: canceled callers, outages of the server, and messages of other processes.
 
-Real time, where a server has to be waited for.
+Tests that wait for a server run in real time.
 """
 
 from __future__ import annotations
@@ -22,57 +22,63 @@ from tests.support.redis import RedisServer, unused_port
 KEY = "canary-key-1234567890"
 
 
-def limiter_of(server: RedisServer, **options: float) -> RedisLimiter:
+def limiter_on(server: RedisServer, **options: float) -> RedisLimiter:
+    """Return a limiter that uses a server."""
     settings: dict[str, float] = {"rate": 50.0, "burst": 5, **options}
     return RedisLimiter(server.url, KEY, **settings)
 
 
+def stored(server: RedisServer, field: str, key: str = KEY) -> object:
+    """Return a field of the entry of a key on the server."""
+    return server.execute("HGET", key_of(key, "limit"), field)
+
+
 @pytest.fixture(autouse=True)
-def fresh(redis_server: RedisServer) -> None:
+def empty_server(redis_server: RedisServer) -> None:
     redis_server.execute("FLUSHALL")
 
 
-async def test_a_cancelled_caller_gives_its_token_back(redis_server: RedisServer) -> None:
-    """The month's count and the next token's time are as if it had never asked."""
-    async with limiter_of(redis_server) as limiter:
-        await limiter.acquire()  # a fresh server holds everyone back for a second
-        before = redis_server.execute("HGET", key_of(KEY, "limit"), "next")
-        for _ in range(10):
+async def test_canceled_caller_returns_its_token(redis_server: RedisServer) -> None:
+    """The number of requests and the time of the next token are as if the caller had never existed."""
+    async with limiter_on(redis_server, rate=4) as limiter:
+        await limiter.acquire()  # an empty server lets no caller send for a second
+        before = stored(redis_server, "next")
+        for _ in range(2):
             await limiter.acquire()
         used = limiter.used
         task = asyncio.create_task(limiter.acquire())
-        while redis_server.execute("HGET", key_of(KEY, "limit"), "used") != str(used + 1):
+        while stored(redis_server, "used") != str(used + 1):
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert redis_server.execute("HGET", key_of(KEY, "limit"), "used") == str(used)
-    assert redis_server.execute("HGET", key_of(KEY, "limit"), "next") != before
+    assert stored(redis_server, "used") == str(used)
+    assert stored(redis_server, "next") != before
 
 
-async def test_a_cancelled_caller_leaves_its_token_to_the_next(redis_server: RedisServer) -> None:
-    """Of three callers the first is cancelled while it waits: the others take one token each, and none is lost."""
-    async with limiter_of(redis_server, burst=2) as limiter:
+async def test_canceled_caller_leaves_its_token_to_the_next(redis_server: RedisServer) -> None:
+    """If the first of three callers is canceled, the others use one token each, and no token is lost."""
+    async with limiter_on(redis_server, burst=2) as limiter:
         tasks = [asyncio.create_task(limiter.acquire()) for _ in range(3)]
         await asyncio.sleep(0.05)
         tasks[0].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert tasks[0].cancelled()
         assert limiter.used <= 3
-    assert redis_server.execute("HGET", key_of(KEY, "limit"), "used") in {"2", "3"}
+    assert stored(redis_server, "used") in {"2", "3"}
 
 
-async def test_the_key_is_not_on_the_server(redis_server: RedisServer) -> None:
-    """Only a hash of the key names what is stored."""
-    async with limiter_of(redis_server) as limiter:
+async def test_api_key_is_not_stored_on_the_server(redis_server: RedisServer) -> None:
+    """The name of the entry contains only a hash of the API key."""
+    async with limiter_on(redis_server) as limiter:
         await limiter.acquire()
         assert KEY not in repr(limiter)
     assert KEY not in str(redis_server.execute("KEYS", "*"))
     assert key_of(KEY, "limit") in str(redis_server.execute("KEYS", "*"))
 
 
-async def test_nothing_is_sent_while_the_server_is_away() -> None:
-    """Without a fallback every call fails by name, at once after the first, and the API sees none of them."""
+async def test_nothing_is_sent_during_an_outage() -> None:
+    """Without a fallback, every call raises an error, immediately after the first, and the API gets no request."""
     url = f"redis://127.0.0.1:{unused_port()}/0"
     async with (
         Sandbox(companies=5, visits=5, rate_limit=False) as sandbox,
@@ -86,21 +92,21 @@ async def test_nothing_is_sent_while_the_server_is_away() -> None:
         assert sandbox.ledger.requests == []
 
 
-async def test_it_goes_on_alone_where_it_may() -> None:
-    """With a fallback share the calls go on at that part of the rate."""
+async def test_fallback_share_of_the_rate() -> None:
+    """During an outage, calls continue at the fallback share of the rate."""
     url = f"redis://127.0.0.1:{unused_port()}/0"
     async with RedisLimiter(url, KEY, rate=400, fallback_share=0.25, timeout=0.1) as limiter:
         loop = asyncio.get_running_loop()
         await limiter.acquire()
-        began = loop.time()
+        started = loop.time()
         for _ in range(20):
             await limiter.acquire()
-        assert loop.time() - began >= 0.9 * 20 / 100
+        assert loop.time() - started >= 0.9 * 20 / 100
 
 
-async def test_it_recovers_by_itself(redis_server: RedisServer) -> None:
-    """A server that comes back is used again, without a new limiter."""
-    async with limiter_of(redis_server, timeout=0.2, outage_timeout=0.1) as limiter:
+async def test_limiter_recovers_after_an_outage(redis_server: RedisServer) -> None:
+    """The same limiter uses the server again when it is back."""
+    async with limiter_on(redis_server, timeout=0.2, outage_timeout=0.1) as limiter:
         await limiter.acquire()
         redis_server.kill()
         with pytest.raises(RateLimiterUnavailableError):
@@ -112,23 +118,23 @@ async def test_it_recovers_by_itself(redis_server: RedisServer) -> None:
                 break
             except RateLimiterUnavailableError:
                 await asyncio.sleep(0.1)
-        assert redis_server.execute("HGET", key_of(KEY, "limit"), "used") is not None
+        assert stored(redis_server, "used") is not None
 
 
-async def test_the_end_of_the_month_reaches_every_process(redis_server: RedisServer) -> None:
-    """Where one client meets the end of the month's requests, another sends nothing more."""
+async def test_exhausted_quota_stops_every_process(redis_server: RedisServer) -> None:
+    """After one client learns that the monthly quota is used up, another client sends nothing."""
     async with (
         Sandbox(companies=5, visits=5, rate_limit=False, quota=2) as sandbox,
-        RedisLimiter(redis_server.url, sandbox.api_key, rate=1_000) as one,
-        RedisLimiter(redis_server.url, sandbox.api_key, rate=1_000) as two,
-        client_for(sandbox, limiter=one, monthly_quota=2) as first,
-        client_for(sandbox, limiter=two, monthly_quota=2) as second,
+        RedisLimiter(redis_server.url, sandbox.api_key, rate=1_000) as first_limiter,
+        RedisLimiter(redis_server.url, sandbox.api_key, rate=1_000) as second_limiter,
+        client_for(sandbox, limiter=first_limiter, monthly_quota=2) as first,
+        client_for(sandbox, limiter=second_limiter, monthly_quota=2) as second,
     ):
         await first.users.me()
         await second.users.me()
         with pytest.raises(QuotaExceededError):
             await first.users.me()
-        await one.aclose()
+        await first_limiter.aclose()
         sent = len(sandbox.ledger.requests)
         with pytest.raises(QuotaExceededError) as caught:
             await second.users.me()
@@ -137,7 +143,7 @@ async def test_the_end_of_the_month_reaches_every_process(redis_server: RedisSer
         assert caught.value.retry_at.date() > datetime.now(UTC).date()
 
 
-class Behind(datetime):
+class SlowClock(datetime):
     """The clock of a process that is behind."""
 
     @classmethod
@@ -145,41 +151,39 @@ class Behind(datetime):
         return datetime(2026, 10, 31, 23, 59, 59, tzinfo=tz)
 
 
-async def test_which_month_is_over_is_told_by_who_heard_it(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The end of a month is kept under that month, by the clock of the process that met it, whenever the news comes."""
-    monkeypatch.setattr(integration, "datetime", Behind)
-    async with limiter_of(redis_server) as limiter:
+async def test_exhausted_month_is_the_callers_month(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The month that is used up is the month of the process that reports it, even if the report arrives later."""
+    monkeypatch.setattr(integration, "datetime", SlowClock)
+    async with limiter_on(redis_server) as limiter:
         limiter.mark_exhausted()
-    assert redis_server.execute("HGET", key_of(KEY, "limit"), "ended") == "202610"
+    assert stored(redis_server, "ended") == "202610"
 
 
-async def test_when_requests_are_there_again_is_told_by_the_server(
+async def test_retry_at_is_the_end_of_the_servers_month(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error names the end of the month that the server means, whatever the clock of this process says."""
-    async with limiter_of(redis_server) as one:
-        one.mark_exhausted()
-    ends = next_month(datetime.now(UTC))
-    monkeypatch.setattr(integration, "datetime", Behind)
-    async with limiter_of(redis_server) as other:
+    """The error has the end of the server's month, even if the clock of this process is behind."""
+    async with limiter_on(redis_server) as reporting:
+        reporting.mark_exhausted()
+    expected = next_month(datetime.now(UTC))
+    monkeypatch.setattr(integration, "datetime", SlowClock)
+    async with limiter_on(redis_server) as other:
         with pytest.raises(QuotaExceededError) as caught:
             await other.acquire()
-    assert caught.value.retry_at == ends
+    assert caught.value.retry_at == expected
 
 
-async def test_usage_starts_the_count(redis_server: RedisServer) -> None:
-    """What the server says of the month's requests is known to every process."""
+async def test_reported_usage_is_shared(redis_server: RedisServer) -> None:
+    """The number of requests that ``usage.get`` returns is stored for all processes."""
     async with (
         Sandbox(companies=5, visits=5, rate_limit=False) as sandbox,
-        RedisLimiter(redis_server.url, sandbox.api_key, rate=1_000) as one,
+        RedisLimiter(redis_server.url, sandbox.api_key, rate=1_000) as limiter,
         AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, account_id="310042", rate=1_000, burst=100) as unshared,
-        AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, account_id="310042", limiter=one) as lf,
+        AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, account_id="310042", limiter=limiter) as lf,
     ):
         for _ in range(30):
             await unshared.users.me()
         month = f"{datetime.now(UTC):%Y-%m}"
         await lf.usage.get(start_period=month, end_period=month)
-        await one.aclose()
-        assert int(str(redis_server.execute("HGET", key_of(sandbox.api_key, "limit"), "used"))) >= 30
+        await limiter.aclose()
+        assert int(str(stored(redis_server, "used", sandbox.api_key))) >= 30

@@ -32,7 +32,7 @@ from leadfeeder_async.jobs.sync import date_plan, row_mapping
 from leadfeeder_async.jobs.sync.schema import VERSION
 from leadfeeder_async.jobs.sync.sync_database import SyncDatabase
 from leadfeeder_async.jobs.sync.transaction import Row, Transaction
-from leadfeeder_async.models.companies import Company
+from leadfeeder_async.models.records import Company
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.sync import SyncChanges, SyncResult, sync_account
 from tests.jobs.helpers import names_in, small_disk
@@ -341,7 +341,7 @@ async def test_days_of_stopped_list_are_read_again(
     counts = "SELECT (SELECT count(*) FROM visits), (SELECT count(finished_at) FROM sync_state)"
     server = StoppingServer(broken)
     async with handler_server(server) as url, client_of(url) as lf:
-        with pytest.raises(IncompleteListError, match="repeats a page after 200 rows"):
+        with pytest.raises(IncompleteListError, match="100 of 300 rows are missing"):
             await sync_account(lf, path)
         assert query(path, counts) == [(visits, finished)]
         server.broken = ""

@@ -1,0 +1,70 @@
+"""From a page to the facts that decide whether its list is complete, and the error if it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from leadfeeder_async._core.endpoint import ApiRequest
+from leadfeeder_async.errors import IncompleteListError
+from leadfeeder_async.models.envelope import Meta
+from leadfeeder_async.pagination.dedupe import NewRows
+from leadfeeder_async.pagination.end_detection import EndDetector, PageFacts
+from leadfeeder_async.pagination.page import Page, ResumePosition
+
+T = TypeVar("T")
+
+
+MAX_UNDECODABLE_PAGES = 50
+"""Consecutive pages with the same undecodable rows that are considered a loop."""
+
+
+class UnidentifiedRows:
+    """Recognizes a page whose rows without an id are those of the page before.
+
+    A page of nothing but undecodable rows is only recognized after many repetitions, because these look the same.
+    """
+
+    def __init__(self) -> None:
+        self._latest: tuple[object, ...] = ()
+        self._repetitions = 0
+
+    def is_repeated(self, page: Page[T], ids: Sequence[str | None]) -> bool:
+        """Record a page, and return True if it repeats the one before."""
+        rows = [row for row, row_id in zip(page.items, ids, strict=True) if row_id is None]
+        now = (*rows, *(error.message for error in page.decode_errors))
+        self._repetitions = self._repetitions + 1 if now == self._latest else 0
+        self._latest = now
+        return self._repetitions > 0 and now != () and (bool(page.items) or self._repetitions >= MAX_UNDECODABLE_PAGES)
+
+
+def page_facts(
+    page: Page[T], new: NewRows[T], detector: EndDetector, *, is_repeated: bool = False, is_last: bool = False
+) -> PageFacts:
+    """Return the facts about a page. Rows that cannot be decoded are new in the first pass only."""
+    undecodable = len(page.decode_errors) if detector.passes == 1 and not is_repeated else 0
+    return PageFacts(
+        row_count=page.row_count,
+        new_rows=new.count + undecodable,
+        new_in_pass=new.count_in_pass + undecodable,
+        total_count=page.meta.total_count,
+        page_count=page.meta.pages,
+        is_last=is_last,
+    )
+
+
+def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | None) -> Page[Any]:
+    """Return a page without rows that reports the missing ones. A list that may charge is not read again for them."""
+    position = ResumePosition(ended=request.endpoint.is_billed)
+    return Page((), Meta(), total, position=position, partial_errors=(missing_rows_error(detector, request),))
+
+
+def missing_rows_error(detector: EndDetector, request: ApiRequest[bytes]) -> IncompleteListError:
+    """Return the error for a list that ended with fewer rows than the server counts."""
+    again = f" in {detector.passes} passes" if detector.passes > 1 else ""
+    return IncompleteListError(
+        f"{detector.missing:,} of {detector.total:,} rows are missing: the server counts them, "
+        f"but did not return them{again}.",
+        request.endpoint.error_context(),
+        hint="The rows so far are valid. Try again later.",
+    )

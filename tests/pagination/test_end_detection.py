@@ -1,0 +1,93 @@
+"""The table of the end detector, checked over all sequences of pages up to a length."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from leadfeeder_async.pagination.end_detection import MAX_PASSES, EndDetector, PageFacts, Verdict
+
+ENDS = {Verdict.COMPLETE, Verdict.INCOMPLETE}
+PAGE_SIZE = 2
+ROWS = [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
+"""Rows of a page, and those of them that are new."""
+COUNTS = [None, 0, 1, 2, 4]
+PAGE_COUNTS = [None, 1, 3]
+
+
+def pages(*, can_end: bool) -> list[PageFacts]:
+    """Return all combinations of facts about a page."""
+    last = [False, True] if can_end else [False]
+    return [
+        PageFacts(
+            row_count=rows, new_rows=new, new_in_pass=in_pass, total_count=count, page_count=page_count, is_last=end
+        )
+        for (rows, new), count, page_count, end in itertools.product(ROWS, COUNTS, PAGE_COUNTS, last)
+        for in_pass in {new, rows}
+    ]
+
+
+def follow(states: set[EndDetector], choices: list[PageFacts]) -> set[EndDetector]:
+    """Return all states that follow from states that continue or restart."""
+    following = set[EndDetector]()
+    for state in states:
+        open_state = state.restarted() if state.verdict is Verdict.RESTART else state
+        possible = choices if open_state.passes > 1 else [page for page in choices if page.new_in_pass == page.new_rows]
+        following.update(map(open_state.record, possible))
+    return following
+
+
+@pytest.mark.parametrize("can_restart", [True, False])
+@pytest.mark.parametrize("names_end", [True, False])
+def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, names_end: bool) -> None:
+    """No sequence of up to five pages ends complete with fewer different rows than its last trustworthy count."""
+    choices = pages(can_end=names_end)
+    states = {EndDetector(PAGE_SIZE, can_restart, names_end=names_end)}
+    for _ in range(5):
+        reached = follow(states, choices)
+        for state in reached:
+            if state.verdict is Verdict.COMPLETE:
+                assert state.total is None or state.rows >= state.total, state
+            elif state.verdict is Verdict.INCOMPLETE:
+                assert state.total is not None
+                assert state.rows < state.total, state
+            elif state.verdict is Verdict.RESTART:
+                assert can_restart
+        states = {state for state in reached if state.verdict not in ENDS and state.rows <= 4}
+    assert states
+
+
+@pytest.mark.parametrize("names_end", [True, False])
+def test_every_list_without_new_rows_ends(names_end: bool) -> None:
+    """From every state, pages without new rows end the list within a bounded number of pages."""
+    choices = [page for page in pages(can_end=False) if not page.new_rows and page.new_in_pass == page.row_count]
+    states = {EndDetector(PAGE_SIZE, can_restart=True)}
+    for _ in range(3):
+        states = {
+            state for state in follow(states, pages(can_end=False)) if state.verdict not in ENDS and state.rows < 4
+        }
+    if names_end:
+        return  # a server that names the end decides; the cursor list has its own bound of 50 pages without new rows
+    seen = set[EndDetector]()
+    for _ in range(MAX_PASSES * 8):
+        states = {state for state in follow(states, choices) if state.verdict not in ENDS} - seen
+        if not states:
+            break
+        seen |= states
+    assert not states
+
+
+def test_deleted_rows_cause_another_pass() -> None:
+    """If the count falls during a pass, rows may have moved to a page that was read, so the pages are read again."""
+    detector = EndDetector(PAGE_SIZE, can_restart=True)
+    for page in (
+        PageFacts(row_count=2, new_rows=2, total_count=5),
+        PageFacts(row_count=2, new_rows=2, total_count=4),
+    ):
+        detector = detector.record(page)
+    assert detector.verdict is Verdict.RESTART
+    detector = detector.restarted()
+    detector = detector.record(PageFacts(row_count=2, new_rows=0, new_in_pass=2, total_count=4))
+    detector = detector.record(PageFacts(row_count=2, new_rows=1, new_in_pass=2, total_count=4))
+    assert (detector.verdict, detector.rows) == (Verdict.COMPLETE, 5)

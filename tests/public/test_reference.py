@@ -1,0 +1,68 @@
+"""The generated reference shows the sections of docstrings."""
+
+from __future__ import annotations
+
+import re
+
+import griffe
+import pytest
+
+from tests.public import api, reference
+
+METHODS = [
+    pytest.param(method, id=f"{attribute}.{method.name}")
+    for attribute, kind in reference.NOUNS.items()
+    for module in api.modules()
+    if module.path.startswith(f"{api.PACKAGE}.resources.") and kind in api.names(module)
+    for method in api.members(module[kind])
+    if method.is_function
+]
+
+
+def sections(member: api.ApiObject) -> dict[str, griffe.DocstringSection]:
+    """Return the sections of a docstring by their titles."""
+    assert member.docstring is not None
+    parsed = member.docstring.parse("google", returns_multiple_items=False, returns_named_value=False)
+    return {part.title or part.kind.value: part for part in parsed}
+
+
+def argument_names(member: api.ApiObject) -> list[str]:
+    """Return the arguments of a function or of the constructor of a class."""
+    return [parameter.name for parameter in member.parameters if parameter.name not in {"self", "*"}]
+
+
+def documented_arguments(member: api.ApiObject) -> list[str]:
+    """Return the arguments that a docstring has entries for."""
+    section = sections(member).get("parameters")
+    return [entry.name for entry in section.value] if section else []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_resource_method_documents_its_signature(method: griffe.Function) -> None:
+    """Each method of a resource has entries for its arguments, its return value and its credits."""
+    assert documented_arguments(method) == argument_names(method)
+    assert {"returns", "Credits"} <= set(sections(method))
+    assert ("Pagination" in sections(method)) == str(method.returns).startswith(("Pager[", "IdPager["))
+
+
+@pytest.mark.parametrize("name", ["redis.RedisLimiter", "redis.RedisCredits", "dlt.leadfeeder_source"])
+def test_integration_documents_its_arguments(name: str) -> None:
+    """Each argument of an integration has an entry, so that an editor shows it."""
+    member = api.package()[f"integrations.{name}"]
+    assert documented_arguments(member) == argument_names(member)
+
+
+def test_sections_become_definition_lists() -> None:
+    """Arguments and errors are definition lists, and errors link to their page."""
+    page = reference.pages()["calls.md"]
+    (text,) = re.findall(r"^### `lf\.tags\.create`\n(.*?)^### ", page, re.DOTALL | re.MULTILINE)
+    assert "**Arguments**\n\n`name`\n:   The name of the tag.\n\n`color`\n:   The color" in text
+    assert "[`OutcomeUnknownError`](errors.md#outcomeunknownerror)\n:   The response was lost" in text
+    assert "**Returns:** The new tag.\n\n" in text
+    assert text.endswith("**Credits:** None.\n\n")
+
+
+def test_constructor_arguments_are_documented() -> None:
+    """The arguments of a class's constructor are in its section."""
+    page = reference.pages()["integrations.redis.md"]
+    assert "`outage_timeout`\n:   Seconds" in page.split("## `RedisLimiter`")[1]
