@@ -92,7 +92,8 @@ def read_checkpoint(path: Path, kind: JobKind[S]) -> Checkpoint[S] | None:
         else:
             problem = f"was written by another version of this package (format {header.version}, not {VERSION})"
             reason = "other_version"
-    raise CheckpointError(f"{path} {problem}.", hint="Pass overwrite=True to start over.", reason=reason)
+    hint = "Pass overwrite=True without resume=True to start over."
+    raise CheckpointError(f"{path} {problem}.", hint=hint, reason=reason)
 
 
 def is_checkpoint(path: Path) -> bool:

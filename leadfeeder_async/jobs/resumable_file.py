@@ -297,7 +297,7 @@ def _load(
     if found.fingerprint != identity.fingerprint:
         raise CheckpointError(
             f"{part} belongs to another job: {found.description}. This job: {identity.description}.",
-            hint="Repeat the same call, or pass overwrite=True to start over.",
+            hint="Repeat the same call, or pass overwrite=True without resume=True to start over.",
             reason="other_job",
         )
     with translate_os_errors(part):
@@ -308,7 +308,7 @@ def _load(
         if not part.exists() or part.stat().st_size < found.size:
             raise CheckpointError(
                 f"{part} has fewer rows than its checkpoint counts.",
-                hint="Pass overwrite=True to start over.",
+                hint="Pass overwrite=True without resume=True to start over.",
                 reason="damaged",
             )
     return found
