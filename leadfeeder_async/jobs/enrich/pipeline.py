@@ -23,6 +23,7 @@ from typing import TypeAlias, TypeVar
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -149,7 +150,9 @@ class InputState(Enum):
     READING = "reading"
     """More rows are available, or may arrive soon."""
     PAUSED = "paused"
-    """The next row did not arrive in time."""
+    """The next row did not arrive in time, so the keys that wait are sent now."""
+    WAITING = "waiting"
+    """The next row may take any time."""
     ENDED = "ended"
     """No more rows are read."""
 
@@ -290,6 +293,9 @@ class Pipeline:
                 await matched.send(known)
             if has_results:
                 await resolved.send([])
+            if reader.is_starved:
+                self._set_input(InputState.PAUSED)
+                await checkpoint()  # lets the match stage send a partial batch
         reader.stop()
         error = reader.error or self._intake.error_at_end()
         if error is not None and self._error is None:
@@ -304,7 +310,7 @@ class Pipeline:
         with anyio.CancelScope() as self._reading:
             while self._is_full:
                 await self._changed.wait()
-            self._set_input(InputState.PAUSED if reader.is_starved else InputState.READING)
+            self._set_input(InputState.WAITING if reader.is_starved else InputState.READING)
             rows = await reader.read(KEYS_PER_MATCH if remaining is None else min(remaining, KEYS_PER_MATCH))
             self._input = InputState.READING
             return rows
@@ -406,7 +412,7 @@ class Pipeline:
 
     @property
     def _may_match_partial_batch(self) -> bool:
-        return self._input is not InputState.READING or self._is_stalled
+        return self._input in {InputState.PAUSED, InputState.ENDED} or self._is_stalled
 
     @property
     def _is_stalled(self) -> bool:
@@ -533,8 +539,8 @@ class Pipeline:
             return True
         if self._unordered_keys:
             return False
-        is_paused = self._input is InputState.PAUSED and self._is_idle
-        return self._input is InputState.ENDED or is_paused or self._is_stalled
+        is_waiting = self._input in {InputState.PAUSED, InputState.WAITING} and self._is_idle
+        return self._input is InputState.ENDED or is_waiting or self._is_stalled
 
     def _affordable_ids(self, batch: Batch[str]) -> int:
         """Return how many records the budgets cover."""

@@ -98,25 +98,26 @@ class RowReader:
 
     async def _receive(self, rows: list[Row], size: int) -> None:
         # After a pause, the next row may take any time, because the rows before it were worked on already.
-        linger = None if self.is_starved else BATCH_LINGER
+        seconds = None if self.is_starved else BATCH_LINGER
         self.is_starved = False
-        while len(rows) < size and not (self.has_ended or self.is_starved):
-            try:
-                rows.append(self._receiver.receive_nowait())
-            except anyio.EndOfStream:
-                self.has_ended = True
-            except anyio.WouldBlock:
-                self.is_starved = not await self._wait_for_row(rows, linger)
-            linger = BATCH_LINGER
+        try:
+            while len(rows) < size:
+                rows.append(await self._next_row(seconds))
+                seconds = BATCH_LINGER
+        except anyio.EndOfStream:
+            self.has_ended = True
+        except anyio.WouldBlock:
+            self.is_starved = True
 
-    async def _wait_for_row(self, rows: list[Row], seconds: float | None) -> bool:
-        """Append the next row if it arrives in time. Return False if the time is over."""
-        with anyio.move_on_after(seconds) as scope:
-            try:
-                rows.append(await self._receiver.receive())
-            except anyio.EndOfStream:
-                self.has_ended = True
-        return not scope.cancelled_caught
+    async def _next_row(self, seconds: float | None) -> Row:
+        """Return the next row, or raise WouldBlock if it does not arrive in time."""
+        try:
+            return self._receiver.receive_nowait()
+        except anyio.WouldBlock:
+            with anyio.move_on_after(seconds):
+                return await self._receiver.receive()
+        await checkpoint()  # if the event loop was blocked, the row may have arrived too
+        return self._receiver.receive_nowait()
 
 
 class EnrichmentOptions(msgspec.Struct, frozen=True, kw_only=True):
