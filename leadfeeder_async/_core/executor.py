@@ -128,7 +128,7 @@ class RequestExecutor:
                 else:
                     self._finish_attempt(call, trace, None)
                     if request.endpoint.path_alternatives:
-                        self._state.routes.record_success(request.endpoint, call.context.path)
+                        self._state.routes.record_success(request.endpoint, call.context.path or request.endpoint.path)
                     return result
 
     async def _attempt(self, call: CallContext, trace: AttemptTrace) -> HttpResponse:
@@ -212,7 +212,7 @@ class RequestExecutor:
 
     def _use_alternative(self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError) -> bool:
         """Change the call to the next path of its endpoint, if this one does not exist and there is another."""
-        routes, current = self._state.routes, call.context.path
+        routes, current = self._state.routes, call.context.path or endpoint.path
         path = routes.next_path(endpoint, current, error.status)
         if path is None:
             if hint := routes.hint(endpoint):

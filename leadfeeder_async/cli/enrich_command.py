@@ -105,7 +105,7 @@ async def _print(job: Enrichment[Company] | Enrichment[EnrichedIp], meter: Progr
             async for lines in groups:
                 await terminal.to_stdout(lines)
                 on_progress(meter.count(lines.count(b"\n"), total))
-    return _report(job.tally, None)
+    return _report(job.summary, None)
 
 
 async def _write(

@@ -1,8 +1,8 @@
 """Enrichment into a file, with one line per row, in the order of the rows.
 
-Before each request that may charge, the credits that it may cost and its ids are saved. A job that was killed therefore
-continues within its ``max_credits``. It requests the saved ids again without counting them, because they are already
-counted. Records that were charged are free for twelve months.
+Before each request that may charge, its cost and its IDs are saved. A job that was killed therefore continues within
+its ``max_credits``. It requests the saved IDs again without counting them, because they are counted already. Records
+that were charged are free for twelve months.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from leadfeeder_async.errors import CheckpointError, check_argument
 from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState, lines_from
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.lookup import Lookup
+from leadfeeder_async.jobs.enrich.pipeline import MAX_PENDING_ROWS, Pipeline
+from leadfeeder_async.jobs.enrich.request_queue import CostJournal
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, ResultLine, encode_lines
-from leadfeeder_async.jobs.enrich.row_stream import EnrichmentOptions, PreviousRun, of_other_length
-from leadfeeder_async.jobs.enrich.scheduler import MAX_PENDING_ROWS, Scheduler
-from leadfeeder_async.jobs.enrich.work_queue import CostJournal
+from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, PreviousRun, row_count_error
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
 from leadfeeder_async.jobs.tabular import Column, check_table, columns_of, is_table
@@ -33,12 +33,12 @@ _DECODER = msgspec.json.Decoder(ResultLine)
 
 
 class EnrichmentState(JobState, frozen=True, kw_only=True):
-    """The credits that an enrichment may have been charged. They must be saved together with their ids."""
+    """The credits that an enrichment may have been charged. They are saved together with their IDs."""
 
     reserved_credits: Count = 0
-    """The most credits that were charged so far, including those of requests in flight."""
+    """The most credits that all runs may have been charged, including requests in flight."""
     paid_ids: tuple[str, ...] = ()
-    """The ids that these credits pay for and whose lines are not safe. Requesting them again is already counted."""
+    """The IDs that these credits pay for and whose lines are not safe. Requesting them again is counted already."""
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -60,32 +60,35 @@ class EnrichmentJob(msgspec.Struct, frozen=True):
     record: type[object]
     """The model of a record, for the columns of a table."""
 
-    def engine(self, past: PreviousRun | None = None, purse: CostJournal | None = None, *, spent: int = 0) -> Scheduler:
-        """Create the scheduler of the job.
+    def pipeline(
+        self, previous_run: PreviousRun | None = None, journal: CostJournal | None = None, *, spent: int = 0
+    ) -> Pipeline:
+        """Return a pipeline that runs the job once.
 
         Args:
-            past: The results of earlier runs.
-            purse: Records credits before they are spent.
-            spent: The credits that earlier runs may have been charged.
+            previous_run: The results of the previous runs.
+            journal: Records credits before they are spent.
+            spent: The credits that the previous runs may have been charged.
+
         """
         left = None if self.max_credits is None else max(0, self.max_credits - spent)
-        budget = Budget(max_credits=0 if self.options.dry_run else left)
-        return Scheduler(
+        return Pipeline(
             self.executor,
             self.lookup,
             self.options,
-            budget=budget,
-            past=past or PreviousRun(),
-            purse=purse or CostJournal(),
+            budget=Budget(max_credits=0 if self.options.dry_run else left),
+            previous_run=previous_run or PreviousRun(),
+            journal=journal or CostJournal(),
         )
 
 
 class CheckpointCostJournal(CostJournal):
-    """Saves credits and their ids in the checkpoint of a file.
+    """Saves credits and their IDs in the checkpoint of a file.
 
     Args:
         output: The file.
-        saves_reservations: Save each reservation at once. Without ``max_credits`` that is not needed.
+        saves_reservations: Save each reservation at once. Without ``max_credits``, that is not needed.
+
     """
 
     def __init__(self, output: ResumableFile[EnrichmentState], *, saves_reservations: bool) -> None:
@@ -96,33 +99,33 @@ class CheckpointCostJournal(CostJournal):
         self._paid_ids = dict.fromkeys(output.state.paid_ids)
         self._written_ids = list[str]()
 
-    def reserve(self, ids: Iterable[str], most: int) -> None:
+    def reserve(self, ids: Iterable[str], cost: int) -> None:
         """Record credits that are about to be spent."""
-        self._in_flight += most
+        self._in_flight += cost
         self._paid_ids.update(dict.fromkeys(ids))
         if self._saves_reservations:
             self._output.save_state(self._state())
 
-    def settle(self, most: int, charged: int) -> None:
-        """Replace reserved credits with those that were charged."""
-        self._in_flight -= most
+    def settle(self, cost: int, charged: int) -> None:
+        """Replace reserved credits with the credits that were charged."""
+        self._in_flight -= cost
         self._settled += charged
 
-    def release(self, ids: Iterable[str], most: int) -> None:
+    def release(self, ids: Iterable[str], cost: int) -> None:
         """Return reserved credits that were not spent."""
-        self._in_flight -= most
+        self._in_flight -= cost
         for record_id in ids:
             self._paid_ids.pop(record_id, None)
 
     def write(self, lines: Sequence[ResultLine], lookup: Lookup[object]) -> None:
-        """Write some lines. When they are safe, the ids of their records are no longer needed."""
-        ids = [lookup.id_of(line) for line in lines]
+        """Write some lines. When they are safe, the IDs of their records are no longer needed."""
+        ids = map(lookup.record_id, lines)
         self._written_ids.extend(record_id for record_id in ids if record_id is not None)
         if self._output.append(encode_lines(lines), len(lines), self._state()):
             for record_id in self._written_ids:
                 self._paid_ids.pop(record_id, None)
             self._written_ids.clear()
-            # A merged company is written under its current id, so the requested id is never written.
+            # A merged company is written under its current ID, so the requested ID never appears in a line.
             for record_id in list(islice(self._paid_ids, max(0, len(self._paid_ids) - 2 * MAX_PENDING_ROWS))):
                 del self._paid_ids[record_id]
 
@@ -143,9 +146,8 @@ async def enrich_file(
     *,
     resume: bool,
     overwrite: bool,
-    retry: bool,
 ) -> EnrichmentSummary:
-    """Write one line per row to a file. `Enrichment.to_file` documents the behavior.
+    """Write one line per row to a file. ``Enrichment.to_file`` documents the behavior.
 
     Args:
         job: The enrichment.
@@ -154,33 +156,35 @@ async def enrich_file(
         total: The number of rows, if it is known.
         on_progress: Called after each batch of rows.
         resume: Continue an unfinished file of the same job.
-        overwrite: Replace a file that exists, or start over.
-        retry: Retry the rows of a finished file that failed or were skipped.
+        overwrite: Replace a file that exists.
+
     """
     check_table(path)
-    identity = _identity_of_retry(job, path, total) if retry else job.identity
+    is_retry = job.options.retry_failed
+    identity = _identity_of_retry(job, path, total) if is_retry else job.identity
     with open_resumable(
-        path, ENRICHMENT, identity, EnrichmentState(), resume=resume, overwrite=overwrite, replaces=retry
+        path, ENRICHMENT, identity, EnrichmentState(), resume=resume, overwrite=overwrite, replaces=is_retry
     ) as output:
         rows, state = output.checkpoint.rows, output.state
         tracker.start_from(rows)
         journal = CheckpointCostJournal(output, saves_reservations=job.max_credits is not None)
-        past = PreviousRun(_previous_lines(output, path if retry else None), rows, frozenset(state.paid_ids))
-        engine = job.engine(past, journal, spent=state.reserved_credits)
-        engine.tally.credits_of_previous_runs = state.reserved_credits
+        lines = _previous_lines(output, path if is_retry else None)
+        previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids))
+        pipeline = job.pipeline(previous_run, journal, spent=state.reserved_credits)
+        pipeline.summary.credits_of_previous_runs = state.reserved_credits
         try:
-            async with aclosing(engine.result_batches()) as batches:
-                async for lines in batches:
-                    journal.write(lines, job.lookup)
-                    notify(tracker.count(len(lines), total), on_progress)
+            async with aclosing(pipeline.result_batches()) as batches:
+                async for batch in batches:
+                    journal.write(batch, job.lookup)
+                    notify(tracker.count(len(batch), total), on_progress)
         finally:
             journal.close()
         output.finish(lambda: (*columns_for(job.record), *_input_columns(job.options.rows)))
-    return engine.tally
+    return pipeline.summary
 
 
 def _previous_lines(output: ResumableFile[EnrichmentState], finished: Path | None) -> Iterator[ResultLine]:
-    """Return the lines of earlier runs: those of the unfinished file, then the rest of the file that is retried."""
+    """Return the lines of the previous runs: those of the unfinished file, then the rest of the file to retry."""
     rows = output.checkpoint.rows
     written = _lines_in(output.path, output.checkpoint.size)
     if finished is None:
@@ -189,25 +193,21 @@ def _previous_lines(output: ResumableFile[EnrichmentState], finished: Path | Non
 
 
 def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
-    """Yield the lines of a file, or raise CheckpointError at a line that is not a result or is damaged."""
+    """Yield the lines of a file. Raise CheckpointError if a line is damaged or is not a result."""
     for number, line in enumerate(lines_from(path, 0, size), 1):
         try:
             yield _DECODER.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise CheckpointError(
-                f"{path}, line {number:,}: the line is not a result of an enrichment, or is damaged.",
-                hint="Name the file that this enrichment wrote, or pass overwrite=True to start over.",
-                reason="damaged",
+                f"{path}, line {number:,} is damaged or is not a result of an enrichment.",
+                hint="Give the file that this enrichment wrote, or pass overwrite=True to start over.",
+                reason="unusable",
             ) from None
 
 
 def _identity_of_retry(job: EnrichmentJob, path: Path, total: int | None) -> JobIdentity:
-    """Return the identity of a retry: the same job, and exactly the file that it improves.
-
-    Raises:
-        CheckpointError: The file does not exist, or has more or fewer lines than the input has rows.
-    """
-    check_argument(not is_table(path), "A table cannot be retried.", "Write .ndjson, and retry that.")
+    """Return the identity of a retry: the same job and the same complete file, with one line per row."""
+    check_argument(not is_table(path), f"{path} is a table, which cannot be retried.", "Write and retry .ndjson files.")
     try:
         with path.open("rb") as file:
             digest = file_digest(file, sha256).hexdigest()
@@ -216,27 +216,26 @@ def _identity_of_retry(job: EnrichmentJob, path: Path, total: int | None) -> Job
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be retried: {error.strerror}.",
-            hint="Finish it first, with resume=True.",
+            hint="Finish the file first, with resume=True.",
             reason="not_finished",
         ) from None
-    limit = job.options.limit
-    expected = lines if total is None else total if limit is None else min(total, limit)
+    expected = lines if total is None else total if job.options.limit is None else min(total, job.options.limit)
     if lines != expected:
-        raise of_other_length(lines)
+        raise row_count_error(lines)
     fingerprint = sha256(f"{job.identity.fingerprint} {digest}".encode()).hexdigest()
     return JobIdentity(fingerprint, f"{job.identity.description}, a retry of {path.name}")
 
 
 def columns_for(record: type[object]) -> tuple[Column, ...]:
-    """Return the columns of a table of lines: those of the row, then those of its record."""
-    own = (("row", int), ("key", str), ("outcome", str), ("id", str), ("score", float), ("charged", int))
-    fields = [Column(name, ("record", *path), kind) for name, path, kind in _record_fields(record) if name != "id"]
+    """Return the columns of a table of results: those of the row, then those of its record."""
+    of_row = (("row", int), ("key", str), ("outcome", str), ("id", str), ("score", float), ("charged", int))
+    of_record = [Column(name, ("record", *path), kind) for name, path, kind in _record_columns(record) if name != "id"]
     error = Column("error", ("error", "message"), str)
-    return (*(Column(name, (name,), kind) for name, kind in own), error, *fields)
+    return (*(Column(name, (name,), kind) for name, kind in of_row), error, *of_record)
 
 
 def _input_columns(rows: object) -> Iterator[Column]:
-    """Yield the columns of an input file, or one column of JSON strings if its rows share no columns."""
+    """Yield the columns of the input file, or a single one if the file has no header."""
     if isinstance(rows, InputFile):
         yield Column("line", ("line",), int)
         yield from (Column(f"input.{name}", ("input", name), str) for name in rows.columns)
@@ -244,7 +243,7 @@ def _input_columns(rows: object) -> Iterator[Column]:
             yield Column("input", ("input",), str)
 
 
-def _record_fields(record: type[object]) -> Iterator[tuple[str, tuple[str, ...], type[object]]]:
+def _record_columns(record: type[object]) -> Iterator[tuple[str, tuple[str, ...], type[object]]]:
     for column in columns_of(record):
         yield column.name, column.path, column.type
         if column.name == "company.id":
