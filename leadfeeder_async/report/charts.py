@@ -158,7 +158,7 @@ def _draw_labels(labels: Sequence[str], width: float) -> Iterator[Markup]:
 
 
 def _element(name: str, *children: str, **attributes: str | float | None) -> Markup:
-    """Return an element. Attribute ``class_`` becomes class and ``aria_label`` becomes aria-label; None is left out."""
+    """Return an element with attributes such as ``class_`` and ``aria_label``. Attributes that are None are omitted."""
     given = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None)
     opening = Markup().join(Markup(' {}="{}"').format(key, value) for key, value in given)
     return Markup("<{0}{1}>{2}</{0}>").format(name, opening, Markup().join(children))

@@ -18,7 +18,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def printable(value: object) -> object:
-    """Return a template value with control characters replaced and long strings shortened; Markup is unchanged."""
+    """Replace control characters in a string and shorten it if it is long. Return Markup and other types unchanged."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     text = value if len(value) <= MAX_STRING_LENGTH else value[: MAX_STRING_LENGTH - 1] + "…"

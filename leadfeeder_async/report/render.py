@@ -74,7 +74,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("leadfeeder_async.report"),
         autoescape=True,
-        finalize=formatting.printable,
+        finalize=formatting.printable,  # applies to each value before it is escaped
         lstrip_blocks=True,
         trim_blocks=True,
         undefined=StrictUndefined,

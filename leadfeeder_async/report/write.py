@@ -46,8 +46,8 @@ def write_report(
         The figures of the page. Durations are in seconds, times are in UTC.
 
     Raises:
-        ConfigurationError: The extra is not installed, a date is invalid, the database holds none of the days, or it
-            holds several accounts and ``account_id`` is not one of them.
+        ConfigurationError: The extra is not installed, a date is invalid, the database holds none of the days, or
+            ``account_id`` is unknown or is required and missing.
         DatabaseError: The database does not exist, is not a DuckDB file, or has another schema.
         DatabaseLockedError: Another process is writing to the database, or this process has it open.
         CheckpointError: ``out`` exists and ``overwrite`` is false, or it cannot be written.
