@@ -120,6 +120,7 @@ def test_page_numbers_match_the_rows(seed: int, tmp_path: Path) -> None:
     path = world_database(tmp_path / "a.duckdb", world, visits=visits)
     write_report(path, tmp_path / "report.html")
     body = body_of((tmp_path / "report.html").read_text())
+    assert text_of(body.findall("./header/p")[0]) == "26 Oct to 24 Nov 2026, 30 days in UTC · account 310042"
     categorized = categorize(visits)
     now = within(categorized, MONTH)
     before = within(categorized, DateWindow(MONTH.start - timedelta(30), MONTH.start - timedelta(1)))

@@ -130,6 +130,17 @@ def test_sections_and_order(tmp_path: Path) -> None:
     assert "Created 25 Nov 2026, 00:00 by leadfeeder_async" in footer
 
 
+def test_table_elements_have_explicit_roles(tmp_path: Path) -> None:
+    """The elements of a table have roles, because browsers ignore the implicit ones of elements shown as blocks."""
+    groups = dict.fromkeys(("thead", "tbody", "tfoot"), "rowgroup")
+    roles = {"table": "table", "tr": "row", "td": "cell", **groups}
+    world = world_database(tmp_path / "a.duckdb", World(1, 400, 3_000, 90, END))
+    elements = [element for table in body_of(render(read_report(world))).iter("table") for element in table.iter()]
+    assert {(element.tag, element.get("role")) for element in elements if element.tag in roles} <= set(roles.items())
+    headers = {(element.get("scope"), element.get("role")) for element in elements if element.tag == "th"}
+    assert headers == {("col", "columnheader"), ("row", "rowheader")}
+
+
 def _heading_of(section: ET.Element) -> str:
     name = section.get("aria-labelledby")
     (heading,) = section.findall(f"./h2[@id='{name}']")
