@@ -335,13 +335,22 @@ class IncompleteListError(PaginationError):
     problems: tuple[LeadfeederError, ...] = ()
     """What is wrong, one error for each row or part."""
 
+    run_completed: bool = False
+    """True if the job ran to its end and saved everything else, so that there is nothing to resume."""
+
 
 class CheckpointError(PaginationError):
     """A saved position or an output cannot be used."""
 
+    reason: str | None = None
+    """The cause in one word, such as ``exists`` or ``unfinished``."""
+
 
 class DatabaseError(LeadfeederError):
     """A synced database is missing, broken, or of another schema."""
+
+    reason: str | None = None
+    """The cause in one word, such as ``missing``."""
 
 
 class DatabaseLockedError(DatabaseError):
@@ -372,6 +381,9 @@ class InvalidIdError(UsageError, ValueError):
 
 class ConfigurationError(UsageError, ValueError):
     """A setting or an argument is missing or out of its bounds."""
+
+    argument: str | None = None
+    """The name of the argument, if there is one."""
 
 
 class MissingKeyError(ConfigurationError):
