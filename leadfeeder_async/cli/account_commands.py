@@ -44,8 +44,8 @@ async def accounts(*, output: OutputOptions = DEFAULT_OUTPUT) -> None:
     """
     ACCOUNT.check_fields(output)
     async with AsyncLeadfeeder() as lf:
-        found = (await lf.accounts.list()).data
-    records = [to_record({"id": account.id, "name": account.name}) for account in found]
+        response = await lf.accounts.list()
+    records = [to_record({"id": account.id, "name": account.name}) for account in response.data]
     show_records(records, ACCOUNT, output, "account")
 
 
@@ -65,11 +65,11 @@ async def usage(
     check_argument(quota >= 1, f"--quota {quota} must be at least 1.")
     periods = last_months(months, utc_today())
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        found = (await lf.usage.get(start_period=periods[0], end_period=periods[-1])).data
-    rows = sorted((item.attributes for item in found), key=lambda row: (row.period or "", -(row.requests or 0)))
+        response = await lf.usage.get(start_period=periods[0], end_period=periods[-1])
+    rows = sorted((item.attributes for item in response.data), key=lambda row: (row.period or "", -(row.requests or 0)))
     show_records([to_record(row) for row in rows], USAGE, output, "request")
     for period in periods:
-        print_err(month_total(period, found, quota))
+        print_err(month_total(period, response.data, quota))
 
 
 def last_months(number: int, today: date) -> list[str]:

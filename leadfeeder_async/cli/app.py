@@ -38,18 +38,6 @@ app["--help"].help = "Show this help and exit."
 app["--version"].help = "Show the version and exit."
 
 
-@app.command
-def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="The shell that runs the script.")],
-    /,
-) -> None:
-    """Print a script that completes commands and options in a shell.
-
-    Example for bash: `source <(leadfeeder completion bash)`
-    """
-    print_out(app.generate_completion(shell=shell))
-
-
 for command in (
     accounts,
     brief,
@@ -69,3 +57,15 @@ for command in (
     usage,
 ):
     app.command(command)
+
+
+@app.command
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="The shell that runs the script.")],
+    /,
+) -> None:
+    """Print a script that completes commands and options in a shell.
+
+    Example for bash: `source <(leadfeeder completion bash)`
+    """
+    print_out(app.generate_completion(shell=shell))

@@ -45,7 +45,7 @@ async def brief(
         str, Parameter(help="The start: `24h` for hours, `7d` for days, `today`, `yesterday` or YYYY-MM-DD.")
     ] = "24h",
     until: Annotated[str, Parameter(help="The last day: YYYY-MM-DD, `today` or `yesterday`.")] = "today",
-    history: Annotated[int, Parameter(help="A company is new if it did not visit in this many days before.")] = 90,
+    history: Annotated[int, Parameter(help="The number of days to look back for earlier visits.")] = 90,
     by: Annotated[RankBy, Parameter(help="The value to sort by.")] = "intent",
     limit: Annotated[int | None, Parameter(help="Show at most this many companies.")] = None,
     account_id: AccountId = None,
@@ -53,11 +53,10 @@ async def brief(
 ) -> None:
     """Rank the companies that visited your website.
 
-    The status of a company is new (no visit in the last 90 days, see --history), re-engaged (the first visit after 30
-    days or more), or returning.
+    The status of a company is new (no earlier visit within --history), re-engaged (first visit after 30 days or more)
+    or returning.
 
-    Sends one request per 100 visits of the period, and one per 100 companies that visited in the 30 days before it and
-    in the rest of the history.
+    Sends one request for each 100 visits of the period, and one for each 100 companies that visited before it.
 
     Credits: none.
     """

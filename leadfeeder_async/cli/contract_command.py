@@ -79,10 +79,10 @@ async def _download(url: str) -> bytes:
                 return await _read_body(response.content)
             problem = f"the server returned status {response.status}"
     except (aiohttp.ClientError, TimeoutError) as error:
-        problem = type(error).__name__
+        problem = f"the request failed ({type(error).__name__})"
     raise ConnectError(
         f"{url} could not be downloaded: {problem}.",
-        hint="Download the document in another way, and pass its path to `leadfeeder contract check`.",
+        hint="Download it in another way, and pass the path of the file.",
     )
 
 

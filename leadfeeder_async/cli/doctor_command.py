@@ -31,8 +31,8 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
 async def doctor(*, account_id: AccountId = None, json: JsonLines = False) -> ExitCode:
     """Check the key, account, credits, quota, tracker, visits and clock.
 
-    Each line is ok, warn or fail, and says what to do. The exit code is 0, or the code of the first failure. Sends 7
-    requests.
+    Each check is ok, warn or fail, and includes a hint if necessary. The exit code is 0, or the code of the first
+    failure. Sends 7 requests.
 
     Credits: none.
     """

@@ -35,10 +35,10 @@ async def enrich(
     by: Annotated[Literal["domain", "name", "ip", "vat"], Parameter(help="The kind of key to look up.")],
     out: Out = None,
     column: Annotated[str | None, Parameter(help="The column of the key. Default: detected by common names.")] = None,
-    max_credits: Annotated[int | None, Parameter(help="Charge at most this many credits in all runs.")] = None,
+    max_credits: Annotated[int | None, Parameter(help="The maximum number of credits to charge in all runs.")] = None,
     limit: Annotated[int | None, Parameter(help="Read only this many rows of the input.")] = None,
-    min_score: Annotated[float, Parameter(help="Ignore matches with a lower score, from 0 to 1.")] = 0.8,
-    dry_run: Annotated[bool, FLAG, Parameter(help="Only match, which is free, and print the maximum cost.")] = False,
+    min_score: Annotated[float, Parameter(help="The minimum score of a match, from 0 to 1.")] = 0.8,
+    dry_run: Annotated[bool, FLAG, Parameter(help="Match the rows for free and print the maximum cost.")] = False,
     resume: Annotated[bool, FLAG, Parameter(help="Continue an unfinished run of the same job.")] = False,
     overwrite: Overwrite = False,
     retry_failed: Annotated[
@@ -99,8 +99,8 @@ async def _estimate(job: Enrichment[Company] | Enrichment[EnrichedIp]) -> ExitCo
     }
     print_out(msgspec.json.encode(line).decode())
     print_err(
-        f"{pluralize(estimate.rows, 'row')}, {estimate.distinct:,} distinct: {_format_outcomes(outcomes)}. Nothing was "
-        f"charged. The job would send about {pluralize(estimate.requests, 'request')} and charge at most "
+        f"{pluralize(estimate.rows, 'row')}, {estimate.distinct:,} distinct keys: {_format_outcomes(outcomes)}. "
+        f"Nothing was charged. The job would send about {pluralize(estimate.requests, 'request')} and charge at most "
         f"{pluralize(estimate.max_credits, 'credit')}."
     )
     return ExitCode.SUCCESS

@@ -51,7 +51,7 @@ async def visits(
 ) -> None:
     """Export website visits.
 
-    The export is complete, even if there are more than the 10,000 rows that the API returns for a search.
+    The API returns at most 10,000 visits for a search. Longer periods are split, so the export is complete.
 
     Credits: none.
     """

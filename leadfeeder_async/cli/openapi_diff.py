@@ -1,7 +1,7 @@
 """Compare the endpoints and models of this package with an OpenAPI document. The functions are pure.
 
-The paths in this package come from public sources, because the official OpenAPI document was not available. Users who
-have the document can check them.
+The paths in this package come from public sources, because the official OpenAPI document was not available. With the
+document, users can check them.
 """
 
 from __future__ import annotations

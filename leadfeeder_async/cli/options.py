@@ -27,7 +27,9 @@ Since = Annotated[
 Until = Annotated[str, Parameter(help="The last day, in the same formats as --since.")]
 MaxRows = Annotated[int | None, Parameter(help="Stop after this many rows.")]
 MaxShown = Annotated[int, Parameter(help="Show at most this many rows.")]
-MaxCredits = Annotated[int | None, Parameter(help="Stop before more credits than this could be charged.")]
+MaxCredits = Annotated[
+    int | None, Parameter(help="The maximum number of credits to charge. A request that could exceed it is not sent.")
+]
 Terms = Annotated[list[str] | None, REPEATABLE, Parameter(help="A search term. Can be repeated.")]
 Countries = Annotated[list[str] | None, REPEATABLE, Parameter(help="A country code, such as DE. Can be repeated.")]
 IcpIds = Annotated[
@@ -43,7 +45,7 @@ Overwrite = Annotated[bool, FLAG, Parameter(help="Replace the output file if it 
 Resume = Annotated[bool, FLAG, Parameter(help="Continue an unfinished export of the same query.")]
 Fields = Annotated[
     str | None,
-    Parameter(help="Show only these fields, such as `name,address.city`. An unknown name lists all fields."),
+    Parameter(help="Show only these fields, such as `name,address.city`. Pass an unknown name to list all fields."),
 ]
 JsonLines = Annotated[bool, FLAG, Parameter(name="--json", help="Print JSON lines, also on a terminal.")]
 

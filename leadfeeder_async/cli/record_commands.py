@@ -99,7 +99,7 @@ async def search_companies(
     locations = [{"country_code": code} for code in country] if country else None
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         pager = lf.companies.search(search_terms=terms, locations=locations, icp_ids=icp_id, limit=limit)
-        more = "Use --limit to show more, or `leadfeeder export companies` to get all."
+        more = "Use --limit for more or `leadfeeder export companies` for all."
         await show_list(pager, COMPANY_SUMMARY, output, "company", more=more)
 
 
@@ -186,7 +186,7 @@ async def search_contacts(
     )
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         pager = lf.contacts.search(search_terms=terms, company_ids=company_id, positions=position, limit=limit)
-        more = "Use --limit to show more, or `leadfeeder export contacts` to get all."
+        more = "Use --limit for more or `leadfeeder export contacts` for all."
         await show_list(pager, CONTACT_SUMMARY, output, "contact", more=more)
 
 

@@ -64,7 +64,7 @@ class TableSchema:
         names = [name.strip() for name in output.fields.split(",")]
         unknown = [repr(name) for name in names if name not in self.paths]
         check_argument(
-            not unknown, f"--fields: unknown {', '.join(unknown)}.", f"Available fields: {', '.join(self.paths)}."
+            not unknown, f"Unknown --fields: {', '.join(unknown)}.", f"Available fields: {', '.join(self.paths)}."
         )
         return {name: name for name in names}
 
@@ -115,7 +115,7 @@ def show_records(records: Sequence[Record], schema: TableSchema, output: OutputO
         _print_lines(records, schema, output)
         return
     if not records:
-        print_err(f"No {plural(noun)}.")
+        print_err(f"No {plural(noun)} found.")
         return
     console = Console()
     table = table_of(records, schema, headings, console.width)

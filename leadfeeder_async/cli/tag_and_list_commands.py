@@ -100,10 +100,10 @@ async def add_tag(
     """
     _check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        found = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
+        selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
         assign = lf.companies.assign_tags
-        question = f"Assign the tag {_format(found)} to {pluralize(len(company_ids), 'company')}?"
-        return await _change_each(company_ids, question, lambda each: assign(each, [found.id]), yes=yes)
+        question = f"Assign the tag {_format(selected)} to {pluralize(len(company_ids), 'company')}?"
+        return await _change_each(company_ids, question, lambda each: assign(each, [selected.id]), yes=yes)
 
 
 @tags.command(name="remove")
@@ -116,10 +116,10 @@ async def remove_tag(
     """
     _check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        found = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
-        question = f"Remove the tag {_format(found)} from {pluralize(len(company_ids), 'company')}?"
+        selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
+        question = f"Remove the tag {_format(selected)} from {pluralize(len(company_ids), 'company')}?"
         return await _change_each(
-            company_ids, question, lambda each: lf.companies.unassign_tags(each, [found.id]), yes=yes
+            company_ids, question, lambda each: lf.companies.unassign_tags(each, [selected.id]), yes=yes
         )
 
 
@@ -177,10 +177,10 @@ async def add_to_list(
     """
     _check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        found = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
+        selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
         add = lf.companies.add_to_lists if scope == "company" else lf.contacts.add_to_lists
-        question = f"Add {pluralize(len(ids), scope)} to the list {_format(found)}?"
-        return await _change_each(ids, question, lambda each: add(each, [found.id]), yes=yes)
+        question = f"Add {pluralize(len(ids), scope)} to the list {_format(selected)}?"
+        return await _change_each(ids, question, lambda each: add(each, [selected.id]), yes=yes)
 
 
 @lists.command(name="remove")
@@ -199,10 +199,10 @@ async def remove_from_list(
     """
     _check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        found = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
+        selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
         remove = lf.companies.remove_from_lists if scope == "company" else lf.contacts.remove_from_lists
-        question = f"Remove {pluralize(len(ids), scope)} from the list {_format(found)}?"
-        return await _change_each(ids, question, lambda each: remove(each, [found.id]), yes=yes)
+        question = f"Remove {pluralize(len(ids), scope)} from the list {_format(selected)}?"
+        return await _change_each(ids, question, lambda each: remove(each, [selected.id]), yes=yes)
 
 
 def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str) -> Named:

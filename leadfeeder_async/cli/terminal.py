@@ -80,7 +80,7 @@ class ResumeHint:
         self._on_progress(progress)
 
     def print_resume_hint(self, out: Path, error: BaseException) -> None:
-        """Print what was saved and the command that resumes the job.
+        """Print the number of saved rows and the command that resumes the job.
 
         Nothing is printed if ``error`` prevented the job from starting.
         """
