@@ -43,7 +43,6 @@ _ARGUMENTS: Mapping[str | None, str] = {
 }
 """The option for each ``argument`` of a ConfigurationError."""
 
-
 _COMMANDS: tuple[tuple[type[LeadfeederError], str], ...] = (
     (MissingKeyError, "To try the command without an account, run `leadfeeder sandbox`."),
     (InsufficientCreditsError, "`leadfeeder doctor` shows the balance and the date of the next reset."),
@@ -51,7 +50,7 @@ _COMMANDS: tuple[tuple[type[LeadfeederError], str], ...] = (
 )
 """The command that helps with each class of errors."""
 
-_DATABASE_REASONS = frozenset({"missing", "not_synced", "no_data"})
+_DATABASE_REASONS = frozenset({"missing", "not_synced"})
 """The ``reason`` of each DatabaseError that a sync corrects."""
 
 

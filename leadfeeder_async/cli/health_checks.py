@@ -53,10 +53,10 @@ class CheckResult(msgspec.Struct, frozen=True):
     """The exit code of the command if this is the first failure."""
 
     @classmethod
-    def of_error(cls, check: str, error: LeadfeederError, default_code: ExitCode | None = None) -> CheckResult:
+    def of_error(cls, check: str, error: LeadfeederError, code: ExitCode | None = None) -> CheckResult:
         """Return the result of a check that failed with an error."""
         hint = " ".join(filter(None, (error.hint, option_hint(error))))
-        return cls(check, "fail", _message(error), hint or None, default_code or exit_code(error))
+        return cls(check, "fail", _message(error), hint or None, code or exit_code(error))
 
 
 Check: TypeAlias = Callable[[], Awaitable[CheckResult]]
@@ -81,7 +81,7 @@ class HealthCheck:
         """The failed check that makes the following ones pointless."""
 
     def checks(self) -> Iterator[tuple[str, Check]]:
-        """Yield the name of each check and the check, in their order."""
+        """Yield the checks in order, each with its name."""
         yield "key", self.check_key
         yield "account", self.check_account
         yield "credits", self.check_credits
@@ -126,12 +126,8 @@ class HealthCheck:
         """Check the balance of credits."""
         balance = (await self._lf.accounts.get()).data.credits
         if balance is None or balance.remaining is None:
-            return CheckResult(
-                "credits",
-                "warn",
-                "the server did not return the balance",
-                "Look at the balance in Leadfeeder.",
-            )
+            message = "the server did not return the balance"
+            return CheckResult("credits", "warn", message, "Look at the balance in Leadfeeder.")
         total = "" if balance.available is None else f" of {balance.available:,}"
         reset = f", next reset on {balance.next_reset_on}" if balance.next_reset_on else ""
         message = f"{balance.remaining:,}{total} left{reset}"
@@ -146,7 +142,7 @@ class HealthCheck:
         """Check the requests of this month against the monthly quota."""
         month = f"{utc_today():%Y-%m}"
         rows = (await self._lf.usage.get(start_period=month, end_period=month)).data
-        return judge_requests(sum(row.attributes.requests or 0 for row in rows), DEFAULT_MONTHLY_QUOTA)
+        return quota_result(sum(row.attributes.requests or 0 for row in rows), DEFAULT_MONTHLY_QUOTA)
 
     async def check_tracker(self) -> CheckResult:
         """Check whether the tracker on the website is active."""
@@ -185,17 +181,15 @@ def choose_account(accounts: Sequence[AccountSummary], wanted: str | None) -> tu
     return CheckResult("account", "ok", f"{names[account_id]}, {count}"), account_id
 
 
-def judge_requests(used: int, quota: int) -> CheckResult:
+def quota_result(used: int, quota: int) -> CheckResult:
     """Return the result of the quota check."""
     message = f"{used:,} of {quota:,} this month ({used / quota:.1%})"
     hint = "`leadfeeder usage` shows the requests by endpoint."
     if used >= quota:
         return CheckResult("requests", "fail", message, f"Wait for the next month. {hint}", ExitCode.EXHAUSTED)
-    return (
-        CheckResult("requests", "warn", message, hint)
-        if used >= HIGH_USAGE * quota
-        else CheckResult("requests", "ok", message)
-    )
+    if used >= HIGH_USAGE * quota:
+        return CheckResult("requests", "warn", message, hint)
+    return CheckResult("requests", "ok", message)
 
 
 class ClockCheck:

@@ -33,7 +33,6 @@ def database_error(reason: str) -> errors.DatabaseError:
         (checkpoint_error("unfinished"), "On the command line, use --resume or --overwrite."),
         (checkpoint_error("other_job"), "On the command line, use --overwrite."),
         (checkpoint_error("locked"), None),
-        (errors.CheckpointError("x"), None),
         (errors.BudgetExceededError("x"), "On the command line, use --max-credits."),
         (argument_error("column"), "The command line option is --column."),
         (argument_error("account_id"), "The command line option is --account-id."),
