@@ -533,7 +533,25 @@ class InvalidIdError(UsageError, ValueError):
 
 
 class ConfigurationError(UsageError, ValueError):
-    """A setting or an argument is missing or out of range."""
+    """A setting or an argument is missing or out of range.
+
+    Args:
+        message: The fact, with its value.
+        context: Facts about the call.
+        hint: One sentence on how to proceed.
+        argument: The name of the argument, if the error is about one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        context: ErrorContext | None = None,
+        *,
+        hint: str | None = None,
+        argument: str | None = None,
+    ) -> None:
+        super().__init__(message, context, hint=hint)
+        self.argument = argument
 
 
 class MissingKeyError(ConfigurationError):
@@ -542,10 +560,10 @@ class MissingKeyError(ConfigurationError):
     default_hint = "Set LEADFEEDER_API_KEY, or pass api_key=. The sandbox provides a key for first steps."
 
 
-def check_argument(condition: object, message: str, hint: str | None = None) -> None:
+def check_argument(condition: object, message: str, hint: str | None = None, *, argument: str | None = None) -> None:
     """Raise :class:`ConfigurationError` unless ``condition`` is true."""
     if not condition:
-        raise ConfigurationError(message, hint=hint)
+        raise ConfigurationError(message, hint=hint, argument=argument)
 
 
 def with_call(error: LeadfeederError, call: ErrorContext, phase: RequestPhase) -> LeadfeederError:

@@ -159,7 +159,9 @@ class RequestExecutor:
         account_id: str | None = None
         if endpoint.account is AccountScope.REQUIRED:
             if request.account_id == "":
-                raise ConfigurationError("account_id is empty.", hint="Leave it out to use the client's own account.")
+                raise ConfigurationError(
+                    "account_id is empty.", hint="Leave it out to use the client's own account.", argument="account_id"
+                )
             account_id = request.account_id or options.account_id or self._state.account_id
             if account_id is None:
                 bounds = WaitBounds(resources.pending, resources.loop, deadline, context)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from leadfeeder_async.cli import terminal
+from leadfeeder_async.cli.printing import print_err
 
 
 def report(
@@ -29,11 +29,11 @@ def report(
 
     page = write_report(db, out, since=since, until=until, title=title, account_id=account_id, overwrite=overwrite)
     if page.coverage.finished_at is None:
-        terminal.print_note(
+        print_err(
             "The first sync has not finished, so the page shows only the data synced so far. "
             "Continue it with `leadfeeder sync`."
         )
-    terminal.print_note(
+    print_err(
         f"{page.totals.visits:,} visits of {page.totals.companies:,} companies, {page.window}, "
         f"{out.stat().st_size / 1_000:,.0f} kB -> {out}"
     )

@@ -44,7 +44,7 @@ class CountryGroup(msgspec.Struct, frozen=True):
 async def find_country_groups(codes: tuple[str, ...], max_rows: int, count: Count) -> list[CountryGroup] | None:
     """Return groups of countries that are each under the row limit, without those that have no rows.
 
-    A single country over the limit is a group as well. For each 10,000 rows, at most 16 counts are needed, and two more.
+    A single country over the limit is a group as well. For each 10,000 rows, at most 16 counts are needed, plus 2.
 
     Args:
         codes: The countries.

@@ -69,11 +69,15 @@ def select_account(accounts: tuple[Coverage, ...], account_id: str | None) -> Co
             len(accounts) == 1,
             f"The database holds {len(accounts)} accounts: {names}.",
             "Choose one of them with account_id.",
+            argument="account_id",
         )
         return accounts[0]
     matches = [account for account in accounts if account.account_id == account_id]
     check_argument(
-        matches, f"The database does not hold account {account_id!r}.", f"Choose one of its accounts: {names}."
+        matches,
+        f"The database does not hold account {account_id!r}.",
+        f"Choose one of its accounts: {names}.",
+        argument="account_id",
     )
     return matches[0]
 
@@ -94,6 +98,7 @@ def requested_window(since: DateLike, until: DateLike | None, last_day: date) ->
         start <= end,
         f"since={start} is after {end}, the last day of the report.",
         "Pass an earlier date, or sync again to get later days.",
+        argument="since",
     )
     return DateWindow(start, end)
 

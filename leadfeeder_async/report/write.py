@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from leadfeeder_async.errors import CheckpointError, check_argument
-from leadfeeder_async.jobs.atomic_file import replace_atomically
-from leadfeeder_async.jobs.resumable_file import partial_path, validate_target
+from leadfeeder_async.jobs.atomic_file import write_atomically
+from leadfeeder_async.jobs.resumable_file import validate_target
 from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.report.load import read_report
 from leadfeeder_async.report.report_data import Report
@@ -75,10 +75,8 @@ def _check_extra() -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    part = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        replace_atomically(part, path)
+        write_atomically(path, data, like=path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror}.", hint="Choose another path.") from error

@@ -99,7 +99,11 @@ def test_unknown_names_in_templates_raise() -> None:
 
 def test_page_loads_and_runs_nothing_else(tmp_path: Path) -> None:
     """The page refers to no other resource. Its policy allows only its own style and script, by their hashes."""
-    page = render(read_report(world_database(tmp_path / "a.duckdb", World(seed=1, companies=400, visits=12_345, days=90, end_date=END))))
+    page = render(
+        read_report(
+            world_database(tmp_path / "a.duckdb", World(seed=1, companies=400, visits=12_345, days=90, end_date=END))
+        )
+    )
     assert not re.search(r"(?i)\b(src|href|action|srcset|poster)=|url\(|@import|https?:", page)
     assert not re.search(r'\sstyle="|\son\w+="', page)
     policy = re.search(r'Content-Security-Policy" content="(.*?)"', page)

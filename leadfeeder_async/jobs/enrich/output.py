@@ -201,7 +201,7 @@ def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
             raise CheckpointError(
                 f"{path}, line {number:,} is damaged or is not a result of an enrichment.",
                 hint="Give the file that this enrichment wrote, or pass overwrite=True to start over.",
-                reason="unusable",
+                reason="damaged",
             ) from None
 
 

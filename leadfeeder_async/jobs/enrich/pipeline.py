@@ -255,7 +255,7 @@ class Pipeline:
                     group.start_soon(self._order, matched_receiver, resolved_sender)
                     group.start_soon(self._fetch, group, resolved_sender)
                     group.start_soon(self._emit, resolved_receiver, output)
-        except* Exception as group:
+        except* Exception as group:  # noqa: BLE001 - _abort keeps every error, and the caller raises it
             for error in _leaves(group):
                 self._abort(error)
         finally:

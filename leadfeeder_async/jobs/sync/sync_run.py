@@ -101,7 +101,7 @@ async def sync_account(
         None.
     """
     check_usable(Path(path))
-    check_argument(lookback_days >= 0, f"lookback_days={lookback_days!r} must be 0 or more.")
+    check_argument(lookback_days >= 0, f"lookback_days={lookback_days!r} must be 0 or more.", argument="lookback_days")
     first_day = None if since is None else parse_date("since", since)
     tracker = ProgressTracker(lf.stats)
     with SyncDatabase(Path(path)) as database:
