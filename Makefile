@@ -64,7 +64,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.cli: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,duckdb]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,duckdb,report]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml requirements-dev.lock | $(BIN)/python

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from msgspec.structs import replace
@@ -172,6 +172,11 @@ class AsyncLeadfeeder:
     def stats(self) -> Stats:
         """Request statistics of this client and its copies."""
         return self._state.stats
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """The paths that differ from the contract, by operation: those that were set, and alternatives that exist."""
+        return MappingProxyType(dict(self._state.routes.found))
 
     @cached_property
     def accounts(self) -> Accounts:

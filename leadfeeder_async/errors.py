@@ -366,7 +366,7 @@ class IncompleteWindowError(PaginationError):
 
     """
 
-    default_hint = "Read such a day in parts, with filters such as company_id or location_country_codes."
+    default_hint = "Read such a day in parts, with a filter such as company_id."
 
     def __init__(
         self,
@@ -388,6 +388,7 @@ class IncompleteListError(PaginationError):
         context: Facts about the call.
         hint: One sentence on how to proceed.
         problems: One error for each missing row or part.
+        run_completed: True if a job ran to its end and saved everything else, so that there is nothing to resume.
 
     """
 
@@ -400,21 +401,43 @@ class IncompleteListError(PaginationError):
         *,
         hint: str | None = None,
         problems: Sequence[LeadfeederError] = (),
+        run_completed: bool = False,
     ) -> None:
         super().__init__(message, context, hint=hint)
         self.problems: tuple[LeadfeederError, ...] = tuple(problems)
+        self.run_completed = run_completed
 
 
 CheckpointReason: TypeAlias = Literal[
-    "exists", "unfinished", "locked", "other_job", "input_changed", "unusable", "not_ours", "not_a_file", "not_writable"
+    "exists",
+    "replaces_unfinished",
+    "unfinished",
+    "not_finished",
+    "locked",
+    "other_job",
+    "other_version",
+    "input_changed",
+    "damaged",
+    "not_ours",
+    "not_a_file",
+    "not_writable",
+    "unusable",
 ]
 """Why an output file cannot be used.
 
-``exists``: the file exists. ``unfinished``: an unfinished one exists. ``locked``: another job is writing it.
-``other_job``: the unfinished file belongs to another job. ``input_changed``: the rows of the input are not those of the
-run before. ``unusable``: it is damaged, or of another version or kind. ``not_ours``: a file with the name of a working
-file that this package did not write. ``not_a_file``: not the name of a regular file. ``not_writable``: the operating
-system refused to write.
+- ``exists``: the file exists.
+- ``replaces_unfinished``: the file exists, and so does an unfinished file that would replace it.
+- ``unfinished``: an unfinished file exists.
+- ``not_finished``: the job needs a finished file.
+- ``locked``: another job is writing it.
+- ``other_job``: the unfinished file belongs to another job.
+- ``other_version``: another version of this package wrote its checkpoint.
+- ``input_changed``: the rows of the input differ from those of the previous run.
+- ``damaged``: the file or its checkpoint is damaged.
+- ``not_ours``: a file has the name of a working file, but no job wrote it.
+- ``not_a_file``: the path is not the name of a regular file.
+- ``not_writable``: the operating system refused to write.
+- ``unusable``: any other cause.
 """
 
 
@@ -440,8 +463,41 @@ class CheckpointError(LeadfeederError):
         self.reason: CheckpointReason = reason
 
 
+DatabaseReason: TypeAlias = Literal[
+    "missing", "not_a_database", "not_synced", "newer_version", "locked", "no_space", "unusable"
+]
+"""Why a database cannot be used.
+
+- ``missing``: the file does not exist.
+- ``not_a_database``: the file is not a DuckDB database.
+- ``not_synced``: the tables are missing, or have other columns.
+- ``newer_version``: a newer version of this package or of DuckDB wrote it.
+- ``locked``: it is open elsewhere.
+- ``no_space``: the disk is full, or the file may not grow.
+- ``unusable``: any other cause.
+"""
+
+
 class DatabaseError(LeadfeederError):
-    """A synced database is missing, damaged, or has another schema."""
+    """A synced database is missing, damaged, or has another schema.
+
+    Args:
+        message: The fact, with its value.
+        context: Facts about the call.
+        hint: One sentence on how to proceed.
+        reason: Why the database cannot be used.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        context: ErrorContext | None = None,
+        *,
+        hint: str | None = None,
+        reason: DatabaseReason = "unusable",
+    ) -> None:
+        super().__init__(message, context, hint=hint)
+        self.reason: DatabaseReason = reason
 
 
 class DatabaseLockedError(DatabaseError):
@@ -477,7 +533,25 @@ class InvalidIdError(UsageError, ValueError):
 
 
 class ConfigurationError(UsageError, ValueError):
-    """A setting or an argument is missing or out of range."""
+    """A setting or an argument is missing or out of range.
+
+    Args:
+        message: The fact, with its value.
+        context: Facts about the call.
+        hint: One sentence on how to proceed.
+        argument: The name of the argument, if the error is about one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        context: ErrorContext | None = None,
+        *,
+        hint: str | None = None,
+        argument: str | None = None,
+    ) -> None:
+        super().__init__(message, context, hint=hint)
+        self.argument = argument
 
 
 class MissingKeyError(ConfigurationError):
@@ -486,10 +560,10 @@ class MissingKeyError(ConfigurationError):
     default_hint = "Set LEADFEEDER_API_KEY, or pass api_key=. The sandbox provides a key for first steps."
 
 
-def check_argument(condition: object, message: str, hint: str | None = None) -> None:
+def check_argument(condition: object, message: str, hint: str | None = None, *, argument: str | None = None) -> None:
     """Raise :class:`ConfigurationError` unless ``condition`` is true."""
     if not condition:
-        raise ConfigurationError(message, hint=hint)
+        raise ConfigurationError(message, hint=hint, argument=argument)
 
 
 def with_call(error: LeadfeederError, call: ErrorContext, phase: RequestPhase) -> LeadfeederError:

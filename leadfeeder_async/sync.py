@@ -1,4 +1,4 @@
-"""Keep an account's visits, companies and usage in a DuckDB file."""
+"""Synchronize the visits, companies and usage of an account with a DuckDB file."""
 
 from leadfeeder_async.jobs.sync.sync_run import SyncResult, sync_account
 from leadfeeder_async.jobs.sync.transaction import SyncChanges

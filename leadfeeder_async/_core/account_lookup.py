@@ -29,4 +29,5 @@ def only_account(accounts: Sequence[AccountSummary]) -> str:
     raise ConfigurationError(
         f"This key has {len(accounts)} accounts, and none was chosen: {choices}.",
         hint="Set LEADFEEDER_ACCOUNT_ID, or pass account_id=.",
+        argument="account_id",
     )

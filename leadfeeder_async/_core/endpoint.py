@@ -102,6 +102,10 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
     account: AccountScope = AccountScope.REQUIRED
     partitioned_by_day: bool = False
     """True if each row belongs to one day, so that different date windows have no rows in common."""
+    path_alternatives: tuple[str, ...] = ()
+    """Other paths to try if ``path``, which is only inferred, does not exist."""
+    split_filter: str = ""
+    """The filter by country in the body's ``filters``, by which days over the row limit are split. Empty if none."""
     verification_hint: str = ""
     """How to find out whether a lost request took effect."""
 
@@ -146,6 +150,8 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
             pagination=self.pagination,
             account=self.account,
             partitioned_by_day=self.partitioned_by_day,
+            path_alternatives=self.path_alternatives,
+            split_filter=self.split_filter,
             verification_hint=self.verification_hint,
         )
 
@@ -234,6 +240,11 @@ class ApiRequest(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
         fields = (self.body or b"{}").removeprefix(b"{")
         dates = f'{{"start_date":"{start}","end_date":"{end}"'.encode()
         return replace(self, body=dates + (b"" if fields == b"}" else b",") + fields)
+
+    def with_body_field(self, name: str, value: object) -> ApiRequest[T_co]:
+        """Return the same request with one field of its JSON body replaced."""
+        fields = msgspec.json.decode(self.body or b"{}", type=dict[str, msgspec.Raw])
+        return replace(self, body=msgspec.json.encode({**fields, name: value}))
 
     @property
     def undecoded(self) -> ApiRequest[bytes]:

@@ -217,7 +217,12 @@ def _error_text(error: ErrorObject) -> str:
     return ": ".join(part for part in (error.title or error.message, error.detail) if part)
 
 
-_AUTH_CODES = frozenset({"missing_token", "invalid_token", "invalid_api_key", "access_denied", "unauthorized"})
+_AUTH_CODES = frozenset(
+    {
+        *("missing_token", "invalid_token", "token_expired", "token_revoked", "invalid_api_key", "api_key_expired"),
+        *("oauth_app_inactive", "oauth_app_not_found", "access_denied", "unauthorized"),
+    }
+)
 
 _BY_CODE: Mapping[str, type[APIStatusError]] = {
     **dict.fromkeys(_AUTH_CODES, AuthenticationError),

@@ -118,12 +118,16 @@ class RequestExecutor:
                     result = self._receive(request.endpoint, call, trace, await self._attempt(call, trace))
                 except LeadfeederError as error:
                     self._finish_attempt(call, trace, error)
+                    if request.endpoint.path_alternatives and self._use_alternative(request.endpoint, call, error):
+                        continue
                     delay = self._delay_before_retry(request.endpoint, call, error)
                 except BaseException as error:
                     self._finish_attempt(call, trace, error)
                     raise
                 else:
                     self._finish_attempt(call, trace, None)
+                    if request.endpoint.path_alternatives:
+                        self._state.routes.record_success(request.endpoint, call.context.path or request.endpoint.path)
                     return result
 
     async def _attempt(self, call: CallContext, trace: AttemptTrace) -> HttpResponse:
@@ -148,7 +152,7 @@ class RequestExecutor:
         """Return the context of a call: its account, its HTTP request, its deadline and its budgets."""
         resources, settings, options = self._state.ensure_open(), self._state.settings, self.options
         endpoint = request.endpoint
-        path = settings.paths.get(endpoint.operation, endpoint.path)
+        path = self._state.routes.path(endpoint)
         context = ErrorContext(operation=endpoint.operation, method=endpoint.method, path=path)
         deadline = None if options.deadline is None else resources.loop.time() + options.deadline
         account_id: str | None = None
@@ -202,6 +206,19 @@ class RequestExecutor:
             self.stats.rate_limited += 1
             call.resources.throttle.limiter.pause(retry.rate_limit_pause(error, trace.context.attempts))
         return self._state.quota.classify(error, now)
+
+    def _use_alternative(self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError) -> bool:
+        """Change the call to the next path of its endpoint, if this one does not exist and there is another."""
+        routes, current = self._state.routes, call.context.path or endpoint.path
+        path = routes.next_path(endpoint, current, error.status)
+        if path is None:
+            if hint := routes.hint(endpoint):
+                raise error.with_context(error.context, hint=hint)
+            return False
+        url = self.base_url + path + call.http_request.url.removeprefix(self.base_url + current)
+        call.http_request = replace(call.http_request, url=url)
+        call.context = replace(call.context, path=path, attempts=0)
+        return True
 
     def _delay_before_retry(self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError) -> float:
         """Return the seconds to wait before the next attempt, or raise the error that ends the call."""

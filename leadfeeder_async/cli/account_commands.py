@@ -3,75 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from leadfeeder_async.cli.record_tables import OutputOptions, TableSchema, flat, record_of, show
-from leadfeeder_async.cli.terminal import print_note
+from leadfeeder_async.cli.dates import utc_today
+from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId, OutputOptions
+from leadfeeder_async.cli.printing import format_charge, print_err
+from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.usage import ApiUsage
 from leadfeeder_async.settings import DEFAULT_MONTHLY_QUOTA
 
-ACCOUNT = flat("id", "name")
-USAGE = TableSchema(
-    flat("period", "method", "endpoint", "requests", "credits_charged").paths,
-    {
+MAX_MONTHS = 120
+
+ACCOUNT = schema_of_names("id", "name")
+USAGE = schema_of_names(
+    "period",
+    "method",
+    "endpoint",
+    "requests",
+    "credits_charged",
+    columns={
         "period": "month",
         "method": "method",
         "endpoint": "endpoint",
         "requests": "requests",
         "credits_charged": "credits",
     },
-    frozenset({"period", "method"}),
+    never_truncated=("period", "method"),
 )
 
 
-async def accounts(*, view: OutputOptions | None = None) -> None:
-    """List the accounts of the key; free."""
-    view = view or OutputOptions()
-    ACCOUNT.chosen(view)
+async def accounts(*, output: OutputOptions = DEFAULT_OUTPUT) -> None:
+    """List the accounts that the API key can access.
+
+    Credits: none.
+    """
+    ACCOUNT.check_fields(output)
     async with AsyncLeadfeeder() as lf:
-        found = (await lf.accounts.list()).data
-    show([record_of({"id": one.id, "name": one.name}) for one in found], ACCOUNT, view, "accounts")
+        response = await lf.accounts.list()
+    records = [to_record({"id": account.id, "name": account.name}) for account in response.data]
+    show_records(records, ACCOUNT, output, "account")
 
 
 async def usage(
     *,
-    months: Annotated[int, Parameter(help="How many months, the current one included.")] = 1,
-    quota: Annotated[int, Parameter(help="The requests that the key has a month.")] = DEFAULT_MONTHLY_QUOTA,
-    view: OutputOptions | None = None,
+    months: Annotated[int, Parameter(help="The number of months, including the current one.")] = 1,
+    quota: Annotated[int, Parameter(help="The key's monthly quota of requests.")] = DEFAULT_MONTHLY_QUOTA,
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
 ) -> None:
-    """Show the requests and credits of some months by endpoint, against the month's quota; free."""
-    view = view or OutputOptions()
-    USAGE.chosen(view)
-    check_argument(1 <= months <= 120, f"--months {months} must be 1 to 120.")
-    check_argument(quota >= 1, f"--quota {quota} must be 1 or more.")
-    periods = last_months(months, datetime.now(UTC).date())
-    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
-        found = (await lf.usage.get(start_period=periods[0], end_period=periods[-1])).data
-    rows = sorted((one.attributes for one in found), key=lambda row: (row.period or "", -(row.requests or 0)))
-    show([record_of(row) for row in rows], USAGE, view, "usage")
+    """Show requests and credits by month and endpoint.
+
+    Credits: none.
+    """
+    USAGE.check_fields(output)
+    check_argument(1 <= months <= MAX_MONTHS, f"--months {months} must be between 1 and {MAX_MONTHS}.")
+    check_argument(quota >= 1, f"--quota {quota} must be at least 1.")
+    periods = last_months(months, utc_today())
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        response = await lf.usage.get(start_period=periods[0], end_period=periods[-1])
+    rows = sorted((item.attributes for item in response.data), key=lambda row: (row.period or "", -(row.requests or 0)))
+    show_records([to_record(row) for row in rows], USAGE, output, "request")
     for period in periods:
-        print_note(total_of(period, found, quota))
+        print_err(month_total(period, response.data, quota))
 
 
 def last_months(number: int, today: date) -> list[str]:
-    """Return the last months as ``YYYY-MM``, the current one at the end."""
-    found = list[str]()
-    day = today.replace(day=1)
+    """Return the last months as ``YYYY-MM``, ending with the current one."""
+    months = list[str]()
+    first_day = today.replace(day=1)
     for _ in range(number):
-        found.insert(0, f"{day:%Y-%m}")
-        day = (day - timedelta(1)).replace(day=1)
-    return found
+        months.insert(0, f"{first_day:%Y-%m}")
+        first_day = (first_day - timedelta(1)).replace(day=1)
+    return months
 
 
-def total_of(period: str, usage: Iterable[ApiUsage], quota: int) -> str:
-    """Say what one month used in all."""
-    rows = [one.attributes for one in usage if one.attributes.period == period]
+def month_total(period: str, usage: Iterable[ApiUsage], quota: int) -> str:
+    """Return a line with the requests and credits of a month."""
+    rows = [item.attributes for item in usage if item.attributes.period == period]
     requests = sum(row.requests or 0 for row in rows)
     credits_charged = sum(row.credits_charged or 0 for row in rows)
-    part = f"{requests / quota:.1%} of {quota:,}"
-    return f"{period}: {requests:,} requests, {part}; {credits_charged:,} credits charged."
+    return f"{period}: {requests:,} of {quota:,} requests ({requests / quota:.1%}), {format_charge(credits_charged)}"

@@ -1,68 +1,98 @@
-"""``leadfeeder contract check``: this package against the vendor's published OpenAPI document."""
+"""``leadfeeder contract check``: compare this package with the published OpenAPI document."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import aiohttp
 import msgspec
-import yaml
+from cyclopts import App, Parameter
 
-from leadfeeder_async.cli import terminal
-from leadfeeder_async.cli.openapi_diff import Difference, compare
+from leadfeeder_async.cli.exit_codes import ExitCode
+from leadfeeder_async.cli.options import OPTIONS_GROUP
+from leadfeeder_async.cli.printing import pluralize, print_err, print_out, wrap
 from leadfeeder_async.errors import ConfigurationError, ConnectError
-from leadfeeder_async.resources import all_endpoints
 
-LARGEST = 32 * 1024 * 1024
-"""The largest document that is read, in bytes."""
+if TYPE_CHECKING:
+    import aiohttp
 
+    from leadfeeder_async.cli.openapi_diff import Difference
 
-async def check(source: str) -> bool:
-    """Print what differs between this package and a document; tell whether anything breaks."""
-    text = await _fetch(source) if source.startswith(("http://", "https://")) else _read(Path(source))
-    found = compare(_parse(source, text), all_endpoints())
-    for one in found:
-        terminal.print_out(_line(one))
-    breaking = [one for one in found if one.breaking]
-    overrides = {one.where: one.override for one in breaking if one.override}
-    if overrides:
-        terminal.print_note(f"AsyncLeadfeeder(paths={overrides!r})")
-    terminal.print_note(f"{len(breaking)} breaking, {len(found) - len(breaking)} other differences from {source}")
-    return bool(breaking)
+OPENAPI_URL = "https://api.leadfeeder.com/openapi.yaml"
+
+MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+
+TIMEOUT = 60.0
+"""Seconds to download the document."""
+
+contract = App(
+    name="contract", help="Check this package against the API's OpenAPI document.", group_parameters=OPTIONS_GROUP
+)
 
 
-def _line(difference: Difference) -> str:
+@contract.command(name="check")
+async def check_contract(
+    source: Annotated[str, Parameter(help="The URL or path of an OpenAPI document in YAML or JSON.")] = OPENAPI_URL,
+    /,
+) -> ExitCode:
+    """Compare this package with Leadfeeder's OpenAPI document.
+
+    Prints each difference, and the `paths=` argument that corrects changed paths. Exits with 1 if a difference breaks
+    calls. Sends no key.
+    """
+    from leadfeeder_async.cli.openapi_diff import compare
+    from leadfeeder_async.resources import all_endpoints
+
+    text = await _download(source) if source.startswith(("http://", "https://")) else _read(Path(source))
+    differences = compare(_parse(source, text), all_endpoints())
+    for difference in differences:
+        print_out(_format(difference))
+    breaking = [difference for difference in differences if difference.breaking]
+    paths = {difference.location: difference.override for difference in breaking if difference.override}
+    if paths:
+        print_err(f"To use the new paths, create the client with:\n  AsyncLeadfeeder(paths={paths!r})")
+    others = pluralize(len(differences) - len(breaking), "other difference")
+    print_err(f"{source}: {pluralize(len(breaking), 'breaking difference')}, {others}.")
+    return ExitCode.REJECTED if breaking else ExitCode.SUCCESS
+
+
+def _format(difference: Difference) -> str:
     if not sys.stdout.isatty():
         return msgspec.json.encode(difference).decode()
-    return f"{'BREAKS' if difference.breaking else 'note  '}  {difference.where}: {difference.what}"
+    severity = "BREAKING" if difference.breaking else "info    "
+    line = f"{severity}  {difference.location}: {difference.message}"
+    return wrap(line, shutil.get_terminal_size().columns, indent=" " * 10)
 
 
-async def _fetch(url: str) -> bytes:
-    """Fetch a public document, without any key."""
-    problem = ""
-    timeout = aiohttp.ClientTimeout(total=60)
+async def _download(url: str) -> bytes:
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(url, allow_redirects=False) as response,
         ):
             if response.status == 200:
-                return await _read_all(response.content)
-            problem = f"it answers {response.status}"
+                return await _read_body(response.content)
+            problem = f"the server returned status {response.status}"
     except (aiohttp.ClientError, TimeoutError) as error:
-        problem = f"no answer ({type(error).__name__})"
-    raise ConnectError(f"{url} could not be read: {problem}.", hint="Download it, then: leadfeeder contract check FILE")
+        problem = f"the request failed ({type(error).__name__})"
+    raise ConnectError(
+        f"{url} could not be downloaded: {problem}.",
+        hint="Download it in another way, and pass the path of the file.",
+    )
 
 
-async def _read_all(content: aiohttp.StreamReader) -> bytes:
-    """Read to the end, or to one piece past the largest document."""
-    text = bytearray()
-    async for piece in content.iter_any():
-        text += piece
-        if len(text) > LARGEST:
-            raise ConfigurationError(f"The document is longer than {LARGEST:,} bytes.")
-    return bytes(text)
+async def _read_body(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > MAX_DOCUMENT_BYTES:
+            raise ConfigurationError(f"The document is larger than {MAX_DOCUMENT_BYTES:,} bytes.")
+    return bytes(body)
 
 
 def _read(path: Path) -> bytes:
@@ -73,7 +103,9 @@ def _read(path: Path) -> bytes:
 
 
 def _parse(source: str, text: bytes) -> dict[str, object]:
+    import yaml
+
     try:
         return msgspec.convert(yaml.safe_load(text), dict[str, object])
     except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError):
-        raise ConfigurationError(f"{source} is not an OpenAPI document.") from None
+        raise ConfigurationError(f"{source} is not a valid OpenAPI document.") from None

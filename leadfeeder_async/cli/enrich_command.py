@@ -1,4 +1,4 @@
-"""``leadfeeder enrich``: a file of keys in, a line for each row out."""
+"""``leadfeeder enrich``: look up a company for each row of a file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 
-from leadfeeder_async.cli import INCOMPLETE, SPENT, terminal
+from leadfeeder_async.cli import terminal
+from leadfeeder_async.cli.exit_codes import ExitCode
+from leadfeeder_async.cli.options import FLAG, AccountId, Out, Overwrite
+from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs.enrich.enrichment import Enrichment
 from leadfeeder_async.jobs.enrich.input_file import InputFile
+from leadfeeder_async.jobs.enrich.output import ENRICHMENT
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path
@@ -22,46 +26,45 @@ from leadfeeder_async.jobs.tabular import is_table
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
 
-Flag = Parameter(negative=())
-
 
 async def enrich(
     source: Annotated[
-        Path, Parameter(help="The input: .csv with a header, .ndjson or .jsonl, or .txt with one key a line.")
+        Path, Parameter(help="The input file: .csv with a header, .ndjson, .jsonl, or .txt with one key per line.")
     ],
+    /,
     *,
-    by: Annotated[Literal["domain", "name", "ip", "vat"], Parameter(help="What the rows are looked up by.")],
-    out: Annotated[
-        Path | None, Parameter(help="The file to write: .ndjson, .csv or .parquet; without it, stdout.")
-    ] = None,
-    column: Annotated[str | None, Parameter(help="The column of the key; guessed where it has a usual name.")] = None,
-    max_credits: Annotated[int | None, Parameter(help="Never be charged more than this, over all runs.")] = None,
-    limit: Annotated[int | None, Parameter(help="Only the first rows of the input.")] = None,
-    min_score: Annotated[float, Parameter(help="Take no match that scores less, 0 to 1.")] = 0.8,
-    dry_run: Annotated[bool, Flag, Parameter(help="Match for free, and say what the job would cost at most.")] = False,
-    resume: Annotated[bool, Flag, Parameter(help="Go on where an unfinished run of the same job stopped.")] = False,
-    overwrite: Annotated[bool, Flag, Parameter(help="Replace the file if it exists.")] = False,
+    by: Annotated[Literal["domain", "name", "ip", "vat"], Parameter(help="The kind of key to look up.")],
+    out: Out = None,
+    column: Annotated[str | None, Parameter(help="The column of the key. Default: detected by common names.")] = None,
+    max_credits: Annotated[int | None, Parameter(help="The maximum number of credits to charge in all runs.")] = None,
+    limit: Annotated[int | None, Parameter(help="Read only this many rows of the input.")] = None,
+    min_score: Annotated[float, Parameter(help="The minimum score of a match, from 0 to 1.")] = 0.8,
+    dry_run: Annotated[bool, FLAG, Parameter(help="Match the rows for free and print the maximum cost.")] = False,
+    resume: Annotated[bool, FLAG, Parameter(help="Continue an unfinished run of the same job.")] = False,
+    overwrite: Overwrite = False,
     retry_failed: Annotated[
-        bool, Flag, Parameter(help="Ask again for the rows of a finished file that failed or were skipped.")
+        bool, FLAG, Parameter(help="Retry the failed and skipped rows of a finished output file.")
     ] = False,
-    encoding: Annotated[str | None, Parameter(help="The input's encoding, where it is not UTF-8.")] = None,
-    account_id: Annotated[str | None, Parameter(help="The account; needed where the key has several.")] = None,
-) -> int:
-    """Find a company for each row of a file; 1 credit for each that was not unlocked in the last 12 months.
+    encoding: Annotated[str | None, Parameter(help="The encoding of the input file. Default: UTF-8.")] = None,
+    account_id: AccountId = None,
+) -> ExitCode:
+    """Look up a company for each row of a file.
 
-    Matching is free. Each row gets one line, in order: matched, ambiguous, not_found, failed, skipped_by_budget or
-    unusable; with the line of the input where it begins, and its columns as input. Exits with 4 if rows were skipped
-    by the budget, with 5 if some failed.
+    The output has one line per input row, in the same order, with an outcome: matched, ambiguous, not_found, failed,
+    skipped_by_budget or unusable. Exits with 4 if the budget skipped rows, and with 5 if rows failed.
+
+    Credits: 1 for each matched company that was not unlocked in the last 12 months. Matching is free.
     """
     check_argument(
-        not (dry_run and (resume or retry_failed)), "--dry-run goes with neither --resume nor --retry-failed."
+        not (dry_run and (resume or retry_failed)), "--dry-run cannot be combined with --resume or --retry-failed."
     )
-    goes_on = resume or retry_failed
     check_argument(
-        out is not None or not goes_on, "--resume and --retry-failed need a file to go on with.", "Add --out."
+        out is not None or not (resume or retry_failed),
+        "--resume and --retry-failed need an output file.",
+        "Add --out.",
     )
     if out is not None:
-        _keep(source, out)
+        _check_input_is_kept(source, out)
     rows = InputFile(source, by, column, encoding)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         job: Enrichment[Company] | Enrichment[EnrichedIp]
@@ -74,72 +77,79 @@ async def enrich(
         if dry_run:
             return await _estimate(job)
         if out is None:
-            return await _print(job, ProgressTracker(lf.stats, limit), len(rows))
-        return await _write(job, out, resume=resume, overwrite=overwrite, retry_failed=retry_failed)
+            return await _write_to_stdout(job, ProgressTracker(lf.stats, limit), len(rows))
+        return await _write_to_file(job, out, resume=resume, overwrite=overwrite, retry_failed=retry_failed)
 
 
-def _keep(source: Path, out: Path) -> None:
-    """Refuse to write over the input."""
+def _check_input_is_kept(source: Path, out: Path) -> None:
+    """Raise ConfigurationError if the output or one of its temporary files is the input file."""
     for path in (out, partial_path(out), checkpoint_path(out)):
-        same = path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source))
-        check_argument(not same, f"{path} is the input, and would be written over.", "Choose another name for --out.")
+        is_input = path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source))
+        check_argument(not is_input, f"{path} is the input file and would be overwritten.", "Change --out.")
 
 
-async def _estimate(job: Enrichment[Company] | Enrichment[EnrichedIp]) -> int:
-    found = await job.estimate()
-    counts = {outcome.value: found.outcomes[outcome] for outcome in Outcome}
-    costs = {"max_credits": found.max_credits, "requests": found.requests}
-    terminal.print_out(
-        msgspec.json.encode({"rows": found.rows, "distinct": found.distinct, **counts, **costs}).decode()
+async def _estimate(job: Enrichment[Company] | Enrichment[EnrichedIp]) -> ExitCode:
+    estimate = await job.estimate()
+    outcomes = {outcome.value: estimate.outcomes[outcome] for outcome in Outcome}
+    line = {
+        "rows": estimate.rows,
+        "distinct": estimate.distinct,
+        **outcomes,
+        "max_credits": estimate.max_credits,
+        "requests": estimate.requests,
+    }
+    print_out(msgspec.json.encode(line).decode())
+    print_err(
+        f"{pluralize(estimate.rows, 'row')}, {estimate.distinct:,} distinct keys: {_format_outcomes(outcomes)}. "
+        f"Nothing was charged. The job would send about {pluralize(estimate.requests, 'request')} and charge at most "
+        f"{pluralize(estimate.max_credits, 'credit')}."
     )
-    terminal.print_note(
-        f"{found.rows:,} rows, {found.distinct:,} distinct: {_outcomes(counts)}. Nothing was charged. The job would "
-        f"send about {found.requests:,} requests and charge at most {found.max_credits:,} credits."
-    )
-    return 0
+    return ExitCode.SUCCESS
 
 
-async def _print(job: Enrichment[Company] | Enrichment[EnrichedIp], meter: ProgressTracker, total: int) -> int:
-    with terminal.progress_bar("rows") as on_progress:
-        async with aclosing(job.raw_lines()) as groups:
-            async for lines in groups:
-                await terminal.to_stdout(lines)
-                on_progress(meter.count(lines.count(b"\n"), total))
-    return _report(job.tally, None)
+async def _write_to_stdout(
+    job: Enrichment[Company] | Enrichment[EnrichedIp], tracker: ProgressTracker, total: int
+) -> ExitCode:
+    with terminal.progress_bar("rows", to_stdout=True) as on_progress:
+        async with aclosing(job.raw_lines()) as batches:
+            async for lines in batches:
+                await terminal.write_stdout(lines)
+                on_progress(tracker.count(lines.count(b"\n"), total))
+    return _print_summary(job.summary, None)
 
 
-async def _write(
+async def _write_to_file(
     job: Enrichment[Company] | Enrichment[EnrichedIp], out: Path, *, resume: bool, overwrite: bool, retry_failed: bool
-) -> int:
+) -> ExitCode:
     with terminal.progress_bar("rows") as on_progress:
-        watch = terminal.ResumeHint(on_progress)
+        resume_hint = terminal.ResumeHint(on_progress)
         try:
-            tally = await job.to_file(
-                out, resume=resume, overwrite=overwrite, retry_failed=retry_failed, on_progress=watch
+            summary = await job.to_file(
+                out, resume=resume, overwrite=overwrite, retry_failed=retry_failed, on_progress=resume_hint
             )
         except BaseException as error:
-            watch.print_resume_hint(out, error)
+            resume_hint.print_resume_hint(out, ENRICHMENT, error)
             raise
-    return _report(tally, out)
+    return _print_summary(summary, out)
 
 
-def _report(tally: EnrichmentSummary, out: Path | None) -> int:
-    counts = {outcome.value: tally.outcomes[outcome] for outcome in Outcome}
-    lost = f", and up to {tally.credits_possibly_charged:,} by lost answers" if tally.credits_possibly_charged else ""
-    lost += f", and up to {tally.credits_of_previous_runs:,} by earlier runs" if tally.credits_of_previous_runs else ""
-    terminal.print_note(
-        f"{tally.rows:,} rows: {_outcomes(counts)}; {tally.credits:,} credits charged{lost}"
-        + (f" -> {out}" if out else "")
-    )
-    skipped, failed = tally.outcomes[Outcome.SKIPPED_BY_BUDGET], tally.outcomes[Outcome.FAILED]
+def _print_summary(summary: EnrichmentSummary, out: Path | None) -> ExitCode:
+    outcomes = {outcome.value: summary.outcomes[outcome] for outcome in Outcome}
+    costs = f"{pluralize(summary.credits, 'credit')} charged"
+    if summary.credits_possibly_charged:
+        costs += f", up to {summary.credits_possibly_charged:,} more for lost responses"
+    if summary.credits_of_previous_runs:
+        costs += f", up to {summary.credits_of_previous_runs:,} in previous runs"
+    target = f" -> {out}" if out else ""
+    print_err(f"{pluralize(summary.rows, 'row')}: {_format_outcomes(outcomes)}; {costs}{target}")
+    skipped, failed = summary.outcomes[Outcome.SKIPPED_BY_BUDGET], summary.outcomes[Outcome.FAILED]
     if (skipped or failed) and out is not None and not is_table(out):
-        terminal.print_note(
-            f"To ask for the {skipped + failed:,} others again:\n  {terminal.rebuild_command('--retry-failed')}"
-        )
+        rows = pluralize(skipped + failed, "row")
+        print_err(f"To retry the {rows} that failed or were skipped:\n  {terminal.rebuild_command('--retry-failed')}")
     if skipped:
-        return SPENT
-    return INCOMPLETE if failed else 0
+        return ExitCode.EXHAUSTED
+    return ExitCode.INCOMPLETE if failed else ExitCode.SUCCESS
 
 
-def _outcomes(counts: Mapping[str, int]) -> str:
+def _format_outcomes(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count) or "none"

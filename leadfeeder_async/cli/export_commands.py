@@ -1,65 +1,45 @@
-"""``leadfeeder export``: one command for each list worth a file."""
+"""``leadfeeder export``: one command per list."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from datetime import date
+from typing import Annotated, TypeVar
 
 from cyclopts import App, Parameter
 
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.cli import terminal
+from leadfeeder_async.cli.dates import parse_day, start_date_of_export, utc_today
+from leadfeeder_async.cli.options import (
+    DEFAULT_TARGET,
+    FLAG,
+    OPTIONS_GROUP,
+    REPEATABLE,
+    CompanyIds,
+    Countries,
+    IcpIds,
+    MaxCredits,
+    OutputTarget,
+    Positions,
+    Scope,
+    Since,
+    Terms,
+    Until,
+)
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
+from leadfeeder_async.jobs.export_state import EXPORT
 from leadfeeder_async.jobs.resumable_file import load_unfinished
 from leadfeeder_async.models.companies import Signal
-from leadfeeder_async.pagination.date_range import parse_relative_date
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
 
 T = TypeVar("T", bound=HasId)
 
-export = App(name="export", help="Write a list to a file, or to stdout: one JSON object a line.")
+IncludeCompany = Annotated[bool, FLAG, Parameter(help="Include all fields of each company, not only its id.")]
 
-Out = Annotated[Path | None, Parameter(help="The file to write: .ndjson, .csv or .parquet; without it, stdout.")]
-Resume = Annotated[bool, Parameter(negative=(), help="Go on where an unfinished export of the same query stopped.")]
-Overwrite = Annotated[bool, Parameter(negative=(), help="Replace the file if it exists.")]
-AccountId = Annotated[str | None, Parameter(help="The account; needed where the key has several.")]
-Limit = Annotated[int | None, Parameter(help="Stop after this many rows.")]
-Since = Annotated[str, Parameter(help="The first day: YYYY-MM-DD, `today`, `yesterday`, or `30d` for 30 days.")]
-Until = Annotated[str, Parameter(help="The last day, included: YYYY-MM-DD or `today`.")]
-Terms = Annotated[list[str] | None, Parameter(negative=(), help="A word to search for; may be repeated.")]
-IcpIds = Annotated[list[str] | None, Parameter(negative=(), help="Fits this customer profile; may be repeated.")]
-MaxCredits = Annotated[int | None, Parameter(help="Stop before more credits than this are charged.")]
-
-
-@Parameter(name="*")
-class OutputTarget:
-    """Where the rows go, the same for every list."""
-
-    def __init__(
-        self,
-        *,
-        out: Out = None,
-        resume: Resume = False,
-        overwrite: Overwrite = False,
-        account_id: AccountId = None,
-        limit: Limit = None,
-    ) -> None:
-        self.out, self.resume, self.overwrite = out, resume, overwrite
-        self.account_id, self.limit = account_id, limit
-
-
-async def write(
-    noun: str, target: OutputTarget | None, pager_of: Callable[[AsyncLeadfeeder, int | None], Pager[T]]
-) -> None:
-    """Open a client and write one of its lists."""
-    to = target or OutputTarget()
-    async with AsyncLeadfeeder(account_id=to.account_id) as lf:
-        pager = pager_of(lf, to.limit)
-        await terminal.export(pager, lf.stats, to.out, noun, limit=to.limit, resume=to.resume, overwrite=to.overwrite)
+export = App(name="export", help="Export a list to a file or to stdout.", group_parameters=OPTIONS_GROUP)
 
 
 @export.command
@@ -68,17 +48,22 @@ async def visits(
     since: Since = "30d",
     until: Until = "today",
     company_id: Annotated[str | None, Parameter(help="Only visits of this company.")] = None,
-    include_company: Annotated[bool, Parameter(negative=(), help="Show each company whole.")] = False,
-    target: OutputTarget | None = None,
+    include_company: IncludeCompany = False,
+    target: OutputTarget = DEFAULT_TARGET,
 ) -> None:
-    """Export the visits of some days; free, and complete past the API's 10,000 rows."""
+    """Export website visits.
+
+    The API returns at most 10,000 visits for a search. Longer periods are split, so the export is complete.
+
+    Credits: none.
+    """
     include = ["company"] if include_company else None
-    start, end = _days(since, until, target)
-    await write(
-        "visits",
+    start, end = _date_range(since, until, target)
+    await _export(
+        "visit",
         target,
-        lambda lf, limit: lf.web_visits.search(
-            start_date=start, end_date=end, company_id=company_id, include=include, limit=limit
+        lambda lf: lf.web_visits.search(
+            start_date=start, end_date=end, company_id=company_id, include=include, limit=target.limit
         ),
     )
 
@@ -89,17 +74,20 @@ async def visitor_companies(
     since: Since = "30d",
     until: Until = "today",
     custom_feed_id: Annotated[str | None, Parameter(help="Only companies of this custom feed.")] = None,
-    include_company: Annotated[bool, Parameter(negative=(), help="Show each company whole.")] = False,
-    target: OutputTarget | None = None,
+    include_company: IncludeCompany = False,
+    target: OutputTarget = DEFAULT_TARGET,
 ) -> None:
-    """Export the companies that visited in some days, one row for each company and place; free."""
+    """Export the companies that visited, one row per company and location.
+
+    Credits: none.
+    """
     include = ["company"] if include_company else None
-    start, end = _days(since, until, target)
-    await write(
-        "visitor companies",
+    start, end = _date_range(since, until, target)
+    await _export(
+        "visitor company",
         target,
-        lambda lf, limit: lf.web_visits.companies(
-            start_date=start, end_date=end, custom_feed_id=custom_feed_id, include=include, limit=limit
+        lambda lf: lf.web_visits.companies(
+            start_date=start, end_date=end, custom_feed_id=custom_feed_id, include=include, limit=target.limit
         ),
     )
 
@@ -108,17 +96,20 @@ async def visitor_companies(
 async def companies(
     *,
     term: Terms = None,
-    country: Annotated[list[str] | None, Parameter(negative=(), help="A country code; may be repeated.")] = None,
+    country: Countries = None,
     icp_id: IcpIds = None,
-    target: OutputTarget | None = None,
+    target: OutputTarget = DEFAULT_TARGET,
 ) -> None:
-    """Export the summaries of a company search; free."""
+    """Export the summaries of a company search.
+
+    Credits: none.
+    """
+    check_argument(term or country or icp_id, "The search has no conditions.", "Add --term, --country or --icp-id.")
     locations = [{"country_code": code} for code in country] if country else None
-    check_argument(term or country or icp_id, "There is nothing to search for.", "Give --term, --country or --icp-id.")
-    await write(
-        "companies",
+    await _export(
+        "company",
         target,
-        lambda lf, limit: lf.companies.search(search_terms=term, locations=locations, icp_ids=icp_id, limit=limit),
+        lambda lf: lf.companies.search(search_terms=term, locations=locations, icp_ids=icp_id, limit=target.limit),
     )
 
 
@@ -126,16 +117,22 @@ async def companies(
 async def contacts(
     *,
     term: Terms = None,
-    company_id: Annotated[list[str] | None, Parameter(negative=(), help="Of this company; may be repeated.")] = None,
-    position: Annotated[list[str] | None, Parameter(negative=(), help="A job title; may be repeated.")] = None,
-    target: OutputTarget | None = None,
+    company_id: CompanyIds = None,
+    position: Positions = None,
+    target: OutputTarget = DEFAULT_TARGET,
 ) -> None:
-    """Export the summaries of a contact search; free."""
-    await write(
-        "contacts",
+    """Export the summaries of a contact search.
+
+    Credits: none.
+    """
+    check_argument(
+        term or company_id or position, "The search has no conditions.", "Add --term, --company-id or --position."
+    )
+    await _export(
+        "contact",
         target,
-        lambda lf, limit: lf.contacts.search(
-            search_terms=term, company_ids=company_id, positions=position, limit=limit
+        lambda lf: lf.contacts.search(
+            search_terms=term, company_ids=company_id, positions=position, limit=target.limit
         ),
     )
 
@@ -143,55 +140,59 @@ async def contacts(
 @export.command
 async def signals(
     *,
-    company_id: Annotated[list[str], Parameter(negative=(), help="Of this company; may be repeated.")],
+    company_id: Annotated[list[str], REPEATABLE, Parameter(help="The id of a company. Can be repeated.")],
     max_credits: MaxCredits = None,
-    target: OutputTarget | None = None,
+    target: OutputTarget = DEFAULT_TARGET,
 ) -> None:
-    """Export the news about some companies; charges 1 credit for each that has news and is not unlocked."""
+    """Export signals, which are news about companies.
 
-    def pager_of(lf: AsyncLeadfeeder, limit: int | None) -> Pager[Signal]:
-        capped = lf if max_credits is None else lf.with_options(budget=Budget(max_credits=max_credits))
-        return capped.companies.search_signals(company_ids=company_id, limit=limit)
+    Credits: 1 for each company that has signals and is not unlocked.
+    """
 
-    await write("signals", target, pager_of)
+    def search(lf: AsyncLeadfeeder) -> Pager[Signal]:
+        budgeted = lf if max_credits is None else lf.with_options(budget=Budget(max_credits=max_credits))
+        return budgeted.companies.search_signals(company_ids=company_id, limit=target.limit)
+
+    await _export("signal", target, search)
 
 
 @export.command
-async def tags(*, target: OutputTarget | None = None) -> None:
-    """Export the account's tags; free."""
-    await write("tags", target, lambda lf, limit: lf.tags.list(limit=limit))
+async def tags(*, target: OutputTarget = DEFAULT_TARGET) -> None:
+    """Export the account's tags.
+
+    Credits: none.
+    """
+    await _export("tag", target, lambda lf: lf.tags.list(limit=target.limit))
 
 
 @export.command
-async def lists(
-    *,
-    scope: Annotated[Literal["company", "contact"], Parameter(help="Lists of companies, or of contacts.")] = "company",
-    target: OutputTarget | None = None,
-) -> None:
-    """Export the account's lists; free."""
-    await write("lists", target, lambda lf, limit: lf.lists.list(scope=scope, limit=limit))
+async def lists(*, scope: Scope = "company", target: OutputTarget = DEFAULT_TARGET) -> None:
+    """Export the account's lists.
+
+    Credits: none.
+    """
+    await _export("list", target, lambda lf: lf.lists.list(scope=scope, limit=target.limit))
 
 
-def _days(since: str, until: str, target: OutputTarget | None) -> tuple[date, date]:
-    """Read the days asked for; an export that goes on keeps the `today` of the day on which it began."""
-    today = datetime.now(UTC).date()
-    if target is not None and target.resume and target.out is not None:
-        found = load_unfinished(target.out)
-        if found is not None and found.days is not None:
-            today = min(today, _export_start_date(until, found.days.end, today))
-    start, end = read_day(since, today), read_day(until, today)
+async def _export(noun: str, target: OutputTarget, make_pager: Callable[[AsyncLeadfeeder], Pager[T]]) -> None:
+    async with AsyncLeadfeeder(account_id=target.account_id) as lf:
+        await terminal.export(
+            make_pager(lf),
+            lf.stats,
+            target.out,
+            noun,
+            limit=target.limit,
+            resume=target.resume,
+            overwrite=target.overwrite,
+        )
+
+
+def _date_range(since: str, until: str, target: OutputTarget) -> tuple[date, date]:
+    """Parse the dates of an export. A resumed export keeps the dates of the day on which it was started."""
+    today = utc_today()
+    unfinished = load_unfinished(target.out, EXPORT) if target.resume and target.out is not None else None
+    if unfinished is not None and unfinished.state.days is not None:
+        today = min(today, start_date_of_export(until, unfinished.state.days.end, today))
+    start, end = parse_day(since, today), parse_day(until, today)
     check_argument(start <= end, f"--since {start} is after --until {end}.")
     return start, end
-
-
-def _export_start_date(text: str, day: date, today: date) -> date:
-    """Return the day on which ``text`` stood for ``day``; ``today`` where it always stands for one, as 2026-11-01."""
-    now = read_day(text, today)
-    return today if now == read_day(text, today + timedelta(1)) else day + (today - now)
-
-
-def read_day(text: str, today: date | None = None) -> date:
-    """Read a day as people write it; ``today`` is that of UTC unless given."""
-    hours = text.endswith("h") and text[:-1].isdecimal()
-    check_argument(not hours, f"{text!r} is no day: only `brief` counts in hours.", "`1d` is today.")
-    return parse_relative_date(text, today or datetime.now(UTC).date())

@@ -1,6 +1,7 @@
-"""Holds the rows and Structs of this package against an OpenAPI document: what differs, and what to do about it.
+"""Compare the endpoints and models of this package with an OpenAPI document. The functions are pure.
 
-The paths here come from public evidence, since the vendor's own document could not be had; whoever has it can check.
+The paths in this package come from public sources, because the official OpenAPI document was not available. With the
+document, users can check them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from leadfeeder_async.models.schemas import SCHEMAS
 Json: TypeAlias = "dict[str, object]"
 
 _METHODS = frozenset({"get", "post", "put", "patch", "delete"})
-_PAGING_PARAMS: Mapping[PaginationStyle, frozenset[str]] = {
+_PAGINATION_PARAMS: Mapping[PaginationStyle, frozenset[str]] = {
     PaginationStyle.PAGE_NUMBER: frozenset({"page[num]", "page[size]"}),
     PaginationStyle.CURSOR: frozenset({"page[cursor]", "page[size]"}),
 }
-_JSON_TYPES: Mapping[str, frozenset[str]] = {
+_COMPATIBLE_TYPES: Mapping[str, frozenset[str]] = {
     "string": frozenset({"StrType", "DateType", "DateTimeType", "LiteralType"}),
     "integer": frozenset({"IntType", "FloatType"}),
     "number": frozenset({"FloatType"}),
@@ -31,17 +32,19 @@ _JSON_TYPES: Mapping[str, frozenset[str]] = {
     "array": frozenset({"VarTupleType"}),
     "object": frozenset({"StructType", "DictType"}),
 }
+"""The msgspec types that can decode each JSON type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing in which the document and this package differ."""
+    """A difference between the document and this package."""
 
-    where: str
-    what: str
+    location: str
+    """The operation, schema or field."""
+    message: str
     breaking: bool = False
     override: str | None = None
-    """The path to pass as ``paths={operation: path}``, where that mends it."""
+    """The path to pass as ``paths={operation: path}`` if that corrects the difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,127 +53,131 @@ class _Operation:
     method: str
     path: str
     params: Mapping[str, bool]
-    """Query parameters, and whether each is required."""
+    """The query parameters. The value is True if the parameter is required."""
 
 
-def compare(document: Json, rows: list[Endpoint[object]]) -> list[Difference]:
-    """Return what differs between an OpenAPI document and ``rows``, breaking things first."""
+def compare(document: Json, endpoints: list[Endpoint[object]]) -> list[Difference]:
+    """Return the differences between an OpenAPI document and this package, breaking ones first."""
     operations = list(_operations(document))
-    taken = {(row.method, row.path) for row in rows}
-    free = [one for one in operations if (one.method, one.path) not in taken]
-    found = [one for row in rows for one in _compare_row(row, operations, free)]
-    known = {row.operation for row in rows} | {(row.method, row.path) for row in rows}
-    found += [
-        Difference(one.id, f"{one.method} {one.path} is new: call it with lf.request(...)")
-        for one in operations
-        if one.id not in known and (one.method, one.path) not in known
+    known_routes = {(endpoint.method, endpoint.path) for endpoint in endpoints}
+    known_ids = {endpoint.operation for endpoint in endpoints}
+    unknown_routes = [item for item in operations if (item.method, item.path) not in known_routes]
+    differences = [
+        difference for endpoint in endpoints for difference in _compare_endpoint(endpoint, operations, unknown_routes)
     ]
-    found += _compare_schemas(document)
-    return sorted(dict.fromkeys(found), key=lambda one: not one.breaking)
+    differences += [
+        Difference(item.id, f"{item.method} {item.path} is new. Call it with lf.request(...).")
+        for item in unknown_routes
+        if item.id not in known_ids
+    ]
+    differences += _compare_schemas(document)
+    return sorted(dict.fromkeys(differences), key=lambda difference: not difference.breaking)
 
 
 def _operations(document: Json) -> Iterator[_Operation]:
-    shared = _members(_members(document.get("components")).get("parameters"))
-    for path, item in _members(document.get("paths")).items():
-        for method, operation in _members(item).items():
+    shared = _object(_object(document.get("components")).get("parameters"))
+    for path, item in _object(document.get("paths")).items():
+        for method, value in _object(item).items():
             if method not in _METHODS:
                 continue
-            facts = _members(operation)
-            listed = [*_items(_members(item).get("parameters")), *_items(facts.get("parameters"))]
-            found = [_resolved(one, shared) for one in listed]
-            params = {str(one["name"]): bool(one.get("required")) for one in found if one.get("in") == "query"}
-            yield _Operation(str(facts.get("operationId", f"{method} {path}")), method.upper(), path, params)
+            operation = _object(value)
+            listed = [*_array(_object(item).get("parameters")), *_array(operation.get("parameters"))]
+            parameters = [_resolve(parameter, shared) for parameter in listed]
+            query = {str(each["name"]): bool(each.get("required")) for each in parameters if each.get("in") == "query"}
+            yield _Operation(str(operation.get("operationId", f"{method} {path}")), method.upper(), path, query)
 
 
-def _compare_row(row: Endpoint[object], operations: list[_Operation], free: list[_Operation]) -> Iterator[Difference]:
-    match = _find(row, operations)
+def _compare_endpoint(
+    endpoint: Endpoint[object], operations: list[_Operation], unknown_routes: list[_Operation]
+) -> Iterator[Difference]:
+    match = _find(endpoint, operations)
     if match is None:
-        candidates = {one.path for one in free if one.method == row.method}
-        near = get_close_matches(row.path, candidates, n=3, cutoff=0.5)
-        hint = f"; perhaps {' or '.join(near)}" if near else ""
-        yield Difference(
-            row.operation, f"{row.method} {row.path} is not in the document{hint}", True, next(iter(near), None)
-        )
+        paths = {operation.path for operation in unknown_routes if operation.method == endpoint.method}
+        similar = get_close_matches(endpoint.path, paths, n=3, cutoff=0.5)
+        suggestion = f" Similar: {', '.join(similar)}." if similar else ""
+        message = f"{endpoint.method} {endpoint.path} is not in the document.{suggestion}"
+        yield Difference(endpoint.operation, message, breaking=True, override=next(iter(similar), None))
         return
-    if match.path != row.path and _shape(match.path) != _shape(row.path):
-        yield Difference(row.operation, f"lives at {match.path}, not at {row.path}", True, match.path)
-    if match.method != row.method:
-        yield Difference(row.operation, f"takes {match.method}, not {row.method}", True)
+    if match.path != endpoint.path and _template(match.path) != _template(endpoint.path):
+        message = f"The path is {match.path}, not {endpoint.path}."
+        yield Difference(endpoint.operation, message, breaking=True, override=match.path)
+    if match.method != endpoint.method:
+        message = f"The method is {match.method}, not {endpoint.method}."
+        yield Difference(endpoint.operation, message, breaking=True)
     sent = {
-        *row.params,
-        *_PAGING_PARAMS.get(row.pagination, ()),
-        *(() if row.account is AccountScope.NONE else ("account_id",)),
+        *endpoint.params,
+        *_PAGINATION_PARAMS.get(endpoint.pagination, ()),
+        *(() if endpoint.account is AccountScope.NONE else ("account_id",)),
     }
     for name, required in match.params.items():
         if required and name not in sent:
-            yield Difference(row.operation, f"needs the parameter {name}, which is never sent", True)
+            yield Difference(endpoint.operation, f"The required parameter {name} is never sent.", breaking=True)
     for name in sorted(sent - set(match.params)):
-        yield Difference(row.operation, f"does not know the parameter {name}")
+        yield Difference(endpoint.operation, f"The parameter {name} is not in the document.")
 
 
-def _find(row: Endpoint[object], operations: list[_Operation]) -> _Operation | None:
-    by_id = [one for one in operations if one.id == row.operation]
-    by_path = [one for one in operations if (one.method, _shape(one.path)) == (row.method, _shape(row.path))]
-    return next(iter([*by_id, *by_path]), None)
+def _find(endpoint: Endpoint[object], operations: list[_Operation]) -> _Operation | None:
+    route = (endpoint.method, _template(endpoint.path))
+    by_id = [operation for operation in operations if operation.id == endpoint.operation]
+    by_route = [operation for operation in operations if (operation.method, _template(operation.path)) == route]
+    return next(iter([*by_id, *by_route]), None)
 
 
-def _shape(path: str) -> list[str]:
-    """Return a path without the names of its ids."""
-    return ["{}" if part.startswith("{") else part for part in path.split("/")]
+def _template(path: str) -> list[str]:
+    """Return the segments of a path, with the names of its parameters removed."""
+    return ["{}" if segment.startswith("{") else segment for segment in path.split("/")]
 
 
 def _compare_schemas(document: Json) -> Iterator[Difference]:
-    published = _members(_members(document.get("components")).get("schemas"))
-    for name, schema in published.items():
+    for name, schema in _object(_object(document.get("components")).get("schemas")).items():
         if name not in SCHEMAS:
-            yield Difference(name, "is a new schema")
+            yield Difference(name, "The schema is new.")
             continue
         info = type_info(SCHEMAS[name])
         if isinstance(info, StructType):
-            yield from _compare_struct(name, _members(schema), info, published)
+            yield from _compare_struct(name, _object(schema), info)
 
 
-def _compare_struct(where: str, schema: Json, info: StructType, published: Json) -> Iterator[Difference]:
+def _compare_struct(location: str, schema: Json, info: StructType) -> Iterator[Difference]:
     fields = {field.encode_name: field for field in info.fields}
-    tag = {info.tag_field} if info.tag_field else set[str]()
-    for name, sub in _members(schema.get("properties")).items():
+    for name, field_schema in _object(schema.get("properties")).items():
         if name in fields:
-            yield from _compare_field(f"{where}.{name}", _members(sub), fields[name], published)
-        elif name not in tag:
-            yield Difference(f"{where}.{name}", "is a new field: exports keep it, the Struct leaves it out")
+            yield from _compare_field(f"{location}.{name}", _object(field_schema), fields[name])
+        elif name != info.tag_field:
+            yield Difference(f"{location}.{name}", "The field is new. Exports contain it, the model does not.")
 
 
-def _compare_field(where: str, schema: Json, field: Field, published: Json) -> Iterator[Difference]:
-    kinds = list(_kinds(field.type))
-    names = {type(kind).__name__ for kind in kinds}
+def _compare_field(location: str, schema: Json, field: Field) -> Iterator[Difference]:
+    types = list(_union_members(field.type))
+    names = {type(each).__name__ for each in types}
     if "AnyType" in names or "CustomType" in names:
         return
     for json_type in _json_types(schema):
-        if json_type in _JSON_TYPES and not names & _JSON_TYPES[json_type]:
-            yield Difference(where, f"is {json_type} in the document, and {' or '.join(sorted(names))} here", True)
-    for kind in kinds:
-        if isinstance(kind, StructType) and "properties" in schema:
-            yield from _compare_struct(where, schema, kind, published)
+        if json_type in _COMPATIBLE_TYPES and not names & _COMPATIBLE_TYPES[json_type]:
+            message = f"The type is {json_type}, but the model has {' or '.join(sorted(names))}."
+            yield Difference(location, message, breaking=True)
+    for each in types:
+        if isinstance(each, StructType) and "properties" in schema:
+            yield from _compare_struct(location, schema, each)
 
 
-def _kinds(info: Type) -> Iterator[Type]:
+def _union_members(info: Type) -> Iterator[Type]:
     yield from info.types if isinstance(info, UnionType) else (info,)
 
 
 def _json_types(schema: Json) -> list[str]:
-    found = schema.get("type")
-    return [found] if isinstance(found, str) else [str(one) for one in _items(found) if one != "null"]
+    declared = schema.get("type")
+    return [declared] if isinstance(declared, str) else [str(each) for each in _array(declared) if each != "null"]
 
 
-def _resolved(parameter: object, shared: Json) -> Json:
-    facts = _members(parameter)
-    reference = facts.get("$ref")
-    return _members(shared.get(str(reference).rsplit("/", maxsplit=1)[-1])) if reference else facts
+def _resolve(parameter: object, shared: Json) -> Json:
+    reference = _object(parameter).get("$ref")
+    return _object(shared.get(str(reference).rsplit("/", maxsplit=1)[-1])) if reference else _object(parameter)
 
 
-def _members(value: object) -> Json:
+def _object(value: object) -> Json:
     return msgspec.convert(value, dict[str, object]) if isinstance(value, dict) else {}
 
 
-def _items(value: object) -> list[object]:
+def _array(value: object) -> list[object]:
     return msgspec.convert(value, list[object]) if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""Pure: from visits to companies in the order in which a person should look at them."""
+"""Rank the companies that visited. The functions are pure."""
 
 from __future__ import annotations
 
@@ -11,81 +11,86 @@ import msgspec
 
 from leadfeeder_async.models.records import WebVisit
 
-VisitCategory: TypeAlias = Literal["new", "returning", "re-engaged"]
-By: TypeAlias = Literal["intent", "minutes", "visits"]
+VisitorStatus: TypeAlias = Literal["new", "returning", "re-engaged"]
+RankBy: TypeAlias = Literal["intent", "minutes", "visits"]
 
-GAP = 30
-"""Days without a visit after which a company that comes back is re-engaged."""
+REENGAGED_AFTER_DAYS = 30
+"""A company that returns after this many days without a visit is re-engaged."""
 
 
 class PriorVisits(msgspec.Struct, frozen=True, kw_only=True):
-    """The ids of companies that visited before the period."""
+    """The ids of the companies that visited before a period."""
 
-    lately: AbstractSet[str] = frozenset()
-    """In the last 30 days before it."""
-    long_ago: AbstractSet[str] = frozenset()
-    """Before those."""
+    recent: AbstractSet[str] = frozenset()
+    """Companies that visited in the last 30 days before the period."""
+    older: AbstractSet[str] = frozenset()
+    """Companies that visited earlier than that."""
 
 
 class CompanyActivity(msgspec.Struct, frozen=True, kw_only=True):
-    """One company and its visits in the period."""
+    """A company and its visits in a period."""
 
     id: str
     company: str | None
     country: str | None
-    standing: VisitCategory
+    status: VisitorStatus
     visits: int
     pages: int
     minutes: float
     intent: float | None
-    """0 to 10; None where the API does not show it."""
+    """The intent score from 0 to 10, or None if the API does not return it."""
     last_visit: datetime | None
 
 
-def rank(visits: Iterable[WebVisit], since: datetime, earlier: PriorVisits, by: By = "intent") -> list[CompanyActivity]:
-    """Rank the companies that visited from ``since`` on, the most of ``by`` first; what is unknown comes last.
+def rank(
+    visits: Iterable[WebVisit], since: datetime, prior: PriorVisits, by: RankBy = "intent"
+) -> list[CompanyActivity]:
+    """Return the companies that visited since ``since``, sorted by ``by`` in descending order.
 
-    Visits before ``since`` only tell who was here lately: the API gives whole days. Visits without a company are no
-    one's, and are left out.
+    Earlier visits in ``visits`` only affect the status of a company. The API returns them because it filters by whole
+    days. Visits without a company are ignored. Unknown values are sorted last.
     """
-    lately = set(earlier.lately)
+    recent = set(prior.recent)
     by_company = dict[str, list[WebVisit]]()
     for visit in visits:
         if visit.company is None:
             continue
         if visit.started_at is not None and visit.started_at < since:
-            lately.add(visit.company.id)
+            recent.add(visit.company.id)
         else:
             by_company.setdefault(visit.company.id, []).append(visit)
-    found = [_visiting(one, _standing(key, lately, earlier.long_ago)) for key, one in by_company.items()]
-    return sorted(found, key=lambda one: _order(one, by))
+    activities = [
+        _company_activity(company_visits, _status(company_id, recent, prior.older))
+        for company_id, company_visits in by_company.items()
+    ]
+    return sorted(activities, key=lambda activity: _sort_key(activity, by))
 
 
-def _visiting(visits: list[WebVisit], standing: VisitCategory) -> CompanyActivity:
+def _company_activity(visits: list[WebVisit], status: VisitorStatus) -> CompanyActivity:
     company = visits[-1].company
     assert company is not None
-    about, location = company.attributes, visits[-1].location
+    attributes, location = company.attributes, visits[-1].location
+    address = attributes.address or location
     return CompanyActivity(
         id=company.id,
         company=company.name,
-        country=about.address.country_code if about.address else (location.country_code if location else None),
-        standing=standing,
+        country=address.country_code if address else None,
+        status=status,
         visits=len(visits),
         pages=sum(visit.attributes.page_depth or 0 for visit in visits),
         minutes=round(sum(visit.attributes.visit_length or 0 for visit in visits) / 60, 1),
-        intent=about.intent.score if about.intent else None,
+        intent=attributes.intent.score if attributes.intent else None,
         last_visit=max((visit.started_at for visit in visits if visit.started_at), default=None),
     )
 
 
-def _standing(company_id: str, lately: AbstractSet[str], long_ago: AbstractSet[str]) -> VisitCategory:
-    if company_id in lately:
+def _status(company_id: str, recent: AbstractSet[str], older: AbstractSet[str]) -> VisitorStatus:
+    if company_id in recent:
         return "returning"
-    return "re-engaged" if company_id in long_ago else "new"
+    return "re-engaged" if company_id in older else "new"
 
 
-def _order(one: CompanyActivity, by: By) -> tuple[float | str, ...]:
-    """Sort by what was asked for, then by the others, then by name."""
-    intent = -1.0 if one.intent is None else one.intent
-    first = {"intent": intent, "minutes": one.minutes, "visits": float(one.visits)}[by]
-    return (-first, -intent, -one.minutes, -one.visits, one.company or "", one.id)
+def _sort_key(activity: CompanyActivity, by: RankBy) -> tuple[float | str, ...]:
+    intent = -1.0 if activity.intent is None else activity.intent
+    chosen = {"intent": intent, "minutes": activity.minutes, "visits": float(activity.visits)}[by]
+    return (-chosen, -intent, -activity.minutes, -activity.visits, activity.company or "", activity.id)

@@ -1,4 +1,4 @@
-"""``leadfeeder companies``, ``contacts`` and ``ip``: look records up, a few at a time."""
+"""``leadfeeder companies``, ``leadfeeder contacts`` and ``leadfeeder ip``: look up single records."""
 
 from __future__ import annotations
 
@@ -7,29 +7,41 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from leadfeeder_async.budget import Budget
-from leadfeeder_async.cli.export_commands import IcpIds, Terms
-from leadfeeder_async.cli.record_tables import (
+from leadfeeder_async.cli.options import (
+    DEFAULT_OUTPUT,
+    OPTIONS_GROUP,
+    REPEATABLE,
+    AccountId,
+    CompanyIds,
+    Countries,
+    IcpIds,
+    MaxCredits,
+    MaxShown,
     OutputOptions,
-    TableSchema,
-    flat,
-    record_of,
-    schema_of,
-    show,
-    show_list,
-    show_one,
+    Positions,
+    Terms,
 )
-from leadfeeder_async.cli.terminal import format_charge, print_note
+from leadfeeder_async.cli.printing import format_charge, print_err
+from leadfeeder_async.cli.record_tables import (
+    TableSchema,
+    schema_of,
+    schema_of_names,
+    show_list,
+    show_record,
+    show_records,
+    to_record,
+)
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.companies import CompanyMatch, CompanySummary
 from leadfeeder_async.models.contacts import ContactSummary
 from leadfeeder_async.models.records import Company
 
-companies = App(name="companies", help="Find companies, and get one whole.")
-contacts = App(name="contacts", help="Find people at companies.")
+companies = App(name="companies", help="Search for companies and look them up.", group_parameters=OPTIONS_GROUP)
+contacts = App(name="contacts", help="Search for contacts at companies.", group_parameters=OPTIONS_GROUP)
 
 COMPANY = schema_of(Company, {})
-FOUND_COMPANY = schema_of(
+COMPANY_SUMMARY = schema_of(
     CompanySummary,
     {
         "id": "id",
@@ -40,32 +52,30 @@ FOUND_COMPANY = schema_of(
         "url": "url",
     },
 )
-FOUND_CONTACT = schema_of(
+CONTACT_SUMMARY = schema_of(
     ContactSummary,
     {"id": "id", "name": "name", "hierarchy_level": "level", "email": "email", "company.id": "company"},
-    whole=("id", "company.id"),
+    never_truncated=("id", "company.id"),
 )
-MATCH = flat("score", "id", "name", "city", "country", "url")
-_BEHIND = {
+MATCH = schema_of_names("score", "id", "name", "city", "country", "url")
+_RELATED_FIELDS = {
     "company": ("id", "name", "url"),
     "location": ("city", "region", "country_code"),
     "network": ("name", "asn", "cidr"),
 }
-ADDRESS = TableSchema(
+IP_ADDRESS = TableSchema(
     {
         **{name: ("attributes", name) for name in ("ip", "company_type", "confidence_score")},
         **{
-            f"{part}.{key}": ("relationships", part, *(() if key == "id" else ("attributes",)), key)
-            for part, keys in _BEHIND.items()
-            for key in keys
+            f"{relationship}.{name}": ("relationships", relationship, *(() if name == "id" else ("attributes",)), name)
+            for relationship, names in _RELATED_FIELDS.items()
+            for name in names
         },
     },
     {},
 )
 
-Limit = Annotated[int, Parameter(help="Show this many at most.")]
-Words = Annotated[list[str] | None, Parameter(negative=(), help="What to search for.")]
-MaxCredits = Annotated[int | None, Parameter(help="Send nothing that could charge more credits than this.")]
+Words = Annotated[list[str] | None, REPEATABLE, Parameter(help="Search terms.")]
 
 
 @companies.command(name="search")
@@ -74,62 +84,72 @@ async def search_companies(
     /,
     *,
     term: Terms = None,
-    country: Annotated[list[str] | None, Parameter(negative=(), help="A country code; may be repeated.")] = None,
+    country: Countries = None,
     icp_id: IcpIds = None,
-    limit: Limit = 25,
-    view: OutputOptions | None = None,
+    limit: MaxShown = 25,
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
 ) -> None:
-    """Search companies; free, since the rows are summaries."""
-    view = view or OutputOptions()
-    FOUND_COMPANY.chosen(view)
+    """Search for companies and show summaries.
+
+    Credits: none.
+    """
+    COMPANY_SUMMARY.check_fields(output)
     terms = [*(words or ()), *(term or ())] or None
-    check_argument(terms or country or icp_id, "There is nothing to search for.", "Give words, --country or --icp-id.")
+    check_argument(terms or country or icp_id, "The search has no conditions.", "Add terms, --country or --icp-id.")
     locations = [{"country_code": code} for code in country] if country else None
-    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
-        found = lf.companies.search(search_terms=terms, locations=locations, icp_ids=icp_id, limit=limit)
-        await show_list(found, FOUND_COMPANY, view, "companies", more="--limit shows more, `export companies` all.")
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        pager = lf.companies.search(search_terms=terms, locations=locations, icp_ids=icp_id, limit=limit)
+        more = "Use --limit for more or `leadfeeder export companies` for all."
+        await show_list(pager, COMPANY_SUMMARY, output, "company", more=more)
 
 
 @companies.command(name="get")
 async def get_company(
-    company_id: Annotated[str, Parameter(help="The company's id.")],
+    company_id: Annotated[str, Parameter(help="The id of the company.")],
     /,
     *,
     max_credits: MaxCredits = None,
-    view: OutputOptions | None = None,
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
 ) -> None:
-    """Get one company whole; charges 1 credit unless it was unlocked in the last 12 months."""
-    view = view or OutputOptions()
-    COMPANY.chosen(view)
-    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
-        answer = await lf.with_options(budget=Budget(max_credits=max_credits)).companies.get(company_id)
-    show_one(record_of(answer.data), COMPANY, view)
-    print_note(format_charge(answer.meta.charged))
+    """Get a company with all its fields.
+
+    Credits: 1, or 0 if the company was unlocked in the last 12 months.
+    """
+    COMPANY.check_fields(output)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        response = await lf.with_options(budget=Budget(max_credits=max_credits)).companies.get(company_id)
+    show_record(to_record(response.data), COMPANY, output)
+    print_err(format_charge(response.meta.charged))
 
 
 @companies.command(name="match")
 async def match_company(
-    name: Annotated[str | None, Parameter(help="The company's name.")] = None,
+    name: Annotated[str | None, Parameter(help="The name of the company.")] = None,
     /,
     *,
-    url: Annotated[str | None, Parameter(help="Its website.")] = None,
-    vat_id: Annotated[str | None, Parameter(help="Its VAT id.")] = None,
-    country: Annotated[str | None, Parameter(help="Its country code.")] = None,
-    limit: Annotated[int, Parameter(help="Show this many at most, 1 to 20.")] = 5,
-    view: OutputOptions | None = None,
+    url: Annotated[str | None, Parameter(help="The website of the company.")] = None,
+    vat_id: Annotated[str | None, Parameter(help="The VAT id of the company.")] = None,
+    country: Annotated[str | None, Parameter(help="The country code of the company, such as DE.")] = None,
+    limit: Annotated[int, Parameter(help="Show at most this many matches, from 1 to 20.")] = 5,
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
 ) -> None:
-    """Find which company is meant by a name, a website or a VAT id, best match first; free."""
-    view = view or OutputOptions()
-    MATCH.chosen(view)
-    check_argument(name or url or vat_id, "There is nothing to match by.", "Give a name, --url or --vat-id.")
-    known = {"company_name": name, "url": url, "vat_id": vat_id, "country_code": country}
-    wanted = {key: value for key, value in known.items() if value is not None}
-    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
-        matches = (await lf.companies.match([wanted], limit)).data
-    show([record_of(_row(match)) for match in (matches[0] if matches else ())], MATCH, view, "matches")
+    """Find a company by name, website or VAT id, best match first.
+
+    Credits: none.
+    """
+    MATCH.check_fields(output)
+    check_argument(name or url or vat_id, "There is nothing to match.", "Add a name, --url or --vat-id.")
+    criteria = {"company_name": name, "url": url, "vat_id": vat_id, "country_code": country}
+    given = {key: value for key, value in criteria.items() if value is not None}
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        matches = (await lf.companies.match([given], limit)).data
+    show_records([to_record(_match_row(match)) for match in (matches[0] if matches else ())], MATCH, output, "match")
 
 
-def _row(match: CompanyMatch) -> dict[str, object]:
+def _match_row(match: CompanyMatch) -> dict[str, object]:
     company = match.company or CompanySummary(id=match.id)
     address = company.attributes.address
     return {
@@ -148,21 +168,27 @@ async def search_contacts(
     /,
     *,
     term: Terms = None,
-    company_id: Annotated[list[str] | None, Parameter(negative=(), help="At this company; may be repeated.")] = None,
-    position: Annotated[list[str] | None, Parameter(negative=(), help="A job title; may be repeated.")] = None,
-    limit: Limit = 25,
-    view: OutputOptions | None = None,
+    company_id: CompanyIds = None,
+    position: Positions = None,
+    limit: MaxShown = 25,
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
 ) -> None:
-    """Search people at companies; free, since the rows are summaries."""
-    view = view or OutputOptions()
-    FOUND_CONTACT.chosen(view)
+    """Search for contacts at companies and show summaries.
+
+    Credits: none.
+    """
+    CONTACT_SUMMARY.check_fields(output)
     terms = [*(words or ()), *(term or ())] or None
     check_argument(
-        terms or company_id or position, "There is nothing to search for.", "Give words, --company-id or --position."
+        terms or company_id or position,
+        "The search has no conditions.",
+        "Add terms, --company-id or --position.",
     )
-    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
-        found = lf.contacts.search(search_terms=terms, company_ids=company_id, positions=position, limit=limit)
-        await show_list(found, FOUND_CONTACT, view, "contacts", more="--limit shows more, `export contacts` all.")
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        pager = lf.contacts.search(search_terms=terms, company_ids=company_id, positions=position, limit=limit)
+        more = "Use --limit for more or `leadfeeder export contacts` for all."
+        await show_list(pager, CONTACT_SUMMARY, output, "contact", more=more)
 
 
 async def ip(
@@ -170,13 +196,16 @@ async def ip(
     /,
     *,
     max_credits: MaxCredits = None,
-    view: OutputOptions | None = None,
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
 ) -> None:
-    """Show the company, place and network behind an IP address; may charge (the price is not published)."""
-    view = view or OutputOptions()
-    ADDRESS.chosen(view)
-    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
-        answer = await lf.with_options(budget=Budget(max_credits=max_credits)).ip.enrich(address)
-    show_one(record_of(answer.data), ADDRESS, view)
-    unknown = "" if answer.data.company else "No company is known behind this address. "
-    print_note(unknown + format_charge(answer.meta.charged))
+    """Look up the company, location and network of an IP address.
+
+    Credits: possibly 1 or more. The price is not published.
+    """
+    IP_ADDRESS.check_fields(output)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        response = await lf.with_options(budget=Budget(max_credits=max_credits)).ip.enrich(address)
+    show_record(to_record(response.data), IP_ADDRESS, output)
+    unknown = "" if response.data.company else "The company of this address is unknown. "
+    print_err(unknown + format_charge(response.meta.charged))

@@ -1,25 +1,24 @@
-"""Records as people and pipes want them: a table on a terminal, JSON lines in a pipe, of the fields asked for.
+"""Show records as a table on a terminal, and as JSON lines in a pipe.
 
-A field is named as in exported tables: ``id``, the attributes by their own names (``address.city`` for what lies
-deeper), and ``company.id`` and the like for related records.
+Fields are named like the columns of exported tables: ``id``, the attributes by name (nested ones with dots, such as
+``address.city``), and the ids of related records, such as ``company.id``.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
-from cyclopts import Parameter
 from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from leadfeeder_async.cli.terminal import print_note, print_out
+from leadfeeder_async.cli.options import OutputOptions
+from leadfeeder_async.cli.printing import plural, print_err, print_out
 from leadfeeder_async.errors import LeadfeederError, check_argument
 from leadfeeder_async.jobs.tabular import Json, columns_of
 from leadfeeder_async.pagination.decoders import HasId
@@ -30,167 +29,172 @@ T = TypeVar("T", bound=HasId)
 
 Record: TypeAlias = "dict[str, Json]"
 
-NARROWEST = 8
-"""A column of texts is cut to no less than this many cells."""
+MIN_TEXT_WIDTH = 8
+"""Text columns are not truncated to less than this many characters."""
 
-GUTTER = 2
-"""Cells between two columns."""
+COLUMN_GAP = 2
+"""The number of spaces between two columns."""
 
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder()
-
-Fields = Annotated[
-    str | None, Parameter(help="Show these fields only, such as `name,address.city`; a wrong one lists them all.")
-]
-JsonLines = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON lines on a terminal too.")]
-AccountId = Annotated[str | None, Parameter(help="The account; needed where the key has several.")]
-
-
-@Parameter(name="*")
-class OutputOptions:
-    """How records are shown, the same for every command."""
-
-    def __init__(self, *, fields: Fields = None, json: JsonLines = False, account_id: AccountId = None) -> None:
-        self.fields, self.json, self.account_id = fields, json, account_id
-
-    @property
-    def as_json(self) -> bool:
-        """Whether JSON lines are printed: where no one looks, or where they are asked for."""
-        return self.json or not sys.stdout.isatty()
 
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """The fields that records of one kind have, and the columns of their table."""
+    """The fields of one kind of record, and the columns of its table."""
 
     paths: Mapping[str, tuple[str, ...]]
-    """The keys that lead to each field's value."""
+    """The keys to follow in a record, for each field."""
     columns: Mapping[str, str]
-    """The columns, and what stands above them."""
-    never_truncated: frozenset[str] = field(default=frozenset({"id"}))
-    """Columns that are never cut."""
+    """The heading of each field that the table shows by default."""
+    never_truncated: frozenset[str] = frozenset({"id"})
+    """Fields that are never truncated."""
 
-    def chosen(self, view: OutputOptions) -> dict[str, str]:
-        """Return the columns to show, and what stands above them; raise before anything is sent if one is unknown."""
-        if view.fields is None:
+    def check_fields(self, output: OutputOptions) -> None:
+        """Raise ConfigurationError if ``--fields`` contains an unknown field."""
+        self.headings(output)
+
+    def headings(self, output: OutputOptions) -> dict[str, str]:
+        """Return the heading of each field to show.
+
+        Raises:
+            ConfigurationError: ``--fields`` contains an unknown field.
+
+        """
+        if output.fields is None:
             return dict(self.columns)
-        names = [name.strip() for name in view.fields.split(",")]
-        unknown = [name for name in names if name not in self.paths]
-        said = f"--fields: {', '.join(map(repr, unknown))} is not a field here."
-        check_argument(not unknown, said, f"There are: {', '.join(self.paths)}.")
+        names = [name.strip() for name in output.fields.split(",")]
+        unknown = [repr(name) for name in names if name not in self.paths]
+        check_argument(
+            not unknown, f"Unknown --fields: {', '.join(unknown)}.", f"Available fields: {', '.join(self.paths)}."
+        )
         return {name: name for name in names}
 
 
-def schema_of(model: type[object], shown: Mapping[str, str], whole: Sequence[str] = ("id",)) -> TableSchema:
-    """Return the shape of a model's records: every field of an exported table, and the objects that hold them."""
-    ways = dict[str, tuple[str, ...]]()
+def schema_of(model: type[object], columns: Mapping[str, str], never_truncated: Sequence[str] = ("id",)) -> TableSchema:
+    """Return the schema of a model. Its fields are the columns of an exported table and the objects around them."""
+    paths = dict[str, tuple[str, ...]]()
     for column in columns_of(model):
-        skipped = 0 if column.name == "id" else 1
-        for length in range(skipped + 1, len(column.path) + 1):
-            ways.setdefault(".".join(column.path[skipped:length]), column.path[:length])
-    return TableSchema(ways, shown, frozenset(whole))
+        prefix = 0 if column.name == "id" else 1  # "attributes" or "relationships" is not part of a field's name
+        for length in range(prefix + 1, len(column.path) + 1):
+            paths.setdefault(".".join(column.path[prefix:length]), column.path[:length])
+    return TableSchema(paths, columns, frozenset(never_truncated))
 
 
-def flat(*names: str, whole: Sequence[str] = ("id",)) -> TableSchema:
-    """Return the shape of records made here: each field under its own name."""
-    return TableSchema({name: (name,) for name in names}, {name: name for name in names}, frozenset(whole))
+def schema_of_names(
+    *names: str, columns: Mapping[str, str] | None = None, never_truncated: Sequence[str] = ("id",)
+) -> TableSchema:
+    """Return the schema of flat records with these fields. By default, the table shows all of them."""
+    paths = {name: (name,) for name in names}
+    headings = {name: name for name in names} if columns is None else columns
+    return TableSchema(paths, headings, frozenset(never_truncated))
 
 
-def record_of(thing: object) -> Record:
-    """Return a Struct or a mapping as JSON has it."""
-    return _DECODER.decode(msgspec.json.encode(thing))
+def to_record(value: object) -> Record:
+    """Convert a Struct or a mapping to a dict of JSON values."""
+    return _DECODER.decode(msgspec.json.encode(value))
 
 
-async def show_list(pager: Pager[T], shape: TableSchema, view: OutputOptions, noun: str, *, more: str = "") -> None:
-    """Fetch a list and show it; where the server counts more than its limit let through, say so."""
-    shape.chosen(view)
+async def show_list(pager: Pager[T], schema: TableSchema, output: OutputOptions, noun: str, *, more: str = "") -> None:
+    """Fetch and show a list. If the limit leaves out rows, print the total and the hint ``more``."""
+    schema.check_fields(output)
     records, problems, total = list[Record](), list[LeadfeederError](), None
     async with aclosing(pager.raw_pages()) as pages:
         async for page in pages:
             records += map(_DECODER.decode, page.items)
             problems += page.problems
             total = page.total if total is None else total
-    show(records, shape, view, noun)
+    show_records(records, schema, output, noun)
     if total is not None and total > len(records) + len(problems):
-        print_note(f"{len(records):,} of {total:,} {noun}. {more}".rstrip())
+        print_err(f"{len(records):,} of {total:,} {plural(noun)}. {more}".rstrip())
     raise_problems(problems)
 
 
-def show(records: Sequence[Record], shape: TableSchema, view: OutputOptions, noun: str) -> None:
-    """Show records: a table on a terminal, JSON lines in a pipe; what is too wide for a table comes one by one."""
-    columns = shape.chosen(view)
-    if view.as_json:
-        _print_lines(records, shape, view)
+def show_records(records: Sequence[Record], schema: TableSchema, output: OutputOptions, noun: str) -> None:
+    """Print records as JSON lines or as a table. If the table is too wide, print one block per record."""
+    headings = schema.headings(output)
+    if output.as_json:
+        _print_lines(records, schema, output)
         return
     if not records:
-        print_note(f"No {noun}.")
+        print_err(f"No {plural(noun)} found.")
         return
     console = Console()
-    table = table_of(records, shape, columns, console.width)
-    console.print(table or Group(*(Group(_block_of(record, shape, columns), "") for record in records)))
+    table = table_of(records, schema, headings, console.width)
+    blocks = (Group(_field_list(record, schema, headings, console.width), "") for record in records)
+    console.print(table or Group(*blocks))
 
 
-def show_one(record: Record, shape: TableSchema, view: OutputOptions) -> None:
-    """Show one record: a line for each field that has a value, or one JSON line."""
-    if view.as_json:
-        _print_lines([record], shape, view)
+def show_record(record: Record, schema: TableSchema, output: OutputOptions) -> None:
+    """Print one record as a JSON line, or as one line per field that has a value."""
+    if output.as_json:
+        _print_lines([record], schema, output)
         return
-    names = shape.chosen(view) if view.fields is not None else _leaves(shape)
-    shown = [name for name in names if view.fields or text_of(value_at(record, shape.paths[name]))]
-    Console().print(_block_of(record, shape, {name: name for name in shown}))
+    if output.fields is not None:
+        names = list(schema.headings(output))
+    else:
+        names = [name for name in _leaf_fields(schema) if format_value(value_at(record, schema.paths[name]))]
+    console = Console()
+    console.print(_field_list(record, schema, {name: name for name in names}, console.width))
 
 
-def _block_of(record: Record, shape: TableSchema, columns: Mapping[str, str]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="ellipsis", no_wrap=True)
-    for name, title in columns.items():
-        grid.add_row(title, Text(text_of(value_at(record, shape.paths[name]))))
+def _field_list(record: Record, schema: TableSchema, headings: Mapping[str, str], width: int) -> Table:
+    heading_width = max(map(_width, headings.values()), default=0)
+    grid = Table.grid(padding=(0, COLUMN_GAP, 0, 0), pad_edge=False)
+    grid.add_column(style="bold", no_wrap=True, width=heading_width)
+    grid.add_column(overflow="ellipsis", no_wrap=True, max_width=max(1, width - heading_width - COLUMN_GAP))
+    for name, heading in headings.items():
+        grid.add_row(heading, Text(format_value(value_at(record, schema.paths[name]))))
     return grid
 
 
-def _leaves(shape: TableSchema) -> list[str]:
-    inner = {way[:length] for way in shape.paths.values() for length in range(1, len(way))}
-    return [name for name, way in shape.paths.items() if way not in inner]
+def _leaf_fields(schema: TableSchema) -> list[str]:
+    objects = {path[:length] for path in schema.paths.values() for length in range(1, len(path))}
+    return [name for name, path in schema.paths.items() if path not in objects]
 
 
-def _print_lines(records: Sequence[Record], shape: TableSchema, view: OutputOptions) -> None:
-    names = None if view.fields is None else shape.chosen(view)
+def _print_lines(records: Sequence[Record], schema: TableSchema, output: OutputOptions) -> None:
+    names = None if output.fields is None else schema.headings(output)
     for record in records:
-        line = record if names is None else {name: value_at(record, shape.paths[name]) for name in names}
+        line = record if names is None else {name: value_at(record, schema.paths[name]) for name in names}
         print_out(msgspec.json.encode(line).decode())
 
 
-def table_of(records: Sequence[Record], shape: TableSchema, columns: Mapping[str, str], room: int) -> Table | None:
-    """Return a table of at most ``room`` cells, or None where its columns cannot get narrow enough.
+def table_of(records: Sequence[Record], schema: TableSchema, headings: Mapping[str, str], width: int) -> Table | None:
+    """Return a table of at most ``width`` characters, or None if its columns cannot be made narrow enough.
 
-    Texts are cut with …, never wrapped; numbers and ids stay whole.
+    Text is truncated with an ellipsis and never wrapped. Numbers and ids are never truncated.
     """
-    values = {name: [value_at(record, shape.paths[name]) for record in records] for name in columns}
-    numeric = {name for name in columns if _are_numbers(values[name])}
-    wide = {name: max(_width(text_of(value)) for value in values[name]) for name in columns}
-    natural = [max(wide[name], _width(title)) for name, title in columns.items()]
-    kept = numeric | shape.never_truncated
-    least = [max(wide[name], 3) if name in kept else min(wide[name], NARROWEST) for name in columns]
-    widths = fit(natural, least, room - GUTTER * (len(columns) - 1))
+    values = {name: [value_at(record, schema.paths[name]) for record in records] for name in headings}
+    numeric = {name for name in headings if _are_numbers(values[name])}
+    value_widths = {name: max(_width(format_value(value)) for value in values[name]) for name in headings}
+    natural = [max(value_widths[name], _width(heading)) for name, heading in headings.items()]
+    fixed = numeric | schema.never_truncated
+    minimum = [
+        max(value_widths[name], 3) if name in fixed else min(value_widths[name], MIN_TEXT_WIDTH) for name in headings
+    ]
+    widths = fit_widths(natural, minimum, width - COLUMN_GAP * (len(headings) - 1))
     if widths is None:
         return None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for (name, title), width in zip(columns.items(), widths, strict=True):
+    for (name, heading), column_width in zip(headings.items(), widths, strict=True):
         justify: Literal["left", "right"] = "right" if name in numeric else "left"
-        table.add_column(Text(title), justify=justify, no_wrap=True, overflow="ellipsis", width=width)
+        table.add_column(Text(heading), justify=justify, no_wrap=True, overflow="ellipsis", width=column_width)
     for row in zip(*values.values(), strict=True):
-        table.add_row(*(Text(text_of(value)) for value in row))
+        table.add_row(*(Text(format_value(value)) for value in row))
     return table
 
 
-def fit(natural: Sequence[int], least: Sequence[int], room: int) -> list[int] | None:
-    """Return widths that sum up to ``room`` at most: the widest give way first; None where even the least are more."""
-    if sum(least) > room:
+def fit_widths(natural: Sequence[int], minimum: Sequence[int], available: int) -> list[int] | None:
+    """Return column widths with a sum of at most ``available``, or None if the minimum widths need more.
+
+    The widest column is reduced first.
+    """
+    if sum(minimum) > available:
         return None
     widths = list(natural)
-    while sum(widths) > room:
-        spare = [width if width > low else 0 for width, low in zip(widths, least, strict=True)]
-        widths[spare.index(max(spare))] -= 1
+    while sum(widths) > available:
+        reducible = [width if width > low else 0 for width, low in zip(widths, minimum, strict=True)]
+        widths[reducible.index(max(reducible))] -= 1
     return widths
 
 
@@ -198,16 +202,16 @@ def _width(text: str) -> int:
     return Text(text).cell_len
 
 
-def value_at(record: Record, way: Sequence[str]) -> Json:
-    """Return what lies at the end of a way, or None."""
+def value_at(record: Record, path: Sequence[str]) -> Json:
+    """Return the value at a path, or None if there is none."""
     value: Json = record
-    for key in way:
+    for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def text_of(value: Json) -> str:
-    """Return a value as a table shows it: one line, nothing that could steer the terminal."""
+def format_value(value: Json) -> str:
+    """Format a value as one line of printable characters, so that it cannot control the terminal."""
     match value:
         case None:
             return ""
@@ -216,29 +220,29 @@ def text_of(value: Json) -> str:
         case float():
             return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1_000 else f"{value:,}"
         case dict() | list():
-            return ", ".join(_names_in(value))
+            return ", ".join(_labels(value))
         case _:
             return _printable(str(value))
 
 
-def _names_in(value: Json) -> Iterator[str]:
-    """Yield what an object or a list is best known by: names, or whatever else it holds."""
+def _labels(value: Json) -> Iterator[str]:
+    """Yield a name for each object in a value, or its JSON text if it has no name."""
     if isinstance(value, list):
-        for one in value:
-            yield from _names_in(one)
+        for item in value:
+            yield from _labels(item)
     elif isinstance(value, dict):
-        inner = value.get("attributes")
-        known = {**value, **(inner if isinstance(inner, dict) else {})}
-        named = next((known[key] for key in ("name", "url", "number", "id") if known.get(key)), None)
-        yield text_of(named) if named is not None else _printable(msgspec.json.encode(value).decode())
+        attributes = value.get("attributes")
+        fields = {**value, **(attributes if isinstance(attributes, dict) else {})}
+        label = next((fields[key] for key in ("name", "url", "number", "id") if fields.get(key)), None)
+        yield format_value(label) if label is not None else _printable(msgspec.json.encode(value).decode())
     elif value is not None:
-        yield text_of(value)
+        yield format_value(value)
 
 
 def _printable(text: str) -> str:
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _are_numbers(values: Sequence[Json]) -> bool:
     known = [value for value in values if value is not None]
-    return bool(known) and all(isinstance(one, int | float) and not isinstance(one, bool) for one in known)
+    return bool(known) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known)

@@ -1,4 +1,4 @@
-"""``leadfeeder report``: a page on who visited, from a synced database."""
+"""``leadfeeder report``: write an HTML page about the visitors in a synced database."""
 
 from __future__ import annotations
 
@@ -7,28 +7,33 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from leadfeeder_async.cli import terminal
+from leadfeeder_async.cli.printing import print_err
 
 
 def report(
     *,
-    db: Annotated[Path, Parameter(help="The database that `leadfeeder sync` keeps.")] = Path("leadfeeder.duckdb"),
-    out: Annotated[Path, Parameter(help="The page to write.")] = Path("report.html"),
+    db: Annotated[Path, Parameter(help="The database of `leadfeeder sync`.")] = Path("leadfeeder.duckdb"),
+    out: Annotated[Path, Parameter(help="The HTML file to write.")] = Path("report.html"),
     since: Annotated[str, Parameter(help="The first day: YYYY-MM-DD, or `30d` for the last 30 days.")] = "30d",
-    until: Annotated[str | None, Parameter(help="The last day, included; without it, the last whole day held.")] = None,
-    title: Annotated[str | None, Parameter(help="What the page is called.")] = None,
-    account_id: Annotated[str | None, Parameter(help="The account; needed where the database holds several.")] = None,
+    until: Annotated[
+        str | None, Parameter(help="The last day, included. By default, the last complete day of the database.")
+    ] = None,
+    title: Annotated[str | None, Parameter(help="The heading of the page.")] = None,
+    account_id: Annotated[
+        str | None, Parameter(help="The account. Required if the database holds several accounts.")
+    ] = None,
     overwrite: Annotated[bool, Parameter(negative=(), help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Write one HTML page on the visits of some days; sends nothing, and the page needs no network."""
+    """Write an HTML page about the visits in a synced database. Sends no requests."""
     from leadfeeder_async.report import write_report
 
     page = write_report(db, out, since=since, until=until, title=title, account_id=account_id, overwrite=overwrite)
     if page.coverage.finished_at is None:
-        terminal.print_note(
-            "The first sync is not through, so the page shows only what is there: `leadfeeder sync` goes on."
+        print_err(
+            "The first sync has not finished, so the page shows only the data synced so far. "
+            "Continue it with `leadfeeder sync`."
         )
-    terminal.print_note(
+    print_err(
         f"{page.totals.visits:,} visits of {page.totals.companies:,} companies, {page.window}, "
         f"{out.stat().st_size / 1_000:,.0f} kB -> {out}"
     )

@@ -1,85 +1,84 @@
-"""``leadfeeder sync``: an account's visits and what belongs to them, kept up to date in a DuckDB file."""
+"""``leadfeeder sync``: update a DuckDB database."""
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from leadfeeder_async.cli import terminal
-from leadfeeder_async.cli.export_commands import AccountId, read_day
-from leadfeeder_async.cli.record_tables import OutputOptions, flat, record_of, show
+from leadfeeder_async.cli.dates import parse_day
+from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId
+from leadfeeder_async.cli.printing import pluralize, print_err
+from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
 from leadfeeder_async.errors import IncompleteListError
 
 if TYPE_CHECKING:
     from leadfeeder_async.jobs.progress import Progress
     from leadfeeder_async.sync import SyncResult
 
-CHANGES = flat("table", "new", "updated", "removed", whole=("table",))
+CHANGES = schema_of_names("table", "new", "updated", "removed", never_truncated=("table",))
 
 
 async def sync(
     *,
-    db: Annotated[Path, Parameter(help="The DuckDB file; made if it is not there.")] = Path("leadfeeder.duckdb"),
+    db: Annotated[Path, Parameter(help="The DuckDB file. It is created if it does not exist.")] = Path(
+        "leadfeeder.duckdb"
+    ),
     since: Annotated[
         str | None,
         Parameter(
-            help="The first day: YYYY-MM-DD, `today`, or `30d` for the last 30 days. "
-            "Without it, 90 days the first time, and then what is there."
+            help="The first day: YYYY-MM-DD, `today`, `yesterday`, or `30d` for the last 30 days. Default: `90d` in "
+            "the first sync, later the first day in the database."
         ),
     ] = None,
-    lookback: Annotated[int, Parameter(help="Read so many days before the last one again: visits come late.")] = 3,
+    lookback: Annotated[
+        int, Parameter(help="Read this many days before the last synced day again, to include late visits.")
+    ] = 3,
     account_id: AccountId = None,
 ) -> None:
-    """Bring a DuckDB file up to date: visits, companies, tags, lists, usage and credits; free.
+    """Update a DuckDB database with visits, companies, tags, lists and usage.
 
-    After an interruption, the same command goes on. What the plan does not cover is named on stderr, and the rest is
-    synced.
+    If the sync is interrupted, run the same command again to resume. Tables that the account's plan does not include
+    are skipped and named on stderr.
+
+    Credits: none.
     """
     from leadfeeder_async.client import AsyncLeadfeeder
-    from leadfeeder_async.jobs.sync.sync_run import REREAD_HINT
     from leadfeeder_async.sync import sync_account
 
-    first, rows = None if since is None else read_day(since), 0
-    with terminal.progress_bar("visits") as on_progress:
+    first_day, saved_visits = None if since is None else parse_day(since), 0
+    with terminal.progress_bar("visits") as show_progress:
 
-        def watch(progress: Progress) -> None:
-            nonlocal rows
-            rows = progress.done
-            on_progress(progress)
+        def on_progress(progress: Progress) -> None:
+            nonlocal saved_visits
+            saved_visits = progress.done
+            show_progress(progress)
 
         try:
             async with AsyncLeadfeeder(account_id=account_id) as lf:
-                result = await sync_account(lf, db, since=first, lookback_days=lookback, on_progress=watch)
+                result = await sync_account(lf, db, since=first_day, lookback_days=lookback, on_progress=on_progress)
         except BaseException as error:
-            told = isinstance(error, IncompleteListError) and error.hint == REREAD_HINT
-            if (rows or not isinstance(error, Exception)) and not told:
-                terminal.print_note(
-                    f"Not finished: {rows:,} visits are safe in {db}. To go on:\n  {same_command(sys.argv)}"
-                )
+            is_complete = isinstance(error, IncompleteListError) and error.run_completed
+            if (saved_visits or not isinstance(error, Exception)) and not is_complete:
+                saved = f"Not finished: {pluralize(saved_visits, 'visit')} saved in {db}."
+                print_err(f"{saved} To resume:\n  {terminal.rebuild_command()}")
             raise
-    _report(result, db)
+    _print_result(result, db)
 
 
-def same_command(argv: list[str]) -> str:
-    """Return the command as it can be pasted."""
-    return shlex.join([Path(argv[0]).name, *argv[1:]])
-
-
-def _report(result: SyncResult, db: Path) -> None:
-    for table, refusal in result.skipped.items():
-        terminal.print_note(f"Left out: {table}. {refusal}")
+def _print_result(result: SyncResult, db: Path) -> None:
+    for table, error in result.skipped.items():
+        print_err(f"Skipped table {table}: {error}")
     rows = [
-        record_of({"table": table, "new": one.new, "updated": one.updated, "removed": one.removed})
-        for table, one in result.tables.items()
+        to_record({"table": table, "new": changes.new, "updated": changes.updated, "removed": changes.removed})
+        for table, changes in result.tables.items()
         if table not in result.skipped
     ]
-    show(rows, CHANGES, OutputOptions(), "tables")
-    terminal.print_note(
+    show_records(rows, CHANGES, DEFAULT_OUTPUT, "table")
+    print_err(
         f"{result.first_day} to {result.last_day} in {result.elapsed:.1f} s: "
-        f"{terminal.pluralize(result.requests, 'request')}, {result.rate_limited:,} answers 429, "
-        f"{terminal.pluralize(result.credits, 'credit')} charged -> {db}"
+        f"{pluralize(result.requests, 'request')}, {result.rate_limited:,} rate-limited, "
+        f"{pluralize(result.credits, 'credit')} charged -> {db}"
     )

@@ -1,228 +1,287 @@
-"""``leadfeeder tags`` and ``leadfeeder lists``: see, make and fill them. Every change is asked for first."""
+"""``leadfeeder tags`` and ``leadfeeder lists``: show and change tags and lists. Changes must be confirmed."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Protocol
 
 from cyclopts import App, Parameter
 
-from leadfeeder_async.cli import INCOMPLETE
-from leadfeeder_async.cli.record_tables import OutputOptions, record_of, schema_of, show, show_list
-from leadfeeder_async.cli.terminal import print_note
+from leadfeeder_async.cli.exit_codes import ExitCode
+from leadfeeder_async.cli.options import (
+    DEFAULT_OUTPUT,
+    FLAG,
+    OPTIONS_GROUP,
+    REPEATABLE,
+    AccountId,
+    OutputOptions,
+    Scope,
+)
+from leadfeeder_async.cli.printing import plural, pluralize, print_err
+from leadfeeder_async.cli.record_tables import schema_of, show_list, show_records, to_record
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.tags_and_lists import List, Tag
 
-tags = App(name="tags", help="The account's tags: list and create them, put them on companies. Free.")
-lists = App(name="lists", help="The account's lists of companies or contacts: list, create and fill them. Free.")
+tags = App(name="tags", help="Show and change the account's tags.", group_parameters=OPTIONS_GROUP)
+lists = App(name="lists", help="Show and change the account's lists.", group_parameters=OPTIONS_GROUP)
 
 TAG = schema_of(Tag, {"id": "id", "name": "name", "color": "color"})
 LIST = schema_of(List, {"id": "id", "name": "name", "scope": "scope", "item_count": "items"})
 
-Yes = Annotated[bool, Parameter(negative=(), help="Do it without asking.")]
-Scope = Annotated[Literal["company", "contact"], Parameter(help="Lists of companies, or of contacts.")]
-Name = Annotated[str, Parameter(help="The name it gets.")]
-TagName = Annotated[str, Parameter(help="The tag, by id or name.")]
-ListName = Annotated[str, Parameter(help="The list, by id or name.")]
-CompanyIds = Annotated[list[str], Parameter(negative=(), help="Ids of companies.")]
-RecordIds = Annotated[list[str], Parameter(negative=(), help="Ids of companies, or of contacts with --scope contact.")]
-Change = Callable[[str], Awaitable[object]]
+Yes = Annotated[bool, FLAG, Parameter(help="Do not ask for confirmation.")]
+TagName = Annotated[str, Parameter(help="The id or name of the tag.")]
+ListName = Annotated[str, Parameter(help="The id or name of the list.")]
+TaggedIds = Annotated[list[str], REPEATABLE, Parameter(help="The ids of the companies.")]
+ListedIds = Annotated[
+    list[str], REPEATABLE, Parameter(help="The ids of the companies, or of the contacts with --scope contact.")
+]
 
 
 class Named(Protocol):
-    """What has an id and a name."""
+    """A record with an id and a name."""
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The id."""
         ...
 
     @property
     def name(self) -> str | None:
-        """Its name."""
+        """The name."""
         ...
 
 
 @tags.command(name="list")
-async def list_tags(*, view: OutputOptions | None = None) -> None:
-    """List the account's tags."""
-    view = view or OutputOptions()
-    TAG.chosen(view)
-    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
-        await show_list(lf.tags.list(), TAG, view, "tags")
+async def list_tags(*, account_id: AccountId = None, output: OutputOptions = DEFAULT_OUTPUT) -> None:
+    """List the account's tags.
+
+    Credits: none.
+    """
+    TAG.check_fields(output)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        await show_list(lf.tags.list(), TAG, output, "tag")
 
 
 @tags.command(name="create")
 async def create_tag(
-    name: Name,
+    name: Annotated[str, Parameter(help="The name of the new tag.")],
     /,
     *,
-    color: Annotated[int | None, Parameter(help="A number from the palette, 0 to 9.")] = None,
+    color: Annotated[int | None, Parameter(help="The number of a color, from 0 to 9.")] = None,
     yes: Yes = False,
-    view: OutputOptions | None = None,
-) -> int:
-    """Create a tag; refused where there is one of that name."""
-    view = view or OutputOptions()
-    _may_ask(yes=yes)
-    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
+) -> ExitCode:
+    """Create a tag. Fails if a tag with this name exists.
+
+    Credits: none.
+    """
+    TAG.check_fields(output)
+    _check_can_confirm(yes=yes)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.tags.list().collect(), "tag")
-        if not await _agreed(f"Create the tag {name!r}?", yes=yes):
-            return INCOMPLETE
-        made = (await lf.tags.create(name=name, color=color)).data
-    show([record_of(made)], TAG, view, "tags")
-    return 0
+        if not await _confirm(f"Create the tag {name!r}?", yes=yes):
+            return ExitCode.INCOMPLETE
+        created = (await lf.tags.create(name=name, color=color)).data
+    show_records([to_record(created)], TAG, output, "tag")
+    return ExitCode.SUCCESS
 
 
 @tags.command(name="add")
 async def add_tag(
-    tag: TagName, company_ids: CompanyIds, /, *, yes: Yes = False, view: OutputOptions | None = None
-) -> int:
-    """Put a tag on companies; one that has it already keeps it."""
-    _may_ask(yes=yes)
-    async with AsyncLeadfeeder(account_id=(view or OutputOptions()).account_id) as lf:
-        found = find_named(tag, await lf.tags.list().collect(), "tag")
-        question = f"Put the tag {_shown(found)} on {_count(company_ids, 'company')}?"
-        return await _change_all(company_ids, question, lambda one: lf.companies.assign_tags(one, [found.id]), yes=yes)
+    tag: TagName, company_ids: TaggedIds, /, *, yes: Yes = False, account_id: AccountId = None
+) -> ExitCode:
+    """Assign a tag to companies.
+
+    Credits: none.
+    """
+    _check_can_confirm(yes=yes)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
+        assign = lf.companies.assign_tags
+        question = f"Assign the tag {_format(selected)} to {pluralize(len(company_ids), 'company')}?"
+        return await _change_each(company_ids, question, lambda each: assign(each, [selected.id]), yes=yes)
 
 
 @tags.command(name="remove")
 async def remove_tag(
-    tag: TagName, company_ids: CompanyIds, /, *, yes: Yes = False, view: OutputOptions | None = None
-) -> int:
-    """Take a tag off companies; the tag itself stays."""
-    _may_ask(yes=yes)
-    async with AsyncLeadfeeder(account_id=(view or OutputOptions()).account_id) as lf:
-        found = find_named(tag, await lf.tags.list().collect(), "tag")
-        question = f"Take the tag {_shown(found)} off {_count(company_ids, 'company')}?"
-        return await _change_all(
-            company_ids, question, lambda one: lf.companies.unassign_tags(one, [found.id]), yes=yes
+    tag: TagName, company_ids: TaggedIds, /, *, yes: Yes = False, account_id: AccountId = None
+) -> ExitCode:
+    """Remove a tag from companies. The tag itself is kept.
+
+    Credits: none.
+    """
+    _check_can_confirm(yes=yes)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
+        question = f"Remove the tag {_format(selected)} from {pluralize(len(company_ids), 'company')}?"
+        return await _change_each(
+            company_ids, question, lambda each: lf.companies.unassign_tags(each, [selected.id]), yes=yes
         )
 
 
 @lists.command(name="list")
-async def list_lists(*, scope: Scope = "company", view: OutputOptions | None = None) -> None:
-    """List the account's lists of companies, or of contacts."""
-    view = view or OutputOptions()
-    LIST.chosen(view)
-    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
-        await show_list(lf.lists.list(scope=scope), LIST, view, "lists")
+async def list_lists(
+    *, scope: Scope = "company", account_id: AccountId = None, output: OutputOptions = DEFAULT_OUTPUT
+) -> None:
+    """List the account's lists of companies or contacts.
+
+    Credits: none.
+    """
+    LIST.check_fields(output)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        await show_list(lf.lists.list(scope=scope), LIST, output, "list")
 
 
 @lists.command(name="create")
 async def create_list(
-    name: Name, /, *, scope: Scope = "company", yes: Yes = False, view: OutputOptions | None = None
-) -> int:
-    """Create a list of companies or of contacts; refused where there is one of that name."""
-    view = view or OutputOptions()
-    _may_ask(yes=yes)
-    async with AsyncLeadfeeder(account_id=view.account_id) as lf:
+    name: Annotated[str, Parameter(help="The name of the new list.")],
+    /,
+    *,
+    scope: Scope = "company",
+    yes: Yes = False,
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
+) -> ExitCode:
+    """Create a list. Fails if a list with this name exists.
+
+    Credits: none.
+    """
+    LIST.check_fields(output)
+    _check_can_confirm(yes=yes)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.lists.list(scope=scope).collect(), "list")
-        if not await _agreed(f"Create the {scope} list {name!r}?", yes=yes):
-            return INCOMPLETE
-        made = (await lf.lists.create(name=name, scope=scope)).data
-    show([record_of(made)], LIST, view, "lists")
-    return 0
+        if not await _confirm(f"Create the {scope} list {name!r}?", yes=yes):
+            return ExitCode.INCOMPLETE
+        created = (await lf.lists.create(name=name, scope=scope)).data
+    show_records([to_record(created)], LIST, output, "list")
+    return ExitCode.SUCCESS
 
 
 @lists.command(name="add")
 async def add_to_list(
-    name: ListName, ids: RecordIds, /, *, scope: Scope = "company", yes: Yes = False, view: OutputOptions | None = None
-) -> int:
-    """Put companies or contacts on a list; one that is there already stays."""
-    _may_ask(yes=yes)
-    async with AsyncLeadfeeder(account_id=(view or OutputOptions()).account_id) as lf:
-        found = find_named(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
+    name: ListName,
+    ids: ListedIds,
+    /,
+    *,
+    scope: Scope = "company",
+    yes: Yes = False,
+    account_id: AccountId = None,
+) -> ExitCode:
+    """Add companies or contacts to a list.
+
+    Credits: none.
+    """
+    _check_can_confirm(yes=yes)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
         add = lf.companies.add_to_lists if scope == "company" else lf.contacts.add_to_lists
-        question = f"Put {_count(ids, scope)} on the list {_shown(found)}?"
-        return await _change_all(ids, question, lambda one: add(one, [found.id]), yes=yes)
+        question = f"Add {pluralize(len(ids), scope)} to the list {_format(selected)}?"
+        return await _change_each(ids, question, lambda each: add(each, [selected.id]), yes=yes)
 
 
 @lists.command(name="remove")
 async def remove_from_list(
-    name: ListName, ids: RecordIds, /, *, scope: Scope = "company", yes: Yes = False, view: OutputOptions | None = None
-) -> int:
-    """Take companies or contacts off a list; the list itself stays."""
-    _may_ask(yes=yes)
-    async with AsyncLeadfeeder(account_id=(view or OutputOptions()).account_id) as lf:
-        found = find_named(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
+    name: ListName,
+    ids: ListedIds,
+    /,
+    *,
+    scope: Scope = "company",
+    yes: Yes = False,
+    account_id: AccountId = None,
+) -> ExitCode:
+    """Remove companies or contacts from a list. The list itself is kept.
+
+    Credits: none.
+    """
+    _check_can_confirm(yes=yes)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
         remove = lf.companies.remove_from_lists if scope == "company" else lf.contacts.remove_from_lists
-        question = f"Take {_count(ids, scope)} off the list {_shown(found)}?"
-        return await _change_all(ids, question, lambda one: remove(one, [found.id]), yes=yes)
+        question = f"Remove {pluralize(len(ids), scope)} from the list {_format(selected)}?"
+        return await _change_each(ids, question, lambda each: remove(each, [selected.id]), yes=yes)
 
 
-def find_named(wanted: str, known: Sequence[Named], kind: str) -> Named:
-    """Return the one that is meant: by id, or else by name in any case; raise where none or several are."""
-    found = [one for one in known if one.id == wanted]
-    found = found or [one for one in known if _same(one, wanted)]
-    if len(found) == 1:
-        return found[0]
-    choices = ", ".join(map(_shown, found or known)) or "none"
-    said = f"There is no {kind} {wanted!r}." if not found else f"{len(found)} {kind}s are called {wanted!r}."
-    raise ConfigurationError(said, hint=f"{'Give the id' if found else 'There are'}: {choices}.")
+def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str) -> Named:
+    """Return the record with this id, or the only one with this name, ignoring case.
+
+    Raises:
+        ConfigurationError: No record or several records have this name.
+
+    """
+    matches = [item for item in known if item.id == wanted] or [item for item in known if _has_name(item, wanted)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        message = f"There are {len(matches)} {plural(kind)} with the name {wanted!r}."
+        raise ConfigurationError(message, hint=f"Use the id instead: {_join(matches)}.")
+    hint = f"Existing {plural(kind)}: {_join(known)}." if known else f"There are no {plural(kind)}."
+    raise ConfigurationError(f"There is no {kind} {wanted!r}.", hint=hint)
 
 
 def check_name_is_free(name: str, known: Sequence[Named], kind: str) -> None:
-    """Raise where there is one of that name already: the API would make a second."""
-    existing = [one for one in known if _same(one, name)]
-    check_argument(not existing, f"There is a {kind} of that name: {', '.join(map(_shown, existing))}.")
+    """Raise ConfigurationError if a record has this name. The API would create a second one."""
+    existing = [item for item in known if _has_name(item, name)]
+    check_argument(not existing, f"A {kind} with this name exists: {_join(existing)}.")
 
 
-def _same(one: Named, name: str) -> bool:
-    return (one.name or "").casefold().strip() == name.casefold().strip()
+def _has_name(item: Named, name: str) -> bool:
+    return (item.name or "").casefold().strip() == name.casefold().strip()
 
 
-def _shown(one: Named) -> str:
-    return f"{one.name!r} ({one.id})"
+def _format(item: Named) -> str:
+    return f"{item.name!r} ({item.id})"
 
 
-def _count(ids: Sequence[str], noun: str) -> str:
-    several = {"company": "companies"}.get(noun, f"{noun}s")
-    return f"{len(ids):,} {noun if len(ids) == 1 else several}"
+def _join(items: Sequence[Named]) -> str:
+    return ", ".join(map(_format, items))
 
 
-async def _change_all(ids: Sequence[str], question: str, change: Change, *, yes: bool) -> int:
-    """Ask, then change one record after the other; say how far it came, whatever ends it."""
-    if not await _agreed(question, yes=yes):
-        return INCOMPLETE
-    done = 0
+async def _change_each(
+    ids: Sequence[str], question: str, change: Callable[[str], Awaitable[object]], *, yes: bool
+) -> ExitCode:
+    """Ask for confirmation and change one record after the other. Print how many were changed, also after an error."""
+    if not await _confirm(question, yes=yes):
+        return ExitCode.INCOMPLETE
+    changed = 0
     try:
-        for one in ids:
-            await change(one)
-            done += 1
+        for each in ids:
+            await change(each)
+            changed += 1
     finally:
-        print_note(f"{done:,} of {len(ids):,} changed." if done < len(ids) else f"{done:,} changed.")
-    return 0
+        print_err(f"{changed:,} of {len(ids):,} changed." if changed < len(ids) else f"{changed:,} changed.")
+    return ExitCode.SUCCESS
 
 
-def _may_ask(*, yes: bool) -> None:
-    """Refuse before anything is sent where no one is there to be asked."""
+def _check_can_confirm(*, yes: bool) -> None:
+    """Raise ConfigurationError before anything is sent if there is no terminal for the question."""
     check_argument(
         yes or (sys.stdin.isatty() and sys.stderr.isatty()),
-        "This changes the account, and there is no terminal to ask on.",
-        "Add --yes to do it without asking.",
+        "This command changes the account, and there is no terminal to ask for confirmation.",
+        "Add --yes to confirm.",
     )
 
 
-async def _agreed(question: str, *, yes: bool) -> bool:
+async def _confirm(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
-    if (await _line()).strip().lower() in {"y", "yes"}:
+    if (await _read_line()).strip().lower() in {"y", "yes"}:
         return True
-    print_note("Nothing was changed.")
+    print_err("Nothing was changed.")
     return False
 
 
-async def _line() -> str:
-    """Wait for a line on the terminal, so that Ctrl-C is heard meanwhile."""
-    loop, typed = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(sys.stdin, typed.set)
+async def _read_line() -> str:
+    """Read a line from the terminal without blocking the event loop, so that Ctrl-C works."""
+    loop, has_input = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, has_input.set)
     try:
-        await typed.wait()
+        await has_input.wait()
     finally:
         loop.remove_reader(sys.stdin)
     return sys.stdin.readline()

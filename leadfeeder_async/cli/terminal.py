@@ -1,4 +1,4 @@
-"""What a person or a pipe sees: data on stdout, everything else on stderr."""
+"""Run a job with a progress bar, and print the command that resumes it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-from rich.text import Text
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
-from leadfeeder_async.cli import print_err
+from leadfeeder_async.cli.printing import plural, pluralize, print_err
 from leadfeeder_async.errors import CheckpointError, UsageError, check_argument
+from leadfeeder_async.jobs.checkpoint import JobKind, JobState
+from leadfeeder_async.jobs.enrich.output import EnrichmentState
 from leadfeeder_async.jobs.export import write_rows
+from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker
 from leadfeeder_async.jobs.resumable_file import load_unfinished, partial_path
 from leadfeeder_async.pagination.decoders import HasId
@@ -25,27 +27,9 @@ from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.types import Stats
 
 T = TypeVar("T", bound=HasId)
+S = TypeVar("S", bound=JobState)
 
-
-def print_note(text: str) -> None:
-    """Say something to the person."""
-    print_err(text)
-
-
-def print_out(text: str) -> None:
-    """Write one line of data."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-def pluralize(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it is not one."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def format_charge(credits: int) -> str:  # noqa: A002 - the API's word
-    """Say what was charged."""
-    return f"{pluralize(credits, 'credit')} charged."
+_FILE_OPTIONS = frozenset({"--overwrite", "--resume", "--retry-failed"})
 
 
 async def export(
@@ -58,105 +42,114 @@ async def export(
     resume: bool = False,
     overwrite: bool = False,
 ) -> Progress:
-    """Export a list to ``out`` or stdout, with its progress on stderr."""
-    check_argument(out is not None or not resume, "--resume needs a file to go on with.", "Name it with --out.")
-    with progress_bar(noun) as on_progress:
+    """Export a list to ``out``, or to stdout if ``out`` is None, and print a summary."""
+    check_argument(out is not None or not resume, "--resume requires an output file.", "Add --out.")
+    with progress_bar(plural(noun), to_stdout=out is None) as on_progress:
         if out is None:
-            progress = await write_rows(pager.raw_pages(), to_stdout, ProgressTracker(stats, limit), on_progress)
+            progress = await write_rows(pager.raw_pages(), write_stdout, ProgressTracker(stats, limit), on_progress)
         else:
             progress = await _to_file(pager, out, on_progress, resume=resume, overwrite=overwrite)
-    print_note(summary(progress, noun) + (f" -> {out}" if out else ""))
+    print_err(summary(progress, noun) + (f" -> {out}" if out else ""))
     return progress
 
 
-async def to_stdout(data: bytes) -> None:
-    """Write in a thread: a slow reader of the pipe must not hold up the requests under way."""
-    await asyncio.to_thread(_write_through, data)
+async def write_stdout(data: bytes) -> None:
+    """Write to stdout in a thread, so that a slow reader of the pipe does not block requests in flight."""
+    await asyncio.to_thread(_write_and_flush, data)
 
 
-def _write_through(data: bytes) -> None:
+def _write_and_flush(data: bytes) -> None:
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
 async def _to_file(pager: Pager[T], out: Path, on_progress: OnProgress, *, resume: bool, overwrite: bool) -> Progress:
-    watch = ResumeHint(on_progress)
+    resume_hint = ResumeHint(on_progress)
     try:
-        return await pager.to_file(out, resume=resume, overwrite=overwrite, on_progress=watch)
+        return await pager.to_file(out, resume=resume, overwrite=overwrite, on_progress=resume_hint)
     except BaseException as error:
-        watch.print_resume_hint(out, error)
+        resume_hint.print_resume_hint(out, EXPORT, error)
         raise
 
 
 class ResumeHint:
-    """Remembers whether a job has begun."""
+    """Prints how to resume a job that stopped. It is the ``on_progress`` callback of the job."""
 
     def __init__(self, on_progress: OnProgress) -> None:
         self._on_progress = on_progress
-        self._begun = False
+        self._has_started = False
 
     def __call__(self, progress: Progress) -> None:
-        """Hear of some more rows."""
-        self._begun = True
+        """Record that the job has started, and pass on its progress."""
+        self._has_started = True
         self._on_progress(progress)
 
-    def print_resume_hint(self, out: Path, error: BaseException) -> None:
-        """Say what is safe of a job that stopped, and the command that goes on; not where it was never begun."""
-        if isinstance(error, CheckpointError | UsageError) and not self._begun:
+    def print_resume_hint(self, out: Path, kind: JobKind[S], error: BaseException) -> None:
+        """Print the number of saved rows and the command that resumes the job.
+
+        Nothing is printed if ``error`` prevented the job from starting.
+        """
+        if isinstance(error, CheckpointError | UsageError) and not self._has_started:
             return
-        unfinished = load_unfinished(out)
-        if unfinished is not None:
-            replacing = "--retry-failed" if "--retry-failed" in sys.argv else "--overwrite"
-            flags = (replacing, "--resume") if out.exists() else ("--resume",)
-            safe = f"Not finished: {pluralize(unfinished.rows, 'row')} safe in {partial_path(out)}"
-            cost = f", for up to {pluralize(unfinished.credits, 'credit')}" if unfinished.credits else ""
-            then = "To finish it without what is missing:" if unfinished.gaps_acknowledged else "To go on:"
-            print_note(f"{safe}{cost}. {then}\n  {rebuild_command(*flags)}")
+        unfinished = load_unfinished(out, kind)
+        if unfinished is None:
+            return
+        state = unfinished.state
+        has_known_gaps = isinstance(state, ExportState) and state.gaps_acknowledged
+        reserved = state.reserved_credits if isinstance(state, EnrichmentState) else 0
+        replace = "--retry-failed" if "--retry-failed" in sys.argv else "--overwrite"
+        options = (replace, "--resume") if out.exists() else ("--resume",)
+        purpose = "To finish without the missing rows" if has_known_gaps else "To resume"
+        saved = f"Not finished: {pluralize(unfinished.rows, 'row')} saved in {partial_path(out)}."
+        charged = f" Up to {pluralize(reserved, 'credit')} may have been charged." if reserved else ""
+        print_err(f"{saved}{charged} {purpose}:\n  {rebuild_command(*options)}")
 
 
-def rebuild_command(*flags: str) -> str:
-    """Return the command that was given, with other flags about its file."""
-    kept = [word for word in sys.argv[1:] if word not in {"--overwrite", "--resume", "--retry-failed"}]
-    return shlex.join([Path(sys.argv[0]).name, *kept, *flags])
+def rebuild_command(*options: str) -> str:
+    """Return the command line of this process, with ``options`` in place of its options for existing files."""
+    kept = [argument for argument in sys.argv[1:] if argument not in _FILE_OPTIONS]
+    return shlex.join([Path(sys.argv[0]).name, *kept, *options])
 
 
 def summary(progress: Progress, noun: str) -> str:
-    """Return one line on a finished job."""
+    """Return a line about a finished export."""
     return (
-        f"{progress.done:,} {noun} in {progress.elapsed:.1f} s: {pluralize(progress.pages, 'page')}, "
-        f"{pluralize(progress.requests, 'request')}, {progress.rate_limited:,} answers 429, "
+        f"{pluralize(progress.done, noun)} in {progress.elapsed:.1f} s: {pluralize(progress.pages, 'page')}, "
+        f"{pluralize(progress.requests, 'request')}, {progress.rate_limited:,} rate-limited, "
         f"{pluralize(progress.credits, 'credit')} charged"
     )
 
 
 @contextmanager
-def progress_bar(noun: str) -> Generator[OnProgress]:
-    """Show progress on stderr while it is a terminal; say nothing otherwise."""
+def progress_bar(label: str, *, to_stdout: bool = False) -> Generator[OnProgress]:
+    """Show a progress bar on stderr if it is a terminal.
+
+    Args:
+        label: The text before the bar.
+        to_stdout: True if the rows are written to stdout. There is no bar if that is a terminal too.
+
+    """
     console = Console(stderr=True)
-    shown = Bars(
-        SpinnerColumn(), TextColumn(noun), BarColumn(), _Facts(), TimeRemainingColumn(), console=console, transient=True
+    bar = RichProgress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[counters]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
     )
-    with shown if console.is_terminal else _Silent():
-        task = shown.add_task(noun, total=None, facts="")
+    is_visible = console.is_terminal and not (to_stdout and sys.stdout.isatty())
+    with bar if is_visible else nullcontext():
+        task = bar.add_task(label, total=None, counters="")
 
         def on_progress(progress: Progress) -> None:
-            shown.update(task, completed=progress.done, total=progress.total, facts=_facts(progress))
+            bar.update(task, completed=progress.done, total=progress.total, counters=_counters(progress))
 
         yield on_progress
 
 
-class _Silent:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-class _Facts(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(str(task.fields["facts"]))
-
-
-def _facts(progress: Progress) -> str:
+def _counters(progress: Progress) -> str:
     total = "?" if progress.total is None else f"{progress.total:,}"
     return (
         f"{progress.done:,}/{total} rows  {progress.pages:,} pages  {progress.requests:,} requests  "

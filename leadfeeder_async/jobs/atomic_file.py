@@ -7,8 +7,15 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from stat import S_IMODE, S_IRUSR, S_IWUSR
-from tempfile import mkstemp
+
+from leadfeeder_async.errors import CheckpointError
+
+
+def temporary_path(path: Path) -> Path:
+    """Return a random name in the folder of ``path``, which :func:`remove_temporaries` recognizes."""
+    return path.with_name(f".{path.name}.{token_hex(4)}.tmp")
 
 
 @contextmanager
@@ -21,11 +28,9 @@ def temporary_beside(path: Path, like: Path) -> Generator[Path]:
         path: The file that the temporary one belongs to.
         like: The file whose permissions it gets, if that exists.
     """
-    descriptor, name = mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent or ".")
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = temporary_path(path)
+    create_exclusively(temporary, like)
     try:
-        copy_permissions(like, temporary)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
@@ -33,48 +38,77 @@ def temporary_beside(path: Path, like: Path) -> Generator[Path]:
 
 def remove_temporaries(path: Path) -> None:
     """Remove the temporary files that killed jobs left beside ``path``. The caller holds its lock."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.tmp")
-    with suppress(OSError):
-        for entry in path.parent.iterdir():
-            if pattern.fullmatch(entry.name) and entry.is_file() and not entry.is_symlink():
-                entry.unlink(missing_ok=True)
+    # DuckDB adds a file with the suffix .wal to a database.
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp(\.wal)?")
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                Path(entry.path).unlink()
 
 
 def create_exclusively(path: Path, like: Path) -> None:
-    """Create an empty file with the permissions of ``like``, or raise FileExistsError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    os.close(descriptor)
-    copy_permissions(like, path)
+    """Create an empty file with the permissions of ``like``, or raise FileExistsError.
+
+    If ``like`` does not exist, the file gets the usual permissions of a new file. At no time does it have more.
+    """
+    mode = _working_mode(like)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode))
+    if mode is not None:
+        path.chmod(mode)  # the umask may have removed some
+
+
+def unknown_file_error(path: Path) -> CheckpointError:
+    """Return the error for a file that has the name of a working file although no job wrote it."""
+    return CheckpointError(
+        f"{path} exists, but no job wrote it.", hint="Move it away, or choose another path.", reason="not_ours"
+    )
 
 
 def copy_permissions(like: Path, path: Path) -> None:
     """Give ``path`` the permissions of ``like`` if that exists, and let its owner write it."""
-    with suppress(FileNotFoundError):
-        path.chmod(S_IMODE(like.stat().st_mode) | S_IRUSR | S_IWUSR)
+    mode = _working_mode(like)
+    if mode is not None:
+        path.chmod(mode)
 
 
 def replace_atomically(temporary: Path, path: Path) -> None:
-    """Rename a complete file to its final name, in one step that survives a power failure."""
-    _sync(temporary)
+    """Give a complete file its final name, in one step that survives a power failure.
+
+    If it replaces a file, it gets the permissions of that file.
+    """
+    _sync_file(temporary)
     with suppress(FileNotFoundError):
         temporary.chmod(S_IMODE(path.stat().st_mode))
-    os.replace(temporary, path)
-    with suppress(OSError):  # not every file system can sync a folder, and Windows cannot open one
-        _sync(path.parent)
+    _rename(temporary, path)
 
 
 def write_atomically(path: Path, data: bytes, like: Path) -> None:
     """Write a file in one step, so that there is always a complete one. It gets the permissions of ``like``."""
     with temporary_beside(path, like) as temporary:
         temporary.write_bytes(data)
-        _sync(temporary)
-        os.replace(temporary, path)
-        with suppress(OSError):
-            _sync(path.parent)
+        _sync_file(temporary)
+        _rename(temporary, path)
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" and path.is_file() else os.O_RDONLY)
+def _working_mode(like: Path) -> int | None:
+    """Return the permissions of a file, plus the owner's to read and write, or None if it does not exist."""
+    with suppress(FileNotFoundError):
+        return S_IMODE(like.stat().st_mode) | S_IRUSR | S_IWUSR
+    return None
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    temporary.replace(path)
+    with suppress(OSError):  # not every file system can sync a folder, and Windows cannot open one
+        _sync(path.parent, os.O_RDONLY)
+
+
+def _sync_file(path: Path) -> None:
+    _sync(path, os.O_RDWR)  # Windows syncs only files that are open for writing
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

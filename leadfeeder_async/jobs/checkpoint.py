@@ -12,10 +12,11 @@ from typing import Annotated, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from leadfeeder_async.errors import CheckpointError
-from leadfeeder_async.jobs.atomic_file import remove_temporaries, write_atomically
+from leadfeeder_async.errors import CheckpointError, CheckpointReason
+from leadfeeder_async.jobs.atomic_file import remove_temporaries, unknown_file_error, write_atomically
 
 VERSION = 2
+"""The version of the format. A checkpoint of another version is refused."""
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -32,20 +33,12 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
 S = TypeVar("S", bound=JobState)
 
 
-class JobIdentity(msgspec.Struct, frozen=True):
-    """The job that writes a file, so that two jobs never share one."""
-
-    fingerprint: str
-    """A hash that only the same job has."""
-    description: str
-    """The job in words, for errors."""
-
-
 class Checkpoint(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     """How far an unfinished file is."""
 
     version: int = VERSION
     kind: str
+    """The name of the kind of job."""
     fingerprint: str
     description: str
     rows: Count = 0
@@ -61,21 +54,18 @@ class Checkpoint(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
 
 
 class JobKind(msgspec.Struct, Generic[S], frozen=True):
-    """A kind of job: its name, and the type and the first value of its state."""
+    """A kind of job, which decides the type of the state in its checkpoints."""
 
     name: str
     checkpoint_type: type[Checkpoint[S]]
-    initial: S
 
 
 class _Header(msgspec.Struct, frozen=True):
+    """The part of a checkpoint that all versions have."""
+
     version: int
+    fingerprint: str
     kind: str = ""
-
-
-def checkpoint_path(path: Path) -> Path:
-    """Return the name of the checkpoint of an unfinished file."""
-    return path.with_name(path.name + ".checkpoint")
 
 
 def read_checkpoint(path: Path, kind: JobKind[S]) -> Checkpoint[S] | None:
@@ -84,24 +74,44 @@ def read_checkpoint(path: Path, kind: JobKind[S]) -> Checkpoint[S] | None:
     Raises:
         CheckpointError: It is damaged, or another version of this package or another kind of job wrote it.
     """
+    if not is_checkpoint(path):
+        return None
+    reason: CheckpointReason
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
         header = msgspec.json.decode(data, type=_Header)
         if (header.version, header.kind) == (VERSION, kind.name):
             return msgspec.json.decode(data, type=kind.checkpoint_type)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        problem = "is damaged"
+    except FileNotFoundError:  # its job has just finished
+        return None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        problem, reason = "is damaged", "damaged"
     else:
         if header.version == VERSION:
-            problem = f"belongs to another kind of job ({header.kind or 'unknown'}, not {kind.name})"
+            problem, reason = f"belongs to another kind of job ({header.kind!r}, not {kind.name!r})", "other_job"
         else:
-            problem = f"was written by another version of this package (format {header.version}, here {VERSION})"
-    raise CheckpointError(
-        f"{path} {problem}.", hint="Start over with overwrite=True, or choose another path.", reason="unusable"
-    )
+            problem = f"was written by another version of this package (format {header.version}, not {VERSION})"
+            reason = "other_version"
+    hint = "Pass overwrite=True without resume=True to start over."
+    raise CheckpointError(f"{path} {problem}.", hint=hint, reason=reason)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return True if the file is a checkpoint, perhaps a damaged one, and False if there is none.
+
+    Raises:
+        CheckpointError: The file is a link, a folder or something else that no job wrote.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise unknown_file_error(path)
+    try:
+        with path.open("rb") as file:
+            begin = file.read(1)
+    except FileNotFoundError:
+        return False
+    if begin not in {b"", b"{"}:
+        raise unknown_file_error(path)
+    return True
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint[S], like: Path) -> None:

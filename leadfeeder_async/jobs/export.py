@@ -1,4 +1,4 @@
-"""Exports: the rows of a list, as the API sent them, into a file that is whole or not there."""
+"""Exports of a list: its rows as the API sent them, in a file that is either complete or absent."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TypeAlias
 import msgspec
 
 from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, LeadfeederError, PaginationError
+from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
 from leadfeeder_async.jobs.tabular import check_table, columns_of
+from leadfeeder_async.pagination.dedupe import row_id
 from leadfeeder_async.pagination.page import Page, ResumePosition
 from leadfeeder_async.pagination.problems import (
     combine_problems,
@@ -23,7 +25,7 @@ from leadfeeder_async.pagination.problems import (
 )
 
 Write: TypeAlias = Callable[[bytes], Awaitable[object]]
-"""Takes the next bytes of an export."""
+"""Writes the next bytes of an export."""
 
 
 class ExportJob(msgspec.Struct, frozen=True):
@@ -31,80 +33,112 @@ class ExportJob(msgspec.Struct, frozen=True):
 
     identity: JobIdentity
     pages: Callable[[ResumePosition | None, frozenset[str], int], AsyncGenerator[Page[msgspec.Raw], None]]
-    """Reads the list after a position, without the rows of some ids; the number is how many rows are done."""
+    """Reads the list after a position, without the rows of some ids. The number is the rows that are done."""
     row: type[object]
-    """What a row is, for the columns of a table."""
+    """The model of a row, for the columns of a table."""
     limit: int | None
-    """How many rows are wanted."""
+    """The most rows of the export."""
     partitioned_by_day: bool
-    """Each row belongs to one day, so that a day that is done brings none of its rows again."""
+    """True if each row belongs to one day, so that a day that is done does not repeat its rows."""
 
 
 async def write_rows(
     pages: AsyncGenerator[Page[bytes], None],
     write: Write,
-    meter: ProgressTracker,
+    tracker: ProgressTracker,
     on_progress: OnProgress | None = None,
 ) -> Progress:
-    """Write every row of ``pages``, one JSON object a line."""
-    async with aclosing(raise_at_end(pages)) as rows:
-        async for page in rows:
+    """Write every row of a list, one JSON object per line.
+
+    Args:
+        pages: The pages of the list.
+        write: Receives the lines of each page.
+        tracker: Counts the rows.
+        on_progress: Called after each page.
+
+    Returns:
+        The final progress.
+
+    Raises:
+        IncompleteListError: Some rows could not be read. All others were written.
+        IncompleteWindowError: One day contains more rows than the API returns. All others were written.
+    """
+    async with aclosing(raise_at_end(pages)) as complete:
+        async for page in complete:
             await write(_lines(page.items))
-            notify(meter.count(len(page.items), page.total), on_progress)
-    return meter.now()
+            notify(tracker.count(len(page.items), page.total), on_progress)
+    return tracker.now()
 
 
 async def export_file(
     job: ExportJob,
     path: Path,
-    meter: ProgressTracker,
+    tracker: ProgressTracker,
     on_progress: OnProgress | None = None,
     *,
     resume: bool = False,
     overwrite: bool = False,
 ) -> Progress:
-    """Write every row of a list to ``path``; until the last one is safe, the file is called ``….part``.
+    """Write every row of a list to a file. `Pager.to_file` documents the behavior.
 
-    The suffix chooses the format: ``.csv`` and ``.parquet`` are tables, ``.ndjson`` and ``.jsonl`` JSON lines.
-    ``resume`` goes on where an unfinished export of the same query stopped. Where rows could not be read, all others
-    are in the ``….part``, and IncompleteListError or IncompleteWindowError says so; who resumes then, finishes the
-    file without them. Raises CheckpointError, before anything is sent, where ``path`` exists, cannot be written, is
-    being written by another export, or is unfinished and ``resume`` is not set.
+    Args:
+        job: The list.
+        path: The file. Its suffix selects the format.
+        tracker: Counts the rows.
+        on_progress: Called after each page.
+        resume: Continue an unfinished export of the same list.
+        overwrite: Replace a file that exists, or start over.
     """
     check_table(path)
-    with open_resumable(path, job.identity, resume=resume, overwrite=overwrite) as part:
-        meter.start_from(part.checkpoint.rows)
-        known = part.ids_already_written(rows_of_a_day=job.partitioned_by_day)
-        pages = job.pages(part.checkpoint.position, known, part.checkpoint.rows)
+    initial = ExportState(days=job.identity.days)
+    with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
+        tracker.start_from(output.checkpoint.rows)
+        output.update(output.state.for_resume())
+        pages = job.pages(output.state.position, _ids_already_written(output, job), output.checkpoint.rows)
         problems = list[LeadfeederError]()
         async with aclosing(pages):
             async for page in pages:
-                if page.problems:
-                    problems.extend(page.problems)
-                    part.record_gaps(page.problems, page.window)
-                part.append(_lines(page.items), len(page.items), page.position, page.window)
-                notify(meter.count(len(page.items), page.total), on_progress)
-                # A list that stopped may go on another time, and is not read past.
-                raise_problems([one for one in page.problems if isinstance(one, IncompleteListError)])
-                del page  # its body's memory is used again by the next one
-        if part.checkpoint.gap_count:
-            error = _incomplete(part, problems)
-            part.acknowledge_gaps(ended=job.limit is None or part.checkpoint.rows < job.limit)
+                problems.extend(page.problems)
+                _append(output, page)
+                notify(tracker.count(len(page.items), page.total), on_progress)
+                # If the list stopped early, the next run may find its end, so do not continue past this point.
+                raise_problems([problem for problem in page.problems if isinstance(problem, IncompleteListError)])
+                del page  # so that the next page can use its memory
+        if job.limit is None or output.checkpoint.rows < job.limit:
+            output.update(output.state.at_end())
+        if output.state.gap_count:
+            error = _incomplete_error(output, problems)
+            output.update(output.state.with_gaps_acknowledged())
             raise error
-        part.finish(lambda: columns_of(job.row))
-    return meter.now()
+        output.finish(lambda: columns_of(job.row))
+    return tracker.now()
 
 
-def _incomplete(part: ResumableFile, problems: Sequence[LeadfeederError]) -> PaginationError:
-    """Return what is wrong with an export that was read to its end, in all of its runs."""
-    state, error = part.checkpoint, combine_problems(problems) if problems else IncompleteListError("")
+def _ids_already_written(output: ResumableFile[ExportState], job: ExportJob) -> frozenset[str]:
+    """Return the ids of written rows that the rest of the list may repeat."""
+    offset = output.state.resume_offset if job.partitioned_by_day else 0
+    return frozenset(found for line in output.lines(offset) if (found := row_id(line)) is not None)
+
+
+def _append(output: ResumableFile[ExportState], page: Page[msgspec.Raw]) -> None:
+    state = output.state.after_page(page.position, page.window, output.checkpoint.size)
+    if page.problems:
+        state = state.with_gaps(page.problems, page.window)
+    output.append(_lines(page.items), len(page.items), state)
+
+
+def _incomplete_error(output: ResumableFile[ExportState], problems: Sequence[LeadfeederError]) -> PaginationError:
+    """Return the error for all gaps of an export, those of earlier runs included."""
+    state = output.state
+    error = combine_problems(problems) if problems else IncompleteListError("")
     message = error.message
-    if state.gap_count > len(problems):  # earlier runs met some
-        said = join_messages([one.message for one in state.gaps], state.gap_count)
-        message = f"{count_gaps(state.gap_count)} of this list could not be read. {said}"
-    window = error.hint if isinstance(error, IncompleteWindowError) else ""
-    safe = f"All other rows are safe in {part.path}; resume=True (--resume) finishes the file without what is missing."
-    return error.with_context(error.context, message=message, hint=f"{window} {safe}".lstrip())
+    if state.gap_count > len(problems):  # earlier runs found some
+        messages = join_messages([gap.message for gap in state.gaps], state.gap_count)
+        message = f"{count_gaps(state.gap_count)} of this list could not be read. {messages}"
+    hint = f"All other rows are in {output.path}. Pass resume=True to finish the file without the missing rows."
+    if isinstance(error, IncompleteWindowError):
+        hint = f"{error.hint} {hint}"
+    return error.with_context(error.context, message=message, hint=hint)
 
 
 def _lines(rows: Sequence[bytes]) -> bytes:

@@ -2,27 +2,35 @@
 
 Rows go to ``….part`` as JSON lines, with a checkpoint beside it. When the last row is safe, the file gets its final
 name, or is converted into a table first if its suffix asks for one.
+
+A job writes its checkpoint before it creates its ``….part``, and removes it after that. A ``….part`` without a
+checkpoint therefore belongs to somebody else, and is not touched.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Generic, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async.errors import CheckpointError
-from leadfeeder_async.jobs.atomic_file import copy_permissions, create_exclusively, remove_temporaries
+from leadfeeder_async.jobs.atomic_file import (
+    copy_permissions,
+    create_exclusively,
+    remove_temporaries,
+    unknown_file_error,
+)
 from leadfeeder_async.jobs.checkpoint import (
     Checkpoint,
-    JobIdentity,
     JobKind,
     JobState,
-    checkpoint_path,
+    is_checkpoint,
     lines_from,
     read_checkpoint,
     remove_checkpoint,
@@ -30,11 +38,23 @@ from leadfeeder_async.jobs.checkpoint import (
 )
 from leadfeeder_async.jobs.output_lock import OutputLock
 from leadfeeder_async.jobs.tabular import Column, write_table
+from leadfeeder_async.pagination.date_range import DateWindow
 
 CHECKPOINT_INTERVAL = 1.0
 """Seconds between checkpoints. After a kill, the rows of at most that time are read again."""
 
 S = TypeVar("S", bound=JobState)
+
+
+class JobIdentity(msgspec.Struct, frozen=True):
+    """The job that writes a file, so that two jobs never share one."""
+
+    fingerprint: str
+    """A hash that only the same job has."""
+    description: str
+    """The job in words, for errors."""
+    days: DateWindow | None = None
+    """The date range of the job, if it has one."""
 
 
 class ResumableFile(Generic[S]):
@@ -51,19 +71,19 @@ class ResumableFile(Generic[S]):
         self.path = partial_path(path)
         """The path of the unfinished file."""
         self._file = file
-        self.checkpoint = checkpoint
-        self._saved = checkpoint
-        """The checkpoint on the disk."""
+        self.checkpoint: Checkpoint[S] = checkpoint
+        """The rows so far and the state after them. The next save writes it."""
+        self._saved: Checkpoint[S] = checkpoint
         self._saved_at = time.monotonic()
 
     @property
     def state(self) -> S:
-        """The state of the job at the latest row."""
+        """The state of the job after the latest row."""
         return self.checkpoint.state
 
-    def lines(self, offset: int = 0) -> Generator[bytes]:
-        """Yield the rows that are written so far, from an offset."""
-        yield from lines_from(self.path, offset, self.checkpoint.size)
+    def lines(self, offset: int = 0) -> Iterator[bytes]:
+        """Yield the rows that are written so far, from an offset in bytes."""
+        return lines_from(self.path, offset, self.checkpoint.size)
 
     def append(self, lines: bytes, rows: int, state: S) -> bool:
         """Write some rows, and save a checkpoint if one is due.
@@ -81,21 +101,24 @@ class ResumableFile(Generic[S]):
         self.checkpoint = replace(now, rows=now.rows + rows, size=now.size + len(lines), state=state)
         is_due = time.monotonic() - self._saved_at >= CHECKPOINT_INTERVAL
         if is_due:
-            self.commit()
+            self.save()
         return is_due
 
     def update(self, state: S) -> None:
-        """Change the state of the job. The next checkpoint saves it."""
+        """Replace the state. The next save writes it."""
         self.checkpoint = replace(self.checkpoint, state=state)
 
     def save_state(self, state: S) -> None:
-        """Save a state at once, without the rows that no checkpoint counts yet."""
+        """Save a state at once, beside the rows that the checkpoint on the disk counts.
+
+        Rows written since then stay uncounted until the next save, so the state must be valid without them.
+        """
         self.update(state)
         self._saved = replace(self._saved, state=state)
         with translate_os_errors(self.path):
             write_checkpoint(checkpoint_path(self._path), self._saved, self.path)
 
-    def commit(self) -> None:
+    def save(self) -> None:
         """Sync the rows so far, then save the checkpoint that counts them."""
         if self.checkpoint is not self._saved:
             with translate_os_errors(self.path):
@@ -107,23 +130,30 @@ class ResumableFile(Generic[S]):
     def finish(self, columns: Callable[[], tuple[Column, ...]]) -> None:
         """Give the file its final name, as a table if its suffix asks for one.
 
+        The rows are saved first. If the last step fails, as on a full disk, only that step is left to do.
+
         Args:
             columns: Returns the columns of the table.
         """
-        self.commit()
-        self._file.close()
+        self.save()
+        self._file.close()  # Windows renames no open file
         with translate_os_errors(self._path):
             write_table(self.path, self._path, columns)
-            self._saved = self.checkpoint
-            remove_checkpoint(checkpoint_path(self._path))
-            self.path.unlink(missing_ok=True)
+            self._remove()
 
-    def discard(self) -> None:
-        """Remove the unfinished file and its checkpoint."""
-        self._file.close()
-        with translate_os_errors(self._path):
-            remove_checkpoint(checkpoint_path(self._path))
-            self.path.unlink(missing_ok=True)
+    def close(self) -> None:
+        """Save the rows so far, unless the file is finished. Remove the file if it has nothing worth keeping."""
+        if not self._file.closed:
+            self.save()
+            self._file.close()
+        if not self.checkpoint.is_worth_keeping:
+            with translate_os_errors(self.path):
+                self._remove()
+
+    def _remove(self) -> None:
+        """Remove the unfinished file if it still exists, and then its checkpoint."""
+        self.path.unlink(missing_ok=True)
+        remove_checkpoint(checkpoint_path(self._path))
 
     def _write(self, data: bytes) -> None:
         try:
@@ -132,8 +162,8 @@ class ResumableFile(Generic[S]):
                 while remaining:
                     remaining = remaining[self._file.write(remaining) :]
         except CheckpointError:
-            # Half a row is dropped, which may make the room that the checkpoint needs.
-            os.ftruncate(self._file.fileno(), self.checkpoint.size)
+            # A partial row is dropped, which may make the room that the checkpoint needs.
+            self._file.truncate(self.checkpoint.size)
             raise
 
 
@@ -142,6 +172,7 @@ def open_resumable(
     path: Path,
     kind: JobKind[S],
     identity: JobIdentity,
+    initial: S,
     *,
     resume: bool,
     overwrite: bool,
@@ -153,8 +184,9 @@ def open_resumable(
         path: The final path.
         kind: The kind of job.
         identity: The job.
+        initial: The state of a job that starts.
         resume: Continue an unfinished file of the same job.
-        overwrite: Replace a file that exists.
+        overwrite: Replace a file that exists, or start over.
         replaces: The job reads the file that it replaces, so that file must exist until the end.
 
     Raises:
@@ -164,26 +196,29 @@ def open_resumable(
     with _locked(path):
         # Another job may have finished the file before the lock was acquired.
         validate_target(path, overwrite=overwrite or replaces, resume=resume)
-        with translate_os_errors(path):
-            checkpoint = _load_or_create(path, kind, identity, resume=resume, overwrite=overwrite)
-            file = partial_path(path).open("ab", buffering=0)
-        with file:
-            file.truncate(checkpoint.size)
-            copy_permissions(path, partial_path(path))
+        checkpoint = _load(path, kind, identity, resume=resume, overwrite=overwrite)
+        if checkpoint is None:
+            checkpoint = Checkpoint(
+                kind=kind.name, fingerprint=identity.fingerprint, description=identity.description, state=initial
+            )
+            _create(path, checkpoint)
+        with _open(path, checkpoint.size) as file:
             output = ResumableFile(path, file, checkpoint)
             try:
                 yield output
             except BaseException:
-                if not file.closed:
-                    output.commit()
-                if not output.checkpoint.is_worth_keeping:
-                    output.discard()
+                output.close()
                 raise
 
 
 def partial_path(path: Path) -> Path:
     """Return the name of an unfinished file."""
     return path.with_name(path.name + ".part")
+
+
+def checkpoint_path(path: Path) -> Path:
+    """Return the name of the checkpoint of an unfinished file."""
+    return path.with_name(path.name + ".checkpoint")
 
 
 def validate_target(path: Path, *, overwrite: bool, resume: bool = False) -> None:
@@ -199,65 +234,59 @@ def validate_target(path: Path, *, overwrite: bool, resume: bool = False) -> Non
             reason="not_a_file",
         )
     if exists and not overwrite:
-        raise CheckpointError(f"{path} exists.", hint=_hint_if_exists(path, resume=resume), reason="exists")
+        raise _exists_error(path, resume=resume)
 
 
-def _hint_if_exists(path: Path, *, resume: bool) -> str:
+def _exists_error(path: Path, *, resume: bool) -> CheckpointError:
     if not resume:
-        return "Choose another path, or pass overwrite=True."
-    if has_unfinished(path):
-        return (
-            "An unfinished file that would replace it exists. Pass both resume=True and overwrite=True to continue it."
+        return CheckpointError(f"{path} exists.", hint="Choose another path, or pass overwrite=True.", reason="exists")
+    if _has_rows(path):
+        return CheckpointError(
+            f"{path} exists, and so does an unfinished file that would replace it.",
+            hint="Pass both resume=True and overwrite=True to continue it.",
+            reason="replaces_unfinished",
         )
-    return "It appears to be complete, so there is nothing to resume. To write it again, pass overwrite=True."
-
-
-def has_unfinished(path: Path) -> bool:
-    """Return True if an unfinished file with rows exists beside ``path``."""
-    with suppress(OSError):
-        return (
-            checkpoint_path(path).is_file() and partial_path(path).is_file() and partial_path(path).stat().st_size > 0
-        )
-    return False
+    return CheckpointError(
+        f"{path} exists and appears to be complete, so there is nothing to resume.",
+        hint="Choose another path, or pass overwrite=True to write it again.",
+        reason="exists",
+    )
 
 
 def load_unfinished(path: Path, kind: JobKind[S]) -> Checkpoint[S] | None:
-    """Return the checkpoint of an unfinished file, or None if there is none.
+    """Return the checkpoint of an unfinished file, or None if there is nothing to continue.
 
     A kill in the last step of a job leaves the checkpoint of a file that is finished. It does not count.
+
+    Args:
+        path: The final path.
+        kind: The kind of job.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
     """
     with translate_os_errors(checkpoint_path(path)):
         checkpoint = read_checkpoint(checkpoint_path(path), kind)
-        if checkpoint is None or not path.exists() or has_unfinished(path):
-            return checkpoint
-    return None if checkpoint.size or not checkpoint.is_worth_keeping else checkpoint
+        if checkpoint is None or not checkpoint.is_worth_keeping:
+            return None
+        return None if checkpoint.size and path.exists() and not _has_rows(path) else checkpoint
 
 
-def _load_or_create(
-    path: Path, kind: JobKind[S], identity: JobIdentity, *, resume: bool, overwrite: bool
-) -> Checkpoint[S]:
-    """Return the checkpoint to continue from. A new job saves an empty one first, then creates its file."""
-    remove_temporaries(path)
-    known = checkpoint_path(path).is_file()
-    found = None if overwrite and not resume else load_unfinished(path, kind)
-    if found is not None and (resume or found.is_worth_keeping):
-        return _check_resumable(path, identity, found, resume=resume)
+def _has_rows(path: Path) -> bool:
+    """Return True if an unfinished file with rows exists beside ``path``."""
     part = partial_path(path)
-    if part.is_symlink() or (part.exists() and not known):
-        raise CheckpointError(
-            f"{part} exists, but this package did not write it.", hint=f"Move {part.name} away.", reason="not_ours"
-        )
-    remove_checkpoint(checkpoint_path(path))
-    checkpoint = Checkpoint(
-        kind=kind.name, fingerprint=identity.fingerprint, description=identity.description, state=kind.initial
-    )
-    write_checkpoint(checkpoint_path(path), checkpoint, path)
-    part.unlink(missing_ok=True)
-    create_exclusively(part, path)
-    return checkpoint
+    return checkpoint_path(path).is_file() and part.is_file() and part.stat().st_size > 0
 
 
-def _check_resumable(path: Path, identity: JobIdentity, found: Checkpoint[S], *, resume: bool) -> Checkpoint[S]:
+def _load(
+    path: Path, kind: JobKind[S], identity: JobIdentity, *, resume: bool, overwrite: bool
+) -> Checkpoint[S] | None:
+    """Return the checkpoint to continue from, or None if the job starts."""
+    if overwrite and not resume:
+        return None
+    found = load_unfinished(path, kind)
+    if found is None:
+        return None
     part = partial_path(path)
     if not resume:
         raise CheckpointError(
@@ -268,19 +297,52 @@ def _check_resumable(path: Path, identity: JobIdentity, found: Checkpoint[S], *,
     if found.fingerprint != identity.fingerprint:
         raise CheckpointError(
             f"{part} belongs to another job: {found.description}. This job: {identity.description}.",
-            hint="Repeat the same call, or pass overwrite=True to start over.",
+            hint="Repeat the same call, or pass overwrite=True without resume=True to start over.",
             reason="other_job",
         )
-    if part.is_symlink() or not part.is_file() or part.stat().st_size < found.size:
-        if not found.size and not part.is_symlink() and not part.exists():
+    with translate_os_errors(part):
+        if part.is_symlink() or (part.exists() and not part.is_file()):
+            raise unknown_file_error(part)
+        if not found.size and not part.exists():
             create_exclusively(part, path)
-            return found
-        raise CheckpointError(
-            f"{part} has fewer rows than its checkpoint counts.",
-            hint="Pass overwrite=True to start over.",
-            reason="unusable",
-        )
+        if not part.exists() or part.stat().st_size < found.size:
+            raise CheckpointError(
+                f"{part} has fewer rows than its checkpoint counts.",
+                hint="Pass overwrite=True without resume=True to start over.",
+                reason="damaged",
+            )
     return found
+
+
+def _create(path: Path, checkpoint: Checkpoint[S]) -> None:
+    """Save the checkpoint of a job that starts, and then create its unfinished file."""
+    part, saved = partial_path(path), checkpoint_path(path)
+    with translate_os_errors(saved):
+        is_known = is_checkpoint(saved)
+    with translate_os_errors(part):
+        if part.is_symlink() or (part.exists() and not (is_known and part.is_file())):
+            raise unknown_file_error(part)
+        remove_temporaries(path)
+        remove_temporaries(saved)
+    with translate_os_errors(saved):
+        write_checkpoint(saved, checkpoint, path)
+    with translate_os_errors(part):
+        part.unlink(missing_ok=True)
+        create_exclusively(part, path)
+
+
+@contextmanager
+def _open(path: Path, size: int) -> Generator[IO[bytes]]:
+    """Open the unfinished file for appending, and cut off rows that its checkpoint does not count."""
+    part = partial_path(path)
+    with translate_os_errors(part):
+        flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        file = os.fdopen(os.open(part, flags), "ab", buffering=0)
+    with file:
+        with translate_os_errors(part):
+            copy_permissions(path, part)
+            file.truncate(size)
+        yield file
 
 
 @contextmanager
@@ -299,12 +361,12 @@ def _locked(path: Path) -> Generator[None]:
 
 @contextmanager
 def translate_os_errors(path: Path) -> Generator[None]:
-    """Raise CheckpointError for errors of the operating system, with the path and what to do."""
+    """Raise CheckpointError for errors of the operating system, with the path and a hint."""
     try:
         yield
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be written: {error.strerror or type(error).__name__}.",
-            hint="Fix the problem or choose another path. Rows written so far are kept, and resume=True continues them.",
+            hint="Fix the problem or choose another path. Rows written so far are kept: resume=True continues the job.",
             reason="not_writable",
         ) from error

@@ -1,7 +1,7 @@
-"""JSON lines made into tables: one column for each field of a record, in the order of the model.
+"""Tables made of JSON lines, with one column for each field of a record, in the order of the model.
 
-A column is named by the way to its value: ``id``, then the attributes by their own names (``page.path`` for what lies
-deeper), then ``company.id`` and the like for related records. Lists and open objects become JSON texts.
+A column is named after the path of its value: ``id``, then the attributes under their own names (``page.path`` for
+nested ones), then ``company.id`` and the like for related records. Lists and open objects become JSON strings.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ import json
 import types
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from leadfeeder_async.errors import CheckpointError, check_argument
-from leadfeeder_async.jobs.atomic_file import copy_permissions, replace_atomically
+from leadfeeder_async.errors import CheckpointError, DatabaseError, check_argument
+from leadfeeder_async.jobs.atomic_file import replace_atomically, temporary_beside
+from leadfeeder_async.jobs.duckdb_file import connect_in_memory, require_duckdb, translate_errors
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | msgspec.Raw | None"
-"""A value; raw is a number past all bounds, as it was sent."""
+"""A value of a row. Raw is a number outside the range of Python's numbers, as it was sent."""
 
 MAX_ROW_BYTES = 16 * 1024 * 1024
-"""The bytes of a row that DuckDB is told to expect, unless there is a longer one."""
+"""The longest row that DuckDB expects, unless the table has a longer one."""
+
+MAX_BYTES_PER_CHARACTER = 4
+"""The most bytes of a character in UTF-8."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -32,12 +35,12 @@ class Column(msgspec.Struct, frozen=True):
 
     name: str
     path: tuple[str, ...]
-    """The keys that lead to its value."""
+    """The keys of its value, from the outside in."""
     type: type[object]
-    """What its values are; ``dict`` where they are JSON texts."""
+    """The type of its values, or ``dict`` if they are JSON strings."""
 
     def value_of(self, row: Json) -> Json:
-        """Return its value in a row."""
+        """Return the value of a row in this column."""
         for key in self.path:
             row = row.get(key) if isinstance(row, dict) else None
         return msgspec.json.encode(row).decode() if isinstance(row, dict | list | msgspec.Raw) else row
@@ -45,31 +48,31 @@ class Column(msgspec.Struct, frozen=True):
 
 def columns_of(model: type[object]) -> tuple[Column, ...]:
     """Return the columns of a model's table."""
-    found = [Column("id", ("id",), str)]
+    columns = [Column("id", ("id",), str)]
     hints = get_type_hints(model)
     for part in ("attributes", "relationships"):
         if part in hints:
-            found.extend(_columns(hints[part], (part,), related=part == "relationships"))
-    return tuple(found)
+            columns.extend(_columns(hints[part], (part,), is_related=part == "relationships"))
+    return tuple(columns)
 
 
-def _columns(hint: object, way: tuple[str, ...], *, related: bool) -> Iterator[Column]:
+def _columns(hint: object, path: tuple[str, ...], *, is_related: bool) -> Iterator[Column]:
     kind = _without_none(hint)
-    name = ".".join(way[1:])
-    if related and len(way) == 2:
+    name = ".".join(path[1:])
+    if is_related and len(path) == 2:
         if _is_struct(kind):
-            yield Column(f"{name}.id", (*way, "id"), str)
+            yield Column(f"{name}.id", (*path, "id"), str)
             return
         kind = dict
     if _is_struct(kind):
-        for key, one in get_type_hints(kind).items():
-            yield from _columns(one, (*way, key), related=related)
+        for key, field in get_type_hints(kind).items():
+            yield from _columns(field, (*path, key), is_related=is_related)
     elif name:
-        yield Column(name, way, kind if kind in {str, int, float, bool, date, datetime} else dict)
+        yield Column(name, path, kind if kind in {str, int, float, bool, date, datetime} else dict)
 
 
 def _without_none(hint: object) -> type[object]:
-    choices = [one for one in get_args(hint) if one is not type(None)]
+    choices = [choice for choice in get_args(hint) if choice is not type(None)]
     if get_origin(hint) not in {Union, types.UnionType}:
         return hint if isinstance(hint, type) else dict
     return _without_none(choices[0]) if len(choices) == 1 else dict
@@ -80,36 +83,40 @@ def _is_struct(kind: object) -> bool:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file of this name is a table, and not JSON lines."""
+    """Return True if a file of this name is a table, and False if it contains JSON lines."""
     return path.suffix.lower() in _WRITERS
 
 
 def check_table(path: Path) -> None:
-    """Raise ConfigurationError where the name asks for what cannot be written, at all or here."""
+    """Raise ConfigurationError if the suffix belongs to no format, or if its format needs an extra."""
     suffix = path.suffix.lower()
-    known = suffix in {"", ".ndjson", ".jsonl", *_WRITERS}
+    is_known = suffix in {"", ".ndjson", ".jsonl", *_WRITERS}
     check_argument(
-        known, f"{path.name}: no {suffix} can be written.", "Name it .ndjson or .jsonl (JSON lines), .csv or .parquet."
+        is_known,
+        f"{path.name} has the unknown suffix {suffix}.",
+        "Use .ndjson or .jsonl (JSON lines), .csv or .parquet.",
     )
     if suffix == ".parquet":
-        found = find_spec("duckdb") is not None
-        check_argument(found, "Parquet needs DuckDB, which writes it.", "pip install 'leadfeeder-async[parquet]'")
+        require_duckdb("A .parquet file", "parquet")
 
 
 def write_table(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]]) -> None:
-    """Make a file of JSON lines into the file called ``path``, in the format of its suffix; leave no half of one."""
+    """Convert a file of JSON lines into the format of a suffix, under its final name.
+
+    JSON lines are renamed, so the file of rows no longer exists. A table that fails leaves no file.
+
+    Args:
+        rows: The JSON lines.
+        path: The final name.
+        columns: Returns the columns of the table.
+    """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         replace_atomically(rows, path)
         return
-    made = path.with_name(path.name + ".new")
-    try:
-        copy_permissions(path, made)
-        writer(rows, made, columns())
-        replace_atomically(made, path)
-    except BaseException:
-        made.unlink(missing_ok=True)
-        raise
+    with temporary_beside(path, path) as temporary:
+        writer(rows, path, temporary, columns())
+        replace_atomically(temporary, path)
 
 
 def _read(rows: Path) -> Iterator[Json]:
@@ -123,13 +130,17 @@ def _read(rows: Path) -> Iterator[Json]:
 
 
 def _parse_number(number: str) -> msgspec.Raw:
-    """Keep a number as it was sent, since it may be one that Python's do not reach: 1e400, or 5,000 digits."""
+    """Keep the JSON of numbers, because some are outside the range of Python's: 1e400, or 5,000 digits."""
     return msgspec.Raw(number.encode())
 
 
-def _write_csv(rows: Path, path: Path, columns: tuple[Column, ...], line_end: str = "\r\n") -> int:
-    """Write a table; return how many characters its longest row has."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+def _write_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
+    _write_rows(rows, temporary, columns, "\r\n")
+
+
+def _write_rows(rows: Path, table: Path, columns: tuple[Column, ...], line_end: str) -> int:
+    """Write a CSV table, and return the number of characters of its longest row."""
+    with table.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator=line_end)
         writer.writerow(column.name for column in columns)
         return max(
@@ -141,44 +152,39 @@ def _cell(value: Json) -> Json:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _write_parquet(rows: Path, path: Path, columns: tuple[Column, ...]) -> None:
-    """Let DuckDB type the columns of a CSV table; a value of another kind than the API says becomes null.
+def _write_parquet(rows: Path, path: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
+    """Let DuckDB convert a CSV table. A value of another type than its column becomes null.
 
-    It guesses nothing about that table, whose texts may hold quotes and line ends of any kind.
+    DuckDB detects nothing about the table, because its strings may contain quotes and line breaks of any kind.
     """
-    import duckdb  # noqa: PLC0415 - an extra
-
-    texts = path.with_name(path.name + ".csv")
-    try:
-        copy_permissions(path, texts)
-        longest = _write_csv(rows, texts, columns, "\n")
-        with duckdb.connect() as database:
-            database.execute("SET TimeZone = 'UTC'")
-            database.execute(
-                _copy(texts, path, columns, max(MAX_ROW_BYTES, 4 * longest))
-            )  # 4 bytes a character at most
-    except duckdb.Error as error:
-        raise CheckpointError(
-            f"{path} cannot be made: {str(error).splitlines()[0]}",
-            hint="Mend that and go on with resume=True (--resume), which reads no row again; or export to .csv.",
-        ) from None  # its text may hold a whole row
-    finally:
-        texts.unlink(missing_ok=True)
+    with temporary_beside(path, path) as table:
+        longest = _write_rows(rows, table, columns, "\n")
+        try:
+            with translate_errors(path), connect_in_memory() as database:
+                database.execute("SET TimeZone = 'UTC'")
+                row_bytes = max(MAX_ROW_BYTES, MAX_BYTES_PER_CHARACTER * longest)
+                database.execute(_copy(table, temporary, columns, row_bytes))
+        except DatabaseError as error:
+            raise CheckpointError(
+                error.message,
+                hint="Fix the problem and pass resume=True, which requests no row again. Or export to .csv.",
+                reason="not_writable",
+            ) from None  # DuckDB's message may contain a whole row
 
 
-def _copy(texts: Path, path: Path, columns: tuple[Column, ...], longest: int) -> str:
-    """Return the statement that makes a CSV table a parquet file; what is foreign in it, names and paths, is quoted."""
-    shown = ", ".join(map(_cast, columns))
+def _copy(table: Path, path: Path, columns: tuple[Column, ...], longest: int) -> str:
+    """Return the statement that converts a CSV table. Names and paths are quoted."""
+    selected = ", ".join(map(_cast, columns))
     names = ", ".join(f"{_quoted(column.name)}: 'VARCHAR'" for column in columns)
-    form = f"columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"'"
-    source = f"read_csv({_quoted(texts)}, {form}, max_line_size={longest}, parallel=false)"
-    return f"COPY (SELECT {shown} FROM {source}) TO {_quoted(path)} (FORMAT parquet, USE_TMP_FILE false)"  # noqa: S608
+    dialect = f"columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"'"
+    source = f"read_csv({_quoted(table)}, {dialect}, max_line_size={longest}, parallel=false)"
+    return f"COPY (SELECT {selected} FROM {source}) TO {_quoted(path)} (FORMAT parquet, USE_TMP_FILE false)"  # noqa: S608
 
 
 def _cast(column: Column) -> str:
     name = '"' + column.name.replace('"', '""') + '"'
     kind = _SQL_TYPES.get(column.type)
-    # A cast of the bare column would move into the CSV reader, which ends at the first value that is no such thing.
+    # DuckDB would move a cast of the bare column into the CSV reader, which fails at the first value of another type.
     return f"TRY_CAST(NULLIF({name}, '') AS {kind}) AS {name}" if kind else name
 
 
@@ -194,7 +200,8 @@ _SQL_TYPES: dict[type[object], str] = {
     datetime: "TIMESTAMPTZ",
 }
 
-_WRITERS: dict[str, Callable[[Path, Path, tuple[Column, ...]], object]] = {
+_WRITERS: dict[str, Callable[[Path, Path, Path, tuple[Column, ...]], None]] = {
     ".csv": _write_csv,
     ".parquet": _write_parquet,
 }
+"""The writer of each suffix. Its arguments are the rows, the final path, a temporary file to write, and the columns."""

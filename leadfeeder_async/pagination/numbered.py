@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 import msgspec
@@ -15,6 +16,12 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import IncompleteWindowError, LeadfeederError, OffsetExceededError
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.completeness import UnidentifiedRows, missing_rows_error, page_facts
+from leadfeeder_async.pagination.country_split import (
+    CountryGroup,
+    find_country_groups,
+    requested_countries,
+    with_countries,
+)
 from leadfeeder_async.pagination.date_range import DateWindow, split_count, split_window
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
@@ -70,6 +77,32 @@ class DateWindowSource(msgspec.Struct, frozen=True):
         return self.window if day is None else DateWindow(max(day, self.window.start), self.window.end)
 
 
+class DayInGroups(msgspec.Struct):
+    """A day over the row limit that is read in groups of countries."""
+
+    total: int
+    """The number of rows that the server counts."""
+    ids: set[str]
+    """The ids of all rows that were returned."""
+    without_group: set[str]
+    """The ids of rows that only the search of the whole day returned, because they have no country."""
+    is_count_limited: bool
+    """True if the server counts no further than its row limit, so ``total`` is only the sum of the groups."""
+    groups_left: int
+    undecodable: int = 0
+    """Rows of the groups that cannot be decoded."""
+
+    @property
+    def missing(self) -> int:
+        """The number of rows that the server counts but did not return."""
+        return max(0, self.total - len(self.ids) - self.undecodable)
+
+    @property
+    def is_complete(self) -> bool:
+        """True if no rows can be missing. Without a count, rows without a country mean that there may be more."""
+        return not self.missing and not (self.is_count_limited and self.without_group)
+
+
 class WindowProgress(msgspec.Struct):
     """The progress of reading one date window, or a list without dates, in one or several passes over its pages."""
 
@@ -83,6 +116,10 @@ class WindowProgress(msgspec.Struct):
     unidentified: UnidentifiedRows = msgspec.field(default_factory=UnidentifiedRows)
     requested: int = 0
     """The number of pages of this pass that were requested."""
+    groups: list[CountryGroup] | None = None
+    """The groups of countries by which the day will be read after these pages."""
+    day: DayInGroups | None = None
+    """The day that this group of countries belongs to."""
 
     def can_request(self) -> bool:
         """Return True if another page may be requested: it is known to exist, or the one before is not the last."""
@@ -112,11 +149,6 @@ class WindowProgress(msgspec.Struct):
         return self.detector.total is not None and self.detector.total >= self.max_rows
 
     @property
-    def needs_split(self) -> bool:
-        """True if the window has, or may have, more rows than the API returns, and can be split."""
-        return self.exceeds_limit and self.window is not None and self.window.days > 1
-
-    @property
     def is_truncated(self) -> bool:
         """True if the server stopped at its row limit although it counts, or may have, more rows.
 
@@ -142,8 +174,9 @@ class WindowProgress(msgspec.Struct):
 class NumberedPages(Generic[T]):
     """Yields numbered pages in order, with requests in flight for those that follow.
 
-    A window over the row limit is split, and its parts take its place. If one day alone is over the limit, or fewer
-    rows arrive than the server counts, a page reports the gap, and reading continues after it.
+    A window over the row limit is split, and its parts take its place. A single day is split by country. If rows of it
+    are still missing, or fewer rows arrive than the server counts, a page reports the gap, and reading continues after
+    it.
 
     Args:
         executor: Executes the requests.
@@ -185,23 +218,23 @@ class NumberedPages(Generic[T]):
 
     async def _next_page(self, progress: WindowProgress) -> Page[T] | None:
         if not progress.queue and not progress.can_request():
-            return self._finish(progress)
+            return await self._finish(progress)
         try:
             page = self._decoder.decode(await self._next_body(progress))
         except OffsetExceededError as error:
-            return self._split(progress, 2, error)
+            return await self._split(progress, 2, error)
+        progress.detector = progress.detector.record_counts(page.meta.pages, page.meta.total_count)
+        if self._total is None:
+            self._total = progress.detector.total
+        if not progress.detector.pages and progress.exceeds_limit and await self._split_at_once(progress):
+            return None
         return self._accept(progress, page)
 
     async def _next_body(self, progress: WindowProgress) -> bytes:
         return await progress.queue.next() if progress.queue else await self._executor.execute(self._take(progress))
 
     def _accept(self, progress: WindowProgress, page: Page[T]) -> Page[T] | None:
-        """Record a page and return it without rows that came before, or split its window."""
-        progress.detector = progress.detector.record_counts(page.meta.pages, page.meta.total_count)
-        if self._total is None:
-            self._total = progress.detector.total
-        if not progress.detector.pages and progress.needs_split:
-            return self._split(progress, split_count(progress.detector.total or 0, progress.max_rows))
+        """Record a page and return it without rows that came before."""
         is_first = progress.detector.passes == 1
         rows_before = progress.detector.rows
         items = progress.record(page, self._decoder.row_ids(page.items))
@@ -212,6 +245,8 @@ class NumberedPages(Generic[T]):
         if not items and (is_repeated or not is_first):
             return None
         errors = page.decode_errors if is_first else ()
+        if progress.day is not None:
+            progress.day.undecodable += len(errors)
         return replace(
             page,
             items=items,
@@ -221,36 +256,114 @@ class NumberedPages(Generic[T]):
             position=progress.position,
         )
 
-    def _finish(self, progress: WindowProgress) -> Page[T] | None:
+    async def _finish(self, progress: WindowProgress) -> Page[T] | None:
         """Continue with the next window, or split this one if the server truncated it."""
         if progress.window is not None and progress.is_truncated:
-            return self._split(progress, 2)
+            return await self._split(progress, 2)
         self._advance(progress)
+        if progress.day is not None:
+            return self._finish_group(progress, progress.day)
         if progress.detector.verdict is Verdict.COMPLETE:
             return None
         return self._gap_page(progress, missing_rows_error(progress.detector, progress.request))
 
+    def _finish_group(self, progress: WindowProgress, day: DayInGroups) -> Page[T] | None:
+        """Report a gap after the last group if rows of the day are missing."""
+        day.groups_left -= 1
+        day.without_group -= progress.seen.ids
+        if day.groups_left or day.is_complete:
+            return None
+        return self._gap_page(progress, _incomplete_window_error(progress, day))
+
     def _advance(self, progress: WindowProgress) -> None:
         progress.queue.close()
         self._windows.popleft()
-        if self._windows and self._request.endpoint.partitioned_by_day:
-            following = self._windows[0].seen
-            following.inherited = (progress.seen.ids, *following.inherited)
+        if not self._windows or not self._request.endpoint.partitioned_by_day:
+            return
+        following = self._windows[0]
+        if following.day is None or following.day is not progress.day:
+            ids = progress.seen.ids if progress.day is None else progress.day.ids
+            following.seen.inherited = (ids, *following.seen.inherited)
 
-    def _split(self, progress: WindowProgress, parts: int, error: OffsetExceededError | None = None) -> Page[T] | None:
-        """Replace a window by its parts, or report a gap if it is a single day."""
+    async def _split_at_once(self, progress: WindowProgress) -> bool:
+        """Split a window over the row limit after its first page, and return True.
+
+        The pages of a single day are read first if they are needed for the rows without a country, or if the pager
+        needs no more rows than they contain.
+        """
+        total, window = progress.detector.total or 0, progress.window
+        if window is None or progress.day is not None:
+            return False
+        if window.days > 1:
+            self._split_window(progress, window, split_count(total, progress.max_rows))
+            return True
+        limit = self._options.limit
+        if limit is not None and limit <= progress.max_rows:
+            return False
+        groups = await self._find_groups(progress)
+        if total == progress.max_rows or sum(group.count for group in groups) < total:
+            return False
+        progress.queue.close()
+        self._windows.popleft()
+        self._insert_groups(progress, window, groups)
+        return True
+
+    async def _split(
+        self, progress: WindowProgress, parts: int, error: OffsetExceededError | None = None
+    ) -> Page[T] | None:
+        """Replace a window by its parts, or report a gap if it cannot be split."""
         window = progress.window
         if window is None:
             raise error or AssertionError("only windows are split")
-        if window.days == 1:
-            self._advance(progress)
-            return self._gap_page(progress, _incomplete_window_error(progress, window, error))
+        if window.days > 1:
+            self._split_window(progress, window, parts)
+            return None
+        groups = [] if progress.day is not None else await self._find_groups(progress)
+        self._advance(progress)
+        if groups:
+            self._insert_groups(progress, window, groups)
+            return None
+        if progress.day is not None:
+            return self._finish_group(progress, progress.day)
+        return self._gap_page(progress, _incomplete_window_error(progress, None, error))
+
+    def _split_window(self, progress: WindowProgress, window: DateWindow, parts: int) -> None:
         progress.queue.close()
         self._windows.popleft()
         self._windows.extendleft(
             self._progress(part, self._seen_for_part(progress)) for part in reversed(split_window(window, parts))
         )
-        return None
+
+    async def _find_groups(self, progress: WindowProgress) -> list[CountryGroup]:
+        """Return the groups of countries of a day, or an empty list if it cannot be split by country."""
+        if progress.groups is None:
+            progress.groups = []
+            if self._request.endpoint.split_filter and self._options.split_days:
+                codes = requested_countries(progress.request)
+                # The last page under the limit must be full, as the server may reject one that crosses it.
+                max_rows = progress.max_rows - progress.max_rows % self._options.page_size
+                found = await find_country_groups(codes, max_rows, partial(self._count, progress.request))
+                progress.groups = found or []
+        return progress.groups
+
+    async def _count(self, request: ApiRequest[bytes], codes: tuple[str, ...]) -> int | None:
+        one_row = with_countries(request, codes).with_params({"page[num]": 1, "page[size]": 1})
+        try:
+            return decode_meta(await self._executor.execute(one_row)).total_count
+        except OffsetExceededError:  # some servers reject any page of a search with too many rows
+            return None
+
+    def _insert_groups(self, progress: WindowProgress, window: DateWindow, groups: list[CountryGroup]) -> None:
+        """Put the groups of a day in front of the windows that follow."""
+        counted, total = sum(group.count for group in groups), progress.detector.total or 0
+        is_count_limited = total <= progress.max_rows < counted
+        ids = progress.seen.ids
+        day = DayInGroups(max(total, counted), ids, set(ids), is_count_limited, len(groups))
+        for group in reversed(groups):
+            seen = SeenIds(inherited=progress.seen.inherited, shared=day.ids)
+            part = self._progress(window, seen)
+            part.request, part.day = with_countries(part.request, group.codes), day
+            self._windows.appendleft(part)
 
     def _gap_page(self, progress: WindowProgress, error: LeadfeederError) -> Page[T]:
         """Return a page without rows that reports a gap."""
@@ -296,13 +409,16 @@ def _peek_total(progress: WindowProgress) -> None:
 
 
 def _incomplete_window_error(
-    progress: WindowProgress, window: DateWindow, error: OffsetExceededError | None
+    progress: WindowProgress, day: DayInGroups | None, error: OffsetExceededError | None = None
 ) -> IncompleteWindowError:
     """Return the error for a day that contains more rows than the API returns."""
-    total = progress.detector.total
-    verb = "may contain" if total in {None, progress.max_rows} else "contains"
+    total = progress.detector.total if day is None else day.total
+    is_known = total not in {None, progress.max_rows} if day is None else day.missing
+    verb = "contains" if is_known else "may contain"
+    rows = progress.detector.rows if day is None else day.total - day.missing
     of_total = f" of {total:,}" if total else ""
+    missing = f", {total - rows:,} are missing" if total and total > rows else ""
     return IncompleteWindowError(
-        f"{window} {verb} more rows than the API returns: {progress.detector.rows:,}{of_total} were returned.",
+        f"{progress.window} {verb} more rows than the API returns: {rows:,}{of_total} were returned{missing}.",
         error.context if error else progress.request.endpoint.error_context(),
     )

@@ -50,13 +50,14 @@ class Pager(Generic[T]):
         ids: tuple[str, ...] = (),
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
+        split_days: bool = True,
     ) -> None:
         check_argument(1 <= page_size <= MAX_PAGE_SIZE, f"page_size={page_size!r} must be 1 to {MAX_PAGE_SIZE}.")
-        check_argument(limit is None or limit >= 0, f"limit={limit!r} must be 0 or more.")
+        check_argument(limit is None or limit >= 0, f"limit={limit!r} must be 0 or more.", argument="limit")
         self._executor = executor
         self._request = request
         self._source = _choose_source(executor, request.undecoded, window, ids)
-        self._options = PagerOptions(page_size=page_size, limit=limit)
+        self._options = PagerOptions(page_size=page_size, limit=limit, split_days=split_days)
 
     def __repr__(self) -> str:
         return (
@@ -219,7 +220,7 @@ class Pager(Generic[T]):
         return self._executor.decode_page(self._request.endpoint, body).meta.total_count
 
     def _with_limit(self, limit: int) -> Self:
-        check_argument(limit >= 0, f"limit={limit!r} must be 0 or more.")
+        check_argument(limit >= 0, f"limit={limit!r} must be 0 or more.", argument="limit")
         current = self._options.limit
         return self._with_options(limit=limit if current is None else min(limit, current))
 

@@ -28,6 +28,8 @@ class PagerOptions(msgspec.Struct, frozen=True, kw_only=True):
     page_size: int = MAX_PAGE_SIZE
     limit: int | None = None
     """The most rows to return."""
+    split_days: bool = True
+    """Split a day over the row limit by country."""
     prefetch: int = DEFAULT_PREFETCH
     """Pages that may be in flight or waiting to be read. 0 requests each page when it is needed."""
     position: ResumePosition = ResumePosition()

@@ -1,4 +1,4 @@
-"""A report on the visitors of a website, from a synced database: one HTML page that can be mailed."""
+"""Write an HTML report about website visitors from a synced database, as one file to send by email."""
 
 from leadfeeder_async.report.report_data import Report, Totals
 from leadfeeder_async.report.write import write_report

@@ -1,6 +1,6 @@
-"""Charts as SVG: widths in per cent and heights in pixels, so that a chart fits any screen and stays legible.
+"""Draw charts as inline SVG, with widths in percent and heights in pixels, so that they fit every screen.
 
-A chart is one image to a screen reader, with its gist as the text; the numbers are in a table beside it.
+Screen readers read a chart as one image with a summary as its label. The page shows the numbers in a table next to it.
 """
 
 from __future__ import annotations
@@ -8,62 +8,63 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import msgspec
+from markupsafe import Markup
 
-from leadfeeder_async.report.html import Markup, count, days, element, month_of, number_of, short_day
-from leadfeeder_async.report.report_data import CreditReading, Step, TimeBucket
+from leadfeeder_async.report.formatting import date_range, integer, month, pluralize, short_date
+from leadfeeder_async.report.report_data import CreditReading, Granularity, TimeBucket
 
 VISIT_CATEGORIES = (
     ("returning", "Returning"),
     ("reengaged", "Re-engaged"),
     ("new", "New"),
-    ("unidentified", "Unknown"),
+    ("unidentified", "Unidentified"),
 )
-"""The layers of a bar of visits, from the bottom: class and name, in the order of ``Span.standings``."""
+"""The layers of a visits bar from bottom to top, in the order of ``TimeBucket.categories``: class and label."""
 
 _TOP, _BOTTOM, _HEIGHT = 12, 212, 240
-_WIDEST = 12.5
-"""Per cent; a few bars are not made broader than this."""
+_MAX_BAR_WIDTH = 12.5
+"""The width limit of a bar in percent, for charts with few bars."""
 
 
 class _Bar(msgspec.Struct, frozen=True):
-    name: str
-    """What stands below it."""
-    tip: str
+    label: str
+    """The label below the bar."""
+    tooltip: str
     layers: tuple[tuple[str, int], ...]
-    """Class and number, from the bottom."""
+    """Class and value of each layer, from bottom to top."""
 
     @property
     def total(self) -> int:
-        return sum(number for _, number in self.layers)
+        return sum(value for _, value in self.layers)
 
 
-def visits_chart(spans: Sequence[TimeBucket], step: Step) -> Markup:
-    """Draw the visits of each day, week or month, stacked by standing."""
-    return _bar_chart([_bar_of_visits(span, step) for span in spans], _visits_gist(spans, step))
+def visits_chart(buckets: Sequence[TimeBucket], granularity: Granularity) -> Markup:
+    """Draw the visits per day, week or month, stacked by category."""
+    return _bar_chart([_visits_bar(bucket, granularity) for bucket in buckets], _visits_summary(buckets, granularity))
 
 
-def credits_chart(readings: Sequence[CreditReading], step: Step) -> Markup:
-    """Draw the credits that were left on each day, week or month with a reading."""
-    bars = [_Bar(_name(one, step), _reading_tip(one), (("credits", max(one.remaining, 0)),)) for one in readings]
+def credits_chart(readings: Sequence[CreditReading], granularity: Granularity) -> Markup:
+    """Draw the credits left at each reading."""
+    bars = [_credits_bar(reading, granularity) for reading in readings]
     first, last = readings[0], readings[-1]
-    gist = (
-        f"Bars of the credits left, {days(first.day, last.day)}: {count(first.remaining)} at first, "
-        f"{count(last.remaining)} at last."
+    summary = (
+        f"Bar chart of the credits left, {date_range(first.day, last.day)}: {integer(first.remaining)} at the start, "
+        f"{integer(last.remaining)} at the end."
     )
-    return _bar_chart(bars, gist)
+    return _bar_chart(bars, summary)
 
 
 def share_bar(part: float, whole: float) -> Markup:
-    """Draw a share as a small bar, for the eye only: its number stands beside it."""
+    """Draw a share as a small bar. It is hidden from screen readers, which read the number next to it."""
     width = 100 * part / whole if whole else 0
-    return element("svg", element("rect", width=f"{width:.1f}%", height="100%"), class_="share", aria_hidden="true")
+    return _element("svg", _element("rect", width=f"{width:.1f}%", height="100%"), class_="share", aria_hidden="true")
 
 
-def scale(largest: int) -> tuple[int, list[int]]:
-    """Return the top of an axis that holds ``largest``, and its round ticks, at most six."""
-    apart = next(one for one in _round_numbers() if largest <= 5 * one)
-    top = apart * max(1, -(-largest // apart))
-    return top, list(range(0, top + 1, apart))
+def axis_ticks(largest: int) -> list[int]:
+    """Return two to six ticks at round numbers, from 0 to at least ``largest``."""
+    distance = next(number for number in _round_numbers() if largest <= 5 * number)
+    intervals = max(1, -(-largest // distance))
+    return list(range(0, distance * intervals + 1, distance))
 
 
 def _round_numbers() -> Iterator[int]:
@@ -73,77 +74,91 @@ def _round_numbers() -> Iterator[int]:
         magnitude *= 10
 
 
-def _name(of: TimeBucket | CreditReading, step: Step) -> str:
-    return month_of(of.day) if step == "month" else short_day(of.day)
+def _label(day_of: TimeBucket | CreditReading, granularity: Granularity) -> str:
+    return month(day_of.day) if granularity == "month" else short_date(day_of.day)
 
 
-def _bar_of_visits(span: TimeBucket, step: Step) -> _Bar:
-    layers = tuple((key, number) for (key, _), number in zip(VISIT_CATEGORIES, span.categories, strict=True))
-    tip = f"{days(span.day, span.last_day)}: {number_of(span.visits, 'visit')}"
-    parts = ", ".join(_parts(span.categories))
-    return _Bar(_name(span, step), f"{tip} ({parts})" if parts else tip, layers)
+def _visits_bar(bucket: TimeBucket, granularity: Granularity) -> _Bar:
+    tooltip = f"{date_range(bucket.day, bucket.last_day)}: {pluralize(bucket.visits, 'visit')}"
+    parts = _nonzero_parts(bucket.categories)
+    layers = tuple((key, value) for (key, _), value in zip(VISIT_CATEGORIES, bucket.categories, strict=True))
+    return _Bar(_label(bucket, granularity), f"{tooltip} ({parts})" if parts else tooltip, layers)
 
 
-def _parts(standings: Sequence[int]) -> list[str]:
-    named = zip(VISIT_CATEGORIES, standings, strict=True)
-    return [f"{count(number)} {name.lower()}" for (_, name), number in named if number]
+def _credits_bar(reading: CreditReading, granularity: Granularity) -> _Bar:
+    tooltip = f"{date_range(reading.day, reading.day)}: {pluralize(reading.remaining, 'credit')} left"
+    return _Bar(_label(reading, granularity), tooltip, (("credits", max(reading.remaining, 0)),))
 
 
-def _visits_gist(spans: Sequence[TimeBucket], step: Step) -> str:
-    most = max(spans, key=lambda span: span.visits)
-    period = days(spans[0].day, spans[-1].last_day)
-    if not most.visits:
-        return f"Bars of the visits each {step}, {period}: none at all."
-    sums = [sum(numbers) for numbers in zip(*(span.categories for span in spans), strict=True)]
+def _nonzero_parts(categories: Sequence[int]) -> str:
+    named = zip(VISIT_CATEGORIES, categories, strict=True)
+    return ", ".join(f"{integer(value)} {label.lower()}" for (_, label), value in named if value)
+
+
+def _visits_summary(buckets: Sequence[TimeBucket], granularity: Granularity) -> str:
+    highest = max(buckets, key=lambda bucket: bucket.visits)
+    sums = [sum(values) for values in zip(*(bucket.categories for bucket in buckets), strict=True)]
     return (
-        f"Bars of the visits each {step}, {period}: {', '.join(_parts(sums))}. "
-        f"The most, {count(most.visits)}, in {days(most.day, most.last_day)}."
+        f"Bar chart of the visits per {granularity}, {date_range(buckets[0].day, buckets[-1].last_day)}: "
+        f"{_nonzero_parts(sums)}. "
+        f"The highest bar is {date_range(highest.day, highest.last_day)} with {pluralize(highest.visits, 'visit')}."
     )
 
 
-def _reading_tip(one: CreditReading) -> str:
-    return f"{days(one.day, one.day)}: {number_of(one.remaining, 'credit')} left"
-
-
-def _bar_chart(bars: Sequence[_Bar], gist: str) -> Markup:
-    """Put the bars above their grid, and the axis at the left."""
-    top, ticks = scale(max(bar.total for bar in bars))
-    slot = min(100 / len(bars), _WIDEST)
-    heights = [(_y(tick, top), count(tick)) for tick in ticks]
-    grid = (element("line", x2="100%", y1=f"{y:g}", y2=f"{y:g}") for y, _ in heights)
-    numbers = (element("text", text, x="100%", y=f"{y + 4:g}") for y, text in heights)
-    drawn = (_draw(bar, slot * place, slot, top) for place, bar in enumerate(bars))
-    names = _names([bar.name for bar in bars], slot)
-    axis = element("svg", *numbers, class_="axis", height=_HEIGHT, aria_hidden="true")
-    plot = element(
-        "svg", element("g", *grid, class_="grid"), *drawn, *names, class_="plot", height=_HEIGHT, aria_hidden="true"
+def _bar_chart(bars: Sequence[_Bar], summary: str) -> Markup:
+    ticks = axis_ticks(max(bar.total for bar in bars))
+    top = ticks[-1]
+    width = min(100 / len(bars), _MAX_BAR_WIDTH)
+    heights = [(_y(tick, top), integer(tick)) for tick in ticks]
+    numbers = (_element("text", text, x="100%", y=f"{y + 4:g}") for y, text in heights)
+    lines = (_element("line", x2="100%", y1=f"{y:g}", y2=f"{y:g}") for y, _ in heights)
+    plot = (
+        _element("g", *lines, class_="grid"),
+        *(_draw_bar(bar, width * index, width, top) for index, bar in enumerate(bars)),
+        *_draw_labels([bar.label for bar in bars], width),
     )
-    return element("div", axis, plot, class_="chart", role="img", aria_label=gist)
+    return _element(
+        "div",
+        _element("svg", *numbers, class_="axis", height=_HEIGHT, aria_hidden="true"),
+        _element("svg", *plot, class_="plot", height=_HEIGHT, aria_hidden="true"),
+        class_="chart",
+        role="img",
+        aria_label=summary,
+    )
 
 
-def _y(number: float, top: int) -> float:
-    return round(_BOTTOM - (_BOTTOM - _TOP) * number / top, 1)
+def _y(value: float, top: int) -> float:
+    return round(_BOTTOM - (_BOTTOM - _TOP) * value / top, 1)
 
 
-def _draw(bar: _Bar, left: float, slot: float, top: int) -> Markup:
-    """Stack the layers with a pixel of air between them; what is there at all is seen."""
-    x, width, bottom = f"{left + slot * 0.12:.2f}%", f"{slot * 0.76:.2f}%", 0
+def _draw_bar(bar: _Bar, left: float, width: float, top: int) -> Markup:
+    """Stack the layers of a bar, one pixel apart. A layer is at least one pixel high, so that it is visible."""
+    x, layer_width, bottom = f"{left + width * 0.12:.2f}%", f"{width * 0.76:.2f}%", 0
     layers = list[Markup]()
-    for key, number in bar.layers:
-        if number:
-            low, high = _y(bottom, top), _y(bottom + number, top)
+    for key, value in bar.layers:
+        if value:
+            low, high = _y(bottom, top), _y(bottom + value, top)
             height = max(low - high - (1 if bottom else 0), 1)
-            layers.append(element("rect", class_=key, x=x, width=width, y=f"{high:g}", height=f"{height:g}"))
-        bottom += number
-    whole = element("rect", x=f"{left:.2f}%", width=f"{slot:.2f}%", y=_TOP, height=_BOTTOM - _TOP, class_="slot")
-    return element("g", element("title", bar.tip), whole, *layers)
+            layers.append(_element("rect", class_=key, x=x, width=layer_width, y=f"{high:g}", height=f"{height:g}"))
+        bottom += value
+    hover_area = _element(
+        "rect", x=f"{left:.2f}%", width=f"{width:.2f}%", y=_TOP, height=_BOTTOM - _TOP, class_="hover-area"
+    )
+    return _element("g", _element("title", bar.tooltip), hover_area, *layers)
 
 
-def _names(names: Sequence[str], slot: float) -> Iterator[Markup]:
-    """Name about eight places of the x axis; every other name is left out on a narrow screen."""
-    every = -(-len(names) // 8)
-    for place in range(0, len(names), every):
-        middle = slot * (place + 0.5)
-        anchor, x = ("start", slot * place) if middle < 4 else ("end", 100) if middle > 96 else ("middle", middle)
-        minor = "minor" if place // every % 2 else None
-        yield element("text", names[place], x=f"{x:.2f}%", y=_HEIGHT - 8, text_anchor=anchor, class_=minor)
+def _draw_labels(labels: Sequence[str], width: float) -> Iterator[Markup]:
+    """Draw about eight labels below the bars. Narrow screens hide every other one, which has the class ``minor``."""
+    distance = -(-len(labels) // 8)
+    for index in range(0, len(labels), distance):
+        middle = width * (index + 0.5)
+        anchor, x = ("start", width * index) if middle < 4 else ("end", 100) if middle > 96 else ("middle", middle)
+        minor = "minor" if index // distance % 2 else None
+        yield _element("text", labels[index], x=f"{x:.2f}%", y=_HEIGHT - 8, text_anchor=anchor, class_=minor)
+
+
+def _element(name: str, *children: str, **attributes: str | float | None) -> Markup:
+    """Return an element with attributes such as ``class_`` and ``aria_label``. Attributes that are None are omitted."""
+    given = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None)
+    opening = Markup().join(Markup(' {}="{}"').format(key, value) for key, value in given)
+    return Markup("<{0}{1}>{2}</{0}>").format(name, opening, Markup().join(children))

@@ -1,10 +1,14 @@
-"""Every query of the report. ``period`` holds the visits of its days and of as many before; most others read that."""
+"""The SQL queries of the report.
+
+``PERIOD`` creates a temporary table with the visits of the report and of the same number of days before it. Most other
+queries read that table.
+"""
 
 from __future__ import annotations
 
-LARGEST_COMPANIES = 25
-LARGEST_SHARES = 12
-LATEST_MONTHS = 12
+MAX_COMPANIES = 25
+MAX_SHARES = 12
+MAX_MONTHS = 12
 
 COVERAGE = """
 SELECT account_id, s.first_day, coalesce(s.last_day, v.last_visit) AS last_day,
@@ -22,47 +26,48 @@ LEFT JOIN (
 ORDER BY account_id
 """
 
-# A visit is new if it is its company's first in the database, and re-engaged if the one before lies 30 days back.
+# A visit is new if it is the first of its company in the database. It is re-engaged if the company's previous visit was
+# at least 30 days earlier.
 PERIOD = """
 CREATE OR REPLACE TEMP TABLE period AS
-SELECT *, CAST(began AS DATE) AS day, CAST(began AS DATE) >= $start AS inside,
+SELECT *, CAST(started AS DATE) AS day, CAST(started AS DATE) >= $start AS in_window,
     CASE
         WHEN company_id IS NULL THEN 'unidentified'
         WHEN previous IS NULL THEN 'new'
-        WHEN previous <= began - INTERVAL 30 DAY THEN 'reengaged'
+        WHEN previous <= started - INTERVAL 30 DAY THEN 'reengaged'
         ELSE 'returning'
-    END AS standing
+    END AS category
 FROM (
-    SELECT *, lag(began) OVER (PARTITION BY company_id ORDER BY began, id) AS previous
+    SELECT *, lag(started) OVER (PARTITION BY company_id ORDER BY started, id) AS previous
     FROM (
         SELECT account_id, id, company_id, location_id, source, medium, landing_page_path, visit_length, page_depth,
-            started_at AT TIME ZONE 'UTC' AS began
+            started_at AT TIME ZONE 'UTC' AS started
         FROM visits WHERE account_id = $account AND started_at IS NOT NULL
     )
 )
-WHERE CAST(began AS DATE) BETWEEN $start_before AND $end
+WHERE CAST(started AS DATE) BETWEEN $start_before AND $end
 """
 
 TOTALS = """
 SELECT count(*) AS visits,
     count(DISTINCT company_id) AS companies,
-    count(*) FILTER (WHERE standing = 'new') AS new,
-    count(*) FILTER (WHERE standing = 'reengaged') AS reengaged,
-    count(*) FILTER (WHERE standing = 'returning') AS returning,
-    count(*) FILTER (WHERE standing = 'unidentified') AS unidentified,
-    count(DISTINCT company_id) FILTER (WHERE standing = 'reengaged') AS reengaged_companies,
-    avg(visit_length) FILTER (WHERE isfinite(visit_length)) AS visit_length,
-    avg(page_depth) AS page_depth
-FROM period WHERE inside = $inside
+    count(*) FILTER (WHERE category = 'new') AS new,
+    count(*) FILTER (WHERE category = 'reengaged') AS reengaged,
+    count(*) FILTER (WHERE category = 'returning') AS returning,
+    count(*) FILTER (WHERE category = 'unidentified') AS unidentified,
+    count(DISTINCT company_id) FILTER (WHERE category = 'reengaged') AS reengaged_companies,
+    avg(visit_length) FILTER (WHERE isfinite(visit_length)) AS mean_visit_length,
+    avg(page_depth) AS mean_page_depth
+FROM period WHERE in_window = $in_window
 """
 
-SPANS = """
-SELECT greatest(CAST(date_trunc($step, d.day) AS DATE), CAST($start AS DATE)) AS day,
+TIME_BUCKETS = """
+SELECT greatest(CAST(date_trunc($granularity, d.day) AS DATE), CAST($start AS DATE)) AS day,
     max(d.day) AS last_day,
-    count(*) FILTER (WHERE standing = 'new') AS new,
-    count(*) FILTER (WHERE standing = 'reengaged') AS reengaged,
-    count(*) FILTER (WHERE standing = 'returning') AS returning,
-    count(*) FILTER (WHERE standing = 'unidentified') AS unidentified
+    count(*) FILTER (WHERE category = 'new') AS new,
+    count(*) FILTER (WHERE category = 'reengaged') AS reengaged,
+    count(*) FILTER (WHERE category = 'returning') AS returning,
+    count(*) FILTER (WHERE category = 'unidentified') AS unidentified
 FROM (
     SELECT CAST(unnest(generate_series(CAST($start AS DATE), CAST($end AS DATE), INTERVAL 1 DAY)) AS DATE) AS day
 ) d
@@ -77,8 +82,8 @@ SELECT v.company_id AS id, c.name, c.industry, c.employee_range, coalesce(c.coun
 FROM (
     SELECT account_id, company_id, count(*) AS visits,
         sum(visit_length) FILTER (WHERE isfinite(visit_length)) AS visit_length, sum(page_depth) AS page_depth,
-        max(began) AS last_visit, bool_or(standing = 'new') AS new, bool_or(standing = 'reengaged') AS reengaged
-    FROM period WHERE inside AND company_id IS NOT NULL
+        max(started) AS last_visit, bool_or(category = 'new') AS new, bool_or(category = 'reengaged') AS reengaged
+    FROM period WHERE in_window AND company_id IS NOT NULL
     GROUP BY account_id, company_id
     ORDER BY visits DESC, visit_length DESC NULLS LAST, company_id
     LIMIT $limit
@@ -94,7 +99,7 @@ ORDER BY v.visits DESC, v.visit_length DESC NULLS LAST, v.company_id
 """
 
 _SHARES = """
-SELECT label, visits, companies, count(*) OVER () AS kinds
+SELECT label, visits, companies, count(*) OVER () AS distinct_values
 FROM (
     SELECT {label} AS label, count(*) AS visits, count(DISTINCT company_id) AS companies
     FROM period
@@ -102,7 +107,7 @@ FROM (
         USING (account_id, location_id)
     LEFT JOIN (SELECT account_id, id AS company_id, country, country_code FROM companies) c
         USING (account_id, company_id)
-    WHERE inside GROUP BY 1
+    WHERE in_window GROUP BY 1
 )
 ORDER BY visits DESC, label NULLS LAST LIMIT $limit
 """
@@ -113,8 +118,8 @@ SOURCES = _SHARES.format(
 )
 COUNTRIES = _SHARES.format(label="coalesce(l.country, c.country, l.country_code, c.country_code)")
 
-# The pace is taken from readings that promise the same reset, so that a refill is not mistaken for thrift.
-BALANCE = """
+# Only readings with the same next reset are compared, because a reset refills the credits.
+CREDIT_BALANCE = """
 SELECT latest.seen_at AT TIME ZONE 'UTC' AS seen_at, latest.available, latest.used, latest.remaining,
     latest.next_reset_on, earlier.seen_at AT TIME ZONE 'UTC' AS since, latest.used - earlier.used AS used_since
 FROM credits latest
@@ -125,20 +130,20 @@ WHERE latest.account_id = $account
 ORDER BY latest.seen_at DESC, earlier.seen_at LIMIT 1
 """
 
-READINGS = """
+CREDIT_READINGS = """
 SELECT CAST(max(seen_at) AT TIME ZONE 'UTC' AS DATE) AS day, arg_max(remaining, seen_at) AS remaining
 FROM credits
 WHERE account_id = $account AND remaining IS NOT NULL AND CAST(seen_at AT TIME ZONE 'UTC' AS DATE) >= $start
-GROUP BY date_trunc($step, CAST(seen_at AT TIME ZONE 'UTC' AS DATE)) ORDER BY 1
+GROUP BY date_trunc($granularity, CAST(seen_at AT TIME ZONE 'UTC' AS DATE)) ORDER BY 1
 """
 
-MONTHS = """
+MONTHLY_USAGE = """
 SELECT month, sum(requests) AS requests, sum(credits_charged) AS credits_charged
 FROM usage WHERE account_id = $account
 GROUP BY month ORDER BY month DESC LIMIT $limit
 """
 
-ENDPOINTS = """
+ENDPOINT_USAGE = """
 SELECT method, endpoint, requests, credits_charged
 FROM usage
 WHERE account_id = $account AND month = (SELECT max(month) FROM usage WHERE account_id = $account)

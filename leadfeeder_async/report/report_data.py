@@ -1,4 +1,4 @@
-"""The figures of a report: what the queries give and the page shows. Times are UTC, durations are seconds."""
+"""The figures of a report, as the queries return them and the page shows them. Times are UTC, durations are seconds."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ import msgspec
 
 from leadfeeder_async.pagination.date_range import DateWindow
 
-Step: TypeAlias = Literal["day", "week", "month"]
-"""How much time one bar of a chart covers."""
+Granularity: TypeAlias = Literal["day", "week", "month"]
+"""The time that one bar of a chart covers."""
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the database holds of one account."""
+    """The data that the database holds for one account."""
 
     account_id: str | None = None
-    """None where the database is empty."""
+    """None if the database is empty."""
     first_day: date | None = None
-    """The first day whose visits are there."""
+    """The first synced day."""
     last_day: date | None = None
-    """The last day that is there whole, or that has visits while the first sync is not through."""
+    """The last synced day. Before the first sync has finished, the day of the latest visit."""
     finished_at: datetime | None = None
-    """When the last sync ended; None while the first one has not."""
+    """The end of the last sync. None if the first sync has not finished."""
     visits_without_timestamp: int = 0
-    """Visits without a time, which no day can count."""
+    """Visits without a start time. They belong to no day and are not counted."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """The visits of some days, counted."""
+    """Visit counts and means of a date range."""
 
     visits: int = 0
     companies: int = 0
     new: int = 0
-    """Visits that are their company's first, so also the number of new companies."""
+    """Visits that are the first of their company, which is also the number of new companies."""
     reengaged: int = 0
-    """Visits that end a silence of 30 days or more."""
+    """Visits of a company that had not visited for at least 30 days."""
     returning: int = 0
-    """All other visits of known companies."""
+    """All other visits of identified companies."""
     unidentified: int = 0
-    """Visits of no known company."""
+    """Visits without an identified company."""
     reengaged_companies: int = 0
-    visit_length: float | None = None
-    """The mean of those that are known."""
-    page_depth: float | None = None
-    """The mean of those that are known."""
+    mean_visit_length: float | None = None
+    """The mean of the known visit lengths, in seconds."""
+    mean_page_depth: float | None = None
+    """The mean of the known page depths."""
 
 
 class TimeBucket(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,17 +60,17 @@ class TimeBucket(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def categories(self) -> tuple[int, int, int, int]:
-        """The four counts: returning, re-engaged, new, unidentified."""
+        """The visits by category: returning, re-engaged, new, unidentified."""
         return self.returning, self.reengaged, self.new, self.unidentified
 
     @property
     def visits(self) -> int:
-        """All of them."""
+        """All visits of the bucket."""
         return sum(self.categories)
 
 
 class VisitorCompany(msgspec.Struct, frozen=True, kw_only=True):
-    """A company and its visits of the period."""
+    """A company and its visits in the date range."""
 
     id: str
     name: str | None = None
@@ -83,16 +83,16 @@ class VisitorCompany(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     visits: int
     visit_length: float | None = None
-    """The sum."""
+    """The total length of its visits, in seconds."""
     page_depth: int | None = None
-    """The sum."""
+    """The total number of pages."""
     last_visit: datetime
     new: bool
     reengaged: bool
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """The visits that have something in common, such as a landing page."""
+    """The visits with the same value of a field, such as the same landing page."""
 
     label: str | None
     visits: int
@@ -100,14 +100,21 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
-    """The largest shares of the period's visits, and how many shares there are in all."""
+    """The visits of the date range by the values of a field."""
 
     shares: tuple[Share, ...] = ()
-    kinds: int = 0
+    """The values with the most visits."""
+    distinct_values: int = 0
+    """The number of values, including those without a share of their own."""
+
+    @property
+    def visits(self) -> int:
+        """The visits of the listed shares."""
+        return sum(share.visits for share in self.shares)
 
 
-class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """The account's credits as last seen, and how fast they went since the reset before."""
+class CreditBalance(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest reading of the credits, with the first reading of the same billing period to measure the usage."""
 
     seen_at: datetime
     available: int | None = None
@@ -115,16 +122,30 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     remaining: int | None = None
     next_reset_on: date | None = None
     since: datetime | None = None
-    """The first reading of the same credit period, where there is one at least a day before."""
+    """The time of the first reading in the same billing period, if it is at least one day older."""
     used_since: int | None = None
-    """What was used between the two."""
+    """The credits used since that reading."""
 
     @property
-    def per_day(self) -> float | None:
-        """Credits used a day between the two readings."""
+    def used_per_day(self) -> float | None:
+        """The credits used per day between the two readings."""
         if self.since is None or self.used_since is None or self.used_since < 0:
             return None
         return self.used_since / ((self.seen_at - self.since).total_seconds() / 86_400)
+
+    @property
+    def days_left(self) -> int | None:
+        """The complete days until the credits run out at this rate; None if the rate is unknown or zero."""
+        if not self.used_per_day or self.remaining is None:
+            return None
+        return int(max(self.remaining, 0) / self.used_per_day)
+
+    @property
+    def lasts_until_reset(self) -> bool | None:
+        """True if the credits last until the next reset at this rate; None if that is unknown."""
+        if self.days_left is None or self.next_reset_on is None:
+            return None
+        return self.days_left >= (self.next_reset_on - self.seen_at.date()).days
 
 
 class CreditReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +155,7 @@ class CreditReading(msgspec.Struct, frozen=True, kw_only=True):
     remaining: int
 
 
-class MonthOfUse(msgspec.Struct, frozen=True, kw_only=True):
+class MonthlyUsage(msgspec.Struct, frozen=True, kw_only=True):
     """The requests and credits of one month."""
 
     month: str
@@ -142,8 +163,8 @@ class MonthOfUse(msgspec.Struct, frozen=True, kw_only=True):
     credits_charged: int | None = None
 
 
-class EndpointUse(msgspec.Struct, frozen=True, kw_only=True):
-    """The requests and credits of one endpoint, in the last month that is known."""
+class EndpointUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """The requests and credits of one endpoint in the latest known month."""
 
     method: str
     endpoint: str
@@ -152,29 +173,29 @@ class EndpointUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the page shows."""
+    """All figures of a report page."""
 
     title: str
-    written_at: datetime
+    generated_at: datetime
     coverage: Coverage
     window: DateWindow
-    """The days of the report."""
-    asked: DateWindow
-    """The days that were asked for; more than ``window`` where the database does not hold them all."""
-    before: DateWindow
-    """As many days right before, to compare with."""
-    step: Step = "day"
+    """The days that the report covers."""
+    requested_window: DateWindow
+    """The days that the caller requested. Longer than ``window`` if the database does not hold all of them."""
+    window_before: DateWindow
+    """The same number of days directly before ``window``, for comparison."""
+    granularity: Granularity = "day"
     totals: Totals = Totals()
     totals_before: Totals | None = None
-    """None where the database does not reach back so far."""
-    spans: tuple[TimeBucket, ...] = ()
+    """The totals of ``window_before``. None if the database does not hold all its days."""
+    time_buckets: tuple[TimeBucket, ...] = ()
     visitors: tuple[VisitorCompany, ...] = ()
     """The companies with the most visits."""
     landing_pages: Breakdown = Breakdown()
     sources: Breakdown = Breakdown()
     countries: Breakdown = Breakdown()
-    balance: Balance | None = None
-    readings: tuple[CreditReading, ...] = ()
-    months: tuple[MonthOfUse, ...] = ()
-    """The latest first."""
-    endpoints: tuple[EndpointUse, ...] = ()
+    credit_balance: CreditBalance | None = None
+    credit_readings: tuple[CreditReading, ...] = ()
+    monthly_usage: tuple[MonthlyUsage, ...] = ()
+    """The latest month comes first."""
+    endpoint_usage: tuple[EndpointUsage, ...] = ()

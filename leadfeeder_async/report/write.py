@@ -1,15 +1,15 @@
-"""The report in a file."""
+"""Write a report to a file."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
-from leadfeeder_async.errors import CheckpointError
-from leadfeeder_async.jobs.atomic_file import replace_atomically
-from leadfeeder_async.jobs.resumable_file import partial_path, validate_target
+from leadfeeder_async.errors import CheckpointError, check_argument
+from leadfeeder_async.jobs.atomic_file import write_atomically
+from leadfeeder_async.jobs.resumable_file import validate_target
 from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.report.load import read_report
-from leadfeeder_async.report.render import render
 from leadfeeder_async.report.report_data import Report
 
 
@@ -23,30 +23,60 @@ def write_report(
     account_id: str | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """Write one self-contained HTML page on the visits of some days; return the figures it shows.
+    """Write an HTML page about the visits in a synced database, and return the figures that it shows.
 
-    ``write_report("leadfeeder.duckdb", "report.html", since="30d")`` reads a database that ``leadfeeder sync`` made;
-    it sends nothing and charges nothing. ``since`` is a day or ``30d`` for the last 30 days up to ``until``, which is
-    the last whole day of the database unless given; only days that the database holds whole are counted. Durations of
-    the figures are seconds, times UTC. The file appears whole or not at all. It blocks: from a coroutine, call it with
-    ``asyncio.to_thread``.
+    ::
 
-    Needs the extra ``duckdb``. Raises ConfigurationError where that is missing, a day is wrong, or the account is not
-    clear; DatabaseError where the database is missing, broken or of another schema; DatabaseLockedError where something
-    writes to it; CheckpointError where ``out`` exists without ``overwrite`` or cannot be written.
+        write_report("leadfeeder.duckdb", "report.html", since="30d")
+
+    The page is one file that loads nothing else. It is written completely or not at all. The function sends no requests
+    and needs the extra ``report``. It blocks, so a coroutine calls it with ``asyncio.to_thread``.
+
+    Args:
+        database: The DuckDB file of ``leadfeeder sync`` or ``sync_account``. It is opened read-only.
+        out: The HTML file to write.
+        since: The first day, or ``30d`` for the last 30 days up to ``until``. Days that the database does not hold are
+            left out, and the page says so.
+        until: The last day, included. By default, the last day that was over when it was synced.
+        title: The heading of the page, "Website visitors" by default.
+        account_id: The account of the report. Required if the database holds several accounts.
+        overwrite: Replace a file that exists.
+
+    Returns:
+        The figures of the page. Durations are in seconds, times are in UTC.
+
+    Raises:
+        ConfigurationError: The extra is not installed, a date is invalid, the database holds none of the days, or
+            ``account_id`` is unknown or is required and missing.
+        DatabaseError: The database does not exist, is not a DuckDB file, or has another schema.
+        DatabaseLockedError: Another process is writing to the database, or this process has it open.
+        CheckpointError: ``out`` exists and ``overwrite`` is false, or it cannot be written.
+
+    Credits:
+        None.
+
     """
     path = Path(out)
     validate_target(path, overwrite=overwrite)
+    _check_extra()
+    from leadfeeder_async.report.render import render  # noqa: PLC0415 - needs the extra
+
     report = read_report(database, since=since, until=until, title=title, account_id=account_id)
     _write(path, render(report).encode())
     return report
 
 
+def _check_extra() -> None:
+    packages = (("duckdb", "DuckDB"), ("jinja2", "Jinja2"))
+    missing = " and ".join(name for module, name in packages if find_spec(module) is None)
+    check_argument(
+        not missing, f"A report needs {missing}, which is not installed.", "pip install 'leadfeeder-async[report]'"
+    )
+
+
 def _write(path: Path, data: bytes) -> None:
-    part = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        replace_atomically(part, path)
+        write_atomically(path, data, like=path)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error.strerror}.", hint="Choose another place.") from error
+        raise CheckpointError(f"{path} cannot be written: {error.strerror}.", hint="Choose another path.") from error

@@ -91,6 +91,7 @@ SEARCH_COMPANY_SIGNALS = Endpoint(
     billing=Billing.PER_ITEM,
     pagination=PaginationStyle.CURSOR,
     verification_hint=_RECHECK_IS_FREE,
+    path_alternatives=("/v1/companies/signals/search",),
 )
 SEARCH_COMPANIES = Endpoint(
     "search_companies",
@@ -118,6 +119,7 @@ RETRIEVE_COMPANY_IPS = Endpoint(
     billing=Billing.PER_ID,
     billed_param="company_ids",
     verification_hint=_RECHECK_IS_FREE,
+    path_alternatives=("/v1/companies/ip-addresses", "/v1/company-ips", "/v1/ips"),
 )
 ADD_COMPANY_TO_LISTS = Endpoint(
     "add_company_to_lists", "POST", "/v1/companies/{id}/lists", EmptyResponse, retry_safety=RetrySafety.IDEMPOTENT

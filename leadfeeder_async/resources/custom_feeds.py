@@ -44,6 +44,7 @@ RETRIEVE_CUSTOM_FEED_FOLDERS = Endpoint(
     "/v1/web-visits/custom-feeds/folders",
     Response[tuple[CustomFeedFolder, ...]],
     params=("include",),
+    path_alternatives=("/v1/web-visits/custom-feed-folders", "/v1/custom-feed-folders"),
 )
 
 

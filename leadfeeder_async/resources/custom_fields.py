@@ -25,6 +25,7 @@ RETRIEVE_CUSTOM_FIELDS = Endpoint(
     Response[tuple[CustomField, ...]],
     params=("filter[scope]", "filter[type]"),
     pagination=PaginationStyle.PAGE_NUMBER,
+    path_alternatives=("/v1/custom_fields",),
 )
 CREATE_CUSTOM_FIELD = Endpoint(
     "create_custom_field",

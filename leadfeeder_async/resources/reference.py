@@ -8,7 +8,13 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.reference import Industry, NaceCode
 
-LIST_INDUSTRIES = Endpoint("list_industries", "GET", "/v1/industries", Response[tuple[Industry, ...]])
+LIST_INDUSTRIES = Endpoint(
+    "list_industries",
+    "GET",
+    "/v1/industries",
+    Response[tuple[Industry, ...]],
+    path_alternatives=("/v1/reference-data/industries",),
+)
 
 
 class Reference:

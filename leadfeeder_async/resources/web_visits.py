@@ -30,6 +30,7 @@ SEARCH_WEB_VISITS = Endpoint(
     params=("include",),
     pagination=PaginationStyle.PAGE_NUMBER,
     partitioned_by_day=True,
+    split_filter="location_country_codes",
 )
 RETRIEVE_VISITOR_COMPANIES = Endpoint(
     "retrieve_visitor_companies",
@@ -40,7 +41,11 @@ RETRIEVE_VISITOR_COMPANIES = Endpoint(
     pagination=PaginationStyle.PAGE_NUMBER,
 )
 GET_WEB_VISITS_TRACKER_SCRIPT = Endpoint(
-    "get_web_visits_tracker_script", "GET", "/v1/web-visits/tracker", Response[WebVisitsTrackerScript]
+    "get_web_visits_tracker_script",
+    "GET",
+    "/v1/web-visits/tracker",
+    Response[WebVisitsTrackerScript],
+    path_alternatives=("/v1/web-visits/tracker-script", "/v1/web-visits/website-tracking-script"),
 )
 
 
@@ -61,6 +66,7 @@ class WebVisits:
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         extra: Mapping[str, object] | None = None,
+        split_days: bool = True,
         account_id: str | None = None,
     ) -> Pager[WebVisit]:
         """Search visits by date, company and location.
@@ -79,6 +85,7 @@ class WebVisits:
             page_size: The number of records per request, 1 to 100.
             limit: The maximum number of records in total. None returns all records.
             extra: New conditions of the API that this package does not know. They are added to the body unchanged.
+            split_days: Read a day with more than 10,000 visits by country. False only reads its first 10,000 visits.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -86,8 +93,8 @@ class WebVisits:
 
         Raises:
             ConfigurationError: ``start_date`` is after ``end_date``, or an argument has the wrong type.
-            IncompleteWindowError: At the end, if one day has more than 10,000 visits. All visits that can be read are
-                returned first.
+            IncompleteWindowError: At the end, if visits of a day with more than 10,000 visits are missing. All visits
+                that can be read are returned first.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
         Credits:
@@ -95,7 +102,10 @@ class WebVisits:
 
         Pagination:
             Page numbers. Up to 16 pages are prefetched and returned in order. A date range with more than 10,000 visits
-            is split into smaller ones, which are read in the order of their days.
+            is split into smaller ones, which are read in the order of their days. A single day with more visits is read
+            in groups of countries. This takes at most 27 further requests for each 10,000 visits of the day to count
+            and read the groups, and 100 if some visits have no country. The day is complete if as many visits were
+            returned as the server counts for it.
 
         """
         window = parse_days("start_date", start_date, "end_date", end_date)
@@ -106,7 +116,7 @@ class WebVisits:
             body=add_extra(WebVisitSearchRequest, body, extra),
             account_id=account_id,
         )
-        return Pager(self._executor, request, window=window, page_size=page_size, limit=limit)
+        return Pager(self._executor, request, window=window, page_size=page_size, limit=limit, split_days=split_days)
 
     def companies(
         self,

@@ -1,4 +1,4 @@
-"""``leadfeeder contract check``: the project's own contract passes, altered ones are told apart."""
+"""The comparison with an OpenAPI document, and ``leadfeeder contract check``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import yaml
@@ -14,117 +14,119 @@ from aiohttp import web
 
 from leadfeeder_async.cli.openapi_diff import compare
 from leadfeeder_async.resources import all_endpoints
-from tests.cli.test_cli import leadfeeder
-from tests.support.paths import EXAMPLES
+from tests.cli.command import leadfeeder, leadfeeder_on_terminal
+from tests.support.paths import CONTRACT
 from tests.support.servers import handler_server
 
-CONTRACT = EXAMPLES.parent / "openapi.yaml"
+Document: TypeAlias = dict[str, Any]
+Change: TypeAlias = Callable[[Document], None]
 
 
 @pytest.fixture(scope="module")
-def contract() -> dict[str, Any]:
-    document: dict[str, Any] = yaml.load(CONTRACT.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+def contract() -> Document:
+    document: Document = yaml.load(CONTRACT.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return document
 
 
-def test_own_contract_holds_no_surprise(contract: dict[str, Any]) -> None:
-    """Rows, parameters and Structs agree with the contract they were written from, to the last field."""
+def changed(contract: Document, change: Change) -> Document:
+    document = copy.deepcopy(contract)
+    change(document)
+    return document
+
+
+def test_own_contract_has_no_differences(contract: Document) -> None:
+    """The endpoints and models agree with the contract of this repository."""
     assert compare(contract, all_endpoints()) == []
 
 
-def move(document: dict[str, Any]) -> None:
+def move(document: Document) -> None:
     document["paths"]["/v1/signals/search"] = document["paths"].pop("/v1/companies/signals")
 
 
-def move_and_rename(document: dict[str, Any]) -> None:
+def move_and_rename(document: Document) -> None:
     operation = document["paths"].pop("/v1/companies/ips")
     operation["get"]["operationId"] = "getCompanyIpAddresses"
     document["paths"]["/v1/companies/ip-addresses"] = operation
 
 
-def change_method(document: dict[str, Any]) -> None:
+def change_method(document: Document) -> None:
     item = document["paths"]["/v1/tags/{id}"]
     item["put"] = item.pop("patch")
 
 
-def need_parameter(document: dict[str, Any]) -> None:
+def require_parameter(document: Document) -> None:
     parameter = {"name": "region", "in": "query", "required": True, "schema": {"type": "string"}}
     document["paths"]["/v1/tags"]["get"]["parameters"].append(parameter)
 
 
-def change_type(document: dict[str, Any]) -> None:
+def change_type(document: Document) -> None:
     company = document["components"]["schemas"]["CompanyV1"]["properties"]["attributes"]["properties"]
     company["founded_year"] = {"type": "string"}
 
 
-def drop_parameter(document: dict[str, Any]) -> None:
+def drop_parameter(document: Document) -> None:
     document["paths"]["/v1/companies/{id}"]["get"]["parameters"].pop()
 
 
-def add_field(document: dict[str, Any]) -> None:
+def add_field(document: Document) -> None:
     visit = document["components"]["schemas"]["WebVisitV1"]["properties"]["attributes"]["properties"]
     visit["mood"] = {"type": "string"}
 
 
-def add_operation(document: dict[str, Any]) -> None:
+def add_operation(document: Document) -> None:
     document["paths"]["/v1/moods"] = {"get": {"operationId": "list_moods"}}
 
 
-def rename_ids(document: dict[str, Any]) -> None:
+def rename_path_parameter(document: Document) -> None:
     document["paths"]["/v1/tags/{tag_id}"] = document["paths"].pop("/v1/tags/{id}")
 
 
 @pytest.mark.parametrize(
-    ("change", "where", "said", "override"),
+    ("change", "location", "message", "override"),
     [
-        (move, "search_company_signals", "lives at /v1/signals/search", "/v1/signals/search"),
+        (move, "search_company_signals", "The path is /v1/signals/search, not", "/v1/signals/search"),
         (move_and_rename, "retrieve_company_ips", "/v1/companies/ip-addresses", "/v1/companies/ip-addresses"),
-        (change_method, "update_tag", "PUT, not PATCH", None),
-        (need_parameter, "retrieve_tags", "region", None),
+        (change_method, "update_tag", "The method is PUT, not PATCH.", None),
+        (require_parameter, "retrieve_tags", "region", None),
         (change_type, "CompanyV1.attributes.founded_year", "string", None),
     ],
 )
-def test_breaking_change_is_named(
-    contract: dict[str, Any], change: Callable[[dict[str, Any]], None], where: str, said: str, override: str | None
-) -> None:
-    """What would fail at run time is breaking, names its place, and comes with the override where one mends it."""
-    altered = copy.deepcopy(contract)
-    change(altered)
-    (first, *_) = compare(altered, all_endpoints())
-    assert (first.where, first.breaking, first.override) == (where, True, override)
-    assert said in first.what
+def test_breaking_change(contract: Document, change: Change, location: str, message: str, override: str | None) -> None:
+    """A change that breaks calls is marked, with the path that corrects it if there is one."""
+    (first, *_) = compare(changed(contract, change), all_endpoints())
+    assert (first.location, first.breaking, first.override) == (location, True, override)
+    assert message in first.message
 
 
 @pytest.mark.parametrize(
-    ("change", "where"),
+    ("change", "location"),
     [(drop_parameter, "get_company"), (add_field, "WebVisitV1.attributes.mood"), (add_operation, "list_moods")],
 )
-def test_harmless_change_is_noted(
-    contract: dict[str, Any], change: Callable[[dict[str, Any]], None], where: str
-) -> None:
-    """New fields, new operations and parameters that went are said, and break nothing."""
-    altered = copy.deepcopy(contract)
-    change(altered)
-    (found,) = compare(altered, all_endpoints())
-    assert (found.where, found.breaking) == (where, False)
+def test_compatible_change(contract: Document, change: Change, location: str) -> None:
+    """New fields, new operations and removed parameters are reported as not breaking."""
+    (difference,) = compare(changed(contract, change), all_endpoints())
+    assert (difference.location, difference.breaking) == (location, False)
 
 
-def test_names_of_ids_in_paths_do_not_matter(contract: dict[str, Any]) -> None:
-    """``/tags/{tag_id}`` is ``/tags/{id}``."""
-    altered = copy.deepcopy(contract)
-    rename_ids(altered)
-    assert compare(altered, all_endpoints()) == []
+def test_names_of_path_parameters_are_ignored(contract: Document) -> None:
+    """``/tags/{tag_id}`` is the same path as ``/tags/{id}``."""
+    assert compare(changed(contract, rename_path_parameter), all_endpoints()) == []
 
 
-async def test_command_reads_files_and_addresses(contract: dict[str, Any], tmp_path: Path) -> None:
-    """A file that agrees exits with 0; an altered one, by address, with 1 and the override to paste."""
-    assert (await leadfeeder(None, "contract", "check", CONTRACT))[:2] == (0, "")
-    altered = copy.deepcopy(contract)
-    move(altered)
+async def test_check_of_file() -> None:
+    """A file that agrees with the package exits with 0."""
+    code, stdout, stderr = await leadfeeder(None, "contract", "check", CONTRACT)
+    assert (code, stdout) == (0, "")
+    assert stderr.endswith("0 breaking differences, 0 other differences.\n")
+
+
+async def test_check_of_url(contract: Document) -> None:
+    """A document is downloaded without the key. A breaking difference exits with 1."""
+    document = changed(contract, move)
 
     async def handle(request: web.Request) -> web.Response:
         assert "X-Api-Key" not in request.headers
-        return web.json_response(altered)
+        return web.json_response(document)
 
     async with handler_server(handle) as url:
         code, stdout, stderr = await leadfeeder(None, "contract", "check", f"{url}/openapi.json")
@@ -132,9 +134,19 @@ async def test_command_reads_files_and_addresses(contract: dict[str, Any], tmp_p
     assert "AsyncLeadfeeder(paths={'search_company_signals': '/v1/signals/search'})" in stderr
 
 
+async def test_check_on_terminal(contract: Document, tmp_path: Path) -> None:
+    """On a terminal, each difference is wrapped between words."""
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(changed(contract, move)))
+    _, screen = await leadfeeder_on_terminal(None, "contract", "check", str(path))
+    first, second = screen.splitlines()[:2]
+    assert first.startswith("BREAKING  search_company_signals: The path is /v1/signals/search, not")
+    assert second == "          /v1/companies/signals."
+
+
 @pytest.mark.parametrize("text", ["", "- a", "{", "\x00"])
-async def test_what_is_no_document_is_refused(tmp_path: Path, text: str) -> None:
-    """A file that is missing, or no OpenAPI document, exits with 2."""
+async def test_invalid_document(tmp_path: Path, text: str) -> None:
+    """A file that is missing or not an OpenAPI document exits with 2."""
     path = tmp_path / "x.yaml"
     assert (await leadfeeder(None, "contract", "check", path))[0] == 2
     path.write_text(text)

@@ -1,9 +1,8 @@
-"""Exports killed with SIGKILL at random instants, while the data grow and the server fails."""
+"""Exports that are killed with SIGKILL at random moments, while visits are added and the server fails."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import signal
@@ -14,80 +13,86 @@ from pathlib import Path
 
 import pytest
 
+from leadfeeder_async.jobs.export_state import EXPORT
 from leadfeeder_async.jobs.resumable_file import load_unfinished
 from leadfeeder_async.sandbox import Sandbox
+from tests.jobs.helpers import read_ids
 from tests.support.clients import client_for
 
-SWEEPS = 300 if os.environ.get("SOAK") else 25
+SEQUENCES = 300 if os.environ.get("SOAK") else 25
+"""The number of exports, each of which is killed several times."""
 
-MOST_VISITS = 2_750
-"""New visits come in up to here: on a slow machine, more would bring the last day to the wall."""
+MAX_VISITS = 2_750
+"""No more visits are added. On a slow machine, more of them would bring the last day over the row limit."""
 
 
-async def sweep(seed: int, noun: str, out: Path, *careless: str) -> tuple[list[str], set[str], int]:
-    """Export, kill and go on until the file is there; return its ids, those that had to be in it, and the kills."""
-    luck, kills = random.Random(seed), 0
+async def run_until_finished(seed: int, noun: str, out: Path, *options: str) -> tuple[list[str], set[str], int]:
+    """Export and kill until the file is finished. Return its ids, the ids that it must contain, and the kills."""
+    rng, kills = random.Random(seed), 0
     async with Sandbox(seed=seed, companies=3_000, visits=2_500, rate_limit=False) as sandbox:
-        must = set(sandbox.world.visit_ids())
+        expected = set(sandbox.world.visit_ids())
         if noun == "companies":
             async with client_for(sandbox) as lf:
-                must = {one.id async for one in lf.companies.search(locations=[{"country_code": "DE"}])}
+                expected = {company.id async for company in lf.companies.search(locations=[{"country_code": "DE"}])}
         sandbox.flaky = 0.1
         days = (str(sandbox.start_date), str(sandbox.end_date))
-        words = (noun, sandbox.url, sandbox.api_key, sandbox.account_id, *days, str(out), *careless)
+        arguments = (noun, sandbox.url, sandbox.api_key, sandbox.account_id, *days, str(out), *options)
         for _ in range(20):
             if out.exists():
                 break
-            asked = len(sandbox.ledger.requests)
-            child = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.support.export_process", *words)
-            while child.returncode is None and len(sandbox.ledger.requests) == asked:
-                await asyncio.sleep(0.01)  # how long a process takes to start is the machine's business
+            before = len(sandbox.ledger.requests)
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.support.export_process", *arguments
+            )
+            while child.returncode is None and len(sandbox.ledger.requests) == before:
+                await asyncio.sleep(0.01)  # until the process has started, however long that takes
             try:
-                async with asyncio.timeout(luck.uniform(0.02, 0.8) if kills < 6 else 40):
+                async with asyncio.timeout(rng.uniform(0.02, 0.8) if kills < 6 else 40):
                     while child.returncode is None:
-                        if sandbox.world.visit_count < MOST_VISITS:
-                            sandbox.world.add_visits(luck.randrange(3))
+                        if sandbox.world.visit_count < MAX_VISITS:
+                            sandbox.world.add_visits(rng.randrange(3))
                         await asyncio.sleep(0.01)
             except TimeoutError:
-                with suppress(ProcessLookupError):  # it ended just now
-                    os.kill(child.pid, signal.SIGKILL)  # child.kill() would reap one that ended just now
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)  # child.kill() would reap a process that has just ended
                 await child.wait()
                 kills += 1
             assert child.returncode in {0, 1, -9}
-    return [json.loads(line)["id"] for line in out.read_text().splitlines()], must, kills
+    return read_ids(out), expected, kills
 
 
-async def sweeps(seeds: range, nouns: Sequence[str], folder: Path, *careless: str) -> tuple[int, int]:
-    """Run sweeps two at a time; return how many were wrong, and the kills."""
-    both = asyncio.Semaphore(2)
+async def run_sequences(seeds: range, nouns: Sequence[str], folder: Path, *options: str) -> tuple[int, int]:
+    """Run some sequences, two at a time. Return how many lost or duplicated rows, and the number of kills."""
+    slots = asyncio.Semaphore(2)
 
-    async def one(seed: int) -> tuple[bool, int]:
-        async with both:
-            got, must, kills = await sweep(seed, nouns[seed % len(nouns)], folder / f"{seed}.ndjson", *careless)
-        return not must <= set(got) or len(got) != len(set(got)), kills
+    async def run(seed: int) -> tuple[bool, int]:
+        async with slots:
+            noun, out = nouns[seed % len(nouns)], folder / f"{seed}.ndjson"
+            ids, expected, kills = await run_until_finished(seed, noun, out, *options)
+        return not expected <= set(ids) or len(ids) != len(set(ids)), kills
 
-    results = await asyncio.gather(*(one(seed) for seed in seeds))
-    return sum(wrong for wrong, _ in results), sum(kills for _, kills in results)
+    results = await asyncio.gather(*map(run, seeds))
+    return sum(is_wrong for is_wrong, _ in results), sum(kills for _, kills in results)
 
 
-@pytest.mark.timeout(3_000 if SWEEPS > 100 else 300)
+@pytest.mark.timeout(3_000 if SEQUENCES > 100 else 300)
 async def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    """Every row that was there at the start is in the file once, and no row twice, however often it was killed.
+    """However often an export is killed, every row that existed at its start is in the file once.
 
-    Real time: processes have to be started and killed.
+    The test starts and kills processes, so it takes real time.
     """
-    wrong, kills = await sweeps(range(SWEEPS), ["visits", "companies"], tmp_path)
+    wrong, kills = await run_sequences(range(SEQUENCES), ["visits", "companies"], tmp_path)
     assert wrong == 0
-    assert kills >= SWEEPS // 2
-    left = {path.suffix for path in tmp_path.iterdir()}
-    assert left - {".checkpoint"} == {".ndjson"}  # which a kill between the last two steps leaves, and nobody heeds
-    assert [load_unfinished(path) for path in tmp_path.glob("*.ndjson")] == [None] * SWEEPS
+    assert kills >= SEQUENCES // 2
+    # A kill between the last steps leaves a checkpoint or a lock file, which do not matter to the next job.
+    assert {path.suffix for path in tmp_path.iterdir()} - {".checkpoint", ".lock"} == {".ndjson"}
+    assert [load_unfinished(path, EXPORT) for path in tmp_path.glob("*.ndjson")] == [None] * SEQUENCES
 
 
 @pytest.mark.timeout(200)
-async def test_the_harness_bites(tmp_path: Path) -> None:
-    """A build that saves its position before its rows is caught.
+async def test_detects_lost_rows_in_a_broken_build(tmp_path: Path) -> None:
+    """A build that saves its position before its rows loses rows, and the test notices.
 
-    Real time: processes have to be started and killed.
+    The test starts and kills processes, so it takes real time.
     """
-    assert (await sweeps(range(8), ["companies"], tmp_path, "--careless"))[0] > 0
+    assert (await run_sequences(range(8), ["companies"], tmp_path, "--inject-ordering-bug"))[0] > 0

@@ -1,4 +1,4 @@
-"""The memory of an export stays flat, however long the list is."""
+"""The memory of an export does not grow with the length of the list."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from leadfeeder_async import AsyncLeadfeeder
 page = resource.getpagesize()
 sizes = []
 
-def watch(progress):
+def on_progress(progress):
     with open("/proc/self/statm") as file:
         sizes.append((progress.done, int(file.read().split()[1]) * page))
 
 async def main(url, key, account, since, until, out):
     async with AsyncLeadfeeder(key, base_url=url, account_id=account, rate=1e6, burst=10_000) as lf:
-        await lf.web_visits.search(start_date=since, end_date=until).to_file(out, on_progress=watch)
+        await lf.web_visits.search(start_date=since, end_date=until).to_file(out, on_progress=on_progress)
     print(json.dumps(sizes[::20] + sizes[-1:]))
 
 asyncio.run(main(*sys.argv[1:]))
@@ -38,19 +38,19 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/statm")
 @pytest.mark.timeout(1_800)
 async def test_memory_is_flat(tmp_path: Path) -> None:
-    """Every visit is in the file; the process holds at most 100 MB, and no more at the end than near the beginning."""
+    """The process uses at most 100 MB, and hardly more at the end than near the start."""
     out = tmp_path / "visits.ndjson"
     async with Sandbox(companies=400, visits=VISITS, days=max(30, VISITS // 4_000), rate_limit=False) as sandbox:
-        words = (sandbox.url, sandbox.api_key, sandbox.account_id, str(sandbox.start_date), str(sandbox.end_date))
+        arguments = (sandbox.url, sandbox.api_key, sandbox.account_id, str(sandbox.start_date), str(sandbox.end_date))
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", CHILD, *words, str(out), stdout=asyncio.subprocess.PIPE
+            sys.executable, "-c", CHILD, *arguments, str(out), stdout=asyncio.subprocess.PIPE
         )
-        shown, _ = await child.communicate()
-    sizes = json.loads(shown)
+        output, _ = await child.communicate()
+    sizes = json.loads(output)
     with out.open("rb") as lines:
         assert sum(1 for _ in lines) == VISITS
     settled = max(size for done, size in sizes if done <= 20_000)
     peak = max(size for _, size in sizes)
     print(f"{VISITS:,} visits: peak {peak / MB:.1f} MB, {(peak - settled) / MB:+.1f} MB after the first 20,000")  # noqa: T201 - shown with -s
     assert peak <= 100 * MB
-    assert peak - settled <= 6 * MB  # what windows of different sizes remember
+    assert peak - settled <= 6 * MB  # date ranges of different sizes remember different numbers of ids

@@ -1021,7 +1021,9 @@ async def test_silent_wall_of_one_day_names_the_call() -> None:
     async with handler_server(Script(at_most(10_000))) as url, client_of(url) as lf:
         with pytest.raises(IncompleteWindowError) as caught:
             await visits(lf)
-    assert caught.value.message == "2026-11-01 contains more rows than the API returns: 10,000 of 12,000 were returned."
+    assert caught.value.message == (
+        "2026-11-01 contains more rows than the API returns: 10,000 of 12,000 were returned, 2,000 are missing."
+    )
     assert caught.value.context.operation == "search_web_visits"
 
 

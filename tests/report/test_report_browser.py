@@ -1,4 +1,4 @@
-"""The report page in a real browser: silent, offline, sortable by keyboard, readable on a phone and in the dark."""
+"""The report page in a browser: no requests, sorting by keyboard, narrow screens, dark mode, and screen readers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from leadfeeder_async.report import Report, write_report
 from leadfeeder_async.sandbox import World
+from tests.report.hostile_values import HARMLESS, HOSTILE, database_of
 from tests.support.database import make_database, state, world_database
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -33,13 +34,13 @@ SIZES = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark"
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None and not os.environ.get("REQUIRE_CHROMIUM"),
-    reason="needs Chromium: apt-get install chromium, or any that is called chromium or google-chrome",
+    reason="Chromium is not installed. Run `apt-get install chromium`, or install google-chrome.",
 )
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    assert CHROMIUM, "REQUIRE_CHROMIUM is set, and there is no Chromium"
+    assert CHROMIUM, "REQUIRE_CHROMIUM is set, but Chromium is not installed"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield browser
@@ -53,14 +54,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(folder: Path) -> Report:
-    """The page of a lively quarter: ``usual.html``."""
+    """Write ``usual.html``, a page of a quarter with many visits."""
     path = world_database(folder / "usual.duckdb", World(seed=1, companies=4_000, visits=12_345, days=90, end_date=END))
     return write_report(path, folder / "usual.html")
 
 
 @pytest.fixture(scope="module")
 def odd(folder: Path) -> Path:
-    """The page of data that are hard on a layout: ``odd.html``."""
+    """Write ``odd.html``, a page whose data is hard to lay out."""
     long = "W" * 3_000
     visits: list[dict[str, Any]] = [
         {
@@ -105,77 +106,77 @@ Show = Callable[..., Page]
 
 @pytest.fixture
 def show(browser: Browser, folder: Path, report: Report, odd: Path) -> Iterator[Show]:
-    """Open a page at a width and in a colour scheme; whatever it asks for or complains of fails the test."""
-    contexts, requests, complaints = [], list[str](), list[str]()
+    """Open a page at a width and in a color scheme. A request or an error of the page fails the test."""
+    contexts, requests, messages = list[BrowserContext](), list[str](), list[str]()
 
     def open_page(name: str = "usual", width: int = 1280, scheme: Any = "light", **options: Any) -> Page:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
         page.goto((folder / f"{name}.html").as_uri())
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert messages == []
     assert all(url.startswith("file://") for url in requests)
     assert len(requests) == len(contexts)
 
 
 def column(page: Page, section: str, number: int) -> list[str]:
-    """Return the texts of a column, as shown."""
+    """Return the displayed texts of a column."""
     cells = page.locator(f"section[aria-labelledby={section}] tbody tr > :nth-child({number})")
     return [" ".join(text.split()) for text in cells.all_inner_texts()]
 
 
-def test_the_numbers_are_there(show: Show, report: Report) -> None:
-    """What a reader sees in the headlines and the first rows are the report's figures."""
+def test_page_shows_the_numbers(show: Show, report: Report) -> None:
+    """The headlines, the company table and the chart show the figures of the report."""
     page = show()
     assert page.title() == page.locator("h1").inner_text() == "Website visitors"
     values = page.locator("section[aria-labelledby=glance] .value").all_inner_texts()
     totals = report.totals
-    wanted = (totals.visits, totals.companies, totals.new, totals.reengaged_companies)
-    assert values[:4] == [f"{number:,}" for number in wanted]
-    assert column(page, "companies", 2) == [f"{one.visits:,}" for one in report.visitors]
+    expected = (totals.visits, totals.companies, totals.new, totals.reengaged_companies)
+    assert values[:4] == [f"{number:,}" for number in expected]
+    assert column(page, "companies", 2) == [f"{company.visits:,}" for company in report.visitors]
     bars = page.locator("section[aria-labelledby=visits] .plot > g:not(.grid)")
-    tips = [title.split(" visit")[0].rsplit(" ", 1)[-1] for title in bars.locator("title").all_text_contents()]
-    assert tips == [f"{span.visits:,}" for span in report.spans]
+    tooltips = [title.split(" visit")[0].rsplit(" ", 1)[-1] for title in bars.locator("title").all_text_contents()]
+    assert tooltips == [f"{bucket.visits:,}" for bucket in report.time_buckets]
 
 
-def test_bars_are_as_high_as_their_numbers(show: Show, report: Report) -> None:
-    """The drawn height of each day is in proportion to its visits, to two pixels."""
-    boxes = show().evaluate(
+def test_bar_heights_are_proportional(show: Show, report: Report) -> None:
+    """The height of each bar is proportional to its visits, within two pixels."""
+    heights = show().evaluate(
         """() => [...document.querySelectorAll("[aria-labelledby=visits] .plot > g:not(.grid)")].map((bar) => {
-            const layers = [...bar.querySelectorAll("rect:not(.slot)")].map((one) => one.getBoundingClientRect());
-            return Math.max(...layers.map((one) => one.bottom)) - Math.min(...layers.map((one) => one.top));
+            const layers = [...bar.querySelectorAll("rect:not(.hover-area)")].map((layer) => layer.getBoundingClientRect());
+            return Math.max(...layers.map((box) => box.bottom)) - Math.min(...layers.map((box) => box.top));
         })"""
     )
-    most = max(span.visits for span in report.spans)
-    for height, span in zip(boxes, report.spans, strict=True):
-        assert height == pytest.approx(max(boxes) * span.visits / most, abs=2)
+    highest = max(bucket.visits for bucket in report.time_buckets)
+    for height, bucket in zip(heights, report.time_buckets, strict=True):
+        assert height == pytest.approx(max(heights) * bucket.visits / highest, abs=2)
 
 
 def test_sorting_by_keyboard(show: Show, report: Report) -> None:
-    """Tab reaches a head's button, Enter and Space sort by it, and aria-sort and the status say how."""
+    """Tab reaches the button of a header, Enter and Space sort by it, and aria-sort and the status announce it."""
     page = show()
-    heads = page.locator("section[aria-labelledby=companies] thead th")
+    headers = page.locator("section[aria-labelledby=companies] thead th")
     names = column(page, "companies", 1)
-    assert heads.nth(1).get_attribute("aria-sort") == "descending"
+    assert headers.nth(1).get_attribute("aria-sort") == "descending"
     page.locator("summary").first.focus()
     for _ in range(3):
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Minutes"
     page.keyboard.press("Enter")
-    minutes = sorted((one.visit_length for one in report.visitors), reverse=True)
+    minutes = sorted((company.visit_length for company in report.visitors), reverse=True)
     assert column(page, "companies", 3) == [f"{value / 60:,.1f}" for value in minutes]
-    assert [heads.nth(place).get_attribute("aria-sort") for place in range(3)] == [None, None, "descending"]
+    assert [headers.nth(index).get_attribute("aria-sort") for index in range(3)] == [None, None, "descending"]
     page.keyboard.press("Space")
     assert column(page, "companies", 3) == [f"{value / 60:,.1f}" for value in reversed(minutes)]
-    assert heads.nth(2).get_attribute("aria-sort") == "ascending"
+    assert headers.nth(2).get_attribute("aria-sort") == "ascending"
     assert page.get_by_role("status").inner_text() == "Sorted by Minutes, ascending"
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Shift+Tab")
@@ -184,8 +185,8 @@ def test_sorting_by_keyboard(show: Show, report: Report) -> None:
     assert sorted(names) == sorted(column(page, "companies", 1))
 
 
-def test_sorting_what_is_unknown(show: Show) -> None:
-    """Numbers sort as numbers though a text follows them, days as days, and the row of the rest stays last."""
+def test_sorting_of_numbers_and_dates(show: Show) -> None:
+    """Numbers sort by value, even with text after them. Dates sort by time, and the row for the rest stays last."""
     page = show("odd")
     page.get_by_role("button", name="Companies").first.click()
     rows = page.locator("section[aria-labelledby=landing] tbody tr td:last-child").all_inner_texts()
@@ -196,50 +197,57 @@ def test_sorting_what_is_unknown(show: Show) -> None:
     assert pages == sorted(pages, reverse=True)
     assert pages[0] > 1_000_000 > 1_000 > pages[-1]
     page.get_by_role("button", name="Last visit").click()
-    days = page.locator("section[aria-labelledby=companies] time").evaluate_all("all => all.map((one) => one.dateTime)")
+    days = page.locator("section[aria-labelledby=companies] time").evaluate_all(
+        "all => all.map((time) => time.dateTime)"
+    )
     assert days == sorted(days, reverse=True)
 
 
 @pytest.mark.parametrize(("width", "scheme"), SIZES)
 @pytest.mark.parametrize("name", ["usual", "odd"])
-def test_nothing_sticks_out(name: str, width: int, scheme: str, show: Show) -> None:
-    """Neither the page nor anything within a section is broader than its place, its tables of numbers opened."""
+def test_no_element_overflows(name: str, width: int, scheme: str, show: Show) -> None:
+    """Neither the page nor an element of a section is wider than its container, with all tables open."""
     page = show(name, width, scheme)
-    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
     assert page.evaluate("document.documentElement.scrollWidth") == width
     outside = page.evaluate(
         """() => [...document.querySelectorAll("section :is(th, td, p, dl, ul, span, small, .chart, text, rect)")]
-            .filter((one) => !one.closest(".unseen") && one.getClientRects().length)
-            .filter((one) => one.getBoundingClientRect().right >
-                one.closest("section").getBoundingClientRect().right - 8)
-            .map((one) => `${one.tagName} ${one.textContent.slice(0, 40)}`)"""
+            .filter((element) => !element.closest(".visually-hidden") && element.getClientRects().length)
+            .filter((element) => element.getBoundingClientRect().right >
+                element.closest("section").getBoundingClientRect().right - 8)
+            .map((element) => `${element.tagName} ${element.textContent.slice(0, 40)}`)"""
     )
     assert outside == []
 
 
 CONTRASTS = """() => {
     const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-    const light = ([r, g, b]) => [r, g, b].map((one) => one / 255)
-        .map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, one, place) => sum + one * [0.2126, 0.7152, 0.0722][place], 0);
-    const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((m, n) => n - m); return (x + 0.05) / (y + 0.05); };
-    const ground = (one) => {
-        for (; one; one = one.parentElement) {
-            const color = parse(getComputedStyle(one).backgroundColor);
+    const luminance = ([r, g, b]) => [r, g, b].map((value) => value / 255)
+        .map((value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
+    const ratio = (a, b) => {
+        const [light, dark] = [luminance(a), luminance(b)].sort((m, n) => n - m);
+        return (light + 0.05) / (dark + 0.05);
+    };
+    const background = (element) => {
+        for (; element; element = element.parentElement) {
+            const color = parse(getComputedStyle(element).backgroundColor);
             if (color[3] !== 0) return color;
         }
         return [255, 255, 255];
     };
     const found = [];
-    for (const one of document.querySelectorAll("body *")) {
-        const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-        const style = getComputedStyle(one);
-        if (own && !["SCRIPT", "title"].includes(one.tagName)) {
-            const color = one.tagName === "text" ? style.fill : style.color;
-            found.push([ratio(parse(color), ground(one)), 4.5, one.textContent.slice(0, 30)]);
+    for (const element of document.querySelectorAll("body *")) {
+        const hasText = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+        const style = getComputedStyle(element);
+        if (hasText && !["SCRIPT", "title"].includes(element.tagName)) {
+            const color = element.tagName === "text" ? style.fill : style.color;
+            found.push([ratio(parse(color), background(element)), 4.5, element.textContent.slice(0, 30)]);
         }
-        if (one.tagName === "rect" && !one.classList.contains("slot"))
-            found.push([ratio(parse(style.fill), ground(one.closest("section"))), 3, one.getAttribute("class")]);
+        if (element.tagName === "rect" && !element.classList.contains("hover-area")) {
+            const section = background(element.closest("section"));
+            found.push([ratio(parse(style.fill), section), 3, element.getAttribute("class")]);
+        }
     }
     return found;
 }"""
@@ -247,45 +255,45 @@ CONTRASTS = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast(scheme: str, show: Show) -> None:
-    """Every text stands out 4.5 to 1 from its ground and every bar 3 to 1 (WCAG AA), in both schemes."""
+    """In both color schemes, text has a contrast of at least 4.5 to 1 and bars of at least 3 to 1 (WCAG AA)."""
     found = show("usual", 1280, scheme).evaluate(CONTRASTS) + show("odd", 390, scheme).evaluate(CONTRASTS)
     assert len(found) > 500
-    assert [one for one in found if one[0] < one[1]] == []
+    assert [(ratio, minimum, text) for ratio, minimum, text in found if ratio < minimum] == []
 
 
-def test_paper_is_broad_enough(show: Show) -> None:
-    """Printed on A4 between margins (700 px), nothing is cut off, and the charts keep their colours."""
+def test_printed_page_fits_on_a4(show: Show) -> None:
+    """On A4 paper with margins (700 px), nothing is cut off, and the charts keep their colors."""
     page = show("usual", 700)
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") == 700
     bar = page.locator("section[aria-labelledby=visits] rect.new").first
-    assert bar.evaluate("(one) => getComputedStyle(one).printColorAdjust") == "exact"
+    assert bar.evaluate("(bar) => getComputedStyle(bar).printColorAdjust") == "exact"
 
 
-def test_dark_is_dark(show: Show) -> None:
-    """The colour scheme of the reader decides, and paper stays white."""
-    grounds = {}
+def test_color_scheme(show: Show) -> None:
+    """The page uses the color scheme of the reader, and the light one in print."""
+    backgrounds = {}
     for scheme in ("light", "dark"):
         page = show("usual", 1280, scheme)
-        grounds[scheme] = page.evaluate("getComputedStyle(document.querySelector('section')).backgroundColor")
-    assert grounds == {"light": "rgb(255, 255, 255)", "dark": "rgb(27, 31, 39)"}
+        backgrounds[scheme] = page.evaluate("getComputedStyle(document.querySelector('section')).backgroundColor")
+    assert backgrounds == {"light": "rgb(255, 255, 255)", "dark": "rgb(27, 31, 39)"}
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.querySelector('section')).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator("details").first.is_hidden()
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_what_a_screen_reader_meets(width: int, show: Show) -> None:
-    """Landmarks, headings without a gap, named tables with headed rows and columns, charts with their gist."""
+def test_accessible_structure(width: int, show: Show) -> None:
+    """The page has landmarks, nested headings, named tables with headers, and charts with a summary."""
     page = show("usual", width)
     for landmark in ("banner", "main", "contentinfo"):
         assert page.get_by_role(landmark).count() == 1
-    levels = page.locator("h1, h2, h3").evaluate_all("all => all.map((one) => Number(one.tagName[1]))")
+    levels = page.locator("h1, h2, h3").evaluate_all("all => all.map((heading) => Number(heading.tagName[1]))")
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert page.get_by_role("region", name="Top companies").count() == 1
-    table = page.get_by_role("table", name="The 25 of")
+    table = page.get_by_role("table", name="The 25 companies")
     assert table.get_by_role("columnheader").count() == 8
     assert table.get_by_role("rowheader").count() == 25
     assert table.get_by_role("row").count() == 26
@@ -297,16 +305,77 @@ def test_what_a_screen_reader_meets(width: int, show: Show) -> None:
 
 
 def test_without_scripts(show: Show, report: Report) -> None:
-    """A mail program that runs no script shows the same page, without buttons that do nothing."""
+    """Without scripts, as in most mail programs, the page shows the same data without buttons."""
     page = show("usual", java_script_enabled=False)
     assert page.locator("thead button").count() == 0
-    assert column(page, "companies", 2) == [f"{one.visits:,}" for one in report.visitors]
+    assert column(page, "companies", 2) == [f"{company.visits:,}" for company in report.visitors]
 
 
-def test_scripts_in_the_data_do_not_run(show: Show) -> None:
-    """A company and a source called <script> are only shown."""
+def test_scripts_in_values_do_not_run(show: Show) -> None:
+    """A company and a source that contain a script element are shown as text."""
     page = show("odd")
     assert page.title() == "Website visitors"
     assert "<script>document.title = 'owned'</script>" in column(page, "companies", 1)[1]
-    page.evaluate("document.body.append(document.createElement('script'))")
-    assert page.locator("script").count() == 2
+    assert page.locator("script").count() == 1
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_values_change_no_element(value: str, folder: Path, show: Show) -> None:
+    """The browser builds the same elements from hostile values as from harmless ones, and runs no script."""
+    elements = list[str]()
+    for name, text in (("hostile", value), ("harmless", HARMLESS)):
+        path = folder / f"{name}.duckdb"
+        path.unlink(missing_ok=True)
+        write_report(database_of(path, text), folder / f"{name}.html", title=text, overwrite=True)
+        page = show(name)
+        elements.append(
+            page.evaluate(
+                "[...document.querySelectorAll('*')].map((node) => `${node.tagName} ${node.getAttributeNames()}`).join()"
+            )
+        )
+    assert elements[0] == elements[1]
+
+
+NEIGHBORS = """() => [...document.querySelectorAll("bdi, .name, .tag")].flatMap((element) => {
+    const box = element.getBoundingClientRect();
+    const siblings = [...element.parentNode.childNodes];
+    const index = siblings.indexOf(element);
+    const range = document.createRange();
+    return siblings.flatMap((node, at) => {
+        range.selectNodeContents(node);
+        const other = range.getClientRects()[0];
+        if (at === index || !node.textContent.trim() || !other) return [];
+        if (other.top >= box.bottom || other.bottom <= box.top) return [];
+        return [[node.textContent.trim(), at < index ? other.right <= box.left + 1 : other.left >= box.right - 1]];
+    });
+})"""
+
+
+def test_right_to_left_values_move_no_other_text(folder: Path, show: Show) -> None:
+    """A value with right-to-left marks does not change the order of the text around it."""
+    path = database_of(folder / "bidi.duckdb", "\u202ecba")
+    write_report(path, folder / "bidi.html")
+    neighbors = show("bidi").evaluate(NEIGHBORS)
+    assert {"New", "employees", "\u00b7"} <= {text for text, _ in neighbors}
+    assert any(text.startswith(", 0.0% of the monthly quota") for text, _ in neighbors)
+    assert [text for text, is_in_order in neighbors if not is_in_order] == [], neighbors
+
+
+def test_policy_blocks_other_scripts_and_styles(browser: Browser, folder: Path, report: Report) -> None:
+    """A script or a style that is added to the page has no effect."""
+    assert report
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((folder / "usual.html").as_uri())
+    page.evaluate(
+        """() => {
+            for (const [name, text] of [["script", "window.added = true"], ["style", "h1 { color: rgb(1, 2, 3); }"]]) {
+                const element = document.createElement(name);
+                element.textContent = text;
+                document.body.append(element);
+            }
+        }"""
+    )
+    assert page.evaluate("window.added") is None
+    assert page.evaluate("getComputedStyle(document.querySelector('h1')).color") != "rgb(1, 2, 3)"
+    context.close()

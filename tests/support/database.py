@@ -1,4 +1,4 @@
-"""Synced databases for tests: the package's own tables, filled with made-up rows or a sandbox's world."""
+"""Databases for tests, with the schema of the package and given or generated rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACCOUNT = "310042"
 
 
 def make_database(path: Path, **tables: Iterable[Mapping[str, Any]]) -> Path:
-    """Make a database at ``path`` with these rows; the account is 310042 unless a row says another."""
+    """Make a database with these rows. Rows without an ``account_id`` belong to account 310042."""
     with duckdb.connect(path) as database:
         database.execute("SET TimeZone = 'UTC'")
         database.execute(files("leadfeeder_async.jobs.sync").joinpath("schema.sql").read_text())
@@ -27,19 +27,19 @@ def make_database(path: Path, **tables: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def _insert(database: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
-    """Insert rows by way of one JSON text; one by one, thousands take seconds."""
+    """Insert rows as one JSON string, because inserting thousands of rows one by one takes seconds."""
     if not rows:
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
-    kinds = database.execute(
+    columns_and_types = database.execute(
         "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = ?", [table]
     ).fetchall()
-    shape = msgspec.json.encode([{name: kind for name, kind in kinds if name in names}]).decode()
+    schema = msgspec.json.encode([{name: kind for name, kind in columns_and_types if name in names}]).decode()
     columns = ", ".join(f'"{name}"' for name in names)
     database.execute(
         f"INSERT INTO {table} ({columns}) SELECT {columns} FROM "
         "(SELECT unnest(from_json_strict(CAST(? AS JSON), ?), recursive := true))",
-        [msgspec.json.encode(rows).decode(), shape],
+        [msgspec.json.encode(rows).decode(), schema],
     )
 
 
@@ -49,10 +49,10 @@ def state(first_day: date, last_day: date | None, **more: Any) -> list[dict[str,
 
 
 def world_database(path: Path, world: World, **tables: Iterable[Mapping[str, Any]]) -> Path:
-    """Make a database of a sandbox's world, with a year's tags, credits and usage made up."""
-    companies = [company_row(world, company_id) for company_id in world.company_ids()]
+    """Make a database with the companies and visits of a sandbox world, and generated tags, credits and usage."""
+    companies = [company_row(world, str(159_000_000 + number)) for number in range(world.companies)]
     visits = [visit_row(world, visit_id) for visit_id in world.visit_ids()]
-    usual: dict[str, Iterable[Mapping[str, Any]]] = {
+    generated: dict[str, Iterable[Mapping[str, Any]]] = {
         "visits": visits,
         "companies": companies,
         "locations": [],
@@ -61,46 +61,46 @@ def world_database(path: Path, world: World, **tables: Iterable[Mapping[str, Any
         "usage": usage_rows(world),
         "sync_state": state(world.start_date, world.end_date, finished_at=world.end_date + timedelta(1)),
     }
-    return make_database(path, **{**usual, **tables})
+    return make_database(path, **{**generated, **tables})
 
 
 TAGS = ("Customer", "Target account", "Partner", "Competitor", "Open deal")
 
 
 def company_row(world: World, company_id: str) -> dict[str, Any]:
-    """Return a company of a sandbox's world as a row."""
-    facts: dict[str, Any] = world.company(company_id)
+    """Return a company of a sandbox world as a row."""
+    company: dict[str, Any] = world.company(company_id)
     number = int(company_id)
     return {
         "id": company_id,
-        "name": facts["name"],
-        "url": facts["url"],
-        "country_code": facts["address"]["country_code"],
-        "country": facts["address"]["country"],
-        "city": facts["address"]["city"],
-        "industry": facts["industries"]["industry"][0]["name"],
-        "employee_count": facts["employee_count"],
-        "employee_range": facts["employee_range"],
-        "intent_score": facts["intent"]["score"],
-        "intent_tier": ("low", "medium", "high")[min(2, int(facts["intent"]["score"] / 3.4))],
+        "name": company["name"],
+        "url": company["url"],
+        "country_code": company["address"]["country_code"],
+        "country": company["address"]["country"],
+        "city": company["address"]["city"],
+        "industry": company["industries"]["industry"][0]["name"],
+        "employee_count": company["employee_count"],
+        "employee_range": company["employee_range"],
+        "intent_score": company["intent"]["score"],
+        "intent_tier": ("low", "medium", "high")[min(2, int(company["intent"]["score"] / 3.4))],
         "do_not_contact": number % 17 == 0,
         "tag_ids": [str(tag) for tag in range(len(TAGS)) if (number * 7 + tag * 3) % 11 < 2],
     }
 
 
 def visit_row(world: World, visit_id: str) -> dict[str, Any]:
-    """Return a visit of a sandbox's world as a row."""
-    facts: dict[str, Any] = world.visit(visit_id)
-    same = ("source", "medium", "started_at", "landing_page_path", "device_type", "visit_length", "page_depth")
+    """Return a visit of a sandbox world as a row."""
+    visit: dict[str, Any] = world.visit(visit_id)
+    columns = ("source", "medium", "started_at", "landing_page_path", "device_type", "visit_length", "page_depth")
     return {
         "id": visit_id,
         "company_id": world.company_of_visit(visit_id),
-        **{name: facts[name] for name in same},
+        **{name: visit[name] for name in columns},
     }
 
 
 def credits_rows(world: World) -> list[dict[str, Any]]:
-    """Return a reading each night: 5,000 credits, some used every day, refilled on the first of the month."""
+    """Return one reading per day: 5,000 credits per month, of which some are used every day."""
     rows, used, day = [], 0, world.start_date
     while day <= world.end_date:
         used = 0 if day.day == 1 else used + 40 + day.toordinal() * 37 % 90
@@ -114,7 +114,7 @@ def credits_rows(world: World) -> list[dict[str, Any]]:
 
 
 def usage_rows(world: World) -> list[dict[str, Any]]:
-    """Return the use of three endpoints in each month."""
+    """Return the usage of three endpoints in each month."""
     days = (world.end_date - world.start_date).days + 1
     months = sorted({f"{world.start_date + timedelta(day):%Y-%m}" for day in range(days)})
     endpoints = (
@@ -127,9 +127,9 @@ def usage_rows(world: World) -> list[dict[str, Any]]:
             "month": month,
             "method": method,
             "endpoint": endpoint,
-            "requests": (733 + 91 * place) * share,
-            "credits_charged": (733 + 91 * place) * charge,
+            "requests": (733 + 91 * index) * requests,
+            "credits_charged": (733 + 91 * index) * credits_charged,
         }
-        for place, month in enumerate(months)
-        for method, endpoint, share, charge in endpoints
+        for index, month in enumerate(months)
+        for method, endpoint, requests, credits_charged in endpoints
     ]

@@ -1,7 +1,8 @@
 """A process that syncs and can be killed: ``python -m tests.support.sync_process URL KEY ACCOUNT SINCE FILE``.
 
-It reads small slices, so that a run has many positions, and looks back no day, so that no mistake is mended later. With ``--careless`` it moves its range of days over a slice
-before the slice is read, as a wrong build would. With ``--file-limit`` no file may grow past a number of bytes.
+It reads small slices, so that a run saves its state often. It does not look back, so that a later run repairs nothing.
+With ``--inject-ordering-bug`` it counts the days of a slice as synced before the slice is read. With ``--file-limit`` no
+file may grow past a number of bytes.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sync import sync_account
 
 
-def be_careless() -> None:
-    """Count the days of a slice in a moment before they are read."""
-    right = sync_run.SyncRun._read_slice
+def inject_ordering_bug() -> None:
+    """Count the days of a slice as synced just before they are read."""
+    read_slice = sync_run.SyncRun._read_slice
 
-    async def read_slice(self: sync_run.SyncRun, window: DateWindow) -> None:
-        known = await self._database.transact(lambda transaction: transaction.read_state(self._account))
-        await self._save(date_plan.extended(known, window))
-        await right(self, window)
+    async def save_then_read(self: sync_run.SyncRun, window: DateWindow) -> None:
+        state = await self._database.transact(lambda transaction: transaction.read_state(self._account))
+        await self._save(date_plan.extended(state, window))
+        await read_slice(self, window)
 
-    sync_run.SyncRun._read_slice = read_slice
+    sync_run.SyncRun._read_slice = save_then_read
 
 
 async def main(url: str, key: str, account: str, since: str, file: str) -> None:
@@ -38,17 +39,17 @@ async def main(url: str, key: str, account: str, since: str, file: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("words", nargs=5)
-    parser.add_argument("--careless", action="store_true")
+    parser.add_argument("arguments", nargs=5)
+    parser.add_argument("--inject-ordering-bug", action="store_true")
     parser.add_argument("--file-limit", type=int)
     options = parser.parse_args()
-    if options.careless:
-        be_careless()
+    if options.inject_ordering_bug:
+        inject_ordering_bug()
     if options.file_limit:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (options.file_limit, options.file_limit))
     date_plan.SLICE_ROWS, retry.INITIAL_BACKOFF = 100, 0.02
     try:
-        asyncio.run(main(*options.words))
+        asyncio.run(main(*options.arguments))
     except DatabaseError as error:
         sys.exit(str(error))

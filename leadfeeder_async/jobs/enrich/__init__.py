@@ -1,1 +1,1 @@
-"""Bulk enrichment: rows of any number, matched for free, fetched once, each with its outcome."""
+"""Bulk enrichment: matches rows to companies and fetches each company once. Each row gets one result."""

@@ -1,4 +1,4 @@
-"""``lf.enrich``: what to ask for, and the job that it makes."""
+"""``lf.enrich``: the jobs that look up many rows, and their results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import DecodeError, check_argument
-from leadfeeder_async.jobs.enrich.keys import Row
+from leadfeeder_async.jobs.enrich.keys import By, Row
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, CompanyLookup, IpLookup, Lookup, MatchPolicy
 from leadfeeder_async.jobs.enrich.output import EnrichmentJob, enrich_file
 from leadfeeder_async.jobs.enrich.results import (
@@ -26,7 +26,7 @@ from leadfeeder_async.jobs.enrich.results import (
     ResultLine,
     encode_lines,
 )
-from leadfeeder_async.jobs.enrich.row_stream import EnrichmentOptions
+from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.jobs.resumable_file import JobIdentity
 from leadfeeder_async.models.companies import CompanyMatch
@@ -40,64 +40,76 @@ T = TypeVar("T")
 
 
 class Enrichment(Generic[T]):
-    """Rows to enrich; nothing is sent before it is iterated over, written to a file or estimated.
+    """A job that looks up each row of an input. ``lf.enrich`` creates it.
 
-    ``async for one in enrichment`` gives an :class:`EnrichmentResult` for each row: no row is left out, and one that
-    fails does not end the job. What does end it (key, credits, quota, a server that refuses whatever is asked, a
-    network that stays down) is raised after all that was done was handed out. The rows are read as they are needed, and
-    read anew by each use: what can be read only once can be used only once. In memory are the 3,200 rows that are under
-    way at most; answers that later rows may need again are in a temporary file, about as large as the output.
+    Nothing is sent until the job is iterated over, estimated or written to a file. Each of these uses reads the input
+    from its start.
+
+    ``async for result in job`` yields one :class:`EnrichmentResult` per row. Rows that fail are results too, and do not
+    stop the job. An invalid key, no credits, a used-up quota, or a server that fails or rejects constantly stops it.
+    The results that are ready are yielded first, then the error is raised.
+
+    At most 3,200 rows are pending, regardless of the input. Results that later rows may need are kept in temporary
+    files, which are about as large as the output.
     """
 
-    def __init__(self, job: EnrichmentJob, asking: Lookup[T]) -> None:
+    def __init__(self, job: EnrichmentJob, lookup: Lookup[T]) -> None:
         self._job = job
-        self._asking = asking
-        self.tally = EnrichmentSummary()
-        """The account of the latest use: rows by outcome, credits charged, credits of lost answers."""
+        self._lookup = lookup
+        self.summary = EnrichmentSummary()
+        """The totals of the latest use: rows by outcome, and credits."""
 
     def __repr__(self) -> str:
-        return f"<Enrichment {self._job.identity.query}>"
+        return f"<Enrichment {self._job.identity.description}>"
 
-    def __aiter__(self) -> AsyncGenerator[EnrichmentResult[T], None]:  # noqa: PYI058 - its aclose is part of the promise
-        """Iterate over what came of the rows."""
-        return self._items()
+    def __aiter__(self) -> AsyncGenerator[EnrichmentResult[T], None]:  # noqa: PYI058 - callers may rely on aclose()
+        """Iterate over the results."""
+        return self._results()
 
-    async def _items(self) -> AsyncGenerator[EnrichmentResult[T], None]:
-        async with aclosing(self._groups()) as groups:
-            async for lines in groups:
+    async def _results(self) -> AsyncGenerator[EnrichmentResult[T], None]:
+        async with aclosing(self._batches()) as batches:
+            async for lines in batches:
                 for line in lines:
-                    yield self._enriched(line)
+                    yield self._result(line)
 
     async def raw_lines(self) -> AsyncGenerator[bytes, None]:
-        """Yield what :meth:`to_file` would write as JSON lines, some whole lines at a time."""
-        async with aclosing(self._groups()) as groups:
-            async for lines in groups:
+        """Yield the results as JSON lines, as :meth:`to_file` writes them. Each value contains complete lines."""
+        async with aclosing(self._batches()) as batches:
+            async for lines in batches:
                 yield encode_lines(lines)
 
-    async def _groups(self) -> AsyncGenerator[list[ResultLine], None]:
-        engine = self._job.engine()
-        self.tally = engine.tally
-        async with aclosing(engine.result_batches()) as groups:
-            async for lines in groups:
+    async def _batches(self) -> AsyncGenerator[list[ResultLine], None]:
+        pipeline = self._job.pipeline()
+        self.summary = pipeline.summary
+        async with aclosing(pipeline.result_batches()) as batches:
+            async for lines in batches:
                 yield lines
 
     async def estimate(self) -> EnrichmentEstimate:
-        """Match the rows for free, and tell what the whole job would charge at most; nothing that may charge is sent.
+        """Match all rows, and return the highest cost of the job.
 
-        One match request for each 200 keys is sent, none for addresses. Raises what a match raises.
+        Returns:
+            The outcomes of the matches, the most credits, and the number of requests.
+
+        Raises:
+            LeadfeederError: An error that would stop the job.
+
+        Credits:
+            None. One free match request is sent for each 200 keys, and none for IP addresses.
+
         """
-        engine = replace(self._job, options=replace(self._job.options, dry_run=True)).engine()
-        async with aclosing(engine.result_batches()) as groups:
-            async for _ in groups:
+        pipeline = replace(self._job, options=replace(self._job.options, dry_run=True)).pipeline()
+        async with aclosing(pipeline.result_batches()) as batches:
+            async for _ in batches:
                 pass
-        bound = self._job.max_credits
-        matches = -(-engine.distinct // KEYS_PER_MATCH) if self._asking.matches else 0
+        max_credits, records = self._job.max_credits, pipeline.distinct_records
+        matches = -(-pipeline.distinct_keys // KEYS_PER_MATCH) if self._lookup.needs_match else 0
         return EnrichmentEstimate(
-            rows=engine.tally.rows,
-            distinct=engine.distinct,
-            outcomes=Counter(engine.tally.outcomes),
-            max_credits=engine.companies if bound is None else min(bound, engine.companies),
-            requests=matches + -(-engine.companies // self._asking.per_fetch),
+            rows=pipeline.summary.rows,
+            distinct=pipeline.distinct_keys,
+            outcomes=Counter(pipeline.summary.outcomes),
+            max_credits=records if max_credits is None else min(max_credits, records),
+            requests=matches + -(-records // self._lookup.ids_per_fetch),
         )
 
     async def to_file(
@@ -109,40 +121,52 @@ class Enrichment(Generic[T]):
         retry_failed: bool = False,
         on_progress: OnProgress | None = None,
     ) -> EnrichmentSummary:
-        """Write one JSON line a row, in the order of the rows; or a table where it ends in .csv or .parquet.
+        """Write one line per row to a file, in the order of the rows.
 
-        Until the last row is safe the file is called ``….part``. With ``resume`` the same job goes on where it stopped,
-        after any interruption: rows that were written are neither sent nor charged again, ``max_credits`` counts over
-        all runs, and the input must begin with the same rows. ``retry_failed`` takes a finished file and asks again for
-        the rows that failed or were skipped by the budget, with a ``max_credits`` of its own; where a lost answer was
-        charged, that is free for 12 months, else it costs the credit it did not cost before. Raises CheckpointError,
-        before anything is sent, where the file exists, is being written, or is of another job or input.
+        Until the last line is written, the file is called ``….part``.
+
+        Args:
+            path: The file. ``.csv`` and ``.parquet`` are tables, other suffixes are JSON lines.
+            resume: Continue an unfinished file of the same job. Rows that were written are not requested again. The
+                input must begin with the same rows. ``max_credits`` counts all runs together.
+            overwrite: Replace a file that exists.
+            retry_failed: Read a complete file of JSON lines, and request its rows again that failed or were skipped by
+                the budget. ``max_credits`` counts this run alone.
+            on_progress: Called after each batch of rows.
+
+        Returns:
+            The totals of the job.
+
+        Raises:
+            CheckpointError: The file exists, is being written, cannot be written, or belongs to another job or input.
+            LeadfeederError: An error that stopped the job. Results that were ready are written. Pass ``resume=True`` to
+                continue.
+
+        Credits:
+            As described at ``lf.enrich``. Retrying a row whose response was lost is free if the lost response was
+            charged.
+
         """
-        job = self._job
-        meter = ProgressTracker(job.executor.stats, job.options.limit)
-        plan = replace(job.options, ordered=True, retry=retry_failed)
+        job = replace(self._job, options=replace(self._job.options, ordered=True, retry_failed=retry_failed))
         rows = job.options.rows
-        total = len(rows) if isinstance(rows, Sized) else None
-        self.tally = await enrich_file(
-            replace(job, options=plan),
+        self.summary = await enrich_file(
+            job,
             Path(path),
-            meter,
-            total,
+            ProgressTracker(job.executor.stats, job.options.limit),
+            len(rows) if isinstance(rows, Sized) else None,
             on_progress,
             resume=resume,
             overwrite=overwrite,
-            retry=retry_failed,
         )
-        return self.tally
+        return self.summary
 
-    def _enriched(self, line: ResultLine) -> EnrichmentResult[T]:
-        error = line.error.error() if line.error else None
-        record, outcome = None, line.outcome
+    def _result(self, line: ResultLine) -> EnrichmentResult[T]:
+        record, outcome, error = None, line.outcome, line.error.to_error() if line.error else None
         if line.record != NO_RECORD:
             try:
-                record = self._asking.record(self._job.executor, line)
-            except DecodeError as problem:
-                error, outcome = problem, Outcome.FAILED
+                record = self._lookup.decode_record(self._job.executor, line)
+            except DecodeError as decode_error:
+                outcome, error = Outcome.FAILED, decode_error
         return EnrichmentResult(
             row=line.row,
             key=line.key,
@@ -150,14 +174,14 @@ class Enrichment(Generic[T]):
             record=record,
             id=line.id,
             score=line.score,
-            candidates=tuple(msgspec.json.decode(one, type=CompanyMatch) for one in line.candidates),
+            candidates=tuple(msgspec.json.decode(match, type=CompanyMatch) for match in line.candidates),
             error=error,
             charged=line.charged,
         )
 
 
 class Enrichments:
-    """Many rows at once."""
+    """Look up many rows."""
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
@@ -176,26 +200,47 @@ class Enrichments:
         include: Iterable[str] | None = None,
         account_id: str | None = None,
     ) -> Enrichment[Company]:
-        """Find and fetch the company of each row; a row is its key alone, or its columns by name.
+        """Find and fetch the company of each row.
 
-        ``async for one in lf.enrich.companies(["nordlicht.test", "Alster.test"], by="domain", max_credits=500)``. Keys
-        are matched 200 a request, for free, and the companies fetched 100 a request, which charges 1 credit for each
-        that was not unlocked in the last 12 months. A key, and a company, is asked for once, however often it comes.
-        ``column`` names the column of the key, which is guessed otherwise; by name, columns such as ``city`` and
-        ``country`` are passed on. A match below ``min_score``, or less than ``min_lead`` ahead of the next one, is
-        ``ambiguous`` and not fetched. ``max_credits`` is never passed; what it does not cover is ``skipped_by_budget``.
-        A request whose answer is lost may have charged: its rows are ``failed``, its credits stay counted, and it is
-        not sent again. ``ordered=False`` gives rows as they are done, ``limit`` reads only the first ones. Contract:
-        ``match_companies``, ``retrieve_companies``.
+        ``async for result in lf.enrich.companies(["nordlicht.test", "Alster.test"], by="domain", max_credits=500)``
+
+        Keys are matched in requests of up to 200 keys, and companies are fetched in requests of up to 100 IDs. Each key
+        is matched once and each company is fetched once, regardless of how often they appear. If the server rejects a
+        request, it is split until the invalid rows are alone. A request that may have been charged is never retried.
+        Contract: ``match_companies``, ``retrieve_companies``.
+
+        Args:
+            rows: Any iterable or async iterable. A row is a key, or a mapping of columns.
+            by: The kind of key. For ``"name"``, the columns ``city``, ``postal_code`` and ``country`` are used too.
+            column: The column that contains the key. By default, it is detected by common names.
+            max_credits: The most credits to spend, which are used for the first rows. Other rows become
+                ``skipped_by_budget``. None for no limit.
+            limit: The most rows to read. None for all.
+            ordered: Return results in the order of the rows. With False, they are returned as soon as they are ready.
+            min_score: The lowest score of a match, from 0 to 1. If no match reaches it, the row is ``ambiguous``.
+            min_lead: The lowest difference between the best score and the next one. If it is smaller, the row is
+                ``ambiguous``.
+            include: Relations to include in the records, such as ``tags``.
+            account_id: The account. Defaults to that of the client.
+
+        Returns:
+            The job. Nothing is sent until it is used.
+
+        Raises:
+            ConfigurationError: An argument is not valid. Errors of requests are raised when the job is used.
+
+        Credits:
+            1 for each company that was not unlocked in the last 12 months. Matches are free. If a response is lost, its
+            rows fail and its credits count as spent.
+
         """
         check_argument(by in {"domain", "name", "vat"}, f"by={by!r} must be domain, name or vat.")
-        asking = CompanyLookup(MatchPolicy(min_score, min_lead), csv_param("include", include), account_id)
-        plan = EnrichmentOptions(
-            rows=_checked(rows), by=by, column=column, limit=_bound("limit", limit), ordered=ordered
-        )
-        details = (min_score, min_lead, tuple(include or ()) if not isinstance(include, str) else include)
-        job = self._job(asking, plan, max_credits=max_credits, account_id=account_id, record=Company, details=details)
-        return Enrichment(job, asking)
+        fields = csv_param("include", include)
+        lookup = CompanyLookup(MatchPolicy(min_score, min_lead), fields, account_id)
+        options = _options(rows, by=by, column=column, limit=limit, ordered=ordered)
+        settings = (min_score, min_lead, fields or ())
+        job = self._job(lookup, options, Company, max_credits=max_credits, account_id=account_id, settings=settings)
+        return Enrichment(job, lookup)
 
     def ips(
         self,
@@ -207,45 +252,66 @@ class Enrichments:
         ordered: bool = True,
         account_id: str | None = None,
     ) -> Enrichment[EnrichedIp]:
-        """Find who is behind each address; an address, or a row with a column of them.
+        """Find the company behind each IP address.
 
-        ``async for one in lf.enrich.ips(["203.0.113.17"], max_credits=100)``. One request for each address that
-        differs; private ones are ``unusable`` and not sent. ``not_found`` means that no company is behind it; its
-        place and network are in the record all the same. The price is not published: a credit is reserved for each, or
-        as many as the dearest answer has charged so far. All else is as for ``companies``. Contract: ``enrich_ip``.
+        ``async for result in lf.enrich.ips(["203.0.113.17"], max_credits=100)``
+
+        One request is sent for each distinct address. Private addresses are ``unusable`` and are not sent. If no
+        company is known, the outcome is ``not_found``, and the record contains the location and the network. Contract:
+        ``enrich_ip``.
+
+        Args:
+            ips: Any iterable or async iterable. A row is an address, or a mapping of columns.
+            column: The column that contains the address. By default, it is detected by common names.
+            max_credits: The most credits to spend, which are used for the first rows. Other rows become
+                ``skipped_by_budget``. None for no limit.
+            limit: The most rows to read. None for all.
+            ordered: Return results in the order of the rows. With False, they are returned as soon as they are ready.
+            account_id: The account. Defaults to that of the client.
+
+        Returns:
+            The job. Nothing is sent until it is used.
+
+        Raises:
+            ConfigurationError: An argument is not valid. Errors of requests are raised when the job is used.
+
+        Credits:
+            The price is not published. Each request reserves as many credits as the most expensive response so far has
+            charged, and at least 1.
+
         """
-        asking = IpLookup(account_id)
-        plan = EnrichmentOptions(
-            rows=_checked(ips), by="ip", column=column, limit=_bound("limit", limit), ordered=ordered
-        )
-        job = self._job(asking, plan, max_credits=max_credits, account_id=account_id, record=EnrichedIp, details=())
-        return Enrichment(job, asking)
+        lookup = IpLookup(account_id)
+        options = _options(ips, by="ip", column=column, limit=limit, ordered=ordered)
+        job = self._job(lookup, options, EnrichedIp, max_credits=max_credits, account_id=account_id, settings=())
+        return Enrichment(job, lookup)
 
     def _job(
         self,
-        asking: Lookup[object],
-        plan: EnrichmentOptions,
+        lookup: Lookup[object],
+        options: EnrichmentOptions,
+        record: type[object],
         *,
         max_credits: int | None,
         account_id: str | None,
-        record: type[object],
-        details: tuple[object, ...],
+        settings: tuple[object, ...],
     ) -> EnrichmentJob:
         account = account_id or self._executor.options.account_id or "of the key"
-        query = f"enrichment by {plan.by}, column {plan.column or 'guessed'}, account {account}"
-        asked = (self._executor.base_url, query, details)
-        subject = JobIdentity(sha256(msgspec.json.encode(asked)).hexdigest(), query)
-        return EnrichmentJob(self._executor, asking, plan, _bound("max_credits", max_credits), subject, record)
+        description = f"enrichment by {options.by}, column {options.column or 'detected'}, account {account}"
+        facts = (self._executor.base_url, description, settings)
+        identity = JobIdentity(sha256(msgspec.json.encode(facts)).hexdigest(), description)
+        max_credits = _check_limit("max_credits", max_credits)
+        return EnrichmentJob(self._executor, lookup, options, max_credits, identity, record)
 
 
-R = TypeVar("R")
+def _options(
+    rows: Iterable[Row] | AsyncIterable[Row], *, by: By, column: str | None, limit: int | None, ordered: bool
+) -> EnrichmentOptions:
+    check_argument(
+        not isinstance(rows, str | bytes | Mapping), f"{rows!r} is a single row.", "Put it in a list, as in [row]."
+    )
+    return EnrichmentOptions(rows=rows, by=by, column=column, limit=_check_limit("limit", limit), ordered=ordered)
 
 
-def _checked(rows: R) -> R:
-    check_argument(not isinstance(rows, str | bytes | Mapping), f"{rows!r} is no list of rows.", "Put it in a list.")
-    return rows
-
-
-def _bound(name: str, value: int | None) -> int | None:
+def _check_limit(name: str, value: int | None) -> int | None:
     check_argument(value is None or value >= 0, f"{name}={value!r} must be 0 or more.")
     return value

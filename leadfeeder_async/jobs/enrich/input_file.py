@@ -119,7 +119,9 @@ class InputFile(Iterable[FileRow]):
         try:
             return self.path.open(encoding=self._encoding, newline="")
         except LookupError:
-            raise ConfigurationError(f"There is no encoding {self._encoding!r}.", hint="Try cp1252.") from None
+            raise ConfigurationError(
+                f"There is no encoding {self._encoding!r}.", hint="Try cp1252.", argument="encoding"
+            ) from None
         except OSError as error:
             raise ConfigurationError(f"{self.path} cannot be read: {error.strerror}.") from None
 
@@ -127,7 +129,8 @@ class InputFile(Iterable[FileRow]):
         wanted = f"{self._by!r}" if self._column is None else f"{self._column!r}"
         raise ConfigurationError(
             f"{self.path} has no column for {wanted}; it has {', '.join(map(repr, names))}.",
-            hint="Name one with column= (--column).",
+            hint="Pass column= with one of these names.",
+            argument="column",
         )
 
     def _refuse_line(self, number: int, what: str, hint: str = "") -> NoReturn:
@@ -136,7 +139,8 @@ class InputFile(Iterable[FileRow]):
     def _refuse_encoding(self, error: UnicodeDecodeError) -> NoReturn:
         raise ConfigurationError(
             f"{self.path}, line {self._bad_line():,}: this is not {self._encoding}: {error.reason}.",
-            hint="Save it as UTF-8, or name its encoding (--encoding cp1252).",
+            hint='Save it as UTF-8, or pass its encoding, such as encoding="cp1252".',
+            argument="encoding",
         ) from None
 
     def _bad_line(self) -> int:

@@ -1,4 +1,4 @@
-"""What a row is looked up by: pure functions from a row to a key, or to the reason why it has none."""
+"""Keys: pure functions that turn a row into a normalized key, or into the reason why it has no valid key."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import msgspec
 from msgspec.structs import replace
 
 By: TypeAlias = Literal["domain", "name", "ip", "vat"]
-"""What rows are looked up by."""
+"""The kind of key."""
 
 
 class FileRow(msgspec.Struct, frozen=True):
-    """A row of a file."""
+    """A row of an input file."""
 
     cells: str | Mapping[str, object]
-    """Its key alone, or its columns by name."""
+    """The key alone, or the columns by name."""
     line: int
-    """The line of the file where it begins, from 1."""
+    """The line of the file at which the row begins, from 1."""
     source: str = ""
-    """The JSON text that it came as."""
+    """The row as JSON, if it came as JSON."""
     problem: str = ""
-    """Why it cannot be used, whatever its key."""
+    """The reason why the row cannot be used, or an empty string."""
 
     @property
     def as_json(self) -> msgspec.Raw:
-        """The row as it came, as JSON."""
+        """The row as JSON."""
         return msgspec.Raw(
             self.source.encode() if self.source else msgspec.json.encode(_escape_surrogates_in(self.cells))
         )
 
 
 Row: TypeAlias = "str | IPv4Address | IPv6Address | Mapping[str, object] | FileRow"
-"""One row to enrich: its key alone, or its columns by name."""
+"""One row to enrich: a key alone, or columns by name."""
 
 COLUMN_ALIASES: dict[By, tuple[str, ...]] = {
     "domain": (
@@ -50,42 +50,49 @@ COLUMN_ALIASES: dict[By, tuple[str, ...]] = {
     "vat": ("vat_id", "vat", "vat_number", "vatid", "tax_id", "ust_id", "ustid", "ust_idnr"),
     "ip": ("ip", "ip_address", "ipaddress", "ip_addr", "client_ip", "remote_addr"),
 }  # fmt: skip
-"""The usual names of the column that holds the key, the likeliest first."""
+"""Common names of the column that contains the key, the most likely first."""
 
 LOCATION_ALIASES = {
     "city": ("city", "town", "ort", "stadt"),
     "postal_code": ("postal_code", "zip", "zip_code", "zipcode", "postcode", "plz"),
     "country": ("country_code", "country", "land"),
 }
-"""The columns that tell companies of one name apart."""
+"""Common names of the columns that distinguish companies with the same name."""
 
 KNOWN_NAMES = frozenset(name for names in (*COLUMN_ALIASES.values(), *LOCATION_ALIASES.values()) for name in names)
-"""Every column name that means something here."""
+"""All common column names."""
 
 NON_PUBLIC_NETWORKS = tuple(
     map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "0.0.0.0/8", "fc00::/7"))
 )
-"""Addresses that any network may use inside: no one can say who is behind them."""
+"""Addresses for private networks, which do not identify a company."""
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What one row is looked up by."""
+    """The key of a row."""
 
     value: str
-    """The key in its one form; as it came where it cannot be used."""
+    """The normalized key, or the key as it was given if it is not valid."""
     match_fields: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
-    """What is sent to be matched."""
+    """The fields of the match request."""
     problem: str = ""
-    """Why it cannot be used."""
+    """The reason why the key cannot be used, or an empty string."""
 
     @property
     def identity(self) -> bytes:
-        """The same for keys that ask the same."""
+        """A value that is equal for keys that produce the same lookup."""
         return msgspec.json.encode(sorted(self.match_fields.items()))
 
 
 def key_of(row: Row, by: By, column: str | None = None) -> Key:
-    """Return the key of a row, without asking anyone; its ``problem`` says why there is none."""
+    """Return the key of a row. If there is no valid key, its ``problem`` contains the reason.
+
+    Args:
+        row: The row.
+        by: The kind of key.
+        column: The name of the column that contains the key. Common names are recognized if it is None.
+
+    """
     if isinstance(row, FileRow):
         key = key_of(row.cells, by, column)
         return replace(key, problem=row.problem) if row.problem else key
@@ -94,12 +101,12 @@ def key_of(row: Row, by: By, column: str | None = None) -> Key:
     columns = {normalize_column_name(name): str(value) for name, value in row.items() if isinstance(value, str | int)}
     name = normalize_column_name(column) if column is not None else find_column(columns, by)
     if name is None or name not in columns:
-        return Key("", problem=f"there is no {name or by} in it")
-    return _key(columns[name], by, _place(columns))
+        return Key("", problem=f"it has no value for {name or by}")
+    return _key(columns[name], by, _location(columns))
 
 
 def escape_surrogates(text: str) -> str:
-    r"""Write halves of characters, which no file can hold, as ``\ud800`` and the like; all other text stays."""
+    r"""Replace unpaired surrogates, which UTF-8 cannot encode, by escapes such as ``\ud800``."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -113,61 +120,61 @@ def _escape_surrogates_in(cells: str | Mapping[str, object]) -> str | dict[str, 
 
 
 def find_column(names: Container[str], by: By) -> str | None:
-    """Guess which of some plain column names holds the key."""
+    """Return the most likely column of the key, or None if no normalized name is known."""
     return next((name for name in COLUMN_ALIASES[by] if name in names), None)
 
 
 def normalize_column_name(name: str) -> str:
-    """Return a column's name in its plain form: ``Company Name`` is ``company_name``."""
+    """Return a column name in lower case with underscores. ``Company Name`` becomes ``company_name``."""
     return re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_")
 
 
-def _place(columns: Mapping[str, str]) -> dict[str, str]:
-    found = {
+def _location(columns: Mapping[str, str]) -> dict[str, str]:
+    location = {
         kind: " ".join(columns[name].split())
-        for kind, names in LOCATION_ALIASES.items()
-        if (name := next((one for one in names if columns.get(one, "").strip()), None)) is not None
+        for kind, aliases in LOCATION_ALIASES.items()
+        if (name := next((alias for alias in aliases if columns.get(alias, "").strip()), None)) is not None
     }
-    country = found.get("country", "")
+    country = location.get("country", "")
     if len(country) == 2 and country.isalpha():
-        found["country_code"] = found.pop("country").upper()
-    return found
+        location["country_code"] = location.pop("country").upper()
+    return location
 
 
-def _key(text: str, by: By, place: Mapping[str, str]) -> Key:
+def _key(text: str, by: By, location: Mapping[str, str]) -> Key:
     text = text.strip()
     if not text:
         return Key("", problem="its key is empty")
     match by:
         case "domain":
-            found, what = normalize_domain(text), "url"
+            value, field = normalize_domain(text), "url"
         case "name":
-            found, what = normalize_company_name(text), "company_name"
+            value, field = normalize_company_name(text), "company_name"
         case "vat":
-            found, what = normalize_vat_id(text), "vat_id"
+            value, field = normalize_vat_id(text), "vat_id"
         case "ip":
-            found, what = normalize_public_ip(text), "ip"
-    if found is None:
+            value, field = normalize_public_ip(text), "ip"
+    if value is None:
         return Key(escape_surrogates(text), problem=INVALID_KEY_MESSAGES[by].format(text))
-    asked = {what: found, **(place if by == "name" else {})}
-    shown = ", ".join(asked.values())
-    if escape_surrogates(shown) != shown:
-        return Key(escape_surrogates(shown), problem=f"{shown!r} holds half of a character and cannot be sent")
-    return Key(shown, asked)
+    fields = {field: value, **(location if by == "name" else {})}
+    shown = ", ".join(fields.values())
+    if not shown.isascii() and (escaped := escape_surrogates(shown)) != shown:
+        return Key(escaped, problem=f"{shown!r} contains an unpaired surrogate and cannot be sent")
+    return Key(shown, fields)
 
 
 INVALID_KEY_MESSAGES: dict[By, str] = {
     "domain": "{!r} is not a domain",
     "name": "{!r} is not a name",
-    "vat": "{!r} is not a VAT id",
+    "vat": "{!r} is not a VAT ID",
     "ip": "{!r} is not a public IP address",
 }
 
 
 def normalize_domain(text: str) -> str | None:
-    """Return the domain in an address, an email or a bare domain: lower case, ASCII, without ``www``; None without.
+    """Return the domain of a URL, an email address or a domain, or None if there is none.
 
-    Two spellings of one domain give the same text, and what it gives, it gives again.
+    The result is in lower case, in ASCII and without ``www``. It is the same for all spellings of a domain.
     """
     host = unicodedata.normalize("NFKC", text.strip()).lower()
     host = re.split(r"[/?#\\]", host.split("//", 1)[-1], maxsplit=1)[0].rsplit("@", 1)[-1]
@@ -175,42 +182,42 @@ def normalize_domain(text: str) -> str | None:
     labels = [_ascii(label) for label in host.split(".")]
     while len(labels) > 2 and labels[0] == "www":
         del labels[0]
-    good = len(labels) > 1 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdecimal()
+    is_valid = len(labels) > 1 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdecimal()
     domain = ".".join(labels)
-    return domain if good and len(domain) <= 253 else None
+    return domain if is_valid and len(domain) <= 253 else None
 
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 def _ascii(label: str) -> str:
-    """Write a label as the domain name system does; not by Python's idna codec, which takes sharp s for ss."""
+    """Return a label in Punycode. Python's idna codec is not used because it replaces a sharp s by ss."""
     if label.isascii() or not all(char.isalnum() or char in "-_" or unicodedata.combining(char) for char in label):
         return label
     return "xn--" + label.encode("punycode").decode()
 
 
 def normalize_company_name(text: str) -> str | None:
-    """Return a company's name with single spaces; None where it holds no letter and no digit."""
+    """Return a company name with single spaces, or None if it contains neither letters nor digits."""
     name = " ".join(text.split())
     return name if any(map(str.isalnum, name)) else None
 
 
 def normalize_vat_id(text: str) -> str | None:
-    """Return a VAT id in capitals without separators; None where it cannot be one."""
-    found = re.sub(r"[\s./-]", "", text).upper()
-    return found if re.fullmatch(r"[A-Z]{2}[0-9A-Z+*]{2,13}|[0-9]{5,15}", found) else None
+    """Return a VAT ID in capitals without separators, or None if it is not valid."""
+    vat_id = re.sub(r"[\s./-]", "", text).upper()
+    return vat_id if re.fullmatch(r"[A-Z]{2}[0-9A-Z+*]{2,13}|[0-9]{5,15}", vat_id) else None
 
 
 def normalize_public_ip(text: str) -> str | None:
-    """Return an IP address in its one form; None for what is none, or means something inside a network only."""
+    """Return an IP address in its canonical form, or None if it is not valid or not public."""
     try:
-        found = ip_address(text.strip().removeprefix("[").removesuffix("]"))
+        address = ip_address(text.strip().removeprefix("[").removesuffix("]"))
     except ValueError:
         return None
-    if isinstance(found, IPv6Address) and found.ipv4_mapped:
-        found = found.ipv4_mapped
-    inside = found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified
-    if inside or any(found in network for network in NON_PUBLIC_NETWORKS):
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    is_local = address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
+    if is_local or any(address in network for network in NON_PUBLIC_NETWORKS):
         return None
-    return str(found)
+    return str(address)

@@ -1,8 +1,8 @@
-"""What a job asks of the API: matches by the two hundred for free, records by the hundred, addresses one by one."""
+"""Lookups: free matches of up to 200 keys, charged requests for up to 100 companies, and single IP addresses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -19,7 +19,7 @@ from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
 from leadfeeder_async.pagination.decoders import strip_line_breaks
-from leadfeeder_async.pagination.dedupe import row_id
+from leadfeeder_async.pagination.dedupe import row_ids
 from leadfeeder_async.pagination.id_batches import MAX_IDS_PER_REQUEST
 from leadfeeder_async.resources.companies import RETRIEVE_COMPANIES, Companies
 from leadfeeder_async.resources.ip import ENRICH_IP
@@ -28,32 +28,34 @@ from leadfeeder_async.types import QueryValue
 T_co = TypeVar("T_co", covariant=True)
 
 KEYS_PER_MATCH = 200
-"""The API matches at most this many companies in one request."""
+"""The most companies that the API matches in one request."""
 
 CANDIDATES = 3
-"""How many companies each key is matched to at most; two are enough to see that it is ambiguous."""
+"""The most companies that the API returns for one key. Two are enough to detect ambiguous keys."""
 
 
 class MatchPolicy(msgspec.Struct, frozen=True):
-    """When a match is good enough to be fetched, which costs a credit."""
+    """The conditions under which a match is accepted, so that its company is fetched."""
 
     min_score: float = 0.8
-    """A company that matches less well is not taken."""
+    """The lowest score."""
     min_lead: float = 0.1
-    """Nor one whose score is not this much above the next one's."""
+    """The lowest difference between the score and the next one."""
 
-    def line(self, matches: Iterable[CompanyMatch]) -> ResultLine:
-        """Tell what some matches mean; a matched line has an id, and no record yet."""
-        found = {one.id: one for one in sorted(matches, key=_score)}
-        best = sorted(found.values(), key=_score, reverse=True)
-        if not best:
+    def evaluate(self, matches: Sequence[CompanyMatch]) -> ResultLine:
+        """Return the result of the matches of one key. An accepted match has an ID, but no record yet."""
+        if len(matches) > 1:
+            best_by_id = {match.id: match for match in sorted(matches, key=_score)}
+            matches = sorted(best_by_id.values(), key=_score, reverse=True)
+        if not matches:
             return ResultLine(outcome=Outcome.NOT_FOUND)
-        lead = _score(best[0]) - (_score(best[1]) if len(best) > 1 else 0.0)
-        certain = len(best) == 1 and best[0].score is None
-        if certain or (_score(best[0]) >= self.min_score and (len(best) == 1 or lead >= self.min_lead - 1e-9)):
-            return ResultLine(outcome=Outcome.MATCHED, id=best[0].id, score=best[0].score)
-        shown = tuple(msgspec.Raw(msgspec.json.encode(one)) for one in best)
-        return ResultLine(outcome=Outcome.AMBIGUOUS, score=best[0].score, candidates=shown)
+        best, is_only = matches[0], len(matches) == 1
+        is_clear = is_only or _score(best) - _score(matches[1]) >= self.min_lead - 1e-9
+        has_no_scores = is_only and best.score is None
+        if has_no_scores or (_score(best) >= self.min_score and is_clear):
+            return ResultLine(outcome=Outcome.MATCHED, id=best.id, score=best.score)
+        candidates = tuple(msgspec.Raw(msgspec.json.encode(match)) for match in matches)
+        return ResultLine(outcome=Outcome.AMBIGUOUS, score=best.score, candidates=candidates)
 
 
 def _score(match: CompanyMatch) -> float:
@@ -61,161 +63,190 @@ def _score(match: CompanyMatch) -> float:
 
 
 class FetchResult(msgspec.Struct):
-    """What one charging request brought."""
+    """The result of one charged request."""
 
     lines: dict[str, ResultLine] = msgspec.field(default_factory=dict[str, ResultLine])
-    """By the id asked for."""
+    """Results by requested ID."""
     fetch_individually: list[str] = msgspec.field(default_factory=list[str])
-    """Ids that must be asked for one by one: their records came, but not which is whose."""
+    """IDs to request one by one, because their records cannot be assigned to them."""
     charged: int | None = None
-    """Credits; None where the answer does not say."""
+    """The credits that the response charged, or None if it does not contain them."""
 
 
 class Lookup(Protocol[T_co]):
-    """How one kind of rows is asked for."""
+    """The requests for one kind of key."""
 
-    matches: bool
-    """Keys are matched first; where they are not, a key is its own id."""
-    per_fetch: int
-    """Ids in one request that charges."""
+    needs_match: bool
+    """True if keys are matched to IDs first. Otherwise, each key is its own ID."""
+    ids_per_fetch: int
+    """The most IDs of one charged request."""
     price: int
-    """The most that one id can charge."""
+    """The most credits that one ID can charge."""
 
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:
-        """Find the company of each key, for free."""
+        """Match some keys, for free."""
         ...
 
     async def fetch(self, executor: RequestExecutor, ids: Sequence[str]) -> FetchResult:
-        """Get the records of some ids, which charges."""
+        """Fetch the records of some IDs, which may charge."""
         ...
 
-    def id_of(self, line: ResultLine) -> str | None:
-        """Return the id that leads to a line's record."""
+    def record_id(self, line: ResultLine) -> str | None:
+        """Return the ID with which the record of a result was requested."""
         ...
 
-    def record(self, executor: RequestExecutor, line: ResultLine) -> T_co:
-        """Decode a line's record."""
+    def decode_record(self, executor: RequestExecutor, line: ResultLine) -> T_co:
+        """Return the record of a result, decoded."""
         ...
 
 
 class CompanyLookup:
-    """Companies: matched first, then fetched."""
+    """Matches keys to companies and fetches the companies.
 
-    matches = True
-    per_fetch = MAX_IDS_PER_REQUEST
+    Args:
+        policy: The conditions under which a match is accepted.
+        include: The relations to include in the records.
+        account_id: The account.
+
+    """
+
+    needs_match = True
+    ids_per_fetch = MAX_IDS_PER_REQUEST
     price = 1
 
-    def __init__(self, choice: MatchPolicy, include: tuple[str, ...] | None, account_id: str | None) -> None:
-        self._choice = choice
+    def __init__(self, policy: MatchPolicy, include: tuple[str, ...] | None, account_id: str | None) -> None:
+        self._policy = policy
         self._include = include
         self._account_id = account_id
 
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:
         """Match up to 200 keys in one request."""
-        asked = [key.match_fields for key in keys]
-        answer = await Companies(executor).match(asked, CANDIDATES, account_id=self._account_id)
-        return [self._choice.line(matches) for matches in answer.data]
+        fields = [key.match_fields for key in keys]
+        response = await Companies(executor).match(fields, CANDIDATES, account_id=self._account_id)
+        return [self._policy.evaluate(matches) for matches in response.data]
 
     async def fetch(self, executor: RequestExecutor, ids: Sequence[str]) -> FetchResult:
-        """Get up to 100 companies in one request."""
+        """Fetch up to 100 companies in one request."""
         params: dict[str, QueryValue] = {"ids": tuple(ids), "include": self._include}
         request = ApiRequest(RETRIEVE_COMPANIES, params=params, account_id=self._account_id)
         body = await executor.execute(request.undecoded)
-        page = executor.decode_page(RETRIEVE_COMPANIES.with_response_type(Response[tuple[msgspec.Raw, ...]]), body)
-        rows = [strip_line_breaks(bytes(raw)) for raw in page.items]
-        return _assign_records(ids, rows, _charged_by(page.meta), page.partial_errors)
+        page = executor.decode_page(_RAW_COMPANIES, body)
+        rows = [strip_line_breaks(bytes(row)) for row in page.items]
+        return _assign_records(ids, rows, _charged_credits(page.meta), page.partial_errors)
 
-    def id_of(self, line: ResultLine) -> str | None:
-        """Return the company's id."""
+    def record_id(self, line: ResultLine) -> str | None:
+        """Return the ID of the company."""
         return line.id
 
-    def record(self, executor: RequestExecutor, line: ResultLine) -> Company:
-        """Decode a company."""
-        return _decoded(executor, RETRIEVE_COMPANIES, b'{"data":[%b]}' % bytes(line.record)).data[0]
+    def decode_record(self, executor: RequestExecutor, line: ResultLine) -> Company:
+        """Return the company."""
+        return _decode(executor, RETRIEVE_COMPANIES, b'{"data":[%b]}' % bytes(line.record)).data[0]
 
 
-def _charged_by(meta: Meta) -> int | None:
-    """Return what an answer charged: nothing where it gives credits back, None where it does not say."""
-    said = meta.credits.charged if meta.credits else None
-    return None if said is None else max(0, said)
+_RAW_COMPANIES = RETRIEVE_COMPANIES.with_response_type(Response[tuple[msgspec.Raw, ...]])
+
+
+def _charged_credits(meta: Meta) -> int | None:
+    """Return the credits that a response charged, or None if it does not contain them. Refunds count as zero."""
+    charged = meta.credits.charged if meta.credits else None
+    return None if charged is None else max(0, charged)
 
 
 def _assign_records(
     ids: Sequence[str], rows: Sequence[bytes], charged: int | None, errors: Sequence[APIStatusError]
 ) -> FetchResult:
-    """Find whose record each row is: a merged company comes under its current id."""
-    found = {row_id(row): row for row in rows}
-    lost = [one for one in ids if one not in found]
-    strangers = [one for one in found if one not in set(ids)]
-    fetched = FetchResult(charged=charged)
-    each = charged if len(ids) == 1 else {0: 0, len(found): 1}.get(charged if charged is not None else -1)
-    fetched.lines = {one: _matched(one, found[one], each) for one in ids if one in found}
-    if len(lost) == len(strangers) == 1:
-        fetched.lines[lost[0]] = _matched(strangers[0], found[strangers[0]], each)
-    elif strangers and len(ids) > 1:
-        fetched.fetch_individually = lost
-    elif strangers and lost:
-        fetched.lines[lost[0]] = _ambiguous_record_error(lost[0], strangers, each)
-    else:
-        fetched.lines.update({one: _missing(one, errors) for one in lost})
-    return fetched
+    """Assign the records of a response to the requested IDs. A merged company is returned under its current ID."""
+    found = {row_id: row for row_id, row in zip(row_ids(rows), rows, strict=True) if row_id is not None}
+    each = _credits_per_record(charged, len(ids), len(found))
+    result = FetchResult(charged=charged)
+    result.lines = {
+        company_id: _matched_line(company_id, row, each)
+        for company_id in ids
+        if (row := found.get(company_id)) is not None
+    }
+    absent = [company_id for company_id in ids if company_id not in found]
+    if len(found) == len(result.lines):
+        result.lines.update({company_id: _absent_line(company_id, errors) for company_id in absent})
+        return result
+    requested = set(ids)
+    unrequested = [company_id for company_id in found if company_id not in requested]
+    if len(absent) == len(unrequested) == 1:
+        result.lines[absent[0]] = _matched_line(unrequested[0], found[unrequested[0]], each)
+    elif len(ids) > 1:
+        result.fetch_individually = absent
+    elif absent:
+        result.lines[absent[0]] = _ambiguous_record_line(absent[0], unrequested, each)
+    return result
 
 
-def _matched(company_id: str, row: bytes, charged: int | None) -> ResultLine:
+def _credits_per_record(charged: int | None, requested: int, found: int) -> int | None:
+    """Return the credits of each record, or None if only some of several records were charged."""
+    if requested == 1 or charged == 0:
+        return charged
+    return 1 if charged == found else None
+
+
+def _matched_line(company_id: str, row: bytes, charged: int | None) -> ResultLine:
     return ResultLine(outcome=Outcome.MATCHED, id=company_id, record=msgspec.Raw(row), charged=charged)
 
 
-def _missing(company_id: str, errors: Sequence[APIStatusError]) -> ResultLine:
+def _absent_line(company_id: str, errors: Sequence[APIStatusError]) -> ResultLine:
     if errors:
         return failed_line(errors[0], company_id=company_id)
     return ResultLine(outcome=Outcome.NOT_FOUND, id=company_id)
 
 
-def _ambiguous_record_error(company_id: str, strangers: Sequence[str], charged: int | None) -> ResultLine:
-    """Take none of several strangers for the company asked for: the guess would be somebody else's record."""
-    error = DecodeError(f"Asked for company {company_id} alone, the server sent {len(strangers):,} others.")
-    return failed_line(error, company_id=company_id, charged=charged)
+def _ambiguous_record_line(company_id: str, unrequested: Sequence[str], charged: int | None) -> ResultLine:
+    """Return a failure, because none of several records can be assigned to the requested ID."""
+    message = f"The server returned {len(unrequested):,} other companies for the requested company {company_id}."
+    return failed_line(DecodeError(message), company_id=company_id, charged=charged)
 
 
 class IpLookup:
-    """Addresses: asked for one by one, at a price that is not published."""
+    """Looks up IP addresses one by one. Their price is not published.
 
-    matches = False
-    per_fetch = 1
+    Args:
+        account_id: The account.
+
+    """
+
+    needs_match = False
+    ids_per_fetch = 1
 
     def __init__(self, account_id: str | None) -> None:
         self._account_id = account_id
         self.price = 1
-        """The most that an answer has charged so far."""
+        """The most credits that a response has charged so far."""
 
-    async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:  # noqa: ARG002 - as the others
-        """Match nothing: an address is its own id."""
+    async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:  # noqa: ARG002 - of Lookup
+        """Return nothing, because an IP address is its own ID."""
         return []
 
     async def fetch(self, executor: RequestExecutor, ids: Sequence[str]) -> FetchResult:
-        """Find who is behind one address."""
+        """Look up one IP address."""
         params: dict[str, QueryValue] = {"ip": ids[0]}
-        endpoint = ENRICH_IP.with_response_type(Response[msgspec.Raw])
-        request = ApiRequest(endpoint, params=params, account_id=self._account_id, billable_records=self.price)
-        answer = await executor.execute(request)
-        charged = _charged_by(answer.meta)
+        request = ApiRequest(_RAW_IP, params=params, account_id=self._account_id, billable_records=self.price)
+        response = await executor.execute(request)
+        charged = _charged_credits(response.meta)
         self.price = max(self.price, charged or 0)
-        line = ResultLine(
-            outcome=Outcome.MATCHED, record=msgspec.Raw(strip_line_breaks(bytes(answer.data))), charged=charged
-        )
-        company = self.record(executor, line).company
-        outcome = Outcome.NOT_FOUND if company is None else Outcome.MATCHED
-        found = replace(line, outcome=outcome, id=company.id if company else None)
-        return FetchResult({ids[0]: found}, charged=charged)
+        record = msgspec.Raw(strip_line_breaks(bytes(response.data)))
+        line = ResultLine(outcome=Outcome.NOT_FOUND, record=record, charged=charged)
+        company = self.decode_record(executor, line).company
+        if company is not None:
+            line = replace(line, outcome=Outcome.MATCHED, id=company.id)
+        return FetchResult({ids[0]: line}, charged=charged)
 
-    def id_of(self, line: ResultLine) -> str | None:
-        """Return the address."""
+    def record_id(self, line: ResultLine) -> str | None:
+        """Return the IP address."""
         return line.key
 
-    def record(self, executor: RequestExecutor, line: ResultLine) -> EnrichedIp:
-        """Decode what is known of an address."""
-        return _decoded(executor, ENRICH_IP, b'{"data":%b}' % bytes(line.record)).data
+    def decode_record(self, executor: RequestExecutor, line: ResultLine) -> EnrichedIp:
+        """Return the data of the IP address."""
+        return _decode(executor, ENRICH_IP, b'{"data":%b}' % bytes(line.record)).data
 
 
-def _decoded(executor: RequestExecutor, endpoint: Endpoint[T_co], body: bytes) -> T_co:
+_RAW_IP = ENRICH_IP.with_response_type(Response[msgspec.Raw])
+
+
+def _decode(executor: RequestExecutor, endpoint: Endpoint[T_co], body: bytes) -> T_co:
     return codec.decode(endpoint, body, endpoint.error_context(), executor.redactor)

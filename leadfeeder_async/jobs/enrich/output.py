@@ -1,8 +1,8 @@
-"""Enrichment into a file: one line a row, in the order of the rows, so that how far it is, is one number.
+"""Enrichment into a file, with one line per row, in the order of the rows.
 
-What the job may have cost is put on the disk before each request that charges, together with the ids it is for. So even
-after a kill a job goes on within its ``max_credits``: those ids are asked for again outside of what is left, since they
-are counted already, and whatever was charged for them is free for twelve months.
+Before each request that may charge, its cost and its IDs are saved. A job that was killed therefore continues within
+its ``max_credits``. It requests the saved IDs again without counting them, because they are counted already. Records
+that were charged are free for twelve months.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
-from msgspec.structs import replace
 
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import CheckpointError, check_argument
-from leadfeeder_async.jobs.checkpoint import lines_from
+from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState, lines_from
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.lookup import Lookup
+from leadfeeder_async.jobs.enrich.pipeline import MAX_PENDING_ROWS, Pipeline
+from leadfeeder_async.jobs.enrich.request_queue import CostJournal
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, ResultLine, encode_lines
-from leadfeeder_async.jobs.enrich.row_stream import EnrichmentOptions, PreviousRun, of_other_length
-from leadfeeder_async.jobs.enrich.scheduler import MAX_PENDING_ROWS, Scheduler
-from leadfeeder_async.jobs.enrich.work_queue import CostJournal
+from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, PreviousRun, row_count_error
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
 from leadfeeder_async.jobs.tabular import Column, check_table, columns_of, is_table
@@ -33,8 +32,25 @@ from leadfeeder_async.jobs.tabular import Column, check_table, columns_of, is_ta
 _DECODER = msgspec.json.Decoder(ResultLine)
 
 
+class EnrichmentState(JobState, frozen=True, kw_only=True):
+    """The credits that an enrichment may have been charged. They are saved together with their IDs."""
+
+    reserved_credits: Count = 0
+    """The most credits that all runs may have been charged, including requests in flight."""
+    paid_ids: tuple[str, ...] = ()
+    """The IDs that these credits pay for and whose lines are not safe. Requesting them again is counted already."""
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """True if credits may have been charged, although no row is written yet."""
+        return self.reserved_credits > 0
+
+
+ENRICHMENT = JobKind("enrichment", Checkpoint[EnrichmentState])
+
+
 class EnrichmentJob(msgspec.Struct, frozen=True):
-    """One enrichment, whatever it is written to."""
+    """One enrichment, independent of its output."""
 
     executor: RequestExecutor
     lookup: Lookup[object]
@@ -42,129 +58,156 @@ class EnrichmentJob(msgspec.Struct, frozen=True):
     max_credits: int | None
     identity: JobIdentity
     record: type[object]
-    """What a record is, for the columns of a table."""
+    """The model of a record, for the columns of a table."""
 
-    def engine(self, past: PreviousRun | None = None, purse: CostJournal | None = None, *, spent: int = 0) -> Scheduler:
-        """Make what does it, after earlier runs that may have spent some credits."""
+    def pipeline(
+        self, previous_run: PreviousRun | None = None, journal: CostJournal | None = None, *, spent: int = 0
+    ) -> Pipeline:
+        """Return a pipeline that runs the job once.
+
+        Args:
+            previous_run: The results of the previous runs.
+            journal: Records credits before they are spent.
+            spent: The credits that the previous runs may have been charged.
+
+        """
         left = None if self.max_credits is None else max(0, self.max_credits - spent)
-        budget = Budget(max_credits=0 if self.options.dry_run else left)
-        return Scheduler(
+        return Pipeline(
             self.executor,
             self.lookup,
             self.options,
-            budget=budget,
-            past=past or PreviousRun(),
-            purse=purse or CostJournal(),
+            budget=Budget(max_credits=0 if self.options.dry_run else left),
+            previous_run=previous_run or PreviousRun(),
+            journal=journal or CostJournal(),
         )
 
 
 class CheckpointCostJournal(CostJournal):
-    """Writes down what the job may cost before it costs it."""
+    """Saves credits and their IDs in the checkpoint of a file.
 
-    def __init__(self, part: ResumableFile, *, ahead: bool) -> None:
-        self._part = part
-        self._ahead = ahead
-        self._settled = part.checkpoint.credits
-        self._under_way = 0
-        self._asked = dict.fromkeys(part.checkpoint.paid_ids)
-        self._written = list[str]()
+    Args:
+        output: The file.
+        saves_reservations: Save each reservation at once. Without ``max_credits``, that is not needed.
 
-    def reserve(self, ids: Iterable[str], most: int) -> None:
-        """Count what is about to be spent."""
-        self._under_way += most
-        self._asked.update(dict.fromkeys(ids))
-        if self._ahead:
-            self._part.record_reserved_credits(self._settled + self._under_way, tuple(self._asked))
+    """
 
-    def settle(self, most: int, charged: int) -> None:
-        """Replace it by what was charged."""
-        self._under_way -= most
+    def __init__(self, output: ResumableFile[EnrichmentState], *, saves_reservations: bool) -> None:
+        self._output = output
+        self._saves_reservations = saves_reservations
+        self._settled = output.state.reserved_credits
+        self._in_flight = 0
+        self._paid_ids = dict.fromkeys(output.state.paid_ids)
+        self._written_ids = list[str]()
+
+    def reserve(self, ids: Iterable[str], cost: int) -> None:
+        """Record credits that are about to be spent."""
+        self._in_flight += cost
+        self._paid_ids.update(dict.fromkeys(ids))
+        if self._saves_reservations:
+            self._output.save_state(self._state())
+
+    def settle(self, cost: int, charged: int) -> None:
+        """Replace reserved credits with the credits that were charged."""
+        self._in_flight -= cost
         self._settled += charged
 
-    def release(self, ids: Iterable[str], most: int) -> None:
-        """Give back what was not spent."""
-        self._under_way -= most
-        for one in ids:
-            self._asked.pop(one, None)
+    def release(self, ids: Iterable[str], cost: int) -> None:
+        """Return reserved credits that were not spent."""
+        self._in_flight -= cost
+        for record_id in ids:
+            self._paid_ids.pop(record_id, None)
 
-    def write(self, lines: Sequence[ResultLine], of: Lookup[object]) -> None:
-        """Write some lines; once they are safe, the ids of their records need no second asking."""
-        self._state()
-        ids = [of.id_of(line) for line in lines]
-        self._written.extend(one for one in ids if one is not None)
-        if self._part.append(encode_lines(lines), len(lines)):
-            for one in self._written:
-                self._asked.pop(one, None)
-            self._written.clear()
-            for one in list(islice(self._asked, max(0, len(self._asked) - 2 * MAX_PENDING_ROWS))):
-                del self._asked[one]  # its row is written under the current id of a merged company
+    def write(self, lines: Sequence[ResultLine], lookup: Lookup[object]) -> None:
+        """Write some lines. When they are safe, the IDs of their records are no longer needed."""
+        ids = map(lookup.record_id, lines)
+        self._written_ids.extend(record_id for record_id in ids if record_id is not None)
+        if self._output.append(encode_lines(lines), len(lines), self._state()):
+            for record_id in self._written_ids:
+                self._paid_ids.pop(record_id, None)
+            self._written_ids.clear()
+            # A merged company is written under its current ID, so the requested ID never appears in a line.
+            for record_id in list(islice(self._paid_ids, max(0, len(self._paid_ids) - 2 * MAX_PENDING_ROWS))):
+                del self._paid_ids[record_id]
 
     def close(self) -> None:
-        """Let the last checkpoint say what the job may have cost, requests that were given up included."""
-        self._state()
+        """Update the state for the last checkpoint, including requests that were canceled."""
+        self._output.update(self._state())
 
-    def _state(self) -> None:
-        """Let the next checkpoint say what the job may have cost, and for which ids: one without the other lies."""
-        credits = self._settled + self._under_way  # noqa: A001 - the API's word
-        self._part.checkpoint = replace(self._part.checkpoint, credits=credits, paid_ids=tuple(self._asked))
+    def _state(self) -> EnrichmentState:
+        return EnrichmentState(reserved_credits=self._settled + self._in_flight, paid_ids=tuple(self._paid_ids))
 
 
 async def enrich_file(
     job: EnrichmentJob,
     path: Path,
-    meter: ProgressTracker,
+    tracker: ProgressTracker,
     total: int | None,
     on_progress: OnProgress | None,
     *,
     resume: bool,
     overwrite: bool,
-    retry: bool,
 ) -> EnrichmentSummary:
-    """Write a line for each row to ``path``, which is called ``….part`` until the last one is safe."""
+    """Write one line per row to a file. ``Enrichment.to_file`` documents the behavior.
+
+    Args:
+        job: The enrichment.
+        path: The file. Its suffix selects the format.
+        tracker: Counts the rows.
+        total: The number of rows, if it is known.
+        on_progress: Called after each batch of rows.
+        resume: Continue an unfinished file of the same job.
+        overwrite: Replace a file that exists.
+
+    """
     check_table(path)
-    subject = _retried(job, path, total) if retry else job.identity
-    with open_resumable(path, subject, resume=resume, overwrite=overwrite, replaces=retry) as part:
-        saved = part.checkpoint
-        meter.start_from(saved.rows)
-        book = CheckpointCostJournal(part, ahead=job.max_credits is not None)
-        past = PreviousRun(_lines_before(part, path if retry else None), saved.rows, frozenset(saved.paid_ids))
-        engine = job.engine(past, book, spent=saved.credits)
-        engine.tally.credits_of_previous_runs = saved.credits
+    is_retry = job.options.retry_failed
+    identity = _identity_of_retry(job, path, total) if is_retry else job.identity
+    with open_resumable(
+        path, ENRICHMENT, identity, EnrichmentState(), resume=resume, overwrite=overwrite, replaces=is_retry
+    ) as output:
+        rows, state = output.checkpoint.rows, output.state
+        tracker.start_from(rows)
+        journal = CheckpointCostJournal(output, saves_reservations=job.max_credits is not None)
+        lines = _previous_lines(output, path if is_retry else None)
+        previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids))
+        pipeline = job.pipeline(previous_run, journal, spent=state.reserved_credits)
+        pipeline.summary.credits_of_previous_runs = state.reserved_credits
         try:
-            async with aclosing(engine.result_batches()) as groups:
-                async for lines in groups:
-                    book.write(lines, job.lookup)
-                    notify(meter.count(len(lines), total), on_progress)
+            async with aclosing(pipeline.result_batches()) as batches:
+                async for batch in batches:
+                    journal.write(batch, job.lookup)
+                    notify(tracker.count(len(batch), total), on_progress)
         finally:
-            book.close()
-        part.finish(lambda: (*columns_for(job.record), *_columns_of_input(job.options.rows)))
-    return engine.tally
+            journal.close()
+        output.finish(lambda: (*columns_for(job.record), *_input_columns(job.options.rows)))
+    return pipeline.summary
 
 
-def _lines_before(part: ResumableFile, finished: Path | None) -> Iterator[ResultLine]:
-    """Read what earlier runs wrote: into this working file, and after that into the file that is retried."""
-    done = part.checkpoint.rows
-    written = _lines_in(part.path, part.checkpoint.size)
+def _previous_lines(output: ResumableFile[EnrichmentState], finished: Path | None) -> Iterator[ResultLine]:
+    """Return the lines of the previous runs: those of the unfinished file, then the rest of the file to retry."""
+    rows = output.checkpoint.rows
+    written = _lines_in(output.path, output.checkpoint.size)
     if finished is None:
         return written
-    return chain(written, islice(_lines_in(finished, finished.stat().st_size), done, None))
+    return chain(written, islice(_lines_in(finished, finished.stat().st_size), rows, None))
 
 
 def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
-    """Read lines; raise CheckpointError at one that no enrichment wrote, or that was damaged since."""
+    """Yield the lines of a file. Raise CheckpointError if a line is damaged or is not a result."""
     for number, line in enumerate(lines_from(path, 0, size), 1):
         try:
             yield _DECODER.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise CheckpointError(
-                f"{path}, line {number:,}: this is no line of an enrichment, or is damaged.",
-                hint="Name the file that this enrichment wrote, or start over with overwrite=True (--overwrite).",
+                f"{path}, line {number:,} is damaged or is not a result of an enrichment.",
+                hint="Give the file that this enrichment wrote, or pass overwrite=True to start over.",
+                reason="damaged",
             ) from None
 
 
-def _retried(job: EnrichmentJob, path: Path, total: int | None) -> JobIdentity:
-    """Return what a second try is about: the same job, and the very file that it improves, with a line for each row."""
-    check_argument(not is_table(path), "A table cannot be retried.", "Write .ndjson, and retry that.")
+def _identity_of_retry(job: EnrichmentJob, path: Path, total: int | None) -> JobIdentity:
+    """Return the identity of a retry: the same job and the same complete file, with one line per row."""
+    check_argument(not is_table(path), f"{path} is a table, which cannot be retried.", "Write and retry .ndjson files.")
     try:
         with path.open("rb") as file:
             digest = file_digest(file, sha256).hexdigest()
@@ -172,25 +215,27 @@ def _retried(job: EnrichmentJob, path: Path, total: int | None) -> JobIdentity:
             lines = sum(1 for _ in file)
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be retried: {error.strerror}.", hint="First finish it, with resume=True (--resume)."
+            f"{path} cannot be retried: {error.strerror}.",
+            hint="Finish the file first, with resume=True.",
+            reason="not_finished",
         ) from None
-    wanted = lines if total is None else total if job.options.limit is None else min(total, job.options.limit)
-    if lines != wanted:
-        raise of_other_length(lines)
+    expected = lines if total is None else total if job.options.limit is None else min(total, job.options.limit)
+    if lines != expected:
+        raise row_count_error(lines)
     fingerprint = sha256(f"{job.identity.fingerprint} {digest}".encode()).hexdigest()
-    return JobIdentity(fingerprint, f"{job.identity.query}, a retry of {path.name}")
+    return JobIdentity(fingerprint, f"{job.identity.description}, a retry of {path.name}")
 
 
 def columns_for(record: type[object]) -> tuple[Column, ...]:
-    """Return the columns of a table of lines: the row's own, then those of its record."""
-    own = (("row", int), ("key", str), ("outcome", str), ("id", str), ("score", float), ("charged", int))
-    known = [Column(name, ("record", *way), holds) for name, way, holds in _parts(record) if name != "id"]
+    """Return the columns of a table of results: those of the row, then those of its record."""
+    of_row = (("row", int), ("key", str), ("outcome", str), ("id", str), ("score", float), ("charged", int))
+    of_record = [Column(name, ("record", *path), kind) for name, path, kind in _record_columns(record) if name != "id"]
     error = Column("error", ("error", "message"), str)
-    return (*(Column(name, (name,), holds) for name, holds in own), error, *known)
+    return (*(Column(name, (name,), kind) for name, kind in of_row), error, *of_record)
 
 
-def _columns_of_input(rows: object) -> Iterator[Column]:
-    """Name the columns of the input file, or hold its rows as texts where they have none that all share."""
+def _input_columns(rows: object) -> Iterator[Column]:
+    """Yield the columns of the input file, or a single one if the file has no header."""
     if isinstance(rows, InputFile):
         yield Column("line", ("line",), int)
         yield from (Column(f"input.{name}", ("input", name), str) for name in rows.columns)
@@ -198,7 +243,7 @@ def _columns_of_input(rows: object) -> Iterator[Column]:
             yield Column("input", ("input",), str)
 
 
-def _parts(record: type[object]) -> Iterator[tuple[str, tuple[str, ...], type[object]]]:
+def _record_columns(record: type[object]) -> Iterator[tuple[str, tuple[str, ...], type[object]]]:
     for column in columns_of(record):
         yield column.name, column.path, column.type
         if column.name == "company.id":

@@ -1,4 +1,4 @@
-"""What came of each row, and of all of them."""
+"""The results of an enrichment: of each row, and of all rows."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ NO_RECORD = msgspec.Raw(b"null")
 
 
 class Outcome(StrEnum):
-    """What came of a row."""
+    """The outcome of a row."""
 
     MATCHED = "matched"
-    """There is a record."""
+    """The record was found."""
     AMBIGUOUS = "ambiguous"
-    """Several companies fit, or none well enough: nothing was fetched, and ``candidates`` names them."""
+    """Several companies match, or none matches well enough. Nothing was fetched, and ``candidates`` lists them."""
     NOT_FOUND = "not_found"
-    """No company fits, or the one that fits is gone."""
+    """No company matches, or the matching company no longer exists."""
     FAILED = "failed"
-    """``error`` says why; where the answer was lost, it may have been charged."""
+    """A request failed with ``error``. If its response was lost, it may have been charged."""
     SKIPPED_BY_BUDGET = "skipped_by_budget"
-    """The budget did not cover it; ``id`` is the company that would be fetched."""
+    """The budget did not cover the row. ``id`` is the company that would be fetched."""
     UNUSABLE = "unusable"
-    """The row has no key that could be asked for: nothing was sent."""
+    """The row has no valid key. Nothing was sent."""
 
     @property
     def is_final(self) -> bool:
-        """Whether asking again would bring the same."""
+        """True if a second request would bring the same outcome."""
         return self not in {Outcome.FAILED, Outcome.SKIPPED_BY_BUDGET}
 
 
 class SerializedError(msgspec.Struct, frozen=True, kw_only=True):
-    """An error as it stands in a file."""
+    """An error in the form that files contain."""
 
     type: str
     message: str
@@ -56,8 +56,8 @@ class SerializedError(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
 
     @classmethod
-    def of(cls, error: LeadfeederError) -> SerializedError:
-        """Write an error down; it may quote a text of the row that no file can hold."""
+    def from_error(cls, error: LeadfeederError) -> SerializedError:
+        """Return an error in serialized form. Unpaired surrogates in its message are escaped."""
         context = error.context
         return cls(
             type=type(error).__name__,
@@ -71,8 +71,8 @@ class SerializedError(msgspec.Struct, frozen=True, kw_only=True):
             attempts=context.attempts,
         )
 
-    def error(self) -> LeadfeederError:
-        """Make the error from what was written down."""
+    def to_error(self) -> LeadfeederError:
+        """Return the error again."""
         context = ErrorContext(
             operation=self.operation,
             status=self.status,
@@ -89,28 +89,28 @@ class SerializedError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResultLine(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one row, as it stands in a file."""
+    """The result of one row, as one line of a file."""
 
     row: int = 0
     """The number of the row, from 1."""
     key: str = ""
-    """What it was looked up by."""
+    """The normalized key, or the key as it was given if it is not valid."""
     outcome: Outcome
     id: str | None = None
     """The company."""
     score: float | None = None
-    """How well the company matches, 0 to 1."""
+    """The score of the match, from 0 to 1."""
     charged: int | None = 0
-    """Credits for this row; null where one answer charged for some of several companies."""
+    """The credits for this row, or null if one response charged for some of several companies."""
     error: SerializedError | None = None
     candidates: tuple[msgspec.Raw, ...] = ()
-    """The companies it may mean, the likeliest first."""
+    """The companies of an ambiguous row, the best match first."""
     record: msgspec.Raw = NO_RECORD
-    """The record as the API sent it; null where there is none."""
+    """The record as the API sent it, or null if there is none."""
     line: int | UnsetType = UNSET
-    """The line of the input file where the row begins, from 1."""
+    """The line of the input file at which the row begins, from 1."""
     input: msgspec.Raw | UnsetType = UNSET
-    """The row of the input file as it came."""
+    """The row of the input file."""
 
 
 def failed_line(
@@ -120,66 +120,68 @@ def failed_line(
     *,
     charged: int | None = 0,
 ) -> ResultLine:
-    """Tell what came of a row that has no record, and why."""
-    return ResultLine(
-        outcome=outcome, id=company_id, charged=charged, error=None if error is None else SerializedError.of(error)
-    )
+    """Return the result of a row without a record."""
+    serialized = None if error is None else SerializedError.from_error(error)
+    return ResultLine(outcome=outcome, id=company_id, charged=charged, error=serialized)
 
 
 def encode_lines(lines: Iterable[ResultLine]) -> bytes:
-    """Write some lines as JSON."""
-    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    """Return some results as JSON lines."""
+    return _ENCODER.encode_lines(lines)
+
+
+_ENCODER = msgspec.json.Encoder()
 
 
 class EnrichmentResult(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """What came of one row."""
+    """The result of one row."""
 
     row: int
     """The number of the row, from 1."""
     key: str
-    """What it was looked up by, in its one form; as it came where it is unusable."""
+    """The normalized key, or the key as it was given if it is not valid."""
     outcome: Outcome
     record: T | None = None
-    """The company, or what is known of the address."""
+    """The company, or the data of the IP address."""
     id: str | None = None
-    """The company's current id."""
+    """The current id of the company."""
     score: float | None = None
-    """How well the company matches, 0 to 1."""
+    """The score of the match, from 0 to 1."""
     candidates: tuple[CompanyMatch, ...] = ()
-    """The companies that an ambiguous row may mean, the likeliest first."""
+    """The companies of an ambiguous row, the best match first."""
     error: LeadfeederError | None = None
-    """Why it failed, or why it is unusable."""
+    """The error of a failed or unusable row."""
     charged: int | None = 0
-    """Credits for this row; None where one answer charged for some of several companies and did not say which."""
+    """The credits for this row, or None if one response charged for some of several companies."""
 
 
 class EnrichmentEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job would do, found out for free."""
+    """The requests and the highest cost of a job."""
 
     rows: int
     distinct: int
-    """Keys that differ."""
+    """The number of distinct keys."""
     outcomes: Counter[Outcome]
-    """What would come of the rows; a matched row still has to be fetched."""
+    """Rows by outcome. A matched row still has to be fetched."""
     max_credits: int
-    """The most that the job can charge: one for each company, less for those unlocked in the last 12 months."""
+    """The most credits that the job can charge. Companies that were unlocked in the last 12 months are free."""
     requests: int
-    """The requests that the job would send, if none has to be sent again."""
+    """The number of requests that the job sends if no request fails."""
 
 
 class EnrichmentSummary(msgspec.Struct):
-    """A job's account, kept while it runs."""
+    """The totals of a job, updated while it runs."""
 
     outcomes: Counter[Outcome] = msgspec.field(default_factory=Counter[Outcome])
     """Rows by outcome."""
     credits: int = 0
-    """Credits that the answers charged."""
+    """Credits that the responses charged."""
     credits_possibly_charged: int = 0
-    """Credits that lost answers may have charged."""
+    """Credits that may have been charged by requests whose responses were lost."""
     credits_of_previous_runs: int = 0
-    """Credits that earlier runs of the same job may have cost, requests that were killed included."""
+    """Credits that previous runs of the same job may have charged, including requests in flight when they stopped."""
 
     @property
     def rows(self) -> int:
-        """Rows done."""
+        """The number of finished rows."""
         return self.outcomes.total()

@@ -1,73 +1,224 @@
-"""Rows of any input, taken in pieces: no more is read than there is room for, and a slow input is not waited for."""
+"""The input of a job: rows in batches, their keys, and the results of previous runs."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator
 from itertools import islice
-from typing import Final
+from types import TracebackType
+from typing import Self, TypeAlias
 
-from leadfeeder_async.jobs.enrich.keys import Row
+import anyio
+import msgspec
+from anyio.lowlevel import checkpoint
 
-Rows = Iterable[Row] | AsyncIterable[Row]
-"""An input: a list, a file, a query, anything that can be iterated over."""
+from leadfeeder_async.errors import CheckpointError
+from leadfeeder_async.jobs.enrich.keys import By, FileRow, Key, Row, key_of
+from leadfeeder_async.jobs.enrich.results import ResultLine
+
+Rows: TypeAlias = Iterable[Row] | AsyncIterable[Row]
+"""The input: a list, a file, a query, or any other iterable."""
 
 BATCH_LINGER = 0.05
-"""Seconds that a piece waits for the next row of a slow input; then what came is worked on."""
+"""Seconds that a partial batch waits for the next row of a slow input."""
 
+_BUFFERED_ROWS = 32
 
-class _End:
-    pass
-
-
-_END: Final = _End()
+_INPUT_CHANGED_HINT = "Give the same input again, or start over with overwrite=True."
 
 
 class RowReader:
-    """Takes rows in pieces from an iterable of either kind."""
+    """Reads rows in batches from an iterable or an async iterable.
+
+    The rows of an async iterable come from another coroutine, :meth:`pump`. So the reader can stop waiting for the
+    next row without canceling the iterable.
+
+    Args:
+        rows: The input.
+
+    """
 
     def __init__(self, rows: Rows) -> None:
-        self._rows: Iterator[Row] | AsyncIterator[Row] = aiter(rows) if isinstance(rows, AsyncIterable) else iter(rows)
-        self._next: asyncio.Task[Row | _End] | None = None
-        self.ended = False
-        """Nothing follows."""
+        self.has_ended = False
+        """True if no rows follow."""
         self.is_starved = False
-        """The last piece was cut short, since the next row did not come."""
+        """True if the latest batch is not full because the next row did not arrive in time."""
+        self.error: Exception | None = None
+        """The error that ended the input."""
+        self.max_buffered = 0
+        """The most rows that are read from the input before :meth:`read` requests them."""
+        self._rows: Iterator[Row] | None = None
+        self._async_rows: AsyncIterable[Row] | None = None
+        if isinstance(rows, AsyncIterable):
+            self._async_rows, self.max_buffered = rows, _BUFFERED_ROWS + 1
+        else:
+            self._rows = iter(rows)
+        self._sender, self._receiver = anyio.create_memory_object_stream[Row](_BUFFERED_ROWS)
+        self._pumping = anyio.CancelScope()
 
-    def read_available(self, most: int) -> list[Row] | None:
-        """Take up to ``most`` rows at once; None where the input has to be waited for."""
-        if isinstance(self._rows, AsyncIterator):
-            return None
-        piece = list(islice(self._rows, most))
-        self.ended = len(piece) < most
-        return piece
+    def __enter__(self) -> Self:
+        return self
 
-    async def read(self, most: int) -> list[Row]:
-        """Wait for the first row, and take up to ``most`` as they come."""
-        piece = list[Row]()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._sender.close()
+        self._receiver.close()
+
+    async def pump(self) -> None:
+        """Pass the rows of an async iterable to :meth:`read`."""
+        if self._async_rows is None:
+            return
+        with self._pumping, self._sender:
+            try:
+                async for row in self._async_rows:
+                    try:
+                        self._sender.send_nowait(row)
+                    except anyio.WouldBlock:
+                        await self._sender.send(row)
+            except Exception as error:  # noqa: BLE001 - the caller's iterable may raise anything
+                self.error = error
+
+    def stop(self) -> None:
+        """Stop waiting for the next row of an async iterable."""
+        self._pumping.cancel()
+
+    async def read(self, size: int) -> list[Row]:
+        """Return the next rows, fewer than ``size`` only if the input ends or its next row does not arrive in time."""
+        rows = list[Row]()
+        if self._rows is None:
+            await self._receive(rows, size)
+            return rows
+        await checkpoint()  # lets requests start between two batches
+        try:
+            rows.extend(islice(self._rows, size))
+        except Exception as error:  # noqa: BLE001 - the caller's iterable may raise anything
+            self.error = error
+        self.has_ended = len(rows) < size
+        return rows
+
+    async def _receive(self, rows: list[Row], size: int) -> None:
+        # After a pause, the next row may take any time, because the rows before it were worked on already.
+        seconds = None if self.is_starved else BATCH_LINGER
         self.is_starved = False
-        while len(piece) < most and isinstance(self._rows, AsyncIterator):
-            if self._next is None:
-                self._next = asyncio.create_task(_one(self._rows))
-            await asyncio.wait({self._next}, timeout=BATCH_LINGER if piece else None)
-            if not self._next.done():
-                self.is_starved = True
-                break
-            row, self._next = self._next.result(), None
-            if isinstance(row, _End):
-                self.ended = True
-                break
-            piece.append(row)
-        return piece
+        try:
+            while len(rows) < size:
+                rows.append(await self._next_row(seconds))
+                seconds = BATCH_LINGER
+        except anyio.EndOfStream:
+            self.has_ended = True
+        except anyio.WouldBlock:
+            self.is_starved = True
 
-    async def aclose(self) -> None:
-        """End the wait for a row, if there is one."""
-        if self._next is not None:
-            self._next.cancel()
-            await asyncio.wait({self._next})
-            if not self._next.cancelled():
-                self._next.exception()
+    async def _next_row(self, seconds: float | None) -> Row:
+        """Return the next row, or raise WouldBlock if it does not arrive in time."""
+        try:
+            return self._receiver.receive_nowait()
+        except anyio.WouldBlock:
+            with anyio.move_on_after(seconds):
+                return await self._receiver.receive()
+        await checkpoint()  # if the event loop was blocked, the row may have arrived too
+        return self._receiver.receive_nowait()
 
 
-async def _one(rows: AsyncIterator[Row]) -> Row | _End:
-    return await anext(rows, _END)
+class EnrichmentOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The input and the options of a job."""
+
+    rows: Rows
+    by: By
+    column: str | None = None
+    limit: int | None = None
+    ordered: bool = True
+    """Return results in the order of the rows. Otherwise, return them as soon as they are ready."""
+    dry_run: bool = False
+    """Send nothing that may charge."""
+    retry_failed: bool = False
+    """Request the rows again that failed or were skipped in a previous run."""
+
+
+class PreviousRun(msgspec.Struct, frozen=True):
+    """The results of the previous runs of a job."""
+
+    lines: Iterator[ResultLine] = msgspec.field(default_factory=lambda: iter(()))
+    """Their results, from the first row."""
+    rows: int = 0
+    """The rows that are done and must not be returned again."""
+    paid_ids: frozenset[str] = frozenset()
+    """IDs whose credits were reserved and whose records were not written."""
+
+
+class IncomingRow(msgspec.Struct, frozen=True):
+    """A row that was just read."""
+
+    number: int
+    """The number of the row, from 1."""
+    key: Key
+    source: FileRow | None
+    """The row itself, if it came from a file."""
+    line: ResultLine | None
+    """The result of a previous run, unless the row is requested again."""
+    is_done: bool
+    """True if the result must not be returned again."""
+
+
+class RowIntake:
+    """Numbers rows, determines their keys, and compares them with the results of the previous runs.
+
+    Args:
+        options: The options of the job.
+        previous_run: The results of the previous runs.
+
+    """
+
+    def __init__(self, options: EnrichmentOptions, previous_run: PreviousRun) -> None:
+        self._options = options
+        self._previous_run = previous_run
+        self.count = 0
+        """The number of rows so far."""
+
+    @property
+    def remaining(self) -> int | None:
+        """The number of rows that may still be read, or None if there is no limit."""
+        return None if self._options.limit is None else self._options.limit - self.count
+
+    def accept(self, row: Row) -> IncomingRow:
+        """Assign the next number to a row, and return it with its key and its previous result.
+
+        Raises:
+            CheckpointError: A previous run had another row at this position.
+
+        """
+        self.count += 1
+        key = key_of(row, self._options.by, self._options.column)
+        is_done = self.count <= self._previous_run.rows
+        line = next(self._previous_run.lines, None)
+        if line is None and self._options.retry_failed:
+            raise row_count_error(self.count - 1)
+        if line is not None and line.key != key.value:
+            raise CheckpointError(
+                f"Row {self.count:,} of the input is {key.value!r}, but it was {line.key!r} in a previous run.",
+                hint=_INPUT_CHANGED_HINT,
+                reason="input_changed",
+            )
+        if line is not None and self._options.retry_failed and not is_done and not line.outcome.is_final:
+            line = None
+        return IncomingRow(self.count, key, row if isinstance(row, FileRow) else None, line, is_done)
+
+    def error_at_end(self) -> CheckpointError | None:
+        """Return an error if the previous runs had more rows than the input."""
+        if self.count < self._previous_run.rows:
+            return CheckpointError(
+                f"The input has {self.count:,} rows, but previous runs have finished {self._previous_run.rows:,}.",
+                hint=_INPUT_CHANGED_HINT,
+                reason="input_changed",
+            )
+        extra_lines = sum(1 for _ in self._previous_run.lines) if self._options.retry_failed else 0
+        return row_count_error(self.count + extra_lines) if extra_lines else None
+
+
+def row_count_error(lines: int) -> CheckpointError:
+    """Return the error for a file to retry that does not have one line for each row of the input."""
+    return CheckpointError(
+        f"The file to retry has {lines:,} lines, but the input has a different number of rows.",
+        hint="Retry a complete file with the input and the limit of its job. Enrich new rows into another file.",
+        reason="input_changed",
+    )

@@ -1,1 +1,1 @@
-"""Reading an account into a DuckDB file: dates, pages, rows and the database."""
+"""Synchronization of an account with a DuckDB file."""

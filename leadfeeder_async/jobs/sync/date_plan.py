@@ -1,4 +1,4 @@
-"""Pure: which days a run reads, and in what order."""
+"""The date ranges that a sync reads, and their order. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,26 +11,34 @@ from leadfeeder_async.jobs.sync.transaction import SyncState
 from leadfeeder_async.pagination.date_range import DateWindow, make_window, split_window
 
 SLICE_ROWS = 5_000
-"""About how many visits are read between two saved positions: 50 pages, which a kill may cost."""
+"""The approximate number of visits between two saved states. After a kill, as many may be read again."""
 
 MIN_DAYS_TO_COUNT = 8
-"""Ranges of this many days are counted first, with one request; shorter ones are one slice."""
+"""Date ranges of this many days are counted first, with one request. Shorter ones are one slice."""
 
 
 class SyncRange(msgspec.Struct, frozen=True):
-    """Days to read, and in which direction."""
+    """A date range to read."""
 
     window: DateWindow
     backward: bool = False
+    """True if its latest days are read first, so that they join the synced days."""
 
     def slices(self, visits: int) -> tuple[DateWindow, ...]:
-        """Cut it by the number of its visits; each slice leaves no gap to the days that are there."""
-        parts = split_window(self.window, max(1, -(-visits // SLICE_ROWS)))
-        return tuple(reversed(parts)) if self.backward else parts
+        """Split the range into slices of about ``SLICE_ROWS`` visits. Each slice adjoins the days that are synced."""
+        slices = split_window(self.window, max(1, -(-visits // SLICE_ROWS)))
+        return tuple(reversed(slices)) if self.backward else slices
 
 
 def plan_ranges(state: SyncState | None, since: date | None, today: date, lookback_days: int) -> Iterator[SyncRange]:
-    """Return the days to read: the new ones with some before them, then those before the first that are asked for."""
+    """Yield the date ranges that a run reads: first the recent days, then days before the first synced one.
+
+    Args:
+        state: The days that are synced.
+        since: The first day to sync.
+        today: The last day to sync.
+        lookback_days: The days before the last synced one that are read again.
+    """
     if state is None:
         yield SyncRange(make_window(since or default_since(today), today))
         return
@@ -42,12 +50,12 @@ def plan_ranges(state: SyncState | None, since: date | None, today: date, lookba
 
 
 def default_since(today: date) -> date:
-    """Return the first of the last 90 days."""
+    """Return the first day of a first sync, which reads 90 days."""
     return today - timedelta(89)
 
 
 def extended(state: SyncState | None, window: DateWindow) -> SyncState:
-    """Return the days that are there once ``window`` is, which lies beside or over them."""
+    """Return the days that are synced after ``window``, which overlaps or adjoins those that are."""
     if state is None:
         return SyncState(window.start, window.end)
     return SyncState(min(state.first_day, window.start), max(state.last_day, window.end))

@@ -1,4 +1,4 @@
-"""The tables beside the visits: each is read whole with a request or two, and may be refused alone."""
+"""The small tables beside the visits. Each is read with one or two requests, and the server may deny any of them."""
 
 from __future__ import annotations
 
@@ -12,39 +12,46 @@ from leadfeeder_async.jobs.sync.transaction import Transaction
 from leadfeeder_async.resources.lists import Scope
 
 TableWrite: TypeAlias = Callable[[Transaction], None]
-"""Writes what was read."""
+"""Writes rows that were read."""
 
 Read: TypeAlias = Callable[[AsyncLeadfeeder, str], Awaitable[TableWrite]]
-"""Reads a table's rows of an account."""
+"""Reads the rows of a table for an account."""
 
 
 async def _read_tags(lf: AsyncLeadfeeder, account: str) -> TableWrite:
-    found = [row_mapping.tag_row(account, tag) async for tag in lf.tags.list()]
-    return lambda transaction: transaction.replace_all("tags", account, found)
+    rows = [row_mapping.tag_row(account, tag) async for tag in lf.tags.list()]
+    return lambda transaction: transaction.replace_all("tags", account, rows)
 
 
 async def _read_lists(lf: AsyncLeadfeeder, account: str) -> TableWrite:
     scopes: tuple[Scope, ...] = ("company", "contact")
-    found = [row_mapping.list_row(account, one, scope) for scope in scopes async for one in lf.lists.list(scope=scope)]
-    return lambda transaction: transaction.replace_all("lists", account, found)
+    rows = [
+        row_mapping.list_row(account, list_, scope) for scope in scopes async for list_ in lf.lists.list(scope=scope)
+    ]
+    return lambda transaction: transaction.replace_all("lists", account, rows)
 
 
 async def _read_usage(lf: AsyncLeadfeeder, account: str) -> TableWrite:
     this_month = datetime.now(UTC).date().replace(day=1)
     usage = await lf.usage.get(start_period=f"{months_before(this_month, 2):%Y-%m}", end_period=f"{this_month:%Y-%m}")
-    found = [row_mapping.usage_row(account, one) for one in usage.data]
-    return lambda transaction: transaction.upsert("usage", found)
+    rows = [row_mapping.usage_row(account, entry) for entry in usage.data]
+    return lambda transaction: transaction.upsert("usage", rows)
 
 
 async def _read_credits(lf: AsyncLeadfeeder, account: str) -> TableWrite:
     balance = (await lf.accounts.get()).data.credits
     seen_at = datetime.now(UTC).isoformat()
-    found = [row_mapping.credits_row(account, seen_at, balance)] if balance else []
-    return lambda transaction: transaction.upsert("credits", found)
+    rows = [row_mapping.credits_row(account, seen_at, balance)] if balance else []
+    return lambda transaction: transaction.upsert("credits", rows)
 
 
 def months_before(first: date, months: int) -> date:
-    """Return the first day of the month so many months before one."""
+    """Return the first day of an earlier month.
+
+    Args:
+        first: The first day of a month.
+        months: The number of months to go back.
+    """
     for _ in range(months):
         first = (first - timedelta(1)).replace(day=1)
     return first
@@ -56,3 +63,4 @@ LOOKUP_TABLES: dict[str, Read] = {
     "usage": _read_usage,
     "credits": _read_credits,
 }
+"""The function that reads each table."""

@@ -1,4 +1,4 @@
-"""Pure: answers of the API made into rows of the tables."""
+"""Conversion of models into rows of the tables. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from leadfeeder_async.models.values import Address, Engagement, EngagementPage, 
 
 def visit_row(account_id: str, visit: WebVisit) -> Row:
     """Return a row of ``visits``."""
-    seen = visit.attributes
-    ids, person = seen.identifiers or VisitIdentifiers(), seen.visitor or Visitor()
+    attributes = visit.attributes
+    ids, visitor = attributes.identifiers or VisitIdentifiers(), attributes.visitor or Visitor()
     return {
         "account_id": account_id,
         "id": visit.id,
         "company_id": visit.company.id if visit.company else None,
         "location_id": visit.location.id if visit.location else None,
         "started_at": visit.started_at.isoformat() if visit.started_at else None,
-        "source": seen.source,
-        "medium": seen.medium,
-        "campaign": seen.campaign,
-        "keyword": seen.keyword,
-        "referring_url": seen.referring_url,
-        "landing_page_path": seen.landing_page_path,
-        "device_type": seen.device_type,
-        "visit_length": seen.visit_length,
-        "page_depth": seen.page_depth,
+        "source": attributes.source,
+        "medium": attributes.medium,
+        "campaign": attributes.campaign,
+        "keyword": attributes.keyword,
+        "referring_url": attributes.referring_url,
+        "landing_page_path": attributes.landing_page_path,
+        "device_type": attributes.device_type,
+        "visit_length": attributes.visit_length,
+        "page_depth": attributes.page_depth,
         "lf_client_id": ids.lf_client_id,
         "ga_client_ids": None if ids.ga_client_ids is None else list(ids.ga_client_ids),
-        "visitor_email": person.email,
-        "visitor_first_name": person.first_name,
-        "visitor_last_name": person.last_name,
+        "visitor_email": visitor.email,
+        "visitor_first_name": visitor.first_name,
+        "visitor_last_name": visitor.last_name,
     }
 
 
 def engagement_rows(account_id: str, visit: WebVisit) -> Iterator[Row]:
-    """Return the rows of ``engagements`` of a visit, its steps counted from 1."""
+    """Yield the rows of ``engagements`` for a visit. Its steps count from 1."""
     for step, engagement in enumerate(visit.attributes.engagements or (), 1):
         yield {"account_id": account_id, "visit_id": visit.id, "step": step, **_engagement(engagement)}
 
@@ -61,42 +61,42 @@ def _engagement(engagement: Engagement) -> Row:
 
 
 def company_row(account_id: str, company: Company) -> Row:
-    """Return a row of ``companies``; of a stub, nothing but its keys, which replace no known company."""
+    """Return a ``companies`` row. For a stub, return only the key columns so that existing data is kept."""
     keys: Row = {"account_id": account_id, "id": company.id}
-    known = company.attributes
-    if known == CompanyAttributes():
+    attributes = company.attributes
+    if attributes == CompanyAttributes():
         return keys
-    address = known.address or Address()
+    address = attributes.address or Address()
     return {
         **keys,
-        "name": known.name,
-        "url": known.url,
+        "name": attributes.name,
+        "url": attributes.url,
         "country_code": address.country_code,
         "country": address.country,
         "region": address.region,
         "city": address.city,
         "postal_code": address.postal_code,
         "street_address": address.street_address,
-        **_figures(known),
+        **_figures(attributes),
         "tag_ids": _ids(company.relationships.tags),
         "list_ids": _ids(company.relationships.lists),
     }
 
 
-def _figures(known: CompanyAttributes) -> Row:
-    industries = known.industries
+def _figures(attributes: CompanyAttributes) -> Row:
+    industries = attributes.industries
     return {
         "industry": _first_name(industries.industry if industries else None),
         "nace": _codes(industries.nace if industries else None),
-        "employee_count": known.employee_count,
-        "employee_range": None if known.employee_range is None else str(known.employee_range),
-        "revenue_eur": known.revenue.value_eur if known.revenue else None,
-        "founded_year": known.founded_year,
-        "legal_form": known.legal_form,
-        "vat_id": known.vat_id,
-        "intent_score": known.intent.score if known.intent else None,
-        "intent_tier": known.intent.score_tier if known.intent else None,
-        "do_not_contact": known.meta.do_not_contact if known.meta else None,
+        "employee_count": attributes.employee_count,
+        "employee_range": None if attributes.employee_range is None else str(attributes.employee_range),
+        "revenue_eur": attributes.revenue.value_eur if attributes.revenue else None,
+        "founded_year": attributes.founded_year,
+        "legal_form": attributes.legal_form,
+        "vat_id": attributes.vat_id,
+        "intent_score": attributes.intent.score if attributes.intent else None,
+        "intent_tier": attributes.intent.score_tier if attributes.intent else None,
+        "do_not_contact": attributes.meta.do_not_contact if attributes.meta else None,
     }
 
 
@@ -105,26 +105,26 @@ def _first_name(industries: tuple[IndustryCode, ...] | None) -> str | None:
 
 
 def _codes(industries: tuple[IndustryCode, ...] | None) -> list[str] | None:
-    return None if industries is None else [one.code for one in industries if one.code is not None]
+    return None if industries is None else [industry.code for industry in industries if industry.code is not None]
 
 
 def _ids(related: tuple[Tag | List, ...] | None) -> list[str] | None:
-    return None if related is None else [one.id for one in related]
+    return None if related is None else [record.id for record in related]
 
 
 def location_row(account_id: str, location: Location) -> Row:
-    """Return a row of ``locations``; of a stub, nothing but its keys."""
+    """Return a ``locations`` row. For a stub, return only the key columns."""
     keys: Row = {"account_id": account_id, "id": location.id}
-    known = location.attributes
-    if known == LocationAttributes():
+    attributes = location.attributes
+    if attributes == LocationAttributes():
         return keys
     return {
         **keys,
-        "country_code": known.country_code,
-        "country": known.country,
-        "region": known.region,
-        "city": known.city,
-        "postal_code": known.postal_code,
+        "country_code": attributes.country_code,
+        "country": attributes.country,
+        "region": attributes.region,
+        "city": attributes.city,
+        "postal_code": attributes.postal_code,
     }
 
 
@@ -133,27 +133,27 @@ def tag_row(account_id: str, tag: Tag) -> Row:
     return {"account_id": account_id, "id": tag.id, "name": tag.name, "color": tag.attributes.color}
 
 
-def list_row(account_id: str, one: List, scope: str) -> Row:
+def list_row(account_id: str, list_: List, scope: str) -> Row:
     """Return a row of ``lists``."""
     return {
         "account_id": account_id,
-        "id": one.id,
-        "name": one.name,
-        "scope": one.attributes.scope or scope,
-        "item_count": one.attributes.item_count,
+        "id": list_.id,
+        "name": list_.name,
+        "scope": list_.attributes.scope or scope,
+        "item_count": list_.attributes.item_count,
     }
 
 
 def usage_row(account_id: str, usage: ApiUsage) -> Row:
-    """Return a row of ``usage``; what the server does not name is an empty text, since keys are never null."""
-    counted = usage.attributes
+    """Return a row of ``usage``. A missing key is an empty string, because keys cannot be null."""
+    attributes = usage.attributes
     return {
         "account_id": account_id,
-        "month": counted.period or "",
-        "method": counted.method or "",
-        "endpoint": counted.endpoint or "",
-        "requests": counted.requests,
-        "credits_charged": counted.credits_charged,
+        "month": attributes.period or "",
+        "method": attributes.method or "",
+        "endpoint": attributes.endpoint or "",
+        "requests": attributes.requests,
+        "credits_charged": attributes.credits_charged,
     }
 
 

@@ -1,5 +1,5 @@
--- The tables of a synced database. Every key begins with the account, so that one file can hold several.
--- Times are UTC; durations are seconds. A later version may add columns, never change one.
+-- The tables of a synced database. Every key begins with the account, so that one file can contain several accounts.
+-- Times are in UTC, and durations in seconds. A later version may add columns, but never changes one.
 
 CREATE TABLE IF NOT EXISTS visits (
     account_id VARCHAR NOT NULL,
@@ -106,7 +106,7 @@ CREATE TABLE IF NOT EXISTS usage (
 
 CREATE TABLE IF NOT EXISTS credits (
     account_id VARCHAR NOT NULL,
-    seen_at TIMESTAMPTZ NOT NULL, -- one row for each run
+    seen_at TIMESTAMPTZ NOT NULL, -- one row per run
     available BIGINT,
     used BIGINT,
     remaining BIGINT,
@@ -117,7 +117,7 @@ CREATE TABLE IF NOT EXISTS credits (
 CREATE TABLE IF NOT EXISTS sync_state (
     account_id VARCHAR NOT NULL PRIMARY KEY,
     version INTEGER NOT NULL,
-    first_day DATE NOT NULL, -- the first day whose visits are here
-    last_day DATE, -- the last day that was read; it is read again, as far as the run before may have missed visits
-    finished_at TIMESTAMPTZ -- when a run last came to its end; null until a first one has
+    first_day DATE NOT NULL, -- the first synced day
+    last_day DATE, -- the last synced day, which the next run reads again because visits may arrive late
+    finished_at TIMESTAMPTZ -- the time at which the last complete run finished
 );

@@ -35,7 +35,7 @@ from leadfeeder_async import (
     OutcomeUnknownError,
     QuotaExceededError,
 )
-from leadfeeder_async.jobs.enrich import scheduler, work_queue
+from leadfeeder_async.jobs.enrich import pipeline, request_queue
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import key_of, normalize_domain, normalize_public_ip, normalize_vat_id
 from leadfeeder_async.jobs.enrich.lookup import MatchPolicy
@@ -99,9 +99,9 @@ async def test_ten_thousand_rows_with_one_in_a_hundred_bad() -> None:
     good = [one for one in got if one.outcome is Outcome.MATCHED]
     assert [one.record and one.record.id for one in good] == [company(n) for n in range(10_000) if n not in bad]
     counts = Counter(one.outcome for one in got)
-    assert counts == {"matched": 9_900, "unusable": 34, "not_found": 33, "failed": 33} == job.tally.outcomes
+    assert counts == {"matched": 9_900, "unusable": 34, "not_found": 33, "failed": 33} == job.summary.outcomes
     assert all(isinstance(one.error, BadRequestError) for one in got if one.outcome is Outcome.FAILED)
-    assert sandbox.ledger.credits_charged == job.tally.credits == sum(one.charged or 0 for one in got) == 9_900
+    assert sandbox.ledger.credits_charged == job.summary.credits == sum(one.charged or 0 for one in got) == 9_900
     assert len(set(sandbox.ledger.charges)) == 9_900
     assert sandbox.ledger.count("match_companies") == 50
     assert fetched(sandbox) <= 100 + 33 * 2 * 7
@@ -134,8 +134,8 @@ async def test_memory_does_not_grow_with_the_rows(sandbox: Sandbox, lf: AsyncLea
     job = lf.enrich.companies(rows(), by="domain")
     async for one in job:
         handed_out = one.row
-    assert (read, job.tally.rows, sandbox.ledger.credits_charged) == (MANY, MANY, 997)
-    assert ahead <= scheduler.MAX_PENDING_ROWS + 1
+    assert (read, job.summary.rows, sandbox.ledger.credits_charged) == (MANY, MANY, 997)
+    assert ahead <= pipeline.MAX_PENDING_ROWS + 1
 
 
 async def test_nothing_is_read_while_nobody_takes(lf: AsyncLeadfeeder) -> None:
@@ -144,7 +144,7 @@ async def test_nothing_is_read_while_nobody_takes(lf: AsyncLeadfeeder) -> None:
     async with aclosing(aiter(lf.enrich.companies(source, by="domain", max_credits=0))) as job:
         await anext(job)
         await asyncio.sleep(0.05)
-    assert sum(1 for _ in source) >= 20_000 - scheduler.MAX_PENDING_ROWS
+    assert sum(1 for _ in source) >= 20_000 - pipeline.MAX_PENDING_ROWS
 
 
 async def test_leaving_early_leaves_nothing(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -172,7 +172,7 @@ async def test_leaving_early_leaves_nothing(sandbox: Sandbox, lf: AsyncLeadfeede
         with pytest.raises(asyncio.CancelledError):
             await task
         assert tasks() == before
-    assert lf._state.ensure_open().throttle.slots.value == 16
+    assert (lf.stats.in_flight, lf.stats.waiting) == (0, 0)
 
 
 async def test_a_slow_input_is_not_waited_for(lf: AsyncLeadfeeder) -> None:
@@ -208,10 +208,10 @@ async def test_budget_is_used_up_and_never_passed(sandbox: Sandbox, lf: AsyncLea
     """Every credit allowed is used, none more; what is not covered is named with the company it would be."""
     job = lf.enrich.companies(map(domain, range(300)), by="domain", max_credits=most)
     got = [one async for one in job]
-    assert sandbox.ledger.credits_charged == job.tally.credits == most
+    assert sandbox.ledger.credits_charged == job.summary.credits == most
     skipped = [one for one in got if one.outcome is Outcome.SKIPPED_BY_BUDGET]
     assert [one.id for one in skipped] == [company(number) for number in range(most, 300)]
-    assert job.tally.outcomes[Outcome.MATCHED] == most
+    assert job.summary.outcomes[Outcome.MATCHED] == most
     assert fetched(sandbox) == -(-most // 100)
 
 
@@ -220,7 +220,7 @@ async def test_what_is_unlocked_takes_nothing_from_the_budget(sandbox: Sandbox, 
     await lf.companies.get_many(map(company, range(120))).collect()
     job = lf.enrich.companies(map(domain, range(200)), by="domain", max_credits=50)
     matched = [one.id async for one in job if one.outcome is Outcome.MATCHED]
-    assert (matched, job.tally.credits) == ([company(number) for number in range(170)], 50)
+    assert (matched, job.summary.credits) == ([company(number) for number in range(170)], 50)
     assert sandbox.ledger.credits_charged == 170
 
 
@@ -263,8 +263,8 @@ async def test_lost_answer_fails_its_rows_and_is_not_sent_again(sandbox: Sandbox
     lost = [one for one in got if one.outcome is Outcome.FAILED]
     assert len(lost) == 200
     assert all(isinstance(one.error, OutcomeUnknownError) and one.charged in {None, 0} for one in lost)
-    assert (job.tally.credits_possibly_charged, job.tally.credits, sandbox.ledger.credits_charged) == (100, 40, 140)
-    assert job.tally.outcomes[Outcome.SKIPPED_BY_BUDGET] == 10
+    assert (job.summary.credits_possibly_charged, job.summary.credits, sandbox.ledger.credits_charged) == (100, 40, 140)
+    assert job.summary.outcomes[Outcome.SKIPPED_BY_BUDGET] == 10
 
 
 async def test_free_requests_are_tried_again(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -272,7 +272,7 @@ async def test_free_requests_are_tried_again(sandbox: Sandbox, lf: AsyncLeadfeed
     sandbox.fail_next(500, operation="match_companies", times=2)
     job = lf.enrich.companies(map(domain, range(600)), by="domain")
     assert {one.outcome async for one in job} == {Outcome.MATCHED}
-    assert (sandbox.ledger.count("match_companies"), job.tally.credits) == (5, 600)
+    assert (sandbox.ledger.count("match_companies"), job.summary.credits) == (5, 600)
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(400, Outcome.FAILED), (404, Outcome.NOT_FOUND)])
@@ -303,7 +303,7 @@ async def test_bad_rows_that_stand_together_cost_only_themselves(
     assert [one.outcome for one in got] == [
         other if first <= number < last else Outcome.MATCHED for number in range(300)
     ]
-    assert sandbox.ledger.credits_charged == job.tally.credits == 300 - (last - first)
+    assert sandbox.ledger.credits_charged == job.summary.credits == 300 - (last - first)
 
 
 async def test_only_gone_companies_are_an_answer(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -319,12 +319,12 @@ async def test_only_gone_companies_are_an_answer(sandbox: Sandbox, lf: AsyncLead
 @pytest.mark.parametrize(
     ("operation", "status", "patience"),
     [
-        ("match_companies", 404, work_queue.MAX_CONSECUTIVE_FAILURES),
-        ("match_companies", 422, work_queue.MAX_CONSECUTIVE_FAILURES),
-        ("retrieve_companies", 400, work_queue.MAX_CONSECUTIVE_FAILURES),
-        ("retrieve_companies", 404, work_queue.MAX_CONSECUTIVE_REJECTIONS),
-        ("enrich_ip", 400, work_queue.MAX_CONSECUTIVE_FAILURES),
-        ("enrich_ip", 404, work_queue.MAX_CONSECUTIVE_REJECTIONS),
+        ("match_companies", 404, request_queue.MAX_CONSECUTIVE_FAILURES),
+        ("match_companies", 422, request_queue.MAX_CONSECUTIVE_FAILURES),
+        ("retrieve_companies", 400, request_queue.MAX_CONSECUTIVE_FAILURES),
+        ("retrieve_companies", 404, request_queue.MAX_CONSECUTIVE_REJECTIONS),
+        ("enrich_ip", 400, request_queue.MAX_CONSECUTIVE_FAILURES),
+        ("enrich_ip", 404, request_queue.MAX_CONSECUTIVE_REJECTIONS),
     ],
 )
 async def test_what_refuses_every_row_ends_the_job(
@@ -336,8 +336,8 @@ async def test_what_refuses_every_row_ends_the_job(
     job = by_address if operation == "enrich_ip" else lf.enrich.companies(map(domain, range(1_000)), by="domain")
     with pytest.raises(NotFoundError if status == 404 else BadRequestError):
         [one async for one in job]
-    cuts = 0 if operation == "enrich_ip" else 8 * work_queue.FETCHES + patience
-    assert patience <= sandbox.ledger.count(operation) <= patience + work_queue.FETCHES + cuts
+    cuts = 0 if operation == "enrich_ip" else 8 * request_queue.MAX_FETCHES + patience
+    assert patience <= sandbox.ledger.count(operation) <= patience + request_queue.MAX_FETCHES + cuts
     assert sandbox.ledger.credits_charged == 0
 
 
@@ -356,11 +356,11 @@ async def test_what_begins_to_refuse_every_row_ends_the_job() -> None:
         job = lf.enrich.ips(f"198.18.{number // 250}.{number % 250}" for number in range(1_000))
         with pytest.raises(BadRequestError, match="The format has changed"):
             [one async for one in job]
-    assert job.tally.outcomes == {"not_found": 100, "failed": requests - 100}
+    assert job.summary.outcomes == {"not_found": 100, "failed": requests - 100}
     assert (
-        work_queue.MAX_CONSECUTIVE_REJECTIONS
+        request_queue.MAX_CONSECUTIVE_REJECTIONS
         <= requests - 100
-        <= work_queue.MAX_CONSECUTIVE_REJECTIONS + 2 * work_queue.FETCHES
+        <= request_queue.MAX_CONSECUTIVE_REJECTIONS + 2 * request_queue.MAX_FETCHES
     )
 
 
@@ -374,9 +374,9 @@ async def test_answers_of_another_length_end_the_job() -> None:
         return web.json_response({"data": [[] for _ in (await request.json())["companies"][1:]]})
 
     async with handler_server(answer) as url, client_of(url, retries=0) as lf:
-        with pytest.raises(DecodeError, match="The answer holds 0 places for 1 keys"):
+        with pytest.raises(DecodeError, match="The response contains 0 entries for 1 keys"):
             [one async for one in lf.enrich.companies(map(domain, range(1_000)), by="domain")]
-    assert requests <= 8 * work_queue.MATCHES + 2 * work_queue.MAX_CONSECUTIVE_FAILURES
+    assert requests <= 8 * request_queue.MAX_MATCHES + 2 * request_queue.MAX_CONSECUTIVE_FAILURES
 
 
 async def test_merged_and_missing(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -415,7 +415,7 @@ async def test_a_row_never_has_a_strangers_record(came: list[str], outcome: Outc
         [one] = [one async for one in job]
     assert (one.outcome, one.id) == (outcome, own)
     assert (one.record and one.record.name) == (f"Firm {own}" if outcome is Outcome.MATCHED else None)
-    assert one.charged == job.tally.credits == len(came)
+    assert one.charged == job.summary.credits == len(came)
 
 
 async def test_by_name_and_by_vat(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -490,7 +490,7 @@ async def test_ips(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     assert got[4].record is not None
     assert got[4].record.attributes.company_type == "isp"
     assert sandbox.ledger.count("enrich_ip") == 3
-    assert job.tally.credits == sandbox.ledger.credits_charged == 1
+    assert job.summary.credits == sandbox.ledger.credits_charged == 1
     estimate = await lf.enrich.ips(ips).estimate()
     assert (estimate.max_credits, estimate.requests, sandbox.ledger.count("enrich_ip")) == (3, 3, 3)
 
@@ -557,20 +557,20 @@ async def test_network_that_stays_down_ends_the_job() -> None:
         job = lf.enrich.companies(map(domain, range(5_000)), by="domain")
         with pytest.raises(ConnectError):
             [one async for one in job]
-        assert job.tally.rows == 0
-        assert lf.stats.requests <= work_queue.MAX_CONSECUTIVE_FAILURES + work_queue.MATCHES
+        assert job.summary.rows == 0
+        assert lf.stats.requests <= request_queue.MAX_CONSECUTIVE_FAILURES + request_queue.MAX_MATCHES
 
 
 async def test_after_a_lost_answer_one_record_tries_the_way() -> None:
     """While charging requests fail, only single records are risked, one after the other; then all goes on."""
     async with Sandbox(companies=2_000, visits=1, rate_limit=False) as sandbox, client_for(sandbox, retries=0) as lf:
-        sandbox.fail_next(500, operation="retrieve_companies", times=work_queue.FETCHES + 3)
+        sandbox.fail_next(500, operation="retrieve_companies", times=request_queue.MAX_FETCHES + 3)
         job = lf.enrich.companies(map(domain, range(2_000)), by="domain")
         counts = Counter([one.outcome async for one in job])
     assert counts[Outcome.MATCHED] + counts[Outcome.FAILED] == 2_000
-    assert counts[Outcome.FAILED] <= 100 * work_queue.FETCHES + 3
-    assert job.tally.credits_possibly_charged == counts[Outcome.FAILED]
-    assert sandbox.ledger.credits_charged == job.tally.credits == counts[Outcome.MATCHED]
+    assert counts[Outcome.FAILED] <= 100 * request_queue.MAX_FETCHES + 3
+    assert job.summary.credits_possibly_charged == counts[Outcome.FAILED]
+    assert sandbox.ledger.credits_charged == job.summary.credits == counts[Outcome.MATCHED]
 
 
 async def test_resume_refuses_another_input_or_job(sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path) -> None:
@@ -622,7 +622,7 @@ async def test_max_credits_counts_over_all_runs(sandbox: Sandbox, lf: AsyncLeadf
     assert runs > 2
     assert sandbox.ledger.credits_charged == 650
     assert Counter(one["outcome"] for one in lines(out)) == {"matched": 650, "skipped_by_budget": 350}
-    assert job.tally.rows == 0
+    assert job.summary.rows == 0
 
 
 async def test_retry_asks_again_for_what_failed_only(sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path) -> None:
@@ -896,7 +896,7 @@ def test_only_a_clear_match_is_taken(scores: list[float], min_score: float, min_
         CompanyMatch(id=str(place), attributes=CompanyMatchAttributes(match_score=score))
         for place, score in enumerate(scores)
     ]
-    line = MatchPolicy(min_score, min_lead).line(made)
+    line = MatchPolicy(min_score, min_lead).evaluate(made)
     best = sorted(scores, reverse=True)
     if line.outcome is Outcome.MATCHED:
         assert best[0] == line.score >= min_score
@@ -929,7 +929,7 @@ def test_any_input_under_any_budget(
             got = sorted([one async for one in job], key=lambda one: one.row)
             assert [one.key for one in got] == keys
             ledger = sandbox.ledger
-            assert job.tally.credits == ledger.credits_charged == len(set(ledger.charges))
+            assert job.summary.credits == ledger.credits_charged == len(set(ledger.charges))
             assert sum(one.charged or 0 for one in got) == ledger.credits_charged
             assert most is None or ledger.credits_charged <= most
             assert {one.id for one in got if one.outcome is Outcome.MATCHED} == set(ledger.charges)
@@ -945,9 +945,9 @@ def test_errors_survive_a_file() -> None:
     error = OutcomeUnknownError(
         "Lost.", ErrorContext(operation="retrieve_companies", attempts=2, sent="maybe", phase="body")
     )
-    again = SerializedError.of(error).error()
+    again = SerializedError.from_error(error).to_error()
     assert (type(again), again.message, again.sent, again.attempts) == (OutcomeUnknownError, "Lost.", "maybe", 2)
-    assert type(SerializedError(type="Exit", message="x").error()).__name__ == "LeadfeederError"
+    assert type(SerializedError(type="Exit", message="x").to_error()).__name__ == "LeadfeederError"
 
 
 async def test_wrong_use_is_refused(lf: AsyncLeadfeeder) -> None:

@@ -22,7 +22,8 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.checkpoint import Checkpoint
-from leadfeeder_async.jobs.enrich.work_queue import MATCHES, MAX_CONSECUTIVE_FAILURES, MAX_CONSECUTIVE_REJECTIONS
+from leadfeeder_async.jobs.enrich.output import EnrichmentState
+from leadfeeder_async.jobs.enrich.request_queue import MAX_CONSECUTIVE_FAILURES, MAX_CONSECUTIVE_REJECTIONS, MAX_MATCHES
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
@@ -99,10 +100,10 @@ async def test_a_job_of_nothing_but_refusals_gets_further_too(tmp_path: Path) ->
     async with client_at(Place()) as lf:
         safe = await runs(lf, keys(100, range(100)), out)
     assert all(
-        MAX_CONSECUTIVE_FAILURES <= one - before <= MAX_CONSECUTIVE_FAILURES + MATCHES
+        MAX_CONSECUTIVE_FAILURES <= one - before <= MAX_CONSECUTIVE_FAILURES + MAX_MATCHES
         for before, one in pairwise([0, *safe])
     )
-    assert len(safe) >= 100 // (MAX_CONSECUTIVE_FAILURES + MATCHES)
+    assert len(safe) >= 100 // (MAX_CONSECUTIVE_FAILURES + MAX_MATCHES)
 
 
 @pytest.mark.parametrize("kind", ["companies", "ips"])
@@ -172,9 +173,9 @@ async def test_credits_given_back_before_a_kill_are_not_spent_twice(
         job = lambda: lf.enrich.companies(keys(500), by="domain", max_credits=300)  # noqa: E731
         with pytest.raises(InsufficientCreditsError):
             await job().to_file(out, on_progress=copy)
-        saved = msgspec.json.decode((killed / "out.ndjson.checkpoint").read_bytes(), type=Checkpoint)
-        assert (saved.rows, saved.credits) == (100, 200)
-        assert len(saved.paid_ids) <= 200
+        saved = msgspec.json.decode((killed / "out.ndjson.checkpoint").read_bytes(), type=Checkpoint[EnrichmentState])
+        assert (saved.rows, saved.state.reserved_credits) == (100, 200)
+        assert len(saved.state.paid_ids) <= 200
         tally = await job().to_file(killed / "out.ndjson", resume=True)
     assert len(place.charged) == 300
     assert tally.outcomes == {"matched": 300, "skipped_by_budget": 200}

@@ -1,4 +1,4 @@
-"""Syncs killed with SIGKILL at random instants, while the data grow and the server fails."""
+"""Syncs that are killed with SIGKILL at random moments, while visits are added and the server fails."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.sync import sync_account
 from tests.support.clients import client_for
 
-SWEEPS = 200 if os.environ.get("SOAK") else 10
+SEQUENCES = 200 if os.environ.get("SOAK") else 10
+"""The number of syncs, each of which is killed several times."""
 
 
-def contents(path: Path) -> dict[str, list[int]]:
-    """Return the steps of each visit that is in a database, once for each time it is there."""
+def read_contents(path: Path) -> dict[str, list[int]]:
+    """Return the visits of a database and the steps of each, after checking that no visit is duplicated."""
     with duckdb.connect(str(path), read_only=True) as database:
         rows = database.execute(
             "SELECT id, coalesce(list(step ORDER BY step) FILTER (step IS NOT NULL), []) FROM visits"
@@ -31,27 +32,28 @@ def contents(path: Path) -> dict[str, list[int]]:
     return dict(rows)
 
 
-def truth(sandbox: Sandbox) -> dict[str, list[int]]:
+def expected_contents(sandbox: Sandbox) -> dict[str, list[int]]:
+    """Return the visits of a sandbox and the steps of each."""
     world = sandbox.world
     depths = {visit_id: int(str(world.visit(visit_id)["page_depth"])) for visit_id in world.visit_ids()}
     return {visit_id: list(range(1, depth + 1)) for visit_id, depth in depths.items()}
 
 
-async def sweep(seed: int, file: Path, *careless: str) -> tuple[bool, int]:
-    """Sync, kill and go on until a run ends, then sync once more; tell whether all is there, and the kills."""
-    luck, kills = random.Random(seed), 0
+async def run_until_finished(seed: int, path: Path, *options: str) -> tuple[bool, int]:
+    """Sync and kill until a run finishes, then sync once more. Return whether all visits are there, and the kills."""
+    rng, kills = random.Random(seed), 0
     async with Sandbox(seed=seed, companies=100, visits=1_000, rate_limit=False) as sandbox:
         sandbox.flaky = 0.05
-        words = (sandbox.url, sandbox.api_key, sandbox.account_id, str(sandbox.start_date), str(file), *careless)
+        arguments = (sandbox.url, sandbox.api_key, sandbox.account_id, str(sandbox.start_date), str(path), *options)
         while True:
-            child = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.support.sync_process", *words)
-            last_request = len(sandbox.ledger.requests) + luck.randrange(1, 45)
+            child = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.support.sync_process", *arguments)
+            last_request = len(sandbox.ledger.requests) + rng.randrange(1, 45)
             while child.returncode is None and (kills == 2 or len(sandbox.ledger.requests) < last_request):
-                sandbox.world.add_visits(luck.randrange(10) // 9)
-                await asyncio.sleep(luck.uniform(0.001, 0.01))
+                sandbox.world.add_visits(rng.randrange(10) // 9)
+                await asyncio.sleep(rng.uniform(0.001, 0.01))
             if child.returncode is None:
                 with suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGKILL)  # child.kill() would reap one that ended just now
+                    os.kill(child.pid, signal.SIGKILL)  # child.kill() would reap a process that has just ended
                 kills += 1
             await child.wait()
             assert child.returncode in {0, -9}
@@ -59,38 +61,38 @@ async def sweep(seed: int, file: Path, *careless: str) -> tuple[bool, int]:
                 break
         sandbox.flaky = 0
         async with client_for(sandbox) as lf:
-            await sync_account(lf, file, lookback_days=0)
-        return contents(file) == truth(sandbox), kills
+            await sync_account(lf, path, lookback_days=0)
+        return read_contents(path) == expected_contents(sandbox), kills
 
 
-async def sweeps(number: int, folder: Path, *careless: str) -> tuple[int, int]:
-    """Run sweeps two at a time; return how many were wrong, and the kills."""
-    both = asyncio.Semaphore(2)
+async def run_sequences(count: int, folder: Path, *options: str) -> tuple[int, int]:
+    """Run some sequences, two at a time. Return how many lost or duplicated rows, and the number of kills."""
+    slots = asyncio.Semaphore(2)
 
-    async def one(seed: int) -> tuple[bool, int]:
-        async with both:
-            return await sweep(seed, folder / f"{seed}.duckdb", *careless)
+    async def run(seed: int) -> tuple[bool, int]:
+        async with slots:
+            return await run_until_finished(seed, folder / f"{seed}.duckdb", *options)
 
-    results = await asyncio.gather(*map(one, range(number)))
-    return sum(not right for right, _ in results), sum(kills for _, kills in results)
+    results = await asyncio.gather(*map(run, range(count)))
+    return sum(not is_right for is_right, _ in results), sum(kills for _, kills in results)
 
 
-@pytest.mark.timeout(3_000 if SWEEPS > 100 else 120)
+@pytest.mark.timeout(3_000 if SEQUENCES > 100 else 120)
 async def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    """Every visit is there once with all its steps, however often the sync was killed.
+    """However often the sync is killed, every visit is there once with all its steps.
 
-    The last run looks back no day, so whatever an earlier one counted as read had to be there.
-    Real time: processes have to be started and killed.
+    The last run does not look back, so it repairs nothing that an earlier run counted as synced. The test starts and
+    kills processes, so it takes real time.
     """
-    wrong, kills = await sweeps(SWEEPS, tmp_path)
+    wrong, kills = await run_sequences(SEQUENCES, tmp_path)
     assert wrong == 0
-    assert kills >= SWEEPS
+    assert kills >= SEQUENCES
 
 
 @pytest.mark.timeout(100)
-async def test_the_harness_bites(tmp_path: Path) -> None:
-    """A build that saves its position before its rows is caught.
+async def test_detects_lost_rows_in_a_broken_build(tmp_path: Path) -> None:
+    """A build that saves its state before its rows loses rows, and the test notices.
 
-    Real time: processes have to be started and killed.
+    The test starts and kills processes, so it takes real time.
     """
-    assert (await sweeps(4, tmp_path, "--careless"))[0] > 0
+    assert (await run_sequences(4, tmp_path, "--inject-ordering-bug"))[0] > 0

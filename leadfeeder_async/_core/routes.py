@@ -1,0 +1,73 @@
+"""The paths of operations whose path is only inferred: alternatives are tried until one exists."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TypeVar
+
+from leadfeeder_async._core.endpoint import Endpoint
+
+T = TypeVar("T")
+
+logger = logging.getLogger("leadfeeder_async")
+
+UNKNOWN_ROUTE_STATUSES = frozenset({404, 405})
+"""The statuses of a path that does not exist. Operations with alternatives name no record that could be missing."""
+
+
+class Routes:
+    """The paths of one client.
+
+    Args:
+        overrides: The paths that the user set, by operation. No alternative is tried for these.
+
+    """
+
+    def __init__(self, overrides: Mapping[str, str]) -> None:
+        self._paths = dict(overrides)
+        self._settled = set(overrides)
+        self._unknown = set[str]()
+
+    @property
+    def found(self) -> Mapping[str, str]:
+        """The paths that differ from the contract, by operation."""
+        return self._paths
+
+    def path(self, endpoint: Endpoint[T]) -> str:
+        """Return the path of an endpoint."""
+        return self._paths.get(endpoint.operation, endpoint.path)
+
+    def next_path(self, endpoint: Endpoint[T], path: str, status: int | None) -> str | None:
+        """Return the path to try after an error, or None if there is no other. They are tried once in a client."""
+        if status not in UNKNOWN_ROUTE_STATUSES:
+            return None
+        if endpoint.operation in self._settled:
+            known = self.path(endpoint)  # another call may have found it meanwhile
+            return known if known != path and endpoint.operation not in self._unknown else None
+        candidates = (endpoint.path, *endpoint.path_alternatives)
+        following = candidates[candidates.index(path) + 1 :]
+        if following:
+            return following[0]
+        self._settled.add(endpoint.operation)
+        self._unknown.add(endpoint.operation)
+        return None
+
+    def hint(self, endpoint: Endpoint[T]) -> str:
+        """Return how to proceed if no path of an endpoint exists, or an empty string."""
+        if endpoint.operation not in self._unknown:
+            return ""
+        tried, override = ", ".join((endpoint.path, *endpoint.path_alternatives)), {endpoint.operation: "/..."}
+        return f"The path is inferred, and none of these exists: {tried}. Pass paths={override}."
+
+    def record_success(self, endpoint: Endpoint[T], path: str) -> None:
+        """Record the path that exists."""
+        if endpoint.operation in self._settled:
+            return
+        self._settled.add(endpoint.operation)
+        if path != endpoint.path:
+            self._paths[endpoint.operation] = path
+            logger.warning(
+                "%s: %s %s exists, but %s does not. Pass paths={%r: %r} to use it at once.",
+                *(endpoint.operation, endpoint.method, path, endpoint.path, endpoint.operation, path),
+            )

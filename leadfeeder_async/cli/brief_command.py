@@ -1,0 +1,93 @@
+"""``leadfeeder brief``: rank the companies that visited."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from leadfeeder_async.cli.dates import parse_day, parse_start
+from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId, OutputOptions
+from leadfeeder_async.cli.printing import format_charge, pluralize, print_err
+from leadfeeder_async.cli.ranking import REENGAGED_AFTER_DAYS, CompanyActivity, PriorVisits, RankBy, rank
+from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
+from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.errors import check_argument
+
+BRIEF = schema_of_names(
+    "id",
+    "company",
+    "country",
+    "status",
+    "visits",
+    "pages",
+    "minutes",
+    "intent",
+    "last_visit",
+    columns={
+        "company": "company",
+        "country": "country",
+        "status": "status",
+        "visits": "visits",
+        "minutes": "minutes",
+        "intent": "intent",
+        "id": "id",
+    },
+    never_truncated=("id", "status"),
+)
+
+
+async def brief(
+    *,
+    since: Annotated[
+        str, Parameter(help="The start: `24h` for hours, `7d` for days, `today`, `yesterday` or YYYY-MM-DD.")
+    ] = "24h",
+    until: Annotated[str, Parameter(help="The last day: YYYY-MM-DD, `today` or `yesterday`.")] = "today",
+    history: Annotated[int, Parameter(help="The number of days to look back for earlier visits.")] = 90,
+    by: Annotated[RankBy, Parameter(help="The value to sort by.")] = "intent",
+    limit: Annotated[int | None, Parameter(help="Show at most this many companies.")] = None,
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
+) -> None:
+    """Rank the companies that visited your website.
+
+    The status of a company is new (no earlier visit within --history), re-engaged (first visit after 30 days or more)
+    or returning.
+
+    Sends one request for each 100 visits of the period, and one for each 100 companies that visited before it.
+
+    Credits: none.
+    """
+    BRIEF.check_fields(output)
+    check_argument(
+        history > REENGAGED_AFTER_DAYS, f"--history {history} must be greater than {REENGAGED_AFTER_DAYS} days."
+    )
+    check_argument(limit is None or limit >= 0, f"--limit {limit} must be at least 0.")
+    start, end = parse_start(since, datetime.now(UTC)), parse_day(until)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        visits = await lf.web_visits.search(start_date=start.date(), end_date=end, include=["company"]).collect()
+        ranked = rank(visits, start, await _prior_visits(lf, start.date(), history), by)
+        cost = f"{pluralize(lf.stats.requests, 'request')}, {format_charge(lf.stats.credits_charged)}"
+    show_records([to_record(activity) for activity in ranked[:limit]], BRIEF, output, "visit")
+    print_err(f"{_summary(ranked, start)} {cost}")
+
+
+async def _prior_visits(lf: AsyncLeadfeeder, first_day: date, history: int) -> PriorVisits:
+    recent_start, history_start = first_day - timedelta(REENGAGED_AFTER_DAYS), first_day - timedelta(history)
+    return PriorVisits(
+        recent=await _company_ids(lf, recent_start, first_day - timedelta(1)),
+        older=await _company_ids(lf, history_start, recent_start - timedelta(1)),
+    )
+
+
+async def _company_ids(lf: AsyncLeadfeeder, start: date, end: date) -> set[str]:
+    return {row.company.id async for row in lf.web_visits.companies(start_date=start, end_date=end) if row.company}
+
+
+def _summary(ranked: list[CompanyActivity], since: datetime) -> str:
+    statuses = Counter(activity.status for activity in ranked)
+    counts = ", ".join(f"{statuses[status]:,} {status}" for status in ("new", "returning", "re-engaged"))
+    visits = pluralize(sum(activity.visits for activity in ranked), "visit")
+    return f"{pluralize(len(ranked), 'company')} and {visits} since {since:%Y-%m-%d %H:%M} UTC: {counts}."

@@ -1,0 +1,101 @@
+"""``leadfeeder doctor``: check the setup."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from leadfeeder_async.cli.exit_codes import ExitCode
+from leadfeeder_async.cli.health_checks import CheckResult, ClockCheck, HealthCheck, Status, check_versions
+from leadfeeder_async.cli.options import AccountId, JsonLines
+from leadfeeder_async.cli.printing import pluralize, print_err, print_out
+from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.settings import read_base_url
+
+TIMEOUT = 15.0
+"""Seconds per attempt."""
+
+_SYMBOLS = {"ok": ("✓", "+"), "warn": ("!", "!"), "fail": ("✗", "x"), "skip": ("·", "-")}
+"""The symbol of each status, and one for terminals without Unicode."""
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
+
+
+async def doctor(*, account_id: AccountId = None, json: JsonLines = False) -> ExitCode:
+    """Check the key, account, credits, quota, tracker, visits and clock.
+
+    Each check is ok, warn or fail, and includes a hint if necessary. The exit code is 0, or the code of the first
+    failure. Sends 7 requests.
+
+    Credits: none.
+    """
+    show = _print_json if json or not sys.stdout.isatty() else _print_row
+    results = list[CheckResult]()
+    async with aclosing(_run_checks(account_id)) as checks:
+        async for result in checks:
+            results.append(result)
+            show(result)
+    print_err(_summary(results))
+    return next((result.exit_code for result in results if result.status == "fail"), ExitCode.SUCCESS)
+
+
+async def _run_checks(account_id: str | None) -> AsyncGenerator[CheckResult, None]:
+    yield check_versions()
+    try:
+        base_url = read_base_url(None)
+    except ConfigurationError as error:
+        yield CheckResult.of_error("address", error)
+        return
+    yield CheckResult("address", "ok", base_url)
+    clock = ClockCheck()
+    try:
+        lf = AsyncLeadfeeder(timeout=TIMEOUT, retries=1, trace_configs=[clock.trace_config()])
+    except ConfigurationError as error:
+        yield CheckResult.of_error("key", error, ExitCode.ACCESS)
+        return
+    async with lf:
+        health = HealthCheck(lf, account_id)
+        for name, check in health.checks():
+            yield await health.run(name, check)
+    yield clock.result()
+
+
+def _print_json(result: CheckResult) -> None:
+    line = {"check": result.check, "status": result.status, "message": result.message, "hint": result.hint}
+    print_out(msgspec.json.encode(line).decode())
+
+
+def _print_row(result: CheckResult) -> None:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for width in (1, 4, 10):
+        grid.add_column(width=width, no_wrap=True)
+    grid.add_column(overflow="fold")
+    style = _STYLES[result.status]
+    symbol = Text(_symbol(result.status), style)
+    grid.add_row(symbol, Text(result.status, style), Text(result.check), Text(result.message))
+    if result.hint:
+        grid.add_row("", "", "", Text(result.hint, "bold"))
+    Console().print(grid)
+
+
+def _symbol(status: Status) -> str:
+    symbol, plain = _SYMBOLS[status]
+    try:
+        symbol.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return plain
+    return symbol
+
+
+def _summary(results: Sequence[CheckResult]) -> str:
+    failures, warnings = (sum(result.status == status for result in results) for status in ("fail", "warn"))
+    if not failures and not warnings:
+        return "All checks passed."
+    return f"{pluralize(failures, 'failure')}, {pluralize(warnings, 'warning')}."

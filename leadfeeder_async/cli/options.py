@@ -1,0 +1,80 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+OPTIONS_GROUP = "Options"
+"""The heading of the options in the help."""
+
+FLAG = Parameter(negative=(), show_default=False)
+"""An option without a value."""
+
+REPEATABLE = Parameter(negative=())
+"""An option or argument that can be given several times."""
+
+AccountId = Annotated[
+    str | None, Parameter(help="The account id. Default: LEADFEEDER_ACCOUNT_ID, or the key's only account.")
+]
+Since = Annotated[
+    str, Parameter(help="The first day: YYYY-MM-DD, `today`, `yesterday`, or `30d` for the last 30 days.")
+]
+Until = Annotated[str, Parameter(help="The last day, in the same formats as --since.")]
+MaxRows = Annotated[int | None, Parameter(help="Stop after this many rows.")]
+MaxShown = Annotated[int, Parameter(help="Show at most this many rows.")]
+MaxCredits = Annotated[
+    int | None, Parameter(help="The maximum number of credits to charge. A request that could exceed it is not sent.")
+]
+Terms = Annotated[list[str] | None, REPEATABLE, Parameter(help="A search term. Can be repeated.")]
+Countries = Annotated[list[str] | None, REPEATABLE, Parameter(help="A country code, such as DE. Can be repeated.")]
+IcpIds = Annotated[
+    list[str] | None, REPEATABLE, Parameter(help="The id of an ideal customer profile. Can be repeated.")
+]
+CompanyIds = Annotated[list[str] | None, REPEATABLE, Parameter(help="The id of a company. Can be repeated.")]
+Positions = Annotated[list[str] | None, REPEATABLE, Parameter(help="A job title. Can be repeated.")]
+Scope = Annotated[Literal["company", "contact"], Parameter(help="Lists of companies, or lists of contacts.")]
+Out = Annotated[
+    Path | None, Parameter(help="The output file: .ndjson, .csv or .parquet. Default: JSON lines on stdout.")
+]
+Overwrite = Annotated[bool, FLAG, Parameter(help="Replace the output file if it exists.")]
+Resume = Annotated[bool, FLAG, Parameter(help="Continue an unfinished export of the same query.")]
+Fields = Annotated[
+    str | None,
+    Parameter(help="Show only these fields, such as `name,address.city`. Pass an unknown name to list all fields."),
+]
+JsonLines = Annotated[bool, FLAG, Parameter(name="--json", help="Print JSON lines, also on a terminal.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputOptions:
+    """Options for commands that show records."""
+
+    fields: Fields = None
+    json: JsonLines = False
+
+    @property
+    def as_json(self) -> bool:
+        """True if records are printed as JSON lines, which is the default unless stdout is a terminal."""
+        return self.json or not sys.stdout.isatty()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputTarget:
+    """Options for commands that export a list."""
+
+    out: Out = None
+    resume: Resume = False
+    overwrite: Overwrite = False
+    account_id: AccountId = None
+    limit: MaxRows = None
+
+
+DEFAULT_OUTPUT = OutputOptions()
+DEFAULT_TARGET = OutputTarget()

@@ -1,0 +1,37 @@
+"""``leadfeeder sandbox``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from leadfeeder_async.cli.printing import print_err, print_out
+from leadfeeder_async.errors import ConfigurationError
+
+
+async def sandbox(
+    *,
+    port: Annotated[int, Parameter(help="The port on 127.0.0.1. 0 selects a free port.")] = 0,
+    seed: Annotated[int, Parameter(help="The seed of the generated data. The same seed generates the same data.")] = 1,
+    companies: Annotated[int, Parameter(help="The number of companies to generate.")] = 200,
+    visits: Annotated[int, Parameter(help="The number of visits to generate.")] = 1_000,
+    days: Annotated[int, Parameter(help="The number of days that the visits cover. The last one is today.")] = 30,
+    rate_limit: Annotated[bool, Parameter(help="Enforce the API's limit of 10 requests per second.")] = True,
+) -> None:
+    """Run a local server that behaves like the API.
+
+    Prints the environment variables to set in another shell. Needs no key. Press Ctrl-C to stop it.
+    """
+    from leadfeeder_async.sandbox import Sandbox
+
+    try:
+        server = Sandbox(seed=seed, companies=companies, visits=visits, days=days, rate_limit=rate_limit, port=port)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    async with server:
+        for name, value in server.environment.items():
+            print_out(f"export {name}={value}")
+        print_err(f"The sandbox is running at {server.url}. Press Ctrl-C to stop it.")
+        await asyncio.Event().wait()

@@ -1,0 +1,209 @@
+"""Opening DuckDB databases. No other module imports DuckDB, so its errors become errors of this package here."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from leadfeeder_async.errors import CheckpointError, DatabaseError, DatabaseLockedError, DatabaseReason, check_argument
+from leadfeeder_async.jobs.atomic_file import remove_temporaries, replace_atomically, temporary_path
+from leadfeeder_async.jobs.output_lock import OutputLock
+
+if TYPE_CHECKING:
+    import duckdb
+
+Connection: TypeAlias = "duckdb.DuckDBPyConnection"
+"""An open DuckDB connection."""
+
+_MAGIC = slice(8, 12), b"DUCK"
+"""The bytes of a file that identify a DuckDB database."""
+
+_READ_ONLY_CONFIG = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "enable_external_access": False,
+}
+"""No downloads of extensions, no other files, no network."""
+
+
+class _Rule(msgspec.Struct, frozen=True):
+    """An error that DuckDB reports only as text, and how it is explained."""
+
+    fragment: str
+    """A part of DuckDB's message."""
+    reason: DatabaseReason
+    problem: str
+    hint: str
+
+
+_WAIT = "Wait for the other process, close the database there, or choose another file."
+_MAKE_SPACE = "Everything committed is kept. Make space and run the same call again."
+
+_RULES = (
+    _Rule("Could not set lock", "locked", "is open in another process", _WAIT),
+    _Rule("used by another process", "locked", "is open in another process", _WAIT),
+    _Rule("with version number", "newer_version", "was written by a newer DuckDB", "Run pip install --upgrade duckdb."),
+    _Rule("No space left", "no_space", "cannot grow because the disk is full", _MAKE_SPACE),
+    _Rule("not enough space on the disk", "no_space", "cannot grow because the disk is full", _MAKE_SPACE),
+    _Rule("File too large", "no_space", "cannot grow because of a limit on the size of files", _MAKE_SPACE),
+)
+
+
+def require_duckdb(purpose: str, extra: str) -> None:
+    """Raise ConfigurationError if DuckDB is not installed.
+
+    Args:
+        purpose: What needs it, such as "A sync".
+        extra: The extra of this package that installs it.
+    """
+    is_installed = find_spec("duckdb") is not None
+    check_argument(is_installed, f"{purpose} needs DuckDB.", f"Run pip install 'leadfeeder-async[{extra}]'.")
+
+
+@contextmanager
+def connect_in_memory() -> Generator[Connection]:
+    """Open an empty database in memory."""
+    import duckdb  # noqa: PLC0415 - an extra
+
+    with duckdb.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def open_read_only(path: Path) -> Generator[Connection]:
+    """Open a database for reading.
+
+    Queries can neither write nor read other files, nor use the network.
+
+    Raises:
+        DatabaseLockedError: It is open for writing, in another process or in this one.
+        DatabaseError: It cannot be used.
+    """
+    with translate_errors(path), closing(_connect(path, read_only=True)) as connection:
+        yield connection
+
+
+def open_writable(path: Path) -> Connection:
+    """Open a database for reading and writing.
+
+    Raises:
+        DatabaseLockedError: It is open in another process, or read-only in this one.
+        DatabaseError: It cannot be used.
+    """
+    with translate_errors(path):
+        return _connect(path, read_only=False)
+
+
+def create_database(path: Path, schema: str) -> bool:
+    """Create a database with some tables, in one step.
+
+    Args:
+        path: The file.
+        schema: The statements that create the tables.
+
+    Returns:
+        True if the database was created, and False if it exists.
+
+    Raises:
+        DatabaseLockedError: Another process is creating it.
+        DatabaseError: It cannot be created.
+    """
+    with translate_errors(path):
+        if path.exists():
+            return False
+        with _locked(path):
+            if path.exists():  # another process was faster
+                return False
+            _create(path, schema)
+    return True
+
+
+def remove_database(path: Path, connection: Connection) -> None:
+    """Close a database and remove its file."""
+    try:
+        path.unlink()  # while it is locked, so that no other process can have opened it
+    except PermissionError:
+        connection.close()
+        with suppress(OSError):  # Windows removes no open file, so no other process loses one
+            path.unlink()
+    else:
+        connection.close()
+
+
+@contextmanager
+def translate_errors(path: Path) -> Generator[None]:
+    """Raise DatabaseError for errors of DuckDB and of the operating system, with the path and a hint."""
+    import duckdb  # noqa: PLC0415 - an extra
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise _explain(path, str(error)) from error
+    except OSError as error:
+        raise _explain(path, error.strerror or str(error)) from error
+    except CheckpointError as error:  # of the lock file
+        raise DatabaseError(error.message, hint=error.hint) from error
+
+
+def _create(path: Path, schema: str) -> None:
+    remove_temporaries(path)
+    temporary = temporary_path(path)
+    try:
+        with closing(_connect(temporary, read_only=False)) as connection:
+            connection.execute(schema)
+            connection.execute("CHECKPOINT")
+        replace_atomically(temporary, path)
+    finally:  # an incomplete file could fill the disk
+        remove_temporaries(path)
+
+
+def _connect(path: Path, *, read_only: bool) -> Connection:
+    import duckdb  # noqa: PLC0415 - an extra
+
+    if path.exists() and not _is_database(path):
+        raise DatabaseError(
+            f"{path} is not a valid DuckDB database.",
+            hint="Choose another file. This one was not changed.",
+            reason="not_a_database",
+        )
+    try:
+        # Without a config, a writable connection shares the database with other connections of this process.
+        return duckdb.connect(path, read_only=True, config={**_READ_ONLY_CONFIG}) if read_only else duckdb.connect(path)
+    except duckdb.ConnectionException:
+        raise DatabaseLockedError(
+            f"This process has {path} open already.", hint="Close that connection first.", reason="locked"
+        ) from None
+
+
+def _is_database(path: Path) -> bool:
+    place, magic = _MAGIC
+    with path.open("rb") as file:
+        return file.read(place.stop)[place] == magic
+
+
+def _explain(path: Path, message: str) -> DatabaseError:
+    for rule in _RULES:
+        if rule.fragment in message:
+            kind = DatabaseLockedError if rule.reason == "locked" else DatabaseError
+            return kind(f"{path} {rule.problem}.", hint=rule.hint, reason=rule.reason)
+    first_line = message.split("\n", 1)[0].rstrip(".")
+    return DatabaseError(
+        f"{path} cannot be used: {first_line}.",
+        hint="Fix the problem and run the same call again. Everything committed is kept.",
+    )
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    lock = OutputLock.acquire(path)
+    if lock is None:
+        raise DatabaseLockedError(f"Another process is creating {path}.", reason="locked")
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,680 @@
+"""The pipeline of a job: read > match > order > fetch > emit.
+
+Each stage is a coroutine in one task group::
+
+    read   rows -> keys; equal keys share one lookup, and cached results are reused
+    match  keys -> company IDs, with free requests of up to 200 keys
+    order  puts matches in the order of the rows, so that the first rows get the credits
+    fetch  company IDs -> records, with charged requests of up to 100 IDs
+    emit   records -> results, in the order of the rows
+
+Streams without a buffer join the stages. Each stage waits until the next one takes its output, so no new requests are
+sent while the caller does not take results. At most ``MAX_PENDING_ROWS`` rows are pending, regardless of the input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from enum import Enum
+from typing import TypeAlias, TypeVar
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.budget import Budget
+from leadfeeder_async.errors import CheckpointError, ConfigurationError, DecodeError, LeadfeederError
+from leadfeeder_async.jobs.enrich.keys import FileRow, Key, Row
+from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, FetchResult, Lookup
+from leadfeeder_async.jobs.enrich.request_queue import (
+    MAX_FETCHES,
+    MAX_MATCHES,
+    Batch,
+    CostJournal,
+    FailureAction,
+    RequestQueue,
+)
+from leadfeeder_async.jobs.enrich.result_cache import ResultCache, digest_of_key, digest_of_record
+from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome, ResultLine, SerializedError, failed_line
+from leadfeeder_async.jobs.enrich.row_reader import (
+    EnrichmentOptions,
+    IncomingRow,
+    PreviousRun,
+    RowIntake,
+    RowReader,
+)
+
+T = TypeVar("T")
+
+MAX_PENDING_ROWS = 16 * KEYS_PER_MATCH
+"""The most rows that were read and whose results the caller has not taken."""
+
+
+class PendingKey(msgspec.Struct, eq=False):
+    """A key that is being looked up. Rows with the same key share it."""
+
+    key: Key
+    identity: bytes = b""
+    digest: bytes = b""
+    score: float | None = None
+    """The score of its match."""
+    match: ResultLine | None = None
+    """Its match, until all keys before it are matched."""
+    line: ResultLine | None = None
+    """Its result."""
+    rows: list[PendingRow] = msgspec.field(default_factory=list["PendingRow"])
+    """The rows that wait for it, if results are not ordered."""
+
+
+class PendingRow(msgspec.Struct, eq=False):
+    """A row that was read and whose result was not returned yet."""
+
+    number: int
+    key: PendingKey
+    shows_charge: bool
+    """True for the first row of a key."""
+    source: FileRow | None = None
+    """The row itself, if it came from a file."""
+
+    def result(self, line: ResultLine) -> ResultLine:
+        """Return the result of this row, given the result of its key."""
+        charged = line.charged if self.shows_charge else 0
+        line = replace(line, row=self.number, key=self.key.key.value, charged=charged)
+        return line if self.source is None else replace(line, line=self.source.line, input=self.source.as_json)
+
+
+KeyResults: TypeAlias = list[tuple[PendingKey, ResultLine]]
+
+
+class ResultOrderer:
+    """Rows that wait for their results.
+
+    Args:
+        ordered: Return results in the order of the rows. Otherwise, return them as soon as they are ready.
+
+    """
+
+    def __init__(self, *, ordered: bool) -> None:
+        self._ordered = ordered
+        self._rows = deque[PendingRow]()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, row: PendingRow) -> None:
+        """Append a row."""
+        self._count += 1
+        (self._rows if self._ordered or row.key.line is not None else row.key.rows).append(row)
+
+    def finish(self, results: KeyResults) -> list[ResultLine]:
+        """Record the results of some keys. Remove the rows that are ready, and return their results."""
+        for key, result in results:
+            key.line = result if key.score is None else replace(result, score=key.score)
+            if key.rows:
+                self._rows.extend(key.rows)
+                key.rows.clear()
+        ready = list[ResultLine]()
+        while self._rows and (line := self._rows[0].key.line) is not None:
+            ready.append(self._rows.popleft().result(line))
+        self._count -= len(ready)
+        return ready
+
+
+class Signal:
+    """Wakes coroutines after a change."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def notify(self) -> None:
+        """Wake all coroutines that wait now."""
+        self._event.set()
+        self._event = anyio.Event()
+
+    async def wait(self) -> None:
+        """Wait for the next change."""
+        await self._event.wait()
+
+
+class InputState(Enum):
+    """The state of the input."""
+
+    READING = "reading"
+    """More rows are available, or may arrive soon."""
+    PAUSED = "paused"
+    """The next row did not arrive in time, so the keys that wait are sent now."""
+    WAITING = "waiting"
+    """The next row may take any time."""
+    ENDED = "ended"
+    """No more rows are read."""
+
+
+class Pipeline:
+    """One run of a job. It can be used once.
+
+    Args:
+        executor: Sends the requests.
+        lookup: The requests for the kind of key.
+        options: The input and the options of the job.
+        budget: The credits of this run.
+        previous_run: The results of the previous runs.
+        journal: Records credits before they are spent.
+
+    """
+
+    def __init__(
+        self,
+        executor: RequestExecutor,
+        lookup: Lookup[object],
+        options: EnrichmentOptions,
+        *,
+        budget: Budget,
+        previous_run: PreviousRun,
+        journal: CostJournal,
+    ) -> None:
+        self.summary = EnrichmentSummary()
+        self.distinct_keys = 0
+        self.distinct_records = 0
+        """The records that a dry run would fetch."""
+        self._executor = executor
+        self._budgeted_executor = executor.with_budget(budget)
+        self._budget = budget
+        self._lookup = lookup
+        self._options = options
+        self._paid_ids = previous_run.paid_ids
+        self._journal = journal
+        self._cache = ResultCache()
+        self._intake = RowIntake(options, previous_run)
+        self._orderer = ResultOrderer(ordered=options.ordered)
+        self._matches = RequestQueue[PendingKey](KEYS_PER_MATCH, probe_size=KEYS_PER_MATCH, max_in_flight=MAX_MATCHES)
+        self._fetches = RequestQueue[str](lookup.ids_per_fetch, probe_size=1, max_in_flight=MAX_FETCHES)
+        self._credits_in_flight = 0
+        """The most credits that the requests in flight can charge to the budget."""
+        self._preserve_order = options.ordered or self._budgeted_executor.credits_left() is not None
+        self._keys_in_row_order = deque[PendingKey]()
+        """The keys that the order stage has not processed, if the order is preserved."""
+        self._unordered_keys = 0
+        """The number of keys that the order stage has not processed."""
+        self._pending_keys = dict[bytes, PendingKey]()
+        """The keys that are being looked up, by identity."""
+        self._keys_by_record = dict[str, list[PendingKey]]()
+        """The keys that wait for each record ID."""
+        self._untaken_rows = 0
+        """The rows that were read and whose results the caller has not taken."""
+        self._max_untaken_rows = MAX_PENDING_ROWS - KEYS_PER_MATCH
+        self._input = InputState.READING
+        self._reading = anyio.CancelScope()
+        self._is_ordering_done = False
+        self._is_complete = False
+        self._error: Exception | None = None
+        self._later_errors = list[Exception]()
+        self._changed = Signal()
+
+    async def result_batches(self) -> AsyncGenerator[list[ResultLine], None]:
+        """Yield results as they get ready. An error that stops the job is raised after them.
+
+        The stages run in a background task, because an async generator must not keep a task group open between two
+        results. Closing the generator cancels this task and waits for it.
+        """
+        sender, receiver = anyio.create_memory_object_stream[list[ResultLine]](0)
+        task = asyncio.create_task(self._run(sender), name="leadfeeder-enrichment")
+        try:
+            async for lines in receiver:
+                self.summary.outcomes.update([line.outcome for line in lines])
+                yield lines
+                self._untaken_rows -= len(lines)
+                self._changed.notify()
+            await task
+        finally:
+            receiver.close()
+            task.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([task])
+            sender.close()
+            _ = task.cancelled() or task.exception()  # an error after the caller has left is not reported
+
+    async def _run(self, output: MemoryObjectSendStream[list[ResultLine]]) -> None:
+        """Run all stages. Raise the first error that stopped them, never an exception group."""
+        matched_sender, matched_receiver = anyio.create_memory_object_stream[KeyResults](0)
+        resolved_sender, resolved_receiver = anyio.create_memory_object_stream[KeyResults](0)
+        streams = (output, matched_sender, matched_receiver, resolved_sender, resolved_receiver)
+        try:
+            with RowReader(self._options.rows) as reader:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(reader.pump)
+                    group.start_soon(self._read, reader, matched_sender, resolved_sender)
+                    group.start_soon(self._match, group, matched_sender)
+                    group.start_soon(self._order, matched_receiver, resolved_sender)
+                    group.start_soon(self._fetch, group, resolved_sender)
+                    group.start_soon(self._emit, resolved_receiver, output)
+        except* Exception as group:  # noqa: BLE001 - _abort keeps every error, and the caller raises it
+            for error in _leaves(group):
+                self._abort(error)
+        finally:
+            for stream in streams:
+                stream.close()
+            self._cache.close()
+        if self._error is not None:
+            raise _with_notes(self._error, self._later_errors)
+        if not self._is_complete:
+            # A task group ends silently if one of its tasks raises CancelledError on its own.
+            raise asyncio.CancelledError("The input or a request was canceled.")
+
+    def _abort(self, error: Exception) -> None:
+        """Read and send nothing more. The results of requests in flight are still returned before the error."""
+        if self._error is None:
+            self._error = error
+        else:
+            self._later_errors.append(error)
+        self._reading.cancel()
+        self._changed.notify()
+
+    # read
+
+    async def _read(
+        self,
+        reader: RowReader,
+        matched: MemoryObjectSendStream[KeyResults],
+        resolved: MemoryObjectSendStream[KeyResults],
+    ) -> None:
+        self._max_untaken_rows -= reader.max_buffered
+        while (rows := await self._next_rows(reader)) is not None:
+            known, has_results = self._accept(rows)
+            self._changed.notify()
+            if known:
+                await matched.send(known)
+            if has_results:
+                await resolved.send([])
+            if reader.is_starved:
+                self._set_input(InputState.PAUSED)
+                await checkpoint()  # lets the match stage send a partial batch
+        reader.stop()
+        error = reader.error or self._intake.error_at_end()
+        if error is not None and self._error is None:
+            self._abort(error)
+        self._set_input(InputState.ENDED)
+
+    async def _next_rows(self, reader: RowReader) -> list[Row] | None:
+        """Wait until there is room, then return the next rows, or None after the last ones."""
+        remaining = self._intake.remaining
+        if self._error is not None or reader.has_ended or remaining == 0:
+            return None
+        with anyio.CancelScope() as self._reading:
+            while self._is_full:
+                await self._changed.wait()
+            self._set_input(InputState.WAITING if reader.is_starved else InputState.READING)
+            rows = await reader.read(KEYS_PER_MATCH if remaining is None else min(remaining, KEYS_PER_MATCH))
+            self._input = InputState.READING
+            return rows
+        return None
+
+    def _set_input(self, state: InputState) -> None:
+        if self._input is not state:
+            self._input = state
+            self._changed.notify()
+
+    @property
+    def _is_full(self) -> bool:
+        return self._untaken_rows > self._max_untaken_rows
+
+    def _accept(self, rows: Sequence[Row]) -> tuple[KeyResults, bool]:
+        """Add some rows.
+
+        Returns:
+            The matches that are known already, and True if some rows have results already.
+
+        """
+        known, has_results = KeyResults(), False
+        try:
+            for row in rows:
+                incoming = self._intake.accept(row)
+                if incoming.line is not None:
+                    self._learn(incoming, incoming.line)
+                if incoming.is_done:
+                    continue
+                self._untaken_rows += 1
+                if incoming.line is not None or incoming.key.problem:
+                    has_results = True
+                    self._add_finished(incoming)
+                elif (result := self._add_unfinished(incoming)) is not None:
+                    known.append(result)
+        except CheckpointError as error:  # requests in flight may be charged, so their results are returned first
+            self._abort(error)
+        return known, has_results
+
+    def _learn(self, row: IncomingRow, line: ResultLine) -> None:
+        """Add a result of a previous run to the cache."""
+        if row.is_done:
+            self.summary.outcomes[line.outcome] += 1
+        if row.key.problem or line.outcome is Outcome.SKIPPED_BY_BUDGET:
+            return
+        free = replace(line, charged=0, line=UNSET, input=UNSET)
+        record_id = self._lookup.record_id(line)
+        self._matches.has_succeeded |= line.error is None
+        self._fetches.has_succeeded |= line.error is None and record_id is not None
+        digest = digest_of_key(row.key.identity)
+        if record_id is None:
+            self._cache.put(digest, free)
+        else:
+            self._cache.put(digest, ResultLine(outcome=Outcome.MATCHED, id=record_id, score=line.score))
+            self._cache.put(digest_of_record(record_id), free)
+
+    def _add_finished(self, row: IncomingRow) -> None:
+        """Add a row that has a result already, or no valid key."""
+        line = row.line
+        if line is None:
+            error = ConfigurationError(f"Row {row.number:,} cannot be used: {row.key.problem}.")
+            line = ResultLine(outcome=Outcome.UNUSABLE, error=SerializedError.from_error(error))
+        self._orderer.add(PendingRow(row.number, PendingKey(row.key, line=line), True, row.source))
+
+    def _add_unfinished(self, row: IncomingRow) -> tuple[PendingKey, ResultLine] | None:
+        """Add a row and, unless its key is being looked up, the key. Return the match if it is known already."""
+        identity = row.key.identity
+        pending = self._pending_keys.get(identity)
+        if pending is not None:
+            self._orderer.add(PendingRow(row.number, pending, False, row.source))
+            return None
+        pending = self._pending_keys[identity] = PendingKey(row.key, identity, digest_of_key(identity))
+        self._orderer.add(PendingRow(row.number, pending, True, row.source))
+        self._unordered_keys += 1
+        if self._preserve_order:
+            self._keys_in_row_order.append(pending)
+        line = self._cache.get(pending.digest)
+        if line is not None:
+            return pending, line
+        self.distinct_keys += 1
+        if self._lookup.needs_match:
+            self._matches.add(pending)
+            return None
+        line = ResultLine(outcome=Outcome.MATCHED, id=row.key.value)
+        self._cache.put(pending.digest, line)
+        return pending, line
+
+    # match
+
+    async def _match(self, group: TaskGroup, matched: MemoryObjectSendStream[KeyResults]) -> None:
+        while not self._is_finished(self._matches, has_input_ended=self._input is InputState.ENDED):
+            batch = self._next_batch(self._matches, allow_partial=self._may_match_partial_batch)
+            if batch is None:
+                await self._changed.wait()
+            else:
+                self._matches.in_flight += 1
+                group.start_soon(self._request_matches, batch, matched)
+        matched.close()
+
+    @property
+    def _may_match_partial_batch(self) -> bool:
+        return self._input in {InputState.PAUSED, InputState.ENDED} or self._is_stalled
+
+    @property
+    def _is_stalled(self) -> bool:
+        """True if there is no room for more rows, and only a partial batch can make room."""
+        return self._is_full and self._is_idle and self._untaken_rows == len(self._orderer)
+
+    @property
+    def _is_idle(self) -> bool:
+        """True if no request is in flight or can be sent with a full batch."""
+        return not (self._matches.in_flight or self._fetches.in_flight or self._fetches.has_full_batch)
+
+    async def _request_matches(self, batch: Batch[PendingKey], matched: MemoryObjectSendStream[KeyResults]) -> None:
+        try:
+            lines = await self._lookup.match(self._executor, [pending.key for pending in batch.items])
+        except LeadfeederError as error:
+            action = self._record_failure(self._matches, batch, error, is_free=True)
+            lines = self._matches_after(action, batch, error)
+        else:
+            if len(lines) == len(batch.items):
+                self._matches.record_success()
+            else:
+                message = f"The response contains {len(lines):,} entries for {len(batch.items):,} keys."
+                lines = self._matches_after(FailureAction.SPLIT, batch, DecodeError(message))
+        for pending, line in zip(batch.items, lines, strict=False):
+            if line.outcome is not Outcome.SKIPPED_BY_BUDGET:
+                self._cache.put(pending.digest, line)
+        if lines:
+            await matched.send(list(zip(batch.items, lines, strict=True)))
+        self._matches.in_flight -= 1
+        self._changed.notify()
+
+    def _matches_after(
+        self, action: FailureAction, batch: Batch[PendingKey], error: LeadfeederError
+    ) -> list[ResultLine]:
+        """Put a failed batch back if it is sent again. Otherwise, return the results of its keys."""
+        if self._matches.requeue(batch, action) or action is FailureAction.ABORT:
+            return []
+        if action is FailureAction.SPLIT and self._matches.record_rejection():
+            self._abort(error)
+        outcome = Outcome.SKIPPED_BY_BUDGET if action is FailureAction.SKIP else Outcome.FAILED
+        return [failed_line(error, outcome)] * len(batch.items)
+
+    # order
+
+    async def _order(
+        self,
+        matched: MemoryObjectReceiveStream[KeyResults],
+        resolved: MemoryObjectSendStream[KeyResults],
+    ) -> None:
+        async for results in matched:
+            finished = KeyResults()
+            for pending, match in self._in_row_order(results):
+                line = self._request_record(pending, match)
+                if line is not None:
+                    finished.append((pending, line))
+            self._changed.notify()
+            if finished:
+                await resolved.send(finished)
+        self._is_ordering_done = True
+        self._changed.notify()
+
+    def _in_row_order(self, results: KeyResults) -> KeyResults:
+        """Return the matches whose turn it is, so that the records of the first rows are requested first."""
+        if self._preserve_order:
+            for pending, match in results:
+                pending.match = match
+            results = []
+            while self._keys_in_row_order and (line := self._keys_in_row_order[0].match) is not None:
+                results.append((self._keys_in_row_order.popleft(), line))
+        self._unordered_keys -= len(results)
+        return results
+
+    def _request_record(self, pending: PendingKey, match: ResultLine) -> ResultLine | None:
+        """Return the result of a key if no record has to be fetched for it. Otherwise, queue its record."""
+        if match.outcome is not Outcome.MATCHED or match.id is None:
+            return match
+        pending.score = match.score
+        keys = self._keys_by_record.get(match.id)
+        if keys is not None:
+            keys.append(pending)
+            return None
+        digest = digest_of_record(match.id)
+        line = self._cache.get(digest)
+        if line is not None:
+            return line
+        if self._options.dry_run:
+            self.distinct_records += 1
+            self._cache.put(digest, match)
+            return match
+        self._keys_by_record[match.id] = [pending]
+        self._fetches.add(match.id, prepaid=match.id in self._paid_ids)
+        return None
+
+    # fetch
+
+    async def _fetch(self, group: TaskGroup, resolved: MemoryObjectSendStream[KeyResults]) -> None:
+        while not self._is_finished(self._fetches, has_input_ended=self._is_ordering_done):
+            batch = self._next_batch(self._fetches, allow_partial=self._may_fetch_partial_batch)
+            if batch is None:
+                await self._changed.wait()
+                continue
+            affordable = self._affordable_ids(batch)
+            if affordable < len(batch.items):
+                if self._fetches.in_flight:  # a request in flight may release credits
+                    self._fetches.push_retry(batch)
+                    await self._changed.wait()
+                    continue
+                if affordable <= 0:
+                    await resolved.send(self._skip(batch, None))
+                    continue
+                batch, rest = batch.split(affordable)
+                self._fetches.push_retry(rest)
+            self._fetches.in_flight += 1
+            cost = len(batch.items) * self._lookup.price
+            if not batch.prepaid:
+                self._credits_in_flight += cost
+                self._journal.reserve(batch.items, cost)
+            group.start_soon(self._request_records, batch, cost, resolved)
+        resolved.close()
+
+    @property
+    def _may_fetch_partial_batch(self) -> bool:
+        if self._matches.is_rejecting:  # the job may be aborted, so earlier rows must not wait for a full batch
+            return True
+        if self._unordered_keys:
+            return False
+        is_waiting = self._input in {InputState.PAUSED, InputState.WAITING} and self._is_idle
+        return self._input is InputState.ENDED or is_waiting or self._is_stalled
+
+    def _affordable_ids(self, batch: Batch[str]) -> int:
+        """Return how many records the budgets cover."""
+        left = (self._executor if batch.prepaid else self._budgeted_executor).credits_left()
+        if left is None:
+            return len(batch.items)
+        # A request that was just started has not reserved its credits in the budget yet.
+        return (left - (self._credits_in_flight - self._budget.reserved)) // self._lookup.price
+
+    async def _request_records(
+        self, batch: Batch[str], cost: int, resolved: MemoryObjectSendStream[KeyResults]
+    ) -> None:
+        executor = self._executor if batch.prepaid else self._budgeted_executor
+        try:
+            result = await self._lookup.fetch(executor, batch.items)
+        except LeadfeederError as error:
+            finished = self._fail(batch, cost, error)
+        else:
+            finished = self._finish(batch, cost, result)
+        if finished:
+            await resolved.send(finished)
+        self._fetches.in_flight -= 1
+        self._changed.notify()
+
+    def _finish(self, batch: Batch[str], cost: int, result: FetchResult) -> KeyResults:
+        """Record a successful request, and return the results of its keys."""
+        self._fetches.record_success()
+        self._settle(batch, cost, result.charged)
+        for record_id in result.fetch_individually:
+            self._fetches.push_retry(Batch([record_id], batch.order, prepaid=batch.prepaid))
+        return [finished for record_id, line in result.lines.items() for finished in self._resolve(record_id, line)]
+
+    def _fail(self, batch: Batch[str], cost: int, error: LeadfeederError) -> KeyResults:
+        """Record a failed request, and return the results of its keys unless the batch is sent again."""
+        action = self._record_failure(self._fetches, batch, error, is_free=False)
+        is_outcome_unknown = action is FailureAction.OUTCOME_UNKNOWN
+        if is_outcome_unknown or batch.prepaid:
+            self._settle(batch, cost, None if is_outcome_unknown else 0)
+        else:
+            self._credits_in_flight -= cost
+            self._journal.release(batch.items, cost)
+        if self._fetches.requeue(batch, action) or action is FailureAction.ABORT:
+            return []
+        if action is FailureAction.SKIP:
+            if self._affordable_ids(batch) >= len(batch.items):
+                return self._skip(batch, error)
+            self._fetches.push_retry(batch)  # another process has spent the credits, so fewer IDs are affordable
+            return []
+        is_not_found = error.status == 404 and not is_outcome_unknown
+        if action is FailureAction.SPLIT and self._fetches.record_rejection(is_not_found=is_not_found):
+            self._abort(error)
+        outcome = Outcome.NOT_FOUND if is_not_found else Outcome.FAILED
+        charged = None if is_outcome_unknown else 0
+        lines = {record_id: failed_line(error, outcome, record_id, charged=charged) for record_id in batch.items}
+        return [finished for record_id, line in lines.items() for finished in self._resolve(record_id, line)]
+
+    def _settle(self, batch: Batch[str], cost: int, charged: int | None) -> None:
+        """Count the credits that a request charged, or None if they are unknown."""
+        if charged is None:
+            self.summary.credits_possibly_charged += cost
+        else:
+            self.summary.credits += charged
+        if not batch.prepaid:
+            self._credits_in_flight -= cost
+            self._journal.settle(cost, cost if charged is None else charged)
+
+    def _resolve(self, record_id: str, line: ResultLine) -> KeyResults:
+        """Add a record to the cache, and return it as the result of the keys that wait for it.
+
+        Only the first key shows the charge.
+        """
+        free = replace(line, charged=0) if line.charged != 0 else line
+        self._cache.put(digest_of_record(record_id), free)
+        keys = self._keys_by_record.pop(record_id, [])
+        return [(pending, free if index else line) for index, pending in enumerate(keys)]
+
+    def _skip(self, batch: Batch[str], error: LeadfeederError | None) -> KeyResults:
+        """Return the results of keys whose records the budget does not cover."""
+        return [
+            (pending, failed_line(error, Outcome.SKIPPED_BY_BUDGET, record_id))
+            for record_id in batch.items
+            for pending in self._keys_by_record.pop(record_id, ())
+        ]
+
+    # emit
+
+    async def _emit(
+        self,
+        resolved: MemoryObjectReceiveStream[KeyResults],
+        output: MemoryObjectSendStream[list[ResultLine]],
+    ) -> None:
+        async for results in resolved:
+            for pending, _ in results:
+                self._pending_keys.pop(pending.identity, None)
+            lines = self._orderer.finish(results)
+            if lines:
+                await output.send(lines)
+        self._is_complete = True
+
+    # match and fetch
+
+    def _is_finished(self, queue: RequestQueue[T], *, has_input_ended: bool) -> bool:
+        """Return True if a stage will send no more requests and has passed on all results."""
+        return has_input_ended and not queue.in_flight and (self._error is not None or queue.is_empty)
+
+    def _next_batch(self, queue: RequestQueue[T], *, allow_partial: bool) -> Batch[T] | None:
+        if self._error is not None or not queue.can_send:
+            return None
+        return queue.next_batch(allow_partial=allow_partial)
+
+    def _record_failure(
+        self, queue: RequestQueue[T], batch: Batch[T], error: LeadfeederError, *, is_free: bool
+    ) -> FailureAction:
+        action = queue.record_failure(batch, error, is_free=is_free)
+        if action is FailureAction.ABORT or queue.fails_constantly:
+            self._abort(error)
+        return action
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _with_notes(error: Exception, later_errors: Sequence[Exception]) -> Exception:
+    """Add the other errors as notes, each message once."""
+    messages = dict.fromkeys(f"{type(other).__name__}: {_message(other)}" for other in (error, *later_errors))
+    for message in list(messages)[1:]:
+        error.add_note(f"Another error followed. {message}")
+    return error
+
+
+def _message(error: Exception) -> str:
+    return error.message if isinstance(error, LeadfeederError) else str(error)

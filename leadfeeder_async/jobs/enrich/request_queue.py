@@ -1,0 +1,254 @@
+"""Queues of requests that wait to be sent, and the decisions about requests that fail."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum
+from typing import Generic, TypeVar
+
+import msgspec
+
+from leadfeeder_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BudgetExceededError,
+    CheckpointError,
+    InsufficientCreditsError,
+    LeadfeederError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitedError,
+    RedirectError,
+    UsageError,
+)
+from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH
+
+T = TypeVar("T")
+
+MAX_MATCHES, MAX_FETCHES = 4, 12
+"""The most requests of each kind in flight. Together they use all concurrency slots of a client."""
+
+MAX_CONSECUTIVE_FAILURES = MAX_MATCHES + MAX_FETCHES + 4
+"""Abort after this many failed requests in a row, or rejected rows in a row if no request has succeeded yet."""
+
+MAX_CONSECUTIVE_REJECTIONS = KEYS_PER_MATCH
+"""Abort after this many rejected rows in a row, even if earlier requests succeeded."""
+
+MAX_ATTEMPTS = 3
+"""The most attempts of one free request while others succeed."""
+
+
+class Batch(msgspec.Struct, Generic[T]):
+    """The items of one request."""
+
+    items: list[T]
+    order: int
+    """The position of the first item among all requested items."""
+    attempts: int = 0
+    prepaid: bool = False
+    """True if an earlier run has reserved the credits of these items."""
+
+    def split(self, at: int) -> tuple[Batch[T], Batch[T]]:
+        """Return the items before and after a position as two batches."""
+        return (
+            Batch(self.items[:at], self.order, prepaid=self.prepaid),
+            Batch(self.items[at:], self.order + at, prepaid=self.prepaid),
+        )
+
+
+class FailureAction(Enum):
+    """The consequence of a failed request."""
+
+    ABORT = "abort"
+    """Stop the job, because no later request can succeed."""
+    SKIP = "skip"
+    """Skip the items, because a budget forbids the request. Nothing was sent."""
+    SPLIT = "split"
+    """Split the batch, because the server rejected at least one item. Nothing was charged."""
+    RETRY = "retry"
+    """Send the batch again. Nothing was charged."""
+    OUTCOME_UNKNOWN = "outcome unknown"
+    """Fail the items and never send them again, because they may have been charged."""
+
+
+_FATAL_ERRORS = (
+    AuthenticationError,
+    PermissionDeniedError,
+    InsufficientCreditsError,
+    QuotaExceededError,
+    RateLimitedError,
+    RedirectError,
+    UsageError,
+    CheckpointError,
+)
+
+
+def classify_failure(error: LeadfeederError, *, is_free: bool) -> FailureAction:
+    """Return the consequence of an error.
+
+    Args:
+        error: The error of the request.
+        is_free: True if the request cannot have been charged.
+
+    """
+    if isinstance(error, _FATAL_ERRORS):
+        return FailureAction.ABORT
+    if isinstance(error, BudgetExceededError):
+        return FailureAction.SKIP
+    if isinstance(error, APIStatusError) and error.status is not None and 400 <= error.status < 500:
+        return FailureAction.SPLIT
+    return FailureAction.RETRY if is_free or error.sent == "no" else FailureAction.OUTCOME_UNKNOWN
+
+
+class RequestQueue(Generic[T]):
+    """The items that wait for one kind of request, and the recent results of these requests.
+
+    Args:
+        size: The most items of one request.
+        probe_size: The most items of a new request after a failure.
+        max_in_flight: The most requests in flight.
+
+    """
+
+    def __init__(self, size: int, *, probe_size: int, max_in_flight: int) -> None:
+        self.in_flight = 0
+        """Requests that were sent and whose results were not passed on yet."""
+        self.consecutive_failures = 0
+        """Failed requests since the last success."""
+        self.consecutive_rejections = 0
+        """Items that were rejected alone since the last success."""
+        self.has_succeeded = False
+        self._size = size
+        self._probe_size = probe_size
+        self._max_in_flight = max_in_flight
+        self._waiting = deque[T]()
+        self._prepaid = deque[T]()
+        self._retries = list[Batch[T]]()
+        self._requested = 0
+        self._flushed = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing waits and nothing is in flight."""
+        return not (self._waiting or self._prepaid or self._retries or self.in_flight)
+
+    @property
+    def can_send(self) -> bool:
+        """True if another request may be sent. After a failure, only one request is in flight at a time."""
+        return self.in_flight < (1 if self.consecutive_failures else self._max_in_flight)
+
+    @property
+    def has_full_batch(self) -> bool:
+        """True if a request can be sent without waiting for more items."""
+        return bool(self._retries) or max(len(self._waiting), len(self._prepaid)) >= self._size
+
+    @property
+    def is_rejecting(self) -> bool:
+        """True if so many items were rejected in a row that the next rejections may abort the job."""
+        return self.consecutive_rejections >= MAX_CONSECUTIVE_FAILURES
+
+    @property
+    def fails_constantly(self) -> bool:
+        """True if so many requests failed in a row that the job must be aborted."""
+        return self.consecutive_failures >= MAX_CONSECUTIVE_FAILURES
+
+    def add(self, item: T, *, prepaid: bool = False) -> None:
+        """Append an item."""
+        (self._prepaid if prepaid else self._waiting).append(item)
+
+    def flush(self) -> None:
+        """Allow a partial batch for the items that wait now."""
+        self._flushed = len(self._waiting)
+
+    def next_batch(self, *, allow_partial: bool) -> Batch[T] | None:
+        """Remove and return the next batch: retries first, in their original order, then prepaid items.
+
+        Args:
+            allow_partial: Also return a batch that is not full.
+
+        Returns:
+            The batch, or None if there is none.
+
+        """
+        if self._retries:
+            return self._retries.pop(0)
+        size = self._probe_size if self.consecutive_failures else self._size
+        for queue in (self._prepaid, self._waiting):
+            is_flushed = queue is self._waiting and self._flushed > 0
+            if len(queue) >= size or (queue and (allow_partial or is_flushed)):
+                items = [queue.popleft() for _ in range(min(size, len(queue)))]
+                if is_flushed:
+                    self._flushed -= min(self._flushed, len(items))
+                self._requested += len(items)
+                return Batch(items, self._requested - len(items), prepaid=queue is self._prepaid)
+        return None
+
+    def push_retry(self, batch: Batch[T]) -> None:
+        """Put a batch before all batches that come after it in the original order."""
+        insort(self._retries, batch, key=lambda other: other.order)
+
+    def requeue(self, batch: Batch[T], action: FailureAction) -> bool:
+        """Put a failed batch back, complete or split. Return False if the action does not send it again."""
+        if action is FailureAction.RETRY:
+            self.push_retry(batch)
+        elif action is FailureAction.SPLIT and len(batch.items) > 1:
+            for half in batch.split(len(batch.items) // 2):
+                self.push_retry(half)
+        else:
+            return False
+        return True
+
+    def record_success(self) -> None:
+        """Reset the counts of failures and rejections."""
+        self.consecutive_failures = self.consecutive_rejections = 0
+        self.has_succeeded = True
+
+    def record_failure(self, batch: Batch[T], error: LeadfeederError, *, is_free: bool) -> FailureAction:
+        """Count a failed request, and return its consequence.
+
+        A batch that keeps failing while other requests succeed is split to find the item that causes it.
+        """
+        action = classify_failure(error, is_free=is_free)
+        if action in {FailureAction.RETRY, FailureAction.OUTCOME_UNKNOWN}:
+            self.consecutive_failures += 1
+            batch.attempts += 1
+        others_succeed = self.consecutive_failures < MAX_ATTEMPTS
+        if action is FailureAction.RETRY and batch.attempts >= MAX_ATTEMPTS and others_succeed:
+            batch.attempts = 0
+            return FailureAction.SPLIT
+        return action
+
+    def record_rejection(self, *, is_not_found: bool = False) -> bool:
+        """Count an item that was rejected alone.
+
+        Args:
+            is_not_found: True if the item does not exist, which is a normal result.
+
+        Returns:
+            True if so many items were rejected in a row that the requests themselves are probably invalid.
+
+        """
+        self.consecutive_rejections += 1
+        is_patient = is_not_found or self.has_succeeded
+        return self.consecutive_rejections >= (MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES)
+
+
+class CostJournal:
+    """Records credits before they are spent. This base class records nothing."""
+
+    def reserve(self, ids: Iterable[str], cost: int) -> None:
+        """Record that a request for some IDs is about to be sent.
+
+        Args:
+            ids: The IDs.
+            cost: The most credits that the request can charge.
+
+        """
+
+    def settle(self, cost: int, charged: int) -> None:
+        """Replace a reservation with the credits that were charged, or may have been."""
+
+    def release(self, ids: Iterable[str], cost: int) -> None:
+        """Remove a reservation of a request that was rejected or never sent."""

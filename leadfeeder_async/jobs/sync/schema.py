@@ -1,0 +1,47 @@
+"""The tables of a synced database."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TypeAlias
+
+from leadfeeder_async.jobs.duckdb_file import Connection, connect_in_memory
+
+VERSION = 1
+"""The version of the tables, saved with the state of each account."""
+
+Types: TypeAlias = "dict[tuple[str, str], str]"
+"""The SQL types of columns, by table and column."""
+
+KEYS = {
+    "visits": ("account_id", "id"),
+    "engagements": ("account_id", "visit_id", "step"),
+    "companies": ("account_id", "id"),
+    "locations": ("account_id", "id"),
+    "tags": ("account_id", "id"),
+    "lists": ("account_id", "id"),
+    "usage": ("account_id", "month", "method", "endpoint"),
+    "credits": ("account_id", "seen_at"),
+    "sync_state": ("account_id",),
+}
+"""The tables and their primary keys."""
+
+
+def schema_sql() -> str:
+    """Return the statements that create the tables which do not exist."""
+    return (files("leadfeeder_async.jobs.sync") / "schema.sql").read_text(encoding="utf-8")
+
+
+def expected_types() -> Types:
+    """Return the types of all columns of this version."""
+    with connect_in_memory() as connection:
+        connection.execute(schema_sql())
+        return read_types(connection)
+
+
+def read_types(connection: Connection) -> Types:
+    """Return the types of all columns of a database."""
+    return {(table, column): type_ for table, column, type_ in connection.execute(_TYPES).fetchall()}
+
+
+_TYPES = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = current_database()"

@@ -1,0 +1,49 @@
+"""The command line options that are printed after errors of the library."""
+
+from __future__ import annotations
+
+import pytest
+
+from leadfeeder_async import errors
+from leadfeeder_async.cli.error_options import option_hint
+
+
+def checkpoint_error(reason: str) -> errors.CheckpointError:
+    error = errors.CheckpointError("x")
+    error.reason = reason
+    return error
+
+
+def argument_error(argument: str) -> errors.ConfigurationError:
+    error = errors.ConfigurationError("x")
+    error.argument = argument
+    return error
+
+
+def database_error(reason: str) -> errors.DatabaseError:
+    error = errors.DatabaseError("x")
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (checkpoint_error("exists"), "On the command line, use --overwrite."),
+        (checkpoint_error("unfinished"), "On the command line, use --resume or --overwrite."),
+        (checkpoint_error("other_job"), "On the command line, use --overwrite."),
+        (checkpoint_error("locked"), None),
+        (errors.BudgetExceededError("x"), "On the command line, use --max-credits."),
+        (argument_error("column"), "The command line option is --column."),
+        (argument_error("account_id"), "The command line option is --account-id."),
+        (argument_error("base_url"), None),
+        (errors.ConfigurationError("x"), None),
+        (errors.MissingKeyError("x"), "To try the command without an account, run `leadfeeder sandbox`."),
+        (database_error("missing"), "`leadfeeder sync` creates and updates the database."),
+        (errors.DatabaseLockedError("x"), None),
+        (errors.NotFoundError("x"), None),
+    ],
+)
+def test_option_hint(error: errors.LeadfeederError, hint: str | None) -> None:
+    """The hint depends on the class and the attributes of an error."""
+    assert option_hint(error) == hint

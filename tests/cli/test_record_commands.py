@@ -1,0 +1,89 @@
+"""Commands that look up records: output in a pipe, exit codes and charges."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from leadfeeder_async.sandbox import Sandbox
+from tests.cli.command import json_lines, leadfeeder, leadfeeder_on_terminal
+
+
+async def test_accounts_in_a_pipe(quarter: Sandbox) -> None:
+    """In a pipe, records are JSON lines."""
+    assert await leadfeeder(quarter, "accounts") == (0, '{"id":"310042","name":"Seller 1"}\n', "")
+
+
+async def test_accounts_on_a_terminal(quarter: Sandbox) -> None:
+    """On a terminal, records are a table, unless ``--json`` is given."""
+    _, screen = await leadfeeder_on_terminal(quarter, "accounts")
+    assert "Seller 1" in screen
+    assert "{" not in screen
+    _, screen = await leadfeeder_on_terminal(quarter, "accounts", "--json")
+    assert json_lines(screen) == [{"id": "310042", "name": "Seller 1"}]
+
+
+async def test_fields_and_limit(quarter: Sandbox) -> None:
+    """``--limit`` limits the rows, and ``--fields`` selects fields of each record."""
+    search = ("companies", "search", "--country", "DE")
+    code, stdout, stderr = await leadfeeder(quarter, *search, "--limit", "3")
+    assert (code, len(json_lines(stdout))) == (0, 3)
+    assert json_lines(stdout)[0]["attributes"]["name"]
+    assert re.search(r"^3 of \d+ companies", stderr)
+    _, stdout, _ = await leadfeeder(quarter, *search, "--limit", "2", "--fields", "name,address.city")
+    assert [list(record) for record in json_lines(stdout)] == [["name", "address.city"]] * 2
+
+
+async def test_field_names_are_not_truncated(quarter: Sandbox) -> None:
+    """A long value does not truncate the names of the fields."""
+    _, screen = await leadfeeder_on_terminal(quarter, "companies", "get", "159000003", "--fields", "name,address")
+    assert screen.splitlines()[1].startswith('address  {"street_address":')
+
+
+async def test_search_terms(quarter: Sandbox) -> None:
+    """Search terms can be arguments or ``--term`` options."""
+    code, stdout, _ = await leadfeeder(quarter, "companies", "search", "company")
+    assert (code, stdout) == (0, (await leadfeeder(quarter, "companies", "search", "--term", "company"))[1])
+    assert stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("companies", "get", "159000003", "--max-credits", "0"), 4, "use --max-credits"),
+        (("companies", "get", "1"), 1, "404"),
+        (("companies", "search", "--fields", "wages"), 2, "Available fields: id, name"),
+        (("companies", "match"), 2, "nothing to match"),
+        (("brief", "--history", "10"), 2, "--history"),
+        (("usage", "--months", "0"), 2, "--months"),
+        (("tags", "create", "Hot"), 2, "Add --yes"),
+        (("tags", "create", "Hot", "--fields", "wages"), 2, "Available fields: id"),
+        (("lists", "add", "Nowhere", "159000001", "--yes"), 2, "There is no company list 'Nowhere'"),
+    ],
+)
+async def test_error_messages(quarter: Sandbox, words: tuple[str, ...], code: int, message: str) -> None:
+    """A command that fails prints an error on stderr and charges nothing."""
+    exit_code, stdout, stderr = await leadfeeder(quarter, *words)
+    assert (exit_code, stdout) == (code, ""), stderr
+    assert message in stderr
+    assert quarter.ledger.credits_charged == 0
+
+
+async def test_company_is_charged_once(quarter: Sandbox) -> None:
+    """The command prints one credit for a company, and none for the same company later."""
+    first, second = [await leadfeeder(quarter, "companies", "get", "159000003") for _ in range(2)]
+    assert (first[2], second[2]) == ("1 credit charged.\n", "0 credits charged.\n")
+    assert json_lines(first[1])[0]["id"] == "159000003"
+
+
+async def test_match_contacts_and_ip(quarter: Sandbox) -> None:
+    """Matches, contacts and IP addresses are printed as records of their own kind."""
+    company = json_lines((await leadfeeder(quarter, "companies", "search", "--country", "DE", "--limit", "1"))[1])[0]
+    code, stdout, _ = await leadfeeder(quarter, "companies", "match", company["attributes"]["name"])
+    assert code == 0
+    assert company["id"] in {record["id"] for record in json_lines(stdout)}
+    _, stdout, _ = await leadfeeder(quarter, "contacts", "search", "--company-id", company["id"])
+    assert len(json_lines(stdout)) == 3
+    _, stdout, _ = await leadfeeder(quarter, "ip", quarter.world.company_ips(company["id"])[0])
+    assert json_lines(stdout)[0]["relationships"]["company"]["id"] == company["id"]

@@ -1,0 +1,64 @@
+"""Helpers for tests of long jobs."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leadfeeder_async import Pager, Progress
+
+
+class Stopped(Exception):  # noqa: N818 - it ends a job and is not an error
+    """Ends a job, as a bug in a progress callback would."""
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def read_ids(path: Path) -> list[str]:
+    """Return the ids of the rows of a file."""
+    return [line["id"] for line in read_lines(path)]
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the sorted names of the files in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def stop_after(rows: int) -> Callable[[Progress], None]:
+    """Return a progress callback that ends the job after some rows."""
+
+    def on_progress(progress: Progress) -> None:
+        if progress.done >= rows:
+            raise Stopped
+
+    return on_progress
+
+
+async def interrupt(pager: Pager[Any], path: Path, rows: int, **options: bool) -> None:
+    """Export a list, and end the export after some rows."""
+    with pytest.raises(Stopped):
+        await pager.to_file(path, on_progress=stop_after(rows), **options)
+
+
+@contextmanager
+def small_disk(size: int) -> Iterator[Callable[[int], None]]:
+    """Simulate a full disk: no file of this process can grow past ``size`` bytes. The yielded function changes it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def set_size(size: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+
+    set_size(size)
+    try:
+        yield set_size
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

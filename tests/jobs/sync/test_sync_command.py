@@ -1,0 +1,92 @@
+"""The command ``leadfeeder sync``: its output, its exit codes and its interruption."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from leadfeeder_async.sandbox import Sandbox
+from tests.jobs.sync.test_sync_crash_recovery import expected_contents, read_contents
+from tests.jobs.test_duckdb_file import opened_elsewhere
+
+# Tests that run in the background ignore SIGINT, and so would their processes.
+ENABLE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+COMMAND = (sys.executable, "-c", ENABLE_INTERRUPTS + "from leadfeeder_async.cli import main; main()")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "leadfeeder.duckdb"
+
+
+async def start(sandbox: Sandbox, *arguments: str) -> asyncio.subprocess.Process:
+    """Start the command with the environment of a sandbox."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return await asyncio.create_subprocess_exec(
+        *COMMAND, *arguments, env={**os.environ, **sandbox.environment}, **pipes
+    )
+
+
+async def run(sandbox: Sandbox, *arguments: str) -> tuple[int | None, str, str]:
+    """Run the command, and return its exit code, stdout and stderr."""
+    process = await start(sandbox, *arguments)
+    stdout, stderr = await process.communicate()
+    return process.returncode, stdout.decode(), stderr.decode()
+
+
+async def test_changes_are_printed(sandbox: Sandbox, path: Path) -> None:
+    """The changes of each table go to stdout, one JSON object per line, and the summary to stderr."""
+    code, stdout, stderr = await run(sandbox, "sync", "--db", str(path), "--since", str(sandbox.start_date))
+    assert code == 0, stderr
+    lines = {line["table"]: line for line in map(json.loads, stdout.splitlines())}
+    assert lines["visits"] == {"table": "visits", "new": 500, "updated": 0, "removed": 0}
+    assert set(lines) == {"visits", "engagements", "companies", "locations", "tags", "lists", "usage", "credits"}
+    assert f"{sandbox.start_date} to {sandbox.end_date} in " in stderr
+    assert f"0 credits charged -> {path}" in stderr
+    assert read_contents(path) == expected_contents(sandbox)
+
+
+async def test_skipped_tables_are_printed(path: Path) -> None:
+    """A table that the plan does not include is reported on stderr only, and the exit code is 0."""
+    async with Sandbox(companies=9, visits=90, rate_limit=False, not_entitled=["get_usage"]) as sandbox:
+        code, stdout, stderr = await run(sandbox, "sync", "--db", str(path))
+    assert (code, '"usage"' in stdout) == (0, False)
+    assert "usage" in stderr
+    assert "insufficient_entitlements" in stderr
+
+
+async def test_locked_database_exits_with_5(sandbox: Sandbox, path: Path) -> None:
+    """A database that another process has open is an error without a traceback, and the exit code is 5."""
+    assert (await run(sandbox, "sync", "--db", str(path)))[0] == 0
+    with opened_elsewhere(path):
+        code, _, stderr = await run(sandbox, "sync", "--db", str(path))
+    assert (code, "is open in another process" in stderr, "Traceback" in stderr) == (5, True, False)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_interrupted_command_can_be_repeated(path: Path, number: signal.Signals, code: int) -> None:
+    """Ctrl-C and SIGTERM leave a valid database, and the command that is printed continues."""
+    async with Sandbox(companies=9, visits=3_000, rate_limit=False, latency=0.1) as sandbox:
+        arguments = ["sync", "--db", str(path), "--since", str(sandbox.start_date)]
+        process = await start(sandbox, *arguments)
+        while len(sandbox.ledger.requests) < 5:
+            await asyncio.sleep(0.02)
+        process.send_signal(number)
+        async with asyncio.timeout(10):
+            _, output = await process.communicate()
+        stderr = output.decode()
+        assert (process.returncode, "Traceback" in stderr) == (code, False), stderr
+        printed = next(shlex.split(line) for line in stderr.splitlines() if line.startswith(" ") and " sync " in line)
+        assert printed[1:] == arguments
+        assert len(read_contents(path)) < 3_000
+        sandbox.latency = 0
+        assert (await run(sandbox, *printed[1:]))[0] == 0
+        assert read_contents(path) == expected_contents(sandbox)

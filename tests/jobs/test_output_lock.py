@@ -1,0 +1,160 @@
+"""The lock file beside an output: exclusive, released by a kill, and removed without a race."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from leadfeeder_async import CheckpointError
+from leadfeeder_async.jobs.output_lock import FcntlCalls, OutputLock, lock_path
+from tests.jobs.helpers import names_in
+
+HOLDER = """
+import sys
+from pathlib import Path
+from leadfeeder_async.jobs.output_lock import OutputLock
+lock = OutputLock.acquire(Path(sys.argv[1]))
+print("locked" if lock else "refused", flush=True)
+sys.stdin.read()
+"""
+
+
+def start_holder(out: Path) -> subprocess.Popen[str]:
+    """Start a process that locks an output, and wait until it has."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "locked\n"
+    return holder
+
+
+def acquire(out: Path) -> OutputLock:
+    lock = OutputLock.acquire(out)
+    assert lock is not None
+    return lock
+
+
+def test_lock_is_exclusive(tmp_path: Path) -> None:
+    """An output is locked once at a time, and the lock file is removed at the end."""
+    out = tmp_path / "new" / "o.ndjson"
+    lock = acquire(out)
+    assert OutputLock.acquire(out) is None
+    lock.release()
+    acquire(out).release()
+    assert names_in(tmp_path / "new") == []
+
+
+def test_kill_releases_the_lock(tmp_path: Path) -> None:
+    """The lock of a process that is killed is free at once, and its lock file is used and removed."""
+    out = tmp_path / "o.ndjson"
+    with start_holder(out) as holder:
+        assert OutputLock.acquire(out) is None
+        holder.send_signal(signal.SIGKILL)
+    assert lock_path(out).exists()
+    acquire(out).release()
+    assert not lock_path(out).exists()
+
+
+def test_lock_is_released_despite_forked_processes(tmp_path: Path) -> None:
+    """A forked process that inherited the open lock file does not keep the lock."""
+    lock = acquire(tmp_path / "o.ndjson")
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    try:
+        lock.release()
+        acquire(tmp_path / "o.ndjson").release()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+class LockAfterRemoval(FcntlCalls):
+    """Locks a file only after the job that had locked it has removed it."""
+
+    def __init__(self, other: OutputLock) -> None:
+        super().__init__()
+        self._others = [other]
+
+    def try_lock(self, descriptor: int) -> bool:
+        while self._others:
+            self._others.pop().release()
+        return super().try_lock(descriptor)
+
+
+def test_removed_lock_file_is_not_held(tmp_path: Path) -> None:
+    """A job that opened a lock file before it was removed locks the file that has the name."""
+    out = tmp_path / "o.ndjson"
+    lock = OutputLock.acquire(out, LockAfterRemoval(acquire(out)))
+    assert lock is not None
+    assert lock_path(out).exists()
+    assert OutputLock.acquire(out) is None
+    lock.release()
+    assert names_in(tmp_path) == []
+
+
+def test_lock_file_of_another_job_is_not_removed(tmp_path: Path) -> None:
+    """If somebody deletes the lock file, its job does not remove the lock file of the next job."""
+    out = tmp_path / "o.ndjson"
+    first = acquire(out)
+    lock_path(out).unlink()
+    second = acquire(out)
+    first.release()
+    assert OutputLock.acquire(out) is None
+    second.release()
+    assert names_in(tmp_path) == []
+
+
+def test_file_with_content_is_not_a_lock_file(tmp_path: Path) -> None:
+    """A file that no job wrote is neither locked nor removed."""
+    out = tmp_path / "o.ndjson"
+    lock_path(out).write_text("precious")
+    with pytest.raises(CheckpointError, match=r"o\.ndjson\.lock exists, but no job wrote it") as caught:
+        OutputLock.acquire(out)
+    assert (caught.value.reason, lock_path(out).read_text()) == ("not_ours", "precious")
+
+
+def count_holders(out: str, rounds: int, failures: multiprocessing.Queue[str]) -> None:
+    """Lock an output again and again, and report if another process has it at the same time."""
+    held = Path(f"{out}.held")
+    for _ in range(rounds):
+        lock = OutputLock.acquire(Path(out))
+        if lock is not None:
+            try:
+                held.mkdir()
+                held.rmdir()
+            except OSError as error:
+                failures.put(str(error))
+            lock.release()
+
+
+def test_processes_that_race_for_a_lock(tmp_path: Path) -> None:
+    """Processes that lock, release and remove the same file at once never have it at the same time."""
+    context = multiprocessing.get_context("spawn")
+    failures: multiprocessing.Queue[str] = context.Queue()
+    words = (str(tmp_path / "o.ndjson"), 2_000, failures)
+    processes = [context.Process(target=count_holders, args=words) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert failures.empty(), failures.get()
+    assert names_in(tmp_path) == []
+
+
+def test_threads_share_no_lock(tmp_path: Path) -> None:
+    """A second thread of the same process is refused as another process is."""
+    lock, results = acquire(tmp_path / "o.ndjson"), list[OutputLock | None]()
+    thread = threading.Thread(target=lambda: results.append(OutputLock.acquire(tmp_path / "o.ndjson")))
+    thread.start()
+    thread.join()
+    assert results == [None]
+    lock.release()

@@ -1,0 +1,504 @@
+"""Unfinished files: what replaces what, in which order, with which permissions, and what a kill leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from leadfeeder_async import AsyncLeadfeeder, CheckpointError
+from leadfeeder_async.jobs import resumable_file
+from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState
+from leadfeeder_async.jobs.output_lock import OutputLock, lock_path
+from leadfeeder_async.jobs.resumable_file import (
+    JobIdentity,
+    ResumableFile,
+    checkpoint_path,
+    load_unfinished,
+    open_resumable,
+    partial_path,
+)
+from leadfeeder_async.jobs.tabular import Column
+from leadfeeder_async.sandbox import Sandbox
+from tests.jobs.helpers import Stopped, interrupt, names_in, read_ids
+from tests.jobs.test_export import all_ids, visits
+
+SUFFIXES = [".ndjson", ".csv", ".parquet"]
+ROW = b'{"id":"1"}\n'
+
+
+class CopyState(JobState, frozen=True, kw_only=True):
+    """The state of a job that copies rows."""
+
+    cost: Count = 0
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        return self.cost > 0
+
+
+COPY = JobKind("copy", Checkpoint[CopyState])
+
+
+def open_copy(
+    path: Path, *, resume: bool = False, overwrite: bool = False
+) -> AbstractContextManager[ResumableFile[CopyState]]:
+    identity = JobIdentity("f", "a copy")
+    return open_resumable(path, COPY, identity, CopyState(), resume=resume, overwrite=overwrite)
+
+
+def columns() -> tuple[Column, ...]:
+    return (Column("id", ("id",), str),)
+
+
+def write(path: Path, **options: bool) -> None:
+    """Write a file of one row."""
+    with open_copy(path, **options) as output:
+        output.append(ROW, 1, output.state)
+        output.finish(columns)
+
+
+def leave_unfinished(path: Path, rows: int = 1, **options: bool) -> None:
+    """Write some rows, and fail."""
+    with pytest.raises(Stopped), open_copy(path, **options) as output:
+        for _ in range(rows):
+            output.append(ROW, 1, output.state)
+        raise Stopped
+
+
+@pytest.fixture
+def before_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """A function that makes something happen just before the next job acquires its lock."""
+
+    def set_action(action: Callable[[], None]) -> None:
+        acquire = OutputLock.acquire
+
+        def acquire_later(path: Path) -> OutputLock | None:
+            monkeypatch.setattr(OutputLock, "acquire", acquire)
+            action()
+            return acquire(path)
+
+        monkeypatch.setattr(OutputLock, "acquire", acquire_later)
+
+    return set_action
+
+
+def test_existing_file_is_kept(tmp_path: Path) -> None:
+    """A file that exists is replaced only with overwrite=True."""
+    out = tmp_path / "o.ndjson"
+    out.write_text("precious")
+    for resume in (False, True):
+        with pytest.raises(CheckpointError, match=r"exists") as caught, open_copy(out, resume=resume):
+            pass
+        assert (caught.value.reason, out.read_text()) == ("exists", "precious")
+    write(out, overwrite=True)
+    assert (out.read_bytes(), names_in(tmp_path)) == (ROW, ["o.ndjson"])
+
+
+def test_unfinished_file_is_kept(tmp_path: Path) -> None:
+    """Without resume=True an unfinished file is an error. overwrite=True starts over."""
+    out = tmp_path / "o.ndjson"
+    leave_unfinished(out, 60)
+    with pytest.raises(CheckpointError, match="unfinished copy of 60 rows") as caught, open_copy(out):
+        pass
+    assert (caught.value.reason, partial_path(out).read_bytes()) == ("unfinished", 60 * ROW)
+    write(out, overwrite=True)
+    assert (out.read_bytes(), names_in(tmp_path)) == (ROW, ["o.ndjson"])
+
+
+def test_job_without_rows_leaves_no_file(tmp_path: Path) -> None:
+    """A job that fails before its first row leaves no file."""
+    leave_unfinished(tmp_path / "o.ndjson", 0)
+    assert names_in(tmp_path) == []
+
+
+def test_state_worth_keeping_is_saved_without_rows(tmp_path: Path) -> None:
+    """A job that fails before its first row is saved if its state is worth keeping, such as its cost."""
+    out = tmp_path / "o.ndjson"
+    with pytest.raises(Stopped), open_copy(out) as output:
+        output.save_state(CopyState(cost=3))
+        raise Stopped
+    unfinished = load_unfinished(out, COPY)
+    assert unfinished is not None
+    assert (unfinished.rows, unfinished.state.cost) == (0, 3)
+    with open_copy(out, resume=True) as output:
+        assert output.state.cost == 3
+        output.finish(columns)
+    assert names_in(tmp_path) == ["o.ndjson"]
+
+
+def test_saved_state_counts_no_unsynced_rows(tmp_path: Path) -> None:
+    """A state that is saved at once leaves rows uncounted that no checkpoint has counted before."""
+    out = tmp_path / "o.ndjson"
+    with open_copy(out) as output:
+        output.append(ROW, 1, output.state)
+        output.save()
+        output.append(ROW, 1, output.state)
+        output.save_state(CopyState(cost=3))
+        saved = load_unfinished(out, COPY)
+        assert saved is not None
+        assert (saved.rows, saved.state.cost) == (1, 3)
+        output.save()
+        saved = load_unfinished(out, COPY)
+        assert saved is not None
+        assert (saved.rows, saved.state.cost) == (2, 3)
+        output.finish(columns)
+
+
+@pytest.mark.parametrize("field", ["rows", "size", "cost"])
+def test_negative_counts_are_refused(tmp_path: Path, field: str) -> None:
+    """A checkpoint with a negative number is damaged."""
+    out = tmp_path / "o.ndjson"
+    leave_unfinished(out)
+    saved = msgspec.json.decode(checkpoint_path(out).read_bytes())
+    (saved["state"] if field == "cost" else saved)[field] = -5
+    checkpoint_path(out).write_bytes(msgspec.json.encode(saved))
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_unfinished(out, COPY)
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+@pytest.mark.parametrize("working_file", ["part", "checkpoint", "lock"])
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "dangling link", "pipe"])
+def test_working_file_of_others_is_not_touched(
+    tmp_path: Path, kind: str, working_file: str, options: dict[str, bool]
+) -> None:
+    """A file, folder, link or pipe with the name of a working file is an error, and stays as it is."""
+    out, other, target = tmp_path / "o.ndjson", tmp_path / f"o.ndjson.{working_file}", tmp_path / "target"
+    if kind == "file":
+        other.write_text("precious")
+    elif kind == "folder":
+        other.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(other)
+    else:
+        other.symlink_to(target)
+    if kind == "link":
+        target.touch()
+    before, names = other.lstat(), names_in(tmp_path)
+    with pytest.raises(CheckpointError, match=rf"o\.ndjson(\.{working_file})? ") as caught, open_copy(out, **options):
+        pass
+    assert caught.value.reason in {"not_ours", "not_writable"}
+    assert os.path.samestat(other.lstat(), before)
+    assert names_in(tmp_path) == names
+    assert kind != "file" or other.read_text() == "precious"
+    assert kind != "link" or target.read_bytes() == b""
+
+
+def test_link_to_rows_is_not_resumed(tmp_path: Path) -> None:
+    """A link that replaced the unfinished file of a job is not followed."""
+    out, elsewhere = tmp_path / "o.ndjson", tmp_path / "elsewhere"
+    leave_unfinished(out)
+    partial_path(out).rename(elsewhere)
+    partial_path(out).symlink_to(elsewhere)
+    with pytest.raises(CheckpointError, match="no job wrote it"), open_copy(out, resume=True):
+        pass
+    assert elsewhere.read_bytes() == ROW
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "dangling link"])
+async def test_only_regular_files_are_replaced(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, kind: str
+) -> None:
+    """A device, a pipe or a link is not replaced by a finished export."""
+    out, target = tmp_path / "visits.ndjson", tmp_path / "target"
+    if kind == "pipe":
+        os.mkfifo(out)
+    else:
+        out.symlink_to(target)
+    if kind == "link":
+        target.write_text("kept")
+    before, names = out.lstat(), names_in(tmp_path)
+    with pytest.raises(CheckpointError, match="a link, a device or a pipe") as caught:
+        await visits(lf, sandbox).to_file(out, overwrite=True)
+    assert caught.value.reason == "not_a_file"
+    assert os.path.samestat(out.lstat(), before)
+    assert sandbox.ledger.requests == []
+    assert names_in(tmp_path) == names
+
+
+def test_output_is_locked_while_it_is_written(tmp_path: Path) -> None:
+    """A second job for the same output fails, and the first one is not disturbed."""
+    out = tmp_path / "o.ndjson"
+    with open_copy(out) as output:
+        for options in ({}, {"resume": True}, {"overwrite": True}):
+            with pytest.raises(CheckpointError, match="Another job is writing") as caught, open_copy(out, **options):
+                pass
+            assert caught.value.reason == "locked"
+        output.append(ROW, 1, output.state)
+        output.finish(columns)
+    assert (out.read_bytes(), names_in(tmp_path)) == (ROW, ["o.ndjson"])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_output_is_locked_until_the_checkpoint_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """A second job cannot start while the first one removes its checkpoint, which would be the second one's own."""
+    out, unlink, tries = tmp_path / f"o{suffix}", Path.unlink, list[str]()
+
+    def unlink_later(path: Path, *, missing_ok: bool = False) -> None:
+        if path == checkpoint_path(out):
+            with pytest.raises(CheckpointError, match="Another job is writing"), open_copy(out, overwrite=True):
+                pass
+            tries.append(path.name)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink_later)
+    write(out)
+    assert (tries, names_in(tmp_path)) == ([f"o{suffix}.checkpoint"], [out.name])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_file_finished_before_the_lock_is_kept(
+    tmp_path: Path, before_lock: Callable[[Callable[[], None]], None], suffix: str
+) -> None:
+    """A job that starts while another one finishes the same file checks again under the lock, and changes nothing."""
+    out = tmp_path / f"o{suffix}"
+    before_lock(lambda: write(out))
+    with pytest.raises(CheckpointError, match="exists"), open_copy(out):
+        pass
+    assert names_in(tmp_path) == [out.name]
+    assert b"1" in out.read_bytes()
+
+
+def test_file_that_appears_before_the_lock_is_kept(
+    tmp_path: Path, before_lock: Callable[[Callable[[], None]], None]
+) -> None:
+    """A file that appears after the first check is not replaced, and no working file is left."""
+    out = tmp_path / "o.ndjson"
+    before_lock(lambda: out.write_text("precious") and None)
+    with pytest.raises(CheckpointError, match="exists"), open_copy(out):
+        pass
+    assert (out.read_text(), names_in(tmp_path)) == ("precious", ["o.ndjson"])
+
+
+def test_stop_between_the_last_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a job ends after the file has its name, its checkpoint does not count, and the next job starts."""
+    out = tmp_path / "o.ndjson"
+
+    def stop(_: Path) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resumable_file, "remove_checkpoint", stop)
+        with pytest.raises(Stopped):
+            write(out)
+    assert out.read_bytes() == ROW
+    assert load_unfinished(out, COPY) is None
+    with pytest.raises(CheckpointError, match="nothing to resume"), open_copy(out, resume=True):
+        pass
+    write(out, resume=True, overwrite=True)
+    assert (out.read_bytes(), names_in(tmp_path)) == (ROW, ["o.ndjson"])
+
+
+@pytest.mark.parametrize("part", [None, b"", ROW])
+def test_kill_before_the_first_row(tmp_path: Path, part: bytes | None) -> None:
+    """A job that was killed at its start leaves nothing to continue, and the next job starts."""
+    out = tmp_path / "o.ndjson"
+    leave_unfinished(out)
+    saved = msgspec.json.decode(checkpoint_path(out).read_bytes())
+    checkpoint_path(out).write_bytes(msgspec.json.encode({**saved, "rows": 0, "size": 0, "fingerprint": "other"}))
+    partial_path(out).unlink()
+    if part is not None:
+        partial_path(out).write_bytes(part)
+    lock_path(out).touch()
+    assert load_unfinished(out, COPY) is None
+    write(out, resume=True)
+    assert (out.read_bytes(), names_in(tmp_path)) == (ROW, ["o.ndjson"])
+
+
+@pytest.mark.parametrize("part_is_empty", [False, True])
+async def test_kill_after_the_file_is_named(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, part_is_empty: bool
+) -> None:
+    """The checkpoint of a finished file is not an unfinished export, even after a second kill."""
+    out = tmp_path / "visits.ndjson"
+    await interrupt(visits(lf, sandbox), out, 60)
+    saved = checkpoint_path(out).read_bytes()
+    await visits(lf, sandbox).to_file(out, resume=True)
+    checkpoint_path(out).write_bytes(saved)
+    if part_is_empty:
+        partial_path(out).touch()
+    sandbox.world.add_visits(5)
+    await visits(lf, sandbox).to_file(out, resume=True, overwrite=True)
+    assert read_ids(out) == all_ids(sandbox)
+    assert names_in(tmp_path) == ["visits.ndjson"]
+
+
+def test_temporary_files_of_killed_jobs_are_removed(tmp_path: Path) -> None:
+    """Temporary files that a kill left are removed by the next job. Files with similar names are kept."""
+    out = tmp_path / "o.ndjson"
+    leave_unfinished(out)
+    leftovers = [".o.ndjson.0123abcd.tmp", ".o.ndjson.checkpoint.0123abcd.tmp"]
+    others = [".o.ndjson.0123abcd.txt", ".o.ndjson.mine.tmp", ".p.ndjson.0123abcd.tmp"]
+    for name in (*leftovers, *others):
+        (tmp_path / name).touch()
+    write(out, overwrite=True)
+    assert names_in(tmp_path) == sorted([*others, "o.ndjson"])
+
+
+def test_missing_rows_are_refused(tmp_path: Path) -> None:
+    """An unfinished file that is shorter than its checkpoint counts is not continued."""
+    out = tmp_path / "o.ndjson"
+    leave_unfinished(out, 60)
+    partial_path(out).write_bytes(ROW)
+    with pytest.raises(CheckpointError, match="fewer rows") as caught, open_copy(out, resume=True):
+        pass
+    assert caught.value.reason == "damaged"
+
+
+def test_rows_after_the_checkpoint_are_cut_off(tmp_path: Path) -> None:
+    """Rows that a kill left after the checkpoint, perhaps incomplete, are cut off."""
+    out = tmp_path / "o.ndjson"
+    leave_unfinished(out)
+    with partial_path(out).open("ab") as part:
+        part.write(b'{"id":"2"}\n{"id":"incompl')
+    with open_copy(out, resume=True) as output:
+        assert list(output.lines()) == [ROW.rstrip()]
+        output.append(b'{"id":"3"}\n', 1, output.state)
+        output.finish(columns)
+    assert read_ids(out) == ["1", "3"]
+
+
+def record_steps(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[tuple[str, str]]:
+    """Record which files of a folder are synced, renamed and removed, and in which order."""
+    steps = list[tuple[str, str]]()
+    fsync, replace, unlink = os.fsync, Path.replace, Path.unlink
+
+    def record_sync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        steps.extend(
+            ("sync", path.name) for path in [folder, *folder.iterdir()] if os.path.samestat(path.stat(), status)
+        )
+        fsync(descriptor)
+
+    def record_replace(source: Path, target: Path) -> Path:
+        steps.append((f"rename to {target.name}", source.name))
+        return replace(source, target)
+
+    def record_unlink(path: Path, *, missing_ok: bool = False) -> None:
+        if path.exists():
+            steps.append(("remove", path.name))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    monkeypatch.setattr(Path, "replace", record_replace)
+    monkeypatch.setattr(Path, "unlink", record_unlink)
+    return steps
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_finished_file_survives_a_power_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """The file is synced before it gets its name, then the folder is synced, and then working files are removed."""
+    out = tmp_path / f"o{suffix}"
+    steps = record_steps(monkeypatch, tmp_path)
+    write(out)
+    renamed = next(number for number, (action, _) in enumerate(steps) if action == f"rename to {out.name}")
+    assert ("sync", steps[renamed][1]) in steps[:renamed]
+    assert steps[renamed + 1] == ("sync", tmp_path.name)
+    working_files = [f"{out.name}.checkpoint", f"{out.name}.lock"]
+    if suffix != ".ndjson":
+        working_files.insert(0, f"{out.name}.part")
+    removed = [name for action, name in steps[renamed:] if action == "remove"]
+    assert [name for name in removed if not name.endswith(".tmp")] == working_files
+
+
+def test_rows_are_synced_before_their_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows are on the disk before the checkpoint that counts them, and so is the checkpoint before its name."""
+    out = tmp_path / "o.ndjson"
+    with open_copy(out) as output:
+        output.append(ROW, 1, output.state)
+        steps = record_steps(monkeypatch, tmp_path)
+        output.save()
+        temporary = steps[1][1]
+        assert steps == [
+            ("sync", "o.ndjson.part"),
+            ("sync", temporary),
+            ("rename to o.ndjson.checkpoint", temporary),
+            ("sync", tmp_path.name),
+        ]
+        output.finish(columns)
+
+
+def test_first_checkpoint_precedes_the_unfinished_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job marks its unfinished file as its own before it creates it, whenever it is killed."""
+    out, created, os_open = tmp_path / "o.ndjson", list[str](), os.open
+
+    def record(path: Any, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_EXCL:
+            created.append(f"{Path(path).name[-4:]} {checkpoint_path(out).exists()}")
+        return os_open(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", record)
+    write(out)
+    assert created[:2] == [".tmp False", "part True"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+async def test_replaced_file_keeps_its_permissions(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """If a private file is replaced, its working files and the new file are private at all times."""
+    out, modes = tmp_path / f"visits{suffix}", dict[str, set[int]]()
+    out.write_text("old")
+    out.chmod(0o600)
+
+    def look(*_: object) -> None:
+        for file in tmp_path.iterdir():
+            if not file.name.endswith(".lock"):
+                modes.setdefault(file.suffix, set()).add(file.stat().st_mode & 0o777)
+
+    fsync, unlink, os_open = os.fsync, Path.unlink, os.open
+
+    def open_and_look(path: Any, flags: int, mode: int = 0o777, **options: Any) -> int:
+        descriptor = os_open(path, flags, mode, **options)
+        look()
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_and_look)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (look(), fsync(descriptor)))
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: (look(), unlink(path, missing_ok)))
+    await visits(lf, sandbox).to_file(out, overwrite=True, on_progress=look)
+    assert modes == {suffix: {0o600}, ".part": {0o600}, ".checkpoint": {0o600}, ".tmp": {0o600}}
+    assert out.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_new_file_has_usual_permissions(tmp_path: Path, suffix: str) -> None:
+    """A file that replaces no other gets the permissions that any new file has."""
+    usual, out = tmp_path / "usual", tmp_path / f"o{suffix}"
+    usual.touch()
+    write(out)
+    assert out.stat().st_mode == usual.stat().st_mode
+
+
+async def test_read_only_file_is_replaced_in_two_runs(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The unfinished file that replaces a read-only one can be written, and the new file is read-only again."""
+    out = tmp_path / "visits.ndjson"
+    out.write_text("old")
+    out.chmod(0o444)
+    await interrupt(visits(lf, sandbox), out, 100, overwrite=True)
+    assert partial_path(out).stat().st_mode & 0o777 == 0o644
+    await visits(lf, sandbox).to_file(out, overwrite=True, resume=True)
+    assert (read_ids(out), out.stat().st_mode & 0o777) == (all_ids(sandbox), 0o444)
+
+
+def test_rows_are_saved_before_a_table_is_made(tmp_path: Path) -> None:
+    """A table may fill the disk, so the rows are saved first."""
+    out, saved = tmp_path / "o.csv", list[int]()
+
+    def columns_later() -> tuple[Column, ...]:
+        unfinished = load_unfinished(out, COPY)
+        saved.append(unfinished.rows if unfinished else 0)
+        return columns()
+
+    with open_copy(out) as output:
+        output.append(ROW, 1, output.state)
+        output.finish(columns_later)
+    assert saved == [1]

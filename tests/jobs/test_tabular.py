@@ -1,0 +1,135 @@
+"""Tables made of JSON lines: CSV and parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pytest
+
+from leadfeeder_async import AsyncLeadfeeder, CheckpointError, ConfigurationError
+from leadfeeder_async.jobs import duckdb_file
+from leadfeeder_async.jobs.tabular import columns_of
+from leadfeeder_async.models.records import WebVisit
+from leadfeeder_async.sandbox import Sandbox
+from tests.jobs.helpers import interrupt, names_in, small_disk
+from tests.jobs.test_export import all_ids, visits
+from tests.support.clients import client_of
+from tests.support.servers import http, raw_server
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".csv":
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    table = duckdb.sql(f"SELECT * FROM '{path}'")
+    return [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
+
+
+async def test_csv(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A CSV file has one documented column for each field, whatever the rows contain."""
+    out = tmp_path / "visits.csv"
+    await interrupt(visits(lf, sandbox), out, 60)
+    await visits(lf, sandbox).to_file(out, resume=True)
+    table = read_table(out)
+    assert [row["id"] for row in table] == all_ids(sandbox)
+    first = await visits(lf, sandbox).first()
+    assert first is not None
+    assert first.company is not None
+    assert table[0]["company.id"] == first.company.id
+    assert table[0]["landing_page_path"] == first.attributes.landing_page_path
+    assert len(json.loads(table[0]["engagements"])) == len(first.attributes.engagements or ())
+    assert list(table[0]) == [column.name for column in columns_of(WebVisit)]
+    assert names_in(tmp_path) == ["visits.csv"]
+
+
+async def test_parquet(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A parquet file has the same columns, with types."""
+    out = tmp_path / "it's visits.parquet"
+    await visits(lf, sandbox).to_file(out)
+    table = duckdb.sql(f"SELECT * FROM read_parquet('{str(out).replace(chr(39), chr(39) * 2)}')")
+    types = dict(zip(table.columns, map(str, table.types), strict=True))
+    assert list(types) == [column.name for column in columns_of(WebVisit)]
+    assert (types["id"], types["page_depth"], types["visit_length"]) == ("VARCHAR", "BIGINT", "DOUBLE")
+    assert types["started_at"] == "TIMESTAMP WITH TIME ZONE"
+    assert [row[0] for row in table.select("id").fetchall()] == all_ids(sandbox)
+    assert table.filter("page_depth IS NULL OR started_at IS NULL").fetchall() == []
+    assert names_in(tmp_path) == ["it's visits.parquet"]
+
+
+UNUSUAL_ROWS = (
+    b'{"id":"1","type":"tag","attributes":{"name":"a","color":1e400}},'
+    b'{"id":"2","type":"tag","attributes":{"name":"b","color":%b}},'
+    b'{"id":"3","type":"tag","attributes":{"name":{"x":[1e400,0.5]},"color":3}},'
+    b'{"id":"4","type":"tag","attributes":{"name":"","color":"red"}}'
+) % (b"7" * 5_000)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+async def test_values_that_fit_no_column(tmp_path: Path, suffix: str) -> None:
+    """A number out of range or a value of another type does not stop the table. A CSV file has it as it was sent."""
+    out = tmp_path / f"tags{suffix}"
+    async with raw_server(http(b'{"data":[%b]}' % UNUSUAL_ROWS)) as server, client_of(server.url) as lf:
+        await lf.tags.list().to_file(out)
+    table = read_table(out)
+    assert [row["id"] for row in table] == ["1", "2", "3", "4"]
+    assert [row["name"] or "" for row in table] == ["a", "b", '{"x":[1e400,0.5]}', ""]
+    expected = ["1e400", "7" * 5_000, "3", "red"] if suffix == ".csv" else [None, None, 3, None]
+    assert [row["color"] for row in table] == expected
+
+
+async def test_very_long_row(tmp_path: Path) -> None:
+    """A parquet file can have rows of more than 16 MiB."""
+    out, name = tmp_path / "tags.parquet", "\N{SNOWMAN}" * 6_000_000
+    body = msgspec.json.encode({"data": [{"id": "1", "type": "tag", "attributes": {"name": name}}]})
+    async with raw_server(http(body)) as server, client_of(server.url) as lf:
+        await lf.tags.list().to_file(out)
+    assert [(row["id"], row["name"]) for row in read_table(out)] == [("1", name)]
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "size", "problem"),
+    [
+        ("tags.csv", 500, 20_000, "cannot be written"),
+        ("tags.parquet", 500, 20_000, "cannot be written"),
+        # Here the disk has space for the CSV table that DuckDB reads, but not for the file that it writes.
+        ("tags.parquet", 1, 600, r"tags\.parquet cannot grow"),
+    ],
+)
+async def test_table_on_a_full_disk(tmp_path: Path, name: str, tags: int, size: int, problem: str) -> None:
+    """If the disk is full, only the rows are kept. When there is space again, the table needs no request."""
+    out = tmp_path / name
+    body = {"data": [{"id": str(number), "attributes": {"name": "x" * 100}} for number in range(tags)]}
+    async with raw_server(http(msgspec.json.encode(body))) as server, client_of(server.url) as lf:
+        with small_disk(resource.RLIM_INFINITY) as set_size:
+            with pytest.raises(CheckpointError, match=problem) as caught:
+                await lf.tags.list().to_file(out, on_progress=lambda _: set_size(size))
+        assert (caught.value.reason, "resume=True" in caught.value.hint) == ("not_writable", True)
+        assert names_in(tmp_path) == [f"{name}.checkpoint", f"{name}.part"]
+        requests = len(server.requests)
+        await lf.tags.list().to_file(out, resume=True)
+        assert len(server.requests) == requests
+    assert len(read_table(out)) == tags
+
+
+async def test_unknown_suffix(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A suffix of another format is refused before any request."""
+    with pytest.raises(ConfigurationError, match=r"visits\.xlsx has the unknown suffix \.xlsx"):
+        await visits(lf, sandbox).to_file(tmp_path / "visits.xlsx")
+    assert (sandbox.ledger.requests, names_in(tmp_path)) == ([], [])
+
+
+async def test_parquet_without_duckdb(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If DuckDB is not installed, the error names the extra before any request. CSV does not need it."""
+    monkeypatch.setattr(duckdb_file, "find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'leadfeeder-async\[parquet\]'"):
+        await visits(lf, sandbox).to_file(tmp_path / "visits.parquet")
+    assert sandbox.ledger.requests == []
+    await visits(lf, sandbox).to_file(tmp_path / "visits.csv")
