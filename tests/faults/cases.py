@@ -365,7 +365,7 @@ STATUS = (
             final("403", responds("403 No", error_body("insufficient_credits")), InsufficientCreditsError),
             final("402", responds("402 No"), InsufficientCreditsError),
         ),
-        covered_by=("tests/resources/test_resources.py::test_credits_run_out",),
+        covered_by=("tests/resources/test_resources.py::test_insufficient_credits_raise",),
     ),
     Case(
         number=32, group="Status", name="missing-scope",
@@ -717,7 +717,7 @@ INPUT = (
         expected="`InvalidIdError` before anything is sent.",
         covered_by=(
             "tests/core/test_codec.py::test_id_that_cannot_stand_in_a_url_is_refused",
-            "tests/resources/test_resources.py::test_bad_ids_are_not_sent",
+            "tests/resources/test_resources.py::test_invalid_ids_are_not_sent",
         ),
     ),
     Case(
@@ -816,7 +816,7 @@ RUNTIME = (
         expected="A `.part` file that `resume` completes without losing or repeating a row.",
         covered_by=(
             "tests/jobs/test_export_crash_recovery.py::test_nothing_is_lost_or_doubled",
-            "tests/cli/test_cli.py::test_sigterm_keeps_what_is_done",
+            "tests/cli/test_cli.py::test_sigterm_saves_progress",
         ),
     ),
     Case(
@@ -824,7 +824,7 @@ RUNTIME = (
         trigger="The output cannot be written, or the disk is full.",
         expected="`CheckpointError` with the path. Rows written so far are kept and can be resumed.",
         covered_by=(
-            "tests/cli/test_cli.py::test_unwritable_output_is_refused_unsent",
+            "tests/cli/test_export_commands.py::test_unwritable_output_sends_nothing",
             "tests/jobs/test_export.py::test_full_disk",
             "tests/jobs/test_export.py::test_checkpoint_that_cannot_be_used",
         ),

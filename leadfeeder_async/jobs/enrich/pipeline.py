@@ -128,7 +128,7 @@ class ResultOrderer:
         return ready
 
 
-class Signal:
+class ChangeSignal:
     """Wakes coroutines after a change."""
 
     def __init__(self) -> None:
@@ -216,7 +216,7 @@ class Pipeline:
         self._is_complete = False
         self._error: Exception | None = None
         self._later_errors = list[Exception]()
-        self._changed = Signal()
+        self._changed = ChangeSignal()
 
     async def result_batches(self) -> AsyncGenerator[list[ResultLine], None]:
         """Yield results as they get ready. An error that stops the job is raised after them.
