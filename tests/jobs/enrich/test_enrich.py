@@ -148,7 +148,7 @@ async def test_nothing_is_read_while_nobody_takes(lf: AsyncLeadfeeder) -> None:
 
 
 async def test_leaving_early_leaves_nothing(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """Breaking out of the loop, or cancelling it, ends every request and the wait for the input."""
+    """Breaking out of the loop, or canceling it, ends every request and the wait for the input."""
     before = tasks()
     sandbox.latency = 0.02
 
