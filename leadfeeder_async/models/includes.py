@@ -1,6 +1,7 @@
 """The names for ``include=``, so that type checkers find misspelled ones.
 
-Other names are sent too. Use ``typing.cast`` to pass a name that is newer than this package to a type checker.
+At run time, a name that resembles a known one is rejected as a misspelling. Other names are sent, because the API may
+know them. A type checker accepts such a name with ``typing.cast``.
 """
 
 from __future__ import annotations

@@ -15,6 +15,9 @@ T = TypeVar("T")
 NonEmpty: TypeAlias = Annotated[tuple[T, ...], msgspec.Meta(min_length=1)]
 """A list of at least one item."""
 
+Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
+"""A string that is not empty. An empty condition would match everything."""
+
 EmployeeRange: TypeAlias = Literal["1-10", "11-100", "101-500", "501-1.000", "1.001-5.000", "5.001-10.000", "10.000+"]
 """The employee ranges that a company search accepts. Dots separate thousands."""
 
@@ -34,19 +37,19 @@ class GeoCircle(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 class SearchLocation(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A location to search in (contract: ``SearchLocationV1``)."""
 
-    street: str | None = None
-    postal_code: str | None = None
-    city: str | None = None
-    country_code: str | None = None
+    street: Text | None = None
+    postal_code: Text | None = None
+    city: Text | None = None
+    country_code: Text | None = None
     """ISO 3166-1 alpha-2, such as ``DE``."""
-    region_code: str | None = None
+    region_code: Text | None = None
     geo: GeoCircle | None = None
 
 
 class IndustryFilter(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The industries to search in, by code."""
 
-    codes: NonEmpty[str]
+    codes: NonEmpty[Text]
     """One or more codes of the classification."""
     classification: Classification | None = None
     """None means ``internal``, the codes of ``lf.reference.industries()``."""
@@ -143,21 +146,21 @@ class CompanyMatchInput(Model, frozen=True, kw_only=True, omit_defaults=True, fo
 class WebVisitFilters(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The filters of a visit search, in addition to its dates."""
 
-    company_id: str | None = None
-    location_country_codes: NonEmpty[str] | None = None
+    company_id: Text | None = None
+    location_country_codes: NonEmpty[Text] | None = None
     """ISO 3166-1 alpha-2, such as ``DE``."""
-    location_cities: NonEmpty[str] | None = None
+    location_cities: NonEmpty[Text] | None = None
 
 
 class CompanySearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The body of a company search (contract: ``CompanySearchRequestV1``). At least one condition is required."""
 
-    search_terms: NonEmpty[str] | None = None
+    search_terms: NonEmpty[Text] | None = None
     locations: NonEmpty[SearchLocation] | None = None
     industries: IndustryFilter | None = None
     employee_ranges: NonEmpty[EmployeeRange] | None = None
     revenue: RevenueRange | None = None
-    icp_ids: NonEmpty[str] | None = None
+    icp_ids: NonEmpty[Text] | None = None
     filters: CompanySearchFilters | None = None
 
 
@@ -170,7 +173,7 @@ class CompanyMatchRequest(Model, frozen=True, kw_only=True, forbid_unknown_field
 class SignalSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The body of a signal search (contract: ``SignalSearchRequestV1``)."""
 
-    company_ids: NonEmpty[str]
+    company_ids: NonEmpty[Text]
     categories: NonEmpty[SignalCategory] | None = None
     event_date: DateRange | None = None
     publication_date: DateRange | None = None
@@ -179,14 +182,14 @@ class SignalSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True, 
 class ContactSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The body of a contact search (contract: ``ContactSearchRequestV1``). At least one condition is required."""
 
-    search_terms: NonEmpty[str] | None = None
-    emails: NonEmpty[str] | None = None
-    company_ids: NonEmpty[str] | None = None
-    positions: NonEmpty[str] | None = None
-    departments: NonEmpty[str] | None = None
-    hierarchy_levels: NonEmpty[str] | None = None
-    affiliation: str | None = None
-    buyer_persona_ids: NonEmpty[str] | None = None
+    search_terms: NonEmpty[Text] | None = None
+    emails: NonEmpty[Text] | None = None
+    company_ids: NonEmpty[Text] | None = None
+    positions: NonEmpty[Text] | None = None
+    departments: NonEmpty[Text] | None = None
+    hierarchy_levels: NonEmpty[Text] | None = None
+    affiliation: Text | None = None
+    buyer_persona_ids: NonEmpty[Text] | None = None
     filters: Annotated[Mapping[str, object], msgspec.Meta(min_length=1)] | None = None
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date
-from typing import TypeVar
+from datetime import date, datetime
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import TypeVar, get_args
+from uuid import UUID
 
 import msgspec
 
@@ -12,9 +15,12 @@ from leadfeeder_async._argument_checks import (
     check_ids,
     check_integer,
     check_strings,
+    is_list,
+    is_mapping,
+    reject,
     show_value,
 )
-from leadfeeder_async._core.codec import encode_body, encode_json
+from leadfeeder_async._core.codec import encode_json
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.envelope import ResourceIdentifier
 from leadfeeder_async.models.request_bodies import (
@@ -37,9 +43,23 @@ from leadfeeder_async.resources.body_checks import (
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def csv_param(name: str, values: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Return an iterable of strings as a query parameter. None and empty iterables are left out of the query."""
-    return None if values is None else check_strings(name, values) or None
+_NOT_JSON = (bytes, bytearray, memoryview, date, datetime, UUID, Decimal)
+"""Types that msgspec would encode as strings. They are checked as they are."""
+
+
+def include_param(include: Iterable[str] | None, literal: object) -> tuple[str, ...] | None:
+    """Return the names of relationships as a query parameter, or raise ConfigurationError for a misspelled one.
+
+    ``literal`` has the known names. A name that resembles none of them is sent, because the API may know it.
+    """
+    known = [str(name) for name in get_args(literal)]
+    names = () if include is None else check_strings("include", include)
+    for index, name in enumerate(names):
+        near = [] if name in known else get_close_matches(name, known, 1, 0.7)
+        if near or not name.strip():
+            hint = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(known)}."
+            reject(f"include[{index}]", name, "is not a known relationship.", hint)
+    return names or None
 
 
 def check_range(name: str, value: int | None, least: int, most: int) -> int | None:
@@ -56,9 +76,12 @@ def check_scope(scope: object) -> str:
 def check_some_ids(name: str, ids: Iterable[str], most: int | None = None) -> tuple[str, ...]:
     """Return the ids, or raise ConfigurationError if there are none or more than ``most``."""
     wanted = check_ids(name, ids)
-    check_argument(wanted, f"{name}={wanted!r} is empty.", "Pass at least one id.")
+    check_argument(wanted, f"{name}={show_value(ids)} is empty.", "Pass at least one id.", argument=name)
     check_argument(
-        most is None or len(wanted) <= most, f"{name} holds {len(wanted)} ids.", f"Pass at most {most} in one call."
+        most is None or len(wanted) <= most,
+        f"{name} holds {len(wanted)} ids.",
+        f"Pass at most {most} in one call.",
+        argument=name,
     )
     return wanted
 
@@ -75,31 +98,39 @@ def parse_days(start_name: str, start: object, end_name: str, end: object) -> Da
         days.start <= days.end,
         f"{start_name}={days.start} is after {end_name}={days.end}.",
         f"Pass the earlier day as {start_name}.",
+        argument=start_name,
     )
     return days
 
 
 def _parse_day(name: str, value: object) -> date:
     if not isinstance(value, date | str):
-        raise ConfigurationError(
-            f"{name}={show_value(value)} must be a date.", hint="Pass a date, or write YYYY-MM-DD."
-        )
+        reject(name, value, "must be a date.", "Pass a date, or write YYYY-MM-DD.")
     return parse_date(name, value)
 
 
 def encode_validated(kind: type[msgspec.Struct], arguments: Mapping[str, object]) -> bytes:
     """Return the arguments as JSON, or raise ConfigurationError if they do not match the body ``kind``."""
-    body, value, problem = b"", None, ""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    body, problem = b"", ""
     try:
-        body = encode_body(arguments)
-        value = msgspec.json.decode(body, type=kind)
-    except (msgspec.ValidationError, TypeError, OverflowError) as error:
+        plain: object = msgspec.to_builtins(given, builtin_types=_NOT_JSON, enc_hook=_to_plain)
+        body = msgspec.json.encode(msgspec.convert(plain, kind))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         problem = str(error)
     if problem or b"null" in body or b"{}" in body:  # NaN becomes null, and a filter without conditions becomes {}
-        check_arguments(kind, arguments)
+        check_arguments(kind, given)
         check_argument(not problem, f"Invalid arguments: {problem}.")
-        body = encode_json(value)  # without the keys whose value is None
     return body
+
+
+def _to_plain(value: object) -> object:
+    """Return a mapping as a dict and a sequence or set as a list, for msgspec."""
+    if is_mapping(value):
+        return dict(value)
+    if is_list(value):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is not supported")
 
 
 def encode_search(
@@ -107,7 +138,7 @@ def encode_search(
 ) -> bytes:
     """Return the conditions of a search as JSON, or raise ConfigurationError if there are none."""
     check_argument(
-        extra or any(value is not None for value in conditions.values()),
+        extra is not None or any(value is not None for value in conditions.values()),
         "The search needs at least one condition.",
         f"Pass one of {', '.join(conditions)}.",
     )
@@ -155,9 +186,9 @@ def _merge(
         if key not in known:
             check_json(inner, value)
             merged[key] = value
-        elif nested is not None and isinstance(value, Mapping) and value:
+        elif nested is not None and is_mapping(value) and value:
             merged[key] = _merge(nested, check_dict(inner, merged.get(key) or {}), value, inner, argument_of_key)
         else:
             hint = f"Pass it in {argument_of_key} instead, if the call has this argument."
-            raise ConfigurationError(f"{inner}={show_value(value)} is not a new field.", hint=hint)
+            raise ConfigurationError(f"{inner}={show_value(value)} is not a new field.", hint=hint, argument="extra")
     return merged

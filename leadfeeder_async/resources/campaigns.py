@@ -13,7 +13,7 @@ from leadfeeder_async.models.includes import CampaignInclude
 from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import csv_param, parse_days
+from leadfeeder_async.resources.arguments import include_param, parse_days
 
 LIST_CAMPAIGNS = Endpoint(
     "list_campaigns",
@@ -74,7 +74,7 @@ class Campaigns:
             Page numbers. Up to 16 pages are prefetched and returned in order.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, CampaignInclude)}
         call = ApiRequest(LIST_CAMPAIGNS, params=params, account_id=account_id)
         return Pager(self._executor, call, page_size=page_size, limit=limit)
 
@@ -104,7 +104,7 @@ class Campaigns:
             None.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, CampaignInclude)}
         return await self._executor.execute(
             ApiRequest(GET_CAMPAIGN, (check_id("campaign_id", campaign_id),), params=params, account_id=account_id)
         )

@@ -39,10 +39,10 @@ from leadfeeder_async.resources.arguments import (
     add_extra,
     check_range,
     check_some_ids,
-    csv_param,
     encode_linkages,
     encode_search,
     encode_validated,
+    include_param,
     optional_ids,
 )
 
@@ -186,7 +186,7 @@ class Companies:
             1, unless the company is unlocked.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, CompanyInclude)}
         return await self._executor.execute(
             ApiRequest(GET_COMPANY, (check_id("company_id", company_id),), params=params, account_id=account_id)
         )
@@ -237,7 +237,9 @@ class Companies:
             companies that were requested too.
 
         """
-        call = ApiRequest(RETRIEVE_COMPANIES, params={"include": csv_param("include", include)}, account_id=account_id)
+        call = ApiRequest(
+            RETRIEVE_COMPANIES, params={"include": include_param(include, CompanyInclude)}, account_id=account_id
+        )
         return IdPager(self._executor, call, ids, resolve_merged=check_boolean("resolve_merged", resolve_merged))
 
     async def financials(
@@ -475,7 +477,7 @@ class Companies:
         params = {
             "company_ids": check_some_ids("company_ids", company_ids, 100),
             "max_ip_addresses": check_range("max_ip_addresses", max_ip_addresses, 1, 10**6),
-            "include": csv_param("include", include),
+            "include": include_param(include, CompanyIpInclude),
         }
         return await self._executor.execute(ApiRequest(RETRIEVE_COMPANY_IPS, params=params, account_id=account_id))
 

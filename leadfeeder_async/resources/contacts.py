@@ -14,7 +14,7 @@ from leadfeeder_async.models.search_filters import ContactSearchRequest
 from leadfeeder_async.pagination.id_pager import IdPager
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import csv_param, encode_linkages, encode_search, optional_ids
+from leadfeeder_async.resources.arguments import encode_linkages, encode_search, include_param, optional_ids
 
 _RECHECK_IS_FREE = (
     "`lf.accounts.get()` shows the remaining credits. Repeating the request is free if the contact was charged in the "
@@ -98,7 +98,7 @@ class Contacts:
             About 1, unless the contact is unlocked.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, ContactInclude)}
         return await self._executor.execute(
             ApiRequest(GET_CONTACT, (check_id("contact_id", contact_id),), params=params, account_id=account_id)
         )
@@ -147,7 +147,9 @@ class Contacts:
             contacts that were requested too.
 
         """
-        call = ApiRequest(RETRIEVE_CONTACTS, params={"include": csv_param("include", include)}, account_id=account_id)
+        call = ApiRequest(
+            RETRIEVE_CONTACTS, params={"include": include_param(include, ContactInclude)}, account_id=account_id
+        )
         return IdPager(self._executor, call, ids, resolve_merged=check_boolean("resolve_merged", resolve_merged))
 
     def search(

@@ -13,7 +13,8 @@ from leadfeeder_async.models.custom_feeds import CustomFeed, CustomFeedFolder
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.includes import CustomFeedFolderInclude, CustomFeedInclude
 from leadfeeder_async.models.request_bodies import CustomFeedChanges, CustomFeedData, CustomFeedRequest
-from leadfeeder_async.resources.arguments import checked, csv_param, encode_record
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.resources.arguments import checked, encode_record, include_param
 from leadfeeder_async.resources.body_checks import check_dict, check_json
 
 _FEED = "/v1/web-visits/custom-feeds/{custom_feed_id}"
@@ -58,16 +59,17 @@ class CustomFeeds:
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
 
-    async def list(
+    def list(
         self,
         *,
         include: Iterable[CustomFeedInclude] | None = None,
         has_connected_list: bool | None = None,
+        limit: int | None = None,
         account_id: str | None = None,
-    ) -> Response[tuple[CustomFeed, ...]]:
+    ) -> Pager[CustomFeed]:
         """List the custom feeds.
 
-        ``(await lf.custom_feeds.list(include=["folder"])).data``
+        ``async for feed in lf.custom_feeds.list(include=["folder"])``
 
         Contract: ``retrieve_custom_feeds``, scope ``web_visits:read``.
 
@@ -75,19 +77,30 @@ class CustomFeeds:
             include: Relationships to return with all attributes: ``folder``, ``connected_list``.
             has_connected_list: True for feeds that are connected to a list, False for those that are not. None returns
                 all.
+            limit: The maximum number of records in total. None returns all records.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
-            All custom feeds.
+            A pager of custom feeds.
+
+        Raises:
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
         Credits:
             None.
 
+        Pagination:
+            One response.
+
         """
         if has_connected_list is not None:
             check_boolean("has_connected_list", has_connected_list)
-        params = {"include": csv_param("include", include), "filter[has_connected_list]": has_connected_list}
-        return await self._executor.execute(ApiRequest(RETRIEVE_CUSTOM_FEEDS, params=params, account_id=account_id))
+        params = {
+            "include": include_param(include, CustomFeedInclude),
+            "filter[has_connected_list]": has_connected_list,
+        }
+        call = ApiRequest(RETRIEVE_CUSTOM_FEEDS, params=params, account_id=account_id)
+        return Pager(self._executor, call, limit=limit)
 
     async def create(
         self,
@@ -154,7 +167,7 @@ class CustomFeeds:
             None.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, CustomFeedInclude)}
         return await self._executor.execute(
             ApiRequest(
                 GET_CUSTOM_FEED, (check_id("custom_feed_id", custom_feed_id),), params=params, account_id=account_id
@@ -255,7 +268,7 @@ class CustomFeeds:
             None.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, CustomFeedFolderInclude)}
         return await self._executor.execute(
             ApiRequest(RETRIEVE_CUSTOM_FEED_FOLDERS, params=params, account_id=account_id)
         )

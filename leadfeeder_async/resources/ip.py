@@ -64,4 +64,6 @@ def _address(ip: object) -> str:
     if isinstance(ip, str | IPv4Address | IPv6Address):
         with suppress(ValueError):
             return str(ip_address(ip))
-    raise ConfigurationError(f"ip={show_value(ip)} is not an IP address.", hint='Write it as "203.0.113.17".')
+    raise ConfigurationError(
+        f"ip={show_value(ip)} is not an IP address.", hint='Write it as "203.0.113.17".', argument="ip"
+    )

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
-from leadfeeder_async._argument_checks import show_value
+from leadfeeder_async._argument_checks import reject
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.usage import ApiUsage
 
@@ -56,6 +56,7 @@ class Usage:
             start_period <= end_period,
             f"start_period={start_period} is after end_period={end_period}.",
             "Pass the earlier month as start_period.",
+            argument="start_period",
         )
         answer = await self._executor.execute(ApiRequest(GET_USAGE, params=params, account_id=account_id))
         self._executor.record_monthly_usage(_used_in(f"{datetime.now(UTC):%Y-%m}", answer.data))
@@ -66,10 +67,10 @@ _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
 def _month(name: str, value: object) -> str:
-    if isinstance(value, str) and _MONTH.fullmatch(value):
-        return value
-    hint = f'Write "{value:%Y-%m}".' if isinstance(value, date) else 'Write it as YYYY-MM, such as "2026-11".'
-    raise ConfigurationError(f"{name}={show_value(value)} is not a month.", hint=hint)
+    if not isinstance(value, str) or not _MONTH.fullmatch(value):
+        hint = f'Write "{value:%Y-%m}".' if isinstance(value, date) else 'Write it as YYYY-MM, such as "2026-11".'
+        reject(name, value, "is not a month.", hint)
+    return value
 
 
 def _used_in(month: str, rows: Iterable[ApiUsage]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from leadfeeder_async._argument_checks import check_id
+from leadfeeder_async._argument_checks import check_id, reject
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.companies import CompanyLocation
@@ -19,7 +19,8 @@ from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
 from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import add_extra, csv_param, encode_validated, parse_days
+from leadfeeder_async.resources.arguments import add_extra, encode_validated, include_param, parse_days
+from leadfeeder_async.resources.body_checks import check_arguments, check_dict
 
 SEARCH_WEB_VISITS = Endpoint(
     "search_web_visits",
@@ -112,7 +113,7 @@ class WebVisits:
         body = encode_validated(_Conditions, {"filters": _with_company(filters, company_id)})
         request = ApiRequest(
             SEARCH_WEB_VISITS,
-            params={"include": csv_param("include", include)},
+            params={"include": include_param(include, WebVisitInclude)},
             body=add_extra(WebVisitSearchRequest, body, extra),
             account_id=account_id,
         )
@@ -163,7 +164,7 @@ class WebVisits:
             contain are returned once.
 
         """
-        params = {"custom_feed_id": custom_feed_id, "include": csv_param("include", include)}
+        params = {"custom_feed_id": custom_feed_id, "include": include_param(include, WebVisitInclude)}
         if custom_feed_id is not None:
             check_id("custom_feed_id", custom_feed_id)
         request = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params=params, account_id=account_id)
@@ -197,12 +198,19 @@ class _Conditions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 
 
 def _with_company(filters: object, company_id: str | None) -> object:
-    """Return filters with a company. Filters of a wrong type are returned as they are, to be rejected later."""
+    """Return filters with a company, or raise ConfigurationError if they name another one."""
     if company_id is None:
         return filters
     check_id("company_id", company_id)
     if filters is None:
         return {"company_id": company_id}
+    check_arguments(_Conditions, {"filters": filters})
     if isinstance(filters, WebVisitFilters):
-        return msgspec.structs.replace(filters, company_id=company_id)
-    return {**filters, "company_id": company_id} if isinstance(filters, dict) else filters
+        given: object = filters.company_id
+        combined: object = msgspec.structs.replace(filters, company_id=company_id)
+    else:
+        members = check_dict("filters", filters)
+        given, combined = members.get("company_id"), {**members, "company_id": company_id}
+    if given is not None and given != company_id:
+        reject("company_id", company_id, f"differs from company_id={given!r} in filters.", "Pass one of the two.")
+    return combined

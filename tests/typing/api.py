@@ -104,7 +104,7 @@ async def other_resources(lf: AsyncLeadfeeder) -> None:
     assert_type(lf.lists.list(scope="company"), Pager[List])
     assert_type(lf.lists.items("1"), Pager[ListItem])
     assert_type(lf.custom_fields.list(scope="contact"), Pager[CustomField])
-    assert_type(await lf.custom_feeds.list(), Response[tuple[CustomFeed, ...]])
+    assert_type(lf.custom_feeds.list(), Pager[CustomFeed])
     assert_type(await lf.companies.match([{"url": "x.test"}]), Response[tuple[tuple[CompanyMatch, ...], ...]])
     assert_type(await lf.companies.financials("1"), Response[tuple[CompanyFinancials, ...]])
     assert_type(lf.companies.search_signals(company_ids=["1"], categories=["job_ads"]), Pager[Signal])
