@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from difflib import get_close_matches
 from math import inf
+from os import fsencode
+from pathlib import Path
 from reprlib import Repr
 from types import UnionType
 from typing import NoReturn, TypeGuard
@@ -99,6 +101,19 @@ def check_type(name: str, value: object, kind: type[object] | UnionType, noun: s
     """Raise ConfigurationError unless a value has a type, which ``noun`` describes."""
     if not isinstance(value, kind):
         reject(name, value, f"must be {noun}.", hint)
+
+
+def check_path(name: str, value: object) -> Path:
+    """Return the path of a file, or raise ConfigurationError."""
+    if not isinstance(value, str | Path):
+        reject(name, value, "must be a string or a Path.")
+    try:
+        is_usable = b"\0" not in fsencode(value)
+    except UnicodeEncodeError:
+        is_usable = False
+    if not is_usable:
+        reject(name, value, "contains a character that no file name can have.")
+    return Path(value)
 
 
 def check_function(name: str, value: object) -> None:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar, get_args
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async._argument_checks import check_boolean, check_function, check_integer, check_strings, check_type
+from leadfeeder_async._argument_checks import (
+    check_boolean,
+    check_function,
+    check_integer,
+    check_path,
+    check_strings,
+    check_type,
+)
 from leadfeeder_async._core.endpoint import ApiRequest, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import LeadfeederError, check_argument
@@ -204,7 +211,7 @@ class Pager(Generic[T]):
             The same as iterating over the list.
 
         """
-        check_type("path", path, str | Path, "a string or a Path")
+        target = check_path("path", path)
         check_boolean("resume", resume)
         check_boolean("overwrite", overwrite)
         check_function("on_progress", on_progress)
@@ -218,7 +225,7 @@ class Pager(Generic[T]):
         row_type = get_args(get_args(endpoint.response_type)[0])[0]
         job = ExportJob(identity, self._remaining, row_type, limit, endpoint.partitioned_by_day)
         tracker = ProgressTracker(self._executor.stats, limit)
-        return await export_file(job, Path(path), tracker, on_progress, resume=resume, overwrite=overwrite)
+        return await export_file(job, target, tracker, on_progress, resume=resume, overwrite=overwrite)
 
     async def first(self) -> T | None:
         """Return the first row, or None if the list is empty. No more pages or ids are requested than needed."""

@@ -75,6 +75,8 @@ def check_scope(scope: object) -> str:
 
 def check_some_ids(name: str, ids: Iterable[str], most: int | None = None) -> tuple[str, ...]:
     """Return the ids, or raise ConfigurationError if there are none or more than ``most``."""
+    if is_mapping(ids):
+        reject(name, ids, "must be a list.")
     wanted = check_ids(name, ids)
     check_argument(wanted, f"{name}={show_value(ids)} is empty.", "Pass at least one id.", argument=name)
     check_argument(
@@ -119,7 +121,10 @@ def encode_validated(kind: type[msgspec.Struct], arguments: Mapping[str, object]
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         problem = str(error)
     if problem or b"null" in body or b"{}" in body:  # NaN becomes null, and a filter without conditions becomes {}
-        check_arguments(kind, given)
+        fields = struct_fields(kind)
+        check_arguments(
+            kind, {name: value for name, value in arguments.items() if name in given or fields[name].required}
+        )
         check_argument(not problem, f"Invalid arguments: {problem}.")
     return body
 
