@@ -156,16 +156,7 @@ class RequestExecutor:
         path = self._state.routes.path(endpoint)
         context = ErrorContext(operation=endpoint.operation, method=endpoint.method, path=path)
         deadline = None if options.deadline is None else resources.loop.time() + options.deadline
-        account_id: str | None = None
-        if endpoint.account is AccountScope.REQUIRED:
-            if request.account_id == "":
-                raise ConfigurationError(
-                    "account_id is empty.", hint="Leave it out to use the client's own account.", argument="account_id"
-                )
-            account_id = request.account_id or options.account_id or self._state.account_id
-            if account_id is None:
-                bounds = WaitBounds(resources.pending, resources.loop, deadline, context)
-                account_id = await self._fetch_account_id(bounds)
+        account_id = await self._account_id(request, WaitBounds(resources.pending, resources.loop, deadline, context))
         http_request = codec.build_request(request, settings.base_url, path, account_id)
         self._check_monthly_quota(context)
         budgets = self._budgets()
@@ -269,6 +260,25 @@ class RequestExecutor:
         if not ACTIVE_BUDGETS.get():
             return self.options.budgets
         return (*active_budgets(self._state), *self.options.budgets)
+
+    async def account_id(self, request: ApiRequest[T]) -> str | None:
+        """Return the account of a request, or None if its endpoint has none.
+
+        It is requested from the API if neither the request nor the client names it and it is not known yet.
+        """
+        resources, endpoint = self._state.ensure_open(), request.endpoint
+        context = ErrorContext(operation=endpoint.operation, method=endpoint.method, path=endpoint.path)
+        return await self._account_id(request, WaitBounds(resources.pending, resources.loop, None, context))
+
+    async def _account_id(self, request: ApiRequest[T], bounds: WaitBounds) -> str | None:
+        if request.endpoint.account is not AccountScope.REQUIRED:
+            return None
+        if request.account_id == "":
+            raise ConfigurationError(
+                "account_id is empty.", hint="Leave it out to use the client's own account.", argument="account_id"
+            )
+        account_id = request.account_id or self.options.account_id or self._state.account_id
+        return account_id or await self._fetch_account_id(bounds)
 
     async def _fetch_account_id(self, bounds: WaitBounds) -> str:
         """Return the only account of the key, and request it if it is not known yet."""

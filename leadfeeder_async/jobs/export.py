@@ -32,6 +32,8 @@ class ExportJob(msgspec.Struct, frozen=True):
     """A list to export."""
 
     identity: JobIdentity
+    account_id: Callable[[], Awaitable[str | None]]
+    """Returns the account of the list, which may take a request."""
     pages: Callable[[ResumePosition | None, frozenset[str], int], AsyncGenerator[Page[msgspec.Raw], None]]
     """Reads the list after a position, without the rows of some ids. The number is the rows that are done."""
     row: type[object]
@@ -93,6 +95,7 @@ async def export_file(
     initial = ExportState(days=job.identity.days)
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
         tracker.start_from(output.checkpoint.rows)
+        output.set_account(await job.account_id())
         output.update(output.state.for_resume())
         pages = job.pages(output.state.position, _ids_already_written(output, job), output.checkpoint.rows)
         problems = list[LeadfeederError]()

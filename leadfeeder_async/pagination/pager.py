@@ -183,7 +183,7 @@ class Pager(Generic[T]):
         identity = JobIdentity(self._fingerprint(), self._description(), window)
         endpoint, limit = self._request.endpoint, self._options.limit
         row_type = get_args(get_args(endpoint.response_type)[0])[0]
-        job = ExportJob(identity, self._remaining, row_type, limit, endpoint.partitioned_by_day)
+        job = ExportJob(identity, self._account_id, self._remaining, row_type, limit, endpoint.partitioned_by_day)
         tracker = ProgressTracker(self._executor.stats, limit)
         return await export_file(job, Path(path), tracker, on_progress, resume=resume, overwrite=overwrite)
 
@@ -254,6 +254,9 @@ class Pager(Generic[T]):
         account_id = self._request.account_id or self._executor.options.account_id
         parts = (self._request.endpoint.operation, self._source.describe())
         return ", ".join([*(part for part in parts if part), f"account {account_id or 'of the key'}"])
+
+    async def _account_id(self) -> str | None:
+        return await self._executor.account_id(self._request)
 
     def _fingerprint(self) -> str:
         """Return a hash of everything that decides which rows the list contains."""
