@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from leadfeeder_async.cli.exit_codes import ExitCode
-from leadfeeder_async.cli.health_checks import CheckResult, ClockCheck, HealthCheck, Status, check_versions
+from leadfeeder_async.cli.health_checks import CheckResult, ClockCheck, HealthCheck, Status, check_versions, found_paths
 from leadfeeder_async.cli.options import AccountId, JsonLines
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
@@ -64,6 +64,8 @@ async def _run_checks(account_id: str | None) -> AsyncGenerator[CheckResult, Non
         health = HealthCheck(lf, account_id)
         for name, check in health.checks():
             yield await health.run(name, check)
+        if lf.paths:
+            yield found_paths(lf.paths)
     yield clock.result()
 
 
