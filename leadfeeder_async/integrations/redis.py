@@ -301,8 +301,8 @@ class RedisLimiter:
         return bool(applied)
 
     async def _run(self, command: str, value: int = 0) -> tuple[int, int, int, int]:
-        wait, validity, name, used = await self._script.run(self._key, command, *self._settings, value)
-        return wait, validity, name, used
+        response = await self._script.run(self._key, command, *self._settings, value)
+        return msgspec.convert(response, tuple[int, int, int, int])
 
     def _spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         task = self._bind().create_task(work)
