@@ -26,6 +26,8 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     """The number of requested ids that are done."""
     ended: bool = False
     """True if the list was read to its end."""
+    total: int | None = None
+    """The number of rows of a cursor list, as the server counted them so far."""
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
