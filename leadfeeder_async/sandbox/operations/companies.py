@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from leadfeeder_async.sandbox.operations.company_records import (
     COMPANY_RELATIONS,
@@ -45,20 +46,20 @@ def retrieve_companies(query: Query) -> OperationResult:
 class MatchInput(msgspec.Struct, frozen=True):
     """The known fields of a company to match."""
 
-    company_name: str | None = None
-    url: str | None = None
-    vat_id: str | None = None
-    register_id: str | None = None
-    register_location: str | None = None
-    email: str | None = None
-    phone: str | None = None
-    street: str | None = None
-    street_name: str | None = None
-    street_number: str | None = None
-    postal_code: str | None = None
-    city: str | None = None
-    country: str | None = None
-    country_code: str | None = None
+    company_name: str | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    vat_id: str | UnsetType = UNSET
+    register_id: str | UnsetType = UNSET
+    register_location: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    phone: str | UnsetType = UNSET
+    street: str | UnsetType = UNSET
+    street_name: str | UnsetType = UNSET
+    street_number: str | UnsetType = UNSET
+    postal_code: str | UnsetType = UNSET
+    city: str | UnsetType = UNSET
+    country: str | UnsetType = UNSET
+    country_code: str | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if not (self.company_name or self.url or self.vat_id or self.register_id):

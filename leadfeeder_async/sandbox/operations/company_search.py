@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import asin, cos, radians, sin, sqrt
+from math import asin, cos, inf, radians, sin, sqrt
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from leadfeeder_async.sandbox.operations.company_records import company_summary
 from leadfeeder_async.sandbox.operations.profiles import matching_icps, require_icps
@@ -24,20 +25,20 @@ EmployeeRange: TypeAlias = Literal["1-10", "11-100", "101-500", "501-1.000", "1.
 class GeoCircle(msgspec.Struct, frozen=True):
     """A circle on the map, with a radius in kilometers."""
 
-    latitude: float | None = None
-    longitude: float | None = None
+    latitude: float | UnsetType = UNSET
+    longitude: float | UnsetType = UNSET
     distance: Annotated[float, msgspec.Meta(ge=0, le=500)] = 0
 
 
 class SearchLocation(msgspec.Struct, frozen=True):
     """A location to search in."""
 
-    street: str | None = None
-    postal_code: str | None = None
-    city: str | None = None
-    country_code: str | None = None
-    region_code: str | None = None
-    geo: GeoCircle | None = None
+    street: str | UnsetType = UNSET
+    postal_code: str | UnsetType = UNSET
+    city: str | UnsetType = UNSET
+    country_code: str | UnsetType = UNSET
+    region_code: str | UnsetType = UNSET
+    geo: GeoCircle | UnsetType = UNSET
 
 
 class Industries(msgspec.Struct, frozen=True):
@@ -50,37 +51,37 @@ class Industries(msgspec.Struct, frozen=True):
 class Revenue(msgspec.Struct, frozen=True):
     """The lowest and highest revenue in euros."""
 
-    min: NotNegative | None = None
-    max: NotNegative | None = None
+    min: NotNegative | UnsetType = UNSET
+    max: NotNegative | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        if self.min is None and self.max is None:
+        if self.min is UNSET and self.max is UNSET:
             raise ValueError("revenue takes min, max or both")
 
 
 class CompanyFlags(msgspec.Struct, frozen=True):
     """Conditions that are true or false."""
 
-    has_phone: bool | None = None
-    has_email: bool | None = None
-    has_social_media_profiles: bool | None = None
-    do_not_contact: bool | None = None
-    has_financials_revenue: bool | None = None
-    has_financials_earnings: bool | None = None
-    has_financials_net_worth: bool | None = None
-    has_ip_addresses: bool | None = None
+    has_phone: bool | UnsetType = UNSET
+    has_email: bool | UnsetType = UNSET
+    has_social_media_profiles: bool | UnsetType = UNSET
+    do_not_contact: bool | UnsetType = UNSET
+    has_financials_revenue: bool | UnsetType = UNSET
+    has_financials_earnings: bool | UnsetType = UNSET
+    has_financials_net_worth: bool | UnsetType = UNSET
+    has_ip_addresses: bool | UnsetType = UNSET
 
 
 class CompanySearch(msgspec.Struct, frozen=True):
     """The body of a company search."""
 
-    search_terms: NonEmpty[str] | None = None
-    locations: NonEmpty[SearchLocation] | None = None
-    industries: Industries | None = None
-    employee_ranges: NonEmpty[EmployeeRange] | None = None
-    revenue: Revenue | None = None
-    icp_ids: NonEmpty[str] | None = None
-    filters: CompanyFlags | None = None
+    search_terms: NonEmpty[str] | UnsetType = UNSET
+    locations: NonEmpty[SearchLocation] | UnsetType = UNSET
+    industries: Industries | UnsetType = UNSET
+    employee_ranges: NonEmpty[EmployeeRange] | UnsetType = UNSET
+    revenue: Revenue | UnsetType = UNSET
+    icp_ids: NonEmpty[str] | UnsetType = UNSET
+    filters: CompanyFlags | UnsetType = UNSET
 
 
 def search_companies(query: Query) -> OperationResult:
@@ -102,11 +103,11 @@ def _matches(company: Json, search: CompanySearch, icp_ids: set[str]) -> bool:
     return (
         (not search.search_terms or any(term.lower() in text for term in search.search_terms))
         and (not search.locations or any(_is_in(company, location) for location in search.locations))
-        and (search.industries is None or _has_industry(company, search.industries))
+        and (isinstance(search.industries, UnsetType) or _has_industry(company, search.industries))
         and (not search.employee_ranges or company["employee_range"] in search.employee_ranges)
-        and (search.revenue is None or _has_revenue(company, search.revenue))
+        and (isinstance(search.revenue, UnsetType) or _has_revenue(company, search.revenue))
         and (not icp_ids or any(icp["id"] in icp_ids for icp in matching_icps(company)))
-        and (search.filters is None or _has_flags(company, search.filters))
+        and (isinstance(search.filters, UnsetType) or _has_flags(company, search.filters))
     )
 
 
@@ -125,14 +126,17 @@ def _is_in(company: Json, location: SearchLocation) -> bool:
         return False
     address = msgspec.convert(company["address"], _Address)
     number = _CITY_NUMBERS.get(address.city or "")
-    region_codes = set[str | None]() if number is None else {REGION_CODES[number], _iso_region_code(number)}
+    region_codes = set[str]() if number is None else {REGION_CODES[number], _iso_region_code(number)}
     return (
-        (location.street is None or location.street.lower() in (address.street_address or "").lower())
-        and location.postal_code in {None, address.postal_code}
-        and location.city in {None, address.city}
-        and location.country_code in {None, address.country_code}
-        and location.region_code in {None, *region_codes}
-        and (location.geo is None or (number is not None and _is_in_circle(COORDINATES[number], location.geo)))
+        (isinstance(location.street, UnsetType) or location.street.lower() in (address.street_address or "").lower())
+        and location.postal_code in {UNSET, address.postal_code}
+        and location.city in {UNSET, address.city}
+        and location.country_code in {UNSET, address.country_code}
+        and location.region_code in {UNSET, *region_codes}
+        and (
+            isinstance(location.geo, UnsetType)
+            or (number is not None and _is_in_circle(COORDINATES[number], location.geo))
+        )
     )
 
 
@@ -141,7 +145,7 @@ def _iso_region_code(number: int) -> str:
 
 
 def _is_in_circle(point: tuple[float, float], circle: GeoCircle) -> bool:
-    if circle.latitude is None or circle.longitude is None:
+    if isinstance(circle.latitude, UnsetType) or isinstance(circle.longitude, UnsetType):
         return True
     latitude, longitude = map(radians, point)
     center_latitude, center_longitude = radians(circle.latitude), radians(circle.longitude)
@@ -163,9 +167,9 @@ def _has_revenue(company: Json, revenue: Revenue) -> bool:
     if not isinstance(figure, dict):
         return False
     value = msgspec.convert(figure, dict[str, object]).get("value_eur")
-    return isinstance(value, (int, float)) and (revenue.min or 0) <= value <= (
-        value if revenue.max is None else revenue.max
-    )
+    if not isinstance(value, (int, float)):
+        return False
+    return (revenue.min or 0) <= value <= (inf if isinstance(revenue.max, UnsetType) else revenue.max)
 
 
 class _ContactMeta(msgspec.Struct, frozen=True):
@@ -197,4 +201,4 @@ def _meta(company: Json) -> _ContactMeta:
 
 def _has_flags(company: Json, flags: CompanyFlags) -> bool:
     wanted = msgspec.structs.asdict(flags)
-    return all(wanted[name] in {None, is_met(company)} for name, is_met in _FLAGS.items())
+    return all(wanted[name] in {UNSET, is_met(company)} for name, is_met in _FLAGS.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from leadfeeder_async.sandbox.operations.companies import ip_relationships
 from leadfeeder_async.sandbox.operations.company_records import company_json, company_reference, find_companies, related
@@ -46,8 +47,8 @@ def retrieve_contacts(query: Query) -> OperationResult:
 class ContactFlags(msgspec.Struct, frozen=True):
     """Conditions that are true or false. The API's names are not published. These two are likely."""
 
-    has_email: bool | None = None
-    has_phone: bool | None = None
+    has_email: bool | UnsetType = UNSET
+    has_phone: bool | UnsetType = UNSET
 
 
 class ContactSearch(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ class ContactSearch(msgspec.Struct, frozen=True):
     positions: list[str] = []
     departments: list[str] = []
     hierarchy_levels: list[str] = []
-    affiliation: str | None = None
+    affiliation: str | UnsetType = UNSET
     """Accepted, but without effect, because the API's values are not published."""
     buyer_persona_ids: list[str] = []
     filters: ContactFlags = ContactFlags()
@@ -91,8 +92,8 @@ def _matches_search(contact: Json, search: ContactSearch, persona_ids: set[str])
         and (not search.departments or bool(set(search.departments) & set(departments)))
         and (not search.hierarchy_levels or contact["hierarchy_level"] in search.hierarchy_levels)
         and (not persona_ids or any(persona["id"] in persona_ids for persona in matching_personas(contact)))
-        and search.filters.has_email in {None, bool(contact["email"])}
-        and search.filters.has_phone in {None, bool(contact["phones"])}
+        and search.filters.has_email in {UNSET, bool(contact["email"])}
+        and search.filters.has_phone in {UNSET, bool(contact["phones"])}
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from leadfeeder_async.sandbox.operations.company_records import company_reference
 from leadfeeder_async.sandbox.operations.custom_feeds import feed_visits
@@ -29,7 +30,7 @@ class VisitDates(msgspec.Struct, frozen=True):
 class VisitFilters(msgspec.Struct, frozen=True):
     """The filters of a visit search."""
 
-    company_id: str | None = None
+    company_id: str | UnsetType = UNSET
     location_country_codes: list[str] = []
     location_cities: list[str] = []
 
@@ -58,7 +59,7 @@ def _matching_visit_ids(query: Query, search: VisitSearch) -> Sequence[str]:
     return world.matching_visit_ids(
         search.start_date,
         search.end_date,
-        company_id=filters.company_id if filters.company_id is None else world.current_company_id(filters.company_id),
+        company_id=None if isinstance(filters.company_id, UnsetType) else world.current_company_id(filters.company_id),
         country_codes=frozenset(filters.location_country_codes),
         cities=frozenset(filters.location_cities),
     )
