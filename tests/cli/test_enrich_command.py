@@ -24,7 +24,7 @@ from tests.cli.command import leadfeeder, resume_command, set_credits, start
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox(companies=900, visits=1, rate_limit=False) as running:
+    async with Sandbox(companies=900, visits=0, rate_limit=False) as running:
         yield running
 
 
@@ -278,7 +278,7 @@ async def test_tables_contain_input_columns(sandbox: Sandbox, tmp_path: Path, su
     source, out = tmp_path / "in.csv", tmp_path / f"out.{suffix}"
     source.write_bytes(IRREGULAR_CSV)
     assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", out))[0] == 0
-    reader = f"read_csv('{out}', all_varchar=true, strict_mode=false)" if suffix == "csv" else f"'{out}'"
+    reader = f"read_csv('{out}', delim=',', all_varchar=true, strict_mode=false)" if suffix == "csv" else f"'{out}'"
     table = duckdb.sql(f"SELECT * FROM {reader} ORDER BY row")
     assert table.columns[-6:] == [
         "line", "input.Website", "input.Owner", 'input.Note\n"x"', "input.Owner column 4", "input.column 5",
