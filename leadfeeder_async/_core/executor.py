@@ -93,6 +93,16 @@ class RequestExecutor:
         limits = (budget.credits_left for budget in self._budgets())
         return min((limit for limit in limits if limit is not None), default=None)
 
+    async def resolve_account_id(self) -> str:
+        """Return the account of calls that name none. Request the accounts of the key if they are not known."""
+        resources = self._state.ensure_open()
+        known = self.options.account_id or self._state.account_id
+        if known is not None:
+            return known
+        deadline = None if self.options.deadline is None else resources.loop.time() + self.options.deadline
+        context = LIST_ACCOUNTS.error_context()
+        return await self._fetch_account_id(WaitBounds(resources.pending, resources.loop, deadline, context))
+
     def record_monthly_usage(self, requests: int) -> None:
         """Record how many requests all programs used this month, as far as known."""
         self._state.quota.record_usage(requests, datetime.now(UTC))
