@@ -551,7 +551,7 @@ class ConfigurationError(UsageError, ValueError):
         argument: str | None = None,
     ) -> None:
         super().__init__(message, context, hint=hint)
-        self.argument = argument
+        self.argument: str | None = argument
 
 
 class MissingKeyError(ConfigurationError):

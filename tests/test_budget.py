@@ -276,7 +276,7 @@ async def test_answer_that_cannot_be_used_keeps_its_credits() -> None:
 
 @pytest.mark.parametrize(("sent", "held"), [(True, 1), (False, 0)])
 async def test_cancelled_call_keeps_credits_only_if_it_may_have_left(sent: bool, held: int) -> None:
-    """Cancelled while its answer was due, a call may have charged; cancelled in the queue, it cannot have."""
+    """Canceled while its answer was due, a call may have charged; canceled in the queue, it cannot have."""
     async with raw_server(silence) as server, client_of(server.url, max_concurrency=1) as lf:
         async with lf.budget(max_credits=5) as spent:
             first = asyncio.create_task(lf.users.me() if not sent else lf.companies.get("1"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from cyclopts import Parameter
@@ -16,15 +16,17 @@ from leadfeeder_async.cli.options import FLAG, AccountId, Out, Overwrite
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
-from leadfeeder_async.jobs.enrich.enrichment import Enrichment
+from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.output import ENRICHMENT
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path
 from leadfeeder_async.jobs.tabular import is_table
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
+
+if TYPE_CHECKING:
+    from leadfeeder_async.jobs.enrich.enrichment import Enrichment  # imports anyio
 
 
 async def enrich(

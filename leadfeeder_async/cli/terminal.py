@@ -17,7 +17,7 @@ from rich.progress import Progress as RichProgress
 from leadfeeder_async.cli.printing import plural, pluralize, print_err
 from leadfeeder_async.errors import CheckpointError, UsageError, check_argument
 from leadfeeder_async.jobs.checkpoint import JobKind, JobState
-from leadfeeder_async.jobs.enrich.output import EnrichmentState
+from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
 from leadfeeder_async.jobs.export import write_rows
 from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker

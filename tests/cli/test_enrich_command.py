@@ -139,7 +139,8 @@ async def test_resume_before_the_first_row(sandbox: Sandbox, tmp_path: Path) -> 
     words = ("enrich", str(source), "--by", "domain", "--out", str(out), "--max-credits", "100")
     sandbox.latency = 0.2
     process = await start(sandbox, *words)
-    while not out.with_name("out.ndjson.checkpoint").exists():  # written before a request that may charge is sent
+    checkpoint = out.with_name("out.ndjson.checkpoint")
+    while not (checkpoint.exists() and '"reserved_credits":100' in checkpoint.read_text()):
         sandbox.latency = 60.0 if sandbox.ledger.count("match_companies") else 0.2
         await asyncio.sleep(0.002)
     process.send_signal(signal.SIGTERM)

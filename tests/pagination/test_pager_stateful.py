@@ -134,7 +134,7 @@ class CursorMachine(Model):
 class NumberedMachine(Model):
     """Numbered pages of days: rows come in, pages come short at the end, counts lag behind, walls stand in the way.
 
-    Rows that vanish before the reader's place move later rows past it: that is a limit of page numbers, not modelled.
+    Rows that vanish before the reader's place move later rows past it: that is a limit of page numbers, not modeled.
     """
 
     @initialize(count=st.integers(0, 12), days=st.integers(1, 6), counts=st.booleans())

@@ -18,7 +18,8 @@ import msgspec
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import CheckpointError, check_argument
-from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState, lines_from
+from leadfeeder_async.jobs.checkpoint import lines_from
+from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT, EnrichmentState
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.lookup import Lookup
 from leadfeeder_async.jobs.enrich.pipeline import MAX_PENDING_ROWS, Pipeline
@@ -30,23 +31,6 @@ from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, ope
 from leadfeeder_async.jobs.tabular import Column, check_table, columns_of, is_table
 
 _DECODER = msgspec.json.Decoder(ResultLine)
-
-
-class EnrichmentState(JobState, frozen=True, kw_only=True):
-    """The credits that an enrichment may have been charged. They are saved together with their IDs."""
-
-    reserved_credits: Count = 0
-    """The most credits that all runs may have been charged, including requests in flight."""
-    paid_ids: tuple[str, ...] = ()
-    """The IDs that these credits pay for and whose lines are not safe. Requesting them again is counted already."""
-
-    @property
-    def is_worth_keeping(self) -> bool:
-        """True if credits may have been charged, although no row is written yet."""
-        return self.reserved_credits > 0
-
-
-ENRICHMENT = JobKind("enrichment", Checkpoint[EnrichmentState])
 
 
 class EnrichmentJob(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from enum import Enum
 from typing import TypeAlias, TypeVar
 
@@ -131,7 +131,7 @@ class ResultOrderer:
         return ready
 
 
-class Signal:
+class ChangeSignal:
     """Wakes coroutines after a change."""
 
     def __init__(self) -> None:
@@ -219,7 +219,7 @@ class Pipeline:
         self._is_complete = False
         self._error: Exception | None = None
         self._later_errors = list[Exception]()
-        self._changed = Signal()
+        self._changed = ChangeSignal()
 
     async def result_batches(self) -> AsyncGenerator[list[ResultLine], None]:
         """Yield results as they get ready. An error that stops the job is raised after them.
@@ -258,8 +258,8 @@ class Pipeline:
                     group.start_soon(self._order, matched_receiver, resolved_sender)
                     group.start_soon(self._fetch, group, resolved_sender)
                     group.start_soon(self._emit, resolved_receiver, output)
-        except* Exception as group:  # noqa: BLE001 - _abort keeps every error, and the caller raises it
-            for error in _leaves(group):
+        except ExceptionGroup as group:
+            for error in group.exceptions:
                 self._abort(error)
         finally:
             for stream in streams:
@@ -692,14 +692,6 @@ class Pipeline:
         if action is FailureAction.ABORT or queue.fails_constantly:
             self._abort(error)
         return action
-
-
-def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
-    for error in group.exceptions:
-        if isinstance(error, ExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 def _with_notes(error: Exception, later_errors: Sequence[Exception]) -> Exception:

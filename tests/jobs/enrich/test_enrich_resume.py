@@ -22,7 +22,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.checkpoint import Checkpoint
-from leadfeeder_async.jobs.enrich.output import EnrichmentState
+from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
 from leadfeeder_async.jobs.enrich.request_queue import MAX_CONSECUTIVE_FAILURES, MAX_CONSECUTIVE_REJECTIONS, MAX_MATCHES
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
