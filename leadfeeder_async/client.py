@@ -317,6 +317,12 @@ class AsyncLeadfeeder:
         """
         return BudgetScope(self._state, Budget(max_requests, max_credits, shared))
 
+    def _with_stats(self, stats: Stats) -> AsyncLeadfeeder:
+        """Return a copy whose requests are also counted in ``stats``, for the statistics of one job."""
+        copy = self.with_options()
+        copy._executor = self._executor.with_stats(stats)  # noqa: SLF001 - a copy of its own
+        return copy
+
     def sweep(
         self, account_ids: Iterable[str], list_of: Callable[[AsyncLeadfeeder], Pager[Row]]
     ) -> MultiAccountPager[Row]:

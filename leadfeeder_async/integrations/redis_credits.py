@@ -210,13 +210,15 @@ class RedisCredits:
 
     def _begin(self) -> None:
         """Begin as a new process, which has reserved nothing."""
-        self._pid = os.getpid()
-        self._process = uuid4().hex
-        self._sequence = self._reserved = self._reported = 0
-        self._closed = False
-        self._outage = OutageTracker()
-        self._turn = anyio.Lock(fast_acquire=True)
-        self._tasks = set[asyncio.Task[None]]()
+        self._pid: int = os.getpid()
+        self._process: str = uuid4().hex
+        self._sequence: int = 0
+        self._reserved: int = 0
+        self._reported: int = 0
+        self._closed: bool = False
+        self._outage: OutageTracker = OutageTracker()
+        self._turn: anyio.Lock = anyio.Lock(fast_acquire=True)
+        self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat: asyncio.Task[None] | None = None
 
     def _check_process(self) -> None:

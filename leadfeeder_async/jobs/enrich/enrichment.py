@@ -31,6 +31,7 @@ from leadfeeder_async.models.companies import CompanyMatch
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
 from leadfeeder_async.resources.arguments import csv_param
+from leadfeeder_async.types import Stats
 
 __all__ = ["Enrichments"]
 
@@ -146,12 +147,17 @@ class Enrichment(Generic[T]):
             charged.
 
         """
-        job = replace(self._job, options=replace(self._job.options, ordered=True, retry_failed=retry_failed))
+        stats = Stats()
+        job = replace(
+            self._job,
+            executor=self._job.executor.with_stats(stats),
+            options=replace(self._job.options, ordered=True, retry_failed=retry_failed),
+        )
         rows = job.options.rows
         self.summary = await enrich_file(
             job,
             Path(path),
-            ProgressTracker(job.executor.stats, job.options.limit),
+            ProgressTracker(stats, job.options.limit),
             len(rows) if isinstance(rows, Sized) else None,
             on_progress,
             resume=resume,
