@@ -2,7 +2,8 @@
 
 Before each request that may charge, its cost and its IDs are saved. A job that was killed therefore continues within
 its ``max_credits``. It requests the saved IDs again without counting them, because they are counted already. Records
-that were charged are free for twelve months.
+that were charged are free for twelve months. If more credits are saved than ``max_credits`` allows, nothing is
+requested.
 """
 
 from __future__ import annotations
@@ -174,7 +175,9 @@ async def enrich_file(
         tracker.start_from(rows)
         journal = CheckpointCostJournal(output)
         lines = _previous_lines(output, path if is_retry else None)
-        previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids))
+        # If more is reserved than this run may spend, an ID that was not charged yet could exceed the limit.
+        is_covered = job.max_credits is None or state.reserved_credits <= job.max_credits
+        previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids) if is_covered else frozenset())
         pipeline = job.pipeline(previous_run, journal, spent=state.reserved_credits)
         pipeline.summary.credits_of_previous_runs = state.reserved_credits
         try:
