@@ -53,12 +53,15 @@ class RequestExecutor:
     Args:
         state: The state that all copies share.
         options: The options of this copy.
+        job_stats: Statistics of single jobs that count the requests too.
 
     """
 
-    def __init__(self, state: ClientState, options: Options) -> None:
+    def __init__(self, state: ClientState, options: Options, job_stats: tuple[Stats, ...] = ()) -> None:
         self._state = state
         self.options = options
+        self._job_stats = job_stats
+        self._all_stats = (state.stats, *job_stats)
 
     @property
     def stats(self) -> Stats:
@@ -82,7 +85,11 @@ class RequestExecutor:
 
     def with_options(self, options: Options) -> RequestExecutor:
         """Return an executor of the same client with other options."""
-        return RequestExecutor(self._state, options)
+        return RequestExecutor(self._state, options, self._job_stats)
+
+    def with_stats(self, stats: Stats) -> RequestExecutor:
+        """Return an executor that also counts its requests in ``stats``, for the statistics of one job."""
+        return RequestExecutor(self._state, self.options, (*self._job_stats, stats))
 
     def with_budget(self, budget: Budget) -> RequestExecutor:
         """Return an executor whose calls fall under one more budget."""
@@ -92,6 +99,16 @@ class RequestExecutor:
         """Return the credits that a call can still reserve, or None if no budget limits them."""
         limits = (budget.credits_left for budget in self._budgets())
         return min((limit for limit in limits if limit is not None), default=None)
+
+    async def resolve_account_id(self) -> str:
+        """Return the account of calls that name none. Request the accounts of the key if they are not known."""
+        resources = self._state.ensure_open()
+        known = self.options.account_id or self._state.account_id
+        if known is not None:
+            return known
+        deadline = None if self.options.deadline is None else resources.loop.time() + self.options.deadline
+        context = LIST_ACCOUNTS.error_context()
+        return await self._fetch_account_id(WaitBounds(resources.pending, resources.loop, deadline, context))
 
     def record_monthly_usage(self, requests: int) -> None:
         """Record how many requests all programs used this month, as far as known."""
@@ -115,7 +132,8 @@ class RequestExecutor:
                 try:
                     if delay is not None:
                         await call.wait(asyncio.sleep(delay), "backoff")
-                        self.stats.retries += 1
+                        for stats in self._all_stats:
+                            stats.retries += 1
                     result = self._receive(request.endpoint, call, trace, await self._attempt(call, trace))
                 except LeadfeederError as error:
                     self._finish_attempt(call, trace, error)
@@ -142,7 +160,8 @@ class RequestExecutor:
             self._check_monthly_quota(call.context)  # another call may have found it used up meanwhile
             if reservation is not None:
                 reservation.consume_request(call.context)
-            self._state.stats.requests += 1
+            for stats in self._all_stats:
+                stats.requests += 1
             self._state.quota.record_request(datetime.now(UTC))
             timeout = self.options.timeout if call.deadline is None else call.remaining_timeout(self.options.timeout)
             return await resources.transport.send(
@@ -190,7 +209,8 @@ class RequestExecutor:
     def _record_charge(self, call: CallContext, meta: Meta) -> None:
         charged = meta.credits.charged if meta.credits is not None else None
         if charged is not None:
-            self._state.stats.credits_charged += max(0, charged)
+            for stats in self._all_stats:
+                stats.credits_charged += max(0, charged)
             if call.reservation is not None:
                 call.reservation.record_charge(charged)
 
@@ -199,7 +219,8 @@ class RequestExecutor:
         now = datetime.now(UTC)
         error = error_from_response(response, trace.context, self._state.redactor, now)
         if isinstance(error, RateLimitedError):
-            self.stats.rate_limited += 1
+            for stats in self._all_stats:
+                stats.rate_limited += 1
             call.resources.throttle.limiter.pause(retry.rate_limit_pause(error, trace.context.attempts))
         return self._state.quota.classify(error, now)
 

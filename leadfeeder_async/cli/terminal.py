@@ -155,3 +155,38 @@ def _counters(progress: Progress) -> str:
         f"{progress.done:,}/{total} rows  {progress.pages:,} pages  {progress.requests:,} requests  "
         f"{progress.credits:,} credits  {progress.rate:,.0f}/s"
     )
+
+
+def check_can_confirm(problem: str, hint: str, *, yes: bool) -> None:
+    """Raise ConfigurationError before anything is sent if there is no terminal for a question.
+
+    Args:
+        problem: The message of the error.
+        hint: The options that answer the question.
+        yes: True if the question is answered already.
+
+    """
+    check_argument(yes or (sys.stdin.isatty() and sys.stderr.isatty()), problem, hint)
+
+
+async def confirm(question: str, refusal: str, *, yes: bool) -> bool:
+    """Ask a question on the terminal, and return True if the user agrees. Otherwise, print ``refusal``."""
+    if yes:
+        return True
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if (await _read_line()).strip().lower() in {"y", "yes"}:
+        return True
+    print_err(refusal)
+    return False
+
+
+async def _read_line() -> str:
+    """Read a line from the terminal without blocking the event loop, so that Ctrl-C works."""
+    loop, has_input = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, has_input.set)
+    try:
+        await has_input.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline()

@@ -25,6 +25,7 @@ from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.problems import raise_at_end, raise_problems
 from leadfeeder_async.pagination.single_page import SinglePageSource
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions, PageSource
+from leadfeeder_async.types import Stats
 
 if TYPE_CHECKING:
     from leadfeeder_async.jobs.progress import OnProgress, Progress
@@ -183,8 +184,10 @@ class Pager(Generic[T]):
         identity = JobIdentity(self._fingerprint(), self._description(), window)
         endpoint, limit = self._request.endpoint, self._options.limit
         row_type = get_args(get_args(endpoint.response_type)[0])[0]
-        job = ExportJob(identity, self._account_id, self._remaining, row_type, limit, endpoint.partitioned_by_day)
-        tracker = ProgressTracker(self._executor.stats, limit)
+        stats = Stats()
+        remaining = self._with_stats(stats)._remaining  # noqa: SLF001 - a copy of its own
+        job = ExportJob(identity, self._account_id, remaining, row_type, limit, endpoint.partitioned_by_day)
+        tracker = ProgressTracker(stats, limit)
         return await export_file(job, Path(path), tracker, on_progress, resume=resume, overwrite=overwrite)
 
     async def first(self) -> T | None:
@@ -227,6 +230,13 @@ class Pager(Generic[T]):
     def _with_options(self, **changes: object) -> Self:
         other = copy(self)
         other._options = replace(self._options, **changes)  # noqa: SLF001 - a copy of its own
+        return other
+
+    def _with_stats(self, stats: Stats) -> Self:
+        """Return the same list, whose requests are also counted in ``stats``."""
+        other = copy(self)
+        other._executor = self._executor.with_stats(stats)  # noqa: SLF001 - a copy of its own
+        other._source = _with_executor(self._source, other._executor)  # noqa: SLF001
         return other
 
     def _model_pages(self) -> AsyncGenerator[Page[T], None]:
@@ -287,6 +297,15 @@ def _choose_source(
             return NumberedSource(executor, request)
         case PaginationStyle.NONE:
             return SinglePageSource(executor, request)
+
+
+def _with_executor(source: PageSource, executor: RequestExecutor) -> PageSource:
+    """Return the same source, which sends its requests with another executor."""
+    match source:
+        case CursorSource() | IdBatchSource() | DateWindowSource() | NumberedSource() | SinglePageSource():
+            return replace(source, executor=executor)
+        case _:
+            raise TypeError(f"{type(source).__name__} has no executor")
 
 
 async def _limit_rows(

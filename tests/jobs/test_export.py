@@ -555,3 +555,13 @@ async def test_position_survives_json(lf: AsyncLeadfeeder, sandbox: Sandbox) -> 
             break
     ids.extend([item.id async for item in pager.resume_from(position, ids)])
     assert ids == all_ids(sandbox)
+
+
+async def test_progress_counts_its_own_export(tmp_path: Path) -> None:
+    """Four exports of one client at once count their own requests, and together those of the client."""
+    async with Sandbox(companies=50, visits=400, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+        visits = lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-30", page_size=10)
+        exports = (visits.to_file(tmp_path / f"{number}.ndjson") for number in range(4))
+        progress = await asyncio.gather(*exports)
+        assert len({one.requests for one in progress}) <= 2
+        assert sum(one.requests for one in progress) == lf.stats.requests
