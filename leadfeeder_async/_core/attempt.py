@@ -8,7 +8,14 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from leadfeeder_async._core.messages import HttpResponse
-from leadfeeder_async.errors import ErrorContext, LeadfeederError, RequestPhase, SentState, merge_sent
+from leadfeeder_async.errors import (
+    ErrorContext,
+    LeadfeederError,
+    RequestPhase,
+    SentState,
+    escape_control_characters,
+    merge_sent,
+)
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.types import AttemptEvent, OnAttempt
 
@@ -102,7 +109,7 @@ class AttemptTrace:
             self._status(error) or type(error).__name__,
             self.context.attempts,
             1000 * sum(self.phase_durations.values()),
-            f", request id {request_id}" if request_id else "",
+            f", request id {escape_control_characters(request_id)}" if request_id else "",
         )
 
     def _status(self, error: BaseException | None) -> int | None:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from leadfeeder_async.cli.options import OutputOptions
 from leadfeeder_async.cli.printing import plural, print_err, print_out
-from leadfeeder_async.errors import LeadfeederError, check_argument
+from leadfeeder_async.errors import LeadfeederError, check_argument, escape_control_characters
 from leadfeeder_async.jobs.tabular import Json, columns_of
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
@@ -240,7 +240,7 @@ def _labels(value: Json) -> Iterator[str]:
 
 
 def _printable(text: str) -> str:
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return escape_control_characters(" ".join(text.split()))
 
 
 def _are_numbers(values: Sequence[Json]) -> bool:

@@ -22,7 +22,7 @@ from leadfeeder_async.cli.options import (
 from leadfeeder_async.cli.printing import plural, pluralize, print_err
 from leadfeeder_async.cli.record_tables import schema_of, show_list, show_records, to_record
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.errors import ConfigurationError, check_argument, escape_control_characters
 from leadfeeder_async.models.tags_and_lists import List, Tag
 
 tags = App(name="tags", help="Show and change the account's tags.", group_parameters=OPTIONS_GROUP)
@@ -268,7 +268,7 @@ def _check_can_confirm(*, yes: bool) -> None:
 async def _confirm(question: str, *, yes: bool) -> bool:
     if yes:
         return True
-    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.write(f"{escape_control_characters(question)} [y/N] ")
     sys.stderr.flush()
     if (await _read_line()).strip().lower() in {"y", "yes"}:
         return True
