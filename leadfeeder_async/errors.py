@@ -82,7 +82,7 @@ _CONTROL_IN_LINES = re.compile(rf"(?![\n\t])[{_CONTROL_CHARACTERS}]")
 
 
 def escape_control_characters(text: str, *, keep_lines: bool = False) -> str:
-    """Return ``text`` with characters that could control a terminal as JSON escapes, such as ``\\u001b``.
+    """Return ``text`` with characters that could control a terminal as JSON escapes.
 
     Args:
         text: Text that may come from a server or a file.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
+from leadfeeder_async._core.threads import run_in_thread
 from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, LeadfeederError, PaginationError
 from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker, notify
@@ -94,7 +96,8 @@ async def export_file(
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
         tracker.start_from(output.checkpoint.rows)
         output.update(output.state.for_resume())
-        pages = job.pages(output.state.position, _ids_already_written(output, job), output.checkpoint.rows)
+        written = await run_in_thread(partial(_ids_already_written, output, job))
+        pages = job.pages(output.state.position, written, output.checkpoint.rows)
         problems = list[LeadfeederError]()
         async with aclosing(pages):
             async for page in pages:
@@ -110,7 +113,7 @@ async def export_file(
             error = _incomplete_error(output, problems)
             output.update(output.state.with_gaps_acknowledged())
             raise error
-        output.finish(lambda: columns_of(job.row))
+        await run_in_thread(partial(output.finish, partial(columns_of, job.row)))
     return tracker.now()
 
 
