@@ -73,7 +73,10 @@ def merge_sent(first: SentState, second: SentState) -> SentState:
     return first if _SENT_RANK[first] >= _SENT_RANK[second] else second
 
 
-_CONTROL_CHARACTERS = r"\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff"
+_CONTROL_CHARACTERS = (
+    r"\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e0fff"
+)
 """Control characters of ASCII and of C1, invisible characters, and characters that change the direction of text."""
 
 _ANY_CONTROL = re.compile(f"[{_CONTROL_CHARACTERS}]")

@@ -37,6 +37,7 @@ class AttemptTrace:
         "connect_started",
         "context",
         "has_connection",
+        "meta",
         "phase",
         "phase_durations",
         "response",
@@ -56,6 +57,8 @@ class AttemptTrace:
         self.has_connection = False
         self.response_started = False
         self.response: HttpResponse | None = None
+        self.meta: Meta | None = None
+        """The metadata of the response, if it was decoded."""
         self._phase_started = time.perf_counter()
 
     def start_phase(self, phase: RequestPhase) -> None:

@@ -130,7 +130,7 @@ class CompanyLookup:
         params: dict[str, QueryValue] = {"ids": tuple(ids), "include": self._include}
         request = ApiRequest(RETRIEVE_COMPANIES, params=params, account_id=self._account_id)
         body = await executor.execute(request.undecoded)
-        page = executor.decode_page(_RAW_COMPANIES, body)
+        page = await executor.decode_page(_RAW_COMPANIES, body)
         rows = [strip_line_breaks(bytes(row)) for row in page.items]
         return _assign_records(ids, rows, _charged_credits(page.meta), page.partial_errors)
 
