@@ -42,7 +42,7 @@ def page_facts(
     page: Page[T], new: NewRows[T], detector: EndDetector, *, is_repeated: bool = False, is_last: bool = False
 ) -> PageFacts:
     """Return the facts about a page. Rows that cannot be decoded are new in the first pass only."""
-    undecodable = len(page.decode_errors) if detector.passes == 1 and not is_repeated else 0
+    undecodable = page.undecodable if detector.passes == 1 and not is_repeated else 0
     return PageFacts(
         row_count=page.row_count,
         new_rows=new.count + undecodable,

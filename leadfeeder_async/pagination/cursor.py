@@ -52,7 +52,7 @@ class CursorSource(msgspec.Struct, frozen=True):
             while True:
                 try:
                     body = await queue.next() if queue else await self.executor.execute(_at(first, cursor))
-                    page = decoder.decode(body)
+                    page = await decoder.decode(body)
                 except (BadRequestError, NotFoundError) as error:
                     if cursor is None:
                         raise

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.endpoint import ApiRequest, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import LeadfeederError, check_argument
+from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.cursor import CursorSource
 from leadfeeder_async.pagination.date_range import DateWindow
@@ -22,7 +22,7 @@ from leadfeeder_async.pagination.decoders import HasId, ModelDecoder, RawDecoder
 from leadfeeder_async.pagination.id_batches import IdBatchSource
 from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
-from leadfeeder_async.pagination.problems import raise_at_end, raise_problems
+from leadfeeder_async.pagination.problems import ProblemLog, raise_at_end
 from leadfeeder_async.pagination.single_page import SinglePageSource
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions, PageSource
 from leadfeeder_async.types import Stats
@@ -70,14 +70,14 @@ class Pager(Generic[T]):
         return self._items()
 
     async def _items(self) -> AsyncGenerator[T, None]:
-        problems = list[LeadfeederError]()
+        problems = ProblemLog()
         async with aclosing(self.pages()) as pages:
             async for page in pages:
-                problems.extend(page.problems)
+                problems.add(page)
                 for item in page.items:
                     yield item
                 del page  # so that the next page can use its memory
-        raise_problems(problems)
+        problems.raise_any()
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Iterate over the pages.
@@ -103,10 +103,10 @@ class Pager(Generic[T]):
 
         """
         check_argument(size >= 1, f"size={size!r} must be 1 or more.")
-        batch, problems = list[T](), list[LeadfeederError]()
+        batch, problems = list[T](), ProblemLog()
         async with aclosing(self.pages()) as pages:
             async for page in pages:
-                problems.extend(page.problems)
+                problems.add(page)
                 batch.extend(page.items)
                 del page
                 while len(batch) >= size:
@@ -114,7 +114,7 @@ class Pager(Generic[T]):
                     batch = batch[size:]
         if batch:
             yield batch
-        raise_problems(problems)
+        problems.raise_any()
 
     def resume_from(self, position: ResumePosition, exclude_ids: Iterable[str] = ()) -> Self:
         """Return the rest of this list after the position of a page, to continue an interrupted iteration.
@@ -220,7 +220,7 @@ class Pager(Generic[T]):
             One request. If the operation charges, so does this request.
         """
         body = await self._executor.execute(self._source.count_request(self._options))
-        return self._executor.decode_page(self._request.endpoint, body).meta.total_count
+        return (await self._executor.decode_page(self._request.endpoint, body)).meta.total_count
 
     def _with_limit(self, limit: int) -> Self:
         check_argument(limit >= 0, f"limit={limit!r} must be 0 or more.", argument="limit")
@@ -337,6 +337,7 @@ async def _detach_rows(pages: AsyncGenerator[Page[msgspec.Raw], None]) -> AsyncG
                 page.window,
                 page.position,
                 page.decode_errors,
+                page.undecodable,
                 page.partial_errors,
             )
             del page

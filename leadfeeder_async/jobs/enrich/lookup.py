@@ -171,7 +171,7 @@ class CompanyLookup:
         endpoint = RETRIEVE_COMPANIES if batch.held is None else _RETRIEVE_CHARGED_COMPANIES
         request = ApiRequest(endpoint, params=params, account_id=self._account_id)
         body = await executor.execute(request.undecoded)
-        page = executor.decode_page(_RAW_COMPANIES, body)
+        page = await executor.decode_page(_RAW_COMPANIES, body)
         rows = [strip_line_breaks(bytes(row)) for row in page.items]
         charged = _charged_credits(page.meta)
         return _assign_records(batch.items, rows, charged, page.partial_errors, is_repeat=batch.is_repeat)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from hashlib import file_digest, sha256
 from itertools import chain, islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async._core.threads import run_in_thread
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import CheckpointError, check_argument
 from leadfeeder_async.jobs.checkpoint import lines_from
@@ -187,7 +189,7 @@ async def enrich_file(
                     notify(tracker.count(len(batch), total), on_progress)
         finally:
             journal.close()
-        output.finish(lambda: (*columns_for(job.record), *_input_columns(job.options.rows)))
+        await run_in_thread(partial(output.finish, partial(_columns_of_job, job)))
     return pipeline.summary
 
 
@@ -240,6 +242,10 @@ def columns_for(record: type[object]) -> tuple[Column, ...]:
     of_record = [Column(name, ("record", *path), kind) for name, path, kind in _record_columns(record) if name != "id"]
     error = Column("error", ("error", "message"), str)
     return (*(Column(name, (name,), kind) for name, kind in of_row), error, *of_record)
+
+
+def _columns_of_job(job: EnrichmentJob) -> tuple[Column, ...]:
+    return (*columns_for(job.record), *_input_columns(job.options.rows))
 
 
 def _input_columns(rows: object) -> Iterator[Column]:
