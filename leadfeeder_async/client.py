@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, overload
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, overload
 
 import msgspec
 from msgspec.structs import replace
@@ -150,6 +150,14 @@ class AsyncLeadfeeder:
         if state is None:
             return "<AsyncLeadfeeder without settings>"
         return f"<AsyncLeadfeeder {state.settings.base_url} {'closed' if state.closed else 'open'}>"
+
+    if not TYPE_CHECKING:  # type checkers report this mistake by themselves
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError("AsyncLeadfeeder is an asynchronous context manager. Use `async with`.")
+
+        def __exit__(self, *_: object) -> NoReturn:
+            raise AssertionError("__enter__ always raises")
 
     async def __aenter__(self) -> Self:
         self._state.ensure_open()

@@ -557,10 +557,6 @@ class WrongLoopError(UsageError):
     default_hint = "Create one AsyncLeadfeeder per event loop. With asyncio.run, create it inside the coroutine."
 
 
-class InvalidIdError(UsageError, ValueError):
-    """An id cannot be part of a URL. Sending it would call another route."""
-
-
 class ConfigurationError(UsageError, ValueError):
     """A setting or an argument is missing or out of range.
 
@@ -581,6 +577,10 @@ class ConfigurationError(UsageError, ValueError):
     ) -> None:
         super().__init__(message, context, hint=hint)
         self.argument: str | None = argument
+
+
+class InvalidIdError(ConfigurationError):
+    """An argument is not the id of a record. Sending it could call another route."""
 
 
 class MissingKeyError(ConfigurationError):

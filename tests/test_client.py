@@ -12,6 +12,7 @@ import subprocess
 import sys
 import traceback
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
 import pytest
 
@@ -469,3 +470,10 @@ def test_log_level_of_the_environment() -> None:
     lines = got.stderr.splitlines()
     assert len(lines) == 2
     assert all("GET /v1/users/me -> ConnectError, attempt 1" in line and KEY not in line for line in lines)
+
+
+def test_synchronous_with_shows_the_correction() -> None:
+    """``with`` instead of ``async with`` raises TypeError with the statement to write."""
+    lf: Any = client_of("http://127.0.0.1:9")
+    with pytest.raises(TypeError, match="Use `async with`"), lf:
+        pass

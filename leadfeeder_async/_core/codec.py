@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, ResponseShape
 from leadfeeder_async._core.error_mapping import (
     Redactor,
@@ -24,7 +25,7 @@ from leadfeeder_async._core.error_mapping import (
 from leadfeeder_async._core.json_text import is_too_dense, is_utf8, replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._core.normalize import UNREADABLE, normalize_response
-from leadfeeder_async.errors import APIStatusError, ConfigurationError, DecodeError, ErrorContext, InvalidIdError
+from leadfeeder_async.errors import APIStatusError, ConfigurationError, DecodeError, ErrorContext
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.types import QueryValue
 
@@ -60,25 +61,7 @@ def encode_id(value: object, name: str = "id") -> str:
     """Return an id percent-encoded, or raise InvalidIdError if it would change the route."""
     if isinstance(value, str) and value.isalnum() and value.isascii():
         return value
-    return quote(check_id(value, name), safe="")
-
-
-def check_id(value: object, name: str = "id") -> str:
-    """Return an id, or raise InvalidIdError if it is not usable as one."""
-    if not isinstance(value, str):
-        raise InvalidIdError(
-            f"{name} must be a string, not {type(value).__name__} (got {value!r}).", hint=f"Pass {str(value)!r}."
-        )
-    if value in {"", ".", ".."} or _INVALID_ID_CHARS.search(value):
-        raise InvalidIdError(
-            f"{name}={value!r} is empty, a dot path, or contains characters that a URL cannot carry.",
-            hint=f"Pass the {name} exactly as the API returned it.",
-        )
-    return value
-
-
-_INVALID_ID_CHARS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-"""Control characters and surrogates."""
+    return quote(check_id(name, value), safe="")
 
 
 def encode_query(params: Mapping[str, QueryValue]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._argument_checks import check_account_id
 from leadfeeder_async._core.json_text import is_utf8
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.envelope import EmptyResponse, Response
@@ -214,6 +215,10 @@ class ApiRequest(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
     account_id: str | None = None
     billable_records: int | None = None
     """The number of records that the request is about, if neither its path nor its parameters tell."""
+
+    def __post_init__(self) -> None:
+        if self.account_id is not None:
+            check_account_id("account_id", self.account_id)
 
     @property
     def max_credits(self) -> int:

@@ -24,7 +24,6 @@ from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, active_budgets
 from leadfeeder_async.errors import (
     BudgetExceededError,
-    ConfigurationError,
     DeadlineExceededError,
     ErrorContext,
     LeadfeederError,
@@ -330,10 +329,6 @@ class RequestExecutor:
     async def _account_id(self, request: ApiRequest[T], bounds: WaitBounds) -> str | None:
         if request.endpoint.account is not AccountScope.REQUIRED:
             return None
-        if request.account_id == "":
-            raise ConfigurationError(
-                "account_id is empty.", hint="Leave it out to use the client's own account.", argument="account_id"
-            )
         account_id = request.account_id or self.options.account_id or self._state.account_id
         return account_id or await self._fetch_account_id(bounds)
 

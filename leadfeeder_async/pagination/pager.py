@@ -7,11 +7,19 @@ from contextlib import aclosing
 from copy import copy
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar, get_args
 
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._argument_checks import (
+    check_boolean,
+    check_function,
+    check_integer,
+    check_path,
+    check_strings,
+    check_type,
+)
 from leadfeeder_async._core.endpoint import ApiRequest, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import check_argument
@@ -53,8 +61,10 @@ class Pager(Generic[T]):
         limit: int | None = None,
         split_days: bool = True,
     ) -> None:
-        check_argument(1 <= page_size <= MAX_PAGE_SIZE, f"page_size={page_size!r} must be 1 to {MAX_PAGE_SIZE}.")
-        check_argument(limit is None or limit >= 0, f"limit={limit!r} must be 0 or more.", argument="limit")
+        check_integer("page_size", page_size, 1, MAX_PAGE_SIZE)
+        check_boolean("split_days", split_days)
+        if limit is not None:
+            check_integer("limit", limit, 0)
         self._executor = executor
         self._request = request
         self._source = _choose_source(executor, request.undecoded, window, ids)
@@ -68,6 +78,29 @@ class Pager(Generic[T]):
     def __aiter__(self) -> AsyncGenerator[T, None]:  # noqa: PYI058 - the generator's aclose is part of the promise
         """Iterate over the rows."""
         return self._items()
+
+    if not TYPE_CHECKING:  # type checkers report these mistakes by themselves
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(f"{type(self).__name__} is not awaitable. Use `async for`, or `await pager.collect()`.")
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(f"{type(self).__name__} is not iterable. Use `async for`, or `await pager.collect()`.")
+
+        def __getitem__(self, _: object) -> NoReturn:
+            raise TypeError(
+                f"{type(self).__name__} has no index. Use `await pager.first()`, or index `await pager.collect()`."
+            )
+
+        def __len__(self) -> NoReturn:
+            raise TypeError(
+                f"{type(self).__name__} has no length. Use `await pager.count()`, or `len(await pager.collect())`."
+            )
+
+        def __bool__(self) -> NoReturn:
+            raise TypeError(
+                f"{type(self).__name__} is neither true nor false. To check if it is empty, use `await pager.first()`."
+            )
 
     async def _items(self) -> AsyncGenerator[T, None]:
         problems = ProblemLog()
@@ -91,7 +124,7 @@ class Pager(Generic[T]):
         """Iterate over pages whose items are JSON as the API sent it, without line breaks between tokens."""
         return _detach_rows(self._raw_views())
 
-    async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
+    def batches(self, size: int) -> AsyncGenerator[list[T], None]:
         """Iterate over lists of ``size`` rows. The last one may be shorter.
 
         Args:
@@ -102,7 +135,9 @@ class Pager(Generic[T]):
             IncompleteWindowError: One day contains more rows than the API returns.
 
         """
-        check_argument(size >= 1, f"size={size!r} must be 1 or more.")
+        return self._batches(check_integer("size", size, 1))
+
+    async def _batches(self, size: int) -> AsyncGenerator[list[T], None]:
         batch, problems = list[T](), ProblemLog()
         async with aclosing(self.pages()) as pages:
             async for page in pages:
@@ -128,10 +163,11 @@ class Pager(Generic[T]):
             ConfigurationError: The position is after the end of this list's date range.
 
         """
+        check_type("position", position, ResumePosition, "a ResumePosition", "Pass `page.position` of the last page.")
         if position.day is not None and isinstance(self._source, DateWindowSource):
             window = self._source.window
-            check_argument(position.day <= window.end, f"{position.day} is after {window}.")
-        return self._with_options(position=position, exclude_ids=frozenset(exclude_ids))
+            check_argument(position.day <= window.end, f"{position.day} is after {window}.", argument="position")
+        return self._with_options(position=position, exclude_ids=frozenset(check_strings("exclude_ids", exclude_ids)))
 
     def prefetch(self, pages: int) -> Self:
         """Return the same list, read with at most ``pages`` pages in flight or waiting.
@@ -141,7 +177,7 @@ class Pager(Generic[T]):
                 at most one page, and none if it may charge.
 
         """
-        check_argument(pages >= 0, f"pages={pages!r} must be 0 or more.")
+        check_integer("pages", pages, 0)
         return self._with_options(prefetch=pages)
 
     async def to_file(
@@ -176,6 +212,10 @@ class Pager(Generic[T]):
             The same as iterating over the list.
 
         """
+        target = check_path("path", path)
+        check_boolean("resume", resume)
+        check_boolean("overwrite", overwrite)
+        check_function("on_progress", on_progress)
         from leadfeeder_async.jobs.export import ExportJob, export_file  # imported only if files are written
         from leadfeeder_async.jobs.progress import ProgressTracker
         from leadfeeder_async.jobs.resumable_file import JobIdentity
@@ -189,6 +229,9 @@ class Pager(Generic[T]):
         job = ExportJob(identity, self._account_id, remaining, row_type, limit, endpoint.partitioned_by_day)
         tracker = ProgressTracker(stats, limit)
         return await export_file(job, Path(path), tracker, on_progress, resume=resume, overwrite=overwrite)
+        job = ExportJob(identity, self._remaining, row_type, limit, endpoint.partitioned_by_day)
+        tracker = ProgressTracker(self._executor.stats, limit)
+        return await export_file(job, target, tracker, on_progress, resume=resume, overwrite=overwrite)
 
     async def first(self) -> T | None:
         """Return the first row, or None if the list is empty. No more pages or ids are requested than needed."""
@@ -223,7 +266,7 @@ class Pager(Generic[T]):
         return (await self._executor.decode_page(self._request.endpoint, body)).meta.total_count
 
     def _with_limit(self, limit: int) -> Self:
-        check_argument(limit >= 0, f"limit={limit!r} must be 0 or more.", argument="limit")
+        check_integer("limit", limit, 0)
         current = self._options.limit
         return self._with_options(limit=limit if current is None else min(limit, current))
 

@@ -28,9 +28,10 @@ from leadfeeder_async.jobs.enrich.results import (
 from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.models.companies import CompanyMatch
+from leadfeeder_async.models.includes import CompanyInclude
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
-from leadfeeder_async.resources.arguments import csv_param
+from leadfeeder_async.resources.arguments import include_param
 from leadfeeder_async.types import Stats
 
 __all__ = ["Enrichments"]
@@ -202,7 +203,7 @@ class Enrichments:
         ordered: bool = True,
         min_score: float = 0.8,
         min_lead: float = 0.1,
-        include: Iterable[str] | None = None,
+        include: Iterable[CompanyInclude] | None = None,
         account_id: str | None = None,
     ) -> Enrichment[Company]:
         """Find and fetch the company of each row.
@@ -240,7 +241,7 @@ class Enrichments:
 
         """
         check_argument(by in {"domain", "name", "vat"}, f"by={by!r} must be domain, name or vat.")
-        fields = csv_param("include", include)
+        fields = include_param(include, CompanyInclude)
         lookup = CompanyLookup(MatchPolicy(min_score, min_lead), fields, account_id)
         options = _options(rows, by=by, column=column, limit=limit, ordered=ordered)
         settings = (min_score, min_lead, fields or ())

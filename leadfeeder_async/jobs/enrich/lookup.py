@@ -18,6 +18,7 @@ from leadfeeder_async.models.companies import CompanyMatch
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
+from leadfeeder_async.models.search_filters import CompanyMatchInput
 from leadfeeder_async.pagination.decoders import strip_line_breaks
 from leadfeeder_async.pagination.dedupe import row_ids
 from leadfeeder_async.pagination.id_batches import MAX_IDS_PER_REQUEST
@@ -161,7 +162,7 @@ class CompanyLookup:
 
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:
         """Match up to 200 keys in one request."""
-        fields = [key.match_fields for key in keys]
+        fields = [CompanyMatchInput(**key.match_fields) for key in keys]
         response = await Companies(executor).match(fields, CANDIDATES, account_id=self._account_id)
         return [self._policy.evaluate(matches) for matches in response.data]
 
