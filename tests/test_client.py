@@ -349,6 +349,20 @@ def test_a_new_month_that_stays_used_up_ends_all_traffic() -> None:
     assert (asked, now) == (49, datetime(2027, 1, 1, tzinfo=UTC))
 
 
+@pytest.mark.parametrize("wrong", [datetime(2031, 5, 9, tzinfo=UTC), datetime(2031, 5, 1, tzinfo=UTC), at(11, 28, 12)])
+def test_quota_is_requested_again_after_the_clock_was_set_back(wrong: datetime) -> None:
+    """A quota that was used up while the clock was ahead does not block requests once the clock is right."""
+    quota = MonthlyQuota(100)
+    judged(quota, wrong)
+    with pytest.raises(QuotaExceededError):
+        quota.check(wrong, ErrorContext())
+    quota.check(at(11, 28), ErrorContext())
+    assert quota.blocked_until is None
+    judged(quota, at(11, 28))
+    with pytest.raises(QuotaExceededError):
+        quota.check(at(11, 28) - timedelta(seconds=20), ErrorContext())
+
+
 def test_other_processes_are_told_of_a_whole_month_only() -> None:
     """What one holds back for an hour, since it may be the last month, must not end the new one for all of them."""
     shared = _OthersUsed(99_999)  # as last heard, on a clock that may be in the last month still

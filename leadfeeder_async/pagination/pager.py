@@ -22,7 +22,7 @@ from leadfeeder_async._argument_checks import (
 )
 from leadfeeder_async._core.endpoint import ApiRequest, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import LeadfeederError, check_argument
+from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.cursor import CursorSource
 from leadfeeder_async.pagination.date_range import DateWindow
@@ -30,9 +30,10 @@ from leadfeeder_async.pagination.decoders import HasId, ModelDecoder, RawDecoder
 from leadfeeder_async.pagination.id_batches import IdBatchSource
 from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
-from leadfeeder_async.pagination.problems import raise_at_end, raise_problems
+from leadfeeder_async.pagination.problems import ProblemLog, raise_at_end
 from leadfeeder_async.pagination.single_page import SinglePageSource
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions, PageSource
+from leadfeeder_async.types import Stats
 
 if TYPE_CHECKING:
     from leadfeeder_async.jobs.progress import OnProgress, Progress
@@ -102,14 +103,14 @@ class Pager(Generic[T]):
             )
 
     async def _items(self) -> AsyncGenerator[T, None]:
-        problems = list[LeadfeederError]()
+        problems = ProblemLog()
         async with aclosing(self.pages()) as pages:
             async for page in pages:
-                problems.extend(page.problems)
+                problems.add(page)
                 for item in page.items:
                     yield item
                 del page  # so that the next page can use its memory
-        raise_problems(problems)
+        problems.raise_any()
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Iterate over the pages.
@@ -137,10 +138,10 @@ class Pager(Generic[T]):
         return self._batches(check_integer("size", size, 1))
 
     async def _batches(self, size: int) -> AsyncGenerator[list[T], None]:
-        batch, problems = list[T](), list[LeadfeederError]()
+        batch, problems = list[T](), ProblemLog()
         async with aclosing(self.pages()) as pages:
             async for page in pages:
-                problems.extend(page.problems)
+                problems.add(page)
                 batch.extend(page.items)
                 del page
                 while len(batch) >= size:
@@ -148,7 +149,7 @@ class Pager(Generic[T]):
                     batch = batch[size:]
         if batch:
             yield batch
-        raise_problems(problems)
+        problems.raise_any()
 
     def resume_from(self, position: ResumePosition, exclude_ids: Iterable[str] = ()) -> Self:
         """Return the rest of this list after the position of a page, to continue an interrupted iteration.
@@ -223,6 +224,11 @@ class Pager(Generic[T]):
         identity = JobIdentity(self._fingerprint(), self._description(), window)
         endpoint, limit = self._request.endpoint, self._options.limit
         row_type = get_args(get_args(endpoint.response_type)[0])[0]
+        stats = Stats()
+        remaining = self._with_stats(stats)._remaining  # noqa: SLF001 - a copy of its own
+        job = ExportJob(identity, self._account_id, remaining, row_type, limit, endpoint.partitioned_by_day)
+        tracker = ProgressTracker(stats, limit)
+        return await export_file(job, Path(path), tracker, on_progress, resume=resume, overwrite=overwrite)
         job = ExportJob(identity, self._remaining, row_type, limit, endpoint.partitioned_by_day)
         tracker = ProgressTracker(self._executor.stats, limit)
         return await export_file(job, target, tracker, on_progress, resume=resume, overwrite=overwrite)
@@ -257,7 +263,7 @@ class Pager(Generic[T]):
             One request. If the operation charges, so does this request.
         """
         body = await self._executor.execute(self._source.count_request(self._options))
-        return self._executor.decode_page(self._request.endpoint, body).meta.total_count
+        return (await self._executor.decode_page(self._request.endpoint, body)).meta.total_count
 
     def _with_limit(self, limit: int) -> Self:
         check_integer("limit", limit, 0)
@@ -267,6 +273,13 @@ class Pager(Generic[T]):
     def _with_options(self, **changes: object) -> Self:
         other = copy(self)
         other._options = replace(self._options, **changes)  # noqa: SLF001 - a copy of its own
+        return other
+
+    def _with_stats(self, stats: Stats) -> Self:
+        """Return the same list, whose requests are also counted in ``stats``."""
+        other = copy(self)
+        other._executor = self._executor.with_stats(stats)  # noqa: SLF001 - a copy of its own
+        other._source = _with_executor(self._source, other._executor)  # noqa: SLF001
         return other
 
     def _model_pages(self) -> AsyncGenerator[Page[T], None]:
@@ -294,6 +307,9 @@ class Pager(Generic[T]):
         account_id = self._request.account_id or self._executor.options.account_id
         parts = (self._request.endpoint.operation, self._source.describe())
         return ", ".join([*(part for part in parts if part), f"account {account_id or 'of the key'}"])
+
+    async def _account_id(self) -> str | None:
+        return await self._executor.account_id(self._request)
 
     def _fingerprint(self) -> str:
         """Return a hash of everything that decides which rows the list contains."""
@@ -326,6 +342,15 @@ def _choose_source(
             return SinglePageSource(executor, request)
 
 
+def _with_executor(source: PageSource, executor: RequestExecutor) -> PageSource:
+    """Return the same source, which sends its requests with another executor."""
+    match source:
+        case CursorSource() | IdBatchSource() | DateWindowSource() | NumberedSource() | SinglePageSource():
+            return replace(source, executor=executor)
+        case _:
+            raise TypeError(f"{type(source).__name__} has no executor")
+
+
 async def _limit_rows(
     pages: AsyncGenerator[Page[U], None], limit: int, before: ResumePosition
 ) -> AsyncGenerator[Page[U], None]:
@@ -355,6 +380,7 @@ async def _detach_rows(pages: AsyncGenerator[Page[msgspec.Raw], None]) -> AsyncG
                 page.window,
                 page.position,
                 page.decode_errors,
+                page.undecodable,
                 page.partial_errors,
             )
             del page

@@ -92,7 +92,7 @@ async def test_lists_hold_companies_and_contacts(lf: AsyncLeadfeeder) -> None:
     assert members == [(ONE, "company"), (TWO, "company")]
     await lf.companies.remove_from_lists(ONE, [firms.id])
     assert [one.id async for one in lf.lists.items(firms.id)] == [TWO]
-    assert [one.name for one in (await lf.companies.get(TWO)).data.lists] == ["DACH"]
+    assert [one.name for one in (await lf.companies.get(TWO, include=["lists"])).data.lists] == ["DACH"]
     await lf.contacts.remove_from_lists("52000001", [people.id])
     assert await lf.lists.items(people.id).first() is None
     assert (await lf.lists.update(firms.id, name="DACH 2027")).data.name == "DACH 2027"
