@@ -12,8 +12,8 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from aiohttp import web
@@ -35,6 +35,10 @@ LIMIT = 12
 KEY = "canary-key-1234567890"
 
 
+PARENT = os.getpid()
+PID = ContextVar("PID", default=PARENT)
+"""The process id that the running code sees."""
+
 STEPS = ["reserve"] * 8 + ["settle"] * 5 + ["start", "fork", "fork", "close"] + ["kill", "lose"] * 2
 
 
@@ -48,8 +52,11 @@ class Process:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run code with the process id of this process."""
-        with mock.patch.object(os, "getpid", return_value=self.pid):
+        token = PID.set(self.pid)
+        try:
             yield
+        finally:
+            PID.reset(token)
 
     async def heartbeat(self) -> None:
         """Report as the heartbeat of the process does."""
@@ -86,7 +93,7 @@ class CreditSchedule:
         for _ in range(2):
             await self._start()
         try:
-            for _ in range(self._random.randint(5, 30)):
+            for _ in range(self._random.randint(5, 40)):
                 step = self._random.choice(STEPS)
                 self._counts[step] += 1
                 await getattr(self, f"_{step}")()
@@ -144,9 +151,15 @@ class CreditSchedule:
             stored = {**self._snapshot, "#server": "before the restart"}
             self._server.execute("HSET", self._key, *(part for field in stored.items() for part in field))
         for process in running:
-            if self._random.random() < 0.8:  # the others restore their copies with their next command
+            if self._random.random() < 0.4:  # the others restore their copies with their next command
                 await process.heartbeat()
-        await self._random.choice(running).heartbeat()
+        restoring = self._random.choice(running).heartbeat()
+        if self._random.random() < 0.5:
+            await asyncio.gather(
+                self._reserve(), self._reserve(), restoring
+            )  # others reserve before the copies are back
+        else:
+            await restoring
 
     def _stored(self) -> dict[str, str]:
         fields = self._server.execute("HGETALL", self._key)
@@ -260,7 +273,8 @@ class EnrichmentSchedule:
 @pytest.mark.timeout(14_400 if SOAK else 60)
 async def test_shared_credits_hold_in_any_schedule(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forks, kills, closed objects, lost data and old snapshots never let the processes spend more than the limit."""
-    monkeypatch.setattr(redis_credits, "RECOVERY_TIME", 0.004)
+    monkeypatch.setattr(os, "getpid", PID.get)
+    monkeypatch.setattr(redis_credits, "RECOVERY_TIME", 0.01)
     monkeypatch.setattr(redis_credits, "RETRY_INTERVAL", 0.004)
     monkeypatch.setattr(redis_credits, "HEARTBEAT_INTERVAL", 600)
     counts, highest = Counter[str](), 0
