@@ -6,11 +6,13 @@ import os
 import ssl
 from collections.abc import Mapping
 from math import inf
+from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from leadfeeder_async._proxies import CABundle, Proxy, is_loopback
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import MissingKeyError, check_argument
 
@@ -66,7 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = DEFAULT_MAX_BODY
     max_search_rows: int = DEFAULT_MAX_SEARCH_ROWS
     """The most rows of one search that the API returns."""
-    trust_env: bool = False
+    proxy: Proxy | None = None
+    ca_bundle: CABundle | None = None
     ssl_context: ssl.SSLContext | None = None
     paths: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
 
@@ -103,10 +106,18 @@ def _is_nonempty_string(value: object) -> bool:
 
 
 def read_api_key(argument: str | None) -> Secret:
-    """Return the key from the argument or LEADFEEDER_API_KEY. Reject one that a header cannot carry."""
-    source = "LEADFEEDER_API_KEY" if argument is None else "api_key"
-    secret = Secret((os.environ.get("LEADFEEDER_API_KEY", "") if argument is None else argument).strip(" "))
-    del argument  # a traceback with locals would show it
+    """Return the key from the argument, LEADFEEDER_API_KEY or the file LEADFEEDER_API_KEY_FILE, without white space.
+
+    Reject a key that a header cannot carry.
+    """
+    file = os.environ.get("LEADFEEDER_API_KEY_FILE")
+    if argument is not None:
+        source, secret = "api_key", Secret(argument.strip())
+        del argument  # a traceback with locals would show it
+    elif file and "LEADFEEDER_API_KEY" not in os.environ:
+        source, secret = f"The file {file} (LEADFEEDER_API_KEY_FILE)", _read_secret(Path(file))
+    else:
+        source, secret = "LEADFEEDER_API_KEY", Secret(os.environ.get("LEADFEEDER_API_KEY", "").strip())
     if secret.is_blank:
         raise MissingKeyError("No API key was given.")
     check_argument(
@@ -117,14 +128,30 @@ def read_api_key(argument: str | None) -> Secret:
     return secret
 
 
+def _read_secret(path: Path) -> Secret:
+    try:
+        return Secret(path.read_text(encoding="utf-8-sig").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+    raise MissingKeyError(f"LEADFEEDER_API_KEY_FILE={str(path)!r} cannot be read: {reason}.")
+
+
 def read_account_id(argument: str | None) -> str | None:
     """Return the account from the argument or LEADFEEDER_ACCOUNT_ID. None means the only account of the key."""
-    return argument or os.environ.get("LEADFEEDER_ACCOUNT_ID") or None
+    account_id = (argument or os.environ.get("LEADFEEDER_ACCOUNT_ID") or "").strip()
+    is_valid = account_id.isprintable() and " " not in account_id
+    check_argument(is_valid, f"account_id={account_id!r} contains white space or control characters.", "Copy it again.")
+    return account_id or None
 
 
-def read_base_url(argument: str | None) -> str:
-    """Return the base URL from the argument or LEADFEEDER_BASE_URL, without its trailing slash."""
-    url = (argument or os.environ.get("LEADFEEDER_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+def read_base_url(argument: str | None, *, allow_http: bool | None = None) -> str:
+    """Return the base URL from the argument or LEADFEEDER_BASE_URL, without its trailing slash.
+
+    Args:
+        argument: The argument of the client.
+        allow_http: Allow plain HTTP to other machines. Defaults to LEADFEEDER_ALLOW_HTTP.
+    """
+    url = (argument or os.environ.get("LEADFEEDER_BASE_URL") or DEFAULT_BASE_URL).strip().rstrip("/")
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -138,14 +165,33 @@ def read_base_url(argument: str | None) -> str:
         parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment),
         f"base_url={url!r} is not a URL such as {DEFAULT_BASE_URL}.",
     )
+    check_argument(_has_valid_port(parts), f"base_url={url!r} has an invalid port.", "Use a port from 1 to 65535.")
     check_argument(
         parts.path.rpartition("/")[2] != "v1",
         f"base_url={url!r} ends in /v1, which each call adds by itself.",
         "Remove /v1.",
     )
     check_argument(
-        parts.scheme == "https" or parts.hostname in {"localhost", "127.0.0.1", "::1"},
+        parts.scheme == "https" or is_loopback(parts.hostname) or read_switch("LEADFEEDER_ALLOW_HTTP", allow_http),
         f"base_url={url!r} uses unencrypted HTTP, which would expose the API key.",
-        "Use https. Plain http is allowed only for a sandbox on this machine.",
+        "Use https. For a sandbox on another machine, set allow_http=True or LEADFEEDER_ALLOW_HTTP=1.",
     )
     return url
+
+
+def read_switch(variable: str, argument: bool | None) -> bool:  # noqa: FBT001 - the value of a public argument
+    """Return the argument or, if it is None, the environment variable, which is 1 or 0."""
+    if argument is not None:
+        return argument
+    value = os.environ.get(variable, "").strip().lower()
+    check_argument(
+        value in {"", "0", "1", "false", "true", "no", "yes", "off", "on"}, f"{variable}={value!r} must be 1 or 0."
+    )
+    return value in {"1", "true", "yes", "on"}
+
+
+def _has_valid_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
