@@ -51,15 +51,18 @@ async def _campaign_id(lf: AsyncLeadfeeder) -> str | None:
 
 
 async def _custom_feed_id(lf: AsyncLeadfeeder) -> str | None:
-    return next((feed.id for feed in (await lf.custom_feeds.list()).data), None)
+    feed = await lf.custom_feeds.list().first()
+    return feed.id if feed else None
 
 
 async def _icp_id(lf: AsyncLeadfeeder) -> str | None:
-    return next((icp.id for icp in (await lf.icps.list()).data), None)
+    icp = await lf.icps.list().first()
+    return icp.id if icp else None
 
 
 async def _buyer_persona_id(lf: AsyncLeadfeeder) -> str | None:
-    return next((persona.id for persona in (await lf.buyer_personas.list()).data), None)
+    persona = await lf.buyer_personas.list().first()
+    return persona.id if persona else None
 
 
 async def _first_stats(lf: AsyncLeadfeeder, campaign_id: str) -> CampaignStats | None:
@@ -72,8 +75,8 @@ LIST_PROBES: Mapping[str, Call] = {
     "get_web_visits_tracker_script": lambda lf: lf.web_visits.tracker_script(),
     "retrieve_custom_fields": lambda lf: lf.custom_fields.list().first(),
     "list_industries": lambda lf: lf.reference.industries(),
-    "list_icps": lambda lf: lf.icps.list(),
-    "list_buyer_personas": lambda lf: lf.buyer_personas.list(),
+    "list_icps": lambda lf: lf.icps.list().first(),
+    "list_buyer_personas": lambda lf: lf.buyer_personas.list().first(),
 }
 """The inferred operations that need no id."""
 

@@ -17,7 +17,7 @@ from leadfeeder_async.cli.health_checks import CheckResult, ClockCheck, HealthCh
 from leadfeeder_async.cli.options import AccountId, JsonLines
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.errors import ConfigurationError, escape_control_characters
 from leadfeeder_async.settings import read_base_url, read_switch
 
 TIMEOUT = 15.0
@@ -51,7 +51,7 @@ async def _run_checks(account_id: str | None) -> AsyncGenerator[CheckResult, Non
     yield check_versions()
     try:
         base_url = read_base_url(None)
-        proxy = proxy_from_environment(base_url) if read_switch("LEADFEEDER_TRUST_ENV", None) else None
+        proxy = proxy_from_environment(base_url) if read_switch("trust_env", None) else None
     except ConfigurationError as error:
         yield CheckResult.of_error("address", error)
         return
@@ -83,10 +83,14 @@ def _print_row(result: CheckResult) -> None:
     grid.add_column(overflow="fold")
     style = _STYLES[result.status]
     symbol = Text(_symbol(result.status), style)
-    grid.add_row(symbol, Text(result.status, style), Text(result.check), Text(result.message))
+    grid.add_row(symbol, Text(result.status, style), Text(result.check), _text(result.message))
     if result.hint:
-        grid.add_row("", "", "", Text(result.hint, "bold"))
+        grid.add_row("", "", "", _text(result.hint, "bold"))
     Console().print(grid)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(escape_control_characters(text), style)
 
 
 def _symbol(status: Status) -> str:

@@ -127,6 +127,19 @@ class RedisCredits:
         self.spent: int = 0
         """Credits that all processes have spent or reserved, as last reported by the server."""
 
+    def _begin(self) -> None:
+        """Begin as a new process, which has reserved nothing."""
+        self._pid: int = os.getpid()
+        self._process: str = uuid4().hex
+        self._sequence: int = 0
+        self._reserved: int = 0
+        self._reported: int = 0
+        self._closed: bool = False
+        self._outage: OutageTracker = OutageTracker()
+        self._turn: anyio.Lock = anyio.Lock(fast_acquire=True)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._heartbeat: asyncio.Task[None] | None = None
+
     def __repr__(self) -> str:
         return f"<RedisCredits {self.name!r} {self.spent:,} of {self.max_credits:,}>"
 
@@ -207,17 +220,6 @@ class RedisCredits:
         """
         self._reserved += charged - reserved
         self._spawn_report()
-
-    def _begin(self) -> None:
-        """Begin as a new process, which has reserved nothing."""
-        self._pid = os.getpid()
-        self._process = uuid4().hex
-        self._sequence = self._reserved = self._reported = 0
-        self._closed = False
-        self._outage = OutageTracker()
-        self._turn = anyio.Lock(fast_acquire=True)
-        self._tasks = set[asyncio.Task[None]]()
-        self._heartbeat: asyncio.Task[None] | None = None
 
     def _check_process(self) -> None:
         """Begin as a new process after a fork, because the parent counts what it has reserved before."""

@@ -87,16 +87,17 @@ class ExportState(JobState, frozen=True, kw_only=True):
                 offsets = (*offsets, DayOffset(end=window.end, offset=offset))
         return replace(self, position=position, offsets=offsets)
 
-    def with_gaps(self, problems: Sequence[LeadfeederError], window: DateWindow | None) -> ExportState:
+    def with_gaps(self, problems: Sequence[LeadfeederError], window: DateWindow | None, count: int) -> ExportState:
         """Return the state with the gaps of a page.
 
         Args:
-            problems: One error for each gap.
+            problems: The errors for the first gaps.
             window: The date range of the page, if the list is split by date.
+            count: The number of gaps.
         """
         end = window.end if window else None
         gaps = (*self.gaps, *(Gap(end=end, message=problem.message) for problem in problems))
-        unrecorded = self.unrecorded_gaps + len(gaps[MAX_RECORDED_GAPS:])
+        unrecorded = self.unrecorded_gaps + len(gaps[MAX_RECORDED_GAPS:]) + count - len(problems)
         until = max(filter(None, (self.unrecorded_gaps_until, end)), default=None) if unrecorded else None
         return replace(self, gaps=gaps[:MAX_RECORDED_GAPS], unrecorded_gaps=unrecorded, unrecorded_gaps_until=until)
 

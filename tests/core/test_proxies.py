@@ -266,5 +266,5 @@ def test_white_space_around_key_and_account(environment: pytest.MonkeyPatch, end
     environment.setenv("LEADFEEDER_API_KEY", KEY + end)
     environment.setenv("LEADFEEDER_ACCOUNT_ID", f"310042{end}")
     assert (read_api_key(None).reveal(), read_account_id(None), read_account_id(f" 7{end}")) == (KEY, "310042", "7")
-    with pytest.raises(ConfigurationError, match="white space"):
+    with pytest.raises(ConfigurationError, match="account_id"):
         read_account_id(f"31{end}42")

@@ -707,13 +707,13 @@ PAGINATION = (
 INPUT = (
     Case(
         number=69, group="Input", name="id-with-path",
-        trigger="An id contains a slash, a question mark or a hash sign.",
+        trigger="An id contains a question mark or a hash sign.",
         expected="The same operation, with the id encoded.",
         covered_by=("tests/core/test_codec.py::test_id_is_encoded_once_and_stays_in_its_place",),
     ),
     Case(
         number=70, group="Input", name="empty-id",
-        trigger="An id is empty or consists of dots.",
+        trigger="An id is empty, consists of dots, or contains white space or a slash.",
         expected="`InvalidIdError` before anything is sent.",
         covered_by=(
             "tests/core/test_codec.py::test_id_that_cannot_stand_in_a_url_is_refused",

@@ -1284,3 +1284,29 @@ async def test_what_is_no_id_is_refused(lf: AsyncLeadfeeder, ids: list[Any]) -> 
         await lf.companies.assign_tags("1", ids)
     with pytest.raises(InvalidIdError):
         await lf.companies.get(ids[-1])
+
+
+MISUSES: list[tuple[Callable[[Any], object], str]] = [
+    (iter, "{} is not iterable. Use `async for`, or `await pager.collect()`."),
+    (lambda pager: pager.__await__(), "{} is not awaitable. Use `async for`, or `await pager.collect()`."),
+    (len, "{} has no length. Use `await pager.count()`, or `len(await pager.collect())`."),
+    (lambda pager: pager[0], "{} has no index. Use `await pager.first()`, or index `await pager.collect()`."),
+    (bool, "{} is neither true nor false. To check if it is empty, use `await pager.first()`."),
+]
+
+
+@pytest.mark.parametrize(("misuse", "message"), MISUSES)
+def test_synchronous_use_shows_the_correction(misuse: Callable[[Any], object], message: str) -> None:
+    """Using a pager like a list or an awaitable raises TypeError with the expression to write."""
+    lf = client_of("http://127.0.0.1:9")
+    for pager in (lf.tags.list(), lf.companies.get_many(["1"])):
+        with pytest.raises(TypeError) as caught:
+            misuse(pager)
+        assert str(caught.value) == message.format(type(pager).__name__)
+
+
+async def test_await_of_a_pager_shows_the_correction() -> None:
+    """``await pager`` raises the same error."""
+    pager: Any = client_of("http://127.0.0.1:9").tags.list()
+    with pytest.raises(TypeError, match=r"not awaitable\. Use `async for`"):
+        await pager

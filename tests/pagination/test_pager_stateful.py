@@ -56,9 +56,9 @@ class Model(RuleBasedStateMachine):
 
     max_search_rows = 10_000
 
-    def decode(self, body: bytes) -> Page[ResourceIdentifier]:
+    async def decode(self, body: bytes) -> Page[ResourceIdentifier]:
         page = decode_page(ROW, body, ErrorContext(), REDACTOR)
-        return Page(page.items, page.meta, decode_errors=page.decode_errors)
+        return Page(page.items, page.meta, decode_errors=page.decode_errors, undecodable=page.undecodable)
 
     def row_ids(self, rows: Iterable[ResourceIdentifier]) -> list[str]:
         return [row.id for row in rows]
