@@ -16,6 +16,7 @@ from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.codec import encode_json
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Billing, Endpoint, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async._proxies import ca_bundle_from_environment, proxy_from_environment
 from leadfeeder_async.budget import Budget, BudgetScope, SharedCreditPool
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.pagination.decoders import HasId
@@ -49,6 +50,7 @@ from leadfeeder_async.settings import (
     read_account_id,
     read_api_key,
     read_base_url,
+    read_switch,
 )
 from leadfeeder_async.types import OnAttempt, QueryValue, Stats
 
@@ -75,7 +77,7 @@ class AsyncLeadfeeder:
     because the API counts requests per key. The client opens on the first call and belongs to that call's event loop.
 
     Args:
-        api_key: The API key. Defaults to LEADFEEDER_API_KEY.
+        api_key: The API key. Defaults to LEADFEEDER_API_KEY, then to the content of the file LEADFEEDER_API_KEY_FILE.
         account_id: The account of calls that name none. Defaults to LEADFEEDER_ACCOUNT_ID, then to the only account of
             the key.
         base_url: The URL of the API. Defaults to LEADFEEDER_BASE_URL, then to https://api.leadfeeder.com.
@@ -92,13 +94,16 @@ class AsyncLeadfeeder:
         max_search_rows: The most rows of one search that the API returns. Longer date ranges are split.
         on_attempt: Called with an :class:`~leadfeeder_async.AttemptEvent` after each attempt. It must not block.
         trace_configs: Trace configurations for aiohttp.
-        trust_env: Take proxies from the environment.
+        trust_env: Use the proxy of HTTPS_PROXY or HTTP_PROXY, with the exceptions of NO_PROXY, and the certificates of
+            REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE. Defaults to LEADFEEDER_TRUST_ENV=1, then to False.
+        allow_http: Allow a ``base_url`` with plain HTTP on another machine, which sends the API key unencrypted.
+            Defaults to LEADFEEDER_ALLOW_HTTP=1, then to False.
         ssl_context: An SSL context with your own certificates.
         paths: Paths that replace the path of an operation, by the operation's name in the contract.
 
     Raises:
         MissingKeyError: No API key was given.
-        ConfigurationError: An argument is out of range.
+        ConfigurationError: An argument is out of range, or the proxy of the environment cannot be used.
 
     """
 
@@ -120,22 +125,26 @@ class AsyncLeadfeeder:
         max_search_rows: int = DEFAULT_MAX_SEARCH_ROWS,
         on_attempt: OnAttempt | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] = (),
-        trust_env: bool = False,
+        trust_env: bool | None = None,
+        allow_http: bool | None = None,
         ssl_context: ssl.SSLContext | None = None,
         paths: Mapping[str, str] | None = None,
     ) -> None:
         secret = read_api_key(api_key)
         del api_key  # a traceback with locals would show it
+        url = read_base_url(base_url, allow_http=allow_http)
+        trust = read_switch("trust_env", trust_env) or (session is not None and session.trust_env)
         settings = Settings(
             api_key=secret,
-            base_url=read_base_url(base_url),
+            base_url=url,
             rate=rate,
             burst=burst,
             max_concurrency=max_concurrency,
             monthly_quota=monthly_quota,
             max_body_bytes=max_body_bytes,
             max_search_rows=max_search_rows,
-            trust_env=trust_env,
+            proxy=proxy_from_environment(url) if trust else None,
+            ca_bundle=ca_bundle_from_environment() if trust else None,
             ssl_context=ssl_context,
             paths=dict(paths or {}),
         )

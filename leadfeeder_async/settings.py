@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -17,6 +18,7 @@ from leadfeeder_async._argument_checks import (
     check_positive,
     check_string,
 )
+from leadfeeder_async._proxies import CABundle, Proxy, is_loopback
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import ConfigurationError, MissingKeyError, check_argument
 
@@ -72,7 +74,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = DEFAULT_MAX_BODY
     max_search_rows: int = DEFAULT_MAX_SEARCH_ROWS
     """The most rows of one search that the API returns."""
-    trust_env: bool = False
+    proxy: Proxy | None = None
+    ca_bundle: CABundle | None = None
     ssl_context: ssl.SSLContext | None = None
     paths: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
 
@@ -80,7 +83,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         check_positive("rate", self.rate, "requests per second")
         for name in ("burst", "max_concurrency", "monthly_quota", "max_body_bytes", "max_search_rows"):
             check_integer(name, getattr(self, name), 1)
-        check_boolean("trust_env", self.trust_env)
         for operation, path in self.paths.items():
             is_valid = check_string(f"paths[{operation!r}]", path).startswith("/") and path.isprintable()
             check_argument(is_valid, f"paths: {operation}={path!r} must start with a slash.", argument="paths")
@@ -105,16 +107,19 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_api_key(argument: object) -> Secret:
-    """Return the key from the argument or LEADFEEDER_API_KEY. Reject one that a header cannot carry."""
-    source = "LEADFEEDER_API_KEY" if argument is None else "api_key"
-    text = os.environ.get("LEADFEEDER_API_KEY", "") if argument is None else argument
-    kind = type(argument).__name__
-    del argument  # a traceback with locals would show it
-    if not isinstance(text, str):
-        del text
+    """Return the key from the argument, LEADFEEDER_API_KEY or the file LEADFEEDER_API_KEY_FILE, without white space.
+
+    Reject a key that a header cannot carry.
+    """
+    if argument is None:
+        source, secret = _read_secret()
+    elif isinstance(argument, str):
+        source, secret = "api_key", Secret(argument.strip())
+    else:
+        kind = type(argument).__name__
+        del argument  # a traceback with locals would show it
         raise ConfigurationError(f"api_key must be a string, not {kind} (its value is not shown).", argument="api_key")
-    secret = Secret(text.strip(" "))
-    del text
+    del argument
     if secret.is_blank:
         raise MissingKeyError("No API key was given.")
     check_argument(
@@ -126,22 +131,39 @@ def read_api_key(argument: object) -> Secret:
     return secret
 
 
+def _read_secret() -> tuple[str, Secret]:
+    """Return the source of the key in the environment, and the key."""
+    file = os.environ.get("LEADFEEDER_API_KEY_FILE")
+    if "LEADFEEDER_API_KEY" in os.environ or not file:
+        return "LEADFEEDER_API_KEY", Secret(os.environ.get("LEADFEEDER_API_KEY", "").strip())
+    try:
+        return f"The file {file!r}", Secret(Path(file).read_text(encoding="utf-8-sig").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+    raise MissingKeyError(f"LEADFEEDER_API_KEY_FILE={file!r} cannot be read: {reason}.")
+
+
 def read_account_id(argument: object) -> str | None:
     """Return the account from the argument or LEADFEEDER_ACCOUNT_ID. None means the only account of the key.
 
-    Spaces around it are removed, as around the key. Other characters that no id has are rejected.
+    White space around it is removed, as around the key. Other characters that no id has are rejected.
     """
     name = "account_id" if argument is not None else "LEADFEEDER_ACCOUNT_ID"
-    value = argument if argument is not None else os.environ.get(name, "").strip(" ") or None
-    return None if value is None else check_account_id(name, value.strip(" ") if isinstance(value, str) else value)
+    value = argument if argument is not None else os.environ.get(name, "").strip() or None
+    return None if value is None else check_account_id(name, value.strip() if isinstance(value, str) else value)
 
 
-def read_base_url(argument: object) -> str:
-    """Return the base URL from the argument or LEADFEEDER_BASE_URL, without its trailing slash."""
+def read_base_url(argument: object, *, allow_http: object = None) -> str:
+    """Return the base URL from the argument or LEADFEEDER_BASE_URL, without its trailing slash.
+
+    Args:
+        argument: The argument of the client.
+        allow_http: Allow plain HTTP to other machines. Defaults to LEADFEEDER_ALLOW_HTTP.
+    """
     given = argument or os.environ.get("LEADFEEDER_BASE_URL") or DEFAULT_BASE_URL
     if not isinstance(given, str):
         raise ConfigurationError("base_url must be a string (its value is not shown).", argument="base_url")
-    url = given.rstrip("/")
+    url = given.strip().rstrip("/")
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -158,15 +180,39 @@ def read_base_url(argument: object) -> str:
         argument="base_url",
     )
     check_argument(
+        _has_valid_port(parts),
+        f"base_url={url!r} has an invalid port.",
+        "Use a port from 1 to 65535.",
+        argument="base_url",
+    )
+    check_argument(
         parts.path.rpartition("/")[2] != "v1",
         f"base_url={url!r} ends in /v1, which each call adds by itself.",
         "Remove /v1.",
         argument="base_url",
     )
     check_argument(
-        parts.scheme == "https" or parts.hostname in {"localhost", "127.0.0.1", "::1"},
+        parts.scheme == "https" or is_loopback(parts.hostname) or read_switch("allow_http", allow_http),
         f"base_url={url!r} uses unencrypted HTTP, which would expose the API key.",
-        "Use https. Plain http is allowed only for a sandbox on this machine.",
+        "Use https. For a sandbox on another machine, set allow_http=True or LEADFEEDER_ALLOW_HTTP=1.",
         argument="base_url",
     )
     return url
+
+
+def read_switch(name: str, argument: object) -> bool:
+    """Return the value of a boolean argument or, if it is None, of its variable, such as LEADFEEDER_TRUST_ENV=1."""
+    if argument is not None:
+        return check_boolean(name, argument)
+    variable = f"LEADFEEDER_{name.upper()}"
+    value = os.environ.get(variable, "").strip().lower()
+    is_valid = value in {"", "0", "1", "false", "true", "no", "yes", "off", "on"}
+    check_argument(is_valid, f"{variable}={value!r} must be 1 or 0.", argument=name)
+    return value in {"1", "true", "yes", "on"}
+
+
+def _has_valid_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False

@@ -39,7 +39,7 @@ from tests.support.clients import KEY, client_for, client_of
 from tests.support.servers import http, raw_server
 
 
-@pytest.mark.parametrize("key", ["", "   ", "k3y\r\nb", "k3y\n", "schlüssel", "k3y\x00b", "k3y\tb", "k3y\x7f"])
+@pytest.mark.parametrize("key", ["", "   ", "k3y\r\nb", "schlüssel", "k3y\x00b", "k3y\tb", "k3y\x7f"])
 def test_unusable_key_is_refused_without_being_shown(key: str) -> None:
     """A key no header can carry raises when the client is made, and the message does not hold it."""
     with pytest.raises(ConfigurationError, match=r"API key|api_key") as caught:
@@ -84,7 +84,7 @@ def test_settings_out_of_bounds_are_refused(option: str, value: float) -> None:
 def test_failed_constructor_shows_no_key() -> None:
     """A traceback with locals of a refused key holds the key in the caller's own frames only."""
     with pytest.raises(ConfigurationError) as caught:
-        AsyncLeadfeeder(f"{KEY}\n")
+        AsyncLeadfeeder(f"{KEY}\nX")
     frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
     ours = [frame for frame in frames if frame.filename.endswith("settings.py")]
     assert ours

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from leadfeeder_async._proxies import proxy_from_environment
 from leadfeeder_async.cli.exit_codes import ExitCode
 from leadfeeder_async.cli.health_checks import CheckResult, ClockCheck, HealthCheck, Status, check_versions, found_paths
 from leadfeeder_async.cli.options import AccountId, JsonLines
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, escape_control_characters
-from leadfeeder_async.settings import read_base_url
+from leadfeeder_async.settings import read_base_url, read_switch
 
 TIMEOUT = 15.0
 """Seconds per attempt."""
@@ -50,10 +51,11 @@ async def _run_checks(account_id: str | None) -> AsyncGenerator[CheckResult, Non
     yield check_versions()
     try:
         base_url = read_base_url(None)
+        proxy = proxy_from_environment(base_url) if read_switch("trust_env", None) else None
     except ConfigurationError as error:
         yield CheckResult.of_error("address", error)
         return
-    yield CheckResult("address", "ok", base_url)
+    yield CheckResult("address", "ok", f"{base_url} through {proxy.url} ({proxy.variable})" if proxy else base_url)
     clock = ClockCheck()
     try:
         lf = AsyncLeadfeeder(timeout=TIMEOUT, retries=1, trace_configs=[clock.trace_config()])

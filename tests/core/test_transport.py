@@ -6,11 +6,9 @@ import asyncio
 import gzip
 import socket
 import ssl
-import time
 import traceback
 import warnings
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -206,18 +204,6 @@ async def test_watch_that_was_taken_off_proves_nothing(closed: str) -> None:
         assert (caught.value.sent, len(server.requests)) == ("maybe", 2)
         await other.aclose()
         await lf.aclose()
-
-
-async def test_proxy_settings_that_take_long_leave_no_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before aiohttp asks for a connection it reads the environment in a thread; a call that ends there never left."""
-    monkeypatch.setenv("NETRC", "/dev/null")
-    async with raw_server(OK) as server, client_of(server.url, trust_env=True, retries=0) as lf:
-        await lf.users.me()
-        asyncio.get_running_loop().set_default_executor(pool := ThreadPoolExecutor(1))
-        pool.submit(time.sleep, 0.3)  # so that a thread is not there at once
-        with pytest.raises(LeadfeederError) as caught:
-            await lf.with_options(timeout=0.1).companies.get("1")
-        assert (type(caught.value), caught.value.sent, len(server.requests)) == (AttemptTimeoutError, "no", 1)
 
 
 async def test_unknown_route_may_create_and_is_sent_once() -> None:
