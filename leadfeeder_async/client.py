@@ -91,7 +91,8 @@ class AsyncLeadfeeder:
         max_search_rows: The most rows of one search that the API returns. Longer date ranges are split.
         on_attempt: Called with an :class:`~leadfeeder_async.AttemptEvent` after each attempt. It must not block.
         trace_configs: Trace configurations for aiohttp.
-        trust_env: Take proxies from the environment.
+        trust_env: Use the proxies of HTTPS_PROXY and NO_PROXY. Requests to this machine never use a proxy, and a .netrc
+            file is never read.
         ssl_context: An SSL context with your own certificates.
         paths: Paths that replace the path of an operation, by the operation's name in the contract.
 
@@ -123,8 +124,10 @@ class AsyncLeadfeeder:
         ssl_context: ssl.SSLContext | None = None,
         paths: Mapping[str, str] | None = None,
     ) -> None:
-        secret = read_api_key(api_key)
-        del api_key  # a traceback with locals would show it
+        try:
+            secret = read_api_key(api_key)
+        finally:
+            del api_key  # a traceback with locals would show it
         settings = Settings(
             api_key=secret,
             base_url=read_base_url(base_url),

@@ -102,6 +102,11 @@ def _is_nonempty_string(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def is_loopback(host: str) -> bool:
+    """Return True if a host is this machine."""
+    return host in {"localhost", "127.0.0.1", "::1"}
+
+
 def read_api_key(argument: str | None) -> Secret:
     """Return the key from the argument or LEADFEEDER_API_KEY. Reject one that a header cannot carry."""
     source = "LEADFEEDER_API_KEY" if argument is None else "api_key"
@@ -144,7 +149,7 @@ def read_base_url(argument: str | None) -> str:
         "Remove /v1.",
     )
     check_argument(
-        parts.scheme == "https" or parts.hostname in {"localhost", "127.0.0.1", "::1"},
+        parts.scheme == "https" or is_loopback(parts.hostname or ""),
         f"base_url={url!r} uses unencrypted HTTP, which would expose the API key.",
         "Use https. Plain http is allowed only for a sandbox on this machine.",
     )

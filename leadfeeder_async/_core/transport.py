@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from types import SimpleNamespace
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -29,7 +30,7 @@ from leadfeeder_async.errors import (
     ResponseTooLargeError,
     TLSError,
 )
-from leadfeeder_async.settings import Settings
+from leadfeeder_async.settings import Settings, is_loopback
 
 KEEP_ALIVE = 15.0
 """Seconds for which an idle connection is kept. Common load balancers close theirs after 60 s."""
@@ -79,6 +80,7 @@ class Transport:
         self._send_is_observable = False
         """True once a response has confirmed that the connector reports connections."""
         self._session = _open_session(settings, on_connected) if session is None else session
+        self._proxy = _proxy_of_environment(settings.base_url) if session is None and settings.trust_env else None
         self._traces = (*(() if self._owns_session else (self._trace_config(),)), *trace_configs)
         for trace in self._traces:
             trace.freeze()
@@ -147,6 +149,7 @@ class Transport:
                     raise_for_status=False,
                     auto_decompress=True,
                     timeout=client_timeout,
+                    proxy=self._proxy,
                     trace_request_ctx=trace,
                 ) as response:
                     trace.response_started = True
@@ -221,7 +224,20 @@ def _open_session(settings: Settings, on_connected: Callable[[], None]) -> aioht
     verify = settings.ssl_context or (_default_ssl_context() if settings.base_url.startswith("https:") else True)
     connector = _Connector(limit=settings.max_concurrency, keepalive_timeout=KEEP_ALIVE, ssl=verify)
     connector.on_connected = on_connected
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=settings.trust_env)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _proxy_of_environment(base_url: str) -> URL | None:
+    """Return the proxy of the environment, or None if there is none for this URL.
+
+    aiohttp's own ``trust_env`` would also send credentials of a .netrc file, and requests to this machine, unencrypted
+    and with the API key, to a proxy elsewhere.
+    """
+    url = URL(base_url)
+    if url.host is None or is_loopback(url.host) or proxy_bypass(url.host):
+        return None
+    proxy = getproxies().get(url.scheme)
+    return None if proxy is None else URL(proxy if "://" in proxy else f"http://{proxy}")
 
 
 class _Connector(aiohttp.TCPConnector):
