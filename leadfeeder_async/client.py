@@ -130,8 +130,10 @@ class AsyncLeadfeeder:
         ssl_context: ssl.SSLContext | None = None,
         paths: Mapping[str, str] | None = None,
     ) -> None:
-        secret = read_api_key(api_key)
-        del api_key  # a traceback with locals would show it
+        try:
+            secret = read_api_key(api_key)
+        finally:
+            del api_key  # a traceback with locals would show it
         url = read_base_url(base_url, allow_http=allow_http)
         trust = read_switch("trust_env", trust_env) or (session is not None and session.trust_env)
         settings = Settings(
