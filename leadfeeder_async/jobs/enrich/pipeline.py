@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from enum import Enum
 from typing import TypeAlias, TypeVar
 
@@ -31,6 +32,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import CheckpointError, ConfigurationError, DecodeError, LeadfeederError
+from leadfeeder_async.jobs.background import Signal, batches_from_task, leaf_errors, with_notes
 from leadfeeder_async.jobs.enrich.keys import FileRow, Key, Row
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, FetchResult, Lookup
 from leadfeeder_async.jobs.enrich.request_queue import (
@@ -128,22 +130,6 @@ class ResultOrderer:
         return ready
 
 
-class Signal:
-    """Wakes coroutines after a change."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def notify(self) -> None:
-        """Wake all coroutines that wait now."""
-        self._event.set()
-        self._event = anyio.Event()
-
-    async def wait(self) -> None:
-        """Wait for the next change."""
-        await self._event.wait()
-
-
 class InputState(Enum):
     """The state of the input."""
 
@@ -219,27 +205,13 @@ class Pipeline:
         self._changed = Signal()
 
     async def result_batches(self) -> AsyncGenerator[list[ResultLine], None]:
-        """Yield results as they get ready. An error that stops the job is raised after them.
-
-        The stages run in a background task, because an async generator must not keep a task group open between two
-        results. Closing the generator cancels this task and waits for it.
-        """
-        sender, receiver = anyio.create_memory_object_stream[list[ResultLine]](0)
-        task = asyncio.create_task(self._run(sender), name="leadfeeder-enrichment")
-        try:
-            async for lines in receiver:
+        """Yield results as they get ready. An error that stops the job is raised after them."""
+        async with aclosing(batches_from_task(self._run, "leadfeeder-enrichment")) as batches:
+            async for lines in batches:
                 self.summary.outcomes.update([line.outcome for line in lines])
                 yield lines
                 self._untaken_rows -= len(lines)
                 self._changed.notify()
-            await task
-        finally:
-            receiver.close()
-            task.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([task])
-            sender.close()
-            _ = task.cancelled() or task.exception()  # an error after the caller has left is not reported
 
     async def _run(self, output: MemoryObjectSendStream[list[ResultLine]]) -> None:
         """Run all stages. Raise the first error that stopped them, never an exception group."""
@@ -256,14 +228,14 @@ class Pipeline:
                     group.start_soon(self._fetch, group, resolved_sender)
                     group.start_soon(self._emit, resolved_receiver, output)
         except* Exception as group:  # noqa: BLE001 - _abort keeps every error, and the caller raises it
-            for error in _leaves(group):
+            for error in leaf_errors(group):
                 self._abort(error)
         finally:
             for stream in streams:
                 stream.close()
             self._cache.close()
         if self._error is not None:
-            raise _with_notes(self._error, self._later_errors)
+            raise with_notes(self._error, self._later_errors)
         if not self._is_complete:
             # A task group ends silently if one of its tasks raises CancelledError on its own.
             raise asyncio.CancelledError("The input or a request was canceled.")
@@ -658,23 +630,3 @@ class Pipeline:
         if action is FailureAction.ABORT or queue.fails_constantly:
             self._abort(error)
         return action
-
-
-def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
-    for error in group.exceptions:
-        if isinstance(error, ExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
-
-
-def _with_notes(error: Exception, later_errors: Sequence[Exception]) -> Exception:
-    """Add the other errors as notes, each message once."""
-    messages = dict.fromkeys(f"{type(other).__name__}: {_message(other)}" for other in (error, *later_errors))
-    for message in list(messages)[1:]:
-        error.add_note(f"Another error followed. {message}")
-    return error
-
-
-def _message(error: Exception) -> str:
-    return error.message if isinstance(error, LeadfeederError) else str(error)
