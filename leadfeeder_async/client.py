@@ -57,6 +57,7 @@ from leadfeeder_async.types import OnAttempt, QueryValue, Stats
 if TYPE_CHECKING:
     import aiohttp
 
+    from leadfeeder_async.jobs.bulk.bulk_change import Bulk
     from leadfeeder_async.jobs.enrich.enrichment import Enrichments
     from leadfeeder_async.types import RateLimiter
 
@@ -279,6 +280,13 @@ class AsyncLeadfeeder:
         from leadfeeder_async.jobs.enrich.enrichment import Enrichments  # a quarter of the package
 
         return Enrichments(self._executor)
+
+    @property
+    def bulk(self) -> Bulk:
+        """Tags and lists of any number of companies or contacts."""
+        from leadfeeder_async.jobs.bulk.bulk_change import Bulk  # only needed by jobs
+
+        return Bulk(self._executor)
 
     def with_options(
         self,

@@ -88,8 +88,9 @@ class Pager(Generic[T]):
             raise TypeError(f"{type(self).__name__} is not iterable. Use `async for`, or `await pager.collect()`.")
 
         def __getitem__(self, index: object) -> NoReturn:
+            name = type(self).__name__
             raise TypeError(
-                f"{type(self).__name__} has no item {index!r}. Use `await pager.first()`, or index `await pager.collect()`."
+                f"{name} has no item {index!r}. Use `await pager.first()`, or `(await pager.collect())[...]`."
             )
 
         def __len__(self) -> NoReturn:
