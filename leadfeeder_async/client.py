@@ -6,8 +6,9 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, overload
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, overload
 
+import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async._core.attempt import log_to_stderr
@@ -149,6 +150,14 @@ class AsyncLeadfeeder:
         if state is None:
             return "<AsyncLeadfeeder without settings>"
         return f"<AsyncLeadfeeder {state.settings.base_url} {'closed' if state.closed else 'open'}>"
+
+    if not TYPE_CHECKING:  # type checkers report this mistake by themselves
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError("AsyncLeadfeeder is an asynchronous context manager. Use `async with`.")
+
+        def __exit__(self, *_: object) -> NoReturn:
+            raise AssertionError("__enter__ always raises")
 
     async def __aenter__(self) -> Self:
         self._state.ensure_open()
@@ -317,6 +326,12 @@ class AsyncLeadfeeder:
         """
         return BudgetScope(self._state, Budget(max_requests, max_credits, shared))
 
+    def _with_stats(self, stats: Stats) -> AsyncLeadfeeder:
+        """Return a copy whose requests are also counted in ``stats``, for the statistics of one job."""
+        copy = self.with_options()
+        copy._executor = self._executor.with_stats(stats)  # noqa: SLF001 - a copy of its own
+        return copy
+
     def sweep(
         self, account_ids: Iterable[str], list_of: Callable[[AsyncLeadfeeder], Pager[Row]]
     ) -> MultiAccountPager[Row]:
@@ -391,7 +406,9 @@ class AsyncLeadfeeder:
                 are only sent again after a lost response if they are idempotent and free.
 
         Credits:
-            Those that the response charges. A budget reserves one credit if ``may_charge`` is true.
+            Those that the response charges. They are counted whatever ``idempotent`` is. If ``may_charge`` is true, a
+            budget reserves one credit for each id or other item in the request, or for each row of ``page[size]``, and
+            at least one. A route that charges more can exceed the budget once, because its price is not known before.
 
         """
         check_argument(path.startswith("/") and not path.startswith("//"), f"path={path!r} must start with one slash.")
@@ -409,7 +426,32 @@ class AsyncLeadfeeder:
             account=AccountScope.NONE if names_account else AccountScope.REQUIRED,
         )
         body = None if json is None else encode_json(json)
-        return await self._executor.execute(ApiRequest(endpoint, params=params or {}, body=body))
+        most = _most_items(params or {}, body) if may_charge else 0
+        return await self._executor.execute(ApiRequest(endpoint, params=params or {}, body=body, billable_records=most))
+
+
+def _most_items(params: Mapping[str, QueryValue], body: bytes | None) -> int:
+    """Return the most items that a request to an unknown route may be charged for: its longest list, or its page."""
+    sizes: list[int] = [1]
+    for name, value in params.items():
+        if isinstance(value, str):
+            sizes.append(value.count(",") + 1)
+        elif isinstance(value, tuple):
+            sizes.append(sum(part.count(",") + 1 for part in value))
+        elif name == "page[size]" and isinstance(value, int):
+            sizes.append(value)
+    return max(*sizes, 1 if body is None else _longest_list(body))
+
+
+def _longest_list(encoded: bytes) -> int:
+    """Return the length of the longest list in a JSON value."""
+    if encoded.startswith(b"["):
+        items = msgspec.json.decode(encoded, type=list[msgspec.Raw])
+        return max(len(items), *(_longest_list(bytes(item)) for item in items), 0)
+    if encoded.startswith(b"{"):
+        fields = msgspec.json.decode(encoded, type=dict[str, msgspec.Raw])
+        return max(0, 0, *(_longest_list(bytes(field)) for field in fields.values()))
+    return 0
 
 
 def _retry_safety(method: str, *, idempotent: bool, may_charge: bool) -> RetrySafety:

@@ -209,9 +209,12 @@ def test_module_and_class_names_are_unique() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path.stem != "__init__" and path.parent.name not in NOUN_FOLDERS:
             modules.append(path.stem)
+        if "sandbox" in path.parts:  # a server, whose classes are named as the API's are
+            continue
         tree = ast.parse(path.read_text())
         classes.extend(node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_")
     modules.extend(path.name for path in PACKAGE.rglob("*") if path.is_dir() and path.name[0] != "_")
+    modules.remove("sync")  # the public module and the folder that implements it
     assert [name for name, count in Counter(modules).items() if count > 1] == []
     assert [name for name, count in Counter(classes).items() if count > 1] == []
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import traceback
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
 import pytest
 
@@ -348,6 +349,20 @@ def test_a_new_month_that_stays_used_up_ends_all_traffic() -> None:
     assert (asked, now) == (49, datetime(2027, 1, 1, tzinfo=UTC))
 
 
+@pytest.mark.parametrize("wrong", [datetime(2031, 5, 9, tzinfo=UTC), datetime(2031, 5, 1, tzinfo=UTC), at(11, 28, 12)])
+def test_quota_is_requested_again_after_the_clock_was_set_back(wrong: datetime) -> None:
+    """A quota that was used up while the clock was ahead does not block requests once the clock is right."""
+    quota = MonthlyQuota(100)
+    judged(quota, wrong)
+    with pytest.raises(QuotaExceededError):
+        quota.check(wrong, ErrorContext())
+    quota.check(at(11, 28), ErrorContext())
+    assert quota.blocked_until is None
+    judged(quota, at(11, 28))
+    with pytest.raises(QuotaExceededError):
+        quota.check(at(11, 28) - timedelta(seconds=20), ErrorContext())
+
+
 def test_other_processes_are_told_of_a_whole_month_only() -> None:
     """What one holds back for an hour, since it may be the last month, must not end the new one for all of them."""
     shared = _OthersUsed(99_999)  # as last heard, on a clock that may be in the last month still
@@ -455,3 +470,10 @@ def test_log_level_of_the_environment() -> None:
     lines = got.stderr.splitlines()
     assert len(lines) == 2
     assert all("GET /v1/users/me -> ConnectError, attempt 1" in line and KEY not in line for line in lines)
+
+
+def test_synchronous_with_shows_the_correction() -> None:
+    """``with`` instead of ``async with`` raises TypeError with the statement to write."""
+    lf: Any = client_of("http://127.0.0.1:9")
+    with pytest.raises(TypeError, match="Use `async with`"), lf:
+        pass

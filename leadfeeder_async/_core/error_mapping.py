@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._core.json_text import replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpResponse
-from leadfeeder_async._core.normalize import Json, replace_lone_surrogates
+from leadfeeder_async._core.normalize import UNREADABLE, Json
 from leadfeeder_async._core.retry import parse_retry_after
 from leadfeeder_async.errors import (
     APIStatusError,
@@ -47,10 +48,10 @@ MIN_ENCODED_CHARS = 8
 ERROR_HEADERS = ("Retry-After", "X-Request-Id", "Location")
 """Response headers that errors use."""
 
-T = TypeVar("T")
+MAX_PARTIAL_ERRORS = 100
+"""Errors beside the data of one response that are reported."""
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Exceptions of decoding a body."""
+T = TypeVar("T")
 
 _JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
 
@@ -131,7 +132,7 @@ def embedded_error(body: bytes, context: ErrorContext, redactor: Redactor, now: 
 def partial_errors(response: Response[T], context: ErrorContext, redactor: Redactor) -> tuple[APIStatusError, ...]:
     """Return the errors that a successful response reports beside its data."""
     context = replace(context, status=200, sent="yes", request_id=response.meta.request_id)
-    return tuple(_partial_error(error, context, redactor) for error in response.errors)
+    return tuple(_partial_error(error, context, redactor) for error in response.errors[:MAX_PARTIAL_ERRORS])
 
 
 def _partial_error(error: ErrorObject, context: ErrorContext, redactor: Redactor) -> APIStatusError:

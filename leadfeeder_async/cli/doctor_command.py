@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from leadfeeder_async.cli.exit_codes import ExitCode
-from leadfeeder_async.cli.health_checks import CheckResult, ClockCheck, HealthCheck, Status, check_versions
+from leadfeeder_async.cli.health_checks import CheckResult, ClockCheck, HealthCheck, Status, check_versions, found_paths
 from leadfeeder_async.cli.options import AccountId, JsonLines
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.errors import ConfigurationError, escape_control_characters
 from leadfeeder_async.settings import read_base_url
 
 TIMEOUT = 15.0
@@ -64,6 +64,8 @@ async def _run_checks(account_id: str | None) -> AsyncGenerator[CheckResult, Non
         health = HealthCheck(lf, account_id)
         for name, check in health.checks():
             yield await health.run(name, check)
+        if lf.paths:
+            yield found_paths(lf.paths)
     yield clock.result()
 
 
@@ -79,10 +81,14 @@ def _print_row(result: CheckResult) -> None:
     grid.add_column(overflow="fold")
     style = _STYLES[result.status]
     symbol = Text(_symbol(result.status), style)
-    grid.add_row(symbol, Text(result.status, style), Text(result.check), Text(result.message))
+    grid.add_row(symbol, Text(result.status, style), Text(result.check), _text(result.message))
     if result.hint:
-        grid.add_row("", "", "", Text(result.hint, "bold"))
+        grid.add_row("", "", "", _text(result.hint, "bold"))
     Console().print(grid)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(escape_control_characters(text), style)
 
 
 def _symbol(status: Status) -> str:

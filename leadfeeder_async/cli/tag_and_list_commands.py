@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Protocol
 
 from cyclopts import App, Parameter
 
+from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.exit_codes import ExitCode
 from leadfeeder_async.cli.options import (
     DEFAULT_OUTPUT,
@@ -30,6 +29,8 @@ lists = App(name="lists", help="Show and change the account's lists.", group_par
 
 TAG = schema_of(Tag, {"id": "id", "name": "name", "color": "color"})
 LIST = schema_of(List, {"id": "id", "name": "name", "scope": "scope", "item_count": "items"})
+
+NO_TERMINAL = "This command changes the account, and there is no terminal to ask for confirmation."
 
 Yes = Annotated[bool, FLAG, Parameter(help="Do not ask for confirmation.")]
 TagName = Annotated[str, Parameter(help="The id or name of the tag.")]
@@ -80,10 +81,10 @@ async def create_tag(
     Credits: none.
     """
     TAG.check_fields(output)
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.tags.list().collect(), "tag")
-        if not await _confirm(f"Create the tag {name!r}?", yes=yes):
+        if not await terminal.confirm(f"Create the tag {name!r}?", "Nothing was changed.", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.tags.create(name=name, color=color)).data
     show_records([to_record(created)], TAG, output, "tag")
@@ -98,7 +99,7 @@ async def add_tag(
 
     Credits: none.
     """
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
         assign = lf.companies.assign_tags
@@ -114,7 +115,7 @@ async def remove_tag(
 
     Credits: none.
     """
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
         question = f"Remove the tag {_format(selected)} from {pluralize(len(company_ids), 'company')}?"
@@ -151,10 +152,10 @@ async def create_list(
     Credits: none.
     """
     LIST.check_fields(output)
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.lists.list(scope=scope).collect(), "list")
-        if not await _confirm(f"Create the {scope} list {name!r}?", yes=yes):
+        if not await terminal.confirm(f"Create the {scope} list {name!r}?", "Nothing was changed.", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.lists.create(name=name, scope=scope)).data
     show_records([to_record(created)], LIST, output, "list")
@@ -175,7 +176,7 @@ async def add_to_list(
 
     Credits: none.
     """
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
         add = lf.companies.add_to_lists if scope == "company" else lf.contacts.add_to_lists
@@ -197,7 +198,7 @@ async def remove_from_list(
 
     Credits: none.
     """
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
         remove = lf.companies.remove_from_lists if scope == "company" else lf.contacts.remove_from_lists
@@ -244,7 +245,7 @@ async def _change_each(
     ids: Sequence[str], question: str, change: Callable[[str], Awaitable[object]], *, yes: bool
 ) -> ExitCode:
     """Ask for confirmation and change one record after the other. Print how many were changed, also after an error."""
-    if not await _confirm(question, yes=yes):
+    if not await terminal.confirm(question, "Nothing was changed.", yes=yes):
         return ExitCode.INCOMPLETE
     changed = 0
     try:
@@ -254,34 +255,3 @@ async def _change_each(
     finally:
         print_err(f"{changed:,} of {len(ids):,} changed." if changed < len(ids) else f"{changed:,} changed.")
     return ExitCode.SUCCESS
-
-
-def _check_can_confirm(*, yes: bool) -> None:
-    """Raise ConfigurationError before anything is sent if there is no terminal for the question."""
-    check_argument(
-        yes or (sys.stdin.isatty() and sys.stderr.isatty()),
-        "This command changes the account, and there is no terminal to ask for confirmation.",
-        "Add --yes to confirm.",
-    )
-
-
-async def _confirm(question: str, *, yes: bool) -> bool:
-    if yes:
-        return True
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if (await _read_line()).strip().lower() in {"y", "yes"}:
-        return True
-    print_err("Nothing was changed.")
-    return False
-
-
-async def _read_line() -> str:
-    """Read a line from the terminal without blocking the event loop, so that Ctrl-C works."""
-    loop, has_input = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(sys.stdin, has_input.set)
-    try:
-        await has_input.wait()
-    finally:
-        loop.remove_reader(sys.stdin)
-    return sys.stdin.readline()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +29,10 @@ _READ_ONLY_CONFIG = {
     "enable_external_access": False,
 }
 """No downloads of extensions, no other files, no network."""
+
+
+_NEW_DATABASE_CONFIG = {"storage_compatibility_version": "v1.0.0"}
+"""A storage format that every tool with DuckDB 1.x reads. A file keeps its format when a newer DuckDB writes to it."""
 
 
 class _Rule(msgspec.Struct, frozen=True):
@@ -84,7 +88,7 @@ def open_read_only(path: Path) -> Generator[Connection]:
         DatabaseLockedError: It is open for writing, in another process or in this one.
         DatabaseError: It cannot be used.
     """
-    with translate_errors(path), closing(_connect(path, read_only=True)) as connection:
+    with translate_errors(path), closing(_connect(path, read_only=True, config=_READ_ONLY_CONFIG)) as connection:
         yield connection
 
 
@@ -154,7 +158,7 @@ def _create(path: Path, schema: str) -> None:
     remove_temporaries(path)
     temporary = temporary_path(path)
     try:
-        with closing(_connect(temporary, read_only=False)) as connection:
+        with closing(_connect(temporary, read_only=False, config=_NEW_DATABASE_CONFIG)) as connection:
             connection.execute(schema)
             connection.execute("CHECKPOINT")
         replace_atomically(temporary, path)
@@ -162,7 +166,7 @@ def _create(path: Path, schema: str) -> None:
         remove_temporaries(path)
 
 
-def _connect(path: Path, *, read_only: bool) -> Connection:
+def _connect(path: Path, *, read_only: bool, config: Mapping[str, str | bool] | None = None) -> Connection:
     import duckdb  # noqa: PLC0415 - an extra
 
     if path.exists() and not _is_database(path):
@@ -173,7 +177,7 @@ def _connect(path: Path, *, read_only: bool) -> Connection:
         )
     try:
         # Without a config, a writable connection shares the database with other connections of this process.
-        return duckdb.connect(path, read_only=True, config={**_READ_ONLY_CONFIG}) if read_only else duckdb.connect(path)
+        return duckdb.connect(path, read_only=read_only, config={**(config or {})})
     except duckdb.ConnectionException:
         raise DatabaseLockedError(
             f"This process has {path} open already.", hint="Close that connection first.", reason="locked"

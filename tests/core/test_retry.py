@@ -106,7 +106,7 @@ def test_429_with_a_long_wait_is_raised() -> None:
     ("asked", "attempt", "pause"), [(None, 1, 0.5), (None, 3, 2.0), (7.0, 1, 7.0), (60.0, 1, 60.0)]
 )
 def test_pause_of_all_callers(asked: float | None, attempt: int, pause: float) -> None:
-    """The server's wait is honoured; without one, it grows with the attempts."""
+    """The server's wait is honored; without one, it grows with the attempts."""
     assert retry.rate_limit_pause(RateLimitedError("x", ErrorContext(retry_after=asked)), attempt) == pause
 
 

@@ -440,7 +440,7 @@ async def test_cookies_are_not_replayed() -> None:
 
 
 async def test_cancelled_calls_leave_nothing() -> None:
-    """Calls cancelled at odd moments give back slot, token and connection; the client goes on."""
+    """Calls canceled at odd moments give back slot, token and connection; the client goes on."""
 
     async def slow(_: web.Request) -> web.Response:
         await asyncio.sleep(0.02)
@@ -579,7 +579,7 @@ async def test_others_wait_until_the_first_call_is_connected() -> None:
 
 
 async def test_first_call_that_fails_holds_no_one_up() -> None:
-    """When the first call cannot connect, or is cancelled, the others go on."""
+    """When the first call cannot connect, or is canceled, the others go on."""
     async with client_of("http://127.0.0.1:9", retries=0) as lf:
         first, second = (asyncio.create_task(lf.users.me()) for _ in range(2))
         await asyncio.sleep(0)

@@ -308,7 +308,7 @@ async def test_pages_are_fetched_ahead_and_bounded() -> None:
 
 @pytest.mark.parametrize("how", ["break", "aclose", "cancel", "raise"])
 async def test_leaving_a_loop_leaves_nothing_running(sandbox: Sandbox, how: str) -> None:
-    """Whatever ends a loop early, the pages under way are cancelled and the client goes on."""
+    """Whatever ends a loop early, the pages under way are canceled and the client goes on."""
     async with client_for(sandbox) as lf:
         sandbox.latency = 0.05
         await lf.users.me()
@@ -342,7 +342,7 @@ async def test_leaving_a_loop_leaves_nothing_running(sandbox: Sandbox, how: str)
 
 
 async def _settled() -> int:
-    """Give cancelled tasks the moment they need to end, and count what is left."""
+    """Give canceled tasks the moment they need to end, and count what is left."""
     for _ in range(20):
         await asyncio.sleep(0.001)
     return _own_tasks()
@@ -732,7 +732,7 @@ async def test_errors_beside_data_are_not_dropped(odd: object) -> None:
 
 
 async def test_leaving_a_cursor_list_cancels_the_page_ahead() -> None:
-    """The page fetched ahead is cancelled when a cursor loop is left."""
+    """The page fetched ahead is canceled when a cursor loop is left."""
 
     async def handle(request: web.Request) -> web.Response:
         if "page[cursor]" in request.query:
@@ -825,7 +825,7 @@ async def test_merged_ids_across_batches_come_once() -> None:
 
 
 async def test_windows_that_share_a_row_give_it_once() -> None:
-    """A visit that a server counts to two neighbouring windows comes once."""
+    """A visit that a server counts to two neighboring windows comes once."""
 
     def answer(request: web.Request, body: dict[str, Any]) -> Reply:
         if body["start_date"] != body["end_date"]:
@@ -1284,3 +1284,29 @@ async def test_what_is_no_id_is_refused(lf: AsyncLeadfeeder, ids: list[Any]) -> 
         await lf.companies.assign_tags("1", ids)
     with pytest.raises(InvalidIdError):
         await lf.companies.get(ids[-1])
+
+
+MISUSES: list[tuple[Callable[[Any], object], str]] = [
+    (iter, "{} is not iterable. Use `async for`, or `await pager.collect()`."),
+    (lambda pager: pager.__await__(), "{} is not awaitable. Use `async for`, or `await pager.collect()`."),
+    (len, "{} has no length. Use `await pager.count()`, or `len(await pager.collect())`."),
+    (lambda pager: pager[0], "{} has no index. Use `await pager.first()`, or index `await pager.collect()`."),
+    (bool, "{} is neither true nor false. To check if it is empty, use `await pager.first()`."),
+]
+
+
+@pytest.mark.parametrize(("misuse", "message"), MISUSES)
+def test_synchronous_use_shows_the_correction(misuse: Callable[[Any], object], message: str) -> None:
+    """Using a pager like a list or an awaitable raises TypeError with the expression to write."""
+    lf = client_of("http://127.0.0.1:9")
+    for pager in (lf.tags.list(), lf.companies.get_many(["1"])):
+        with pytest.raises(TypeError) as caught:
+            misuse(pager)
+        assert str(caught.value) == message.format(type(pager).__name__)
+
+
+async def test_await_of_a_pager_shows_the_correction() -> None:
+    """``await pager`` raises the same error."""
+    pager: Any = client_of("http://127.0.0.1:9").tags.list()
+    with pytest.raises(TypeError, match=r"not awaitable\. Use `async for`"):
+        await pager

@@ -38,6 +38,7 @@ from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import join_messages
+from leadfeeder_async.types import Stats
 
 T = TypeVar("T", bound=HasId)
 
@@ -103,7 +104,9 @@ async def sync_account(
     check_usable(Path(path))
     check_argument(lookback_days >= 0, f"lookback_days={lookback_days!r} must be 0 or more.", argument="lookback_days")
     first_day = None if since is None else parse_date("since", since)
-    tracker = ProgressTracker(lf.stats)
+    stats = Stats()
+    tracker = ProgressTracker(stats)
+    lf = lf._with_stats(stats)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     with SyncDatabase(Path(path)) as database:
         account = account_id or lf.account_id or (await lf.accounts.get()).data.id
         run = SyncRun(lf.with_options(account_id=account), database, account, tracker, on_progress)

@@ -92,7 +92,10 @@ def upsert_sql(table: str, columns: Sequence[str], types: Types) -> str:
     Lists are about thirty times as fast as one statement per row. A value that does not fit the type of its column
     becomes null. A row that would not change is not written, so reading days again writes nothing.
     """
-    selected = ", ".join(f"TRY_CAST(UNNEST(?) AS {types[table, column]})" for column in columns)
+    # Numbered, because DuckDB 1.x numbers the question marks of an INSERT in another order.
+    selected = ", ".join(
+        f"TRY_CAST(UNNEST(${number}) AS {types[table, column]})" for number, column in enumerate(columns, 1)
+    )
     names = ", ".join(f'"{column}"' for column in columns)
     changed = {column: _incoming(table, column) for column in columns if column not in KEYS[table]}
     statement = f'INSERT INTO "{table}" ({names}) SELECT {selected} ON CONFLICT DO '
@@ -111,6 +114,6 @@ def _incoming(table: str, column: str) -> str:
 _STATE = "SELECT first_day, last_day FROM sync_state WHERE account_id = ? AND last_day IS NOT NULL"
 
 _DELETE_STALE = """
-DELETE FROM engagements USING (SELECT UNNEST(?::VARCHAR[]) AS visit_id, UNNEST(?::INTEGER[]) AS steps) AS visit
-WHERE engagements.account_id = ? AND engagements.visit_id = visit.visit_id AND engagements.step > visit.steps
+DELETE FROM engagements USING (SELECT UNNEST($1::VARCHAR[]) AS visit_id, UNNEST($2::INTEGER[]) AS steps) AS visit
+WHERE engagements.account_id = $3 AND engagements.visit_id = visit.visit_id AND engagements.step > visit.steps
 """
