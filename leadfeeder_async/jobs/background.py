@@ -37,7 +37,7 @@ async def batches_from_task(
         _ = task.cancelled() or task.exception()  # an error after the caller has left is not reported
 
 
-class Signal:
+class ChangeSignal:
     """Wakes coroutines after a change."""
 
     def __init__(self) -> None:

@@ -90,7 +90,7 @@ class Pager(Generic[T]):
         def __getitem__(self, index: object) -> NoReturn:
             name = type(self).__name__
             raise TypeError(
-                f"{name} has no item {index!r}. Use `await pager.first()`, or `(await pager.collect())[...]`."
+                f"{name} has no item {index!r}. Use `await pager.first()`, or index `await pager.collect()`."
             )
 
         def __len__(self) -> NoReturn:

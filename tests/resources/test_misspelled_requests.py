@@ -186,7 +186,7 @@ async def test_new_relationship_is_sent() -> None:
     assert b"include=brand_new,tags" in server.requests[0]
 
 
-@pytest.mark.parametrize("value", ["7\r", "a b", "a/b", "a\tb", "", "é", 7, b"7", ["7"]])
+@pytest.mark.parametrize("value", ["7\r8", "a b", "a/b", "a\tb", "", "é", 7, b"7", ["7"]])
 async def test_unusable_account_id_is_rejected(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An account id is checked in the client, in its copies, in a call and in the environment."""
     errors = [
