@@ -108,7 +108,8 @@ class IdParser:
 
 
 def _cells(text: str, delimiter: str) -> list[str]:
-    return next(csv.reader([text], delimiter=delimiter), [])
+    row: list[str] = next(csv.reader([text], delimiter=delimiter), [])
+    return row
 
 
 def ids_in_lines(lines: Iterable[bytes], parser: IdParser) -> Iterator[str]:

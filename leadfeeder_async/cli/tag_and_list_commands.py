@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -322,7 +322,7 @@ def _join(items: Sequence[Named]) -> str:
     return ", ".join(map(_format, items))
 
 
-def _count(ids: object, noun: str) -> str:
+def _count(ids: Sequence[str] | AsyncIterable[str], noun: str) -> str:
     """Return the number of ids and a noun, or the source of the ids if their number is not known yet."""
     return pluralize(len(ids), noun) if isinstance(ids, Sequence) else f"the {plural(noun)} from stdin"
 

@@ -664,15 +664,3 @@ class Pipeline:
         if action is FailureAction.ABORT or queue.fails_constantly:
             self._abort(error)
         return action
-
-
-def _with_notes(error: Exception, later_errors: Sequence[Exception]) -> Exception:
-    """Add the other errors as notes, each message once."""
-    messages = dict.fromkeys(f"{type(other).__name__}: {_message(other)}" for other in (error, *later_errors))
-    for message in list(messages)[1:]:
-        error.add_note(f"Another error followed. {message}")
-    return error
-
-
-def _message(error: Exception) -> str:
-    return error.message if isinstance(error, LeadfeederError) else str(error)
