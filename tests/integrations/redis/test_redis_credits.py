@@ -336,6 +336,7 @@ async def test_copy_of_a_call_in_a_child_settles_nothing(
             await reservation.reserve_shared()
             patch.setattr(os, "getpid", lambda: -1)
             reservation.__exit__()
+        await asyncio.gather(*shared._tasks)  # a report, if there is one
         assert total(redis_server) == 3
 
 
