@@ -108,8 +108,7 @@ class IdParser:
 
 
 def _cells(text: str, delimiter: str) -> list[str]:
-    row: list[str] = next(csv.reader([text], delimiter=delimiter), [])
-    return row
+    return next(csv.reader([text], delimiter=delimiter), list[str]())
 
 
 def ids_in_lines(lines: Iterable[bytes], parser: IdParser) -> Iterator[str]:
