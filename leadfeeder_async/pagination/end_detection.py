@@ -72,7 +72,8 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     A page is full if it has as many rows as the largest page so far. If the count fell during a pass, rows may have
     moved to a page that was already read, so COMPLETE becomes RESTART until a pass contains as many rows as it counts.
-    If the last pass lacks more rows than were added and removed meanwhile, it becomes INCOMPLETE.
+    If the last pass lacks more rows than were added and removed meanwhile, it becomes INCOMPLETE. An empty page before
+    other rows shows that rows are missing, so that changes do not explain them.
     A list that names its end (by a missing cursor) continues until there.
     """
 
@@ -98,6 +99,10 @@ class EndDetector(msgspec.Struct, frozen=True):
     """The rows by which the count fell during this pass."""
     rise: int = 0
     """The rows by which the count rose during this pass."""
+    last_was_empty: bool = False
+    """True if the latest page of this pass had no rows."""
+    has_hole: bool = False
+    """True if a page of this pass had no rows, although a later one had."""
     needs_proof: bool = False
     """True if the count fell during an earlier pass."""
     stuck_pages: int = 0
@@ -154,6 +159,8 @@ class EndDetector(msgspec.Struct, frozen=True):
             pass_rows=self.pass_rows + new_in_pass,
             largest_page=max(self.largest_page, page.row_count),
             new_in_pass=self.new_in_pass + page.new_rows,
+            last_was_empty=page.row_count == 0,
+            has_hole=self.has_hole or (self.last_was_empty and page.row_count > 0),
             stuck_pages=0 if new_in_pass else self.stuck_pages + 1,
         )
         return replace(detector, verdict=detector._decide(page))  # noqa: SLF001 - the same class
@@ -167,6 +174,8 @@ class EndDetector(msgspec.Struct, frozen=True):
             stuck_pages=0,
             fall=0,
             rise=0,
+            last_was_empty=False,
+            has_hole=False,
             needs_proof=self.needs_proof or self.fall > 0,
             passes=self.passes + 1,
             pass_pages=self.pass_pages or min(self.pages, max(self.pages - self.stuck_pages, self.known_pages)),
@@ -180,14 +189,14 @@ class EndDetector(msgspec.Struct, frozen=True):
         if self._pass_continues(page):
             return Verdict.CONTINUE
         is_short = self.missing is not None and self.missing > 0
-        is_unproven = self.fall > 0 or (self.needs_proof and self.pass_rows < (self.total or 0))
+        is_unproven = self.fall > 0 or self.missing_in_pass > 0
         if not (is_short or is_unproven):
             return Verdict.COMPLETE
         fruitless = self.fruitless_passes + (self.passes > 1 and not self.new_in_pass)
         if self.can_restart and self.passes < MAX_PASSES and fruitless < MAX_FRUITLESS_PASSES:
             return Verdict.RESTART
-        # Each added or removed row may explain one row that this pass does not contain.
-        is_refuted = self.missing_in_pass > self.fall + self.rise
+        # Each added or removed row may explain one row that this pass does not contain, but not an empty page.
+        is_refuted = self.missing_in_pass > (0 if self.has_hole else self.fall + self.rise)
         return Verdict.INCOMPLETE if is_short or is_refuted else Verdict.COMPLETE
 
     def _pass_continues(self, page: PageFacts) -> bool:
