@@ -57,13 +57,13 @@ class Sandbox:
 
     The server listens on 127.0.0.1 while the ``async with`` block runs. It supports every operation of the API and
     applies the API's limits. Companies and contacts cost one credit, unless the account has read them in the last
-    twelve months. Companies that visited the account's website are free: these are in the second half of
-    ``sandbox.world.company_ids()``.
+    twelve months. Companies that visited the account's website are free. Only companies in the second half of
+    ``sandbox.world.company_ids()`` visit.
 
     The server is strict. Unknown parameters, keys of the body, filters, conditions and relations fail with status 400,
     so tests find misspelled names. Unknown custom feeds, ICPs and buyer personas fail with status 404.
 
-    Some servers do not page correctly. These arguments simulate them, to test the behavior of your program::
+    Some servers do not page correctly. These arguments simulate them, so you can test your program with them::
 
         Sandbox(unstable_order=True)  # rows change places between requests
         Sandbox(short_pages=0.2)  # one page in five has half of its rows

@@ -45,8 +45,8 @@ class World:
     """The generated companies, contacts and visits of a sandbox.
 
     Records are computed from the seed when they are read, so a world can have any number of them. Reading or changing
-    the world sends no request and is not recorded in the ledger. Every change appears in the next response. The second
-    half of the companies visit, and the first half never do.
+    the world sends no request and is not recorded in the ledger. Every change appears in the next response. Only
+    companies in the second half of ``company_ids()`` visit.
 
     ::
 
