@@ -88,12 +88,14 @@ def _normalize_data(response: _Body, size: int, *, is_list: bool) -> list[bytes]
     begin = bytes(memoryview(response.data)[:1])
     if begin == b"[":
         rows = _RECORDS.decode(response.data)
-        if is_list or len(rows) != 1:
+        if not is_list:
+            return [_normalize_raw(rows[0], included) if len(rows) == 1 else b"[]"]  # only a list of one is a record
+        if rows:
             parts = [b"["]
             for row in rows:
                 parts += [_normalize_raw(row, included), b","]
-            return [*(parts[:-1] if rows else parts), b"]"]
-        return [_normalize_raw(rows[0], included)]
+            return [*parts[:-1], b"]"]
+        return [b"[]"]
     record = _normalize_raw(response.data, included)
     if not is_list or begin not in {b"{", b"n"}:
         return [record]
