@@ -162,7 +162,8 @@ def test_key_is_in_no_file_of_dlt(sandbox: Sandbox, tmp_path: Path, monkeypatch:
         folder = tmp_path / str(number)
         database = dlt.destinations.duckdb(str(tmp_path / f"{number}.duckdb"))
         pipeline = dlt.pipeline(f"keys{number}", destination=database, pipelines_dir=str(folder))
-        source = leadfeeder_source(sandbox.account_id, api_key=argument, base_url=sandbox.url)
+        options = {"api_key": argument} if argument else {}
+        source = leadfeeder_source(sandbox.account_id, base_url=sandbox.url, **options)
         pipeline.run(source.with_resources("tags"))
         shown = [source, vars(source), *map(vars, source.resources.values()), pipeline.last_trace.asdict()]
         assert key not in repr(shown)
