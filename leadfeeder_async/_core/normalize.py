@@ -26,7 +26,7 @@ _NULLABLE_KEYS = frozenset({"attributes", "relationships", "meta", "type"})
 MAX_RESOLVED = 20_000
 """Included records that one response can place. Records that all contain each other would otherwise have no end."""
 
-MAX_RESOLVED_BYTES = 16 * 1024 * 1024
+MAX_RESOLVED_BYTES = 4 * 1024 * 1024
 """The size of these records, beyond the size of the response. One large record may be in many relationships."""
 
 MAX_RECORD_BYTES = 1024 * 1024
