@@ -155,10 +155,11 @@ def _check_bounds(endpoint: Endpoint[T], body: bytes, context: ErrorContext, red
     if is_too_dense(body):
         message = f"The response has too many values for its size of {len(body):,} bytes."
         raise decode_error(message, context, redactor)
-    if endpoint.shape is ResponseShape.LIST and len(body) > MIN_COUNTED_BYTES:
-        rows = _count_rows(body)
-        if rows > max(MAX_ROWS, len(body) // MIN_BYTES_PER_ROW):
-            message = f"The response has {rows:,} rows in {len(body):,} bytes, which are too many."
+    if len(body) > MIN_COUNTED_BYTES:
+        counted = [_count(_ERRORS, body)] if b'"errors"' in body else []
+        counted += [_count(_ROWS, body)] if endpoint.shape is ResponseShape.LIST else []
+        if max(counted, default=0) > max(MAX_ROWS, len(body) // MIN_BYTES_PER_ROW):
+            message = f"The response has {max(counted):,} rows or errors in {len(body):,} bytes, which are too many."
             raise decode_error(message, context, redactor)
 
 
@@ -172,18 +173,23 @@ MIN_COUNTED_BYTES = 65_536
 """The rows of smaller responses are not counted."""
 
 
-def _count_rows(body: bytes) -> int:
+class _Rows(msgspec.Struct):
+    items: tuple[msgspec.Raw, ...] = msgspec.field(default=(), name="data")
+
+
+class _Errors(msgspec.Struct):
+    items: tuple[msgspec.Raw, ...] = msgspec.field(default=(), name="errors")
+
+
+_ROWS, _ERRORS = msgspec.json.Decoder(_Rows), msgspec.json.Decoder(_Errors)
+
+
+def _count(decoder: msgspec.json.Decoder[_Rows] | msgspec.json.Decoder[_Errors], body: bytes) -> int:
+    """Return the number of items of a list in a body, or 0 if there is none."""
     try:
-        return len(_ROWS.decode(body).data)
+        return len(decoder.decode(body).items)
     except UNREADABLE:
         return 0
-
-
-class _Rows(msgspec.Struct):
-    data: tuple[msgspec.Raw, ...] = ()
-
-
-_ROWS = msgspec.json.Decoder(_Rows)
 
 
 def _raise_embedded_error(body: bytes, context: ErrorContext, redactor: Redactor) -> None:

@@ -19,8 +19,8 @@ from leadfeeder_async._core.client_state import ClientState, OpenResources
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint
 from leadfeeder_async._core.error_mapping import Redactor, error_from_response
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
-from leadfeeder_async._core.threads import run_in_thread
 from leadfeeder_async._core.waiting import WaitBounds
+from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, active_budgets
 from leadfeeder_async.errors import (
     BudgetExceededError,

@@ -26,7 +26,7 @@ _NULLABLE_KEYS = frozenset({"attributes", "relationships", "meta", "type"})
 MAX_RESOLVED = 20_000
 """Included records that one response can place. Records that all contain each other would otherwise have no end."""
 
-MAX_RESOLVED_BYTES = 16 * 1024 * 1024
+MAX_RESOLVED_BYTES = 4 * 1024 * 1024
 """The size of these records, beyond the size of the response. One large record may be in many relationships."""
 
 MAX_RECORD_BYTES = 1024 * 1024
@@ -88,12 +88,14 @@ def _normalize_data(response: _Body, size: int, *, is_list: bool) -> list[bytes]
     begin = bytes(memoryview(response.data)[:1])
     if begin == b"[":
         rows = _RECORDS.decode(response.data)
-        if is_list or len(rows) != 1:
+        if not is_list:
+            return [_normalize_raw(rows[0], included) if len(rows) == 1 else b"[]"]  # only a list of one is a record
+        if rows:
             parts = [b"["]
             for row in rows:
                 parts += [_normalize_raw(row, included), b","]
-            return [*(parts[:-1] if rows else parts), b"]"]
-        return [_normalize_raw(rows[0], included)]
+            return [*parts[:-1], b"]"]
+        return [b"[]"]
     record = _normalize_raw(response.data, included)
     if not is_list or begin not in {b"{", b"n"}:
         return [record]

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from leadfeeder_async._core.threads import run_in_thread
+from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, PaginationError
 from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker, notify

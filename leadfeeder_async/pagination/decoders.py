@@ -13,7 +13,7 @@ from leadfeeder_async._core.codec import MAX_ITEM_ERRORS, DecodedPage
 from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
 from leadfeeder_async._core.json_text import is_utf8
-from leadfeeder_async._core.threads import run_in_thread
+from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.dedupe import row_ids

@@ -146,3 +146,26 @@ def test_source_can_run_twice(pipeline: Any, sandbox: Sandbox) -> None:
     for _ in range(2):
         pipeline.run(source).raise_on_failed_jobs()
     assert query(pipeline, "SELECT count(*), count(DISTINCT id) FROM visits") == [(450, 450)]
+
+
+def test_key_is_in_no_file_of_dlt(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is in no trace, state or file of dlt, and in no source, wherever dlt takes it from."""
+    import dlt
+
+    from leadfeeder_async.integrations.dlt import leadfeeder_source
+
+    key = sandbox.api_key
+    for number, argument in enumerate((None, key)):
+        monkeypatch.setenv("SOURCES__LEADFEEDER__API_KEY", "" if argument else key)
+        if argument:
+            monkeypatch.delenv("SOURCES__LEADFEEDER__API_KEY")
+        folder = tmp_path / str(number)
+        database = dlt.destinations.duckdb(str(tmp_path / f"{number}.duckdb"))
+        pipeline = dlt.pipeline(f"keys{number}", destination=database, pipelines_dir=str(folder))
+        options = {"api_key": argument} if argument else {}
+        source = leadfeeder_source(sandbox.account_id, base_url=sandbox.url, **options)
+        pipeline.run(source.with_resources("tags"))
+        shown = [source, vars(source), *map(vars, source.resources.values()), pipeline.last_trace.asdict()]
+        assert key not in repr(shown)
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert [path.name for path in files if key.encode() in path.read_bytes()] == []

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async._core.threads import run_in_thread
+from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import BudgetExceededError, CheckpointError, check_argument
 from leadfeeder_async.jobs.checkpoint import lines_from

@@ -1,0 +1,257 @@
+"""The API key is shown by no tool that looks into frames, objects or files of a process."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import faulthandler
+import html
+import io
+import json
+import logging
+import signal
+import tempfile
+import traceback
+import types
+import urllib.parse
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from rich.console import Console
+from rich.traceback import Traceback
+
+from leadfeeder_async import AsyncLeadfeeder, LeadfeederError
+from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._core.messages import HttpResponse
+from leadfeeder_async.settings import Secret
+from tests.support.clients import client_of
+from tests.support.servers import http, raw_server
+
+CANARY = "red/SECRET+key=12345-abc"
+
+
+def errors_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and the errors that led to it."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def frames_of(error: BaseException) -> Iterator[types.FrameType]:
+    """Yield the frames of the package and of aiohttp that an error keeps."""
+    for found in errors_of(error):
+        for frame, _ in traceback.walk_tb(found.__traceback__):
+            if "/tests/" not in frame.f_code.co_filename:
+                yield frame
+
+
+def safe_repr(value: object) -> str:
+    """Return the repr of an object, also of one whose constructor failed."""
+    try:
+        return repr(value)
+    except AttributeError:
+        return ""
+
+
+def walk(value: object, depth: int = 3) -> Iterator[str]:
+    """Yield the texts in a value as Sentry collects them: its repr, its items, and the attributes of its objects."""
+    yield safe_repr(value)
+    if depth == 0 or isinstance(value, Secret | types.ModuleType | type):
+        return
+    if isinstance(value, dict):
+        for item in (*value.keys(), *value.values()):
+            yield from walk(item, depth - 1)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from walk(item, depth - 1)
+    elif hasattr(value, "__dict__"):
+        yield from walk(dict(vars(value)), depth - 1)
+
+
+def rich_traceback(error: BaseException) -> str:
+    """Return what rich shows of an error, without the frames of this test."""
+    output = io.StringIO()
+    shown = Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True, suppress=[__file__])
+    Console(file=output, width=300).print(shown)
+    return output.getvalue()
+
+
+def sinks_of(error: BaseException) -> dict[str, str]:
+    """Return what each tool shows of an error."""
+    frames = list(frames_of(error))
+    return {
+        "locals": "".join(safe_repr(value) for frame in frames for value in frame.f_locals.values()),
+        "sentry": "".join(text for frame in frames for text in walk(dict(frame.f_locals))),
+        "vars": "".join(text for found in errors_of(error) for text in walk(vars(found))),
+        "rich": rich_traceback(error),
+        "text": "".join(traceback.format_exception(error)),
+        "faulthandler": _faulthandler(),
+    }
+
+
+def _faulthandler() -> str:
+    with tempfile.TemporaryFile() as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        return file.read().decode()
+
+
+def shown_in(sinks: dict[str, str]) -> list[str]:
+    return [name for name, text in sinks.items() if CANARY in text or repr(CANARY)[1:-1] in text]
+
+
+def interrupting(error: Callable[[], object]) -> aiohttp.TraceConfig:
+    """Return a trace that raises an error while aiohttp has the headers of a request in its frames."""
+    trace = aiohttp.TraceConfig()
+
+    async def interrupt(*_: object) -> None:
+        error()
+
+    trace.on_connection_create_start.append(interrupt)
+    return trace
+
+
+def exit_process() -> None:
+    raise SystemExit(3)
+
+
+def run(call: Coroutine[Any, Any, object]) -> BaseException | None:
+    """Run a call on a loop that does not turn signals into cancellations. Return its error."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(call)
+    except BaseException as error:  # noqa: BLE001 - the test examines all of them
+        shown = sinks_of(error)
+        assert shown_in(shown) == []
+        return error
+    finally:
+        loop.close()
+    return None
+
+
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "SystemExit"])
+def test_interrupted_request_shows_no_key(kind: str) -> None:
+    """Ctrl-C and sys.exit during a request leave no frames with headers."""
+    raise_it = exit_process if kind == "SystemExit" else lambda: signal.raise_signal(signal.SIGINT)
+
+    async def call() -> None:
+        async with raw_server(http(b'{"data":{}}')) as server:
+            traces = [interrupting(raise_it)]
+            async with AsyncLeadfeeder(CANARY, base_url=server.url, account_id="1", trace_configs=traces) as lf:
+                await lf.users.me()
+
+    assert type(run(call())).__name__ == kind
+
+
+CONSTRUCTORS: dict[str, Callable[[], object]] = {
+    "key": lambda: AsyncLeadfeeder(f"{CANARY}\n"),
+    "rate": lambda: AsyncLeadfeeder(CANARY, rate=-1),
+    "timeout": lambda: AsyncLeadfeeder(CANARY, timeout=0),
+    "base_url": lambda: AsyncLeadfeeder(CANARY, base_url="http://elsewhere.test"),
+    "paths": lambda: AsyncLeadfeeder(CANARY, paths={"nope": "/x"}),
+}
+
+
+def _redis_constructors() -> dict[str, Callable[[], object]]:
+    from leadfeeder_async.integrations.redis import RedisCredits, RedisLimiter
+
+    return {
+        "redis url": lambda: RedisLimiter("nonsense://", CANARY),
+        "redis rate": lambda: RedisLimiter("redis://h", CANARY, rate=-1),
+        "redis key": lambda: RedisLimiter("redis://h", f"{CANARY}\n"),
+        "redis credits": lambda: RedisCredits("redis://h", "n", -1, CANARY),
+        "redis credits key": lambda: RedisCredits("redis://h", "n", 1, f"{CANARY}\n"),
+    }
+
+
+@pytest.mark.parametrize("name", [*CONSTRUCTORS, *_redis_constructors()])
+def test_failed_constructor_shows_no_key(name: str) -> None:
+    """A constructor that raises keeps the key in none of its frames."""
+    with pytest.raises(LeadfeederError) as caught:
+        (CONSTRUCTORS | _redis_constructors())[name]()
+    assert shown_in(sinks_of(caught.value)) == []
+
+
+def test_redis_url_is_not_shown() -> None:
+    """The error about an invalid URL contains no part of it, which may be a password."""
+    from leadfeeder_async.integrations.redis import RedisLimiter
+
+    with pytest.raises(LeadfeederError) as caught:
+        RedisLimiter("redis://:pass/word@host:6379", CANARY)
+    assert "pass" not in str(caught.value)
+
+
+async def test_debug_logs_show_no_key(caplog: pytest.LogCaptureFixture) -> None:
+    """With all logs at DEBUG and asyncio in debug mode, no log line and no object of the client shows the key."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    caplog.set_level(logging.DEBUG)
+    try:
+        async with raw_server(http(b'{"data":{}}')) as server:
+            async with AsyncLeadfeeder(CANARY, base_url=server.url, account_id="1", retries=0) as lf:
+                with pytest.raises(LeadfeederError):
+                    await lf.users.me()
+                assert shown_in({"client": "".join(walk(lf, 3))}) == []
+    finally:
+        loop.set_debug(False)
+    assert shown_in({"log": caplog.text + repr([vars(record) for record in caplog.records])}) == []
+
+
+def double(encode: Callable[[str], str]) -> Callable[[str], str]:
+    """Return an encoding that is applied twice."""
+    return lambda text: encode(encode(text))
+
+
+def quote(text: str) -> str:
+    return urllib.parse.quote(text, safe="")
+
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "upper case": str.upper,
+    "escaped slashes": lambda text: text.replace("/", "\\/"),
+    "unicode escapes": lambda text: "".join(f"\\u{ord(char):04X}" for char in text),
+    "escaped unicode escapes": lambda text: "".join(f"\\\\u{ord(char):04x}" for char in text),
+    "bytes": lambda text: "".join(f"\\x{ord(char):02x}" for char in text),
+    "percent": quote,
+    "percent twice": double(quote),
+    "percent everywhere": lambda text: "".join(f"%{ord(char):02X}" for char in text),
+    "html": html.escape,
+    "html twice": double(html.escape),
+    "html numbers": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "html names": lambda text: text.replace("+", "&plus;").replace("/", "&sol;").replace("=", "&equals;"),
+    "json twice": double(json.dumps),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base64 of more": lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
+    "base64 in a URL": lambda text: quote(base64.b64encode(text.encode()).decode()),
+    "hex": lambda text: text.encode().hex(),
+}
+
+
+@pytest.mark.parametrize("key", [CANARY, "a>?b>?c~~~~<&'\"x//++"])
+@pytest.mark.parametrize("name", list(ENCODINGS))
+def test_encoded_key_is_redacted(name: str, key: str) -> None:
+    """A server that echoes the key in some encoding puts it into no text, before or after the text is decoded."""
+    echo, redactor = ENCODINGS[name](key), Redactor(Secret(key))
+    assert echo not in redactor.text(f"Key: {echo}.")
+    assert "***" in redactor.text(f"Key: {echo}.")
+    response = redactor.response(HttpResponse(400, {"X-Request-Id": echo}, json.dumps({"title": echo}).encode()))
+    title = json.loads(response.body)["title"]
+    assert echo not in redactor.text(title)
+    assert echo not in (response.header("X-Request-Id") or "")
+
+
+@pytest.mark.parametrize("part", ["\\", "%25", "&amp;", "&#0", "r", "red", CANARY[:-1], "\\\\\\\\r"])
+async def test_redaction_takes_little_time(part: str) -> None:
+    """An error response of repeated beginnings of the key is redacted quickly."""
+    body = (part * 40_000).encode()[:64_000]
+    loop = asyncio.get_running_loop()
+    async with raw_server(http(body, "500 Oops")) as server, client_of(server.url, retries=0) as lf:
+        start = loop.time()
+        with pytest.raises(LeadfeederError):
+            await lf.users.me()
+        assert loop.time() - start < 1.0
