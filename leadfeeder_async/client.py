@@ -57,6 +57,7 @@ from leadfeeder_async.types import OnAttempt, QueryValue, Stats
 if TYPE_CHECKING:
     import aiohttp
 
+    from leadfeeder_async.jobs.bulk.bulk_change import Bulk
     from leadfeeder_async.jobs.enrich.enrichment import Enrichments
     from leadfeeder_async.types import RateLimiter
 
@@ -130,8 +131,10 @@ class AsyncLeadfeeder:
         ssl_context: ssl.SSLContext | None = None,
         paths: Mapping[str, str] | None = None,
     ) -> None:
-        secret = read_api_key(api_key)
-        del api_key  # a traceback with locals would show it
+        try:
+            secret = read_api_key(api_key)
+        finally:
+            del api_key  # a traceback with locals would show it
         url = read_base_url(base_url, allow_http=allow_http)
         trust = read_switch("trust_env", trust_env) or (session is not None and session.trust_env)
         settings = Settings(
@@ -277,6 +280,13 @@ class AsyncLeadfeeder:
         from leadfeeder_async.jobs.enrich.enrichment import Enrichments  # a quarter of the package
 
         return Enrichments(self._executor)
+
+    @property
+    def bulk(self) -> Bulk:
+        """Tags and lists of any number of companies or contacts."""
+        from leadfeeder_async.jobs.bulk.bulk_change import Bulk  # only needed by jobs
+
+        return Bulk(self._executor)
 
     def with_options(
         self,

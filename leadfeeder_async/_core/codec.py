@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, ResponseShape
 from leadfeeder_async._core.error_mapping import (
+    MAX_ERROR_BODY,
     Redactor,
     decode_error,
     embedded_error,
@@ -24,7 +25,7 @@ from leadfeeder_async._core.error_mapping import (
 )
 from leadfeeder_async._core.json_text import is_too_dense, is_utf8, replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
-from leadfeeder_async._core.normalize import UNREADABLE, normalize_response
+from leadfeeder_async._core.normalize import MAX_RECORD_BYTES, UNREADABLE, normalize_response
 from leadfeeder_async.errors import APIStatusError, ConfigurationError, DecodeError, ErrorContext
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.types import QueryValue
@@ -292,8 +293,9 @@ def _decode_items(
             continue
         undecodable += 1
         if len(errors) < MAX_ITEM_ERRORS:
-            problem = f"The response does not match {endpoint.operation}: {problem}."
-            message = f"Row {index} of a page cannot be decoded: {problem} It is {redactor.excerpt(bytes(raw))!r}."
+            excerpt = redactor.excerpt(bytes(memoryview(raw)[:MAX_ERROR_BODY]))
+            reason = f"The response does not match {endpoint.operation}: {problem}."
+            message = f"Row {index} of a page cannot be decoded: {reason} It is {excerpt!r}."
             errors.append(decode_error(message, context, redactor))
     decoded = _page_of(Response(data=tuple(items), meta=page.meta, errors=page.errors), context, redactor)
     return replace(decoded, decode_errors=tuple(errors), undecodable=undecodable)
@@ -301,11 +303,13 @@ def _decode_items(
 
 def _decode_item(endpoint: Endpoint[Response[tuple[U, ...]]], raw: msgspec.Raw) -> tuple[tuple[U, ...], str | None]:
     """Return an item in a tuple, or an empty tuple and the reason if it cannot be decoded."""
-    body = b'{"data":[%b]}' % bytes(raw)
+    body = b"".join((b'{"data":[', raw, b"]}"))
     try:
         return _decode_strictly(endpoint, body).data, None
     except UNREADABLE as error:
         problem = str(error) or type(error).__name__
+    if len(raw) > MAX_RECORD_BYTES:
+        return (), problem
     try:
         return _decode_normalized(endpoint, body).data, None
     except UNREADABLE:

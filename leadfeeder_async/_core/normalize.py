@@ -63,13 +63,14 @@ def normalize_response(body: bytes, *, is_list: bool, is_empty: bool) -> bytes:
     except UNREADABLE:
         body = replace_lone_surrogates(body)
         response = _BODY.decode(body)
-    sections = [b'"data":' + (b"null" if is_empty else _normalize_data(response, len(body), is_list=is_list))]
+    parts = [b'{"data":']
+    parts += [b"null"] if is_empty else _normalize_data(response, len(body), is_list=is_list)
     meta, errors = _section(response.meta), _section(response.errors)
     if isinstance(meta, dict):
-        sections.append(b'"meta":' + msgspec.json.encode(_without_nulls(meta)))
+        parts += [b',"meta":', msgspec.json.encode(_without_nulls(meta))]
     if isinstance(errors, list):
-        sections.append(b'"errors":' + msgspec.json.encode([_normalize_error(error) for error in errors]))
-    return b"{" + b",".join(sections) + b"}"
+        parts += [b',"errors":', msgspec.json.encode([_normalize_error(error) for error in errors])]
+    return b"".join([*parts, b"}"])
 
 
 def _section(raw: msgspec.Raw) -> Json:
@@ -80,20 +81,23 @@ def _section(raw: msgspec.Raw) -> Json:
         return None
 
 
-def _normalize_data(response: _Body, size: int, *, is_list: bool) -> bytes:
+def _normalize_data(response: _Body, size: int, *, is_list: bool) -> list[bytes]:
     if isinstance(response.data, msgspec.UnsetType):
-        return b"null"
+        return [b"null"]
     included = IncludedResolver(response.included, MAX_RESOLVED_BYTES + size)
     begin = bytes(memoryview(response.data)[:1])
     if begin == b"[":
         rows = _RECORDS.decode(response.data)
         if is_list or len(rows) != 1:
-            return b"[" + b",".join([_normalize_raw(row, included) for row in rows]) + b"]"
-        return _normalize_raw(rows[0], included)
+            parts = [b"["]
+            for row in rows:
+                parts += [_normalize_raw(row, included), b","]
+            return [*(parts[:-1] if rows else parts), b"]"]
+        return [_normalize_raw(rows[0], included)]
     record = _normalize_raw(response.data, included)
     if not is_list or begin not in {b"{", b"n"}:
-        return record
-    return b"[" + record + b"]" if begin == b"{" else b"[]"
+        return [record]
+    return [b"[", record, b"]"] if begin == b"{" else [b"[]"]
 
 
 def _normalize_raw(record: msgspec.Raw, included: IncludedResolver) -> bytes:

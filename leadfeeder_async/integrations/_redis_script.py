@@ -126,8 +126,12 @@ def _connect(url: str, timeout: float) -> RedisClient:
             retry=Retry(NoBackoff(), 1),
             decode_responses=True,
         )
-    except ValueError as error:
-        raise ConfigurationError(f"Invalid Redis URL: {error}", hint="Use a URL such as redis://host:6379/0.") from None
+    except ValueError:  # its text may contain a part of the password
+        raise ConfigurationError(
+            "Invalid Redis URL (its value is not shown).", hint="Use a URL such as redis://host:6379/0."
+        ) from None
+    finally:
+        del url  # a traceback with locals would show the password
 
 
 def key_of(api_key: str, kind: str) -> str:

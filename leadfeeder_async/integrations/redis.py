@@ -113,6 +113,10 @@ class RedisLimiter:
         outage_timeout: float = 10.0,
         fallback_share: float | None = None,
     ) -> None:
+        try:
+            self._key = key_of(read_api_key(api_key).reveal(), "limit")
+        finally:
+            del api_key  # a traceback with locals would show it
         check_argument(0 < rate < inf, f"rate={rate!r} must be more than 0 requests per second.")
         check_argument(burst >= 1, f"burst={burst!r} must be 1 or more.")
         check_argument(0 < burst_share <= 1, f"burst_share={burst_share!r} must be more than 0 and at most 1.")
@@ -120,7 +124,6 @@ class RedisLimiter:
         check_argument(0 <= outage_timeout < inf, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
         is_valid = fallback_share is None or 0 < fallback_share <= 1
         check_argument(is_valid, f"fallback_share={fallback_share!r} must be more than 0 and at most 1.")
-        self._key = key_of(read_api_key(api_key).reveal(), "limit")
         self._settings = (rate, burst, burst_share)
         self._outage_timeout = outage_timeout
         self._script = RedisScript(redis, "rate_limit.lua", timeout)

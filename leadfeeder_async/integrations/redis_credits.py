@@ -109,6 +109,10 @@ class RedisCredits:
         timeout: float = 1.0,
         outage_timeout: float = 10.0,
     ) -> None:
+        try:
+            self._key = key_of(read_api_key(api_key).reveal(), f"credits:{name}")
+        finally:
+            del api_key  # a traceback with locals would show it
         check_argument(bool(name), "name='' must not be empty.")
         check_argument(max_credits >= 0, f"max_credits={max_credits!r} must be 0 or more.")
         check_argument(timeout > 0, f"timeout={timeout!r} must be more than 0 seconds.")
@@ -117,7 +121,6 @@ class RedisCredits:
         """The name of the limit."""
         self.max_credits: int = max_credits
         """The most credits that all processes may spend together."""
-        self._key = key_of(read_api_key(api_key).reveal(), f"credits:{name}")
         self._script = RedisScript(redis, "credit_pool.lua", timeout)
         self._outage_timeout = outage_timeout
         self._epoch = ""

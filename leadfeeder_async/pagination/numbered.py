@@ -26,7 +26,7 @@ from leadfeeder_async.pagination.date_range import DateWindow, split_count, spli
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
-from leadfeeder_async.pagination.source import PagerOptions, PrefetchQueue
+from leadfeeder_async.pagination.source import MAX_PREFETCHED_BYTES, PagerOptions, PrefetchQueue
 
 T = TypeVar("T")
 
@@ -201,6 +201,7 @@ class NumberedPages(Generic[T]):
         self._options = options
         self._requested = 0
         self._total: int | None = None
+        self._largest_body = 1
         shared = None if request.endpoint.partitioned_by_day or window is None else set[str]()
         self._windows = deque([self._progress(window, SeenIds(inherited=(options.exclude_ids,), shared=shared))])
 
@@ -220,7 +221,10 @@ class NumberedPages(Generic[T]):
         if not progress.queue and not progress.can_request():
             return await self._finish(progress)
         try:
-            page = await self._decoder.decode(await self._next_body(progress))
+            body = await self._next_body(progress)
+            self._largest_body = max(self._largest_body, len(body))
+            page = await self._decoder.decode(body)
+            del body
         except OffsetExceededError as error:
             return await self._split(progress, 2, error)
         progress.detector = progress.detector.record_counts(page.meta.pages, page.meta.total_count)
@@ -384,9 +388,10 @@ class NumberedPages(Generic[T]):
     def _prefetch(self) -> None:
         """Request the pages that follow, through the windows in order, as far as they are known to exist."""
         waiting = sum(len(progress.queue) for progress in self._windows)
+        prefetch = min(self._options.prefetch, max(1, MAX_PREFETCHED_BYTES // self._largest_body))
         for progress in self._windows:
             _peek_total(progress)
-            while progress.can_request() and waiting < self._options.prefetch:
+            while progress.can_request() and waiting < prefetch:
                 wanted = self._options.pages_wanted
                 if wanted is not None and self._requested >= wanted:
                     return

@@ -87,9 +87,10 @@ class Pager(Generic[T]):
         def __iter__(self) -> NoReturn:
             raise TypeError(f"{type(self).__name__} is not iterable. Use `async for`, or `await pager.collect()`.")
 
-        def __getitem__(self, _: object) -> NoReturn:
+        def __getitem__(self, index: object) -> NoReturn:
+            name = type(self).__name__
             raise TypeError(
-                f"{type(self).__name__} has no index. Use `await pager.first()`, or index `await pager.collect()`."
+                f"{name} has no item {index!r}. Use `await pager.first()`, or `(await pager.collect())[...]`."
             )
 
         def __len__(self) -> NoReturn:

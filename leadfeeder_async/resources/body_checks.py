@@ -1,6 +1,6 @@
 """Find the argument for which a request body is invalid, and describe the mistake.
 
-msgspec validates bodies as JSON. This is fast, but its errors do not show values and do not suggest other keys. These
+msgspec validates bodies. This is fast, but its errors do not show values and do not suggest other keys. These
 functions only run if msgspec rejects a body, or if it may contain a value that was lost in JSON.
 """
 

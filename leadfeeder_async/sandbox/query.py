@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, TypeAlias, TypeVar
@@ -91,31 +91,24 @@ def suggest(name: str, known: tuple[str, ...]) -> str:
     return f"{name} (did you mean {similar[0]}?)" if similar else name
 
 
-def find_unknown_key(value: object, type_: msgspec.inspect.Type) -> str | None:
+def find_unknown_key(value: object, type_: msgspec.inspect.Type, path: str = "") -> str | None:
     """Return the path of the first key that the structs in a type do not have, or None if all are known."""
+    members = list[tuple[object, msgspec.inspect.Type, str]]()
     if isinstance(type_, msgspec.inspect.Metadata):
-        return find_unknown_key(value, type_.type)
-    if isinstance(type_, msgspec.inspect.UnionType):
-        return _first_path(("", value, member_type) for member_type in type_.types)
-    if isinstance(type_, msgspec.inspect.ListType) and isinstance(value, list):
+        members.append((value, type_.type, path))
+    elif isinstance(type_, msgspec.inspect.UnionType):
+        members.extend((value, member_type, path) for member_type in type_.types)
+    elif isinstance(type_, msgspec.inspect.ListType) and isinstance(value, list):
         items = msgspec.convert(value, list[object])
-        return _first_path((f"[{index}]", item, type_.item_type) for index, item in enumerate(items))
-    if not isinstance(type_, msgspec.inspect.StructType) or not isinstance(value, dict):
-        return None
-    fields = {field.encode_name: field.type for field in type_.fields}
-    members = msgspec.convert(value, dict[str, object])
-    for key in members:
-        if key not in fields:
-            return suggest(key, tuple(fields))
-    return _first_path((f"{key}.", member, fields[key]) for key, member in members.items())
-
-
-def _first_path(members: Iterable[tuple[str, object, msgspec.inspect.Type]]) -> str | None:
-    for prefix, member, type_ in members:
-        path = find_unknown_key(member, type_)
-        if path:
-            return f"{prefix}{path}"
-    return None
+        members.extend((item, type_.item_type, f"{path}[{index}]") for index, item in enumerate(items))
+    elif isinstance(type_, msgspec.inspect.StructType) and isinstance(value, dict):
+        fields = {field.encode_name: field.type for field in type_.fields}
+        prefix = path and f"{path}."
+        for key, member in msgspec.convert(value, dict[str, object]).items():
+            if key not in fields:
+                return prefix + suggest(key, tuple(fields))
+            members.append((member, fields[key], prefix + key))
+    return next(filter(None, (find_unknown_key(*member) for member in members)), None)
 
 
 class OperationResult(msgspec.Struct, frozen=True):

@@ -675,9 +675,34 @@ async def test_proxies_of_the_environment_are_not_used_unasked(monkeypatch: pyte
         async with client_of(server.url) as lf:
             await lf.users.me()
         assert (len(server.requests), proxy.connections) == (1, 0)
-        async with client_of(server.url, trust_env=True) as lf:
+        async with client_of("https://api.nowhere.test", trust_env=True, retries=0) as lf:
+            with pytest.raises(LeadfeederError):
+                await lf.users.me()
+        assert [request.split()[:2] for request in proxy.requests] == [[b"CONNECT", b"api.nowhere.test:443"]]
+        monkeypatch.setenv("NO_PROXY", "nowhere.test")
+        async with client_of("https://api.nowhere.test", trust_env=True, retries=0) as lf:
+            with pytest.raises(ConnectError):
+                await lf.users.me()
+        assert proxy.connections == 1
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_this_machine_is_never_reached_through_a_proxy(
+    host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Unencrypted requests to a sandbox go to no proxy, not even with ``trust_env``, and a .netrc file is not read."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine {host} login someone password pa55word\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with raw_server(OK) as proxy, raw_server(OK) as server:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        async with client_of(server.url.replace("localhost", host), trust_env=True) as lf:
             await lf.users.me()
-        assert (len(server.requests), len(proxy.requests)) == (1, 1)
+    assert (len(server.requests), proxy.connections) == (1, 0)
+    assert b"authorization" not in server.requests[0].lower()
 
 
 async def test_name_that_cannot_be_found_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:

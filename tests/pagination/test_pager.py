@@ -1290,7 +1290,7 @@ MISUSES: list[tuple[Callable[[Any], object], str]] = [
     (iter, "{} is not iterable. Use `async for`, or `await pager.collect()`."),
     (lambda pager: pager.__await__(), "{} is not awaitable. Use `async for`, or `await pager.collect()`."),
     (len, "{} has no length. Use `await pager.count()`, or `len(await pager.collect())`."),
-    (lambda pager: pager[0], "{} has no index. Use `await pager.first()`, or index `await pager.collect()`."),
+    (lambda pager: pager[0], "{} has no item 0. Use `await pager.first()`, or index `await pager.collect()`."),
     (bool, "{} is neither true nor false. To check if it is empty, use `await pager.first()`."),
 ]
 

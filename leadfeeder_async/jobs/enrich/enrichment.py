@@ -139,6 +139,7 @@ class Enrichment(Generic[T]):
             The totals of the job.
 
         Raises:
+            BudgetExceededError: Earlier runs may have been charged more than ``max_credits``. Nothing was sent.
             CheckpointError: The file exists, is being written, cannot be written, or belongs to another job or input.
             LeadfeederError: An error that stopped the job. Results that were ready are written. Pass ``resume=True`` to
                 continue.

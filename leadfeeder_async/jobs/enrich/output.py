@@ -2,8 +2,7 @@
 
 Before each request that may charge, its cost and its IDs are saved. A job that was killed therefore continues within
 its ``max_credits``. It requests the saved IDs again without counting them, because they are counted already. Records
-that were charged are free for twelve months. If more credits are saved than ``max_credits`` allows, nothing is
-requested.
+that were charged are free for twelve months.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import msgspec
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._core.threads import run_in_thread
 from leadfeeder_async.budget import Budget
-from leadfeeder_async.errors import CheckpointError, check_argument
+from leadfeeder_async.errors import BudgetExceededError, CheckpointError, check_argument
 from leadfeeder_async.jobs.checkpoint import lines_from
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT, EnrichmentState
 from leadfeeder_async.jobs.enrich.input_file import InputFile
@@ -177,9 +176,8 @@ async def enrich_file(
         tracker.start_from(rows)
         journal = CheckpointCostJournal(output)
         lines = _previous_lines(output, path if is_retry else None)
-        # If more is reserved than this run may spend, an ID that was not charged yet could exceed the limit.
-        is_covered = job.max_credits is None or state.reserved_credits <= job.max_credits
-        previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids) if is_covered else frozenset())
+        _check_reserved(state, job.max_credits)
+        previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids))
         pipeline = job.pipeline(previous_run, journal, spent=state.reserved_credits)
         pipeline.summary.credits_of_previous_runs = state.reserved_credits
         try:
@@ -191,6 +189,19 @@ async def enrich_file(
             journal.close()
         await run_in_thread(partial(output.finish, partial(_columns_of_job, job)))
     return pipeline.summary
+
+
+def _check_reserved(state: EnrichmentState, max_credits: int | None) -> None:
+    """Raise BudgetExceededError if more credits are reserved than this run may spend.
+
+    Each of the reserved IDs is either charged already, or would be charged beyond the limit now.
+    """
+    reserved = state.reserved_credits
+    if max_credits is not None and reserved > max_credits and state.paid_ids:
+        raise BudgetExceededError(
+            f"Earlier runs of this job may have been charged {reserved:,} credits, but max_credits is {max_credits:,}.",
+            hint=f"Raise max_credits to {reserved:,} or more to fetch the records that may be paid for already.",
+        )
 
 
 def _previous_lines(output: ResumableFile[EnrichmentState], finished: Path | None) -> Iterator[ResultLine]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from enum import Enum
 from typing import TypeAlias, TypeVar
 
@@ -31,6 +32,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import CheckpointError, ConfigurationError, DecodeError, LeadfeederError
+from leadfeeder_async.jobs.background import Signal, batches_from_task, with_notes
 from leadfeeder_async.jobs.enrich.keys import FileRow, Key, Row
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, FetchResult, Lookup
 from leadfeeder_async.jobs.enrich.request_queue import (
@@ -131,22 +133,6 @@ class ResultOrderer:
         return ready
 
 
-class ChangeSignal:
-    """Wakes coroutines after a change."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def notify(self) -> None:
-        """Wake all coroutines that wait now."""
-        self._event.set()
-        self._event = anyio.Event()
-
-    async def wait(self) -> None:
-        """Wait for the next change."""
-        await self._event.wait()
-
-
 class InputState(Enum):
     """The state of the input."""
 
@@ -219,30 +205,16 @@ class Pipeline:
         self._is_complete = False
         self._error: Exception | None = None
         self._later_errors = list[Exception]()
-        self._changed = ChangeSignal()
+        self._changed = Signal()
 
     async def result_batches(self) -> AsyncGenerator[list[ResultLine], None]:
-        """Yield results as they get ready. An error that stops the job is raised after them.
-
-        The stages run in a background task, because an async generator must not keep a task group open between two
-        results. Closing the generator cancels this task and waits for it.
-        """
-        sender, receiver = anyio.create_memory_object_stream[list[ResultLine]](0)
-        task = asyncio.create_task(self._run(sender), name="leadfeeder-enrichment")
-        try:
-            async for lines in receiver:
+        """Yield results as they get ready. An error that stops the job is raised after them."""
+        async with aclosing(batches_from_task(self._run, "leadfeeder-enrichment")) as batches:
+            async for lines in batches:
                 self.summary.outcomes.update([line.outcome for line in lines])
                 yield lines
                 self._untaken_rows -= len(lines)
                 self._changed.notify()
-            await task
-        finally:
-            receiver.close()
-            task.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([task])
-            sender.close()
-            _ = task.cancelled() or task.exception()  # an error after the caller has left is not reported
 
     async def _run(self, output: MemoryObjectSendStream[list[ResultLine]]) -> None:
         """Run all stages. Raise the first error that stopped them, never an exception group."""
@@ -266,7 +238,7 @@ class Pipeline:
                 stream.close()
             self._cache.close()
         if self._error is not None:
-            raise _with_notes(self._error, self._later_errors)
+            raise with_notes(self._error, self._later_errors)
         if not self._is_complete:
             # A task group ends silently if one of its tasks raises CancelledError on its own.
             raise asyncio.CancelledError("The input or a request was canceled.")

@@ -22,7 +22,7 @@ NotNegative: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 EmployeeRange: TypeAlias = Literal["1-10", "11-100", "101-500", "501-1.000", "1.001-5.000", "5.001-10.000", "10.000+"]
 
 
-class GeoCircle(msgspec.Struct, frozen=True):
+class CircleCondition(msgspec.Struct, frozen=True):
     """A circle on the map, with a radius in kilometers."""
 
     latitude: float | UnsetType = UNSET
@@ -30,7 +30,7 @@ class GeoCircle(msgspec.Struct, frozen=True):
     distance: Annotated[float, msgspec.Meta(ge=0, le=500)] = 0
 
 
-class SearchLocation(msgspec.Struct, frozen=True):
+class LocationCondition(msgspec.Struct, frozen=True):
     """A location to search in."""
 
     street: str | UnsetType = UNSET
@@ -38,17 +38,17 @@ class SearchLocation(msgspec.Struct, frozen=True):
     city: str | UnsetType = UNSET
     country_code: str | UnsetType = UNSET
     region_code: str | UnsetType = UNSET
-    geo: GeoCircle | UnsetType = UNSET
+    geo: CircleCondition | UnsetType = UNSET
 
 
-class Industries(msgspec.Struct, frozen=True):
+class IndustryCondition(msgspec.Struct, frozen=True):
     """The industries to search in, by code."""
 
     codes: NonEmpty[str]
     classification: Literal["internal", "wz", "nace"] = "internal"
 
 
-class Revenue(msgspec.Struct, frozen=True):
+class RevenueCondition(msgspec.Struct, frozen=True):
     """The lowest and highest revenue in euros."""
 
     min: NotNegative | UnsetType = UNSET
@@ -76,10 +76,10 @@ class CompanySearch(msgspec.Struct, frozen=True):
     """The body of a company search."""
 
     search_terms: NonEmpty[str] | UnsetType = UNSET
-    locations: NonEmpty[SearchLocation] | UnsetType = UNSET
-    industries: Industries | UnsetType = UNSET
+    locations: NonEmpty[LocationCondition] | UnsetType = UNSET
+    industries: IndustryCondition | UnsetType = UNSET
     employee_ranges: NonEmpty[EmployeeRange] | UnsetType = UNSET
-    revenue: Revenue | UnsetType = UNSET
+    revenue: RevenueCondition | UnsetType = UNSET
     icp_ids: NonEmpty[str] | UnsetType = UNSET
     filters: CompanyFlags | UnsetType = UNSET
 
@@ -121,7 +121,7 @@ class _Address(msgspec.Struct, frozen=True):
 _CITY_NUMBERS = {city: number for number, (city, *_) in enumerate(LOCATIONS)}
 
 
-def _is_in(company: Json, location: SearchLocation) -> bool:
+def _is_in(company: Json, location: LocationCondition) -> bool:
     if not isinstance(company["address"], dict):
         return False
     address = msgspec.convert(company["address"], _Address)
@@ -144,7 +144,7 @@ def _iso_region_code(number: int) -> str:
     return f"{LOCATIONS[number][3]}-{REGION_CODES[number]}"
 
 
-def _is_in_circle(point: tuple[float, float], circle: GeoCircle) -> bool:
+def _is_in_circle(point: tuple[float, float], circle: CircleCondition) -> bool:
     if isinstance(circle.latitude, UnsetType) or isinstance(circle.longitude, UnsetType):
         return True
     latitude, longitude = map(radians, point)
@@ -156,13 +156,13 @@ def _is_in_circle(point: tuple[float, float], circle: GeoCircle) -> bool:
     return 2 * 6_371 * asin(sqrt(min(1.0, haversine))) <= circle.distance
 
 
-def _has_industry(company: Json, industries: Industries) -> bool:
+def _has_industry(company: Json, industries: IndustryCondition) -> bool:
     known = msgspec.convert(company["industries"], dict[str, list[dict[str, str]]])
     classification = "industry" if industries.classification == "internal" else industries.classification
     return any(industry["code"] in industries.codes for industry in known.get(classification, ()))
 
 
-def _has_revenue(company: Json, revenue: Revenue) -> bool:
+def _has_revenue(company: Json, revenue: RevenueCondition) -> bool:
     figure = company["revenue"]
     if not isinstance(figure, dict):
         return False

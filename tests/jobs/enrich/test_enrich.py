@@ -54,7 +54,7 @@ MANY = 200_000 if SOAK else 40_000
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox(companies=1_000, visits=1, rate_limit=False) as running:
+    async with Sandbox(companies=1_000, visits=0, rate_limit=False) as running:
         yield running
 
 
@@ -87,7 +87,7 @@ def fetched(sandbox: Sandbox) -> int:
 
 async def test_ten_thousand_rows_with_one_in_a_hundred_bad() -> None:
     """9,900 rows have their company and 100 a typed outcome; the account is the server's, and no request is wasted."""
-    async with Sandbox(companies=10_000, visits=1, rate_limit=False, credits=20_000) as sandbox:
+    async with Sandbox(companies=10_000, visits=0, rate_limit=False, credits=20_000) as sandbox:
         bad = {number: ("", "nobody.test", domain(number))[number // 100 % 3] for number in range(0, 10_000, 100)}
         refused = [company(number) for number in bad if bad[number] == domain(number)]
         for one in refused:
@@ -551,7 +551,7 @@ async def test_what_ends_a_job_keeps_what_is_done(
 
 async def test_network_that_stays_down_ends_the_job() -> None:
     """When nothing gets through, the job ends with that error after a bounded number of tries, and charges nothing."""
-    async with Sandbox(companies=10, visits=1, rate_limit=False) as sandbox:
+    async with Sandbox(companies=10, visits=0, rate_limit=False) as sandbox:
         pass
     async with client_for(sandbox, retries=0) as lf:
         job = lf.enrich.companies(map(domain, range(5_000)), by="domain")
@@ -563,7 +563,7 @@ async def test_network_that_stays_down_ends_the_job() -> None:
 
 async def test_after_a_lost_answer_one_record_tries_the_way() -> None:
     """While charging requests fail, only single records are risked, one after the other; then all goes on."""
-    async with Sandbox(companies=2_000, visits=1, rate_limit=False) as sandbox, client_for(sandbox, retries=0) as lf:
+    async with Sandbox(companies=2_000, visits=0, rate_limit=False) as sandbox, client_for(sandbox, retries=0) as lf:
         sandbox.fail_next(500, operation="retrieve_companies", times=request_queue.MAX_FETCHES + 3)
         job = lf.enrich.companies(map(domain, range(2_000)), by="domain")
         counts = Counter([one.outcome async for one in job])
@@ -759,7 +759,7 @@ async def test_tables(lf: AsyncLeadfeeder, tmp_path: Path) -> None:
 async def sweep(seed: int, out: Path, *careless: str) -> tuple[list[dict[str, Any]], Sandbox, int]:
     """Enrich, kill and go on until the file is there; return its lines, the sandbox and the kills."""
     luck, kills = random.Random(seed), 0
-    async with Sandbox(seed=seed, companies=2_000, visits=1, rate_limit=False) as sandbox:
+    async with Sandbox(seed=seed, companies=2_000, visits=0, rate_limit=False) as sandbox:
         sandbox.world.match_index  # noqa: B018 - built before the first match
         sandbox.latency = 0.005
         words = (sandbox.url, sandbox.api_key, sandbox.account_id, "5000", "2000", "1500", str(out), *careless)
@@ -923,7 +923,7 @@ def test_any_input_under_any_budget(
     """Whatever the rows, the budget and the faults: one outcome a row, each company charged once, never too much."""
 
     async def scenario() -> None:
-        async with Sandbox(companies=40, visits=1, rate_limit=False) as sandbox, client_for(sandbox, retries=0) as lf:
+        async with Sandbox(companies=40, visits=0, rate_limit=False) as sandbox, client_for(sandbox, retries=0) as lf:
             for status, operation in faults:
                 sandbox.fail_next(status, operation=operation)
             keys = ["?" if number < 0 else domain(number) for number in numbers]

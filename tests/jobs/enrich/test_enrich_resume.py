@@ -17,6 +17,7 @@ from aiohttp import web
 from leadfeeder_async import (
     AsyncLeadfeeder,
     BadRequestError,
+    BudgetExceededError,
     CheckpointError,
     InsufficientCreditsError,
     Outcome,
@@ -290,11 +291,14 @@ async def test_unlimited_run_counts_in_a_limited_one(tmp_path: Path) -> None:
         job.cancel()
         await asyncio.wait([job])
         before = len(place.charged)
-        summary = await lf.enrich.companies(rows, by="domain", max_credits=before + 10).to_file(
-            saved / "out.ndjson", resume=True
-        )
-    assert len(place.charged) <= before + 10
-    assert summary.outcomes[Outcome.SKIPPED_BY_BUDGET] >= 2_500 - before - 10
+        target, reserved = saved / "out.ndjson", 0
+        with pytest.raises(BudgetExceededError, match=r"may have been charged [\d,]+ credits") as caught:
+            await lf.enrich.companies(rows, by="domain", max_credits=before - 200).to_file(target, resume=True)
+        assert len(place.charged) == before
+        reserved = int("".join(filter(str.isdigit, caught.value.message.split("credits")[0])))
+        summary = await lf.enrich.companies(rows, by="domain", max_credits=reserved).to_file(target, resume=True)
+    assert before <= len(place.charged) == reserved == summary.outcomes[Outcome.MATCHED]
+    assert summary.outcomes[Outcome.SKIPPED_BY_BUDGET] == 2_500 - reserved
 
 
 async def test_account_of_the_key_is_part_of_the_job(tmp_path: Path) -> None:
