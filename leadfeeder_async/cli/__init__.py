@@ -24,7 +24,7 @@ def main() -> None:
     prepare_streams()
     missing = [name for name in ("cyclopts", "rich") if find_spec(name) is None]
     if missing:
-        print_err(f"The command requires {' and '.join(missing)}. Run: pip install 'leadfeeder-async[cli]'")
+        print_err(f"The command requires {' and '.join(missing)}. Run: pip install cyclopts pyyaml rich")
         sys.exit(ExitCode.USAGE)
     code = _run()
     messages.release(has_failed=code != ExitCode.SUCCESS)
