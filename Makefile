@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PYTHONS ?= 3.11 3.12 3.13 3.14
 TOOLS = .venv-release
 
-.PHONY: demo test test-lowest matrix soak mutants lint types bench bench-quick docs dist sbom audit prism lock clean
+.PHONY: demo test test-lowest matrix soak mutants lint types types-platforms bench bench-quick docs dist sbom audit prism lock clean
 
 demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
@@ -37,9 +37,11 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+types-platforms: $(VENV)/.dev  ## the types as they are on Windows and macOS
 	$(BIN)/mypy --platform win32
 	$(BIN)/mypy --platform darwin
-	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Windows
 	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Darwin
 
