@@ -192,9 +192,7 @@ async def test_integers_beyond_64_bits(pipeline: Any) -> None:
     rows = [visit("1", today, page_depth=2**64, new={"deep": [2**70]}), visit("2", today, page_depth=7)]
     async with scripted(rows) as url:
         await load(pipeline, url)
-    assert query(pipeline, "SELECT page_depth__v_text, page_depth FROM visits ORDER BY id") == [
-        (str(2**64), None), (None, 7),
-    ]  # fmt: skip
+    assert query(pipeline, "SELECT page_depth::VARCHAR FROM visits ORDER BY id") == [(str(2**64),), ("7",)]
 
 
 def test_accounts_of_one_pipeline_have_their_own_days(pipeline: Any, sandbox: Sandbox) -> None:
