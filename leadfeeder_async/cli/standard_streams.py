@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
+from typing import TextIO
 
 
 def prepare_streams() -> None:
@@ -18,13 +20,18 @@ def prepare_streams() -> None:
         _open_if_closed(descriptor)
     sys.stdout = sys.stdout or _discard()
     sys.stderr = sys.stderr or _discard()
-    if isinstance(sys.stdout, TextIOWrapper):
-        if sys.stdout.isatty():
-            sys.stdout.reconfigure(errors="replace")
-        else:
-            sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="\n")
-    if isinstance(sys.stderr, TextIOWrapper):
-        sys.stderr.reconfigure(errors="backslashreplace")
+    if sys.stdout.isatty():
+        _configure(sys.stdout, errors="replace")
+    else:
+        _configure(sys.stdout, encoding="utf-8", errors="replace", newline="\n")
+    _configure(sys.stderr, errors="backslashreplace")
+
+
+def _configure(stream: TextIO, **options: str) -> None:
+    """Change a stream, unless it is one that a program put in place of Python's, such as one that collects text."""
+    if isinstance(stream, TextIOWrapper):
+        reconfigure: Callable[..., None] = stream.reconfigure
+        reconfigure(**options)
 
 
 def flush_streams() -> bool:
@@ -35,9 +42,7 @@ def flush_streams() -> bool:
     return all([_flush(sys.stdout), _flush(sys.stderr)])
 
 
-def _flush(stream: object) -> bool:
-    if not isinstance(stream, TextIOWrapper):
-        return True
+def _flush(stream: TextIO) -> bool:
     try:
         stream.flush()
     except (OSError, ValueError):
@@ -56,5 +61,5 @@ def _open_if_closed(descriptor: int) -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
-def _discard() -> TextIOWrapper:
+def _discard() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - for the rest of the process
