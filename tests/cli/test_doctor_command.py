@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from leadfeeder_async.sandbox import Sandbox
-from tests.cli.command import json_lines, leadfeeder
+from tests.cli.command import ids, json_lines, leadfeeder
+from tests.support.servers import http, raw_server
 
 
 async def test_rejected_key(quarter: Sandbox) -> None:
@@ -51,4 +52,29 @@ async def test_unreachable_server(quarter: Sandbox) -> None:
 async def test_invalid_base_url(address: str) -> None:
     """An invalid base URL fails the address check."""
     code, stdout, _ = await leadfeeder(None, "doctor", "--json", LEADFEEDER_BASE_URL=address)
+    assert (code, json_lines(stdout)[-1]["check"], json_lines(stdout)[-1]["status"]) == (2, "address", "fail")
+
+
+async def test_proxy_of_the_environment() -> None:
+    """The command sends its requests through the proxy of the environment, and doctor shows it without its password."""
+    body = b'{"data": [{"id": "310042", "type": "account", "attributes": {"name": "Seller"}}]}'
+    async with raw_server(http(body)) as proxy:
+        environment = {
+            "LEADFEEDER_API_KEY": "k", "LEADFEEDER_BASE_URL": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": "",
+            "http_proxy": "", "HTTP_PROXY": proxy.url.replace("://", "://someone:pa55@"),
+        }  # fmt: skip
+        code, stdout, _ = await leadfeeder(None, "accounts", **environment)
+        assert (code, ids(stdout)) == (0, ["310042"])
+        assert proxy.requests[0].startswith(b"GET http://127.0.0.1:9/v1/accounts")
+        _, stdout, _ = await leadfeeder(None, "doctor", **environment)
+        assert f"http://127.0.0.1:9 through {proxy.url} (HTTP_PROXY)" in stdout
+        assert "pa55" not in stdout
+        sent = len(proxy.requests)
+        code, _, _ = await leadfeeder(None, "accounts", **environment, LEADFEEDER_TRUST_ENV="0")
+        assert (code, len(proxy.requests)) == (5, sent)
+
+
+async def test_unusable_proxy() -> None:
+    """A proxy that cannot be used fails the address check, and nothing is sent."""
+    code, stdout, _ = await leadfeeder(None, "doctor", "--json", LEADFEEDER_API_KEY="k", https_proxy="socks5://p:1")
     assert (code, json_lines(stdout)[-1]["check"], json_lines(stdout)[-1]["status"]) == (2, "address", "fail")
