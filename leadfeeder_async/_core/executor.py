@@ -317,15 +317,6 @@ class RequestExecutor:
             return self.options.budgets
         return (*active_budgets(self._state), *self.options.budgets)
 
-    async def account_id(self, request: ApiRequest[T]) -> str | None:
-        """Return the account of a request, or None if its endpoint has none.
-
-        It is requested from the API if neither the request nor the client names it and it is not known yet.
-        """
-        resources, endpoint = self._state.ensure_open(), request.endpoint
-        context = ErrorContext(operation=endpoint.operation, method=endpoint.method, path=endpoint.path)
-        return await self._account_id(request, WaitBounds(resources.pending, resources.loop, None, context))
-
     async def _account_id(self, request: ApiRequest[T], bounds: WaitBounds) -> str | None:
         if request.endpoint.account is not AccountScope.REQUIRED:
             return None

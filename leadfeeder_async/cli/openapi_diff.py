@@ -195,7 +195,7 @@ def _resolve(parameter: object, shared: Json) -> Json:
 
 
 def _object(value: object) -> Json:
-    return string_keys(value) if isinstance(value, dict) else {}
+    return string_keys(msgspec.convert(value, dict[object, object])) if isinstance(value, dict) else {}
 
 
 def _array(value: object) -> list[object]:

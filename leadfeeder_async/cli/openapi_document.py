@@ -18,10 +18,12 @@ class _Loader(yaml.CSafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), ["t", "f"])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^(?:null|~|)$"), ["n", "~", ""])
-# Longer integers stay strings, because Python refuses to convert very long ones.
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("^-?[0-9]{1,18}$"), list("-0123456789"))
+for _tag, _pattern, _first in (
+    ("bool", "^(?:true|false)$", ["t", "f"]),
+    ("null", "^(?:null|~|)$", ["n", "~", ""]),
+    ("int", "^-?[0-9]{1,18}$", list("-0123456789")),  # Python refuses to convert very long integers
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)  # pyright: ignore[reportUnknownMemberType]
 
 
 def parse_document(source: str, text: bytes) -> dict[str, object]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from cyclopts import App, Parameter
 
@@ -28,10 +28,12 @@ from leadfeeder_async.cli.printing import plural, pluralize, print_err
 from leadfeeder_async.cli.record_tables import schema_of, schema_of_names, show_list, show_records, to_record
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
-from leadfeeder_async.jobs.bulk.bulk_change import BULK_CHANGE, BulkChange
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.models.tags_and_lists import List, Tag
+
+if TYPE_CHECKING:
+    from leadfeeder_async.jobs.bulk.bulk_change import BulkChange  # imports anyio
 
 tags = App(name="tags", help="Show and change the account's tags.", group_parameters=OPTIONS_GROUP)
 lists = App(name="lists", help="Show and change the account's lists.", group_parameters=OPTIONS_GROUP)
@@ -320,7 +322,7 @@ def _join(items: Sequence[Named]) -> str:
     return ", ".join(map(_format, items))
 
 
-def _count(ids: object, noun: str) -> str:
+def _count(ids: Sequence[str] | AsyncIterable[str], noun: str) -> str:
     """Return the number of ids and a noun, or the source of the ids if their number is not known yet."""
     return pluralize(len(ids), noun) if isinstance(ids, Sequence) else f"the {plural(noun)} from stdin"
 
@@ -352,6 +354,8 @@ async def _print_failures(job: BulkChange, tracker: ProgressTracker, on_progress
 
 
 async def _change_to_file(job: BulkChange, out: Path, options: BulkOptions, on_progress: OnProgress) -> None:
+    from leadfeeder_async.jobs.bulk.bulk_change import BULK_CHANGE  # imports anyio
+
     resume_hint = terminal.ResumeHint(on_progress)
     try:
         await job.to_file(out, resume=options.resume, overwrite=options.overwrite, on_progress=resume_hint)

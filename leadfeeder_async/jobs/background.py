@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from typing import TypeVar
 
 import anyio
@@ -37,7 +37,7 @@ async def batches_from_task(
         _ = task.cancelled() or task.exception()  # an error after the caller has left is not reported
 
 
-class Signal:
+class ChangeSignal:
     """Wakes coroutines after a change."""
 
     def __init__(self) -> None:
@@ -51,12 +51,6 @@ class Signal:
     async def wait(self) -> None:
         """Wait for the next change."""
         await self._event.wait()
-
-
-def leaf_errors(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
-    """Yield the errors of an exception group and of the groups in it."""
-    for error in group.exceptions:
-        yield from leaf_errors(error) if isinstance(error, ExceptionGroup) else (error,)
 
 
 def with_notes(error: Exception, later_errors: Sequence[Exception]) -> Exception:

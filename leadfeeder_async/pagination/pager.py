@@ -20,7 +20,7 @@ from leadfeeder_async._argument_checks import (
     check_strings,
     check_type,
 )
-from leadfeeder_async._core.endpoint import ApiRequest, PaginationStyle
+from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.envelope import Response
@@ -90,7 +90,7 @@ class Pager(Generic[T]):
         def __getitem__(self, index: object) -> NoReturn:
             name = type(self).__name__
             raise TypeError(
-                f"{name} has no item {index!r}. Use `await pager.first()`, or `(await pager.collect())[...]`."
+                f"{name} has no item {index!r}. Use `await pager.first()`, or index `await pager.collect()`."
             )
 
         def __len__(self) -> NoReturn:
@@ -310,7 +310,9 @@ class Pager(Generic[T]):
         return ", ".join([*(part for part in parts if part), f"account {account_id or 'of the key'}"])
 
     async def _account_id(self) -> str | None:
-        return await self._executor.account_id(self._request)
+        if self._request.endpoint.account is not AccountScope.REQUIRED:
+            return None
+        return self._request.account_id or await self._executor.resolve_account_id()
 
     def _fingerprint(self) -> str:
         """Return a hash of everything that decides which rows the list contains."""

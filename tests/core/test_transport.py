@@ -690,18 +690,18 @@ async def test_proxies_of_the_environment_are_not_used_unasked(monkeypatch: pyte
 async def test_this_machine_is_never_reached_through_a_proxy(
     host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Unencrypted requests to a sandbox go to no proxy, not even with ``trust_env``, and a .netrc file is not read."""
+    """Unencrypted requests to a sandbox go to no proxy elsewhere, even with ``trust_env``. A .netrc file is not read."""
     netrc = tmp_path / "netrc"
     netrc.write_text(f"machine {host} login someone password pa55word\n")
     monkeypatch.setenv("NETRC", str(netrc))
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    async with raw_server(OK) as proxy, raw_server(OK) as server:
+    async with raw_server(OK) as server:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
-            monkeypatch.setenv(name, proxy.url)
+            monkeypatch.setenv(name, "http://192.0.2.1:3128")
         async with client_of(server.url.replace("localhost", host), trust_env=True) as lf:
             await lf.users.me()
-    assert (len(server.requests), proxy.connections) == (1, 0)
+    assert len(server.requests) == 1
     assert b"authorization" not in server.requests[0].lower()
 
 

@@ -46,8 +46,8 @@ UNKNOWN: list[tuple[str, str, str, Call]] = [
      lambda lf: lf.companies.search(locations=[{"city": "x"}, {"contry_code": "DE"}])),
     ("locations", "Unknown key 'country_codes' in locations[0].", "'country_code'",
      lambda lf: lf.companies.search(locations=[{"country_codes": ["DE"]}])),
-    ("locations", "Unknown key 'lattitude' in locations[0].geo.", "'latitude'",
-     lambda lf: lf.companies.search(locations=[{"geo": {"lattitude": 1, "longitude": 1, "distance": 1}}])),
+    ("locations", "Unknown key 'latitudo' in locations[0].geo.", "'latitude'",
+     lambda lf: lf.companies.search(locations=[{"geo": {"latitudo": 1, "longitude": 1, "distance": 1}}])),
     ("industries", "Unknown key 'code' in industries.", "'codes'", lambda lf: lf.companies.search(industries={"code": ["1"]})),
     ("revenue", "Unknown key 'minimum' in revenue.", "'min'", lambda lf: lf.companies.search(revenue={"minimum": 1})),
     ("event_date", "Unknown key 'start' in event_date.", "from, to",
@@ -186,7 +186,7 @@ async def test_new_relationship_is_sent() -> None:
     assert b"include=brand_new,tags" in server.requests[0]
 
 
-@pytest.mark.parametrize("value", ["7\r", "a b", "a/b", "a\tb", "", "é", 7, b"7", ["7"]])
+@pytest.mark.parametrize("value", ["7\r8", "a b", "a/b", "a\tb", "", "é", 7, b"7", ["7"]])
 async def test_unusable_account_id_is_rejected(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An account id is checked in the client, in its copies, in a call and in the environment."""
     errors = [

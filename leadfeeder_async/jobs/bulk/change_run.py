@@ -20,7 +20,7 @@ from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import CheckpointError, InvalidIdError, LeadfeederError
-from leadfeeder_async.jobs.background import Signal, batches_from_task, leaf_errors, with_notes
+from leadfeeder_async.jobs.background import ChangeSignal, batches_from_task, with_notes
 from leadfeeder_async.jobs.bulk.change_queue import ChangeQueue, FailureVerdict, QueuedChange
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary, ChangeLine
 from leadfeeder_async.jobs.enrich.keys import escape_surrogates
@@ -96,7 +96,7 @@ class ChangeRun:
         self._reading = anyio.CancelScope()
         self._error: Exception | None = None
         self._later_errors = list[Exception]()
-        self._changed = Signal()
+        self._changed = ChangeSignal()
 
     async def result_batches(self) -> AsyncGenerator[list[ChangeLine], None]:
         """Yield results as they get ready. An error that stops the job is raised after them."""
@@ -116,8 +116,8 @@ class ChangeRun:
                     group.start_soon(self._read_ids, reader)
                     group.start_soon(self._send, group)
                     group.start_soon(self._emit, output)
-        except* Exception as group:  # noqa: BLE001 - _abort keeps every error, and the caller raises it
-            for error in leaf_errors(group):
+        except ExceptionGroup as group:
+            for error in group.exceptions:
                 self._abort(error)
         finally:
             output.close()

@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import CheckpointError, ConfigurationError, DecodeError, LeadfeederError
-from leadfeeder_async.jobs.background import Signal, batches_from_task, with_notes
+from leadfeeder_async.jobs.background import ChangeSignal, batches_from_task, with_notes
 from leadfeeder_async.jobs.enrich.keys import FileRow, Key, Row
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, FetchResult, Lookup
 from leadfeeder_async.jobs.enrich.request_queue import (
@@ -205,7 +205,7 @@ class Pipeline:
         self._is_complete = False
         self._error: Exception | None = None
         self._later_errors = list[Exception]()
-        self._changed = Signal()
+        self._changed = ChangeSignal()
 
     async def result_batches(self) -> AsyncGenerator[list[ResultLine], None]:
         """Yield results as they get ready. An error that stops the job is raised after them."""
@@ -664,15 +664,3 @@ class Pipeline:
         if action is FailureAction.ABORT or queue.fails_constantly:
             self._abort(error)
         return action
-
-
-def _with_notes(error: Exception, later_errors: Sequence[Exception]) -> Exception:
-    """Add the other errors as notes, each message once."""
-    messages = dict.fromkeys(f"{type(other).__name__}: {_message(other)}" for other in (error, *later_errors))
-    for message in list(messages)[1:]:
-        error.add_note(f"Another error followed. {message}")
-    return error
-
-
-def _message(error: Exception) -> str:
-    return error.message if isinstance(error, LeadfeederError) else str(error)

@@ -308,7 +308,7 @@ asyncio.run(parent())
 async def test_forked_processes_share_the_limit(redis_server: RedisServer) -> None:
     """An object that was used before a fork counts each child as a process of its own."""
     command = [sys.executable, "-W", "ignore", "-c", FORKED, redis_server.url, KEY]
-    done = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True)
+    done = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True, timeout=30)
     assert done.stdout.strip() == "5"
     assert total(redis_server) == 5
 
@@ -336,6 +336,7 @@ async def test_copy_of_a_call_in_a_child_settles_nothing(
             await reservation.reserve_shared()
             patch.setattr(os, "getpid", lambda: -1)
             reservation.__exit__()
+        await asyncio.gather(*shared._tasks)  # a report, if there is one
         assert total(redis_server) == 3
 
 
