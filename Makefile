@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PYTHONS ?= 3.11 3.12 3.13 3.14
 TOOLS = .venv-release
 
-.PHONY: demo test matrix soak mutants lint types bench bench-quick docs dist sbom audit prism lock clean
+.PHONY: demo test test-lowest matrix soak mutants lint types types-platforms bench bench-quick docs dist sbom audit prism lock clean
 
 demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
@@ -17,6 +17,9 @@ matrix:  ## all tests on every supported Python, each installed under a name suc
 	for version in $(PYTHONS); do \
 		$(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
 	done
+
+test-lowest: .venv-lowest/.done  ## all tests with the lowest versions that pyproject.toml allows; ARGS selects some
+	.venv-lowest/bin/python -m pytest -n auto --dist worksteal --timeout 180 $(ARGS)  # DuckDB 1.2 is slow without numpy
 
 soak: $(VENV)/.dev  ## the long runs: 5,000 fault schedules, 300 killed exports, a million visits
 	SOAK=1 $(BIN)/python -m pytest tests/core/test_random_fault_sequences.py tests/jobs/test_export_crash_recovery.py tests/jobs/test_export_memory.py $(ARGS)
@@ -35,6 +38,12 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+types-platforms: $(VENV)/.dev  ## the types as they are on Windows and macOS
+	$(BIN)/mypy --platform win32
+	$(BIN)/mypy --platform darwin
+	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Windows
+	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Darwin
 
 bench: build/bench/.installed  ## all measurements, into benchmarks/results.*; 5 to 11 minutes, and Java for one of the others
 	build/bench/bin/python -m benchmarks
@@ -77,6 +86,15 @@ $(TOOLS)/.done: requirements-release.lock  ## apart from .venv: what builds must
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-release.lock
 	touch $@
 
+.venv-lowest/.done: pyproject.toml  ## the lowest direct versions of all extras, with current test tools
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-lowest/bin/uv pip compile --quiet --resolution lowest-direct --all-extras --python .venv-lowest/bin/python \
+		pyproject.toml --output-file .venv-lowest/requirements.txt
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --editable . \
+		--requirement .venv-lowest/requirements.txt --group test
+	touch $@
+
 build/bench/.installed: pyproject.toml requirements-bench.lock
 	$(PYTHON) -m venv build/bench
 	build/bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-bench.lock
@@ -95,4 +113,4 @@ lock:  ## rewrite the lock files; needs uv
 		--constraint requirements-dev.lock --group bench pyproject.toml --output-file requirements-bench.lock
 
 clean:
-	rm -rf $(VENV) $(TOOLS) .venv-3.* build demo dist mutants site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) .venv-3.* .venv-lowest build demo dist mutants site .pytest_cache .mypy_cache .ruff_cache .hypothesis

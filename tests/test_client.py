@@ -456,10 +456,19 @@ def test_429_taken_for_the_month_s_end_says_what_the_server_said() -> None:
     assert failure.context == facts
 
 
-def test_log_level_of_the_environment() -> None:
-    """``LEADFEEDER_LOG=debug`` shows a line per attempt on stderr, once, without the key."""
+def test_call_without_asyncio() -> None:
+    """On trio, or without any event loop, the error names asyncio."""
+    lf = client_of("http://127.0.0.1:9")
+    for call in (lf.users.me(), lf.__aenter__()):
+        with pytest.raises(WrongLoopError, match="trio"):
+            call.send(None)
+
+
+@pytest.mark.parametrize("setup", ["", "import logging; logging.basicConfig()\n"])
+def test_log_level_of_the_environment(setup: str) -> None:
+    """``LEADFEEDER_LOG=debug`` shows a line per attempt on stderr, once, without the key, also beside basicConfig."""
     code = (
-        "import asyncio\nfrom leadfeeder_async import *\n"
+        f"{setup}import asyncio\nfrom leadfeeder_async import *\n"
         "async def main():\n    for _ in range(2):\n        async with AsyncLeadfeeder(retries=0) as lf:\n"
         "            try: await lf.users.me()\n            except ConnectError: pass\nasyncio.run(main())"
     )

@@ -144,6 +144,7 @@ def log_to_stderr() -> None:
     level = logging.getLevelNamesMapping().get(os.environ.get("LEADFEEDER_LOG", "").upper())
     if level is not None and not logger.handlers:
         handler = logging.StreamHandler()
+        handler.addFilter(lambda _: not logging.getLogger().handlers)  # the program's handlers get each line too
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(level)

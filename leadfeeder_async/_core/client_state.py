@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 FORK_HINT = "Create the client in the process that uses it. Its connections cannot be shared."
 
 
+ASYNCIO_HINT = "Use asyncio.run(), or the asyncio backend of anyio. The client does not run on trio."
+
+
 class OpenResources(msgspec.Struct, frozen=True):
     """The parts of a client that exist only while it is open."""
 
@@ -76,12 +79,16 @@ class ClientState:
 
     def ensure_open(self) -> OpenResources:
         """Return the open resources. The first call opens them."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise WrongLoopError("No asyncio event loop is running.", hint=ASYNCIO_HINT) from None
         resources = self._resources
         if resources is None:
             return self._open()
         if resources.pid != os.getpid():
             raise WrongLoopError("This client was opened in another process, before a fork.", hint=FORK_HINT)
-        if resources.loop is not asyncio.get_running_loop():
+        if resources.loop is not loop:
             raise WrongLoopError("This client belongs to another event loop.")
         return resources
 

@@ -13,28 +13,30 @@ from types import FrameType
 
 from leadfeeder_async.cli.error_options import option_hint
 from leadfeeder_async.cli.exit_codes import ExitCode, exit_code
-from leadfeeder_async.cli.printing import print_err
+from leadfeeder_async.cli.global_options import load_env_file, take_global_options
+from leadfeeder_async.cli.printing import messages, print_err
+from leadfeeder_async.cli.standard_streams import flush_streams, prepare_streams
 from leadfeeder_async.errors import LeadfeederError
 
 
 def main() -> None:
     """Run the command and exit with its exit code."""
+    prepare_streams()
     missing = [name for name in ("cyclopts", "rich") if find_spec(name) is None]
     if missing:
-        print_err(f"The command requires {' and '.join(missing)}. Run: pip install 'leadfeeder-async[cli]'")
+        print_err(f"The command requires {' and '.join(missing)}. Run: pip install cyclopts pyyaml rich")
         sys.exit(ExitCode.USAGE)
-    sys.exit(_run())
+    code = _run()
+    messages.release(has_failed=code != ExitCode.SUCCESS)
+    sys.exit(code if flush_streams() else code or ExitCode.INCOMPLETE)
 
 
 def _run() -> int:
     from cyclopts import CycloptsError
 
-    from leadfeeder_async.cli.app import app
-
     received_sigterm = install_sigterm_handler()
-    os.environ.setdefault("LEADFEEDER_TRUST_ENV", "1")
     try:
-        result = app(exit_on_error=False, result_action="return_value")
+        return _run_app()
     except CycloptsError:
         return ExitCode.USAGE  # Cyclopts has already printed the error
     except LeadfeederError as error:
@@ -47,11 +49,21 @@ def _run() -> int:
         print_err("Terminated." if received_sigterm else "Interrupted.")
         return ExitCode.TERMINATED if received_sigterm else ExitCode.INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # prevents Python's error message at exit
         return ExitCode.PIPE_CLOSED
     except OSError as error:
         print_err(f"leadfeeder: {error.filename or 'output'}: {error.strerror}")
         return ExitCode.INCOMPLETE
+
+
+def _run_app() -> int:
+    from leadfeeder_async.cli.app import app
+
+    arguments, messages.is_quiet, env_file = take_global_options(sys.argv[1:])
+    if env_file is not None:
+        load_env_file(env_file)
+    os.environ.setdefault("LEADFEEDER_TRUST_ENV", "1")
+    result = app(arguments, exit_on_error=False, result_action="return_value")
+    sys.stdout.flush()
     return result if isinstance(result, int) else ExitCode.SUCCESS
 
 

@@ -43,7 +43,7 @@ async def demo(
     """
     await _export(out, visits)
     if find_spec("duckdb") is None:
-        print_err("\nTo also make a report, run: pip install 'leadfeeder-async[cli,duckdb]'")
+        print_err("\nTo also make a report, run: pip install duckdb jinja2")
     else:
         await _sync_and_report(out.with_name("leadfeeder.duckdb"), out.with_name("report.html"))
     command = sys.argv[0]

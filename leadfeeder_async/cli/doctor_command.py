@@ -37,7 +37,7 @@ async def doctor(*, account_id: AccountId = None, json: JsonLines = False) -> Ex
 
     Credits: none.
     """
-    show = _print_json if json or not sys.stdout.isatty() else _print_row
+    show = _print_json if json else _print_row if sys.stdout.isatty() else _print_line
     results = list[CheckResult]()
     async with aclosing(_run_checks(account_id)) as checks:
         async for result in checks:
@@ -74,6 +74,11 @@ async def _run_checks(account_id: str | None) -> AsyncGenerator[CheckResult, Non
 def _print_json(result: CheckResult) -> None:
     line = {"check": result.check, "status": result.status, "message": result.message, "hint": result.hint}
     print_out(msgspec.json.encode(line).decode())
+
+
+def _print_line(result: CheckResult) -> None:
+    line = f"{result.status:4}  {result.check:10}  {' '.join(filter(None, (result.message, result.hint)))}"
+    print_out(escape_control_characters(line))
 
 
 def _print_row(result: CheckResult) -> None:

@@ -5,8 +5,28 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from contextlib import suppress
 
 from leadfeeder_async.errors import escape_control_characters
+
+
+class Messages:
+    """The messages of a quiet command, which are printed only if it fails."""
+
+    def __init__(self) -> None:
+        self.is_quiet = False
+        self.held = list[str]()
+
+    def release(self, *, has_failed: bool) -> None:
+        """Print the messages if the command has failed, and discard them otherwise."""
+        self.is_quiet = False
+        held, self.held = self.held, []
+        if has_failed:
+            for text in held:
+                print_err(text)
+
+
+messages = Messages()
 
 
 def print_err(text: str) -> None:
@@ -16,10 +36,15 @@ def print_err(text: str) -> None:
     and are not wrapped.
     """
     text = escape_control_characters(text, keep_lines=True)
-    if sys.stderr.isatty():
-        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        text = "\n".join(line if line.startswith(" ") else wrap(line, width) for line in text.split("\n"))
-    sys.stderr.write(f"{text}\n")
+    if messages.is_quiet:
+        messages.held.append(text)
+        return
+    with suppress(OSError, ValueError):  # a lost message must not end a job, and there is no other place for it
+        if sys.stderr.isatty():
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            text = "\n".join(line if line.startswith(" ") else wrap(line, width) for line in text.split("\n"))
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def print_out(text: str) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from leadfeeder_async.cli.printing import plural, pluralize, print_err
+from leadfeeder_async.cli.printing import messages, plural, pluralize, print_err
 from leadfeeder_async.errors import CheckpointError, UsageError, check_argument, escape_control_characters
 from leadfeeder_async.jobs.checkpoint import JobKind, JobState
 from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
@@ -144,7 +144,7 @@ def progress_bar(label: str, *, to_stdout: bool = False) -> Generator[OnProgress
         console=console,
         transient=True,
     )
-    is_visible = console.is_terminal and not (to_stdout and sys.stdout.isatty())
+    is_visible = console.is_terminal and not messages.is_quiet and not (to_stdout and sys.stdout.isatty())
     with bar if is_visible else nullcontext():
         task = bar.add_task(label, total=None, counters="")
 

@@ -18,7 +18,8 @@ try:
     from redis.exceptions import NoScriptError, RedisError
 except ImportError:
     raise ConfigurationError(
-        "redis-py is not installed. Shared limits require it.", hint="pip install 'leadfeeder-async[redis]'"
+        "redis-py is not installed. Shared limits require it.",
+        hint="Run pip install redis, or install the extra redis.",
     ) from None
 
 FAILURES = (RedisError, OSError, TimeoutError, msgspec.MsgspecError)

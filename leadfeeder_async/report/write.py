@@ -70,7 +70,9 @@ def _check_extra() -> None:
     packages = (("duckdb", "DuckDB"), ("jinja2", "Jinja2"))
     missing = " and ".join(name for module, name in packages if find_spec(module) is None)
     check_argument(
-        not missing, f"A report needs {missing}, which is not installed.", "pip install 'leadfeeder-async[report]'"
+        not missing,
+        f"A report needs {missing}, which is not installed.",
+        "Run pip install duckdb jinja2, or install the extra report.",
     )
 
 

@@ -84,7 +84,7 @@ async def test_doctor_shows_paths_that_it_found(quarter: Sandbox) -> None:
     """Doctor warns about an operation that has another path."""
     async with moved(quarter, {"/v1/web-visits/tracker": "/v1/web-visits/website-tracking-script"}) as url:
         environment = quarter.environment | {"LEADFEEDER_BASE_URL": url}
-        _, stdout, _ = await leadfeeder(None, "doctor", **environment)
+        _, stdout, _ = await leadfeeder(None, "doctor", "--json", **environment)
     (result,) = [result for result in json_lines(stdout) if result["check"] == "paths"]
     assert result["message"] == "get_web_visits_tracker_script: /v1/web-visits/website-tracking-script"
     assert result["status"] == "warn"

