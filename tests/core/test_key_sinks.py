@@ -147,7 +147,7 @@ def test_interrupted_request_shows_no_key(kind: str) -> None:
 
 
 CONSTRUCTORS: dict[str, Callable[[], object]] = {
-    "key": lambda: AsyncLeadfeeder(f"{CANARY}\n"),
+    "key": lambda: AsyncLeadfeeder(f"{CANARY}\nx"),
     "rate": lambda: AsyncLeadfeeder(CANARY, rate=-1),
     "timeout": lambda: AsyncLeadfeeder(CANARY, timeout=0),
     "base_url": lambda: AsyncLeadfeeder(CANARY, base_url="http://elsewhere.test"),
@@ -161,9 +161,9 @@ def _redis_constructors() -> dict[str, Callable[[], object]]:
     return {
         "redis url": lambda: RedisLimiter("nonsense://", CANARY),
         "redis rate": lambda: RedisLimiter("redis://h", CANARY, rate=-1),
-        "redis key": lambda: RedisLimiter("redis://h", f"{CANARY}\n"),
+        "redis key": lambda: RedisLimiter("redis://h", f"{CANARY}\nx"),
         "redis credits": lambda: RedisCredits("redis://h", "n", -1, CANARY),
-        "redis credits key": lambda: RedisCredits("redis://h", "n", 1, f"{CANARY}\n"),
+        "redis credits key": lambda: RedisCredits("redis://h", "n", 1, f"{CANARY}\nx"),
     }
 
 
