@@ -97,6 +97,18 @@ class RequestExecutor:
         """Record how many requests all programs used this month, as far as known."""
         self._state.quota.record_usage(requests, datetime.now(UTC))
 
+    def monthly_usage(self) -> tuple[int, int]:
+        """Return the requests of this month, as far as known, and the monthly quota of the key."""
+        return self._state.quota.usage(datetime.now(UTC))
+
+    async def resolve_account_id(self, account_id: str | None) -> str:
+        """Return the account of a request. The only account of the key is fetched if it is not known yet."""
+        resources = self._state.ensure_open()
+        known = account_id or self.options.account_id or self._state.account_id
+        if known is not None:
+            return known
+        return await self._fetch_account_id(WaitBounds(resources.pending, resources.loop, None, ErrorContext()))
+
     def decode_page(self, endpoint: Endpoint[Response[tuple[U, ...]]], body: bytes) -> codec.DecodedPage[U]:
         """Decode a page that was executed undecoded."""
         context = replace(endpoint.error_context(), attempts=1)

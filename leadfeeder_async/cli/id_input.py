@@ -18,6 +18,7 @@ ID_COLUMNS = ("id", "company_id", "company.id", "contact_id", "contact.id")
 """The names of columns that contain an id, if ``--column`` is not given. The first one that exists is used."""
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
+"""The longest line of stdin."""
 
 _DECODER: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder()
 _DELIMITERS = ",;\t"
@@ -144,9 +145,9 @@ async def ids_from_stdin(scope: str, column: str | None) -> AsyncIterator[str]:
         return
     try:
         while line := await reader.readline():
-            found = parser.feed(line)
-            if found is not None:
-                yield found
+            record_id = parser.feed(line)
+            if record_id is not None:
+                yield record_id
     finally:
         transport.close()
 

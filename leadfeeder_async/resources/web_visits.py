@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.models.search_filters import WebVisitFilters, WebVisitSearchRequest
 from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
-from leadfeeder_async.pagination.date_range import DateLike, make_window
+from leadfeeder_async.pagination.date_range import DateLike, DateWindow, make_window, parse_date
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import csv_param, encode_validated
+
+if TYPE_CHECKING:
+    from leadfeeder_async.jobs.watch.state_store import WatchStore
+    from leadfeeder_async.jobs.watch.watcher import OnStatus
 
 SEARCH_WEB_VISITS = Endpoint(
     "search_web_visits",
@@ -44,6 +52,9 @@ GET_WEB_VISITS_TRACKER_SCRIPT = Endpoint(
     Response[WebVisitsTrackerScript],
     path_alternatives=("/v1/web-visits/tracker-script", "/v1/web-visits/website-tracking-script"),
 )
+
+MAX_INTERVAL = 86_400
+"""The longest interval of a watch in seconds."""
 
 
 class WebVisits:
@@ -104,14 +115,88 @@ class WebVisits:
 
         """
         window = make_window(start_date, end_date)
-        conditions = {"start_date": window.start, "end_date": window.end, "filters": _with_company(filters, company_id)}
-        request = ApiRequest(
-            SEARCH_WEB_VISITS,
-            params={"include": csv_param("include", include)},
-            body=encode_validated(WebVisitSearchRequest, conditions, leave_out=("start_date", "end_date")),
-            account_id=account_id,
-        )
+        request = _search_request(window, company_id, filters, include, account_id)
         return Pager(self._executor, request, window=window, page_size=page_size, limit=limit, split_days=split_days)
+
+    def watch(
+        self,
+        *,
+        every: float = 300,
+        since: DateLike = "now",
+        state: Path | str | WatchStore | None = None,
+        lookback_days: int = 3,
+        company_id: str | None = None,
+        filters: WebVisitFilters | Mapping[str, object] | None = None,
+        custom_feed_id: str | None = None,
+        include: Iterable[str] | None = None,
+        on_status: OnStatus | None = None,
+        account_id: str | None = None,
+    ) -> AsyncGenerator[WebVisit, None]:
+        """Watch for new visits, and yield each of them once.
+
+        ``async for visit in lf.web_visits.watch(every=300, state="visits.state"): await queue.put(visit)``
+
+        The iterator does not end by itself. A visit is recorded as delivered when the next one is requested. After a
+        crash, the watch continues from ``state``. It delivers again only a visit that was being processed, so each
+        visit is delivered at least once, and exactly once without crashes. Leaving the loop keeps the state.
+
+        Visits of the last days (``lookback_days``) that are reported late are delivered too. Failed polls are repeated
+        after a growing delay. While the caller processes a visit, no polls are sent.
+
+        Contract: ``search_web_visits``, scope ``web_visits:read``.
+
+        Args:
+            every: Seconds between two polls, at least 1. A warning is logged if polls need more than a tenth of the
+                monthly quota.
+            since: Deliver visits that started at this time or later: ``now``, a datetime, or the start of a day in UTC.
+                It is ignored if ``state`` contains a state, because the watch continues then.
+            state: A file, or an object with ``load`` and ``save``, that keeps the state between runs. None keeps it in
+                memory.
+            lookback_days: The days before today in which visits can still be added, 0 to 90.
+            company_id: Only visits of this company.
+            filters: More conditions, as in :meth:`search`.
+            custom_feed_id: Only visits of companies in this custom feed. The feed is read when there are new visits.
+            include: Relationships to return with all attributes: ``company``.
+            on_status: Called with a :class:`~leadfeeder_async.WatchStatus` after each poll. It must not block.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            An async iterator of visits. Use ``contextlib.aclosing`` to release the state at once after leaving a loop.
+
+        Raises:
+            ConfigurationError: An argument is out of range or has the wrong type.
+            CheckpointError: The state is damaged, is used by another watch, or belongs to another account or filter.
+            AuthenticationError: The key is no longer valid. Other errors that cannot pass are raised too.
+            BudgetExceededError: A budget does not allow the next request.
+
+        Credits:
+            None.
+
+        Pagination:
+            A poll without new visits is one request, which counts. A poll with new visits needs one more request for
+            each started hundred of them. All visits of the lookback are read once a day, and if the new visits are
+            fewer or more than the count grew by.
+
+        """
+        from leadfeeder_async.jobs.watch.state_store import make_journal  # only needed by watches
+        from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions, WatchQuery
+
+        check_argument(1 <= every <= MAX_INTERVAL, f"every={every!r} must be 1 to {MAX_INTERVAL:,} seconds.")
+        check_argument(
+            0 <= lookback_days <= 90, f"lookback_days={lookback_days!r} must be 0 to 90.", argument="lookback_days"
+        )
+        now = datetime.now(UTC)
+        start = now if since == "now" else _parse_start(since)
+        visits = _search_request(DateWindow(now.date(), now.date()), company_id, filters, include, account_id)
+        feed = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params={"custom_feed_id": custom_feed_id}, account_id=account_id)
+        watcher = VisitWatcher(
+            self._executor,
+            WatchQuery(visits, feed if custom_feed_id is not None else None),
+            WatchOptions(every=every, since=start, lookback_days=lookback_days, on_status=on_status),
+            make_journal(state),
+            lambda: datetime.now(UTC),
+        )
+        return watcher.visits()
 
     def companies(
         self,
@@ -181,6 +266,37 @@ class WebVisits:
 
         """
         return await self._executor.execute(ApiRequest(GET_WEB_VISITS_TRACKER_SCRIPT, account_id=account_id))
+
+
+def _search_request(
+    window: DateWindow,
+    company_id: str | None,
+    filters: WebVisitFilters | Mapping[str, object] | None,
+    include: Iterable[str] | None,
+    account_id: str | None,
+) -> ApiRequest[Response[tuple[WebVisit, ...]]]:
+    """Return the request of a search without its dates."""
+    conditions = {"start_date": window.start, "end_date": window.end, "filters": _with_company(filters, company_id)}
+    return ApiRequest(
+        SEARCH_WEB_VISITS,
+        params={"include": csv_param("include", include)},
+        body=encode_validated(WebVisitSearchRequest, conditions, leave_out=("start_date", "end_date")),
+        account_id=account_id,
+    )
+
+
+def _parse_start(since: DateLike) -> datetime:
+    """Return a time in UTC. A day means its start."""
+    if isinstance(since, datetime):
+        return since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
+    try:
+        if isinstance(since, str) and len(since) > len("YYYY-MM-DD"):
+            return _parse_start(datetime.fromisoformat(since))
+    except ValueError:
+        raise ConfigurationError(
+            f"since={since!r} is not a date or time.", hint="Write `now`, YYYY-MM-DD or an ISO time.", argument="since"
+        ) from None
+    return datetime.combine(parse_date("since", since), time(), UTC)
 
 
 def _with_company(filters: WebVisitFilters | Mapping[str, object] | None, company_id: str | None) -> object:
