@@ -46,7 +46,7 @@ class RecordStore:
 class SandboxRecords:
     """The tags, lists, custom fields and custom feeds of a sandbox.
 
-    All accounts of the sandbox share them. WatchReading or changing them here sends no request and is not recorded in the
+    All accounts of the sandbox share them. Reading or changing them here sends no request and is not recorded in the
     ledger.
 
     ::

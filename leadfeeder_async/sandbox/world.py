@@ -39,7 +39,7 @@ FIRST_INSERTED_VISIT = 1 << 40
 class World:
     """The generated companies, contacts and visits of a sandbox.
 
-    Records are computed from the seed when they are read, so a world can have any number of them. WatchReading or changing
+    Records are computed from the seed when they are read, so a world can have any number of them. Reading or changing
     the world sends no request and is not recorded in the ledger. Every change appears in the next response.
 
     ::

@@ -101,11 +101,11 @@ class Simulation:
 
     def count(self, status: WatchStatus) -> None:
         self.statuses.append(status)
-        rows = sum(map(len, [v for d, v in self.server.days.items() if d >= (self.server.now() - timedelta(LOOKBACK)).date()]))
+        rows = sum(
+            map(len, [v for d, v in self.server.days.items() if d >= (self.server.now() - timedelta(LOOKBACK)).date()])
+        )
         whole = max(1, -(-rows // 100))
-        if status.error is not None:
-            self.model += 1
-        elif status.reading is WatchReading.NOTHING:
+        if status.error is not None or status.reading is WatchReading.NOTHING:
             self.model += 1
         elif status.reading is WatchReading.TAIL:
             self.model += 1 + -(-status.delivered // 100)
@@ -126,5 +126,3 @@ def test_many_days(virtual: VirtualLoop, tmp_path: Path) -> None:
     assert simulation.crashes > DAYS / 20
     assert server.requests <= 1.05 * simulation.model
     assert simulation.state.stat().st_size < 30_000
-    polls = Counter(status.reading for status in simulation.statuses)
-    print(DAYS, len(delivered), "visits", simulation.crashes, "crashes", simulation.restarts, "restarts", twice, "twice", server.requests, "requests", simulation.model, "model", polls)

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from leadfeeder_async import AsyncLeadfeeder, LeadfeederError, OffsetExceededError, WatchStatus, WebVisit
+from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.jobs.watch.state_store import WatchStore, make_journal
 from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions, WatchQuery
-from leadfeeder_async.resources.web_visits import RETRIEVE_VISITOR_COMPANIES, _search_request
-from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async.pagination.date_range import DateWindow
+from leadfeeder_async.resources.web_visits import RETRIEVE_VISITOR_COMPANIES, _search_request
 from tests.support.clock import VirtualLoop
 
 EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
