@@ -306,7 +306,7 @@ class DecodeError(ResponseError):
 
 
 class ResponseTooLargeError(ResponseError):
-    """The response is larger than ``max_body_bytes``. WatchReading stopped there."""
+    """The response is larger than ``max_body_bytes``. Reading stopped there."""
 
     default_hint = "Lower `page_size`, request fewer includes, or raise `max_body_bytes`."
 

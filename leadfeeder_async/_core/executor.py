@@ -76,6 +76,11 @@ class RequestExecutor:
         return self._state.settings.max_search_rows
 
     @property
+    def creation_lock(self) -> asyncio.Lock:
+        """Held while a record is looked up by name and created if it does not exist."""
+        return self._state.creation_lock
+
+    @property
     def redactor(self) -> Redactor:
         """Removes the API key from what servers send."""
         return self._state.redactor

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence, Sized
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
@@ -34,6 +34,7 @@ from leadfeeder_async.jobs.bulk.bulk_change import BULK_CHANGE, BulkChange
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.models.tags_and_lists import List, Tag
+from leadfeeder_async.resources.arguments import Named, has_name
 
 tags = App(name="tags", help="Show and change the account's tags.", group_parameters=OPTIONS_GROUP)
 lists = App(name="lists", help="Show and change the account's lists.", group_parameters=OPTIONS_GROUP)
@@ -75,20 +76,6 @@ class BulkOptions:
 DEFAULT_BULK = BulkOptions()
 
 
-class Named(Protocol):
-    """A record with an id and a name."""
-
-    @property
-    def id(self) -> str:
-        """The id."""
-        ...
-
-    @property
-    def name(self) -> str | None:
-        """The name."""
-        ...
-
-
 @tags.command(name="list")
 async def list_tags(*, account_id: AccountId = None, output: OutputOptions = DEFAULT_OUTPUT) -> None:
     """List the account's tags.
@@ -115,10 +102,10 @@ async def create_tag(
     Credits: none.
     """
     TAG.check_fields(output)
-    _check_can_confirm(yes=yes)
+    check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.tags.list().collect(), "tag")
-        if not await _confirm(f"Create the tag {name!r}?", yes=yes):
+        if not await confirm(f"Create the tag {name!r}?", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.tags.create(name=name, color=color)).data
     show_records([to_record(created)], TAG, output, "tag")
@@ -141,7 +128,7 @@ async def add_tag(
 
     Credits: none. One request per company.
     """
-    _check_can_confirm(yes=yes)
+    check_can_confirm(yes=yes)
     ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
@@ -166,7 +153,7 @@ async def remove_tag(
 
     Credits: none. One request per company.
     """
-    _check_can_confirm(yes=yes)
+    check_can_confirm(yes=yes)
     ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
@@ -203,10 +190,10 @@ async def create_list(
     Credits: none.
     """
     LIST.check_fields(output)
-    _check_can_confirm(yes=yes)
+    check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.lists.list(scope=scope).collect(), "list")
-        if not await _confirm(f"Create the {scope} list {name!r}?", yes=yes):
+        if not await confirm(f"Create the {scope} list {name!r}?", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.lists.create(name=name, scope=scope)).data
     show_records([to_record(created)], LIST, output, "list")
@@ -230,7 +217,7 @@ async def add_to_list(
 
     Credits: none. One request per record.
     """
-    _check_can_confirm(yes=yes)
+    check_can_confirm(yes=yes)
     chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
@@ -256,7 +243,7 @@ async def remove_from_list(
 
     Credits: none. One request per record.
     """
-    _check_can_confirm(yes=yes)
+    check_can_confirm(yes=yes)
     chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
@@ -292,7 +279,7 @@ def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str) -> Named:
         ConfigurationError: No record or several records have this name.
 
     """
-    matches = [item for item in known if item.id == wanted] or [item for item in known if _has_name(item, wanted)]
+    matches = [item for item in known if item.id == wanted] or [item for item in known if has_name(item, wanted)]
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -304,12 +291,8 @@ def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str) -> Named:
 
 def check_name_is_free(name: str, known: Sequence[Named], kind: str) -> None:
     """Raise ConfigurationError if a record has this name. The API would create a second one."""
-    existing = [item for item in known if _has_name(item, name)]
+    existing = [item for item in known if has_name(item, name)]
     check_argument(not existing, f"A {kind} with this name exists: {_join(existing)}.")
-
-
-def _has_name(item: Named, name: str) -> bool:
-    return (item.name or "").casefold().strip() == name.casefold().strip()
 
 
 def _format(item: Named) -> str:
@@ -320,9 +303,9 @@ def _join(items: Sequence[Named]) -> str:
     return ", ".join(map(_format, items))
 
 
-def _count(ids: object, noun: str) -> str:
+def _count(ids: Sized | AsyncIterable[str], noun: str) -> str:
     """Return the number of ids and a noun, or the source of the ids if their number is not known yet."""
-    return pluralize(len(ids), noun) if isinstance(ids, Sequence) else f"the {plural(noun)} from stdin"
+    return pluralize(len(ids), noun) if isinstance(ids, Sized) else f"the {plural(noun)} from stdin"
 
 
 async def _run_bulk(
@@ -330,7 +313,7 @@ async def _run_bulk(
 ) -> ExitCode:
     """Ask for confirmation and run a job. Print each id that was not changed, and the totals, also after an error."""
     check_argument(options.out is not None or not options.resume, "--resume requires an output file.", "Add --out.")
-    if not await _confirm(question, yes=yes):
+    if not await confirm(question, yes=yes):
         return ExitCode.INCOMPLETE
     with terminal.progress_bar("ids") as on_progress:
         try:
@@ -367,7 +350,7 @@ def _describe(summary: BulkSummary) -> str:
     return f"{counts[BulkOutcome.CHANGED]:,}{total} changed{rest}."
 
 
-def _check_can_confirm(*, yes: bool) -> None:
+def check_can_confirm(*, yes: bool) -> None:
     """Raise ConfigurationError before anything is sent if there is no terminal for the question."""
     check_argument(
         yes or (sys.stdin.isatty() and sys.stderr.isatty()),
@@ -376,7 +359,8 @@ def _check_can_confirm(*, yes: bool) -> None:
     )
 
 
-async def _confirm(question: str, *, yes: bool) -> bool:
+async def confirm(question: str, *, yes: bool) -> bool:
+    """Return True if the user confirms a change on the terminal, or passed ``--yes``."""
     if yes:
         return True
     sys.stderr.write(f"{question} [y/N] ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -11,6 +12,43 @@ from leadfeeder_async._core.codec import check_id, encode_body
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.envelope import ResourceIdentifier
 from leadfeeder_async.models.request_bodies import LinkagesRequest
+
+
+class Named(Protocol):
+    """A record with an id and a name."""
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        ...
+
+    @property
+    def name(self) -> str | None:
+        """The name."""
+        ...
+
+
+N = TypeVar("N", bound=Named)
+
+
+def has_name(record: Named, name: str) -> bool:
+    """Return True if a record has a name, ignoring case and surrounding spaces."""
+    return (record.name or "").casefold().strip() == name.casefold().strip()
+
+
+def find_by_name(name: str, records: Iterable[N], kind: str) -> N | None:
+    """Return the only record with a name, or None if there is none.
+
+    Raises:
+        ConfigurationError: Several records have this name.
+
+    """
+    found = [record for record in records if has_name(record, name)]
+    ids = ", ".join(record.id for record in found)
+    check_argument(
+        len(found) <= 1, f"There are {len(found)} {kind}s with the name {name!r}.", f"Use one of their ids: {ids}."
+    )
+    return found[0] if found else None
 
 
 def csv_param(name: str, values: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
@@ -78,7 +78,7 @@ class StoreJournal:
         self._store = store
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    async def open(self) -> AsyncGenerator[None]:
         """Do nothing: the store decides who may use it."""
         yield
 
@@ -118,7 +118,7 @@ class FileJournal:
         self._file: IO[bytes] | None = None
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    async def open(self) -> AsyncGenerator[None]:
         """Lock the file."""
         with translate_os_errors(self._path, _HINT):
             lock = OutputLock.acquire(self._path)
