@@ -170,12 +170,9 @@ class WebVisits:
             BudgetExceededError: A budget does not allow the next request.
 
         Credits:
-            None.
-
-        Pagination:
-            A poll without new visits is one request, which counts. A poll with new visits needs one more request for
-            each started hundred of them. All visits of the lookback are read once a day, and if the new visits are
-            fewer or more than the count grew by.
+            None. A poll without new visits is one request, which counts. A poll with new visits needs one more request
+            for each started hundred of them. All visits of the lookback are read once a day, and whenever the new
+            visits are fewer or more than the count grew by.
 
         """
         from leadfeeder_async.jobs.watch.state_store import make_journal  # only needed by watches
