@@ -55,6 +55,7 @@ async def visits(
         str | None,
         Parameter(help='More filters as JSON, such as \'{"location_country_codes":["DE"]}\', or a JSON file of them.'),
     ] = None,
+    feed: Annotated[str | None, Parameter(help="The id of a custom feed. Only visits of its companies.")] = None,
     include_company: IncludeCompany = False,
     target: OutputTarget = DEFAULT_TARGET,
 ) -> None:
@@ -71,7 +72,13 @@ async def visits(
         "visit",
         target,
         lambda lf: lf.web_visits.search(
-            start_date=start, end_date=end, company_id=company_id, filters=filters, include=include, limit=target.limit
+            start_date=start,
+            end_date=end,
+            company_id=company_id,
+            filters=filters,
+            custom_feed_id=feed,
+            include=include,
+            limit=target.limit,
         ),
     )
 

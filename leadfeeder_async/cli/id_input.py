@@ -98,8 +98,8 @@ class IdParser:
         if self._column is None and isinstance(kind, str) and not kind.startswith(self._scope):
             raise self._error(f"is a {kind}, not a {self._scope}", "Name the id with --column, such as company.id.")
         path = (self._column or "id").split(".")
-        for inside in ([], ["attributes"], ["relationships"]):
-            value = value_at(record, [*inside, *path])
+        for key in (path, ["attributes", *path], ["relationships", *path]):
+            value = value_at(record, key)
             if isinstance(value, str | int):
                 return str(value)
         raise self._error(f"has no {self._column or 'id'!r}", "Name the key of the id with --column.")

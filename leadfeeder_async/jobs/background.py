@@ -56,11 +56,11 @@ class Signal:
 def leaf_errors(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
     """Yield the errors of an exception group and of the groups in it."""
     for error in group.exceptions:
-        if isinstance(error, ExceptionGroup):
-            nested: ExceptionGroup[Exception] = error
-            yield from leaf_errors(nested)
-        else:
-            yield error
+        match error:
+            case ExceptionGroup():
+                yield from leaf_errors(error)
+            case _:
+                yield error
 
 
 def with_notes(error: Exception, later_errors: Sequence[Exception]) -> Exception:

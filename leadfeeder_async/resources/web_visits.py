@@ -17,6 +17,7 @@ from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.models.search_filters import WebVisitFilters, WebVisitSearchRequest
 from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
+from leadfeeder_async.pagination.company_filter import CompanyFilter
 from leadfeeder_async.pagination.date_range import DateLike, DateWindow, make_window, parse_date
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
@@ -70,6 +71,7 @@ class WebVisits:
         end_date: DateLike,
         company_id: str | None = None,
         filters: WebVisitFilters | Mapping[str, object] | None = None,
+        custom_feed_id: str | None = None,
         include: Iterable[str] | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
@@ -88,6 +90,8 @@ class WebVisits:
             company_id: Only visits of this company. The same as ``company_id`` in ``filters``.
             filters: More conditions, as :class:`~leadfeeder_async.models.WebVisitFilters` or a mapping: ``company_id``,
                 ``location_country_codes`` (such as ``["DE"]``) and ``location_cities``.
+            custom_feed_id: Only visits of companies that match this custom feed. The companies are requested first,
+                then all visits are read, because the API has no such filter. ``count`` returns None then.
             include: Relationships to return with all attributes: ``company``. It makes pages about ten times larger.
             page_size: The number of records per request, 1 to 100.
             limit: The maximum number of records in total. None returns all records.
@@ -116,7 +120,25 @@ class WebVisits:
         """
         window = make_window(start_date, end_date)
         request = _search_request(window, company_id, filters, include, account_id)
-        return Pager(self._executor, request, window=window, page_size=page_size, limit=limit, split_days=split_days)
+        company_filter: CompanyFilter | None = None
+        if custom_feed_id is not None:
+
+            async def companies_of_feed() -> frozenset[str]:
+                rows = await self.companies(
+                    start_date=start_date, end_date=end_date, custom_feed_id=custom_feed_id, account_id=account_id
+                ).collect()
+                return frozenset(row.company.id for row in rows if row.company is not None)
+
+            company_filter = CompanyFilter(f"custom feed {custom_feed_id}", companies_of_feed)
+        return Pager(
+            self._executor,
+            request,
+            window=window,
+            page_size=page_size,
+            limit=limit,
+            split_days=split_days,
+            company_filter=company_filter,
+        )
 
     def watch(
         self,
