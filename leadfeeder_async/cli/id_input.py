@@ -109,7 +109,7 @@ class IdParser:
 
 
 def _cells(text: str, delimiter: str) -> list[str]:
-    return next(csv.reader([text], delimiter=delimiter), [])
+    return next(csv.reader([text], delimiter=delimiter), list[str]())
 
 
 def ids_in_lines(lines: Iterable[bytes], parser: IdParser) -> Iterator[str]:
