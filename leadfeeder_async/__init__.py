@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from leadfeeder_async.jobs.enrich.enrichment import Enrichment
     from leadfeeder_async.jobs.enrich.results import EnrichmentEstimate, EnrichmentResult, EnrichmentSummary, Outcome
     from leadfeeder_async.jobs.progress import OnProgress, Progress
+    from leadfeeder_async.jobs.watch.state_store import WatchStore
+    from leadfeeder_async.jobs.watch.watch_plan import WatchReading
+    from leadfeeder_async.jobs.watch.watcher import OnStatus, WatchStatus
     from leadfeeder_async.models import (
         Account,
         AccountCredits,
@@ -141,6 +144,7 @@ __all__ = [
     "OffsetExceededError",
     "OnAttempt",
     "OnProgress",
+    "OnStatus",
     "Outcome",
     "OutcomeUnknownError",
     "Page",
@@ -170,6 +174,9 @@ __all__ = [
     "UnexpectedStatusError",
     "UsageError",
     "User",
+    "WatchReading",
+    "WatchStatus",
+    "WatchStore",
     "WebVisit",
     "WrongLoopError",
     "__version__",
@@ -205,6 +212,7 @@ _HOMES = {
     "MultiAccountPager": "pagination.multi_account",
     "OnAttempt": "types",
     "OnProgress": "jobs.progress",
+    "OnStatus": "jobs.watch.watcher",
     "Outcome": "jobs.enrich.results",
     "Page": "pagination.page",
     "Pager": "pagination.pager",
@@ -218,6 +226,9 @@ _HOMES = {
     "Stats": "types",
     "Tag": "models",
     "User": "models",
+    "WatchReading": "jobs.watch.watch_plan",
+    "WatchStatus": "jobs.watch.watcher",
+    "WatchStore": "jobs.watch.state_store",
     "WebVisit": "models",
 }
 """The modules that define the public names. Names that are not listed are in ``errors``.

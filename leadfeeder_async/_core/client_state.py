@@ -71,6 +71,7 @@ class ClientState:
         self.account_id: str | None = None
         """The only account of the key, once it was looked up."""
         self.account_lock = asyncio.Lock()
+        self.creation_lock = asyncio.Lock()
         self._external_session = session
         self._limiter = limiter
         self._trace_configs = tuple(trace_configs)

@@ -87,6 +87,11 @@ class RequestExecutor:
         return self._state.settings.max_search_rows
 
     @property
+    def creation_lock(self) -> asyncio.Lock:
+        """Held while a record is looked up by name and created if it does not exist."""
+        return self._state.creation_lock
+
+    @property
     def redactor(self) -> Redactor:
         """Removes the API key from what servers send."""
         return self._state.redactor
@@ -137,6 +142,10 @@ class RequestExecutor:
         body = await self.execute(request)
         decode = partial(codec.decode_meta, body)
         return decode() if len(body) <= MAX_INLINE_BYTES else await run_in_thread(decode)
+
+    def monthly_usage(self) -> tuple[int, int]:
+        """Return the requests of this month, as far as known, and the monthly quota of the key."""
+        return self._state.quota.usage(datetime.now(UTC))
 
     async def execute(self, request: ApiRequest[T]) -> T:
         """Send a request, retry it if that is safe, and return the decoded response."""

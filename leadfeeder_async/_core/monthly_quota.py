@@ -59,9 +59,13 @@ class MonthlyQuota:
         if self._shared is not None:
             self._shared.record_usage(used)
 
+    def usage(self, now: datetime) -> tuple[int, int]:
+        """Return the requests of this month, as far as known, and the monthly quota."""
+        return max(self._used_in(now), 0 if self._shared is None else self._shared.used), self._requests
+
     def classify(self, error: LeadfeederError, now: datetime) -> LeadfeederError:
         """Return ``error``, or QuotaExceededError for a 429 near the end of the quota. Blocks requests if it is."""
-        used = max(self._used_in(now), 0 if self._shared is None else self._shared.used)
+        used, _ = self.usage(now)
         message = error.message
         if isinstance(error, RateLimitedError) and used >= EXHAUSTED_RATIO * self._requests:
             message = f"{message} About {used:,} of {self._requests:,} requests of this month are used."

@@ -17,6 +17,7 @@ from leadfeeder_async.cli.demo_command import demo
 from leadfeeder_async.cli.doctor_command import doctor
 from leadfeeder_async.cli.enrich_command import enrich
 from leadfeeder_async.cli.export_commands import export
+from leadfeeder_async.cli.feed_commands import feeds
 from leadfeeder_async.cli.global_options import HELP as GLOBAL_OPTIONS_HELP
 from leadfeeder_async.cli.options import OPTIONS_GROUP
 from leadfeeder_async.cli.printing import print_out
@@ -25,6 +26,7 @@ from leadfeeder_async.cli.report_command import report
 from leadfeeder_async.cli.sandbox_command import sandbox
 from leadfeeder_async.cli.sync_command import sync
 from leadfeeder_async.cli.tag_and_list_commands import lists, tags
+from leadfeeder_async.cli.watch_command import watch
 
 app = App(
     name="leadfeeder",
@@ -49,6 +51,7 @@ for command in (
     doctor,
     enrich,
     export,
+    feeds,
     ip,
     lists,
     report,
@@ -56,6 +59,7 @@ for command in (
     sync,
     tags,
     usage,
+    watch,
 ):
     app.command(command)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Annotated, TypeVar
 
+import msgspec
 from cyclopts import App, Parameter
 
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.dates import parse_day, start_date_of_export, utc_today
+from leadfeeder_async.cli.json_file import read_json_file
 from leadfeeder_async.cli.options import (
     DEFAULT_TARGET,
     FLAG,
@@ -28,14 +31,15 @@ from leadfeeder_async.cli.options import (
     Until,
 )
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import check_argument
+from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.export_state import EXPORT
 from leadfeeder_async.jobs.resumable_file import load_unfinished
 from leadfeeder_async.models.companies import Signal
 from leadfeeder_async.models.includes import WebVisitInclude
-from leadfeeder_async.models.search_filters import SearchLocation
+from leadfeeder_async.models.search_filters import SearchLocation, WebVisitFilters, WebVisitSearchRequest
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.resources.body_checks import check_arguments
 
 T = TypeVar("T", bound=HasId)
 
@@ -50,6 +54,11 @@ async def visits(
     since: Since = "30d",
     until: Until = "today",
     company_id: Annotated[str | None, Parameter(help="Only visits of this company.")] = None,
+    filter: Annotated[  # noqa: A002 - the name of the option
+        str | None,
+        Parameter(help='More filters as JSON, such as \'{"location_country_codes":["DE"]}\', or a JSON file of them.'),
+    ] = None,
+    feed: Annotated[str | None, Parameter(help="The id of a custom feed. Only visits of its companies.")] = None,
     include_company: IncludeCompany = False,
     target: OutputTarget = DEFAULT_TARGET,
 ) -> None:
@@ -61,11 +70,18 @@ async def visits(
     """
     include: list[WebVisitInclude] | None = ["company"] if include_company else None
     start, end = _date_range(since, until, target)
+    filters = None if filter is None else read_filter_option(filter)
     await _export(
         "visit",
         target,
         lambda lf: lf.web_visits.search(
-            start_date=start, end_date=end, company_id=company_id, include=include, limit=target.limit
+            start_date=start,
+            end_date=end,
+            company_id=company_id,
+            filters=filters,
+            custom_feed_id=feed,
+            include=include,
+            limit=target.limit,
         ),
     )
 
@@ -174,6 +190,17 @@ async def lists(*, scope: Scope = "company", target: OutputTarget = DEFAULT_TARG
     Credits: none.
     """
     await _export("list", target, lambda lf: lf.lists.list(scope=scope, limit=target.limit))
+
+
+def read_filter_option(text: str) -> WebVisitFilters:
+    """Return the filters in a JSON object, or in a file that contains one."""
+    data = text.encode() if text.lstrip().startswith("{") else read_json_file(Path(text))
+    try:
+        filters = msgspec.json.decode(data, type=dict[str, object])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"--filter is not a JSON object: {error}.") from None
+    check_arguments(WebVisitSearchRequest, {"filters": filters})
+    return msgspec.convert(filters, WebVisitFilters)
 
 
 async def _export(noun: str, target: OutputTarget, make_pager: Callable[[AsyncLeadfeeder], Pager[T]]) -> None:

@@ -18,6 +18,7 @@ ID_COLUMNS = ("id", "company_id", "company.id", "contact_id", "contact.id")
 """The names of columns that contain an id, if ``--column`` is not given. The first one that exists is used."""
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
+"""The longest line of stdin."""
 
 _DECODER: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder()
 _DELIMITERS = ",;\t"
@@ -97,8 +98,8 @@ class IdParser:
         if self._column is None and isinstance(kind, str) and not kind.startswith(self._scope):
             raise self._error(f"is a {kind}, not a {self._scope}", "Name the id with --column, such as company.id.")
         path = (self._column or "id").split(".")
-        for prefix in ((), ("attributes",), ("relationships",)):
-            value = value_at(record, (*prefix, *path))
+        for key in (path, ["attributes", *path], ["relationships", *path]):
+            value = value_at(record, key)
             if isinstance(value, str | int):
                 return str(value)
         raise self._error(f"has no {self._column or 'id'!r}", "Name the key of the id with --column.")

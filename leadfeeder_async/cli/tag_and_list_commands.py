@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Sequence, Sized
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
@@ -31,6 +31,7 @@ from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.models.tags_and_lists import List, Tag
+from leadfeeder_async.resources.arguments import Named, has_name
 
 if TYPE_CHECKING:
     from leadfeeder_async.jobs.bulk.bulk_change import BulkChange  # imports anyio
@@ -75,20 +76,6 @@ class BulkOptions:
 
 
 DEFAULT_BULK = BulkOptions()
-
-
-class Named(Protocol):
-    """A record with an id and a name."""
-
-    @property
-    def id(self) -> str:
-        """The id."""
-        ...
-
-    @property
-    def name(self) -> str | None:
-        """The name."""
-        ...
 
 
 @tags.command(name="list")
@@ -294,7 +281,7 @@ def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str) -> Named:
         ConfigurationError: No record or several records have this name.
 
     """
-    matches = [item for item in known if item.id == wanted] or [item for item in known if _has_name(item, wanted)]
+    matches = [item for item in known if item.id == wanted] or [item for item in known if has_name(item, wanted)]
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -306,12 +293,8 @@ def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str) -> Named:
 
 def check_name_is_free(name: str, known: Sequence[Named], kind: str) -> None:
     """Raise ConfigurationError if a record has this name. The API would create a second one."""
-    existing = [item for item in known if _has_name(item, name)]
+    existing = [item for item in known if has_name(item, name)]
     check_argument(not existing, f"A {kind} with this name exists: {_join(existing)}.")
-
-
-def _has_name(item: Named, name: str) -> bool:
-    return (item.name or "").casefold().strip() == name.casefold().strip()
 
 
 def _format(item: Named) -> str:
@@ -322,9 +305,9 @@ def _join(items: Sequence[Named]) -> str:
     return ", ".join(map(_format, items))
 
 
-def _count(ids: Sequence[str] | AsyncIterable[str], noun: str) -> str:
+def _count(ids: Sized | AsyncIterable[str], noun: str) -> str:
     """Return the number of ids and a noun, or the source of the ids if their number is not known yet."""
-    return pluralize(len(ids), noun) if isinstance(ids, Sequence) else f"the {plural(noun)} from stdin"
+    return pluralize(len(ids), noun) if isinstance(ids, Sized) else f"the {plural(noun)} from stdin"
 
 
 async def _run_bulk(

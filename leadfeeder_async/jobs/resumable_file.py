@@ -43,6 +43,8 @@ from leadfeeder_async.pagination.date_range import DateWindow
 CHECKPOINT_INTERVAL = 1.0
 """Seconds between checkpoints. After a kill, the rows of at most that time are read again."""
 
+RESUME_HINT = "Fix the problem or choose another path. Rows written so far are kept: resume=True continues the job."
+
 S = TypeVar("S", bound=JobState)
 
 
@@ -379,13 +381,13 @@ def _locked(path: Path) -> Generator[None]:
 
 
 @contextmanager
-def translate_os_errors(path: Path) -> Generator[None]:
+def translate_os_errors(path: Path, hint: str = RESUME_HINT) -> Generator[None]:
     """Raise CheckpointError for errors of the operating system, with the path and a hint."""
     try:
         yield
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be written: {error.strerror or type(error).__name__}.",
-            hint="Fix the problem or choose another path. Rows written so far are kept: resume=True continues the job.",
+            hint=hint,
             reason="not_writable",
         ) from error

@@ -24,6 +24,7 @@ from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Pagination
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.pagination.company_filter import CompanyFilter
 from leadfeeder_async.pagination.cursor import CursorSource
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.decoders import HasId, ModelDecoder, RawDecoder
@@ -60,6 +61,7 @@ class Pager(Generic[T]):
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         split_days: bool = True,
+        company_filter: CompanyFilter | None = None,
     ) -> None:
         check_integer("page_size", page_size, 1, MAX_PAGE_SIZE)
         check_boolean("split_days", split_days)
@@ -69,6 +71,7 @@ class Pager(Generic[T]):
         self._request = request
         self._source = _choose_source(executor, request.undecoded, window, ids)
         self._options = PagerOptions(page_size=page_size, limit=limit, split_days=split_days)
+        self._company_filter = company_filter
 
     def __repr__(self) -> str:
         return (
@@ -229,9 +232,6 @@ class Pager(Generic[T]):
         remaining = self._with_stats(stats)._remaining  # noqa: SLF001 - a copy of its own
         job = ExportJob(identity, self._account_id, remaining, row_type, limit, endpoint.partitioned_by_day)
         tracker = ProgressTracker(stats, limit)
-        return await export_file(job, Path(path), tracker, on_progress, resume=resume, overwrite=overwrite)
-        job = ExportJob(identity, self._remaining, row_type, limit, endpoint.partitioned_by_day)
-        tracker = ProgressTracker(self._executor.stats, limit)
         return await export_file(job, target, tracker, on_progress, resume=resume, overwrite=overwrite)
 
     async def first(self) -> T | None:
@@ -263,6 +263,8 @@ class Pager(Generic[T]):
         Credits:
             One request. If the operation charges, so does this request.
         """
+        if self._company_filter is not None:
+            return None
         body = await self._executor.execute(self._source.count_request(self._options))
         return (await self._executor.decode_page(self._request.endpoint, body)).meta.total_count
 
@@ -287,7 +289,9 @@ class Pager(Generic[T]):
         return self._read(ModelDecoder(self._executor, self._request.endpoint))
 
     def _read(self, decoder: PageDecoder[U]) -> AsyncGenerator[Page[U], None]:
-        return self._source.pages(decoder, self._options)
+        if self._company_filter is None:
+            return self._source.pages(decoder, self._options)
+        return self._company_filter.apply(self._source.pages(decoder, replace(self._options, limit=None)))
 
     def _raw_views(self) -> AsyncGenerator[Page[msgspec.Raw], None]:
         endpoint = self._request.endpoint.with_response_type(Response[tuple[msgspec.Raw, ...]])
@@ -306,7 +310,8 @@ class Pager(Generic[T]):
 
     def _description(self) -> str:
         account_id = self._request.account_id or self._executor.options.account_id
-        parts = (self._request.endpoint.operation, self._source.describe())
+        company_filter = "" if self._company_filter is None else self._company_filter.description
+        parts = (self._request.endpoint.operation, self._source.describe(), company_filter)
         return ", ".join([*(part for part in parts if part), f"account {account_id or 'of the key'}"])
 
     async def _account_id(self) -> str | None:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.errors import OutcomeUnknownError, check_argument
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.request_bodies import ListChanges, ListData, ListRequest, Scope
 from leadfeeder_async.models.tags_and_lists import List, ListItem
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import check_scope, checked, encode_record
+from leadfeeder_async.resources.arguments import check_scope, checked, encode_record, find_by_name
 
 RETRIEVE_LISTS = Endpoint(
     "retrieve_lists",
@@ -106,6 +107,46 @@ class Lists:
         changes = checked(ListChanges, name=name, scope=scope)
         body = encode_record(ListRequest(data=ListData(attributes=changes)), extra)
         return await self._executor.execute(ApiRequest(CREATE_LIST, body=body, account_id=account_id))
+
+    async def get_or_create(self, name: str, *, scope: Scope, account_id: str | None = None) -> List:
+        """Return the list with a name and scope, and create it if it does not exist.
+
+        ``company_list = await lf.lists.get_or_create("DACH", scope="company")``
+
+        Names are compared without case and surrounding spaces. Concurrent calls of one client create one list. Other
+        programs may create the same list at the same moment.
+
+        Contract: ``retrieve_lists``, ``create_list``, scopes ``lists:read`` and ``lists:write``.
+
+        Args:
+            name: The name of the list.
+            scope: ``company`` or ``contact``: the records that the list contains.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The list.
+
+        Raises:
+            ConfigurationError: Several lists have this name and scope. The error names their ids.
+            OutcomeUnknownError: The response was lost, and the list is not among the lists of the account.
+
+        Credits:
+            None. One request for each 100 lists, and one to create a list.
+
+        """
+        checked(ListChanges, name=name, scope=scope)
+        check_argument(name.strip(), "The name of the list is empty.", argument="name")
+        async with self._executor.creation_lock:
+            found = find_by_name(name, await self.list(scope=scope, account_id=account_id).collect(), "list")
+            if found is not None:
+                return found
+            try:
+                return (await self.create(name=name, scope=scope, account_id=account_id)).data
+            except OutcomeUnknownError:
+                found = find_by_name(name, await self.list(scope=scope, account_id=account_id).collect(), "list")
+                if found is None:
+                    raise
+                return found
 
     async def get(self, list_id: str, *, account_id: str | None = None) -> Response[List]:
         """Get a list and the number of its items.

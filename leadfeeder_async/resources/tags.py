@@ -9,12 +9,13 @@ from msgspec import UNSET, UnsetType
 from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.errors import OutcomeUnknownError, check_argument
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.request_bodies import TagChanges, TagData, TagRequest
 from leadfeeder_async.models.tags_and_lists import Tag
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import checked, encode_record
+from leadfeeder_async.resources.arguments import checked, encode_record, find_by_name
 
 RETRIEVE_TAGS = Endpoint(
     "retrieve_tags", "GET", "/v1/tags", Response[tuple[Tag, ...]], pagination=PaginationStyle.PAGE_NUMBER
@@ -102,6 +103,46 @@ class Tags:
         changes = checked(TagChanges, name=name, color=UNSET if color is None else color)
         body = encode_record(TagRequest(data=TagData(attributes=changes)), extra)
         return await self._executor.execute(ApiRequest(CREATE_TAG, body=body, account_id=account_id))
+
+    async def get_or_create(self, name: str, *, color: int | None = None, account_id: str | None = None) -> Tag:
+        """Return the tag with a name, and create it if it does not exist.
+
+        ``tag = await lf.tags.get_or_create("Hot lead")``
+
+        Names are compared without case and surrounding spaces. Concurrent calls of one client create one tag. Other
+        programs may create the same tag at the same moment.
+
+        Contract: ``retrieve_tags``, ``create_tag``, scopes ``tags:read`` and ``tags:write``.
+
+        Args:
+            name: The name of the tag.
+            color: The color of a new tag, 0 to 9. None lets the API choose.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            The tag.
+
+        Raises:
+            ConfigurationError: Several tags have this name. The error names their ids.
+            OutcomeUnknownError: The response was lost, and the tag is not in the list of tags.
+
+        Credits:
+            None. One request for each 100 tags, and one to create a tag.
+
+        """
+        checked(TagChanges, name=name, color=UNSET if color is None else color)
+        check_argument(name.strip(), "The name of the tag is empty.", argument="name")
+        async with self._executor.creation_lock:
+            tag = find_by_name(name, await self.list(account_id=account_id).collect(), "tag")
+            if tag is not None:
+                return tag
+            try:
+                return (await self.create(name=name, color=color, account_id=account_id)).data
+            except OutcomeUnknownError:
+                tag = find_by_name(name, await self.list(account_id=account_id).collect(), "tag")
+                if tag is None:
+                    raise
+                return tag
 
     async def get(self, tag_id: str, *, account_id: str | None = None) -> Response[Tag]:
         """Get a tag.

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from leadfeeder_async._argument_checks import check_id, reject
+from leadfeeder_async._argument_checks import (
+    check_function,
+    check_id,
+    check_integer,
+    check_positive,
+    reject,
+)
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.filter_dicts import WebVisitFiltersDict
@@ -16,11 +26,16 @@ from leadfeeder_async.models.includes import WebVisitInclude
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.models.search_filters import WebVisitFilters, WebVisitSearchRequest
 from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
+from leadfeeder_async.pagination.company_filter import CompanyFilter
 from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import add_extra, encode_validated, include_param, parse_days
 from leadfeeder_async.resources.body_checks import check_arguments, check_dict
+
+if TYPE_CHECKING:
+    from leadfeeder_async.jobs.watch.state_store import WatchStore
+    from leadfeeder_async.jobs.watch.watcher import OnStatus
 
 SEARCH_WEB_VISITS = Endpoint(
     "search_web_visits",
@@ -49,6 +64,9 @@ GET_WEB_VISITS_TRACKER_SCRIPT = Endpoint(
     path_alternatives=("/v1/web-visits/tracker-script", "/v1/web-visits/website-tracking-script"),
 )
 
+MAX_INTERVAL = 86_400
+"""The longest interval of a watch in seconds."""
+
 
 class WebVisits:
     """The visits that Leadfeeder's tracker recorded on the account's website."""
@@ -63,6 +81,7 @@ class WebVisits:
         end_date: DateLike,
         company_id: str | None = None,
         filters: WebVisitFilters | WebVisitFiltersDict | None = None,
+        custom_feed_id: str | None = None,
         include: Iterable[WebVisitInclude] | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
@@ -82,6 +101,8 @@ class WebVisits:
             company_id: Only visits of this company. The same as ``company_id`` in ``filters``.
             filters: More conditions, as :class:`~leadfeeder_async.models.WebVisitFilters` or a mapping: ``company_id``,
                 ``location_country_codes`` (such as ``["DE"]``) and ``location_cities``.
+            custom_feed_id: Only visits of companies that match this custom feed. The companies are requested first,
+                then all visits are read, because the API has no such filter. ``count`` returns None then.
             include: Relationships to return with all attributes: ``company``. It makes pages about ten times larger.
             page_size: The number of records per request, 1 to 100.
             limit: The maximum number of records in total. None returns all records.
@@ -110,14 +131,107 @@ class WebVisits:
 
         """
         window = parse_days("start_date", start_date, "end_date", end_date)
-        body = encode_validated(_Conditions, {"filters": _with_company(filters, company_id)})
-        request = ApiRequest(
-            SEARCH_WEB_VISITS,
-            params={"include": include_param(include, WebVisitInclude)},
-            body=add_extra(WebVisitSearchRequest, body, extra),
-            account_id=account_id,
+        request = _search_request(company_id, filters, include, extra, account_id)
+        company_filter: CompanyFilter | None = None
+        if custom_feed_id is not None:
+            check_id("custom_feed_id", custom_feed_id)
+
+            async def companies_of_feed() -> frozenset[str]:
+                rows = await self.companies(
+                    start_date=start_date, end_date=end_date, custom_feed_id=custom_feed_id, account_id=account_id
+                ).collect()
+                return frozenset(row.company.id for row in rows if row.company is not None)
+
+            company_filter = CompanyFilter(f"custom feed {custom_feed_id}", companies_of_feed)
+        return Pager(
+            self._executor,
+            request,
+            window=window,
+            page_size=page_size,
+            limit=limit,
+            split_days=split_days,
+            company_filter=company_filter,
         )
-        return Pager(self._executor, request, window=window, page_size=page_size, limit=limit, split_days=split_days)
+
+    def watch(
+        self,
+        *,
+        every: float = 300,
+        since: DateLike = "now",
+        state: Path | str | WatchStore | None = None,
+        lookback_days: int = 3,
+        company_id: str | None = None,
+        filters: WebVisitFilters | WebVisitFiltersDict | None = None,
+        custom_feed_id: str | None = None,
+        include: Iterable[WebVisitInclude] | None = None,
+        on_status: OnStatus | None = None,
+        account_id: str | None = None,
+    ) -> AsyncGenerator[WebVisit, None]:
+        """Watch for new visits, and yield each of them once.
+
+        ``async for visit in lf.web_visits.watch(every=300, state="visits.state"): await queue.put(visit)``
+
+        The iterator does not end by itself. A visit is recorded as delivered when the next one is requested. After a
+        crash, the watch continues from ``state``. It delivers again only a visit that was being processed, so each
+        visit is delivered at least once, and exactly once without crashes. Leaving the loop keeps the state.
+
+        Visits of the last days (``lookback_days``) that are reported late are delivered too. Failed polls are repeated
+        after a growing delay. While the caller processes a visit, no polls are sent.
+
+        Contract: ``search_web_visits``, scope ``web_visits:read``.
+
+        Args:
+            every: Seconds between two polls, at least 1. A warning is logged if polls need more than a tenth of the
+                monthly quota.
+            since: Deliver visits that started at this time or later: ``now``, a datetime, or the start of a day in UTC.
+                It is ignored if ``state`` contains a state, because the watch continues then.
+            state: A file, or an object with ``load`` and ``save``, that keeps the state between runs. None keeps it in
+                memory.
+            lookback_days: The days before today in which visits can still be added, 0 to 90.
+            company_id: Only visits of this company.
+            filters: More conditions, as in :meth:`search`.
+            custom_feed_id: Only visits of companies in this custom feed. The feed is read when there are new visits.
+            include: Relationships to return with all attributes: ``company``.
+            on_status: Called with a :class:`~leadfeeder_async.WatchStatus` after each poll. It must not block.
+            account_id: The account to use. Defaults to the account of the client.
+
+        Returns:
+            An async iterator of visits. Use ``contextlib.aclosing`` to release the state at once after leaving a loop.
+
+        Raises:
+            ConfigurationError: An argument is out of range or has the wrong type.
+            CheckpointError: The state is damaged, is used by another watch, or belongs to another account or filter.
+            AuthenticationError: The key is no longer valid. Other errors that cannot pass are raised too.
+            BudgetExceededError: A budget does not allow the next request.
+
+        Credits:
+            None. A poll without new visits is one request, which counts. A poll with new visits needs one more request
+            for each started hundred of them. All visits of the lookback are read once a day, and whenever the new
+            visits are fewer or more than the count grew by.
+
+        """
+        from leadfeeder_async.jobs.watch.state_store import make_journal  # only needed by watches
+        from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions, WatchQuery
+
+        interval = check_positive("every", every, "seconds")
+        if not 1 <= interval <= MAX_INTERVAL:
+            reject("every", every, f"must be 1 to {MAX_INTERVAL:,} seconds.")
+        check_integer("lookback_days", lookback_days, 0, 90)
+        check_function("on_status", on_status)
+        if custom_feed_id is not None:
+            check_id("custom_feed_id", custom_feed_id)
+        now = datetime.now(UTC)
+        start = now if since == "now" else _parse_start(since)
+        visits = _search_request(company_id, filters, include, None, account_id)
+        feed = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params={"custom_feed_id": custom_feed_id}, account_id=account_id)
+        watcher = VisitWatcher(
+            self._executor,
+            WatchQuery(visits, feed if custom_feed_id is not None else None),
+            WatchOptions(every=every, since=start, lookback_days=lookback_days, on_status=on_status),
+            make_journal(state),
+            lambda: datetime.now(UTC),
+        )
+        return watcher.visits()
 
     def companies(
         self,
@@ -195,6 +309,37 @@ class _Conditions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     """The body of a visit search without its dates, which the pager adds."""
 
     filters: WebVisitFilters | None = None
+
+
+def _search_request(
+    company_id: str | None,
+    filters: WebVisitFilters | WebVisitFiltersDict | None,
+    include: Iterable[WebVisitInclude] | None,
+    extra: Mapping[str, object] | None,
+    account_id: str | None,
+) -> ApiRequest[Response[tuple[WebVisit, ...]]]:
+    """Return the request of a search without its dates."""
+    body = encode_validated(_Conditions, {"filters": _with_company(filters, company_id)})
+    return ApiRequest(
+        SEARCH_WEB_VISITS,
+        params={"include": include_param(include, WebVisitInclude)},
+        body=add_extra(WebVisitSearchRequest, body, extra),
+        account_id=account_id,
+    )
+
+
+def _parse_start(since: DateLike) -> datetime:
+    """Return a time in UTC. A day means its start."""
+    if isinstance(since, datetime):
+        return since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
+    try:
+        if isinstance(since, str) and len(since) > len("YYYY-MM-DD"):
+            return _parse_start(datetime.fromisoformat(since))
+    except ValueError:
+        raise ConfigurationError(
+            f"since={since!r} is not a date or time.", hint="Write `now`, YYYY-MM-DD or an ISO time.", argument="since"
+        ) from None
+    return datetime.combine(parse_days("since", since, "since", since).start, time(), UTC)
 
 
 def _with_company(filters: object, company_id: str | None) -> object:

@@ -34,6 +34,7 @@ from leadfeeder_async.jobs.bulk.change_queue import (
     ChangeQueue,
     FailureVerdict,
 )
+from leadfeeder_async.jobs.resumable_file import partial_path
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import Stopped, names_in, read_lines, stop_after
 from tests.support.clients import client_for, client_of
@@ -265,6 +266,27 @@ async def test_error_says_how_to_continue(sandbox: Sandbox, lf: AsyncLeadfeeder,
     assert any("25 ids are done. Pass resume=True" in note for note in caught.value.__notes__)
     assert (await lf.bulk.assign_tags(ids, [tag]).to_file(out, resume=True)).rows == 60
     assert sandbox.ledger.count("assign_tags_to_company") == 60
+
+
+async def test_file_has_no_rows_behind_a_gap(tmp_path: Path) -> None:
+    """Results behind the id that stopped the job are not written, and its continuation has all ids in order."""
+    refused = 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal refused
+        if "/c3/" in request.path and not refused:
+            refused += 1
+            await asyncio.sleep(0.1)
+            return web.json_response({"errors": [{"code": "invalid_api_key"}]}, status=401)
+        return web.json_response({"meta": {}})
+
+    ids, out = [f"c{number}" for number in range(1, 11)], tmp_path / "out.ndjson"
+    async with handler_server(handle) as url, client_of(url) as lf:
+        with pytest.raises(AuthenticationError):
+            await lf.bulk.assign_tags(ids, ["7"]).to_file(out)
+        assert [line["id"] for line in read_lines(partial_path(out))] == ids[:2]
+        await lf.bulk.assign_tags(ids, ["7"]).to_file(out, resume=True)
+    assert [line["id"] for line in read_lines(out)] == ids
 
 
 async def test_leaving_a_loop_cancels_the_requests(sandbox: Sandbox, lf: AsyncLeadfeeder, tag: str) -> None:

@@ -1,0 +1,1 @@
+"""New visits as they come."""

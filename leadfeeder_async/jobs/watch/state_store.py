@@ -1,0 +1,171 @@
+"""Where a watch keeps its state: in memory, in a file, or in a store of the caller."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import IO, Protocol, runtime_checkable
+
+import anyio
+
+from leadfeeder_async._argument_checks import check_path
+from leadfeeder_async.errors import CheckpointError
+from leadfeeder_async.jobs.atomic_file import remove_temporaries, write_atomically
+from leadfeeder_async.jobs.output_lock import OutputLock
+from leadfeeder_async.jobs.resumable_file import translate_os_errors, validate_target
+from leadfeeder_async.jobs.watch.watch_state import Acknowledged, WatchState, encode_acknowledged, encode_state
+
+PRIVATE = 0o600
+"""The permissions of a new state file."""
+
+SAVE_TIMEOUT = 30.0
+"""Seconds that a store may take to save a state. Saving is not canceled before."""
+
+_HINT = "Fix the problem or choose another path. Visits that were delivered before are recorded."
+
+
+@runtime_checkable
+class WatchStore(Protocol):
+    """A place for the state of a watch, such as a key in Redis or a row in a database.
+
+    Only one watch at a time may use it. A store that several processes can reach must ensure that itself.
+    """
+
+    async def load(self) -> bytes | None:
+        """Return the state that was saved last, or None."""
+        ...
+
+    async def save(self, data: bytes) -> None:
+        """Replace the state. When this returns, the state must survive a crash."""
+        ...
+
+
+class StateJournal(Protocol):
+    """Saves a state completely, or only a visit that was delivered since then."""
+
+    name: str
+    """The name of the file or store, for errors."""
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Keep the state for this watch alone."""
+        ...
+
+    async def load(self) -> bytes:
+        """Return what was saved, or nothing."""
+        ...
+
+    async def save(self, state: WatchState) -> None:
+        """Save a state."""
+        ...
+
+    async def acknowledge(self, state: WatchState, visit: Acknowledged) -> None:
+        """Save a delivered visit, which ``state`` includes already."""
+        ...
+
+
+class StoreJournal:
+    """Saves each state completely in a store of the caller, or nowhere.
+
+    Args:
+        store: The store. None keeps the state in memory.
+
+    """
+
+    name = "The state in the store"
+
+    def __init__(self, store: WatchStore | None) -> None:
+        self._store = store
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Do nothing: the store decides who may use it."""
+        yield
+
+    async def load(self) -> bytes:
+        """Return what was saved, or nothing."""
+        return b"" if self._store is None else await self._store.load() or b""
+
+    async def save(self, state: WatchState) -> None:
+        """Save a state, also if the watch is being canceled."""
+        if self._store is None:
+            return
+        with anyio.move_on_after(SAVE_TIMEOUT, shield=True) as scope:
+            await self._store.save(encode_state(state))
+        if scope.cancelled_caught:
+            raise CheckpointError(f"The store did not save the state within {SAVE_TIMEOUT:.0f} s.")
+
+    async def acknowledge(self, state: WatchState, visit: Acknowledged) -> None:  # noqa: ARG002 - as FileJournal
+        """Save the state."""
+        await self.save(state)
+
+
+class FileJournal:
+    """Saves a state in a file, and appends a line for each visit that was delivered since then.
+
+    The file is replaced in one step, and is readable only by its owner unless it existed with other permissions. A
+    lock file beside it keeps out a second watch.
+
+    Args:
+        path: The file.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        validate_target(path, overwrite=True)
+        self.name = str(path)
+        self._path = path
+        self._file: IO[bytes] | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Lock the file."""
+        with translate_os_errors(self._path, _HINT):
+            lock = OutputLock.acquire(self._path)
+        if lock is None:
+            raise CheckpointError(
+                f"Another watch is using {self._path}.", hint="Stop it, or choose another path.", reason="locked"
+            )
+        try:
+            remove_temporaries(self._path)
+            yield
+        finally:
+            self._close()
+            lock.release()
+
+    async def load(self) -> bytes:
+        """Return what was saved, or nothing."""
+        with translate_os_errors(self._path, _HINT):
+            try:
+                return self._path.read_bytes()
+            except FileNotFoundError:
+                return b""
+
+    async def save(self, state: WatchState) -> None:
+        """Replace the file."""
+        self._close()
+        with translate_os_errors(self._path, _HINT):
+            if not self._path.exists():
+                os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
+            write_atomically(self._path, encode_state(state), self._path)
+
+    async def acknowledge(self, state: WatchState, visit: Acknowledged) -> None:  # noqa: ARG002 - as StoreJournal
+        """Append a line, and wait until it is on the disk."""
+        with translate_os_errors(self._path, _HINT):
+            if self._file is None:
+                self._file = self._path.open("ab", buffering=0)
+            self._file.write(encode_acknowledged(visit))
+            os.fsync(self._file.fileno())
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def make_journal(state: object) -> StateJournal:
+    """Return the journal for the ``state`` argument of a watch."""
+    if state is None or (isinstance(state, WatchStore) and not isinstance(state, type)):
+        return StoreJournal(state)
+    return FileJournal(check_path("state", state))

@@ -1,0 +1,176 @@
+"""The decisions of a watch: which pages to read, which days, and how long to wait. Pure functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from enum import Enum
+
+import msgspec
+
+from leadfeeder_async._core.monthly_quota import next_month
+from leadfeeder_async.pagination.date_range import DateWindow
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
+
+ONE_DAY = timedelta(1)
+
+MAX_OUTAGE_DELAY = 3_600.0
+"""The longest wait between two polls that fail, unless the interval itself is longer."""
+
+MAX_QUOTA_DELAY = 3_600.0
+"""The longest wait between two polls while the monthly quota is used up. Nothing is sent in these polls."""
+
+STRETCH_FROM = 0.8
+"""The part of the monthly quota from which on polls are stretched."""
+
+STRETCH_SHARE = 0.5
+"""The part of the remaining quota that polls may use then."""
+
+WARNING_SHARE = 0.1
+"""A warning is logged if the polls of a month need more than this part of the quota."""
+
+FULL_SHARE = 0.8
+"""Days are divided into parts that contain at most this part of the API's row limit."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Some days of the lookback that one request counts."""
+
+    window: DateWindow
+    count: int
+    """The rows that the server counts, and that were delivered or were known before."""
+
+
+class WatchReading(Enum):
+    """What to read after a count."""
+
+    NOTHING = "count"
+    """Nothing is new, so only the count was requested."""
+    TAIL = "tail"
+    """The pages that should contain the new rows."""
+    WHOLE = "whole"
+    """All pages of the days."""
+
+
+class PageRange(msgspec.Struct, frozen=True):
+    """Consecutive numbered pages."""
+
+    size: int
+    first: int
+    last: int
+
+    @property
+    def pages(self) -> int:
+        """The number of pages."""
+        return self.last - self.first + 1
+
+
+def choose_reading(part: Part, count: int | None, max_rows: int) -> WatchReading:
+    """Return what to read, given the rows that were known and the rows that the server counts now.
+
+    Pages past the row limit of the API cannot be requested. If the server counts no further than its limit, it does not
+    tell that a day over the limit has new rows, so such a day is always read.
+
+    Args:
+        part: The days, and the rows in them that are known.
+        count: The rows that the server counts now, or None if it does not tell.
+        max_rows: The most rows of one search that the API returns.
+
+    """
+    if count is None or count == max_rows:
+        return WatchReading.WHOLE
+    if count == part.count:
+        return WatchReading.NOTHING
+    return WatchReading.TAIL if part.count < count < max_rows else WatchReading.WHOLE
+
+
+def pages_of_new_rows(count: int, new: int, *, newest_first: bool) -> PageRange:
+    """Return the fewest pages that contain the newest rows of a list in order of time.
+
+    The page size is chosen so that few new rows do not fall on two pages. Of several sizes, the largest is taken.
+
+    Args:
+        count: All rows of the list.
+        new: The new rows, at its end.
+        newest_first: True if the list is in reverse order, so that the new rows are at its start.
+
+    """
+    if newest_first:
+        return PageRange(MAX_PAGE_SIZE, 1, -(-new // MAX_PAGE_SIZE))
+    sizes = range(MAX_PAGE_SIZE, 0, -1)
+    ranges = (PageRange(size, (count - new) // size + 1, -(-count // size)) for size in sizes)
+    return min(ranges, key=lambda pages: pages.pages)
+
+
+def window_to_watch(floor: date, newest: date | None, today: date) -> DateWindow:
+    """Return the days to count.
+
+    They end a day after today, because the days of the account may be ahead of UTC. If the clock was set back, they
+    still contain the day of the newest visit and the day after it.
+    """
+    return DateWindow(min(floor, today), max(today, newest or today) + ONE_DAY)
+
+
+def next_floor(floor: date, newest: date | None, today: date, lookback_days: int) -> date:
+    """Return the first day to watch from now on. It never moves back, and never past the newest visit.
+
+    So visits of a clock that was wrong, or of the days in which no watch was running, are not left out.
+    """
+    latest = today if newest is None else min(newest, today)
+    return max(floor, latest - timedelta(lookback_days)) if newest is not None else floor
+
+
+def divide_days(window: DateWindow, rows_per_day: Mapping[date, int], max_rows: int) -> list[DateWindow]:
+    """Divide days into as few parts as possible that are well below the row limit, in order."""
+    parts, start, rows, limit = list[DateWindow](), window.start, 0, int(max_rows * FULL_SHARE)
+    day = window.start
+    while day <= window.end:
+        here = rows_per_day.get(day, 0)
+        if day > start and rows + here > limit:
+            parts.append(DateWindow(start, day - ONE_DAY))
+            start, rows = day, 0
+        rows += here
+        day += ONE_DAY
+    return [*parts, DateWindow(start, window.end)]
+
+
+def count_in(window: DateWindow, rows_per_day: Counter[date]) -> int:
+    """Return the number of rows on the days of a window."""
+    return sum(count for day, count in rows_per_day.items() if window.start <= day <= window.end)
+
+
+def is_newest_first(starts: list[datetime]) -> bool:
+    """Return True if a list is in reverse order of time, judged by its first and last row."""
+    return len(starts) > 1 and starts[0] > starts[-1]
+
+
+def outage_delay(every: float, failures: int) -> float:
+    """Return the seconds to wait after some failed polls in a row. They double up to an hour."""
+    longest = max(every, MAX_OUTAGE_DELAY)
+    return min(longest, every * 2.0 ** min(failures - 1, 30))
+
+
+def stretched_interval(every: float, used: int, quota: int, now: datetime, requests_per_poll: int) -> float:
+    """Return the interval, longer if the monthly quota is near its end.
+
+    From four fifths of the quota on, polls use at most half of the rest until the end of the month.
+
+    Args:
+        every: The interval in seconds.
+        used: The requests of this month so far.
+        quota: The requests of a month.
+        now: The time, in UTC.
+        requests_per_poll: The requests of a poll without new visits.
+
+    """
+    if used < STRETCH_FROM * quota:
+        return every
+    seconds = (next_month(now.date()) - now).total_seconds()
+    polls = max(1.0, STRETCH_SHARE * (quota - used) / requests_per_poll)
+    return max(every, min(seconds, seconds / polls))
+
+
+def requests_per_month(every: float) -> int:
+    """Return the number of polls in a month of 31 days, each of which sends at least one request."""
+    return round(31 * 86_400 / every)

@@ -1,0 +1,141 @@
+"""The state of a watch: the visits that were delivered, as far as they can still be returned again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date, datetime
+
+import msgspec
+
+from leadfeeder_async.errors import CheckpointError
+from leadfeeder_async.jobs.watch.watch_plan import ONE_DAY, Part
+
+VERSION = 1
+"""The version of the format. A state of another version is refused."""
+
+
+class WatchState(msgspec.Struct, kw_only=True):
+    """The visits that were delivered or known, and the rows that the server counted.
+
+    Only visits of days that are still counted are kept, plus those of the day before, because the days of the account
+    may differ from those of UTC.
+    """
+
+    version: int = VERSION
+    fingerprint: str
+    """A hash of the account and the filters."""
+    description: str
+    since: datetime
+    """Visits that started before are not delivered by the first reading."""
+    floor: date
+    """The first day that is counted."""
+    known: dict[date, list[str]] = msgspec.field(default_factory=dict[date, list[str]])
+    """The ids of visits that were delivered or known at the start, by day."""
+    parts: list[Part] = msgspec.field(default_factory=list[Part])
+    """The days that are counted, each part with one request."""
+    newest_first: bool = False
+    """True if the server returns the newest visits first."""
+    read_on: date | None = None
+    """The day of the latest complete reading of all days, or None before the first one."""
+
+    @property
+    def newest(self) -> date | None:
+        """The day of the newest visit."""
+        return max(self.known, default=None)
+
+    @property
+    def rows_per_day(self) -> Counter[date]:
+        """The number of known visits of each day."""
+        return Counter({day: len(ids) for day, ids in self.known.items()})
+
+    def add(self, day: date, visit_id: str) -> None:
+        """Add a visit."""
+        self.known.setdefault(day, []).append(visit_id)
+
+    def forget_before(self, day: date) -> None:
+        """Remove the visits of days that are no longer counted."""
+        for old in [known for known in self.known if known < day - ONE_DAY]:
+            del self.known[old]
+
+
+class Acknowledged(msgspec.Struct, frozen=True, array_like=True):
+    """A visit that was delivered, as one line after the state in a file."""
+
+    day: date
+    id: str
+    part: int
+    """The position of the part whose count includes it, or -1 while all days are being read."""
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """The part of a state that all versions have."""
+
+    version: int
+    fingerprint: str
+    description: str = ""
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode_state(state: WatchState) -> bytes:
+    """Return a state as one line of JSON."""
+    return _ENCODER.encode(state) + b"\n"
+
+
+def encode_acknowledged(visit: Acknowledged) -> bytes:
+    """Return a delivered visit as one line of JSON."""
+    return _ENCODER.encode(visit) + b"\n"
+
+
+def decode_state(data: bytes, name: str, fingerprint: str, description: str) -> WatchState | None:
+    """Return a saved state with the visits that were delivered after it, or None if nothing was saved.
+
+    A line that is not complete, as a kill or a power failure may leave it, ends the delivered visits.
+
+    Args:
+        data: The saved state.
+        name: The name of its file or store, for errors.
+        fingerprint: The account and filters of this watch.
+        description: The same in words.
+
+    Raises:
+        CheckpointError: It is damaged, or another version of this package or another watch wrote it.
+
+    """
+    if not data:
+        return None
+    first, _, rest = data.partition(b"\n")
+    try:
+        header = msgspec.json.decode(first, type=_Header)
+        if header.version == VERSION and header.fingerprint == fingerprint:
+            state = msgspec.json.decode(first, type=WatchState)
+            _add_acknowledged(state, rest.split(b"\n")[:-1])
+            return state
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        problem = "is damaged, or is not the state of a watch"
+    else:
+        if header.version != VERSION:
+            problem = f"was written by another version of this package (format {header.version}, not {VERSION})"
+        else:
+            problem = f"belongs to another watch: {header.description}. This watch: {description}"
+    raise CheckpointError(f"{name} {problem}.", hint="Choose another state, or remove this one.")
+
+
+def _add_acknowledged(state: WatchState, lines: Iterable[bytes]) -> None:
+    decoder = msgspec.json.Decoder(Acknowledged)
+    for line in lines:
+        try:
+            visit = decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return
+        apply_acknowledged(state, visit)
+
+
+def apply_acknowledged(state: WatchState, visit: Acknowledged) -> None:
+    """Add a delivered visit to a state."""
+    state.add(visit.day, visit.id)
+    if 0 <= visit.part < len(state.parts):
+        part = state.parts[visit.part]
+        state.parts[visit.part] = Part(part.window, part.count + 1)

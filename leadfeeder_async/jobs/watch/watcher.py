@@ -1,0 +1,466 @@
+"""A watch: polls for new visits, delivers each, and records which were delivered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from typing import TypeAlias
+
+import anyio
+import msgspec
+
+from leadfeeder_async._core.endpoint import ApiRequest
+from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.errors import (
+    APIStatusError,
+    BudgetExceededError,
+    CheckpointError,
+    LeadfeederError,
+    OffsetExceededError,
+    QuotaExceededError,
+    RateLimitedError,
+    RedirectError,
+    ServerError,
+    TLSError,
+    UsageError,
+)
+from leadfeeder_async.jobs.watch.state_store import StateJournal
+from leadfeeder_async.jobs.watch.watch_plan import (
+    FULL_SHARE,
+    MAX_QUOTA_DELAY,
+    ONE_DAY,
+    WARNING_SHARE,
+    PageRange,
+    Part,
+    WatchReading,
+    choose_reading,
+    count_in,
+    divide_days,
+    is_newest_first,
+    next_floor,
+    outage_delay,
+    pages_of_new_rows,
+    requests_per_month,
+    stretched_interval,
+    window_to_watch,
+)
+from leadfeeder_async.jobs.watch.watch_state import Acknowledged, WatchState, apply_acknowledged, decode_state
+from leadfeeder_async.models.companies import CompanyLocation
+from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.models.records import WebVisit
+from leadfeeder_async.pagination.date_range import DateWindow
+from leadfeeder_async.pagination.decoders import ModelDecoder
+from leadfeeder_async.pagination.page import Page
+from leadfeeder_async.pagination.pager import Pager
+
+logger = logging.getLogger("leadfeeder_async")
+
+MAX_TAIL_ROUNDS = 3
+"""How often the last pages are read again if more visits arrive meanwhile. Then all pages are read."""
+
+NO_PART = -1
+"""The position of visits that were found while all pages were read. The reading replaces the count at its end."""
+
+
+class WatchStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A poll that has ended, as passed to ``on_status``."""
+
+    at: datetime
+    """The time at which the poll began, in UTC."""
+    reading: WatchReading | None
+    """What was read: only the count, the last pages, or all days. None if the count failed."""
+    delivered: int
+    """The number of new visits that were delivered."""
+    next_poll_in: float
+    """Seconds until the next poll."""
+    failures: int = 0
+    """The number of failed polls in a row, including this one."""
+    error: LeadfeederError | None = None
+    """The error that ended this poll. The next poll continues."""
+    problems: tuple[LeadfeederError, ...] = ()
+    """Visits that could not be read, such as rows that cannot be decoded."""
+
+
+OnStatus: TypeAlias = Callable[[WatchStatus], None]
+"""Receives the status of each poll, on the event loop. It must not block."""
+
+
+class WatchQuery(msgspec.Struct, frozen=True):
+    """The visits to watch."""
+
+    visits: ApiRequest[Response[tuple[WebVisit, ...]]]
+    """The search, without its dates."""
+    feed: ApiRequest[Response[tuple[CompanyLocation, ...]]] | None = None
+    """The visitor companies of a custom feed. Only their visits are delivered."""
+
+    def identify(self, base_url: str, account_id: str) -> tuple[str, str]:
+        """Return a hash that only the same watch has, and the watch in words. ``include`` changes no visits."""
+        feed = None if self.feed is None else self.feed.params.get("custom_feed_id")
+        facts = (base_url, account_id, self.visits.body, feed)
+        filters = "" if (self.visits.body or b"{}") == b"{}" and feed is None else ", with filters"
+        return sha256(msgspec.json.encode(facts)).hexdigest(), f"visits of account {account_id}{filters}"
+
+
+class WatchOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """When to poll, and how far back to look."""
+
+    every: float
+    since: datetime
+    lookback_days: int
+    on_status: OnStatus | None = None
+
+
+class VisitReader:
+    """Sends the requests of a watch. It has no state.
+
+    Args:
+        executor: Sends the requests.
+        query: The visits to watch.
+
+    """
+
+    def __init__(self, executor: RequestExecutor, query: WatchQuery) -> None:
+        self._executor = executor
+        self._query = query
+        self._decoder = ModelDecoder(executor, query.visits.endpoint)
+
+    @property
+    def max_rows(self) -> int:
+        """The most rows of one search that the API returns."""
+        return self._executor.max_search_rows
+
+    def pager(self, window: DateWindow) -> Pager[WebVisit]:
+        """Return the visits of some days."""
+        return Pager(self._executor, self._query.visits, window=window)
+
+    async def page(self, window: DateWindow, size: int, number: int) -> Page[WebVisit]:
+        """Return one page of the visits of some days."""
+        request = self._query.visits.undecoded.with_dates(window.start, window.end)
+        return await self._decoder.decode(
+            await self._executor.execute(request.with_params({"page[num]": number, "page[size]": size}))
+        )
+
+    async def companies(self, window: DateWindow) -> tuple[set[str], list[LeadfeederError]] | None:
+        """Return the companies of the custom feed that visited on some days, or None if there is no feed.
+
+        Returns:
+            Their ids, and errors about companies that could not be read.
+
+        """
+        if self._query.feed is None:
+            return None
+        found, problems = set[str](), list[LeadfeederError]()
+        async with aclosing(Pager(self._executor, self._query.feed, window=window).pages()) as pages:
+            async for page in pages:
+                found.update(row.company.id for row in page.items if row.company is not None)
+                problems.extend(page.problems)
+        return found, problems
+
+
+class WholeCount:
+    """Counts the rows of some days while all their pages are read.
+
+    Args:
+        window: The days.
+        max_rows: The most rows of one search that the API returns.
+
+    """
+
+    def __init__(self, window: DateWindow, max_rows: int) -> None:
+        self._window = window
+        self._max_rows = max_rows
+        self._rows = 0
+        self._total: int | None = None
+        self._is_split = False
+        self._starts = list[datetime]()
+
+    def add(self, page: Page[WebVisit]) -> None:
+        """Count a page."""
+        self._rows += page.row_count
+        self._is_split |= page.window not in {None, self._window}
+        if page.meta.total_count is not None:
+            self._total = page.meta.total_count
+        starts = [visit.started_at for visit in page.items if visit.started_at is not None]
+        if starts:
+            self._starts = [*(self._starts or starts)[:1], starts[-1]]
+
+    @property
+    def count(self) -> int:
+        """The rows that the server counts. If it counts each part of the days, the rows that it returned."""
+        is_total_known = self._total is not None and self._total < self._max_rows and not self._is_split
+        return self._total if is_total_known and self._total is not None else self._rows
+
+    @property
+    def newest_first(self) -> bool | None:
+        """True if the newest rows came first. None if there are too few rows to tell."""
+        return is_newest_first(self._starts) if len(set(self._starts)) > 1 else None
+
+
+class VisitWatcher:
+    """Polls for new visits. It can be used once.
+
+    Args:
+        executor: Sends the requests.
+        query: The visits to watch.
+        options: When to poll, and how far back to look.
+        journal: Keeps the state.
+        now: Returns the current time in UTC.
+
+    """
+
+    def __init__(
+        self,
+        executor: RequestExecutor,
+        query: WatchQuery,
+        options: WatchOptions,
+        journal: StateJournal,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._executor = executor
+        self._query = query
+        self._reader = VisitReader(executor, query)
+        self._options = options
+        self._journal = journal
+        self._now = now
+        self._known = set[str]()
+        self._failures = 0
+        # Of the current poll:
+        self._reading: WatchReading | None = None
+        self._delivered = 0
+        self._problems = list[LeadfeederError]()
+        self._companies: set[str] | None = None
+
+    async def visits(self) -> AsyncGenerator[WebVisit, None]:
+        """Yield new visits until the caller stops. Each one is recorded when the next one is requested."""
+        self._warn_about_cost()
+        async with self._journal.open():
+            state = await self._load_state()
+            while True:
+                started_at, started = self._now(), anyio.current_time()
+                self._reading, self._delivered, self._companies = None, 0, None
+                self._problems.clear()
+                error: LeadfeederError | None = None
+                try:
+                    async with aclosing(self._poll(state, started_at.date())) as new:
+                        async for visit, part in new:
+                            yield visit
+                            await self._acknowledge(state, visit, part)
+                except LeadfeederError as failure:
+                    if not _may_pass(failure):
+                        raise
+                    error = failure
+                delay = self._delay(state, anyio.current_time() - started, error)
+                self._report(started_at, delay, error)
+                await anyio.sleep(delay)
+
+    async def _load_state(self) -> WatchState:
+        account_id = self._query.visits.account_id or await self._executor.resolve_account_id()
+        fingerprint, description = self._query.identify(self._executor.base_url, account_id)
+        state = decode_state(await self._journal.load(), self._journal.name, fingerprint, description)
+        if state is None:
+            since = self._options.since
+            floor = min(since, self._now()).date() - timedelta(self._options.lookback_days)
+            state = WatchState(fingerprint=fingerprint, description=description, since=since, floor=floor)
+        self._known = {visit_id for ids in state.known.values() for visit_id in ids}
+        await self._journal.save(state)
+        return state
+
+    # A poll
+
+    async def _poll(self, state: WatchState, today: date) -> AsyncGenerator[tuple[WebVisit, int], None]:
+        """Yield the new visits, each with the position of the part whose count includes it, or -1."""
+        if state.read_on != today:
+            async with aclosing(self._read_all(state, today)) as visits:
+                async for visit in visits:
+                    yield visit, NO_PART
+            return
+        self._reading = WatchReading.NOTHING
+        for index in range(len(state.parts)):
+            async with aclosing(self._read_part(state, index)) as rows:
+                async for row in rows:
+                    yield row
+        if self._reading is not WatchReading.NOTHING:
+            self._divide(state)
+            await self._journal.save(state)
+
+    async def _read_all(self, state: WatchState, today: date) -> AsyncGenerator[WebVisit, None]:
+        """Read all days, which happens once a day, so that no change of the counts hides a visit for longer."""
+        self._reading = WatchReading.WHOLE
+        state.floor = next_floor(state.floor, state.newest, today, self._options.lookback_days)
+        window = window_to_watch(state.floor, state.newest, today)
+        counted = WholeCount(window, self._reader.max_rows)
+        async with aclosing(self._read_whole(state, counted, window)) as visits:
+            async for visit in visits:
+                yield visit
+        state.forget_before(state.floor)
+        self._known = {visit_id for ids in state.known.values() for visit_id in ids}
+        state.parts, state.read_on = [Part(window, counted.count)], today
+        self._divide(state)
+        await self._journal.save(state)
+
+    async def _read_part(self, state: WatchState, index: int) -> AsyncGenerator[tuple[WebVisit, int], None]:
+        """Count the rows of some days, and read what may be new."""
+        part = state.parts[index]
+        count = (await self._reader.page(part.window, 1, 1)).meta.total_count
+        reading = choose_reading(part, count, self._reader.max_rows)
+        if reading is WatchReading.NOTHING:
+            return
+        new = None if reading is WatchReading.WHOLE or count is None else await self._read_tail(state, part, count)
+        if new is not None:
+            self._reading = WatchReading.TAIL if self._reading is WatchReading.NOTHING else self._reading
+            for visit in await self._select(state, new, part.window, index):
+                yield visit, index
+            return
+        self._reading = WatchReading.WHOLE
+        counted = WholeCount(part.window, self._reader.max_rows)
+        async with aclosing(self._read_whole(state, counted, part.window)) as visits:
+            async for visit in visits:
+                yield visit, NO_PART
+        state.parts[index] = Part(part.window, counted.count)
+
+    async def _read_tail(self, state: WatchState, part: Part, count: int) -> list[WebVisit] | None:
+        """Return the new visits on the last pages, or None unless they are as many as the count grew by."""
+        found = dict[str, WebVisit]()
+        for _ in range(MAX_TAIL_ROUNDS):
+            pages = pages_of_new_rows(count, count - part.count, newest_first=state.newest_first)
+            latest = await self._read_pages(part.window, pages, found)
+            if latest is None or latest == count:
+                break
+            count = latest
+            if choose_reading(part, count, self._reader.max_rows) is not WatchReading.TAIL:
+                return None
+        return list(found.values()) if len(found) == count - part.count else None
+
+    async def _read_pages(self, window: DateWindow, pages: PageRange, found: dict[str, WebVisit]) -> int | None:
+        """Add the unknown visits of some pages to ``found``, and return the latest count of the server."""
+        latest: int | None = None
+        for number in range(pages.first, pages.last + 1):
+            try:
+                page = await self._reader.page(window, pages.size, number)
+            except OffsetExceededError:
+                return None
+            found.update({visit.id: visit for visit in page.items if visit.id not in self._known})
+            latest = page.meta.total_count if page.meta.total_count is not None else latest
+        return latest
+
+    async def _read_whole(
+        self, state: WatchState, counted: WholeCount, window: DateWindow
+    ) -> AsyncGenerator[WebVisit, None]:
+        """Read all pages of some days, and yield the new visits."""
+        async with aclosing(self._reader.pager(window).pages()) as pages:
+            async for page in pages:
+                counted.add(page)
+                self._problems.extend(page.problems)
+                new = [visit for visit in page.items if visit.id not in self._known]
+                for visit in await self._select(state, new, window, NO_PART) if new else ():
+                    yield visit
+        state.newest_first = state.newest_first if counted.newest_first is None else counted.newest_first
+
+    async def _select(
+        self, state: WatchState, new: Iterable[WebVisit], window: DateWindow, part: int
+    ) -> list[WebVisit]:
+        """Return the visits to deliver, in order of time. The others are recorded as known."""
+        if self._companies is None and (companies := await self._reader.companies(window)) is not None:
+            self._companies, problems = companies
+            self._problems.extend(problems)
+        wanted = list[WebVisit]()
+        for visit in sorted(new, key=_start):
+            if self._is_wanted(state, visit):
+                wanted.append(visit)
+            else:
+                self._record(state, visit, part)
+        return wanted
+
+    def _is_wanted(self, state: WatchState, visit: WebVisit) -> bool:
+        if state.read_on is None and _start(visit) < state.since:
+            return False
+        return self._companies is None or (visit.company is not None and visit.company.id in self._companies)
+
+    def _divide(self, state: WatchState) -> None:
+        """Divide the days if one count would reach the row limit of the API."""
+        if not any(part.window.days > 1 and part.count > FULL_SHARE * self._reader.max_rows for part in state.parts):
+            return
+        window = DateWindow(state.parts[0].window.start, state.parts[-1].window.end)
+        rows = state.rows_per_day
+        known = {part.window: part for part in state.parts}
+        state.parts = [
+            known.get(part) or Part(part, count_in(part, rows))
+            for part in divide_days(window, rows, self._reader.max_rows)
+        ]
+
+    # The state
+
+    async def _acknowledge(self, state: WatchState, visit: WebVisit, part: int) -> None:
+        self._delivered += 1
+        await self._journal.acknowledge(state, self._record(state, visit, part))
+
+    def _record(self, state: WatchState, visit: WebVisit, part: int) -> Acknowledged:
+        today = self._now().date()
+        day = visit.started_at.astimezone(UTC).date() if visit.started_at is not None else today
+        latest = window_to_watch(state.floor, state.newest, today).end
+        acknowledged = Acknowledged(min(max(day, state.floor - ONE_DAY), latest), visit.id, part)
+        apply_acknowledged(state, acknowledged)
+        self._known.add(visit.id)
+        return acknowledged
+
+    # The interval
+
+    def _delay(self, state: WatchState, elapsed: float, error: LeadfeederError | None) -> float:
+        """Return the seconds until the next poll."""
+        if error is None:
+            self._failures = 0
+            used, quota = self._executor.monthly_usage()
+            interval = stretched_interval(self._options.every, used, quota, self._now(), max(1, len(state.parts)))
+            return max(0.0, interval - elapsed)
+        self._failures += 1
+        if isinstance(error, QuotaExceededError):
+            until = MAX_QUOTA_DELAY if error.retry_at is None else (error.retry_at - self._now()).total_seconds()
+            return max(1.0, min(MAX_QUOTA_DELAY, until))
+        return outage_delay(self._options.every, self._failures)
+
+    def _report(self, started_at: datetime, delay: float, error: LeadfeederError | None) -> None:
+        status = WatchStatus(
+            at=started_at,
+            reading=self._reading,
+            delivered=self._delivered,
+            next_poll_in=delay,
+            failures=self._failures,
+            error=error,
+            problems=tuple(self._problems),
+        )
+        if error is not None:
+            logger.warning("Poll %d in a row failed. The next one is in %.0f s. %s", self._failures, delay, error)
+        if status.problems:
+            logger.warning("%d visits or parts could not be read. %s", len(status.problems), status.problems[0])
+        if self._options.on_status is not None:
+            try:
+                self._options.on_status(status)
+            except Exception:
+                logger.exception("on_status failed")
+
+    def _warn_about_cost(self) -> None:
+        _, quota = self._executor.monthly_usage()
+        requests = requests_per_month(self._options.every)
+        if requests > WARNING_SHARE * quota:
+            logger.warning(
+                "A poll every %.0f s sends at least %d requests a month, which is %.0f %% of the quota of %d.",
+                self._options.every,
+                requests,
+                100 * requests / quota,
+                quota,
+            )
+
+
+def _start(visit: WebVisit) -> datetime:
+    """Return the start of a visit. Visits without one count as old."""
+    return visit.started_at or datetime.min.replace(tzinfo=UTC)
+
+
+def _may_pass(error: LeadfeederError) -> bool:
+    """Return True if a later poll may succeed without any change by the user."""
+    if isinstance(error, APIStatusError):
+        return isinstance(error, QuotaExceededError | RateLimitedError | ServerError)
+    return not isinstance(error, UsageError | CheckpointError | BudgetExceededError | RedirectError | TLSError)

@@ -1,0 +1,169 @@
+"""``leadfeeder watch``: its output, the webhook, and stopping it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from leadfeeder_async import ConfigurationError, WebVisit
+from leadfeeder_async.cli import webhook
+from leadfeeder_async.cli.watch_command import parse_interval
+from leadfeeder_async.sandbox import Sandbox
+from tests.cli.command import ids, leadfeeder, start
+from tests.support.servers import handler_server
+
+KILLS = 100 if os.environ.get("SOAK") else 10
+
+
+@pytest.fixture
+async def live() -> AsyncIterator[Sandbox]:
+    """A sandbox with visits until now."""
+    async with Sandbox(companies=40, visits=150, rate_limit=False) as running:
+        yield running
+
+
+async def until_requests(sandbox: Sandbox, number: int) -> None:
+    async with asyncio.timeout(30):
+        while len(sandbox.ledger.requests) < number:
+            await asyncio.sleep(0.01)
+
+
+async def test_new_visits_until_sigterm(live: Sandbox, tmp_path: Path) -> None:
+    """In a pipe, visits are JSON lines. SIGTERM and Ctrl-C keep the state, and the next run continues."""
+    state = tmp_path / "visits.state"
+    expected = list[str]()
+    for number, (code, stop) in enumerate(((143, signal.SIGTERM), (130, signal.SIGINT))):
+        before = len(live.ledger.requests)
+        expected += live.world.add_visits(3) if number else []
+        process = await start(
+            live, "watch", "--every", "1s", "--state", state, "--include-company", stdout=subprocess.PIPE
+        )
+        await until_requests(live, before + 2)
+        expected += live.world.add_visits(2)
+        assert process.stdout is not None
+        lines = [await asyncio.wait_for(process.stdout.readline(), 30) for _ in range(5 if number else 2)]
+        await asyncio.sleep(0.3)
+        process.send_signal(stop)
+        _, stderr = await process.communicate()
+        assert process.returncode == code
+        assert f"The state is kept in {state}" in stderr.decode()
+        found = ids(b"".join(lines).decode())
+        assert sorted(found) == sorted(expected[-len(found) :])
+        assert json.loads(lines[0])["relationships"]["company"]["attributes"]["name"]
+
+
+@pytest.mark.timeout(900 if KILLS > 10 else 200)
+async def test_nothing_is_lost_by_kills(live: Sandbox, tmp_path: Path) -> None:
+    """A watch that is killed at random moments prints each visit at least once, and at most one twice per kill.
+
+    The test starts and kills processes, so it takes real time.
+    """
+    rng, state, out = random.Random(KILLS), tmp_path / "visits.state", tmp_path / "out.ndjson"
+    added, kills = list[str](), 0
+    with out.open("ab") as file:
+        while kills <= KILLS:
+            before = len(live.ledger.requests)
+            process = await start(live, "watch", "--every", "1s", "--state", state, stdout=file.fileno())
+            await until_requests(live, before + 1)
+            async with asyncio.timeout(60):
+                end = asyncio.get_running_loop().time() + (rng.uniform(0, 1.5) if kills < KILLS else 4)
+                while asyncio.get_running_loop().time() < end:
+                    if state.exists() and kills < KILLS:
+                        added += live.world.add_visits(rng.randrange(4))
+                    await asyncio.sleep(rng.uniform(0, 0.3))
+            process.kill()
+            await process.communicate()
+            kills += 1
+    printed = Counter(ids("".join(line for line in out.read_text().splitlines(keepends=True) if line.endswith("}\n"))))
+    assert len(added) > KILLS
+    assert set(added) <= set(printed)
+    assert sum(printed.values()) - len(printed) <= kills
+
+
+async def test_webhook(live: Sandbox, tmp_path: Path) -> None:
+    """Each visit is posted until the receiver accepts it. A rejection ends the watch, and the visit is posted again."""
+    received, statuses = list[Any](), [503, 200, 200, 404]
+
+    async def receive(request: web.Request) -> web.Response:
+        received.append((request.headers["Idempotency-Key"], await request.json()))
+        return web.Response(status=statuses.pop(0))
+
+    new = list(live.world.visit_ids())[-1:]
+    state = tmp_path / "visits.state"
+    async with handler_server(receive) as url:
+        secret = f"{url}/T000/secret"
+        process = await start(live, "watch", "--every", "1", "--webhook", secret, "--state", state)
+        await until_requests(live, 2)
+        new = list(live.world.add_visits(3))
+        _, stderr = await process.communicate()
+        assert process.returncode == 2
+        text = stderr.decode()
+        assert "failed: status 503. The next attempt is in 1 s." in text
+        assert "rejected a visit with status 404" in text
+        assert "secret" not in text
+        assert [name for name, _ in received] == [new[0], new[0], new[1], new[2]]
+        assert received[0][1]["id"] == new[0]
+        statuses += [200]
+        process = await start(live, "watch", "--every", "1", "--webhook", secret, "--state", state, "--format", "slack")
+        async with asyncio.timeout(30):
+            while len(received) < 5:
+                await asyncio.sleep(0.01)
+        process.terminate()
+        await process.communicate()
+    name, message = received[-1]
+    assert name == new[2]
+    assert " visited " in message["text"]
+
+
+def test_messages() -> None:
+    """Slack's control characters are escaped, and Teams gets an adaptive card."""
+    visit = WebVisit(id="v")
+    assert webhook.message_of(visit, "slack") == {"text": "Unknown company visited the website."}
+    company = {"id": "1", "attributes": {"name": "A&B <GmbH>"}}
+    import msgspec
+
+    data = {
+        "id": "v",
+        "attributes": {"landing_page_path": "/p", "page_depth": 2, "started_at": "2026-11-20T09:14:07Z", "source": "x"},
+        "relationships": {"company": company, "location": {"id": "l", "attributes": {"country_code": "DE"}}},
+    }
+    visit = msgspec.convert(data, WebVisit)
+    text = "A&B <GmbH> (DE) visited /p (2 pages) on 2026-11-20 at 09:14 UTC from x."
+    assert webhook.describe(visit) == text
+    slack = webhook.message_of(visit, "slack")["text"]
+    assert slack == text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    teams: Any = webhook.message_of(visit, "teams")
+    assert teams["attachments"][0]["content"]["body"][0]["text"] == text
+
+
+def test_intervals() -> None:
+    assert [parse_interval(text) for text in ("30", "30s", "5m", "1.5h")] == [30, 30, 300, 5_400]
+    with pytest.raises(ConfigurationError, match="--every 'often' is not an interval"):
+        parse_interval("often")
+
+
+async def test_feeds(live: Sandbox, tmp_path: Path) -> None:
+    """Feeds are created from a file of filters, shown, changed and deleted by name."""
+    path = tmp_path / "filters.json"
+    path.write_text('[{"field":"page_url","values":["/pricing"]}]')
+    code, out, _ = await leadfeeder(live, "feeds", "create", "Pricing", "--filters", path, "--yes")
+    assert (code, json.loads(out)["attributes"]["filters"][0]["field"]) == (0, "page_url")
+    assert (await leadfeeder(live, "feeds", "update", "pricing", "--name", "Prices", "--yes"))[0] == 0
+    assert json.loads((await leadfeeder(live, "feeds", "list"))[1])["attributes"]["name"] == "Prices"
+    path.write_text("{")
+    code, _, stderr = await leadfeeder(live, "feeds", "update", "Prices", "--filters", path, "--yes")
+    assert (code, "is not valid JSON" in stderr) == (2, True)
+    code, _, stderr = await leadfeeder(live, "feeds", "delete", "Prices", "--yes")
+    assert (code, stderr.startswith("Deleted the feed 'Prices'")) == (0, True)
+    assert not live.records.custom_feeds.records

@@ -1,0 +1,489 @@
+"""Watches: which visits are delivered, at which cost, and what survives a restart. On a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import stat
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing, suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadfeeder_async import (
+    AsyncLeadfeeder,
+    AuthenticationError,
+    Budget,
+    BudgetExceededError,
+    CheckpointError,
+    ConfigurationError,
+    ErrorContext,
+    LeadfeederError,
+    QuotaExceededError,
+    ServerError,
+    WatchReading,
+    WatchStatus,
+)
+from leadfeeder_async.jobs.watch.watch_plan import (
+    Part,
+    choose_reading,
+    divide_days,
+    next_floor,
+    outage_delay,
+    pages_of_new_rows,
+    stretched_interval,
+    window_to_watch,
+)
+from leadfeeder_async.pagination.date_range import DateWindow
+from leadfeeder_async.sandbox import Sandbox
+from tests.support.clients import client_for
+from tests.support.clock import VirtualLoop
+from tests.support.visit_server import EPOCH, MemoryStore, VisitServer, ids
+
+NOTHING, TAIL, WHOLE = WatchReading.NOTHING, WatchReading.TAIL, WatchReading.WHOLE
+
+
+@pytest.fixture
+def server(virtual: VirtualLoop) -> VisitServer:
+    return VisitServer(virtual)
+
+
+@pytest.fixture
+def run(virtual: VirtualLoop) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    return virtual.run_until_complete
+
+
+async def watch_for(visits: Any, seconds: float, delivered: list[str] | None = None) -> list[str]:
+    """Consume a watch for some seconds, stop it, and return the ids."""
+    delivered = [] if delivered is None else delivered
+
+    async def consume() -> None:
+        async with aclosing(visits):
+            async for visit in visits:
+                delivered.append(visit.id)
+
+    task = asyncio.ensure_future(consume())
+    await asyncio.wait([task], timeout=seconds)
+    if task.done():
+        task.result()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    return delivered
+
+
+# The decisions
+
+
+@given(st.integers(1, 12_000), st.data())
+def test_pages_contain_all_new_rows(count: int, data: st.DataObject) -> None:
+    """The chosen pages contain the newest rows, and are at most one more than needed."""
+    new = data.draw(st.integers(1, count))
+    pages = pages_of_new_rows(count, new, newest_first=False)
+    assert (pages.first - 1) * pages.size <= count - new
+    assert pages.last * pages.size >= count > (pages.last - 1) * pages.size
+    assert -(-new // 100) <= pages.pages <= -(-new // 100) + 1
+    assert pages_of_new_rows(count, new, newest_first=True).pages == -(-new // 100)
+
+
+def test_few_new_rows_need_one_page() -> None:
+    """Up to half a page of new rows falls on a single page, whatever the count is."""
+    for count in range(50, 5_000, 7):
+        assert all(pages_of_new_rows(count, new, newest_first=False).pages == 1 for new in range(1, 51))
+
+
+def test_reading_after_a_count() -> None:
+    part = Part(DateWindow(date(2026, 3, 1), date(2026, 3, 4)), 100)
+    cases: list[tuple[int | None, WatchReading]] = [
+        (100, NOTHING), (101, TAIL), (99, WHOLE), (None, WHOLE), (10_000, WHOLE), (10_001, WHOLE), (9_999, TAIL),
+    ]  # fmt: skip
+    for count, expected in cases:
+        assert choose_reading(part, count, 10_000) is expected, count
+    assert choose_reading(Part(part.window, 12_000), 12_000, 10_000) is NOTHING
+
+
+def test_days_that_are_watched() -> None:
+    """The first day never moves back, and follows the newest visit and not the clock alone."""
+    first, today = date(2026, 3, 1), date(2026, 3, 20)
+    assert next_floor(first, None, today, 3) == first
+    assert next_floor(first, date(2026, 3, 10), today, 3) == date(2026, 3, 7)
+    assert next_floor(first, date(2099, 1, 1), today, 3) == date(2026, 3, 17)
+    assert next_floor(today, date(2026, 3, 10), today, 3) == today
+    assert window_to_watch(first, None, today) == DateWindow(first, date(2026, 3, 21))
+    assert window_to_watch(first, date(2026, 4, 1), today).end == date(2026, 4, 2)
+
+
+def test_days_are_divided_below_the_row_limit() -> None:
+    days = {date(2026, 3, day): rows for day, rows in enumerate([3_000, 4_000, 4_500, 12_000, 10], 1)}
+    parts = divide_days(DateWindow(date(2026, 3, 1), date(2026, 3, 6)), days, 10_000)
+    assert [(part.start.day, part.end.day) for part in parts] == [(1, 2), (3, 3), (4, 4), (5, 6)]
+
+
+def test_delays() -> None:
+    assert [outage_delay(300, failures) for failures in (1, 2, 3, 9)] == [300, 600, 1_200, 3_600]
+    assert outage_delay(7_200, 5) == 7_200
+    now = datetime(2026, 3, 21, tzinfo=UTC)
+    assert stretched_interval(300, 79_999, 100_000, now, 1) == 300
+    half_of_rest = 11 * 86_400 / 500
+    assert stretched_interval(300, 99_000, 100_000, now, 1) == pytest.approx(half_of_rest)
+    assert stretched_interval(300, 100_000, 100_000, now, 1) == 11 * 86_400
+
+
+# Visits and their cost
+
+
+def test_new_visits_once(server: VisitServer, run: Any) -> None:
+    """Visits before the start are not delivered. Later ones are, in order of time."""
+    for number in range(150):
+        server.add(f"old{number}", EPOCH - timedelta(minutes=number + 1))
+    for number in range(20):
+        start = EPOCH + timedelta(minutes=number)
+        server.at(start, lambda number=number, start=start: server.add(f"new{number}", start))
+    assert run(watch_for(server.watch(), 3_600)) == [f"new{number}" for number in range(20)]
+
+
+def test_quiet_month_costs_at_most_9000_requests(server: VisitServer, run: Any) -> None:
+    """Five-minute polls of a quiet account stay below 9,000 requests in 31 days."""
+    for hour in range(0, 744, 30):
+        server.at(EPOCH + timedelta(hours=hour), lambda hour=hour: server.add(f"v{hour}"))
+    assert len(run(watch_for(server.watch(), 31 * 86_400))) == 25
+    assert server.requests <= 9_000
+
+
+def test_cost_of_a_poll_with_news(server: VisitServer, run: Any) -> None:
+    """A poll with new visits is a count, and one request per started hundred."""
+    statuses = list[tuple[WatchReading | None, int, int]]()
+    before = 0
+
+    def record(status: WatchStatus) -> None:
+        nonlocal before
+        statuses.append((status.reading, status.delivered, server.requests - before))
+        before = server.requests
+
+    for number in range(195):
+        server.add(f"old{number}", EPOCH - timedelta(seconds=number + 1))
+    for minute, new in ((2, 10), (7, 45), (12, 230)):
+        for one in range(new):
+            server.at(EPOCH + timedelta(minutes=minute), lambda name=f"v{minute}-{one}": server.add(name))
+    run(watch_for(server.watch(on_status=record), 1_000))
+    assert statuses == [(WHOLE, 0, 2), (TAIL, 10, 2), (TAIL, 45, 2), (TAIL, 230, 4)]
+
+
+def test_servers_that_return_the_newest_first(server: VisitServer, run: Any) -> None:
+    """The order of the list is learned from the first reading."""
+    server.newest_first = True
+    for number in range(250):
+        server.add(f"old{number}", EPOCH - timedelta(minutes=number + 1))
+    server.at(EPOCH + timedelta(minutes=1), lambda: server.add("new"))
+    readings = list[WatchReading | None]()
+    watch = server.watch(on_status=lambda status: readings.append(status.reading))
+    assert run(watch_for(watch, 700)) == ["new"]
+    assert readings == [WHOLE, TAIL, NOTHING]
+
+
+def test_late_visits_and_deletions(server: VisitServer, run: Any) -> None:
+    """A late visit does not add up at the end of the list, so all days are read. A deletion alone delivers nothing."""
+    for number in range(250):
+        server.add(f"old{number}", EPOCH - timedelta(minutes=number + 1))
+    gone = server.days[EPOCH.date()][3]
+    server.at(EPOCH + timedelta(minutes=2), lambda: server.add("late", EPOCH - timedelta(days=2)))
+    server.at(EPOCH + timedelta(minutes=7), lambda: server.remove(gone))
+    server.at(EPOCH + timedelta(minutes=12), lambda: server.add("new"))
+    readings = list[WatchReading | None]()
+    watch = server.watch(on_status=lambda status: readings.append(status.reading))
+    assert run(watch_for(watch, 1_250)) == ["late", "new"]
+    assert readings == [WHOLE, WHOLE, WHOLE, TAIL, NOTHING]
+
+
+def test_deletion_that_hides_a_visit_until_midnight(server: VisitServer, run: Any) -> None:
+    """If one visit comes and another one goes between two polls, the count is unchanged. The daily reading finds it."""
+    server.add("old", EPOCH - timedelta(minutes=1))
+    gone = server.days[EPOCH.date()][0]
+    server.at(EPOCH + timedelta(minutes=2), lambda: server.remove(gone))
+    server.at(EPOCH + timedelta(minutes=2), lambda: server.add("new"))
+    assert run(watch_for(server.watch(state=None), 86_400)) == ["new"]
+
+
+def test_visits_at_midnight(server: VisitServer, run: Any) -> None:
+    """Visits around midnight and on the next day of the account's own time zone are delivered once."""
+    midnight = datetime(2026, 3, 2, tzinfo=UTC)
+    for number, seconds in enumerate((-301, -1, 0, 1, 299, 600)):
+        server.at(midnight + timedelta(seconds=seconds), lambda number=number: server.add(f"v{number}"))
+    server.at(EPOCH + timedelta(minutes=3), lambda: server.add("ahead", midnight + timedelta(hours=1)))
+    delivered = run(watch_for(server.watch(), 86_400))
+    assert sorted(delivered) == ["ahead", *(f"v{number}" for number in range(6))]
+
+
+@pytest.mark.parametrize("days", [-400, -2, 2, 400, 30_000])
+def test_clock_that_jumps(server: VisitServer, run: Any, days: int) -> None:
+    """A wrong clock hides no visit and delivers none twice, while it is wrong and after it was corrected."""
+    for hour in range(100):
+        server.at(EPOCH + timedelta(hours=hour), lambda hour=hour: server.add(f"v{hour}"))
+    server.events.insert(
+        20, (EPOCH + timedelta(hours=19, minutes=30), lambda: setattr(server, "offset", timedelta(days)))
+    )
+    server.events.insert(60, (EPOCH + timedelta(hours=58, minutes=30), lambda: setattr(server, "offset", timedelta(0))))
+    assert run(watch_for(server.watch(every=600), 100 * 3_600)) == [f"v{hour}" for hour in range(100)]
+
+
+def test_days_past_the_row_limit(server: VisitServer, run: Any) -> None:
+    """If the days have more rows than the API returns, each part of them is counted."""
+    server.row_limit = 300
+    for day in range(4):
+        for number in range(120):
+            server.add(f"d{day}-{number}", EPOCH - timedelta(days=day, minutes=number + 1))
+    for hour in range(6):
+        server.at(EPOCH + timedelta(hours=hour, minutes=1), lambda hour=hour: server.add(f"new{hour}"))
+    readings = list[WatchReading | None]()
+    watch = server.watch(every=3_600, on_status=lambda status: readings.append(status.reading))
+    assert run(watch_for(watch, 7 * 3_600)) == [f"new{hour}" for hour in range(6)]
+    assert readings[2:6] == [TAIL] * 4
+
+
+def test_server_that_counts_no_further_than_its_limit(server: VisitServer, run: Any) -> None:
+    """Days whose count is capped are read at each poll, as far as the API returns them."""
+    server.row_limit, server.caps_count = 200, True
+    for number in range(199):
+        server.add(f"old{number}", EPOCH - timedelta(seconds=number + 1))
+    server.at(EPOCH + timedelta(minutes=1), lambda: server.add("new"))
+    assert run(watch_for(server.watch(), 1_000)) == ["new"]
+
+
+def test_custom_feed(server: VisitServer, run: Any) -> None:
+    """Only visits of companies in the feed are delivered. The feed is requested only with new visits."""
+    server.feed = {"c1", "c3"}
+    for number in range(5):
+        server.at(EPOCH + timedelta(minutes=1), lambda number=number: server.add(f"v{number}", tie=number))
+    assert run(watch_for(server.watch(feed=True), 1_000)) == ["v1", "v3"]
+    assert server.requests == 1 + 3 + 2
+
+
+def test_since(server: VisitServer, run: Any) -> None:
+    """With ``since``, earlier visits are delivered first."""
+    for day in range(10):
+        server.add(f"d{day}", EPOCH - timedelta(days=day))
+    assert run(watch_for(server.watch(since=EPOCH - timedelta(days=5)), 10)) == [f"d{day}" for day in range(5, -1, -1)]
+
+
+# Trouble
+
+
+def test_outage(server: VisitServer, run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """During an outage, polls become rarer. After it, nothing is missing."""
+    statuses = list[WatchStatus]()
+    down = ServerError("down", ErrorContext(status=503))
+    server.at(EPOCH + timedelta(minutes=1), lambda: setattr(server, "error", down))
+    server.at(EPOCH + timedelta(minutes=2), lambda: server.add("missed"))
+    server.at(EPOCH + timedelta(minutes=40), lambda: setattr(server, "error", None))
+    assert run(watch_for(server.watch(on_status=statuses.append), 3_600)) == ["missed"]
+    assert [status.next_poll_in for status in statuses if status.error] == [300, 600, 1_200]
+    assert [status.failures for status in statuses][:5] == [0, 1, 2, 3, 0]
+    assert "Poll 3 in a row failed" in caplog.text
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("no", ErrorContext(status=401)), BudgetExceededError("no")])
+def test_errors_that_cannot_pass_end_the_watch(server: VisitServer, run: Any, error: LeadfeederError) -> None:
+    server.at(EPOCH + timedelta(minutes=1), lambda: setattr(server, "error", error))
+    with pytest.raises(type(error)):
+        run(watch_for(server.watch(), 3_600))
+    assert server.now() - EPOCH < timedelta(minutes=6)
+
+
+def test_used_up_quota(server: VisitServer, run: Any) -> None:
+    """A used-up quota is waited for, with a status each hour."""
+    until = EPOCH + timedelta(hours=5)
+    statuses = list[WatchStatus]()
+    used_up = QuotaExceededError("used up", ErrorContext(status=429, retry_at=until))
+    server.at(EPOCH + timedelta(minutes=1), lambda: setattr(server, "error", used_up))
+    server.at(until, lambda: setattr(server, "error", None))
+    server.at(until, lambda: server.add("new"))
+    assert run(watch_for(server.watch(on_status=statuses.append), 6 * 3_600)) == ["new"]
+    assert 5 <= len([status for status in statuses if status.error]) <= 6
+
+
+def test_quota_near_its_end(server: VisitServer, run: Any) -> None:
+    """Near the end of the quota, polls are stretched over the rest of the month."""
+    server.used = 99_900
+    run(watch_for(server.watch(every=60), 86_400))
+    assert server.requests < 5
+
+
+def test_cost_warning(server: VisitServer, run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """An interval that would use more than a tenth of the monthly quota is logged as a warning."""
+    run(watch_for(server.watch(every=300), 10))
+    assert caplog.text == ""
+    with caplog.at_level(logging.WARNING):
+        run(watch_for(server.watch(every=60), 10))
+    assert "A poll every 60 s sends at least 44640 requests a month" in caplog.text
+
+
+def test_slow_consumer_pauses_polls(server: VisitServer, run: Any) -> None:
+    """While a visit is processed, nothing is sent. The next poll follows at once, and only one."""
+
+    async def consume() -> list[str]:
+        server.add("first")
+        delivered = list[str]()
+        async with aclosing(server.watch(since=EPOCH - timedelta(hours=1))) as visits:
+            async for visit in visits:
+                delivered.append(visit.id)
+                if visit.id == "first":
+                    before = server.requests
+                    await asyncio.sleep(3_000)
+                    assert server.requests == before
+                    server.add("second")
+                else:
+                    assert server.now() - EPOCH < timedelta(seconds=3_001)
+                    return delivered
+        return []
+
+    assert run(consume()) == ["first", "second"]
+
+
+def test_broken_hook_does_not_end_the_watch(server: VisitServer, run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    server.at(EPOCH + timedelta(minutes=1), lambda: server.add("new"))
+
+    def broken(status: WatchStatus) -> None:
+        raise RuntimeError("hook")
+
+    assert run(watch_for(server.watch(on_status=broken), 1_000)) == ["new"]
+    assert "on_status failed" in caplog.text
+
+
+# The state
+
+
+@pytest.mark.parametrize("kind", ["file", "store"])
+def test_state_survives_restarts(server: VisitServer, run: Any, tmp_path: Path, kind: str) -> None:
+    """A visit is recorded when the next one is requested, so a crash repeats one visit and a stop repeats none."""
+    state: Any = tmp_path / "visits.state" if kind == "file" else MemoryStore()
+    for number in range(4):
+        server.at(EPOCH + timedelta(minutes=number), lambda number=number: server.add(f"v{number}"))
+    assert run(watch_for(server.watch(state=state), 150)) == ["v0"]
+    server.advance()
+
+    async def crash() -> list[str]:
+        visits = server.watch(state=state)
+        got = [await anext(visits), await anext(visits)]
+        await visits.aclose()
+        return ids(got)
+
+    assert run(crash()) == ["v1", "v2"]
+    assert run(watch_for(server.watch(state=state), 2_000)) == ["v2", "v3"]
+    assert run(watch_for(server.watch(state=state), 2_000)) == []
+
+
+def test_visits_of_a_long_pause(server: VisitServer, run: Any, tmp_path: Path) -> None:
+    """A watch that was stopped for longer than the lookback delivers the visits of the pause."""
+    state = tmp_path / "visits.state"
+    server.add("old", EPOCH - timedelta(hours=1))
+    run(watch_for(server.watch(state=state), 10))
+    for day in range(20):
+        server.add(f"d{day}", EPOCH + timedelta(days=day))
+    run(asyncio.sleep(20 * 86_400))
+    assert run(watch_for(server.watch(state=state), 10)) == [f"d{day}" for day in range(20)]
+
+
+def test_state_file_is_private_bounded_and_locked(server: VisitServer, run: Any, tmp_path: Path) -> None:
+    state = tmp_path / "visits.state"
+    for hour in range(24 * 40):
+        server.at(EPOCH + timedelta(hours=hour), lambda hour=hour: server.add(f"v{hour}"))
+    assert len(run(watch_for(server.watch(state=state, every=3_600), 40 * 86_400))) == 24 * 40
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
+    assert state.stat().st_size < 4_000
+    assert [path.name for path in tmp_path.iterdir()] == ["visits.state"]
+
+    async def second() -> None:
+        first = server.watch(state=state)
+        task = asyncio.ensure_future(anext(first))
+        await asyncio.sleep(1)
+        try:
+            with pytest.raises(CheckpointError, match="Another watch is using"):
+                await anext(server.watch(state=state))
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    run(second())
+
+
+def test_state_of_another_watch(server: VisitServer, run: Any, tmp_path: Path) -> None:
+    """A state of other filters, another version, or a file that is none, is refused and left alone."""
+    state = tmp_path / "visits.state"
+    run(watch_for(server.watch(state=state), 10))
+    with pytest.raises(CheckpointError, match="belongs to another watch: visits of account 1"):
+        run(watch_for(server.watch(state=state, company_id="159"), 10))
+    with pytest.raises(CheckpointError, match="belongs to another watch"):
+        run(watch_for(server.watch(state=state, feed=True), 10))
+    for text, message in (
+        ("notes\n", "not the state"),
+        (state.read_text().replace('"version":1', '"version":9'), "format 9"),
+    ):
+        state.write_text(text)
+        with pytest.raises(CheckpointError, match=message):
+            run(watch_for(server.watch(state=state), 10))
+        assert state.read_text() == text
+
+
+def test_torn_line(server: VisitServer, run: Any, tmp_path: Path) -> None:
+    """A line that a power failure cut is ignored, so its visit is delivered again."""
+    state = tmp_path / "visits.state"
+    run(watch_for(server.watch(state=state), 10))
+    server.add("a")
+    server.add("b")
+
+    async def crash() -> None:
+        visits = server.watch(state=state)
+        for _ in range(2):
+            await anext(visits)
+        await visits.aclose()
+
+    run(crash())
+    state.write_bytes(state.read_bytes()[:-3])
+    assert run(watch_for(server.watch(state=state), 400)) == ["a", "b"]
+
+
+# With a client and the sandbox
+
+
+async def test_watch_of_the_sandbox(sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path) -> None:
+    """A watch with ``include`` delivers visits with their companies, late ones too."""
+    before = sandbox.world.visit_ids()[-1]
+    sandbox.world.update_visit(before, started_at=None)
+    delivered = list[str]()
+    watch = lf.web_visits.watch(every=1, include=["company"], state=tmp_path / "state", since="now")
+    async with aclosing(watch) as visits:
+        task = asyncio.ensure_future(anext(visits))
+        while not sandbox.ledger.requests:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        new = [*sandbox.world.add_visits(3), *sandbox.world.add_visits(2, day=sandbox.end_date - timedelta(1))]
+        visit = await task
+        assert visit.company is not None
+        assert visit.company.name
+        delivered.append(visit.id)
+        while len(delivered) < 5:
+            delivered.append((await anext(visits)).id)
+    assert sorted(delivered) == sorted(new)
+
+
+async def test_budget_and_arguments(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A budget of requests ends the watch, and arguments are checked when it is created."""
+    async with client_for(sandbox) as lf:
+        limited = lf.with_options(budget=Budget(max_requests=8))
+        with pytest.raises(BudgetExceededError):
+            async with aclosing(limited.web_visits.watch(every=1, since="2026-01-01")) as visits:
+                async for _ in visits:
+                    pass
+        for wrong in ({"every": 0}, {"lookback_days": 91}, {"since": "tomorrow"}, {"since": "2026-11-31T00"}):
+            with pytest.raises(ConfigurationError):
+                lf.web_visits.watch(**wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError):
+            lf.web_visits.watch(filters={"location_country_codes": 1})
+        with pytest.raises(CheckpointError, match="not the name of a file"):
+            lf.web_visits.watch(state=tmp_path)

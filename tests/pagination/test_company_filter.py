@@ -1,0 +1,53 @@
+"""Visits of the companies in a custom feed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from aiohttp import web
+
+from tests.cli.command import leadfeeder
+from tests.jobs.helpers import read_ids
+from tests.support.clients import client_of
+from tests.support.servers import handler_server
+
+DATES = {"start_date": "2026-11-01", "end_date": "2026-11-02"}
+
+
+async def handle(request: web.Request) -> web.Response:
+    """Return 250 visits of 10 companies, and a feed with companies 3 and 7."""
+    if request.method == "GET":
+        assert request.query["custom_feed_id"] == "6001"
+        rows = [{"id": f"{one}-1", "relationships": {"company": {"id": one}}} for one in ("c3", "c7")]
+        return web.json_response({"data": rows, "meta": {"pagination": {"total_count": 2, "page_count": 1}}})
+    number, size = int(request.query["page[num]"]), int(request.query["page[size]"])
+    visits = [{"id": f"v{one}", "relationships": {"company": {"id": f"c{one % 10}"}}} for one in range(250)]
+    meta = {"pagination": {"total_count": 250, "page_count": -(-250 // size)}}
+    return web.json_response({"data": visits[(number - 1) * size : number * size], "meta": meta})
+
+
+EXPECTED = [f"v{one}" for one in range(250) if one % 10 in {3, 7}]
+
+
+async def test_visits_of_a_feed(tmp_path: Path) -> None:
+    """Only visits of the feed's companies are returned, exported and limited."""
+    async with handler_server(handle) as url, client_of(url) as lf:
+        pager = lf.web_visits.search(**DATES, custom_feed_id="6001")
+        assert [visit.id async for visit in pager] == EXPECTED
+        assert [visit.id for visit in await pager.collect(3)] == EXPECTED[:3]
+        assert await pager.count() is None
+        out = tmp_path / "visits.ndjson"
+        await pager.to_file(out)
+        assert read_ids(out) == EXPECTED
+
+
+async def test_command(tmp_path: Path) -> None:
+    """``export visits`` filters by feed."""
+    async with handler_server(handle) as url:
+        environment = {"LEADFEEDER_API_KEY": "k", "LEADFEEDER_BASE_URL": url, "LEADFEEDER_ACCOUNT_ID": "1"}
+        options = ("--since", "2026-11-01", "--until", "2026-11-02", "--filter", '{"location_country_codes":["DE"]}')
+        code, out, _ = await leadfeeder(None, "export", "visits", *options, "--feed", "6001", **environment)
+        assert (code, [json.loads(line)["id"] for line in out.splitlines()]) == (0, EXPECTED)
+        code, _, stderr = await leadfeeder(None, "export", "visits", "--filter", "[]", **environment)
+        assert (code, "[] cannot be read" in stderr) == (2, True)

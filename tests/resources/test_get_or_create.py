@@ -1,0 +1,47 @@
+"""``get_or_create`` of tags and lists."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, OutcomeUnknownError
+from leadfeeder_async.sandbox import Sandbox
+
+
+async def test_existing_records_are_returned(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A name is found without case and surrounding spaces, and a list only in its scope."""
+    tag = sandbox.records.tags.add({"name": "Hot lead", "color": 1})
+    contacts = sandbox.records.lists.add({"name": "DACH", "scope": "contact"})
+    assert (await lf.tags.get_or_create(" hot LEAD")).id == tag
+    assert (await lf.lists.get_or_create("dach", scope="contact")).id == contacts
+    assert sandbox.ledger.creations == []
+    assert (await lf.lists.get_or_create("DACH", scope="company")).id == sandbox.ledger.creations[0]
+
+
+async def test_concurrent_calls_create_one_record(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """Concurrent calls of a client and its copies create one tag."""
+    sandbox.latency = 0.01
+    copies = [lf, lf.with_options(timeout=5), lf.with_options(retries=1)]
+    tags = await asyncio.gather(*(copy.tags.get_or_create("Hot", color=3) for copy in copies * 3))
+    assert len({tag.id for tag in tags}) == len(sandbox.ledger.creations) == 1
+    assert tags[0].attributes.color == 3
+
+
+async def test_duplicates_are_named(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """If several records have the name, the error names their ids and none is chosen."""
+    ids = [sandbox.records.tags.add({"name": name, "color": 1}) for name in ("Hot", "hot")]
+    with pytest.raises(ConfigurationError, match=f"2 tags with the name 'HOT'.*{ids[0]}, {ids[1]}"):
+        await lf.tags.get_or_create("HOT")
+    with pytest.raises(ConfigurationError, match="empty"):
+        await lf.lists.get_or_create(" ", scope="company")
+
+
+async def test_lost_response(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """If the response is lost after the record was created, it is found in the list. Otherwise the error is raised."""
+    sandbox.fail_next(502, operation="create_tag", after_work=True)
+    assert (await lf.tags.get_or_create("Hot")).id in sandbox.ledger.creations
+    sandbox.fail_next(502, operation="create_list")
+    with pytest.raises(OutcomeUnknownError):
+        await lf.lists.get_or_create("DACH", scope="company")

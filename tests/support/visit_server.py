@@ -1,0 +1,154 @@
+"""A server of visits in memory, on a virtual clock, for watches of many days."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from leadfeeder_async import AsyncLeadfeeder, LeadfeederError, OffsetExceededError, WatchStatus, WebVisit
+from leadfeeder_async._core.endpoint import ApiRequest
+from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.jobs.watch.state_store import WatchStore, make_journal
+from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions, WatchQuery
+from leadfeeder_async.resources.web_visits import RETRIEVE_VISITOR_COMPANIES, _search_request
+from tests.support.clock import VirtualLoop
+
+EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+Row = tuple[datetime, int, str]
+"""The start of a visit, a random number that orders ties, and its id."""
+
+
+class VisitServer(RequestExecutor):
+    """Executes the requests of a watch against visits in memory."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        lf = AsyncLeadfeeder("k", account_id="1")
+        super().__init__(lf._state, lf._executor.options)
+        self.loop = loop
+        self.started = loop.now
+        self.offset = timedelta(0)
+        """How wrong the clock of the watch is."""
+        self.days = dict[date, list[Row]]()
+        self.events = list[tuple[datetime, Callable[[], None]]]()
+        """Changes that happen at a time, in order."""
+        self.requests = 0
+        self.sizes = list[int]()
+        """The page size of each request."""
+        self.error: LeadfeederError | None = None
+        self.newest_first = False
+        self.row_limit = 10_000
+        self.caps_count = False
+        self.used, self.quota = 0, 100_000
+        self.feed = set[str]()
+
+    def now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.loop.now - self.started)
+
+    def clock(self) -> datetime:
+        return self.now() + self.offset
+
+    def add(self, visit_id: str, start: datetime | None = None, tie: int = 0) -> None:
+        row = (start or self.now(), tie, visit_id)
+        insort(self.days.setdefault(row[0].date(), []), row)
+
+    def remove(self, row: Row) -> None:
+        rows = self.days.get(row[0].date(), [])
+        index = bisect_left(rows, row)
+        if index < len(rows) and rows[index] == row:
+            del rows[index]
+
+    def at(self, when: datetime, change: Callable[[], None]) -> None:
+        insort(self.events, (when, change), key=lambda event: event[0])
+
+    def advance(self) -> None:
+        while self.events and self.events[0][0] <= self.now():
+            self.events.pop(0)[1]()
+
+    async def resolve_account_id(self) -> str:
+        return "1"
+
+    @property
+    def max_search_rows(self) -> int:
+        return self.row_limit
+
+    def monthly_usage(self) -> tuple[int, int]:
+        return self.used, self.quota
+
+    async def execute(self, request: ApiRequest[Any]) -> Any:
+        self.advance()
+        self.requests += 1
+        if self.error is not None:
+            raise self.error
+        if request.endpoint.operation == "retrieve_visitor_companies":
+            rows = [{"id": f"{one}-1", "relationships": {"company": {"id": one}}} for one in sorted(self.feed)]
+            return msgspec.json.encode({"data": rows, "meta": {"pagination": {"total_count": len(rows)}}})
+        body = msgspec.json.decode(request.body or b"{}")
+        number, size = int(str(request.params["page[num]"])), int(str(request.params["page[size]"]))
+        self.sizes.append(size)
+        return self.search(date.fromisoformat(body["start_date"]), date.fromisoformat(body["end_date"]), number, size)
+
+    def search(self, start: date, end: date, number: int, size: int) -> bytes:
+        if number * size > self.row_limit:
+            raise OffsetExceededError("416")
+        found = [row for day in sorted(self.days) if start <= day <= end for row in self.days[day]]
+        if self.newest_first:
+            found.reverse()
+        rows = [
+            {
+                "id": visit_id,
+                "attributes": {"started_at": begin.isoformat()},
+                "relationships": {"company": {"id": f"c{tie % 5}"}},
+            }
+            for begin, tie, visit_id in found[(number - 1) * size : number * size]
+        ]
+        count = min(len(found), self.row_limit) if self.caps_count else len(found)
+        meta = {"pagination": {"page_num": number, "page_count": -(-count // size), "total_count": count}}
+        return msgspec.json.encode({"data": rows, "meta": meta})
+
+    def watch(
+        self,
+        *,
+        every: float = 300,
+        since: datetime | None = None,
+        state: Path | WatchStore | None = None,
+        lookback_days: int = 3,
+        company_id: str | None = None,
+        feed: bool = False,
+        on_status: Callable[[WatchStatus], None] | None = None,
+    ) -> Any:
+        """Return the visits of a watch, as ``lf.web_visits.watch`` does."""
+        visits = _search_request(company_id, None, None, None, None)
+        companies = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params={"custom_feed_id": "6001"}) if feed else None
+        options = WatchOptions(
+            every=every, since=since or self.clock(), lookback_days=lookback_days, on_status=on_status
+        )
+        return VisitWatcher(self, WatchQuery(visits, companies), options, make_journal(state), self.clock).visits()
+
+
+class MemoryStore:
+    """A store of the caller, as a key in Redis would be."""
+
+    def __init__(self) -> None:
+        self.data: bytes | None = None
+        self.saves = 0
+
+    async def load(self) -> bytes | None:
+        return self.data
+
+    async def save(self, data: bytes) -> None:
+        self.data = data
+        self.saves += 1
+
+
+def start_of(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def ids(visits: list[WebVisit]) -> list[str]:
+    return [visit.id for visit in visits]
