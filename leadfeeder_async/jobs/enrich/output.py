@@ -32,6 +32,7 @@ from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, PreviousR
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
 from leadfeeder_async.jobs.tabular import Column, check_table, columns_of, is_table
+from leadfeeder_async.types import CsvDialect
 
 _DECODER = msgspec.json.Decoder(ResultLine)
 
@@ -63,8 +64,7 @@ class EnrichmentJob(msgspec.Struct, frozen=True):
         return JobIdentity(sha256(msgspec.json.encode(facts)).hexdigest(), description)
 
     def _describe(self, account: str) -> str:
-        options = self.options
-        return f"enrichment by {options.by}, column {options.column or 'detected'}, account {account}"
+        return f"enrichment by {self.options.keys}, account {account}"
 
     def pipeline(
         self, previous_run: PreviousRun | None = None, journal: CostJournal | None = None, *, spent: int = 0
@@ -152,6 +152,7 @@ async def enrich_file(
     *,
     resume: bool,
     overwrite: bool,
+    csv_dialect: CsvDialect,
 ) -> EnrichmentSummary:
     """Write one line per row to a file. ``Enrichment.to_file`` documents the behavior.
 
@@ -163,9 +164,10 @@ async def enrich_file(
         on_progress: Called after each batch of rows.
         resume: Continue an unfinished file of the same job.
         overwrite: Replace a file that exists.
+        csv_dialect: The dialect of a .csv file.
 
     """
-    check_table(path)
+    check_table(path, csv_dialect)
     is_retry = job.options.retry_failed
     identity = await job.identity()
     if is_retry:
@@ -189,7 +191,7 @@ async def enrich_file(
                     notify(tracker.count(len(batch), total), on_progress)
         finally:
             journal.close()
-        await run_in_thread(partial(output.finish, partial(_columns_of_job, job)))
+        await run_in_thread(partial(output.finish, partial(_columns_of_job, job), csv_dialect))
     return pipeline.summary
 
 
@@ -238,7 +240,15 @@ def _identity_of_retry(job: EnrichmentJob, identity: JobIdentity, path: Path, to
 
 def columns_for(record: type[object]) -> tuple[Column, ...]:
     """Return the columns of a table of results: those of the row, then those of its record."""
-    of_row = (("row", int), ("key", str), ("outcome", str), ("id", str), ("score", float), ("charged", int))
+    of_row = (
+        ("row", int),
+        ("key", str),
+        ("by", str),
+        ("outcome", str),
+        ("id", str),
+        ("score", float),
+        ("charged", int),
+    )
     of_record = [Column(name, ("record", *path), kind) for name, path, kind in _record_columns(record) if name != "id"]
     error = Column("error", ("error", "message"), str)
     return (*(Column(name, (name,), kind) for name, kind in of_row), error, *of_record)
