@@ -20,13 +20,14 @@ import msgspec
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._core.threads import run_in_thread
 from leadfeeder_async.budget import Budget
-from leadfeeder_async.errors import CheckpointError, check_argument
+from leadfeeder_async.errors import CheckpointError
 from leadfeeder_async.jobs.checkpoint import lines_from
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT, EnrichmentState
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.lookup import Lookup
 from leadfeeder_async.jobs.enrich.pipeline import MAX_PENDING_ROWS, Pipeline
 from leadfeeder_async.jobs.enrich.request_queue import CostJournal
+from leadfeeder_async.jobs.enrich.result_table import read_result_table
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, ResultLine, encode_lines
 from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, PreviousRun, row_count_error
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
@@ -171,14 +172,14 @@ async def enrich_file(
     is_retry = job.options.retry_failed
     identity = await job.identity()
     if is_retry:
-        identity = _identity_of_retry(job, identity, path, total)
+        identity = await run_in_thread(partial(_identity_of_retry, job, identity, path, total))
     with open_resumable(
         path, ENRICHMENT, identity, EnrichmentState(), resume=resume, overwrite=overwrite, replaces=is_retry
     ) as output:
         rows, state = output.checkpoint.rows, output.state
         tracker.start_from(rows)
         journal = CheckpointCostJournal(output)
-        lines = _previous_lines(output, path if is_retry else None)
+        lines = _previous_lines(output, _finished_lines(job, path) if is_retry else None)
         # If more is reserved than this run may spend, an ID that was not charged yet could exceed the limit.
         is_covered = job.max_credits is None or state.reserved_credits <= job.max_credits
         previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids) if is_covered else frozenset())
@@ -195,13 +196,20 @@ async def enrich_file(
     return pipeline.summary
 
 
-def _previous_lines(output: ResumableFile[EnrichmentState], finished: Path | None) -> Iterator[ResultLine]:
+def _finished_lines(job: EnrichmentJob, path: Path) -> Iterator[ResultLine]:
+    """Return the results of a finished file."""
+    return read_result_table(path, _columns_of_job(job)) if is_table(path) else _lines_in(path, path.stat().st_size)
+
+
+def _previous_lines(
+    output: ResumableFile[EnrichmentState], finished: Iterator[ResultLine] | None
+) -> Iterator[ResultLine]:
     """Return the lines of the previous runs: those of the unfinished file, then the rest of the file to retry."""
     rows = output.checkpoint.rows
     written = _lines_in(output.path, output.checkpoint.size)
     if finished is None:
         return written
-    return chain(written, islice(_lines_in(finished, finished.stat().st_size), rows, None))
+    return chain(written, islice(finished, rows, None))
 
 
 def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
@@ -219,12 +227,11 @@ def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
 
 def _identity_of_retry(job: EnrichmentJob, identity: JobIdentity, path: Path, total: int | None) -> JobIdentity:
     """Return the identity of a retry: the same job and the same complete file, with one line per row."""
-    check_argument(not is_table(path), f"{path} is a table, which cannot be retried.", "Write and retry .ndjson files.")
     try:
         with path.open("rb") as file:
             digest = file_digest(file, sha256).hexdigest()
             file.seek(0)
-            lines = sum(1 for _ in file)
+            lines = sum(1 for _ in (_finished_lines(job, path) if is_table(path) else file))
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be retried: {error.strerror}.",
