@@ -12,7 +12,7 @@ ENCODING = "utf-8-sig"
 _FORMULA_START = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """The first characters of a cell that spreadsheets can read as a formula, also in their wide forms."""
 
-_NUMBER = re.compile(r"[+-]?\d{1,15}(?:[.,]\d{1,15})?")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:[.,][0-9]{1,15})?")
 
 _COMMA_LANGUAGES = frozenset(["ar", "en", "fa", "he", "hi", "ja", "ko", "th", "zh"])
 """Languages whose regions separate lists by commas, because their decimal sign is a point."""
@@ -22,10 +22,12 @@ _SEMICOLON_REGIONS = frozenset(("en_ZA",))
 
 
 def guard_formula(text: str) -> str:
-    """Return a cell with an apostrophe before it if a spreadsheet would read it as a formula."""
-    if text.startswith(_FORMULA_START) and not _NUMBER.fullmatch(text):
-        return f"'{text}"
-    return text
+    """Return a cell with an apostrophe before it if a spreadsheet would read it as a formula.
+
+    A cell that looks like a guarded one gets another apostrophe, so that :func:`remove_guard` restores every text.
+    """
+    is_formula = text.startswith(_FORMULA_START) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if is_formula or remove_guard(text) != text else text
 
 
 def remove_guard(text: str) -> str:

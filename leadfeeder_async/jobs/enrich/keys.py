@@ -61,8 +61,9 @@ COLUMN_ALIASES: dict[By, tuple[str, ...]] = {
     "email": _EMAIL_COLUMNS,
     "name": (
         "company_name", "company", "organization", "organisation", "account_name", "account", "company_account",
-        "organization_name", "organisation_name", "firma", "firmenname", "unternehmen", "unternehmensname", "societe",
-        "société", "entreprise", "raison_sociale", "empresa", "azienda", "bedrijf", "name",
+        "organization_1_name", "organization_name", "organisation_name", "firma", "firmenname", "unternehmen",
+        "unternehmensname", "societe", "société", "entreprise", "raison_sociale", "empresa", "azienda", "bedrijf",
+        "name",
     ),
     "vat": ("vat_id", "vat", "vat_number", "vatid", "tax_id", "ust_id", "ustid", "ust_idnr", "ust_id_nr", "uid"),
     "ip": ("ip", "ip_address", "ipaddress", "ip_addr", "client_ip", "remote_addr", "ip_adresse"),
