@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import openpyxl
 import pytest
 
 from leadfeeder_async import ConfigurationError
@@ -419,6 +420,57 @@ async def test_input_rows_after_resume_and_retry(sandbox: Sandbox, tmp_path: Pat
         {"domain": key, "owner": str(place)} for place, key in enumerate(keys, 1)
     ]
     assert [line["line"] for line in results] == list(range(2, 1_202))
+
+
+async def test_fallback_keys_of_a_workbook(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The command prints how it reads a workbook and which rows have a key, then uses the first valid key of each row."""
+    source, out = tmp_path / "leads.xlsx", tmp_path / "out.csv"
+    book = openpyxl.Workbook()
+    book.create_sheet("Leads")
+    rows = [
+        ["Website", "E-Mail", "Company"],
+        ["https://company-1.test", "eva@company-9.test", "x"],
+        ["", "eva@company-2.test", "x"],
+        ["https://linkedin.com/company/x", "ada@gmail.com", sandbox.world.company(company_id(3))["name"]],
+        ["company-1.test", "", ""],
+        ["", "ada@gmail.com", "-"],
+    ]
+    for row in rows:
+        book["Leads"].append(row)
+    book.save(source)
+    words = ("enrich", source, "--by", "website,email,name+city", "--max-credits", "9", "--out", out)
+    assert (await leadfeeder(sandbox, *words))[0] == 2  # the first sheet is empty
+    code, _, stderr = await leadfeeder(sandbox, *words, "--sheet", "Nope")
+    assert (code, "has no sheet 'Nope'" in stderr, "The command line option is --sheet." in stderr) == (2, True, True)
+    words = ("enrich", source, "--by", "website,email,name", "--max-credits", "9", "--out", out, "--sheet", "Leads")
+    code, _, stderr = await leadfeeder(sandbox, *words, "--excel", LC_ALL="de_DE.UTF-8")
+    assert (
+        f"{source}: workbook, sheet 'Leads' (one of 2), header in line 1. Key: domain in column 'Website', "
+        "then email in column 'E-Mail', then name in column 'Company'.\n"
+        "5 rows: 3 distinct keys, 1 duplicate, 1 unusable (1 with a mail provider, social network or link shortener; "
+        "--allow-free-mail uses them).\n"
+    ) in stderr
+    assert out.read_bytes().startswith(b"\xef\xbb\xbfrow;key;by;")
+    with out.open(newline="", encoding="utf-8-sig") as file:
+        results = list(csv.DictReader(file, delimiter=";"))
+    assert [row["by"] for row in results] == ["domain", "email", "name", "domain", ""]
+    assert [row["id"] for row in results[:2]] == [company_id(1), company_id(2)]
+    assert results[4]["outcome"] == "unusable"
+
+
+@pytest.mark.parametrize("by", ["phone", "domain,ip", "domain+city"])
+async def test_invalid_kinds_of_keys(sandbox: Sandbox, tmp_path: Path, by: str) -> None:
+    """Keys that cannot be used exit with 2, and the error names the option."""
+    code, _, stderr = await leadfeeder(sandbox, "enrich", write_input(tmp_path, range(2)), "--by", by, "--yes")
+    assert (code, "The command line option is --by." in stderr, sandbox.ledger.requests) == (2, True, [])
+
+
+async def test_excel_needs_a_csv_file(sandbox: Sandbox, tmp_path: Path) -> None:
+    """``--excel`` is refused for other formats."""
+    words = ("enrich", write_input(tmp_path, range(2)), "--by", "domain", "--yes", "--excel")
+    for more in ([], ["--out", tmp_path / "out.ndjson"]):
+        code, _, stderr = await leadfeeder(sandbox, *words, *more)
+        assert (code, "--excel needs a .csv file" in stderr, sandbox.ledger.requests) == (2, True, [])
 
 
 async def test_help_lists_file_formats() -> None:

@@ -10,7 +10,7 @@ from typing import IO, NoReturn
 import msgspec
 
 from leadfeeder_async.errors import ConfigurationError, check_argument
-from leadfeeder_async.jobs.enrich.file_format import FileFormat, detect_format, separator_of
+from leadfeeder_async.jobs.enrich.file_format import detect_format, separator_of
 from leadfeeder_async.jobs.enrich.keys import (
     KNOWN_NAMES,
     FileRow,
@@ -206,8 +206,8 @@ class InputFile(Iterable[FileRow]):
 
     def _describe_format(self) -> Iterator[str]:
         if isinstance(self._source, SheetSource):
-            others = len(self._source.names) - 1
-            more = f" (the first of {others + 1})" if others > 0 else ""
+            count = len(self._source.names)
+            more = f" (one of {count:,})" if count > 1 else ""
             yield f"workbook, sheet {self._source.name!r}{more}"
         elif isinstance(self._source, CsvSource):
             delimiter = DELIMITERS.get(self._source.delimiter, repr(self._source.delimiter))
@@ -263,7 +263,7 @@ class InputFile(Iterable[FileRow]):
         return number
 
 
-_FORMAT_NAMES: dict[FileFormat, str] = {"json lines": "JSON lines", "text": "one key per line"}
+_FORMAT_NAMES: dict[str, str] = {"json lines": "JSON lines", "text": "one key per line"}
 
 
 class Header(msgspec.Struct, frozen=True):

@@ -159,11 +159,12 @@ class SheetSource:
 
         _check_unpacked_size(path)
         try:
-            workbook = CalamineWorkbook.from_path(str(path))
-            self.names: tuple[str, ...] = _names_of_sheets(workbook)
-            """The names of the visible sheets."""
-            self.name = self._choose(path, name, workbook.sheet_names)
-            self._sheet: CalamineSheet = workbook.get_sheet_by_name(self.name)
+            with path.open("rb") as file:
+                workbook = CalamineWorkbook.from_filelike(file)
+                self.names: tuple[str, ...] = _names_of_sheets(workbook)
+                """The names of the visible sheets."""
+                self.name = self._choose(path, name, workbook.sheet_names)
+                self._sheet: CalamineSheet = workbook.get_sheet_by_name(self.name)
         except (CalamineError, OSError) as error:
             raise ConfigurationError(
                 f"{path} cannot be read as a workbook: {error}.",

@@ -159,7 +159,7 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("UPPER.NDJSON", '\ufeff{"Website":"müller-nord.test"}\n\n"elbe.test"\n', "domain", DOMAINS, "JSON lines, encoding utf-8-sig"),
     ("leads.xlsx", workbook(("Leads", [NAMES, *ROWS])), "domain", DOMAINS, "workbook, sheet 'Leads', header in line 1"),
     ("offset.xlsx", workbook(("Leads", [["Leads 2026"], [], NAMES, *ROWS]), offset=2), "domain", DOMAINS, "header in line 5"),
-    ("hidden.xlsx", workbook(("Lists", [["x"]]), ("Leads", [NAMES, *ROWS]), ("More", [["y"]]), hidden=["Lists"]), "domain", DOMAINS, "sheet 'Leads' (the first of 2)"),
+    ("hidden.xlsx", workbook(("Lists", [["x"]]), ("Leads", [NAMES, *ROWS]), ("More", [["y"]]), hidden=["Lists"]), "domain", DOMAINS, "sheet 'Leads' (one of 2)"),
     ("numbers.xlsx", workbook(("A", MIXED_SHEET)), "vat", ["123456789", "DE987654321"], "'USt-ID'"),
     ("libreoffice.ods", ods(), "domain", DOMAINS, "sheet 'Leads'"),
 ]  # fmt: skip

@@ -178,7 +178,7 @@ def test_fallback_with_explicit_columns() -> None:
     ("by", "column", "message"),
     [
         ([], None, "no kind of key"),
-        ("domian", None, "by='domian' is not a kind of key"),
+        ("phone", None, "by='phone' is not a kind of key"),
         (["domain", "email"], "Seite", "does not say for which of the keys"),
         (["domain+city"], None, "cannot be combined with"),
         (["name+color"], None, "cannot be combined with"),
