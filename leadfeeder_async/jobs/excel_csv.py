@@ -27,12 +27,16 @@ def guard_formula(text: str) -> str:
     A cell that looks like a guarded one gets another apostrophe, so that :func:`remove_guard` restores every text.
     """
     is_formula = text.startswith(_FORMULA_START) and not _NUMBER.fullmatch(text)
-    return f"'{text}" if is_formula or remove_guard(text) != text else text
+    return f"'{text}" if is_formula or _is_guarded(text) else text
 
 
 def remove_guard(text: str) -> str:
     """Return a cell without the apostrophe of :func:`guard_formula`."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA_START) else text
+    return text[1:] if _is_guarded(text) else text
+
+
+def _is_guarded(text: str) -> bool:
+    return text.startswith("'") and text.lstrip("'").startswith(_FORMULA_START)
 
 
 def list_separator() -> str:

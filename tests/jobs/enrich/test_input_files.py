@@ -7,13 +7,16 @@ import gzip
 import io
 import threading
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import openpyxl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leadfeeder_async import ConfigurationError
 from leadfeeder_async.jobs.enrich import file_format, table_source
@@ -226,6 +229,46 @@ def test_files_that_are_refused(tmp_path: Path, name: str, content: bytes | str,
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigurationError, match=f"(?s){message}"):
         InputFile(path, "domain")
+
+
+CELLS = st.text(alphabet=st.sampled_from("a.test ü;,|\t\"'\r\n\0\ufeff=+{[<"), max_size=12)
+
+
+@given(
+    rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=8),
+    delimiter=st.sampled_from(",;\t|"),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    separator_line=st.booleans(),
+)
+def test_any_quoted_table_is_read_exactly(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[list[str]],
+    delimiter: str,
+    end: str,
+    encoding: str,
+    separator_line: bool,
+) -> None:
+    """A table in any dialect has the same cells after it is read, except for NUL characters."""
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    text = table(NAMES, rows, end, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+    text = f"sep={delimiter}{end}{text}" if separator_line else text
+    path.write_bytes(text.encode(encoding))
+    expected = [[cell.replace("\0", "") for cell in row] for row in rows]
+    expected = [row for row in expected if any(map(str.strip, row))]
+    found = [row.cells for row in InputFile(path, "domain")]
+    assert [list(cells.values()) for cells in found if isinstance(cells, Mapping)] == expected
+
+
+@given(st.binary(max_size=200), st.sampled_from([".csv", ".txt", ".ndjson", ".xlsx", ".xls", ".ods", "", ".tsv"]))
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str) -> None:
+    """Any file is read or raises ConfigurationError."""
+    path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    path.write_bytes(content)
+    with suppress(ConfigurationError):
+        rows, finder = InputFile(path, ["domain", "name"]), KeyFinder(parse_rules(["domain", "name"]))
+        for row in rows:
+            finder.find(row)
 
 
 def test_sheet_by_name(tmp_path: Path) -> None:
