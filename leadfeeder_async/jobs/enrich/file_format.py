@@ -151,9 +151,10 @@ def _check_workbook(path: Path, sample: bytes) -> None:
 
 
 def _is_binary(text: str) -> bool:
-    """Return True if too many characters are control characters. Single NUL characters occur in damaged exports."""
-    controls = sum(char < " " and char not in "\t\n\v\f\r\x1c\x1d\x1e\x1f" for char in text)
-    return controls * 10 > len(text)
+    """Return True if too many characters are control characters. Some exports pad cells with NUL characters."""
+    visible = text.replace("\0", "")
+    controls = sum(char < " " and char not in "\t\n\v\f\r\x1c\x1d\x1e\x1f" for char in visible)
+    return controls * 10 > len(visible) or bool(text and not visible)
 
 
 def _decode(sample: bytes, encoding: str) -> str:

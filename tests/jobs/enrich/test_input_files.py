@@ -15,7 +15,7 @@ from typing import Any
 
 import openpyxl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leadfeeder_async import ConfigurationError
@@ -241,6 +241,7 @@ CELLS = st.text(alphabet=st.sampled_from("a.test ü;,|\t\"'\r\n\0\ufeff=+{[<"), 
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
     separator_line=st.booleans(),
 )
+@example(rows=[["", "\0\0", "\0\0"]], delimiter=",", end="\n", encoding="utf-8", separator_line=False)
 def test_any_quoted_table_is_read_exactly(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[list[str]],
