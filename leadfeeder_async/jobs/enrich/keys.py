@@ -434,7 +434,6 @@ def _common_domain(addresses: list[str]) -> str | None:
 
 _MAX_ADDRESSES = 20
 _MAX_DOMAIN_CHARACTERS = 253
-_MAX_LABEL_CHARACTERS = 63
 _SCHEME = re.compile(r"\A(?:mailto:|(?:[a-z][a-z0-9+.-]{0,20}:)?//+)")
 _END_OF_HOST = re.compile(r"[/?#]")
 _SEPARATORS = re.compile(r"[,;\s]+")
@@ -444,9 +443,7 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 def _ascii(label: str) -> str:
     """Return a label in Punycode. Python's idna codec is not used because it replaces a sharp s by ss."""
-    if label.isascii() or len(label) > _MAX_LABEL_CHARACTERS:
-        return label
-    if not all(char.isalnum() or char in "-_" or unicodedata.combining(char) for char in label):
+    if label.isascii() or not all(char.isalnum() or char in "-_" or unicodedata.combining(char) for char in label):
         return label
     return "xn--" + label.encode("punycode").decode()
 
