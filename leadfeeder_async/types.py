@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -12,6 +12,9 @@ from leadfeeder_async.errors import RequestPhase, SentState
 
 QueryValue: TypeAlias = "str | int | bool | tuple[str, ...] | None"
 """A query parameter. None is left out, a tuple becomes a comma-separated list."""
+
+CsvDialect: TypeAlias = Literal["plain", "excel"]
+"""The form of a .csv file: with commas and unchanged text, or as Excel opens it by a double-click."""
 
 
 class AttemptEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import aclosing
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from cyclopts import Parameter
 
 from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.exit_codes import ExitCode
-from leadfeeder_async.cli.options import FLAG, AccountId, Out, Overwrite
+from leadfeeder_async.cli.options import FLAG, AccountId, Excel, Out, Overwrite, csv_dialect
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT
 from leadfeeder_async.jobs.enrich.input_file import InputFile
+from leadfeeder_async.jobs.enrich.keys import KeyFinder, parse_rules
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path
-from leadfeeder_async.jobs.tabular import is_table
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
 
@@ -31,11 +32,18 @@ if TYPE_CHECKING:
 
 async def enrich(
     source: Annotated[
-        Path, Parameter(help="The input file: .csv with a header, .ndjson, .jsonl, or .txt with one key per line.")
+        Path,
+        Parameter(help="The input file: .csv with a header, .xlsx, .ndjson, .jsonl, or .txt with one key per line."),
     ],
     /,
     *,
-    by: Annotated[Literal["domain", "name", "ip", "vat"], Parameter(help="The kind of key to look up.")],
+    by: Annotated[
+        str,
+        Parameter(
+            help="The kind of key: domain, email, name, vat or ip. Several kinds or common column names, such as "
+            "`website,email,name+city`, are tried in this order for each row. `domain=Seite` names the column."
+        ),
+    ],
     out: Out = None,
     column: Annotated[str | None, Parameter(help="The column of the key. Default: detected by common names.")] = None,
     max_credits: Annotated[int | None, Parameter(help="The maximum number of credits to charge in all runs.")] = None,
@@ -47,7 +55,14 @@ async def enrich(
     retry_failed: Annotated[
         bool, FLAG, Parameter(help="Retry the failed and skipped rows of a finished output file.")
     ] = False,
-    encoding: Annotated[str | None, Parameter(help="The encoding of the input file. Default: UTF-8.")] = None,
+    encoding: Annotated[
+        str | None, Parameter(help="The encoding of the input file. Default: detected, or UTF-8.")
+    ] = None,
+    sheet: Annotated[str | None, Parameter(help="The sheet of a workbook. Default: the first visible one.")] = None,
+    allow_free_mail: Annotated[
+        bool, FLAG, Parameter(help="Look up the domains of mail providers, social networks and link shorteners too.")
+    ] = False,
+    excel: Excel = False,
     yes: Annotated[bool, FLAG, Parameter(help="Do not ask before spending credits without --max-credits.")] = False,
     account_id: AccountId = None,
 ) -> ExitCode:
@@ -70,34 +85,82 @@ async def enrich(
     )
     if out is not None:
         _check_input_is_kept(source, out)
+    dialect = csv_dialect(out, excel=excel)
+    keys = tuple(key.strip() for key in by.split(","))
+    finder = KeyFinder(parse_rules(keys, column), allow_free_mail=allow_free_mail)
+    is_by_ip = any(rule.kind == "ip" for rule in finder.rules)
+    rows = InputFile(source, keys, column, encoding, sheet)
+    print_err(f"{source}: {rows.description}.")
+    print_err(_describe_rows(rows, finder, limit))
     is_free = dry_run or max_credits is not None
     terminal.check_can_confirm(
         "Without --max-credits, this command can charge any number of credits, and there is no terminal to ask.",
         "Add --max-credits to limit the credits, or --yes to confirm.",
         yes=yes or is_free,
     )
-    rows = InputFile(source, by, column, encoding)
-    if not await terminal.confirm(_cost_question(rows, by, limit), "Nothing was sent.", yes=yes or is_free):
+    question = _cost_question(rows, limit, is_by_ip=is_by_ip)
+    if not await terminal.confirm(question, "Nothing was sent.", yes=yes or is_free):
         return ExitCode.SUCCESS
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         job: Enrichment[Company] | Enrichment[EnrichedIp]
-        if by == "ip":
+        if is_by_ip:
             job = lf.enrich.ips(rows, column=column, max_credits=max_credits, limit=limit)
         else:
             job = lf.enrich.companies(
-                rows, by=by, column=column, max_credits=max_credits, limit=limit, min_score=min_score
+                rows,
+                by=keys,
+                column=column,
+                max_credits=max_credits,
+                limit=limit,
+                min_score=min_score,
+                allow_free_mail=allow_free_mail,
             )
         if dry_run:
             return await _estimate(job)
         if out is None:
             return await _write_to_stdout(job, ProgressTracker(lf.stats, limit), len(rows))
-        return await _write_to_file(job, out, resume=resume, overwrite=overwrite, retry_failed=retry_failed)
+        with terminal.progress_bar("rows") as on_progress:
+            resume_hint = terminal.ResumeHint(on_progress)
+            try:
+                summary = await job.to_file(
+                    out,
+                    resume=resume,
+                    overwrite=overwrite,
+                    retry_failed=retry_failed,
+                    csv_dialect=dialect,
+                    on_progress=resume_hint,
+                )
+            except BaseException as error:
+                resume_hint.print_resume_hint(out, ENRICHMENT, error)
+                raise
+        return _print_summary(summary, out)
 
 
-def _cost_question(rows: InputFile, by: str, limit: int | None) -> str:
+def _describe_rows(rows: InputFile, finder: KeyFinder, limit: int | None) -> str:
+    """Return a sentence with the number of rows, of distinct keys and of rows without a valid key."""
+    total = unusable = shared = 0
+    distinct = set[bytes]()
+    for row in islice(rows, limit):
+        key = finder.find(row)
+        total += 1
+        unusable += bool(key.problem)
+        shared += key.is_shared
+        if not key.problem:
+            distinct.add(key.identity)
+    duplicates = total - unusable - len(distinct)
+    text = (
+        f"{pluralize(total, 'row')}: {pluralize(len(distinct), 'distinct key')}, {pluralize(duplicates, 'duplicate')}"
+    )
+    text += f", {unusable:,} unusable"
+    if shared:
+        text += f" ({shared:,} with a mail provider, social network or link shortener; --allow-free-mail uses them)"
+    return f"{text}."
+
+
+def _cost_question(rows: InputFile, limit: int | None, *, is_by_ip: bool) -> str:
     """Return the question to ask before credits are spent without a limit."""
     count = pluralize(len(rows) if limit is None else min(limit, len(rows)), "row")
-    if by == "ip":
+    if is_by_ip:
         return f"Each of {count} may charge credits, and the price is not published. Continue without --max-credits?"
     return f"Each of {count} may charge 1 credit, and --dry-run shows how many do. Continue without --max-credits?"
 
@@ -141,21 +204,6 @@ async def _write_to_stdout(
     return _print_summary(job.summary, None)
 
 
-async def _write_to_file(
-    job: Enrichment[Company] | Enrichment[EnrichedIp], out: Path, *, resume: bool, overwrite: bool, retry_failed: bool
-) -> ExitCode:
-    with terminal.progress_bar("rows") as on_progress:
-        resume_hint = terminal.ResumeHint(on_progress)
-        try:
-            summary = await job.to_file(
-                out, resume=resume, overwrite=overwrite, retry_failed=retry_failed, on_progress=resume_hint
-            )
-        except BaseException as error:
-            resume_hint.print_resume_hint(out, ENRICHMENT, error)
-            raise
-    return _print_summary(summary, out)
-
-
 def _print_summary(summary: EnrichmentSummary, out: Path | None) -> ExitCode:
     outcomes = {outcome.value: summary.outcomes[outcome] for outcome in Outcome}
     costs = f"{pluralize(summary.credits, 'credit')} charged"
@@ -166,7 +214,7 @@ def _print_summary(summary: EnrichmentSummary, out: Path | None) -> ExitCode:
     target = f" -> {out}" if out else ""
     print_err(f"{pluralize(summary.rows, 'row')}: {_format_outcomes(outcomes)}; {costs}{target}")
     skipped, failed = summary.outcomes[Outcome.SKIPPED_BY_BUDGET], summary.outcomes[Outcome.FAILED]
-    if (skipped or failed) and out is not None and not is_table(out):
+    if (skipped or failed) and out is not None:
         rows = pluralize(skipped + failed, "row")
         print_err(f"To retry the {rows} that failed or were skipped:\n  {terminal.rebuild_command('--retry-failed')}")
     if skipped:

@@ -34,6 +34,7 @@ _CHECKPOINT: Mapping[str | None, str] = {
 
 _ARGUMENTS: Mapping[str | None, str] = {
     "account_id": "--account-id",
+    "by": "--by",
     "column": "--column",
     "encoding": "--encoding",
     "limit": "--limit",
@@ -41,6 +42,7 @@ _ARGUMENTS: Mapping[str | None, str] = {
     "lookback_days": "--lookback",
     "max_credits": "--max-credits",
     "min_score": "--min-score",
+    "sheet": "--sheet",
     "since": "--since",
     "until": "--until",
 }

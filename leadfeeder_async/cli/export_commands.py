@@ -29,6 +29,7 @@ from leadfeeder_async.cli.options import (
     Since,
     Terms,
     Until,
+    csv_dialect,
 )
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
@@ -213,6 +214,7 @@ async def _export(noun: str, target: OutputTarget, make_pager: Callable[[AsyncLe
             limit=target.limit,
             resume=target.resume,
             overwrite=target.overwrite,
+            csv_dialect=csv_dialect(target.out, excel=target.excel),
         )
 
 

@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from leadfeeder_async.errors import check_argument
+from leadfeeder_async.types import CsvDialect
+
 OPTIONS_GROUP = "Options"
 """The heading of the options in the help."""
 
@@ -42,6 +45,13 @@ Out = Annotated[
     Path | None, Parameter(help="The output file: .ndjson, .csv or .parquet. Default: JSON lines on stdout.")
 ]
 Overwrite = Annotated[bool, FLAG, Parameter(help="Replace the output file if it exists.")]
+Excel = Annotated[
+    bool,
+    FLAG,
+    Parameter(
+        help="Write a .csv file that Excel opens by a double-click: with the separator of this computer's region."
+    ),
+]
 Resume = Annotated[bool, FLAG, Parameter(help="Continue an unfinished export of the same query.")]
 Fields = Annotated[
     str | None,
@@ -74,6 +84,14 @@ class OutputTarget:
     overwrite: Overwrite = False
     account_id: AccountId = None
     limit: MaxRows = None
+    excel: Excel = False
+
+
+def csv_dialect(out: Path | None, *, excel: bool) -> CsvDialect:
+    """Return the dialect of a .csv file. Raise ConfigurationError if ``--excel`` is used for another format."""
+    is_csv = out is not None and out.suffix.lower() == ".csv"
+    check_argument(is_csv or not excel, "--excel needs a .csv file.", "Add --out with a name that ends in .csv.")
+    return "excel" if excel else "plain"
 
 
 DEFAULT_OUTPUT = OutputOptions()

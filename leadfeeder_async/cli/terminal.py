@@ -24,7 +24,7 @@ from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker
 from leadfeeder_async.jobs.resumable_file import load_unfinished, partial_path
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
-from leadfeeder_async.types import Stats
+from leadfeeder_async.types import CsvDialect, Stats
 
 T = TypeVar("T", bound=HasId)
 S = TypeVar("S", bound=JobState)
@@ -41,6 +41,7 @@ async def export(
     limit: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    csv_dialect: CsvDialect = "plain",
 ) -> Progress:
     """Export a list to ``out``, or to stdout if ``out`` is None, and print a summary."""
     check_argument(out is not None or not resume, "--resume requires an output file.", "Add --out.")
@@ -48,7 +49,9 @@ async def export(
         if out is None:
             progress = await write_rows(pager.raw_pages(), write_stdout, ProgressTracker(stats, limit), on_progress)
         else:
-            progress = await _to_file(pager, out, on_progress, resume=resume, overwrite=overwrite)
+            progress = await _to_file(
+                pager, out, on_progress, resume=resume, overwrite=overwrite, csv_dialect=csv_dialect
+            )
     print_err(summary(progress, noun) + (f" -> {out}" if out else ""))
     return progress
 
@@ -68,10 +71,14 @@ def _write_and_flush(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-async def _to_file(pager: Pager[T], out: Path, on_progress: OnProgress, *, resume: bool, overwrite: bool) -> Progress:
+async def _to_file(
+    pager: Pager[T], out: Path, on_progress: OnProgress, *, resume: bool, overwrite: bool, csv_dialect: CsvDialect
+) -> Progress:
     resume_hint = ResumeHint(on_progress)
     try:
-        return await pager.to_file(out, resume=resume, overwrite=overwrite, on_progress=resume_hint)
+        return await pager.to_file(
+            out, resume=resume, overwrite=overwrite, csv_dialect=csv_dialect, on_progress=resume_hint
+        )
     except BaseException as error:
         resume_hint.print_resume_hint(out, EXPORT, error)
         raise

@@ -25,6 +25,7 @@ from leadfeeder_async.pagination.problems import (
     join_messages,
     raise_at_end,
 )
+from leadfeeder_async.types import CsvDialect
 
 Write: TypeAlias = Callable[[bytes], Awaitable[object]]
 """Writes the next bytes of an export."""
@@ -82,6 +83,7 @@ async def export_file(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    csv_dialect: CsvDialect = "plain",
 ) -> Progress:
     """Write every row of a list to a file. `Pager.to_file` documents the behavior.
 
@@ -92,8 +94,9 @@ async def export_file(
         on_progress: Called after each page.
         resume: Continue an unfinished export of the same list.
         overwrite: Replace a file that exists, or start over.
+        csv_dialect: The dialect of a .csv file.
     """
-    check_table(path)
+    check_table(path, csv_dialect)
     initial = ExportState(days=job.identity.days)
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
         tracker.start_from(output.checkpoint.rows)
@@ -118,7 +121,7 @@ async def export_file(
             error = _incomplete_error(output, problems)
             output.update(output.state.with_gaps_acknowledged())
             raise error
-        await run_in_thread(partial(output.finish, partial(columns_of, job.row)))
+        await run_in_thread(partial(output.finish, partial(columns_of, job.row), csv_dialect))
     return tracker.now()
 
 

@@ -39,6 +39,7 @@ from leadfeeder_async.jobs.checkpoint import (
 from leadfeeder_async.jobs.output_lock import OutputLock
 from leadfeeder_async.jobs.tabular import Column, write_table
 from leadfeeder_async.pagination.date_range import DateWindow
+from leadfeeder_async.types import CsvDialect
 
 CHECKPOINT_INTERVAL = 1.0
 """Seconds between checkpoints. After a kill, the rows of at most that time are read again."""
@@ -145,19 +146,20 @@ class ResumableFile(Generic[S]):
             self._saved = self.checkpoint
         self._saved_at = time.monotonic()
 
-    def finish(self, columns: Callable[[], tuple[Column, ...]]) -> None:
+    def finish(self, columns: Callable[[], tuple[Column, ...]], csv_dialect: CsvDialect = "plain") -> None:
         """Give the file its final name, as a table if its suffix asks for one.
 
         The rows are saved first. If the last step fails, as on a full disk, only that step is left to do.
 
         Args:
             columns: Returns the columns of the table.
+            csv_dialect: The dialect of a .csv file.
         """
         self.checkpoint = replace(self.checkpoint, is_complete=True)
         self.save()
         self._file.close()  # Windows renames no open file
         with translate_os_errors(self._path):
-            write_table(self.path, self._path, columns)
+            write_table(self.path, self._path, columns, csv_dialect)
             self._remove()
 
     def close(self) -> None:

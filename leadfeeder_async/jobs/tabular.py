@@ -16,18 +16,18 @@ from typing import TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from leadfeeder_async._argument_checks import reject
 from leadfeeder_async.errors import CheckpointError, DatabaseError, check_argument
+from leadfeeder_async.jobs import excel_csv
 from leadfeeder_async.jobs.atomic_file import replace_atomically, temporary_beside
 from leadfeeder_async.jobs.duckdb_file import connect_in_memory, require_duckdb, translate_errors
+from leadfeeder_async.types import CsvDialect
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | msgspec.Raw | None"
 """A value of a row. Raw is a number outside the range of Python's numbers, as it was sent."""
 
-MAX_ROW_BYTES = 16 * 1024 * 1024
+MAX_ROW_BYTES = 1024 * 1024
 """The longest row that DuckDB expects, unless the table has a longer one."""
-
-MAX_BYTES_PER_CHARACTER = 4
-"""The most bytes of a character in UTF-8."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -87,8 +87,8 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in _WRITERS
 
 
-def check_table(path: Path) -> None:
-    """Raise ConfigurationError if the suffix belongs to no format, or if its format needs an extra."""
+def check_table(path: Path, csv_dialect: CsvDialect) -> None:
+    """Raise ConfigurationError if the format of a suffix is unknown, needs an extra, or does not have the dialect."""
     suffix = path.suffix.lower()
     is_known = suffix in {"", ".ndjson", ".jsonl", *_WRITERS}
     check_argument(
@@ -96,11 +96,20 @@ def check_table(path: Path) -> None:
         f"{path.name} has the unknown suffix {suffix}.",
         "Use .ndjson or .jsonl (JSON lines), .csv or .parquet.",
     )
+    if csv_dialect not in ("plain", "excel"):
+        reject("csv_dialect", csv_dialect, "must be plain or excel.")
+    check_argument(
+        csv_dialect == "plain" or suffix == ".csv",
+        f"csv_dialect={csv_dialect!r} has no effect on {path.name}.",
+        "Use a name that ends in .csv.",
+    )
     if suffix == ".parquet":
         require_duckdb("A .parquet file", "parquet")
 
 
-def write_table(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]]) -> None:
+def write_table(
+    rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]], csv_dialect: CsvDialect = "plain"
+) -> None:
     """Convert a file of JSON lines into the format of a suffix, under its final name.
 
     JSON lines are renamed, so the file of rows no longer exists. A table that fails leaves no file.
@@ -109,8 +118,11 @@ def write_table(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]
         rows: The JSON lines.
         path: The final name.
         columns: Returns the columns of the table.
+        csv_dialect: The dialect of a .csv file.
     """
     writer = _WRITERS.get(path.suffix.lower())
+    if writer is _write_csv and csv_dialect == "excel":
+        writer = _write_excel_csv
     if writer is None:
         replace_atomically(rows, path)
         return
@@ -134,18 +146,24 @@ def _parse_number(number: str) -> msgspec.Raw:
     return msgspec.Raw(number.encode())
 
 
-def _write_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
-    _write_rows(rows, temporary, columns, "\r\n")
-
-
-def _write_rows(rows: Path, table: Path, columns: tuple[Column, ...], line_end: str) -> int:
-    """Write a CSV table, and return the number of characters of its longest row."""
-    with table.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator=line_end)
+def _write_csv(rows: Path, path: Path, temporary: Path, columns: tuple[Column, ...]) -> None:  # noqa: ARG001
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
         writer.writerow(column.name for column in columns)
-        return max(
-            (writer.writerow([_cell(column.value_of(row)) for column in columns]) for row in _read(rows)), default=0
-        )
+        writer.writerows(_cells(row, columns) for row in _read(rows))
+
+
+def _write_excel_csv(rows: Path, path: Path, temporary: Path, columns: tuple[Column, ...]) -> None:  # noqa: ARG001
+    with temporary.open("w", encoding=excel_csv.ENCODING, newline="") as file:
+        writer = csv.writer(file, delimiter=excel_csv.list_separator())
+        writer.writerow(excel_csv.guard_formula(column.name) for column in columns)
+        for row in _read(rows):
+            cells = _cells(row, columns)
+            writer.writerow([excel_csv.guard_formula(cell) if isinstance(cell, str) else cell for cell in cells])
+
+
+def _cells(row: Json, columns: tuple[Column, ...]) -> list[Json]:
+    return [_cell(column.value_of(row)) for column in columns]
 
 
 def _cell(value: Json) -> Json:
@@ -153,17 +171,18 @@ def _cell(value: Json) -> Json:
 
 
 def _write_parquet(rows: Path, path: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
-    """Let DuckDB convert a CSV table. A value of another type than its column becomes null.
+    """Let DuckDB convert a table of JSON lines. A value of another type than its column becomes null.
 
-    DuckDB detects nothing about the table, because its strings may contain quotes and line breaks of any kind.
+    All cells are strings, and JSON escapes their control characters. A CSV table is not safe, because DuckDB ends a row
+    at a carriage return even if the cell is quoted.
     """
     with temporary_beside(path, path) as table:
-        longest = _write_rows(rows, table, columns, "\n")
+        longest = _write_flat_rows(rows, table, columns)
         try:
             with translate_errors(path), connect_in_memory() as database:
                 database.execute("SET TimeZone = 'UTC'")
-                row_bytes = max(MAX_ROW_BYTES, MAX_BYTES_PER_CHARACTER * longest)
-                database.execute(_copy(table, temporary, columns, row_bytes))
+                database.execute("SET threads = 1")  # each thread has a buffer of a few times the longest row
+                database.execute(_copy(table, temporary, columns, max(MAX_ROW_BYTES, longest)))
         except DatabaseError as error:
             raise CheckpointError(
                 error.message,
@@ -172,19 +191,30 @@ def _write_parquet(rows: Path, path: Path, temporary: Path, columns: tuple[Colum
             ) from None  # DuckDB's message may contain a whole row
 
 
+def _write_flat_rows(rows: Path, table: Path, columns: tuple[Column, ...]) -> int:
+    """Write JSON lines with one string or null for each column, and return the bytes of the longest line."""
+    encode, longest = msgspec.json.Encoder().encode, 0
+    names = [column.name for column in columns]
+    with table.open("wb") as file:
+        for row in _read(rows):
+            cells = (None if cell is None else str(cell) for cell in _cells(row, columns))
+            longest = max(longest, file.write(encode(dict(zip(names, cells, strict=True))) + b"\n"))
+    return longest
+
+
 def _copy(table: Path, path: Path, columns: tuple[Column, ...], longest: int) -> str:
-    """Return the statement that converts a CSV table. Names and paths are quoted."""
+    """Return the statement that converts the table. Names and paths are quoted."""
     selected = ", ".join(map(_cast, columns))
     names = ", ".join(f"{_quoted(column.name)}: 'VARCHAR'" for column in columns)
-    dialect = f"columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"'"
-    source = f"read_csv({_quoted(table)}, {dialect}, max_line_size={longest}, parallel=false)"
+    limits = f"maximum_object_size={longest + 1}"
+    source = f"read_json({_quoted(table)}, format='newline_delimited', columns={{{names}}}, {limits})"
     return f"COPY (SELECT {selected} FROM {source}) TO {_quoted(path)} (FORMAT parquet, USE_TMP_FILE false)"  # noqa: S608
 
 
 def _cast(column: Column) -> str:
     name = '"' + column.name.replace('"', '""') + '"'
     kind = _SQL_TYPES.get(column.type)
-    # DuckDB would move a cast of the bare column into the CSV reader, which fails at the first value of another type.
+    # DuckDB would move a cast of the bare column into the reader, which fails at the first value of another type.
     return f"TRY_CAST(NULLIF({name}, '') AS {kind}) AS {name}" if kind else name
 
 

@@ -34,7 +34,7 @@ from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.problems import ProblemLog, raise_at_end
 from leadfeeder_async.pagination.single_page import SinglePageSource
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions, PageSource
-from leadfeeder_async.types import Stats
+from leadfeeder_async.types import CsvDialect, Stats
 
 if TYPE_CHECKING:
     from leadfeeder_async.jobs.progress import OnProgress, Progress
@@ -190,6 +190,7 @@ class Pager(Generic[T]):
         *,
         resume: bool = False,
         overwrite: bool = False,
+        csv_dialect: CsvDialect = "plain",
         on_progress: OnProgress | None = None,
     ) -> Progress:
         """Export the list to a file: JSON lines as the API sent them, or a table if it ends in .csv or .parquet.
@@ -200,6 +201,9 @@ class Pager(Generic[T]):
             path: The file to write.
             resume: Continue an interrupted export of the same query. No row is lost or duplicated.
             overwrite: Replace a file that exists.
+            csv_dialect: ``"excel"`` writes a .csv file that Excel opens by a double-click: with a byte order mark, the
+                list separator of this computer's region, and an apostrophe before text that Excel would run as a
+                formula. ``"plain"`` writes UTF-8 with commas and unchanged text.
             on_progress: Called after each page.
 
         Returns:
@@ -232,7 +236,9 @@ class Pager(Generic[T]):
         remaining = self._with_stats(stats)._remaining  # noqa: SLF001 - a copy of its own
         job = ExportJob(identity, self._account_id, remaining, row_type, limit, endpoint.partitioned_by_day)
         tracker = ProgressTracker(stats, limit)
-        return await export_file(job, target, tracker, on_progress, resume=resume, overwrite=overwrite)
+        return await export_file(
+            job, target, tracker, on_progress, resume=resume, overwrite=overwrite, csv_dialect=csv_dialect
+        )
 
     async def first(self) -> T | None:
         """Return the first row, or None if the list is empty. No more pages or ids are requested than needed."""

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import openpyxl
 import pytest
 
 from leadfeeder_async import ConfigurationError
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import key_of
+from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.resumable_file import partial_path
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import leadfeeder, leadfeeder_on_terminal, resume_command, set_credits, start
@@ -26,6 +27,10 @@ from tests.cli.command import leadfeeder, leadfeeder_on_terminal, resume_command
 async def sandbox() -> AsyncIterator[Sandbox]:
     async with Sandbox(companies=900, visits=0, rate_limit=False) as running:
         yield running
+
+
+def key_of(row: Row, by: str, column: str | None = None) -> str:
+    return KeyFinder(parse_rules(by, column)).find(row).value
 
 
 def company_id(number: int) -> str:
@@ -195,27 +200,27 @@ async def test_estimate_of_ip_addresses_names_the_unknown_price(sandbox: Sandbox
 async def test_ip_addresses_from_text_file(sandbox: Sandbox, tmp_path: Path) -> None:
     """IP addresses are read from a text file, one per line."""
     source, out = tmp_path / "ips.txt", tmp_path / "out.csv"
-    source.write_text("198.18.0.0\n\n10.0.0.1\n203.0.113.5\n")
+    source.write_text("198.18.0.0\n\n10.0.0.1\n8.8.8.8\n")
     code, _, _ = await leadfeeder(sandbox, "enrich", source, "--by", "ip", "--yes", "--out", out)
     head, *rows = out.read_text().splitlines()
     assert code == 0
-    assert head.startswith("row,key,outcome,id,score,charged,error,ip,")
+    assert head.startswith("row,key,by,outcome,id,score,charged,error,ip,")
     assert "company.name" in head
-    assert [row.split(",")[2] for row in rows] == ["matched", "unusable", "not_found"]
+    assert [row.split(",")[3] for row in rows] == ["matched", "unusable", "not_found"]
 
 
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [
-        (b"a,b\n1,2\n", (), "has no column for 'domain'; it has 'a', 'b'."),
-        (b"domain,x\na.test,1\n", ("--column", "site"), "has no column for 'site'; it has 'domain', 'x'."),
-        ("domain\na.test\nmüller.test\n".encode("cp1252"), (), "line 3: this is not utf-8"),
+        (b"a,b\n1,2\n", (), "has no column for 'domain'. It has 'a', 'b'."),
+        (b"domain,x\na.test,1\n", ("--column", "site"), "has no column for 'site'. It has 'domain', 'x'."),
+        ("domain\na.test\nmüller.test\n".encode("cp1252"), (), "line 3 is not valid utf-8"),
         (b"domain\na.test\n", ("--encoding", "klingon"), "no encoding 'klingon'"),
         (b"domain\na.test\n", ("--max-credits", "-1"), "max_credits=-1"),
         (b"", (), "in.csv is empty: it has no header and no rows."),
         (b"\r\n \n\n", (), "in.csv is empty"),
-        (b'domain,x\na.test,1\n"b.test,2\nc.test,3\n', (), "line 3: this is no CSV (unexpected end of data)"),
-        (b'domain,x\na.test,1\n"b.test,2\nc.test,"3"\n', (), "is not closed; within a quoted cell"),
+        (b'domain,x\na.test,1\n"b.test,2\nc.test,3\n', (), "line 3 is not valid CSV: unexpected end of data."),
+        (b'domain,x\na.test,1\n"b.test,2\nc.test,"3"\n', (), "is not closed. Within a quoted cell"),
         (None, (), "cannot be read: No such file"),
     ],
 )
@@ -386,7 +391,7 @@ async def test_unpaired_surrogates_are_escaped(sandbox: Sandbox, tmp_path: Path)
         ("matched", {"domain": "company-1.test", r"\ud800x": r"\ud800b"}),
     ]
     (tmp_path / "in.ndjson").write_bytes(b'"+2AA-.test"')
-    with pytest.raises(ConfigurationError, match="line 1: this is neither a JSON object nor a JSON text"):
+    with pytest.raises(ConfigurationError, match="line 1 is not a JSON object or a JSON string"):
         InputFile(tmp_path / "in.ndjson", "domain", encoding="utf-7")
     with (tmp_path / "out.csv").open(newline="") as file:
         assert [row[r"input.\ud800x"] for row in csv.DictReader(file)] == ["a", r"\ud800b"]
@@ -422,11 +427,62 @@ async def test_input_rows_after_resume_and_retry(sandbox: Sandbox, tmp_path: Pat
     assert [line["line"] for line in results] == list(range(2, 1_202))
 
 
+async def test_fallback_keys_of_a_workbook(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The command prints how it reads a workbook and which rows have a key, then uses the first valid key of each row."""
+    source, out = tmp_path / "leads.xlsx", tmp_path / "out.csv"
+    book = openpyxl.Workbook()
+    book.create_sheet("Leads")
+    rows = [
+        ["Website", "E-Mail", "Company"],
+        ["https://company-1.test", "eva@company-9.test", "x"],
+        ["", "eva@company-2.test", "x"],
+        ["https://linkedin.com/company/x", "ada@gmail.com", sandbox.world.company(company_id(3))["name"]],
+        ["company-1.test", "", ""],
+        ["", "ada@gmail.com", "-"],
+    ]
+    for row in rows:
+        book["Leads"].append(row)
+    book.save(source)
+    words = ("enrich", source, "--by", "website,email,name+city", "--max-credits", "9", "--out", out)
+    assert (await leadfeeder(sandbox, *words))[0] == 2  # the first sheet is empty
+    code, _, stderr = await leadfeeder(sandbox, *words, "--sheet", "Nope")
+    assert (code, "has no sheet 'Nope'" in stderr, "The command line option is --sheet." in stderr) == (2, True, True)
+    words = ("enrich", source, "--by", "website,email,name", "--max-credits", "9", "--out", out, "--sheet", "Leads")
+    code, _, stderr = await leadfeeder(sandbox, *words, "--excel", LC_ALL="de_DE.UTF-8")
+    assert (
+        f"{source}: workbook, sheet 'Leads' (one of 2), header in line 1. Key: domain in column 'Website', "
+        "then email in column 'E-Mail', then name in column 'Company'.\n"
+        "5 rows: 3 distinct keys, 1 duplicate, 1 unusable (1 with a mail provider, social network or link shortener; "
+        "--allow-free-mail uses them).\n"
+    ) in stderr
+    assert out.read_bytes().startswith(b"\xef\xbb\xbfrow;key;by;")
+    with out.open(newline="", encoding="utf-8-sig") as file:
+        results = list(csv.DictReader(file, delimiter=";"))
+    assert [row["by"] for row in results] == ["domain", "email", "name", "domain", ""]
+    assert [row["id"] for row in results[:2]] == [company_id(1), company_id(2)]
+    assert results[4]["outcome"] == "unusable"
+
+
+@pytest.mark.parametrize("by", ["phone", "domain,ip", "domain+city"])
+async def test_invalid_kinds_of_keys(sandbox: Sandbox, tmp_path: Path, by: str) -> None:
+    """Keys that cannot be used exit with 2, and the error names the option."""
+    code, _, stderr = await leadfeeder(sandbox, "enrich", write_input(tmp_path, range(2)), "--by", by, "--yes")
+    assert (code, "The command line option is --by." in stderr, sandbox.ledger.requests) == (2, True, [])
+
+
+async def test_excel_needs_a_csv_file(sandbox: Sandbox, tmp_path: Path) -> None:
+    """``--excel`` is refused for other formats."""
+    words = ("enrich", write_input(tmp_path, range(2)), "--by", "domain", "--yes", "--excel")
+    for more in ([], ["--out", tmp_path / "out.ndjson"]):
+        code, _, stderr = await leadfeeder(sandbox, *words, *more)
+        assert (code, "--excel needs a .csv file" in stderr, sandbox.ledger.requests) == (2, True, [])
+
+
 async def test_help_lists_file_formats() -> None:
     """The help lists the formats of input files and the default output."""
     code, stdout, _ = await leadfeeder(None, "enrich", "--help", COLUMNS="200")
     assert code == 0
-    assert ".csv with a header, .ndjson, .jsonl, or .txt" in stdout
+    assert ".csv with a header, .xlsx, .ndjson, .jsonl, or .txt" in stdout
     assert "Default: JSON lines on stdout" in stdout
 
 
@@ -451,7 +507,7 @@ def test_input_format_is_detected(tmp_path: Path, name: str, content: bytes) -> 
     rows = InputFile(tmp_path / name, "domain")
     assert len(rows) == 2
     for _ in range(2):  # the file can be read several times
-        assert [key_of(row, "domain").value for row in rows] == ["a.test", "b.test"]
+        assert [key_of(row, "domain") for row in rows] == ["a.test", "b.test"]
 
 
 def test_explicit_encoding_and_column(tmp_path: Path) -> None:
@@ -459,17 +515,16 @@ def test_explicit_encoding_and_column(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_bytes("Seite;Firma\nmüller.test;Müller\n".encode("cp1252"))
     rows = InputFile(source, "domain", "seite", "cp1252")
-    assert [key_of(row, "domain", "seite").value for row in rows] == ["xn--mller-kva.test"]
-    assert [key_of(row, "name").value for row in InputFile(source, "name", encoding="cp1252")] == ["Müller"]
+    assert [key_of(row, "domain", "seite") for row in rows] == ["xn--mller-kva.test"]
+    assert [key_of(row, "name") for row in InputFile(source, "name", encoding="cp1252")] == ["Müller"]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.ndjson", b'{"domain":"a.test"}\n{"domain":\n', "line 2: this is neither a JSON object nor a JSON text"),
-        ("a.ndjson", b'{"domain":"a.test"}\n{"domain":"\xff"}\n', "line 2: this is not utf-8"),
-        ("a.csv", b'domain\n"' + b"x" * 140_000 + b'"\n', r"line 2: this is no CSV \(field larger than"),
-        ("a.csv", b"\xff\xfea", "this is not utf-16"),
+        ("a.ndjson", b'{"domain":"a.test"}\n{"domain":\n', "line 2 is not a JSON object or a JSON string"),
+        ("a.ndjson", b'{"domain":"a.test"}\n{"domain":"\xff"}\n', "line 2 is not valid utf-8"),
+        ("a.csv", b"\xff\xfea", "line 1 is not valid utf-16"),
     ],
 )
 def test_invalid_input_raises_with_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -27,6 +27,18 @@ async def test_export_to_file(export_sandbox: Sandbox, tmp_path: Path) -> None:
     assert re.search(r"730 visits in [\d.]+ s: 8 pages, 8 requests, 0 rate-limited, 0 credits charged -> ", stderr)
 
 
+async def test_export_for_excel(export_sandbox: Sandbox, tmp_path: Path) -> None:
+    """``--excel`` writes a byte order mark and the separator of the region. It needs a .csv file."""
+    out, words = tmp_path / "visits.csv", ("export", "visits", "--limit", "3", "--excel")
+    code, _, _ = await leadfeeder(export_sandbox, *words, "--out", out, LC_ALL="fr_FR.UTF-8")
+    assert (code, out.read_bytes()[:6]) == (0, b"\xef\xbb\xbfid;")
+    requests = len(export_sandbox.ledger.requests)
+    for more in ([], ["--out", tmp_path / "visits.ndjson"]):
+        code, _, stderr = await leadfeeder(export_sandbox, *words, *more)
+        assert (code, "--excel needs a .csv file" in stderr) == (2, True)
+    assert len(export_sandbox.ledger.requests) == requests
+
+
 async def test_export_to_stdout(export_sandbox: Sandbox) -> None:
     """Without ``--out``, stdout contains only rows. ``--limit`` limits the total."""
     code, stdout, _ = await leadfeeder(

@@ -19,7 +19,7 @@ async def test_key_is_in_no_file(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path
         await visits.to_file(tmp_path / name)
     with pytest.raises(LeadfeederError):
         await visits.prefetch(0).to_file(tmp_path / "cut.ndjson", on_progress=lambda _: sandbox.fail_next(401))
-    await lf.enrich.ips(["203.0.113.17", "203.0.113.18"]).to_file(tmp_path / "ips.ndjson")
+    await lf.enrich.ips(["198.18.0.17", "198.18.0.18"]).to_file(tmp_path / "ips.ndjson")
     await sync_account(lf, tmp_path / "account.duckdb", since=sandbox.start_date)
     write_report(tmp_path / "account.duckdb", tmp_path / "report.html")
     files = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

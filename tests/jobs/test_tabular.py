@@ -6,14 +6,17 @@ import csv
 import json
 import resource
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leadfeeder_async import AsyncLeadfeeder, CheckpointError, ConfigurationError
 from leadfeeder_async.jobs import duckdb_file
+from leadfeeder_async.jobs.excel_csv import guard_formula, remove_guard, separator_of_locale
 from leadfeeder_async.jobs.tabular import columns_of
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.sandbox import Sandbox
@@ -115,6 +118,79 @@ async def test_table_on_a_full_disk(tmp_path: Path, name: str, tags: int, size: 
         await lf.tags.list().to_file(out, resume=True)
         assert len(server.requests) == requests
     assert len(read_table(out)) == tags
+
+
+CONTROL_TEXTS = [
+    "a\rb", "a\r", "\rb", "\r", "\n", "a\r\nb", "a\n\rb", "a,\rb", 'a"\rb"', '"', '""', "'", "\\", "\x0b", "\x0c", "\x85",
+    "\u2028", "\x1a", "\x00a", "\ufeffa", "", " ", "NULL", "null", "nan", "a" * 5_000_000 + "\r",
+]  # fmt: skip
+
+
+async def test_parquet_has_every_text_as_it_is(tmp_path: Path) -> None:
+    """Line breaks, quotes, control characters and very long texts are in a parquet file as the API sent them."""
+    out = tmp_path / "tags.parquet"
+    tags = [{"id": str(number), "attributes": {"name": text}} for number, text in enumerate(CONTROL_TEXTS)]
+    tags.append({"id": "none", "attributes": {"name": None}})
+    async with raw_server(http(msgspec.json.encode({"data": tags}))) as server, client_of(server.url) as lf:
+        await lf.tags.list().to_file(out)
+    table = {row["id"]: row["name"] for row in read_table(out)}
+    assert [table[str(number)] for number in range(len(CONTROL_TEXTS))] == CONTROL_TEXTS
+    assert table["none"] is None
+
+
+FORMULAS = ["=1+1", "+1+1", "-2+3", "@SUM(1)", "\t=1+1", "\r=1+1", "\n=1+1", "\uff1d1+1", '=HYPERLINK("x","y")', "-"]
+HARMLESS = ["Müller", "a=b", "1+1", "-5", "+49301234", "-2.5", "", "'x", "a;b,c", 'a"b']
+
+
+@pytest.mark.parametrize(("locale", "separator"), [("de_DE.UTF-8", ";"), ("en_US.UTF-8", ","), ("C", ",")])
+async def test_csv_for_excel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str, separator: Literal[";", ","]
+) -> None:
+    """The Excel dialect has a byte order mark, the separator of the region, and no formulas. Plain CSV is unchanged."""
+    monkeypatch.setenv("LC_ALL", locale)
+    plain, excel = tmp_path / "plain.csv", tmp_path / "excel.csv"
+    texts = FORMULAS + HARMLESS
+    tags = [{"id": str(number), "attributes": {"name": text, "color": -5}} for number, text in enumerate(texts)]
+    async with raw_server(http(msgspec.json.encode({"data": tags}))) as server, client_of(server.url) as lf:
+        await lf.tags.list().to_file(plain)
+        await lf.tags.list().to_file(excel, csv_dialect="excel")
+    assert [row["name"] for row in read_table(plain)] == texts
+    assert not plain.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert excel.read_bytes().startswith(b"\xef\xbb\xbfid" + separator.encode())
+    with excel.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file, delimiter=separator))
+    assert [row["name"] for row in rows] == [f"'{text}" for text in FORMULAS] + HARMLESS
+    assert {row["color"] for row in rows} == {"-5"}
+
+
+@given(st.text("'=+-@\t\r a1"))
+def test_formula_guard_is_reversible(text: str) -> None:
+    """A guard can be removed without changing a text that had no guard."""
+    assert remove_guard(guard_formula(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"),
+    [
+        ("de_DE.UTF-8", ";"), ("de-AT", ";"), ("fr_FR@euro", ";"), ("pt_BR", ";"), ("en_GB", ","), ("en_ZA", ";"),
+        ("es_ES", ";"), ("es_MX", ","), ("ja_JP", ","), ("C", ","), ("POSIX", ","), ("", ","),
+    ],
+)  # fmt: skip
+def test_separator_of_locale(name: str, separator: str) -> None:
+    """Regions with a decimal comma separate lists by semicolons."""
+    assert separator_of_locale(name) == separator
+
+
+@pytest.mark.parametrize(
+    ("name", "dialect"), [("tags.parquet", "excel"), ("tags.ndjson", "excel"), ("tags.csv", "word")]
+)
+async def test_invalid_csv_dialect(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, name: str, dialect: Any
+) -> None:
+    """A dialect that is unknown or has no effect is refused before any request."""
+    with pytest.raises(ConfigurationError, match="csv_dialect="):
+        await lf.tags.list().to_file(tmp_path / name, csv_dialect=dialect)
+    assert sandbox.ledger.requests == []
 
 
 async def test_unknown_suffix(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:

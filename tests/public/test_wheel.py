@@ -65,7 +65,7 @@ def busy_sandbox() -> Iterator[Sandbox]:
 
 
 def test_the_core_alone_runs_the_first_example(python: Path, busy_sandbox: Sandbox, tmp_path: Path) -> None:
-    """What the README shows first runs as pasted on the wheel and four dependencies, against a sandbox elsewhere."""
+    """What the README shows first runs as pasted on the wheel and five dependencies, against a sandbox elsewhere."""
     example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
     (tmp_path / "first.py").write_text(example)
     done = run(python, "-W", "error", "first.py", cwd=tmp_path, **busy_sandbox.environment)

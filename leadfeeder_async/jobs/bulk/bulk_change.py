@@ -154,7 +154,7 @@ class BulkChange:
 
         """
         path, tracker, total = Path(path), self._tracker(), self._count()
-        check_table(path)
+        check_table(path, "plain")
         with open_resumable(
             path, BULK_CHANGE, self._identity, BulkState(), resume=resume, overwrite=overwrite
         ) as output:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import DecodeError, check_argument
-from leadfeeder_async.jobs.enrich.keys import By, Row
+from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, CompanyLookup, IpLookup, Lookup, MatchPolicy
 from leadfeeder_async.jobs.enrich.output import EnrichmentJob, enrich_file
 from leadfeeder_async.jobs.enrich.results import (
@@ -32,7 +32,7 @@ from leadfeeder_async.models.includes import CompanyInclude
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
 from leadfeeder_async.resources.arguments import include_param
-from leadfeeder_async.types import Stats
+from leadfeeder_async.types import CsvDialect, Stats
 
 __all__ = ["Enrichments"]
 
@@ -120,6 +120,7 @@ class Enrichment(Generic[T]):
         resume: bool = False,
         overwrite: bool = False,
         retry_failed: bool = False,
+        csv_dialect: CsvDialect = "plain",
         on_progress: OnProgress | None = None,
     ) -> EnrichmentSummary:
         """Write one line per row to a file, in the order of the rows.
@@ -131,8 +132,11 @@ class Enrichment(Generic[T]):
             resume: Continue an unfinished file of the same job. Rows that were written are not requested again. The
                 input must begin with the same rows. ``max_credits`` counts all runs together.
             overwrite: Replace a file that exists.
-            retry_failed: Read a complete file of JSON lines, and request its rows again that failed or were skipped by
-                the budget. ``max_credits`` counts this run alone.
+            retry_failed: Read a complete file, and request its rows again that failed or were skipped by the budget.
+                ``max_credits`` counts this run alone.
+            csv_dialect: ``"excel"`` writes a .csv file that Excel opens by a double-click: with a byte order mark, the
+                list separator of this computer's region, and an apostrophe before text that Excel would run as a
+                formula. ``"plain"`` writes UTF-8 with commas and unchanged text.
             on_progress: Called after each batch of rows.
 
         Returns:
@@ -164,6 +168,7 @@ class Enrichment(Generic[T]):
             on_progress,
             resume=resume,
             overwrite=overwrite,
+            csv_dialect=csv_dialect,
         )
         return self.summary
 
@@ -177,6 +182,7 @@ class Enrichment(Generic[T]):
         return EnrichmentResult(
             row=line.row,
             key=line.key,
+            by=line.by,
             outcome=outcome,
             record=record,
             id=line.id,
@@ -197,13 +203,14 @@ class Enrichments:
         self,
         rows: Iterable[Row] | AsyncIterable[Row],
         *,
-        by: Literal["domain", "name", "vat"],
+        by: Literal["domain", "email", "name", "vat"] | list[str] | tuple[str, ...],
         column: str | None = None,
         max_credits: int | None = None,
         limit: int | None = None,
         ordered: bool = True,
         min_score: float = 0.8,
         min_lead: float = 0.1,
+        allow_free_mail: bool = False,
         include: Iterable[CompanyInclude] | None = None,
         account_id: str | None = None,
     ) -> Enrichment[Company]:
@@ -218,7 +225,10 @@ class Enrichments:
 
         Args:
             rows: Any iterable or async iterable. A row is a key, or a mapping of columns.
-            by: The kind of key. For ``"name"``, the columns ``city``, ``postal_code`` and ``country`` are used too.
+            by: The kind of key: ``"domain"``, ``"email"``, ``"name"`` or ``"vat"``. An email address is looked up by
+                its domain. For ``"name"``, the columns ``city``, ``postal_code`` and ``country`` are used too. A list
+                such as ``["website", "email", "name+city"]`` contains several kinds or common column names, and each
+                row uses the first one that is valid. ``"domain=Seite"`` names the column.
             column: The column that contains the key. By default, it is detected by common names.
             max_credits: The most credits to spend, which are used for the first rows. Other rows become
                 ``skipped_by_budget``. None for no limit.
@@ -227,6 +237,8 @@ class Enrichments:
             min_score: The lowest score of a match, from 0 to 1. If no match reaches it, the row is ``ambiguous``.
             min_lead: The lowest difference between the best score and the next one. If it is smaller, the row is
                 ``ambiguous``.
+            allow_free_mail: Look up the domains of mail providers, social networks, link shorteners and website
+                builders too. By default, rows with no other key are ``unusable``.
             include: Relations to include in the records, such as ``tags``.
             account_id: The account. Defaults to that of the client.
 
@@ -241,11 +253,18 @@ class Enrichments:
             rows fail and its credits count as spent.
 
         """
-        check_argument(by in {"domain", "name", "vat"}, f"by={by!r} must be domain, name or vat.")
+        rules = parse_rules(by, column)
+        check_argument(
+            all(rule.kind != "ip" for rule in rules),
+            "by='ip' is not a key of a company.",
+            "Use lf.enrich.ips() for IP addresses.",
+            argument="by",
+        )
         fields = include_param(include, CompanyInclude)
         lookup = CompanyLookup(MatchPolicy(min_score, min_lead), fields, account_id)
-        options = _options(rows, by=by, column=column, limit=limit, ordered=ordered)
-        settings = (min_score, min_lead, fields or ())
+        keys = KeyFinder(rules, allow_free_mail=allow_free_mail)
+        options = _options(rows, keys, limit=limit, ordered=ordered)
+        settings = (min_score, min_lead, fields or (), allow_free_mail)
         job = self._job(lookup, options, Company, max_credits=max_credits, account_id=account_id, settings=settings)
         return Enrichment(job, lookup)
 
@@ -261,11 +280,11 @@ class Enrichments:
     ) -> Enrichment[EnrichedIp]:
         """Find the company behind each IP address.
 
-        ``async for result in lf.enrich.ips(["203.0.113.17"], max_credits=100)``
+        ``async for result in lf.enrich.ips(["198.18.0.17"], max_credits=100)``
 
-        One request is sent for each distinct address. Private addresses are ``unusable`` and are not sent. If no
-        company is known, the outcome is ``not_found``, and the record contains the location and the network. Contract:
-        ``enrich_ip``.
+        One request is sent for each distinct address. Addresses that are not public (private, reserved or for
+        documentation) are ``unusable`` and are not sent. If no company is known, the outcome is ``not_found``, and the
+        record contains the location and the network. Contract: ``enrich_ip``.
 
         Args:
             ips: Any iterable or async iterable. A row is an address, or a mapping of columns.
@@ -290,7 +309,7 @@ class Enrichments:
 
         """
         lookup = IpLookup(account_id)
-        options = _options(ips, by="ip", column=column, limit=limit, ordered=ordered)
+        options = _options(ips, KeyFinder(parse_rules("ip", column)), limit=limit, ordered=ordered)
         job = self._job(lookup, options, EnrichedIp, max_credits=max_credits, account_id=account_id, settings=())
         return Enrichment(job, lookup)
 
@@ -310,12 +329,12 @@ class Enrichments:
 
 
 def _options(
-    rows: Iterable[Row] | AsyncIterable[Row], *, by: By, column: str | None, limit: int | None, ordered: bool
+    rows: Iterable[Row] | AsyncIterable[Row], keys: KeyFinder, *, limit: int | None, ordered: bool
 ) -> EnrichmentOptions:
     check_argument(
         not isinstance(rows, str | bytes | Mapping), f"{rows!r} is a single row.", "Put it in a list, as in [row]."
     )
-    return EnrichmentOptions(rows=rows, by=by, column=column, limit=_check_limit("limit", limit), ordered=ordered)
+    return EnrichmentOptions(rows=rows, keys=keys, limit=_check_limit("limit", limit), ordered=ordered)
 
 
 def _highest_cost(records: int, max_credits: int | None) -> int:

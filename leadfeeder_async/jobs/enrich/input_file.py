@@ -1,9 +1,8 @@
-"""Input files: CSV with any usual delimiter, JSON lines, or one key a line, checked whole before a credit is spent."""
+"""Input files: tables, JSON lines, or one key per line. They are checked completely before a credit is spent."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, NoReturn
@@ -11,43 +10,82 @@ from typing import IO, NoReturn
 import msgspec
 
 from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.jobs.enrich.file_format import detect_format, separator_of
 from leadfeeder_async.jobs.enrich.keys import (
     KNOWN_NAMES,
-    By,
     FileRow,
+    KeyRule,
     escape_surrogates,
-    find_column,
     normalize_column_name,
+    parse_rules,
+)
+from leadfeeder_async.jobs.enrich.table_source import (
+    CsvSource,
+    SheetSource,
+    TableRow,
+    TableSource,
+    clean_lines,
+    open_text,
 )
 
-_BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_DELIMITERS = ",;\t"
-_JSON_LINES = frozenset({".ndjson", ".jsonl"})
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
+"""The delimiters that are detected, and their names."""
+
+_HEADER_ROWS = 20
+"""The rows at the beginning in which the header is searched. Reports have a title above it."""
+
+_SAMPLE_ROWS = 50
+_SAMPLE_CHARACTERS = 65_536
 _LINE_ENDS = frozenset("\r\n")
-_UNCLOSED_QUOTE_HINT = (
-    "Look for a quote that opens in this row and is not closed; within a quoted cell, a quote is written twice."
-)
 
 
 class InputFile(Iterable[FileRow]):
-    """The rows of a file, read anew each time it is iterated over.
+    """The rows of a file, which can be read several times.
 
-    ``.ndjson`` and ``.jsonl`` hold a JSON object or text a line, ``.txt`` a key a line, anything else is CSV: delimited
-    by commas, semicolons or tabs, with a header if one of its names is known or is ``column``. Text is UTF-8, or UTF-16
-    with a byte order mark, unless ``encoding`` says otherwise. Making one reads the file once; ConfigurationError names
-    the line that cannot be read, or the columns where none holds the key. Rows of CSV that would hide others (a key
-    over several lines, more cells than columns) are there, with their ``problem``.
+    ``.ndjson`` and ``.jsonl`` files have one JSON object or string per line, and ``.txt`` files one key per line.
+    ``.xlsx``, ``.xlsm``, ``.xlsb``, ``.xls`` and ``.ods`` files are workbooks, which need the extra ``excel``. All
+    other files are CSV, with commas, semicolons, tabs or pipes, or with the separator of a first line such as
+    ``sep=;``. The constructor reads the file once.
+
+    A row that may hide others has a ``problem``: its key spans several lines, or it has more cells than columns.
+
+    Args:
+        path: The file.
+        by: The kind of key, or several. See ``lf.enrich.companies``.
+        column: The column that contains the key. By default, it is detected by common names.
+        encoding: The encoding of a text file. The default is UTF-8, or UTF-16 and UTF-32 if the file shows that.
+        sheet: The sheet of a workbook. The default is the first one that is visible.
+
+    Raises:
+        ConfigurationError: The file cannot be read, a line is not valid, or no column contains the key.
+
     """
 
-    def __init__(self, path: Path, by: By, column: str | None = None, encoding: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        by: str | Collection[str],
+        column: str | None = None,
+        encoding: str | None = None,
+        sheet: str | None = None,
+    ) -> None:
         self.path = path
-        self._by: By = by
-        self._column = column
-        self._encoding = encoding or _encoding_of(path)
-        self._delimiter = ","
-        self._head = _CsvHeader()
-        if path.suffix not in _JSON_LINES and path.suffix != ".txt":
-            self._detect_dialect()
+        self._rules = parse_rules(by, column)
+        self._format, self._encoding = detect_format(path, encoding)
+        check_argument(
+            sheet is None or self._format == "workbook",
+            f"{path} is not a workbook, so it has no sheets.",
+            "",
+            argument="sheet",
+        )
+        self._header = Header()
+        self._source: TableSource | None = None
+        try:
+            self._source = self._find_source(sheet)
+            if self._source is not None:
+                self._header = self._find_header(self._source)
+        except UnicodeError as error:
+            self._raise_encoding(error)
         self._rows = sum(1 for _ in self)
 
     def __len__(self) -> int:
@@ -55,99 +93,169 @@ class InputFile(Iterable[FileRow]):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of its columns; none where it has no header."""
-        return self._head.names
+        """The names of the columns. Empty if the file has no header."""
+        return self._header.names
+
+    @property
+    def description(self) -> str:
+        """The format, the encoding and the columns of the keys, as they were detected."""
+        return ". ".join((", ".join(self._describe_format()), self._describe_keys()))
 
     def __iter__(self) -> Generator[FileRow]:
         try:
-            with self._open() as file:
-                yield from self._rows_in(file)
-        except UnicodeDecodeError as error:
-            self._refuse_encoding(error)
-
-    def _rows_in(self, file: IO[str]) -> Generator[FileRow]:
-        if self.path.suffix in _JSON_LINES:
-            yield from self._json_lines(file)
-        elif self.path.suffix == ".txt":
-            yield from (FileRow(text.strip(), number) for number, text in enumerate(file, 1) if text.strip())
-        else:
-            rows = self._csv_rows(file)
-            yield from (self._head.row(*row) for row in islice(rows, 1 if self.columns else 0, None))
-
-    def _csv_rows(self, file: IO[str]) -> Generator[tuple[list[str], int, int]]:
-        """Read the rows that are not blank, each with its first line and its last."""
-        reader, begin = csv.reader(file, delimiter=self._delimiter, strict=True), 1
-        try:
-            for cells in reader:
-                if any(map(str.strip, cells)):
-                    yield cells, begin, reader.line_num
-                begin = reader.line_num + 1
-        except csv.Error as error:
-            self._refuse_line(begin, f"no CSV ({error})", _UNCLOSED_QUOTE_HINT)
+            if self._source is not None:
+                yield from map(self._header.row, islice(self._source.rows(), self._header.skipped_rows, None))
+                return
+            with open_text(self.path, self._encoding) as file:
+                yield from self._json_lines(file) if self._format == "json lines" else _text_lines(file)
+        except UnicodeError as error:
+            self._raise_encoding(error)
 
     def _json_lines(self, file: IO[str]) -> Generator[FileRow]:
         decoder = msgspec.json.Decoder(dict[str, object] | str)
-        for number, text in enumerate(file, 1):
+        for number, text in enumerate(clean_lines(file), 1):
             if text.strip():
                 try:
                     row = decoder.decode(text)
                 except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
-                    self._refuse_line(number, "neither a JSON object nor a JSON text")
+                    raise ConfigurationError(
+                        f"{self.path}, line {number:,} is not a JSON object or a JSON string.",
+                        hint="Write each row on a line of its own. `jq -c '.[]'` converts an array.",
+                    ) from None
                 yield FileRow(row, number, text.strip())
 
-    def _detect_dialect(self) -> None:
-        """Find the delimiter, and whether the first row is a header."""
-        try:
-            with self._open() as file:
-                first = next((text for text in file if text.strip()), "")
-                outside = "".join(first.split('"')[::2])
-                self._delimiter = max(_DELIMITERS, key=outside.count)
-                file.seek(0)
-                names, _, _ = next(self._csv_rows(file), (list[str](), 1, 1))
-        except UnicodeDecodeError as error:
-            self._refuse_encoding(error)
-        check_argument(bool(names), f"{self.path} is empty: it has no header and no rows.")
-        known = [normalize_column_name(name) for name in names]
-        wanted = find_column(known, self._by) if self._column is None else normalize_column_name(self._column)
-        has_header = wanted in known or not KNOWN_NAMES.isdisjoint(known)
-        if wanted not in known and (len(names) > 1 or has_header or self._column is not None):
-            self._refuse_columns(names)
-        if has_header:
-            self._head = _CsvHeader(_unique_column_names(names), known.index(wanted) if wanted in known else 0)
+    # detection
 
-    def _open(self) -> IO[str]:
-        try:
-            return self.path.open(encoding=self._encoding, newline="")
-        except LookupError:
-            raise ConfigurationError(
-                f"There is no encoding {self._encoding!r}.", hint="Try cp1252.", argument="encoding"
-            ) from None
-        except OSError as error:
-            raise ConfigurationError(f"{self.path} cannot be read: {error.strerror}.") from None
+    def _find_source(self, sheet: str | None) -> TableSource | None:
+        """Return the table of the file, or None if it has one key or one JSON value per line."""
+        if self._format == "workbook":
+            return SheetSource(self.path, sheet)
+        if self._format == "json lines":
+            return None
+        with open_text(self.path, self._encoding) as file:
+            beginning = file.read(_SAMPLE_CHARACTERS).removeprefix("\ufeff")
+        line_end = _line_end_of(beginning)
+        first_lines = beginning.split(line_end, 20)
+        blank = next((place for place, line in enumerate(first_lines) if line.strip()), 0)
+        first_line = first_lines[blank]
+        separator = separator_of(first_line)
+        if separator is not None:
+            return CsvSource(self.path, self._encoding, separator, line_end, blank + 1)
+        candidates = [
+            CsvSource(self.path, self._encoding, delimiter, line_end, 0)
+            for delimiter in DELIMITERS
+            if delimiter in beginning
+        ]
+        scores = [(self._score(source), source) for source in candidates]
+        best = max(scores, key=lambda pair: pair[0], default=None)
+        source = CsvSource(self.path, self._encoding, ",", line_end, 0) if best is None else best[1]
+        if self._format == "text":
+            is_table = "\t" in first_line or self._has_header(source)
+            return source if is_table else None
+        return source
 
-    def _refuse_columns(self, names: Iterable[str]) -> NoReturn:
-        wanted = f"{self._by!r}" if self._column is None else f"{self._column!r}"
+    def _score(self, source: CsvSource) -> tuple[float, ...]:
+        """Return how well a delimiter fits: the keys that have a column, the known names, and rows of equal length."""
+        try:
+            rows = [row.cells for row in islice(source.rows(), _SAMPLE_ROWS)]
+        except ConfigurationError:
+            return (-1,)
+        header = self._header_place(rows)
+        names = rows[header or 0] if rows else []
+        known = len(KNOWN_NAMES.intersection(map(normalize_column_name, names)))
+        found = 0 if header is None else sum(rule.find_column(names) is not None for rule in self._rules)
+        equal = sum(len(cells) == len(names) for cells in rows) / len(rows) if len(names) > 1 else 0
+        return (found, known, equal, len(names))
+
+    def _has_header(self, source: CsvSource) -> bool:
+        try:
+            rows = [row.cells for row in islice(source.rows(), _HEADER_ROWS)]
+        except ConfigurationError:
+            return False
+        return self._header_place(rows) is not None
+
+    def _header_place(self, rows: Sequence[Sequence[str]]) -> int | None:
+        """Return the place of the header among the first rows, or None if no row has a column for the key.
+
+        A row that is not the first one is only the header if the rows above it, such as a title, have fewer cells.
+        """
+        widest = 0
+        for place, cells in enumerate(rows[:_HEADER_ROWS]):
+            width = sum(1 for cell in cells if cell.strip())
+            is_wider = width > max(widest, 1)
+            if (place == 0 or is_wider) and any(rule.find_column(cells) is not None for rule in self._rules):
+                return place
+            widest = max(widest, width)
+        return None
+
+    def _find_header(self, source: TableSource) -> Header:
+        rows = list(islice(source.rows(), _HEADER_ROWS))
+        check_argument(rows, f"{self.path} is empty: it has no header and no rows.")
+        place = self._header_place([row.cells for row in rows])
+        if place is not None:
+            self._check_explicit_columns(rows[place].cells)
+            return Header.of(rows[place], self._rules, place + 1)
+        first = rows[0].cells
+        has_known_name = not KNOWN_NAMES.isdisjoint(map(normalize_column_name, first))
+        is_explicit = any(rule.column is not None or rule.location for rule in self._rules)
+        if len(first) > 1 or has_known_name or is_explicit:
+            self._raise_no_column(max(rows, key=lambda row: len(row.cells)).cells)
+        return Header()
+
+    # descriptions and errors
+
+    def _describe_format(self) -> Iterator[str]:
+        if isinstance(self._source, SheetSource):
+            count = len(self._source.names)
+            more = f" (one of {count:,})" if count > 1 else ""
+            yield f"workbook, sheet {self._source.name!r}{more}"
+        elif isinstance(self._source, CsvSource):
+            delimiter = DELIMITERS.get(self._source.delimiter, repr(self._source.delimiter))
+            yield f"table separated by {delimiter}" if len(self.columns) > 1 else "table with one column"
+        else:
+            yield _FORMAT_NAMES[self._format]
+        if self._encoding:
+            yield f"encoding {self._encoding}"
+        if self.columns:
+            yield f"header in line {self._header.line:,}"
+        elif self._source is not None:
+            yield "no header"
+
+    def _describe_keys(self) -> str:
+        if not self.columns:
+            return f"Key: {', then '.join(map(str, self._rules))}"
+        found = [(rule, rule.find_column(self.columns)) for rule in self._rules]
+        used = [f"{rule.kind} in column {column!r}" for rule, column in found if column is not None]
+        missing = [rule.kind for rule, column in found if column is None]
+        unused = f" (no column for {', '.join(missing)})" if missing else ""
+        return f"Key: {', then '.join(used)}{unused}"
+
+    def _check_explicit_columns(self, names: Iterable[str]) -> None:
+        for rule in self._rules:
+            for column in rule.missing_columns(names):
+                self._raise_no_column(names, column)
+
+    def _raise_no_column(self, names: Iterable[str], column: str | None = None) -> NoReturn:
+        wanted = repr(column) if column else " or ".join(repr(rule.column or rule.kind) for rule in self._rules)
         raise ConfigurationError(
-            f"{self.path} has no column for {wanted}; it has {', '.join(map(repr, names))}.",
+            f"{self.path} has no column for {wanted}. It has {', '.join(map(repr, names))}.",
             hint="Pass column= with one of these names.",
             argument="column",
         )
 
-    def _refuse_line(self, number: int, what: str, hint: str = "") -> NoReturn:
-        raise ConfigurationError(f"{self.path}, line {number:,}: this is {what}.", hint=hint) from None
-
-    def _refuse_encoding(self, error: UnicodeDecodeError) -> NoReturn:
+    def _raise_encoding(self, error: UnicodeError) -> NoReturn:
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
         raise ConfigurationError(
-            f"{self.path}, line {self._bad_line():,}: this is not {self._encoding}: {error.reason}.",
+            f"{self.path}, line {self._bad_line():,} is not valid {self._encoding}: {reason}.",
             hint='Save it as UTF-8, or pass its encoding, such as encoding="cp1252".',
             argument="encoding",
         ) from None
 
     def _bad_line(self) -> int:
-        """Return the number of the first line that is not UTF-8, or of the last."""
+        """Return the number of the first line that is not UTF-8, or of the last line."""
         number = 0
         with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):  # noqa: B007 - the last counts
+            for number, line in enumerate(file, 1):  # noqa: B007 - the last one counts
                 try:
                     line.decode("utf-8")
                 except UnicodeDecodeError:
@@ -155,29 +263,51 @@ class InputFile(Iterable[FileRow]):
         return number
 
 
-class _CsvHeader(msgspec.Struct, frozen=True):
-    """What the header says; without names, a row is its first cell."""
+_FORMAT_NAMES: dict[str, str] = {"json lines": "JSON lines", "text": "one key per line"}
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The header of a table. Without names, the first cell of a row is the key."""
 
     names: tuple[str, ...] = ()
-    key: int = 0
-    """Which cell holds the key."""
+    keys: tuple[int, ...] = (0,)
+    """The positions of the cells that contain keys."""
+    skipped_rows: int = 0
+    """The rows from the beginning to the header."""
+    line: int = 0
+    has_names_as_keys: bool = False
+    """True if a company name can be the key, so that any text would be looked up."""
 
-    def row(self, cells: list[str], begin: int, end: int) -> FileRow:
-        """Make a row of its cells, and say what is wrong with it; cells without a name are called by their place."""
-        width = max(1, len(self.names))
-        problem = ""
-        if any(map(str.strip, cells[width:])):
-            problem = f"line {begin:,} has {len(cells):,} cells, and there are {width:,} columns"
-        elif len(cells) > self.key and not _LINE_ENDS.isdisjoint(cells[self.key].strip()):
-            problem = f"its key spans lines {begin:,} to {end:,} (an unclosed quote?)"
+    @classmethod
+    def of(cls, row: TableRow, rules: Iterable[KeyRule], skipped_rows: int) -> Header:
+        """Return the header for a row of names."""
+        names = _unique_column_names(row.cells)
+        columns = {rule: column for rule in rules if (column := rule.find_column(names)) is not None}
+        keys = tuple(sorted(map(names.index, columns.values())))
+        has_names_as_keys = any(rule.kind == "name" for rule in columns)
+        return cls(names, keys, skipped_rows, row.first_line, has_names_as_keys)
+
+    def row(self, row: TableRow) -> FileRow:
+        """Return a row of the table, with the reason if it cannot be used. Extra cells are named by their position."""
+        cells, problem = row.cells, self._problem(row)
         if not self.names and len(cells) == 1:
-            return FileRow(cells[0], begin, problem=problem)
-        beyond = (f"column {place}" for place in range(len(self.names) + 1, len(cells) + 1))
-        return FileRow(dict(zip(chain(self.names, beyond), cells, strict=False)), begin, problem=problem)
+            return FileRow(cells[0], row.first_line, problem=problem)
+        extra = (f"column {place}" for place in range(len(self.names) + 1, len(cells) + 1))
+        return FileRow(dict(zip(chain(self.names, extra), cells, strict=False)), row.first_line, problem=problem)
+
+    def _problem(self, row: TableRow) -> str:
+        cells, line, width = row.cells, row.first_line, max(1, len(self.names))
+        if any(map(str.strip, cells[width:])):
+            return f"line {line:,} has {len(cells):,} cells, and there are {width:,} columns"
+        if any(not _LINE_ENDS.isdisjoint(cells[place].strip()) for place in self.keys if place < len(cells)):
+            return f"its key spans lines {line:,} to {row.last_line:,} (an unclosed quote?)"
+        if self.has_names_as_keys and len(cells) == 1 < width - 1:
+            return f"line {line:,} has 1 cell, and there are {width:,} columns (a note or a broken line?)"
+        return ""
 
 
 def _unique_column_names(names: list[str]) -> tuple[str, ...]:
-    """Give a name of its own to each column: one that is empty, or there already, is called by its place as well."""
+    """Return unique names of the columns. A name that is empty or taken is extended by the position of the column."""
     found = dict[str, str]()
     for place, given in enumerate(map(escape_surrogates, names), 1):
         name = given
@@ -187,10 +317,18 @@ def _unique_column_names(names: list[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _encoding_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            beginning = file.read(4)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
-    return next((name for mark, name in _BOMS if beginning.startswith(mark)), "utf-8")
+def _text_lines(file: IO[str]) -> Generator[FileRow]:
+    yield from (FileRow(text.strip(), number) for number, text in enumerate(clean_lines(file), 1) if text.strip())
+
+
+def _line_end_of(text: str) -> str:
+    """Return the character at which the lines of a text end: a line feed, or a carriage return without one."""
+    is_quoted = False
+    for place, char in enumerate(text):
+        if char == '"':
+            is_quoted = not is_quoted
+        elif char == "\n" and not is_quoted:
+            return "\n"
+        elif char == "\r" and not is_quoted:
+            return "\n" if text[place + 1 : place + 2] == "\n" else "\r"
+    return "\n"

@@ -1,18 +1,25 @@
-"""Keys: pure functions that turn a row into a normalized key, or into the reason why it has no valid key."""
+"""Keys: pure functions that turn a row into a normalized key, or into the reason why it has no valid key.
+
+Every function checks the length of a text before it does anything else with it, so a row never blocks the event loop.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
-from msgspec.structs import replace
 
-By: TypeAlias = Literal["domain", "name", "ip", "vat"]
+from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.jobs.enrich.shared_domains import is_shared_domain
+
+By: TypeAlias = Literal["domain", "email", "name", "ip", "vat"]
 """The kind of key."""
+
+KINDS: tuple[By, ...] = get_args(By)
 
 
 class FileRow(msgspec.Struct, frozen=True):
@@ -38,45 +45,163 @@ class FileRow(msgspec.Struct, frozen=True):
 Row: TypeAlias = "str | IPv4Address | IPv6Address | Mapping[str, object] | FileRow"
 """One row to enrich: a key alone, or columns by name."""
 
+_EMAIL_COLUMNS = (
+    "email", "e_mail", "email_address", "e_mail_address", "work_email", "business_email", "company_email", "mail",
+    "person_email", "person_email_work", "contact_email", "primary_email", "email_1", "e_mail_1", "e_mail_1_value",
+    "email_adresse", "e_mail_adresse", "mailadresse", "courriel", "correo_electronico",
+)  # fmt: skip
+
 COLUMN_ALIASES: dict[By, tuple[str, ...]] = {
     "domain": (
-        "domain", "website", "url", "homepage", "web", "site", "company_domain", "company_url", "website_url",
-        "company_website", "webseite", "email",
+        "domain", "company_domain", "company_domain_name", "domain_name", "website", "company_website", "website_url",
+        "company_website_url", "organization_website", "organisation_website", "account_website", "url", "company_url",
+        "homepage", "web", "site", "web_address", "primary_domain", "webseite", "internetseite", "internetadresse",
+        "internet", "site_web", "sito_web", "sitio_web", *_EMAIL_COLUMNS,
     ),
+    "email": _EMAIL_COLUMNS,
     "name": (
-        "company_name", "company", "name", "organization", "organisation", "account_name", "account", "firma",
-        "organization_name",
+        "company_name", "company", "organization", "organisation", "account_name", "account", "company_account",
+        "organization_1_name", "organization_name", "organisation_name", "firma", "firmenname", "unternehmen",
+        "unternehmensname", "societe", "société", "entreprise", "raison_sociale", "empresa", "azienda", "bedrijf",
+        "name",
     ),
-    "vat": ("vat_id", "vat", "vat_number", "vatid", "tax_id", "ust_id", "ustid", "ust_idnr"),
-    "ip": ("ip", "ip_address", "ipaddress", "ip_addr", "client_ip", "remote_addr"),
+    "vat": ("vat_id", "vat", "vat_number", "vatid", "tax_id", "ust_id", "ustid", "ust_idnr", "ust_id_nr", "uid"),
+    "ip": ("ip", "ip_address", "ipaddress", "ip_addr", "client_ip", "remote_addr", "ip_adresse"),
 }  # fmt: skip
 """Common names of the column that contains the key, the most likely first."""
 
-LOCATION_ALIASES = {
-    "city": ("city", "town", "ort", "stadt"),
-    "postal_code": ("postal_code", "zip", "zip_code", "zipcode", "postcode", "plz"),
-    "country": ("country_code", "country", "land"),
+LOCATION_ALIASES: dict[str, tuple[str, ...]] = {
+    "city": ("city", "town", "company_city", "billing_city", "ort", "stadt", "ville", "ciudad"),
+    "postal_code": ("postal_code", "zip", "zip_code", "zipcode", "postcode", "billing_zip_postal_code", "plz"),
+    "country": ("country_code", "country", "country_region", "company_country", "billing_country", "land", "pays"),
 }
 """Common names of the columns that distinguish companies with the same name."""
 
 KNOWN_NAMES = frozenset(name for names in (*COLUMN_ALIASES.values(), *LOCATION_ALIASES.values()) for name in names)
 """All common column names."""
 
-NON_PUBLIC_NETWORKS = tuple(
-    map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "0.0.0.0/8", "fc00::/7"))
-)
-"""Addresses for private networks, which do not identify a company."""
+MAX_URL_CHARACTERS = 2_048
+"""The most characters in which a domain is searched. The host is at the beginning of a URL."""
+
+MAX_NAME_CHARACTERS = 500
+"""The most characters of a company name, a city or another text of a match request."""
+
+MAX_CODE_CHARACTERS = 100
+"""The most characters of an IP address or a VAT ID, with separators."""
+
+MAX_SHOWN_CHARACTERS = 200
+"""The most characters of a key that is not valid, in errors and in the output."""
+
+MAX_COLUMN_NAME_CHARACTERS = 500
+"""The most characters of a column name that are compared with the common names."""
+
+
+class KeyRule(msgspec.Struct, frozen=True):
+    """A kind of key, and the columns in which it is searched."""
+
+    kind: By
+    column: str | None = None
+    """The column of the key, or None to detect it by common names."""
+    preferred: str | None = None
+    """The common name that is searched before the others."""
+    location: tuple[str, ...] | None = None
+    """The kinds of location to send with a name, or None for all that the row has."""
+
+    def missing_columns(self, names: Iterable[str]) -> list[str]:
+        """Return the columns that this rule names explicitly and that do not exist."""
+        normalized = _by_normalized_name(names)
+        missing = [kind for kind in self.location or () if normalized.keys().isdisjoint(LOCATION_ALIASES[kind])]
+        if self.column is not None and normalize_column_name(self.column) not in normalized:
+            missing.append(self.column)
+        return missing
+
+    def __str__(self) -> str:
+        name = self.kind if self.column is None else f"{self.kind} in column {self.column}"
+        return "+".join((self.preferred or name, *(self.location or ())))
+
+    def find_column(self, names: Iterable[str]) -> str | None:
+        """Return the column of the key, or None if none of the given names fits."""
+        by_normalized = _by_normalized_name(names)
+        if self.column is not None:
+            return by_normalized.get(normalize_column_name(self.column))
+        aliases = (*filter(None, [self.preferred]), *COLUMN_ALIASES[self.kind])
+        return next((by_normalized[alias] for alias in aliases if alias in by_normalized), None)
+
+
+def parse_rules(by: str | Collection[str], column: str | None = None) -> tuple[KeyRule, ...]:
+    """Return the rules for the ``by`` argument of an enrichment.
+
+    Args:
+        by: A kind of key, or several of them in the order in which they are tried. Instead of a kind, a common column
+            name such as ``website`` can be given, or ``kind=column``. ``name+city`` sends only the city with the name.
+        column: The column of the key, if there is only one kind.
+
+    Raises:
+        ConfigurationError: The rules are not valid.
+
+    """
+    keys = [by] if isinstance(by, str) else list(by)
+    check_argument(keys, "by=[] has no kind of key.", "Pass at least one, such as domain.", argument="by")
+    check_argument(
+        len(keys) == 1 or column is None,
+        f"column={column!r} does not say for which of the keys {', '.join(keys)} it is.",
+        "Pass by=['kind=column', ...], such as 'domain=Website', instead of column=.",
+        argument="by",
+    )
+    rules = tuple(_parse_rule(key, column) for key in keys)
+    check_argument(
+        len(rules) == 1 or all(rule.kind != "ip" for rule in rules),
+        "IP addresses cannot be combined with other keys.",
+        "Enrich them in a job of their own.",
+        argument="by",
+    )
+    return rules
+
+
+def _parse_rule(key: str, column: str | None) -> KeyRule:
+    head, *location = key.split("+")
+    kind, _, named = map(str.strip, head.partition("="))
+    found: By | None = next((known for known in KINDS if known == kind), None)
+    alias = None
+    if found is None and not named:
+        alias = normalize_column_name(kind)
+        found = next((known for known, names in COLUMN_ALIASES.items() if alias in names), None)
+    if found is None:
+        raise ConfigurationError(
+            f"by={key!r} is not a kind of key.",
+            hint="Use domain, email, name, vat or ip, a common column name such as website, or kind=column, such as "
+            "domain=Website.",
+            argument="by",
+        )
+    locations = _parse_location(key, found, location) if location else None
+    return KeyRule(found, named or column, alias, locations)
+
+
+def _parse_location(key: str, kind: By, names: Iterable[str]) -> tuple[str, ...]:
+    normalized = [normalize_column_name(name) for name in names]
+    found = [next((known for known, names in LOCATION_ALIASES.items() if name in names), "") for name in normalized]
+    check_argument(
+        kind == "name" and all(found),
+        f"by={key!r} adds columns that a {kind} cannot be combined with.",
+        "Only name can be combined, with city, postal_code and country.",
+        argument="by",
+    )
+    return tuple(found)
 
 
 class Key(msgspec.Struct, frozen=True):
     """The key of a row."""
 
     value: str
-    """The normalized key, or the key as it was given if it is not valid."""
+    """The normalized key, or the beginning of the text as it was given if it is not valid."""
     match_fields: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     """The fields of the match request."""
     problem: str = ""
     """The reason why the key cannot be used, or an empty string."""
+    kind: By | None = None
+    """The kind of key that is used, or None if the row has no valid key."""
+    is_shared: bool = False
+    """True if the key is not used because its domain belongs to a mail provider or the like."""
 
     @property
     def identity(self) -> bytes:
@@ -84,25 +209,97 @@ class Key(msgspec.Struct, frozen=True):
         return msgspec.json.encode(sorted(self.match_fields.items()))
 
 
-def key_of(row: Row, by: By, column: str | None = None) -> Key:
-    """Return the key of a row. If there is no valid key, its ``problem`` contains the reason.
+class _RuleColumns(msgspec.Struct, frozen=True):
+    """The columns of one rule in rows with certain column names."""
+
+    rule: KeyRule
+    key: str | None
+    location: tuple[tuple[str, tuple[str, ...]], ...]
+    """The columns for each kind of location. The first that is not empty is used."""
+
+
+class KeyFinder:
+    """Finds the keys of rows. The rules are tried in their order, and the first valid key is used.
 
     Args:
-        row: The row.
-        by: The kind of key.
-        column: The name of the column that contains the key. Common names are recognized if it is None.
+        rules: The rules.
+        allow_free_mail: Use domains of mail providers, social networks and link shorteners as keys.
 
     """
-    if isinstance(row, FileRow):
-        key = key_of(row.cells, by, column)
-        return replace(key, problem=row.problem) if row.problem else key
-    if not isinstance(row, Mapping):
-        return _key(str(row), by, {})
-    columns = {normalize_column_name(name): str(value) for name, value in row.items() if isinstance(value, str | int)}
-    name = normalize_column_name(column) if column is not None else find_column(columns, by)
-    if name is None or name not in columns:
-        return Key("", problem=f"it has no value for {name or by}")
-    return _key(columns[name], by, _location(columns))
+
+    def __init__(self, rules: tuple[KeyRule, ...], *, allow_free_mail: bool = False) -> None:
+        self.rules = rules
+        self.allow_free_mail = allow_free_mail
+        self._names: tuple[str, ...] | None = None
+        self._columns: tuple[_RuleColumns, ...] = ()
+
+    def __str__(self) -> str:
+        return ", then ".join(map(str, self.rules))
+
+    def find(self, row: Row) -> Key:
+        """Return the key of a row. If there is no valid key, its ``problem`` contains the reason."""
+        if isinstance(row, FileRow):
+            key = self.find(row.cells)
+            return Key(key.value, problem=row.problem) if row.problem else key
+        if not isinstance(row, Mapping):
+            text = str(row)
+            return _first_valid(self._key(text, rule, {}) for rule in self.rules)
+        return _first_valid(self._key_in(row, columns) for columns in self._columns_of(row))
+
+    def _columns_of(self, row: Mapping[str, object]) -> tuple[_RuleColumns, ...]:
+        """Return the columns of each rule. They are kept, because most rows have the same columns as the last one."""
+        names = tuple(row)
+        if names != self._names:
+            by_normalized = _by_normalized_name(names)
+            location = tuple(
+                (kind, tuple(by_normalized[alias] for alias in aliases if alias in by_normalized))
+                for kind, aliases in LOCATION_ALIASES.items()
+            )
+            self._names = names
+            self._columns = tuple(
+                _RuleColumns(
+                    rule,
+                    rule.find_column(names),
+                    tuple(pair for pair in location if rule.location is None or pair[0] in rule.location),
+                )
+                for rule in self.rules
+            )
+        return self._columns
+
+    def _key_in(self, row: Mapping[str, object], columns: _RuleColumns) -> Key:
+        text = None if columns.key is None else _text_of(row[columns.key])
+        if text is None:
+            return Key("", problem=f"it has no value for {columns.rule.column or columns.rule.kind}")
+        location = _location(row, columns.location) if columns.rule.kind == "name" else {}
+        return self._key(text, columns.rule, location)
+
+    def _key(self, text: str, rule: KeyRule, location: Mapping[str, str]) -> Key:
+        text = text.strip()
+        if not text:
+            return Key("", problem="its key is empty")
+        value, field = _normalize(text, rule.kind)
+        if value is None:
+            shown = _shorten(text)
+            return Key(escape_surrogates(shown), problem=INVALID_KEY_MESSAGES[rule.kind].format(shown))
+        if field == "url" and not self.allow_free_mail and is_shared_domain(value):
+            return Key(value, problem=_SHARED_DOMAIN_MESSAGE.format(value), is_shared=True)
+        fields = {field: value, **location}
+        shown = ", ".join(fields.values())
+        if not shown.isascii() and (escaped := escape_surrogates(shown)) != shown:
+            return Key(escaped, problem=f"{shown!r} contains an unpaired surrogate and cannot be sent")
+        return Key(shown, fields, kind=rule.kind)
+
+
+def _first_valid(keys: Iterable[Key]) -> Key:
+    """Return the first valid key. If there is none, return the first text that was given, with all reasons."""
+    invalid = list[Key]()
+    for key in keys:
+        if not key.problem:
+            return key
+        invalid.append(key)
+    given = next((key for key in invalid if key.value), invalid[0])
+    problem = "; ".join(dict.fromkeys(key.problem for key in invalid))
+    return Key(given.value, problem=problem, is_shared=any(key.is_shared for key in invalid))
 
 
 def escape_surrogates(text: str) -> str:
@@ -119,56 +316,88 @@ def _escape_surrogates_in(cells: str | Mapping[str, object]) -> str | dict[str, 
     }
 
 
-def find_column(names: Container[str], by: By) -> str | None:
-    """Return the most likely column of the key, or None if no normalized name is known."""
-    return next((name for name in COLUMN_ALIASES[by] if name in names), None)
-
-
 def normalize_column_name(name: str) -> str:
     """Return a column name in lower case with underscores. ``Company Name`` becomes ``company_name``."""
-    return re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_")
+    name = _remove_invisible(unicodedata.normalize("NFC", name[:MAX_COLUMN_NAME_CHARACTERS]))
+    return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
 
 
-def _location(columns: Mapping[str, str]) -> dict[str, str]:
-    location = {
-        kind: " ".join(columns[name].split())
-        for kind, aliases in LOCATION_ALIASES.items()
-        if (name := next((alias for alias in aliases if columns.get(alias, "").strip()), None)) is not None
-    }
+def _by_normalized_name(names: Iterable[str]) -> dict[str, str]:
+    """Return the given names by normalized name. If two of them are equal, the last one counts."""
+    return {normalize_column_name(name): name for name in names}
+
+
+def _text_of(value: object) -> str | None:
+    """Return a cell as text, or None if it is not a text or an integer of 64 bits."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and value.bit_length() < 64 else None
+
+
+def _location(row: Mapping[str, object], columns: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, str]:
+    location = dict[str, str]()
+    for kind, names in columns:
+        texts = (" ".join((_text_of(row[name]) or "")[: MAX_NAME_CHARACTERS + 1].split()) for name in names)
+        text = next(filter(None, texts), "")
+        if text and len(text) <= MAX_NAME_CHARACTERS:
+            location[kind] = text
     country = location.get("country", "")
     if len(country) == 2 and country.isalpha():
         location["country_code"] = location.pop("country").upper()
     return location
 
 
-def _key(text: str, by: By, location: Mapping[str, str]) -> Key:
-    text = text.strip()
-    if not text:
-        return Key("", problem="its key is empty")
-    match by:
-        case "domain":
-            value, field = normalize_domain(text), "url"
-        case "name":
-            value, field = normalize_company_name(text), "company_name"
-        case "vat":
-            value, field = normalize_vat_id(text), "vat_id"
-        case "ip":
-            value, field = normalize_public_ip(text), "ip"
-    if value is None:
-        return Key(escape_surrogates(text), problem=INVALID_KEY_MESSAGES[by].format(text))
-    fields = {field: value, **(location if by == "name" else {})}
-    shown = ", ".join(fields.values())
-    if not shown.isascii() and (escaped := escape_surrogates(shown)) != shown:
-        return Key(escaped, problem=f"{shown!r} contains an unpaired surrogate and cannot be sent")
-    return Key(shown, fields)
-
+_FIELDS: dict[By, str] = {
+    "domain": "url",
+    "email": "url",
+    "name": "company_name",
+    "vat": "vat_id",
+    "ip": "ip",
+}
+"""The field of a match request for each kind of key."""
 
 INVALID_KEY_MESSAGES: dict[By, str] = {
     "domain": "{!r} is not a domain",
+    "email": "{!r} is not an email address",
     "name": "{!r} is not a name",
     "vat": "{!r} is not a VAT ID",
     "ip": "{!r} is not a public IP address",
 }
+
+_SHARED_DOMAIN_MESSAGE = "{!r} belongs to a mail provider, a social network, a link shortener or a website builder"
+
+
+def _normalize(text: str, kind: By) -> tuple[str | None, str]:
+    """Return the normalized key, or None if it is not valid, and its field in a match request."""
+    match kind:
+        case "domain":
+            value = normalize_domain(text)
+        case "email":
+            value = normalize_domain(text) if "@" in text[:MAX_URL_CHARACTERS] else None
+        case "name":
+            value = normalize_company_name(text)
+        case "vat":
+            value = normalize_vat_id(text)
+        case "ip":
+            value = normalize_public_ip(text)
+    return value, _FIELDS[kind]
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}…"
+
+
+_INVISIBLE: dict[int, None] = dict.fromkeys(
+    (0x00, 0xAD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
+)
+"""Characters that are not visible and never belong to a name: soft hyphens, spaces without a width, directions."""
+
+_JOINERS: dict[int, None] = dict.fromkeys((0x200C, 0x200D))
+"""Characters without a width that names of some languages need, and that a domain is compared without."""
+
+
+def _remove_invisible(text: str) -> str:
+    return text if text.isascii() and "\0" not in text else text.translate(_INVISIBLE)
 
 
 def normalize_domain(text: str) -> str | None:
@@ -176,17 +405,39 @@ def normalize_domain(text: str) -> str | None:
 
     The result is in lower case, in ASCII and without ``www``. It is the same for all spellings of a domain.
     """
-    host = unicodedata.normalize("NFKC", text.strip()).lower()
-    host = re.split(r"[/?#\\]", host.split("//", 1)[-1], maxsplit=1)[0].rsplit("@", 1)[-1]
-    host = re.sub(r":\d*$", "", host).replace("\u3002", ".").strip(".")
-    labels = [_ascii(label) for label in host.split(".")]
+    host = unicodedata.normalize("NFKC", _remove_invisible(text[:MAX_URL_CHARACTERS]).translate(_JOINERS)).strip()
+    if host.endswith(">") and "<" in host:  # Eva Meier <eva@nordlicht.test>
+        host = host[host.rfind("<") + 1 : -1]
+    host = _SCHEME.sub("", host.lower().replace("\\", "/"), count=1)
+    host = _END_OF_HOST.split(host, maxsplit=1)[0]
+    if host.count("@") > 1:
+        return _common_domain(_SEPARATORS.split(host))
+    host = host.rsplit("@", 1)[-1]
+    host = _PORT.sub("", host[: MAX_URL_CHARACTERS // 2]).replace("\u3002", ".").strip(". ")
+    if len(host) > _MAX_DOMAIN_CHARACTERS:
+        return None
+    labels = [_ascii(label) for label in unicodedata.normalize("NFC", host).split(".")]
     while len(labels) > 2 and labels[0] == "www":
         del labels[0]
     is_valid = len(labels) > 1 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdecimal()
     domain = ".".join(labels)
-    return domain if is_valid and len(domain) <= 253 else None
+    return domain if is_valid and len(domain) <= _MAX_DOMAIN_CHARACTERS else None
 
 
+def _common_domain(addresses: list[str]) -> str | None:
+    """Return the domain of several email addresses, or None if they have different ones."""
+    if not 1 < len(addresses) <= _MAX_ADDRESSES:
+        return None
+    domains = {normalize_domain(address) for address in addresses if "@" in address}
+    return domains.pop() if len(domains) == 1 else None
+
+
+_MAX_ADDRESSES = 20
+_MAX_DOMAIN_CHARACTERS = 253
+_SCHEME = re.compile(r"\A(?:mailto:|(?:[a-z][a-z0-9+.-]{0,20}:)?//+)")
+_END_OF_HOST = re.compile(r"[/?#]")
+_SEPARATORS = re.compile(r"[,;\s]+")
+_PORT = re.compile(r":\d{0,5}\Z")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
@@ -198,26 +449,55 @@ def _ascii(label: str) -> str:
 
 
 def normalize_company_name(text: str) -> str | None:
-    """Return a company name with single spaces, or None if it contains neither letters nor digits."""
-    name = " ".join(text.split())
+    """Return a company name with single spaces, or None if it is too long or contains neither letters nor digits."""
+    if len(text) > MAX_NAME_CHARACTERS:
+        return None
+    name = " ".join(_remove_invisible(text).split())
     return name if any(map(str.isalnum, name)) else None
 
 
 def normalize_vat_id(text: str) -> str | None:
     """Return a VAT ID in capitals without separators, or None if it is not valid."""
-    vat_id = re.sub(r"[\s./-]", "", text).upper()
+    if len(text) > MAX_CODE_CHARACTERS:
+        return None
+    vat_id = re.sub(r"[\s./-]", "", unicodedata.normalize("NFKC", _remove_invisible(text))).upper()
     return vat_id if re.fullmatch(r"[A-Z]{2}[0-9A-Z+*]{2,13}|[0-9]{5,15}", vat_id) else None
 
 
+_TEST_NETWORK = ip_network("198.18.0.0/15")
+"""The network for tests, which the sandbox uses. It is never on the Internet, so it is safe to send."""
+
+_NON_GLOBAL_NETWORKS = tuple(
+    map(ip_network, ("192.88.99.0/24", "192.0.0.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
+)
+"""Networks without addresses of companies that some versions of Python call global."""
+
+_GLOBAL_IPV6 = ip_network("2000::/3")
+"""The IPv6 addresses that are assigned to anyone."""
+
+
 def normalize_public_ip(text: str) -> str | None:
-    """Return an IP address in its canonical form, or None if it is not valid or not public."""
+    """Return an IP address in its canonical form and without a port, or None if it is not valid or not public."""
+    if len(text) > MAX_CODE_CHARACTERS:
+        return None
+    found = _IP.fullmatch(_remove_invisible(text).strip())
     try:
-        address = ip_address(text.strip().removeprefix("[").removesuffix("]"))
+        address = ip_address(found[1] or found[2] or found[3]) if found else None
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    is_local = address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
-    if is_local or any(address in network for network in NON_PUBLIC_NETWORKS):
-        return None
-    return str(address)
+    return str(address) if address is not None and _is_public(address) else None
+
+
+_IP = re.compile(r"\[([^\[\]]+)\](?::\d{1,5})?|([\d.]+):\d{1,5}|([^\[\]]+)")
+"""An IP address in brackets with a port, an IPv4 address with a port, or an address alone."""
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if address in _TEST_NETWORK:
+        return True
+    if isinstance(address, IPv6Address) and (address.scope_id is not None or address not in _GLOBAL_IPV6):
+        return False
+    is_reserved = address.is_multicast or address.is_reserved
+    return address.is_global and not is_reserved and all(address not in network for network in _NON_GLOBAL_NETWORKS)

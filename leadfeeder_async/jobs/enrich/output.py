@@ -19,18 +19,20 @@ import msgspec
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.budget import Budget
-from leadfeeder_async.errors import BudgetExceededError, CheckpointError, check_argument
+from leadfeeder_async.errors import BudgetExceededError, CheckpointError
 from leadfeeder_async.jobs.checkpoint import lines_from
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT, EnrichmentState
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.lookup import Lookup
 from leadfeeder_async.jobs.enrich.pipeline import MAX_PENDING_ROWS, Pipeline
 from leadfeeder_async.jobs.enrich.request_queue import CostJournal
+from leadfeeder_async.jobs.enrich.result_table import read_result_table
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, ResultLine, encode_lines
 from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, PreviousRun, row_count_error
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
 from leadfeeder_async.jobs.tabular import Column, check_table, columns_of, is_table
+from leadfeeder_async.types import CsvDialect
 
 _DECODER = msgspec.json.Decoder(ResultLine)
 
@@ -62,8 +64,7 @@ class EnrichmentJob(msgspec.Struct, frozen=True):
         return JobIdentity(sha256(msgspec.json.encode(facts)).hexdigest(), description)
 
     def _describe(self, account: str) -> str:
-        options = self.options
-        return f"enrichment by {options.by}, column {options.column or 'detected'}, account {account}"
+        return f"enrichment by {self.options.keys}, account {account}"
 
     def pipeline(
         self, previous_run: PreviousRun | None = None, journal: CostJournal | None = None, *, spent: int = 0
@@ -151,6 +152,7 @@ async def enrich_file(
     *,
     resume: bool,
     overwrite: bool,
+    csv_dialect: CsvDialect,
 ) -> EnrichmentSummary:
     """Write one line per row to a file. ``Enrichment.to_file`` documents the behavior.
 
@@ -162,20 +164,21 @@ async def enrich_file(
         on_progress: Called after each batch of rows.
         resume: Continue an unfinished file of the same job.
         overwrite: Replace a file that exists.
+        csv_dialect: The dialect of a .csv file.
 
     """
-    check_table(path)
+    check_table(path, csv_dialect)
     is_retry = job.options.retry_failed
     identity = await job.identity()
     if is_retry:
-        identity = _identity_of_retry(job, identity, path, total)
+        identity = await run_in_thread(partial(_identity_of_retry, job, identity, path, total))
     with open_resumable(
         path, ENRICHMENT, identity, EnrichmentState(), resume=resume, overwrite=overwrite, replaces=is_retry
     ) as output:
         rows, state = output.checkpoint.rows, output.state
         tracker.start_from(rows)
         journal = CheckpointCostJournal(output)
-        lines = _previous_lines(output, path if is_retry else None)
+        lines = _previous_lines(output, _finished_lines(job, path) if is_retry else None)
         _check_reserved(state, job.max_credits)
         previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids))
         pipeline = job.pipeline(previous_run, journal, spent=state.reserved_credits)
@@ -187,7 +190,7 @@ async def enrich_file(
                     notify(tracker.count(len(batch), total), on_progress)
         finally:
             journal.close()
-        await run_in_thread(partial(output.finish, partial(_columns_of_job, job)))
+        await run_in_thread(partial(output.finish, partial(_columns_of_job, job), csv_dialect))
     return pipeline.summary
 
 
@@ -204,13 +207,20 @@ def _check_reserved(state: EnrichmentState, max_credits: int | None) -> None:
         )
 
 
-def _previous_lines(output: ResumableFile[EnrichmentState], finished: Path | None) -> Iterator[ResultLine]:
+def _finished_lines(job: EnrichmentJob, path: Path) -> Iterator[ResultLine]:
+    """Return the results of a finished file."""
+    return read_result_table(path, _columns_of_job(job)) if is_table(path) else _lines_in(path, path.stat().st_size)
+
+
+def _previous_lines(
+    output: ResumableFile[EnrichmentState], finished: Iterator[ResultLine] | None
+) -> Iterator[ResultLine]:
     """Return the lines of the previous runs: those of the unfinished file, then the rest of the file to retry."""
     rows = output.checkpoint.rows
     written = _lines_in(output.path, output.checkpoint.size)
     if finished is None:
         return written
-    return chain(written, islice(_lines_in(finished, finished.stat().st_size), rows, None))
+    return chain(written, islice(finished, rows, None))
 
 
 def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
@@ -228,12 +238,11 @@ def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
 
 def _identity_of_retry(job: EnrichmentJob, identity: JobIdentity, path: Path, total: int | None) -> JobIdentity:
     """Return the identity of a retry: the same job and the same complete file, with one line per row."""
-    check_argument(not is_table(path), f"{path} is a table, which cannot be retried.", "Write and retry .ndjson files.")
     try:
         with path.open("rb") as file:
             digest = file_digest(file, sha256).hexdigest()
             file.seek(0)
-            lines = sum(1 for _ in file)
+            lines = sum(1 for _ in (_finished_lines(job, path) if is_table(path) else file))
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be retried: {error.strerror}.",
@@ -249,7 +258,15 @@ def _identity_of_retry(job: EnrichmentJob, identity: JobIdentity, path: Path, to
 
 def columns_for(record: type[object]) -> tuple[Column, ...]:
     """Return the columns of a table of results: those of the row, then those of its record."""
-    of_row = (("row", int), ("key", str), ("outcome", str), ("id", str), ("score", float), ("charged", int))
+    of_row = (
+        ("row", int),
+        ("key", str),
+        ("by", str),
+        ("outcome", str),
+        ("id", str),
+        ("score", float),
+        ("charged", int),
+    )
     of_record = [Column(name, ("record", *path), kind) for name, path, kind in _record_columns(record) if name != "id"]
     error = Column("error", ("error", "message"), str)
     return (*(Column(name, (name,), kind) for name, kind in of_row), error, *of_record)

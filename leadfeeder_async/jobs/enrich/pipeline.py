@@ -83,6 +83,8 @@ class PendingRow(msgspec.Struct, eq=False):
 
     number: int
     key: PendingKey
+    by: str | None
+    """The kind of key that was used. Rows with the same key can have found it in different columns."""
     shows_charge: bool
     """True for the first row of a key."""
     source: FileRow | None = None
@@ -91,7 +93,7 @@ class PendingRow(msgspec.Struct, eq=False):
     def result(self, line: ResultLine) -> ResultLine:
         """Return the result of this row, given the result of its key."""
         charged = line.charged if self.shows_charge else 0
-        line = replace(line, row=self.number, key=self.key.key.value, charged=charged)
+        line = replace(line, row=self.number, key=self.key.key.value, by=self.by, charged=charged)
         return line if self.source is None else replace(line, line=self.source.line, input=self.source.as_json)
 
 
@@ -349,17 +351,17 @@ class Pipeline:
         if line is None:
             error = ConfigurationError(f"Row {row.number:,} cannot be used: {row.key.problem}.")
             line = ResultLine(outcome=Outcome.UNUSABLE, error=SerializedError.from_error(error))
-        self._orderer.add(PendingRow(row.number, PendingKey(row.key, line=line), True, row.source))
+        self._orderer.add(PendingRow(row.number, PendingKey(row.key, line=line), row.key.kind, True, row.source))
 
     def _add_unfinished(self, row: IncomingRow) -> tuple[PendingKey, ResultLine] | None:
         """Add a row and, unless its key is being looked up, the key. Return the match if it is known already."""
         identity = row.key.identity
         pending = self._pending_keys.get(identity)
         if pending is not None:
-            self._orderer.add(PendingRow(row.number, pending, False, row.source))
+            self._orderer.add(PendingRow(row.number, pending, row.key.kind, False, row.source))
             return None
         pending = self._pending_keys[identity] = PendingKey(row.key, identity, digest_of_key(identity))
-        self._orderer.add(PendingRow(row.number, pending, True, row.source))
+        self._orderer.add(PendingRow(row.number, pending, row.key.kind, True, row.source))
         self._unordered_keys += 1
         if self._preserve_order:
             self._keys_in_row_order.append(pending)

@@ -94,7 +94,9 @@ class ResultLine(msgspec.Struct, frozen=True, kw_only=True):
     row: int = 0
     """The number of the row, from 1."""
     key: str = ""
-    """The normalized key, or the key as it was given if it is not valid."""
+    """The normalized key, or the beginning of the text as it was given if it is not valid."""
+    by: str | None = None
+    """The kind of key that was used, or null if the row has no valid key."""
     outcome: Outcome
     id: str | None = None
     """The company."""
@@ -139,7 +141,9 @@ class EnrichmentResult(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     row: int
     """The number of the row, from 1."""
     key: str
-    """The normalized key, or the key as it was given if it is not valid."""
+    """The normalized key, or the beginning of the text as it was given if it is not valid."""
+    by: str | None = None
+    """The kind of key that was used, such as ``domain``, or None if the row has no valid key."""
     outcome: Outcome
     record: T | None = None
     """The company, or the data of the IP address."""

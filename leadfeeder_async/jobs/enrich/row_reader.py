@@ -12,7 +12,7 @@ import msgspec
 from anyio.lowlevel import checkpoint
 
 from leadfeeder_async.errors import CheckpointError
-from leadfeeder_async.jobs.enrich.keys import By, FileRow, Key, Row, key_of
+from leadfeeder_async.jobs.enrich.keys import FileRow, Key, KeyFinder, Row
 from leadfeeder_async.jobs.enrich.results import ResultLine
 
 Rows: TypeAlias = Iterable[Row] | AsyncIterable[Row]
@@ -124,8 +124,7 @@ class EnrichmentOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The input and the options of a job."""
 
     rows: Rows
-    by: By
-    column: str | None = None
+    keys: KeyFinder
     limit: int | None = None
     ordered: bool = True
     """Return results in the order of the rows. Otherwise, return them as soon as they are ready."""
@@ -188,7 +187,7 @@ class RowIntake:
 
         """
         self.count += 1
-        key = key_of(row, self._options.by, self._options.column)
+        key = self._options.keys.find(row)
         is_done = self.count <= self._previous_run.rows
         line = next(self._previous_run.lines, None)
         if line is None and self._options.retry_failed:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import duckdb
 import pytest
 from aiohttp import web
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadfeeder_async import (
@@ -37,7 +37,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.jobs.enrich import pipeline, request_queue
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import key_of, normalize_domain, normalize_public_ip, normalize_vat_id
+from leadfeeder_async.jobs.enrich.keys import normalize_domain
 from leadfeeder_async.jobs.enrich.lookup import MatchPolicy
 from leadfeeder_async.jobs.enrich.results import SerializedError
 from leadfeeder_async.jobs.resumable_file import partial_path
@@ -481,7 +481,7 @@ async def test_a_request_id_may_hold_any_bytes(tmp_path: Path) -> None:
 
 async def test_ips(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     """Each address is asked for once; private ones never; two addresses of one company cost what the server says."""
-    ips = ["198.18.0.0", "198.18.0.1", "::ffff:198.18.0.1", "192.168.0.9", "203.0.113.1", "no", "198.18.0.0"]
+    ips = ["198.18.0.0", "198.18.0.1", "::ffff:198.18.0.1", "192.168.0.9", "8.8.8.8", "no", "198.18.0.0"]
     job = lf.enrich.ips(ips, max_credits=10)
     got = [one async for one in job]
     assert [one.outcome for one in got] == [
@@ -817,78 +817,6 @@ async def test_the_harness_bites(tmp_path: Path) -> None:
         if charged > 1_500:
             break
     assert charged > 1_500
-
-
-HOSTS = st.from_regex(r"[a-zäöüß0-9]([a-zäöüßé0-9-]{0,8}[a-z0-9])?(\.[a-z]{2,5}){1,2}", fullmatch=True)
-
-
-@given(HOSTS, st.sampled_from(["", "http://", "https://", "HTTPS://", "//"]), st.booleans(), st.booleans())
-def test_spellings_of_one_domain_are_one_key(host: str, scheme: str, www: bool, loud: bool) -> None:
-    """Scheme, www, port, path, query, user and case do not matter; what came out goes in again unchanged."""
-    plain = normalize_domain(host)
-    spelt = f"{scheme}{'www.' if www and not host.startswith('www.') else ''}{host}"
-    assert normalize_domain(f"  {spelt.upper() if loud and 'ß' not in spelt else spelt}:443/a?b=c#d ") == plain
-    assert plain is not None
-    assert normalize_domain(f"someone@{host}") == plain == normalize_domain(plain)
-    assert plain.isascii()
-
-
-@given(st.text())
-@example("http://[::1]/")
-@example("a..b")
-@example("\ud800.test")
-@example("www.")
-def test_any_text_is_a_domain_or_none(text: str) -> None:
-    """No text makes it fail, and what it gives is stable."""
-    found = normalize_domain(text)
-    assert found is None or normalize_domain(found) == found
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("https://user:pw@WWW.Nordlicht.test:8080/a?b", "nordlicht.test"),
-        ("info@nordlicht.test", "nordlicht.test"),
-        ("www.www.nordlicht.test.", "nordlicht.test"),
-        ("www.test", "www.test"),
-        ("müller.test", "xn--mller-kva.test"),
-        ("straße.test", "xn--strae-oqa.test"),
-        ("\uff4eord\uff0etest", "nord.test"),
-        ("localhost", None),
-        ("10.0.0.1", None),
-        ("nord licht.test", None),
-        ("-a.test", None),
-        ("", None),
-    ],
-)
-def test_domains(text: str, found: str | None) -> None:
-    """Domains as people paste them."""
-    assert normalize_domain(text) == found
-
-
-def test_addresses_and_vat_ids() -> None:
-    """Only public addresses are asked for, in one form; VAT ids lose their separators."""
-    inside = (
-        "10.1.2.3",
-        "127.0.0.1",
-        "169.254.1.1",
-        "192.168.1.1",
-        "100.64.0.1",
-        "fe80::1",
-        "fc00::1",
-        "::",
-        "224.0.0.1",
-    )
-    assert [normalize_public_ip(one) for one in inside] == [None] * len(inside)
-    assert normalize_public_ip(" [2001:0DB8::0001] ") == "2001:db8::1"
-    assert normalize_public_ip("::ffff:203.0.113.9") == "203.0.113.9"
-    assert normalize_public_ip("1.2.3") is None
-    assert [normalize_vat_id(one) for one in ("de 123.456-789", "12 345 678", "x", "DE", "")] == [
-        "DE123456789", "12345678", None, None, None,
-    ]  # fmt: skip
-    assert key_of({"IP Address": "203.0.113.9"}, "ip").value == "203.0.113.9"
-    assert key_of({"a": "203.0.113.9"}, "ip", "A").value == "203.0.113.9"
-    assert key_of({"a": None, "ip": None}, "ip").problem == "it has no value for ip"
 
 
 @given(st.lists(st.floats(0, 1), max_size=4), st.floats(0, 1), st.floats(0, 1))

@@ -1,0 +1,111 @@
+"""Results that are read back from a finished table, so that its failed rows can be requested again.
+
+A table has less than the response: unknown fields and the candidates of ambiguous rows are missing. Everything that it
+has is read, so writing the same results as a table again changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from leadfeeder_async.errors import CheckpointError
+from leadfeeder_async.jobs import excel_csv
+from leadfeeder_async.jobs.duckdb_file import connect_in_memory, translate_errors
+from leadfeeder_async.jobs.enrich.results import ResultLine
+from leadfeeder_async.jobs.enrich.table_source import CsvSource
+from leadfeeder_async.jobs.tabular import Column
+
+_Json: TypeAlias = "dict[str, _Json] | str | msgspec.Raw"
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+
+
+def read_result_table(path: Path, columns: Sequence[Column]) -> Iterator[ResultLine]:
+    """Yield the results of a .csv or .parquet file.
+
+    Args:
+        path: The file.
+        columns: The columns that the enrichment writes.
+
+    Raises:
+        CheckpointError: The file was not written by this enrichment.
+
+    """
+    rows = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    names = [column.name for column in columns]
+    if list(next(rows, ())) != names:
+        raise _not_a_result(path, "its columns are not those of this enrichment")
+    for number, cells in enumerate(rows, 1):
+        if len(cells) != len(columns):
+            raise _not_a_result(path, f"row {number:,} does not have {len(columns):,} columns")
+        try:
+            yield _result(cells, columns)
+        except msgspec.MsgspecError:
+            raise _not_a_result(path, f"row {number:,} is not a result") from None
+
+
+def _not_a_result(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} cannot be retried: {reason}.",
+        hint="Give the file that this enrichment wrote, or pass overwrite=True to start over.",
+        reason="damaged",
+    )
+
+
+def _read_csv(path: Path) -> Iterator[Sequence[str | None]]:
+    """Yield the header and the rows of a CSV file in any dialect. The first column is called ``row``."""
+    with path.open("rb") as file:
+        beginning = file.read(len(b"\xef\xbb\xbfrow,"))
+    is_excel = beginning.startswith(b"\xef\xbb\xbf")
+    delimiter = beginning.decode("utf-8-sig", "replace")[3:4]
+    source = CsvSource(path, excel_csv.ENCODING, delimiter if delimiter in {",", ";"} else ",", "\n", 0)
+    for row in source.rows():
+        yield (
+            [excel_csv.remove_guard(cell) or None for cell in row.cells] if is_excel else [c or None for c in row.cells]
+        )
+
+
+def _read_parquet(path: Path) -> Iterator[Sequence[str | None]]:
+    """Yield the header and the rows of a Parquet file."""
+    with translate_errors(path), connect_in_memory() as database:
+        database.execute("SET TimeZone = 'UTC'")
+        database.execute("SELECT COLUMNS(*)::VARCHAR FROM read_parquet(?)", [str(path)])
+        yield [column[0] for column in database.description or ()]
+        while rows := database.fetchmany(_ROWS_AT_ONCE):
+            yield from rows
+
+
+_ROWS_AT_ONCE = 200
+
+
+def _result(cells: Sequence[str | None], columns: Sequence[Column]) -> ResultLine:
+    line = dict[str, _Json]()
+    for column, cell in zip(columns, cells, strict=True):
+        if cell is not None and column.path[0] not in {"line", "input"}:  # the input has them
+            target = line
+            for key in column.path[:-1]:
+                inner = target.setdefault(key, {})
+                target = inner if isinstance(inner, dict) else {}
+            target[column.path[-1]] = _value(cell, column)
+    if "error" in line:
+        line["error"] = {"type": "LeadfeederError", **line["error"]} if isinstance(line["error"], dict) else {}
+    return msgspec.json.decode(msgspec.json.encode(line), type=ResultLine)
+
+
+def _value(cell: str, column: Column) -> _Json:
+    """Return a cell as the JSON value from which it was written."""
+    if column.type in {int, float, bool}:
+        is_literal = _NUMBER.fullmatch(cell) or cell in {"true", "false"}
+        return msgspec.Raw(cell.encode()) if is_literal else cell
+    if column.type is dict and cell[:1] in {"[", "{"}:
+        try:
+            msgspec.json.decode(cell)
+        except msgspec.MsgspecError:
+            return cell
+        return msgspec.Raw(cell.encode())
+    return cell

@@ -1,0 +1,223 @@
+"""Tables that can be read several times: CSV files and sheets of workbooks. Their cells are strings."""
+
+from __future__ import annotations
+
+import csv
+import threading
+import zipfile
+from collections.abc import Generator, Iterator
+from datetime import date, datetime, time, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol, TypeAlias
+
+import msgspec
+
+from leadfeeder_async.errors import ConfigurationError, check_argument
+
+if TYPE_CHECKING:
+    from python_calamine import CalamineSheet, CalamineWorkbook
+
+MAX_CELL_CHARACTERS = 2**31 - 1
+"""The longest cell of a CSV file, the limit of Python's reader on every platform."""
+
+MAX_WORKBOOK_BYTES = 2 * 1024**3
+"""The most bytes of a workbook when it is unpacked. All of them are in memory."""
+
+_UNCLOSED_QUOTE_HINT = (
+    "Look for a quote that opens in this row and is not closed. Within a quoted cell, a quote is written twice."
+)
+
+CellValue: TypeAlias = "int | float | str | bool | time | date | datetime | timedelta"
+"""A cell of a sheet."""
+
+
+class TableRow(msgspec.Struct, frozen=True):
+    """The cells of a row, with the lines of the file that it spans."""
+
+    cells: list[str]
+    first_line: int
+    last_line: int
+
+
+class TableSource(Protocol):
+    """A table that can be read several times."""
+
+    def rows(self) -> Iterator[TableRow]:
+        """Yield the rows that are not blank."""
+        ...
+
+
+def open_text(path: Path, encoding: str, newline: str = "") -> IO[str]:
+    """Open a text file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or the encoding is unknown.
+
+    """
+    try:
+        return path.open(encoding=encoding, newline=newline)
+    except LookupError:
+        raise ConfigurationError(
+            f"There is no encoding {encoding!r}.", hint="Try cp1252.", argument="encoding"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+class CsvSource:
+    """A CSV file.
+
+    Args:
+        path: The file.
+        encoding: The encoding.
+        delimiter: The character between two cells.
+        line_end: The character at which a line ends: a line feed, or a carriage return for files of old Macs.
+        skipped_lines: The lines at the beginning that do not belong to the table.
+
+    """
+
+    def __init__(self, path: Path, encoding: str, delimiter: str, line_end: str, skipped_lines: int) -> None:
+        self.delimiter = delimiter
+        self._path = path
+        self._encoding = encoding
+        self._line_end = line_end
+        self._skipped_lines = skipped_lines
+
+    def rows(self) -> Iterator[TableRow]:
+        """Yield the rows that are not blank.
+
+        Raises:
+            ConfigurationError: A row is not valid CSV.
+
+        """
+        with open_text(self._path, self._encoding, self._line_end) as file:
+            lines = clean_lines(file)
+            for _ in range(self._skipped_lines):
+                next(lines, None)
+            yield from self._parse(lines)
+
+    def _parse(self, lines: Iterator[str]) -> Generator[TableRow]:
+        reader, begin = csv.reader(lines, delimiter=self.delimiter, strict=True), 1 + self._skipped_lines
+        try:
+            while (cells := _next_row(reader)) is not None:
+                end = reader.line_num + self._skipped_lines
+                if any(map(str.strip, cells)):
+                    yield TableRow(cells, begin, end)
+                begin = end + 1
+        except csv.Error as error:
+            raise ConfigurationError(
+                f"{self._path}, line {begin:,} is not valid CSV: {error}.", hint=_hint(str(error))
+            ) from None
+
+
+def clean_lines(file: IO[str]) -> Iterator[str]:
+    """Yield the lines of a text without NUL characters and without a byte order mark."""
+    for number, line in enumerate(file):
+        text = line.replace("\0", "") if "\0" in line else line
+        yield text if number else text.removeprefix("\ufeff")
+
+
+_field_limit_lock = threading.Lock()
+
+
+def _next_row(reader: Iterator[list[str]]) -> list[str] | None:
+    """Return the next row with cells of any length, or None at the end.
+
+    Python has one limit for the cells of all readers, so it is raised for one row and restored for other readers.
+    """
+    with _field_limit_lock:
+        limit = csv.field_size_limit(MAX_CELL_CHARACTERS)
+        try:
+            return next(reader, None)
+        finally:
+            csv.field_size_limit(limit)
+
+
+def _hint(error: str) -> str:
+    if "new-line" in error:
+        return "The file mixes line ends, or a cell with a line break has no quotes. Save it again as .csv or .xlsx."
+    return _UNCLOSED_QUOTE_HINT
+
+
+class SheetSource:
+    """A sheet of a workbook: .xlsx, .xls, .xlsb or .ods. It needs the extra ``excel``.
+
+    Args:
+        path: The workbook.
+        name: The name of the sheet, or None for the first one that is visible.
+
+    """
+
+    def __init__(self, path: Path, name: str | None) -> None:
+        check_argument(
+            find_spec("python_calamine") is not None,
+            f"{path} is a workbook, and reading it needs python-calamine.",
+            "Run pip install 'leadfeeder-async[excel]', or save the table as .csv.",
+        )
+        from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415 - an extra
+
+        _check_unpacked_size(path)
+        try:
+            with path.open("rb") as file:
+                workbook = CalamineWorkbook.from_filelike(file)
+                self.names: tuple[str, ...] = _names_of_sheets(workbook)
+                """The names of the visible sheets."""
+                self.name = self._choose(path, name, workbook.sheet_names)
+                self._sheet: CalamineSheet = workbook.get_sheet_by_name(self.name)
+        except (CalamineError, OSError) as error:
+            raise ConfigurationError(
+                f"{path} cannot be read as a workbook: {error}.",
+                hint="It may be damaged or protected by a password. Save the table as .csv or as a new .xlsx.",
+            ) from None
+
+    def _choose(self, path: Path, name: str | None, all_names: list[str]) -> str:
+        found = name if name is not None else next(iter(self.names), None)
+        if found is None or found not in all_names:
+            missing = "has no visible sheet" if found is None else f"has no sheet {found!r}"
+            raise ConfigurationError(
+                f"{path} {missing}. Its sheets are {', '.join(map(repr, all_names)) or 'none'}.",
+                hint="Pass sheet= with one of these names.",
+                argument="sheet",
+            )
+        return found
+
+    def rows(self) -> Iterator[TableRow]:
+        """Yield the rows that are not blank."""
+        for number, values in enumerate(self._sheet.iter_rows(), 1):
+            cells = list(map(_text_of, values))
+            if any(map(str.strip, cells)):
+                yield TableRow(cells, number, number)
+
+
+def _names_of_sheets(workbook: CalamineWorkbook) -> tuple[str, ...]:
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum  # noqa: PLC0415 - an extra
+
+    return tuple(
+        sheet.name
+        for sheet in workbook.sheets_metadata
+        if sheet.visible == SheetVisibleEnum.Visible and sheet.typ == SheetTypeEnum.WorkSheet
+    )
+
+
+def _check_unpacked_size(path: Path) -> None:
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    check_argument(
+        size <= MAX_WORKBOOK_BYTES,
+        f"{path} unpacks to {size:,} bytes, and workbooks are read up to {MAX_WORKBOOK_BYTES:,} bytes.",
+        "Save the sheet as .csv, which can have any size.",
+    )
+
+
+def _text_of(value: CellValue) -> str:
+    """Return a cell as text, as a spreadsheet shows it. Whole numbers have no decimal point."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value.isoformat() if isinstance(value, date | time) else str(value)

@@ -1,0 +1,62 @@
+"""The CSV dialect that Excel opens by a double-click."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+ENCODING = "utf-8-sig"
+"""UTF-8 with a byte order mark. Without it, Excel reads a file as the legacy encoding of its region."""
+
+_FORMULA_START = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""The first characters of a cell that spreadsheets can read as a formula, also in their wide forms."""
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:[.,][0-9]{1,15})?")
+
+_COMMA_LANGUAGES = frozenset(["ar", "en", "fa", "he", "hi", "ja", "ko", "th", "zh"])
+"""Languages whose regions separate lists by commas, because their decimal sign is a point."""
+
+_COMMA_REGIONS = frozenset(["es_CR", "es_DO", "es_GT", "es_HN", "es_MX", "es_NI", "es_PA", "es_PR", "es_SV", "es_US"])
+_SEMICOLON_REGIONS = frozenset(("en_ZA",))
+
+
+def guard_formula(text: str) -> str:
+    """Return a cell with an apostrophe before it if a spreadsheet would read it as a formula.
+
+    A cell that looks like a guarded one gets another apostrophe, so that :func:`remove_guard` restores every text.
+    """
+    is_formula = text.startswith(_FORMULA_START) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if is_formula or _is_guarded(text) else text
+
+
+def remove_guard(text: str) -> str:
+    """Return a cell without the apostrophe of :func:`guard_formula`."""
+    return text[1:] if _is_guarded(text) else text
+
+
+def _is_guarded(text: str) -> bool:
+    return text.startswith("'") and text.lstrip("'").startswith(_FORMULA_START)
+
+
+def list_separator() -> str:
+    """Return the list separator of this computer's region, a comma or a semicolon, with which Excel reads CSV files.
+
+    Windows knows it. Elsewhere, it depends on the locale in ``LC_ALL``, ``LC_NUMERIC`` or ``LANG``.
+    """
+    if sys.platform == "win32":
+        import winreg  # noqa: PLC0415 - only on Windows
+
+        with winreg.OpenKey(winreg.HKEY_CURRENT_USER, r"Control Panel\International") as key:
+            separator = winreg.QueryValueEx(key, "sList")[0]
+        return separator if separator in {",", ";"} else ","
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_NUMERIC", "LANG"))
+    return separator_of_locale(next(filter(None, names), ""))
+
+
+def separator_of_locale(name: str) -> str:
+    """Return the list separator of a locale such as ``de_DE.UTF-8``. It is a comma if the name is not one."""
+    region = re.split(r"[.@]", name)[0].replace("-", "_")
+    language = region.split("_")[0].lower()
+    uses_comma = language in _COMMA_LANGUAGES or region in _COMMA_REGIONS or not re.fullmatch(r"[a-z]{2,3}", language)
+    return ";" if region in _SEMICOLON_REGIONS or not uses_comma else ","

@@ -1,0 +1,367 @@
+"""Input files as spreadsheets, CRMs and databases export them. None of them is misread silently."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import threading
+import zipfile
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from leadfeeder_async import ConfigurationError
+from leadfeeder_async.jobs.enrich import file_format, table_source
+from leadfeeder_async.jobs.enrich.input_file import InputFile
+from leadfeeder_async.jobs.enrich.keys import KeyFinder, parse_rules
+
+NORD, ELBE = "xn--mller-nord-9db.test", "elbe.test"
+ROWS = [["Müller Nord GmbH", "https://www.Müller-Nord.test/", "Kiel"], ["Elbe, Söhne", "elbe.test", "Köln"]]
+
+
+def table(names: list[str], rows: list[list[str]] = ROWS, end: str = "\r\n", **dialect: Any) -> str:
+    """Return a table as a program with this CSV dialect writes it."""
+    file = io.StringIO()
+    writer = csv.writer(file, **{"lineterminator": end, **dialect})
+    writer.writerows([names, *rows])
+    return file.getvalue()
+
+
+NAMES = ["Firma", "Website", "Ort"]
+
+
+def workbook(*sheets: tuple[str, list[list[object]]], hidden: Collection[str] = (), offset: int = 0) -> bytes:
+    """Return an .xlsx file with some sheets."""
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for title, rows in sheets:
+        sheet = book.create_sheet(title)
+        for place, row in enumerate(rows, 1 + offset):
+            for column, value in enumerate(row, 1 + offset):
+                sheet.cell(place, column, value)  # pyright: ignore[reportArgumentType]
+        if title in hidden:
+            sheet.sheet_state = "hidden"
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def ods() -> bytes:
+    """Return an .ods file as LibreOffice writes it."""
+
+    def row_of(row: list[str]) -> str:
+        cells = (
+            f'<table:table-cell office:value-type="string"><text:p>{cell}</text:p></table:table-cell>' for cell in row
+        )
+        return f"<table:table-row>{''.join(cells)}</table:table-row>"
+
+    rows = "".join(map(row_of, (NAMES, *ROWS)))
+    uri = "urn:oasis:names:tc:opendocument:xmlns"
+    content = (
+        f'<?xml version="1.0" encoding="UTF-8"?><office:document-content xmlns:office="{uri}:office:1.0" '
+        f'xmlns:table="{uri}:table:1.0" xmlns:text="{uri}:text:1.0" office:version="1.3"><office:body><office:spreadsheet>'
+        f'<table:table table:name="Leads">{rows}</table:table></office:spreadsheet></office:body></office:document-content>'
+    )
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet", zipfile.ZIP_STORED)
+        archive.writestr("content.xml", content)
+        archive.writestr("META-INF/manifest.xml", f'<m:manifest xmlns:m="{uri}:manifest:1.0"/>')
+    return file.getvalue()
+
+
+HUBSPOT = table(
+    ["Record ID", "Company Domain Name", "Company name", "Create Date", "Associated Note"],
+    [
+        ["8713", "müller-nord.test", "Müller Nord GmbH", "2026-02-03 10:11", 'He said: "call me";\nlater, maybe'],
+        ["8714", "elbe.test", "Elbe, Söhne", "2026-02-04 09:00", ""],
+    ],
+    quoting=csv.QUOTE_ALL,
+    end="\n",
+)
+SALESFORCE_REPORT = (
+    '"Leads 2026"\n"As of 2026-11-20 10:00"\n\n"Filtered By"\n"  Country: DE"\n\n'
+    + table(
+        ["Company / Account", "Website", "Email"], [[*row[:2], "a@b.test"] for row in ROWS], "\n", quoting=csv.QUOTE_ALL
+    )
+    + '\n"Confidential Information - Do Not Distribute"\n"Copyright (c) 2000-2026"\n'
+)
+LINKEDIN = (
+    'Notes:\n"When exporting your connection data, you may notice that some of the email addresses are missing."\n\n'
+    "First Name,Last Name,URL,Email Address,Company,Position,Connected On\n"
+    "Eva,Meier,https://www.linkedin.com/in/eva,eva@xn--mller-nord-9db.test,Müller Nord GmbH,CTO,20 Nov 2026\n"
+    "Tom,Klein,https://www.linkedin.com/in/tom,,elbe,CEO,21 Nov 2026\n"
+)
+ANALYTICS = "# ----------------------------------------\n# Companies\n# 20261101-20261130\n# ----------------------------------------\n\n"
+SAP = (
+    "List of customers\n\n"
+    "-----------------\n"
+    "|Kunde|Firma           |Website            |\n|1    |Müller Nord GmbH|www.müller-nord.test|\n|2    |Elbe            |elbe.test          |\n"
+)
+MIXED_SHEET: list[list[object]] = [["Firma", "Website", "USt-ID", "Seit", "Aktiv"],
+    ["Müller Nord GmbH", "müller-nord.test", 123456789, date(2026, 1, 2), True],
+    ["Elbe", "elbe.test", "DE 987 654 321", None, False]]  # fmt: skip
+
+DOMAINS = [NORD, ELBE]
+FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
+    # name, content, by, keys, a part of the description
+    ("excel-utf8.csv", "\ufeff" + table(NAMES, delimiter=";"), "domain", DOMAINS, "separated by semicolons, encoding utf-8-sig"),
+    ("excel-unicode.txt", table(NAMES, delimiter="\t").encode("utf-16"), "domain", DOMAINS, "tabs, encoding utf-16"),
+    ("excel-unicode-big-endian.txt", b"\xfe\xff" + table(NAMES, delimiter="\t").encode("utf-16-be"), "name", ["Müller Nord GmbH, Kiel", "Elbe, Söhne, Köln"], "utf-16"),
+    ("utf16-without-mark.csv", table(NAMES, delimiter=";").encode("utf-16-le"), "domain", DOMAINS, "utf-16-le"),
+    ("utf32.csv", table(NAMES).encode("utf-32"), "domain", DOMAINS, "utf-32"),
+    ("excel-mac.csv", table(NAMES, end="\r", delimiter=";"), "domain", DOMAINS, "semicolons"),
+    ("excel-mac-lines.csv", table([*NAMES, "Note"], [[*row, "two\nlines"] for row in ROWS], "\r", quoting=csv.QUOTE_ALL), "domain", DOMAINS, "header in line 1"),
+    ("sep-semicolon.csv", "sep=;\r\n" + table(NAMES, delimiter=";"), "domain", DOMAINS, "header in line 2"),
+    ("sep-pipe-with-commas.csv", "SEP=|\n" + table(NAMES, delimiter="|"), "name", ["Müller Nord GmbH, Kiel", "Elbe, Söhne, Köln"], "pipes"),
+    ("sep-quoted.csv", '\ufeff"sep=,"\r\n' + table(NAMES), "domain", DOMAINS, "commas, encoding utf-8-sig, header in line 2"),
+    ("sep-saved-again.csv", "sep=;;;\n" + table(NAMES, delimiter=";"), "domain", DOMAINS, "semicolons"),
+    ("sep-tab.txt", ("sep=\t\r\n" + table(NAMES, delimiter="\t")).encode("utf-16"), "domain", DOMAINS, "tabs"),
+    ("sep-unusual.csv", "sep=^\n" + table(NAMES, delimiter="^"), "domain", DOMAINS, "separated by '^'"),
+    ("google-sheets.csv", table(NAMES).rstrip(), "domain", DOMAINS, "commas"),
+    ("libreoffice-tabs.tsv", table(NAMES, end="\n", delimiter="\t", quoting=csv.QUOTE_ALL), "domain", DOMAINS, "tabs"),
+    ("libreoffice-pipes.csv", table(NAMES, end="\n", delimiter="|"), "domain", DOMAINS, "pipes"),
+    ("UPPER.CSV", table(NAMES), "domain", DOMAINS, "commas"),
+    ("hubspot.csv", HUBSPOT, "domain", DOMAINS, "'Company Domain Name'"),
+    ("hubspot-names.csv", HUBSPOT, "name", ["Müller Nord GmbH", "Elbe, Söhne"], "'Company name'"),
+    ("salesforce.csv", SALESFORCE_REPORT, "domain", [*DOMAINS, "", ""], "header in line 7"),
+    ("salesforce-names.csv", SALESFORCE_REPORT, "name", ["Müller Nord GmbH", "Elbe, Söhne", "", ""], "'Company / Account'"),
+    ("pipedrive.csv", table(["Organization - ID", "Organization - Name", "Organization - Website"], [["1", *ROWS[0][:2]], ["2", *ROWS[1][:2]]]), ["domain", "name"], DOMAINS, "'Organization - Website'"),
+    ("zoho.csv", table(["Account Id", "Account Name", "Website", "Billing City"], [["zcrm_1", *ROWS[0]], ["zcrm_2", *ROWS[1]]]), "name", ["Müller Nord GmbH, Kiel", "Elbe, Söhne, Köln"], "'Account Name'"),
+    ("outlook.csv", table(["First Name", "Company", "E-mail Address"], [["Eva", "Müller Nord GmbH", "eva@müller-nord.test"], ["Tom", "Elbe", "tom@gmail.com"]]), ["email", "name"], [NORD, "Elbe"], "email in column 'E-mail Address', then name in column 'Company'"),
+    ("google-contacts.csv", table(["Name", "E-mail 1 - Value", "Organization 1 - Name"], [["Eva Meier", "eva@müller-nord.test", ""], ["Tom Klein", "", "Elbe"]]), ["email", "name"], [NORD, "Elbe"], "'Organization 1 - Name'"),
+    ("mailchimp.csv", table(["Email Address", "First Name", "MEMBER_RATING"], [["eva@müller-nord.test", "Eva", "2"], ["tom@elbe.test", "Tom", "3"]]), "domain", DOMAINS, "'Email Address'"),
+    ("linkedin.csv", LINKEDIN, ["email", "name"], [NORD, "elbe"], "header in line 4"),
+    ("analytics.csv", ANALYTICS + table(NAMES), "domain", DOMAINS, "header in line 6"),
+    ("sap.txt", SAP.replace("|", "\t"), "domain", DOMAINS, "header in line 4"),
+    ("sap.csv", SAP, "domain", DOMAINS, "pipes"),
+    ("decimal-commas.csv", "Umsatz;Website;Anteil\n1,5;müller-nord.test;0,1\n2,5;elbe.test;0,2\n", "domain", DOMAINS, "semicolons"),
+    ("comma-in-header.csv", '"Firma, Name";Website, main;Domain\nA;x;müller-nord.test\nB;y;elbe.test\n', "domain", DOMAINS, "'Domain'"),
+    ("phpmyadmin.csv", '"id";"website";"deleted"\n"1";"müller-nord.test";NULL\n"2";"elbe.test";NULL\n', "domain", DOMAINS, "semicolons"),
+    ("nul-bytes.csv", "Firma,Web\0site\nMüller\0,müller-nord.test\0\0\nElbe,elbe.test\n", "domain", DOMAINS, "commas"),
+    ("invisible.csv", "\u200bFirma\u00a0;\u00a0Web\u00adsite \nA;\u200bmüller-nord\u00ad.test\u00a0\nB;elbe.test.\n", "domain", DOMAINS, "semicolons"),
+    ("long-cell.csv", "Website,Note\nmüller-nord.test," + "x" * 150_000 + "\nelbe.test,y\n", "domain", DOMAINS, "commas"),
+    ("long-quoted-cell.csv", 'Website,Note\nmüller-nord.test,"' + "x\n" * 500_000 + '"\nelbe.test,y\n', "domain", DOMAINS, "commas"),
+    ("short-rows.csv", "Website,Firma,Ort\nmüller-nord.test\nelbe.test,Elbe\n", "domain", DOMAINS, "commas"),
+    ("broken-line.csv", "Firma,Note,Ort\nMüller,first line\nsecond line\nElbe,x,Kiel\n", "name", ["Müller", "", "Elbe, Kiel"], "commas"),
+    ("extra-cells.csv", "Firma,Ort\nMüller,Kiel\nElbe, Söhne,Köln\n", "name", ["Müller, Kiel", ""], "commas"),
+    ("one-column.csv", "Website\nmüller-nord.test\nelbe.test\n", "domain", DOMAINS, "table with one column, encoding utf-8, header in line 1"),
+    ("no-header.csv", "müller-nord.test\nelbe.test\n", "domain", DOMAINS, "no header"),
+    ("keys.txt", "\ufeffmüller-nord.test\r\n\r\nelbe.test", "domain", DOMAINS, "one key per line"),
+    ("names.txt", "Müller, Söhne; Co\nElbe\n", "name", ["Müller, Söhne; Co", "Elbe"], "one key per line"),
+    ("keys-with-header.txt", "Website\nmüller-nord.test\nelbe.test\n", "domain", DOMAINS, "header in line 1"),
+    ("keys-mac.txt", "müller-nord.test\relbe.test\r", "domain", DOMAINS, "one key per line"),
+    ("UPPER.NDJSON", '\ufeff{"Website":"müller-nord.test"}\n\n"elbe.test"\n', "domain", DOMAINS, "JSON lines, encoding utf-8-sig"),
+    ("leads.xlsx", workbook(("Leads", [NAMES, *ROWS])), "domain", DOMAINS, "workbook, sheet 'Leads', header in line 1"),
+    ("offset.xlsx", workbook(("Leads", [["Leads 2026"], [], NAMES, *ROWS]), offset=2), "domain", DOMAINS, "header in line 5"),
+    ("hidden.xlsx", workbook(("Lists", [["x"]]), ("Leads", [NAMES, *ROWS]), ("More", [["y"]]), hidden=["Lists"]), "domain", DOMAINS, "sheet 'Leads' (one of 2)"),
+    ("numbers.xlsx", workbook(("A", MIXED_SHEET)), "vat", ["123456789", "DE987654321"], "'USt-ID'"),
+    ("libreoffice.ods", ods(), "domain", DOMAINS, "sheet 'Leads'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "by", "keys", "description"), FILES, ids=[file[0] for file in FILES])
+def test_files_that_are_read(
+    tmp_path: Path, name: str, content: bytes | str, by: str | list[str], keys: list[str], description: str
+) -> None:
+    """Each row has the expected key, or no valid key. The description contains how the file was read."""
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    rows, finder = InputFile(path, by), KeyFinder(parse_rules(by))
+    found = [finder.find(row) for row in rows]
+    assert ["" if key.problem else key.value for key in found] == keys
+    assert len(rows) == len(keys)
+    assert description in rows.description
+    assert [finder.find(row) for row in rows] == found
+
+
+HTML = "<html><head><meta charset=utf-8></head><table><tr><td>Website</td></tr><tr><td>a.test</td></tr></table></html>"
+ARCHIVE = workbook(("Leads", [NAMES, *ROWS]))
+
+REFUSED: list[tuple[str, bytes | str, str]] = [
+    # name, content, a part of the error and its hint
+    ("leads.json", '[{"website":"a.test"}]', "is a JSON document.*ndjson"),
+    ("leads.JSON", '{"website":"a.test"}\n', "is a JSON document"),
+    ("json.csv", ' [\n {"website":"a.test"}]', "is a JSON document"),
+    ("lines.txt", '{"website":"a.test"}\n{"website":"b.test"}\n', "is a JSON document"),
+    ("array.ndjson", '[{"website":"a.test"}]\n', "line 1 is not a JSON object or a JSON string.*jq"),
+    ("salesforce.xls", HTML, "contains an HTML or XML table.*save the table"),
+    ("text.xls", "Website;Ort\r\na.test;Kiel\r\n", "is a text file, not a workbook.*Rename it to .csv"),
+    ("html.csv", HTML, "contains an HTML or XML table"),
+    ("spreadsheetml.xml", '<?xml version="1.0"?><Workbook/>', "contains an HTML or XML table"),
+    ("leads.zip", ARCHIVE, "is an archive.*Unpack it"),
+    ("renamed.csv", ARCHIVE, "is a .zip archive or a workbook.*Rename it to .xlsx"),
+    ("leads.csv.gz", gzip.compress(b"website\na.test\n"), "is an archive"),
+    ("gzip.csv", gzip.compress(b"website\na.test\n"), "is an archive"),
+    ("leads.numbers", ARCHIVE, "is a Numbers document.*Export it"),
+    ("leads.pdf", b"%PDF-1.7\n", "is a document, not a table"),
+    ("leads.parquet", b"PAR1....PAR1", "is a binary data file"),
+    ("data.csv", b"PAR1....PAR1", "is a binary data file"),
+    ("sqlite.txt", b"SQLite format 3\0" + b"\0" * 100, "is a binary data file"),
+    ("binary.csv", bytes(range(32)) * 10, "is not a text file"),
+    ("damaged.xlsx", b"PK\x03\x04" + b"x" * 100, "cannot be read as a workbook.*password"),
+    ("protected.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "cannot be read as a workbook.*password"),
+    ("empty.xlsx", b"", "is not a workbook"),
+    ("no-rows.xlsx", workbook(("Leads", [])), "is empty"),
+    ("empty.csv", "", "is empty"),
+    ("no-column.xlsx", workbook(("Leads", [["Telefon", "Ort"], ["1", "Kiel"]])), "has no column for 'domain'. It has 'Telefon', 'Ort'"),
+    ("no-column.csv", "Telefon;Ort\n1;Kiel\n", "has no column for 'domain'. It has 'Telefon', 'Ort'"),
+    ("no-column.txt", "Telefon\tOrt\n1\tKiel\n", "has no column for 'domain'. It has 'Telefon', 'Ort'"),
+    ("windows.csv", "Website;Ort\na.test;Köln\n".encode("cp1252"), "line 2 is not valid utf-8.*cp1252"),
+    ("unclosed.csv", 'Website,Note\na.test,"x\nb.test,y\n', "line 2 is not valid CSV.*not closed"),
+    ("backslashes.csv", 'Website,Note\na.test,"say \\"hi\\", ok"\n', "line 2 is not valid CSV"),
+    ("line-ends.csv", "Website,Note\na.test,one\rtwo\nb.test,y\n", "line 2 is not valid CSV.*mixes line ends"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "message"), REFUSED, ids=[file[0] for file in REFUSED])
+def test_files_that_are_refused(tmp_path: Path, name: str, content: bytes | str, message: str) -> None:
+    """A file that cannot be read reliably is refused, with what to do."""
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigurationError, match=f"(?s){message}"):
+        InputFile(path, "domain")
+
+
+CELLS = st.text(alphabet=st.sampled_from("a.test ü;,|\t\"'\r\n\0\ufeff=+{[<"), max_size=12)
+
+
+@given(
+    rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=8),
+    delimiter=st.sampled_from(",;\t|"),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    separator_line=st.booleans(),
+)
+@example(rows=[["", "\0\0", "\0\0"]], delimiter=",", end="\n", encoding="utf-8", separator_line=False)
+def test_any_quoted_table_is_read_exactly(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[list[str]],
+    delimiter: str,
+    end: str,
+    encoding: str,
+    separator_line: bool,
+) -> None:
+    """A table in any dialect has the same cells after it is read, except for NUL characters."""
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    text = table(NAMES, rows, end, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+    text = f"sep={delimiter}{end}{text}" if separator_line else text
+    path.write_bytes(text.encode(encoding))
+    expected = [[cell.replace("\0", "") for cell in row] for row in rows]
+    expected = [row for row in expected if any(map(str.strip, row))]
+    found = [row.cells for row in InputFile(path, "domain")]
+    assert [list(cells.values()) for cells in found if isinstance(cells, Mapping)] == expected
+
+
+@given(st.binary(max_size=200), st.sampled_from([".csv", ".txt", ".ndjson", ".xlsx", ".xls", ".ods", "", ".tsv"]))
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str) -> None:
+    """Any file is read or raises ConfigurationError."""
+    path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    path.write_bytes(content)
+    with suppress(ConfigurationError):
+        rows, finder = InputFile(path, ["domain", "name"]), KeyFinder(parse_rules(["domain", "name"]))
+        for row in rows:
+            finder.find(row)
+
+
+def test_sheet_by_name(tmp_path: Path) -> None:
+    """A sheet is chosen by its name, also a hidden one. Unknown names and other formats raise ConfigurationError."""
+    path, text = tmp_path / "leads.xlsx", tmp_path / "leads.csv"
+    path.write_bytes(workbook(("A", [NAMES, ROWS[0]]), ("B", [NAMES, ROWS[1]]), hidden=["B"]))
+    text.write_text("Website\na.test\n")
+    assert [row.cells for row in InputFile(path, "domain", sheet="B")] == [dict(zip(NAMES, ROWS[1], strict=True))]
+    with pytest.raises(ConfigurationError, match=r"has no sheet 'C'\. Its sheets are 'A', 'B'") as caught:
+        InputFile(path, "domain", sheet="C")
+    assert caught.value.argument == "sheet"
+    with pytest.raises(ConfigurationError, match="is not a workbook, so it has no sheets"):
+        InputFile(text, "domain", sheet="A")
+
+
+def test_workbook_cells_as_text(tmp_path: Path) -> None:
+    """Numbers, dates and booleans of a workbook become text. Lines are the rows of the sheet."""
+    path = tmp_path / "leads.xlsx"
+    path.write_bytes(workbook(("A", [[], *MIXED_SHEET, [], ["Alster", "alster.test", 1.5]])))
+    rows = list(InputFile(path, "domain"))
+    assert [row.line for row in rows] == [3, 4, 6]
+    assert rows[0].cells == {"Firma": "Müller Nord GmbH", "Website": "müller-nord.test", "USt-ID": "123456789",
+        "Seit": "2026-01-02", "Aktiv": "true"}  # fmt: skip
+    assert rows[2].cells == {"Firma": "Alster", "Website": "alster.test", "USt-ID": "1.5", "Seit": "", "Aktiv": ""}
+
+
+def test_workbook_without_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without python-calamine, the error names the extra."""
+    monkeypatch.setattr(table_source, "find_spec", lambda _: None)
+    path = tmp_path / "leads.xlsx"
+    path.write_bytes(workbook(("A", [NAMES, *ROWS])))
+    with pytest.raises(
+        ConfigurationError, match=r"pip install 'leadfeeder-async\[excel\]', or save the table as \.csv"
+    ):
+        InputFile(path, "domain")
+
+
+def test_workbook_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workbook that would fill the memory is refused before it is unpacked."""
+    monkeypatch.setattr(table_source, "MAX_WORKBOOK_BYTES", 1_000)
+    path = tmp_path / "leads.xlsx"
+    path.write_bytes(workbook(("A", [NAMES, *ROWS])))
+    with pytest.raises(ConfigurationError, match="unpacks to"):
+        InputFile(path, "domain")
+
+
+@pytest.mark.parametrize(
+    ("by", "missing"), [(["domain=Seite", "name"], "'Seite'"), (["domain", "name+country"], "'country'")]
+)
+def test_explicit_column_that_is_missing(tmp_path: Path, by: list[str], missing: str) -> None:
+    """A column that is named explicitly must exist, even if another key has a column."""
+    path = tmp_path / "leads.csv"
+    path.write_text(table(NAMES))
+    with pytest.raises(ConfigurationError, match=f"has no column for {missing}"):
+        InputFile(path, by)
+
+
+def test_key_without_column_is_described(tmp_path: Path) -> None:
+    """The description contains the keys that have no column."""
+    path = tmp_path / "leads.csv"
+    path.write_text(table(NAMES))
+    description = InputFile(path, ["website", "email", "name+city"]).description
+    assert description.endswith("Key: domain in column 'Website', then name in column 'Firma' (no column for email)")
+
+
+def test_limit_of_other_csv_readers_is_kept(tmp_path: Path) -> None:
+    """Long cells do not change the limit of other CSV readers, also if several threads read files."""
+    path = tmp_path / "leads.csv"
+    path.write_text("website,note\n" + f"a.test,{'x' * 200_000}\n" * 20)
+    counts, before = list[int](), csv.field_size_limit(131_072)
+
+    def read() -> None:
+        counts.append(len(InputFile(path, "domain")))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (counts, csv.field_size_limit(before)) == ([20] * 4, 131_072)
+
+
+def test_separator_line() -> None:
+    """Only a line with a separator and nothing else is a separator line."""
+    lines = {
+        "sep=;": ";",
+        '"sep=,"': ",",
+        "SEP=\t": "\t",
+        "sep=;;;": ";",
+        "sep=|": "|",
+        "sep=a": None,
+        "sep": None,
+        "sep=;x": None,
+    }
+    assert {line: file_format.separator_of(line) for line in lines} == lines

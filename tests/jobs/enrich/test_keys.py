@@ -1,0 +1,256 @@
+"""Keys of rows: domains, email addresses, names, VAT IDs and IP addresses, in one form each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from leadfeeder_async import ConfigurationError
+from leadfeeder_async.jobs.enrich.keys import (
+    FileRow,
+    Key,
+    KeyFinder,
+    Row,
+    normalize_company_name,
+    normalize_domain,
+    normalize_public_ip,
+    normalize_vat_id,
+    parse_rules,
+)
+from leadfeeder_async.jobs.enrich.shared_domains import is_shared_domain
+
+
+def key_of(row: Row, by: str | Collection[str], column: str | None = None, **options: bool) -> Key:
+    return KeyFinder(parse_rules(by, column), **options).find(row)
+
+
+HOSTS = st.from_regex(r"[a-zäöüß0-9]([a-zäöüßé0-9-]{0,8}[a-z0-9])?(\.[a-z]{2,5}){1,2}", fullmatch=True)
+
+
+@given(HOSTS, st.sampled_from(["", "http://", "https://", "HTTPS://", "//"]), st.booleans(), st.booleans())
+def test_spellings_of_a_domain(host: str, scheme: str, www: bool, upper: bool) -> None:
+    """All spellings of a domain have the same key, and the key is stable."""
+    plain = normalize_domain(host)
+    spelled = f"{scheme}{'www.' if www and not host.startswith('www.') else ''}{host}"
+    assert normalize_domain(f"  {spelled.upper() if upper and 'ß' not in spelled else spelled}:443/a?b=c#d ") == plain
+    assert plain is not None
+    assert normalize_domain(f"someone@{host}") == plain == normalize_domain(plain)
+    assert plain.isascii()
+
+
+@given(st.text())
+@example("http://[::1]/")
+@example("a..b")
+@example("\ud800.test")
+@example("www.")
+@example("<>")
+def test_any_text_as_domain(text: str) -> None:
+    """Any text is a stable domain or none."""
+    found = normalize_domain(text)
+    assert found is None or normalize_domain(found) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("https://user:pw@WWW.Nordlicht.test:8080/a?b", "nordlicht.test"),
+        ("info@nordlicht.test", "nordlicht.test"),
+        ("mailto:info@nordlicht.test?subject=Hi", "nordlicht.test"),
+        ("Eva Meier <eva@Nordlicht.test>", "nordlicht.test"),
+        ("eva@nordlicht.test; tom@nordlicht.test", "nordlicht.test"),
+        ("eva@nordlicht.test; tom@alster.test", None),
+        ("eva@home@nordlicht.test", None),
+        ("www.www.nordlicht.test.", "nordlicht.test"),
+        ("nordlicht.test..", "nordlicht.test"),
+        ("https://nordlicht.test./a", "nordlicht.test"),
+        ("nordlicht.test/go?to=https://alster.test", "nordlicht.test"),
+        ("nordlicht.test//alster.test", "nordlicht.test"),
+        ("http:\\\\nordlicht.test\\a", "nordlicht.test"),
+        ("www.test", "www.test"),
+        ("müller.test", "xn--mller-kva.test"),
+        ("mu\u0308ller.test", "xn--mller-kva.test"),
+        ("XN--MLLER-KVA.test", "xn--mller-kva.test"),
+        ("straße.test", "xn--strae-oqa.test"),
+        ("\uff4eord\uff0etest", "nord.test"),
+        ("\ufeffnord\u200blicht.\u00adtest\u2060", "nordlicht.test"),
+        ("\u202anordlicht.test\u202c", "nordlicht.test"),
+        ("\u00a0nordlicht.test\u00a0", "nordlicht.test"),
+        ("nordlicht.test\0", "nordlicht.test"),
+        ("nordlicht.test, alster.test", None),
+        ("localhost", None),
+        ("10.0.0.1", None),
+        ("nord licht.test", None),
+        ("-a.test", None),
+        ("", None),
+    ],
+)
+def test_domains(text: str, found: str | None) -> None:
+    """Domains, URLs and email addresses have one form."""
+    assert normalize_domain(text) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.1.2.3", "127.0.0.1", "169.254.1.1", "192.168.1.1", "100.64.0.1", "0.1.2.3", "224.0.0.1", "240.0.0.1",
+        "255.255.255.255", "192.0.2.1", "198.51.100.7", "203.0.113.9", "192.0.0.8", "192.88.99.1", "::", "::1",
+        "fe80::1", "fe80::1%eth0", "2a00:1450::1%eth0", "fc00::1", "fec0::1", "ff02::1", "2001:db8::1", "3fff::1",
+        "2002:a00:1::1", "2001:0:1::1", "100::1", "::ffff:10.0.0.1", "::ffff:203.0.113.9", "4000::1", "1.2.3", "1.2.3.4/24",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_not_public(text: str) -> None:
+    """Addresses that no company can have are not valid keys."""
+    assert normalize_public_ip(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (" [2A00:1450::0001] ", "2a00:1450::1"),
+        ("[2a00:1450::1]:443", "2a00:1450::1"),
+        ("::ffff:8.8.8.8", "8.8.8.8"),
+        ("8.8.8.8:443", "8.8.8.8"),
+        ("\ufeff8.8.8.8", "8.8.8.8"),
+        ("198.18.0.7", "198.18.0.7"),
+    ],
+)
+def test_public_addresses(text: str, found: str) -> None:
+    """Public addresses, and those of the sandbox, have one form."""
+    assert normalize_public_ip(text) == found
+
+
+def test_vat_ids() -> None:
+    """VAT IDs lose their separators."""
+    texts = ("de 123.456-789", "12 345 678", "\uff24\uff25123456789", "x", "DE", "")
+    assert [normalize_vat_id(text) for text in texts] == ["DE123456789", "12345678", "DE123456789", None, None, None]
+
+
+def test_columns_by_common_names() -> None:
+    """The column of a key is detected by common names or is given."""
+    assert key_of({"IP Address": "8.8.8.8"}, "ip").value == "8.8.8.8"
+    assert key_of({"a": "8.8.8.8"}, "ip", "A").value == "8.8.8.8"
+    assert key_of({"a": None, "ip": None}, "ip").problem == "it has no value for ip"
+    assert key_of({"Name": "Eva Meier", "Firma": "Nordlicht"}, "name").value == "Nordlicht"
+    assert key_of({"\ufeffWeb\u00adsite": "nordlicht.test"}, "domain").value == "nordlicht.test"
+    assert key_of({"domain": 10**5_000}, "domain").problem == "it has no value for domain"
+
+
+LEADS: list[tuple[Mapping[str, object], str, str | None]] = [
+    ({"Website": "nordlicht.test", "E-Mail": "eva@alster.test", "Company": "Elbe"}, "nordlicht.test", "domain"),
+    ({"Website": "", "E-Mail": "eva@alster.test", "Company": "Elbe"}, "alster.test", "email"),
+    ({"Website": "https://linkedin.com/company/elbe", "E-Mail": "eva@gmail.com", "Company": "Elbe", "City": "Kiel",
+      "Country": "DE"}, "Elbe, Kiel", "name"),
+    ({"Website": "n/a", "E-Mail": "unknown", "Company": "Elbe"}, "Elbe", "name"),
+    ({"Website": "n/a", "E-Mail": "eva@gmail.com", "Company": "-"}, "n/a", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "value", "kind"), LEADS)
+def test_fallback_keys(row: Mapping[str, object], value: str, kind: str | None) -> None:
+    """Each row uses its first valid key, and the key contains its kind."""
+    key = key_of(row, ["website", "email", "name+city"])
+    assert (key.value, key.kind, bool(key.problem)) == (value, kind, kind is None)
+
+
+def test_problems_of_all_fallback_keys() -> None:
+    """If no key is valid, the problem contains the reason for each."""
+    key = key_of(LEADS[-1][0], ["website", "email", "name"])
+    assert key.problem == (
+        "'n/a' is not a domain; 'gmail.com' belongs to a mail provider, a social network, a link shortener or a website "
+        "builder; '-' is not a name"
+    )
+    assert key.is_shared
+
+
+def test_fallback_with_explicit_columns() -> None:
+    """A fallback can name its column."""
+    row = {"Seite": "nordlicht.test", "Kunde": "Elbe"}
+    assert key_of(row, ["domain=Seite", "name=Kunde"]).value == "nordlicht.test"
+    assert key_of({**row, "Seite": "x"}, ["domain=Seite", "name=Kunde"]).value == "Elbe"
+    assert str(KeyFinder(parse_rules(["website", "name=Kunde"]))) == "website, then name in column Kunde"
+
+
+@pytest.mark.parametrize(
+    ("by", "column", "message"),
+    [
+        ([], None, "no kind of key"),
+        ("phone", None, "by='phone' is not a kind of key"),
+        (["domain", "email"], "Seite", "does not say for which of the keys"),
+        (["domain+city"], None, "cannot be combined with"),
+        (["name+color"], None, "cannot be combined with"),
+        (["ip", "domain"], None, "IP addresses cannot be combined"),
+    ],
+)
+def test_invalid_rules(by: str | list[str], column: str | None, message: str) -> None:
+    """Rules that are not valid raise ConfigurationError."""
+    with pytest.raises(ConfigurationError, match=message):
+        parse_rules(by, column)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ada@gmail.com", "eve@web.de", "x@gmx.net", "x@t-online.de", "https://www.linkedin.com/company/nordlicht",
+        "https://de.linkedin.com/company/nordlicht", "https://www.facebook.com/nordlicht", "https://bit.ly/abc",
+        "https://nordlicht.business.site", "https://nordlicht.wordpress.com", "https://youtu.be/x", "x@mailbox.org",
+    ],
+)  # fmt: skip
+def test_shared_domains(text: str) -> None:
+    """Domains of mail providers, social networks and link shorteners are not used unless that is allowed."""
+    assert key_of(text, "domain").is_shared
+    assert key_of(text, "domain").problem
+    assert key_of(text, "domain", allow_free_mail=True).value == normalize_domain(text)
+
+
+@pytest.mark.parametrize("domain", ["nordlicht.test", "microsoft.com", "notlinkedin.com", "gmail.com.nordlicht.test"])
+def test_domains_of_companies_are_not_shared(domain: str) -> None:
+    """A domain is compared with complete labels of the list."""
+    assert not is_shared_domain(domain)
+
+
+CJK = "".join(map(chr, range(0x4E00, 0x9FFF)))
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (normalize_domain, f"{CJK}.test"),
+        (normalize_domain, f"{CJK[:60]}." * 30 + "test"),
+        (normalize_domain, "." * 2_000_000),
+        (normalize_domain, "a." * 1_000_000),
+        (normalize_domain, "www." * 200_000 + "x"),
+        (normalize_domain, "\ufdfa" * 100_000),
+        (normalize_domain, "a" + "\u0301\u0323" * 20_000 + ".de"),
+        (normalize_domain, "//" * 1_000_000),
+        (normalize_domain, "a:" + "1" * 1_000_000 + "x"),
+        (normalize_domain, "a@b," * 500_000),
+        (normalize_domain, "<" * 1_000_000 + ">"),
+        (normalize_company_name, "- " * 1_000_000),
+        (normalize_vat_id, " " * 2_000_000 + "x"),
+        (normalize_vat_id, "DE" + "1" * 2_000_000),
+        (normalize_public_ip, "1." * 1_000_000),
+        (normalize_public_ip, ":" * 1_000_000),
+        (lambda text: key_of(FileRow({"domain": text}, 1), "domain"), "\u0301" * 5_000_000),
+        (lambda text: key_of({"name": "Elbe", "city": text}, "name"), " \u0301" * 2_000_000),
+        (lambda text: key_of({text: "nordlicht.test"}, "domain"), " _" * 1_000_000),
+    ],
+)
+def test_long_texts_take_little_time(function: Callable[[str], object], text: str) -> None:
+    """No text blocks the event loop for 5 ms. The best of several runs counts, because the machine may be busy."""
+
+    def seconds() -> float:
+        start = time.thread_time()
+        function(text)
+        return time.thread_time() - start
+
+    assert min(seconds() for _ in range(5)) < 0.005
+
+
+def test_long_invalid_key_is_shortened() -> None:
+    """The value and the problem of a long key that is not valid contain only its beginning."""
+    key = key_of("x" * 5_000_000, "domain")
+    assert (len(key.value), len(key.problem) < 300) == (201, True)

@@ -1,0 +1,69 @@
+"""Retries of tables."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from leadfeeder_async import AsyncLeadfeeder, CheckpointError, Outcome
+from leadfeeder_async.sandbox import Sandbox
+from leadfeeder_async.types import CsvDialect
+from tests.support.clients import client_for
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox(companies=40, visits=0, rate_limit=False) as running:
+        yield running
+
+
+@pytest.fixture
+async def lf(sandbox: Sandbox) -> AsyncIterator[AsyncLeadfeeder]:
+    async with client_for(sandbox) as client:
+        yield client
+
+
+def domain(number: int) -> str:
+    return f"company-{number}.test"
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "excel.csv"])
+async def test_retry_of_a_table(sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path, name: str) -> None:
+    """A table can be retried: its other rows do not change, and the retried rows are as in a first run."""
+    out, expected = tmp_path / name, tmp_path / f"expected-{name}"
+    dialect: CsvDialect = "excel" if name == "excel.csv" else "plain"
+    rows = [*map(domain, range(30)), "nobody.test", "no domain", "=1+1"]
+    job = lf.enrich.companies(rows, by="domain", max_credits=10)
+    assert (await job.to_file(out, csv_dialect=dialect)).outcomes[Outcome.SKIPPED_BY_BUDGET] == 20
+    job = lf.enrich.companies(rows, by="domain", max_credits=100)
+    summary = await job.to_file(out, retry_failed=True, csv_dialect=dialect)
+    assert (summary.outcomes[Outcome.MATCHED], summary.credits) == (30, 20)
+    await lf.enrich.companies(rows, by="domain").to_file(expected, csv_dialect=dialect)
+    assert charges_removed(out) == charges_removed(expected)
+    again = tmp_path / f"again-{name}"
+    again.write_bytes(out.read_bytes())
+    await lf.enrich.companies(rows, by="domain").to_file(again, retry_failed=True, csv_dialect=dialect)
+    assert again.read_bytes() == out.read_bytes() or name == "out.parquet"
+    assert charges_removed(again) == charges_removed(out)
+
+
+def charges_removed(path: Path) -> list[tuple[object, ...]]:
+    """Return the rows of a table without the charges, which depend on earlier runs."""
+    reader = f"read_csv('{path}', all_varchar=true)" if path.suffix == ".csv" else f"'{path}'"
+    return duckdb.sql(f"SELECT * EXCLUDE (charged) FROM {reader} ORDER BY row::INT").fetchall()
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+async def test_retry_of_another_table(lf: AsyncLeadfeeder, tmp_path: Path, name: str) -> None:
+    """A table that this enrichment did not write is not retried."""
+    out = tmp_path / name
+    duckdb.sql("SELECT 1 AS row, 'a.test' AS key").write_csv(str(out)) if name == "out.csv" else duckdb.sql(
+        "SELECT 1 AS row, 'a.test' AS key"
+    ).write_parquet(str(out))
+    before = out.read_bytes()
+    with pytest.raises(CheckpointError, match="its columns are not those of this enrichment"):
+        await lf.enrich.companies(["a.test"], by="domain").to_file(out, retry_failed=True)
+    assert out.read_bytes() == before
