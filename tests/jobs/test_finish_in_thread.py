@@ -12,7 +12,7 @@ import pytest
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.output_lock import OutputLock
-from leadfeeder_async.jobs.tabular import Column, write_table
+from leadfeeder_async.jobs.tabular import Column, CsvDialect, write_table
 from tests.support.stall import measured_stall
 
 SECONDS = 2.0
@@ -24,10 +24,10 @@ def slow_conversion(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Make the conversion into a table slow, and record when it starts and ends."""
     steps = list[str]()
 
-    def slow(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]]) -> None:
+    def slow(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]], csv_dialect: CsvDialect) -> None:
         steps.append("start")
         time.sleep(SECONDS)
-        write_table(rows, path, columns)
+        write_table(rows, path, columns, csv_dialect)
         steps.append("end")
 
     monkeypatch.setattr(resumable_file, "write_table", slow)
@@ -50,7 +50,7 @@ async def test_canceled_export_keeps_its_lock_until_the_end(
     """A job that is canceled in its last step releases its files only when the thread no longer uses them."""
     path = tmp_path / "tags.csv"
     job = asyncio.create_task(lf.tags.list().to_file(path))
-    while not slow_conversion:
+    while not slow_conversion and not job.done():
         await asyncio.sleep(0.01)
     for _ in range(2):
         job.cancel()
