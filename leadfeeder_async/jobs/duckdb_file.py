@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,7 +12,6 @@ import msgspec
 
 from leadfeeder_async.errors import CheckpointError, DatabaseError, DatabaseLockedError, DatabaseReason, check_argument
 from leadfeeder_async.jobs.atomic_file import remove_temporaries, replace_atomically, temporary_path
-from leadfeeder_async.jobs.output_lock import OutputLock
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,6 +28,9 @@ _READ_ONLY_CONFIG = {
     "enable_external_access": False,
 }
 """No downloads of extensions, no other files, no network."""
+
+MIN_LINE_BYTES = 1024 * 1024
+"""The longest line that a reader of JSON lines expects, unless the file has a longer one."""
 
 
 class _Rule(msgspec.Struct, frozen=True):
@@ -100,7 +102,7 @@ def open_writable(path: Path) -> Connection:
 
 
 def create_database(path: Path, schema: str) -> bool:
-    """Create a database with some tables, in one step.
+    """Create a database with some tables, in one step. The caller holds the lock of the file.
 
     Args:
         path: The file.
@@ -110,29 +112,33 @@ def create_database(path: Path, schema: str) -> bool:
         True if the database was created, and False if it exists.
 
     Raises:
-        DatabaseLockedError: Another process is creating it.
         DatabaseError: It cannot be created.
     """
     with translate_errors(path):
         if path.exists():
             return False
-        with _locked(path):
-            if path.exists():  # another process was faster
-                return False
-            _create(path, schema)
+        _create(path, schema)
     return True
 
 
-def remove_database(path: Path, connection: Connection) -> None:
-    """Close a database and remove its file."""
-    try:
-        path.unlink()  # while it is locked, so that no other process can have opened it
-    except PermissionError:
-        connection.close()
-        with suppress(OSError):  # Windows removes no open file, so no other process loses one
-            path.unlink()
-    else:
-        connection.close()
+def json_lines_sql(path: Path, columns: Mapping[str, str], longest_line: int) -> str:
+    """Return the SQL of a table that reads a file of JSON lines.
+
+    Args:
+        path: The file. Characters of its path that DuckDB would expand are escaped.
+        columns: The type of each column. Other keys of a line are ignored.
+        longest_line: The most bytes of a line. DuckDB refuses a longer one, and its buffers depend on it.
+    """
+    expanded = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
+    types = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
+    options = "format='newline_delimited', compression='uncompressed', hive_partitioning=false"
+    size = max(longest_line + 1, MIN_LINE_BYTES)
+    return f"read_json({quoted(expanded)}, {options}, maximum_object_size={size}, columns={{{types}}})"
+
+
+def quoted(text: Path | str) -> str:
+    """Return a string as a literal of SQL."""
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 @contextmanager
@@ -196,14 +202,3 @@ def _explain(path: Path, message: str) -> DatabaseError:
         f"{path} cannot be used: {first_line}.",
         hint="Fix the problem and run the same call again. Everything committed is kept.",
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Generator[None]:
-    lock = OutputLock.acquire(path)
-    if lock is None:
-        raise DatabaseLockedError(f"Another process is creating {path}.", reason="locked")
-    try:
-        yield
-    finally:
-        lock.release()

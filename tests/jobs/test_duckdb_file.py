@@ -14,7 +14,6 @@ import pytest
 
 from leadfeeder_async import DatabaseError, DatabaseLockedError
 from leadfeeder_async.jobs.duckdb_file import create_database, open_read_only, open_writable, translate_errors
-from leadfeeder_async.jobs.output_lock import OutputLock
 from tests.jobs.helpers import names_in, small_disk
 from tests.support.paths import PACKAGE
 
@@ -78,17 +77,6 @@ def test_create_database_once(database: Path) -> None:
     assert not create_database(database, SCHEMA)
     with open_read_only(database) as connection:
         assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (0,)
-
-
-def test_create_database_in_two_processes(tmp_path: Path) -> None:
-    """While another process creates a database, nothing is created in its place."""
-    path = tmp_path / "a.duckdb"
-    lock = OutputLock.acquire(path)
-    assert lock is not None
-    with pytest.raises(DatabaseLockedError, match="Another process is creating"):
-        create_database(path, SCHEMA)
-    lock.release()
-    assert names_in(tmp_path) == []
 
 
 def test_create_database_on_a_full_disk(tmp_path: Path) -> None:
