@@ -110,6 +110,7 @@ class SyncDatabase:
             _check_schema(connection, self._path)
             connection.execute(schema_sql())
             connection.execute("SET SESSION TimeZone = 'UTC'")
+            connection.execute("SET SESSION enable_progress_bar = false")  # it would mix with that of the command
             connection.execute("BEGIN")
             try:
                 result = work(Transaction(connection, read_types(connection)))

@@ -85,7 +85,8 @@ class Transaction:
             self._merge(source.table, source.columns, source.select, [account_id], is_unique=source.is_unique)
         removed = self._number(spool_sql.DELETE_STALE_ENGAGEMENTS, [account_id])
         self.changes["engagements"] += SyncChanges(removed=removed)
-        self._connection.execute("DROP TABLE temp.spool")
+        for name in ("spool", "incoming", "known"):
+            self._connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
 
     def read_states(self) -> dict[str, SyncState]:
         """Return the days that are synced, by account."""
