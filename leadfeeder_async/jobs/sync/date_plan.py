@@ -10,7 +10,7 @@ import msgspec
 from leadfeeder_async.jobs.sync.transaction import SyncState
 from leadfeeder_async.pagination.date_range import DateWindow, make_window, split_window
 
-SLICE_ROWS = 30_000
+SLICE_ROWS = 20_000
 """The approximate number of visits that are merged at once. Smaller slices cost more, and larger ones more memory."""
 
 MIN_DAYS_TO_COUNT = 8
