@@ -11,7 +11,7 @@ demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 matrix:  ## all tests on every supported Python, each installed under a name such as python3.12
 	for version in $(PYTHONS); do \

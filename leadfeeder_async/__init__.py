@@ -56,6 +56,8 @@ if TYPE_CHECKING:
         UsageError,
         WrongLoopError,
     )
+    from leadfeeder_async.jobs.bulk.bulk_change import BulkChange
+    from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkResult, BulkSummary
     from leadfeeder_async.jobs.enrich.enrichment import Enrichment
     from leadfeeder_async.jobs.enrich.results import EnrichmentEstimate, EnrichmentResult, EnrichmentSummary, Outcome
     from leadfeeder_async.jobs.progress import OnProgress, Progress
@@ -95,6 +97,10 @@ __all__ = [
     "BadRequestError",
     "Budget",
     "BudgetExceededError",
+    "BulkChange",
+    "BulkOutcome",
+    "BulkResult",
+    "BulkSummary",
     "CheckpointError",
     "ClientClosedError",
     "Company",
@@ -176,6 +182,10 @@ _HOMES = {
     "AsyncLeadfeeder": "client",
     "AttemptEvent": "types",
     "Budget": "budget",
+    "BulkChange": "jobs.bulk.bulk_change",
+    "BulkOutcome": "jobs.bulk.change_results",
+    "BulkResult": "jobs.bulk.change_results",
+    "BulkSummary": "jobs.bulk.change_results",
     "Company": "models",
     "CompanyMatch": "models",
     "CompanySummary": "models",

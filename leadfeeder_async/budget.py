@@ -7,6 +7,7 @@ becomes spent, because the credits may have been charged. Budgets nest, and all 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextvars import ContextVar, Token
 from typing import Protocol, Self
@@ -81,7 +82,7 @@ class BudgetReservation:
 
     """
 
-    __slots__ = ("_budgets", "_charged", "_context", "_reserved", "_shared_reservations", "possibly_charged")
+    __slots__ = ("_budgets", "_charged", "_context", "_pid", "_reserved", "_shared_reservations", "possibly_charged")
 
     def __init__(self, budgets: Iterable[Budget], most: int, context: ErrorContext) -> None:
         self._budgets = tuple(dict.fromkeys(budgets))
@@ -89,6 +90,7 @@ class BudgetReservation:
         self._reserved = most
         self._charged: int | None = None
         self._shared_reservations: list[SharedCreditPool] = []
+        self._pid = 0
         self.possibly_charged = False
         """True if an attempt may have been charged: it may have been sent and was not rejected."""
 
@@ -106,7 +108,9 @@ class BudgetReservation:
             budget.reserved -= self._reserved
             budget.credits += spent
         while self._shared_reservations:
-            self._shared_reservations.pop().settle(self._reserved, spent)
+            pool = self._shared_reservations.pop()
+            if self._pid == os.getpid():  # after a fork, the copy of the call in the child has reserved nothing
+                pool.settle(self._reserved, spent)
 
     @property
     def needs_shared_credits(self) -> bool:
@@ -115,6 +119,7 @@ class BudgetReservation:
 
     async def reserve_shared(self) -> None:
         """Reserve credits in the pools that other processes share, or raise BudgetExceededError."""
+        self._pid = os.getpid()
         pools = {id(budget.shared): budget.shared for budget in self._budgets if budget.shared is not None}
         for pool in pools.values():
             await pool.reserve(self._reserved, self._context)

@@ -6,8 +6,9 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, overload
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, overload
 
+import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async._core.attempt import log_to_stderr
@@ -15,6 +16,7 @@ from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.codec import encode_json
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Billing, Endpoint, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async._proxies import ca_bundle_from_environment, proxy_from_environment
 from leadfeeder_async.budget import Budget, BudgetScope, SharedCreditPool
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.pagination.decoders import HasId
@@ -48,12 +50,14 @@ from leadfeeder_async.settings import (
     read_account_id,
     read_api_key,
     read_base_url,
+    read_switch,
 )
 from leadfeeder_async.types import OnAttempt, QueryValue, Stats
 
 if TYPE_CHECKING:
     import aiohttp
 
+    from leadfeeder_async.jobs.bulk.bulk_change import Bulk
     from leadfeeder_async.jobs.enrich.enrichment import Enrichments
     from leadfeeder_async.types import RateLimiter
 
@@ -74,7 +78,7 @@ class AsyncLeadfeeder:
     because the API counts requests per key. The client opens on the first call and belongs to that call's event loop.
 
     Args:
-        api_key: The API key. Defaults to LEADFEEDER_API_KEY.
+        api_key: The API key. Defaults to LEADFEEDER_API_KEY, then to the content of the file LEADFEEDER_API_KEY_FILE.
         account_id: The account of calls that name none. Defaults to LEADFEEDER_ACCOUNT_ID, then to the only account of
             the key.
         base_url: The URL of the API. Defaults to LEADFEEDER_BASE_URL, then to https://api.leadfeeder.com.
@@ -91,13 +95,16 @@ class AsyncLeadfeeder:
         max_search_rows: The most rows of one search that the API returns. Longer date ranges are split.
         on_attempt: Called with an :class:`~leadfeeder_async.AttemptEvent` after each attempt. It must not block.
         trace_configs: Trace configurations for aiohttp.
-        trust_env: Take proxies from the environment.
+        trust_env: Use the proxy of HTTPS_PROXY or HTTP_PROXY, with the exceptions of NO_PROXY, and the certificates of
+            REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE. Defaults to LEADFEEDER_TRUST_ENV=1, then to False.
+        allow_http: Allow a ``base_url`` with plain HTTP on another machine, which sends the API key unencrypted.
+            Defaults to LEADFEEDER_ALLOW_HTTP=1, then to False.
         ssl_context: An SSL context with your own certificates.
         paths: Paths that replace the path of an operation, by the operation's name in the contract.
 
     Raises:
         MissingKeyError: No API key was given.
-        ConfigurationError: An argument is out of range.
+        ConfigurationError: An argument is out of range, or the proxy of the environment cannot be used.
 
     """
 
@@ -119,22 +126,28 @@ class AsyncLeadfeeder:
         max_search_rows: int = DEFAULT_MAX_SEARCH_ROWS,
         on_attempt: OnAttempt | None = None,
         trace_configs: Sequence[aiohttp.TraceConfig] = (),
-        trust_env: bool = False,
+        trust_env: bool | None = None,
+        allow_http: bool | None = None,
         ssl_context: ssl.SSLContext | None = None,
         paths: Mapping[str, str] | None = None,
     ) -> None:
-        secret = read_api_key(api_key)
-        del api_key  # a traceback with locals would show it
+        try:
+            secret = read_api_key(api_key)
+        finally:
+            del api_key  # a traceback with locals would show it
+        url = read_base_url(base_url, allow_http=allow_http)
+        trust = read_switch("trust_env", trust_env) or (session is not None and session.trust_env)
         settings = Settings(
             api_key=secret,
-            base_url=read_base_url(base_url),
+            base_url=url,
             rate=rate,
             burst=burst,
             max_concurrency=max_concurrency,
             monthly_quota=monthly_quota,
             max_body_bytes=max_body_bytes,
             max_search_rows=max_search_rows,
-            trust_env=trust_env,
+            proxy=proxy_from_environment(url) if trust else None,
+            ca_bundle=ca_bundle_from_environment() if trust else None,
             ssl_context=ssl_context,
             paths=dict(paths or {}),
         )
@@ -149,6 +162,14 @@ class AsyncLeadfeeder:
         if state is None:
             return "<AsyncLeadfeeder without settings>"
         return f"<AsyncLeadfeeder {state.settings.base_url} {'closed' if state.closed else 'open'}>"
+
+    if not TYPE_CHECKING:  # type checkers report this mistake by themselves
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError("AsyncLeadfeeder is an asynchronous context manager. Use `async with`.")
+
+        def __exit__(self, *_: object) -> NoReturn:
+            raise AssertionError("__enter__ always raises")
 
     async def __aenter__(self) -> Self:
         self._state.ensure_open()
@@ -260,6 +281,13 @@ class AsyncLeadfeeder:
 
         return Enrichments(self._executor)
 
+    @property
+    def bulk(self) -> Bulk:
+        """Tags and lists of any number of companies or contacts."""
+        from leadfeeder_async.jobs.bulk.bulk_change import Bulk  # only needed by jobs
+
+        return Bulk(self._executor)
+
     def with_options(
         self,
         *,
@@ -316,6 +344,12 @@ class AsyncLeadfeeder:
 
         """
         return BudgetScope(self._state, Budget(max_requests, max_credits, shared))
+
+    def _with_stats(self, stats: Stats) -> AsyncLeadfeeder:
+        """Return a copy whose requests are also counted in ``stats``, for the statistics of one job."""
+        copy = self.with_options()
+        copy._executor = self._executor.with_stats(stats)  # noqa: SLF001 - a copy of its own
+        return copy
 
     def sweep(
         self, account_ids: Iterable[str], list_of: Callable[[AsyncLeadfeeder], Pager[Row]]
@@ -391,7 +425,9 @@ class AsyncLeadfeeder:
                 are only sent again after a lost response if they are idempotent and free.
 
         Credits:
-            Those that the response charges. A budget reserves one credit if ``may_charge`` is true.
+            Those that the response charges. They are counted whatever ``idempotent`` is. If ``may_charge`` is true, a
+            budget reserves one credit for each id or other item in the request, or for each row of ``page[size]``, and
+            at least one. A route that charges more can exceed the budget once, because its price is not known before.
 
         """
         check_argument(path.startswith("/") and not path.startswith("//"), f"path={path!r} must start with one slash.")
@@ -409,7 +445,32 @@ class AsyncLeadfeeder:
             account=AccountScope.NONE if names_account else AccountScope.REQUIRED,
         )
         body = None if json is None else encode_json(json)
-        return await self._executor.execute(ApiRequest(endpoint, params=params or {}, body=body))
+        most = _most_items(params or {}, body) if may_charge else 0
+        return await self._executor.execute(ApiRequest(endpoint, params=params or {}, body=body, billable_records=most))
+
+
+def _most_items(params: Mapping[str, QueryValue], body: bytes | None) -> int:
+    """Return the most items that a request to an unknown route may be charged for: its longest list, or its page."""
+    sizes: list[int] = [1]
+    for name, value in params.items():
+        if isinstance(value, str):
+            sizes.append(value.count(",") + 1)
+        elif isinstance(value, tuple):
+            sizes.append(sum(part.count(",") + 1 for part in value))
+        elif name == "page[size]" and isinstance(value, int):
+            sizes.append(value)
+    return max(*sizes, 1 if body is None else _longest_list(body))
+
+
+def _longest_list(encoded: bytes) -> int:
+    """Return the length of the longest list in a JSON value."""
+    if encoded.startswith(b"["):
+        items = msgspec.json.decode(encoded, type=list[msgspec.Raw])
+        return max(len(items), *(_longest_list(bytes(item)) for item in items), 0)
+    if encoded.startswith(b"{"):
+        fields = msgspec.json.decode(encoded, type=dict[str, msgspec.Raw])
+        return max(0, 0, *(_longest_list(bytes(field)) for field in fields.values()))
+    return 0
 
 
 def _retry_safety(method: str, *, idempotent: bool, may_charge: bool) -> RetrySafety:

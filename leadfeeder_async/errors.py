@@ -48,6 +48,7 @@ Errors never contain the API key, and never wrap exceptions of aiohttp, because 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from copy import copy
 from datetime import datetime
@@ -70,6 +71,33 @@ _SENT_RANK: dict[SentState, int] = {"no": 0, "maybe": 1, "yes": 2}
 def merge_sent(first: SentState, second: SentState) -> SentState:
     """Return the stronger of two states: ``yes`` over ``maybe`` over ``no``."""
     return first if _SENT_RANK[first] >= _SENT_RANK[second] else second
+
+
+_CONTROL_CHARACTERS = (
+    r"\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e0fff"
+)
+"""Control characters of ASCII and of C1, invisible characters, and characters that change the direction of text."""
+
+_ANY_CONTROL = re.compile(f"[{_CONTROL_CHARACTERS}]")
+
+_CONTROL_IN_LINES = re.compile(rf"(?![\n\t])[{_CONTROL_CHARACTERS}]")
+
+
+def escape_control_characters(text: str, *, keep_lines: bool = False) -> str:
+    """Return ``text`` with characters that could control a terminal as JSON escapes.
+
+    Args:
+        text: Text that may come from a server or a file.
+        keep_lines: Keep line breaks and tabs.
+
+    """
+    return (_CONTROL_IN_LINES if keep_lines else _ANY_CONTROL).sub(_json_escape, text)
+
+
+def _json_escape(character: re.Match[str]) -> str:
+    units = character[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[start : start + 2].hex()}" for start in range(0, len(units), 2))
 
 
 class ErrorContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -125,7 +153,8 @@ class LeadfeederError(Exception):
         self._hint = self.default_hint if hint is None else hint
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.message, str(self._context), self._hint) if part)
+        text = " ".join(part for part in (str(self.args[0]), str(self._context), self._hint) if part)
+        return escape_control_characters(text)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _restore, (type(self), self.message, vars(self).copy())
@@ -142,8 +171,8 @@ class LeadfeederError(Exception):
 
     @property
     def message(self) -> str:
-        """The fact, without the context and the hint."""
-        return str(self.args[0])
+        """The fact, without the context and the hint. Control characters are escaped."""
+        return escape_control_characters(str(self.args[0]))
 
     @property
     def context(self) -> ErrorContext:
@@ -528,10 +557,6 @@ class WrongLoopError(UsageError):
     default_hint = "Create one AsyncLeadfeeder per event loop. With asyncio.run, create it inside the coroutine."
 
 
-class InvalidIdError(UsageError, ValueError):
-    """An id cannot be part of a URL. Sending it would call another route."""
-
-
 class ConfigurationError(UsageError, ValueError):
     """A setting or an argument is missing or out of range.
 
@@ -551,7 +576,11 @@ class ConfigurationError(UsageError, ValueError):
         argument: str | None = None,
     ) -> None:
         super().__init__(message, context, hint=hint)
-        self.argument = argument
+        self.argument: str | None = argument
+
+
+class InvalidIdError(ConfigurationError):
+    """An argument is not the id of a record. Sending it could call another route."""
 
 
 class MissingKeyError(ConfigurationError):

@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
-from math import inf
+from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from leadfeeder_async._argument_checks import (
+    check_account_id,
+    check_boolean,
+    check_integer,
+    check_positive,
+    check_string,
+)
+from leadfeeder_async._proxies import CABundle, Proxy, is_loopback
 from leadfeeder_async.budget import Budget
-from leadfeeder_async.errors import MissingKeyError, check_argument
+from leadfeeder_async.errors import ConfigurationError, MissingKeyError, check_argument
 
 DEFAULT_BASE_URL = "https://api.leadfeeder.com"
 DEFAULT_RATE = 9.9
@@ -66,18 +74,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = DEFAULT_MAX_BODY
     max_search_rows: int = DEFAULT_MAX_SEARCH_ROWS
     """The most rows of one search that the API returns."""
-    trust_env: bool = False
+    proxy: Proxy | None = None
+    ca_bundle: CABundle | None = None
     ssl_context: ssl.SSLContext | None = None
     paths: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        check_argument(0 < self.rate < inf, f"rate={self.rate!r} must be more than 0 requests per second.")
+        check_positive("rate", self.rate, "requests per second")
         for name in ("burst", "max_concurrency", "monthly_quota", "max_body_bytes", "max_search_rows"):
-            value = getattr(self, name)
-            check_argument(value >= 1, f"{name}={value!r} must be 1 or more.")
+            check_integer(name, getattr(self, name), 1)
         for operation, path in self.paths.items():
-            is_valid = path.startswith("/") and path.isprintable()
-            check_argument(is_valid, f"paths: {operation}={path!r} must start with a slash.")
+            is_valid = check_string(f"paths[{operation!r}]", path).startswith("/") and path.isprintable()
+            check_argument(is_valid, f"paths: {operation}={path!r} must start with a slash.", argument="paths")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,41 +98,72 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     budgets: tuple[Budget, ...] = ()
 
     def __post_init__(self) -> None:
-        is_valid = self.deadline is None or 0 < self.deadline < inf
-        check_argument(is_valid, f"deadline={self.deadline!r} must be a finite number of seconds above 0.")
-        check_argument(0 < self.timeout < inf, f"timeout={self.timeout!r} must be a finite number of seconds above 0.")
-        check_argument(self.retries >= 0, f"retries={self.retries!r} must be 0 or more.")
-        is_valid = self.account_id is None or _is_nonempty_string(self.account_id)
-        check_argument(is_valid, f"account_id={self.account_id!r} must be a string that is not empty.")
+        if self.deadline is not None:
+            check_positive("deadline", self.deadline, "seconds")
+        check_positive("timeout", self.timeout, "seconds")
+        check_integer("retries", self.retries, 0)
+        if self.account_id is not None:
+            check_account_id("account_id", self.account_id)
 
 
-def _is_nonempty_string(value: object) -> bool:
-    return isinstance(value, str) and value != ""
+def read_api_key(argument: object) -> Secret:
+    """Return the key from the argument, LEADFEEDER_API_KEY or the file LEADFEEDER_API_KEY_FILE, without white space.
 
-
-def read_api_key(argument: str | None) -> Secret:
-    """Return the key from the argument or LEADFEEDER_API_KEY. Reject one that a header cannot carry."""
-    source = "LEADFEEDER_API_KEY" if argument is None else "api_key"
-    secret = Secret((os.environ.get("LEADFEEDER_API_KEY", "") if argument is None else argument).strip(" "))
-    del argument  # a traceback with locals would show it
+    Reject a key that a header cannot carry.
+    """
+    if argument is None:
+        source, secret = _read_secret()
+    elif isinstance(argument, str):
+        source, secret = "api_key", Secret(argument.strip())
+    else:
+        kind = type(argument).__name__
+        del argument  # a traceback with locals would show it
+        raise ConfigurationError(f"api_key must be a string, not {kind} (its value is not shown).", argument="api_key")
+    del argument
     if secret.is_blank:
         raise MissingKeyError("No API key was given.")
     check_argument(
         secret.is_header_safe,
         f"{source} contains characters that an HTTP header cannot carry (its value is not shown).",
         "Copy the key again. It is plain ASCII on one line.",
+        argument="api_key",
     )
     return secret
 
 
-def read_account_id(argument: str | None) -> str | None:
-    """Return the account from the argument or LEADFEEDER_ACCOUNT_ID. None means the only account of the key."""
-    return argument or os.environ.get("LEADFEEDER_ACCOUNT_ID") or None
+def _read_secret() -> tuple[str, Secret]:
+    """Return the source of the key in the environment, and the key."""
+    file = os.environ.get("LEADFEEDER_API_KEY_FILE")
+    if "LEADFEEDER_API_KEY" in os.environ or not file:
+        return "LEADFEEDER_API_KEY", Secret(os.environ.get("LEADFEEDER_API_KEY", "").strip())
+    try:
+        return f"The file {file!r}", Secret(Path(file).read_text(encoding="utf-8-sig").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+    raise MissingKeyError(f"LEADFEEDER_API_KEY_FILE={file!r} cannot be read: {reason}.")
 
 
-def read_base_url(argument: str | None) -> str:
-    """Return the base URL from the argument or LEADFEEDER_BASE_URL, without its trailing slash."""
-    url = (argument or os.environ.get("LEADFEEDER_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+def read_account_id(argument: object) -> str | None:
+    """Return the account from the argument or LEADFEEDER_ACCOUNT_ID. None means the only account of the key.
+
+    White space around it is removed, as around the key. Other characters that no id has are rejected.
+    """
+    name = "account_id" if argument is not None else "LEADFEEDER_ACCOUNT_ID"
+    value = argument if argument is not None else os.environ.get(name, "").strip() or None
+    return None if value is None else check_account_id(name, value.strip() if isinstance(value, str) else value)
+
+
+def read_base_url(argument: object, *, allow_http: object = None) -> str:
+    """Return the base URL from the argument or LEADFEEDER_BASE_URL, without its trailing slash.
+
+    Args:
+        argument: The argument of the client.
+        allow_http: Allow plain HTTP to other machines. Defaults to LEADFEEDER_ALLOW_HTTP.
+    """
+    given = argument or os.environ.get("LEADFEEDER_BASE_URL") or DEFAULT_BASE_URL
+    if not isinstance(given, str):
+        raise ConfigurationError("base_url must be a string (its value is not shown).", argument="base_url")
+    url = given.strip().rstrip("/")
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -133,19 +172,47 @@ def read_base_url(argument: str | None) -> str:
         parts.username is None,
         "base_url must not contain credentials (not shown).",
         "Remove the user name. Only the API key is needed.",
+        argument="base_url",
     )
     check_argument(
         parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment),
         f"base_url={url!r} is not a URL such as {DEFAULT_BASE_URL}.",
+        argument="base_url",
+    )
+    check_argument(
+        _has_valid_port(parts),
+        f"base_url={url!r} has an invalid port.",
+        "Use a port from 1 to 65535.",
+        argument="base_url",
     )
     check_argument(
         parts.path.rpartition("/")[2] != "v1",
         f"base_url={url!r} ends in /v1, which each call adds by itself.",
         "Remove /v1.",
+        argument="base_url",
     )
     check_argument(
-        parts.scheme == "https" or parts.hostname in {"localhost", "127.0.0.1", "::1"},
+        parts.scheme == "https" or is_loopback(parts.hostname) or read_switch("allow_http", allow_http),
         f"base_url={url!r} uses unencrypted HTTP, which would expose the API key.",
-        "Use https. Plain http is allowed only for a sandbox on this machine.",
+        "Use https. For a sandbox on another machine, set allow_http=True or LEADFEEDER_ALLOW_HTTP=1.",
+        argument="base_url",
     )
     return url
+
+
+def read_switch(name: str, argument: object) -> bool:
+    """Return the value of a boolean argument or, if it is None, of its variable, such as LEADFEEDER_TRUST_ENV=1."""
+    if argument is not None:
+        return check_boolean(name, argument)
+    variable = f"LEADFEEDER_{name.upper()}"
+    value = os.environ.get(variable, "").strip().lower()
+    is_valid = value in {"", "0", "1", "false", "true", "no", "yes", "off", "on"}
+    check_argument(is_valid, f"{variable}={value!r} must be 1 or 0.", argument=name)
+    return value in {"1", "true", "yes", "on"}
+
+
+def _has_valid_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False

@@ -207,11 +207,14 @@ def test_module_and_class_names_are_unique() -> None:
     """A module name and a public class name occur once in the package."""
     modules, classes = list[str](), list[str]()
     for path in PACKAGE.rglob("*.py"):
+        if "sandbox" in path.parts:  # a server, whose parts are named as the client's are
+            continue
         if path.stem != "__init__" and path.parent.name not in NOUN_FOLDERS:
             modules.append(path.stem)
         tree = ast.parse(path.read_text())
         classes.extend(node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_")
     modules.extend(path.name for path in PACKAGE.rglob("*") if path.is_dir() and path.name[0] != "_")
+    modules.remove("sync")  # the public module and the folder that implements it
     assert [name for name, count in Counter(modules).items() if count > 1] == []
     assert [name for name, count in Counter(classes).items() if count > 1] == []
 
@@ -224,7 +227,7 @@ def test_models_are_frozen_and_tolerant() -> None:
             if inspect.isclass(value) and issubclass(value, msgspec.Struct) and value.__module__ == module.__name__:
                 config = value.__struct_config__
                 assert config.frozen, value
-                assert not config.forbid_unknown_fields, value
+                assert not config.forbid_unknown_fields or path.stem in {"search_filters", "request_bodies"}, value
                 if {"id", "type"} <= set(value.__struct_fields__) and path.stem != "request_bodies":
                     required = {field.name for field in msgspec.structs.fields(value) if field.required}
                     assert required == {"id"}, value

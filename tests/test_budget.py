@@ -6,6 +6,7 @@ import asyncio
 import gc
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -100,6 +101,48 @@ async def test_requests_are_counted_with_their_repeats() -> None:
                 await lf.users.me()
         await lf.users.me()
     assert (spent.requests, len(server.requests)) == (2, 3)
+
+
+SIGNALS: dict[str, Any] = {"json": {"company_ids": [str(159_000_000 + number) for number in range(10)]}}
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+@pytest.mark.parametrize(
+    ("method", "path", "request_arguments", "most"),
+    [
+        ("GET", "/v1/companies", {"params": {"ids": "159000000,159000001,159000002"}}, 3),
+        ("GET", "/v1/companies", {"params": {"ids": ("159000000", "159000001")}}, 2),
+        ("POST", "/v1/companies/signals", SIGNALS, 10),
+        ("POST", "/v1/companies/signals", {**SIGNALS, "params": {"page[size]": 20}}, 20),
+    ],
+)
+async def test_unknown_route_reserves_its_items(
+    sandbox: Sandbox,
+    lf: AsyncLeadfeeder,
+    method: str,
+    path: str,
+    request_arguments: dict[str, Any],
+    most: int,
+    idempotent: bool,
+) -> None:
+    """A call of any route is refused if its ids or its page could exceed the budget, and its charge is counted."""
+    async with lf.budget(max_credits=most - 1):
+        with pytest.raises(BudgetExceededError):
+            await lf.request(method, path, idempotent=idempotent, **request_arguments)
+    assert sandbox.ledger.credits_charged == 0
+    async with lf.budget(max_credits=most) as spent:
+        await lf.request(method, path, idempotent=idempotent, **request_arguments)
+    assert 0 < spent.credits == sandbox.ledger.credits_charged <= most
+
+
+async def test_free_route_reserves_nothing_and_counts_its_charge() -> None:
+    """A route that is claimed to be free is sent under any budget, and a charge is counted nevertheless."""
+    charged = http(b'{"data":{"id":"1"},"meta":{"credits":{"charged":2}}}')
+    async with raw_server(charged) as server, client_of(server.url) as lf, lf.budget(max_credits=0) as spent:
+        with pytest.raises(BudgetExceededError):
+            await lf.request("GET", "/v1/new", idempotent=True)
+        await lf.request("GET", "/v1/new", may_charge=False)
+        assert (spent.credits, lf.stats.credits_charged) == (2, 2)
 
 
 async def test_budgets_nest_and_end(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -276,7 +319,7 @@ async def test_answer_that_cannot_be_used_keeps_its_credits() -> None:
 
 @pytest.mark.parametrize(("sent", "held"), [(True, 1), (False, 0)])
 async def test_cancelled_call_keeps_credits_only_if_it_may_have_left(sent: bool, held: int) -> None:
-    """Cancelled while its answer was due, a call may have charged; cancelled in the queue, it cannot have."""
+    """Canceled while its answer was due, a call may have charged; canceled in the queue, it cannot have."""
     async with raw_server(silence) as server, client_of(server.url, max_concurrency=1) as lf:
         async with lf.budget(max_credits=5) as spent:
             first = asyncio.create_task(lf.users.me() if not sent else lf.companies.get("1"))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import traceback
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ from tests.support.clients import KEY, client_for, client_of
 from tests.support.servers import http, raw_server
 
 
-@pytest.mark.parametrize("key", ["", "   ", "k3y\r\nb", "k3y\n", "schlüssel", "k3y\x00b", "k3y\tb", "k3y\x7f"])
+@pytest.mark.parametrize("key", ["", "   ", "k3y\r\nb", "schlüssel", "k3y\x00b", "k3y\tb", "k3y\x7f"])
 def test_unusable_key_is_refused_without_being_shown(key: str) -> None:
     """A key no header can carry raises when the client is made, and the message does not hold it."""
     with pytest.raises(ConfigurationError, match=r"API key|api_key") as caught:
@@ -83,7 +84,7 @@ def test_settings_out_of_bounds_are_refused(option: str, value: float) -> None:
 def test_failed_constructor_shows_no_key() -> None:
     """A traceback with locals of a refused key holds the key in the caller's own frames only."""
     with pytest.raises(ConfigurationError) as caught:
-        AsyncLeadfeeder(f"{KEY}\n")
+        AsyncLeadfeeder(f"{KEY}\nX")
     frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
     ours = [frame for frame in frames if frame.filename.endswith("settings.py")]
     assert ours
@@ -348,6 +349,20 @@ def test_a_new_month_that_stays_used_up_ends_all_traffic() -> None:
     assert (asked, now) == (49, datetime(2027, 1, 1, tzinfo=UTC))
 
 
+@pytest.mark.parametrize("wrong", [datetime(2031, 5, 9, tzinfo=UTC), datetime(2031, 5, 1, tzinfo=UTC), at(11, 28, 12)])
+def test_quota_is_requested_again_after_the_clock_was_set_back(wrong: datetime) -> None:
+    """A quota that was used up while the clock was ahead does not block requests once the clock is right."""
+    quota = MonthlyQuota(100)
+    judged(quota, wrong)
+    with pytest.raises(QuotaExceededError):
+        quota.check(wrong, ErrorContext())
+    quota.check(at(11, 28), ErrorContext())
+    assert quota.blocked_until is None
+    judged(quota, at(11, 28))
+    with pytest.raises(QuotaExceededError):
+        quota.check(at(11, 28) - timedelta(seconds=20), ErrorContext())
+
+
 def test_other_processes_are_told_of_a_whole_month_only() -> None:
     """What one holds back for an hour, since it may be the last month, must not end the new one for all of them."""
     shared = _OthersUsed(99_999)  # as last heard, on a clock that may be in the last month still
@@ -455,3 +470,10 @@ def test_log_level_of_the_environment() -> None:
     lines = got.stderr.splitlines()
     assert len(lines) == 2
     assert all("GET /v1/users/me -> ConnectError, attempt 1" in line and KEY not in line for line in lines)
+
+
+def test_synchronous_with_shows_the_correction() -> None:
+    """``with`` instead of ``async with`` raises TypeError with the statement to write."""
+    lf: Any = client_of("http://127.0.0.1:9")
+    with pytest.raises(TypeError, match="Use `async with`"), lf:
+        pass

@@ -8,7 +8,14 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from leadfeeder_async._core.messages import HttpResponse
-from leadfeeder_async.errors import ErrorContext, LeadfeederError, RequestPhase, SentState, merge_sent
+from leadfeeder_async.errors import (
+    ErrorContext,
+    LeadfeederError,
+    RequestPhase,
+    SentState,
+    escape_control_characters,
+    merge_sent,
+)
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.types import AttemptEvent, OnAttempt
 
@@ -30,6 +37,7 @@ class AttemptTrace:
         "connect_started",
         "context",
         "has_connection",
+        "meta",
         "phase",
         "phase_durations",
         "response",
@@ -49,6 +57,8 @@ class AttemptTrace:
         self.has_connection = False
         self.response_started = False
         self.response: HttpResponse | None = None
+        self.meta: Meta | None = None
+        """The metadata of the response, if it was decoded."""
         self._phase_started = time.perf_counter()
 
     def start_phase(self, phase: RequestPhase) -> None:
@@ -102,7 +112,7 @@ class AttemptTrace:
             self._status(error) or type(error).__name__,
             self.context.attempts,
             1000 * sum(self.phase_durations.values()),
-            f", request id {request_id}" if request_id else "",
+            f", request id {escape_control_characters(request_id)}" if request_id else "",
         )
 
     def _status(self, error: BaseException | None) -> int | None:

@@ -11,19 +11,22 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
+from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, ResponseShape
 from leadfeeder_async._core.error_mapping import (
-    UNREADABLE,
+    MAX_ERROR_BODY,
     Redactor,
     decode_error,
     embedded_error,
     incomplete_body_error,
     partial_errors,
 )
+from leadfeeder_async._core.json_text import is_too_dense, is_utf8, replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
-from leadfeeder_async._core.normalize import Json, normalize_response, replace_lone_surrogates
-from leadfeeder_async.errors import APIStatusError, ConfigurationError, DecodeError, ErrorContext, InvalidIdError
+from leadfeeder_async._core.normalize import MAX_RECORD_BYTES, UNREADABLE, normalize_response
+from leadfeeder_async.errors import APIStatusError, ConfigurationError, DecodeError, ErrorContext
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.types import QueryValue
 
@@ -59,25 +62,7 @@ def encode_id(value: object, name: str = "id") -> str:
     """Return an id percent-encoded, or raise InvalidIdError if it would change the route."""
     if isinstance(value, str) and value.isalnum() and value.isascii():
         return value
-    return quote(check_id(value, name), safe="")
-
-
-def check_id(value: object, name: str = "id") -> str:
-    """Return an id, or raise InvalidIdError if it is not usable as one."""
-    if not isinstance(value, str):
-        raise InvalidIdError(
-            f"{name} must be a string, not {type(value).__name__} (got {value!r}).", hint=f"Pass {str(value)!r}."
-        )
-    if value in {"", ".", ".."} or _INVALID_ID_CHARS.search(value):
-        raise InvalidIdError(
-            f"{name}={value!r} is empty, a dot path, or contains characters that a URL cannot carry.",
-            hint=f"Pass the {name} exactly as the API returned it.",
-        )
-    return value
-
-
-_INVALID_ID_CHARS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-"""Control characters and surrogates."""
+    return quote(check_id(name, value), safe="")
 
 
 def encode_query(params: Mapping[str, QueryValue]) -> str:
@@ -135,18 +120,17 @@ def decode(endpoint: Endpoint[T], body: bytes, context: ErrorContext, redactor: 
     """Return a body decoded strictly or, if that fails, after normalization to the contract's shape.
 
     Raises:
-        DecodeError: The body does not match the endpoint's response type.
+        DecodeError: The body does not match the endpoint's response type, or has too many values or rows.
         APIStatusError: The body contains an error in place of data.
 
     """
     body = body or b"{}"
+    if endpoint.shape is not ResponseShape.UNDECODED:
+        _check_bounds(endpoint, body, context, redactor)
     if endpoint.shape is ResponseShape.EMPTY:
         _raise_embedded_error(body, context, redactor)
     try:
-        value = endpoint.decoder.decode(body)
-        if getattr(value, "_included", UNSET) is UNSET:
-            return value
-        problem = "its included records cannot be resolved"
+        return _decode_strictly(endpoint, body)
     except UNREADABLE as error:
         problem = str(error) or type(error).__name__
     _raise_embedded_error(body, context, redactor)
@@ -159,6 +143,49 @@ def decode(endpoint: Endpoint[T], body: bytes, context: ErrorContext, redactor: 
     raise decode_error(message, context, redactor)
 
 
+def _decode_strictly(endpoint: Endpoint[T], body: bytes) -> T:
+    value = endpoint.decoder.decode(body)
+    if getattr(value, "_included", UNSET) is not UNSET:
+        raise msgspec.ValidationError("its included records cannot be resolved")
+    return value
+
+
+def _check_bounds(endpoint: Endpoint[T], body: bytes, context: ErrorContext, redactor: Redactor) -> None:
+    """Raise DecodeError if decoding a body would take many times its size in memory."""
+    if is_too_dense(body):
+        message = f"The response has too many values for its size of {len(body):,} bytes."
+        raise decode_error(message, context, redactor)
+    if endpoint.shape is ResponseShape.LIST and len(body) > MIN_COUNTED_BYTES:
+        rows = _count_rows(body)
+        if rows > max(MAX_ROWS, len(body) // MIN_BYTES_PER_ROW):
+            message = f"The response has {rows:,} rows in {len(body):,} bytes, which are too many."
+            raise decode_error(message, context, redactor)
+
+
+MAX_ROWS = 10_000
+"""The most rows of one response, unless they have at least ``MIN_BYTES_PER_ROW``. A page has 100 at most."""
+
+MIN_BYTES_PER_ROW = 160
+"""Bytes per row of longer lists. A decoded row takes several hundred bytes, however short its text is."""
+
+MIN_COUNTED_BYTES = 65_536
+"""The rows of smaller responses are not counted."""
+
+
+def _count_rows(body: bytes) -> int:
+    try:
+        return len(_ROWS.decode(body).data)
+    except UNREADABLE:
+        return 0
+
+
+class _Rows(msgspec.Struct):
+    data: tuple[msgspec.Raw, ...] = ()
+
+
+_ROWS = msgspec.json.Decoder(_Rows)
+
+
 def _raise_embedded_error(body: bytes, context: ErrorContext, redactor: Redactor) -> None:
     if b'"errors"' in body:
         error = embedded_error(body, context, redactor, datetime.now(UTC))
@@ -167,21 +194,13 @@ def _raise_embedded_error(body: bytes, context: ErrorContext, redactor: Redactor
 
 
 def _decode_normalized(endpoint: Endpoint[T], body: bytes) -> T:
-    value = _decode_repairing_surrogates(body)
-    if endpoint.shape is not ResponseShape.RAW:
+    if endpoint.shape is ResponseShape.RAW:
+        body = replace_lone_surrogates(body)
+    else:
         is_list, is_empty = endpoint.shape is ResponseShape.LIST, endpoint.shape is ResponseShape.EMPTY
-        value = normalize_response(value, is_list=is_list, is_empty=is_empty)
-    return msgspec.json.decode(msgspec.json.encode(value), type=endpoint.response_type, strict=False)
+        body = normalize_response(body, is_list=is_list, is_empty=is_empty)
+    return msgspec.json.decode(body, type=endpoint.response_type, strict=False)
 
-
-def _decode_repairing_surrogates(body: bytes) -> Json:
-    try:
-        return _JSON.decode(body)
-    except UNREADABLE:
-        return _JSON.decode(replace_lone_surrogates(body))
-
-
-_JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
 
 _SCANNER = msgspec.json.Decoder(msgspec.Raw)
 """Validates JSON without building values."""
@@ -204,10 +223,9 @@ def _is_complete(body: bytes, *, must_be_object: bool) -> bool:
 def _is_valid_json(body: bytes) -> bool:
     try:
         _SCANNER.decode(body)
-        body.decode()
     except UNREADABLE:
         return False
-    return True
+    return is_utf8(body)
 
 
 class DecodedPage(msgspec.Struct, Generic[U], frozen=True):
@@ -216,7 +234,9 @@ class DecodedPage(msgspec.Struct, Generic[U], frozen=True):
     items: tuple[U, ...]
     meta: Meta
     decode_errors: tuple[DecodeError, ...] = ()
-    """One error for each item that cannot be decoded."""
+    """The errors for the first items that cannot be decoded."""
+    undecodable: int = 0
+    """The number of items that cannot be decoded."""
     partial_errors: tuple[APIStatusError, ...] = ()
     """The errors that the server reports beside its data."""
 
@@ -225,13 +245,32 @@ def decode_page(
     endpoint: Endpoint[Response[tuple[U, ...]]], body: bytes, context: ErrorContext, redactor: Redactor
 ) -> DecodedPage[U]:
     """Return a page. If it does not decode as a whole, each item is decoded by itself."""
-    errors: tuple[DecodeError, ...] = ()
     try:
-        response = decode(endpoint, body, context, redactor)
+        page = _page_of(decode(endpoint, body, context, redactor), context, redactor)
     except DecodeError as error:
-        response, errors = _decode_items(endpoint, body, context, redactor, error)
+        page = _decode_items(endpoint, body, context, redactor, error)
+    return page
+
+
+def decode_page_strictly(
+    endpoint: Endpoint[Response[tuple[U, ...]]], body: bytes, context: ErrorContext, redactor: Redactor
+) -> DecodedPage[U] | None:
+    """Return a page, or None if it does not have the contract's shape. This is fast."""
+    if is_too_dense(body):
+        return None
+    try:
+        return _page_of(_decode_strictly(endpoint, body), context, redactor)
+    except UNREADABLE:
+        return None
+
+
+def _page_of(response: Response[tuple[U, ...]], context: ErrorContext, redactor: Redactor) -> DecodedPage[U]:
     partial = partial_errors(response, context, redactor) if response.errors else ()
-    return DecodedPage(response.data, response.meta, errors, partial)
+    return DecodedPage(response.data, response.meta, partial_errors=partial)
+
+
+MAX_ITEM_ERRORS = 100
+"""Undecodable items of a page that get an error each. More of them are only counted."""
 
 
 def _decode_items(
@@ -240,22 +279,41 @@ def _decode_items(
     context: ErrorContext,
     redactor: Redactor,
     page_error: DecodeError,
-) -> tuple[Response[tuple[U, ...]], tuple[DecodeError, ...]]:
+) -> DecodedPage[U]:
     """Decode each item of a page by itself. Included records are resolved once, for the page."""
     try:
         page = decode(endpoint.with_response_type(Response[tuple[msgspec.Raw, ...]]), body, context, redactor)
     except DecodeError:
         raise page_error from None
-    items, errors = list[U](), list[DecodeError]()
+    items, errors, undecodable = list[U](), list[DecodeError](), 0
     for index, raw in enumerate(page.data):
-        try:
-            items.extend(decode(endpoint, b'{"data":[%b]}' % bytes(raw), context, redactor).data)
-        except DecodeError as error:
-            message = (
-                f"Row {index} of a page cannot be decoded: {error.message} It is {redactor.excerpt(bytes(raw))!r}."
-            )
-            errors.append(DecodeError(message, error.context))
-    return Response(data=tuple(items), meta=page.meta, errors=page.errors), tuple(errors)
+        row, problem = _decode_item(endpoint, raw)
+        items.extend(row)
+        if problem is None:
+            continue
+        undecodable += 1
+        if len(errors) < MAX_ITEM_ERRORS:
+            excerpt = redactor.excerpt(bytes(memoryview(raw)[:MAX_ERROR_BODY]))
+            reason = f"The response does not match {endpoint.operation}: {problem}."
+            message = f"Row {index} of a page cannot be decoded: {reason} It is {excerpt!r}."
+            errors.append(decode_error(message, context, redactor))
+    decoded = _page_of(Response(data=tuple(items), meta=page.meta, errors=page.errors), context, redactor)
+    return replace(decoded, decode_errors=tuple(errors), undecodable=undecodable)
+
+
+def _decode_item(endpoint: Endpoint[Response[tuple[U, ...]]], raw: msgspec.Raw) -> tuple[tuple[U, ...], str | None]:
+    """Return an item in a tuple, or an empty tuple and the reason if it cannot be decoded."""
+    body = b"".join((b'{"data":[', raw, b"]}"))
+    try:
+        return _decode_strictly(endpoint, body).data, None
+    except UNREADABLE as error:
+        problem = str(error) or type(error).__name__
+    if len(raw) > MAX_RECORD_BYTES:
+        return (), problem
+    try:
+        return _decode_normalized(endpoint, body).data, None
+    except UNREADABLE:
+        return (), problem
 
 
 class _MetaOnly(msgspec.Struct, frozen=True, gc=False):

@@ -11,6 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._argument_checks import check_account_id
+from leadfeeder_async._core.json_text import is_utf8
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.types import QueryValue
@@ -113,6 +115,11 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
         """True if a request may charge credits."""
         return self.billing is not Billing.FREE
 
+    @property
+    def is_undecoded(self) -> bool:
+        """True if response bodies are returned as they are."""
+        return self.shape is ResponseShape.UNDECODED
+
     @cached_property
     def shape(self) -> ResponseShape:
         """The shape of the response's data."""
@@ -189,7 +196,8 @@ class _CompleteBody(msgspec.Struct, frozen=True):
             raise msgspec.DecodeError("not a complete JSON object")
         if self.scan and stripped:
             _SCANNER.decode(stripped)
-            stripped.decode()
+            if not is_utf8(stripped):
+                raise msgspec.DecodeError("not valid UTF-8")
         return body
 
 
@@ -207,6 +215,10 @@ class ApiRequest(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
     account_id: str | None = None
     billable_records: int | None = None
     """The number of records that the request is about, if neither its path nor its parameters tell."""
+
+    def __post_init__(self) -> None:
+        if self.account_id is not None:
+            check_account_id("account_id", self.account_id)
 
     @property
     def max_credits(self) -> int:

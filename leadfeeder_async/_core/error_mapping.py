@@ -6,14 +6,16 @@ import base64
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from html.entities import codepoint2name
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._core.json_text import replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpResponse
-from leadfeeder_async._core.normalize import Json, replace_lone_surrogates
+from leadfeeder_async._core.normalize import UNREADABLE, Json
 from leadfeeder_async._core.retry import parse_retry_after
 from leadfeeder_async.errors import (
     APIStatusError,
@@ -38,8 +40,11 @@ from leadfeeder_async.settings import Secret
 EXCERPT_CHARS = 200
 """Characters of an unreadable response that an error shows."""
 
-MAX_ERROR_BODY = 65_536
+MAX_ERROR_BODY = 32_768
 """Bytes of an error response that are read for its message."""
+
+MAX_ENCODED_CHARS = 20
+"""Characters that one character of the key takes at most in an encoding."""
 
 MIN_ENCODED_CHARS = 8
 """Shorter base64 strings are too common to redact."""
@@ -47,10 +52,10 @@ MIN_ENCODED_CHARS = 8
 ERROR_HEADERS = ("Retry-After", "X-Request-Id", "Location")
 """Response headers that errors use."""
 
-T = TypeVar("T")
+MAX_PARTIAL_ERRORS = 100
+"""Errors beside the data of one response that are reported."""
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Exceptions of decoding a body."""
+T = TypeVar("T")
 
 _JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
 
@@ -68,7 +73,7 @@ class Redactor:
     def __init__(self, secret: Secret) -> None:
         key = secret.reveal()
         self._pattern = re.compile("|".join(_encodings(key)), re.IGNORECASE)
-        self._margin = 8 * len(key)
+        self._margin = MAX_ENCODED_CHARS * len(key)
 
     def __repr__(self) -> str:
         return "<Redactor>"
@@ -96,16 +101,43 @@ class Redactor:
 
 
 def _encodings(key: str) -> Iterator[str]:
-    """Yield patterns for the key as it is, escaped as JSON, URL or HTML, and in base64."""
-    yield "".join(
-        rf"(?:\\?{re.escape(char)}|\\u00{ord(char):02x}|%{ord(char):02x}|&#0*{ord(char)};|&#x0*{ord(char):x};)"
-        for char in key
-    )
+    """Yield patterns for the key as it is, escaped as JSON, URL, HTML or bytes, also twice, and in base64 and hex."""
+    yield "".join(_encodings_of(char) for char in key)
+    yield "".join(f"{byte:02x}" for byte in key.encode())
     for offset in range(3):  # the base64 form of a substring depends on its position
         encoded = base64.b64encode(b"\0" * offset + key.encode()).decode().rstrip("=")
         inner = encoded[(0, 2, 3)[offset] : -1]
         if len(inner) >= MIN_ENCODED_CHARS:
-            yield from {re.escape(inner), re.escape(inner.replace("+", "-").replace("/", "_"))}
+            yield "".join(_BASE64_FORMS.get(char, char) for char in inner) + r"[\w+/-]{0,2}={0,2}"
+
+
+def _encodings_of(char: str) -> str:
+    """Return the pattern of one character. The number of repeated escapes is bounded, so that matching stays fast."""
+    code, name = ord(char), _HTML_NAMES.get(char)
+    forms = [
+        rf"\\{{0,4}}{re.escape(char)}",
+        rf"\\{{1,4}}(?:u00|x){code:02x}",
+        f"%(?:25){{0,2}}{code:02x}",
+        f"&(?:amp;){{0,2}}#(?:0{{0,5}}{code}|x0{{0,5}}{code:x});",
+    ]
+    if name is not None:
+        forms.append(f"&(?:amp;){{0,2}}{name}")
+    return f"(?:{'|'.join(forms)})"
+
+
+_BASE64_FORMS = {"+": r"(?:\+|-|%2b|\\u002b)", "/": r"(?:\\{0,4}/|_|%2f|\\u002f)"}
+"""Patterns of the characters of base64 that are encoded again in URLs and in JSON."""
+
+_HTML_NAMES = {chr(code): f"(?:{name});" for code, name in codepoint2name.items() if code < 128} | {
+    "+": "plus;",
+    "/": "sol;",
+    "=": "equals;",
+    "-": "(?:hyphen|dash);",
+    "_": "lowbar;",
+    ".": "period;",
+    ":": "colon;",
+}
+"""The names of ASCII characters in HTML."""
 
 
 def error_from_response(
@@ -131,7 +163,7 @@ def embedded_error(body: bytes, context: ErrorContext, redactor: Redactor, now: 
 def partial_errors(response: Response[T], context: ErrorContext, redactor: Redactor) -> tuple[APIStatusError, ...]:
     """Return the errors that a successful response reports beside its data."""
     context = replace(context, status=200, sent="yes", request_id=response.meta.request_id)
-    return tuple(_partial_error(error, context, redactor) for error in response.errors)
+    return tuple(_partial_error(error, context, redactor) for error in response.errors[:MAX_PARTIAL_ERRORS])
 
 
 def _partial_error(error: ErrorObject, context: ErrorContext, redactor: Redactor) -> APIStatusError:

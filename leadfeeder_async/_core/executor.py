@@ -6,6 +6,7 @@ import asyncio
 import random
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from typing import TypeVar
 
@@ -18,11 +19,11 @@ from leadfeeder_async._core.client_state import ClientState, OpenResources
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint
 from leadfeeder_async._core.error_mapping import Redactor, error_from_response
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
+from leadfeeder_async._core.threads import run_in_thread
 from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, active_budgets
 from leadfeeder_async.errors import (
     BudgetExceededError,
-    ConfigurationError,
     DeadlineExceededError,
     ErrorContext,
     LeadfeederError,
@@ -36,6 +37,13 @@ from leadfeeder_async.types import Stats
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+
+MAX_INLINE_BYTES = 262_144
+"""Larger bodies are decoded in a thread, so that the event loop is free for other tasks."""
+
+MAX_INLINE_REPAIR = 32_768
+"""The same for bodies that may need normalization, which takes up to a hundred times longer."""
 
 
 class CallContext(WaitBounds):
@@ -53,12 +61,15 @@ class RequestExecutor:
     Args:
         state: The state that all copies share.
         options: The options of this copy.
+        job_stats: Statistics of single jobs that count the requests too.
 
     """
 
-    def __init__(self, state: ClientState, options: Options) -> None:
+    def __init__(self, state: ClientState, options: Options, job_stats: tuple[Stats, ...] = ()) -> None:
         self._state = state
         self.options = options
+        self._job_stats = job_stats
+        self._all_stats = (state.stats, *job_stats)
 
     @property
     def stats(self) -> Stats:
@@ -82,7 +93,11 @@ class RequestExecutor:
 
     def with_options(self, options: Options) -> RequestExecutor:
         """Return an executor of the same client with other options."""
-        return RequestExecutor(self._state, options)
+        return RequestExecutor(self._state, options, self._job_stats)
+
+    def with_stats(self, stats: Stats) -> RequestExecutor:
+        """Return an executor that also counts its requests in ``stats``, for the statistics of one job."""
+        return RequestExecutor(self._state, self.options, (*self._job_stats, stats))
 
     def with_budget(self, budget: Budget) -> RequestExecutor:
         """Return an executor whose calls fall under one more budget."""
@@ -93,14 +108,35 @@ class RequestExecutor:
         limits = (budget.credits_left for budget in self._budgets())
         return min((limit for limit in limits if limit is not None), default=None)
 
+    async def resolve_account_id(self) -> str:
+        """Return the account of calls that name none. Request the accounts of the key if they are not known."""
+        resources = self._state.ensure_open()
+        known = self.options.account_id or self._state.account_id
+        if known is not None:
+            return known
+        deadline = None if self.options.deadline is None else resources.loop.time() + self.options.deadline
+        context = LIST_ACCOUNTS.error_context()
+        return await self._fetch_account_id(WaitBounds(resources.pending, resources.loop, deadline, context))
+
     def record_monthly_usage(self, requests: int) -> None:
         """Record how many requests all programs used this month, as far as known."""
         self._state.quota.record_usage(requests, datetime.now(UTC))
 
-    def decode_page(self, endpoint: Endpoint[Response[tuple[U, ...]]], body: bytes) -> codec.DecodedPage[U]:
-        """Decode a page that was executed undecoded."""
-        context = replace(endpoint.error_context(), attempts=1)
-        return codec.decode_page(endpoint, body, context, self._state.redactor)
+    async def decode_page(self, endpoint: Endpoint[Response[tuple[U, ...]]], body: bytes) -> codec.DecodedPage[U]:
+        """Decode a page that was executed undecoded. If that may take long, it is done in a thread."""
+        context, redactor = replace(endpoint.error_context(), attempts=1), self._state.redactor
+        if len(body) <= MAX_INLINE_BYTES:
+            page = codec.decode_page_strictly(endpoint, body, context, redactor)
+            if page is not None:
+                return page
+        decode = partial(codec.decode_page, endpoint, body, context, redactor)
+        return decode() if len(body) <= MAX_INLINE_REPAIR else await run_in_thread(decode)
+
+    async def fetch_meta(self, request: ApiRequest[bytes]) -> Meta:
+        """Send a request, and return the metadata of its response."""
+        body = await self.execute(request)
+        decode = partial(codec.decode_meta, body)
+        return decode() if len(body) <= MAX_INLINE_BYTES else await run_in_thread(decode)
 
     async def execute(self, request: ApiRequest[T]) -> T:
         """Send a request, retry it if that is safe, and return the decoded response."""
@@ -115,8 +151,9 @@ class RequestExecutor:
                 try:
                     if delay is not None:
                         await call.wait(asyncio.sleep(delay), "backoff")
-                        self.stats.retries += 1
-                    result = self._receive(request.endpoint, call, trace, await self._attempt(call, trace))
+                        for stats in self._all_stats:
+                            stats.retries += 1
+                    result = await self._receive(request.endpoint, call, trace, await self._attempt(call, trace))
                 except LeadfeederError as error:
                     self._finish_attempt(call, trace, error)
                     if request.endpoint.path_alternatives and self._use_alternative(request.endpoint, call, error):
@@ -142,7 +179,8 @@ class RequestExecutor:
             self._check_monthly_quota(call.context)  # another call may have found it used up meanwhile
             if reservation is not None:
                 reservation.consume_request(call.context)
-            self._state.stats.requests += 1
+            for stats in self._all_stats:
+                stats.requests += 1
             self._state.quota.record_request(datetime.now(UTC))
             timeout = self.options.timeout if call.deadline is None else call.remaining_timeout(self.options.timeout)
             return await resources.transport.send(
@@ -156,33 +194,28 @@ class RequestExecutor:
         path = self._state.routes.path(endpoint)
         context = ErrorContext(operation=endpoint.operation, method=endpoint.method, path=path)
         deadline = None if options.deadline is None else resources.loop.time() + options.deadline
-        account_id: str | None = None
-        if endpoint.account is AccountScope.REQUIRED:
-            if request.account_id == "":
-                raise ConfigurationError(
-                    "account_id is empty.", hint="Leave it out to use the client's own account.", argument="account_id"
-                )
-            account_id = request.account_id or options.account_id or self._state.account_id
-            if account_id is None:
-                bounds = WaitBounds(resources.pending, resources.loop, deadline, context)
-                account_id = await self._fetch_account_id(bounds)
+        account_id = await self._account_id(request, WaitBounds(resources.pending, resources.loop, deadline, context))
         http_request = codec.build_request(request, settings.base_url, path, account_id)
         self._check_monthly_quota(context)
         budgets = self._budgets()
         reservation = BudgetReservation(budgets, request.max_credits, context) if budgets else None
         return CallContext(resources.pending, resources.loop, deadline, context, resources, http_request, reservation)
 
-    def _receive(self, endpoint: Endpoint[T], call: CallContext, trace: AttemptTrace, response: HttpResponse) -> T:
+    async def _receive(
+        self, endpoint: Endpoint[T], call: CallContext, trace: AttemptTrace, response: HttpResponse
+    ) -> T:
         """Count what a response charged, and return it decoded, or raise its error."""
         trace.response = response
+        is_large = len(response.body) > (MAX_INLINE_BYTES if endpoint.is_undecoded else MAX_INLINE_REPAIR)
         if b'"charged"' in response.body:
-            self._record_charge(call, codec.decode_meta(response.body))
+            await self._record_charge(call, trace, response.body, is_large=is_large)
         if not 200 <= response.status < 300:
             raise self._rejection(call, trace, response)
         if call.reservation is not None:
             call.reservation.possibly_charged = True
+        decode = partial(codec.decode_response, endpoint, response, trace.context, self._state.redactor)
         try:
-            result = codec.decode_response(endpoint, response, trace.context, self._state.redactor)
+            result = await run_in_thread(decode) if is_large else decode()
         except LeadfeederError as error:
             failure = error
         else:
@@ -194,12 +227,24 @@ class RequestExecutor:
         try:
             raise failure.with_traceback(None)
         finally:
-            del failure
+            del failure, decode
 
-    def _record_charge(self, call: CallContext, meta: Meta) -> None:
+    async def _record_charge(self, call: CallContext, trace: AttemptTrace, body: bytes, *, is_large: bool) -> None:
+        """Count what a response charged, also if the call is canceled meanwhile."""
+        decode = partial(codec.decode_meta, body)
+        try:
+            trace.meta = await run_in_thread(decode) if is_large else decode()
+        except asyncio.CancelledError:
+            trace.meta = decode()
+            raise
+        finally:
+            self._count_charge(call, trace.meta or Meta())
+
+    def _count_charge(self, call: CallContext, meta: Meta) -> None:
         charged = meta.credits.charged if meta.credits is not None else None
         if charged is not None:
-            self._state.stats.credits_charged += max(0, charged)
+            for stats in self._all_stats:
+                stats.credits_charged += max(0, charged)
             if call.reservation is not None:
                 call.reservation.record_charge(charged)
 
@@ -208,7 +253,8 @@ class RequestExecutor:
         now = datetime.now(UTC)
         error = error_from_response(response, trace.context, self._state.redactor, now)
         if isinstance(error, RateLimitedError):
-            self.stats.rate_limited += 1
+            for stats in self._all_stats:
+                stats.rate_limited += 1
             call.resources.throttle.limiter.pause(retry.rate_limit_pause(error, trace.context.attempts))
         return self._state.quota.classify(error, now)
 
@@ -251,8 +297,9 @@ class RequestExecutor:
         if not trace.connect_started or (on_attempt is None and not is_logged):
             return
         trace.start_phase(trace.phase)
-        meta = Meta()
-        if on_attempt is not None and trace.response is not None:
+        meta = trace.meta or Meta()
+        is_small = trace.response is not None and len(trace.response.body) <= MAX_INLINE_BYTES
+        if on_attempt is not None and trace.response is not None and trace.meta is None and is_small:
             meta = codec.decode_meta(trace.response.body)
         request_id = trace.request_id(error) or meta.request_id
         request_id = None if request_id is None else self._state.redactor.text(request_id)
@@ -269,6 +316,21 @@ class RequestExecutor:
         if not ACTIVE_BUDGETS.get():
             return self.options.budgets
         return (*active_budgets(self._state), *self.options.budgets)
+
+    async def account_id(self, request: ApiRequest[T]) -> str | None:
+        """Return the account of a request, or None if its endpoint has none.
+
+        It is requested from the API if neither the request nor the client names it and it is not known yet.
+        """
+        resources, endpoint = self._state.ensure_open(), request.endpoint
+        context = ErrorContext(operation=endpoint.operation, method=endpoint.method, path=endpoint.path)
+        return await self._account_id(request, WaitBounds(resources.pending, resources.loop, None, context))
+
+    async def _account_id(self, request: ApiRequest[T], bounds: WaitBounds) -> str | None:
+        if request.endpoint.account is not AccountScope.REQUIRED:
+            return None
+        account_id = request.account_id or self.options.account_id or self._state.account_id
+        return account_id or await self._fetch_account_id(bounds)
 
     async def _fetch_account_id(self, bounds: WaitBounds) -> str:
         """Return the only account of the key, and request it if it is not known yet."""

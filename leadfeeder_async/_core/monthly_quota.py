@@ -24,6 +24,10 @@ ROLLOVER_RECHECK = timedelta(hours=1)
 """How long requests are blocked in that case, before another response shows which month it was."""
 
 
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""How far the clock may be set back while requests are blocked, as when it is synchronized."""
+
+
 class MonthlyQuota:
     """Counts the requests of this month, and blocks all requests once the quota is used up.
 
@@ -38,6 +42,7 @@ class MonthlyQuota:
         self._shared = shared
         self._used = 0
         self._month = (0, 0)
+        self._blocked_at: datetime | None = None
         self.blocked_until: datetime | None = None
         """The time from which requests may be sent again, once the quota was used up."""
 
@@ -62,11 +67,16 @@ class MonthlyQuota:
             message = f"{message} About {used:,} of {self._requests:,} requests of this month are used."
         elif not isinstance(error, QuotaExceededError):
             return error
-        self.blocked_until = self._end_of_block(now)
+        self._blocked_at, self.blocked_until = now, self._end_of_block(now)
         return QuotaExceededError(message, error.context, hint=exhausted_hint(self.blocked_until, now))
 
     def check(self, now: datetime, context: ErrorContext) -> None:
-        """Raise QuotaExceededError while the quota is used up."""
+        """Raise QuotaExceededError while the quota is used up.
+
+        If the clock was set back since then, the time is unknown, so the next response shows whether it still is.
+        """
+        if self._blocked_at is not None and now < self._blocked_at - CLOCK_TOLERANCE:
+            self._blocked_at = self.blocked_until = None
         if self.blocked_until is not None and now < self.blocked_until:
             raise QuotaExceededError(
                 "The monthly quota is used up, as the server reported before. Nothing was sent.",

@@ -8,11 +8,17 @@ Responses that decode at once cost nothing here.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from contextlib import suppress
 from typing import TypeAlias
 
+import msgspec
+
+from leadfeeder_async._core.json_text import replace_lone_surrogates
+
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""Exceptions of decoding a body."""
 
 _NULLABLE_KEYS = frozenset({"attributes", "relationships", "meta", "type"})
 """Keys whose null counts as absent."""
@@ -20,39 +26,88 @@ _NULLABLE_KEYS = frozenset({"attributes", "relationships", "meta", "type"})
 MAX_RESOLVED = 20_000
 """Included records that one response can place. Records that all contain each other would otherwise have no end."""
 
-_ESCAPE = re.compile(rb"\\(?:(u[dD][89abAB]..)(\\u[dD][c-fC-F]..)?|(u[dD][c-fC-F]..)|.)", re.DOTALL)
-"""A JSON escape: a high surrogate with or without its low surrogate, a low surrogate alone, or any other."""
+MAX_RESOLVED_BYTES = 16 * 1024 * 1024
+"""The size of these records, beyond the size of the response. One large record may be in many relationships."""
+
+MAX_RECORD_BYTES = 1024 * 1024
+"""The largest record that is normalized. Its values take several times its size."""
+
+MAX_SECTION_BYTES = 65_536
+"""The largest ``meta`` or ``errors`` that is normalized."""
 
 
-def replace_lone_surrogates(body: bytes) -> bytes:
-    """Return a JSON body with unpaired surrogate escapes replaced by U+FFFD."""
-    return _ESCAPE.sub(lambda match: rb"\ufffd" if (match[1] and not match[2]) or match[3] else match[0], body)
+class _Body(msgspec.Struct):
+    """A response with its records undecoded, so that only one of them is decoded at a time."""
+
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    included: msgspec.Raw = msgspec.Raw()
+    meta: msgspec.Raw = msgspec.Raw()
+    errors: msgspec.Raw = msgspec.Raw()
 
 
-def normalize_response(response: Json, *, is_list: bool, is_empty: bool) -> Json:
-    """Return a response in the shape of the contract."""
-    if not isinstance(response, dict):
-        return response
-    data = _normalize_record(response.get("data"), IncludedResolver(response.get("included")))
-    normalized: dict[str, Json] = {
-        "data": None if is_empty else _as_list(data, "data" in response) if is_list else _as_object(data)
-    }
-    meta, errors = response.get("meta"), response.get("errors")
+class _Identifier(msgspec.Struct, gc=False):
+    id: str | int | None = None
+    type: str | int | None = None
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_RECORDS = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
+_IDENTIFIER = msgspec.json.Decoder(_Identifier)
+_JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
+
+
+def normalize_response(body: bytes, *, is_list: bool, is_empty: bool) -> bytes:
+    """Return a response in the shape of the contract, or raise an error of msgspec if it is not a JSON object."""
+    try:
+        response = _BODY.decode(body)
+    except UNREADABLE:
+        body = replace_lone_surrogates(body)
+        response = _BODY.decode(body)
+    parts = [b'{"data":']
+    parts += [b"null"] if is_empty else _normalize_data(response, len(body), is_list=is_list)
+    meta, errors = _section(response.meta), _section(response.errors)
     if isinstance(meta, dict):
-        normalized["meta"] = _without_nulls(meta)
+        parts += [b',"meta":', msgspec.json.encode(_without_nulls(meta))]
     if isinstance(errors, list):
-        normalized["errors"] = [_normalize_error(error) for error in errors]
-    return normalized
+        parts += [b',"errors":', msgspec.json.encode([_normalize_error(error) for error in errors])]
+    return b"".join([*parts, b"}"])
 
 
-def _as_list(data: Json, is_given: bool) -> Json:  # noqa: FBT001 - private
-    if isinstance(data, dict):
-        return [data]
-    return [] if data is None and is_given else data
+def _section(raw: msgspec.Raw) -> Json:
+    """Return a small part of the response decoded. A large one counts as absent."""
+    try:
+        return _JSON.decode(raw) if 0 < len(raw) <= MAX_SECTION_BYTES else None
+    except UNREADABLE:
+        return None
 
 
-def _as_object(data: Json) -> Json:
-    return data[0] if isinstance(data, list) and len(data) == 1 else data
+def _normalize_data(response: _Body, size: int, *, is_list: bool) -> list[bytes]:
+    if isinstance(response.data, msgspec.UnsetType):
+        return [b"null"]
+    included = IncludedResolver(response.included, MAX_RESOLVED_BYTES + size)
+    begin = bytes(memoryview(response.data)[:1])
+    if begin == b"[":
+        rows = _RECORDS.decode(response.data)
+        if is_list or len(rows) != 1:
+            parts = [b"["]
+            for row in rows:
+                parts += [_normalize_raw(row, included), b","]
+            return [*(parts[:-1] if rows else parts), b"]"]
+        return [_normalize_raw(rows[0], included)]
+    record = _normalize_raw(response.data, included)
+    if not is_list or begin not in {b"{", b"n"}:
+        return [record]
+    return [b"[", record, b"]"] if begin == b"{" else [b"[]"]
+
+
+def _normalize_raw(record: msgspec.Raw, included: IncludedResolver) -> bytes:
+    """Return a record in the shape of the contract, or as it is if it is too large or cannot be decoded."""
+    if len(record) > MAX_RECORD_BYTES:
+        return bytes(record)
+    try:
+        return msgspec.json.encode(_normalize_record(_JSON.decode(record), included))
+    except UNREADABLE:
+        return bytes(record)
 
 
 class IncludedResolver:
@@ -60,29 +115,44 @@ class IncludedResolver:
 
     Args:
         included: The top-level ``included`` of a response.
+        max_bytes: The size of the records that it returns at most.
 
     """
 
-    def __init__(self, included: Json) -> None:
-        records: Iterable[Json] = included if isinstance(included, list) else ()
-        self._records = {
-            (str(record.get("type")), str(record.get("id"))): record for record in records if isinstance(record, dict)
-        }
+    def __init__(self, included: msgspec.Raw, max_bytes: int) -> None:
+        self._records = dict[tuple[str, str], msgspec.Raw]()
+        for record in _decode_records(included):
+            with suppress(*UNREADABLE):
+                found = _IDENTIFIER.decode(record)
+                self._records[str(found.type), str(found.id)] = record
         self._open = set[tuple[str, str]]()
         self._remaining = MAX_RESOLVED
+        self._remaining_bytes = max_bytes
 
     def resolve(self, identifier: dict[str, Json]) -> Json:
         """Return the included record of an identifier, or the identifier if there is none or it contains itself."""
         key = (str(identifier.get("type")), str(identifier["id"]))
-        record = self._records.get(key)
-        if record is None or key in self._open or not self._remaining:
+        raw = self._records.get(key)
+        if raw is None or key in self._open or not self._remaining or len(raw) > self._remaining_bytes:
+            return identifier
+        try:
+            record = _JSON.decode(raw)
+        except UNREADABLE:
             return identifier
         self._remaining -= 1
+        self._remaining_bytes -= len(raw)
         self._open.add(key)
         try:
             return _normalize_record(record, self)
         finally:
             self._open.remove(key)
+
+
+def _decode_records(records: msgspec.Raw) -> tuple[msgspec.Raw, ...]:
+    try:
+        return _RECORDS.decode(records)
+    except UNREADABLE:
+        return ()
 
 
 def _normalize_record(value: Json, included: IncludedResolver) -> Json:

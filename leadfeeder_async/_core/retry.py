@@ -11,6 +11,7 @@ NON_IDEMPOTENT   retry           OutcomeUnknownError    pause, then retry
 ===============  ==============  =====================  =================
 
 An ambiguous failure is an invalid, incomplete or late response, or any 5xx: the server may have acted before it failed.
+If a 5xx has a Retry-After of up to a minute, the retry waits for it. A longer one is not waited for, as after a 429.
 All other responses are final. The server rejects a request with 429 before any work, so it can always be retried.
 """
 
@@ -93,7 +94,10 @@ def delay_or_error(
         return error
     if error.sent != "no" and not is_retry_safe(endpoint):
         return _outcome_unknown(error, endpoint)
-    return error if attempt >= attempts else backoff(attempt) * random()
+    retry_after = error.context.retry_after
+    if attempt >= attempts or _exceeds_max_retry_after(retry_after):
+        return error
+    return max(backoff(attempt) * random(), retry_after or 0.0)
 
 
 def is_retry_safe(endpoint: Endpoint[T]) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
@@ -19,11 +21,14 @@ from yarl import URL
 from leadfeeder_async._core.attempt import AttemptTrace
 from leadfeeder_async._core.error_mapping import Redactor
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
+from leadfeeder_async._proxies import CABundle, Proxy
 from leadfeeder_async._version import __version__
 from leadfeeder_async.errors import (
     AttemptTimeoutError,
+    ConfigurationError,
     ConnectError,
     DisconnectedError,
+    ErrorContext,
     LeadfeederError,
     ProtocolError,
     ResponseTooLargeError,
@@ -84,6 +89,11 @@ class Transport:
             trace.freeze()
             self._session.trace_configs.append(trace)
         self._key = settings.api_key
+        self._proxy = settings.proxy.url if settings.proxy else None
+        login = _login(settings.proxy)
+        is_tunnel = settings.base_url.startswith("https:")
+        self._tunnel_headers = login if is_tunnel else None
+        self._login_headers = dict[str, str]() if is_tunnel else login
         self._max_body_bytes = settings.max_body_bytes
 
     async def send(
@@ -143,6 +153,8 @@ class Transport:
                     URL(request.url, encoded=True),
                     data=request.body,
                     headers=self._headers(has_body=request.body is not None),
+                    proxy=self._proxy,
+                    proxy_headers=self._tunnel_headers,
                     allow_redirects=False,
                     raise_for_status=False,
                     auto_decompress=True,
@@ -159,6 +171,10 @@ class Transport:
 
     async def _read(self, response: aiohttp.ClientResponse, trace: AttemptTrace) -> HttpResponse:
         """Read the body in chunks and stop at the limit, because a small response can decompress to a huge one."""
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in _READABLE_ENCODINGS and response.ok:
+            response.close()
+            raise _encoding_error(encoding[:40], replace(trace.context, status=response.status, sent="yes"))
         chunks: list[bytes] = []
         size = 0
         while chunk := await response.content.readany():
@@ -171,7 +187,12 @@ class Transport:
         return HttpResponse(response.status, response.headers, chunks[0] if len(chunks) == 1 else b"".join(chunks))
 
     def _headers(self, *, has_body: bool) -> dict[str, str]:
-        headers = {"X-Api-Key": self._key.reveal(), "User-Agent": USER_AGENT, "Accept": "application/json"}
+        headers = {
+            "X-Api-Key": self._key.reveal(),
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+            **self._login_headers,
+        }
         return {**headers, "Content-Type": "application/json"} if has_body else headers
 
     def _trace_config(self) -> aiohttp.TraceConfig:
@@ -201,6 +222,13 @@ class Transport:
         return trace if isinstance(trace, AttemptTrace) and trace.transport is self else None
 
 
+def _login(proxy: Proxy | None) -> dict[str, str]:
+    """Return the header that logs in to a proxy."""
+    if proxy is None or proxy.credentials is None:
+        return {}
+    return {"Proxy-Authorization": f"Basic {b64encode(':'.join(proxy.credentials).encode()).decode()}"}
+
+
 def _schedule_timeout(timeout: float, scope: asyncio.Timeout, loop: asyncio.AbstractEventLoop) -> asyncio.TimerHandle:
     """End ``scope`` in time, but let responses be read that arrived while other code blocked the loop."""
     end = loop.time() + timeout
@@ -218,10 +246,12 @@ def _client_timeout(connect: float) -> aiohttp.ClientTimeout:
 
 
 def _open_session(settings: Settings, on_connected: Callable[[], None]) -> aiohttp.ClientSession:
-    verify = settings.ssl_context or (_default_ssl_context() if settings.base_url.startswith("https:") else True)
+    needs_tls = settings.base_url.startswith("https:")
+    verify = settings.ssl_context or (_default_ssl_context(settings.ca_bundle) if needs_tls else True)
     connector = _Connector(limit=settings.max_concurrency, keepalive_timeout=KEEP_ALIVE, ssl=verify)
     connector.on_connected = on_connected
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=settings.trust_env)
+    # Without trust_env, aiohttp reads neither proxies, of which it ignores some, nor the passwords of .netrc.
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -248,16 +278,45 @@ _CURRENT_ATTEMPT: ContextVar[tuple[AttemptTrace, aiohttp.ClientTimeout]] = Conte
 """The attempt of the current task, and the timeout object that identifies its request."""
 
 
-def _default_ssl_context() -> ssl.SSLContext:
-    """Return a context that trusts the certificates of this system, with TLS 1.2 or newer."""
-    context = ssl.create_default_context()
+def _default_ssl_context(bundle: CABundle | None) -> ssl.SSLContext:
+    """Return a context that trusts the certificates of a bundle or of this system, with TLS 1.2 or newer."""
+    context = ssl.create_default_context() if bundle is None else _context_of(bundle)
     context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
+def _context_of(bundle: CABundle) -> ssl.SSLContext:
+    is_folder, path = bundle.path.is_dir(), str(bundle.path)
+    try:
+        return ssl.create_default_context(cafile=None if is_folder else path, capath=path if is_folder else None)
+    except (OSError, ssl.SSLError) as error:
+        reason = "it is not a file of certificates" if isinstance(error, ssl.SSLError) else error.strerror
+    raise ConfigurationError(
+        f"{bundle.variable}={str(bundle.path)!r} cannot be used: {reason}.",
+        hint="Name a file with certificates in the PEM format, or unset the variable.",
+    )
+
+
 class _ImplicitRetry(Exception):  # noqa: N818 - a signal
     """aiohttp was about to send a request a second time by itself, without the limiter and the retry rule."""
+
+
+_READABLE_ENCODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})
+"""Encodings that aiohttp decodes or rejects. It returns bodies with any other encoding as they are."""
+
+_UNREADABLE_ENCODING = re.compile(r"content-encoding: ([\w ()-]{1,40})")
+"""The encoding in aiohttp's error about a response that it cannot decode."""
+
+_NOT_HTTP = "The response is not valid HTTP."
+
+
+def _encoding_error(encoding: str, context: ErrorContext) -> ProtocolError:
+    return ProtocolError(
+        f"The response has the content encoding {encoding}, which was not requested and cannot be decoded.",
+        context,
+        hint="Probably a proxy compressed it. Turn that off for the API's host.",
+    )
 
 
 def map_transport_error(  # noqa: PLR0911 - one return per kind of failure
@@ -283,7 +342,8 @@ def map_transport_error(  # noqa: PLR0911 - one return per kind of failure
             reason = error.strerror or type(error.os_error).__name__  # asyncio raises some without a text
             return ConnectError(f"No connection to {error.host}:{error.port}: {reason}.", context)
         case aiohttp.ClientResponseError():
-            return ProtocolError("The response is not valid HTTP.", context)
+            encoding = _UNREADABLE_ENCODING.search(error.message)
+            return _encoding_error(encoding[1], context) if encoding else ProtocolError(_NOT_HTTP, context)
         case _ImplicitRetry():
             return DisconnectedError("The kept-alive connection was closed by the server.", context)
         case aiohttp.ClientError() | OSError():

@@ -32,6 +32,7 @@ def _run() -> int:
     from leadfeeder_async.cli.app import app
 
     received_sigterm = install_sigterm_handler()
+    os.environ.setdefault("LEADFEEDER_TRUST_ENV", "1")
     try:
         result = app(exit_on_error=False, result_action="return_value")
     except CycloptsError:

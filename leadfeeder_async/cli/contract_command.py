@@ -1,9 +1,10 @@
-"""``leadfeeder contract check``: compare this package with the published OpenAPI document."""
+"""``leadfeeder contract``: check the operations of this package against a document, or against the API itself."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,18 +12,20 @@ import msgspec
 from cyclopts import App, Parameter
 
 from leadfeeder_async.cli.exit_codes import ExitCode
-from leadfeeder_async.cli.options import OPTIONS_GROUP
+from leadfeeder_async.cli.options import OPTIONS_GROUP, AccountId, JsonLines
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out, wrap
 from leadfeeder_async.errors import ConfigurationError, ConnectError
 
 if TYPE_CHECKING:
     import aiohttp
 
+    from leadfeeder_async.cli.contract_probe import ProbeResult
     from leadfeeder_async.cli.openapi_diff import Difference
 
 OPENAPI_URL = "https://api.leadfeeder.com/openapi.yaml"
 
-MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
+"""Larger documents are refused. Those of large APIs have about 1 MB."""
 
 TIMEOUT = 60.0
 """Seconds to download the document."""
@@ -43,10 +46,11 @@ async def check_contract(
     calls. Sends no key.
     """
     from leadfeeder_async.cli.openapi_diff import compare
+    from leadfeeder_async.cli.openapi_document import parse_document
     from leadfeeder_async.resources import all_endpoints
 
     text = await _download(source) if source.startswith(("http://", "https://")) else _read(Path(source))
-    differences = compare(_parse(source, text), all_endpoints())
+    differences = compare(parse_document(source, text), all_endpoints())
     for difference in differences:
         print_out(_format(difference))
     breaking = [difference for difference in differences if difference.breaking]
@@ -56,6 +60,41 @@ async def check_contract(
     others = pluralize(len(differences) - len(breaking), "other difference")
     print_err(f"{source}: {pluralize(len(breaking), 'breaking difference')}, {others}.")
     return ExitCode.REJECTED if breaking else ExitCode.SUCCESS
+
+
+@contract.command(name="probe")
+async def probe_contract(*, account_id: AccountId = None, json: JsonLines = False) -> ExitCode:
+    """Try the paths that no public source states, with your key.
+
+    Only operations that are free and change nothing are tried. Prints a line for each, and the `paths=` argument to
+    keep. Exits with 1 if a path does not exist. Sends about 25 requests.
+
+    Credits: none.
+    """
+    from leadfeeder_async.cli.contract_probe import probe_paths
+    from leadfeeder_async.client import AsyncLeadfeeder
+
+    results: list[ProbeResult] = []
+    async with AsyncLeadfeeder() as client, aclosing(probe_paths(client.with_options(account_id=account_id))) as probes:
+        async for result in probes:
+            results.append(result)
+            print_out(_format_probe(result, as_json=json or not sys.stdout.isatty()))
+    paths = {result.operation: result.path for result in results if result.path}
+    if paths:
+        print_err(f"To use these paths at once, create the client with:\n  AsyncLeadfeeder(paths={paths!r})")
+    counts = {status: sum(result.status == status for result in results) for status in ("exists", "missing", "unknown")}
+    print_err(
+        f"{pluralize(len(results), 'inferred path')} tried: {counts['exists']} exist, {counts['missing']} do not, "
+        f"{counts['unknown']} unknown. Operations that charge credits or change data were not tried."
+    )
+    return ExitCode.REJECTED if counts["missing"] else ExitCode.SUCCESS
+
+
+def _format_probe(result: ProbeResult, *, as_json: bool) -> str:
+    if as_json:
+        return msgspec.json.encode(result).decode()
+    line = f"{result.status.upper():<8}  {result.operation}: {result.message}"
+    return wrap(line, shutil.get_terminal_size().columns, indent=" " * 10)
 
 
 def _format(difference: Difference) -> str:
@@ -91,21 +130,20 @@ async def _read_body(content: aiohttp.StreamReader) -> bytes:
     async for chunk in content.iter_any():
         body += chunk
         if len(body) > MAX_DOCUMENT_BYTES:
-            raise ConfigurationError(f"The document is larger than {MAX_DOCUMENT_BYTES:,} bytes.")
+            raise _too_large_error()
     return bytes(body)
 
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(MAX_DOCUMENT_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+    if len(text) > MAX_DOCUMENT_BYTES:
+        raise _too_large_error()
+    return text
 
 
-def _parse(source: str, text: bytes) -> dict[str, object]:
-    import yaml
-
-    try:
-        return msgspec.convert(yaml.safe_load(text), dict[str, object])
-    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError):
-        raise ConfigurationError(f"{source} is not a valid OpenAPI document.") from None
+def _too_large_error() -> ConfigurationError:
+    return ConfigurationError(f"The document is larger than {MAX_DOCUMENT_BYTES:,} bytes.")

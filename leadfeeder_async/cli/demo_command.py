@@ -63,7 +63,8 @@ async def _export(out: Path, visits: int) -> None:
 
     async with Sandbox(companies=400, visits=visits) as sandbox:
         print_err(f"A sandbox with {visits:,} visits in 30 days is running at {sandbox.url}.")
-        async with AsyncLeadfeeder(sandbox.api_key, account_id=sandbox.account_id, base_url=sandbox.url) as lf:
+        client = AsyncLeadfeeder(sandbox.api_key, account_id=sandbox.account_id, base_url=sandbox.url, trust_env=False)
+        async with client as lf:
             pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date)
             await terminal.export(pager, lf.stats, out, "visit", overwrite=True)
         contents, ledger = read_contents(out), sandbox.ledger
@@ -98,8 +99,15 @@ async def _sync(database: Path) -> SyncResult:
     from leadfeeder_async.sync import sync_account
 
     async with Sandbox(companies=4_000, visits=6_000, days=90, rate_limit=False) as sandbox:
-        account, url = sandbox.account_id, sandbox.url
-        async with AsyncLeadfeeder(sandbox.api_key, account_id=account, base_url=url, rate=1_000, burst=1_000) as lf:
+        client = AsyncLeadfeeder(
+            sandbox.api_key,
+            account_id=sandbox.account_id,
+            base_url=sandbox.url,
+            rate=1_000,
+            burst=1_000,
+            trust_env=False,
+        )
+        async with client as lf:
             with terminal.progress_bar("visits") as on_progress:
                 return await sync_account(lf, database, since=sandbox.start_date, on_progress=on_progress)
 

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from leadfeeder_async._proxies import proxy_from_environment
 from leadfeeder_async.cli.exit_codes import ExitCode
-from leadfeeder_async.cli.health_checks import CheckResult, ClockCheck, HealthCheck, Status, check_versions
+from leadfeeder_async.cli.health_checks import CheckResult, ClockCheck, HealthCheck, Status, check_versions, found_paths
 from leadfeeder_async.cli.options import AccountId, JsonLines
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import ConfigurationError
-from leadfeeder_async.settings import read_base_url
+from leadfeeder_async.errors import ConfigurationError, escape_control_characters
+from leadfeeder_async.settings import read_base_url, read_switch
 
 TIMEOUT = 15.0
 """Seconds per attempt."""
@@ -50,10 +51,11 @@ async def _run_checks(account_id: str | None) -> AsyncGenerator[CheckResult, Non
     yield check_versions()
     try:
         base_url = read_base_url(None)
+        proxy = proxy_from_environment(base_url) if read_switch("trust_env", None) else None
     except ConfigurationError as error:
         yield CheckResult.of_error("address", error)
         return
-    yield CheckResult("address", "ok", base_url)
+    yield CheckResult("address", "ok", f"{base_url} through {proxy.url} ({proxy.variable})" if proxy else base_url)
     clock = ClockCheck()
     try:
         lf = AsyncLeadfeeder(timeout=TIMEOUT, retries=1, trace_configs=[clock.trace_config()])
@@ -64,6 +66,8 @@ async def _run_checks(account_id: str | None) -> AsyncGenerator[CheckResult, Non
         health = HealthCheck(lf, account_id)
         for name, check in health.checks():
             yield await health.run(name, check)
+        if lf.paths:
+            yield found_paths(lf.paths)
     yield clock.result()
 
 
@@ -79,10 +83,14 @@ def _print_row(result: CheckResult) -> None:
     grid.add_column(overflow="fold")
     style = _STYLES[result.status]
     symbol = Text(_symbol(result.status), style)
-    grid.add_row(symbol, Text(result.status, style), Text(result.check), Text(result.message))
+    grid.add_row(symbol, Text(result.status, style), Text(result.check), _text(result.message))
     if result.hint:
-        grid.add_row("", "", "", Text(result.hint, "bold"))
+        grid.add_row("", "", "", _text(result.hint, "bold"))
     Console().print(grid)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(escape_control_characters(text), style)
 
 
 def _symbol(status: Status) -> str:

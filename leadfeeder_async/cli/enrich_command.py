@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from cyclopts import Parameter
@@ -16,15 +16,17 @@ from leadfeeder_async.cli.options import FLAG, AccountId, Out, Overwrite
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
-from leadfeeder_async.jobs.enrich.enrichment import Enrichment
+from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.output import ENRICHMENT
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path
 from leadfeeder_async.jobs.tabular import is_table
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
+
+if TYPE_CHECKING:
+    from leadfeeder_async.jobs.enrich.enrichment import Enrichment  # imports anyio
 
 
 async def enrich(
@@ -46,12 +48,15 @@ async def enrich(
         bool, FLAG, Parameter(help="Retry the failed and skipped rows of a finished output file.")
     ] = False,
     encoding: Annotated[str | None, Parameter(help="The encoding of the input file. Default: UTF-8.")] = None,
+    yes: Annotated[bool, FLAG, Parameter(help="Do not ask before spending credits without --max-credits.")] = False,
     account_id: AccountId = None,
 ) -> ExitCode:
     """Look up a company for each row of a file.
 
     The output has one line per input row, in the same order, with an outcome: matched, ambiguous, not_found, failed,
     skipped_by_budget or unusable. Exits with 4 if the budget skipped rows, and with 5 if rows failed.
+
+    Without --max-credits, it asks before it spends credits. If there is no terminal, it needs --max-credits or --yes.
 
     Credits: 1 for each matched company that was not unlocked in the last 12 months. Matching is free.
     """
@@ -65,7 +70,15 @@ async def enrich(
     )
     if out is not None:
         _check_input_is_kept(source, out)
+    is_free = dry_run or max_credits is not None
+    terminal.check_can_confirm(
+        "Without --max-credits, this command can charge any number of credits, and there is no terminal to ask.",
+        "Add --max-credits to limit the credits, or --yes to confirm.",
+        yes=yes or is_free,
+    )
     rows = InputFile(source, by, column, encoding)
+    if not await terminal.confirm(_cost_question(rows, by, limit), "Nothing was sent.", yes=yes or is_free):
+        return ExitCode.SUCCESS
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         job: Enrichment[Company] | Enrichment[EnrichedIp]
         if by == "ip":
@@ -79,6 +92,14 @@ async def enrich(
         if out is None:
             return await _write_to_stdout(job, ProgressTracker(lf.stats, limit), len(rows))
         return await _write_to_file(job, out, resume=resume, overwrite=overwrite, retry_failed=retry_failed)
+
+
+def _cost_question(rows: InputFile, by: str, limit: int | None) -> str:
+    """Return the question to ask before credits are spent without a limit."""
+    count = pluralize(len(rows) if limit is None else min(limit, len(rows)), "row")
+    if by == "ip":
+        return f"Each of {count} may charge credits, and the price is not published. Continue without --max-credits?"
+    return f"Each of {count} may charge 1 credit, and --dry-run shows how many do. Continue without --max-credits?"
 
 
 def _check_input_is_kept(source: Path, out: Path) -> None:
@@ -99,10 +120,12 @@ async def _estimate(job: Enrichment[Company] | Enrichment[EnrichedIp]) -> ExitCo
         "requests": estimate.requests,
     }
     print_out(msgspec.json.encode(line).decode())
+    cost = "an unknown number of credits, because the price of an IP lookup is not published"
+    if estimate.max_credits is not None:
+        cost = f"at most {pluralize(estimate.max_credits, 'credit')}"
     print_err(
         f"{pluralize(estimate.rows, 'row')}, {estimate.distinct:,} distinct keys: {_format_outcomes(outcomes)}. "
-        f"Nothing was charged. The job would send about {pluralize(estimate.requests, 'request')} and charge at most "
-        f"{pluralize(estimate.max_credits, 'credit')}."
+        f"Nothing was charged. The job would send about {pluralize(estimate.requests, 'request')} and charge {cost}."
     )
     return ExitCode.SUCCESS
 

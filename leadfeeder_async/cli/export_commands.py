@@ -32,6 +32,8 @@ from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs.export_state import EXPORT
 from leadfeeder_async.jobs.resumable_file import load_unfinished
 from leadfeeder_async.models.companies import Signal
+from leadfeeder_async.models.includes import WebVisitInclude
+from leadfeeder_async.models.search_filters import SearchLocation
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
 
@@ -57,7 +59,7 @@ async def visits(
 
     Credits: none.
     """
-    include = ["company"] if include_company else None
+    include: list[WebVisitInclude] | None = ["company"] if include_company else None
     start, end = _date_range(since, until, target)
     await _export(
         "visit",
@@ -81,7 +83,7 @@ async def visitor_companies(
 
     Credits: none.
     """
-    include = ["company"] if include_company else None
+    include: list[WebVisitInclude] | None = ["company"] if include_company else None
     start, end = _date_range(since, until, target)
     await _export(
         "visitor company",
@@ -105,7 +107,7 @@ async def companies(
     Credits: none.
     """
     check_argument(term or country or icp_id, "The search has no conditions.", "Add --term, --country or --icp-id.")
-    locations = [{"country_code": code} for code in country] if country else None
+    locations = [SearchLocation(country_code=code) for code in country] if country else None
     await _export(
         "company",
         target,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -69,6 +69,13 @@ def check_versions() -> CheckResult:
     parts = [f"leadfeeder-async {__version__}", f"Python {platform.python_version()}"]
     parts += [f"{name} {version(name)}" for name in ("aiohttp", "msgspec")]
     return CheckResult("versions", "ok", f"{', '.join(parts)} on {platform.system()}")
+
+
+def found_paths(paths: Mapping[str, str]) -> CheckResult:
+    """Return a warning about operations that have another path than this package assumes."""
+    listed = ", ".join(f"{operation}: {path}" for operation, path in paths.items())
+    hint = f"Pass paths={dict(paths)!r} to the client, so that it does not try other paths first."
+    return CheckResult("paths", "warn", listed, hint)
 
 
 class HealthCheck:

@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import TypeAlias
 
 import msgspec
 from msgspec.inspect import Field, StructType, Type, UnionType, type_info
 
 from leadfeeder_async._core.endpoint import AccountScope, Endpoint, PaginationStyle
+from leadfeeder_async.cli.openapi_document import string_keys
 from leadfeeder_async.models.schemas import SCHEMAS
 
 Json: TypeAlias = "dict[str, object]"
+
+MAX_SIMILAR_PATHS = 500
+"""The most paths of a document that are compared with a path that it does not contain."""
 
 _METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 _PAGINATION_PARAMS: Mapping[PaginationStyle, frozenset[str]] = {
@@ -83,7 +88,11 @@ def _operations(document: Json) -> Iterator[_Operation]:
             operation = _object(value)
             listed = [*_array(_object(item).get("parameters")), *_array(operation.get("parameters"))]
             parameters = [_resolve(parameter, shared) for parameter in listed]
-            query = {str(each["name"]): bool(each.get("required")) for each in parameters if each.get("in") == "query"}
+            query = {
+                name: each.get("required") is True
+                for each in parameters
+                if each.get("in") == "query" and isinstance(name := each.get("name"), str)
+            }
             yield _Operation(str(operation.get("operationId", f"{method} {path}")), method.upper(), path, query)
 
 
@@ -92,8 +101,7 @@ def _compare_endpoint(
 ) -> Iterator[Difference]:
     match = _find(endpoint, operations)
     if match is None:
-        paths = {operation.path for operation in unknown_routes if operation.method == endpoint.method}
-        similar = get_close_matches(endpoint.path, paths, n=3, cutoff=0.5)
+        similar = get_close_matches(endpoint.path, _similar_paths(endpoint, unknown_routes), n=3, cutoff=0.5)
         suggestion = f" Similar: {', '.join(similar)}." if similar else ""
         message = f"{endpoint.method} {endpoint.path} is not in the document.{suggestion}"
         yield Difference(endpoint.operation, message, breaking=True, override=next(iter(similar), None))
@@ -114,6 +122,17 @@ def _compare_endpoint(
             yield Difference(endpoint.operation, f"The required parameter {name} is never sent.", breaking=True)
     for name in sorted(sent - set(match.params)):
         yield Difference(endpoint.operation, f"The parameter {name} is not in the document.")
+
+
+def _similar_paths(endpoint: Endpoint[object], unknown_routes: list[_Operation]) -> list[str]:
+    """Return the paths that are worth comparing, which takes long for thousands of them."""
+    words = set(endpoint.path.split("/")) - {"", "v1"}
+    paths = (
+        operation.path
+        for operation in unknown_routes
+        if operation.method == endpoint.method and not words.isdisjoint(operation.path.split("/"))
+    )
+    return list(islice(dict.fromkeys(paths), MAX_SIMILAR_PATHS))
 
 
 def _find(endpoint: Endpoint[object], operations: list[_Operation]) -> _Operation | None:
@@ -176,7 +195,7 @@ def _resolve(parameter: object, shared: Json) -> Json:
 
 
 def _object(value: object) -> Json:
-    return msgspec.convert(value, dict[str, object]) if isinstance(value, dict) else {}
+    return string_keys(value) if isinstance(value, dict) else {}
 
 
 def _array(value: object) -> list[object]:

@@ -6,12 +6,16 @@ import os
 import sys
 import textwrap
 
+from leadfeeder_async.errors import escape_control_characters
+
 
 def print_err(text: str) -> None:
     """Print a message on stderr.
 
-    On a terminal, long lines are wrapped between words. Indented lines are commands and stay as they are.
+    Control characters are escaped. On a terminal, long lines are wrapped between words. Indented lines are commands
+    and are not wrapped.
     """
+    text = escape_control_characters(text, keep_lines=True)
     if sys.stderr.isatty():
         width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
         text = "\n".join(line if line.startswith(" ") else wrap(line, width) for line in text.split("\n"))
@@ -19,7 +23,9 @@ def print_err(text: str) -> None:
 
 
 def print_out(text: str) -> None:
-    """Print one line of data on stdout."""
+    """Print one line of data on stdout, as it is in a pipe and with escaped control characters on a terminal."""
+    if sys.stdout.isatty():
+        text = escape_control_characters(text, keep_lines=True)
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

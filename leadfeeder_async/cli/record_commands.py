@@ -36,6 +36,7 @@ from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.companies import CompanyMatch, CompanySummary
 from leadfeeder_async.models.contacts import ContactSummary
 from leadfeeder_async.models.records import Company
+from leadfeeder_async.models.search_filters import CompanyMatchInput, SearchLocation
 
 companies = App(name="companies", help="Search for companies and look them up.", group_parameters=OPTIONS_GROUP)
 contacts = App(name="contacts", help="Search for contacts at companies.", group_parameters=OPTIONS_GROUP)
@@ -97,7 +98,7 @@ async def search_companies(
     COMPANY_SUMMARY.check_fields(output)
     terms = [*(words or ()), *(term or ())] or None
     check_argument(terms or country or icp_id, "The search has no conditions.", "Add terms, --country or --icp-id.")
-    locations = [{"country_code": code} for code in country] if country else None
+    locations = [SearchLocation(country_code=code) for code in country] if country else None
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         pager = lf.companies.search(search_terms=terms, locations=locations, icp_ids=icp_id, limit=limit)
         more = "Use --limit for more or `leadfeeder export companies` for all."
@@ -142,8 +143,7 @@ async def match_company(
     """
     MATCH.check_fields(output)
     check_argument(name or url or vat_id, "There is nothing to match.", "Add a name, --url or --vat-id.")
-    criteria = {"company_name": name, "url": url, "vat_id": vat_id, "country_code": country}
-    given = {key: value for key, value in criteria.items() if value is not None}
+    given = CompanyMatchInput(company_name=name, url=url, vat_id=vat_id, country_code=country)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         matches = (await lf.companies.match([given], limit)).data
     show_records([to_record(_match_row(match)) for match in (matches[0] if matches else ())], MATCH, output, "match")

@@ -19,11 +19,11 @@ from rich.text import Text
 
 from leadfeeder_async.cli.options import OutputOptions
 from leadfeeder_async.cli.printing import plural, print_err, print_out
-from leadfeeder_async.errors import LeadfeederError, check_argument
+from leadfeeder_async.errors import check_argument, escape_control_characters
 from leadfeeder_async.jobs.tabular import Json, columns_of
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
-from leadfeeder_async.pagination.problems import raise_problems
+from leadfeeder_async.pagination.problems import ProblemLog
 
 T = TypeVar("T", bound=HasId)
 
@@ -97,16 +97,16 @@ def to_record(value: object) -> Record:
 async def show_list(pager: Pager[T], schema: TableSchema, output: OutputOptions, noun: str, *, more: str = "") -> None:
     """Fetch and show a list. If the limit leaves out rows, print the total and the hint ``more``."""
     schema.check_fields(output)
-    records, problems, total = list[Record](), list[LeadfeederError](), None
+    records, problems, total = list[Record](), ProblemLog(), None
     async with aclosing(pager.raw_pages()) as pages:
         async for page in pages:
             records += map(_DECODER.decode, page.items)
-            problems += page.problems
+            problems.add(page)
             total = page.total if total is None else total
     show_records(records, schema, output, noun)
-    if total is not None and total > len(records) + len(problems):
+    if total is not None and total > len(records) + problems.count:
         print_err(f"{len(records):,} of {total:,} {plural(noun)}. {more}".rstrip())
-    raise_problems(problems)
+    problems.raise_any()
 
 
 def show_records(records: Sequence[Record], schema: TableSchema, output: OutputOptions, noun: str) -> None:
@@ -240,7 +240,7 @@ def _labels(value: Json) -> Iterator[str]:
 
 
 def _printable(text: str) -> str:
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return escape_control_characters(" ".join(text.split()))
 
 
 def _are_numbers(values: Sequence[Json]) -> bool:

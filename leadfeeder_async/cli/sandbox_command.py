@@ -18,6 +18,10 @@ async def sandbox(
     companies: Annotated[int, Parameter(help="The number of companies to generate.")] = 200,
     visits: Annotated[int, Parameter(help="The number of visits to generate.")] = 1_000,
     days: Annotated[int, Parameter(help="The number of days that the visits cover. The last one is today.")] = 30,
+    accounts: Annotated[int, Parameter(help="The number of accounts that the key can access.")] = 1,
+    credits: Annotated[int, Parameter(help="The credits of each account.")] = 5_000,  # noqa: A002 - the API's word
+    latency: Annotated[float, Parameter(help="The delay of each response in seconds.")] = 0.0,
+    flaky: Annotated[float, Parameter(help="The fraction of requests that fail with status 503, from 0 to 1.")] = 0.0,
     rate_limit: Annotated[bool, Parameter(help="Enforce the API's limit of 10 requests per second.")] = True,
 ) -> None:
     """Run a local server that behaves like the API.
@@ -27,7 +31,18 @@ async def sandbox(
     from leadfeeder_async.sandbox import Sandbox
 
     try:
-        server = Sandbox(seed=seed, companies=companies, visits=visits, days=days, rate_limit=rate_limit, port=port)
+        server = Sandbox(
+            seed=seed,
+            companies=companies,
+            visits=visits,
+            days=days,
+            accounts=accounts,
+            credits=credits,
+            latency=latency,
+            flaky=flaky,
+            rate_limit=rate_limit,
+            port=port,
+        )
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     async with server:

@@ -2,42 +2,79 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Protocol
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from cyclopts import App, Parameter
 
+from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.exit_codes import ExitCode
+from leadfeeder_async.cli.id_input import choose_ids
 from leadfeeder_async.cli.options import (
     DEFAULT_OUTPUT,
     FLAG,
     OPTIONS_GROUP,
-    REPEATABLE,
     AccountId,
+    MaxRows,
+    Out,
     OutputOptions,
+    Overwrite,
     Scope,
 )
 from leadfeeder_async.cli.printing import plural, pluralize, print_err
-from leadfeeder_async.cli.record_tables import schema_of, show_list, show_records, to_record
+from leadfeeder_async.cli.record_tables import schema_of, schema_of_names, show_list, show_records, to_record
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary
+from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.models.tags_and_lists import List, Tag
+
+if TYPE_CHECKING:
+    from leadfeeder_async.jobs.bulk.bulk_change import BulkChange  # imports anyio
 
 tags = App(name="tags", help="Show and change the account's tags.", group_parameters=OPTIONS_GROUP)
 lists = App(name="lists", help="Show and change the account's lists.", group_parameters=OPTIONS_GROUP)
 
 TAG = schema_of(Tag, {"id": "id", "name": "name", "color": "color"})
+LIST_ITEM = schema_of_names("id", "type")
 LIST = schema_of(List, {"id": "id", "name": "name", "scope": "scope", "item_count": "items"})
+
+NO_TERMINAL = "This command changes the account, and there is no terminal to ask for confirmation."
 
 Yes = Annotated[bool, FLAG, Parameter(help="Do not ask for confirmation.")]
 TagName = Annotated[str, Parameter(help="The id or name of the tag.")]
 ListName = Annotated[str, Parameter(help="The id or name of the list.")]
-TaggedIds = Annotated[list[str], REPEATABLE, Parameter(help="The ids of the companies.")]
+_IDS = Parameter(allow_leading_hyphen=True, negative=())  # for `-`
+TaggedIds = Annotated[list[str] | None, _IDS, Parameter(help="The ids of the companies, or `-` for stdin.")]
 ListedIds = Annotated[
-    list[str], REPEATABLE, Parameter(help="The ids of the companies, or of the contacts with --scope contact.")
+    list[str] | None,
+    _IDS,
+    Parameter(help="The ids of the companies, or of the contacts with --scope contact, or `-` for stdin."),
 ]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BulkOptions:
+    """Options of commands that change many records."""
+
+    ids: Annotated[
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="A file of ids, or `-` for stdin: JSON lines, CSV with a header, or one id per line.",
+        ),
+    ] = None
+    column: Annotated[str | None, Parameter(help="The column or JSON key of the id. Default: detected.")] = None
+    out: Annotated[Out, Parameter(help="Write the outcome of each id to this file: .ndjson, .csv or .parquet.")] = None
+    resume: Annotated[bool, FLAG, Parameter(help="Continue an unfinished change with the same ids and --out.")] = False
+    overwrite: Overwrite = False
+
+
+DEFAULT_BULK = BulkOptions()
 
 
 class Named(Protocol):
@@ -80,10 +117,10 @@ async def create_tag(
     Credits: none.
     """
     TAG.check_fields(output)
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.tags.list().collect(), "tag")
-        if not await _confirm(f"Create the tag {name!r}?", yes=yes):
+        if not await terminal.confirm(f"Create the tag {name!r}?", "Nothing was changed.", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.tags.create(name=name, color=color)).data
     show_records([to_record(created)], TAG, output, "tag")
@@ -92,35 +129,52 @@ async def create_tag(
 
 @tags.command(name="add")
 async def add_tag(
-    tag: TagName, company_ids: TaggedIds, /, *, yes: Yes = False, account_id: AccountId = None
+    tag: TagName,
+    company_ids: TaggedIds = None,
+    /,
+    *,
+    bulk: BulkOptions = DEFAULT_BULK,
+    yes: Yes = False,
+    account_id: AccountId = None,
 ) -> ExitCode:
     """Assign a tag to companies.
 
-    Credits: none.
+    An id that the server rejects is printed, and the others are changed. The exit code is 5 then.
+
+    Credits: none. One request per company.
     """
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
-        assign = lf.companies.assign_tags
-        question = f"Assign the tag {_format(selected)} to {pluralize(len(company_ids), 'company')}?"
-        return await _change_each(company_ids, question, lambda each: assign(each, [selected.id]), yes=yes)
+        job = lf.bulk.assign_tags(ids, [selected.id])
+        question = f"Assign the tag {_format(selected)} to {_count(ids, 'company')}?"
+        return await _run_bulk(lf, job, question, bulk, yes=yes)
 
 
 @tags.command(name="remove")
 async def remove_tag(
-    tag: TagName, company_ids: TaggedIds, /, *, yes: Yes = False, account_id: AccountId = None
+    tag: TagName,
+    company_ids: TaggedIds = None,
+    /,
+    *,
+    bulk: BulkOptions = DEFAULT_BULK,
+    yes: Yes = False,
+    account_id: AccountId = None,
 ) -> ExitCode:
     """Remove a tag from companies. The tag itself is kept.
 
-    Credits: none.
+    An id that the server rejects is printed, and the others are changed. The exit code is 5 then.
+
+    Credits: none. One request per company.
     """
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
-        question = f"Remove the tag {_format(selected)} from {pluralize(len(company_ids), 'company')}?"
-        return await _change_each(
-            company_ids, question, lambda each: lf.companies.unassign_tags(each, [selected.id]), yes=yes
-        )
+        job = lf.bulk.unassign_tags(ids, [selected.id])
+        question = f"Remove the tag {_format(selected)} from {_count(ids, 'company')}?"
+        return await _run_bulk(lf, job, question, bulk, yes=yes)
 
 
 @lists.command(name="list")
@@ -151,10 +205,10 @@ async def create_list(
     Credits: none.
     """
     LIST.check_fields(output)
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.lists.list(scope=scope).collect(), "list")
-        if not await _confirm(f"Create the {scope} list {name!r}?", yes=yes):
+        if not await terminal.confirm(f"Create the {scope} list {name!r}?", "Nothing was changed.", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.lists.create(name=name, scope=scope)).data
     show_records([to_record(created)], LIST, output, "list")
@@ -164,45 +218,73 @@ async def create_list(
 @lists.command(name="add")
 async def add_to_list(
     name: ListName,
-    ids: ListedIds,
+    ids: ListedIds = None,
     /,
     *,
     scope: Scope = "company",
+    bulk: BulkOptions = DEFAULT_BULK,
     yes: Yes = False,
     account_id: AccountId = None,
 ) -> ExitCode:
     """Add companies or contacts to a list.
 
-    Credits: none.
+    An id that the server rejects is printed, and the others are changed. The exit code is 5 then.
+
+    Credits: none. One request per record.
     """
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
-        add = lf.companies.add_to_lists if scope == "company" else lf.contacts.add_to_lists
-        question = f"Add {pluralize(len(ids), scope)} to the list {_format(selected)}?"
-        return await _change_each(ids, question, lambda each: add(each, [selected.id]), yes=yes)
+        job = lf.bulk.add_to_lists(chosen, [selected.id], scope=scope)
+        question = f"Add {_count(chosen, scope)} to the list {_format(selected)}?"
+        return await _run_bulk(lf, job, question, bulk, yes=yes)
 
 
 @lists.command(name="remove")
 async def remove_from_list(
     name: ListName,
-    ids: ListedIds,
+    ids: ListedIds = None,
     /,
     *,
     scope: Scope = "company",
+    bulk: BulkOptions = DEFAULT_BULK,
     yes: Yes = False,
     account_id: AccountId = None,
 ) -> ExitCode:
     """Remove companies or contacts from a list. The list itself is kept.
 
-    Credits: none.
+    An id that the server rejects is printed, and the others are changed. The exit code is 5 then.
+
+    Credits: none. One request per record.
     """
-    _check_can_confirm(yes=yes)
+    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
-        remove = lf.companies.remove_from_lists if scope == "company" else lf.contacts.remove_from_lists
-        question = f"Remove {pluralize(len(ids), scope)} from the list {_format(selected)}?"
-        return await _change_each(ids, question, lambda each: remove(each, [selected.id]), yes=yes)
+        job = lf.bulk.remove_from_lists(chosen, [selected.id], scope=scope)
+        question = f"Remove {_count(chosen, scope)} from the list {_format(selected)}?"
+        return await _run_bulk(lf, job, question, bulk, yes=yes)
+
+
+@lists.command(name="items")
+async def list_items(
+    name: ListName,
+    /,
+    *,
+    scope: Scope = "company",
+    limit: MaxRows = None,
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
+) -> None:
+    """List the ids of the companies or contacts in a list.
+
+    Credits: none.
+    """
+    LIST_ITEM.check_fields(output)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
+        await show_list(lf.lists.items(selected.id, limit=limit), LIST_ITEM, output, "item")
 
 
 def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str) -> Named:
@@ -240,48 +322,50 @@ def _join(items: Sequence[Named]) -> str:
     return ", ".join(map(_format, items))
 
 
-async def _change_each(
-    ids: Sequence[str], question: str, change: Callable[[str], Awaitable[object]], *, yes: bool
+def _count(ids: object, noun: str) -> str:
+    """Return the number of ids and a noun, or the source of the ids if their number is not known yet."""
+    return pluralize(len(ids), noun) if isinstance(ids, Sequence) else f"the {plural(noun)} from stdin"
+
+
+async def _run_bulk(
+    lf: AsyncLeadfeeder, job: BulkChange, question: str, options: BulkOptions, *, yes: bool
 ) -> ExitCode:
-    """Ask for confirmation and change one record after the other. Print how many were changed, also after an error."""
-    if not await _confirm(question, yes=yes):
+    """Ask for confirmation and run a job. Print each id that was not changed, and the totals, also after an error."""
+    check_argument(options.out is not None or not options.resume, "--resume requires an output file.", "Add --out.")
+    if not await terminal.confirm(question, "Nothing was changed.", yes=yes):
         return ExitCode.INCOMPLETE
-    changed = 0
+    with terminal.progress_bar("ids") as on_progress:
+        try:
+            if options.out is None:
+                await _print_failures(job, ProgressTracker(lf.stats), on_progress)
+            else:
+                await _change_to_file(job, options.out, options, on_progress)
+        finally:
+            print_err(_describe(job.summary) + (f" -> {options.out}" if options.out else ""))
+    return ExitCode.INCOMPLETE if job.summary.not_changed else ExitCode.SUCCESS
+
+
+async def _print_failures(job: BulkChange, tracker: ProgressTracker, on_progress: OnProgress) -> None:
+    async with aclosing(aiter(job)) as results:
+        async for result in results:
+            if result.error is not None:
+                print_err(f"{result.id}: {result.outcome}. {result.error.message}")
+            on_progress(tracker.count(1, None))
+
+
+async def _change_to_file(job: BulkChange, out: Path, options: BulkOptions, on_progress: OnProgress) -> None:
+    from leadfeeder_async.jobs.bulk.bulk_change import BULK_CHANGE  # imports anyio
+
+    resume_hint = terminal.ResumeHint(on_progress)
     try:
-        for each in ids:
-            await change(each)
-            changed += 1
-    finally:
-        print_err(f"{changed:,} of {len(ids):,} changed." if changed < len(ids) else f"{changed:,} changed.")
-    return ExitCode.SUCCESS
+        await job.to_file(out, resume=options.resume, overwrite=options.overwrite, on_progress=resume_hint)
+    except BaseException as error:
+        resume_hint.print_resume_hint(out, BULK_CHANGE, error)
+        raise
 
 
-def _check_can_confirm(*, yes: bool) -> None:
-    """Raise ConfigurationError before anything is sent if there is no terminal for the question."""
-    check_argument(
-        yes or (sys.stdin.isatty() and sys.stderr.isatty()),
-        "This command changes the account, and there is no terminal to ask for confirmation.",
-        "Add --yes to confirm.",
-    )
-
-
-async def _confirm(question: str, *, yes: bool) -> bool:
-    if yes:
-        return True
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if (await _read_line()).strip().lower() in {"y", "yes"}:
-        return True
-    print_err("Nothing was changed.")
-    return False
-
-
-async def _read_line() -> str:
-    """Read a line from the terminal without blocking the event loop, so that Ctrl-C works."""
-    loop, has_input = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(sys.stdin, has_input.set)
-    try:
-        await has_input.wait()
-    finally:
-        loop.remove_reader(sys.stdin)
-    return sys.stdin.readline()
+def _describe(summary: BulkSummary) -> str:
+    counts = {outcome: summary.outcomes[outcome] for outcome in BulkOutcome}
+    total = f" of {summary.rows:,}" if summary.not_changed else ""
+    rest = "".join(f", {count:,} {outcome}" for outcome, count in counts.items() if count and outcome != "changed")
+    return f"{counts[BulkOutcome.CHANGED]:,}{total} changed{rest}."

@@ -15,9 +15,9 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingCol
 from rich.progress import Progress as RichProgress
 
 from leadfeeder_async.cli.printing import plural, pluralize, print_err
-from leadfeeder_async.errors import CheckpointError, UsageError, check_argument
+from leadfeeder_async.errors import CheckpointError, UsageError, check_argument, escape_control_characters
 from leadfeeder_async.jobs.checkpoint import JobKind, JobState
-from leadfeeder_async.jobs.enrich.output import EnrichmentState
+from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
 from leadfeeder_async.jobs.export import write_rows
 from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker
@@ -54,7 +54,12 @@ async def export(
 
 
 async def write_stdout(data: bytes) -> None:
-    """Write to stdout in a thread, so that a slow reader of the pipe does not block requests in flight."""
+    """Write to stdout in a thread, so that a slow reader of the pipe does not block requests in flight.
+
+    On a terminal, control characters are escaped, so the lines are still valid JSON.
+    """
+    if sys.stdout.isatty():
+        data = escape_control_characters(data.decode("utf-8", "backslashreplace"), keep_lines=True).encode()
     await asyncio.to_thread(_write_and_flush, data)
 
 
@@ -155,3 +160,38 @@ def _counters(progress: Progress) -> str:
         f"{progress.done:,}/{total} rows  {progress.pages:,} pages  {progress.requests:,} requests  "
         f"{progress.credits:,} credits  {progress.rate:,.0f}/s"
     )
+
+
+def check_can_confirm(problem: str, hint: str, *, yes: bool) -> None:
+    """Raise ConfigurationError before anything is sent if there is no terminal for a question.
+
+    Args:
+        problem: The message of the error.
+        hint: The options that answer the question.
+        yes: True if the question is answered already.
+
+    """
+    check_argument(yes or (sys.stdin.isatty() and sys.stderr.isatty()), problem, hint)
+
+
+async def confirm(question: str, refusal: str, *, yes: bool) -> bool:
+    """Ask a question on the terminal, and return True if the user agrees. Otherwise, print ``refusal``."""
+    if yes:
+        return True
+    sys.stderr.write(f"{escape_control_characters(question)} [y/N] ")
+    sys.stderr.flush()
+    if (await _read_line()).strip().lower() in {"y", "yes"}:
+        return True
+    print_err(refusal)
+    return False
+
+
+async def _read_line() -> str:
+    """Read a line from the terminal without blocking the event loop, so that Ctrl-C works."""
+    loop, has_input = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, has_input.set)
+    try:
+        await has_input.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline()

@@ -21,7 +21,7 @@ except ImportError:
         "redis-py is not installed. Shared limits require it.", hint="pip install 'leadfeeder-async[redis]'"
     ) from None
 
-FAILURES = (RedisError, OSError, TimeoutError, msgspec.ValidationError)
+FAILURES = (RedisError, OSError, TimeoutError, msgspec.MsgspecError)
 """The errors of a script if the server is down, slow, failing over or out of memory."""
 
 RETRY_INTERVAL = 0.1
@@ -44,29 +44,45 @@ class RedisClient(Protocol):
 
 
 class RedisScript:
-    """A Lua script on a server. Its source is sent only if the server does not have it."""
+    """A Lua script on a server. Its source is sent only if the server does not have it.
+
+    Args:
+        redis: The URL of the server, or a client.
+        name: The file of the script.
+        timeout: Seconds to wait for one command.
+
+    """
 
     def __init__(self, redis: str | RedisClient, name: str, timeout: float) -> None:
         self._source = (Path(__file__).parent / name).read_text(encoding="utf-8")
         self._sha = sha1(self._source.encode(), usedforsecurity=False).hexdigest()
-        self._owns_client = isinstance(redis, str)
+        self._url = redis if isinstance(redis, str) else None
         self._client = _connect(redis, timeout) if isinstance(redis, str) else redis
         self._timeout = timeout
         self.calls = 0
         """The number of commands sent."""
 
-    async def run(self, key: str, *args: str | float) -> tuple[int, ...]:
-        """Run the script on one key. Raise one of ``FAILURES`` if the server fails or does not respond in time."""
+    async def run(self, key: str, *args: str | float) -> object:
+        """Run the script on one key and return its response.
+
+        Raises one of ``FAILURES`` if the server fails or does not respond in time.
+        """
         async with asyncio.timeout(self._timeout):
             try:
-                response = await self._send("EVALSHA", self._sha, 1, key, *args)
+                return await self._send("EVALSHA", self._sha, 1, key, *args)
             except NoScriptError:  # after a flush, a restart or a failover
-                response = await self._send("EVAL", self._source, 1, key, *args)
-        return msgspec.convert(response, tuple[int, ...])
+                return await self._send("EVAL", self._source, 1, key, *args)
+
+    def reconnect(self) -> bool:
+        """Replace the connections after a fork, and return True. Return False if the client was passed in."""
+        if self._url is None:
+            return False
+        self._client = _connect(self._url, self._timeout)
+        return True
 
     async def aclose(self) -> None:
         """Close the connections, unless the client was passed in."""
-        if self._owns_client:
+        if self._url is not None:
             await self._client.aclose()
 
     async def _send(self, *command: str | float) -> object:
@@ -110,8 +126,12 @@ def _connect(url: str, timeout: float) -> RedisClient:
             retry=Retry(NoBackoff(), 1),
             decode_responses=True,
         )
-    except ValueError as error:
-        raise ConfigurationError(f"Invalid Redis URL: {error}", hint="Use a URL such as redis://host:6379/0.") from None
+    except ValueError:  # its text may contain a part of the password
+        raise ConfigurationError(
+            "Invalid Redis URL (its value is not shown).", hint="Use a URL such as redis://host:6379/0."
+        ) from None
+    finally:
+        del url  # a traceback with locals would show the password
 
 
 def key_of(api_key: str, kind: str) -> str:

@@ -14,6 +14,7 @@ from typing import TypeAlias, TypeVar
 
 import dlt
 import msgspec
+from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
 from leadfeeder_async._core.rate_limit import TokenBucket
@@ -22,6 +23,7 @@ from leadfeeder_async.pagination.date_range import DateLike, parse_date
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import raise_at_end
+from leadfeeder_async.settings import read_api_key
 
 __all__ = ["leadfeeder_source"]
 
@@ -40,7 +42,7 @@ def leadfeeder_source(
     account_id: str,
     start_date: DateLike = "2026-01-01",
     lookback_days: int = 3,
-    api_key: str | None = None,
+    api_key: TSecretStrValue | None = None,  # dlt keeps values of this type out of its traces
     base_url: str | None = None,
 ) -> Iterable[DltResource]:
     """Return the dlt resources ``visits``, ``visitor_companies``, ``tags`` and ``lists`` of one account.
@@ -68,7 +70,11 @@ def leadfeeder_source(
         None.
 
     """
-    first, source = parse_date("start_date", start_date), _Source(account_id, api_key, base_url)
+    try:
+        source = _Source(account_id, api_key, base_url)
+    finally:
+        del api_key  # a traceback with locals would show it
+    first = parse_date("start_date", start_date)
     return (
         _visits(source, first, lookback_days),
         _visitor_companies(source, first, lookback_days),
@@ -119,15 +125,22 @@ class _Source:
 
     def __init__(self, account_id: str, api_key: str | None, base_url: str | None) -> None:
         self._account_id = account_id
-        self._api_key = api_key
+        try:
+            self._secret = None if api_key is None else read_api_key(api_key)
+        finally:
+            del api_key
         self._base_url = base_url
         self._limiter: tuple[asyncio.AbstractEventLoop, TokenBucket] | None = None
         """The event loop of the latest run and its rate limiter."""
 
     async def rows(self, pager_of: Callable[[AsyncLeadfeeder], Pager[T]]) -> Rows:
         """Read a list page by page."""
-        account, key, url = self._account_id, self._api_key, self._base_url
-        client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=self._limiter_of_run())
+        account, url, limiter = self._account_id, self._base_url, self._limiter_of_run()
+        key = None if self._secret is None else self._secret.reveal()
+        try:
+            client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=limiter)
+        finally:
+            del key
         async with client as lf, aclosing(raise_at_end(pager_of(lf).raw_pages())) as pages:
             async for page in pages:
                 yield [_flat(row, account) for row in page.items]

@@ -8,6 +8,7 @@
 -- Response: wait (-1 if the monthly quota is used up), validity after the wait, name of the token for its release (or
 -- the month that is used up, as YYYYMM), requests in the current month.
 local INITIAL_DELAY, REPEAT_WINDOW, RECOVERY_INTERVAL, EXPIRY = 1000000, 60000000, 10000000, 40 * 86400
+local MAX_AHEAD = 300000000  -- further ahead than any queue of processes or pause after a 429
 local command, full_rate, full_burst = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local share, value = tonumber(ARGV[4]), tonumber(ARGV[5])
 
@@ -26,11 +27,22 @@ local function month_of(seconds)
   return (year + era * 400 + (month <= 2 and 1 or 0)) * 100 + month
 end
 
-local names = {'next', 'not_before', 'rate', 'last_429', 'step_at', 'month', 'used', 'ended'}
+local names = {'next', 'not_before', 'rate', 'last_429', 'step_at', 'month', 'used', 'ended', 'clock'}
 local s = {}
 for index, stored in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do
   s[names[index]] = tonumber(stored or '')
 end
+
+-- If the clock was set back, or another server was ahead, the times of the state are moved with the clock.
+for _, name in ipairs({'next', 'not_before', 'last_429', 'step_at'}) do
+  if s[name] and s.clock and now < s.clock then
+    s[name] = s[name] - (s.clock - now)
+  end
+  if s[name] and s[name] > now + MAX_AHEAD then
+    s[name] = nil
+  end
+end
+s.clock = now
 
 -- Without a state, this is the first use or the data was lost. Tokens assigned before a loss may still be used.
 s.next = s.next or now + INITIAL_DELAY

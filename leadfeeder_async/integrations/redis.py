@@ -50,6 +50,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("leadfeeder_async")
 
+MAX_WAIT = 300.0
+"""Seconds to a token that no queue of processes and no pause after a 429 explain."""
+
 MAX_WAKEUP_DELAY = 0.1
 """Seconds that a caller may wake too late and still use its token. After a longer delay it acquires a new one."""
 
@@ -110,6 +113,10 @@ class RedisLimiter:
         outage_timeout: float = 10.0,
         fallback_share: float | None = None,
     ) -> None:
+        try:
+            self._key = key_of(read_api_key(api_key).reveal(), "limit")
+        finally:
+            del api_key  # a traceback with locals would show it
         check_argument(0 < rate < inf, f"rate={rate!r} must be more than 0 requests per second.")
         check_argument(burst >= 1, f"burst={burst!r} must be 1 or more.")
         check_argument(0 < burst_share <= 1, f"burst_share={burst_share!r} must be more than 0 and at most 1.")
@@ -117,7 +124,6 @@ class RedisLimiter:
         check_argument(0 <= outage_timeout < inf, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
         is_valid = fallback_share is None or 0 < fallback_share <= 1
         check_argument(is_valid, f"fallback_share={fallback_share!r} must be more than 0 and at most 1.")
-        self._key = key_of(read_api_key(api_key).reveal(), "limit")
         self._settings = (rate, burst, burst_share)
         self._outage_timeout = outage_timeout
         self._script = RedisScript(redis, "rate_limit.lua", timeout)
@@ -160,7 +166,8 @@ class RedisLimiter:
         """Wait for a token. Callers of the process are served in their order.
 
         Raises:
-            RateLimiterUnavailableError: The server has not responded for ``outage_timeout`` seconds.
+            RateLimiterUnavailableError: The server has not responded for ``outage_timeout`` seconds, or its clock is
+                wrong.
             QuotaExceededError: The monthly quota is used up, as one of the processes reported.
             WrongLoopError: The limiter was used in another event loop before.
 
@@ -260,6 +267,11 @@ class RedisLimiter:
         wait, validity, name, self.used = await self._run("acquire_after_outage" if after_fallback else "acquire")
         if wait < 0:
             return next_month(date(name // 100, name % 100, 1))
+        if wait / 1e6 > max(self._outage_timeout, MAX_WAIT):
+            message = f"The Redis server assigned a token in {wait / 1e6:,.0f} s. Its clock may have been ahead."
+            raise RateLimiterUnavailableError(
+                message, hint="Check the clock of the Redis server, and delete its entry."
+            )
         self._used_fallback = self._used_fallback and not after_fallback
         return _Token(_now() + wait / 1e6, started + (wait + validity) / 1e6, name, pauses)
 
@@ -301,8 +313,8 @@ class RedisLimiter:
         return bool(applied)
 
     async def _run(self, command: str, value: int = 0) -> tuple[int, int, int, int]:
-        wait, validity, name, used = await self._script.run(self._key, command, *self._settings, value)
-        return wait, validity, name, used
+        response = await self._script.run(self._key, command, *self._settings, value)
+        return msgspec.convert(response, tuple[int, int, int, int])
 
     def _spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         task = self._bind().create_task(work)

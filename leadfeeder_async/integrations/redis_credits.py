@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from types import TracebackType
 from typing import Literal, Self
 from uuid import uuid4
 
 import anyio
+import msgspec
 
-from leadfeeder_async.errors import BudgetExceededError, ErrorContext, RateLimiterUnavailableError, check_argument
+from leadfeeder_async.errors import (
+    BudgetExceededError,
+    ErrorContext,
+    RateLimiterUnavailableError,
+    WrongLoopError,
+    check_argument,
+)
 from leadfeeder_async.integrations._redis_script import (
     FAILURES,
     PROBE_INTERVAL,
@@ -23,6 +31,28 @@ from leadfeeder_async.integrations._redis_script import (
 from leadfeeder_async.settings import read_api_key
 
 logger = logging.getLogger("leadfeeder_async")
+
+
+RECOVERY_TIME = 5.0
+"""Seconds in which running processes restore the totals after a loss of data. No credits are granted meanwhile."""
+
+HEARTBEAT_INTERVAL = 1.0
+"""Seconds between two reports of a process, which show it that the totals were lost."""
+
+
+class _Response(msgspec.Struct, frozen=True):
+    """The response of the script."""
+
+    accepted: int
+    """1 if the command was applied."""
+    spent: int
+    """The credits that all processes have spent or reserved."""
+    epoch: str
+    """The name of the record of the totals. A new record has a new one."""
+    wait: int
+    """Microseconds until credits can be reserved."""
+    totals: dict[str, str]
+    """The total of each process, and the sum of those that ended."""
 
 
 class RedisCredits:
@@ -38,15 +68,21 @@ class RedisCredits:
     were charged, and the rest of the reservation is released. If the response is lost or the process is killed, the
     reservation is kept, because the credits may have been charged. Free calls send no command to the server.
 
+    Each process keeps a copy of the totals of all processes, and checks once a second that the server still has them.
+    If the server lost them, was restarted or failed over, no credits are granted for five seconds, and all running
+    processes restore their copies. The first use of a name waits for this time too, because a new name looks like a
+    lost one. The totals are lost only if no process that has seen them is running. Use a server that saves to disk to
+    keep them in this case too.
+
     The credits of a name are kept for 400 days after its last use. If the name is used again in this time, it continues
     with the credits that were spent before.
 
     If the server does not respond for ``outage_timeout`` seconds, calls that may charge raise
-    :class:`~leadfeeder_async.RateLimiterUnavailableError`, and nothing is sent. After a loss of data, each running
-    process reports its total again. Only the totals of finished processes are lost, so use a server that saves to disk.
+    :class:`~leadfeeder_async.RateLimiterUnavailableError`, and nothing is sent.
 
-    Create one object per process and event loop, and close it after its calls. Reservations of calls that are in flight
-    when it is closed stay counted.
+    Create one object per event loop, and close it after its calls. Reservations of calls that are in flight when it is
+    closed stay counted. After a fork, the object counts as another process. An object that was created with a client of
+    redis-py cannot be used after a fork.
 
     Args:
         redis: The URL of the server, or an asynchronous client of redis-py. A client is not closed.
@@ -73,6 +109,10 @@ class RedisCredits:
         timeout: float = 1.0,
         outage_timeout: float = 10.0,
     ) -> None:
+        try:
+            self._key = key_of(read_api_key(api_key).reveal(), f"credits:{name}")
+        finally:
+            del api_key  # a traceback with locals would show it
         check_argument(bool(name), "name='' must not be empty.")
         check_argument(max_credits >= 0, f"max_credits={max_credits!r} must be 0 or more.")
         check_argument(timeout > 0, f"timeout={timeout!r} must be more than 0 seconds.")
@@ -81,19 +121,27 @@ class RedisCredits:
         """The name of the limit."""
         self.max_credits: int = max_credits
         """The most credits that all processes may spend together."""
-        self._key = key_of(read_api_key(api_key).reveal(), f"credits:{name}")
         self._script = RedisScript(redis, "credit_pool.lua", timeout)
         self._outage_timeout = outage_timeout
-        self._outage = OutageTracker()
-        self._turn = anyio.Lock(fast_acquire=True)
-        self._process = uuid4().hex
-        self._sequence = 0
-        self._reserved = 0
-        self._reported = 0
-        self._closed = False
-        self._tasks = set[asyncio.Task[None]]()
+        self._epoch = ""
+        self._copy = dict[str, str]()
+        """The totals of all processes, as last reported by the server."""
+        self._begin()
         self.spent: int = 0
         """Credits that all processes have spent or reserved, as last reported by the server."""
+
+    def _begin(self) -> None:
+        """Begin as a new process, which has reserved nothing."""
+        self._pid: int = os.getpid()
+        self._process: str = uuid4().hex
+        self._sequence: int = 0
+        self._reserved: int = 0
+        self._reported: int = 0
+        self._closed: bool = False
+        self._outage: OutageTracker = OutageTracker()
+        self._turn: anyio.Lock = anyio.Lock(fast_acquire=True)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._heartbeat: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<RedisCredits {self.name!r} {self.spent:,} of {self.max_credits:,}>"
@@ -112,14 +160,16 @@ class RedisCredits:
         Reservations of calls in flight are reported as spent. No further updates are sent until the object is used
         again.
         """
+        self._check_process()
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
         async with self._turn:
             self._closed = True
-            if self._total or self._reported != self._total:  # after a loss of data, "end" needs a report before it
-                await self._try_report("report")
             if self._sequence and await self._try_report("end"):
                 self._process, self._reserved, self._reported = uuid4().hex, self._reserved - self._reported, 0
+                self._sequence = 0
         await self._script.aclose()
 
     @property
@@ -144,17 +194,18 @@ class RedisCredits:
             RateLimiterUnavailableError: The server has not responded for ``outage_timeout`` seconds.
 
         """
+        self._check_process()
         async with self._turn:
             self._closed = False
-            self._reserved += most
             try:
-                accepted = await self._send_reservation(context)
+                accepted = await self._send_reservation(most, context)
             except BaseException:
-                self.settle(most, 0)  # the server may have received the reservation
+                self._spawn_report()  # the server may have received the reservation
                 raise
+            self._start_heartbeat()
             if accepted:
+                self._reserved += most
                 return
-            self._reserved -= most
             raise BudgetExceededError(
                 f"This call may charge {most:,} of {self.max_credits:,} credits of {self.name!r}, and all processes "
                 f"together have spent or reserved {self.spent:,}.",
@@ -171,19 +222,55 @@ class RedisCredits:
 
         """
         self._reserved += charged - reserved
+        self._spawn_report()
+
+    def _check_process(self) -> None:
+        """Begin as a new process after a fork, because the parent counts what it has reserved before."""
+        if self._pid == os.getpid():
+            return
+        if not self._script.reconnect():
+            raise WrongLoopError(
+                "This RedisCredits was created in another process, before a fork.",
+                hint="Create it in the process that uses it, or pass a URL.",
+            )
+        self._begin()
+
+    def _spawn_report(self) -> None:
         task = asyncio.get_running_loop().create_task(self._report())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send_reservation(self, context: ErrorContext) -> bool:
+    def _start_heartbeat(self) -> None:
+        if self._heartbeat is None or self._heartbeat.done():
+            self._heartbeat = asyncio.get_running_loop().create_task(self._send_heartbeats())
+
+    async def _send_heartbeats(self) -> None:
+        while not self._closed:
+            await asyncio.sleep(HEARTBEAT_INTERVAL)
+            async with self._turn:
+                if not self._closed and self._outage.may_try(_now()):
+                    await self._try_report("report")
+
+    async def _send_reservation(self, most: int, context: ErrorContext) -> bool:
+        """Send a reservation until the server responds and has its totals. Return True if it was accepted."""
+        recovery_ends = _now() + max(self._outage_timeout, 2 * RECOVERY_TIME)
         while True:
             if self._outage.may_try(_now()):
                 try:
-                    return await self._send("reserve")
+                    response = await self._send("reserve", most)
                 except FAILURES as error:
                     self._record_failure(error)
-            if self._outage.duration(_now()) >= self._outage_timeout:
-                last = self._outage.last
+                else:
+                    if response.accepted or not response.wait:
+                        return bool(response.accepted)
+                    if _now() > recovery_ends:
+                        raise RateLimiterUnavailableError(
+                            f"The Redis server loses the shared credits of {self.name!r} repeatedly.",
+                            context,
+                            hint="Check that the server has enough memory and is not flushed.",
+                        )
+            duration, last = self._outage.duration(_now()), self._outage.last
+            if last is not None and duration >= self._outage_timeout:
                 message = f"The shared credits of {self.name!r} are unavailable ({type(last).__name__}: {last})."
                 raise RateLimiterUnavailableError(
                     message, context, hint="Check the Redis server and its address."
@@ -197,10 +284,13 @@ class RedisCredits:
 
     async def _try_report(self, command: Literal["report", "end"]) -> bool:
         try:
-            return await self._send(command)
+            return bool((await self._send(command)).accepted)
         except FAILURES as error:
+            if self._outage.since is None or command == "end":
+                logger.warning(
+                    "Redis did not receive the credits of %r (%s: %s)", self.name, type(error).__name__, error
+                )
             self._record_failure(error)
-            logger.warning("Redis did not receive the credits of %r (%s: %s)", self.name, type(error).__name__, error)
             return False
 
     def _record_failure(self, error: BaseException) -> None:
@@ -209,17 +299,37 @@ class RedisCredits:
             error, now, 0.0 if self._outage.duration(now) < self._outage_timeout else PROBE_INTERVAL
         )
 
-    async def _send(self, command: Literal["reserve", "report", "end"]) -> bool:
-        """Send the total of this process. Return True if the server accepted it."""
-        self._sequence += 1
-        total, self._reported = self._total, -1  # unknown until the server responds
-        accepted, self.spent = await self._script.run(
-            self._key, self._process, self._sequence, total, command, self.max_credits
-        )
+    async def _send(self, command: Literal["reserve", "report", "end"], most: int = 0) -> _Response:
+        """Send the total of this process, after its copy of all totals if the server has lost them."""
+        total, self._reported = max(0, self._reserved + most), -1  # unknown until the server responds
+        while (response := await self._run(command, total)).epoch != self._epoch:
+            copy = {**self._copy, self._process: f"{self._sequence} {self._total}"}
+            values = [text for field_and_value in copy.items() for text in field_and_value]
+            restored = await self._run("restore", 0, *values)
+            self._epoch, self._copy = restored.epoch, restored.totals
         self._outage.record_success()
-        if accepted:
+        self.spent, self._copy = response.spent, response.totals
+        if response.accepted:
             self._reported = total
-        return bool(accepted)
+        return response
+
+    async def _run(self, command: str, total: int, *values: str) -> _Response:
+        self._sequence += 1
+        response = await self._script.run(
+            self._key,
+            command,
+            self._process,
+            self._sequence,
+            total,
+            self.max_credits,
+            self._epoch,
+            uuid4().hex,
+            round(RECOVERY_TIME * 1e6),
+            *values,
+        )
+        if not isinstance(response, str | bytes):
+            raise msgspec.ValidationError("the response of the script is not a string")
+        return msgspec.json.decode(response, type=_Response)
 
 
 def _now() -> float:

@@ -45,6 +45,10 @@ class Checkpoint(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     """The number of rows that are safe."""
     size: Count = 0
     """The bytes of those rows."""
+    account_id: str | None = None
+    """The account of the rows. None before the first request, or if they belong to no account."""
+    is_complete: bool = False
+    """True if all rows are saved, so that the file only needs its final name."""
     state: S
 
     @property

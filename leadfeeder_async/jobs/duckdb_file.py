@@ -33,6 +33,10 @@ MIN_LINE_BYTES = 1024 * 1024
 """The longest line that a reader of JSON lines expects, unless the file has a longer one."""
 
 
+_NEW_DATABASE_CONFIG = {"storage_compatibility_version": "v1.0.0"}
+"""A storage format that every tool with DuckDB 1.x reads. A file keeps its format when a newer DuckDB writes to it."""
+
+
 class _Rule(msgspec.Struct, frozen=True):
     """An error that DuckDB reports only as text, and how it is explained."""
 
@@ -86,7 +90,7 @@ def open_read_only(path: Path) -> Generator[Connection]:
         DatabaseLockedError: It is open for writing, in another process or in this one.
         DatabaseError: It cannot be used.
     """
-    with translate_errors(path), closing(_connect(path, read_only=True)) as connection:
+    with translate_errors(path), closing(_connect(path, read_only=True, config=_READ_ONLY_CONFIG)) as connection:
         yield connection
 
 
@@ -160,7 +164,7 @@ def _create(path: Path, schema: str) -> None:
     remove_temporaries(path)
     temporary = temporary_path(path)
     try:
-        with closing(_connect(temporary, read_only=False)) as connection:
+        with closing(_connect(temporary, read_only=False, config=_NEW_DATABASE_CONFIG)) as connection:
             connection.execute(schema)
             connection.execute("CHECKPOINT")
         replace_atomically(temporary, path)
@@ -168,7 +172,7 @@ def _create(path: Path, schema: str) -> None:
         remove_temporaries(path)
 
 
-def _connect(path: Path, *, read_only: bool) -> Connection:
+def _connect(path: Path, *, read_only: bool, config: Mapping[str, str | bool] | None = None) -> Connection:
     import duckdb  # noqa: PLC0415 - an extra
 
     if path.exists() and not _is_database(path):
@@ -179,7 +183,7 @@ def _connect(path: Path, *, read_only: bool) -> Connection:
         )
     try:
         # Without a config, a writable connection shares the database with other connections of this process.
-        return duckdb.connect(path, read_only=True, config={**_READ_ONLY_CONFIG}) if read_only else duckdb.connect(path)
+        return duckdb.connect(path, read_only=read_only, config={**(config or {})})
     except duckdb.ConnectionException:
         raise DatabaseLockedError(
             f"This process has {path} open already.", hint="Close that connection first.", reason="locked"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
-from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, LeadfeederError, PaginationError
+from leadfeeder_async._core.threads import run_in_thread
+from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, PaginationError
 from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
@@ -17,11 +19,11 @@ from leadfeeder_async.jobs.tabular import check_table, columns_of
 from leadfeeder_async.pagination.dedupe import row_id
 from leadfeeder_async.pagination.page import Page, ResumePosition
 from leadfeeder_async.pagination.problems import (
+    ProblemLog,
     combine_problems,
     count_gaps,
     join_messages,
     raise_at_end,
-    raise_problems,
 )
 
 Write: TypeAlias = Callable[[bytes], Awaitable[object]]
@@ -32,6 +34,8 @@ class ExportJob(msgspec.Struct, frozen=True):
     """A list to export."""
 
     identity: JobIdentity
+    account_id: Callable[[], Awaitable[str | None]]
+    """Returns the account of the list, which may take a request."""
     pages: Callable[[ResumePosition | None, frozenset[str], int], AsyncGenerator[Page[msgspec.Raw], None]]
     """Reads the list after a position, without the rows of some ids. The number is the rows that are done."""
     row: type[object]
@@ -93,16 +97,20 @@ async def export_file(
     initial = ExportState(days=job.identity.days)
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
         tracker.start_from(output.checkpoint.rows)
+        output.set_account(await job.account_id())
         output.update(output.state.for_resume())
-        pages = job.pages(output.state.position, _ids_already_written(output, job), output.checkpoint.rows)
-        problems = list[LeadfeederError]()
+        written = await run_in_thread(partial(_ids_already_written, output, job))
+        pages = job.pages(output.state.position, written, output.checkpoint.rows)
+        problems = ProblemLog()
         async with aclosing(pages):
             async for page in pages:
-                problems.extend(page.problems)
+                problems.add(page)
                 _append(output, page)
                 notify(tracker.count(len(page.items), page.total), on_progress)
                 # If the list stopped early, the next run may find its end, so do not continue past this point.
-                raise_problems([problem for problem in page.problems if isinstance(problem, IncompleteListError)])
+                stops = [problem for problem in page.problems if isinstance(problem, IncompleteListError)]
+                if stops:
+                    raise combine_problems(stops, len(stops))
                 del page  # so that the next page can use its memory
         if job.limit is None or output.checkpoint.rows < job.limit:
             output.update(output.state.at_end())
@@ -110,7 +118,7 @@ async def export_file(
             error = _incomplete_error(output, problems)
             output.update(output.state.with_gaps_acknowledged())
             raise error
-        output.finish(lambda: columns_of(job.row))
+        await run_in_thread(partial(output.finish, partial(columns_of, job.row)))
     return tracker.now()
 
 
@@ -123,16 +131,16 @@ def _ids_already_written(output: ResumableFile[ExportState], job: ExportJob) -> 
 def _append(output: ResumableFile[ExportState], page: Page[msgspec.Raw]) -> None:
     state = output.state.after_page(page.position, page.window, output.checkpoint.size)
     if page.problems:
-        state = state.with_gaps(page.problems, page.window)
+        state = state.with_gaps(page.problems, page.window, page.problem_count)
     output.append(_lines(page.items), len(page.items), state)
 
 
-def _incomplete_error(output: ResumableFile[ExportState], problems: Sequence[LeadfeederError]) -> PaginationError:
+def _incomplete_error(output: ResumableFile[ExportState], problems: ProblemLog) -> PaginationError:
     """Return the error for all gaps of an export, those of earlier runs included."""
     state = output.state
-    error = combine_problems(problems) if problems else IncompleteListError("")
+    error = combine_problems(problems.problems, problems.count) if problems.count else IncompleteListError("")
     message = error.message
-    if state.gap_count > len(problems):  # earlier runs found some
+    if state.gap_count > problems.count:  # earlier runs found some
         messages = join_messages([gap.message for gap in state.gaps], state.gap_count)
         message = f"{count_gaps(state.gap_count)} of this list could not be read. {messages}"
     hint = f"All other rows are in {output.path}. Pass resume=True to finish the file without the missing rows."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 import msgspec
 from msgspec.structs import replace
@@ -15,6 +15,9 @@ from leadfeeder_async.pagination.page import ResumePosition
 
 MAX_RECORDED_GAPS = 100
 """Gaps that are recorded one by one. More of them are only counted."""
+
+_OVERLAP = timedelta(1)
+"""A row near midnight may be returned for the day before as well, so ids of that day are compared too."""
 
 
 class DayOffset(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +69,8 @@ class ExportState(JobState, frozen=True, kw_only=True):
     def resume_offset(self) -> int:
         """The place in the file after which rows may repeat, if each row belongs to one day."""
         day = self.position.day if self.position else None
-        return min((start.offset for start in self.offsets if day is None or start.end >= day), default=0)
+        starts = (start.offset for start in self.offsets if day is None or start.end >= day - _OVERLAP)
+        return min(starts, default=0)
 
     def after_page(self, position: ResumePosition | None, window: DateWindow | None, offset: int) -> ExportState:
         """Return the state after a page.
@@ -78,21 +82,22 @@ class ExportState(JobState, frozen=True, kw_only=True):
         """
         offsets = self.offsets
         if window is not None:
-            offsets = tuple(start for start in offsets if start.end >= window.start)
+            offsets = tuple(start for start in offsets if start.end >= window.start - _OVERLAP)
             if all(start.end != window.end for start in offsets):
                 offsets = (*offsets, DayOffset(end=window.end, offset=offset))
         return replace(self, position=position, offsets=offsets)
 
-    def with_gaps(self, problems: Sequence[LeadfeederError], window: DateWindow | None) -> ExportState:
+    def with_gaps(self, problems: Sequence[LeadfeederError], window: DateWindow | None, count: int) -> ExportState:
         """Return the state with the gaps of a page.
 
         Args:
-            problems: One error for each gap.
+            problems: The errors for the first gaps.
             window: The date range of the page, if the list is split by date.
+            count: The number of gaps.
         """
         end = window.end if window else None
         gaps = (*self.gaps, *(Gap(end=end, message=problem.message) for problem in problems))
-        unrecorded = self.unrecorded_gaps + len(gaps[MAX_RECORDED_GAPS:])
+        unrecorded = self.unrecorded_gaps + len(gaps[MAX_RECORDED_GAPS:]) + count - len(problems)
         until = max(filter(None, (self.unrecorded_gaps_until, end)), default=None) if unrecorded else None
         return replace(self, gaps=gaps[:MAX_RECORDED_GAPS], unrecorded_gaps=unrecorded, unrecorded_gaps_until=until)
 

@@ -50,10 +50,10 @@ def notify(progress: Progress, on_progress: OnProgress | None) -> None:
 
 
 class ProgressTracker:
-    """Counts the rows and pages of a job, and takes its requests and credits from the client's statistics.
+    """Counts the rows and pages of a job, and takes its requests and credits from statistics.
 
     Args:
-        stats: The statistics of the client.
+        stats: The statistics of the job, or of a client that nothing else uses.
         limit: The most rows of the job.
     """
 

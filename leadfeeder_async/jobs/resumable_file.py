@@ -85,6 +85,22 @@ class ResumableFile(Generic[S]):
         """Yield the rows that are written so far, from an offset in bytes."""
         return lines_from(self.path, offset, self.checkpoint.size)
 
+    def set_account(self, account_id: str | None) -> None:
+        """Record the account of the job.
+
+        Raises:
+            CheckpointError: The rows so far belong to another account.
+        """
+        recorded = self.checkpoint.account_id
+        if recorded is not None and recorded != account_id:
+            raise CheckpointError(
+                f"{self.path} has rows of account {recorded}, but this job reads account {account_id}.",
+                hint=f"Use the key of account {recorded}, or pass overwrite=True without resume=True to start over.",
+                reason="other_job",
+            )
+        if recorded != account_id:
+            self.checkpoint = replace(self.checkpoint, account_id=account_id)
+
     def append(self, lines: bytes, rows: int, state: S) -> bool:
         """Write some rows, and save a checkpoint if one is due.
 
@@ -143,6 +159,7 @@ class ResumableFile(Generic[S]):
         Args:
             columns: Returns the columns of the table.
         """
+        self.checkpoint = replace(self.checkpoint, is_complete=True)
         self.save()
         self._file.close()  # Windows renames no open file
         with translate_os_errors(self._path):
@@ -264,7 +281,8 @@ def _exists_error(path: Path, *, resume: bool) -> CheckpointError:
 def load_unfinished(path: Path, kind: JobKind[S]) -> Checkpoint[S] | None:
     """Return the checkpoint of an unfinished file, or None if there is nothing to continue.
 
-    A kill in the last step of a job leaves the checkpoint of a file that is finished. It does not count.
+    A kill in the last step of a job leaves the checkpoint of a file that is finished and may have been moved since. It
+    does not count.
 
     Args:
         path: The final path.
@@ -277,7 +295,8 @@ def load_unfinished(path: Path, kind: JobKind[S]) -> Checkpoint[S] | None:
         checkpoint = read_checkpoint(checkpoint_path(path), kind)
         if checkpoint is None or not checkpoint.is_worth_keeping:
             return None
-        return None if checkpoint.size and path.exists() and not _has_rows(path) else checkpoint
+        is_finished = checkpoint.is_complete or path.exists()
+        return None if checkpoint.size and is_finished and not _has_rows(path) else checkpoint
 
 
 def _has_rows(path: Path) -> bool:

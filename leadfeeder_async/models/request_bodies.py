@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from leadfeeder_async.models.base import Model
 from leadfeeder_async.models.envelope import ResourceIdentifier
+
+Scope: TypeAlias = Literal["company", "contact"]
+"""The records that a list contains, or that have a custom field."""
 
 
 class LinkagesRequest(Model, frozen=True, kw_only=True):
@@ -20,7 +23,7 @@ class TagChanges(Model, frozen=True, kw_only=True):
     """The attributes of a tag to set."""
 
     name: str | UnsetType = UNSET
-    color: int | UnsetType | None = UNSET
+    color: Annotated[int, Meta(ge=0, le=9)] | UnsetType | None = UNSET
 
 
 class TagData(Model, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="tag"):
@@ -44,7 +47,7 @@ class ListChanges(Model, frozen=True, kw_only=True):
     """The attributes of a list to set. The scope can only be set when the list is created."""
 
     name: str | UnsetType = UNSET
-    scope: Literal["company", "contact"] | UnsetType = UNSET
+    scope: Scope | UnsetType = UNSET
 
 
 class ListData(Model, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="list"):
@@ -67,8 +70,8 @@ ListUpdateRequest: TypeAlias = ListRequest
 class CustomFieldChanges(Model, frozen=True, kw_only=True):
     """The attributes of a custom field to set."""
 
-    name: str | UnsetType | None = UNSET
-    scope: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    scope: Scope | UnsetType = UNSET
     type: str | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
     options: tuple[object, ...] | UnsetType | None = UNSET

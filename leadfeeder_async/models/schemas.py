@@ -85,7 +85,7 @@ from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
 MaskedCompanySummary: TypeAlias = CompanySummary
 MaskedContactSummary: TypeAlias = ContactSummary
 CustomFeedFilter: TypeAlias = object
-"""The grammar of feed filters is not published, so filters are sent and returned unchanged."""
+"""A filter as Leadfeeder's page "Custom Feed - Filter Reference" documents it. It is sent and returned unchanged."""
 
 AccountResponse: TypeAlias = Response[tuple[AccountSummary, ...]]
 UserResponse: TypeAlias = Response[User]

@@ -1,4 +1,4 @@
-"""The filters and request bodies of searches."""
+"""The filters and request bodies of searches. They reject unknown keys, which the API would ignore."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ T = TypeVar("T")
 NonEmpty: TypeAlias = Annotated[tuple[T, ...], msgspec.Meta(min_length=1)]
 """A list of at least one item."""
 
+Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
+"""A string that is not empty. An empty condition would match everything."""
+
 EmployeeRange: TypeAlias = Literal["1-10", "11-100", "101-500", "501-1.000", "1.001-5.000", "5.001-10.000", "10.000+"]
 """The employee ranges that a company search accepts. Dots separate thousands."""
 
+Classification: TypeAlias = Literal["internal", "wz", "nace"]
+"""The classifications of industries."""
 
-class GeoCircle(Model, frozen=True, kw_only=True, omit_defaults=True):
+
+class GeoCircle(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A circle on the map."""
 
     latitude: float
@@ -28,28 +34,28 @@ class GeoCircle(Model, frozen=True, kw_only=True, omit_defaults=True):
     """The radius in kilometers, 0 to 500."""
 
 
-class SearchLocation(Model, frozen=True, kw_only=True, omit_defaults=True):
+class SearchLocation(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A location to search in (contract: ``SearchLocationV1``)."""
 
-    street: str | None = None
-    postal_code: str | None = None
-    city: str | None = None
-    country_code: str | None = None
+    street: Text | None = None
+    postal_code: Text | None = None
+    city: Text | None = None
+    country_code: Text | None = None
     """ISO 3166-1 alpha-2, such as ``DE``."""
-    region_code: str | None = None
+    region_code: Text | None = None
     geo: GeoCircle | None = None
 
 
-class IndustryFilter(Model, frozen=True, kw_only=True, omit_defaults=True):
+class IndustryFilter(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The industries to search in, by code."""
 
-    codes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    codes: NonEmpty[Text]
     """One or more codes of the classification."""
-    classification: Literal["internal", "wz", "nace"] | None = None
+    classification: Classification | None = None
     """None means ``internal``, the codes of ``lf.reference.industries()``."""
 
 
-class RevenueRange(Model, frozen=True, kw_only=True, omit_defaults=True):
+class RevenueRange(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A range of yearly revenue. One of the two bounds can be left out."""
 
     min: Annotated[int, msgspec.Meta(ge=0)] | None = None
@@ -57,10 +63,10 @@ class RevenueRange(Model, frozen=True, kw_only=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         if self.min is None and self.max is None:
-            raise ValueError("min or max is required")
+            raise ValueError("`min` or `max` is required")
 
 
-class CompanySearchFilters(Model, frozen=True, kw_only=True, omit_defaults=True):
+class CompanySearchFilters(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Conditions of a company search that are true or false. None means any. All must match."""
 
     has_phone: bool | None = None
@@ -93,7 +99,14 @@ SignalCategory: TypeAlias = Literal[
 """The categories of signals (contract: ``SignalCategory``)."""
 
 
-class DateRange(Model, frozen=True, kw_only=True, omit_defaults=True, rename={"start": "from", "end": "to"}):
+class DateRange(
+    Model,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    rename={"start": "from", "end": "to"},
+):
     """An inclusive range of dates. Either end can be left out. The API calls them ``from`` and ``to``."""
 
     start: date | None = None
@@ -104,7 +117,7 @@ class DateRange(Model, frozen=True, kw_only=True, omit_defaults=True, rename={"s
             raise ValueError(f"from={self.start} is after to={self.end}")
 
 
-class CompanyMatchInput(Model, frozen=True, kw_only=True, omit_defaults=True):
+class CompanyMatchInput(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The known facts about a company to match (contract: ``CompanyMatchInputV1``).
 
     One of ``company_name``, ``url``, ``vat_id`` and ``register_id`` is required.
@@ -127,60 +140,60 @@ class CompanyMatchInput(Model, frozen=True, kw_only=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         if not (self.company_name or self.url or self.vat_id or self.register_id):
-            raise ValueError("company_name, url, vat_id or register_id is required")
+            raise ValueError("`company_name`, `url`, `vat_id` or `register_id` is required")
 
 
-class WebVisitFilters(Model, frozen=True, kw_only=True, omit_defaults=True):
+class WebVisitFilters(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The filters of a visit search, in addition to its dates."""
 
-    company_id: str | None = None
-    location_country_codes: tuple[str, ...] | None = None
+    company_id: Text | None = None
+    location_country_codes: NonEmpty[Text] | None = None
     """ISO 3166-1 alpha-2, such as ``DE``."""
-    location_cities: tuple[str, ...] | None = None
+    location_cities: NonEmpty[Text] | None = None
 
 
-class CompanySearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True):
+class CompanySearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The body of a company search (contract: ``CompanySearchRequestV1``). At least one condition is required."""
 
-    search_terms: NonEmpty[str] | None = None
+    search_terms: NonEmpty[Text] | None = None
     locations: NonEmpty[SearchLocation] | None = None
     industries: IndustryFilter | None = None
-    employee_ranges: NonEmpty[str] | None = None
+    employee_ranges: NonEmpty[EmployeeRange] | None = None
     revenue: RevenueRange | None = None
-    icp_ids: NonEmpty[str] | None = None
+    icp_ids: NonEmpty[Text] | None = None
     filters: CompanySearchFilters | None = None
 
 
-class CompanyMatchRequest(Model, frozen=True, kw_only=True):
+class CompanyMatchRequest(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of a request that matches 1 to 200 companies (contract: ``CompanyMatchRequestV1``)."""
 
     companies: Annotated[tuple[CompanyMatchInput, ...], msgspec.Meta(min_length=1, max_length=200)]
 
 
-class SignalSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True):
+class SignalSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The body of a signal search (contract: ``SignalSearchRequestV1``)."""
 
-    company_ids: NonEmpty[str]
-    categories: NonEmpty[str] | None = None
+    company_ids: NonEmpty[Text]
+    categories: NonEmpty[SignalCategory] | None = None
     event_date: DateRange | None = None
     publication_date: DateRange | None = None
 
 
-class ContactSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True):
+class ContactSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The body of a contact search (contract: ``ContactSearchRequestV1``). At least one condition is required."""
 
-    search_terms: NonEmpty[str] | None = None
-    emails: NonEmpty[str] | None = None
-    company_ids: NonEmpty[str] | None = None
-    positions: NonEmpty[str] | None = None
-    departments: NonEmpty[str] | None = None
-    hierarchy_levels: NonEmpty[str] | None = None
-    affiliation: str | None = None
-    buyer_persona_ids: NonEmpty[str] | None = None
-    filters: Mapping[str, object] | None = None
+    search_terms: NonEmpty[Text] | None = None
+    emails: NonEmpty[Text] | None = None
+    company_ids: NonEmpty[Text] | None = None
+    positions: NonEmpty[Text] | None = None
+    departments: NonEmpty[Text] | None = None
+    hierarchy_levels: NonEmpty[Text] | None = None
+    affiliation: Text | None = None
+    buyer_persona_ids: NonEmpty[Text] | None = None
+    filters: Annotated[Mapping[str, object], msgspec.Meta(min_length=1)] | None = None
 
 
-class WebVisitSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True):
+class WebVisitSearchRequest(Model, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The body of a visit search (contract: ``WebVisitSearchRequestV1``)."""
 
     start_date: date

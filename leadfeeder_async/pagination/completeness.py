@@ -42,7 +42,7 @@ def page_facts(
     page: Page[T], new: NewRows[T], detector: EndDetector, *, is_repeated: bool = False, is_last: bool = False
 ) -> PageFacts:
     """Return the facts about a page. Rows that cannot be decoded are new in the first pass only."""
-    undecodable = len(page.decode_errors) if detector.passes == 1 and not is_repeated else 0
+    undecodable = page.undecodable if detector.passes == 1 and not is_repeated else 0
     return PageFacts(
         row_count=page.row_count,
         new_rows=new.count + undecodable,
@@ -62,9 +62,9 @@ def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | Non
 def missing_rows_error(detector: EndDetector, request: ApiRequest[bytes]) -> IncompleteListError:
     """Return the error for a list that ended with fewer rows than the server counts."""
     again = f" in {detector.passes} passes" if detector.passes > 1 else ""
+    missing = max(detector.missing or 0, detector.missing_in_pass)
     return IncompleteListError(
-        f"{detector.missing:,} of {detector.total:,} rows are missing: the server counts them, "
-        f"but did not return them{again}.",
+        f"{missing:,} of {detector.total:,} rows are missing: the server counts them, but did not return them{again}.",
         request.endpoint.error_context(),
         hint="The rows so far are valid. Try again later.",
     )

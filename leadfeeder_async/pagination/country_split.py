@@ -83,7 +83,7 @@ async def find_country_groups(codes: tuple[str, ...], max_rows: int, count: Coun
 def requested_countries(request: ApiRequest[bytes]) -> tuple[str, ...]:
     """Return the countries that a search is restricted to, or all."""
     found = _filters(request).get(request.endpoint.split_filter)
-    return tuple(str(code) for code in found) if isinstance(found, list) and found else COUNTRY_CODES
+    return msgspec.convert(found, tuple[str, ...]) if found else COUNTRY_CODES
 
 
 def with_countries(request: ApiRequest[bytes], codes: tuple[str, ...]) -> ApiRequest[bytes]:

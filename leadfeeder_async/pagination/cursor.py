@@ -52,7 +52,7 @@ class CursorSource(msgspec.Struct, frozen=True):
             while True:
                 try:
                     body = await queue.next() if queue else await self.executor.execute(_at(first, cursor))
-                    page = decoder.decode(body)
+                    page = await decoder.decode(body)
                 except (BadRequestError, NotFoundError) as error:
                     if cursor is None:
                         raise
@@ -65,12 +65,12 @@ class CursorSource(msgspec.Struct, frozen=True):
                 if cursor is not None and is_next and can_prefetch and progress.wants_more:
                     queue.start(_at(first, cursor))
                 total = page.meta.total_count if total is None else total
-                ended = progress.detector.verdict is Verdict.COMPLETE
-                yield replace(page, items=items, total=total, position=ResumePosition(cursor=cursor, ended=ended))
+                position = progress.position(cursor)
+                yield replace(page, items=items, total=total, position=position)
                 del page, items, body  # so that the next page can use their memory
                 if progress.loop_error is not None:
                     raise progress.loop_error
-                if ended:
+                if position.ended:
                     return
                 if progress.detector.verdict is Verdict.INCOMPLETE:
                     yield gap_page(progress.detector, first, total)
@@ -98,16 +98,31 @@ class _CursorProgress:
     def __init__(self, request: ApiRequest[bytes], options: PagerOptions) -> None:
         self._request = request
         self._pages_wanted = options.pages_wanted
-        self._seen = SeenIds(inherited=(options.exclude_ids,))
+        resumes = options.position.cursor is not None
+        # The ids before the position are rows of this list. If the list is read from its start, all of them come again.
+        self._seen = SeenIds(ids=set(options.exclude_ids)) if resumes else SeenIds(inherited=(options.exclude_ids,))
         self._cursors = set[str]()
         self._rejections = 0
         self._pages = 0
         self._made_progress = False
-        self._is_comparable = options.position.cursor is None or bool(options.exclude_ids)
+        self._is_comparable = not resumes or bool(options.exclude_ids)
         """True if the rows so far can be compared with the server's count: those before the position are known."""
         self.loop_error: CursorLoopError | None = None
-        known = len(options.exclude_ids) if options.position.cursor is not None else 0
-        self.detector = EndDetector(options.page_size, not request.endpoint.is_billed, names_end=True, rows=known)
+        known, total = (len(options.exclude_ids), options.position.total) if resumes else (0, None)
+        self.detector = EndDetector(
+            options.page_size,
+            not request.endpoint.is_billed,
+            names_end=True,
+            rows=known,
+            pass_rows=known,
+            total=total if self._is_comparable else None,
+        )
+        self._highest_total = total
+
+    def position(self, cursor: str | None) -> ResumePosition:
+        """Return the position before a cursor, with the highest count so far, so that a resumed run notices a fall."""
+        ended = self.detector.verdict is Verdict.COMPLETE
+        return ResumePosition(cursor=cursor, ended=ended, total=self._highest_total)
 
     @property
     def wants_more(self) -> bool:
@@ -122,6 +137,8 @@ class _CursorProgress:
             facts = replace(facts, total_count=None)
         self._pages += 1
         self.detector = self.detector.record(facts)
+        if self.detector.total is not None:
+            self._highest_total = max(self._highest_total or 0, self.detector.total)
         self._made_progress = self._made_progress or facts.new_rows > 0
         self.loop_error = self._detect_loop(cursor)
         return new.rows
@@ -129,6 +146,7 @@ class _CursorProgress:
     def restart(self) -> None:
         """Begin another pass over the list."""
         self.detector = self.detector.restarted()
+        self._highest_total = self.detector.total
         self._seen.start_pass()
         self._cursors.clear()
 

@@ -45,7 +45,9 @@ def parse_date(name: str, value: DateLike) -> date:
     try:
         return value.date() if isinstance(value, datetime) else date.fromisoformat(str(value))
     except ValueError:
-        raise ConfigurationError(f"{name}={value!r} is not a date.", hint="Write it as YYYY-MM-DD.") from None
+        raise ConfigurationError(
+            f"{name}={value!r} is not a date.", hint="Write it as YYYY-MM-DD.", argument=name
+        ) from None
 
 
 def parse_relative_date(text: str, today: date) -> date:

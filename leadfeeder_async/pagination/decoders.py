@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._core.codec import MAX_ITEM_ERRORS, DecodedPage
 from leadfeeder_async._core.endpoint import Endpoint
-from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
+from leadfeeder_async._core.json_text import is_utf8
+from leadfeeder_async._core.threads import run_in_thread
 from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.dedupe import row_ids
@@ -26,6 +30,7 @@ class HasId(Protocol):
 
 
 T = TypeVar("T", bound=HasId)
+U = TypeVar("U")
 
 
 class ModelDecoder(msgspec.Struct, Generic[T], frozen=True):
@@ -34,10 +39,9 @@ class ModelDecoder(msgspec.Struct, Generic[T], frozen=True):
     executor: RequestExecutor
     endpoint: Endpoint[Response[tuple[T, ...]]]
 
-    def decode(self, body: bytes) -> Page[T]:
+    async def decode(self, body: bytes) -> Page[T]:
         """Return the page of a response body."""
-        page = self.executor.decode_page(self.endpoint, body)
-        return Page(page.items, page.meta, decode_errors=page.decode_errors, partial_errors=page.partial_errors)
+        return _page_of(await self.executor.decode_page(self.endpoint, body))
 
     def row_ids(self, rows: Sequence[T]) -> list[str | None]:
         """Return the id of each model."""
@@ -50,34 +54,41 @@ class RawDecoder(msgspec.Struct, frozen=True):
     executor: RequestExecutor
     endpoint: Endpoint[Response[tuple[msgspec.Raw, ...]]]
 
-    def decode(self, body: bytes) -> Page[msgspec.Raw]:
+    async def decode(self, body: bytes) -> Page[msgspec.Raw]:
         """Return the page of a response body. Rows that are not UTF-8 are reported as errors."""
-        decoded = self.executor.decode_page(self.endpoint, body)
-        page = Page(
-            decoded.items, decoded.meta, decode_errors=decoded.decode_errors, partial_errors=decoded.partial_errors
-        )
-        return page if _is_utf8(body) and b"\n" not in body and b"\r" not in body else self._clean(page)
+        page = _page_of(await self.executor.decode_page(self.endpoint, body))
+        if len(body) > MAX_INLINE_BYTES:
+            return await run_in_thread(partial(self._check, page, body))
+        return self._check(page, body)
+
+    def _check(self, page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:
+        return page if is_utf8(body) and b"\n" not in body and b"\r" not in body else self._clean(page)
 
     def row_ids(self, rows: Sequence[msgspec.Raw]) -> list[str | None]:
         """Return the id of each row, or None for a row without one."""
         return row_ids(rows)
 
     def _clean(self, page: Page[msgspec.Raw]) -> Page[msgspec.Raw]:
-        rows, errors = list[msgspec.Raw](), list(page.decode_errors)
+        rows, errors, undecodable = list[msgspec.Raw](), list(page.decode_errors), page.undecodable
         for row in map(bytes, page.items):
-            if _is_utf8(row):
+            if is_utf8(row):
                 rows.append(msgspec.Raw(strip_line_breaks(row)))
-            else:
+                continue
+            undecodable += 1
+            if len(errors) < MAX_ITEM_ERRORS:
                 context = replace(self.endpoint.error_context(), sent="yes", phase="decode")
                 errors.append(DecodeError(f"A row is not UTF-8: {self.executor.redactor.excerpt(row)!r}.", context))
-        return replace(page, items=tuple(rows), decode_errors=tuple(errors))
+        return replace(page, items=tuple(rows), decode_errors=tuple(errors), undecodable=undecodable)
 
 
-def _is_utf8(row: bytes) -> bool:
-    try:
-        return row.isascii() or bool(row.decode())
-    except UnicodeDecodeError:
-        return False
+def _page_of(decoded: DecodedPage[U]) -> Page[U]:
+    return Page(
+        decoded.items,
+        decoded.meta,
+        decode_errors=decoded.decode_errors,
+        undecodable=decoded.undecodable,
+        partial_errors=decoded.partial_errors,
+    )
 
 
 def strip_line_breaks(row: bytes) -> bytes:

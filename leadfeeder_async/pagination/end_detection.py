@@ -72,6 +72,7 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     A page is full if it has as many rows as the largest page so far. If the count fell during a pass, rows may have
     moved to a page that was already read, so COMPLETE becomes RESTART until a pass contains as many rows as it counts.
+    If the last pass lacks more rows than were added and removed meanwhile, it becomes INCOMPLETE.
     A list that names its end (by a missing cursor) continues until there.
     """
 
@@ -93,15 +94,19 @@ class EndDetector(msgspec.Struct, frozen=True):
     """The number of the last page, as the server reports it."""
     total: int | None = None
     """The last trustworthy count."""
-    count_fell: bool = False
-    """True if the count fell during this pass."""
+    fall: int = 0
+    """The rows by which the count fell during this pass."""
+    rise: int = 0
+    """The rows by which the count rose during this pass."""
     needs_proof: bool = False
     """True if the count fell during an earlier pass."""
     stuck_pages: int = 0
     """Consecutive pages without new rows."""
     passes: int = 1
     pass_pages: int = 0
-    """The number of pages of the first pass. Later passes read no more."""
+    """The number of pages of the first pass. Later passes read more only for rows that were added."""
+    first_total: int = 0
+    """The count at the end of the first pass."""
     new_in_pass: int = 0
     """Rows of this pass that no earlier pass contained."""
     fruitless_passes: int = 0
@@ -114,10 +119,16 @@ class EndDetector(msgspec.Struct, frozen=True):
         return None if self.total is None else self.total - self.rows
 
     @property
+    def missing_in_pass(self) -> int:
+        """The number of counted rows that did not arrive in this pass, if earlier passes may contain removed rows."""
+        return (self.total or 0) - self.pass_rows if self.needs_proof else 0
+
+    @property
     def known_pages(self) -> int:
         """The number of pages that are known to exist."""
         if self.passes > 1:
-            return self.pass_pages
+            added = max(0, (self.total or 0) - self.first_total)
+            return self.pass_pages + -(-added // max(1, self.largest_page))
         if self.total and self.largest_page:
             return -(-self.total // self.largest_page)
         return self.last_page or 1
@@ -128,8 +139,9 @@ class EndDetector(msgspec.Struct, frozen=True):
         if page_count is not None and page_count > 0:
             detector = replace(detector, last_page=page_count)
         if total_count is not None and total_count > 0:
-            count_fell = detector.count_fell or (detector.total is not None and total_count < detector.total)
-            detector = replace(detector, total=total_count, count_fell=count_fell)
+            change = 0 if detector.total is None else total_count - detector.total
+            fall, rise = detector.fall + max(0, -change), detector.rise + max(0, change)
+            detector = replace(detector, total=total_count, fall=fall, rise=rise)
         return detector
 
     def record(self, page: PageFacts) -> EndDetector:
@@ -153,10 +165,12 @@ class EndDetector(msgspec.Struct, frozen=True):
             pages=0,
             pass_rows=0,
             stuck_pages=0,
-            count_fell=False,
-            needs_proof=self.needs_proof or self.count_fell,
+            fall=0,
+            rise=0,
+            needs_proof=self.needs_proof or self.fall > 0,
             passes=self.passes + 1,
             pass_pages=self.pass_pages or min(self.pages, max(self.pages - self.stuck_pages, self.known_pages)),
+            first_total=self.first_total or self.total or 0,
             new_in_pass=0,
             fruitless_passes=0 if self.new_in_pass else self.fruitless_passes + 1,
             verdict=Verdict.CONTINUE,
@@ -166,13 +180,15 @@ class EndDetector(msgspec.Struct, frozen=True):
         if self._pass_continues(page):
             return Verdict.CONTINUE
         is_short = self.missing is not None and self.missing > 0
-        is_unproven = self.count_fell or (self.needs_proof and self.pass_rows < (self.total or 0))
+        is_unproven = self.fall > 0 or (self.needs_proof and self.pass_rows < (self.total or 0))
         if not (is_short or is_unproven):
             return Verdict.COMPLETE
         fruitless = self.fruitless_passes + (self.passes > 1 and not self.new_in_pass)
         if self.can_restart and self.passes < MAX_PASSES and fruitless < MAX_FRUITLESS_PASSES:
             return Verdict.RESTART
-        return Verdict.INCOMPLETE if is_short else Verdict.COMPLETE
+        # Each added or removed row may explain one row that this pass does not contain.
+        is_refuted = self.missing_in_pass > self.fall + self.rise
+        return Verdict.INCOMPLETE if is_short or is_refuted else Verdict.COMPLETE
 
     def _pass_continues(self, page: PageFacts) -> bool:
         if page.is_last or self.names_end:
@@ -181,7 +197,7 @@ class EndDetector(msgspec.Struct, frozen=True):
             return False
         missing, is_full = self.missing, page.row_count >= self.largest_page > 0
         if self.passes > 1:
-            return self.pages < self.pass_pages and (self.needs_proof or missing is None or missing > 0)
+            return self.pages < self.known_pages and (self.needs_proof or missing is None or missing > 0)
         if missing is None:
             if self.largest_page < self.page_size and self.stuck_pages:
                 return False  # the first page was short, and the next one brought nothing: the list was complete

@@ -88,7 +88,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
             for number, batch in enumerate(batches, start=1):
                 body = await queue.next() if queue else await self.executor.execute(self.request_for(batch))
                 requested = max(requested, number)
-                page = decoder.decode(body)
+                page = await decoder.decode(body)
                 completed += len(batch)
                 total = page.meta.total_count if total is None else total
                 while requested < wanted and len(queue) < options.prefetch:
@@ -162,7 +162,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
     async def _fetch_ids(self, ids: Iterable[str], decoder: PageDecoder[T], lookup: _BatchLookup[T]) -> set[str]:
         """Request some ids, and return the ids of the records that were returned."""
         try:
-            page = decoder.decode(await self.executor.execute(self.request_for(tuple(ids))))
+            page = await decoder.decode(await self.executor.execute(self.request_for(tuple(ids))))
         except NotFoundError:
             return set()
         return lookup.add(page.items, decoder.row_ids(page.items))

@@ -6,10 +6,9 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
-from leadfeeder_async._core.codec import check_id
+from leadfeeder_async._argument_checks import check_ids
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.id_batches import IdBatchSource, LookupState
@@ -36,8 +35,7 @@ class IdPager(Pager[T]):
         *,
         resolve_merged: bool = False,
     ) -> None:
-        check_argument(not isinstance(ids, str), f"ids={ids!r} must be a list of ids.", f"Write [{ids!r}].")
-        super().__init__(executor, request, ids=tuple(dict.fromkeys(check_id(value) for value in ids)))
+        super().__init__(executor, request, ids=tuple(dict.fromkeys(check_ids("ids", ids))))
         assert isinstance(self._source, IdBatchSource)
         self._source = IdBatchSource(executor, request.undecoded, self._source.ids, resolve_merged)
         self._state = LookupState()

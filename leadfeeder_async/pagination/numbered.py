@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.codec import decode_meta
 from leadfeeder_async._core.endpoint import ApiRequest
-from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
 from leadfeeder_async.errors import IncompleteWindowError, LeadfeederError, OffsetExceededError
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.completeness import UnidentifiedRows, missing_rows_error, page_facts
@@ -26,7 +26,7 @@ from leadfeeder_async.pagination.date_range import DateWindow, split_count, spli
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
-from leadfeeder_async.pagination.source import PagerOptions, PrefetchQueue
+from leadfeeder_async.pagination.source import MAX_PREFETCHED_BYTES, PagerOptions, PrefetchQueue
 
 T = TypeVar("T")
 
@@ -201,6 +201,7 @@ class NumberedPages(Generic[T]):
         self._options = options
         self._requested = 0
         self._total: int | None = None
+        self._largest_body = 1
         shared = None if request.endpoint.partitioned_by_day or window is None else set[str]()
         self._windows = deque([self._progress(window, SeenIds(inherited=(options.exclude_ids,), shared=shared))])
 
@@ -220,7 +221,10 @@ class NumberedPages(Generic[T]):
         if not progress.queue and not progress.can_request():
             return await self._finish(progress)
         try:
-            page = self._decoder.decode(await self._next_body(progress))
+            body = await self._next_body(progress)
+            self._largest_body = max(self._largest_body, len(body))
+            page = await self._decoder.decode(body)
+            del body
         except OffsetExceededError as error:
             return await self._split(progress, 2, error)
         progress.detector = progress.detector.record_counts(page.meta.pages, page.meta.total_count)
@@ -244,13 +248,14 @@ class NumberedPages(Generic[T]):
         self._prefetch()
         if not items and (is_repeated or not is_first):
             return None
-        errors = page.decode_errors if is_first else ()
+        errors, undecodable = (page.decode_errors, page.undecodable) if is_first else ((), 0)
         if progress.day is not None:
-            progress.day.undecodable += len(errors)
+            progress.day.undecodable += undecodable
         return replace(
             page,
             items=items,
             decode_errors=errors,
+            undecodable=undecodable,
             total=self._total,
             window=progress.window,
             position=progress.position,
@@ -349,7 +354,7 @@ class NumberedPages(Generic[T]):
     async def _count(self, request: ApiRequest[bytes], codes: tuple[str, ...]) -> int | None:
         one_row = with_countries(request, codes).with_params({"page[num]": 1, "page[size]": 1})
         try:
-            return decode_meta(await self._executor.execute(one_row)).total_count
+            return (await self._executor.fetch_meta(one_row)).total_count
         except OffsetExceededError:  # some servers reject any page of a search with too many rows
             return None
 
@@ -383,9 +388,10 @@ class NumberedPages(Generic[T]):
     def _prefetch(self) -> None:
         """Request the pages that follow, through the windows in order, as far as they are known to exist."""
         waiting = sum(len(progress.queue) for progress in self._windows)
+        prefetch = min(self._options.prefetch, max(1, MAX_PREFETCHED_BYTES // self._largest_body))
         for progress in self._windows:
             _peek_total(progress)
-            while progress.can_request() and waiting < self._options.prefetch:
+            while progress.can_request() and waiting < prefetch:
                 wanted = self._options.pages_wanted
                 if wanted is not None and self._requested >= wanted:
                     return
@@ -403,7 +409,7 @@ def _peek_total(progress: WindowProgress) -> None:
     if progress.detector.total is not None or progress.detector.pages:
         return
     body = progress.queue.peek()
-    if body is not None:
+    if body is not None and len(body) <= MAX_INLINE_BYTES:
         meta = decode_meta(body)
         progress.detector = progress.detector.record_counts(meta.pages, meta.total_count)
 

@@ -26,6 +26,8 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     """The number of requested ids that are done."""
     ended: bool = False
     """True if the list was read to its end."""
+    total: int | None = None
+    """The number of rows of a cursor list, as the server counted them so far."""
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
@@ -40,7 +42,9 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     position: ResumePosition | None = None
     """The position after this page, or None if the list can only be restarted."""
     decode_errors: tuple[DecodeError, ...] = ()
-    """One error for each row of this page that cannot be decoded."""
+    """The errors for the first 100 rows of this page that cannot be decoded. ``undecodable`` counts them all."""
+    undecodable: int = 0
+    """The number of rows of this page that cannot be decoded."""
     partial_errors: tuple[LeadfeederError, ...] = ()
     """Errors that the server reports beside its data, and rows of the list that it does not return."""
 
@@ -50,15 +54,20 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
         return (*self.decode_errors, *self.partial_errors)
 
     @property
+    def problem_count(self) -> int:
+        """The number of missing rows or parts. It is larger than the number of ``problems`` if those are too many."""
+        return self.undecodable + len(self.partial_errors)
+
+    @property
     def row_count(self) -> int:
         """The number of rows that arrived, including those that cannot be decoded."""
-        return len(self.items) + len(self.decode_errors)
+        return len(self.items) + self.undecodable
 
 
 class PageDecoder(Protocol[T]):
     """Decodes page bodies, into models or into raw rows."""
 
-    def decode(self, body: bytes) -> Page[T]:
+    async def decode(self, body: bytes) -> Page[T]:
         """Return the page of a response body."""
         ...
 

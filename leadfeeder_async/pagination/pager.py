@@ -7,14 +7,22 @@ from contextlib import aclosing
 from copy import copy
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar, get_args
 
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._argument_checks import (
+    check_boolean,
+    check_function,
+    check_integer,
+    check_path,
+    check_strings,
+    check_type,
+)
 from leadfeeder_async._core.endpoint import ApiRequest, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import LeadfeederError, check_argument
+from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.cursor import CursorSource
 from leadfeeder_async.pagination.date_range import DateWindow
@@ -22,9 +30,10 @@ from leadfeeder_async.pagination.decoders import HasId, ModelDecoder, RawDecoder
 from leadfeeder_async.pagination.id_batches import IdBatchSource
 from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
-from leadfeeder_async.pagination.problems import raise_at_end, raise_problems
+from leadfeeder_async.pagination.problems import ProblemLog, raise_at_end
 from leadfeeder_async.pagination.single_page import SinglePageSource
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions, PageSource
+from leadfeeder_async.types import Stats
 
 if TYPE_CHECKING:
     from leadfeeder_async.jobs.progress import OnProgress, Progress
@@ -52,8 +61,10 @@ class Pager(Generic[T]):
         limit: int | None = None,
         split_days: bool = True,
     ) -> None:
-        check_argument(1 <= page_size <= MAX_PAGE_SIZE, f"page_size={page_size!r} must be 1 to {MAX_PAGE_SIZE}.")
-        check_argument(limit is None or limit >= 0, f"limit={limit!r} must be 0 or more.", argument="limit")
+        check_integer("page_size", page_size, 1, MAX_PAGE_SIZE)
+        check_boolean("split_days", split_days)
+        if limit is not None:
+            check_integer("limit", limit, 0)
         self._executor = executor
         self._request = request
         self._source = _choose_source(executor, request.undecoded, window, ids)
@@ -68,15 +79,39 @@ class Pager(Generic[T]):
         """Iterate over the rows."""
         return self._items()
 
+    if not TYPE_CHECKING:  # type checkers report these mistakes by themselves
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(f"{type(self).__name__} is not awaitable. Use `async for`, or `await pager.collect()`.")
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(f"{type(self).__name__} is not iterable. Use `async for`, or `await pager.collect()`.")
+
+        def __getitem__(self, index: object) -> NoReturn:
+            name = type(self).__name__
+            raise TypeError(
+                f"{name} has no item {index!r}. Use `await pager.first()`, or index `await pager.collect()`."
+            )
+
+        def __len__(self) -> NoReturn:
+            raise TypeError(
+                f"{type(self).__name__} has no length. Use `await pager.count()`, or `len(await pager.collect())`."
+            )
+
+        def __bool__(self) -> NoReturn:
+            raise TypeError(
+                f"{type(self).__name__} is neither true nor false. To check if it is empty, use `await pager.first()`."
+            )
+
     async def _items(self) -> AsyncGenerator[T, None]:
-        problems = list[LeadfeederError]()
+        problems = ProblemLog()
         async with aclosing(self.pages()) as pages:
             async for page in pages:
-                problems.extend(page.problems)
+                problems.add(page)
                 for item in page.items:
                     yield item
                 del page  # so that the next page can use its memory
-        raise_problems(problems)
+        problems.raise_any()
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Iterate over the pages.
@@ -90,7 +125,7 @@ class Pager(Generic[T]):
         """Iterate over pages whose items are JSON as the API sent it, without line breaks between tokens."""
         return _detach_rows(self._raw_views())
 
-    async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
+    def batches(self, size: int) -> AsyncGenerator[list[T], None]:
         """Iterate over lists of ``size`` rows. The last one may be shorter.
 
         Args:
@@ -101,11 +136,13 @@ class Pager(Generic[T]):
             IncompleteWindowError: One day contains more rows than the API returns.
 
         """
-        check_argument(size >= 1, f"size={size!r} must be 1 or more.")
-        batch, problems = list[T](), list[LeadfeederError]()
+        return self._batches(check_integer("size", size, 1))
+
+    async def _batches(self, size: int) -> AsyncGenerator[list[T], None]:
+        batch, problems = list[T](), ProblemLog()
         async with aclosing(self.pages()) as pages:
             async for page in pages:
-                problems.extend(page.problems)
+                problems.add(page)
                 batch.extend(page.items)
                 del page
                 while len(batch) >= size:
@@ -113,7 +150,7 @@ class Pager(Generic[T]):
                     batch = batch[size:]
         if batch:
             yield batch
-        raise_problems(problems)
+        problems.raise_any()
 
     def resume_from(self, position: ResumePosition, exclude_ids: Iterable[str] = ()) -> Self:
         """Return the rest of this list after the position of a page, to continue an interrupted iteration.
@@ -127,10 +164,11 @@ class Pager(Generic[T]):
             ConfigurationError: The position is after the end of this list's date range.
 
         """
+        check_type("position", position, ResumePosition, "a ResumePosition", "Pass `page.position` of the last page.")
         if position.day is not None and isinstance(self._source, DateWindowSource):
             window = self._source.window
-            check_argument(position.day <= window.end, f"{position.day} is after {window}.")
-        return self._with_options(position=position, exclude_ids=frozenset(exclude_ids))
+            check_argument(position.day <= window.end, f"{position.day} is after {window}.", argument="position")
+        return self._with_options(position=position, exclude_ids=frozenset(check_strings("exclude_ids", exclude_ids)))
 
     def prefetch(self, pages: int) -> Self:
         """Return the same list, read with at most ``pages`` pages in flight or waiting.
@@ -140,7 +178,7 @@ class Pager(Generic[T]):
                 at most one page, and none if it may charge.
 
         """
-        check_argument(pages >= 0, f"pages={pages!r} must be 0 or more.")
+        check_integer("pages", pages, 0)
         return self._with_options(prefetch=pages)
 
     async def to_file(
@@ -175,6 +213,10 @@ class Pager(Generic[T]):
             The same as iterating over the list.
 
         """
+        target = check_path("path", path)
+        check_boolean("resume", resume)
+        check_boolean("overwrite", overwrite)
+        check_function("on_progress", on_progress)
         from leadfeeder_async.jobs.export import ExportJob, export_file  # imported only if files are written
         from leadfeeder_async.jobs.progress import ProgressTracker
         from leadfeeder_async.jobs.resumable_file import JobIdentity
@@ -183,9 +225,14 @@ class Pager(Generic[T]):
         identity = JobIdentity(self._fingerprint(), self._description(), window)
         endpoint, limit = self._request.endpoint, self._options.limit
         row_type = get_args(get_args(endpoint.response_type)[0])[0]
+        stats = Stats()
+        remaining = self._with_stats(stats)._remaining  # noqa: SLF001 - a copy of its own
+        job = ExportJob(identity, self._account_id, remaining, row_type, limit, endpoint.partitioned_by_day)
+        tracker = ProgressTracker(stats, limit)
+        return await export_file(job, Path(path), tracker, on_progress, resume=resume, overwrite=overwrite)
         job = ExportJob(identity, self._remaining, row_type, limit, endpoint.partitioned_by_day)
         tracker = ProgressTracker(self._executor.stats, limit)
-        return await export_file(job, Path(path), tracker, on_progress, resume=resume, overwrite=overwrite)
+        return await export_file(job, target, tracker, on_progress, resume=resume, overwrite=overwrite)
 
     async def first(self) -> T | None:
         """Return the first row, or None if the list is empty. No more pages or ids are requested than needed."""
@@ -217,16 +264,23 @@ class Pager(Generic[T]):
             One request. If the operation charges, so does this request.
         """
         body = await self._executor.execute(self._source.count_request(self._options))
-        return self._executor.decode_page(self._request.endpoint, body).meta.total_count
+        return (await self._executor.decode_page(self._request.endpoint, body)).meta.total_count
 
     def _with_limit(self, limit: int) -> Self:
-        check_argument(limit >= 0, f"limit={limit!r} must be 0 or more.", argument="limit")
+        check_integer("limit", limit, 0)
         current = self._options.limit
         return self._with_options(limit=limit if current is None else min(limit, current))
 
     def _with_options(self, **changes: object) -> Self:
         other = copy(self)
         other._options = replace(self._options, **changes)  # noqa: SLF001 - a copy of its own
+        return other
+
+    def _with_stats(self, stats: Stats) -> Self:
+        """Return the same list, whose requests are also counted in ``stats``."""
+        other = copy(self)
+        other._executor = self._executor.with_stats(stats)  # noqa: SLF001 - a copy of its own
+        other._source = _with_executor(self._source, other._executor)  # noqa: SLF001
         return other
 
     def _model_pages(self) -> AsyncGenerator[Page[T], None]:
@@ -254,6 +308,9 @@ class Pager(Generic[T]):
         account_id = self._request.account_id or self._executor.options.account_id
         parts = (self._request.endpoint.operation, self._source.describe())
         return ", ".join([*(part for part in parts if part), f"account {account_id or 'of the key'}"])
+
+    async def _account_id(self) -> str | None:
+        return await self._executor.account_id(self._request)
 
     def _fingerprint(self) -> str:
         """Return a hash of everything that decides which rows the list contains."""
@@ -286,6 +343,15 @@ def _choose_source(
             return SinglePageSource(executor, request)
 
 
+def _with_executor(source: PageSource, executor: RequestExecutor) -> PageSource:
+    """Return the same source, which sends its requests with another executor."""
+    match source:
+        case CursorSource() | IdBatchSource() | DateWindowSource() | NumberedSource() | SinglePageSource():
+            return replace(source, executor=executor)
+        case _:
+            raise TypeError(f"{type(source).__name__} has no executor")
+
+
 async def _limit_rows(
     pages: AsyncGenerator[Page[U], None], limit: int, before: ResumePosition
 ) -> AsyncGenerator[Page[U], None]:
@@ -315,6 +381,7 @@ async def _detach_rows(pages: AsyncGenerator[Page[msgspec.Raw], None]) -> AsyncG
                 page.window,
                 page.position,
                 page.decode_errors,
+                page.undecodable,
                 page.partial_errors,
             )
             del page

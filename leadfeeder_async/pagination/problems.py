@@ -15,39 +15,63 @@ MAX_SHOWN_PROBLEMS = 20
 """Problems that the message of one error names."""
 
 
+MAX_KEPT_PROBLEMS = 1_000
+"""Problems of one list that are kept. More of them are only counted, so that a broken server cannot fill the memory."""
+
+
+class ProblemLog:
+    """The problems of one list so far."""
+
+    def __init__(self) -> None:
+        self.problems: list[LeadfeederError] = []
+        """The first problems."""
+        self.count = 0
+        """The number of all problems."""
+
+    def add(self, page: Page[T]) -> None:
+        """Add the problems of a page."""
+        self.count += page.problem_count
+        self.problems.extend(page.problems[: MAX_KEPT_PROBLEMS - len(self.problems)])
+
+    def raise_any(self) -> None:
+        """Raise one error for all problems, if there are any."""
+        if self.problems:
+            raise combine_problems(self.problems, self.count)
+
+
 async def raise_at_end(pages: AsyncGenerator[Page[T], None]) -> AsyncGenerator[Page[T], None]:
     """Yield all pages, and raise at the end if any row was missing from them."""
-    problems = list[LeadfeederError]()
+    problems = ProblemLog()
     async with aclosing(pages):
         async for page in pages:
-            problems.extend(page.problems)
+            problems.add(page)
             yield page
             del page
-    raise_problems(problems)
+    problems.raise_any()
 
 
-def raise_problems(problems: Sequence[LeadfeederError]) -> None:
-    """Raise one error for all problems of a list, if there are any."""
-    if problems:
-        raise combine_problems(problems)
+def combine_problems(problems: Sequence[LeadfeederError], count: int) -> PaginationError:
+    """Return one error for all problems of a list.
 
+    Args:
+        problems: The first problems.
+        count: The number of all problems.
 
-def combine_problems(problems: Sequence[LeadfeederError]) -> PaginationError:
-    """Return one error for all problems of a list."""
-    if len(problems) == 1 and isinstance(problems[0], PaginationError):
+    """
+    if len(problems) == count == 1 and isinstance(problems[0], PaginationError):
         return problems[0]
     days = [problem for problem in problems if isinstance(problem, IncompleteWindowError)]
     if len(days) < len(problems):
-        return incomplete_list_error(problems)
-    message = join_messages([day.message for day in days], len(days))
+        return incomplete_list_error(problems, count)
+    message = join_messages([day.message for day in days], count)
     return IncompleteWindowError(message, days[0].context, problems=days)
 
 
-def incomplete_list_error(problems: Sequence[LeadfeederError]) -> IncompleteListError:
-    """Return the error that lists all problems of a list, or of several lists."""
+def incomplete_list_error(problems: Sequence[LeadfeederError], count: int | None = None) -> IncompleteListError:
+    """Return the error that lists the first problems of a list, or of several lists, and the number of all."""
+    gaps = count_gaps(len(problems) if count is None else count)
     message = (
-        f"{count_gaps(len(problems))} of this list could not be read. All other rows were returned. "
-        f"The first problem: {problems[0].message}"
+        f"{gaps} of this list could not be read. All other rows were returned. The first problem: {problems[0].message}"
     )
     return IncompleteListError(message, problems[0].context, problems=problems)
 

@@ -38,7 +38,7 @@ class SinglePageSource(msgspec.Struct, frozen=True):
         seen = SeenIds(inherited=(options.exclude_ids,))
         detector = EndDetector(options.page_size, not self.request.endpoint.is_billed)
         while detector.verdict is not Verdict.COMPLETE:
-            page = decoder.decode(await self.executor.execute(self.request))
+            page = await decoder.decode(await self.executor.execute(self.request))
             new = seen.filter_new(page.items, decoder.row_ids(page.items))
             detector = detector.record(page_facts(page, new, detector, is_last=True))
             position = ResumePosition(ended=True) if detector.verdict is Verdict.COMPLETE else None

@@ -22,6 +22,10 @@ DEFAULT_PREFETCH = 16
 """Pages that may be in flight or waiting to be read."""
 
 
+MAX_PREFETCHED_BYTES = 32 * 1024 * 1024
+"""Bytes that prefetched pages take together, if they are as large as the largest page so far."""
+
+
 class PagerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a list is read."""
 

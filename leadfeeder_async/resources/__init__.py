@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
 
+from leadfeeder_async._argument_checks import spelling_hint
 from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async.errors import ConfigurationError
 
@@ -22,6 +22,5 @@ def check_operations(names: Iterable[str]) -> None:
     known = {row.operation for row in all_endpoints()}
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"Did you mean {near[0]!r}?" if near else "docs/api-coverage.md lists the operations."
+            hint = spelling_hint(name, known, "docs/api-coverage.md lists the operations.")
             raise ConfigurationError(f"Unknown operation {name!r}.", hint=hint)

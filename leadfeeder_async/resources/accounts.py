@@ -13,7 +13,8 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import NotFoundError
 from leadfeeder_async.models.accounts import Account, AccountSummary, User
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.resources.arguments import csv_param
+from leadfeeder_async.models.includes import AccountInclude
+from leadfeeder_async.resources.arguments import include_param
 
 GET_ACCOUNT = Endpoint("list_accounts", "GET", "/v1/accounts", Response[tuple[Account, ...]], params=("include",))
 GET_CURRENT_USER = Endpoint("get_current_user", "GET", "/v1/users/me", Response[User], account=Needs.NONE)
@@ -41,7 +42,9 @@ class Accounts:
         """
         return await self._executor.execute(ApiRequest(LIST_ACCOUNTS))
 
-    async def get(self, account_id: str | None = None, *, include: Iterable[str] | None = None) -> Response[Account]:
+    async def get(
+        self, account_id: str | None = None, *, include: Iterable[AccountInclude] | None = None
+    ) -> Response[Account]:
         """Get an account and its credits.
 
         ``(await lf.accounts.get()).data.credits``
@@ -64,7 +67,7 @@ class Accounts:
             None.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, AccountInclude)}
         answer = await self._executor.execute(ApiRequest(GET_ACCOUNT, params=params, account_id=account_id))
         if not answer.data:
             facts = replace(GET_ACCOUNT.error_context(), status=200, sent="yes", request_id=answer.meta.request_id)

@@ -2,81 +2,198 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import TypeVar, get_args
+from uuid import UUID
 
 import msgspec
 
-from leadfeeder_async._core.codec import check_id, encode_body
+from leadfeeder_async._argument_checks import (
+    check_ids,
+    check_integer,
+    check_strings,
+    is_list,
+    is_mapping,
+    reject,
+    show_value,
+)
+from leadfeeder_async._core.codec import encode_json
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.envelope import ResourceIdentifier
-from leadfeeder_async.models.request_bodies import LinkagesRequest
+from leadfeeder_async.models.request_bodies import (
+    CustomFeedRequest,
+    CustomFieldRequest,
+    LinkagesRequest,
+    ListChanges,
+    ListRequest,
+    TagRequest,
+)
+from leadfeeder_async.pagination.date_range import DateWindow, parse_date
+from leadfeeder_async.resources.body_checks import (
+    check_arguments,
+    check_dict,
+    check_json,
+    nested_struct,
+    struct_fields,
+)
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
-def csv_param(name: str, values: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Return an iterable of strings as a query parameter. None and empty iterables are left out of the query."""
-    if isinstance(values, str):
-        raise ConfigurationError(f"{name}={values!r} must be a list of strings.", hint=f"Write {name}=[{values!r}].")
-    return tuple(values or ()) or None
+_NOT_JSON = (bytes, bytearray, memoryview, date, datetime, UUID, Decimal)
+"""Types that msgspec would encode as strings. They are checked as they are."""
+
+
+def include_param(include: Iterable[str] | None, literal: object) -> tuple[str, ...] | None:
+    """Return the names of relationships as a query parameter, or raise ConfigurationError for a misspelled one.
+
+    ``literal`` has the known names. A name that resembles none of them is sent, because the API may know it.
+    """
+    known = [str(name) for name in get_args(literal)]
+    names = () if include is None else check_strings("include", include)
+    for index, name in enumerate(names):
+        near = [] if name in known else get_close_matches(name, known, 1, 0.7)
+        if near or not name.strip():
+            hint = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(known)}."
+            reject(f"include[{index}]", name, "is not a known relationship.", hint)
+    return names or None
 
 
 def check_range(name: str, value: int | None, least: int, most: int) -> int | None:
     """Return an integer, or raise ConfigurationError if it is out of range. None is left out of the query."""
-    check_argument(value is None or least <= value <= most, f"{name}={value!r} must be {least} to {most}.")
-    return value
+    return None if value is None else check_integer(name, value, least, most)
 
 
-def check_choice(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
-    """Return a string, or raise ConfigurationError if it is none of the choices. None is left out of the query."""
-    check_argument(value is None or value in choices, f"{name}={value!r} must be one of {', '.join(choices)}.")
-    return value
+def check_scope(scope: object) -> str:
+    """Return the scope of lists or custom fields, or raise ConfigurationError."""
+    check_arguments(ListChanges, {"scope": scope})
+    return str(scope)
 
 
-def check_ids(name: str, ids: Iterable[str], most: int | None = None) -> tuple[str, ...]:
+def check_some_ids(name: str, ids: Iterable[str], most: int | None = None) -> tuple[str, ...]:
     """Return the ids, or raise ConfigurationError if there are none or more than ``most``."""
-    wanted = tuple(check_id(one) for one in csv_param(name, ids) or ())
-    check_argument(wanted, f"{name} must hold at least one id.")
-    check_argument(most is None or len(wanted) <= most, f"{name} holds {len(wanted)} ids. The maximum is {most}.")
+    if is_mapping(ids):
+        reject(name, ids, "must be a list.")
+    wanted = check_ids(name, ids)
+    check_argument(wanted, f"{name}={show_value(ids)} is empty.", "Pass at least one id.", argument=name)
+    check_argument(
+        most is None or len(wanted) <= most,
+        f"{name} holds {len(wanted)} ids.",
+        f"Pass at most {most} in one call.",
+        argument=name,
+    )
     return wanted
 
 
-def encode_validated(
-    kind: type[msgspec.Struct], arguments: Mapping[str, object], *, leave_out: tuple[str, ...] = ()
-) -> bytes:
-    """Return the arguments as JSON, or raise ConfigurationError if they do not match the contract's body.
+def optional_ids(name: str, ids: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return the ids of a condition, or None if it is left out."""
+    return None if ids is None else check_some_ids(name, ids)
 
-    They are encoded as they are and not as ``kind`` knows them, so fields that the contract does not know pass through.
 
-    Args:
-        kind: The body of the contract.
-        arguments: The fields of the body.
-        leave_out: Fields that are validated but not encoded.
+def parse_days(start_name: str, start: object, end_name: str, end: object) -> DateWindow:
+    """Return the days between two arguments, or raise ConfigurationError if the last one is before the first one."""
+    days = DateWindow(_parse_day(start_name, start), _parse_day(end_name, end))
+    check_argument(
+        days.start <= days.end,
+        f"{start_name}={days.start} is after {end_name}={days.end}.",
+        f"Pass the earlier day as {start_name}.",
+        argument=start_name,
+    )
+    return days
 
-    """
-    problem = ""
+
+def _parse_day(name: str, value: object) -> date:
+    if not isinstance(value, date | str):
+        reject(name, value, "must be a date.", "Pass a date, or write YYYY-MM-DD.")
+    return parse_date(name, value)
+
+
+def encode_validated(kind: type[msgspec.Struct], arguments: Mapping[str, object]) -> bytes:
+    """Return the arguments as JSON, or raise ConfigurationError if they do not match the body ``kind``."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    body, problem = b"", ""
     try:
-        body = encode_body(arguments)
-        msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        problem = re.sub(r"`\$\.?([^`]*)`", r"\1", str(error))
-    except TypeError as error:
+        plain: object = msgspec.to_builtins(given, builtin_types=_NOT_JSON, enc_hook=_to_plain)
+        body = msgspec.json.encode(msgspec.convert(plain, kind))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         problem = str(error)
-    else:
-        return encode_body({k: v for k, v in arguments.items() if k not in leave_out}) if leave_out else body
-    raise ConfigurationError(f"Invalid arguments: {problem}.")
+    if problem or b"null" in body or b"{}" in body:  # NaN becomes null, and a filter without conditions becomes {}
+        fields = struct_fields(kind)
+        check_arguments(
+            kind, {name: value for name, value in arguments.items() if name in given or fields[name].required}
+        )
+        check_argument(not problem, f"Invalid arguments: {problem}.")
+    return body
 
 
-def encode_search(kind: type[msgspec.Struct], conditions: Mapping[str, object]) -> bytes:
+def _to_plain(value: object) -> object:
+    """Return a mapping as a dict and a sequence or set as a list, for msgspec."""
+    if is_mapping(value):
+        return dict(value)
+    if is_list(value):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is not supported")
+
+
+def encode_search(
+    kind: type[msgspec.Struct], conditions: Mapping[str, object], extra: Mapping[str, object] | None
+) -> bytes:
     """Return the conditions of a search as JSON, or raise ConfigurationError if there are none."""
     check_argument(
-        any(value is not None for value in conditions.values()),
+        extra is not None or any(value is not None for value in conditions.values()),
         "The search needs at least one condition.",
         f"Pass one of {', '.join(conditions)}.",
     )
-    return encode_validated(kind, conditions)
+    return add_extra(kind, encode_validated(kind, conditions), extra)
 
 
-def encode_linkages(kind: str, ids: Iterable[str]) -> bytes:
+def encode_linkages(kind: str, ids: Iterable[str], extra: Mapping[str, object] | None) -> bytes:
     """Return the ids of related records as the JSON body that adds or removes them."""
-    data = tuple(ResourceIdentifier(id=one, type=kind) for one in check_ids(f"{kind}_ids", ids))
-    return msgspec.json.encode(LinkagesRequest(data=data))
+    data = tuple(ResourceIdentifier(id=one, type=kind) for one in check_some_ids(f"{kind}_ids", ids))
+    return add_extra(LinkagesRequest, encode_json(LinkagesRequest(data=data)), extra)
+
+
+def checked(kind: type[S], **arguments: object) -> S:
+    """Return the attributes of a record to create or change, or raise ConfigurationError for an invalid argument."""
+    check_arguments(kind, arguments)
+    return kind(**arguments)
+
+
+def encode_record(
+    request: TagRequest | ListRequest | CustomFieldRequest | CustomFeedRequest, extra: Mapping[str, object] | None
+) -> bytes:
+    """Return the JSON body that creates or changes a record, with ``extra`` added to the attributes of the record."""
+    if extra is None:
+        return encode_json(request)
+    data, attributes = request.data, request.data.attributes
+    merged = _merge(type(attributes), msgspec.to_builtins(attributes), extra)
+    return encode_json({"data": {**msgspec.to_builtins(data), "attributes": merged}})
+
+
+def add_extra(kind: type[msgspec.Struct], body: bytes, extra: Mapping[str, object] | None) -> bytes:
+    """Return a body with the fields in ``extra``, or raise ConfigurationError if ``kind`` already has such a field."""
+    if extra is None:
+        return body
+    return encode_json(_merge(kind, msgspec.json.decode(body, type=dict[str, object]), extra))
+
+
+def _merge(
+    kind: type[msgspec.Struct], fields: Mapping[str, object], extra: object, path: str = "extra", argument: str = ""
+) -> dict[str, object]:
+    """Return fields with those in ``extra``. Fields of nested Structs are merged too."""
+    merged, known = dict(fields), struct_fields(kind)
+    for key, value in check_dict(path, extra).items():
+        inner, argument_of_key = f"{path}[{key!r}]", argument or f"{key}="
+        nested = nested_struct(known[key].type) if key in known else None
+        if key not in known:
+            check_json(inner, value)
+            merged[key] = value
+        elif nested is not None and is_mapping(value) and value:
+            merged[key] = _merge(nested, check_dict(inner, merged.get(key) or {}), value, inner, argument_of_key)
+        else:
+            hint = f"Pass it in {argument_of_key} instead, if the call has this argument."
+            raise ConfigurationError(f"{inner}={show_value(value)} is not a new field.", hint=hint, argument="extra")
+    return merged

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from leadfeeder_async._argument_checks import check_id, check_string
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.campaigns import Campaign, CampaignStats
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.pagination.date_range import DateLike, make_window
+from leadfeeder_async.models.includes import CampaignInclude
+from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import csv_param
+from leadfeeder_async.resources.arguments import include_param, parse_days
 
 LIST_CAMPAIGNS = Endpoint(
     "list_campaigns",
@@ -41,7 +43,7 @@ class Campaigns:
     def list(
         self,
         *,
-        include: Iterable[str] | None = None,
+        include: Iterable[CampaignInclude] | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         account_id: str | None = None,
@@ -72,12 +74,12 @@ class Campaigns:
             Page numbers. Up to 16 pages are prefetched and returned in order.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, CampaignInclude)}
         call = ApiRequest(LIST_CAMPAIGNS, params=params, account_id=account_id)
         return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     async def get(
-        self, campaign_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
+        self, campaign_id: str, *, include: Iterable[CampaignInclude] | None = None, account_id: str | None = None
     ) -> Response[Campaign]:
         """Get a campaign.
 
@@ -102,9 +104,9 @@ class Campaigns:
             None.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, CampaignInclude)}
         return await self._executor.execute(
-            ApiRequest(GET_CAMPAIGN, (campaign_id,), params=params, account_id=account_id)
+            ApiRequest(GET_CAMPAIGN, (check_id("campaign_id", campaign_id),), params=params, account_id=account_id)
         )
 
     def stats(
@@ -148,7 +150,10 @@ class Campaigns:
             Page numbers. Up to 16 pages are prefetched and returned in order.
 
         """
-        days = make_window(start_period, end_period)
+        days = parse_days("start_period", start_period, "end_period", end_period)
+        check_string("frequency", frequency)
         params = {"start_period": str(days.start), "end_period": str(days.end), "frequency": frequency}
-        call = ApiRequest(GET_CAMPAIGN_STATS, (campaign_id,), params=params, account_id=account_id)
+        call = ApiRequest(
+            GET_CAMPAIGN_STATS, (check_id("campaign_id", campaign_id),), params=params, account_id=account_id
+        )
         return Pager(self._executor, call, page_size=page_size, limit=limit)

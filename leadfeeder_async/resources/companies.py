@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from leadfeeder_async._argument_checks import check_boolean, check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.companies import CompanyFinancials, CompanyIp, CompanyMatch, CompanySummary, Signal
 from leadfeeder_async.models.envelope import EmptyResponse, Response
+from leadfeeder_async.models.filter_dicts import (
+    CompanyMatchInputDict,
+    CompanySearchFiltersDict,
+    DateRangeDict,
+    IndustryFilterDict,
+    RevenueRangeDict,
+    SearchLocationDict,
+)
+from leadfeeder_async.models.includes import CompanyInclude, CompanyIpInclude
 from leadfeeder_async.models.records import Company
 from leadfeeder_async.models.search_filters import (
     CompanyMatchInput,
@@ -26,12 +36,14 @@ from leadfeeder_async.pagination.id_pager import IdPager
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import (
-    check_ids,
+    add_extra,
     check_range,
-    csv_param,
+    check_some_ids,
     encode_linkages,
     encode_search,
     encode_validated,
+    include_param,
+    optional_ids,
 )
 
 _RECHECK_IS_FREE = (
@@ -142,7 +154,7 @@ class Companies:
         self._executor = executor
 
     async def get(
-        self, company_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
+        self, company_id: str, *, include: Iterable[CompanyInclude] | None = None, account_id: str | None = None
     ) -> Response[Company]:
         """Get a company with all attributes.
 
@@ -174,9 +186,9 @@ class Companies:
             1, unless the company is unlocked.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, CompanyInclude)}
         return await self._executor.execute(
-            ApiRequest(GET_COMPANY, (company_id,), params=params, account_id=account_id)
+            ApiRequest(GET_COMPANY, (check_id("company_id", company_id),), params=params, account_id=account_id)
         )
 
     def get_many(
@@ -184,7 +196,7 @@ class Companies:
         ids: Iterable[str],
         *,
         resolve_merged: bool = False,
-        include: Iterable[str] | None = None,
+        include: Iterable[CompanyInclude] | None = None,
         account_id: str | None = None,
     ) -> IdPager[Company]:
         """Get any number of companies with all attributes.
@@ -225,8 +237,10 @@ class Companies:
             companies that were requested too.
 
         """
-        call = ApiRequest(RETRIEVE_COMPANIES, params={"include": csv_param("include", include)}, account_id=account_id)
-        return IdPager(self._executor, call, ids, resolve_merged=resolve_merged)
+        call = ApiRequest(
+            RETRIEVE_COMPANIES, params={"include": include_param(include, CompanyInclude)}, account_id=account_id
+        )
+        return IdPager(self._executor, call, ids, resolve_merged=check_boolean("resolve_merged", resolve_merged))
 
     async def financials(
         self, company_id: str, *, account_id: str | None = None
@@ -254,17 +268,20 @@ class Companies:
             1, unless the company is unlocked.
 
         """
-        return await self._executor.execute(ApiRequest(GET_COMPANY_FINANCIALS, (company_id,), account_id=account_id))
+        return await self._executor.execute(
+            ApiRequest(GET_COMPANY_FINANCIALS, (check_id("company_id", company_id),), account_id=account_id)
+        )
 
     def search_signals(
         self,
         *,
         company_ids: Sequence[str],
         categories: Sequence[SignalCategory] | None = None,
-        event_date: DateRange | Mapping[str, object] | None = None,
-        publication_date: DateRange | Mapping[str, object] | None = None,
+        event_date: DateRange | DateRangeDict | None = None,
+        publication_date: DateRange | DateRangeDict | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
+        extra: Mapping[str, object] | None = None,
         account_id: str | None = None,
     ) -> Pager[Signal]:
         """Search news about companies.
@@ -285,6 +302,7 @@ class Companies:
             publication_date: The dates of publication, in the same form.
             page_size: The number of records per request, 1 to 100.
             limit: The maximum number of records in total. None returns all records.
+            extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -303,28 +321,30 @@ class Companies:
             Cursors. Pages are not prefetched, because they may charge credits.
 
         """
+        ids = check_some_ids("company_ids", company_ids)
         conditions = {
-            "company_ids": company_ids,
+            "company_ids": ids,
             "categories": categories,
             "event_date": event_date,
             "publication_date": publication_date,
         }
-        body = encode_validated(SignalSearchRequest, conditions)
-        call = ApiRequest(SEARCH_COMPANY_SIGNALS, body=body, account_id=account_id, billable_records=len(company_ids))
+        body = encode_search(SignalSearchRequest, conditions, extra)
+        call = ApiRequest(SEARCH_COMPANY_SIGNALS, body=body, account_id=account_id, billable_records=len(ids))
         return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     def search(
         self,
         *,
         search_terms: Sequence[str] | None = None,
-        locations: Sequence[SearchLocation | Mapping[str, object]] | None = None,
-        industries: IndustryFilter | Mapping[str, object] | None = None,
+        locations: Sequence[SearchLocation | SearchLocationDict] | None = None,
+        industries: IndustryFilter | IndustryFilterDict | None = None,
         employee_ranges: Sequence[EmployeeRange] | None = None,
-        revenue: RevenueRange | Mapping[str, int] | None = None,
+        revenue: RevenueRange | RevenueRangeDict | None = None,
         icp_ids: Sequence[str] | None = None,
-        filters: CompanySearchFilters | Mapping[str, object] | None = None,
+        filters: CompanySearchFilters | CompanySearchFiltersDict | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
+        extra: Mapping[str, object] | None = None,
         account_id: str | None = None,
     ) -> Pager[CompanySummary]:
         """Search companies. At least one condition is required, and a company must match all conditions.
@@ -351,6 +371,7 @@ class Companies:
                 ``has_ip_addresses``.
             page_size: The number of records per request, 1 to 100.
             limit: The maximum number of records in total. None returns all records.
+            extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -373,17 +394,19 @@ class Companies:
             "industries": industries,
             "employee_ranges": employee_ranges,
             "revenue": revenue,
-            "icp_ids": icp_ids,
+            "icp_ids": optional_ids("icp_ids", icp_ids),
             "filters": filters,
         }
-        call = ApiRequest(SEARCH_COMPANIES, body=encode_search(CompanySearchRequest, conditions), account_id=account_id)
+        body = encode_search(CompanySearchRequest, conditions, extra)
+        call = ApiRequest(SEARCH_COMPANIES, body=body, account_id=account_id)
         return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     async def match(
         self,
-        companies: Sequence[CompanyMatchInput | Mapping[str, object]],
+        companies: Sequence[CompanyMatchInput | CompanyMatchInputDict],
         max_results_per_company: int | None = None,
         *,
+        extra: Mapping[str, object] | None = None,
         account_id: str | None = None,
     ) -> Response[tuple[tuple[CompanyMatch, ...], ...]]:
         """Find the companies that match names, websites or register entries.
@@ -398,6 +421,7 @@ class Companies:
                 ``register_location``, ``street``, ``street_name``, ``street_number``, ``postal_code``, ``city``,
                 ``country`` and ``country_code`` improve the match.
             max_results_per_company: The maximum number of matches per company, 1 to 20.
+            extra: New fields of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -411,7 +435,7 @@ class Companies:
 
         """
         params = {"max_results_per_company": check_range("max_results_per_company", max_results_per_company, 1, 20)}
-        body = encode_validated(CompanyMatchRequest, {"companies": companies})
+        body = add_extra(CompanyMatchRequest, encode_validated(CompanyMatchRequest, {"companies": companies}), extra)
         return await self._executor.execute(
             ApiRequest(MATCH_COMPANIES, params=params, body=body, account_id=account_id)
         )
@@ -421,7 +445,7 @@ class Companies:
         company_ids: Sequence[str],
         max_ip_addresses: int | None = None,
         *,
-        include: Iterable[str] | None = None,
+        include: Iterable[CompanyIpInclude] | None = None,
         account_id: str | None = None,
     ) -> Response[tuple[CompanyIp, ...]]:
         """Get the IP addresses of companies.
@@ -451,14 +475,19 @@ class Companies:
 
         """
         params = {
-            "company_ids": check_ids("company_ids", company_ids, 100),
+            "company_ids": check_some_ids("company_ids", company_ids, 100),
             "max_ip_addresses": check_range("max_ip_addresses", max_ip_addresses, 1, 10**6),
-            "include": csv_param("include", include),
+            "include": include_param(include, CompanyIpInclude),
         }
         return await self._executor.execute(ApiRequest(RETRIEVE_COMPANY_IPS, params=params, account_id=account_id))
 
     async def add_to_lists(
-        self, company_id: str, list_ids: Iterable[str], *, account_id: str | None = None
+        self,
+        company_id: str,
+        list_ids: Iterable[str],
+        *,
+        extra: Mapping[str, object] | None = None,
+        account_id: str | None = None,
     ) -> Response[None]:
         """Add a company to lists. Lists that already contain the company stay unchanged.
 
@@ -469,6 +498,7 @@ class Companies:
         Args:
             company_id: The id of the company.
             list_ids: The ids of the lists. At least one is required.
+            extra: New fields of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -483,13 +513,18 @@ class Companies:
             None.
 
         """
-        body = encode_linkages("list", list_ids)
+        body = encode_linkages("list", list_ids, extra)
         return await self._executor.execute(
-            ApiRequest(ADD_COMPANY_TO_LISTS, (company_id,), body=body, account_id=account_id)
+            ApiRequest(ADD_COMPANY_TO_LISTS, (check_id("company_id", company_id),), body=body, account_id=account_id)
         )
 
     async def remove_from_lists(
-        self, company_id: str, list_ids: Iterable[str], *, account_id: str | None = None
+        self,
+        company_id: str,
+        list_ids: Iterable[str],
+        *,
+        extra: Mapping[str, object] | None = None,
+        account_id: str | None = None,
     ) -> Response[None]:
         """Remove a company from lists.
 
@@ -502,6 +537,7 @@ class Companies:
         Args:
             company_id: The id of the company.
             list_ids: The ids of the lists. At least one is required.
+            extra: New fields of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -516,13 +552,20 @@ class Companies:
             None.
 
         """
-        body = encode_linkages("list", list_ids)
+        body = encode_linkages("list", list_ids, extra)
         return await self._executor.execute(
-            ApiRequest(REMOVE_COMPANY_FROM_LISTS, (company_id,), body=body, account_id=account_id)
+            ApiRequest(
+                REMOVE_COMPANY_FROM_LISTS, (check_id("company_id", company_id),), body=body, account_id=account_id
+            )
         )
 
     async def assign_tags(
-        self, company_id: str, tag_ids: Iterable[str], *, account_id: str | None = None
+        self,
+        company_id: str,
+        tag_ids: Iterable[str],
+        *,
+        extra: Mapping[str, object] | None = None,
+        account_id: str | None = None,
     ) -> Response[None]:
         """Assign tags to a company. Its other tags stay assigned.
 
@@ -533,6 +576,7 @@ class Companies:
         Args:
             company_id: The id of the company.
             tag_ids: The ids of the tags. At least one is required.
+            extra: New fields of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -547,13 +591,18 @@ class Companies:
             None.
 
         """
-        body = encode_linkages("tag", tag_ids)
+        body = encode_linkages("tag", tag_ids, extra)
         return await self._executor.execute(
-            ApiRequest(ASSIGN_TAGS_TO_COMPANY, (company_id,), body=body, account_id=account_id)
+            ApiRequest(ASSIGN_TAGS_TO_COMPANY, (check_id("company_id", company_id),), body=body, account_id=account_id)
         )
 
     async def unassign_tags(
-        self, company_id: str, tag_ids: Iterable[str], *, account_id: str | None = None
+        self,
+        company_id: str,
+        tag_ids: Iterable[str],
+        *,
+        extra: Mapping[str, object] | None = None,
+        account_id: str | None = None,
     ) -> Response[None]:
         """Remove tags from a company.
 
@@ -566,6 +615,7 @@ class Companies:
         Args:
             company_id: The id of the company.
             tag_ids: The ids of the tags. At least one is required.
+            extra: New fields of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -580,7 +630,9 @@ class Companies:
             None.
 
         """
-        body = encode_linkages("tag", tag_ids)
+        body = encode_linkages("tag", tag_ids, extra)
         return await self._executor.execute(
-            ApiRequest(UNASSIGN_TAGS_FROM_COMPANY, (company_id,), body=body, account_id=account_id)
+            ApiRequest(
+                UNASSIGN_TAGS_FROM_COMPANY, (check_id("company_id", company_id),), body=body, account_id=account_id
+            )
         )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from leadfeeder_async._argument_checks import check_boolean, check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.contacts import Contact, ContactSummary
 from leadfeeder_async.models.envelope import EmptyResponse, Response
+from leadfeeder_async.models.includes import ContactInclude
 from leadfeeder_async.models.search_filters import ContactSearchRequest
 from leadfeeder_async.pagination.id_pager import IdPager
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import csv_param, encode_linkages, encode_search
+from leadfeeder_async.resources.arguments import encode_linkages, encode_search, include_param, optional_ids
 
 _RECHECK_IS_FREE = (
     "`lf.accounts.get()` shows the remaining credits. Repeating the request is free if the contact was charged in the "
@@ -68,7 +70,7 @@ class Contacts:
         self._executor = executor
 
     async def get(
-        self, contact_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
+        self, contact_id: str, *, include: Iterable[ContactInclude] | None = None, account_id: str | None = None
     ) -> Response[Contact]:
         """Get a contact with all attributes.
 
@@ -96,9 +98,9 @@ class Contacts:
             About 1, unless the contact is unlocked.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, ContactInclude)}
         return await self._executor.execute(
-            ApiRequest(GET_CONTACT, (contact_id,), params=params, account_id=account_id)
+            ApiRequest(GET_CONTACT, (check_id("contact_id", contact_id),), params=params, account_id=account_id)
         )
 
     def get_many(
@@ -106,7 +108,7 @@ class Contacts:
         ids: Iterable[str],
         *,
         resolve_merged: bool = False,
-        include: Iterable[str] | None = None,
+        include: Iterable[ContactInclude] | None = None,
         account_id: str | None = None,
     ) -> IdPager[Contact]:
         """Get any number of contacts with all attributes.
@@ -145,8 +147,10 @@ class Contacts:
             contacts that were requested too.
 
         """
-        call = ApiRequest(RETRIEVE_CONTACTS, params={"include": csv_param("include", include)}, account_id=account_id)
-        return IdPager(self._executor, call, ids, resolve_merged=resolve_merged)
+        call = ApiRequest(
+            RETRIEVE_CONTACTS, params={"include": include_param(include, ContactInclude)}, account_id=account_id
+        )
+        return IdPager(self._executor, call, ids, resolve_merged=check_boolean("resolve_merged", resolve_merged))
 
     def search(
         self,
@@ -162,6 +166,7 @@ class Contacts:
         filters: Mapping[str, object] | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
+        extra: Mapping[str, object] | None = None,
         account_id: str | None = None,
     ) -> Pager[ContactSummary]:
         """Search contacts. At least one condition is required, and a contact must match all conditions.
@@ -185,6 +190,7 @@ class Contacts:
                 published.
             page_size: The number of records per request, 1 to 100.
             limit: The maximum number of records in total. None returns all records.
+            extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -204,19 +210,25 @@ class Contacts:
         conditions = {
             "search_terms": search_terms,
             "emails": emails,
-            "company_ids": company_ids,
+            "company_ids": optional_ids("company_ids", company_ids),
             "positions": positions,
             "departments": departments,
             "hierarchy_levels": hierarchy_levels,
             "affiliation": affiliation,
-            "buyer_persona_ids": buyer_persona_ids,
+            "buyer_persona_ids": optional_ids("buyer_persona_ids", buyer_persona_ids),
             "filters": filters,
         }
-        call = ApiRequest(SEARCH_CONTACTS, body=encode_search(ContactSearchRequest, conditions), account_id=account_id)
+        body = encode_search(ContactSearchRequest, conditions, extra)
+        call = ApiRequest(SEARCH_CONTACTS, body=body, account_id=account_id)
         return Pager(self._executor, call, page_size=page_size, limit=limit)
 
     async def add_to_lists(
-        self, contact_id: str, list_ids: Iterable[str], *, account_id: str | None = None
+        self,
+        contact_id: str,
+        list_ids: Iterable[str],
+        *,
+        extra: Mapping[str, object] | None = None,
+        account_id: str | None = None,
     ) -> Response[None]:
         """Add a contact to lists. Lists that already contain the contact stay unchanged.
 
@@ -227,6 +239,7 @@ class Contacts:
         Args:
             contact_id: The id of the contact.
             list_ids: The ids of the lists. At least one is required.
+            extra: New fields of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -241,13 +254,18 @@ class Contacts:
             None.
 
         """
-        body = encode_linkages("list", list_ids)
+        body = encode_linkages("list", list_ids, extra)
         return await self._executor.execute(
-            ApiRequest(ADD_CONTACT_TO_LISTS, (contact_id,), body=body, account_id=account_id)
+            ApiRequest(ADD_CONTACT_TO_LISTS, (check_id("contact_id", contact_id),), body=body, account_id=account_id)
         )
 
     async def remove_from_lists(
-        self, contact_id: str, list_ids: Iterable[str], *, account_id: str | None = None
+        self,
+        contact_id: str,
+        list_ids: Iterable[str],
+        *,
+        extra: Mapping[str, object] | None = None,
+        account_id: str | None = None,
     ) -> Response[None]:
         """Remove a contact from lists.
 
@@ -260,6 +278,7 @@ class Contacts:
         Args:
             contact_id: The id of the contact.
             list_ids: The ids of the lists. At least one is required.
+            extra: New fields of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -274,7 +293,9 @@ class Contacts:
             None.
 
         """
-        body = encode_linkages("list", list_ids)
+        body = encode_linkages("list", list_ids, extra)
         return await self._executor.execute(
-            ApiRequest(REMOVE_CONTACT_FROM_LISTS, (contact_id,), body=body, account_id=account_id)
+            ApiRequest(
+                REMOVE_CONTACT_FROM_LISTS, (check_id("contact_id", contact_id),), body=body, account_id=account_id
+            )
         )

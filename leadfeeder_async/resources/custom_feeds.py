@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import UNSET, UnsetType
 
-from leadfeeder_async._core.codec import encode_json
+from leadfeeder_async._argument_checks import check_boolean, check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.custom_feeds import CustomFeed, CustomFeedFolder
 from leadfeeder_async.models.envelope import EmptyResponse, Response
+from leadfeeder_async.models.includes import CustomFeedFolderInclude, CustomFeedInclude
 from leadfeeder_async.models.request_bodies import CustomFeedChanges, CustomFeedData, CustomFeedRequest
-from leadfeeder_async.resources.arguments import csv_param
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.resources.arguments import checked, encode_record, include_param
+from leadfeeder_async.resources.body_checks import check_dict, check_json
 
 _FEED = "/v1/web-visits/custom-feeds/{custom_feed_id}"
 
@@ -49,22 +52,24 @@ RETRIEVE_CUSTOM_FEED_FOLDERS = Endpoint(
 class CustomFeeds:
     """Saved filters of web visits, and their folders.
 
-    The grammar of the filters is not published, so they are sent and returned unchanged.
+    Leadfeeder documents the format of the filters on its page "Custom Feed - Filter Reference". This package does not
+    check them. It sends and returns them unchanged.
     """
 
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
 
-    async def list(
+    def list(
         self,
         *,
-        include: Iterable[str] | None = None,
+        include: Iterable[CustomFeedInclude] | None = None,
         has_connected_list: bool | None = None,
+        limit: int | None = None,
         account_id: str | None = None,
-    ) -> Response[tuple[CustomFeed, ...]]:
+    ) -> Pager[CustomFeed]:
         """List the custom feeds.
 
-        ``(await lf.custom_feeds.list(include=["folder"])).data``
+        ``async for feed in lf.custom_feeds.list(include=["folder"])``
 
         Contract: ``retrieve_custom_feeds``, scope ``web_visits:read``.
 
@@ -72,17 +77,30 @@ class CustomFeeds:
             include: Relationships to return with all attributes: ``folder``, ``connected_list``.
             has_connected_list: True for feeds that are connected to a list, False for those that are not. None returns
                 all.
+            limit: The maximum number of records in total. None returns all records.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
-            All custom feeds.
+            A pager of custom feeds.
+
+        Raises:
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
         Credits:
             None.
 
+        Pagination:
+            One response.
+
         """
-        params = {"include": csv_param("include", include), "filter[has_connected_list]": has_connected_list}
-        return await self._executor.execute(ApiRequest(RETRIEVE_CUSTOM_FEEDS, params=params, account_id=account_id))
+        if has_connected_list is not None:
+            check_boolean("has_connected_list", has_connected_list)
+        params = {
+            "include": include_param(include, CustomFeedInclude),
+            "filter[has_connected_list]": has_connected_list,
+        }
+        call = ApiRequest(RETRIEVE_CUSTOM_FEEDS, params=params, account_id=account_id)
+        return Pager(self._executor, call, limit=limit)
 
     async def create(
         self,
@@ -90,6 +108,7 @@ class CustomFeeds:
         name: str,
         filters: object = UNSET,
         relationships: Mapping[str, object] | None = None,
+        extra: Mapping[str, object] | None = None,
         account_id: str | None = None,
     ) -> Response[CustomFeed]:
         """Create a custom feed.
@@ -103,6 +122,7 @@ class CustomFeeds:
             filters: The filters, in the API's format. Several values of one filter are combined with OR, and different
                 filters with AND. The easiest way is to copy the filters of a feed that was created on the website.
             relationships: Related records, such as the folder, in the API's format. They are sent unchanged.
+            extra: New attributes of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -116,14 +136,14 @@ class CustomFeeds:
 
         """
         data = CustomFeedData(
-            attributes=CustomFeedChanges(name=name, filters=filters),
-            relationships=UNSET if relationships is None else relationships,
+            attributes=checked(CustomFeedChanges, name=name, filters=filters),
+            relationships=UNSET if relationships is None else _relationships(relationships),
         )
-        body = encode_json(CustomFeedRequest(data=data))
+        body = encode_record(CustomFeedRequest(data=data), extra)
         return await self._executor.execute(ApiRequest(CREATE_CUSTOM_FEED, body=body, account_id=account_id))
 
     async def get(
-        self, custom_feed_id: str, *, include: Iterable[str] | None = None, account_id: str | None = None
+        self, custom_feed_id: str, *, include: Iterable[CustomFeedInclude] | None = None, account_id: str | None = None
     ) -> Response[CustomFeed]:
         """Get a custom feed and its filters.
 
@@ -147,9 +167,11 @@ class CustomFeeds:
             None.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, CustomFeedInclude)}
         return await self._executor.execute(
-            ApiRequest(GET_CUSTOM_FEED, (custom_feed_id,), params=params, account_id=account_id)
+            ApiRequest(
+                GET_CUSTOM_FEED, (check_id("custom_feed_id", custom_feed_id),), params=params, account_id=account_id
+            )
         )
 
     async def update(
@@ -158,7 +180,8 @@ class CustomFeeds:
         *,
         name: str | UnsetType = UNSET,
         filters: object = UNSET,
-        relationships: object = UNSET,
+        relationships: Mapping[str, object] | UnsetType = UNSET,
+        extra: Mapping[str, object] | None = None,
         account_id: str | None = None,
     ) -> Response[CustomFeed]:
         """Change a custom feed. Arguments that are left out stay unchanged.
@@ -172,6 +195,7 @@ class CustomFeeds:
             name: The new name.
             filters: The new filters, in the API's format. They are sent unchanged.
             relationships: The new related records, in the API's format. They are sent unchanged.
+            extra: New attributes of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -185,11 +209,16 @@ class CustomFeeds:
             None.
 
         """
-        changes = CustomFeedChanges(name=name, filters=filters)
-        data = CustomFeedData(id=custom_feed_id, attributes=changes, relationships=relationships)
-        body = encode_json(CustomFeedRequest(data=data))
+        data = CustomFeedData(
+            id=check_id("custom_feed_id", custom_feed_id),
+            attributes=checked(CustomFeedChanges, name=name, filters=filters),
+            relationships=relationships if relationships is UNSET else _relationships(relationships),
+        )
+        body = encode_record(CustomFeedRequest(data=data), extra)
         return await self._executor.execute(
-            ApiRequest(UPDATE_CUSTOM_FEED, (custom_feed_id,), body=body, account_id=account_id)
+            ApiRequest(
+                UPDATE_CUSTOM_FEED, (check_id("custom_feed_id", custom_feed_id),), body=body, account_id=account_id
+            )
         )
 
     async def delete(self, custom_feed_id: str, *, account_id: str | None = None) -> Response[None]:
@@ -215,10 +244,12 @@ class CustomFeeds:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(DELETE_CUSTOM_FEED, (custom_feed_id,), account_id=account_id))
+        return await self._executor.execute(
+            ApiRequest(DELETE_CUSTOM_FEED, (check_id("custom_feed_id", custom_feed_id),), account_id=account_id)
+        )
 
     async def folders(
-        self, *, include: Iterable[str] | None = None, account_id: str | None = None
+        self, *, include: Iterable[CustomFeedFolderInclude] | None = None, account_id: str | None = None
     ) -> Response[tuple[CustomFeedFolder, ...]]:
         """List the folders of custom feeds.
 
@@ -237,7 +268,13 @@ class CustomFeeds:
             None.
 
         """
-        params = {"include": csv_param("include", include)}
+        params = {"include": include_param(include, CustomFeedFolderInclude)}
         return await self._executor.execute(
             ApiRequest(RETRIEVE_CUSTOM_FEED_FOLDERS, params=params, account_id=account_id)
         )
+
+
+def _relationships(value: object) -> dict[str, object]:
+    relationships = check_dict("relationships", value)
+    check_json("relationships", relationships)
+    return relationships

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import UNSET, UnsetType
 
-from leadfeeder_async._core.codec import encode_json
+from leadfeeder_async._argument_checks import check_id, check_list, check_string
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.custom_fields import CustomField
 from leadfeeder_async.models.envelope import EmptyResponse, Response
-from leadfeeder_async.models.request_bodies import CustomFieldChanges, CustomFieldData, CustomFieldRequest
+from leadfeeder_async.models.request_bodies import CustomFieldChanges, CustomFieldData, CustomFieldRequest, Scope
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import check_choice
-from leadfeeder_async.resources.lists import SCOPES, Scope
+from leadfeeder_async.resources.arguments import check_scope, checked, encode_record
 
 _FIELD = "/v1/custom-fields/{id}"
 
@@ -87,7 +86,10 @@ class CustomFields:
             Page numbers. Up to 16 pages are prefetched and returned in order.
 
         """
-        params = {"filter[scope]": check_choice("scope", scope, SCOPES), "filter[type]": type}
+        params = {
+            "filter[scope]": None if scope is None else check_scope(scope),
+            "filter[type]": None if type is None else check_string("type", type),
+        }
         call = ApiRequest(RETRIEVE_CUSTOM_FIELDS, params=params, account_id=account_id)
         return Pager(self._executor, call, page_size=page_size, limit=limit)
 
@@ -99,6 +101,7 @@ class CustomFields:
         type: str,  # noqa: A002 - the API's word
         description: str | UnsetType = UNSET,
         options: Iterable[object] | UnsetType = UNSET,
+        extra: Mapping[str, object] | None = None,
         account_id: str | None = None,
     ) -> Response[CustomField]:
         """Create a custom field.
@@ -113,6 +116,7 @@ class CustomFields:
             type: The type of the values, such as ``select``. The allowed values are not published.
             description: A description of the field.
             options: The choices, if the field is a selection. They are sent unchanged.
+            extra: New attributes of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -126,10 +130,13 @@ class CustomFields:
             None.
 
         """
-        check_choice("scope", scope, SCOPES)
-        choices = options if isinstance(options, UnsetType) else tuple(options)
-        changes = CustomFieldChanges(name=name, scope=scope, type=type, description=description, options=choices)
-        body = encode_json(CustomFieldRequest(data=CustomFieldData(attributes=changes)))
+        if description is not UNSET:
+            check_string("description", description)
+        choices = options if options is UNSET else check_list("options", options)
+        changes = checked(
+            CustomFieldChanges, name=name, scope=scope, type=type, description=description, options=choices
+        )
+        body = encode_record(CustomFieldRequest(data=CustomFieldData(attributes=changes)), extra)
         return await self._executor.execute(ApiRequest(CREATE_CUSTOM_FIELD, body=body, account_id=account_id))
 
     async def get(self, custom_field_id: str, *, account_id: str | None = None) -> Response[CustomField]:
@@ -154,7 +161,9 @@ class CustomFields:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(GET_CUSTOM_FIELD, (custom_field_id,), account_id=account_id))
+        return await self._executor.execute(
+            ApiRequest(GET_CUSTOM_FIELD, (check_id("custom_field_id", custom_field_id),), account_id=account_id)
+        )
 
     async def update(
         self,
@@ -163,6 +172,7 @@ class CustomFields:
         name: str | UnsetType = UNSET,
         description: str | UnsetType | None = UNSET,
         options: Iterable[object] | UnsetType | None = UNSET,
+        extra: Mapping[str, object] | None = None,
         account_id: str | None = None,
     ) -> Response[CustomField]:
         """Change a custom field. Arguments that are left out stay unchanged.
@@ -176,6 +186,7 @@ class CustomFields:
             name: The new name.
             description: The new description. None removes it.
             options: The new choices. They are sent unchanged. None removes them.
+            extra: New attributes of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -189,11 +200,12 @@ class CustomFields:
             None.
 
         """
-        choices = options if options is None or isinstance(options, UnsetType) else tuple(options)
-        changes = CustomFieldChanges(name=name, description=description, options=choices)
-        body = encode_json(CustomFieldRequest(data=CustomFieldData(id=custom_field_id, attributes=changes)))
+        field_id = check_id("custom_field_id", custom_field_id)
+        choices = options if options is None or options is UNSET else check_list("options", options)
+        changes = checked(CustomFieldChanges, name=name, description=description, options=choices)
+        body = encode_record(CustomFieldRequest(data=CustomFieldData(id=field_id, attributes=changes)), extra)
         return await self._executor.execute(
-            ApiRequest(UPDATE_CUSTOM_FIELD, (custom_field_id,), body=body, account_id=account_id)
+            ApiRequest(UPDATE_CUSTOM_FIELD, (field_id,), body=body, account_id=account_id)
         )
 
     async def delete(self, custom_field_id: str, *, account_id: str | None = None) -> Response[None]:
@@ -219,4 +231,6 @@ class CustomFields:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(DELETE_CUSTOM_FIELD, (custom_field_id,), account_id=account_id))
+        return await self._executor.execute(
+            ApiRequest(DELETE_CUSTOM_FIELD, (check_id("custom_field_id", custom_field_id),), account_id=account_id)
+        )

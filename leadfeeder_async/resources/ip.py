@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from leadfeeder_async._argument_checks import show_value
 from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import ConfigurationError
@@ -58,8 +60,10 @@ class Ip:
         return await self._executor.execute(ApiRequest(ENRICH_IP, params=params, account_id=account_id))
 
 
-def _address(ip: str | IPv4Address | IPv6Address) -> str:
-    try:
-        return str(ip_address(ip))
-    except ValueError:
-        raise ConfigurationError(f"ip={ip!r} is not an IP address.") from None
+def _address(ip: object) -> str:
+    if isinstance(ip, str | IPv4Address | IPv6Address):
+        with suppress(ValueError):
+            return str(ip_address(ip))
+    raise ConfigurationError(
+        f"ip={show_value(ip)} is not an IP address.", hint='Write it as "203.0.113.17".', argument="ip"
+    )

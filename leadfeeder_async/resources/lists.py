@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
 
-from msgspec import UNSET
-
-from leadfeeder_async._core.codec import encode_json
+from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import EmptyResponse, Response
-from leadfeeder_async.models.request_bodies import ListChanges, ListData, ListRequest
+from leadfeeder_async.models.request_bodies import ListChanges, ListData, ListRequest, Scope
 from leadfeeder_async.models.tags_and_lists import List, ListItem
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import check_choice
-
-Scope: TypeAlias = Literal["company", "contact"]
-"""The records that a list contains."""
-
-SCOPES = ("company", "contact")
+from leadfeeder_async.resources.arguments import check_scope, checked, encode_record
 
 RETRIEVE_LISTS = Endpoint(
     "retrieve_lists",
@@ -80,11 +73,13 @@ class Lists:
             Page numbers. Up to 16 pages are prefetched and returned in order.
 
         """
-        params = {"filter[scope]": check_choice("scope", scope, SCOPES)}
+        params = {"filter[scope]": check_scope(scope)}
         call = ApiRequest(RETRIEVE_LISTS, params=params, account_id=account_id)
         return Pager(self._executor, call, page_size=page_size, limit=limit)
 
-    async def create(self, *, name: str, scope: Scope, account_id: str | None = None) -> Response[List]:
+    async def create(
+        self, *, name: str, scope: Scope, extra: Mapping[str, object] | None = None, account_id: str | None = None
+    ) -> Response[List]:
         """Create a list.
 
         ``await lf.lists.create(name="DACH", scope="company")``
@@ -94,6 +89,7 @@ class Lists:
         Args:
             name: The name of the list.
             scope: ``company`` or ``contact``: the records that the list contains.
+            extra: New attributes of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -107,8 +103,8 @@ class Lists:
             None.
 
         """
-        check_choice("scope", scope, SCOPES)
-        body = encode_json(ListRequest(data=ListData(attributes=ListChanges(name=name, scope=scope))))
+        changes = checked(ListChanges, name=name, scope=scope)
+        body = encode_record(ListRequest(data=ListData(attributes=changes)), extra)
         return await self._executor.execute(ApiRequest(CREATE_LIST, body=body, account_id=account_id))
 
     async def get(self, list_id: str, *, account_id: str | None = None) -> Response[List]:
@@ -133,9 +129,13 @@ class Lists:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(GET_LIST, (list_id,), account_id=account_id))
+        return await self._executor.execute(
+            ApiRequest(GET_LIST, (check_id("list_id", list_id),), account_id=account_id)
+        )
 
-    async def update(self, list_id: str, *, name: str, account_id: str | None = None) -> Response[List]:
+    async def update(
+        self, list_id: str, *, name: str, extra: Mapping[str, object] | None = None, account_id: str | None = None
+    ) -> Response[List]:
         """Rename a list.
 
         ``await lf.lists.update("8101", name="DACH 2027")``
@@ -145,6 +145,7 @@ class Lists:
         Args:
             list_id: The id of the list.
             name: The new name.
+            extra: New attributes of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -158,8 +159,8 @@ class Lists:
             None.
 
         """
-        changes = ListChanges(name=name, scope=UNSET)
-        body = encode_json(ListRequest(data=ListData(id=list_id, attributes=changes)))
+        changes = checked(ListChanges, name=name)
+        body = encode_record(ListRequest(data=ListData(id=check_id("list_id", list_id), attributes=changes)), extra)
         return await self._executor.execute(ApiRequest(UPDATE_LIST, (list_id,), body=body, account_id=account_id))
 
     async def delete(self, list_id: str, *, account_id: str | None = None) -> Response[None]:
@@ -185,7 +186,9 @@ class Lists:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(DELETE_LIST, (list_id,), account_id=account_id))
+        return await self._executor.execute(
+            ApiRequest(DELETE_LIST, (check_id("list_id", list_id),), account_id=account_id)
+        )
 
     def items(
         self, list_id: str, *, page_size: int = MAX_PAGE_SIZE, limit: int | None = None, account_id: str | None = None
@@ -217,5 +220,5 @@ class Lists:
             Cursors. One page is prefetched.
 
         """
-        call = ApiRequest(LIST_ITEMS, (list_id,), account_id=account_id)
+        call = ApiRequest(LIST_ITEMS, (check_id("list_id", list_id),), account_id=account_id)
         return Pager(self._executor, call, page_size=page_size, limit=limit)

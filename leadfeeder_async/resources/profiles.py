@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.profiles import BuyerPersona, Icp
+from leadfeeder_async.pagination.pager import Pager
 
 LIST_ICPS = Endpoint("list_icps", "GET", "/v1/icps", Response[tuple[Icp, ...]])
 GET_ICP = Endpoint("get_icp", "GET", "/v1/icps/{id}", Response[Icp])
@@ -19,24 +21,31 @@ class Icps:
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
 
-    async def list(self, *, account_id: str | None = None) -> Response[tuple[Icp, ...]]:
+    def list(self, *, limit: int | None = None, account_id: str | None = None) -> Pager[Icp]:
         """List the ideal customer profiles.
 
-        ``(await lf.icps.list()).data``
+        ``async for profile in lf.icps.list()``
 
         Contract: ``list_icps`` (path inferred).
 
         Args:
+            limit: The maximum number of records in total. None returns all records.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
-            All profiles. Pass their ids as ``icp_ids`` to a company search.
+            A pager of profiles. Pass their ids as ``icp_ids`` to a company search.
+
+        Raises:
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
         Credits:
             None.
 
+        Pagination:
+            One response.
+
         """
-        return await self._executor.execute(ApiRequest(LIST_ICPS, account_id=account_id))
+        return Pager(self._executor, ApiRequest(LIST_ICPS, account_id=account_id), limit=limit)
 
     async def get(self, icp_id: str, *, account_id: str | None = None) -> Response[Icp]:
         """Get an ideal customer profile and its criteria.
@@ -60,7 +69,7 @@ class Icps:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(GET_ICP, (icp_id,), account_id=account_id))
+        return await self._executor.execute(ApiRequest(GET_ICP, (check_id("icp_id", icp_id),), account_id=account_id))
 
 
 class BuyerPersonas:
@@ -69,24 +78,31 @@ class BuyerPersonas:
     def __init__(self, executor: RequestExecutor) -> None:
         self._executor = executor
 
-    async def list(self, *, account_id: str | None = None) -> Response[tuple[BuyerPersona, ...]]:
+    def list(self, *, limit: int | None = None, account_id: str | None = None) -> Pager[BuyerPersona]:
         """List the buyer personas.
 
-        ``(await lf.buyer_personas.list()).data``
+        ``async for persona in lf.buyer_personas.list()``
 
         Contract: ``list_buyer_personas`` (path inferred).
 
         Args:
+            limit: The maximum number of records in total. None returns all records.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
-            All personas. Pass their ids as ``buyer_persona_ids`` to a contact search.
+            A pager of personas. Pass their ids as ``buyer_persona_ids`` to a contact search.
+
+        Raises:
+            IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
         Credits:
             None.
 
+        Pagination:
+            One response.
+
         """
-        return await self._executor.execute(ApiRequest(LIST_BUYER_PERSONAS, account_id=account_id))
+        return Pager(self._executor, ApiRequest(LIST_BUYER_PERSONAS, account_id=account_id), limit=limit)
 
     async def get(self, buyer_persona_id: str, *, account_id: str | None = None) -> Response[BuyerPersona]:
         """Get a buyer persona and its criteria.
@@ -110,4 +126,6 @@ class BuyerPersonas:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(GET_BUYER_PERSONA, (buyer_persona_id,), account_id=account_id))
+        return await self._executor.execute(
+            ApiRequest(GET_BUYER_PERSONA, (check_id("buyer_persona_id", buyer_persona_id),), account_id=account_id)
+        )

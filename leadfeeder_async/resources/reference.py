@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leadfeeder_async._argument_checks import check_string
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Response
@@ -87,4 +88,4 @@ class Reference:
         """
         from leadfeeder_async.integrations.nace import nace_parent
 
-        return nace_parent(wz_code)
+        return nace_parent(check_string("wz_code", wz_code))

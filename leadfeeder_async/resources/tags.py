@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import UNSET, UnsetType
 
-from leadfeeder_async._core.codec import encode_json
+from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import EmptyResponse, Response
@@ -12,7 +14,7 @@ from leadfeeder_async.models.request_bodies import TagChanges, TagData, TagReque
 from leadfeeder_async.models.tags_and_lists import Tag
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import check_range
+from leadfeeder_async.resources.arguments import checked, encode_record
 
 RETRIEVE_TAGS = Endpoint(
     "retrieve_tags", "GET", "/v1/tags", Response[tuple[Tag, ...]], pagination=PaginationStyle.PAGE_NUMBER
@@ -28,9 +30,6 @@ CREATE_TAG = Endpoint(
 GET_TAG = Endpoint("get_tag", "GET", "/v1/tags/{id}", Response[Tag])
 UPDATE_TAG = Endpoint("update_tag", "PATCH", "/v1/tags/{id}", Response[Tag], retry_safety=RetrySafety.IDEMPOTENT)
 DELETE_TAG = Endpoint("delete_tag", "DELETE", "/v1/tags/{id}", EmptyResponse, retry_safety=RetrySafety.IDEMPOTENT)
-
-COLORS = 9
-"""The largest color number. The smallest is 0."""
 
 
 class Tags:
@@ -69,7 +68,14 @@ class Tags:
         call = ApiRequest(RETRIEVE_TAGS, account_id=account_id)
         return Pager(self._executor, call, page_size=page_size, limit=limit)
 
-    async def create(self, *, name: str, color: int | None = None, account_id: str | None = None) -> Response[Tag]:
+    async def create(
+        self,
+        *,
+        name: str,
+        color: int | None = None,
+        extra: Mapping[str, object] | None = None,
+        account_id: str | None = None,
+    ) -> Response[Tag]:
         """Create a tag.
 
         ``await lf.tags.create(name="Hot lead", color=3)``
@@ -79,6 +85,7 @@ class Tags:
         Args:
             name: The name of the tag.
             color: The color of the tag, 0 to 9. None lets the API choose.
+            extra: New attributes of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -92,9 +99,8 @@ class Tags:
             None.
 
         """
-        check_range("color", color, 0, COLORS)
-        changes = TagChanges(name=name, color=UNSET if color is None else color)
-        body = encode_json(TagRequest(data=TagData(attributes=changes)))
+        changes = checked(TagChanges, name=name, color=UNSET if color is None else color)
+        body = encode_record(TagRequest(data=TagData(attributes=changes)), extra)
         return await self._executor.execute(ApiRequest(CREATE_TAG, body=body, account_id=account_id))
 
     async def get(self, tag_id: str, *, account_id: str | None = None) -> Response[Tag]:
@@ -119,7 +125,7 @@ class Tags:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(GET_TAG, (tag_id,), account_id=account_id))
+        return await self._executor.execute(ApiRequest(GET_TAG, (check_id("tag_id", tag_id),), account_id=account_id))
 
     async def update(
         self,
@@ -127,6 +133,7 @@ class Tags:
         *,
         name: str | UnsetType = UNSET,
         color: int | UnsetType | None = UNSET,
+        extra: Mapping[str, object] | None = None,
         account_id: str | None = None,
     ) -> Response[Tag]:
         """Change a tag. Arguments that are left out stay unchanged.
@@ -139,6 +146,7 @@ class Tags:
             tag_id: The id of the tag.
             name: The new name.
             color: The new color, 0 to 9. None removes the color.
+            extra: New attributes of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -153,9 +161,8 @@ class Tags:
             None.
 
         """
-        if not isinstance(color, UnsetType):
-            check_range("color", color, 0, COLORS)
-        body = encode_json(TagRequest(data=TagData(id=tag_id, attributes=TagChanges(name=name, color=color))))
+        changes = checked(TagChanges, name=name, color=color)
+        body = encode_record(TagRequest(data=TagData(id=check_id("tag_id", tag_id), attributes=changes)), extra)
         return await self._executor.execute(ApiRequest(UPDATE_TAG, (tag_id,), body=body, account_id=account_id))
 
     async def delete(self, tag_id: str, *, account_id: str | None = None) -> Response[None]:
@@ -181,4 +188,6 @@ class Tags:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(DELETE_TAG, (tag_id,), account_id=account_id))
+        return await self._executor.execute(
+            ApiRequest(DELETE_TAG, (check_id("tag_id", tag_id),), account_id=account_id)
+        )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
+from leadfeeder_async._argument_checks import reject
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import check_argument
@@ -51,16 +52,24 @@ class Usage:
 
         """
         params = {"start_period": _month("start_period", start_period), "end_period": _month("end_period", end_period)}
-        check_argument(start_period <= end_period, f"start_period={start_period} is after end_period={end_period}.")
+        check_argument(
+            start_period <= end_period,
+            f"start_period={start_period} is after end_period={end_period}.",
+            "Pass the earlier month as start_period.",
+            argument="start_period",
+        )
         answer = await self._executor.execute(ApiRequest(GET_USAGE, params=params, account_id=account_id))
         self._executor.record_monthly_usage(_used_in(f"{datetime.now(UTC):%Y-%m}", answer.data))
         return answer
 
 
-def _month(name: str, value: str) -> str:
-    check_argument(
-        re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value), f"{name}={value!r} is not a month.", "Write it as YYYY-MM."
-    )
+_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+
+
+def _month(name: str, value: object) -> str:
+    if not isinstance(value, str) or not _MONTH.fullmatch(value):
+        hint = f'Write "{value:%Y-%m}".' if isinstance(value, date) else 'Write it as YYYY-MM, such as "2026-11".'
+        reject(name, value, "is not a month.", hint)
     return value
 
 

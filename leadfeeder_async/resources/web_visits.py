@@ -6,17 +6,21 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from leadfeeder_async._argument_checks import check_id, reject
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.models.filter_dicts import WebVisitFiltersDict
+from leadfeeder_async.models.includes import WebVisitInclude
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.models.search_filters import WebVisitFilters, WebVisitSearchRequest
 from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
-from leadfeeder_async.pagination.date_range import DateLike, make_window
+from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import csv_param, encode_validated
+from leadfeeder_async.resources.arguments import add_extra, encode_validated, include_param, parse_days
+from leadfeeder_async.resources.body_checks import check_arguments, check_dict
 
 SEARCH_WEB_VISITS = Endpoint(
     "search_web_visits",
@@ -58,10 +62,11 @@ class WebVisits:
         start_date: DateLike,
         end_date: DateLike,
         company_id: str | None = None,
-        filters: WebVisitFilters | Mapping[str, object] | None = None,
-        include: Iterable[str] | None = None,
+        filters: WebVisitFilters | WebVisitFiltersDict | None = None,
+        include: Iterable[WebVisitInclude] | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
+        extra: Mapping[str, object] | None = None,
         split_days: bool = True,
         account_id: str | None = None,
     ) -> Pager[WebVisit]:
@@ -80,6 +85,7 @@ class WebVisits:
             include: Relationships to return with all attributes: ``company``. It makes pages about ten times larger.
             page_size: The number of records per request, 1 to 100.
             limit: The maximum number of records in total. None returns all records.
+            extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             split_days: Read a day with more than 10,000 visits by country. False only reads its first 10,000 visits.
             account_id: The account to use. Defaults to the account of the client.
 
@@ -103,12 +109,12 @@ class WebVisits:
             returned as the server counts for it.
 
         """
-        window = make_window(start_date, end_date)
-        conditions = {"start_date": window.start, "end_date": window.end, "filters": _with_company(filters, company_id)}
+        window = parse_days("start_date", start_date, "end_date", end_date)
+        body = encode_validated(_Conditions, {"filters": _with_company(filters, company_id)})
         request = ApiRequest(
             SEARCH_WEB_VISITS,
-            params={"include": csv_param("include", include)},
-            body=encode_validated(WebVisitSearchRequest, conditions, leave_out=("start_date", "end_date")),
+            params={"include": include_param(include, WebVisitInclude)},
+            body=add_extra(WebVisitSearchRequest, body, extra),
             account_id=account_id,
         )
         return Pager(self._executor, request, window=window, page_size=page_size, limit=limit, split_days=split_days)
@@ -119,7 +125,7 @@ class WebVisits:
         start_date: DateLike,
         end_date: DateLike,
         custom_feed_id: str | None = None,
-        include: Iterable[str] | None = None,
+        include: Iterable[WebVisitInclude] | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         account_id: str | None = None,
@@ -158,9 +164,11 @@ class WebVisits:
             contain are returned once.
 
         """
-        params = {"custom_feed_id": custom_feed_id, "include": csv_param("include", include)}
+        params = {"custom_feed_id": custom_feed_id, "include": include_param(include, WebVisitInclude)}
+        if custom_feed_id is not None:
+            check_id("custom_feed_id", custom_feed_id)
         request = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params=params, account_id=account_id)
-        window = make_window(start_date, end_date)
+        window = parse_days("start_date", start_date, "end_date", end_date)
         return Pager(self._executor, request, window=window, page_size=page_size, limit=limit)
 
     async def tracker_script(self, *, account_id: str | None = None) -> Response[WebVisitsTrackerScript]:
@@ -183,9 +191,26 @@ class WebVisits:
         return await self._executor.execute(ApiRequest(GET_WEB_VISITS_TRACKER_SCRIPT, account_id=account_id))
 
 
-def _with_company(filters: WebVisitFilters | Mapping[str, object] | None, company_id: str | None) -> object:
+class _Conditions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The body of a visit search without its dates, which the pager adds."""
+
+    filters: WebVisitFilters | None = None
+
+
+def _with_company(filters: object, company_id: str | None) -> object:
+    """Return filters with a company, or raise ConfigurationError if they name another one."""
     if company_id is None:
         return filters
+    check_id("company_id", company_id)
+    if filters is None:
+        return {"company_id": company_id}
+    check_arguments(_Conditions, {"filters": filters})
     if isinstance(filters, WebVisitFilters):
-        return msgspec.structs.replace(filters, company_id=company_id)
-    return {**(filters or {}), "company_id": company_id}
+        given: object = filters.company_id
+        combined: object = msgspec.structs.replace(filters, company_id=company_id)
+    else:
+        members = check_dict("filters", filters)
+        given, combined = members.get("company_id"), {**members, "company_id": company_id}
+    if given is not None and given != company_id:
+        reject("company_id", company_id, f"differs from company_id={given!r} in filters.", "Pass one of the two.")
+    return combined

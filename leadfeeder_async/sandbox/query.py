@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 from leadfeeder_async.sandbox.sample_data import Json
 from leadfeeder_async.sandbox.server_state import ApiError, SandboxAccount, SandboxState
 
 T = TypeVar("T")
-
-MAX_PAGE_NUMBER = 10**9
-
-_CURSOR = re.compile(r"c\.([0-9a-f]+)/\+=")
-"""A cursor. It contains characters that a client must percent-encode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +24,8 @@ class Query:
     account: SandboxAccount | None
     path_params: Mapping[str, str]
     params: Mapping[str, str]
+    includes: frozenset[str]
+    """The relations in ``include``, with the relations that contain them."""
     body: Json
 
     def require_account(self) -> SandboxAccount:
@@ -38,29 +36,24 @@ class Query:
 
     def id_list(self, name: str, max_count: int = 100) -> list[str]:
         """Return the IDs in a comma-separated query parameter."""
-        ids = [record_id for record_id in self.params.get(name, "").split(",") if record_id]
+        ids = split_list(self.params.get(name, ""))
         if not 1 <= len(ids) <= max_count:
             raise ApiError(400, "invalid_request", f"{name} takes 1 to {max_count} ids")
         return ids
 
-    def include(self, allowed: Iterable[str]) -> set[str]:
-        """Return the relations in ``include``, or raise a 400 error if one is not in ``allowed``."""
-        relations = {relation for relation in self.params.get("include", "").split(",") if relation}
-        unknown = sorted(relations - set(allowed))
-        if unknown:
-            raise ApiError(400, "invalid_request", f"include has unknown relations: {', '.join(unknown)}")
-        return relations
-
     def decode_body(self, type_: type[T]) -> T:
-        """Convert the body, or raise a 400 error if it is not valid."""
-        return self.convert(self.body, type_)
+        """Convert the body, or raise a 400 error if it is not valid or has unknown keys."""
+        if not self.state.lax:
+            path = find_unknown_key(self.body, msgspec.inspect.type_info(type_))
+            if path:
+                raise ApiError(400, "invalid_request", f"The body has an unknown key: {path}")
+        return self._convert(self.body, type_)
 
     def decode_params(self, type_: type[T]) -> T:
         """Convert the query parameters, or raise a 400 error if they are not valid."""
-        return self.convert(dict(self.params), type_)
+        return self._convert(dict(self.params), type_)
 
-    def convert(self, value: object, type_: type[T]) -> T:
-        """Convert part of the request, or raise a 400 error if it is not valid."""
+    def _convert(self, value: object, type_: type[T]) -> T:
         try:
             return msgspec.convert(value, type_)
         except msgspec.ValidationError as error:
@@ -72,6 +65,50 @@ class Query:
         if not text.isdecimal() or not 1 <= int(text) <= maximum:
             raise ApiError(400, "invalid_request", f"{name} must be 1 to {maximum}")
         return int(text)
+
+
+def split_list(text: str) -> list[str]:
+    """Return the values of a comma-separated parameter. Spaces around a value are removed."""
+    return [value for value in map(str.strip, text.split(",")) if value]
+
+
+def parse_includes(text: str, relations: tuple[str, ...], *, lax: bool) -> frozenset[str]:
+    """Return the relations in ``include`` with the relations that contain them.
+
+    Raise a 400 error if a relation is unknown, unless ``lax`` is True.
+    """
+    requested = set(split_list(text))
+    unknown = sorted(requested - set(relations))
+    if unknown and not lax:
+        raise ApiError(400, "invalid_request", f"include has an unknown relation: {suggest(unknown[0], relations)}")
+    parts = (relation.split(".") for relation in requested)
+    return frozenset(".".join(part[:length]) for part in parts for length in range(1, len(part) + 1))
+
+
+def suggest(name: str, known: tuple[str, ...]) -> str:
+    """Return an unknown name, with the most similar known one if there is one."""
+    similar = get_close_matches(name, known, 1)
+    return f"{name} (did you mean {similar[0]}?)" if similar else name
+
+
+def find_unknown_key(value: object, type_: msgspec.inspect.Type, path: str = "") -> str | None:
+    """Return the path of the first key that the structs in a type do not have, or None if all are known."""
+    members = list[tuple[object, msgspec.inspect.Type, str]]()
+    if isinstance(type_, msgspec.inspect.Metadata):
+        members.append((value, type_.type, path))
+    elif isinstance(type_, msgspec.inspect.UnionType):
+        members.extend((value, member_type, path) for member_type in type_.types)
+    elif isinstance(type_, msgspec.inspect.ListType) and isinstance(value, list):
+        items = msgspec.convert(value, list[object])
+        members.extend((item, type_.item_type, f"{path}[{index}]") for index, item in enumerate(items))
+    elif isinstance(type_, msgspec.inspect.StructType) and isinstance(value, dict):
+        fields = {field.encode_name: field.type for field in type_.fields}
+        prefix = path and f"{path}."
+        for key, member in msgspec.convert(value, dict[str, object]).items():
+            if key not in fields:
+                return prefix + suggest(key, tuple(fields))
+            members.append((member, fields[key], prefix + key))
+    return next(filter(None, (find_unknown_key(*member) for member in members)), None)
 
 
 class OperationResult(msgspec.Struct, frozen=True):
@@ -99,6 +136,8 @@ class Route:
     path: str
     operation: Operation
     params: tuple[str, ...] = ()
+    relations: tuple[str, ...] = ()
+    """The values that ``include`` accepts."""
     pagination: Literal["none", "number", "cursor"] = "none"
     account: Literal["required", "optional", "none"] = "required"
 
@@ -108,44 +147,19 @@ class Route:
         return self.operation.__name__
 
     @property
-    def allowed_params(self) -> frozenset[str]:
+    def allowed_params(self) -> tuple[str, ...]:
         """All query parameters that the operation accepts."""
-        return frozenset(("account_id", *self.params, *_PAGINATION_PARAMS[self.pagination]))
+        return ("account_id", *self.params, *_PAGINATION_PARAMS[self.pagination])
 
-
-def numbered_page(
-    query: Query, rows: Sequence[T], to_json: Callable[[T], object], *, max_rows: int | None = None
-) -> OperationResult:
-    """Return the page of ``rows`` that the query requests by number.
-
-    If ``max_rows`` is given, a page that ends after this row is a 416 error.
-    """
-    size, page = query.int_param("page[size]", 20, 100), query.int_param("page[num]", 1, MAX_PAGE_NUMBER)
-    if max_rows is not None and page * size > max_rows:
-        raise ApiError(416, "offset_exceeded", f"Only the first {max_rows:,} rows can be paged")
-    page_rows = rows[(page - 1) * size : page * size]
-    pagination: Json = {"page_num": page, "page_count": -(-len(rows) // size), "total_count": len(rows)}
-    return OperationResult([to_json(row) for row in page_rows], pagination)
-
-
-def cursor_page(
-    query: Query, rows: Sequence[T], to_json: Callable[[T], object], charged: int | None = 0
-) -> OperationResult:
-    """Return the page of ``rows`` at the query's cursor, with the cursor of the next page."""
-    size = query.int_param("page[size]", 20, 100)
-    start = _decode_cursor(query.params.get("page[cursor]"))
-    end = start + size
-    pagination: Json = {
-        "next_cursor": f"c.{end:x}/+=" if end < len(rows) else None,
-        "total_count": len(rows),
-    }
-    return OperationResult([to_json(row) for row in rows[start:end]], pagination, charged)
-
-
-def _decode_cursor(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    match = _CURSOR.fullmatch(cursor)
-    if match is None:
-        raise ApiError(400, "invalid_cursor", "The cursor is not known")
-    return int(match[1], 16)
+    def query(
+        self, state: SandboxState, account: SandboxAccount | None, path_params: Mapping[str, str],
+        params: Mapping[str, str], body: Json,
+    ) -> Query:  # fmt: skip
+        """Return the query for the operation, or raise a 400 error if a parameter or a relation is unknown."""
+        unknown = sorted(set(params) - set(self.allowed_params))
+        if unknown and not state.lax:
+            name = suggest(unknown[0], self.allowed_params)
+            raise ApiError(400, "invalid_request", f"This operation has no parameter {name}")
+        includes = parse_includes(params.get("include", ""), self.relations, lax=state.lax)
+        body = {name: value for name, value in body.items() if name != "account_id"}
+        return Query(state, account, path_params, params, includes, body)

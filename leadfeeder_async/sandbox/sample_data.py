@@ -20,7 +20,14 @@ IPS_PER_COMPANY = 2
 FIRST_IP = int(IPv4Address("198.18.0.0"))
 """The start of the range that RFC 2544 reserves for benchmarks."""
 
-INDUSTRIES = (("0512", "Industrial automation"), ("0620", "Software"), ("0410", "Logistics"), ("0730", "Energy"))
+COMPANIES_PER_GROUP = 10
+INDUSTRIES = (
+    ("0512", "Industrial automation", "28.99", "Manufacture of other special-purpose machinery n.e.c."),
+    ("0620", "Software", "62.01", "Computer programming activities"),
+    ("0410", "Logistics", "52.29", "Other transportation support activities"),
+    ("0730", "Energy", "35.11", "Production of electricity"),
+)
+"""Leadfeeder's code and name of each industry, and the NACE code and name. The WZ code adds ``.0``."""
 SIGNAL_CATEGORIES = (
     "business_expansion",
     "competitive_landscape",
@@ -49,6 +56,20 @@ LOCATIONS = (
 )
 """City, region, country, country code and postal code of each location."""
 
+REGION_CODES = ("HH", "BY", "18", "IDF", "9", "ENG", "MA")
+"""The second part of the ISO 3166-2 code of each location's region."""
+
+COORDINATES = (
+    (53.55, 9.99),
+    (48.14, 11.58),
+    (60.17, 24.94),
+    (48.86, 2.35),
+    (48.21, 16.37),
+    (51.51, -0.13),
+    (42.36, -71.06),
+)
+"""Latitude and longitude of each location."""
+
 _NAME_STARTS = ("Nord", "Alster", "Blau", "Rhein", "Kern", "Iso", "Vega", "Lumen", "Stein", "Delta", "Orbit", "Hanse")
 _NAME_ENDS = ("werk", "tech", "bau", "data", "robotik", "pharma", "logistik", "energie", "optik", "soft")
 _LEGAL_FORMS = ("GmbH", "AG", "SE", "Ltd", "Oy", "SAS")
@@ -63,6 +84,8 @@ _ROLES = (
     ("IT Specialist", "employee", "it_department"),
 )
 _SOURCES = (("google", "organic"), ("google", "cpc"), ("linkedin", "social"), (None, None), ("newsletter", "email"))
+_ROLES_IN_GROUP = {0: "group", 1: "group_member", 2: "group_member"}
+"""The roles of the first companies of each ten. The others belong to no group."""
 _UINT64_MASK = (1 << 64) - 1
 
 
@@ -77,6 +100,12 @@ def hash_mix(seed: int, *parts: int) -> int:
     return state
 
 
+def group_head(number: int) -> int | None:
+    """Return the number of the company that heads the group of a company, or None if it is not a group member."""
+    position = number % COMPANIES_PER_GROUP
+    return number - position if _ROLES_IN_GROUP.get(position) == "group_member" else None
+
+
 def choose(choices: Sequence[object], bits: int) -> object:
     """Return the element of ``choices`` that ``bits`` selects."""
     return choices[bits % len(choices)]
@@ -88,7 +117,7 @@ def company_attributes(seed: int, number: int, last_visit_date: str) -> Json:
     name = f"{choose(_NAME_STARTS, bits)}{choose(_NAME_ENDS, bits >> 8)} {choose(_LEGAL_FORMS, bits >> 16)}"
     website = f"https://www.company-{number}.test"
     location = location_attributes((bits >> 24) % len(LOCATIONS))
-    industry_code, industry = INDUSTRIES[(bits >> 32) % len(INDUSTRIES)]
+    industry_code, industry, nace_code, nace = INDUSTRIES[(bits >> 32) % len(INDUSTRIES)]
     return {
         "name": name,
         "alternative_names": [name.split(maxsplit=1)[0]],
@@ -97,13 +126,17 @@ def company_attributes(seed: int, number: int, last_visit_date: str) -> Json:
         "logo_url": f"{website}/logo.png",
         "description": f"{name} works in {industry.lower()}.",
         "keywords": [industry.lower()],
-        "industries": {"industry": [{"code": industry_code, "name": industry}], "wz": [], "nace": []},
+        "industries": {
+            "industry": [{"code": industry_code, "name": industry}],
+            "wz": [{"code": f"{nace_code}.0", "name": nace}],
+            "nace": [{"code": nace_code, "name": nace}],
+        },
         "address": {"street_address": f"Main Street {number % 200 + 1}", **location},
         "phones": [{"number": f"+4940{number:06d}"}],
         "social_media_profiles": {"linkedin": [{"url": f"{website}/in"}], "twitter": [], "facebook": []},
         "legal_form": name.rsplit(maxsplit=1)[-1],
         "register": {"status": "active", "id": f"HRB {number}", "location": location["city"]},
-        "role": "single_company",
+        "role": _ROLES_IN_GROUP.get(number % COMPANIES_PER_GROUP, "single_company"),
         "web_engagement": {"last_visit_date": last_visit_date},
         **_company_figures(number, bits),
     }
@@ -189,10 +222,16 @@ def format_visit_id(seed: int, number: int) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+def first_visitor(company_count: int) -> int:
+    """Return the number of the first company that can visit. The first half of the companies never visits."""
+    return company_count // 2
+
+
 def visit_company(seed: int, number: int, company_count: int) -> int:
     """Return the number of the company that made a visit. A few companies visit often."""
     fraction = (hash_mix(seed, 3, number) & 0xFFFFFF) / 0x1000000
-    return int(company_count * fraction * fraction)
+    first = first_visitor(company_count)
+    return first + int((company_count - first) * fraction * fraction)
 
 
 def visit_attributes(seed: int, number: int, started_at: str) -> Json:

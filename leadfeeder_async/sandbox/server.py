@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from random import Random
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, get_args
 
 import msgspec
 from aiohttp import web
@@ -20,10 +20,19 @@ from leadfeeder_async.sandbox.operations import OPERATIONS, ROUTES
 from leadfeeder_async.sandbox.query import OperationResult, Query, Route
 from leadfeeder_async.sandbox.record_store import SandboxRecords
 from leadfeeder_async.sandbox.sample_data import Json, hash_mix
-from leadfeeder_async.sandbox.server_state import ApiError, SandboxAccount, SandboxState, TokenBucket
+from leadfeeder_async.sandbox.server_state import (
+    ApiError,
+    PagingFaults,
+    SandboxAccount,
+    SandboxState,
+    TokenBucket,
+    WrongCount,
+)
 from leadfeeder_async.sandbox.world import SECONDS_PER_DAY, World
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="api.leadfeeder.com"'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,18 @@ class Sandbox:
 
     The server listens on 127.0.0.1 while the ``async with`` block runs. It supports every operation of the API and
     applies the API's limits. Companies and contacts cost one credit, unless the account has read them in the last
-    twelve months.
+    twelve months. Companies that visited the account's website are free: these are in the second half of
+    ``sandbox.world.company_ids()``.
+
+    The server is strict. Unknown parameters, keys of the body, filters, conditions and relations fail with status 400,
+    so tests find misspelled names. Unknown custom feeds, ICPs and buyer personas fail with status 404.
+
+    Some servers do not page correctly. These arguments simulate them, to test the behavior of your program::
+
+        Sandbox(unstable_order=True)  # rows change places between requests
+        Sandbox(short_pages=0.2)  # one page in five has half of its rows
+        Sandbox(page_cap=50)  # a request for 100 rows returns 50
+        Sandbox(wrong_counts=0)  # total_count is 0 although there are rows
 
     Args:
         seed: Determines the generated data and the random failures. Pass ``end_date`` too to get the same data on
@@ -67,6 +87,16 @@ class Sandbox:
         latency: The delay of each response in seconds.
         flaky: The fraction of requests that fail with status 503 before they take effect, from 0 to 1.
         max_search_rows: The row limit of a search for visits or visitor companies. Later pages fail with status 416.
+        lax: Ignore unknown parameters, keys, filters, conditions, relations, custom feeds, ICPs and buyer personas
+            instead of rejecting them.
+        unstable_order: Let neighboring rows of all lists change places between requests, as if they had the same sort
+            key. Some rows are then on two pages and others on none.
+        short_pages: The fraction of pages that have only half of their rows, from 0 to 1. The next cursor continues
+            after the last returned row. The other rows of a numbered page are missing until it is requested again.
+        page_cap: The maximum number of rows on a page, if it is less than the requested size. ``page_count`` is still
+            computed from the requested size. Default: no maximum.
+        wrong_counts: The value of ``total_count`` and ``page_count`` in all lists: 0, -1, or ``"missing"`` to omit
+            them. Default: the correct counts.
         port: The port to listen on. Default: a free port.
 
     Raises:
@@ -100,19 +130,31 @@ class Sandbox:
         latency: float = 0.0,
         flaky: float = 0.0,
         max_search_rows: int = 10_000,
+        lax: bool = False,
+        unstable_order: bool = False,
+        short_pages: float = 0.0,
+        page_cap: int | None = None,
+        wrong_counts: WrongCount | None = None,
         port: int = 0,
     ) -> None:
-        if visits < 0:
-            raise ValueError(f"visits={visits!r} must be 0 or more.")
+        for name, value in (("visits", visits), ("credits", credits), ("latency", latency)):
+            if value < 0:
+                raise ValueError(f"{name}={value!r} must be 0 or more.")
         for name, value in (
             ("companies", companies),
             ("days", days),
             ("accounts", accounts),
             ("burst", burst),
             ("max_search_rows", max_search_rows),
+            ("page_cap", 1 if page_cap is None else page_cap),
         ):
             if value < 1:
                 raise ValueError(f"{name}={value!r} must be 1 or more.")
+        for name, fraction in (("flaky", flaky), ("short_pages", short_pages)):
+            if not 0 <= fraction <= 1:
+                raise ValueError(f"{name}={fraction!r} must be 0 to 1.")
+        if wrong_counts not in {None, *get_args(WrongCount)}:
+            raise ValueError(f"wrong_counts={wrong_counts!r} must be 0, -1 or 'missing'.")
         if not 0 <= port <= 65_535:
             raise ValueError(f"port={port!r} must be 0 to 65535.")
         self.api_key = f"sandbox-{hash_mix(seed, 7):016x}"
@@ -137,6 +179,8 @@ class Sandbox:
             {account.id: account for account in account_list},
             Ledger(operations=OPERATIONS),
             max_search_rows,
+            PagingFaults(unstable_order, short_pages, page_cap, wrong_counts, Random(seed)),  # noqa: S311
+            lax,
         )
         self._not_entitled = self._validate_operations(not_entitled)
         self._bucket = TokenBucket(rate, burst) if rate_limit else None
@@ -370,21 +414,18 @@ class Sandbox:
         """Check the API key, plan, query parameters and account, and return the query for the operation."""
         key = request.headers.get("X-Api-Key")
         if not key:
-            raise ApiError(401, "missing_token", "No credential was sent")
+            raise ApiError(401, "missing_token", "No credential was sent", _CHALLENGE)
         if key != self.api_key or self._key_is_revoked:
-            raise ApiError(401, "invalid_api_key", "The key is not known")
+            raise ApiError(401, "invalid_api_key", "The key is not known", _CHALLENGE)
         if route.name in self._not_entitled:
             raise ApiError(403, "insufficient_entitlements", "The account's plan does not cover this")
-        unknown = sorted(set(request.query) - route.allowed_params)
-        if unknown:
-            raise ApiError(400, "invalid_request", f"{unknown[0]} is not a parameter of this operation")
         account_id = request.query.get("account_id") or None
         if account_id is not None and account_id not in self._state.accounts:
             raise ApiError(403, "access_denied_to_account", "The key may not use this account")
         account = self._state.accounts[account_id] if account_id else None
         if account is None and route.account == "required":
             raise ApiError(400, "invalid_request", "account_id is missing")
-        return Query(self._state, account, request.match_info, dict(request.query), _decode_body(body))
+        return route.query(self._state, account, request.match_info, dict(request.query), _decode_body(body))
 
 
 def _injected_error(fault: InjectedFault) -> ApiError:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from random import Random
+from typing import Literal, TypeAlias
 
 from leadfeeder_async.sandbox.ledger import Ledger
 from leadfeeder_async.sandbox.record_store import SandboxRecords
@@ -13,6 +15,10 @@ from leadfeeder_async.sandbox.world import World
 
 UNLOCK_PERIOD = timedelta(days=365)
 """How long a record stays unlocked after it was charged."""
+
+
+WrongCount: TypeAlias = Literal[0, -1, "missing"]
+"""A wrong ``total_count`` and ``page_count``: a number, or no count at all."""
 
 
 class ApiError(Exception):
@@ -57,6 +63,17 @@ class SandboxAccount:
     """Record IDs and the day from which each is charged again."""
 
 
+@dataclass(frozen=True, slots=True)
+class PagingFaults:
+    """The faults to simulate in the pages of lists."""
+
+    unstable_order: bool
+    short_pages: float
+    page_cap: int | None
+    wrong_counts: WrongCount | None
+    rng: Random
+
+
 @dataclass(slots=True)
 class SandboxState:
     """The data that the operations read and change."""
@@ -65,15 +82,23 @@ class SandboxState:
     accounts: dict[str, SandboxAccount]
     ledger: Ledger
     max_search_rows: int
+    paging_faults: PagingFaults
+    lax: bool
+    """True to ignore unknown parameters, keys, relations, filters and IDs in searches instead of rejecting them."""
     records: SandboxRecords = field(default_factory=SandboxRecords)
     rejected_ids: dict[str, int] = field(default_factory=dict[str, int])
     """Company IDs that batch requests are rejected for, and the status of the error."""
 
     def charge(self, account: SandboxAccount, record_ids: Iterable[str]) -> int:
-        """Charge one credit for each locked record and return the total. Charge nothing if credits are missing."""
+        """Charge one credit for each locked record and return the total. Charge nothing if credits are missing.
+
+        Companies that have visited are never locked.
+        """
         today = datetime.now(UTC).date()
         locked = [
-            record_id for record_id in dict.fromkeys(record_ids) if account.unlocked.get(record_id, date.min) <= today
+            record_id
+            for record_id in dict.fromkeys(record_ids)
+            if account.unlocked.get(record_id, date.min) <= today and not self.world.has_visited(record_id)
         ]
         if len(locked) > account.credits - account.used:
             raise ApiError(402, "insufficient_credits", "The account has no credits left")

@@ -22,7 +22,9 @@ from leadfeeder_async.sandbox.sample_data import (
     company_attributes,
     company_location,
     contact_attributes,
+    first_visitor,
     format_visit_id,
+    group_head,
     hash_mix,
     hostname,
     visit_attributes,
@@ -35,12 +37,16 @@ SECONDS_PER_DAY = 86_400
 FIRST_INSERTED_VISIT = 1 << 40
 """The number of the first visit that was added to a day before the last one."""
 
+FIRST_MERGED_ID = 148_000_000
+COMPANIES_PER_MERGED_ID = 20
+
 
 class World:
     """The generated companies, contacts and visits of a sandbox.
 
     Records are computed from the seed when they are read, so a world can have any number of them. Reading or changing
-    the world sends no request and is not recorded in the ledger. Every change appears in the next response.
+    the world sends no request and is not recorded in the ledger. Every change appears in the next response. The second
+    half of the companies visit, and the first half never do.
 
     ::
 
@@ -87,7 +93,11 @@ class World:
         self._visit_changes = dict[int, Json]()
         self._company_changes = dict[str, Json]()
         self._removed_companies = set[str]()
-        self._merged_companies = dict[str, str]()
+        self._merged_companies = dict(self._generated_merges())
+        self._known_visitors = set[str]()
+        self._searched_visits = 0
+        """The number of visits whose companies are in ``_known_visitors``."""
+        self._searched_inserted_visits = 0
         self._match_index: dict[str, dict[str, list[str]]] | None = None
         self._revision = 0
         """The number of changes to the visits so far, which is part of every cache key."""
@@ -95,6 +105,7 @@ class World:
         self._parsed_number = lru_cache(maxsize=256)(self._parse_number)
         self._changed_numbers = lru_cache(maxsize=16)(self._find_changed_numbers)
         self._visitors = lru_cache(maxsize=64)(self._find_visitors)
+        self._visits_by_company = lru_cache(maxsize=4)(self._group_visits)
         self._matching_numbers = lru_cache(maxsize=16)(self._find_matching_numbers)
 
     def _weight(self, day: date) -> int:
@@ -184,6 +195,34 @@ class World:
         """
         return self._visitors(self._revision, start_date, end_date)
 
+    def has_visited(self, company_id: str) -> bool:
+        """Return True if a company has visited, even if its visits were removed later.
+
+        Args:
+            company_id: The company to look up.
+        """
+        if not self._was_generated(company_id) or _company_number(company_id) < first_visitor(self._company_count):
+            return False
+        while company_id not in self._known_visitors:
+            if self._searched_visits < self._visits_before_day[-1]:
+                number = self._searched_visits
+                self._searched_visits += 1
+            elif self._searched_inserted_visits < len(self._inserted_visits):
+                number = FIRST_INSERTED_VISIT + self._searched_inserted_visits
+                self._searched_inserted_visits += 1
+            else:
+                return False
+            self._known_visitors.add(self._company_of_number(number))
+        return True
+
+    def visits_of_company(self, company_id: str) -> Sequence[str]:
+        """Return the IDs of the visits of a company in order of time.
+
+        Args:
+            company_id: The company to read.
+        """
+        return _VisitIds(self.seed, self._visits_by_company(self._revision).get(company_id, ()))
+
     def add_visits(self, count: int, *, day: date | None = None) -> Sequence[str]:
         """Add generated visits to a day and return their IDs.
 
@@ -245,12 +284,46 @@ class World:
         return [company_id for company_id in ids if company_id not in self._removed_companies]
 
     def has_company(self, company_id: str) -> bool:
-        """Return True if a company has this ID.
+        """Return True if a company has this ID now. Old IDs of merged companies are in ``merged_ids``.
 
         Args:
             company_id: The ID to look up.
         """
         return self._was_generated(company_id) and company_id not in self._removed_companies
+
+    def find_company(self, company_id: str) -> str | None:
+        """Return the current ID of a company, or None if no company has or had the ID.
+
+        Args:
+            company_id: A current ID, or the old ID of a merged company.
+        """
+        if company_id in self._removed_companies:
+            return None
+        current_id = self.current_company_id(company_id)
+        return current_id if self.has_company(current_id) else None
+
+    def merged_ids(self) -> dict[str, str]:
+        """Return the current ID of each merged company by its old ID.
+
+        Some companies of every world were merged before it starts: one old ID for each 20 companies, and at least one.
+        Every second one is a text ID of the older API. ``merge_company`` adds more.
+
+        ::
+
+            old_id, current_id = next(iter(sandbox.world.merged_ids().items()))
+            response = await lf.companies.get(old_id)
+            assert response.data.id == current_id
+        """
+        return {old_id: self.current_company_id(old_id) for old_id in self._merged_companies}
+
+    def group_company_of(self, company_id: str) -> str | None:
+        """Return the ID of the company that heads the group of a company, or None if it is not a group member.
+
+        Args:
+            company_id: The company to read.
+        """
+        head = group_head(_company_number(company_id))
+        return None if head is None else self.find_company(_company_id(head))
 
     def company(self, company_id: str) -> dict[str, object]:
         """Return the attributes of a company. The attributes of a removed company can still be read.
@@ -270,7 +343,11 @@ class World:
         Args:
             company_id: The company to read.
         """
-        return self._merged_companies.get(company_id, company_id)
+        seen = set[str]()
+        while company_id in self._merged_companies and company_id not in seen:
+            seen.add(company_id)
+            company_id = self._merged_companies[company_id]
+        return company_id
 
     def location_of_company(self, company_id: str) -> int:
         """Return the number of the location of a company's IP addresses, such as 3 for ``iploc-3``.
@@ -473,6 +550,18 @@ class World:
             ):
                 matching.append(number)
         return matching
+
+    def _group_visits(self, _revision: int) -> dict[str, list[int]]:
+        visits = dict[str, list[int]]()
+        for number in self._numbers_between(self.start_date, self.end_date):
+            visits.setdefault(self._company_of_number(number), []).append(number)
+        return visits
+
+    def _generated_merges(self) -> Iterator[tuple[str, str]]:
+        for index in range(max(1, self._company_count // COMPANIES_PER_MERGED_ID)):
+            number = hash_mix(self.seed, 11, index) % self._company_count
+            text_id = f"lf{hash_mix(self.seed, 12, index):x}"
+            yield text_id if index % 2 else str(FIRST_MERGED_ID + index), _company_id(number)
 
     def _was_generated(self, company_id: str) -> bool:
         return company_id.isdecimal() and 0 <= _company_number(company_id) < self._company_count

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.terminal import run_on_terminal
@@ -22,10 +22,13 @@ COMMAND = (sys.executable, "-c", HANDLE_SIGINT + RUN_MAIN)
 BACKGROUND_COMMAND = (sys.executable, "-c", IGNORE_SIGINT + RUN_MAIN)
 
 
-async def leadfeeder(sandbox: Sandbox | None, *arguments: str | Path, **environment: str) -> tuple[int, str, str]:
+async def leadfeeder(
+    sandbox: Sandbox | None, *arguments: str | Path, stdin: bytes | IO[bytes] | None = None, **environment: str
+) -> tuple[int, str, str]:
     """Run the command with pipes. Return its exit code, stdout and stderr."""
-    process = await start(sandbox, *arguments, stdout=subprocess.PIPE, **environment)
-    stdout, stderr = await process.communicate()
+    given = subprocess.PIPE if isinstance(stdin, bytes) else stdin
+    process = await start(sandbox, *arguments, stdin=given, stdout=subprocess.PIPE, **environment)
+    stdout, stderr = await process.communicate(stdin if isinstance(stdin, bytes) else None)
     assert process.returncode is not None
     return process.returncode, stdout.decode(), stderr.decode()
 
@@ -34,13 +37,14 @@ async def start(
     sandbox: Sandbox | None,
     *arguments: str | Path,
     command: tuple[str, ...] = COMMAND,
+    stdin: int | IO[bytes] | None = None,
     stdout: int = subprocess.DEVNULL,
     **environment: str,
 ) -> asyncio.subprocess.Process:
     """Start the command with a pipe for stderr."""
     env = {**os.environ, **(sandbox.environment if sandbox else {}), **environment}
     return await asyncio.create_subprocess_exec(
-        *command, *map(str, arguments), env=env, stdout=stdout, stderr=subprocess.PIPE
+        *command, *map(str, arguments), env=env, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE
     )
 
 

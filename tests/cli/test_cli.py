@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -42,6 +46,10 @@ from tests.cli.command import (
         (("contacts", "search"), "Add terms, --company-id or --position"),
         (("sandbox", "--port", "99999"), "port=99999"),
         (("sandbox", "--days", "0"), "days=0"),
+        (("sandbox", "--flaky", "2"), "flaky=2.0 must be 0 to 1"),
+        (("sandbox", "--latency", "-1"), "latency=-1.0 must be 0 or more"),
+        (("sandbox", "--credits", "-1"), "credits=-1 must be 0 or more"),
+        (("sandbox", "--accounts", "0"), "accounts=0 must be 1 or more"),
         (("export", "visits", "--limit", "-1"), "limit"),
         (("export", "visits", "--limit", "many"), "limit"),
         (("export", "nonsense"), "nonsense"),
@@ -183,9 +191,7 @@ def test_sandbox_prints_environment_variables() -> None:
     command = [*COMMAND, "sandbox", "--visits", "50"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(3)]
-            env = os.environ | dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+            env = read_exports(process)
             export = [*COMMAND, "export", "visits"]
             result = subprocess.run(export, env=env, capture_output=True, text=True, check=True)
             process.send_signal(signal.SIGINT)
@@ -194,6 +200,42 @@ def test_sandbox_prints_environment_variables() -> None:
             process.kill()
     assert len(ids(result.stdout)) == 50
     assert process.returncode == 130
+
+
+def read_exports(process: subprocess.Popen[str]) -> dict[str, str]:
+    """Return the environment with the variables that a starting sandbox prints."""
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(3)]
+    return os.environ | dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+
+
+def test_sandbox_options() -> None:
+    """The options of the command set the accounts, credits, delay and failures of the sandbox."""
+    command = [*COMMAND, "sandbox", "--accounts", "3", "--credits", "7", "--latency", "0.3"]
+    with subprocess.Popen([*command, "--flaky", "0.0"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url, headers = read_settings(read_exports(process))
+            started = time.monotonic()
+            with urlopen(Request(f"{url}/v1/accounts", headers=headers)) as response:
+                accounts = json.load(response)["data"]
+            assert time.monotonic() - started >= 0.3
+            with urlopen(Request(f"{url}/v1/accounts?account_id={accounts[2]['id']}", headers=headers)) as response:
+                assert json.load(response)["data"][0]["attributes"]["credits"]["available"] == 7
+        finally:
+            process.kill()
+    assert len(accounts) == 3
+    with subprocess.Popen([*COMMAND, "sandbox", "--flaky", "1"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url, headers = read_settings(read_exports(process))
+            with pytest.raises(HTTPError, match="503"):
+                urlopen(Request(f"{url}/v1/accounts", headers=headers))
+        finally:
+            process.kill()
+
+
+def read_settings(environment: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the URL and the headers of requests to the sandbox."""
+    return environment["LEADFEEDER_BASE_URL"], {"X-Api-Key": environment["LEADFEEDER_API_KEY"]}
 
 
 async def test_sandbox_port_in_use() -> None:

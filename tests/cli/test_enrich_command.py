@@ -19,12 +19,12 @@ from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import key_of
 from leadfeeder_async.jobs.resumable_file import partial_path
 from leadfeeder_async.sandbox import Sandbox
-from tests.cli.command import leadfeeder, resume_command, set_credits, start
+from tests.cli.command import leadfeeder, leadfeeder_on_terminal, resume_command, set_credits, start
 
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox(companies=900, visits=1, rate_limit=False) as running:
+    async with Sandbox(companies=900, visits=0, rate_limit=False) as running:
         yield running
 
 
@@ -47,7 +47,7 @@ async def test_csv_input(sandbox: Sandbox, tmp_path: Path) -> None:
     """The output has one line per row, in order, with the record as the API sent it."""
     out, source = tmp_path / "out.ndjson", write_input(tmp_path, range(5))
     source.write_text(source.read_text() + "Nobody,nobody.test\nNothing,\n")
-    code, stdout, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", out)
+    code, stdout, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--yes", "--out", out)
     assert (code, stdout) == (0, "")
     results = lines(out)
     assert [line["outcome"] for line in results] == ["matched"] * 5 + ["not_found", "unusable"]
@@ -91,7 +91,7 @@ async def test_failed_rows(sandbox: Sandbox, tmp_path: Path) -> None:
     """A lost response fails its rows, and the summary contains the credits it may have charged."""
     out, source = tmp_path / "out.ndjson", write_input(tmp_path, range(50))
     sandbox.fail_next(500, operation="retrieve_companies", after_work=True)
-    code, _, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", out)
+    code, _, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--yes", "--out", out)
     assert code == 5
     assert "50 failed; 0 credits charged, up to 50 more for lost responses" in stderr
     assert "--retry-failed" in stderr
@@ -106,7 +106,7 @@ async def test_resume_after_interruption(sandbox: Sandbox, tmp_path: Path, kind:
     The job sends 14 requests, and 12 of them fit into the burst. After eight requests, it is still running.
     """
     out, source = tmp_path / "out.ndjson", write_input(tmp_path, range(900))
-    words = ("enrich", str(source), "--by", "domain", "--out", str(out), "--overwrite")
+    words = ("enrich", str(source), "--by", "domain", "--yes", "--out", str(out), "--overwrite")
     sandbox.latency = 0.03
     if kind == "quota":
         sandbox.quota = 8
@@ -139,7 +139,8 @@ async def test_resume_before_the_first_row(sandbox: Sandbox, tmp_path: Path) -> 
     words = ("enrich", str(source), "--by", "domain", "--out", str(out), "--max-credits", "100")
     sandbox.latency = 0.2
     process = await start(sandbox, *words)
-    while not out.with_name("out.ndjson.checkpoint").exists():  # written before a request that may charge is sent
+    checkpoint = out.with_name("out.ndjson.checkpoint")
+    while not (checkpoint.exists() and '"reserved_credits":100' in checkpoint.read_text()):
         sandbox.latency = 60.0 if sandbox.ledger.count("match_companies") else 0.2
         await asyncio.sleep(0.002)
     process.send_signal(signal.SIGTERM)
@@ -153,11 +154,49 @@ async def test_resume_before_the_first_row(sandbox: Sandbox, tmp_path: Path) -> 
     assert "To resume" not in (await leadfeeder(sandbox, *words))[2]
 
 
+async def test_unlimited_credits_need_confirmation(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Without a limit and without a terminal, nothing is sent, and the hint names the options."""
+    source = write_input(tmp_path, range(3))
+    for more in ([], ["--out", tmp_path / "out.ndjson"], ["--limit", "1"]):
+        code, stdout, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", *more)
+        assert (code, stdout) == (2, "")
+        assert "Add --max-credits to limit the credits, or --yes to confirm." in stderr
+    assert sandbox.ledger.requests == []
+
+
+@pytest.mark.parametrize(("answer", "charged"), [("y", 3), ("n", 0), ("", 0)])
+async def test_terminal_asks_before_it_spends(sandbox: Sandbox, tmp_path: Path, answer: str, charged: int) -> None:
+    """On a terminal, credits are spent without a limit only after a confirmation."""
+    source, out = write_input(tmp_path, range(3)), tmp_path / "out.ndjson"
+    words = ("enrich", str(source), "--by", "domain", "--out", str(out))
+    code, screen = await leadfeeder_on_terminal(sandbox, *words, columns=200, answer=f"{answer}\n")
+    assert code == 0
+    assert charged or ("Each of 3 rows may charge 1 credit" in screen and "Nothing was sent." in screen)
+    assert sandbox.ledger.credits_charged == charged
+
+
+async def test_limited_credits_are_not_confirmed_on_a_terminal(sandbox: Sandbox, tmp_path: Path) -> None:
+    """With a limit, the terminal asks nothing."""
+    source, out = write_input(tmp_path, range(3)), tmp_path / "out.ndjson"
+    words = ("enrich", str(source), "--by", "domain", "--out", str(out), "--max-credits", "3")
+    code, screen = await leadfeeder_on_terminal(sandbox, *words)
+    assert (code, "[y/N]" in screen, sandbox.ledger.credits_charged) == (0, False, 3)
+
+
+async def test_estimate_of_ip_addresses_names_the_unknown_price(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The price of an IP lookup is not published, so a dry run shows no maximum."""
+    source = tmp_path / "ips.txt"
+    source.write_text("198.18.0.0\n203.0.113.5\n")
+    code, stdout, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "ip", "--dry-run")
+    assert (code, json.loads(stdout)["max_credits"]) == (0, None)
+    assert "an unknown number of credits, because the price of an IP lookup is not published" in stderr
+
+
 async def test_ip_addresses_from_text_file(sandbox: Sandbox, tmp_path: Path) -> None:
     """IP addresses are read from a text file, one per line."""
     source, out = tmp_path / "ips.txt", tmp_path / "out.csv"
     source.write_text("198.18.0.0\n\n10.0.0.1\n203.0.113.5\n")
-    code, _, _ = await leadfeeder(sandbox, "enrich", source, "--by", "ip", "--out", out)
+    code, _, _ = await leadfeeder(sandbox, "enrich", source, "--by", "ip", "--yes", "--out", out)
     head, *rows = out.read_text().splitlines()
     assert code == 0
     assert head.startswith("row,key,outcome,id,score,charged,error,ip,")
@@ -188,7 +227,7 @@ async def test_invalid_input_file(
     if content is not None:
         source.write_bytes(content)
     out = tmp_path / "o.ndjson"
-    code, _, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", out, *words)
+    code, _, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--yes", "--out", out, *words)
     assert (code, len(sandbox.ledger.requests), out.exists()) == (2, 0, False)
     assert message in stderr
     assert "Traceback" not in stderr
@@ -230,7 +269,7 @@ async def test_input_is_never_overwritten(sandbox: Sandbox, tmp_path: Path, kind
     elif kind in {"part", "checkpoint"}:
         source = source.rename(tmp_path / f"out.{kind}")
     before = source.read_bytes()
-    code, _, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", out, *flags)
+    code, _, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--yes", "--out", out, *flags)
     assert (code, sandbox.ledger.requests, source.read_bytes()) == (2, [], before)
     assert "is the input file and would be overwritten" in stderr
 
@@ -253,7 +292,7 @@ async def test_output_contains_input_row(sandbox: Sandbox, tmp_path: Path) -> No
     """Each output line contains the cells of its input row and its line in the input file."""
     source, out = tmp_path / "in.csv", tmp_path / "out.ndjson"
     source.write_bytes(IRREGULAR_CSV)
-    assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", out))[0] == 0
+    assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--yes", "--out", out))[0] == 0
     results = lines(out)
     assert [(line["row"], line["line"], line["outcome"]) for line in results] == [
         (1, 4, "matched"), (2, 7, "unusable"), (3, 8, "unusable"), (4, 10, "matched"), (5, 11, "unusable"),
@@ -276,8 +315,8 @@ async def test_tables_contain_input_columns(sandbox: Sandbox, tmp_path: Path, su
     """The last columns of a table are the columns of the input, with unique names."""
     source, out = tmp_path / "in.csv", tmp_path / f"out.{suffix}"
     source.write_bytes(IRREGULAR_CSV)
-    assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", out))[0] == 0
-    reader = f"read_csv('{out}', all_varchar=true, strict_mode=false)" if suffix == "csv" else f"'{out}'"
+    assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--yes", "--out", out))[0] == 0
+    reader = f"read_csv('{out}', delim=',', all_varchar=true, strict_mode=false)" if suffix == "csv" else f"'{out}'"
     table = duckdb.sql(f"SELECT * FROM {reader} ORDER BY row")
     assert table.columns[-6:] == [
         "line", "input.Website", "input.Owner", 'input.Note\n"x"', "input.Owner column 4", "input.column 5",
@@ -310,7 +349,7 @@ async def test_rows_without_header_are_returned_unchanged(
     source, out, table = tmp_path / name, tmp_path / "out.ndjson", tmp_path / "out.csv"
     source.write_text(content)
     for path in (out, table):
-        assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--out", path))[0] == 0
+        assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--yes", "--out", path))[0] == 0
     assert [(line["line"], line["input"]) for line in lines(out)] == [(2, first), (3, "company-2.test")]
     assert content.split("\n")[1] in out.read_text()
     with table.open(newline="") as file:
@@ -325,7 +364,17 @@ async def test_unpaired_surrogates_are_escaped(sandbox: Sandbox, tmp_path: Path)
     source = tmp_path / "in.csv"
     source.write_bytes(b"domain,+2AA-x\n+2AA-.test,a\ncompany-1.test,+2AA-b\n")
     for suffix in ("ndjson", "csv", "parquet"):
-        words = ("enrich", source, "--by", "domain", "--encoding", "utf-7", "--out", tmp_path / f"out.{suffix}")
+        words = (
+            "enrich",
+            source,
+            "--by",
+            "domain",
+            "--yes",
+            "--encoding",
+            "utf-7",
+            "--out",
+            tmp_path / f"out.{suffix}",
+        )
         assert (await leadfeeder(sandbox, *words))[0] == 0
     assert [(line["outcome"], line["input"]) for line in lines(tmp_path / "out.ndjson")] == [
         ("unusable", {"domain": r"\ud800.test", r"\ud800x": "a"}),

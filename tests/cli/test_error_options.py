@@ -31,7 +31,7 @@ def database_error(reason: str) -> errors.DatabaseError:
     [
         (checkpoint_error("exists"), "On the command line, use --overwrite."),
         (checkpoint_error("unfinished"), "On the command line, use --resume or --overwrite."),
-        (checkpoint_error("other_job"), "On the command line, use --overwrite."),
+        (checkpoint_error("other_job"), "On the command line, use --overwrite without --resume."),
         (checkpoint_error("locked"), None),
         (errors.BudgetExceededError("x"), "On the command line, use --max-credits."),
         (argument_error("column"), "The command line option is --column."),

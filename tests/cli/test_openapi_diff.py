@@ -144,6 +144,45 @@ async def test_check_on_terminal(contract: Document, tmp_path: Path) -> None:
     assert second == "          /v1/companies/signals."
 
 
+ODD_DOCUMENTS = {
+    "keys of other types": "components: {schemas: {TagV1: {properties: {no: {}, on: {}, 2026-01-01: {}, 1: {}}}}}",
+    "invalid date": "components: {schemas: {TagV1: {properties: {a: {example: 2026-02-31}}}}}",
+    "parameter without a name": "paths: {/v1/tags: {get: {parameters: [{in: query}, null, 5]}}}",
+    "parameters is null": "paths: {/v1/tags: {get: {parameters: null}}}",
+    "paths is a list": "paths: [1]",
+    "very long integer": f"x: {'9' * 5_000}",
+    "aliases": "\n".join(
+        [
+            "a0: &a0 {x: 1}",
+            *(f"a{n}: &a{n} {{{', '.join(f'k{k}: *a{n - 1}' for k in range(9))}}}" for n in range(1, 30)),
+        ]
+    ),
+    "recursive alias": "paths: &paths {/v1/tags: *paths}",
+    "many paths": "paths:\n" + "".join(f"  /v1/tags/x{n}: {{get: {{}}}}\n" for n in range(5_000)),
+}
+
+
+@pytest.mark.parametrize("text", ODD_DOCUMENTS.values(), ids=ODD_DOCUMENTS)
+async def test_odd_document_is_compared(tmp_path: Path, text: str) -> None:
+    """A document that is valid YAML is compared, however odd it is."""
+    path = tmp_path / "openapi.yaml"
+    path.write_text(text)
+    code, _, stderr = await leadfeeder(None, "contract", "check", path)
+    assert (code, "Traceback" in stderr) == (1, False)
+    assert "breaking differences" in stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "? {a: 1}\n: 2", "x" * (8 * 1024 * 1024 + 1)], ids=["deep", "unhashable", "large"]
+)
+async def test_unusable_document_is_refused(tmp_path: Path, text: str) -> None:
+    """A document that is too deep, too large or has an object as a key exits with 2."""
+    path = tmp_path / "openapi.yaml"
+    path.write_text(text)
+    code, _, stderr = await leadfeeder(None, "contract", "check", path)
+    assert (code, "Traceback" in stderr) == (2, False)
+
+
 @pytest.mark.parametrize("text", ["", "- a", "{", "\x00"])
 async def test_invalid_document(tmp_path: Path, text: str) -> None:
     """A file that is missing or not an OpenAPI document exits with 2."""

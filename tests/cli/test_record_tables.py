@@ -23,7 +23,7 @@ def test_column_widths_fit(columns: list[tuple[int, int]], available: int) -> No
 
 def test_control_characters_are_removed() -> None:
     """Control characters in a value are not printed."""
-    assert format_value("Evil\x1b[2J\nCorp") == "Evil [2J Corp"
+    assert format_value("Evil\x1b[2J\nCorp") == "Evil\\u001b[2J Corp"
 
 
 def test_objects_are_shown_by_name() -> None:

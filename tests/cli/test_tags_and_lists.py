@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from io import BytesIO
+from pathlib import Path
+
 import pytest
 
+from leadfeeder_async import ConfigurationError
+from leadfeeder_async.cli.id_input import IdParser, ids_in_lines
 from leadfeeder_async.sandbox import Sandbox
-from tests.cli.command import json_lines, leadfeeder, leadfeeder_on_terminal
+from tests.cli.command import ids, json_lines, leadfeeder, leadfeeder_on_terminal, resume_command, start
+
+VISIT = '{{"id":"v","type":"web_visit","relationships":{{"company":{{"id":"{}"}}}}}}\n'
 
 
 async def test_tags_by_name(quarter: Sandbox) -> None:
@@ -31,12 +40,99 @@ async def test_lists_by_name(quarter: Sandbox) -> None:
     assert [record["attributes"]["name"] for record in lists] == ["DACH"]
 
 
-async def test_failed_change_prints_the_progress(quarter: Sandbox) -> None:
-    """If a change fails, the command prints how many records were changed before."""
-    await leadfeeder(quarter, "tags", "create", "Hot", "--yes")
-    code, _, stderr = await leadfeeder(quarter, "tags", "add", "Hot", "159000001", "1", "159000002", "--yes")
-    assert code == 1
-    assert stderr.startswith("1 of 3 changed.\n")
+async def test_failed_id_is_named_and_the_others_are_done(quarter: Sandbox, tmp_path: Path) -> None:
+    """A rejected id is printed with its error, the others are changed, and the exit code is 5."""
+    tag = quarter.records.tags.add({"name": "Hot", "color": 1})
+    code, _, stderr = await leadfeeder(quarter, "tags", "add", "--yes", "Hot", "159000001", "1", "159000002")
+    assert (code, len(quarter.records.company_tags)) == (5, 2)
+    assert stderr == "1: failed. 404 entity_not_found: No such company.\n2 of 3 changed, 1 failed.\n"
+    out = tmp_path / "out.csv"
+    code, _, stderr = await leadfeeder(quarter, "tags", "remove", tag, "159000001", "1", "--yes", "--out", out)
+    assert (code, stderr) == (5, f"1 of 2 changed, 1 failed. -> {out}\n")
+    assert out.read_text().splitlines()[:2] == ["row,id,outcome,error", "1,159000001,changed,"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("159000001\n\n159000002\n", []),
+        ('name;Company_ID;note\r\nA;159000001;x\r\nB;159000002;"two\nlines"\r\n', []),
+        ("\ufeffid,name\n159000001,A\n159000002,B\n", []),
+        ("key\tname\n159000001\tA\n159000002\tB\n", ["--column", "key"]),
+        ('{"id":"159000001","type":"company"}\n{"id":"159000002","type":"company_summary"}\n', []),
+        (VISIT.format("159000001") + VISIT.format("159000002"), ["--column", "company.id"]),
+    ],
+)
+def test_formats_of_ids(text: str, options: list[str]) -> None:
+    """Ids are found in plain lines, in CSV and in JSON lines."""
+    parser = IdParser("ids", "company", options[1] if options else None)
+    assert list(ids_in_lines(BytesIO(text.encode()), parser)) == ["159000001", "159000002"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,city\nA,B\n", "has no column 'id'"),
+        ('{"id":"v","type":"web_visit"}\n', "Line 1 of ids is a web_visit, not a company."),
+        ('{"name":"v"}\n', "has no 'id'"),
+        ('{"id":\n', "is not a JSON object"),
+        ("1\n\udcff", "Line 2 of ids is not UTF-8"),
+    ],
+)
+def test_input_without_ids(text: str, message: str) -> None:
+    """An input without ids is an error that names the line or the columns."""
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        list(ids_in_lines(BytesIO(text.encode(errors="surrogateescape")), IdParser("ids", "company", None)))
+
+
+async def test_ids_from_a_file_and_from_stdin(quarter: Sandbox, tmp_path: Path) -> None:
+    """Ids are read from a file, from a regular file as stdin, and from a pipe."""
+    quarter.records.tags.add({"name": "Hot", "color": 1})
+    path = tmp_path / "ids"
+    path.write_text("159000001\n159000002\n")
+    command = ("tags", "add", "Hot", "--yes")
+    assert (await leadfeeder(quarter, *command, "--ids", path))[0::2] == (0, "2 changed.\n")
+    with path.open("rb") as file:
+        assert (await leadfeeder(quarter, *command, "-", stdin=file))[0::2] == (0, "2 changed.\n")
+    assert (await leadfeeder(quarter, *command, "--ids", "-", stdin=b"159000003"))[0::2] == (0, "1 changed.\n")
+    assert len(quarter.records.company_tags) == 3
+    assert (await leadfeeder(quarter, *command, "--idz", "1"))[0] == 2
+
+
+async def test_search_into_a_tag(quarter: Sandbox) -> None:
+    """The JSON lines of a search are the ids of a change."""
+    quarter.records.tags.add({"name": "Hot", "color": 1})
+    _, found, _ = await leadfeeder(quarter, "companies", "search", "--country", "DE", "--limit", "5")
+    code, _, stderr = await leadfeeder(quarter, "tags", "add", "Hot", "-", "--yes", stdin=found.encode())
+    assert (code, stderr) == (0, "5 changed.\n")
+    assert [company for company, _ in quarter.records.company_tags] == ids(found)
+
+
+async def test_items_of_a_list(quarter: Sandbox) -> None:
+    """``lists items`` prints the ids in a list, which can be piped into another change."""
+    quarter.records.lists.add({"name": "DACH", "scope": "contact"})
+    contacts = quarter.world.contact_ids()[:3]
+    add = ("lists", "add", "DACH", *contacts, "--scope", "contact", "--yes")
+    assert (await leadfeeder(quarter, *add))[2] == "3 changed.\n"
+    _, items, _ = await leadfeeder(quarter, "lists", "items", "dach", "--scope", "contact")
+    assert ids(items) == contacts
+    remove = ("lists", "remove", "DACH", "-", "--scope", "contact", "--yes")
+    assert (await leadfeeder(quarter, *remove, stdin=items.encode()))[2] == "3 changed.\n"
+
+
+async def test_interrupted_change_is_resumed(quarter: Sandbox, tmp_path: Path) -> None:
+    """A change into a file that was interrupted prints the command that continues it."""
+    quarter.records.tags.add({"name": "Hot", "color": 1})
+    quarter.latency, path, out = 0.1, tmp_path / "ids", tmp_path / "out.ndjson"
+    path.write_text("\n".join(quarter.world.company_ids()))
+    process = await start(quarter, "tags", "add", "Hot", "--ids", path, "--out", out, "--yes")
+    while quarter.ledger.count("assign_tags_to_company") < 20:
+        await asyncio.sleep(0.01)
+    process.terminate()
+    _, stderr = await process.communicate()
+    assert process.returncode == 143
+    code, _, text = await leadfeeder(quarter, *resume_command(stderr.decode()))
+    assert (code, text) == (0, f"40 changed. -> {out}\n")
 
 
 @pytest.mark.parametrize(("answer", "created"), [("y\n", 1), ("n\n", 0), ("\n", 0)])

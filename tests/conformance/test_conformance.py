@@ -79,7 +79,7 @@ async def result_of(call: Any) -> Any:
 async def test_request(case_server: tuple[CaseServer, str], case: dict[str, Any]) -> None:
     """A call sends the request of the case, or raises its error without sending a request."""
     server, url = case_server
-    server.response, server.requests = {"status": 404, "body": {}}, []
+    server.response, server.requests = {"status": 400, "body": {}}, []
     async with client_of(url, retries=0) as lf:
         with pytest.raises(LeadfeederError) as caught:
             await result_of(attrgetter(case["call"])(lf)(*case["arguments"], **case["named"]))

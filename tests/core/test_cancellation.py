@@ -1,4 +1,4 @@
-"""Calls cancelled at random instants, in every phase they can be in."""
+"""Calls canceled at random instants, in every phase they can be in."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ async def along_cursors(lf: AsyncLeadfeeder) -> None:
 
 @pytest.mark.parametrize("call", [charging, numbered, along_cursors])
 async def test_cancelled_at_every_turn_of_the_loop(call: Callable[[AsyncLeadfeeder], Awaitable[None]]) -> None:
-    """A call cancelled after one turn of the loop, after two, and so on to its end leaves nothing, wherever it was."""
+    """A call canceled after one turn of the loop, after two, and so on to its end leaves nothing, wherever it was."""
     budget, others, turns, done = Budget(), asyncio.all_tasks(), 0, False
     files = open_files()
     async with Sandbox(companies=20, visits=40, rate_limit=False) as sandbox:
         while not done:
-            # the account is looked up anew by each client, so that this wait is cancelled too
+            # the account is looked up anew by each client, so that this wait is canceled too
             bucket = TokenBucket(1e6, 100_000)
             async with client_for(sandbox, max_concurrency=2, account_id=None, limiter=bucket) as lf:
                 serving = asyncio.all_tasks()

@@ -40,10 +40,14 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ROW = Endpoint("get_company", "GET", "/v1/companies/{id}/x", Response[dict[str, int]])
 
 
-@given(st.text(min_size=1).filter(lambda text: text not in {".", ".."} and text.isprintable()))
-@example("a/b?c#d%41")
+@given(
+    st.text(min_size=1).filter(
+        lambda text: text not in {".", ".."} and text.isprintable() and not set(text) & set(" /\\")
+    )
+)
+@example("a?b#c%41")
 @example("@evil.test")
-@example("//evil.test/")
+@example("%2F%2Fevil.test")
 def test_id_is_encoded_once_and_stays_in_its_place(value: str) -> None:
     """Whatever an id holds, the route stays the same and the server reads the id back unchanged."""
     url = codec.build_request(ApiRequest(ROW, (value,)), "https://api.test", ROW.path, None).url
@@ -55,7 +59,9 @@ def test_id_is_encoded_once_and_stays_in_its_place(value: str) -> None:
     assert unquote(segments[3]) == value
 
 
-@pytest.mark.parametrize("value", ["", ".", "..", "a\r\nb", "a\nX-Evil: 1", "\x00", "a\x7f"])
+@pytest.mark.parametrize(
+    "value", ["", ".", "..", "a\r\nb", "a\nX-Evil: 1", "\x00", "a\x7f", "a/b", "a\\b", "//evil.test/", " a"]
+)
 def test_id_that_cannot_stand_in_a_url_is_refused(value: str) -> None:
     """Dot paths, empty ids and control characters raise before anything is sent, and say so."""
     with pytest.raises(InvalidIdError, match=r"^id=") as caught:

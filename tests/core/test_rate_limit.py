@@ -156,17 +156,17 @@ def test_the_longest_pause_wins(virtual: VirtualLoop) -> None:
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=30), st.floats(0, 3))
-def test_cancelled_callers_take_nothing_with_them(cancelled: list[bool], after: float) -> None:
-    """Callers cancelled at any moment, in a pause too, neither block the others nor use up their tokens."""
+def test_canceled_callers_take_nothing_with_them(canceled: list[bool], after: float) -> None:
+    """Callers canceled at any moment, in a pause too, neither block the others nor use up their tokens."""
     loop = VirtualLoop()
 
     async def scenario() -> float:
         bucket = TokenBucket(10, 1)
         start = loop.time()
         bucket.pause(1.0)
-        tasks = [asyncio.create_task(bucket.acquire()) for _ in cancelled]
+        tasks = [asyncio.create_task(bucket.acquire()) for _ in canceled]
         await asyncio.sleep(after)
-        for task, drop in zip(tasks, cancelled, strict=True):
+        for task, drop in zip(tasks, canceled, strict=True):
             if drop:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -176,7 +176,7 @@ def test_cancelled_callers_take_nothing_with_them(cancelled: list[bool], after: 
         took = loop.run_until_complete(scenario())
     finally:
         loop.close()
-    assert took <= max(after, 1.0) + len(cancelled) * 0.1 + 0.01
+    assert took <= max(after, 1.0) + len(canceled) * 0.1 + 0.01
 
 
 def simulated(loop: VirtualLoop, allow: Callable[[float], bool], seconds: float, clients: int = 1) -> list[bool]:
@@ -309,7 +309,7 @@ def test_429s_of_one_herd_count_once(virtual: VirtualLoop) -> None:
 
 
 def test_slots_bound_what_is_under_way(virtual: VirtualLoop) -> None:
-    """No more than ``slots`` hold a slot at once, and a cancelled holder gives it back."""
+    """No more than ``slots`` hold a slot at once, and a canceled holder gives it back."""
 
     async def scenario() -> int:
         stats, most = Stats(), 0

@@ -106,7 +106,7 @@ def test_429_with_a_long_wait_is_raised() -> None:
     ("asked", "attempt", "pause"), [(None, 1, 0.5), (None, 3, 2.0), (7.0, 1, 7.0), (60.0, 1, 60.0)]
 )
 def test_pause_of_all_callers(asked: float | None, attempt: int, pause: float) -> None:
-    """The server's wait is honoured; without one, it grows with the attempts."""
+    """The server's wait is honored; without one, it grows with the attempts."""
     assert retry.rate_limit_pause(RateLimitedError("x", ErrorContext(retry_after=asked)), attempt) == pause
 
 
@@ -172,3 +172,18 @@ def test_unknown_outcome_without_a_row_s_advice_has_the_general_one() -> None:
     verdict = retry.delay_or_error(DisconnectedError("x", ErrorContext(sent="maybe")), bare, 1, 3, lambda: 1.0)
     assert isinstance(verdict, OutcomeUnknownError)
     assert verdict.hint == OutcomeUnknownError.default_hint
+
+
+@pytest.mark.parametrize(("retry_after", "delay"), [(3.0, 3.0), (60.0, 60.0), (0.001, 0.5), (None, 0.5)])
+def test_retry_after_of_a_server_error_is_waited_for(retry_after: float | None, delay: float) -> None:
+    """The retry waits for Retry-After, and at least for the backoff."""
+    error = ServerError("x", ErrorContext(status=503, sent="yes", retry_after=retry_after))
+    assert retry.delay_or_error(error, row(RetrySafety.SAFE), 1, 3, lambda: 1.0) == delay
+    assert retry.delay_or_error(error, row(RetrySafety.SAFE), 3, 3, lambda: 1.0) is error
+    assert isinstance(decide(error, RetrySafety.BILLED_READ), OutcomeUnknownError)
+
+
+def test_long_retry_after_of_a_server_error_is_raised() -> None:
+    """A server that asks for more than a minute is not retried."""
+    error = ServerError("x", ErrorContext(status=503, sent="yes", retry_after=60.1))
+    assert decide(error, RetrySafety.SAFE) is error

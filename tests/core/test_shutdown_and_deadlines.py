@@ -1,4 +1,4 @@
-"""Things that end at the same moment: closing, cancelling, deadlines and limiters that break."""
+"""Things that end at the same moment: closing, canceling, deadlines and limiters that break."""
 
 from __future__ import annotations
 
@@ -76,22 +76,22 @@ async def test_time_out_of_a_limiter_is_not_the_deadline() -> None:
 
 
 async def test_call_cancelled_before_it_left_gives_its_credits_back() -> None:
-    """Cancelled while its connection is made, or while it waits to be tried again, a call cannot have charged."""
+    """Canceled while its connection is made, or while it waits to be tried again, a call cannot have charged."""
 
     async def stalled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
     async with listening(stalled) as server, client_of(f"https://127.0.0.1:{port_of(server)}") as lf:
         async with lf.budget(max_credits=1) as spent:
-            await cancelled(lf, 1)
+            await canceled(lf, 1)
     assert (spent.credits, spent.reserved, spent.requests) == (0, 0, 1)
     async with client_of("http://127.0.0.1:9", retries=30) as lf, lf.budget(max_credits=1) as spent:
-        await cancelled(lf, 4)
+        await canceled(lf, 4)
     assert (spent.credits, spent.reserved) == (0, 0)
 
 
 async def test_call_cancelled_while_a_pause_holds_it_gives_its_credits_back() -> None:
-    """A 429 is refused before any work: a call cancelled in the pause that follows cannot have charged."""
+    """A 429 is refused before any work: a call canceled in the pause that follows cannot have charged."""
     async with raw_server(http(b"{}", "429 Slow", "Retry-After: 50\r\n")) as server, client_of(server.url) as lf:
         async with lf.budget(max_credits=1) as spent:
             call = asyncio.create_task(lf.companies.get("1"))
@@ -104,7 +104,7 @@ async def test_call_cancelled_while_a_pause_holds_it_gives_its_credits_back() ->
     assert (len(server.requests), spent.credits, spent.reserved) == (1, 0, 0)
 
 
-async def cancelled(lf: AsyncLeadfeeder, requests: int) -> None:
+async def canceled(lf: AsyncLeadfeeder, requests: int) -> None:
     """Cancel a charging call once it has come to attempt number ``requests``."""
     call = asyncio.create_task(lf.companies.get("1"))
     while lf.stats.requests < requests:

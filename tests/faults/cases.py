@@ -163,7 +163,7 @@ BODY = (
         number=9, group="Body", name="errors-instead-of-data",
         trigger="A successful status carries `errors` instead of `data`.",
         expected="The error class of the first error code. `lf.request` returns the object unchanged unless `returns=` is a `Response`.",
-        covered_by=("tests/models/test_models.py::test_errors_under_a_good_status_are_errors",),
+        covered_by=("tests/models/test_models.py::test_embedded_errors_raise",),
     ),
     Case(
         number=10, group="Body", name="errors-beside-data",
@@ -176,7 +176,7 @@ BODY = (
         trigger="`data` is null or missing.",
         expected="Null is an empty list. A missing list or a missing single record raises `DecodeError`.",
         covered_by=(
-            "tests/models/test_models.py::test_list_without_data_is_no_empty_list",
+            "tests/models/test_models.py::test_list_without_data_raises",
             "tests/faults/test_faults.py::test_missing_record_is_a_decode_error",
         ),
     ),
@@ -185,7 +185,7 @@ BODY = (
         trigger="Records contain unknown fields.",
         expected="The record without these fields. `pager.raw_pages()` and exports keep them.",
         covered_by=(
-            "tests/models/test_models.py::test_unknown_fields_values_and_types_are_tolerated",
+            "tests/models/test_models.py::test_unknown_fields_and_values_are_accepted",
             "tests/pagination/test_pager.py::test_raw_items_keep_every_field_and_stand_on_one_line",
         ),
     ),
@@ -193,13 +193,13 @@ BODY = (
         number=13, group="Body", name="number-in-quotes",
         trigger="A number is sent as a string.",
         expected="The number.",
-        covered_by=("tests/models/test_models.py::test_numbers_in_quotes_are_read",),
+        covered_by=("tests/models/test_models.py::test_numbers_as_strings_are_converted",),
     ),
     Case(
         number=14, group="Body", name="id-as-number",
         trigger="An id is sent as a number.",
         expected="The id as a string.",
-        covered_by=("tests/models/test_models.py::test_to_many_wrappers_and_missing_ids",),
+        covered_by=("tests/models/test_models.py::test_relationship_formats",),
     ),
     Case(
         number=15, group="Body", name="huge-number",
@@ -245,8 +245,8 @@ BODY = (
         trigger="`data` contains one array for each input of a match.",
         expected="One tuple for each input, in the order of the inputs.",
         covered_by=(
-            "tests/models/test_models.py::test_places_in_a_list_are_kept",
-            "tests/cli/test_tag_and_list_commands.py::test_matching",
+            "tests/models/test_models.py::test_null_in_a_list_raises",
+            "tests/resources/test_resource_methods.py::test_matching",
         ),
     ),
     Case(
@@ -365,14 +365,14 @@ STATUS = (
             final("403", responds("403 No", error_body("insufficient_credits")), InsufficientCreditsError),
             final("402", responds("402 No"), InsufficientCreditsError),
         ),
-        covered_by=("tests/resources/test_resources.py::test_credits_run_out",),
+        covered_by=("tests/resources/test_resources.py::test_insufficient_credits_raise",),
     ),
     Case(
         number=32, group="Status", name="missing-scope",
         trigger="The key lacks a scope, or the plan does not include the operation.",
         expected="`PermissionDeniedError` for this call only.",
         faults=(final("403", responds("403 No", error_body("insufficient_scope")), PermissionDeniedError),),
-        covered_by=("tests/cli/test_tag_and_list_commands.py::test_plan_without_entitlement",),
+        covered_by=("tests/resources/test_resource_methods.py::test_plan_without_entitlement",),
     ),
     Case(
         number=33, group="Status", name="one-id-missing",
@@ -448,7 +448,7 @@ STATUS = (
         covered_by=(
             "tests/core/test_transport.py::test_charging_read_after_a_server_error_is_sent_once",
             "tests/test_budget.py::test_lost_answer_keeps_its_credits",
-            "tests/cli/test_tag_and_list_commands.py::test_lost_creation_is_not_repeated",
+            "tests/resources/test_resource_methods.py::test_lost_creation_is_not_repeated",
         ),
     ),
     Case(
@@ -456,7 +456,7 @@ STATUS = (
         trigger="504 while a record is created.",
         expected="The error explains how to check whether the record exists.",
         faults=(ambiguous("504", responds("504 Late", error_body("gateway_timeout")), ServerError, "yes"),),
-        covered_by=("tests/cli/test_tag_and_list_commands.py::test_lost_creation_is_not_repeated",),
+        covered_by=("tests/resources/test_resource_methods.py::test_lost_creation_is_not_repeated",),
     ),
     Case(
         number=43, group="Status", name="redirect",
@@ -659,7 +659,7 @@ PAGINATION = (
         trigger="Rows are added and removed while a list is read.",
         expected="No row twice.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_rows_that_move_between_pages_come_once",
+            "tests/pagination/test_pager.py::test_row_that_moves_to_the_next_page_is_returned_once",
             "tests/pagination/test_pager.py::test_list_that_shrinks_while_it_is_walked_just_ends",
         ),
     ),
@@ -707,17 +707,17 @@ PAGINATION = (
 INPUT = (
     Case(
         number=69, group="Input", name="id-with-path",
-        trigger="An id contains a slash, a question mark or a hash sign.",
+        trigger="An id contains a question mark or a hash sign.",
         expected="The same operation, with the id encoded.",
         covered_by=("tests/core/test_codec.py::test_id_is_encoded_once_and_stays_in_its_place",),
     ),
     Case(
         number=70, group="Input", name="empty-id",
-        trigger="An id is empty or consists of dots.",
+        trigger="An id is empty, consists of dots, or contains white space or a slash.",
         expected="`InvalidIdError` before anything is sent.",
         covered_by=(
             "tests/core/test_codec.py::test_id_that_cannot_stand_in_a_url_is_refused",
-            "tests/resources/test_resources.py::test_bad_ids_are_not_sent",
+            "tests/resources/test_resources.py::test_invalid_ids_are_not_sent",
         ),
     ),
     Case(
@@ -750,7 +750,7 @@ RUNTIME = (
         expected="Its slot, token and connection are released. Credits stay reserved only if the request was possibly sent.",
         covered_by=(
             "tests/core/test_transport.py::test_cancelled_calls_leave_nothing",
-            "tests/core/test_rate_limit.py::test_cancelled_callers_take_nothing_with_them",
+            "tests/core/test_rate_limit.py::test_canceled_callers_take_nothing_with_them",
             "tests/test_budget.py::test_cancelled_call_keeps_credits_only_if_it_may_have_left",
         ),
     ),
@@ -767,7 +767,7 @@ RUNTIME = (
         number=76, group="Runtime", name="canceled-during-pause",
         trigger="A task that waits for a pause to end is canceled.",
         expected="The other tasks continue on time.",
-        covered_by=("tests/core/test_rate_limit.py::test_cancelled_callers_take_nothing_with_them",),
+        covered_by=("tests/core/test_rate_limit.py::test_canceled_callers_take_nothing_with_them",),
     ),
     Case(
         number=77, group="Runtime", name="other-event-loop",
@@ -791,7 +791,7 @@ RUNTIME = (
         covered_by=(
             "tests/test_client.py::test_use_after_close_is_named",
             "tests/core/test_transport.py::test_close_ends_calls_under_way",
-            "tests/core/test_attempt.py::test_close_ends_waits_at_once",
+            "tests/core/test_attempt.py::test_close_ends_waits_for_a_slot_at_once",
         ),
     ),
     Case(
@@ -816,7 +816,7 @@ RUNTIME = (
         expected="A `.part` file that `resume` completes without losing or repeating a row.",
         covered_by=(
             "tests/jobs/test_export_crash_recovery.py::test_nothing_is_lost_or_doubled",
-            "tests/cli/test_cli.py::test_sigterm_keeps_what_is_done",
+            "tests/cli/test_cli.py::test_sigterm_saves_progress",
         ),
     ),
     Case(
@@ -824,7 +824,7 @@ RUNTIME = (
         trigger="The output cannot be written, or the disk is full.",
         expected="`CheckpointError` with the path. Rows written so far are kept and can be resumed.",
         covered_by=(
-            "tests/cli/test_cli.py::test_unwritable_output_is_refused_unsent",
+            "tests/cli/test_export_commands.py::test_unwritable_output_sends_nothing",
             "tests/jobs/test_export.py::test_full_disk",
             "tests/jobs/test_export.py::test_checkpoint_that_cannot_be_used",
         ),

@@ -79,6 +79,20 @@ def test_create_database_once(database: Path) -> None:
         assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (0,)
 
 
+def test_new_database_is_readable_by_duckdb_1(database: Path) -> None:
+    """The storage format of a new database is that of DuckDB 1.0, also after a later write."""
+    formats = [storage_format(database)]
+    with open_writable(database) as connection:
+        connection.execute("INSERT INTO numbers VALUES (1)")
+        connection.execute("CHECKPOINT")
+    assert [*formats, storage_format(database)] == [64, 64]
+
+
+def storage_format(path: Path) -> int:
+    """Return the version number of a database's storage format, which follows its four identifying bytes."""
+    return int.from_bytes(path.read_bytes()[12:20], "little")
+
+
 def test_create_database_on_a_full_disk(tmp_path: Path) -> None:
     """A database that cannot be created leaves no file, and files of a killed job are removed first."""
     (tmp_path / ".a.duckdb.0123abcd.tmp").touch()

@@ -22,11 +22,13 @@ from leadfeeder_async import (
     CheckpointError,
     IncompleteListError,
     IncompleteWindowError,
+    LeadfeederError,
     Pager,
     Progress,
     ResumePosition,
     ServerError,
 )
+from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.export_state import EXPORT, DayOffset, ExportState
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, load_unfinished, partial_path
 from leadfeeder_async.models.records import WebVisit
@@ -75,13 +77,20 @@ class VisitServer:
     def __init__(self, *per_day: int) -> None:
         self.per_day = {DAY + timedelta(number): count for number, count in enumerate(per_day)}
         self.requests = 0
+        self.account = "1"
+        self.shared_ids = dict[date, str]()
+        """The id of the first visit of a day, if it is the id of a visit of the day before."""
 
     async def __call__(self, request: web.Request) -> web.Response:
         self.requests += 1
+        if request.method == "GET":
+            return web.json_response({"data": [{"id": self.account, "type": "account"}]})
         body = await request.json()
         size, number = int(request.query["page[size]"]), int(request.query["page[num]"])
         days = [day for day in self.per_day if body["start_date"] <= str(day) <= body["end_date"]]
         ids = [f"{day}/{row}" for day in days for row in range(self.per_day[day])]
+        shared = {f"{day}/0": one for day, one in self.shared_ids.items()}
+        ids = [shared.get(one, one) for one in ids]
         if number * size > 40:
             return web.json_response({"errors": [{"code": "offset_exceeded", "title": "too deep"}]}, status=416)
         data = [{"id": one, "type": "web_visit"} for one in ids[(number - 1) * size : number * size]]
@@ -266,14 +275,14 @@ async def test_resume_continues_in_the_date_range(sandbox: Sandbox, tmp_path: Pa
         assert lf.stats.requests - before <= (505 - stop) / 20 + 20
 
 
-@pytest.mark.parametrize("stop", [10, 40, 60])
+@pytest.mark.parametrize("stop", [10, 25, 33])
 async def test_resume_of_rows_of_several_days(sandbox: Sandbox, tmp_path: Path, stop: int) -> None:
     """A company that is returned for several date ranges is written once, whichever range was interrupted."""
     out = tmp_path / "companies.ndjson"
-    async with client_for(sandbox, max_search_rows=40) as lf:
+    async with client_for(sandbox, max_search_rows=30) as lf:
         pager = lf.web_visits.companies(start_date=sandbox.start_date, end_date=sandbox.end_date, page_size=10)
         expected = [company.id async for company in pager]
-        assert len(expected) > 40, "the list is split into several date ranges"
+        assert len(expected) > 33, "the list is split into several date ranges"
         await interrupt(pager, out, stop)
         await pager.to_file(out, resume=True)
     assert sorted(read_ids(out)) == sorted(expected)
@@ -293,7 +302,7 @@ async def test_resume_of_a_cursor_list(lf: AsyncLeadfeeder, tmp_path: Path) -> N
 async def test_resume_of_an_id_list_charges_once(tmp_path: Path) -> None:
     """A list by id continues after the batches that are saved."""
     out = tmp_path / "c.ndjson"
-    async with Sandbox(companies=250, visits=1, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+    async with Sandbox(companies=250, visits=0, rate_limit=False) as sandbox, client_for(sandbox) as lf:
         pager = lf.companies.get_many(sandbox.world.company_ids())
         await interrupt(pager, out, 100)
         before = lf.stats.requests
@@ -382,7 +391,7 @@ async def test_checkpoint_that_cannot_be_used(
 async def test_impossible_file_names(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, length: int) -> None:
     """A name that is too long with the suffixes of working files, or contains a null, is refused before any request."""
     name = "x" * (length - 7) + ".ndjson" if length else "x\0.ndjson"
-    with pytest.raises(CheckpointError, match=r"File name too long|not the name of a file"):
+    with pytest.raises(LeadfeederError, match=r"File name too long|contains a character that no file name can have"):
         await visits(lf, sandbox).to_file(tmp_path / name)
     assert (sandbox.ledger.requests, names_in(tmp_path)) == ([], [])
 
@@ -477,7 +486,63 @@ def test_day_offsets_cover_rows_that_may_repeat() -> None:
     state = ExportState().after_page(None, whole, 0).after_page(None, first, 700)
     assert state.offsets == (DayOffset(end=whole.end, offset=0), DayOffset(end=first.end, offset=700))
     state = state.after_page(ResumePosition(day=second.start), second, 900)
-    assert (state.offsets, state.resume_offset) == ((DayOffset(end=whole.end, offset=0),), 0)
+    assert (state.offsets[0], state.resume_offset) == (DayOffset(end=whole.end, offset=0), 0)
+    third, fourth = (
+        DateWindow(DAY.replace(day=10), DAY.replace(day=10)),
+        DateWindow(DAY.replace(day=11), DAY.replace(day=12)),
+    )
+    state = ExportState().after_page(None, first, 0).after_page(None, second, 700).after_page(None, third, 900)
+    state = state.after_page(ResumePosition(day=fourth.start), fourth, 1_000)
+    # Rows near midnight may be returned for the day before as well.
+    assert state.offsets == (DayOffset(end=third.end, offset=900), DayOffset(end=fourth.end, offset=1_000))
+    assert state.resume_offset == 900
+
+
+async def test_row_of_two_days_is_written_once_after_a_resume(tmp_path: Path) -> None:
+    """A visit near midnight that is returned for both days comes once, although the export stopped between them."""
+    server, out = VisitServer(30, 30, 30, 30), tmp_path / "visits.ndjson"
+    server.shared_ids = {DAY + timedelta(1): f"{DAY}/29"}
+    async with handler_server(server) as url, client_of(url, max_search_rows=40) as lf:
+        pager = lf.web_visits.search(start_date=DAY, end_date=DAY + timedelta(3), page_size=10).prefetch(0)
+        await interrupt(pager, out, 40)
+        await pager.to_file(out, resume=True)
+    assert Counter(read_ids(out)) == Counter(
+        {f"{DAY + timedelta(day)}/{row}" for day in range(4) for row in range(30)}
+    ) - (Counter([f"{DAY + timedelta(1)}/0"]))
+
+
+async def test_account_of_another_key_is_refused(tmp_path: Path) -> None:
+    """An export that resumes with the key of another account stops before its first row, and keeps the file."""
+    server, out = VisitServer(30, 30), tmp_path / "visits.ndjson"
+    days = {"start_date": DAY, "end_date": DAY + timedelta(1)}
+    async with handler_server(server) as url:
+        async with AsyncLeadfeeder("first-key", base_url=url) as lf:
+            await interrupt(lf.web_visits.search(**days, page_size=10), out, 30)
+        rows, server.account, server.requests = partial_path(out).read_bytes(), "2", 0
+        async with AsyncLeadfeeder("second-key", base_url=url) as lf:
+            pager = lf.web_visits.search(**days, page_size=10)
+            with pytest.raises(CheckpointError, match="has rows of account 1, but this job reads account 2") as caught:
+                await pager.to_file(out, resume=True)
+            assert (caught.value.reason, partial_path(out).read_bytes()) == ("other_job", rows)
+            assert server.requests == 1
+            await pager.to_file(out, overwrite=True)
+    assert len(read_ids(out)) == 60
+
+
+async def test_checkpoint_of_a_file_that_was_moved_is_ignored(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that was killed in its last step does not stop the next one, although its file was moved since."""
+    out = tmp_path / "visits.ndjson"
+    with monkeypatch.context() as patch:
+        patch.setattr(resumable_file, "remove_checkpoint", lambda path: None)
+        await visits(lf, sandbox).to_file(out)
+    assert names_in(tmp_path) == ["visits.ndjson", "visits.ndjson.checkpoint"]
+    out.rename(tmp_path / "archived.ndjson")
+    assert load_unfinished(out, EXPORT) is None
+    await visits(lf, sandbox).to_file(out)
+    assert sorted(read_ids(out)) == sorted(all_ids(sandbox))
+    assert names_in(tmp_path) == ["archived.ndjson", "visits.ndjson"]
 
 
 async def test_position_survives_json(lf: AsyncLeadfeeder, sandbox: Sandbox) -> None:
@@ -491,3 +556,13 @@ async def test_position_survives_json(lf: AsyncLeadfeeder, sandbox: Sandbox) -> 
             break
     ids.extend([item.id async for item in pager.resume_from(position, ids)])
     assert ids == all_ids(sandbox)
+
+
+async def test_progress_counts_its_own_export(tmp_path: Path) -> None:
+    """Four exports of one client at once count their own requests, and together those of the client."""
+    async with Sandbox(companies=50, visits=400, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+        visits = lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-30", page_size=10)
+        exports = (visits.to_file(tmp_path / f"{number}.ndjson") for number in range(4))
+        progress = await asyncio.gather(*exports)
+        assert len({one.requests for one in progress}) <= 2
+        assert sum(one.requests for one in progress) == lf.stats.requests

@@ -90,9 +90,9 @@ async def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(200)
-async def test_detects_lost_rows_in_a_broken_build(tmp_path: Path) -> None:
-    """A build that saves its position before its rows loses rows, and the test notices.
+async def test_detects_doubled_rows_of_a_broken_build(tmp_path: Path) -> None:
+    """A build that keeps uncounted rows writes them twice, and the test notices.
 
     The test starts and kills processes, so it takes real time.
     """
-    assert (await run_sequences(range(8), ["companies"], tmp_path, "--inject-ordering-bug"))[0] > 0
+    assert (await run_sequences(range(8), ["companies"], tmp_path, "--inject-truncation-bug"))[0] > 0

@@ -12,6 +12,7 @@ import errno
 import os
 import subprocess  # noqa: F401 - imported before msvcrt exists, whose presence it takes for Windows
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -82,6 +83,7 @@ def simulate_windows() -> FakeMsvcrt:
         unlink(path, **options)
 
     os.open, os.fsync, os.replace, os.unlink = open_file, sync_file, replace_file, remove_file
+    tempfile.TemporaryFile = tempfile.NamedTemporaryFile  # as on Windows, which cannot unlink an open file
     return msvcrt
 
 

@@ -294,12 +294,11 @@ def _create(kind: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struc
 
 SIMPLE: dict[type, st.SearchStrategy[Any]] = {
     msgspec.inspect.NoneType: st.none(),
-    msgspec.inspect.StrType: st.text(min_size=1, max_size=5),
+    msgspec.inspect.StrType: st.text(min_size=1, max_size=5).filter(str.strip),
     msgspec.inspect.BoolType: st.booleans(),
-    msgspec.inspect.IntType: st.integers(0, 10**9),
     msgspec.inspect.FloatType: st.floats(0, 500),
     msgspec.inspect.DateType: st.dates(),
-    msgspec.inspect.DictType: st.dictionaries(st.text(max_size=3), st.booleans(), max_size=2),
+    msgspec.inspect.DictType: st.dictionaries(st.text(max_size=3), st.booleans(), min_size=1, max_size=2),
     msgspec.inspect.CustomType: st.sampled_from([None, True, "text", [1, 2], {"a": [None]}]),
 }
 
@@ -316,6 +315,8 @@ def value_of(kind: Any) -> st.SearchStrategy[Any]:
             return st.lists(value_of(item), min_size=1, max_size=3).map(tuple)
         case msgspec.inspect.StructType(cls=cls):
             return struct_of(cls)
+        case msgspec.inspect.IntType(le=most):
+            return st.integers(0, 10**9 if most is None else most)
         case _:
             return SIMPLE[type(info)]
 

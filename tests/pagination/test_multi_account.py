@@ -162,7 +162,7 @@ async def test_leaving_early_leaves_nothing() -> None:
 
 
 async def test_cancelling_ends_it() -> None:
-    """A cancelled sweep ends at once, though no answer ever comes."""
+    """A canceled sweep ends at once, though no answer ever comes."""
     async with sandbox_of(2, latency=30) as sandbox, client_for(sandbox) as lf:
         task = asyncio.create_task(anext(aiter(visits(sandbox, lf))))
         await asyncio.sleep(0.05)

@@ -56,9 +56,9 @@ class Model(RuleBasedStateMachine):
 
     max_search_rows = 10_000
 
-    def decode(self, body: bytes) -> Page[ResourceIdentifier]:
+    async def decode(self, body: bytes) -> Page[ResourceIdentifier]:
         page = decode_page(ROW, body, ErrorContext(), REDACTOR)
-        return Page(page.items, page.meta, decode_errors=page.decode_errors)
+        return Page(page.items, page.meta, decode_errors=page.decode_errors, undecodable=page.undecodable)
 
     def row_ids(self, rows: Iterable[ResourceIdentifier]) -> list[str]:
         return [row.id for row in rows]
@@ -134,7 +134,7 @@ class CursorMachine(Model):
 class NumberedMachine(Model):
     """Numbered pages of days: rows come in, pages come short at the end, counts lag behind, walls stand in the way.
 
-    Rows that vanish before the reader's place move later rows past it: that is a limit of page numbers, not modelled.
+    Rows that vanish before the reader's place move later rows past it: that is a limit of page numbers, not modeled.
     """
 
     @initialize(count=st.integers(0, 12), days=st.integers(1, 6), counts=st.booleans())

@@ -92,7 +92,7 @@ async def test_lists_hold_companies_and_contacts(lf: AsyncLeadfeeder) -> None:
     assert members == [(ONE, "company"), (TWO, "company")]
     await lf.companies.remove_from_lists(ONE, [firms.id])
     assert [one.id async for one in lf.lists.items(firms.id)] == [TWO]
-    assert [one.name for one in (await lf.companies.get(TWO)).data.lists] == ["DACH"]
+    assert [one.name for one in (await lf.companies.get(TWO, include=["lists"])).data.lists] == ["DACH"]
     await lf.contacts.remove_from_lists("52000001", [people.id])
     assert await lf.lists.items(people.id).first() is None
     assert (await lf.lists.update(firms.id, name="DACH 2027")).data.name == "DACH 2027"
@@ -120,14 +120,14 @@ async def test_custom_feeds(lf: AsyncLeadfeeder) -> None:
     filters = [{"field": "landing_page_path", "operator": "contains", "value": "/pricing"}]
     feed = (await lf.custom_feeds.create(name="Pricing", filters=filters)).data
     assert (feed.name, feed.attributes.filters) == ("Pricing", filters)
-    assert [one.id for one in (await lf.custom_feeds.list(include=["folder"])).data] == [feed.id]
-    assert (await lf.custom_feeds.list(has_connected_list=True)).data == ()
+    assert [one.id async for one in lf.custom_feeds.list(include=["folder"])] == [feed.id]
+    assert await lf.custom_feeds.list(has_connected_list=True).first() is None
     assert (await lf.custom_feeds.update(feed.id, name="Price")).data.attributes.filters == filters
     assert (await lf.custom_feeds.get(feed.id)).data.name == "Price"
     (folder,) = (await lf.custom_feeds.folders()).data
     assert [one.id for one in folder.relationships.custom_feeds or ()] == [feed.id]
     await lf.custom_feeds.delete(feed.id)
-    assert (await lf.custom_feeds.list()).data == ()
+    assert await lf.custom_feeds.list().collect() == []
 
 
 async def test_contacts(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -179,9 +179,9 @@ async def test_what_is_known_around_a_company(sandbox: Sandbox, lf: AsyncLeadfee
 
 async def test_profiles_and_campaigns(lf: AsyncLeadfeeder) -> None:
     """ICPs, personas and campaigns are listed and read; figures come by day."""
-    icps = (await lf.icps.list()).data
+    icps = await lf.icps.list().collect()
     assert (await lf.icps.get(icps[0].id)).data == icps[0]
-    personas = (await lf.buyer_personas.list()).data
+    personas = await lf.buyer_personas.list().collect()
     assert (await lf.buyer_personas.get(personas[1].id)).data.name == "Head of IT"
     campaigns = await lf.campaigns.list(include=["list"]).collect()
     assert (await lf.campaigns.get(campaigns[0].id)).data.name == campaigns[0].name
@@ -230,7 +230,10 @@ TOO_WIDE = {"geo": {"latitude": 1, "longitude": 1, "distance": 501}}
 BAD: list[tuple[str, Ask]] = [
     ("companies", lambda lf: lf.companies.match([{"company_name": "x"}] * 201)),
     ("companies", lambda lf: lf.companies.match([])),
-    ("company_name, url, vat_id or register_id", lambda lf: lf.companies.match([{"city": "Hamburg"}])),
+    (
+        "`company_name`, `url`, `vat_id` or `register_id` is required",
+        lambda lf: lf.companies.match([{"city": "Hamburg"}]),
+    ),
     ("max_results_per_company=21", lambda lf: lf.companies.match([{"url": "x"}], 21)),
     ("company_ids holds 101 ids", lambda lf: lf.companies.ips([str(one) for one in range(101)])),
     ("company_ids", lambda lf: lf.companies.ips([])),

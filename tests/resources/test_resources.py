@@ -109,12 +109,12 @@ async def test_empty_searches_raise(lf: AsyncLeadfeeder, conditions: dict[str, l
 async def test_visits_of_a_company(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     """``company_id`` has the same effect as argument, in a Struct and in a mapping."""
     period = {"start_date": sandbox.start_date, "end_date": sandbox.end_date}
-    visits = await lf.web_visits.search(**period, company_id="159000003", include=["company"]).collect()
+    visits = await lf.web_visits.search(**period, company_id="159000033", include=["company"]).collect()
     assert visits
     assert {visit.company and visit.company.name for visit in visits} == {
-        (await lf.companies.get("159000003")).data.name
+        (await lf.companies.get("159000033")).data.name
     }
-    for filters in (WebVisitFilters(company_id="159000003"), {"company_id": "159000003"}):
+    for filters in (WebVisitFilters(company_id="159000033"), {"company_id": "159000033"}):
         filtered = await lf.web_visits.search(**period, filters=filters).collect()
         assert [visit.id for visit in filtered] == [visit.id for visit in visits]
 

@@ -50,7 +50,7 @@ def state(first_day: date, last_day: date | None, **more: Any) -> list[dict[str,
 
 def world_database(path: Path, world: World, **tables: Iterable[Mapping[str, Any]]) -> Path:
     """Make a database with the companies and visits of a sandbox world, and generated tags, credits and usage."""
-    companies = [company_row(world, str(159_000_000 + number)) for number in range(world.companies)]
+    companies = [company_row(world, company_id) for company_id in world.company_ids()]
     visits = [visit_row(world, visit_id) for visit_id in world.visit_ids()]
     generated: dict[str, Iterable[Mapping[str, Any]]] = {
         "visits": visits,

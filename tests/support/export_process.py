@@ -1,36 +1,25 @@
 """A process that exports a list and can be killed: ``python -m tests.support.export_process LIST URL KEY ACCOUNT DAYS FILE``.
 
-It assumes a low row limit, so that visits are split into many date ranges. With ``--inject-ordering-bug`` it saves each
-position before the rows of its page.
+It assumes a low row limit, so that visits are split into many date ranges. With ``--inject-truncation-bug`` it keeps rows
+that the checkpoint does not count.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from pathlib import Path
-
-import msgspec
 
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async._core import retry
 from leadfeeder_async.jobs import resumable_file
-from leadfeeder_async.jobs.export_state import ExportState
-from leadfeeder_async.jobs.resumable_file import ResumableFile
+from leadfeeder_async.jobs.resumable_file import partial_path
 
 
-def inject_ordering_bug() -> None:
-    """Save each position just before the rows of its page."""
-    append = ResumableFile.append
-
-    def save_then_append(self: ResumableFile[ExportState], lines: bytes, rows: int, state: ExportState) -> bool:
-        position_only = msgspec.structs.replace(self.state, position=state.position)
-        self.save_state(position_only)
-        time.sleep(0.005)
-        return append(self, lines, rows, state)
-
-    ResumableFile.append = save_then_append
+def inject_truncation_bug() -> None:
+    """Keep rows that the checkpoint does not count. The export writes them again."""
+    open_part = resumable_file._open
+    resumable_file._open = lambda path, size: open_part(path, max(size, partial_path(path).stat().st_size))
 
 
 async def main(noun: str, url: str, key: str, account: str, since: str, until: str, file: str) -> None:
@@ -45,8 +34,8 @@ async def main(noun: str, url: str, key: str, account: str, since: str, until: s
 
 
 if __name__ == "__main__":
-    if sys.argv[-1] == "--inject-ordering-bug":
+    if sys.argv[-1] == "--inject-truncation-bug":
         sys.argv.pop()
-        inject_ordering_bug()
+        inject_truncation_bug()
     resumable_file.CHECKPOINT_INTERVAL = retry.INITIAL_BACKOFF = 0.02
     asyncio.run(main(*sys.argv[1:]))

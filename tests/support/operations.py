@@ -46,7 +46,7 @@ CALLS: dict[str, Callable[[AsyncLeadfeeder], Awaitable[Any]]] = {
     ).first(),
     "retrieve_visitor_companies": lambda lf: lf.web_visits.companies(**DATES, custom_feed_id="6", include=["company"]).first(),
     "get_web_visits_tracker_script": lambda lf: lf.web_visits.tracker_script(),
-    "retrieve_custom_feeds": lambda lf: lf.custom_feeds.list(include=["folder"], has_connected_list=False),
+    "retrieve_custom_feeds": lambda lf: lf.custom_feeds.list(include=["folder"], has_connected_list=False).collect(),
     "create_custom_feed": lambda lf: lf.custom_feeds.create(name="Pricing", filters=[{"field": "x"}]),
     "get_custom_feed": lambda lf: lf.custom_feeds.get("6", include=["folder"]),
     "update_custom_feed": lambda lf: lf.custom_feeds.update("6", name="Price"),
@@ -77,8 +77,8 @@ CALLS: dict[str, Callable[[AsyncLeadfeeder], Awaitable[Any]]] = {
     "get_campaign_stats": lambda lf: lf.campaigns.stats(
         "cmp-4", start_period="2026-11-01", end_period="2026-11-30", frequency="daily"
     ).collect(),
-    "list_icps": lambda lf: lf.icps.list(),
+    "list_icps": lambda lf: lf.icps.list().collect(),
     "get_icp": lambda lf: lf.icps.get("icp-12"),
-    "list_buyer_personas": lambda lf: lf.buyer_personas.list(),
+    "list_buyer_personas": lambda lf: lf.buyer_personas.list().collect(),
     "get_buyer_persona": lambda lf: lf.buyer_personas.get("bp-31"),
 }  # fmt: skip

@@ -19,7 +19,17 @@ ROWS = 120
 def run_on_terminal(
     command: Sequence[str], environment: Mapping[str, str], columns: int, answer: str = "", interrupt_at: str = ""
 ) -> tuple[int, str]:
-    """Run a command in a terminal and return its exit code and the text on the screen.
+    """Run a command in a terminal and return its exit code and the text on the screen."""
+    code, output = terminal_output(command, environment, columns, answer, interrupt_at)
+    screen = pyte.Screen(columns, ROWS)
+    pyte.ByteStream(screen).feed(output)
+    return code, "\n".join(line.rstrip() for line in screen.display).rstrip() + "\n"
+
+
+def terminal_output(
+    command: Sequence[str], environment: Mapping[str, str], columns: int, answer: str = "", interrupt_at: str = ""
+) -> tuple[int, bytes]:
+    """Run a command in a terminal and return its exit code and the bytes that it wrote.
 
     Args:
         command: The command and its arguments.
@@ -44,9 +54,7 @@ def run_on_terminal(
                 interrupted = True
                 process.send_signal(signal.SIGINT)
     os.close(terminal)
-    screen = pyte.Screen(columns, ROWS)
-    pyte.ByteStream(screen).feed(output)
-    return process.returncode, "\n".join(line.rstrip() for line in screen.display).rstrip() + "\n"
+    return process.returncode, output
 
 
 def _read(terminal: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import date, datetime
 from ipaddress import ip_address
-from typing import assert_type
+from typing import assert_type, cast
 
 import leadfeeder_async
 from leadfeeder_async import (
@@ -27,27 +27,33 @@ from leadfeeder_async.models import (
     Account,
     AccountSummary,
     ApiUsage,
+    BuyerPersona,
     Company,
     CompanyFinancials,
+    CompanyInclude,
     CompanyLocation,
     CompanyMatch,
+    CompanySearchFiltersDict,
     CompanySummary,
     Contact,
     ContactSummary,
     CustomFeed,
     CustomField,
     EnrichedIp,
+    Icp,
     List,
     ListItem,
     NaceCode,
     Response,
     RevenueRange,
     SearchLocation,
+    SearchLocationDict,
     Signal,
     Tag,
     User,
     WebVisit,
     WebVisitFilters,
+    WebVisitFiltersDict,
 )
 from leadfeeder_async.report import Report, Totals, write_report
 
@@ -88,6 +94,19 @@ def searches(lf: AsyncLeadfeeder) -> Pager[CompanySummary]:
     )
 
 
+def searches_with_dicts(lf: AsyncLeadfeeder) -> None:
+    hamburg: SearchLocationDict = {"city": "Hamburg", "geo": {"latitude": 53.5, "longitude": 10, "distance": 50}}
+    filters: CompanySearchFiltersDict = {"has_email": True}
+    lf.companies.search(locations=[hamburg, SearchLocation(city="Bonn")], filters=filters, extra={"new": ["x"]})
+    lf.companies.search(industries={"codes": ["28.99"], "classification": "nace"})
+    lf.companies.search_signals(company_ids=("1",), event_date={"from": "2026-01-01", "to": date(2026, 11, 1)})
+    visits: WebVisitFiltersDict = {"company_id": "1", "location_country_codes": ["DE"], "location_cities": ("Bonn",)}
+    lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-02", filters=visits, include=["company"])
+    lf.contacts.search(filters={"has_email": True}, departments=["sales_department"])
+    names: list[CompanyInclude] = ["tags", cast("CompanyInclude", "brand_new")]
+    lf.companies.get_many(["1"], include=names)
+
+
 async def any_route(lf: AsyncLeadfeeder) -> None:
     assert_type(await lf.request("GET", "/v1/x"), dict[str, object])
     assert_type(
@@ -104,7 +123,9 @@ async def other_resources(lf: AsyncLeadfeeder) -> None:
     assert_type(lf.lists.list(scope="company"), Pager[List])
     assert_type(lf.lists.items("1"), Pager[ListItem])
     assert_type(lf.custom_fields.list(scope="contact"), Pager[CustomField])
-    assert_type(await lf.custom_feeds.list(), Response[tuple[CustomFeed, ...]])
+    assert_type(lf.custom_feeds.list(has_connected_list=True), Pager[CustomFeed])
+    assert_type([icp async for icp in lf.icps.list()], list[Icp])
+    assert_type(await lf.buyer_personas.list().first(), BuyerPersona | None)
     assert_type(await lf.companies.match([{"url": "x.test"}]), Response[tuple[tuple[CompanyMatch, ...], ...]])
     assert_type(await lf.companies.financials("1"), Response[tuple[CompanyFinancials, ...]])
     assert_type(lf.companies.search_signals(company_ids=["1"], categories=["job_ads"]), Pager[Signal])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sized
 from contextlib import aclosing
-from hashlib import sha256
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
@@ -28,11 +27,12 @@ from leadfeeder_async.jobs.enrich.results import (
 )
 from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
-from leadfeeder_async.jobs.resumable_file import JobIdentity
 from leadfeeder_async.models.companies import CompanyMatch
+from leadfeeder_async.models.includes import CompanyInclude
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
-from leadfeeder_async.resources.arguments import csv_param
+from leadfeeder_async.resources.arguments import include_param
+from leadfeeder_async.types import Stats
 
 __all__ = ["Enrichments"]
 
@@ -60,7 +60,7 @@ class Enrichment(Generic[T]):
         """The totals of the latest use: rows by outcome, and credits."""
 
     def __repr__(self) -> str:
-        return f"<Enrichment {self._job.identity.description}>"
+        return f"<Enrichment {self._job.description}>"
 
     def __aiter__(self) -> AsyncGenerator[EnrichmentResult[T], None]:  # noqa: PYI058 - callers may rely on aclose()
         """Iterate over the results."""
@@ -89,7 +89,8 @@ class Enrichment(Generic[T]):
         """Match all rows, and return the highest cost of the job.
 
         Returns:
-            The outcomes of the matches, the most credits, and the number of requests.
+            The outcomes of the matches, the most credits, and the number of requests. For IP addresses, the most
+            credits are None, because their price is not published.
 
         Raises:
             LeadfeederError: An error that would stop the job.
@@ -102,13 +103,13 @@ class Enrichment(Generic[T]):
         async with aclosing(pipeline.result_batches()) as batches:
             async for _ in batches:
                 pass
-        max_credits, records = self._job.max_credits, pipeline.distinct_records
+        records = pipeline.distinct_records
         matches = -(-pipeline.distinct_keys // KEYS_PER_MATCH) if self._lookup.needs_match else 0
         return EnrichmentEstimate(
             rows=pipeline.summary.rows,
             distinct=pipeline.distinct_keys,
             outcomes=Counter(pipeline.summary.outcomes),
-            max_credits=records if max_credits is None else min(max_credits, records),
+            max_credits=_highest_cost(records, self._job.max_credits) if self._lookup.is_price_published else None,
             requests=matches + -(-records // self._lookup.ids_per_fetch),
         )
 
@@ -138,6 +139,7 @@ class Enrichment(Generic[T]):
             The totals of the job.
 
         Raises:
+            BudgetExceededError: Earlier runs may have been charged more than ``max_credits``. Nothing was sent.
             CheckpointError: The file exists, is being written, cannot be written, or belongs to another job or input.
             LeadfeederError: An error that stopped the job. Results that were ready are written. Pass ``resume=True`` to
                 continue.
@@ -147,12 +149,17 @@ class Enrichment(Generic[T]):
             charged.
 
         """
-        job = replace(self._job, options=replace(self._job.options, ordered=True, retry_failed=retry_failed))
+        stats = Stats()
+        job = replace(
+            self._job,
+            executor=self._job.executor.with_stats(stats),
+            options=replace(self._job.options, ordered=True, retry_failed=retry_failed),
+        )
         rows = job.options.rows
         self.summary = await enrich_file(
             job,
             Path(path),
-            ProgressTracker(job.executor.stats, job.options.limit),
+            ProgressTracker(stats, job.options.limit),
             len(rows) if isinstance(rows, Sized) else None,
             on_progress,
             resume=resume,
@@ -197,7 +204,7 @@ class Enrichments:
         ordered: bool = True,
         min_score: float = 0.8,
         min_lead: float = 0.1,
-        include: Iterable[str] | None = None,
+        include: Iterable[CompanyInclude] | None = None,
         account_id: str | None = None,
     ) -> Enrichment[Company]:
         """Find and fetch the company of each row.
@@ -235,7 +242,7 @@ class Enrichments:
 
         """
         check_argument(by in {"domain", "name", "vat"}, f"by={by!r} must be domain, name or vat.")
-        fields = csv_param("include", include)
+        fields = include_param(include, CompanyInclude)
         lookup = CompanyLookup(MatchPolicy(min_score, min_lead), fields, account_id)
         options = _options(rows, by=by, column=column, limit=limit, ordered=ordered)
         settings = (min_score, min_lead, fields or ())
@@ -276,8 +283,10 @@ class Enrichments:
             ConfigurationError: An argument is not valid. Errors of requests are raised when the job is used.
 
         Credits:
-            The price is not published. Each request reserves as many credits as the most expensive response so far has
-            charged, and at least 1.
+            The price is not published. With ``max_credits``, addresses are looked up one at a time until a response
+            shows the price. Later requests reserve the highest price so far, and are sent together only while the
+            remaining credits cover ten times that price. A single lookup can exceed ``max_credits`` if it costs more
+            than any before.
 
         """
         lookup = IpLookup(account_id)
@@ -295,12 +304,9 @@ class Enrichments:
         account_id: str | None,
         settings: tuple[object, ...],
     ) -> EnrichmentJob:
-        account = account_id or self._executor.options.account_id or "of the key"
-        description = f"enrichment by {options.by}, column {options.column or 'detected'}, account {account}"
-        facts = (self._executor.base_url, description, settings)
-        identity = JobIdentity(sha256(msgspec.json.encode(facts)).hexdigest(), description)
+        account_id = account_id or self._executor.options.account_id
         max_credits = _check_limit("max_credits", max_credits)
-        return EnrichmentJob(self._executor, lookup, options, max_credits, identity, record)
+        return EnrichmentJob(self._executor, lookup, options, max_credits, account_id, settings, record)
 
 
 def _options(
@@ -310,6 +316,10 @@ def _options(
         not isinstance(rows, str | bytes | Mapping), f"{rows!r} is a single row.", "Put it in a list, as in [row]."
     )
     return EnrichmentOptions(rows=rows, by=by, column=column, limit=_check_limit("limit", limit), ordered=ordered)
+
+
+def _highest_cost(records: int, max_credits: int | None) -> int:
+    return records if max_credits is None else min(max_credits, records)
 
 
 def _check_limit(name: str, value: int | None) -> int | None:

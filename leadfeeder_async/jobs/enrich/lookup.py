@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async._core import codec
-from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
+from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import APIStatusError, DecodeError
 from leadfeeder_async.jobs.enrich.keys import Key
@@ -18,12 +18,16 @@ from leadfeeder_async.models.companies import CompanyMatch
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
+from leadfeeder_async.models.search_filters import CompanyMatchInput
 from leadfeeder_async.pagination.decoders import strip_line_breaks
 from leadfeeder_async.pagination.dedupe import row_ids
 from leadfeeder_async.pagination.id_batches import MAX_IDS_PER_REQUEST
 from leadfeeder_async.resources.companies import RETRIEVE_COMPANIES, Companies
 from leadfeeder_async.resources.ip import ENRICH_IP
 from leadfeeder_async.types import QueryValue
+
+if TYPE_CHECKING:
+    from leadfeeder_async.jobs.enrich.request_queue import Batch
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -62,6 +66,30 @@ def _score(match: CompanyMatch) -> float:
     return match.score or 0.0
 
 
+class UnassignedRecords(msgspec.Struct):
+    """Records of merged companies that came under their current IDs, for several requested IDs.
+
+    Each ID is requested again alone, which is free, because its record was charged with this response.
+    """
+
+    records: dict[str, bytes]
+    """The records by current ID. Those that were assigned are removed."""
+    charged: int | None
+    """The credits of each record, or None if only their sum is known."""
+
+    def assign(self, line: ResultLine) -> ResultLine:
+        """Return the result of an ID that was requested alone, with the credits that its record was charged.
+
+        The result of an ID without a record gets the records that are left, so that none of them is lost.
+        """
+        if line.outcome is Outcome.MATCHED:
+            if line.id is None or self.records.pop(line.id, None) is None:
+                return line
+            is_known = self.charged is not None and line.charged is not None
+            return replace(line, charged=(self.charged or 0) + (line.charged or 0) if is_known else None)
+        return replace(line, candidates=tuple(map(_candidate, self.records.items())))
+
+
 class FetchResult(msgspec.Struct):
     """The result of one charged request."""
 
@@ -69,6 +97,10 @@ class FetchResult(msgspec.Struct):
     """Results by requested ID."""
     fetch_individually: list[str] = msgspec.field(default_factory=list[str])
     """IDs to request one by one, because their records cannot be assigned to them."""
+    unassigned: UnassignedRecords | None = None
+    """The records of these IDs."""
+    fetch_again: list[str] = msgspec.field(default_factory=list[str])
+    """IDs that are absent, although their records may have come as those of other requested IDs."""
     charged: int | None = None
     """The credits that the response charged, or None if it does not contain them."""
 
@@ -81,14 +113,22 @@ class Lookup(Protocol[T_co]):
     ids_per_fetch: int
     """The most IDs of one charged request."""
     price: int
-    """The most credits that one ID can charge."""
+    """The most credits that one ID can charge, as far as known."""
+    is_price_published: bool
+    """True if no ID charges more than ``price``, and an ID that was charged is free for twelve months."""
+    is_price_known: bool
+    """True if the price is published, or a response has shown it."""
 
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:
         """Match some keys, for free."""
         ...
 
-    async def fetch(self, executor: RequestExecutor, ids: Sequence[str]) -> FetchResult:
+    async def fetch(self, executor: RequestExecutor, batch: Batch[str]) -> FetchResult:
         """Fetch the records of some IDs, which may charge."""
+        ...
+
+    def record_charge(self, charged: int | None) -> None:
+        """Learn the price of one ID from a charge."""
         ...
 
     def record_id(self, line: ResultLine) -> str | None:
@@ -113,6 +153,7 @@ class CompanyLookup:
     needs_match = True
     ids_per_fetch = MAX_IDS_PER_REQUEST
     price = 1
+    is_price_published = is_price_known = True
 
     def __init__(self, policy: MatchPolicy, include: tuple[str, ...] | None, account_id: str | None) -> None:
         self._policy = policy
@@ -121,18 +162,23 @@ class CompanyLookup:
 
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:
         """Match up to 200 keys in one request."""
-        fields = [key.match_fields for key in keys]
+        fields = [CompanyMatchInput(**key.match_fields) for key in keys]
         response = await Companies(executor).match(fields, CANDIDATES, account_id=self._account_id)
         return [self._policy.evaluate(matches) for matches in response.data]
 
-    async def fetch(self, executor: RequestExecutor, ids: Sequence[str]) -> FetchResult:
+    async def fetch(self, executor: RequestExecutor, batch: Batch[str]) -> FetchResult:
         """Fetch up to 100 companies in one request."""
-        params: dict[str, QueryValue] = {"ids": tuple(ids), "include": self._include}
-        request = ApiRequest(RETRIEVE_COMPANIES, params=params, account_id=self._account_id)
+        params: dict[str, QueryValue] = {"ids": tuple(batch.items), "include": self._include}
+        endpoint = RETRIEVE_COMPANIES if batch.held is None else _RETRIEVE_CHARGED_COMPANIES
+        request = ApiRequest(endpoint, params=params, account_id=self._account_id)
         body = await executor.execute(request.undecoded)
-        page = executor.decode_page(_RAW_COMPANIES, body)
+        page = await executor.decode_page(_RAW_COMPANIES, body)
         rows = [strip_line_breaks(bytes(row)) for row in page.items]
-        return _assign_records(ids, rows, _charged_credits(page.meta), page.partial_errors)
+        charged = _charged_credits(page.meta)
+        return _assign_records(batch.items, rows, charged, page.partial_errors, is_repeat=batch.is_repeat)
+
+    def record_charge(self, charged: int | None) -> None:
+        """Learn nothing, because the price is published."""
 
     def record_id(self, line: ResultLine) -> str | None:
         """Return the ID of the company."""
@@ -142,6 +188,9 @@ class CompanyLookup:
         """Return the company."""
         return _decode(executor, RETRIEVE_COMPANIES, b'{"data":[%b]}' % bytes(line.record)).data[0]
 
+
+_RETRIEVE_CHARGED_COMPANIES = replace(RETRIEVE_COMPANIES, billing=Billing.FREE)
+"""For companies that were charged just now. No budget has to cover them again."""
 
 _RAW_COMPANIES = RETRIEVE_COMPANIES.with_response_type(Response[tuple[msgspec.Raw, ...]])
 
@@ -153,9 +202,18 @@ def _charged_credits(meta: Meta) -> int | None:
 
 
 def _assign_records(
-    ids: Sequence[str], rows: Sequence[bytes], charged: int | None, errors: Sequence[APIStatusError]
+    ids: Sequence[str],
+    rows: Sequence[bytes],
+    charged: int | None,
+    errors: Sequence[APIStatusError],
+    *,
+    is_repeat: bool = False,
 ) -> FetchResult:
-    """Assign the records of a response to the requested IDs. A merged company is returned under its current ID."""
+    """Assign the records of a response to the requested IDs. A merged company is returned under its current ID.
+
+    If all records have requested IDs, an absent ID may still be a merged company of one of them. Absent IDs are
+    therefore requested once more without the others.
+    """
     found = {row_id: row for row_id, row in zip(row_ids(rows), rows, strict=True) if row_id is not None}
     each = _credits_per_record(charged, len(ids), len(found))
     result = FetchResult(charged=charged)
@@ -166,17 +224,29 @@ def _assign_records(
     }
     absent = [company_id for company_id in ids if company_id not in found]
     if len(found) == len(result.lines):
-        result.lines.update({company_id: _absent_line(company_id, errors) for company_id in absent})
+        if found and absent and not errors and not is_repeat:
+            result.fetch_again = absent
+        else:
+            result.lines.update({company_id: _absent_line(company_id, errors) for company_id in absent})
         return result
     requested = set(ids)
     unrequested = [company_id for company_id in found if company_id not in requested]
     if len(absent) == len(unrequested) == 1:
         result.lines[absent[0]] = _matched_line(unrequested[0], found[unrequested[0]], each)
-    elif len(ids) > 1:
-        result.fetch_individually = absent
     elif absent:
-        result.lines[absent[0]] = _ambiguous_record_line(absent[0], unrequested, each)
+        unassigned = UnassignedRecords({company_id: found[company_id] for company_id in unrequested}, each)
+        if len(ids) > 1:
+            result.fetch_individually, result.unassigned = absent, unassigned
+        else:
+            result.lines[absent[0]] = unassigned.assign(_ambiguous_record_line(absent[0], unrequested, each))
     return result
+
+
+def _candidate(id_and_record: tuple[str, bytes]) -> msgspec.Raw:
+    """Return a record as a candidate of a match."""
+    company_id, record = id_and_record
+    summary = {"company_summary": msgspec.Raw(record)}
+    return msgspec.Raw(msgspec.json.encode({"id": company_id, "type": "company_match", "relationships": summary}))
 
 
 def _credits_per_record(charged: int | None, requested: int, found: int) -> int | None:
@@ -212,29 +282,37 @@ class IpLookup:
 
     needs_match = False
     ids_per_fetch = 1
+    is_price_published = False
 
     def __init__(self, account_id: str | None) -> None:
         self._account_id = account_id
         self.price = 1
-        """The most credits that a response has charged so far."""
+        """The most credits that a response has charged so far, and at least 1."""
+        self.is_price_known = False
 
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:  # noqa: ARG002 - of Lookup
         """Return nothing, because an IP address is its own ID."""
         return []
 
-    async def fetch(self, executor: RequestExecutor, ids: Sequence[str]) -> FetchResult:
+    async def fetch(self, executor: RequestExecutor, batch: Batch[str]) -> FetchResult:
         """Look up one IP address."""
-        params: dict[str, QueryValue] = {"ip": ids[0]}
+        (ip,) = batch.items
+        params: dict[str, QueryValue] = {"ip": ip}
         request = ApiRequest(_RAW_IP, params=params, account_id=self._account_id, billable_records=self.price)
         response = await executor.execute(request)
         charged = _charged_credits(response.meta)
-        self.price = max(self.price, charged or 0)
+        self.record_charge(charged)
         record = msgspec.Raw(strip_line_breaks(bytes(response.data)))
         line = ResultLine(outcome=Outcome.NOT_FOUND, record=record, charged=charged)
         company = self.decode_record(executor, line).company
         if company is not None:
             line = replace(line, outcome=Outcome.MATCHED, id=company.id)
-        return FetchResult({ids[0]: line}, charged=charged)
+        return FetchResult({ip: line}, charged=charged)
+
+    def record_charge(self, charged: int | None) -> None:
+        """Learn the price of one address. A lookup without a charge does not show it."""
+        if charged:
+            self.price, self.is_price_known = max(self.price, charged), True
 
     def record_id(self, line: ResultLine) -> str | None:
         """Return the IP address."""

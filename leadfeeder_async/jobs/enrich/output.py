@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from hashlib import file_digest, sha256
 from itertools import chain, islice
 from pathlib import Path
@@ -16,9 +17,11 @@ from pathlib import Path
 import msgspec
 
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async._core.threads import run_in_thread
 from leadfeeder_async.budget import Budget
-from leadfeeder_async.errors import CheckpointError, check_argument
-from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState, lines_from
+from leadfeeder_async.errors import BudgetExceededError, CheckpointError, check_argument
+from leadfeeder_async.jobs.checkpoint import lines_from
+from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT, EnrichmentState
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.lookup import Lookup
 from leadfeeder_async.jobs.enrich.pipeline import MAX_PENDING_ROWS, Pipeline
@@ -32,23 +35,6 @@ from leadfeeder_async.jobs.tabular import Column, check_table, columns_of, is_ta
 _DECODER = msgspec.json.Decoder(ResultLine)
 
 
-class EnrichmentState(JobState, frozen=True, kw_only=True):
-    """The credits that an enrichment may have been charged. They are saved together with their IDs."""
-
-    reserved_credits: Count = 0
-    """The most credits that all runs may have been charged, including requests in flight."""
-    paid_ids: tuple[str, ...] = ()
-    """The IDs that these credits pay for and whose lines are not safe. Requesting them again is counted already."""
-
-    @property
-    def is_worth_keeping(self) -> bool:
-        """True if credits may have been charged, although no row is written yet."""
-        return self.reserved_credits > 0
-
-
-ENRICHMENT = JobKind("enrichment", Checkpoint[EnrichmentState])
-
-
 class EnrichmentJob(msgspec.Struct, frozen=True):
     """One enrichment, independent of its output."""
 
@@ -56,9 +42,28 @@ class EnrichmentJob(msgspec.Struct, frozen=True):
     lookup: Lookup[object]
     options: EnrichmentOptions
     max_credits: int | None
-    identity: JobIdentity
+    account_id: str | None
+    """The account, or None for the only account of the key."""
+    settings: tuple[object, ...]
+    """The options of the lookup, which decide the results."""
     record: type[object]
     """The model of a record, for the columns of a table."""
+
+    @property
+    def description(self) -> str:
+        """The job in words, for errors."""
+        return self._describe(self.account_id or "of the key")
+
+    async def identity(self) -> JobIdentity:
+        """Return the identity of the job. The account is part of it, also if it belongs to the key."""
+        account_id = self.account_id or await self.executor.resolve_account_id()
+        description = self._describe(account_id)
+        facts = (self.executor.base_url, description, self.settings)
+        return JobIdentity(sha256(msgspec.json.encode(facts)).hexdigest(), description)
+
+    def _describe(self, account: str) -> str:
+        options = self.options
+        return f"enrichment by {options.by}, column {options.column or 'detected'}, account {account}"
 
     def pipeline(
         self, previous_run: PreviousRun | None = None, journal: CostJournal | None = None, *, spent: int = 0
@@ -87,29 +92,29 @@ class CheckpointCostJournal(CostJournal):
 
     Args:
         output: The file.
-        saves_reservations: Save each reservation at once. Without ``max_credits``, that is not needed.
-
     """
 
-    def __init__(self, output: ResumableFile[EnrichmentState], *, saves_reservations: bool) -> None:
+    is_persistent = True
+
+    def __init__(self, output: ResumableFile[EnrichmentState]) -> None:
         self._output = output
-        self._saves_reservations = saves_reservations
         self._settled = output.state.reserved_credits
         self._in_flight = 0
         self._paid_ids = dict.fromkeys(output.state.paid_ids)
         self._written_ids = list[str]()
 
     def reserve(self, ids: Iterable[str], cost: int) -> None:
-        """Record credits that are about to be spent."""
+        """Record credits that are about to be spent. Also without ``max_credits``, which a later run may have."""
         self._in_flight += cost
         self._paid_ids.update(dict.fromkeys(ids))
-        if self._saves_reservations:
-            self._output.save_state(self._state())
+        self._output.save_state(self._state())
 
     def settle(self, cost: int, charged: int) -> None:
         """Replace reserved credits with the credits that were charged."""
         self._in_flight -= cost
         self._settled += charged
+        if charged > cost:  # more than is recorded on the disk
+            self._output.save_state(self._state())
 
     def release(self, ids: Iterable[str], cost: int) -> None:
         """Return reserved credits that were not spent."""
@@ -161,14 +166,17 @@ async def enrich_file(
     """
     check_table(path)
     is_retry = job.options.retry_failed
-    identity = _identity_of_retry(job, path, total) if is_retry else job.identity
+    identity = await job.identity()
+    if is_retry:
+        identity = _identity_of_retry(job, identity, path, total)
     with open_resumable(
         path, ENRICHMENT, identity, EnrichmentState(), resume=resume, overwrite=overwrite, replaces=is_retry
     ) as output:
         rows, state = output.checkpoint.rows, output.state
         tracker.start_from(rows)
-        journal = CheckpointCostJournal(output, saves_reservations=job.max_credits is not None)
+        journal = CheckpointCostJournal(output)
         lines = _previous_lines(output, path if is_retry else None)
+        _check_reserved(state, job.max_credits)
         previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids))
         pipeline = job.pipeline(previous_run, journal, spent=state.reserved_credits)
         pipeline.summary.credits_of_previous_runs = state.reserved_credits
@@ -179,8 +187,21 @@ async def enrich_file(
                     notify(tracker.count(len(batch), total), on_progress)
         finally:
             journal.close()
-        output.finish(lambda: (*columns_for(job.record), *_input_columns(job.options.rows)))
+        await run_in_thread(partial(output.finish, partial(_columns_of_job, job)))
     return pipeline.summary
+
+
+def _check_reserved(state: EnrichmentState, max_credits: int | None) -> None:
+    """Raise BudgetExceededError if more credits are reserved than this run may spend.
+
+    Each of the reserved IDs is either charged already, or would be charged beyond the limit now.
+    """
+    reserved = state.reserved_credits
+    if max_credits is not None and reserved > max_credits and state.paid_ids:
+        raise BudgetExceededError(
+            f"Earlier runs of this job may have been charged {reserved:,} credits, but max_credits is {max_credits:,}.",
+            hint=f"Raise max_credits to {reserved:,} or more to fetch the records that may be paid for already.",
+        )
 
 
 def _previous_lines(output: ResumableFile[EnrichmentState], finished: Path | None) -> Iterator[ResultLine]:
@@ -205,7 +226,7 @@ def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
             ) from None
 
 
-def _identity_of_retry(job: EnrichmentJob, path: Path, total: int | None) -> JobIdentity:
+def _identity_of_retry(job: EnrichmentJob, identity: JobIdentity, path: Path, total: int | None) -> JobIdentity:
     """Return the identity of a retry: the same job and the same complete file, with one line per row."""
     check_argument(not is_table(path), f"{path} is a table, which cannot be retried.", "Write and retry .ndjson files.")
     try:
@@ -222,8 +243,8 @@ def _identity_of_retry(job: EnrichmentJob, path: Path, total: int | None) -> Job
     expected = lines if total is None else total if job.options.limit is None else min(total, job.options.limit)
     if lines != expected:
         raise row_count_error(lines)
-    fingerprint = sha256(f"{job.identity.fingerprint} {digest}".encode()).hexdigest()
-    return JobIdentity(fingerprint, f"{job.identity.description}, a retry of {path.name}")
+    fingerprint = sha256(f"{identity.fingerprint} {digest}".encode()).hexdigest()
+    return JobIdentity(fingerprint, f"{identity.description}, a retry of {path.name}")
 
 
 def columns_for(record: type[object]) -> tuple[Column, ...]:
@@ -232,6 +253,10 @@ def columns_for(record: type[object]) -> tuple[Column, ...]:
     of_record = [Column(name, ("record", *path), kind) for name, path, kind in _record_columns(record) if name != "id"]
     error = Column("error", ("error", "message"), str)
     return (*(Column(name, (name,), kind) for name, kind in of_row), error, *of_record)
+
+
+def _columns_of_job(job: EnrichmentJob) -> tuple[Column, ...]:
+    return (*columns_for(job.record), *_input_columns(job.options.rows))
 
 
 def _input_columns(rows: object) -> Iterator[Column]:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from enum import Enum
 from typing import TypeAlias, TypeVar
 
@@ -31,6 +32,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import CheckpointError, ConfigurationError, DecodeError, LeadfeederError
+from leadfeeder_async.jobs.background import ChangeSignal, batches_from_task, with_notes
 from leadfeeder_async.jobs.enrich.keys import FileRow, Key, Row
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, FetchResult, Lookup
 from leadfeeder_async.jobs.enrich.request_queue import (
@@ -52,6 +54,9 @@ from leadfeeder_async.jobs.enrich.row_reader import (
 )
 
 T = TypeVar("T")
+
+PRICE_MARGIN = 10
+"""How many times the highest price so far the budget must cover for requests that are sent together."""
 
 MAX_PENDING_ROWS = 16 * KEYS_PER_MATCH
 """The most rows that were read and whose results the caller has not taken."""
@@ -128,22 +133,6 @@ class ResultOrderer:
         return ready
 
 
-class Signal:
-    """Wakes coroutines after a change."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def notify(self) -> None:
-        """Wake all coroutines that wait now."""
-        self._event.set()
-        self._event = anyio.Event()
-
-    async def wait(self) -> None:
-        """Wait for the next change."""
-        await self._event.wait()
-
-
 class InputState(Enum):
     """The state of the input."""
 
@@ -216,30 +205,16 @@ class Pipeline:
         self._is_complete = False
         self._error: Exception | None = None
         self._later_errors = list[Exception]()
-        self._changed = Signal()
+        self._changed = ChangeSignal()
 
     async def result_batches(self) -> AsyncGenerator[list[ResultLine], None]:
-        """Yield results as they get ready. An error that stops the job is raised after them.
-
-        The stages run in a background task, because an async generator must not keep a task group open between two
-        results. Closing the generator cancels this task and waits for it.
-        """
-        sender, receiver = anyio.create_memory_object_stream[list[ResultLine]](0)
-        task = asyncio.create_task(self._run(sender), name="leadfeeder-enrichment")
-        try:
-            async for lines in receiver:
+        """Yield results as they get ready. An error that stops the job is raised after them."""
+        async with aclosing(batches_from_task(self._run, "leadfeeder-enrichment")) as batches:
+            async for lines in batches:
                 self.summary.outcomes.update([line.outcome for line in lines])
                 yield lines
                 self._untaken_rows -= len(lines)
                 self._changed.notify()
-            await task
-        finally:
-            receiver.close()
-            task.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([task])
-            sender.close()
-            _ = task.cancelled() or task.exception()  # an error after the caller has left is not reported
 
     async def _run(self, output: MemoryObjectSendStream[list[ResultLine]]) -> None:
         """Run all stages. Raise the first error that stopped them, never an exception group."""
@@ -255,15 +230,15 @@ class Pipeline:
                     group.start_soon(self._order, matched_receiver, resolved_sender)
                     group.start_soon(self._fetch, group, resolved_sender)
                     group.start_soon(self._emit, resolved_receiver, output)
-        except* Exception as group:  # noqa: BLE001 - _abort keeps every error, and the caller raises it
-            for error in _leaves(group):
+        except ExceptionGroup as group:
+            for error in group.exceptions:
                 self._abort(error)
         finally:
             for stream in streams:
                 stream.close()
             self._cache.close()
         if self._error is not None:
-            raise _with_notes(self._error, self._later_errors)
+            raise with_notes(self._error, self._later_errors)
         if not self._is_complete:
             # A task group ends silently if one of its tasks raises CancelledError on its own.
             raise asyncio.CancelledError("The input or a request was canceled.")
@@ -356,6 +331,7 @@ class Pipeline:
             self.summary.outcomes[line.outcome] += 1
         if row.key.problem or line.outcome is Outcome.SKIPPED_BY_BUDGET:
             return
+        self._lookup.record_charge(line.charged)
         free = replace(line, charged=0, line=UNSET, input=UNSET)
         record_id = self._lookup.record_id(line)
         self._matches.has_succeeded |= line.error is None
@@ -503,7 +479,7 @@ class Pipeline:
             self._cache.put(digest, match)
             return match
         self._keys_by_record[match.id] = [pending]
-        self._fetches.add(match.id, prepaid=match.id in self._paid_ids)
+        self._fetches.add(match.id, prepaid=self._lookup.is_price_published and match.id in self._paid_ids)
         return None
 
     # fetch
@@ -515,6 +491,10 @@ class Pipeline:
                 await self._changed.wait()
                 continue
             affordable = self._affordable_ids(batch)
+            if self._fetches.in_flight and self._is_price_risky(affordable):
+                self._fetches.push_retry(batch)
+                await self._changed.wait()
+                continue
             if affordable < len(batch.items):
                 if self._fetches.in_flight:  # a request in flight may release credits
                     self._fetches.push_retry(batch)
@@ -526,7 +506,7 @@ class Pipeline:
                 batch, rest = batch.split(affordable)
                 self._fetches.push_retry(rest)
             self._fetches.in_flight += 1
-            cost = len(batch.items) * self._lookup.price
+            cost = 0 if batch.held is not None else len(batch.items) * self._lookup.price
             if not batch.prepaid:
                 self._credits_in_flight += cost
                 self._journal.reserve(batch.items, cost)
@@ -544,18 +524,32 @@ class Pipeline:
 
     def _affordable_ids(self, batch: Batch[str]) -> int:
         """Return how many records the budgets cover."""
+        if batch.held is not None:
+            return len(batch.items)
         left = (self._executor if batch.prepaid else self._budgeted_executor).credits_left()
         if left is None:
             return len(batch.items)
         # A request that was just started has not reserved its credits in the budget yet.
         return (left - (self._credits_in_flight - self._budget.reserved)) // self._lookup.price
 
+    def _is_price_risky(self, affordable: int) -> bool:
+        """Return True if a request must wait for those in flight, which show the price of one ID.
+
+        If the price is not published, requests are sent together only if the credits would cover them even at a
+        multiple of the highest price so far. Without a limit, a file must still record what they can charge.
+        """
+        if self._lookup.is_price_published:
+            return False
+        if self._budgeted_executor.credits_left() is None:
+            return self._journal.is_persistent and not self._lookup.is_price_known
+        return not self._lookup.is_price_known or affordable < PRICE_MARGIN * (self._fetches.in_flight + 1)
+
     async def _request_records(
         self, batch: Batch[str], cost: int, resolved: MemoryObjectSendStream[KeyResults]
     ) -> None:
         executor = self._executor if batch.prepaid else self._budgeted_executor
         try:
-            result = await self._lookup.fetch(executor, batch.items)
+            result = await self._lookup.fetch(executor, batch)
         except LeadfeederError as error:
             finished = self._fail(batch, cost, error)
         else:
@@ -570,8 +564,10 @@ class Pipeline:
         self._fetches.record_success()
         self._settle(batch, cost, result.charged)
         for record_id in result.fetch_individually:
-            self._fetches.push_retry(Batch([record_id], batch.order, prepaid=batch.prepaid))
-        return [finished for record_id, line in result.lines.items() for finished in self._resolve(record_id, line)]
+            self._fetches.push_retry(Batch([record_id], batch.order, prepaid=True, held=result.unassigned))
+        if result.fetch_again:
+            self._fetches.push_retry(Batch(result.fetch_again, batch.order, prepaid=batch.prepaid, is_repeat=True))
+        return self._resolve_all(batch, result.lines)
 
     def _fail(self, batch: Batch[str], cost: int, error: LeadfeederError) -> KeyResults:
         """Record a failed request, and return the results of its keys unless the batch is sent again."""
@@ -595,7 +591,7 @@ class Pipeline:
         outcome = Outcome.NOT_FOUND if is_not_found else Outcome.FAILED
         charged = None if is_outcome_unknown else 0
         lines = {record_id: failed_line(error, outcome, record_id, charged=charged) for record_id in batch.items}
-        return [finished for record_id, line in lines.items() for finished in self._resolve(record_id, line)]
+        return self._resolve_all(batch, lines)
 
     def _settle(self, batch: Batch[str], cost: int, charged: int | None) -> None:
         """Count the credits that a request charged, or None if they are unknown."""
@@ -606,6 +602,13 @@ class Pipeline:
         if not batch.prepaid:
             self._credits_in_flight -= cost
             self._journal.settle(cost, cost if charged is None else charged)
+
+    def _resolve_all(self, batch: Batch[str], lines: Mapping[str, ResultLine]) -> KeyResults:
+        """Return the results of the keys that wait for some records."""
+        finished = KeyResults()
+        for record_id, line in lines.items():
+            finished += self._resolve(record_id, line if batch.held is None else batch.held.assign(line))
+        return finished
 
     def _resolve(self, record_id: str, line: ResultLine) -> KeyResults:
         """Add a record to the cache, and return it as the result of the keys that wait for it.
@@ -619,11 +622,14 @@ class Pipeline:
 
     def _skip(self, batch: Batch[str], error: LeadfeederError | None) -> KeyResults:
         """Return the results of keys whose records the budget does not cover."""
-        return [
-            (pending, failed_line(error, Outcome.SKIPPED_BY_BUDGET, record_id))
-            for record_id in batch.items
-            for pending in self._keys_by_record.pop(record_id, ())
-        ]
+        outcome = Outcome.NOT_FOUND if batch.is_repeat else Outcome.SKIPPED_BY_BUDGET
+        finished = KeyResults()
+        for record_id in batch.items:
+            line = failed_line(error, outcome, record_id)
+            if batch.held is not None:
+                line = batch.held.assign(line)
+            finished += [(pending, line) for pending in self._keys_by_record.pop(record_id, ())]
+        return finished
 
     # emit
 
@@ -658,14 +664,6 @@ class Pipeline:
         if action is FailureAction.ABORT or queue.fails_constantly:
             self._abort(error)
         return action
-
-
-def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
-    for error in group.exceptions:
-        if isinstance(error, ExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 def _with_notes(error: Exception, later_errors: Sequence[Exception]) -> Exception:

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async.errors import (
     APIStatusError,
@@ -23,7 +24,7 @@ from leadfeeder_async.errors import (
     RedirectError,
     UsageError,
 )
-from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH
+from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, UnassignedRecords
 
 T = TypeVar("T")
 
@@ -48,13 +49,17 @@ class Batch(msgspec.Struct, Generic[T]):
     """The position of the first item among all requested items."""
     attempts: int = 0
     prepaid: bool = False
-    """True if an earlier run has reserved the credits of these items."""
+    """True if the credits of these items are reserved already, by an earlier run or an earlier request."""
+    is_repeat: bool = False
+    """True if a response has left out these items, although it may contain their records under other IDs."""
+    held: UnassignedRecords | None = None
+    """The records of an earlier response to which this item belongs. Requesting it again is free."""
 
     def split(self, at: int) -> tuple[Batch[T], Batch[T]]:
         """Return the items before and after a position as two batches."""
         return (
-            Batch(self.items[:at], self.order, prepaid=self.prepaid),
-            Batch(self.items[at:], self.order + at, prepaid=self.prepaid),
+            replace(self, items=self.items[:at], attempts=0),
+            replace(self, items=self.items[at:], order=self.order + at, attempts=0),
         )
 
 
@@ -237,6 +242,9 @@ class RequestQueue(Generic[T]):
 
 class CostJournal:
     """Records credits before they are spent. This base class records nothing."""
+
+    is_persistent = False
+    """True if a later run reads the records."""
 
     def reserve(self, ids: Iterable[str], cost: int) -> None:
         """Record that a request for some IDs is about to be sent.

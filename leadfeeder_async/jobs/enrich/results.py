@@ -104,7 +104,7 @@ class ResultLine(msgspec.Struct, frozen=True, kw_only=True):
     """The credits for this row, or null if one response charged for some of several companies."""
     error: SerializedError | None = None
     candidates: tuple[msgspec.Raw, ...] = ()
-    """The companies of an ambiguous row, the best match first."""
+    """The companies of an ambiguous row, the best match first, or the records that came for a failed row."""
     record: msgspec.Raw = NO_RECORD
     """The record as the API sent it, or null if there is none."""
     line: int | UnsetType = UNSET
@@ -148,7 +148,10 @@ class EnrichmentResult(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     score: float | None = None
     """The score of the match, from 0 to 1."""
     candidates: tuple[CompanyMatch, ...] = ()
-    """The companies of an ambiguous row, the best match first."""
+    """The companies of an ambiguous row, the best match first.
+
+    If the server returned records of merged companies that cannot be assigned, they are the candidates of their rows.
+    """
     error: LeadfeederError | None = None
     """The error of a failed or unusable row."""
     charged: int | None = 0
@@ -163,8 +166,11 @@ class EnrichmentEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """The number of distinct keys."""
     outcomes: Counter[Outcome]
     """Rows by outcome. A matched row still has to be fetched."""
-    max_credits: int
-    """The most credits that the job can charge. Companies that were unlocked in the last 12 months are free."""
+    max_credits: int | None
+    """The most credits that the job can charge, or None if the price is not published, as for IP addresses.
+
+    Companies that were unlocked in the last 12 months are free.
+    """
     requests: int
     """The number of requests that the job sends if no request fails."""
 

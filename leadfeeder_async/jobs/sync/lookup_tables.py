@@ -9,7 +9,7 @@ from typing import TypeAlias
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.jobs.sync import row_mapping
 from leadfeeder_async.jobs.sync.transaction import Transaction
-from leadfeeder_async.resources.lists import Scope
+from leadfeeder_async.models.request_bodies import Scope
 
 TableWrite: TypeAlias = Callable[[Transaction], None]
 """Writes rows that were read."""

@@ -52,4 +52,7 @@ def read_types(connection: Connection) -> Types:
     return {(table, column): type_ for table, column, type_ in connection.execute(_TYPES).fetchall()}
 
 
-_TYPES = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = current_database()"
+_TYPES = (
+    "SELECT table_name, column_name, data_type FROM duckdb_columns() "
+    "WHERE database_name = current_database() AND NOT internal"  # DuckDB 1.2 adds its own views to each database
+)

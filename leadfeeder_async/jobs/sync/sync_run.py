@@ -51,6 +51,7 @@ from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import join_messages
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
+from leadfeeder_async.types import Stats
 
 T = TypeVar("T", bound=HasId)
 
@@ -127,7 +128,9 @@ async def sync_account(
     check_argument(lookback_days >= 0, f"lookback_days={lookback_days!r} must be 0 or more.", argument="lookback_days")
     check_argument(wait >= 0, f"wait={wait!r} must be 0 or more.", argument="wait")
     first_day = None if since is None else parse_date("since", since)
-    tracker = ProgressTracker(lf.stats)
+    stats = Stats()
+    tracker = ProgressTracker(stats)
+    lf = lf._with_stats(stats)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     with SyncDatabase(path, wait) as database, ExitStack() as stack:
         if path.exists():  # a file that cannot be used is refused before anything is sent
             await database.transact(lambda _: None)

@@ -8,20 +8,19 @@ from typing import Annotated
 
 import msgspec
 
+from leadfeeder_async.sandbox.pages import numbered_page
 from leadfeeder_async.sandbox.query import OperationResult, Query, Route
 from leadfeeder_async.sandbox.sample_data import INDUSTRIES, Json
+from leadfeeder_async.sandbox.server_state import SandboxAccount
 
 
 def list_accounts(query: Query) -> OperationResult:
-    """Return the accounts of the key. If the request names an account, return that one with its credits."""
-    query.include({"account_company"})
+    """Return the accounts of the key. If the request names an account, return that one with its credits.
+
+    All accounts are on one page, unless the request has paging parameters.
+    """
     if query.account is None:
-        return OperationResult(
-            [
-                {"id": account.id, "type": "account_summary", "attributes": {"name": account.name}}
-                for account in query.state.accounts.values()
-            ]
-        )
+        return _account_list(query, [_account_summary(account) for account in query.state.accounts.values()])
     account = query.account
     credits_json: Json = {
         "available": account.credits,
@@ -29,8 +28,23 @@ def list_accounts(query: Query) -> OperationResult:
         "remaining": account.credits - account.used,
         "next_reset_on": "2027-01-01",
     }
-    attributes: Json = {"name": account.name, "credits": credits_json}
-    return OperationResult([{"id": account.id, "type": "account", "attributes": attributes}])
+    account_json: Json = {
+        "id": account.id,
+        "type": "account",
+        "attributes": {"name": account.name, "credits": credits_json},
+    }
+    if "account_company" in query.includes:
+        account_json["relationships"] = {"account_company": None}
+    return _account_list(query, [account_json])
+
+
+def _account_list(query: Query, rows: list[Json]) -> OperationResult:
+    is_paged = query.params.keys() & {"page[num]", "page[size]"}
+    return numbered_page(query, rows, lambda row: row) if is_paged else OperationResult(rows)
+
+
+def _account_summary(account: SandboxAccount) -> Json:
+    return {"id": account.id, "type": "account_summary", "attributes": {"name": account.name}}
 
 
 def get_current_user(_: Query) -> OperationResult:
@@ -84,13 +98,13 @@ def list_industries(_: Query) -> OperationResult:
     return OperationResult(
         [
             {"id": code, "type": "industry", "attributes": {"code": code, "name": name, "classification": "internal"}}
-            for code, name in INDUSTRIES
+            for code, name, *_ in INDUSTRIES
         ]
     )
 
 
 ROUTES = (
-    Route("GET", "/v1/accounts", list_accounts, ("include",), account="optional"),
+    Route("GET", "/v1/accounts", list_accounts, ("include",), ("account_company",), "number", "optional"),
     Route("GET", "/v1/users/me", get_current_user, account="none"),
     Route("GET", "/v1/usage", get_usage, ("start_period", "end_period")),
     Route("GET", "/v1/industries", list_industries),

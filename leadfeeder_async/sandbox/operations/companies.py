@@ -1,4 +1,4 @@
-"""Companies and their search results, matches, financials, signals and IP addresses."""
+"""Companies and their matches, financials, signals and IP addresses."""
 
 from __future__ import annotations
 
@@ -7,104 +7,59 @@ from datetime import date, timedelta
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from leadfeeder_async.sandbox.query import OperationResult, Query, Route, cursor_page
+from leadfeeder_async.sandbox.operations.company_records import (
+    COMPANY_RELATIONS,
+    company_json,
+    company_reference,
+    company_summary,
+    find_companies,
+    require_company,
+)
+from leadfeeder_async.sandbox.operations.company_search import search_companies
+from leadfeeder_async.sandbox.pages import cursor_page
+from leadfeeder_async.sandbox.query import OperationResult, Query, Route
 from leadfeeder_async.sandbox.sample_data import SIGNAL_CATEGORIES, Json, hash_mix, hostname, location_attributes
 from leadfeeder_async.sandbox.server_state import ApiError
-
-_COMPANY_RELATIONS = (
-    "group_company",
-    "tags",
-    "lists",
-    "web_visits",
-    "icps",
-    "crm_connections",
-    "crm_connections.crm_record",
-    "crm_connections.crm_record.crm_owner",
-    "crm_suggestions",
-    "crm_suggestions.crm_record",
-    "crm_suggestions.crm_record.crm_owner",
-    "crm_group_connections",
-    "crm_group_connections.crm_connection",
-    "crm_group_connections.crm_connection.crm_record",
-    "crm_group_connections.crm_connection.crm_record.crm_owner",
-)
 
 
 def get_company(query: Query) -> OperationResult:
     """Return a company under its current ID."""
-    query.include(_COMPANY_RELATIONS)
-    company_id = query.state.world.current_company_id(_require_company(query, query.path_params["id"]))
+    company_id = require_company(query, query.path_params["id"])
     charged = query.state.charge(query.require_account(), [company_id])
     return OperationResult(company_json(query, company_id), charged=charged)
 
 
 def retrieve_companies(query: Query) -> OperationResult:
     """Return several companies, each under its current ID. Omit unknown IDs."""
-    query.include(_COMPANY_RELATIONS)
-    world, rejected_ids = query.state.world, query.state.rejected_ids
+    rejected_ids = query.state.rejected_ids
     requested_ids = query.id_list("ids")
     for company_id in requested_ids:
         if company_id in rejected_ids:
             raise ApiError(rejected_ids[company_id], "invalid_request", f"ids must not include {company_id}")
-    known_ids = (company_id for company_id in requested_ids if world.has_company(company_id))
-    current_ids = list(dict.fromkeys(map(world.current_company_id, known_ids)))
+    current_ids = find_companies(query, requested_ids)
     charged = query.state.charge(query.require_account(), current_ids)
     return OperationResult([company_json(query, company_id) for company_id in current_ids], charged=charged)
-
-
-class SearchLocation(msgspec.Struct, frozen=True):
-    """A location to search in. Other fields are ignored."""
-
-    city: str | None = None
-    country_code: str | None = None
-    postal_code: str | None = None
-
-
-class CompanySearch(msgspec.Struct, frozen=True):
-    """The body of a company search. Other criteria are accepted but ignored."""
-
-    search_terms: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None
-    employee_ranges: Annotated[list[str], msgspec.Meta(min_length=1)] | None = None
-    locations: Annotated[list[SearchLocation], msgspec.Meta(min_length=1)] | None = None
-
-
-def search_companies(query: Query) -> OperationResult:
-    """Return summaries of the companies that meet all criteria."""
-    if not query.body:
-        raise ApiError(400, "invalid_request", "At least one criterion is needed")
-    search, world = query.decode_body(CompanySearch), query.state.world
-    matching_ids = [
-        company_id for company_id in world.company_ids() if _matches_search(world.company(company_id), search)
-    ]
-    return cursor_page(query, matching_ids, lambda company_id: _company_summary(query, company_id))
-
-
-def _matches_search(company: Json, search: CompanySearch) -> bool:
-    text = f"{company['name']} {company['description']} {company['url']}".lower()
-    address = msgspec.convert(company["address"], SearchLocation)
-    return (
-        all(term.lower() in text for term in search.search_terms or ())
-        and (not search.employee_ranges or company["employee_range"] in search.employee_ranges)
-        and (not search.locations or any(_matches_location(address, location) for location in search.locations))
-    )
-
-
-def _matches_location(address: SearchLocation, location: SearchLocation) -> bool:
-    return (
-        location.city in {None, address.city}
-        and location.country_code in {None, address.country_code}
-        and location.postal_code in {None, address.postal_code}
-    )
 
 
 class MatchInput(msgspec.Struct, frozen=True):
     """The known fields of a company to match."""
 
-    company_name: str | None = None
-    url: str | None = None
-    vat_id: str | None = None
-    register_id: str | None = None
+    company_name: str | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    vat_id: str | UnsetType = UNSET
+    register_id: str | UnsetType = UNSET
+    register_location: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    phone: str | UnsetType = UNSET
+    street: str | UnsetType = UNSET
+    street_name: str | UnsetType = UNSET
+    street_number: str | UnsetType = UNSET
+    postal_code: str | UnsetType = UNSET
+    city: str | UnsetType = UNSET
+    country: str | UnsetType = UNSET
+    country_code: str | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if not (self.company_name or self.url or self.vat_id or self.register_id):
@@ -141,14 +96,14 @@ def _candidates(query: Query, match_input: MatchInput) -> list[Json]:
 
 
 def _company_match(query: Query, company_id: str, score: float) -> Json:
-    relationships = {"company_summary": _company_summary(query, company_id)}
+    relationships = {"company_summary": company_summary(query, company_id)}
     attributes = {"match_score": score}
     return {"id": company_id, "type": "company_match", "attributes": attributes, "relationships": relationships}
 
 
 def get_company_financials(query: Query) -> OperationResult:
     """Return the financial reports of two years."""
-    company_id = _require_company(query, query.path_params["id"])
+    company_id = require_company(query, query.path_params["id"])
     charged = query.state.charge(query.require_account(), [company_id])
     return OperationResult([_financials(query, company_id, year) for year in (2025, 2024)], charged=charged)
 
@@ -194,9 +149,7 @@ class SignalSearch(msgspec.Struct, frozen=True):
 def search_company_signals(query: Query) -> OperationResult:
     """Return signals of companies. Charge for the companies on the returned page."""
     search, account = query.decode_body(SignalSearch), query.require_account()
-    known_ids = [
-        company_id for company_id in dict.fromkeys(search.company_ids) if query.state.world.has_company(company_id)
-    ]
+    known_ids = find_companies(query, search.company_ids)
     rows = [(company_id, signal) for company_id in known_ids for signal in _signals(query, company_id, search)]
     result = cursor_page(query, rows, lambda row: row[1])
     signals_on_page = msgspec.convert(result.data, list[object])
@@ -231,18 +184,15 @@ def _signals(query: Query, company_id: str, search: SignalSearch) -> Iterable[Js
 
 def retrieve_company_ips(query: Query) -> OperationResult:
     """Return the IP addresses of companies. Omit unknown IDs."""
-    includes = query.include({"company"})
     max_ips = query.int_param("max_ip_addresses", 2, 10**6)
-    known_ids = [company_id for company_id in query.id_list("company_ids") if query.state.world.has_company(company_id)]
+    known_ids = find_companies(query, query.id_list("company_ids"))
     charged = query.state.charge(query.require_account(), known_ids)
-    return OperationResult(
-        [_company_ips(query, company_id, max_ips, includes) for company_id in known_ids], charged=charged
-    )
+    return OperationResult([_company_ips(query, company_id, max_ips) for company_id in known_ids], charged=charged)
 
 
-def _company_ips(query: Query, company_id: str, max_ips: int, includes: set[str]) -> Json:
+def _company_ips(query: Query, company_id: str, max_ips: int) -> Json:
     relationships: Json = {
-        "company": company_reference(query, company_id, includes),
+        "company": company_reference(query, company_id),
         "ip_addresses": [
             _ip_address(query, company_id, ip) for ip in query.state.world.company_ips(company_id)[:max_ips]
         ],
@@ -266,43 +216,14 @@ def ip_relationships(location: int) -> Json:
     }
 
 
-def _require_company(query: Query, company_id: str) -> str:
-    if not query.state.world.has_company(company_id):
-        raise ApiError(404, "entity_not_found", "No such company")
-    return company_id
-
-
-def company_reference(query: Query, company_id: str, includes: set[str]) -> Json:
-    """Return a company for ``relationships``: the full record if it is included, otherwise its ID and type."""
-    return company_json(query, company_id) if "company" in includes else {"id": company_id, "type": "company"}
-
-
-def company_json(query: Query, company_id: str) -> Json:
-    """Return a company with its tags and lists."""
-    records = query.state.records
-    relationships: Json = {
-        "tags": [records.tags.to_json(tag_id) for tag_id in records.tags_of(company_id)],
-        "lists": [records.lists.to_json(list_id) for list_id in records.lists_of("company", company_id)],
-        "icps": [],
-        "crm_connections": [],
-        "crm_suggestions": [],
-    }
-    attributes = query.state.world.company(company_id)
-    return {"id": company_id, "type": "company", "attributes": attributes, "relationships": relationships}
-
-
-def _company_summary(query: Query, company_id: str) -> Json:
-    names = ("name", "role", "register", "meta", "url", "employee_range", "employee_count", "industries", "address")
-    company = query.state.world.company(company_id)
-    return {"id": company_id, "type": "company_summary", "attributes": {name: company[name] for name in names}}
-
-
 ROUTES = (
-    Route("GET", "/v1/companies", retrieve_companies, ("ids", "include")),
-    Route("GET", "/v1/companies/ips", retrieve_company_ips, ("company_ids", "max_ip_addresses", "include")),
+    Route("GET", "/v1/companies", retrieve_companies, ("ids", "include"), COMPANY_RELATIONS),
+    Route(
+        "GET", "/v1/companies/ips", retrieve_company_ips, ("company_ids", "max_ip_addresses", "include"), ("company",)
+    ),
     Route("POST", "/v1/companies/search", search_companies, pagination="cursor"),
     Route("POST", "/v1/companies/match", match_companies, ("max_results_per_company",)),
     Route("POST", "/v1/companies/signals", search_company_signals, pagination="cursor"),
-    Route("GET", "/v1/companies/{id}", get_company, ("include",)),
+    Route("GET", "/v1/companies/{id}", get_company, ("include",), COMPANY_RELATIONS),
     Route("GET", "/v1/companies/{id}/financials", get_company_financials),
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 
 import msgspec
 
-from leadfeeder_async.sandbox.query import Operation, OperationResult, Query, Route, numbered_page
+from leadfeeder_async.sandbox.pages import numbered_page
+from leadfeeder_async.sandbox.query import Operation, OperationResult, Query, Route
 from leadfeeder_async.sandbox.sample_data import Json, hash_mix
 from leadfeeder_async.sandbox.server_state import ApiError
 
@@ -15,19 +17,61 @@ def _record(type_: str, record_id: str, **attributes: object) -> Json:
     return {"id": record_id, "type": type_, "attributes": attributes}
 
 
+def _icp(record_id: str, name: str, country_code: str) -> Json:
+    return _record("icp", record_id, name=name, criteria={"locations": [{"country_code": country_code}]})
+
+
+def _persona(record_id: str, name: str, department: str) -> Json:
+    return _record("buyer_persona", record_id, name=name, criteria={"departments": [department]})
+
+
+_ICP_COUNTRIES = {"icp-1": "DE", "icp-2": "FI"}
+_PERSONA_DEPARTMENTS = {"bp-1": "sales_department", "bp-2": "it_department"}
 ICPS = (
-    _record("icp", "icp-1", name="DACH manufacturing", criteria={"locations": [{"country_code": "DE"}]}),
-    _record("icp", "icp-2", name="Nordic software", criteria={"locations": [{"country_code": "FI"}]}),
+    _icp("icp-1", "DACH manufacturing", _ICP_COUNTRIES["icp-1"]),
+    _icp("icp-2", "Nordic software", _ICP_COUNTRIES["icp-2"]),
 )
 PERSONAS = (
-    _record("buyer_persona", "bp-1", name="Head of Sales", criteria={"departments": ["sales_department"]}),
-    _record("buyer_persona", "bp-2", name="Head of IT", criteria={"departments": ["it_department"]}),
+    _persona("bp-1", "Head of Sales", _PERSONA_DEPARTMENTS["bp-1"]),
+    _persona("bp-2", "Head of IT", _PERSONA_DEPARTMENTS["bp-2"]),
 )
 CAMPAIGNS = (
     _record("campaign", "cmp-1", name="Display DACH", status="active"),
     _record("campaign", "cmp-2", name="Display Nordics", status="paused"),
 )
 _CAMPAIGN_RELATIONS = ("campaign_summary", "campaign_settings", "campaign_locations", "list", "custom_feed")
+
+
+def matching_icps(company: Json) -> list[Json]:
+    """Return the ICPs that a company meets."""
+    address = company.get("address")
+    country_code = (
+        msgspec.convert(address, dict[str, object]).get("country_code") if isinstance(address, dict) else None
+    )
+    return [icp for icp in ICPS if _ICP_COUNTRIES[str(icp["id"])] == country_code]
+
+
+def matching_personas(contact: Json) -> list[Json]:
+    """Return the buyer personas that a contact meets."""
+    departments = msgspec.convert(contact["departments"], list[str])
+    return [persona for persona in PERSONAS if _PERSONA_DEPARTMENTS[str(persona["id"])] in departments]
+
+
+def require_icps(query: Query, icp_ids: list[str]) -> set[str]:
+    """Return the IDs of known ICPs, or raise a 404 error if one is unknown."""
+    return _require_ids(query, icp_ids, _ICP_COUNTRIES, "ICP")
+
+
+def require_personas(query: Query, persona_ids: list[str]) -> set[str]:
+    """Return the IDs of known buyer personas, or raise a 404 error if one is unknown."""
+    return _require_ids(query, persona_ids, _PERSONA_DEPARTMENTS, "buyer persona")
+
+
+def _require_ids(query: Query, record_ids: list[str], known: Iterable[str], kind: str) -> set[str]:
+    unknown = sorted(set(record_ids) - set(known))
+    if unknown and not query.state.lax:
+        raise ApiError(404, "entity_not_found", f"No such {kind}: {unknown[0]}")
+    return set(record_ids).intersection(known)
 
 
 def list_icps(_: Query) -> OperationResult:
@@ -42,13 +86,11 @@ def list_buyer_personas(_: Query) -> OperationResult:
 
 def list_campaigns(query: Query) -> OperationResult:
     """Return the campaigns."""
-    query.include(_CAMPAIGN_RELATIONS)
     return numbered_page(query, CAMPAIGNS, lambda campaign: campaign)
 
 
 def get_campaign(query: Query) -> OperationResult:
     """Return a campaign."""
-    query.include(_CAMPAIGN_RELATIONS)
     return OperationResult(_require_record(query, CAMPAIGNS))
 
 
@@ -99,8 +141,8 @@ ROUTES = (
     Route("GET", "/v1/icps/{id}", _get_operation(ICPS, "get_icp")),
     Route("GET", "/v1/buyer-personas", list_buyer_personas),
     Route("GET", "/v1/buyer-personas/{id}", _get_operation(PERSONAS, "get_buyer_persona")),
-    Route("GET", "/v1/campaigns", list_campaigns, ("include",), pagination="number"),
-    Route("GET", "/v1/campaigns/{id}", get_campaign, ("include",)),
+    Route("GET", "/v1/campaigns", list_campaigns, ("include",), _CAMPAIGN_RELATIONS, pagination="number"),
+    Route("GET", "/v1/campaigns/{id}", get_campaign, ("include",), _CAMPAIGN_RELATIONS),
     Route(
         "GET",
         "/v1/campaigns/{id}/stats",

@@ -1,14 +1,24 @@
-"""Tags, lists, custom fields and custom feeds, and the companies and contacts that have them."""
+"""Tags, lists and custom fields, and the companies and contacts that have them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from leadfeeder_async.sandbox.query import Operation, OperationResult, Query, Route, cursor_page, numbered_page
+from leadfeeder_async.sandbox.operations.company_records import require_company
+from leadfeeder_async.sandbox.operations.stored_records import (
+    RecordBody,
+    create_operation,
+    delete_operation,
+    get_operation,
+    require_record,
+    update_operation,
+    with_name,
+)
+from leadfeeder_async.sandbox.pages import cursor_page, numbered_page
+from leadfeeder_async.sandbox.query import Operation, OperationResult, Query, Route
 from leadfeeder_async.sandbox.record_store import RecordStore, SandboxRecords
 from leadfeeder_async.sandbox.sample_data import Json
 from leadfeeder_async.sandbox.server_state import ApiError
@@ -16,7 +26,6 @@ from leadfeeder_async.sandbox.server_state import ApiError
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Color = Annotated[int, msgspec.Meta(ge=0, le=9)]
 Scope = Literal["company", "contact"]
-StoreOf: TypeAlias = Callable[[SandboxRecords], RecordStore]
 
 
 class NewTag(msgspec.Struct, frozen=True):
@@ -56,77 +65,7 @@ class CustomFieldAttributes(msgspec.Struct, frozen=True):
     options: list[object] | UnsetType | None = UNSET
 
 
-class CustomFeedAttributes(msgspec.Struct, frozen=True):
-    """The attributes of a new or changed custom feed."""
-
-    name: str | UnsetType = UNSET
-    filters: object = UNSET
-
-
-def _decode_attributes(query: Query, record_type: str, attributes_type: type[msgspec.Struct]) -> Json:
-    """Return the valid attributes of the record in the body, or raise a 400 error."""
-    data = query.body.get("data")
-    if not isinstance(data, dict):
-        raise ApiError(400, "invalid_request", "data is missing")
-    record = msgspec.convert(data, dict[str, object])
-    type_is_checked = record_type in {"tag", "list"}
-    if not isinstance(record.get("type"), str) or (type_is_checked and record["type"] != record_type):
-        raise ApiError(400, "invalid_request", f"data.type must be {record_type}")
-    if not isinstance(record.get("id", ""), str):
-        raise ApiError(400, "invalid_request", "data.id must be a string")
-    if not isinstance(record.get("relationships", {}), dict):
-        raise ApiError(400, "invalid_request", "data.relationships must be an object")
-    attributes = query.convert(record.get("attributes"), attributes_type)
-    return query.convert(msgspec.to_builtins(attributes), dict[str, object])
-
-
-def _create_operation(store_of: StoreOf, attributes_type: type[msgspec.Struct], name: str) -> Operation:
-    def create(query: Query) -> OperationResult:
-        store = store_of(query.state.records)
-        record_id = store.add(_decode_attributes(query, store.type, attributes_type))
-        query.state.ledger.creations.append(record_id)
-        return OperationResult(store.to_json(record_id), status=201)
-
-    return _with_name(create, name)
-
-
-def _get_operation(store_of: StoreOf, name: str) -> Operation:
-    def get(query: Query) -> OperationResult:
-        store = store_of(query.state.records)
-        return OperationResult(store.to_json(_require_record(query, store)))
-
-    return _with_name(get, name)
-
-
-def _update_operation(store_of: StoreOf, attributes_type: type[msgspec.Struct], name: str) -> Operation:
-    def update(query: Query) -> OperationResult:
-        store = store_of(query.state.records)
-        record_id = _require_record(query, store)
-        store.records[record_id] |= _decode_attributes(query, store.type, attributes_type)
-        return OperationResult(store.to_json(record_id))
-
-    return _with_name(update, name)
-
-
-def _delete_operation(store_of: StoreOf, name: str) -> Operation:
-    def delete(query: Query) -> OperationResult:
-        store = store_of(query.state.records)
-        del store.records[_require_record(query, store)]
-        return OperationResult()
-
-    return _with_name(delete, name)
-
-
-def _with_name(operation: Operation, name: str) -> Operation:
-    operation.__name__ = name
-    return operation
-
-
-def _require_record(query: Query, store: RecordStore) -> str:
-    (record_id,) = query.path_params.values()
-    if record_id not in store.records:
-        raise ApiError(404, "entity_not_found", f"No such {store.type.replace('_', ' ')}")
-    return record_id
+CustomFieldBody = RecordBody[CustomFieldAttributes]
 
 
 def _tags(records: SandboxRecords) -> RecordStore:
@@ -141,10 +80,6 @@ def _custom_fields(records: SandboxRecords) -> RecordStore:
     return records.custom_fields
 
 
-def _custom_feeds(records: SandboxRecords) -> RecordStore:
-    return records.custom_feeds
-
-
 def retrieve_tags(query: Query) -> OperationResult:
     """Return all tags."""
     tags = query.state.records.tags
@@ -154,7 +89,7 @@ def retrieve_tags(query: Query) -> OperationResult:
 def delete_tag(query: Query) -> OperationResult:
     """Delete a tag and remove it from all companies."""
     records = query.state.records
-    records.delete_tag(_require_record(query, records.tags))
+    records.delete_tag(require_record(query, records.tags))
     return OperationResult()
 
 
@@ -171,7 +106,7 @@ def retrieve_lists(query: Query) -> OperationResult:
 def get_list(query: Query) -> OperationResult:
     """Return a list with its number of members."""
     records = query.state.records
-    return OperationResult(_list_json(records, _require_record(query, records.lists)))
+    return OperationResult(_list_json(records, require_record(query, records.lists)))
 
 
 def _list_json(records: SandboxRecords, list_id: str) -> Json:
@@ -182,14 +117,14 @@ def _list_json(records: SandboxRecords, list_id: str) -> Json:
 def delete_list(query: Query) -> OperationResult:
     """Delete a list. Its members are kept."""
     records = query.state.records
-    records.delete_list(_require_record(query, records.lists))
+    records.delete_list(require_record(query, records.lists))
     return OperationResult()
 
 
 def list_items(query: Query) -> OperationResult:
     """Return the members of a list."""
     records = query.state.records
-    members = records.members_of(_require_record(query, records.lists))
+    members = records.members_of(require_record(query, records.lists))
     return cursor_page(query, members, lambda member: {"id": member[1], "type": member[0]}, charged=None)
 
 
@@ -203,24 +138,6 @@ def retrieve_custom_fields(query: Query) -> OperationResult:
         field_id for field_id, attributes in custom_fields.records.items() if filters.items() <= attributes.items()
     ]
     return numbered_page(query, matching_ids, custom_fields.to_json)
-
-
-def retrieve_custom_feeds(query: Query) -> OperationResult:
-    """Return the custom feeds. None of them is connected to a list."""
-    if query.params.get("filter[has_connected_list]", "false") not in {"true", "false"}:
-        raise ApiError(400, "invalid_request", "filter[has_connected_list] must be true or false")
-    custom_feeds = query.state.records.custom_feeds
-    only_connected = query.params.get("filter[has_connected_list]") == "true"
-    return OperationResult(
-        [] if only_connected else [custom_feeds.to_json(feed_id) for feed_id in custom_feeds.records]
-    )
-
-
-def retrieve_custom_feed_folders(query: Query) -> OperationResult:
-    """Return one folder that contains all custom feeds."""
-    feeds = [{"id": feed_id, "type": "custom_feed"} for feed_id in query.state.records.custom_feeds.records]
-    folder = {"id": "fold-1", "type": "custom_feed_folder", "attributes": {"name": "Sales"}}
-    return OperationResult([{**folder, "relationships": {"custom_feeds": feeds}}])
 
 
 class Linkage(msgspec.Struct, frozen=True):
@@ -248,9 +165,11 @@ def _decode_linkages(query: Query, store: RecordStore) -> list[str]:
 
 
 def _require_owner(query: Query, scope: Scope) -> str:
-    world, record_id = query.state.world, query.path_params["id"]
-    if not (world.has_company(record_id) if scope == "company" else world.has_contact(record_id)):
-        raise ApiError(404, "entity_not_found", f"No such {scope}")
+    record_id = query.path_params["id"]
+    if scope == "company":
+        return require_company(query, record_id)
+    if not query.state.world.has_contact(record_id):
+        raise ApiError(404, "entity_not_found", "No such contact")
     return record_id
 
 
@@ -282,40 +201,33 @@ def _list_operation(scope: Scope, name: str, *, adds: bool) -> Operation:
                 records.list_members.pop((list_id, scope, record_id), None)
         return OperationResult()
 
-    return _with_name(change_lists, name)
+    return with_name(change_lists, name)
 
 
-_FEED_PATH = "/v1/web-visits/custom-feeds/{custom_feed_id}"
 _FIELD_PATH = "/v1/custom-fields/{id}"
 _COMPANY_LISTS_PATH, _CONTACT_LISTS_PATH = "/v1/companies/{id}/lists", "/v1/contacts/{id}/lists"
 
 ROUTES = (
     Route("GET", "/v1/tags", retrieve_tags, pagination="number"),
-    Route("POST", "/v1/tags", _create_operation(_tags, NewTag, "create_tag")),
-    Route("GET", "/v1/tags/{id}", _get_operation(_tags, "get_tag")),
-    Route("PATCH", "/v1/tags/{id}", _update_operation(_tags, TagChanges, "update_tag")),
+    Route("POST", "/v1/tags", create_operation(_tags, RecordBody[NewTag], "create_tag")),
+    Route("GET", "/v1/tags/{id}", get_operation(_tags, "get_tag")),
+    Route("PATCH", "/v1/tags/{id}", update_operation(_tags, RecordBody[TagChanges], "update_tag")),
     Route("DELETE", "/v1/tags/{id}", delete_tag),
     Route("GET", "/v1/lists", retrieve_lists, ("filter[scope]",), pagination="number"),
-    Route("POST", "/v1/lists", _create_operation(_lists, NewList, "create_list")),
+    Route("POST", "/v1/lists", create_operation(_lists, RecordBody[NewList], "create_list")),
     Route("GET", "/v1/lists/{id}", get_list),
-    Route("PATCH", "/v1/lists/{id}", _update_operation(_lists, ListChanges, "update_list")),
+    Route("PATCH", "/v1/lists/{id}", update_operation(_lists, RecordBody[ListChanges], "update_list")),
     Route("DELETE", "/v1/lists/{id}", delete_list),
     Route("GET", "/v1/lists/{id}/items", list_items, pagination="cursor"),
     Route("GET", "/v1/custom-fields", retrieve_custom_fields, ("filter[scope]", "filter[type]"), pagination="number"),
-    Route("POST", "/v1/custom-fields", _create_operation(_custom_fields, CustomFieldAttributes, "create_custom_field")),
-    Route("GET", _FIELD_PATH, _get_operation(_custom_fields, "get_custom_field")),
-    Route("PATCH", _FIELD_PATH, _update_operation(_custom_fields, CustomFieldAttributes, "update_custom_field")),
-    Route("DELETE", _FIELD_PATH, _delete_operation(_custom_fields, "delete_custom_field")),
-    Route("GET", "/v1/web-visits/custom-feeds", retrieve_custom_feeds, ("include", "filter[has_connected_list]")),
-    Route("GET", "/v1/web-visits/custom-feeds/folders", retrieve_custom_feed_folders, ("include",)),
     Route(
         "POST",
-        "/v1/web-visits/custom-feeds",
-        _create_operation(_custom_feeds, CustomFeedAttributes, "create_custom_feed"),
+        "/v1/custom-fields",
+        create_operation(_custom_fields, CustomFieldBody, "create_custom_field"),
     ),
-    Route("GET", _FEED_PATH, _get_operation(_custom_feeds, "get_custom_feed"), ("include",)),
-    Route("PATCH", _FEED_PATH, _update_operation(_custom_feeds, CustomFeedAttributes, "update_custom_feed")),
-    Route("DELETE", _FEED_PATH, _delete_operation(_custom_feeds, "delete_custom_feed")),
+    Route("GET", _FIELD_PATH, get_operation(_custom_fields, "get_custom_field")),
+    Route("PATCH", _FIELD_PATH, update_operation(_custom_fields, CustomFieldBody, "update_custom_field")),
+    Route("DELETE", _FIELD_PATH, delete_operation(_custom_fields, "delete_custom_field")),
     Route("POST", "/v1/companies/{id}/tags", assign_tags_to_company),
     Route("DELETE", "/v1/companies/{id}/tags", unassign_tags_from_company),
     Route("POST", _COMPANY_LISTS_PATH, _list_operation("company", "add_company_to_lists", adds=True)),

@@ -8,8 +8,11 @@ from datetime import date
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from leadfeeder_async.sandbox.operations.companies import company_reference
-from leadfeeder_async.sandbox.query import OperationResult, Query, Route, numbered_page
+from leadfeeder_async.sandbox.operations.company_records import company_reference
+from leadfeeder_async.sandbox.operations.custom_feeds import feed_visits
+from leadfeeder_async.sandbox.operations.visit_records import web_visit_json
+from leadfeeder_async.sandbox.pages import numbered_page
+from leadfeeder_async.sandbox.query import OperationResult, Query, Route
 from leadfeeder_async.sandbox.sample_data import Json, location_attributes
 
 
@@ -40,12 +43,11 @@ class VisitSearch(VisitDates, frozen=True):
 
 def search_web_visits(query: Query) -> OperationResult:
     """Return the visits of a date range in order of time."""
-    includes = query.include({"company"})
     visit_ids = _matching_visit_ids(query, query.decode_body(VisitSearch))
     return numbered_page(
         query,
         visit_ids,
-        lambda visit_id: _web_visit(query, visit_id, includes),
+        lambda visit_id: _web_visit(query, visit_id),
         max_rows=query.state.max_search_rows,
     )
 
@@ -57,7 +59,7 @@ def _matching_visit_ids(query: Query, search: VisitSearch) -> Sequence[str]:
     return world.matching_visit_ids(
         search.start_date,
         search.end_date,
-        company_id=None if isinstance(filters.company_id, UnsetType) else filters.company_id,
+        company_id=None if isinstance(filters.company_id, UnsetType) else world.current_company_id(filters.company_id),
         country_codes=frozenset(filters.location_country_codes),
         cities=frozenset(filters.location_cities),
     )
@@ -65,41 +67,35 @@ def _matching_visit_ids(query: Query, search: VisitSearch) -> Sequence[str]:
 
 def retrieve_visitor_companies(query: Query) -> OperationResult:
     """Return each company and location that visited in a date range."""
-    includes = query.include({"company"})
-    dates = query.decode_params(VisitDates)
     return numbered_page(
         query,
-        query.state.world.visitor_companies(dates.start_date, dates.end_date),
-        lambda visitor: _company_location(query, *visitor, includes),
+        _visitors(query, query.decode_params(VisitDates)),
+        lambda visitor: _company_location(query, *visitor),
         max_rows=query.state.max_search_rows,
     )
 
 
-def _web_visit(query: Query, visit_id: str, includes: set[str]) -> Json:
-    world = query.state.world
-    location = world.location_of_visit(visit_id)
-    return {
-        "id": visit_id,
-        "type": "web_visit",
-        "attributes": world.visit(visit_id),
-        "relationships": {
-            "company": company_reference(query, world.company_of_visit(visit_id), includes),
-            "location": {
-                "id": f"loc-{location}",
-                "type": "visit_location",
-                "attributes": location_attributes(location),
-            },
-        },
-    }
+def _web_visit(query: Query, visit_id: str) -> Json:
+    company_id = query.state.world.company_of_visit(visit_id)
+    return web_visit_json(query, visit_id, company_reference(query, company_id))
 
 
-def _company_location(query: Query, company_id: str, location: int, includes: set[str]) -> Json:
+def _visitors(query: Query, dates: VisitDates) -> Sequence[tuple[str, int]]:
+    world, custom_feed_id = query.state.world, query.params.get("custom_feed_id")
+    if custom_feed_id is None:
+        return world.visitor_companies(dates.start_date, dates.end_date)
+    visit_ids = feed_visits(query, custom_feed_id, world.visit_ids(dates.start_date, dates.end_date))
+    visitors = ((world.company_of_visit(visit_id), world.location_of_visit(visit_id)) for visit_id in visit_ids)
+    return list(dict.fromkeys(visitors))
+
+
+def _company_location(query: Query, company_id: str, location: int) -> Json:
     return {
         "id": f"{company_id}-loc-{location}",
         "type": "company_location",
         "attributes": {},
         "relationships": {
-            "company": company_reference(query, company_id, includes),
+            "company": company_reference(query, company_id),
             "location": {"id": f"loc-{location}", "type": "location", "attributes": location_attributes(location)},
         },
     }
@@ -114,12 +110,13 @@ def get_web_visits_tracker_script(query: Query) -> OperationResult:
 
 
 ROUTES = (
-    Route("POST", "/v1/web-visits", search_web_visits, ("include",), pagination="number"),
+    Route("POST", "/v1/web-visits", search_web_visits, ("include",), ("company",), pagination="number"),
     Route(
         "GET",
         "/v1/web-visits/companies",
         retrieve_visitor_companies,
         ("start_date", "end_date", "custom_feed_id", "include"),
+        ("company",),
         pagination="number",
     ),
     Route("GET", "/v1/web-visits/tracker", get_web_visits_tracker_script),

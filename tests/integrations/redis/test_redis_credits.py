@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -24,8 +26,11 @@ from leadfeeder_async import (
     Outcome,
     OutcomeUnknownError,
     RateLimiterUnavailableError,
+    WrongLoopError,
 )
+from leadfeeder_async.budget import BudgetReservation
 from leadfeeder_async.errors import ErrorContext
+from leadfeeder_async.integrations import redis_credits
 from leadfeeder_async.integrations._redis_script import key_of
 from leadfeeder_async.integrations.redis import RedisCredits
 from leadfeeder_async.sandbox import Sandbox
@@ -38,8 +43,11 @@ KEY = "canary-key-1234567890"
 
 
 @pytest.fixture(autouse=True)
-def empty_server(redis_server: RedisServer) -> None:
+def empty_server(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flush the server. A recovery is short, and only tests that set the interval send heartbeats."""
     redis_server.execute("FLUSHALL")
+    monkeypatch.setattr(redis_credits, "RECOVERY_TIME", 0.02)
+    monkeypatch.setattr(redis_credits, "HEARTBEAT_INTERVAL", 600)
 
 
 @pytest.fixture
@@ -86,7 +94,7 @@ def total(server: RedisServer) -> int:
     """Return the credits that are stored on the server."""
     entry = server.execute("HGETALL", key_of(KEY, "credits:job"))
     assert isinstance(entry, dict)
-    return sum(int(str(value).split()[-1]) for value in entry.values())
+    return sum(int(str(value).split()[-1]) for field, value in entry.items() if not str(field).startswith("#"))
 
 
 async def wait_for_total(server: RedisServer, accepts: Callable[[int], bool]) -> None:
@@ -147,10 +155,12 @@ async def test_lost_response_keeps_its_reservation(redis_server: RedisServer, sa
 KILLED_PROCESS = """
 import asyncio, os, sys
 from leadfeeder_async.errors import ErrorContext
-from leadfeeder_async.integrations.redis import RedisCredits
+from leadfeeder_async.integrations import redis_credits
+
+redis_credits.RECOVERY_TIME = 0.05
 
 async def main():
-    await RedisCredits(sys.argv[1], "job", 15, sys.argv[2]).reserve(10, ErrorContext())
+    await redis_credits.RedisCredits(sys.argv[1], "job", 15, sys.argv[2]).reserve(10, ErrorContext())
     os.kill(os.getpid(), 9)
 
 asyncio.run(main())
@@ -181,6 +191,154 @@ async def test_total_is_reported_again_after_data_loss(redis_server: RedisServer
     assert total(redis_server) == 10
 
 
+async def test_idle_process_restores_its_total(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a flush, a new process cannot spend the credits of a process that makes no calls."""
+    monkeypatch.setattr(redis_credits, "HEARTBEAT_INTERVAL", 0.02)
+    monkeypatch.setattr(redis_credits, "RECOVERY_TIME", 0.3)
+    async with credits_on(redis_server, 5) as idle, credits_on(redis_server, 5) as other:
+        await idle.reserve(5, ErrorContext())
+        redis_server.execute("FLUSHALL")
+        with pytest.raises(BudgetExceededError):
+            await other.reserve(1, ErrorContext())
+    assert total(redis_server) == 5
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+async def test_running_process_restores_totals_of_others(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """After a loss of data, a process restores the totals of processes that have ended or were killed."""
+    monkeypatch.setattr(redis_credits, "HEARTBEAT_INTERVAL", 0.02)
+    async with credits_on(redis_server, 8) as running, credits_on(redis_server, 8) as new:
+        gone = credits_on(redis_server, 8)
+        await running.reserve(1, ErrorContext())
+        await gone.reserve(5, ErrorContext())
+        if is_killed:
+            assert gone._heartbeat is not None
+            gone._heartbeat.cancel()
+            await gone._script.aclose()
+        else:
+            await gone.aclose()
+        await asyncio.sleep(0.2)
+        redis_server.execute("DEL", key_of(KEY, "credits:job"))  # as an eviction does
+        await asyncio.sleep(0.2)
+        with pytest.raises(BudgetExceededError):
+            await new.reserve(3, ErrorContext())
+        await new.reserve(2, ErrorContext())
+    assert total(redis_server) == 8
+
+
+async def test_nothing_is_granted_after_a_restart_with_older_data(redis_server: RedisServer) -> None:
+    """If another server process loaded a snapshot, credits are granted after the running processes reported again."""
+    key = key_of(KEY, "credits:job")
+    async with credits_on(redis_server, 5) as running, credits_on(redis_server, 5) as new:
+        await running.reserve(1, ErrorContext())
+        stored = redis_server.execute("HGETALL", key)
+        await running.reserve(4, ErrorContext())
+        assert isinstance(stored, dict)
+        redis_server.execute("DEL", key)
+        redis_server.execute("HSET", key, *[str(part) for item in stored.items() for part in item])
+        redis_server.execute("HSET", key, "#server", "the process before the restart")
+        await running._try_report("report")
+        with pytest.raises(BudgetExceededError):
+            await new.reserve(1, ErrorContext())
+
+
+async def test_recovery_is_bounded_when_the_clock_is_set_back(redis_server: RedisServer) -> None:
+    """The end of a recovery that is an hour ahead holds nobody for an hour."""
+    async with credits_on(redis_server, 5) as shared:
+        await shared.reserve(1, ErrorContext())
+        hour_ahead = round((time.time() + 3600) * 1e6)
+        redis_server.execute("HSET", key_of(KEY, "credits:job"), "#restored_at", hour_ahead)
+        await asyncio.wait_for(shared.reserve(1, ErrorContext()), 5)
+
+
+async def test_repeated_loss_of_data_raises(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the server loses its data again and again, a call is not sent, and the error names the reason."""
+    monkeypatch.setattr(redis_credits, "RECOVERY_TIME", 0.15)
+    async with credits_on(redis_server, 5, outage_timeout=0.1) as shared:
+
+        async def flush() -> None:
+            while True:
+                redis_server.execute("FLUSHALL")
+                await asyncio.sleep(0.02)
+
+        flushing = asyncio.create_task(flush())
+        with pytest.raises(RateLimiterUnavailableError, match="repeatedly"):
+            await shared.reserve(1, ErrorContext())
+        flushing.cancel()
+
+
+FORKED = """
+import asyncio, multiprocessing, sys
+from leadfeeder_async import BudgetExceededError
+from leadfeeder_async.errors import ErrorContext
+from leadfeeder_async.integrations import redis_credits
+
+redis_credits.RECOVERY_TIME = 0.05
+shared = redis_credits.RedisCredits(sys.argv[1], "job", 5, sys.argv[2], timeout=5.0)
+
+async def spend(most):
+    granted = 0
+    async with shared:
+        for _ in range(most):
+            try:
+                await shared.reserve(1, ErrorContext())
+                granted += 1
+            except BudgetExceededError:
+                pass
+    return granted
+
+def child(queue):
+    queue.put(asyncio.run(spend(5)))
+
+async def parent():
+    await shared.reserve(2, ErrorContext())
+    queue = multiprocessing.get_context("fork").Queue()
+    children = [multiprocessing.get_context("fork").Process(target=child, args=(queue,)) for _ in range(3)]
+    for process in children:
+        process.start()
+    print(2 + sum([await asyncio.to_thread(queue.get) for _ in children]))
+    await shared.aclose()
+
+asyncio.run(parent())
+"""
+
+
+async def test_forked_processes_share_the_limit(redis_server: RedisServer) -> None:
+    """An object that was used before a fork counts each child as a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, redis_server.url, KEY]
+    done = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "5"
+    assert total(redis_server) == 5
+
+
+async def test_passed_client_is_refused_after_a_fork(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connections of a client of the caller belong to the parent, so nothing is reserved with them."""
+    async with recorded(redis_server, 5) as (shared, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: -1)
+            with pytest.raises(WrongLoopError, match="before a fork"):
+                await shared.reserve(1, ErrorContext())
+
+
+async def test_copy_of_a_call_in_a_child_settles_nothing(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a child destroys its copy of a call in flight, its total does not fall below what it has spent."""
+    async with credits_on(redis_server, 5) as shared:
+        with (
+            BudgetReservation([Budget(shared=shared)], 3, ErrorContext()) as reservation,
+            monkeypatch.context() as patch,
+        ):
+            await reservation.reserve_shared()
+            patch.setattr(os, "getpid", lambda: -1)
+            reservation.__exit__()
+        assert total(redis_server) == 3
+
+
 async def test_close_reports_the_total_after_data_loss(redis_server: RedisServer) -> None:
     """Closing reports the credits that were spent before a flush, even if no call was made after it."""
     async with credits_on(redis_server, 10) as shared:
@@ -202,7 +360,9 @@ async def test_total_continues_after_the_processes_end(redis_server: RedisServer
     async with shared:
         with pytest.raises(BudgetExceededError):
             await shared.reserve(1, ErrorContext())
-    assert len(str(redis_server.execute("HKEYS", key_of(KEY, "credits:job")))) < 20
+    fields = redis_server.execute("HKEYS", key_of(KEY, "credits:job"))
+    assert isinstance(fields, list)
+    assert [str(field).split(":")[0] for field in fields if not str(field).startswith("#")] == ["ended"]
 
 
 @pytest.mark.parametrize(("charged", "difference"), [(0, 0), (2, 0), (3, 0), (5, 2)])
@@ -246,7 +406,7 @@ async def test_call_that_ends_during_close_is_settled(redis_server: RedisServer)
         await shared.reserve(4, ErrorContext())
         sent = len(recorder.commands)
         closing = asyncio.create_task(shared.aclose())
-        while len(recorder.commands) < sent + 2:  # the report and the end
+        while len(recorder.commands) <= sent:  # the end
             await asyncio.sleep(0)
         shared.settle(4, 0)
         await closing

@@ -187,3 +187,29 @@ async def test_reported_usage_is_shared(redis_server: RedisServer) -> None:
         await lf.usage.get(start_period=month, end_period=month)
         await limiter.aclose()
         assert int(str(stored(redis_server, "used", sandbox.api_key))) >= 30
+
+
+class HourAhead:
+    """A client of redis-py whose server assigns tokens in an hour."""
+
+    async def execute_command(self, *args: str | float) -> object:
+        return [3_600_000_000, 100_000, 1, 1]
+
+    async def aclose(self) -> None: ...
+
+
+async def test_token_in_an_hour_raises() -> None:
+    """A caller is not held for an hour without an error, whatever the server responds."""
+    async with RedisLimiter(HourAhead(), KEY) as limiter:
+        with pytest.raises(RateLimiterUnavailableError, match="assigned a token in 3,600 s"):
+            await asyncio.wait_for(limiter.acquire(), 5)
+
+
+async def test_state_of_a_server_an_hour_ahead_holds_nobody(redis_server: RedisServer) -> None:
+    """A process gets a token soon, although another server has left times that are an hour ahead."""
+    async with limiter_on(redis_server) as limiter:
+        await limiter.acquire()
+        for field in ("next", "not_before"):
+            ahead = round((datetime.now(UTC).timestamp() + 3600) * 1e6)
+            redis_server.execute("HSET", key_of(KEY, "limit"), field, ahead)
+            await asyncio.wait_for(limiter.acquire(), 5)

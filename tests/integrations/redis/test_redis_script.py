@@ -204,6 +204,25 @@ def test_exhausted_previous_month_is_ignored(client: redis.Redis) -> None:
     assert server.run(december + 10 * MINUTE, "acquire")[0] == 0
 
 
+@pytest.mark.parametrize("ahead", [MINUTE, 60 * MINUTE])
+def test_clock_that_was_set_back_holds_nobody(client: redis.Redis, ahead: int) -> None:
+    """If the server was ahead, the next token and a pause keep their distance from the present."""
+    server = Server(client, 10, 12)
+    for _ in range(3):
+        server.run(START + ahead, "acquire")
+    server.run(START + ahead, "pause", 1.0, 2_000_000)
+    assert server.run(START, "acquire")[0] == 2_000_000
+
+
+@pytest.mark.parametrize("field", ["next", "not_before"])
+def test_time_an_hour_ahead_is_dropped(client: redis.Redis, field: str) -> None:
+    """A time of the state that nothing explains counts as lost."""
+    server = Server(client, 10, 12)
+    server.run(START, "acquire")
+    client.hset("k", field, START + 60 * MINUTE)
+    assert server.run(START, "acquire")[0] <= 1_100_000
+
+
 def test_state_expires(client: redis.Redis) -> None:
     """The state is one hash that expires forty days after its last use."""
     Server(client, 10, 12).run(START, "acquire")

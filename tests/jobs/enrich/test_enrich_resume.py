@@ -17,12 +17,14 @@ from aiohttp import web
 from leadfeeder_async import (
     AsyncLeadfeeder,
     BadRequestError,
+    BudgetExceededError,
+    CheckpointError,
     InsufficientCreditsError,
     Outcome,
 )
 from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.checkpoint import Checkpoint
-from leadfeeder_async.jobs.enrich.output import EnrichmentState
+from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
 from leadfeeder_async.jobs.enrich.request_queue import MAX_CONSECUTIVE_FAILURES, MAX_CONSECUTIVE_REJECTIONS, MAX_MATCHES
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
@@ -204,3 +206,185 @@ async def test_a_server_that_gives_back_leaves_a_checkpoint_that_can_be_read(tmp
         tally = await job().to_file(out, resume=True)
     assert tally.outcomes == {"matched": 300}
     assert tally.credits == 0
+
+
+class Priced:
+    """A server that charges a price for each IP address, or nothing for those in ``free``."""
+
+    def __init__(self, price: int, free: Iterable[str] = ()) -> None:
+        self.price, self.free = price, set(free)
+        self.charged = self.requests = self.in_flight = self.most_in_flight = 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.in_flight += 1
+        self.requests += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await asyncio.sleep(0.005)
+        self.in_flight -= 1
+        ip = request.query["ip"]
+        charged = 0 if ip in self.free else self.price
+        self.charged += charged
+        data = {"id": ip, "type": "enriched_ip", "attributes": {}, "relationships": {}}
+        return web.json_response({"data": data, "meta": {"credits": {"charged": charged}}})
+
+
+@pytest.mark.parametrize(
+    ("max_credits", "price", "spent"), [(12, 3, 12), (13, 3, 12), (3, 3, 3), (40, 1, 40), (0, 3, 0)]
+)
+@pytest.mark.parametrize("is_file", [True, False])
+async def test_unknown_price_is_probed(tmp_path: Path, max_credits: int, price: int, spent: int, is_file: bool) -> None:
+    """The first addresses are looked up alone until the price is known, so that the limit holds."""
+    place = Priced(price, free=["8.8.8.0", "8.8.8.1"])
+    async with handler_server(place.answer) as url, client_of(url, retries=0) as lf:
+        job = lf.enrich.ips([f"8.8.8.{number}" for number in range(50)], max_credits=max_credits)
+        if is_file:
+            await job.to_file(tmp_path / "out.ndjson")
+        else:
+            assert len([one async for one in job]) == 50
+    assert place.charged == job.summary.credits == spent
+
+
+async def test_known_price_is_looked_up_together() -> None:
+    """Once the price is known and the credits cover a multiple of it, requests go out together."""
+    place = Priced(2)
+    async with handler_server(place.answer) as url, client_of(url, retries=0) as lf:
+        job = lf.enrich.ips([f"8.8.8.{number}" for number in range(100)], max_credits=2_000)
+        assert len([one async for one in job]) == 100
+    assert place.most_in_flight > 6
+
+
+async def test_unlimited_file_records_the_price_before_it_is_spent(tmp_path: Path) -> None:
+    """Without a limit, the checkpoint still has the cost of all requests in flight, for a later run with a limit."""
+    out, place, lowest = tmp_path / "out.ndjson", Priced(3), list[int]()
+
+    async def answer(request: web.Request) -> web.Response:
+        response = await place.answer(request)
+        state = msgspec.json.decode(
+            resumable_file.checkpoint_path(out).read_bytes(), type=Checkpoint[EnrichmentState]
+        ).state
+        lowest.append(state.reserved_credits - place.charged)
+        return response
+
+    async with handler_server(answer) as url, client_of(url, retries=0) as lf:
+        await lf.enrich.ips([f"8.8.8.{number}" for number in range(40)]).to_file(out)
+    assert lowest[0] == 1 - 3  # nobody knows the price of the first one
+    assert min(lowest[1:]) >= 0
+
+
+async def test_unlimited_run_counts_in_a_limited_one(tmp_path: Path) -> None:
+    """A run without a limit that is stopped counts all it may have spent, so a later limit holds for both."""
+    out, place, rows = tmp_path / "out.ndjson", Place(), keys(2_500)
+    saved = tmp_path / "saved"
+    saved.mkdir()
+
+    async def answer(request: web.Request) -> web.Response:
+        response = await place.answer(request)
+        if len(place.charged) >= 300 and not list(saved.iterdir()):
+            for path in tmp_path.glob("out.*"):  # what a kill at this moment leaves
+                shutil.copy(path, saved)
+        return response
+
+    async with handler_server(answer) as url, client_of(url, retries=0) as lf:
+        job = asyncio.create_task(lf.enrich.companies(rows, by="domain").to_file(out))
+        while not list(saved.iterdir()):
+            await asyncio.sleep(0.001)
+        job.cancel()
+        await asyncio.wait([job])
+        before = len(place.charged)
+        target, reserved = saved / "out.ndjson", 0
+        with pytest.raises(BudgetExceededError, match=r"may have been charged [\d,]+ credits") as caught:
+            await lf.enrich.companies(rows, by="domain", max_credits=before - 200).to_file(target, resume=True)
+        assert len(place.charged) == before
+        reserved = int("".join(filter(str.isdigit, caught.value.message.split("credits")[0])))
+        summary = await lf.enrich.companies(rows, by="domain", max_credits=reserved).to_file(target, resume=True)
+    assert before <= len(place.charged) == reserved == summary.outcomes[Outcome.MATCHED]
+    assert summary.outcomes[Outcome.SKIPPED_BY_BUDGET] == 2_500 - reserved
+
+
+async def test_account_of_the_key_is_part_of_the_job(tmp_path: Path) -> None:
+    """A file that was begun with the key of one account is not continued with the key of another one."""
+    out, place, account = tmp_path / "out.ndjson", Place(), "1"
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/v1/accounts":
+            return web.json_response({"data": [{"id": account, "type": "account", "attributes": {"name": "x"}}]})
+        assert request.query["account_id"] == account
+        if place.charged and not request.path.endswith("/match"):
+            return web.json_response({"errors": [{"code": "no_credits"}]}, status=402)
+        return await place.answer(request)
+
+    async with handler_server(answer) as url:
+        async with client_of(url, retries=0, account_id=None) as lf:
+            with pytest.raises(InsufficientCreditsError):
+                await lf.enrich.companies(keys(150), by="domain", max_credits=150).to_file(out)
+        account = "2"
+        async with client_of(url, retries=0, account_id=None) as lf:
+            with pytest.raises(CheckpointError, match=r"account 1.*account 2"):
+                await lf.enrich.companies(keys(150), by="domain", max_credits=150).to_file(out, resume=True)
+        assert len(place.charged) == 100
+
+
+class Merged(Place):
+    """A server whose companies were merged into others."""
+
+    def __init__(self, current: dict[str, str], *, fails_alone: bool = False) -> None:
+        super().__init__()
+        self.current, self.fails_alone = current, fails_alone
+
+    async def fetch(self, ids: list[str]) -> web.Response:
+        if self.fails_alone and len(ids) == 1:
+            return web.json_response({"errors": [{"title": "broken"}]}, status=400)
+        return await super().fetch(list(dict.fromkeys(self.current.get(one, one) for one in ids)))
+
+
+@pytest.mark.parametrize(
+    ("current", "max_credits", "ids"),
+    [
+        ({"0": "90", "1": "91"}, 2, ["90", "91"]),
+        ({"0": "1"}, 2, ["1", "1"]),
+        ({"0": "9", "1": "9"}, 2, ["9", "9"]),
+        ({"0": "9"}, 2, ["9", "1"]),
+    ],
+)
+async def test_merged_records_are_never_discarded(current: dict[str, str], max_credits: int, ids: list[str]) -> None:
+    """Each row gets the record that was charged for it, within the same limit, and the charges of the rows add up."""
+    place = Merged(current)
+    async with handler_server(place.answer) as url, client_of(url, retries=0) as lf, lf.budget(max_credits=max_credits):
+        job = lf.enrich.companies(keys(2), by="domain", max_credits=max_credits)
+        results = [one async for one in job]
+    assert [(one.outcome, one.id) for one in results] == [(Outcome.MATCHED, one) for one in ids]
+    charges = [one.charged for one in results]
+    assert sum(charge or 0 for charge in charges) == job.summary.credits == len(place.charged)
+
+
+async def test_records_that_cannot_be_assigned_become_candidates(tmp_path: Path) -> None:
+    """If the request for a merged company fails, its row has the records that came."""
+    place, out = Merged({"0": "90", "1": "91"}, fails_alone=True), tmp_path / "out.ndjson"
+    async with handler_server(place.answer) as url, client_of(url, retries=0) as lf:
+        job = lf.enrich.companies(keys(2), by="domain", max_credits=2)
+        results = [one async for one in job]
+        await lf.enrich.companies(keys(2), by="domain", max_credits=2).to_file(out)
+    for one in results:
+        assert one.outcome is Outcome.FAILED
+        assert [candidate.id for candidate in one.candidates] == ["90", "91"]
+        assert all(candidate.company is not None for candidate in one.candidates)
+    assert all(
+        b'"company_summary":{"id":"90","type":"company"' in line.replace(b" ", b"")
+        for line in out.read_bytes().splitlines()
+    )
+
+
+async def test_absent_ids_are_not_requested_beyond_the_limit() -> None:
+    """An id that is absent is requested once more only if the budget covers it."""
+    place = Place()
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path.endswith("/match"):
+            return await place.answer(request)
+        ids = request.query["ids"].split(",")
+        return await place.fetch(ids[: max(1, len(ids) // 2)])  # the first half, as a server with a page size does
+
+    async with handler_server(answer) as url, client_of(url, retries=0) as lf:
+        results = [one async for one in lf.enrich.companies(keys(100), by="domain", max_credits=60)]
+    assert len(place.charged) <= 60
+    assert sum(one.outcome is Outcome.MATCHED for one in results) == len(place.charged)

@@ -283,11 +283,11 @@ async def test_undecodable_row_is_skipped(lf: AsyncLeadfeeder, sandbox: Sandbox,
 
 
 async def test_day_over_row_limit_raises_at_the_end(path: Path) -> None:
-    """A day with more rows than the API returns is reported at the end. All other days are complete."""
+    """A day with more rows of one country than the API returns is reported at the end. Other days are complete."""
     async with Sandbox(companies=60, visits=500, max_search_rows=200, rate_limit=False) as sandbox:
         middle = sandbox.start_date + timedelta(15)
         other_days = set(sandbox.world.visit_ids()) - set(sandbox.world.visit_ids(middle, middle))
-        sandbox.world.add_visits(400, day=middle)
+        sandbox.world.add_visits(3_000, day=middle)
         async with client_for(sandbox, max_search_rows=200) as lf:
             with pytest.raises(IncompleteListError) as caught:
                 await sync_account(lf, path)

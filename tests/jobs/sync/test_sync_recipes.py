@@ -47,6 +47,17 @@ def test_query_has_a_result(name: str, database: duckdb.DuckDBPyConnection) -> N
     assert all(any(value is not None for value in column) for column in zip(*rows, strict=True))
 
 
+@pytest.mark.parametrize("name", list(QUERIES))
+def test_query_does_not_depend_on_the_time_zone(name: str, database: duckdb.DuckDBPyConnection) -> None:
+    """Each query gives the same days in any time zone, and no column whose values need pytz with DuckDB 1.x."""
+    results = []
+    for zone in ("UTC", "America/New_York", "Asia/Tokyo"):
+        database.execute(f"SET TimeZone = '{zone}'")
+        results.append(sorted(map(repr, database.execute(QUERIES[name]).fetchall())))
+    assert results[0] == results[1] == results[2]
+    assert "TIMESTAMP WITH TIME ZONE" not in map(str, database.sql(QUERIES[name]).types)
+
+
 def test_new_and_returning_visits_are_all_visits(database: duckdb.DuckDBPyConnection) -> None:
     """The first query counts every visit once."""
     per_day = database.execute(next(iter(QUERIES.values()))).fetchall()

@@ -1,0 +1,195 @@
+"""Checks of single arguments. Each one raises an error that names the argument, its value and the correction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from difflib import get_close_matches
+from math import inf
+from os import fsencode
+from pathlib import Path
+from reprlib import Repr
+from types import UnionType
+from typing import NoReturn, TypeGuard
+
+from leadfeeder_async.errors import ConfigurationError, InvalidIdError
+
+_repr = Repr()
+_repr.maxstring = _repr.maxother = 100
+
+_NOT_IN_IDS = re.compile(r"[\s/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""White space, slashes, control characters and surrogates."""
+
+_ID_HINT = "Pass the id as the API returned it."
+
+
+def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
+    """Return True for a dict or another mapping."""
+    return isinstance(value, Mapping)
+
+
+def is_list(value: object) -> TypeGuard[Collection[object]]:
+    """Return True for a list, a tuple, a set, or another collection that can be read more than once."""
+    return isinstance(value, Sequence | AbstractSet)
+
+
+def _is_iterable(value: object) -> TypeGuard[Iterable[object]]:
+    return isinstance(value, Iterable)
+
+
+def show_value(value: object) -> str:
+    """Return the repr of a value, shortened if it is long."""
+    try:
+        return _repr.repr(value)
+    except ValueError:  # Python refuses to print integers of more than 4,300 digits
+        return f"<{type(value).__name__}>"
+
+
+def reject(name: str, value: object, problem: str, hint: str | None = None) -> NoReturn:
+    """Raise ConfigurationError for an argument, or for a part of it such as ``locations[0].city``."""
+    raise ConfigurationError(f"{name}={show_value(value)} {problem}", hint=hint, argument=argument_of(name))
+
+
+def argument_of(name: str) -> str:
+    """Return the argument that a name such as ``locations[0].city`` is a part of."""
+    return re.split(r"[.\[]", name, maxsplit=1)[0]
+
+
+def spelling_hint(word: str, known: Collection[str], otherwise: str = "") -> str:
+    """Return a hint with the known word that is most similar to an unknown one, or with all known words."""
+    near = get_close_matches(word, known, 1)
+    return f"Did you mean {near[0]!r}?" if near else otherwise or f"Use one of {', '.join(known)}."
+
+
+def check_integer(name: str, value: object, least: int, most: int | None = None) -> int:
+    """Return an integer, or raise ConfigurationError if it is out of range. True and False are not integers."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        hint = f"Write {name}={value}." if isinstance(value, str) and value.isdecimal() else None
+        reject(name, value, "must be an integer.", hint)
+    if value < least or (most is not None and value > most):
+        reject(name, value, f"must be {least} or more." if most is None else f"must be {least} to {most}.")
+    return value
+
+
+def check_positive(name: str, value: object, unit: str) -> float:
+    """Return a finite number above 0, or raise ConfigurationError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+        reject(name, value, f"must be a finite number of {unit} above 0.")
+    return value
+
+
+def check_boolean(name: str, value: object) -> bool:
+    """Return True or False, or raise ConfigurationError."""
+    if not isinstance(value, bool):
+        reject(name, value, "must be True or False.")
+    return value
+
+
+def check_string(name: str, value: object) -> str:
+    """Return a string, or raise ConfigurationError."""
+    if not isinstance(value, str):
+        reject(name, value, "must be a string.", _quoted_hint(value))
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        reject(name, value, "contains an unpaired surrogate and cannot be encoded as UTF-8.")
+    return value
+
+
+def check_type(name: str, value: object, kind: type[object] | UnionType, noun: str, hint: str | None = None) -> None:
+    """Raise ConfigurationError unless a value has a type, which ``noun`` describes."""
+    if not isinstance(value, kind):
+        reject(name, value, f"must be {noun}.", hint)
+
+
+def check_path(name: str, value: object) -> Path:
+    """Return the path of a file, or raise ConfigurationError."""
+    if not isinstance(value, str | Path):
+        reject(name, value, "must be a string or a Path.")
+    try:
+        is_usable = b"\0" not in fsencode(value)
+    except UnicodeEncodeError:
+        is_usable = False
+    if not is_usable:
+        reject(name, value, "contains a character that no file name can have.")
+    return Path(value)
+
+
+def check_function(name: str, value: object) -> None:
+    """Raise ConfigurationError unless a value is a function or None."""
+    if value is not None and not callable(value):
+        reject(name, value, "must be a function.")
+
+
+def check_list(name: str, values: object) -> tuple[object, ...]:
+    """Return the items of a list or of another iterable, or raise ConfigurationError. A string is not a list."""
+    if isinstance(values, str | bytes):
+        reject(name, values, "must be a list.", f"Write {name}=[{show_value(values)}].")
+    if not _is_iterable(values) or hasattr(values, "__aiter__"):
+        hint = "Write [item async for item in ...]." if hasattr(values, "__aiter__") else None
+        reject(name, values, "must be a list.", hint)
+    return tuple(values)
+
+
+def check_strings(name: str, values: object) -> tuple[str, ...]:
+    """Return the strings of a list, or raise ConfigurationError."""
+    return tuple(
+        value if isinstance(value, str) and value.isascii() else check_string(f"{name}[{index}]", value)
+        for index, value in enumerate(check_list(name, values))
+    )
+
+
+def check_id(name: str, value: object) -> str:
+    """Return the id of a record, or raise InvalidIdError if no record can have it."""
+    if isinstance(value, str):
+        if value.isalnum() and value.isascii():
+            return value
+        if value not in {"", ".", ".."} and not _NOT_IN_IDS.search(value):
+            return value
+        problem = "is not an id: it is empty, a dot path, or contains white space, a slash or a control character."
+        stripped = value.strip()
+        hint = f'Write "{stripped}".' if stripped.isalnum() and stripped.isascii() else _ID_HINT
+    else:
+        problem, hint = "must be a string.", _quoted_hint(value) or _ID_HINT
+    raise InvalidIdError(f"{name}={show_value(value)} {problem}", hint=hint, argument=argument_of(name))
+
+
+def check_ids(name: str, ids: object) -> tuple[str, ...]:
+    """Return the ids of a list, or raise InvalidIdError. The API separates ids with commas, so no id has one."""
+    wanted = tuple(
+        value if isinstance(value, str) and value.isalnum() and value.isascii() else check_id(f"{name}[{index}]", value)
+        for index, value in enumerate(check_list(name, ids))
+    )
+    for index, value in enumerate(wanted):
+        if "," in value:
+            raise InvalidIdError(
+                f"{name}[{index}]={show_value(value)} contains a comma, which separates ids.",
+                hint=f"Write {name}={show_value(value.split(','))}.",
+                argument=name,
+            )
+    return wanted
+
+
+def check_account_id(name: str, value: object) -> str:
+    """Return the id of an account, or raise ConfigurationError unless it is plain ASCII without blanks and slashes."""
+    if isinstance(value, str):
+        if value.isalnum() and value.isascii():
+            return value
+        if value and value.isascii() and value.isprintable() and not set(value) & set(" /\\"):
+            return value
+        problem = "is not an account id: it is empty, or contains a blank, a slash, or a character that is not ASCII."
+        hint = _quoted_hint(value.strip()) if value.strip().isalnum() else None
+    else:
+        problem, hint = "must be a string.", _quoted_hint(value)
+    raise ConfigurationError(
+        f"{name}={show_value(value)} {problem}",
+        hint=hint or "Pass the id as `lf.accounts.list()` returns it, or leave it out.",
+        argument="account_id",
+    )
+
+
+def _quoted_hint(value: object) -> str | None:
+    """Return how to write a number, or a string, as a string."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**18
+    return f'Write "{value}".' if is_number or isinstance(value, str) else None

@@ -1,0 +1,180 @@
+"""Read ids from arguments, from a file or from stdin: JSON lines, CSV, or one id per line."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import sys
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from leadfeeder_async.cli.record_tables import value_at
+from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.jobs.tabular import Json
+
+ID_COLUMNS = ("id", "company_id", "company.id", "contact_id", "contact.id")
+"""The names of columns that contain an id, if ``--column`` is not given. The first one that exists is used."""
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+
+_DECODER: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder()
+_DELIMITERS = ",;\t"
+
+
+class IdParser:
+    """Finds the id in each line of an input. The first line decides about the format.
+
+    Args:
+        source: The name of the input, for errors.
+        scope: ``company`` or ``contact``, the type of the records.
+        column: The column or JSON key of the id. None detects it.
+
+    """
+
+    def __init__(self, source: str, scope: str, column: str | None) -> None:
+        self._source = source
+        self._scope = scope
+        self._column = column
+        self._number = 0
+        self._has_started = False
+        self._delimiter = ","
+        self._cell: int | None = None
+        """The position of the id in a row of CSV. None if the input is not CSV."""
+        self._unfinished = ""
+        """The lines of a CSV row that has an open quote."""
+
+    def feed(self, line: bytes) -> str | None:
+        """Return the id in a line, or None if there is none: a blank line, a header, or part of a CSV row."""
+        self._number += 1
+        try:
+            text = line.decode("utf-8-sig" if self._number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise self._error("is not UTF-8", "Save the ids as UTF-8.") from None
+        if not text.strip():
+            return None
+        if self._cell is not None:
+            return self._id_in_row(text)
+        if text.lstrip().startswith("{"):
+            self._has_started = True
+            return self._id_in_json(text)
+        if not self._has_started:
+            self._has_started = True
+            if self._is_header(text):
+                return None
+        return text.strip()
+
+    def _is_header(self, text: str) -> bool:
+        """Return True if a line is the header of a CSV file, and remember the position of the id."""
+        self._delimiter = max(_DELIMITERS, key=text.count)
+        names = [name.strip() for name in _cells(text, self._delimiter)]
+        wanted = ID_COLUMNS if self._column is None else (self._column,)
+        known = [name.casefold() for name in names]
+        self._cell = next((known.index(name.casefold()) for name in wanted if name.casefold() in known), None)
+        if self._cell is None and (len(names) > 1 or self._column is not None):
+            columns = ", ".join(map(repr, names))
+            raise ConfigurationError(
+                f"{self._source} has no column {' or '.join(map(repr, wanted))}. Its columns are {columns}.",
+                argument="column",
+            )
+        return self._cell is not None
+
+    def _id_in_row(self, text: str) -> str | None:
+        self._unfinished += text
+        if self._unfinished.count('"') % 2:
+            return None
+        cells, self._unfinished = _cells(self._unfinished, self._delimiter), ""
+        position = self._cell or 0
+        return cells[position].strip() or None if len(cells) > position else None
+
+    def _id_in_json(self, text: str) -> str:
+        try:
+            record = _DECODER.decode(text)
+        except (msgspec.MsgspecError, RecursionError):
+            raise self._error("is not a JSON object", "Give one JSON object or one id per line.") from None
+        kind = record.get("type")
+        if self._column is None and isinstance(kind, str) and not kind.startswith(self._scope):
+            raise self._error(f"is a {kind}, not a {self._scope}", "Name the id with --column, such as company.id.")
+        path = (self._column or "id").split(".")
+        for prefix in ((), ("attributes",), ("relationships",)):
+            value = value_at(record, (*prefix, *path))
+            if isinstance(value, str | int):
+                return str(value)
+        raise self._error(f"has no {self._column or 'id'!r}", "Name the key of the id with --column.")
+
+    def _error(self, problem: str, hint: str) -> ConfigurationError:
+        return ConfigurationError(f"Line {self._number:,} of {self._source} {problem}.", hint=hint)
+
+
+def _cells(text: str, delimiter: str) -> list[str]:
+    return next(csv.reader([text], delimiter=delimiter), [])
+
+
+def ids_in_lines(lines: Iterable[bytes], parser: IdParser) -> Iterator[str]:
+    """Yield the id of each line that has one."""
+    return (found for line in lines if (found := parser.feed(line)) is not None)
+
+
+def read_ids_of_file(path: Path, scope: str, column: str | None) -> list[str]:
+    """Return the ids in a file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or a line has no id.
+
+    """
+    try:
+        with path.open("rb") as file:
+            return list(ids_in_lines(file, IdParser(str(path), scope, column)))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+async def ids_from_stdin(scope: str, column: str | None) -> AsyncIterator[str]:
+    """Yield the ids in stdin as they arrive."""
+    parser = IdParser("stdin", scope, column)
+    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+    try:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
+        )
+    except (ValueError, OSError, NotImplementedError):  # a regular file, or a system without such pipes
+        for found in ids_in_lines(sys.stdin.buffer, parser):
+            yield found
+        return
+    try:
+        while line := await reader.readline():
+            record_id = parser.feed(line)
+            if record_id is not None:
+                yield record_id
+    finally:
+        transport.close()
+
+
+def choose_ids(
+    ids: Sequence[str] | None, source: str | None, scope: str, column: str | None
+) -> Sequence[str] | AsyncIterator[str]:
+    """Return the ids of a command: its arguments, or those in a file or in stdin.
+
+    Args:
+        ids: The arguments. A single ``-`` means stdin.
+        source: The value of ``--ids``: a file, or ``-`` for stdin.
+        scope: ``company`` or ``contact``.
+        column: The value of ``--column``.
+
+    Raises:
+        ConfigurationError: There are no ids, or several sources of ids, or the file cannot be read.
+
+    """
+    if ids and list(ids) == ["-"] and source is None:
+        ids, source = None, "-"
+    for each in ids or ():
+        check_argument(not each.startswith("-"), f"Unknown option or id {each!r}.", "See --help for the options.")
+    check_argument(bool(ids) != (source is not None), "Give ids as arguments, or with --ids FILE, or `-` for stdin.")
+    check_argument(column is None or source is not None, "--column needs a file of ids.", "Add --ids.")
+    if source is None:
+        return list(ids or ())
+    if source == "-":
+        check_argument(not sys.stdin.isatty(), "stdin is a terminal, so there are no ids to read.", "Pipe ids into it.")
+        return ids_from_stdin(scope, column)
+    return read_ids_of_file(Path(source), scope, column)

@@ -1,0 +1,1 @@
+"""Bulk changes: tags and lists of many companies or contacts."""

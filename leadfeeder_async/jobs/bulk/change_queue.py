@@ -1,0 +1,115 @@
+"""The order of the requests of a bulk change, and the decisions about requests that fail. No requests are sent here."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+import msgspec
+
+from leadfeeder_async.errors import APIStatusError, LeadfeederError, NotFoundError, SentState, merge_sent
+from leadfeeder_async.jobs.bulk.change_results import BulkOutcome
+from leadfeeder_async.jobs.enrich.request_queue import FailureAction, classify_failure
+
+MAX_IN_FLIGHT = 16
+"""The most requests in flight, as many as a client sends at a time."""
+
+MAX_ATTEMPTS = 3
+"""The most calls for one id while the server accepts others. Each call has its own retries."""
+
+MAX_FAILING_IDS = 4
+"""If more ids than this fail in a row, the cause is probably the server and not one of the ids."""
+
+MAX_CONSECUTIVE_FAILURES = 20
+"""Abort after this many failed calls in a row, or rejected ids in a row if no id has been changed yet."""
+
+MAX_CONSECUTIVE_REJECTIONS = 200
+"""Abort after this many rejected ids in a row, even if others were changed before."""
+
+
+class QueuedChange(msgspec.Struct, eq=False):
+    """An id that waits for its request."""
+
+    id: str
+    calls: int = 0
+    sent: SentState = "no"
+    """Whether any call for this id was sent."""
+
+
+class FailureVerdict(Enum):
+    """What to do after a call failed."""
+
+    ABORT = "stop the job, because no later call can succeed"
+    RETRY = "call again later"
+    FAILED = "the id failed"
+    UNKNOWN = "the id may have been changed"
+
+    @property
+    def outcome(self) -> BulkOutcome:
+        """The outcome of the id, for the last two."""
+        return BulkOutcome.FAILED if self is FailureVerdict.FAILED else BulkOutcome.UNKNOWN
+
+
+class ChangeQueue:
+    """Ids that wait for a request, and the recent results of such requests.
+
+    After a call failed for a reason that may pass, only one call is in flight at a time until one succeeds. Ids that
+    were not tried yet come before ids that failed, so one id that always fails does not stop the job.
+    """
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self._waiting = deque[QueuedChange]()
+        self._retries = deque[QueuedChange]()
+        self._failing = set[str]()
+        self._consecutive_failures = 0
+        self._consecutive_rejections = 0
+        self._has_succeeded = False
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing waits and nothing is in flight."""
+        return not (self._waiting or self._retries or self.in_flight)
+
+    def add(self, record_id: str) -> None:
+        """Append an id."""
+        self._waiting.append(QueuedChange(record_id))
+
+    def next(self) -> QueuedChange | None:
+        """Remove and return the next id to send, or return None if none may be sent now."""
+        if self.in_flight >= (1 if self._consecutive_failures else MAX_IN_FLIGHT):
+            return None
+        queue = self._waiting or self._retries
+        return queue.popleft() if queue else None
+
+    def record_success(self) -> None:
+        """Reset the counts of failures and rejections."""
+        self._consecutive_failures = self._consecutive_rejections = 0
+        self._failing.clear()
+        self._has_succeeded = True
+
+    def record_failure(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
+        """Count a failed call, and return its consequence. A change to retry is put back."""
+        change.calls += 1
+        change.sent = merge_sent(change.sent, error.sent)
+        action = classify_failure(error, is_free=True)
+        if action in {FailureAction.ABORT, FailureAction.SKIP}:
+            return FailureVerdict.ABORT
+        return self._reject(error) if action is FailureAction.SPLIT else self._retry(change, error)
+
+    def _reject(self, error: LeadfeederError) -> FailureVerdict:
+        self._consecutive_rejections += 1
+        is_patient = self._has_succeeded or isinstance(error, NotFoundError)
+        limit = MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES
+        return FailureVerdict.ABORT if self._consecutive_rejections >= limit else FailureVerdict.FAILED
+
+    def _retry(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
+        self._consecutive_failures += 1
+        self._failing.add(change.id)
+        if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
+            return FailureVerdict.ABORT
+        if change.calls >= MAX_ATTEMPTS and len(self._failing) <= MAX_FAILING_IDS:
+            is_unsent = change.sent == "no" and not isinstance(error, APIStatusError)
+            return FailureVerdict.FAILED if is_unsent else FailureVerdict.UNKNOWN
+        self._retries.append(change)
+        return FailureVerdict.RETRY

@@ -1,0 +1,22 @@
+"""The state of an enrichment in its checkpoint."""
+
+from __future__ import annotations
+
+from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState
+
+
+class EnrichmentState(JobState, frozen=True, kw_only=True):
+    """The credits that an enrichment may have been charged. They are saved together with their IDs."""
+
+    reserved_credits: Count = 0
+    """The most credits that all runs may have been charged, including requests in flight."""
+    paid_ids: tuple[str, ...] = ()
+    """The IDs that these credits pay for and whose lines are not safe. Requesting them again is counted already."""
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """True if credits may have been charged, although no row is written yet."""
+        return self.reserved_credits > 0
+
+
+ENRICHMENT = JobKind("enrichment", Checkpoint[EnrichmentState])

@@ -1,0 +1,245 @@
+"""Responses that are small on the wire neither block the event loop nor fill the memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leadfeeder_async import IncompleteListError, LeadfeederError
+from leadfeeder_async._core import json_text, normalize
+from leadfeeder_async._core.codec import MAX_ITEM_ERRORS, decode_page
+from leadfeeder_async._core.executor import MAX_INLINE_BYTES, MAX_INLINE_REPAIR
+from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
+from leadfeeder_async.resources.web_visits import SEARCH_WEB_VISITS
+from tests.support.clients import REDACTOR, client_of
+from tests.support.servers import handler_server, http, raw_server
+from tests.support.stall import measured_stall
+
+MIB = 1024 * 1024
+SIZE = 16 * MIB
+
+MAX_STALL = 0.4
+"""Seconds, where 0.05 beside a plain decode is the goal: the machine of a test run may be busy."""
+
+
+def repeated(begin: bytes, part: bytes, end: bytes) -> bytes:
+    """Return a body of 16 MiB."""
+    return begin + part * (SIZE // len(part)) + end
+
+
+def rows(row: Callable[[int], bytes], count: int, rest: bytes = b"") -> bytes:
+    """Return a list with some rows."""
+    return b'{"data":[' + b",".join(map(row, range(count))) + b"]" + rest + b"}"
+
+
+BODIES: dict[str, bytes] = {
+    "escapes and a broken end": repeated(b'{"data":"', b"\\n", b'"x}'),
+    "backslashes": repeated(b'{"data":"\\ud800', b"\\\\", b'"}'),
+    "lone surrogates": repeated(b'{"data":"', b"\\ud800", b'"}'),
+    "surrogate pairs and a lone one": repeated(b'{"data":"\\ud800', b"\\ud83d\\ude00", b'"}'),
+    "escapes in a row of the wrong shape": repeated(b'{"data":[{"id":"1","type":5,"x":"', b"\\n", b'"}]}'),
+    "empty objects": repeated(b'{"data":[', b"{},", b"{}]}"),
+    "empty lists": repeated(b'{"data":[', b"[],", b"[]]}"),
+    "numbers": repeated(b'{"data":[', b"1,", b"1]}"),
+    "keys": repeated(b'{"data":{', b'"a":1,', b'"a":1}}'),
+    "nested lists": b'{"data":' + b"[" * (SIZE // 2) + b"]" * (SIZE // 2) + b"}",
+    "short rows": repeated(b'{"data":[', b'{"id":"123456","type":"web_visit"},', b'{"id":"1","type":"t"}]}'),
+    "short included records": repeated(b'{"data":[],"included":[', b'{"id":"123456","type":"web_visit"},', b"{}]}"),
+    "errors": repeated(b'{"data":[],"errors":[', b'{"title":"something is wrong here"},', b"{}]}"),
+    "errors in place of data": repeated(b'{"errors":[', b'{"title":"something is wrong here"},', b"{}]}"),
+    "a large included record in each row": rows(
+        lambda n: b'{"id":"%d","relationships":{"company":{"data":{"id":"c","type":"company"}}}}' % n,
+        9_000,
+        b',"included":[{"id":"c","type":"company","attributes":{"name":"' + b"x" * MIB + b'"}}]',
+    ),
+    "bad rows": rows(lambda n: b'{"id":"%d","attributes":{"page_depth":"many","x":"%b"}}' % (n, b"y" * 1_600), 9_000),
+    "a bad row beside many included records": rows(
+        lambda n: b'{"id":"%d","attributes":{"page_depth":"many"}}' % n,
+        100,
+        b',"included":[' + b'{"id":"1","type":"company","attributes":{"name":"xxxxxxxxxx"}},' * 200_000 + b"{}]",
+    ),
+    "white space": repeated(b'{"data":[', b" ", b"]}"),
+    "invalid UTF-8": repeated(b'{"data":[{"id":"1","x":"', b"\xff", b'"}]}'),
+}
+
+CLIENT = """
+import asyncio, resource, sys
+from leadfeeder_async import AsyncLeadfeeder, LeadfeederError
+from tests.support.stall import measured_stall
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+async def first_page(lf):
+    async for page in lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-02").pages():
+        return page
+
+CALLS = {"list": first_page, "record": lambda lf: lf.users.me(), "charged": lambda lf: lf.companies.get("1")}
+
+async def main(url, call):
+    async with AsyncLeadfeeder("k", base_url=url, account_id="1", retries=0) as lf:
+        await lf.users.me()
+        await asyncio.to_thread(int)
+        before = peak()
+        async with measured_stall() as stall:
+            try:
+                await CALLS[call](lf)
+            except LeadfeederError:
+                pass
+        print(stall.longest, peak() - before)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("call", ["list", "record", "charged"])
+@pytest.mark.parametrize("name", list(BODIES))
+async def test_hostile_body(name: str, call: str) -> None:
+    """A body of 16 MiB blocks the event loop no longer than a plain decode, and takes four times its size at most."""
+    packed, requests = gzip.compress(BODIES[name], 1), 0
+
+    async def respond(_: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        if requests == 1:
+            return web.json_response({"data": {"id": "1", "type": "user"}})
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    async with handler_server(respond) as url:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", CLIENT, url, call, stdout=subprocess.PIPE)
+        output, _ = await process.communicate()
+    stall, memory = map(float, output.split())
+    assert stall < MAX_STALL
+    assert memory < 4 * len(BODIES[name]) + 16 * MIB
+
+
+def hostile_page(size: int) -> st.SearchStrategy[bytes]:
+    """Return pages of about ``size`` bytes that repeat a few rows, many of which do not have the contract's shape."""
+    texts = st.sampled_from(["", "x", "\\ud800", "\\\\", "\\ud83d\\ude00", "\\u0000", "many", "1", "null"])
+    scalars = texts.map(lambda text: f'"{text}"') | st.sampled_from(["null", "1", "1e400", "true", "{}", "[]", "[[]]"])
+    keys = st.sampled_from(["id", "type", "attributes", "relationships", "page_depth", "company", "data", "x"])
+
+    def objects(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        members = st.lists(st.tuples(keys, values), max_size=4)
+        return members.map(lambda found: "{" + ",".join(f'"{key}":{value}' for key, value in found) + "}")
+
+    values = st.recursive(scalars, lambda inner: objects(inner) | inner.map(lambda value: f"[{value}]"), max_leaves=8)
+    identifier = '{"id":"1","relationships":{"company":{"data":{"id":"1","type":"company"}}}}'
+    items = st.lists(values | st.just(identifier), min_size=1, max_size=4).map(",".join)
+    included = st.just("") | items.map(lambda text: f',"included":[{{"id":"1","type":"company"}},{text}]')
+    return st.builds(
+        lambda text, rest: f'{{"data":[{",".join([text] * max(1, size // len(text)))}]{rest}}}'.encode(),
+        items,
+        included,
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(hostile_page(MAX_INLINE_REPAIR))
+def test_pages_that_are_repaired_on_the_event_loop_are_fast(body: bytes) -> None:
+    """A page that is small enough for the event loop is decoded, or rejected, in little time."""
+    start = time.perf_counter()
+    try:
+        page = decode_page(SEARCH_WEB_VISITS, body, SEARCH_WEB_VISITS.error_context(), REDACTOR)
+    except LeadfeederError:
+        pass
+    else:
+        assert len(page.decode_errors) <= min(page.undecodable, MAX_ITEM_ERRORS)
+    assert time.perf_counter() - start < MAX_STALL
+
+
+@settings(deadline=None, max_examples=30)
+@given(hostile_page(8 * MAX_INLINE_BYTES))
+def test_large_pages_leave_the_event_loop_free(body: bytes) -> None:
+    """A large page is decoded in a thread, with no long call that would block the event loop."""
+
+    async def read() -> float:
+        async with raw_server(http(body)) as server, client_of(server.url, retries=0) as lf, measured_stall() as stall:
+            try:
+                async for _ in lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-02", limit=1).pages():
+                    break
+            except LeadfeederError:
+                pass
+        return stall.longest
+
+    assert asyncio.run(read()) < MAX_STALL
+
+
+ESCAPES = st.lists(
+    st.sampled_from(["\\\\", "\\ud83d", "\\ude00", "\\uD83D\\uDE00", "\\n", "\\u005c", '\\"', "ud83d", "a", "\\u00e4"])
+)
+
+
+@given(ESCAPES, st.integers(14, 40))
+def test_surrogates_are_repaired_in_pieces(parts: list[str], chunk: int) -> None:
+    """The repair finds the same unpaired surrogates wherever the body is cut into pieces, and changes nothing else."""
+    body = '"' + "".join(parts) + '"'
+    before, json_text.CHUNK = json_text.CHUNK, chunk
+    try:
+        repaired = json_text.replace_lone_surrogates(body.encode())
+    finally:
+        json_text.CHUNK = before
+    assert json.loads(repaired) == re.sub("[\ud800-\udfff]", "\ufffd", json.loads(body))
+
+
+@given(st.binary(max_size=60), st.integers(1, 7))
+def test_utf8_is_checked_in_pieces(body: bytes, chunk: int) -> None:
+    """The check gives the same result wherever the body is cut into pieces."""
+    before, json_text.CHUNK = json_text.CHUNK, chunk
+    try:
+        found = json_text.is_utf8(body)
+    finally:
+        json_text.CHUNK = before
+    assert found == (body.decode(errors="replace").encode() == body)
+
+
+async def test_bad_rows_are_counted_and_only_the_first_are_kept() -> None:
+    """A list of many bad rows keeps a bounded number of errors, and its error counts them all."""
+    count, pages = 200, 12
+
+    async def respond(request: web.Request) -> web.Response:
+        number = int(request.query["page[num]"])
+        data = [{"id": f"{number}.{row}", "type": "tag", "attributes": {"name": 5}} for row in range(count)]
+        return web.json_response({"data": data, "meta": {"page_count": pages, "total_count": count * pages}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        async for page in lf.tags.list().pages():
+            assert (len(page.decode_errors), page.undecodable, page.row_count) == (MAX_ITEM_ERRORS, count, count)
+        with pytest.raises(IncompleteListError, match="2,400 rows or parts") as caught:
+            await lf.tags.list().collect()
+    assert len(caught.value.problems) == MAX_KEPT_PROBLEMS
+
+
+async def test_honest_pages_of_every_size_are_read() -> None:
+    """Pages around the sizes at which they are decoded in a thread lose nothing."""
+    for size in (MAX_INLINE_REPAIR, MAX_INLINE_BYTES, 4 * MIB):
+        data = [
+            {"id": str(row), "type": "tag", "attributes": {"name": f"{row}" + "x" * (size // 100)}}
+            for row in range(100)
+        ]
+        body = json.dumps({"data": data, "meta": {"total_count": 100, "credits": {"charged": 3}}}).encode()
+        async with raw_server(http(body)) as server, client_of(server.url) as lf:
+            assert [tag.id for tag in await lf.tags.list().collect()] == [str(row) for row in range(100)]
+            assert lf.stats.credits_charged == 3
+
+
+def test_included_records_are_placed_up_to_a_size() -> None:
+    """An included record in many relationships is placed until its copies are too large, and named after that."""
+    record = {"id": "c", "type": "company", "attributes": {"name": "x" * (normalize.MAX_RESOLVED_BYTES // 10)}}
+    identifier = {"relationships": {"company": {"data": {"id": "c", "type": "company"}}}}
+    body = json.dumps({"data": [{"id": str(n), **identifier} for n in range(50)], "included": [record]}).encode()
+    data = json.loads(normalize.normalize_response(body, is_list=True, is_empty=False))["data"]
+    placed = ["attributes" in row["relationships"]["company"] for row in data]
+    assert placed == sorted(placed, reverse=True)
+    assert 10 <= sum(placed) <= 12

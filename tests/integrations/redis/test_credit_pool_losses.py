@@ -1,0 +1,134 @@
+"""Shared credits when the server loses its data, and when a process forks."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from multiprocessing.queues import Queue
+
+import pytest
+
+from leadfeeder_async import BudgetExceededError
+from leadfeeder_async.errors import ErrorContext
+from leadfeeder_async.integrations import redis_credits
+from leadfeeder_async.integrations._redis_script import key_of
+from leadfeeder_async.integrations.redis import RedisCredits
+from tests.support.redis import RedisServer
+
+KEY = "canary-key-1234567890"
+SCHEDULES = 2_000 if os.environ.get("SOAK") else 6
+CONTEXT = ErrorContext()
+
+
+@pytest.fixture(autouse=True)
+def empty_server(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis_server.execute("FLUSHALL")
+    monkeypatch.setattr(redis_credits, "RECOVERY_TIME", 0.2)
+    monkeypatch.setattr(redis_credits, "HEARTBEAT_INTERVAL", 0.02)
+
+
+@pytest.fixture
+async def pools() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+async def open_pool(stack: AsyncExitStack, server: RedisServer, limit: int = 10, name: str = "job") -> RedisCredits:
+    return await stack.enter_async_context(RedisCredits(server.url, name, limit, KEY, timeout=5.0))
+
+
+async def spend(pool: RedisCredits, count: int) -> int:
+    """Spend credits one at a time until they are refused. Return how many were granted."""
+    for spent in range(count):
+        try:
+            await pool.reserve(1, CONTEXT)
+        except BudgetExceededError:
+            return spent
+        pool.settle(1, 1)
+    return count
+
+
+async def test_idle_process_is_counted_after_a_flush(pools: AsyncExitStack, redis_server: RedisServer) -> None:
+    """A process that is idle when the data is lost reports its credits before others are granted any."""
+    idle, other = await open_pool(pools, redis_server), await open_pool(pools, redis_server)
+    assert await spend(idle, 10) == 10
+    redis_server.execute("FLUSHALL")
+    assert await spend(other, 1) == 0
+
+
+async def test_evicted_record_is_counted_again(pools: AsyncExitStack, redis_server: RedisServer) -> None:
+    """A record that the server evicted is restored like one that was flushed."""
+    idle = await open_pool(pools, redis_server)
+    assert await spend(idle, 4) == 4
+    redis_server.execute("DEL", key_of(KEY, "credits:job"))
+    assert await spend(await open_pool(pools, redis_server), 10) == 6
+
+
+async def test_credits_of_finished_processes_are_restored(pools: AsyncExitStack, redis_server: RedisServer) -> None:
+    """A process that runs restores the credits of finished processes that it has seen."""
+    async with RedisCredits(redis_server.url, "job", 10, KEY, timeout=5.0) as finished:
+        assert await spend(finished, 5) == 5
+    idle = await open_pool(pools, redis_server)
+    assert await spend(idle, 2) == 2
+    redis_server.execute("FLUSHALL")
+    assert await spend(await open_pool(pools, redis_server), 10) == 3
+
+
+async def test_restored_sum_is_not_counted_twice(pools: AsyncExitStack, redis_server: RedisServer) -> None:
+    """Two processes that both report after a loss of data leave the rest of the limit."""
+    first, second = await open_pool(pools, redis_server), await open_pool(pools, redis_server)
+    assert (await spend(first, 3), await spend(second, 3)) == (3, 3)
+    redis_server.execute("FLUSHALL")
+    assert await spend(await open_pool(pools, redis_server), 10) == 4
+
+
+def spend_in_child(pool: RedisCredits, results: Queue[int]) -> None:
+    async def run() -> int:
+        async with pool:
+            return await spend(pool, 10)
+
+    results.put(asyncio.run(run()))
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+async def test_children_of_a_fork_share_the_limit(redis_server: RedisServer) -> None:
+    """A pool that was created before a fork counts each child by itself, below the common limit."""
+    pool = RedisCredits(redis_server.url, "fork", 10, KEY, timeout=5.0)
+    assert await spend(pool, 2) == 2
+    context = multiprocessing.get_context("fork")
+    results: Queue[int] = context.Queue()
+    children = [context.Process(target=spend_in_child, args=(pool, results)) for _ in range(3)]
+    for child in children:
+        child.start()
+    granted = [await asyncio.to_thread(results.get, timeout=30) for _ in children]
+    for child in children:
+        child.join()
+    assert sum(granted) == 8
+    assert await spend(pool, 1) == 0
+    await pool.aclose()
+
+
+async def test_random_losses_never_exceed_the_limit(redis_server: RedisServer) -> None:
+    """Whatever is flushed, killed or closed while at least one process runs, the credits stay within the limit."""
+    rng = random.Random(7)
+    for number in range(SCHEDULES):
+        spent = 0
+        async with AsyncExitStack() as stack:
+            running = [await open_pool(stack, redis_server, 12, f"job{number}") for _ in range(3)]
+            for _ in range(rng.randrange(4, 12)):
+                action, pool = rng.random(), rng.choice(running)
+                if action < 0.6:
+                    granted = await asyncio.gather(*(spend(one, rng.randrange(3)) for one in running))
+                    spent += sum(granted)
+                elif action < 0.8:
+                    await asyncio.sleep(0.05)  # the totals of all processes are reported
+                    redis_server.execute("FLUSHALL")
+                elif len(running) > 1:
+                    await pool.aclose()
+                    running.remove(pool)
+                    running.append(await open_pool(stack, redis_server, 12, f"job{number}"))
+                assert spent <= 12
