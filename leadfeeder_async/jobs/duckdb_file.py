@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -35,6 +35,10 @@ MIN_LINE_BYTES = 1024 * 1024
 
 _NEW_DATABASE_CONFIG = {"storage_compatibility_version": "v1.0.0"}
 """A storage format that every tool with DuckDB 1.x reads. A file keeps its format when a newer DuckDB writes to it."""
+
+
+_BOUNDED_CONFIG = {"threads": "1", "memory_limit": "200MB", "temp_directory": ""}
+"""Without a folder for temporary files, no row is written to a file that others may read."""
 
 
 class _Rule(msgspec.Struct, frozen=True):
@@ -94,14 +98,21 @@ def open_read_only(path: Path) -> Generator[Connection]:
         yield connection
 
 
-def open_writable(path: Path) -> Connection:
+def open_writable(path: Path, *, is_bounded: bool = False) -> Connection:
     """Open a database for reading and writing.
+
+    Args:
+        path: The file.
+        is_bounded: Use one thread and little memory, unless this process has the database open already.
 
     Raises:
         DatabaseLockedError: It is open in another process, or read-only in this one.
         DatabaseError: It cannot be used.
     """
     with translate_errors(path):
+        if is_bounded:
+            with suppress(DatabaseLockedError):
+                return _connect(path, read_only=False, config=_BOUNDED_CONFIG)
         return _connect(path, read_only=False)
 
 
@@ -138,6 +149,24 @@ def json_lines_sql(path: Path, columns: Mapping[str, str], longest_line: int) ->
     options = "format='newline_delimited', compression='uncompressed', hive_partitioning=false"
     size = max(longest_line + 1, MIN_LINE_BYTES)
     return f"read_json({quoted(expanded)}, {options}, maximum_object_size={size}, columns={{{types}}})"
+
+
+def struct_sql(types: Mapping[tuple[str, ...], str]) -> str:
+    """Return the type of a JSON object.
+
+    Args:
+        types: The types of its values, by their paths.
+    """
+    nested = dict[str, dict[tuple[str, ...], str]]()
+    for (key, *inner), kind in types.items():
+        nested.setdefault(key, {})[tuple(inner)] = kind
+    fields = (f"{quoted_name(key)} {fields.get(()) or struct_sql(fields)}" for key, fields in nested.items())
+    return f"STRUCT({', '.join(fields)})"
+
+
+def quoted_name(name: str) -> str:
+    """Return a name as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def quoted(text: Path | str) -> str:

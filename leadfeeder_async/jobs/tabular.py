@@ -7,7 +7,6 @@ nested ones), then ``company.id`` and the like for related records. Lists and op
 from __future__ import annotations
 
 import csv
-import json
 import types
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
@@ -16,18 +15,14 @@ from typing import TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from leadfeeder_async.errors import CheckpointError, DatabaseError, check_argument
+from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs.atomic_file import replace_atomically, temporary_beside
-from leadfeeder_async.jobs.duckdb_file import connect_in_memory, require_duckdb, translate_errors
+from leadfeeder_async.jobs.duckdb_file import require_duckdb
+from leadfeeder_async.jobs.parquet import write_parquet
+from leadfeeder_async.jobs.row_cells import read_cells
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | msgspec.Raw | None"
 """A value of a row. Raw is a number outside the range of Python's numbers, as it was sent."""
-
-MAX_ROW_BYTES = 16 * 1024 * 1024
-"""The longest row that DuckDB expects, unless the table has a longer one."""
-
-MAX_BYTES_PER_CHARACTER = 4
-"""The most bytes of a character in UTF-8."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -119,89 +114,15 @@ def write_table(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]
         replace_atomically(temporary, path)
 
 
-def _read(rows: Path) -> Iterator[Json]:
-    decoder: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
-    with rows.open("rb") as lines:
-        for line in lines:
-            try:
-                yield decoder.decode(line)
-            except msgspec.ValidationError:
-                yield json.loads(line, parse_int=_parse_number, parse_float=_parse_number)
-
-
-def _parse_number(number: str) -> msgspec.Raw:
-    """Keep the JSON of numbers, because some are outside the range of Python's: 1e400, or 5,000 digits."""
-    return msgspec.Raw(number.encode())
-
-
 def _write_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
-    _write_rows(rows, temporary, columns, "\r\n")
-
-
-def _write_rows(rows: Path, table: Path, columns: tuple[Column, ...], line_end: str) -> int:
-    """Write a CSV table, and return the number of characters of its longest row."""
-    with table.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator=line_end)
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
         writer.writerow(column.name for column in columns)
-        return max(
-            (writer.writerow([_cell(column.value_of(row)) for column in columns]) for row in _read(rows)), default=0
-        )
+        writer.writerows(read_cells(rows, columns))
 
-
-def _cell(value: Json) -> Json:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _write_parquet(rows: Path, path: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
-    """Let DuckDB convert a CSV table. A value of another type than its column becomes null.
-
-    DuckDB detects nothing about the table, because its strings may contain quotes and line breaks of any kind.
-    """
-    with temporary_beside(path, path) as table:
-        longest = _write_rows(rows, table, columns, "\n")
-        try:
-            with translate_errors(path), connect_in_memory() as database:
-                database.execute("SET TimeZone = 'UTC'")
-                row_bytes = max(MAX_ROW_BYTES, MAX_BYTES_PER_CHARACTER * longest)
-                database.execute(_copy(table, temporary, columns, row_bytes))
-        except DatabaseError as error:
-            raise CheckpointError(
-                error.message,
-                hint="Fix the problem and pass resume=True, which requests no row again. Or export to .csv.",
-                reason="not_writable",
-            ) from None  # DuckDB's message may contain a whole row
-
-
-def _copy(table: Path, path: Path, columns: tuple[Column, ...], longest: int) -> str:
-    """Return the statement that converts a CSV table. Names and paths are quoted."""
-    selected = ", ".join(map(_cast, columns))
-    names = ", ".join(f"{_quoted(column.name)}: 'VARCHAR'" for column in columns)
-    dialect = f"columns={{{names}}}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"'"
-    source = f"read_csv({_quoted(table)}, {dialect}, max_line_size={longest}, parallel=false)"
-    return f"COPY (SELECT {selected} FROM {source}) TO {_quoted(path)} (FORMAT parquet, USE_TMP_FILE false)"  # noqa: S608
-
-
-def _cast(column: Column) -> str:
-    name = '"' + column.name.replace('"', '""') + '"'
-    kind = _SQL_TYPES.get(column.type)
-    # DuckDB would move a cast of the bare column into the CSV reader, which fails at the first value of another type.
-    return f"TRY_CAST(NULLIF({name}, '') AS {kind}) AS {name}" if kind else name
-
-
-def _quoted(text: Path | str) -> str:
-    return "'" + str(text).replace("'", "''") + "'"
-
-
-_SQL_TYPES: dict[type[object], str] = {
-    int: "BIGINT",
-    float: "DOUBLE",
-    bool: "BOOLEAN",
-    date: "DATE",
-    datetime: "TIMESTAMPTZ",
-}
 
 _WRITERS: dict[str, Callable[[Path, Path, Path, tuple[Column, ...]], None]] = {
     ".csv": _write_csv,
-    ".parquet": _write_parquet,
+    ".parquet": write_parquet,
 }
 """The writer of each suffix. Its arguments are the rows, the final path, a temporary file to write, and the columns."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from leadfeeder_async.jobs.sync.schema import KEYS, Types
 
 KEEP_IF_NULL = {"companies": frozenset({"tag_ids", "list_ids"})}
@@ -20,6 +22,12 @@ def json_type(sql_type: str) -> str:
     return "VARCHAR[]" if sql_type.endswith("[]") else "VARCHAR"
 
 
+def json_shape(table: str, columns: Sequence[str], types: Types) -> str:
+    """Return the types of a JSON object with the values of columns, as the JSON functions of DuckDB write them."""
+    is_list = {column: types[table, column].endswith("[]") for column in columns}
+    return msgspec.json.encode({column: ["VARCHAR"] if is_list[column] else "VARCHAR" for column in columns}).decode()
+
+
 def cast(value: str, sql_type: str, column: str) -> str:
     """Return the expression of a column. A value that does not fit its type becomes null."""
     fitting = value if sql_type in {"VARCHAR", "VARCHAR[]"} else f"TRY_CAST({value} AS {sql_type})"
@@ -28,10 +36,9 @@ def cast(value: str, sql_type: str, column: str) -> str:
 
 def select_rows(table: str, columns: Sequence[str], types: Types) -> str:
     """Return a query of rows. Its parameter is a JSON array of them."""
-    kinds = {column: json_type(types[table, column]) for column in columns}
-    shape = ", ".join(f'"{column}": {_SHAPES[kind]}' for column, kind in kinds.items())
+    shape = json_shape(table, columns, types)
     selected = ", ".join(cast(f'"{column}"', types[table, column], column) for column in columns)
-    return f"SELECT {selected} FROM (SELECT UNNEST(json_transform(?::JSON, '[{{{shape}}}]'), max_depth := 2))"  # noqa: S608
+    return f"SELECT {selected} FROM (SELECT UNNEST(json_transform(?::JSON, '[{shape}]'), max_depth := 2))"  # noqa: S608
 
 
 def select_incoming(table: str, columns: Sequence[str], source: str, *, is_unique: bool) -> str:
@@ -93,7 +100,3 @@ def _after(table: str, column: str) -> str:
 
 def _names(columns: Sequence[str]) -> str:
     return ", ".join(f'"{column}"' for column in columns)
-
-
-_SHAPES = {"VARCHAR": '"VARCHAR"', "VARCHAR[]": '["VARCHAR"]'}
-"""The types of JSON values, as the JSON functions of DuckDB write them."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from leadfeeder_async.jobs.sync.transaction import Row
 from leadfeeder_async.models.accounts import AccountCredits
-from leadfeeder_async.models.places import Location, LocationAttributes
+from leadfeeder_async.models.places import Location
 from leadfeeder_async.models.records import Company, CompanyAttributes
 from leadfeeder_async.models.tags_and_lists import List, Tag
 from leadfeeder_async.models.usage import ApiUsage
@@ -124,4 +124,5 @@ def credits_row(account_id: str, seen_at: str, balance: AccountCredits) -> Row:
     }
 
 
-_NO_ATTRIBUTES = (CompanyAttributes(), LocationAttributes())
+_NO_ATTRIBUTES = (Company(id="").attributes, Location(id="").attributes)
+"""The attributes of stubs. Stubs share these objects, so a stub is recognized without comparing fields."""

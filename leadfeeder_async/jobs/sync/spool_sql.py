@@ -7,14 +7,14 @@ from pathlib import Path
 
 import msgspec
 
-from leadfeeder_async.jobs.duckdb_file import json_lines_sql
-from leadfeeder_async.jobs.sync.merge_sql import cast, json_type
+from leadfeeder_async.jobs.duckdb_file import json_lines_sql, struct_sql
+from leadfeeder_async.jobs.sync.merge_sql import cast, json_shape, json_type
 from leadfeeder_async.jobs.sync.schema import KEYS, Types, expected_types
 
 VISIT = {
     "id": "id",
-    "company_id": "relationships.company.id",
-    "location_id": "relationships.location.id",
+    "company_id": "company_id",
+    "location_id": "location_id",
     "started_at": "attributes.started_at",
     "source": "attributes.source",
     "medium": "attributes.medium",
@@ -63,7 +63,7 @@ def select_spool(path: Path, longest_line: int) -> str:
     visit_type = _struct({**{path: json_type(types["visits", column]) for column, path in VISIT.items()}, **_STEPS})
     columns = {
         "visit": visit_type,
-        **{kind: _struct(_row_types(table, types)) for kind, table in _KINDS.items()},
+        **dict.fromkeys(_KINDS, "JSON"),  # few lines have one, so a column of their own for each value would be a waste
         **{f"{kind}_stub": "VARCHAR" for kind in _KINDS},
     }
     selected = ", ".join(f'visit.{path} AS "{column}"' for column, path in VISIT.items())
@@ -89,9 +89,13 @@ def sources(types: Types) -> Iterator[Source]:
         is_unique=True,
     )
     for kind, table in _KINDS.items():
-        columns = [column for column in _row_types(table, types) if column != "account_id"]
+        columns = [column for name, column in types if name == table and column != "account_id"]
         values = ", ".join(cast(f'{kind}."{column}"', types[table, column], column) for column in columns)
-        rows = f"SELECT ? AS account_id, {values} FROM temp.spool WHERE {kind} IS NOT NULL"  # noqa: S608
+        objects = (
+            f"SELECT json_transform({kind}, '{json_shape(table, columns, types)}') AS {kind} "  # noqa: S608
+            f"FROM temp.spool WHERE {kind} IS NOT NULL"
+        )
+        rows = f"SELECT ? AS account_id, {values} FROM ({objects})"  # noqa: S608
         yield Source(table, ("account_id", *columns), rows, is_unique=False)
         ids = (
             f"SELECT {kind}_id AS id FROM temp.spool WHERE {kind}_id IS NOT NULL "  # noqa: S608
@@ -116,18 +120,8 @@ _KINDS = {"company": "companies", "location": "locations"}
 """The kinds of lines beside visits, and the tables of their rows."""
 
 
-def _row_types(table: str, types: Types) -> dict[str, str]:
-    return {column: json_type(kind) for (name, column), kind in types.items() if name == table}
-
-
 def _struct(types: dict[str, str]) -> str:
-    """Return the type of a JSON object, from the types of its paths."""
-    nested = dict[str, dict[str, str]]()
-    for path, kind in types.items():
-        key, _, rest = path.partition(".")
-        nested.setdefault(key, {})[rest] = kind
-    fields = (f'"{key}" {inner[""] if "" in inner else _struct(inner)}' for key, inner in nested.items())
-    return f"STRUCT({', '.join(fields)})"
+    return struct_sql({tuple(path.split(".")): kind for path, kind in types.items()})
 
 
 _STEPS = {"attributes.engagements": f"{_struct(dict.fromkeys(ENGAGEMENT.values(), 'VARCHAR'))}[]"}

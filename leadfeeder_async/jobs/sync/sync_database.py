@@ -105,7 +105,15 @@ class SyncDatabase:
 
     def _transact(self, work: Callable[[Transaction], T]) -> T:
         create_database(self._path, schema_sql())
-        connection = open_writable(self._path)
+        try:
+            return self._run(work, is_bounded=True)
+        except DatabaseError as error:
+            if error.reason != "unusable":
+                raise
+        return self._run(work, is_bounded=False)  # very long rows need more memory
+
+    def _run(self, work: Callable[[Transaction], T], *, is_bounded: bool) -> T:
+        connection = open_writable(self._path, is_bounded=is_bounded)
         with translate_errors(self._path), closing(connection):
             _check_schema(connection, self._path)
             connection.execute(schema_sql())

@@ -29,15 +29,25 @@ from leadfeeder_async.jobs.sync.date_plan import SyncRange
 from leadfeeder_async.jobs.sync.schema import VERSION
 from leadfeeder_async.jobs.sync.transaction import Row, SyncState
 from leadfeeder_async.models.companies import CompanyLocation
-from leadfeeder_async.models.records import WebVisit
+from leadfeeder_async.models.places import Location, LocationAttributes
+from leadfeeder_async.models.records import Company, CompanyAttributes, WebVisit, WebVisitAttributes
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.page import Page, ResumePosition
+
+
+class SpooledVisit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A visit with the ids of its related records. Their attributes are lines of their own."""
+
+    id: str
+    attributes: WebVisitAttributes
+    company_id: str | None
+    location_id: str | None
 
 
 class SpoolLine(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One line of a spool. One of its fields is set."""
 
-    visit: WebVisit | None = None
+    visit: SpooledVisit | None = None
     company: Row | None = None
     location: Row | None = None
     company_stub: str | None = None
@@ -84,6 +94,8 @@ class VisitSpool:
     def __init__(self, output: ResumableFile[SpoolState]) -> None:
         self._output = output
         self._encoder = msgspec.json.Encoder()
+        self._latest = dict[str, CompanyAttributes | LocationAttributes]()
+        """The attributes of records that visits include. The same ones often follow each other."""
         self.path = output.path
 
     @property
@@ -113,6 +125,7 @@ class VisitSpool:
 
     def begin(self, state: SpoolState) -> None:
         """Drop all rows, and begin again."""
+        self._latest.clear()
         self._output.restart(state)
 
     def begin_slice(self, window: DateWindow) -> None:
@@ -134,12 +147,15 @@ class VisitSpool:
     def add_visits(self, page: Page[WebVisit]) -> None:
         """Append a page of visits."""
         account = self.state.account
-        lines = [SpoolLine(visit=visit) for visit in page.items]
+        lines = list[SpoolLine]()
         for visit in page.items:
-            if visit.company and row_mapping.has_attributes(visit.company):
-                lines.append(SpoolLine(company=row_mapping.company_row(account, visit.company)))
-            if visit.location and row_mapping.has_attributes(visit.location):
-                lines.append(SpoolLine(location=row_mapping.location_row(account, visit.location)))
+            company, location = visit.relationships.company, visit.relationships.location
+            ids = (company.id if company else None, location.id if location else None)
+            lines.append(SpoolLine(SpooledVisit(visit.id, visit.attributes, *ids)))
+            if company and self._is_news(company):
+                lines.append(SpoolLine(company=row_mapping.company_row(account, company)))
+            if location and self._is_news(location):
+                lines.append(SpoolLine(location=row_mapping.location_row(account, location)))
         self._append(lines, page.problems, page.position)
 
     def add_companies(self, page: Page[CompanyLocation]) -> None:
@@ -156,6 +172,16 @@ class VisitSpool:
             elif row.location:
                 lines.append(SpoolLine(location_stub=row.location.id))
         self._append(lines, page.problems, None)
+
+    def _is_news(self, record: Company | Location) -> bool:
+        """Return True if a record has attributes other than those of its latest line."""
+        attributes = record.attributes
+        if not row_mapping.has_attributes(record) or self._latest.get(record.id) == attributes:
+            return False
+        if len(self._latest) >= MAX_REMEMBERED:
+            self._latest.clear()
+        self._latest[record.id] = attributes
+        return True
 
     def close(self) -> None:
         """Save the rows, or remove the files if there are none."""
@@ -176,6 +202,9 @@ class VisitSpool:
         )
         self._output.append(data, len(lines), state)
 
+
+MAX_REMEMBERED = 2_000
+"""The most records of which the latest line is remembered."""
 
 MAX_SHORT = 1024 * 1024
 """Pages of at most this many bytes have no line that needs larger buffers."""

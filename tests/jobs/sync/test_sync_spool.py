@@ -166,7 +166,8 @@ async def test_reader_is_waited_for(
                 saved.set()
 
         job = asyncio.create_task(sync_account(lf, path, since=sandbox.start_date, on_progress=hold, wait=30))
-        await saved.wait()
+        await asyncio.wait({job, waiting := asyncio.create_task(saved.wait())}, return_when="FIRST_COMPLETED")
+        assert waiting.done()
         requests = len(sandbox.ledger.requests)
         await asyncio.sleep(1)
         assert not job.done()
