@@ -183,6 +183,8 @@ def translate_errors(path: Path) -> Generator[None]:
         yield
     except duckdb.Error as error:
         raise _explain(path, str(error)) from error
+    except UnicodeDecodeError as error:  # DuckDB may cut the message of an error in the middle of a character
+        raise _explain(path, "DuckDB failed, and its message is not valid UTF-8") from error
     except OSError as error:
         raise _explain(path, error.strerror or str(error)) from error
     except CheckpointError as error:  # of the lock file
