@@ -43,6 +43,7 @@ _ARGUMENTS: Mapping[str | None, str] = {
     "min_score": "--min-score",
     "since": "--since",
     "until": "--until",
+    "wait": "--wait",
 }
 """The option for each ``argument`` of a ConfigurationError."""
 

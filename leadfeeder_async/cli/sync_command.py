@@ -65,7 +65,7 @@ async def sync(
         except BaseException as error:
             is_complete = isinstance(error, IncompleteListError) and error.run_completed
             if (saved_visits or not isinstance(error, Exception)) and not is_complete:
-                saved = f"Not finished: {pluralize(saved_visits, 'visit')} saved in {db}."
+                saved = f"Not finished: {pluralize(saved_visits, 'visit')} read and kept."
                 print_err(f"{saved} To resume:\n  {terminal.rebuild_command()}")
             raise
     _print_result(result, db)
