@@ -259,17 +259,16 @@ class SyncRun:
                 async for visitors in companies:
                     spool.add_companies(visitors)
             spool.end_companies()
-        state, rest = spool.state, days.without(None)
+        state = spool.state
         slices = [state.current] if state.current else []
-        for done in (state.complete, state.current):
-            rest = days.without(done) if rest else None
+        rest = days.without(state.complete)
+        rest = rest.without(state.current) if rest else None
         if rest:
             slices.extend(rest.slices(await self._count(rest)))
-        for number, window in enumerate(slices, 1):
+        for window in slices:
             await self._read_slice(window)
-            is_last = number == len(slices)
-            synced = await self._merge(days, synced, must_finish=is_last or spool.rows > MAX_SPOOLED)
-        return synced
+            synced = await self._merge(days, synced, must_finish=spool.rows > MAX_SPOOLED)
+        return await self._merge(days, synced, must_finish=True) if spool.is_pending else synced
 
     async def _count(self, days: SyncRange) -> int:
         self._expected = None

@@ -109,6 +109,11 @@ class VisitSpool:
         return self._output.checkpoint.rows
 
     @property
+    def is_pending(self) -> bool:
+        """True if the spool has rows or complete days that are not merged."""
+        return self.rows > 0 or self.state.complete is not None
+
+    @property
     def problems(self) -> list[LeadfeederError]:
         """The problems of an earlier run with rows of this spool."""
         return [IncompleteListError(message) for message in self.state.problems]

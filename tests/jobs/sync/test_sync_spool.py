@@ -196,6 +196,29 @@ async def test_reader_is_waited_for_until_the_limit(
     assert read_contents(path) == expected_contents(sandbox)
 
 
+async def test_complete_spool_is_merged_without_requests(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """If all days were read but the database was open elsewhere, the next run only merges them."""
+    duckdb.connect(path).close()
+    with ExitStack() as held:
+        is_held = list[bool]()
+
+        def hold(_: Any) -> None:
+            if not is_held:
+                is_held.append(True)
+                held.enter_context(opened_elsewhere(path, read_only=True))
+
+        with pytest.raises(DatabaseLockedError):
+            await sync_account(lf, path, since=sandbox.start_date, on_progress=hold, wait=0.3)
+    requests = requests_of(sandbox, "/v1/web-visits"), requests_of(sandbox, "/v1/web-visits/companies")
+    result = await sync_account(lf, path, since=sandbox.start_date)
+    assert requests == (
+        requests_of(sandbox, "/v1/web-visits"),
+        requests_of(sandbox, "/v1/web-visits/companies"),
+    )
+    assert result.tables["visits"] == SyncChanges(new=500)
+    assert read_contents(path) == expected_contents(sandbox)
+
+
 async def test_two_syncs_of_one_file(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
     """A sync waits for another one of the same file, or is refused."""
     sandbox.latency = 0.05
