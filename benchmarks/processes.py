@@ -40,6 +40,11 @@ def rss() -> float:
     return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS")) / 1024
 
 
+def rss_peak() -> float:
+    """Return the most resident memory that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def child(*arguments: str) -> dict[str, float]:
     """Run this module in a child process and return its figures."""
     command = (sys.executable, "-m", "benchmarks.processes", *arguments)

@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import date
+from typing import TypeAlias
 from urllib.parse import unquote
 
 from benchmarks import data
@@ -25,6 +26,8 @@ MAX_CACHED = 300
 
 ROW_LIMIT = 10_000
 """A client splits a search with exactly this total, because it may have more rows. The server reports one row less."""
+
+Routes: TypeAlias = "dict[str, Callable[[str, bytes], bytes]]"
 
 _TOO_MANY = b'{"code":"too_many_requests","message":"Too many requests"}'
 
@@ -63,7 +66,9 @@ class Bucket:
 class Responses:
     """A cache of encoded responses, and the rate limit of each key."""
 
-    def __init__(self) -> None:
+    def __init__(self, routes: Routes, cached: int) -> None:
+        self._routes = routes
+        self._cached = cached
         self._cache: dict[tuple[bytes, bytes], bytes] = {}
         self._buckets: dict[bytes, Bucket] = {}
 
@@ -71,8 +76,8 @@ class Responses:
         """Return the encoded response to a request."""
         response = self._cache.get((target, body))
         if response is None:
-            response = _encode_response(target, body)
-            if len(self._cache) < MAX_CACHED:
+            response = _encode_response(self._routes, target, body)
+            if len(self._cache) < self._cached:
                 self._cache[target, body] = response
         return response
 
@@ -122,10 +127,10 @@ class Protocol(asyncio.Protocol):
         asyncio.get_running_loop().call_later(random.uniform(low, high), self._transport.write, response)
 
 
-def _encode_response(target: bytes, body: bytes) -> bytes:
+def _encode_response(routes: Routes, target: bytes, body: bytes) -> bytes:
     path, _, query = unquote(target.decode()).partition("?")
     route = path.removeprefix("/gzip")
-    content = _ROUTES[route](query, body)
+    content = routes[route](query, body)
     return _http(200, content, compressed=route != path)
 
 
@@ -139,28 +144,29 @@ def _http(status: int, content: bytes, *, compressed: bool = False) -> bytes:
 def _visits(query: str, body: bytes) -> bytes:
     search = json.loads(body)
     first, last = date.fromisoformat(search["start_date"]), date.fromisoformat(search["end_date"])
-    page = int(_parameter(query, "page[num]") or 1)
+    page = int(parameter(query, "page[num]") or 1)
     number = first.toordinal() % 5_000_000 * data.PAGES_A_DAY + page - 1
     total = ((last - first).days + 1) * data.ROWS_A_DAY
     return data.visits_page(number, total - (total == ROW_LIMIT), page)
 
 
 def _companies(query: str, _: bytes) -> bytes:
-    ids = (_parameter(query, "ids") or "").split(",")
+    ids = (parameter(query, "ids") or "").split(",")
     return data.companies_page(int(ids[0]), len(ids))
 
 
 def _search(query: str, _: bytes) -> bytes:
-    cursor = _parameter(query, "page[cursor]")
+    cursor = parameter(query, "page[cursor]")
     return data.summaries_page(int(cursor.removeprefix("cursor-")) if cursor else 0)
 
 
-def _parameter(query: str, name: str) -> str | None:
+def parameter(query: str, name: str) -> str | None:
+    """Return a parameter of a query."""
     pairs = dict(pair.partition("=")[::2] for pair in query.split("&"))
     return pairs.get(name)
 
 
-_ROUTES: dict[str, Callable[[str, bytes], bytes]] = {
+_ROUTES: Routes = {
     "/v1/web-visits": _visits,
     "/v1/companies": _companies,
     "/v1/companies/search": _search,
@@ -168,9 +174,14 @@ _ROUTES: dict[str, Callable[[str, bytes], bytes]] = {
 }
 
 
-async def serve() -> None:
-    """Serve until standard input ends, which also happens if the parent process is killed."""
-    loop, responses = asyncio.get_running_loop(), Responses()
+async def serve(routes: Routes = _ROUTES, cached: int = MAX_CACHED) -> None:
+    """Serve until standard input ends, which also happens if the parent process is killed.
+
+    Args:
+        routes: The function that encodes the response of each path, from the query and the body of a request.
+        cached: The number of responses in the cache.
+    """
+    loop, responses = asyncio.get_running_loop(), Responses(routes, cached)
     server = await loop.create_server(lambda: Protocol(responses), "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     print(f"http://{host}:{port}", flush=True)

@@ -45,6 +45,7 @@ _ARGUMENTS: Mapping[str | None, str] = {
     "sheet": "--sheet",
     "since": "--since",
     "until": "--until",
+    "wait": "--wait",
 }
 """The option for each ``argument`` of a ConfigurationError."""
 

@@ -36,6 +36,7 @@ async def sync(
     lookback: Annotated[
         int, Parameter(help="Read this many days before the last synced day again, to include late visits.")
     ] = 3,
+    wait: Annotated[float, Parameter(help="Wait this many seconds if another process has the database open.")] = 60,
     account_id: AccountId = None,
 ) -> None:
     """Update a DuckDB database with visits, companies, tags, lists and usage.
@@ -58,11 +59,13 @@ async def sync(
 
         try:
             async with AsyncLeadfeeder(account_id=account_id) as lf:
-                result = await sync_account(lf, db, since=first_day, lookback_days=lookback, on_progress=on_progress)
+                result = await sync_account(
+                    lf, db, since=first_day, lookback_days=lookback, on_progress=on_progress, wait=wait
+                )
         except BaseException as error:
             is_complete = isinstance(error, IncompleteListError) and error.run_completed
             if (saved_visits or not isinstance(error, Exception)) and not is_complete:
-                saved = f"Not finished: {pluralize(saved_visits, 'visit')} saved in {db}."
+                saved = f"Not finished: {pluralize(saved_visits, 'visit')} read and kept."
                 print_err(f"{saved} To resume:\n  {terminal.rebuild_command()}")
             raise
     _print_result(result, db)

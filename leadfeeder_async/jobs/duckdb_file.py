@@ -12,7 +12,6 @@ import msgspec
 
 from leadfeeder_async.errors import CheckpointError, DatabaseError, DatabaseLockedError, DatabaseReason, check_argument
 from leadfeeder_async.jobs.atomic_file import remove_temporaries, replace_atomically, temporary_path
-from leadfeeder_async.jobs.output_lock import OutputLock
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,9 +29,16 @@ _READ_ONLY_CONFIG = {
 }
 """No downloads of extensions, no other files, no network."""
 
+MIN_LINE_BYTES = 1024 * 1024
+"""The longest line that a reader of JSON lines expects, unless the file has a longer one."""
+
 
 _NEW_DATABASE_CONFIG = {"storage_compatibility_version": "v1.0.0"}
 """A storage format that every tool with DuckDB 1.x reads. A file keeps its format when a newer DuckDB writes to it."""
+
+
+_BOUNDED_CONFIG = {"threads": "1", "memory_limit": "200MB", "temp_directory": ""}
+"""Without a folder for temporary files, no row is written to a file that others may read."""
 
 
 class _Rule(msgspec.Struct, frozen=True):
@@ -92,19 +98,26 @@ def open_read_only(path: Path) -> Generator[Connection]:
         yield connection
 
 
-def open_writable(path: Path) -> Connection:
+def open_writable(path: Path, *, is_bounded: bool = False) -> Connection:
     """Open a database for reading and writing.
+
+    Args:
+        path: The file.
+        is_bounded: Use one thread and little memory, unless this process has the database open already.
 
     Raises:
         DatabaseLockedError: It is open in another process, or read-only in this one.
         DatabaseError: It cannot be used.
     """
     with translate_errors(path):
+        if is_bounded:
+            with suppress(DatabaseLockedError):
+                return _connect(path, read_only=False, config=_BOUNDED_CONFIG)
         return _connect(path, read_only=False)
 
 
 def create_database(path: Path, schema: str) -> bool:
-    """Create a database with some tables, in one step.
+    """Create a database with some tables, in one step. The caller holds the lock of the file.
 
     Args:
         path: The file.
@@ -114,29 +127,51 @@ def create_database(path: Path, schema: str) -> bool:
         True if the database was created, and False if it exists.
 
     Raises:
-        DatabaseLockedError: Another process is creating it.
         DatabaseError: It cannot be created.
     """
     with translate_errors(path):
         if path.exists():
             return False
-        with _locked(path):
-            if path.exists():  # another process was faster
-                return False
-            _create(path, schema)
+        _create(path, schema)
     return True
 
 
-def remove_database(path: Path, connection: Connection) -> None:
-    """Close a database and remove its file."""
-    try:
-        path.unlink()  # while it is locked, so that no other process can have opened it
-    except PermissionError:
-        connection.close()
-        with suppress(OSError):  # Windows removes no open file, so no other process loses one
-            path.unlink()
-    else:
-        connection.close()
+def json_lines_sql(path: Path, columns: Mapping[str, str], longest_line: int) -> str:
+    """Return the SQL of a table that reads a file of JSON lines.
+
+    Args:
+        path: The file. Characters of its path that DuckDB would expand are escaped.
+        columns: The type of each column. Other keys of a line are ignored.
+        longest_line: The most bytes of a line. DuckDB refuses a longer one, and its buffers depend on it.
+    """
+    expanded = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
+    types = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
+    options = "format='newline_delimited', compression='uncompressed', hive_partitioning=false"
+    size = max(longest_line + 1, MIN_LINE_BYTES)
+    return f"read_json({quoted(expanded)}, {options}, maximum_object_size={size}, columns={{{types}}})"
+
+
+def struct_sql(types: Mapping[tuple[str, ...], str]) -> str:
+    """Return the type of a JSON object.
+
+    Args:
+        types: The types of its values, by their paths.
+    """
+    nested = dict[str, dict[tuple[str, ...], str]]()
+    for (key, *inner), kind in types.items():
+        nested.setdefault(key, {})[tuple(inner)] = kind
+    fields = (f"{quoted_name(key)} {fields.get(()) or struct_sql(fields)}" for key, fields in nested.items())
+    return f"STRUCT({', '.join(fields)})"
+
+
+def quoted_name(name: str) -> str:
+    """Return a name as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted(text: Path | str) -> str:
+    """Return a string as a literal of SQL."""
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 @contextmanager
@@ -148,6 +183,8 @@ def translate_errors(path: Path) -> Generator[None]:
         yield
     except duckdb.Error as error:
         raise _explain(path, str(error)) from error
+    except UnicodeDecodeError as error:  # DuckDB may cut the message of an error in the middle of a character
+        raise _explain(path, "DuckDB failed, and its message is not valid UTF-8") from error
     except OSError as error:
         raise _explain(path, error.strerror or str(error)) from error
     except CheckpointError as error:  # of the lock file
@@ -200,14 +237,3 @@ def _explain(path: Path, message: str) -> DatabaseError:
         f"{path} cannot be used: {first_line}.",
         hint="Fix the problem and run the same call again. Everything committed is kept.",
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Generator[None]:
-    lock = OutputLock.acquire(path)
-    if lock is None:
-        raise DatabaseLockedError(f"Another process is creating {path}.", reason="locked")
-    try:
-        yield
-    finally:
-        lock.release()

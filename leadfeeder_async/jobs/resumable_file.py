@@ -137,6 +137,14 @@ class ResumableFile(Generic[S]):
         with translate_os_errors(self.path):
             write_checkpoint(checkpoint_path(self._path), self._saved, self.path)
 
+    def restart(self, state: S) -> None:
+        """Drop all rows, and begin again with a state."""
+        self.checkpoint = self._saved = replace(self.checkpoint, rows=0, size=0, state=state)
+        self._saved_at = time.monotonic()
+        with translate_os_errors(self.path):
+            write_checkpoint(checkpoint_path(self._path), self.checkpoint, self.path)
+            self._file.truncate(0)  # after the checkpoint, so that it never counts more rows than the file has
+
     def save(self) -> None:
         """Sync the rows so far, then save the checkpoint that counts them."""
         if self.checkpoint is not self._saved:

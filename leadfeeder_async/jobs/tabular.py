@@ -7,7 +7,6 @@ nested ones), then ``company.id`` and the like for related records. Lists and op
 from __future__ import annotations
 
 import csv
-import json
 import types
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
@@ -17,17 +16,16 @@ from typing import TypeAlias, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from leadfeeder_async._argument_checks import reject
-from leadfeeder_async.errors import CheckpointError, DatabaseError, check_argument
+from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs import excel_csv
 from leadfeeder_async.jobs.atomic_file import replace_atomically, temporary_beside
-from leadfeeder_async.jobs.duckdb_file import connect_in_memory, require_duckdb, translate_errors
+from leadfeeder_async.jobs.duckdb_file import require_duckdb
+from leadfeeder_async.jobs.parquet import write_parquet
+from leadfeeder_async.jobs.row_cells import read_cells
 from leadfeeder_async.types import CsvDialect
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | msgspec.Raw | None"
 """A value of a row. Raw is a number outside the range of Python's numbers, as it was sent."""
-
-MAX_ROW_BYTES = 1024 * 1024
-"""The longest row that DuckDB expects, unless the table has a longer one."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -131,107 +129,23 @@ def write_table(
         replace_atomically(temporary, path)
 
 
-def _read(rows: Path) -> Iterator[Json]:
-    decoder: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
-    with rows.open("rb") as lines:
-        for line in lines:
-            try:
-                yield decoder.decode(line)
-            except msgspec.ValidationError:
-                yield json.loads(line, parse_int=_parse_number, parse_float=_parse_number)
-
-
-def _parse_number(number: str) -> msgspec.Raw:
-    """Keep the JSON of numbers, because some are outside the range of Python's: 1e400, or 5,000 digits."""
-    return msgspec.Raw(number.encode())
-
-
-def _write_csv(rows: Path, path: Path, temporary: Path, columns: tuple[Column, ...]) -> None:  # noqa: ARG001
+def _write_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
     with temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(column.name for column in columns)
-        writer.writerows(_cells(row, columns) for row in _read(rows))
+        writer.writerows(read_cells(rows, columns))
 
 
-def _write_excel_csv(rows: Path, path: Path, temporary: Path, columns: tuple[Column, ...]) -> None:  # noqa: ARG001
+def _write_excel_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
     with temporary.open("w", encoding=excel_csv.ENCODING, newline="") as file:
         writer = csv.writer(file, delimiter=excel_csv.list_separator())
         writer.writerow(excel_csv.guard_formula(column.name) for column in columns)
-        for row in _read(rows):
-            cells = _cells(row, columns)
+        for cells in read_cells(rows, columns):
             writer.writerow([excel_csv.guard_formula(cell) if isinstance(cell, str) else cell for cell in cells])
 
 
-def _cells(row: Json, columns: tuple[Column, ...]) -> list[Json]:
-    return [_cell(column.value_of(row)) for column in columns]
-
-
-def _cell(value: Json) -> Json:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _write_parquet(rows: Path, path: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
-    """Let DuckDB convert a table of JSON lines. A value of another type than its column becomes null.
-
-    All cells are strings, and JSON escapes their control characters. A CSV table is not safe, because DuckDB ends a row
-    at a carriage return even if the cell is quoted.
-    """
-    with temporary_beside(path, path) as table:
-        longest = _write_flat_rows(rows, table, columns)
-        try:
-            with translate_errors(path), connect_in_memory() as database:
-                database.execute("SET TimeZone = 'UTC'")
-                database.execute("SET threads = 1")  # each thread has a buffer of a few times the longest row
-                database.execute(_copy(table, temporary, columns, max(MAX_ROW_BYTES, longest)))
-        except DatabaseError as error:
-            raise CheckpointError(
-                error.message,
-                hint="Fix the problem and pass resume=True, which requests no row again. Or export to .csv.",
-                reason="not_writable",
-            ) from None  # DuckDB's message may contain a whole row
-
-
-def _write_flat_rows(rows: Path, table: Path, columns: tuple[Column, ...]) -> int:
-    """Write JSON lines with one string or null for each column, and return the bytes of the longest line."""
-    encode, longest = msgspec.json.Encoder().encode, 0
-    names = [column.name for column in columns]
-    with table.open("wb") as file:
-        for row in _read(rows):
-            cells = (None if cell is None else str(cell) for cell in _cells(row, columns))
-            longest = max(longest, file.write(encode(dict(zip(names, cells, strict=True))) + b"\n"))
-    return longest
-
-
-def _copy(table: Path, path: Path, columns: tuple[Column, ...], longest: int) -> str:
-    """Return the statement that converts the table. Names and paths are quoted."""
-    selected = ", ".join(map(_cast, columns))
-    names = ", ".join(f"{_quoted(column.name)}: 'VARCHAR'" for column in columns)
-    limits = f"maximum_object_size={longest + 1}"
-    source = f"read_json({_quoted(table)}, format='newline_delimited', columns={{{names}}}, {limits})"
-    return f"COPY (SELECT {selected} FROM {source}) TO {_quoted(path)} (FORMAT parquet, USE_TMP_FILE false)"  # noqa: S608
-
-
-def _cast(column: Column) -> str:
-    name = '"' + column.name.replace('"', '""') + '"'
-    kind = _SQL_TYPES.get(column.type)
-    # DuckDB would move a cast of the bare column into the reader, which fails at the first value of another type.
-    return f"TRY_CAST(NULLIF({name}, '') AS {kind}) AS {name}" if kind else name
-
-
-def _quoted(text: Path | str) -> str:
-    return "'" + str(text).replace("'", "''") + "'"
-
-
-_SQL_TYPES: dict[type[object], str] = {
-    int: "BIGINT",
-    float: "DOUBLE",
-    bool: "BOOLEAN",
-    date: "DATE",
-    datetime: "TIMESTAMPTZ",
-}
-
 _WRITERS: dict[str, Callable[[Path, Path, Path, tuple[Column, ...]], None]] = {
     ".csv": _write_csv,
-    ".parquet": _write_parquet,
+    ".parquet": write_parquet,
 }
 """The writer of each suffix. Its arguments are the rows, the final path, a temporary file to write, and the columns."""

@@ -27,7 +27,7 @@ ORDER BY account_id
 """
 
 # A visit is new if it is the first of its company in the database. It is re-engaged if the company's previous visit was
-# at least 30 days earlier.
+# at least 30 days earlier. Of the visits before the period, only the last one of each company is needed.
 PERIOD = """
 CREATE OR REPLACE TEMP TABLE period AS
 SELECT *, CAST(started AS DATE) AS day, CAST(started AS DATE) >= $start AS in_window,
@@ -38,14 +38,22 @@ SELECT *, CAST(started AS DATE) AS day, CAST(started AS DATE) >= $start AS in_wi
         ELSE 'returning'
     END AS category
 FROM (
-    SELECT *, lag(started) OVER (PARTITION BY company_id ORDER BY started, id) AS previous
+    SELECT v.*, coalesce(lag(started) OVER (PARTITION BY v.company_id ORDER BY started, id), before.last) AS previous
     FROM (
         SELECT account_id, id, company_id, location_id, source, medium, landing_page_path, visit_length, page_depth,
             started_at AT TIME ZONE 'UTC' AS started
-        FROM visits WHERE account_id = $account AND started_at IS NOT NULL
-    )
+        FROM visits
+        WHERE account_id = $account
+            AND started_at >= CAST($start_before AS TIMESTAMP) AT TIME ZONE 'UTC'
+            AND started_at < CAST(CAST($end AS DATE) + 1 AS TIMESTAMP) AT TIME ZONE 'UTC'
+    ) v
+    LEFT JOIN (
+        SELECT company_id, max(started_at) AT TIME ZONE 'UTC' AS last
+        FROM visits
+        WHERE account_id = $account AND started_at < CAST($start_before AS TIMESTAMP) AT TIME ZONE 'UTC'
+        GROUP BY company_id
+    ) before ON before.company_id = v.company_id
 )
-WHERE CAST(started AS DATE) BETWEEN $start_before AND $end
 """
 
 TOTALS = """

@@ -11,7 +11,7 @@ import msgspec
 
 from leadfeeder_async.errors import DatabaseError
 from leadfeeder_async.jobs.duckdb_file import Connection, open_read_only, require_duckdb
-from leadfeeder_async.jobs.sync.schema import VERSION, expected_types, read_types
+from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, VERSION, expected_types, read_types
 
 T = TypeVar("T")
 
@@ -50,7 +50,8 @@ class _Version(msgspec.Struct, frozen=True):
 
 
 def _check_schema(connection: Connection, path: Path) -> None:
-    missing = expected_types().items() - read_types(connection).items()
+    needed = {(key, kind) for key, kind in expected_types().items() if key not in ADDED_COLUMNS}
+    missing = needed - read_types(connection).items()
     if missing:
         columns = sorted(f"{table}.{column} {type_}" for (table, column), type_ in missing)
         raise DatabaseError(
@@ -59,9 +60,9 @@ def _check_schema(connection: Connection, path: Path) -> None:
             reason="not_synced",
         )
     for found in rows(connection, "SELECT DISTINCT version FROM sync_state", _Version):
-        if found.version != VERSION:
+        if found.version > VERSION:
             raise DatabaseError(
-                f"{path} has schema version {found.version}, and this package reads {VERSION}.",
+                f"{path} has schema version {found.version}, and this package reads versions up to {VERSION}.",
                 hint="Use the version of leadfeeder-async that synced it, or sync into a new file.",
                 reason="newer_version",
             )

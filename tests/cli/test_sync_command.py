@@ -32,5 +32,5 @@ async def test_resume_hint(
     db = tmp_path / "x.duckdb"
     with pytest.raises(IncompleteListError):
         await sync(db=db)
-    hint = f"Not finished: 2 visits saved in {db}. To resume:\n  leadfeeder sync --db 'visits of 2026.duckdb'\n"
+    hint = "Not finished: 2 visits read and kept. To resume:\n  leadfeeder sync --db 'visits of 2026.duckdb'\n"
     assert capsys.readouterr().err == ("" if run_completed else hint)

@@ -14,7 +14,6 @@ import pytest
 
 from leadfeeder_async import DatabaseError, DatabaseLockedError
 from leadfeeder_async.jobs.duckdb_file import create_database, open_read_only, open_writable, translate_errors
-from leadfeeder_async.jobs.output_lock import OutputLock
 from tests.jobs.helpers import names_in, small_disk
 from tests.support.paths import PACKAGE
 
@@ -92,17 +91,6 @@ def test_new_database_is_readable_by_duckdb_1(database: Path) -> None:
 def storage_format(path: Path) -> int:
     """Return the version number of a database's storage format, which follows its four identifying bytes."""
     return int.from_bytes(path.read_bytes()[12:20], "little")
-
-
-def test_create_database_in_two_processes(tmp_path: Path) -> None:
-    """While another process creates a database, nothing is created in its place."""
-    path = tmp_path / "a.duckdb"
-    lock = OutputLock.acquire(path)
-    assert lock is not None
-    with pytest.raises(DatabaseLockedError, match="Another process is creating"):
-        create_database(path, SCHEMA)
-    lock.release()
-    assert names_in(tmp_path) == []
 
 
 def test_create_database_on_a_full_disk(tmp_path: Path) -> None:

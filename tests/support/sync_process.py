@@ -25,8 +25,8 @@ def inject_ordering_bug() -> None:
     read_slice = sync_run.SyncRun._read_slice
 
     async def save_then_read(self: sync_run.SyncRun, window: DateWindow) -> None:
-        state = await self._database.transact(lambda transaction: transaction.read_state(self._account))
-        await self._save(date_plan.extended(state, window))
+        state = date_plan.extended(await self._read_state(), window)
+        await self._database.transact(lambda transaction: transaction.save_state(self._account, state))
         await read_slice(self, window)
 
     sync_run.SyncRun._read_slice = save_then_read

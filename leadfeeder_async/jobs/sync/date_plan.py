@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
 import msgspec
@@ -10,11 +10,14 @@ import msgspec
 from leadfeeder_async.jobs.sync.transaction import SyncState
 from leadfeeder_async.pagination.date_range import DateWindow, make_window, split_window
 
-SLICE_ROWS = 5_000
-"""The approximate number of visits between two saved states. After a kill, as many may be read again."""
+SLICE_ROWS = 20_000
+"""The approximate number of visits that are merged at once. Smaller slices cost more, and larger ones more memory."""
 
 MIN_DAYS_TO_COUNT = 8
 """Date ranges of this many days are counted first, with one request. Shorter ones are one slice."""
+
+MAX_COUNTED_DAYS = 7
+"""A longer lookback is always read, because it is a request to find edits."""
 
 
 class SyncRange(msgspec.Struct, frozen=True):
@@ -28,6 +31,41 @@ class SyncRange(msgspec.Struct, frozen=True):
         """Split the range into slices of about ``SLICE_ROWS`` visits. Each slice adjoins the days that are synced."""
         slices = split_window(self.window, max(1, -(-visits // SLICE_ROWS)))
         return tuple(reversed(slices)) if self.backward else slices
+
+    def without(self, done: DateWindow | None) -> SyncRange | None:
+        """Return the rest of the range, or None if there is none.
+
+        Args:
+            done: The days that are done, which are the first ones to be read.
+        """
+        if done is None:
+            return self
+        start, end = self.window.start, self.window.end
+        if self.backward:
+            end = min(end, done.start - timedelta(1))
+        else:
+            start = max(start, done.end + timedelta(1))
+        return SyncRange(DateWindow(start, end), self.backward) if start <= end else None
+
+
+def continue_range(interrupted: SyncRange, planned: Sequence[SyncRange]) -> list[SyncRange] | None:
+    """Return the date ranges of a run that continues an interrupted one, or None if they do not fit.
+
+    Args:
+        interrupted: The date range that the interrupted run was reading.
+        planned: The date ranges of a run that continues nothing.
+    """
+    ranges, fits = [interrupted], False
+    for days in planned:
+        starts_before = days.window.start < interrupted.window.start
+        if (days.backward, days.window.end) != (interrupted.backward, interrupted.window.end):
+            ranges.append(days)
+        elif starts_before or days.window.start == interrupted.window.start:
+            fits = True
+            if starts_before:
+                earlier = DateWindow(days.window.start, interrupted.window.start - timedelta(1))
+                ranges.append(SyncRange(earlier, backward=True))
+    return ranges if fits else None
 
 
 def plan_ranges(state: SyncState | None, since: date | None, today: date, lookback_days: int) -> Iterator[SyncRange]:
@@ -58,4 +96,21 @@ def extended(state: SyncState | None, window: DateWindow) -> SyncState:
     """Return the days that are synced after ``window``, which overlaps or adjoins those that are."""
     if state is None:
         return SyncState(window.start, window.end)
-    return SyncState(min(state.first_day, window.start), max(state.last_day, window.end))
+    return SyncState(min(state.first_day, window.start), max(state.last_day, window.end), state.reread_on)
+
+
+def split_at(window: DateWindow, day: date) -> list[DateWindow]:
+    """Return the days before ``day`` and the others, each unless it is empty."""
+    if not window.start < day <= window.end:
+        return [window]
+    return [DateWindow(window.start, day - timedelta(1)), DateWindow(day, window.end)]
+
+
+def is_reread_due(state: SyncState, today: date, lookback_days: int) -> bool:
+    """Return True if the days of the lookback are read, and False if their visits are only counted.
+
+    Counts do not show edits. Each day is therefore read once more before it leaves the lookback.
+    """
+    if state.reread_on is None or lookback_days > MAX_COUNTED_DAYS:
+        return True
+    return (today - state.reread_on).days >= lookback_days

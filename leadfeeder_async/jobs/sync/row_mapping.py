@@ -1,74 +1,31 @@
-"""Conversion of models into rows of the tables. Pure functions."""
+"""Conversion of models into rows of the tables. Pure functions.
+
+Visits are many, so they are converted by DuckDB (see ``spool_sql``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from leadfeeder_async.jobs.sync.transaction import Row
 from leadfeeder_async.models.accounts import AccountCredits
-from leadfeeder_async.models.places import Location, LocationAttributes
-from leadfeeder_async.models.records import Company, CompanyAttributes, WebVisit
+from leadfeeder_async.models.places import Location
+from leadfeeder_async.models.records import Company, CompanyAttributes
 from leadfeeder_async.models.tags_and_lists import List, Tag
 from leadfeeder_async.models.usage import ApiUsage
-from leadfeeder_async.models.values import Address, Engagement, EngagementPage, IndustryCode, VisitIdentifiers, Visitor
+from leadfeeder_async.models.values import Address, IndustryCode
 
 
-def visit_row(account_id: str, visit: WebVisit) -> Row:
-    """Return a row of ``visits``."""
-    attributes = visit.attributes
-    ids, visitor = attributes.identifiers or VisitIdentifiers(), attributes.visitor or Visitor()
-    return {
-        "account_id": account_id,
-        "id": visit.id,
-        "company_id": visit.company.id if visit.company else None,
-        "location_id": visit.location.id if visit.location else None,
-        "started_at": visit.started_at.isoformat() if visit.started_at else None,
-        "source": attributes.source,
-        "medium": attributes.medium,
-        "campaign": attributes.campaign,
-        "keyword": attributes.keyword,
-        "referring_url": attributes.referring_url,
-        "landing_page_path": attributes.landing_page_path,
-        "device_type": attributes.device_type,
-        "visit_length": attributes.visit_length,
-        "page_depth": attributes.page_depth,
-        "lf_client_id": ids.lf_client_id,
-        "ga_client_ids": None if ids.ga_client_ids is None else list(ids.ga_client_ids),
-        "visitor_email": visitor.email,
-        "visitor_first_name": visitor.first_name,
-        "visitor_last_name": visitor.last_name,
-    }
-
-
-def engagement_rows(account_id: str, visit: WebVisit) -> Iterator[Row]:
-    """Yield the rows of ``engagements`` for a visit. Its steps count from 1."""
-    for step, engagement in enumerate(visit.attributes.engagements or (), 1):
-        yield {"account_id": account_id, "visit_id": visit.id, "step": step, **_engagement(engagement)}
-
-
-def _engagement(engagement: Engagement) -> Row:
-    page = engagement.page or EngagementPage()
-    return {
-        "event_type": engagement.event_type,
-        "hostname": engagement.hostname,
-        "page_path": page.path,
-        "page_title": page.title,
-        "page_url": page.url,
-        "previous_page_path": engagement.previous_page_path,
-        "time_on_page": engagement.time_on_page,
-        "has_met_goals": engagement.has_met_goals,
-    }
+def has_attributes(record: Company | Location) -> bool:
+    """Return False for a stub, which has only an id."""
+    return record.attributes not in _NO_ATTRIBUTES
 
 
 def company_row(account_id: str, company: Company) -> Row:
-    """Return a ``companies`` row. For a stub, return only the key columns so that existing data is kept."""
-    keys: Row = {"account_id": account_id, "id": company.id}
+    """Return a row of ``companies``."""
     attributes = company.attributes
-    if attributes == CompanyAttributes():
-        return keys
     address = attributes.address or Address()
     return {
-        **keys,
+        "account_id": account_id,
+        "id": company.id,
         "name": attributes.name,
         "url": attributes.url,
         "country_code": address.country_code,
@@ -113,13 +70,11 @@ def _ids(related: tuple[Tag | List, ...] | None) -> list[str] | None:
 
 
 def location_row(account_id: str, location: Location) -> Row:
-    """Return a ``locations`` row. For a stub, return only the key columns."""
-    keys: Row = {"account_id": account_id, "id": location.id}
+    """Return a row of ``locations``."""
     attributes = location.attributes
-    if attributes == LocationAttributes():
-        return keys
     return {
-        **keys,
+        "account_id": account_id,
+        "id": location.id,
         "country_code": attributes.country_code,
         "country": attributes.country,
         "region": attributes.region,
@@ -167,3 +122,7 @@ def credits_row(account_id: str, seen_at: str, balance: AccountCredits) -> Row:
         "remaining": balance.remaining,
         "next_reset_on": balance.next_reset_on.isoformat() if balance.next_reset_on else None,
     }
+
+
+_NO_ATTRIBUTES = (Company(id="").attributes, Location(id="").attributes)
+"""The attributes of stubs. Stubs share these objects, so a stub is recognized without comparing fields."""

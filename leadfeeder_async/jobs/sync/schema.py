@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from typing import TypeAlias
 
 from leadfeeder_async.jobs.duckdb_file import Connection, connect_in_memory
 
-VERSION = 1
-"""The version of the tables, saved with the state of each account."""
+VERSION = 2
+"""The version of the tables, saved with the state of each account. Files of earlier versions are continued.
+
+Files of version 1 have an index for each table, and keep it.
+"""
+
+ADDED_COLUMNS = frozenset({("sync_state", "reread_on")})
+"""The columns that files of version 1 do not have. A sync adds them."""
 
 Types: TypeAlias = "dict[tuple[str, str], str]"
 """The SQL types of columns, by table and column."""
@@ -24,16 +31,17 @@ KEYS = {
     "credits": ("account_id", "seen_at"),
     "sync_state": ("account_id",),
 }
-"""The tables and their primary keys."""
+"""The tables and their keys."""
 
 
 def schema_sql() -> str:
-    """Return the statements that create the tables which do not exist."""
+    """Return the statements that create missing tables and columns."""
     return (files("leadfeeder_async.jobs.sync") / "schema.sql").read_text(encoding="utf-8")
 
 
+@cache
 def expected_types() -> Types:
-    """Return the types of all columns of this version."""
+    """Return the types of all columns of this version. The caller must not change the result."""
     with connect_in_memory() as connection:
         connection.execute(schema_sql())
         return read_types(connection)

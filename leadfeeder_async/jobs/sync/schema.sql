@@ -1,5 +1,6 @@
 -- The tables of a synced database. Every key begins with the account, so that one file can contain several accounts.
 -- Times are in UTC, and durations in seconds. A later version may add columns, but never changes one.
+-- The four large tables have no index: merges do not need one, and it would make the file six times as large.
 
 CREATE TABLE IF NOT EXISTS visits (
     account_id VARCHAR NOT NULL,
@@ -20,8 +21,7 @@ CREATE TABLE IF NOT EXISTS visits (
     ga_client_ids VARCHAR[],
     visitor_email VARCHAR,
     visitor_first_name VARCHAR,
-    visitor_last_name VARCHAR,
-    PRIMARY KEY (account_id, id)
+    visitor_last_name VARCHAR
 );
 
 CREATE TABLE IF NOT EXISTS engagements (
@@ -35,8 +35,7 @@ CREATE TABLE IF NOT EXISTS engagements (
     page_url VARCHAR,
     previous_page_path VARCHAR,
     time_on_page DOUBLE,
-    has_met_goals BOOLEAN,
-    PRIMARY KEY (account_id, visit_id, step)
+    has_met_goals BOOLEAN
 );
 
 CREATE TABLE IF NOT EXISTS companies (
@@ -62,8 +61,7 @@ CREATE TABLE IF NOT EXISTS companies (
     intent_tier VARCHAR,
     do_not_contact BOOLEAN,
     tag_ids VARCHAR[],
-    list_ids VARCHAR[],
-    PRIMARY KEY (account_id, id)
+    list_ids VARCHAR[]
 );
 
 CREATE TABLE IF NOT EXISTS locations (
@@ -73,8 +71,7 @@ CREATE TABLE IF NOT EXISTS locations (
     country VARCHAR,
     region VARCHAR,
     city VARCHAR,
-    postal_code VARCHAR,
-    PRIMARY KEY (account_id, id)
+    postal_code VARCHAR
 );
 
 CREATE TABLE IF NOT EXISTS tags (
@@ -119,5 +116,9 @@ CREATE TABLE IF NOT EXISTS sync_state (
     version INTEGER NOT NULL,
     first_day DATE NOT NULL, -- the first synced day
     last_day DATE, -- the last synced day, which the next run reads again because visits may arrive late
-    finished_at TIMESTAMPTZ -- the time at which the last complete run finished
+    finished_at TIMESTAMPTZ, -- the time at which the last complete run finished
+    reread_on DATE -- the day on which all days of the lookback were last read
 );
+
+-- Columns that a file of version 1 does not have.
+ALTER TABLE sync_state ADD COLUMN IF NOT EXISTS reread_on DATE;

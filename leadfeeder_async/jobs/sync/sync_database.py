@@ -1,33 +1,37 @@
 """The database of a sync: one transaction at a time, in a thread of its own.
 
-A transaction with the rows of a page takes some 20 ms, and its commit waits for the disk. It must not block the event
-loop, which has up to 16 pages in flight. Only one thread uses the connection. The order of transactions is therefore
-kept, and closing waits for the one that is running, even if its task was canceled.
+Other processes can read the file between two transactions, so it is opened and closed for each of them. A transaction
+may take seconds and must not block the event loop. Leaving the context waits for a transaction that is running, even if
+its task was canceled.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Generic, Self, TypeVar
 
-from leadfeeder_async.errors import DatabaseError, check_argument
+import msgspec
+
+from leadfeeder_async.errors import DatabaseError, DatabaseLockedError, check_argument
 from leadfeeder_async.jobs.duckdb_file import (
     Connection,
     create_database,
-    open_read_only,
     open_writable,
-    remove_database,
     require_duckdb,
     translate_errors,
 )
-from leadfeeder_async.jobs.sync.schema import VERSION, expected_types, read_types, schema_sql
+from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, VERSION, expected_types, read_types, schema_sql
 from leadfeeder_async.jobs.sync.transaction import Transaction
 
 T = TypeVar("T")
+
+POLL_INTERVAL = 0.1
+"""Seconds between two attempts to open a file that is open elsewhere."""
 
 _DATA_SUFFIXES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"})
 """DuckDB would open such a file as data, in a view that is lost when the process ends."""
@@ -43,25 +47,24 @@ def check_usable(path: Path) -> None:
     require_duckdb("A sync", "duckdb")
 
 
+class Done(msgspec.Struct, Generic[T], frozen=True):
+    """The result of a transaction that was committed."""
+
+    result: T
+
+
 class SyncDatabase:
-    """A synced database, open for writing. A context manager.
+    """A synced database, which is open only during transactions. A context manager.
 
     Args:
-        path: The file. It is created if it does not exist.
+        path: The file. The first transaction creates it if it does not exist.
+        wait: The seconds for which a file that is open elsewhere is waited for.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wait: float) -> None:
         self._path = path
-        self._is_new = create_database(path, schema_sql())
-        self._connection = open_writable(path)
-        try:
-            with translate_errors(path):
-                _check_schema(self._connection, path)
-                self._connection.execute(schema_sql())
-                self._types = read_types(self._connection)
-        except BaseException:
-            self._connection.close()
-            raise
+        self._wait = wait
+        self._locked_since: float | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leadfeeder-sync")
 
     def __enter__(self) -> Self:
@@ -69,24 +72,60 @@ class SyncDatabase:
 
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(wait=True)
-        with translate_errors(self._path):
-            self._connection.close()
-        if self._is_new:
-            _remove_if_empty(self._path)
+
+    @property
+    def exists(self) -> bool:
+        """True if the file exists."""
+        return self._path.exists()
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
-        """Run ``work`` in one transaction. Either all of its changes are committed or none."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+        """Run ``work`` in one transaction. Either all of its changes are committed or none.
+
+        Raises:
+            DatabaseLockedError: The file was open elsewhere for too long.
+        """
+        while True:
+            done = await self.try_transact(work)
+            if done is not None:
+                return done.result
+            await asyncio.sleep(POLL_INTERVAL)
+
+    async def try_transact(self, work: Callable[[Transaction], T]) -> Done[T] | None:
+        """Run ``work`` in one transaction, or return None if the file is open elsewhere but not for too long."""
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+        except DatabaseLockedError:
+            now = time.monotonic()
+            self._locked_since = now if self._locked_since is None else self._locked_since
+            if now - self._locked_since >= self._wait:
+                raise
+            return None
+        self._locked_since = None
+        return Done(result)
 
     def _transact(self, work: Callable[[Transaction], T]) -> T:
-        with translate_errors(self._path):
-            self._connection.execute("BEGIN")
-            try:
-                result = work(Transaction(self._connection, self._types))
-            except BaseException:
-                self._connection.execute("ROLLBACK")
+        create_database(self._path, schema_sql())
+        try:
+            return self._run(work, is_bounded=True)
+        except DatabaseError as error:
+            if error.reason != "unusable":
                 raise
-            self._connection.execute("COMMIT")
+        return self._run(work, is_bounded=False)  # very long rows need more memory
+
+    def _run(self, work: Callable[[Transaction], T], *, is_bounded: bool) -> T:
+        connection = open_writable(self._path, is_bounded=is_bounded)
+        with translate_errors(self._path), closing(connection):
+            _check_schema(connection, self._path)
+            connection.execute(schema_sql())
+            connection.execute("SET SESSION TimeZone = 'UTC'")
+            connection.execute("SET SESSION enable_progress_bar = false")  # it would mix with that of the command
+            connection.execute("BEGIN")
+            try:
+                result = work(Transaction(connection, read_types(connection)))
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
             return result
 
 
@@ -102,7 +141,8 @@ def _check_schema(connection: Connection, path: Path) -> None:
                 reason="newer_version",
             )
     tables = {table for table, _ in types}
-    different = sorted(key for key, kind in expected_types().items() if key[0] in tables and types.get(key) != kind)
+    expected = {key: kind for key, kind in expected_types().items() if key in types or key not in ADDED_COLUMNS}
+    different = sorted(key for key, kind in expected.items() if key[0] in tables and types.get(key) != kind)
     if different:
         table, column = different[0]
         raise DatabaseError(
@@ -110,20 +150,3 @@ def _check_schema(connection: Connection, path: Path) -> None:
             hint="Choose another file. This one was not changed.",
             reason="not_synced",
         )
-
-
-def _remove_if_empty(path: Path) -> None:
-    """Delete an empty database left by a sync that failed before its first page.
-
-    If another process has it open, that process may add rows, and the file stays.
-    """
-    with suppress(DatabaseError), open_read_only(path) as connection:
-        if _is_empty(connection):
-            remove_database(path, connection)
-
-
-def _is_empty(connection: Connection) -> bool:
-    """Return True if no table has a row."""
-    tables = sorted({table for table, _ in read_types(connection)})
-    rows = " UNION ALL ".join(f'SELECT 1 FROM "{table}"' for table in tables)  # noqa: S608 - names of our tables
-    return connection.execute(f"SELECT 1 FROM ({rows}) LIMIT 1").fetchone() is None  # noqa: S608

@@ -1,23 +1,26 @@
 """Synchronization of an account with a DuckDB database. A kill neither loses nor duplicates rows.
 
-The synced days are one unbroken range, which ``sync_state`` records. A run reads slices of days at either end of it:
-first the companies of a slice, then its visits, each page in a transaction of its own. When a slice is complete, the
-range is extended over it. An incomplete slice is read again by the next run, and its rows are merged by their ids.
+The synced days are one unbroken range, which ``sync_state`` records. A run reads slices of days at either end of it
+into a spool: first the companies of all slices, then the visits of each. When a slice is complete, one transaction
+merges its rows and extends the range over it. The database is open only during these transactions.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import aclosing, contextmanager
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
 from datetime import UTC, date, datetime
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import (
+    DatabaseLockedError,
     IncompleteListError,
     LeadfeederError,
     NotFoundError,
@@ -25,12 +28,21 @@ from leadfeeder_async.errors import (
     check_argument,
 )
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
-from leadfeeder_async.jobs.sync import row_mapping
-from leadfeeder_async.jobs.sync.date_plan import MIN_DAYS_TO_COUNT, SyncRange, extended, plan_ranges
+from leadfeeder_async.jobs.sync.date_plan import (
+    MIN_DAYS_TO_COUNT,
+    SLICE_ROWS,
+    SyncRange,
+    continue_range,
+    extended,
+    is_reread_due,
+    plan_ranges,
+    split_at,
+)
 from leadfeeder_async.jobs.sync.lookup_tables import LOOKUP_TABLES, TableWrite
-from leadfeeder_async.jobs.sync.schema import KEYS, VERSION
-from leadfeeder_async.jobs.sync.sync_database import SyncDatabase, check_usable
-from leadfeeder_async.jobs.sync.transaction import Row, SyncChanges, SyncState, Transaction, Value
+from leadfeeder_async.jobs.sync.schema import KEYS
+from leadfeeder_async.jobs.sync.sync_database import POLL_INTERVAL, SyncDatabase, check_usable
+from leadfeeder_async.jobs.sync.transaction import SyncChanges, SyncState, Transaction
+from leadfeeder_async.jobs.sync.visit_spool import SpoolState, VisitSpool, open_spool
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.date_range import DateLike, DateWindow, parse_date
@@ -38,9 +50,13 @@ from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import join_messages
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.types import Stats
 
 T = TypeVar("T", bound=HasId)
+
+MAX_SPOOLED = 2 * SLICE_ROWS
+"""The most rows that are read while another process has the database open."""
 
 
 class SyncResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,13 +87,17 @@ async def sync_account(
     lookback_days: int = 3,
     account_id: str | None = None,
     on_progress: OnProgress | None = None,
+    wait: float = 60.0,
 ) -> SyncResult:
     """Update a DuckDB database with the visits, companies, tags, lists, usage and credits of an account.
 
     ``await sync_account(lf, "leadfeeder.duckdb")`` needs the extra ``duckdb``. The first run reads the days from
     ``since`` to today. Later runs read the new days and a few days before them, because visits can arrive late. Rows
-    are merged by account and id, so one file can contain several accounts. Each page is committed in its own
-    transaction. After any interruption, the same call continues.
+    are merged by account and id, so one file can contain several accounts. After any interruption, the same call
+    continues.
+
+    Rows are collected in a file with the suffix ``.part`` beside the database, and merged in slices of about 20,000
+    visits. The database is open only while a slice is merged, so other processes can read it in between.
 
     Args:
         lf: The client.
@@ -87,13 +107,15 @@ async def sync_account(
         lookback_days: The number of days before the last synced one that are read again.
         account_id: The account. Defaults to that of the client, or to the only account of the key.
         on_progress: Called after each page of visits.
+        wait: The seconds for which the run waits if another process has the database open. Reading continues
+            meanwhile, up to two slices.
 
     Returns:
         The synced days, and the changes of each table.
 
     Raises:
         ConfigurationError: DuckDB is not installed, or the path has the suffix of a data file such as .csv.
-        DatabaseLockedError: The database is open in another process. Nothing was sent.
+        DatabaseLockedError: Another process has the database open, or syncs it, for longer than ``wait``.
         DatabaseError: The file is not a DuckDB database, has tables of the same names with other columns, was written
             by a newer version, or cannot grow. Committed data is kept.
         IncompleteListError: Some rows or days could not be read. Everything else is committed.
@@ -101,18 +123,24 @@ async def sync_account(
     Credits:
         None.
     """
-    check_usable(Path(path))
+    path = Path(path)
+    check_usable(path)
     check_argument(lookback_days >= 0, f"lookback_days={lookback_days!r} must be 0 or more.", argument="lookback_days")
+    check_argument(wait >= 0, f"wait={wait!r} must be 0 or more.", argument="wait")
     first_day = None if since is None else parse_date("since", since)
     stats = Stats()
     tracker = ProgressTracker(stats)
     lf = lf._with_stats(stats)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    with SyncDatabase(Path(path)) as database:
+    with SyncDatabase(path, wait) as database, ExitStack() as stack:
+        if path.exists():  # a file that cannot be used is refused before anything is sent
+            await database.transact(lambda _: None)
+        spool = await _open_spool(stack, path, wait)
         account = account_id or lf.account_id or (await lf.accounts.get()).data.id
-        run = SyncRun(lf.with_options(account_id=account), database, account, tracker, on_progress)
+        of_account = lf.with_options(account_id=account)
+        run = SyncRun(of_account, database, spool, account, tracker=tracker, on_progress=on_progress)
         with run.include_problems():
             state = await run.read_days(first_day, datetime.now(UTC).date(), lookback_days)
-            skipped = await run.sync_lookup_tables()
+            skipped = await run.read_lookup_tables()
             await run.finish(state)
     progress = tracker.now()
     return SyncResult(
@@ -137,6 +165,7 @@ class SyncRun:
     Args:
         lf: A client of the account.
         database: The database.
+        spool: The rows that are not merged yet.
         account: The id of the account.
         tracker: Counts the visits.
         on_progress: Called after each page of visits.
@@ -146,33 +175,100 @@ class SyncRun:
         self,
         lf: AsyncLeadfeeder,
         database: SyncDatabase,
+        spool: VisitSpool,
         account: str,
+        *,
         tracker: ProgressTracker,
         on_progress: OnProgress | None,
     ) -> None:
         self._lf = lf
         self._database = database
+        self._spool = spool
         self._account = account
         self._tracker = tracker
         self._on_progress = on_progress
+        self._empty = SpoolState(account=account)
         self._expected: int | None = None
         """The number of visits of this run, as the server counted them."""
         self._problems = list[LeadfeederError]()
         self._is_incomplete = False
         """True if a list of visits stopped early. The synced days are then no longer extended."""
+        self._lookup_writes = list[TableWrite]()
         self.changes = {table: SyncChanges() for table in KEYS if table != "sync_state"}
 
     async def read_days(self, since: date | None, today: date, lookback_days: int) -> SyncState:
         """Read the companies and visits of the days that are due, and return the days that are then synced."""
-        state = await self._database.transact(lambda transaction: transaction.read_state(self._account))
-        for days in plan_ranges(state, since, today, lookback_days):
-            for window in days.slices(await self._count(days)):
-                state = extended(state, window)
-                await self._read_slice(window)
-                if not self._is_incomplete:
-                    await self._save(state)
-        assert state is not None
-        return state
+        synced = await self._read_state()
+        self._empty = SpoolState(account=self._account, today=today)
+        planned = list(plan_ranges(synced, since, today, lookback_days))
+        ranges, is_reread = self._continued(synced, planned), True
+        if ranges is None:
+            recent, is_reread = await self._due_ranges(synced, planned[0], today, lookback_days)
+            ranges = [*recent, *planned[1:]]
+            self._spool.begin(self._empty)
+        for days in ranges:
+            synced = await self._read_range(days, synced)
+        for days in planned:
+            synced = extended(synced, days.window)
+        assert synced is not None
+        return replace(synced, reread_on=today) if is_reread else synced
+
+    async def _read_state(self) -> SyncState | None:
+        if not self._database.exists:
+            return None
+        states = await self._database.transact(lambda transaction: transaction.read_states())
+        return states.get(self._account)
+
+    def _continued(self, synced: SyncState | None, planned: Sequence[SyncRange]) -> list[SyncRange] | None:
+        """Return the date ranges of a run that continues the spool, or None if the spool cannot be continued."""
+        interrupted = self._spool.state.range
+        if interrupted is None or not self._spool.belongs_to(replace(self._empty, synced=synced)):
+            return None
+        ranges = continue_range(interrupted, planned)
+        if ranges is not None:
+            self._problems.extend(self._spool.problems)
+        return ranges
+
+    async def _due_ranges(
+        self, synced: SyncState | None, recent: SyncRange, today: date, lookback_days: int
+    ) -> tuple[list[SyncRange], bool]:
+        """Return the recent days to read, and whether these are all of them.
+
+        Days that the database knows with as many visits as the server counts are not read.
+        """
+        if synced is None or is_reread_due(synced, today, lookback_days):
+            return [recent], True
+        parts = split_at(recent.window, synced.last_day)
+        known = await self._database.transact(
+            lambda transaction: [transaction.count_visits(self._account, part) for part in parts]
+        )
+        if sum(known) <= MAX_PAGE_SIZE:  # they cost no more requests than their counts
+            return [recent], True
+        changed = [
+            part for part, visits in zip(parts, known, strict=True) if await self._visits(part).count() != visits
+        ]
+        return ([recent], True) if changed == parts else ([SyncRange(part) for part in changed], False)
+
+    async def _read_range(self, days: SyncRange, synced: SyncState | None) -> SyncState | None:
+        """Read a date range and merge it slice by slice. Return the days that are synced then."""
+        spool = self._spool
+        if spool.state.range != days:
+            spool.begin(replace(self._empty, synced=synced, range=days, is_incomplete=self._is_incomplete))
+        if not spool.state.has_companies:
+            async with aclosing(self._pages(self._visitors(days.window))) as companies:
+                async for visitors in companies:
+                    spool.add_companies(visitors)
+            spool.end_companies()
+        state = spool.state
+        slices = [state.current] if state.current else []
+        rest = days.without(state.complete)
+        rest = rest.without(state.current) if rest else None
+        if rest:
+            slices.extend(rest.slices(await self._count(rest)))
+        for window in slices:
+            await self._read_slice(window)
+            synced = await self._merge(days, synced, must_finish=spool.rows > MAX_SPOOLED)
+        return await self._merge(days, synced, must_finish=True) if spool.is_pending else synced
 
     async def _count(self, days: SyncRange) -> int:
         self._expected = None
@@ -183,14 +279,54 @@ class SyncRun:
         return visits
 
     async def _read_slice(self, window: DateWindow) -> None:
-        async with aclosing(self._pages(self._visitors(window), must_be_complete=False)) as companies:
-            async for visitors in companies:
-                await self._commit(partial(_write_visitors, self._account, visitors.items))
-        async with aclosing(self._pages(self._visits(window), must_be_complete=True)) as visits:
-            async for page in visits:
-                await self._commit(partial(_write_visits, self._account, page.items))
+        """Read the visits of some days into the spool, from the position of an interrupted run if it has one.
+
+        If the list stops early, its days do not count as synced, so the next run reads them again.
+        """
+        spool, visits = self._spool, self._visits(window)
+        if spool.state.current == window and spool.state.position is not None:
+            visits = visits.resume_from(spool.state.position)
+        else:
+            spool.begin_slice(window)
+        async with aclosing(self._pages(visits)) as pages:
+            async for page in pages:
+                spool.add_visits(page)
                 progress = self._tracker.count(len(page.items), self._expected or page.total)
                 notify(progress, self._on_progress)
+        self._is_incomplete |= spool.state.is_incomplete
+        spool.end_slice(is_complete=not self._is_incomplete)
+
+    async def _merge(self, days: SyncRange, synced: SyncState | None, *, must_finish: bool) -> SyncState | None:
+        """Merge the spool, and extend the synced days over its complete slices.
+
+        Args:
+            days: The date range of the spool.
+            synced: The days that are synced.
+            must_finish: If the database is open elsewhere, wait for it. Otherwise, keep the spool.
+        """
+        spool, read = self._spool, self._spool.state
+        after = extended(synced, read.complete) if read.complete else synced
+
+        def work(transaction: Transaction) -> Mapping[str, SyncChanges]:
+            if spool.rows:
+                transaction.merge_spool(spool.path, read.longest_line, self._account)
+            if after is not None:
+                transaction.save_state(self._account, after)
+            return transaction.changes
+
+        if must_finish:
+            changes = await self._database.transact(work)
+        else:
+            done = await self._database.try_transact(work)
+            if done is None:
+                return synced
+            changes = done.result
+        self._add_changes(changes)
+        rest = days.without(read.complete) or days
+        spool.begin(
+            replace(self._empty, synced=after, range=rest, has_companies=True, is_incomplete=self._is_incomplete)
+        )
+        return after
 
     def _visits(self, window: DateWindow) -> Pager[WebVisit]:
         return self._lf.web_visits.search(start_date=window.start, end_date=window.end)
@@ -198,34 +334,34 @@ class SyncRun:
     def _visitors(self, window: DateWindow) -> Pager[CompanyLocation]:
         return self._lf.web_visits.companies(start_date=window.start, end_date=window.end, include=["company"])
 
-    async def _pages(self, pager: Pager[T], *, must_be_complete: bool) -> AsyncGenerator[Page[T], None]:
-        """Yield pages. Their problems are reported at the end of the run.
-
-        If a list that must be complete stops early, its days do not count as synced, so the next run reads them again.
-        """
+    async def _pages(self, pager: Pager[T]) -> AsyncGenerator[Page[T], None]:
+        """Yield pages. Their problems are reported at the end of the run."""
         async with aclosing(pager.pages()) as pages:
             async for page in pages:
                 self._problems.extend(page.problems)
-                has_stopped = any(isinstance(problem, IncompleteListError) for problem in page.problems)
-                self._is_incomplete |= must_be_complete and has_stopped
                 yield page
 
-    async def sync_lookup_tables(self) -> dict[str, LeadfeederError]:
+    async def read_lookup_tables(self) -> dict[str, LeadfeederError]:
         """Read the small tables, and return those to which the server denied access."""
         skipped = dict[str, LeadfeederError]()
         for table, read in LOOKUP_TABLES.items():
             try:
-                write = await read(self._lf, self._account)
+                self._lookup_writes.append(await read(self._lf, self._account))
             except (PermissionDeniedError, NotFoundError) as error:
                 skipped[table] = error
-            else:
-                await self._commit(write)
         return skipped
 
     async def finish(self, state: SyncState) -> None:
-        """Record the end of the run, and raise IncompleteListError if rows or days could not be read."""
-        if not self._is_incomplete:
-            await self._save(state, finished_at=datetime.now(UTC).isoformat())
+        """Write the small tables and the end of the run. Raise IncompleteListError if rows or days are missing."""
+
+        def work(transaction: Transaction) -> Mapping[str, SyncChanges]:
+            for write in self._lookup_writes:
+                write(transaction)
+            if not self._is_incomplete:
+                transaction.save_state(self._account, state, finished_at=datetime.now(UTC).isoformat())
+            return transaction.changes
+
+        self._add_changes(await self._database.transact(work))
         if self._problems:
             error = IncompleteListError(
                 self._problem_summary(),
@@ -261,40 +397,17 @@ class SyncRun:
         messages = join_messages([problem.message for problem in self._problems], count)
         return f"{rows} could not be read completely. All others are in the database. {messages}"
 
-    async def _save(self, state: SyncState, **more: Value) -> None:
-        row: Row = {
-            "account_id": self._account,
-            "version": VERSION,
-            "first_day": state.first_day.isoformat(),
-            "last_day": state.last_day.isoformat(),
-            **more,
-        }
-        await self._commit(lambda transaction: transaction.upsert("sync_state", [row]))
-
-    async def _commit(self, write: TableWrite) -> None:
-        def work(transaction: Transaction) -> Mapping[str, SyncChanges]:
-            write(transaction)
-            return transaction.changes
-
-        committed = await self._database.transact(work)
+    def _add_changes(self, committed: Mapping[str, SyncChanges]) -> None:
         self.changes = {table: changes + committed[table] for table, changes in self.changes.items()}
 
 
-def _write_visitors(account: str, rows: tuple[CompanyLocation, ...], transaction: Transaction) -> None:
-    transaction.upsert("companies", [row_mapping.company_row(account, row.company) for row in rows if row.company])
-    transaction.upsert("locations", [row_mapping.location_row(account, row.location) for row in rows if row.location])
-
-
-def _write_visits(account: str, visits: tuple[WebVisit, ...], transaction: Transaction) -> None:
-    transaction.upsert("visits", [row_mapping.visit_row(account, visit) for visit in visits])
-    steps = [row for visit in visits for row in row_mapping.engagement_rows(account, visit)]
-    transaction.upsert("engagements", steps)
-    transaction.delete_stale_engagements(
-        account, {visit.id: len(visit.attributes.engagements or ()) for visit in visits}
-    )
-    transaction.upsert(
-        "companies", [row_mapping.company_row(account, visit.company) for visit in visits if visit.company]
-    )
-    transaction.upsert(
-        "locations", [row_mapping.location_row(account, visit.location) for visit in visits if visit.location]
-    )
+async def _open_spool(stack: ExitStack, path: Path, wait: float) -> VisitSpool:
+    """Open the spool, and wait while another sync has it open."""
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return stack.enter_context(open_spool(path))
+        except DatabaseLockedError:
+            if time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(POLL_INTERVAL)

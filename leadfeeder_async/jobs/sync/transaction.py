@@ -1,23 +1,27 @@
-"""Changes of the tables inside one transaction, and their SQL."""
+"""Changes of the tables inside one transaction.
+
+Rows are merged as sets: all new rows with one statement, and all changed ones with another. Both return the number of
+rows, so nothing is counted before or after.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
 from leadfeeder_async.jobs.duckdb_file import Connection
-from leadfeeder_async.jobs.sync.schema import KEYS, Types
+from leadfeeder_async.jobs.sync import merge_sql, spool_sql
+from leadfeeder_async.jobs.sync.schema import KEYS, VERSION, Types
+from leadfeeder_async.pagination.date_range import DateWindow
 
 Value: TypeAlias = "str | int | float | bool | list[str] | None"
 """A value of a row. Days and times are ISO 8601 strings."""
 
 Row: TypeAlias = "dict[str, Value]"
-
-KEEP_IF_NULL = {"companies": frozenset({"tag_ids", "list_ids"})}
-"""Columns in which null means that the response did not include them, so that a known value is kept."""
 
 
 class SyncChanges(msgspec.Struct, frozen=True):
@@ -36,6 +40,8 @@ class SyncState(msgspec.Struct, frozen=True):
 
     first_day: date
     last_day: date
+    reread_on: date | None = None
+    """The day on which all days of the lookback were last read."""
 
 
 class Transaction:
@@ -54,15 +60,9 @@ class Transaction:
     def upsert(self, table: str, rows: Sequence[Row]) -> None:
         """Insert rows, or replace those with the same keys. A row with only key columns replaces nothing."""
         for columns in sorted({tuple(row) for row in rows}, key=len, reverse=True):  # complete rows first
-            self._upsert(table, columns, [row for row in rows if tuple(row) == columns])
-
-    def _upsert(self, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
-        unique = {tuple(str(row[key]) for key in KEYS[table]): row for row in rows}.values()
-        before = self._number(f'SELECT count(*) FROM "{table}"')  # noqa: S608 - the name of our table
-        statement = upsert_sql(table, columns, self._types)
-        affected = self._number(statement, [[row[column] for row in unique] for column in columns])
-        new = self._number(f'SELECT count(*) FROM "{table}"') - before  # noqa: S608 - the name of our table
-        self.changes[table] += SyncChanges(new=new, updated=affected - new)
+            same = [row for row in rows if tuple(row) == columns]
+            source = merge_sql.select_rows(table, columns, self._types)
+            self._merge(table, columns, source, [msgspec.json.encode(same).decode()])
 
     def replace_all(self, table: str, account_id: str, rows: Sequence[Row]) -> None:
         """Insert or replace the rows of an account, and delete all its other rows."""
@@ -71,49 +71,74 @@ class Transaction:
         removed = self._number(gone, [account_id, [row["id"] for row in rows]])
         self.changes[table] += SyncChanges(removed=removed)
 
-    def delete_stale_engagements(self, account_id: str, steps: dict[str, int]) -> None:
-        """Delete the engagements of visits beyond their number of steps."""
-        removed = self._number(_DELETE_STALE, [list(steps), list(steps.values()), account_id])
-        self.changes["engagements"] += SyncChanges(removed=removed)
+    def merge_spool(self, path: Path, longest_line: int, account_id: str) -> None:
+        """Merge all rows of a spool.
 
-    def read_state(self, account_id: str) -> SyncState | None:
-        """Return the days of an account that are synced, or None if there are none."""
-        row = self._connection.execute(_STATE, [account_id]).fetchone()
-        return SyncState(*row) if row else None
+        Args:
+            path: The spool.
+            longest_line: The most bytes of a line.
+            account_id: The account of the rows.
+        """
+        self._create("spool", spool_sql.select_spool(path, longest_line))
+        self._number(spool_sql.DELETE_REPEATED_VISITS)
+        for source in spool_sql.sources(self._types):
+            self._merge(source.table, source.columns, source.select, [account_id], is_unique=source.is_unique)
+        removed = self._number(spool_sql.DELETE_STALE_ENGAGEMENTS, [account_id])
+        self.changes["engagements"] += SyncChanges(removed=removed)
+        for name in ("spool", "incoming", "known"):
+            self._connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
+
+    def read_states(self) -> dict[str, SyncState]:
+        """Return the days that are synced, by account."""
+        return {str(account): SyncState(*days) for account, *days in self._connection.execute(_STATES).fetchall()}
+
+    def save_state(self, account_id: str, state: SyncState, *, finished_at: str | None = None) -> None:
+        """Save the days of an account that are synced.
+
+        Args:
+            account_id: The account.
+            state: The days.
+            finished_at: The time, if this is the end of a run.
+        """
+        row: Row = {
+            "account_id": account_id,
+            "version": VERSION,
+            "first_day": state.first_day.isoformat(),
+            "last_day": state.last_day.isoformat(),
+            "reread_on": state.reread_on.isoformat() if state.reread_on else None,
+        }
+        self.upsert("sync_state", [row if finished_at is None else {**row, "finished_at": finished_at}])
+
+    def count_visits(self, account_id: str, window: DateWindow) -> int:
+        """Return the number of visits of some days."""
+        return self._number(_COUNT_VISITS, [account_id, window.start, window.end])
+
+    def _merge(
+        self, table: str, columns: Sequence[str], source: str, values: Sequence[object], *, is_unique: bool = False
+    ) -> None:
+        """Insert the rows of a query that are new, and update those that differ."""
+        if not self._create("incoming", merge_sql.select_incoming(table, columns, source, is_unique=is_unique), values):
+            return
+        updated = 0
+        if self._create("known", merge_sql.select_known(table)) and len(columns) > len(KEYS[table]):
+            updated = self._create("changed", merge_sql.select_changed(table, columns))
+            if updated:
+                self._number(merge_sql.update_changed(table, columns))
+        new = self._number(merge_sql.insert_new(table, columns))
+        self.changes[table] += SyncChanges(new=new, updated=updated)
+
+    def _create(self, name: str, select: str, values: Iterable[object] = ()) -> int:
+        """Create a temporary table, and return the number of its rows."""
+        return self._number(f"CREATE OR REPLACE TEMP TABLE {name} AS {select}", values)
 
     def _number(self, statement: str, values: Iterable[object] = ()) -> int:
         row = self._connection.execute(statement, list(values)).fetchone()
         return int(row[0]) if row else 0
 
 
-def upsert_sql(table: str, columns: Sequence[str], types: Types) -> str:
-    """Return the statement that inserts or replaces rows. Its parameters are one list of values per column.
+_STATES = "SELECT account_id, first_day, last_day, reread_on FROM sync_state WHERE last_day IS NOT NULL"
 
-    Lists are about thirty times as fast as one statement per row. A value that does not fit the type of its column
-    becomes null. A row that would not change is not written, so reading days again writes nothing.
-    """
-    # Numbered, because DuckDB 1.x numbers the question marks of an INSERT in another order.
-    selected = ", ".join(
-        f"TRY_CAST(UNNEST(${number}) AS {types[table, column]})" for number, column in enumerate(columns, 1)
-    )
-    names = ", ".join(f'"{column}"' for column in columns)
-    changed = {column: _incoming(table, column) for column in columns if column not in KEYS[table]}
-    statement = f'INSERT INTO "{table}" ({names}) SELECT {selected} ON CONFLICT DO '
-    if not changed:
-        return statement + "NOTHING"
-    sets = ", ".join(f'"{column}" = {incoming}' for column, incoming in changed.items())
-    differs = " OR ".join(f'"{table}"."{column}" IS DISTINCT FROM {incoming}' for column, incoming in changed.items())
-    return f"{statement}UPDATE SET {sets} WHERE {differs}"
-
-
-def _incoming(table: str, column: str) -> str:
-    incoming = f'excluded."{column}"'
-    return f'COALESCE({incoming}, "{table}"."{column}")' if column in KEEP_IF_NULL.get(table, ()) else incoming
-
-
-_STATE = "SELECT first_day, last_day FROM sync_state WHERE account_id = ? AND last_day IS NOT NULL"
-
-_DELETE_STALE = """
-DELETE FROM engagements USING (SELECT UNNEST($1::VARCHAR[]) AS visit_id, UNNEST($2::INTEGER[]) AS steps) AS visit
-WHERE engagements.account_id = $3 AND engagements.visit_id = visit.visit_id AND engagements.step > visit.steps
+_COUNT_VISITS = """
+SELECT count(*) FROM visits
+WHERE account_id = ? AND started_at >= ?::DATE::TIMESTAMP AND started_at < ?::DATE::TIMESTAMP + INTERVAL 1 DAY
 """

@@ -47,7 +47,7 @@ async def run_until_finished(seed: int, path: Path, *options: str) -> tuple[bool
         arguments = (sandbox.url, sandbox.api_key, sandbox.account_id, str(sandbox.start_date), str(path), *options)
         while True:
             child = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.support.sync_process", *arguments)
-            last_request = len(sandbox.ledger.requests) + rng.randrange(1, 45)
+            last_request = len(sandbox.ledger.requests) + rng.randrange(1, 20)
             while child.returncode is None and (kills == 2 or len(sandbox.ledger.requests) < last_request):
                 sandbox.world.add_visits(rng.randrange(10) // 9)
                 await asyncio.sleep(rng.uniform(0.001, 0.01))

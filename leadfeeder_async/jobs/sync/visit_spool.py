@@ -1,0 +1,268 @@
+"""The spool of a sync: rows that were read and not merged yet, as JSON lines beside the database.
+
+A kill leaves the spool, and the same call continues it on the same day. It is dropped if the database has changed since
+then, because its rows may then be merged already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from errno import EDQUOT, EFBIG, ENOSPC
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from leadfeeder_async.errors import (
+    CheckpointError,
+    DatabaseError,
+    DatabaseLockedError,
+    IncompleteListError,
+    LeadfeederError,
+)
+from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState
+from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
+from leadfeeder_async.jobs.sync import row_mapping
+from leadfeeder_async.jobs.sync.date_plan import SyncRange
+from leadfeeder_async.jobs.sync.schema import VERSION
+from leadfeeder_async.jobs.sync.transaction import Row, SyncState
+from leadfeeder_async.models.companies import CompanyLocation
+from leadfeeder_async.models.places import Location, LocationAttributes
+from leadfeeder_async.models.records import Company, CompanyAttributes, WebVisit, WebVisitAttributes
+from leadfeeder_async.pagination.date_range import DateWindow
+from leadfeeder_async.pagination.page import Page, ResumePosition
+
+
+class SpooledVisit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A visit with the ids of its related records. Their attributes are lines of their own."""
+
+    id: str
+    attributes: WebVisitAttributes
+    company_id: str | None
+    location_id: str | None
+
+
+class SpoolLine(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One line of a spool. One of its fields is set."""
+
+    visit: SpooledVisit | None = None
+    company: Row | None = None
+    location: Row | None = None
+    company_stub: str | None = None
+    """The id of a company without attributes."""
+    location_stub: str | None = None
+
+
+class SpoolState(JobState, frozen=True, kw_only=True):
+    """The content of a spool."""
+
+    account: str = ""
+    today: date | None = None
+    """The last day of the run."""
+    synced: SyncState | None = None
+    """The days that were synced when the spool was begun."""
+    range: SyncRange | None = None
+    """The date range that is being read."""
+    complete: DateWindow | None = None
+    """The days whose visits are all in the spool."""
+    current: DateWindow | None = None
+    """The days that are being read."""
+    position: ResumePosition | None = None
+    """The position in ``current``, or None if it has just begun."""
+    has_companies: bool = False
+    """True if the companies of the date range were read."""
+    longest_line: Count = 0
+    """The most bytes of a line."""
+    problems: tuple[str, ...] = ()
+    """The messages about rows that could not be read."""
+    is_incomplete: bool = False
+    """True if a list of visits stopped early."""
+
+
+SYNC = JobKind("sync", Checkpoint[SpoolState])
+
+
+class VisitSpool:
+    """The rows that a run has read and not merged yet.
+
+    Args:
+        output: The file.
+    """
+
+    def __init__(self, output: ResumableFile[SpoolState]) -> None:
+        self._output = output
+        self._encoder = msgspec.json.Encoder()
+        self._latest = dict[str, CompanyAttributes | LocationAttributes]()
+        """The attributes of records that visits include. The same ones often follow each other."""
+        self.path = output.path
+
+    @property
+    def state(self) -> SpoolState:
+        """The content of the spool."""
+        return self._output.state
+
+    @property
+    def rows(self) -> int:
+        """The number of lines."""
+        return self._output.checkpoint.rows
+
+    @property
+    def is_pending(self) -> bool:
+        """True if the spool has rows or complete days that are not merged."""
+        return self.rows > 0 or self.state.complete is not None
+
+    @property
+    def problems(self) -> list[LeadfeederError]:
+        """The problems of an earlier run with rows of this spool."""
+        return [IncompleteListError(message) for message in self.state.problems]
+
+    def belongs_to(self, expected: SpoolState) -> bool:
+        """Return True if an interrupted run of the same day wrote the spool, and the database is as it left it.
+
+        Args:
+            expected: The account, day and synced days of this run.
+        """
+        state = self.state
+        known = SpoolState(account=state.account, today=state.today, synced=state.synced)
+        return self.rows > 0 and known == expected and state.range is not None and not state.is_incomplete
+
+    def begin(self, state: SpoolState) -> None:
+        """Drop all rows, and begin again."""
+        self._latest.clear()
+        self._output.restart(state)
+
+    def begin_slice(self, window: DateWindow) -> None:
+        """Record the days that are read next."""
+        self._output.update(replace(self.state, current=window, position=None))
+
+    def end_slice(self, *, is_complete: bool) -> None:
+        """Record that the current days were read. They count as synced only if they are complete."""
+        state = self.state
+        if is_complete and state.current is not None:
+            days = [day for part in (state.complete, state.current) if part for day in (part.start, part.end)]
+            state = replace(state, complete=DateWindow(min(days), max(days)))
+        self._output.update(replace(state, current=None, position=None))
+
+    def end_companies(self) -> None:
+        """Record that the companies of the date range were read."""
+        self._output.update(replace(self.state, has_companies=True))
+
+    def add_visits(self, page: Page[WebVisit]) -> None:
+        """Append a page of visits."""
+        account = self.state.account
+        lines = list[SpoolLine]()
+        for visit in page.items:
+            company, location = visit.relationships.company, visit.relationships.location
+            ids = (company.id if company else None, location.id if location else None)
+            lines.append(SpoolLine(SpooledVisit(visit.id, visit.attributes, *ids)))
+            if company and self._is_news(company):
+                lines.append(SpoolLine(company=row_mapping.company_row(account, company)))
+            if location and self._is_news(location):
+                lines.append(SpoolLine(location=row_mapping.location_row(account, location)))
+        self._append(lines, page.problems, page.position)
+
+    def add_companies(self, page: Page[CompanyLocation]) -> None:
+        """Append a page of companies."""
+        account = self.state.account
+        lines = list[SpoolLine]()
+        for row in page.items:
+            if row.company and row_mapping.has_attributes(row.company):
+                lines.append(SpoolLine(company=row_mapping.company_row(account, row.company)))
+            elif row.company:
+                lines.append(SpoolLine(company_stub=row.company.id))
+            if row.location and row_mapping.has_attributes(row.location):
+                lines.append(SpoolLine(location=row_mapping.location_row(account, row.location)))
+            elif row.location:
+                lines.append(SpoolLine(location_stub=row.location.id))
+        self._append(lines, page.problems, None)
+
+    def _is_news(self, record: Company | Location) -> bool:
+        """Return True if a record has attributes other than those of its latest line."""
+        attributes = record.attributes
+        if not row_mapping.has_attributes(record) or self._latest.get(record.id) == attributes:
+            return False
+        if len(self._latest) >= MAX_REMEMBERED:
+            self._latest.clear()
+        self._latest[record.id] = attributes
+        return True
+
+    def close(self) -> None:
+        """Save the rows, or remove the files if there are none."""
+        self._output.close()
+
+    def _append(
+        self, lines: Sequence[SpoolLine], problems: Sequence[LeadfeederError], position: ResumePosition | None
+    ) -> None:
+        data = self._encoder.encode_lines(lines)
+        state = self.state
+        is_incomplete = state.current is not None and any(isinstance(found, IncompleteListError) for found in problems)
+        state = replace(
+            state,
+            position=position or state.position,
+            longest_line=max(state.longest_line, len(data) if len(data) > MAX_SHORT else 0),
+            problems=(*state.problems, *(problem.message for problem in problems)) if problems else state.problems,
+            is_incomplete=state.is_incomplete or is_incomplete,
+        )
+        self._output.append(data, len(lines), state)
+
+
+MAX_REMEMBERED = 2_000
+"""The most records of which the latest line is remembered."""
+
+MAX_SHORT = 1024 * 1024
+"""Pages of at most this many bytes have no line that needs larger buffers."""
+
+
+@contextmanager
+def open_spool(path: Path) -> Generator[VisitSpool]:
+    """Open the spool of a database for this process alone. If the run fails, its rows are kept.
+
+    Raises:
+        DatabaseLockedError: Another sync is writing the database.
+        DatabaseError: The spool cannot be written.
+    """
+    with translate_spool_errors(path), _open(path.resolve()) as output:
+        spool = VisitSpool(output)
+        yield spool
+        spool.close()
+
+
+@contextmanager
+def translate_spool_errors(path: Path) -> Generator[None]:
+    """Raise DatabaseError for errors of the spool."""
+    try:
+        yield
+    except CheckpointError as error:
+        if error.reason == "locked":
+            raise DatabaseLockedError(
+                f"Another sync is writing {path}.", hint="Wait for it, or choose another file.", reason="locked"
+            ) from None
+        code = getattr(error.__cause__, "errno", None)
+        if code in {ENOSPC, EDQUOT, EFBIG}:
+            raise DatabaseError(
+                f"{path}.part cannot grow: {error.message}",
+                hint="Everything read so far is kept. Make space and run the same call again.",
+                reason="no_space",
+            ) from error
+        raise DatabaseError(error.message, hint="Fix the problem and run the same call again.") from error
+
+
+@contextmanager
+def _open(path: Path) -> Generator[ResumableFile[SpoolState]]:
+    identity = JobIdentity(f"tables {VERSION}", "a sync")
+    usable = _is_usable(path, identity)
+    with open_resumable(path, SYNC, identity, SpoolState(), resume=usable, overwrite=True) as output:
+        yield output
+
+
+def _is_usable(path: Path, identity: JobIdentity) -> bool:
+    """Return True unless the spool is damaged or belongs to another version. It is then begun again."""
+    try:
+        with open_resumable(path, SYNC, identity, SpoolState(), resume=True, overwrite=True):
+            return True
+    except CheckpointError as error:
+        if error.reason in {"damaged", "other_version", "other_job"}:
+            return False
+        raise

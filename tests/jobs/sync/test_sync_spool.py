@@ -1,0 +1,336 @@
+"""The rows that a sync has read and not merged yet, and the database that other processes read in between."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import subprocess
+import sys
+from contextlib import ExitStack
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, DatabaseError, DatabaseLockedError
+from leadfeeder_async.jobs.sync import date_plan, sync_run
+from leadfeeder_async.jobs.sync.schema import schema_sql
+from leadfeeder_async.sandbox import Sandbox
+from leadfeeder_async.sync import SyncChanges, sync_account
+from tests.jobs.helpers import names_in
+from tests.jobs.sync.test_sync import changes_of, query
+from tests.jobs.sync.test_sync_crash_recovery import expected_contents, read_contents
+from tests.jobs.test_duckdb_file import opened_elsewhere
+
+OLD_KEYS = {"visits": "account_id, id", "engagements": "account_id, visit_id, step", "companies": "account_id, id"}
+"""The tables that had an index in files of version 1, and their keys."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "leadfeeder.duckdb"
+
+
+def requests_of(sandbox: Sandbox, path: str) -> int:
+    """Return the number of requests of a path that the sandbox received."""
+    return sum(request.path == path for request in sandbox.ledger.requests)
+
+
+class StopError(Exception):
+    """The interruption of a run."""
+
+
+async def interrupt(lf: AsyncLeadfeeder, path: Path, visits: int, since: date) -> None:
+    """Sync until some visits are read."""
+
+    def stop(progress: Any) -> None:
+        if progress.done >= visits:
+            raise StopError
+
+    with pytest.raises(StopError):
+        await sync_account(lf, path, since=since, on_progress=stop)
+
+
+async def test_spool_is_continued(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """After an interruption, the companies are not read again, and the rows that were read are merged once."""
+    await interrupt(lf, path, 300, sandbox.start_date)
+    assert names_in(path.parent) == [f"{path.name}.checkpoint", f"{path.name}.part"]
+    companies = requests_of(sandbox, "/v1/web-visits/companies")
+    result = await sync_account(lf, path, since=sandbox.start_date)
+    assert requests_of(sandbox, "/v1/web-visits/companies") == companies
+    assert result.tables["visits"] == SyncChanges(new=500)
+    assert read_contents(path) == expected_contents(sandbox)
+    assert names_in(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("change", ["other days", "other account", "database", "damaged"])
+async def test_spool_that_does_not_fit_is_dropped(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path, change: str
+) -> None:
+    """A spool of other days, of another account or of an older state of the database is read anew."""
+    await sync_account(lf, path, since=sandbox.end_date, lookback_days=0)
+    await interrupt(lf, path, 300, sandbox.start_date)
+    since = sandbox.start_date
+    if change == "other days":
+        since += timedelta(1)
+    elif change == "other account":
+        lf = lf.with_options(account_id=sandbox.account_id)
+        with duckdb.connect(path) as database:
+            database.execute("UPDATE sync_state SET account_id = 'other'")
+    elif change == "database":
+        path.unlink()
+    else:
+        path.with_name(f"{path.name}.checkpoint").write_text('{"version": 2}')
+    await sync_account(lf, path, since=since)
+    expected = expected_contents(sandbox)
+    if change == "other days":
+        expected = {visit: expected[visit] for visit in sandbox.world.visit_ids(since, sandbox.end_date)}
+    assert read_contents(path) == expected
+
+
+async def test_earlier_since_after_an_interruption(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """If the call that continues a spool has an earlier first day, the days before the spool are read after it."""
+    since = sandbox.start_date
+    await interrupt(lf, path, 100, since + timedelta(9))
+    result = await sync_account(lf, path, since=since)
+    assert result.first_day == since
+    assert read_contents(path) == expected_contents(sandbox)
+
+
+async def test_spool_is_as_private_as_the_database(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """The files beside a private database are private too."""
+    await sync_account(lf, path, since=sandbox.end_date, lookback_days=0)
+    path.chmod(0o600)
+    await interrupt(lf, path, 100, sandbox.start_date)
+    modes = {name: stat.S_IMODE((path.parent / name).stat().st_mode) for name in names_in(path.parent)}
+    assert modes == dict.fromkeys((path.name, f"{path.name}.checkpoint", f"{path.name}.part"), 0o600)
+    await sync_account(lf, path, since=sandbox.start_date)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_database_behind_a_link(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """A link to a database is followed, and the spool is beside the database."""
+    path.symlink_to(path.with_name("real.duckdb"))
+    duckdb.connect(path.with_name("real.duckdb")).close()
+    await sync_account(lf, path)
+    assert read_contents(path) == expected_contents(sandbox)
+    assert names_in(path.parent) == [path.name, "real.duckdb"]
+
+
+async def test_unusual_folder(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Characters that DuckDB would expand in the name of a file are taken as they are."""
+    path = tmp_path / "it's [a]*b day=1" / "leadfeeder.duckdb"
+    path.parent.mkdir()
+    await sync_account(lf, path)
+    assert read_contents(path) == expected_contents(sandbox)
+
+
+READ = """
+import sys, duckdb
+with duckdb.connect(sys.argv[1], read_only=True) as database:
+    print(database.execute("SELECT count(*) FROM visits").fetchone()[0])
+"""
+
+
+async def test_other_processes_read_during_a_sync(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """While a run reads from the server, other processes can open the database."""
+    await sync_account(lf, path, since=sandbox.end_date, lookback_days=0)
+    before = query(path, "SELECT count(*) FROM visits")[0][0]
+    found = list[subprocess.CompletedProcess[str]]()
+
+    def read(_: Any) -> None:
+        if not found:
+            found.append(
+                subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=False)
+            )
+
+    await sync_account(lf, path, since=sandbox.start_date, on_progress=read)
+    assert [(reader.stdout.strip(), reader.stderr) for reader in found] == [(str(before), "")]
+    assert read_contents(path) == expected_contents(sandbox)
+
+
+async def test_reader_is_waited_for(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process has the database open, the next slices are read, and all are merged later."""
+    monkeypatch.setattr(date_plan, "SLICE_ROWS", 50)
+    await sync_account(lf, path, since=sandbox.end_date, lookback_days=0)
+    saved = asyncio.Event()
+    with ExitStack() as held:
+
+        def hold(progress: Any) -> None:
+            if progress.done > 100 and not saved.is_set():
+                held.enter_context(opened_elsewhere(path, read_only=True))
+                saved.set()
+
+        job = asyncio.create_task(sync_account(lf, path, since=sandbox.start_date, on_progress=hold, wait=30))
+        await asyncio.wait({job, waiting := asyncio.create_task(saved.wait())}, return_when="FIRST_COMPLETED")
+        assert waiting.done()
+        requests = len(sandbox.ledger.requests)
+        await asyncio.sleep(1)
+        assert not job.done()
+        assert len(sandbox.ledger.requests) > requests
+    await job
+    assert read_contents(path) == expected_contents(sandbox)
+
+
+async def test_reader_is_waited_for_until_the_limit(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the database stays open elsewhere, the run fails, and the next one merges the rows that were read."""
+    monkeypatch.setattr(sync_run, "MAX_SPOOLED", 1)
+    await sync_account(lf, path, since=sandbox.end_date, lookback_days=0)
+    with ExitStack() as held:
+        is_held = list[bool]()
+
+        def hold(_: Any) -> None:
+            if not is_held:
+                is_held.append(True)
+                held.enter_context(opened_elsewhere(path, read_only=True))
+
+        with pytest.raises(DatabaseLockedError, match="is open in another process"):
+            await sync_account(lf, path, since=sandbox.start_date, on_progress=hold, wait=0.3)
+    await sync_account(lf, path, since=sandbox.start_date)
+    assert read_contents(path) == expected_contents(sandbox)
+
+
+async def test_complete_spool_is_merged_without_requests(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """If all days were read but the database was open elsewhere, the next run only merges them."""
+    duckdb.connect(path).close()
+    with ExitStack() as held:
+        is_held = list[bool]()
+
+        def hold(_: Any) -> None:
+            if not is_held:
+                is_held.append(True)
+                held.enter_context(opened_elsewhere(path, read_only=True))
+
+        with pytest.raises(DatabaseLockedError):
+            await sync_account(lf, path, since=sandbox.start_date, on_progress=hold, wait=0.3)
+    requests = requests_of(sandbox, "/v1/web-visits"), requests_of(sandbox, "/v1/web-visits/companies")
+    result = await sync_account(lf, path, since=sandbox.start_date)
+    assert requests == (
+        requests_of(sandbox, "/v1/web-visits"),
+        requests_of(sandbox, "/v1/web-visits/companies"),
+    )
+    assert result.tables["visits"] == SyncChanges(new=500)
+    assert read_contents(path) == expected_contents(sandbox)
+
+
+async def test_two_syncs_of_one_file(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """A sync waits for another one of the same file, or is refused."""
+    sandbox.latency = 0.05
+    first = asyncio.create_task(sync_account(lf, path))
+    while not path.with_name(f"{path.name}.part").exists():
+        await asyncio.sleep(0.01)
+    with pytest.raises(DatabaseLockedError, match="Another sync is writing"):
+        await sync_account(lf, path, wait=0)
+    second = await sync_account(lf, path)
+    assert (await first).tables["visits"].new == 500
+    assert second.tables["visits"] == SyncChanges()
+
+
+async def test_negative_wait_is_refused(lf: AsyncLeadfeeder, path: Path) -> None:
+    """A negative time to wait is an error."""
+    with pytest.raises(ConfigurationError, match="wait=-1"):
+        await sync_account(lf, path, wait=-1)
+
+
+async def test_file_of_version_1_is_continued(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """A file of version 1 has indexes, which stay. Its rows are merged as those of a new file."""
+    other = path.with_name("other.duckdb")
+    await sync_account(lf, other)
+    with duckdb.connect(path) as database:
+        database.execute(schema_sql())
+        database.execute("ALTER TABLE sync_state DROP COLUMN reread_on")
+        for table, keys in OLD_KEYS.items():
+            database.execute(f"ALTER TABLE {table} ADD PRIMARY KEY ({keys})")
+        database.execute(f"ATTACH '{other}' AS other (READ_ONLY)")
+        for table in (*OLD_KEYS, "locations"):
+            database.execute(f"INSERT INTO {table} SELECT * FROM other.{table}")
+        database.execute(
+            "INSERT INTO sync_state SELECT account_id, 1, first_day, last_day, finished_at FROM other.sync_state"
+        )
+    world = sandbox.world
+    for visit_id in world.visit_ids()[-60:]:
+        visit: Any = world.visit(visit_id)
+        world.update_visit(visit_id, engagements=visit["engagements"][:1], source="edited")
+    world.update_company(world.company_of_visit(world.visit_ids()[-1]), name="Renamed AG")
+    world.add_visits(5)
+    result = await sync_account(lf, path, lookback_days=30)
+    assert (result.tables["visits"].new, result.tables["companies"].updated) == (5, 1)
+    assert result.tables["visits"].updated == 60
+    expected = expected_contents(sandbox)
+    expected |= {visit_id: [1] for visit_id in world.visit_ids()[-65:-5]}
+    assert read_contents(path) == expected
+    assert query(path, "SELECT version, reread_on IS NOT NULL FROM sync_state") == [(2, True)]
+
+
+@pytest.fixture
+async def busy() -> Any:
+    """A sandbox with so many visits a day that counting them costs less than reading them."""
+    async with Sandbox(companies=100, visits=3_000, days=6, rate_limit=False) as sandbox:
+        yield sandbox
+
+
+async def test_unchanged_days_are_only_counted(busy: Sandbox, path: Path) -> None:
+    """If no visit is new, the days of the lookback are counted with two requests and not read."""
+    async with AsyncLeadfeeder(busy.api_key, base_url=busy.url, account_id=busy.account_id, rate=1e6, burst=99) as lf:
+        await sync_account(lf, path, since=busy.start_date)
+        again = await sync_account(lf, path)
+        assert (again.requests, changes_of(again)) == (7, {})
+        busy.world.add_visits(3, day=busy.end_date - timedelta(2))
+        late = await sync_account(lf, path)
+        assert late.tables["visits"] == SyncChanges(new=3)
+        busy.world.add_visits(2)
+        assert (await sync_account(lf, path)).tables["visits"] == SyncChanges(new=2)
+    assert read_contents(path) == expected_contents(busy)
+
+
+async def test_edits_are_found_when_a_reread_is_due(busy: Sandbox, path: Path) -> None:
+    """Counts do not show an edit. It is found at once with a long lookback, and otherwise within the lookback."""
+    async with AsyncLeadfeeder(busy.api_key, base_url=busy.url, account_id=busy.account_id, rate=1e6, burst=99) as lf:
+        await sync_account(lf, path, since=busy.start_date)
+        busy.world.update_visit(busy.world.visit_ids()[-1], source="first edit")
+        assert changes_of(await sync_account(lf, path)) == {}
+        assert changes_of(await sync_account(lf, path, lookback_days=8)) == {"visits": SyncChanges(updated=1)}
+        busy.world.update_visit(busy.world.visit_ids()[-1], source="second edit")
+        with duckdb.connect(path) as database:
+            database.execute("UPDATE sync_state SET reread_on = ?", [datetime.now(UTC).date() - timedelta(3)])
+        assert changes_of(await sync_account(lf, path)) == {"visits": SyncChanges(updated=1)}
+        assert changes_of(await sync_account(lf, path)) == {}
+
+
+async def test_companies_are_listed_once_per_run(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of several slices lists the companies of all of them once."""
+    monkeypatch.setattr(date_plan, "SLICE_ROWS", 50)
+    await sync_account(lf, path, since=sandbox.start_date)
+    assert requests_of(sandbox, "/v1/web-visits/companies") <= 3
+    assert query(path, "SELECT count(*) FROM companies WHERE name IS NULL") == [(0,)]
+
+
+async def test_spool_on_a_full_disk(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the spool cannot grow, the error says so, and the rows before it are kept."""
+    from leadfeeder_async.jobs.resumable_file import ResumableFile, translate_os_errors
+
+    write, calls = ResumableFile._write, list[int]()
+
+    def fail(self: ResumableFile[Any], data: bytes) -> None:
+        calls.append(len(data))
+        if len(calls) == 4:
+            with translate_os_errors(self.path):
+                raise OSError(28, "No space left on device")
+        write(self, data)
+
+    monkeypatch.setattr(ResumableFile, "_write", fail)
+    with pytest.raises(DatabaseError, match="cannot grow") as caught:
+        await sync_account(lf, path, since=sandbox.start_date)
+    assert caught.value.reason == "no_space"
+    await sync_account(lf, path, since=sandbox.start_date)
+    assert read_contents(path) == expected_contents(sandbox)
