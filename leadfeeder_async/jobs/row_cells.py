@@ -7,6 +7,7 @@ a third of the time of plain objects. Any other line is decoded into plain objec
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -32,6 +33,10 @@ def read_cells(rows: Path, columns: Sequence[Column]) -> Iterator[list[Json]]:
         rows: The JSON lines.
         columns: The columns.
     """
+    if any(_ESCAPED.search(key) for column in columns for key in column.path):
+        with rows.open("rb") as lines:
+            yield from (_plain_cells(line, columns) for line in lines)
+        return
     kind, read = _object_reader(_nested(columns))
     decoder = msgspec.json.Decoder(kind)
     json_columns = [index for index, column in enumerate(columns) if column.type is dict]
@@ -131,6 +136,9 @@ def _parse_number(number: str) -> msgspec.Raw:
 def _cell(value: Json) -> Json:
     return str(value).lower() if isinstance(value, bool) else value
 
+
+_ESCAPED = re.compile(r'[\\"\x00-\x1f]')
+"""Characters that JSON escapes. A Struct cannot have fields with these in their names."""
 
 _PLAIN: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
 
