@@ -41,17 +41,15 @@ def read_cells(rows: Path, columns: Sequence[Column]) -> Iterator[list[Json]]:
     decoder = msgspec.json.Decoder(kind)
     json_columns = [index for index, column in enumerate(columns) if column.type is dict]
     booleans = [index for index, column in enumerate(columns) if column.type is bool]
-    encode = msgspec.json.Encoder().encode
     with rows.open("rb") as lines:
         for line in lines:
             try:
                 cells = list(read(decoder.decode(line)))
-            except msgspec.ValidationError:
+                for index in json_columns:
+                    cells[index] = _json_cell(cells[index])
+            except (msgspec.ValidationError, ValueError):
                 yield _plain_cells(line, columns)
                 continue
-            for index in json_columns:
-                if isinstance(cells[index], dict | list):
-                    cells[index] = encode(cells[index]).decode()
             for index in booleans:
                 cells[index] = _cell(cells[index])
             yield cells
@@ -119,6 +117,18 @@ def _joined_reader(readers: Sequence[_Read]) -> _Read:
     return cells
 
 
+def _json_cell(value: Json) -> str | None:
+    """Return an object or array as it was sent, or raise ValueError for another value or for escaped characters."""
+    if not isinstance(value, msgspec.Raw):
+        return None
+    text = bytes(value).decode()
+    if text == "null":
+        return None
+    if text[0] not in "[{" or "\\u" in text:
+        raise ValueError
+    return text
+
+
 def _plain_cells(line: bytes, columns: Sequence[Column]) -> list[Json]:
     """Return the cells of a line whose values may have any type."""
     try:
@@ -146,6 +156,6 @@ _TYPES: dict[type[object], object] = {
     int: int | float | None,
     float: int | float | None,  # an integer stays one
     bool: bool | None,
-    dict: dict[str, object] | list[object] | None,
+    dict: msgspec.Raw,
 }
 """The types of values by the types of their columns. All others are strings."""

@@ -6,7 +6,6 @@ nested ones), then ``company.id`` and the like for related records. Lists and op
 
 from __future__ import annotations
 
-import csv
 import types
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
@@ -19,6 +18,7 @@ from leadfeeder_async._argument_checks import reject
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs import excel_csv
 from leadfeeder_async.jobs.atomic_file import replace_atomically, temporary_beside
+from leadfeeder_async.jobs.csv_lines import csv_lines
 from leadfeeder_async.jobs.duckdb_file import require_duckdb
 from leadfeeder_async.jobs.parquet import write_parquet
 from leadfeeder_async.jobs.row_cells import read_cells
@@ -131,17 +131,18 @@ def write_table(
 
 def _write_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
     with temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(column.name for column in columns)
-        writer.writerows(read_cells(rows, columns))
+        file.writelines(csv_lines([[column.name for column in columns]]))
+        file.writelines(csv_lines(read_cells(rows, columns)))
 
 
 def _write_excel_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
+    guard, separator = excel_csv.guard_formula, excel_csv.list_separator()
     with temporary.open("w", encoding=excel_csv.ENCODING, newline="") as file:
-        writer = csv.writer(file, delimiter=excel_csv.list_separator())
-        writer.writerow(excel_csv.guard_formula(column.name) for column in columns)
-        for cells in read_cells(rows, columns):
-            writer.writerow([excel_csv.guard_formula(cell) if isinstance(cell, str) else cell for cell in cells])
+        file.writelines(csv_lines([[guard(column.name) for column in columns]], separator))
+        guarded = (
+            [guard(cell) if isinstance(cell, str) else cell for cell in cells] for cells in read_cells(rows, columns)
+        )
+        file.writelines(csv_lines(guarded, separator))
 
 
 _WRITERS: dict[str, Callable[[Path, Path, Path, tuple[Column, ...]], None]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,21 @@ def test_all_lines_have_the_same_cells(tmp_path: Path, visits: list[Any]) -> Non
     lines = [json.dumps(visit).encode() for visit in visits]
     rows = tmp_path / "rows"
     rows.write_bytes(b"".join(line + b"\n" for line in lines))
-    assert repr(list(read_cells(rows, COLUMNS))) == repr([_plain_cells(line, COLUMNS) for line in lines])
+    plain = [_plain_cells(line, COLUMNS) for line in lines]
+    assert repr(parsed(read_cells(rows, COLUMNS))) == repr(parsed(plain))
+
+
+def parsed(rows: Iterable[list[Any]]) -> list[list[Any]]:
+    """Return rows with parsed JSON, because numbers and spaces are written as they were sent."""
+    return [
+        [
+            msgspec.json.decode(cell)
+            if column.type is dict and isinstance(cell, str) and cell[:1] in {"[", "{"}
+            else cell
+            for cell, column in zip(cells, COLUMNS, strict=True)
+        ]
+        for cells in rows
+    ]
 
 
 def fits(value: Any) -> bool:
