@@ -1,4 +1,4 @@
-"""Responses that are small on the wire neither block the event loop nor fill the memory."""
+"""Responses that are small on the wire block neither the event loop nor fill the memory."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ MIB = 1024 * 1024
 SIZE = 16 * MIB
 
 MAX_STALL = 1.5
-"""Seconds. The goal is 0.05 beside a plain decode, but the machine of a test run may be busy."""
+"""Seconds. The goal is 0.05 s more than a plain decode, but the machine that runs the tests may be busy."""
 
 
 def repeated(begin: bytes, part: bytes, end: bytes) -> bytes:
-    """Return a body of 16 MiB."""
+    """Return a body of 16 MiB that repeats a part."""
     return begin + part * (SIZE // len(part)) + end
 
 
 def rows(row: Callable[[int], bytes], count: int, rest: bytes = b"") -> bytes:
-    """Return a list with some rows."""
+    """Return a list with this number of rows."""
     return b'{"data":[' + b",".join(map(row, range(count))) + b"]" + rest + b"}"
 
 
@@ -111,7 +111,7 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.mark.parametrize("call", ["list", "record", "charged"])
 @pytest.mark.parametrize("name", list(BODIES))
 async def test_hostile_body(name: str, call: str) -> None:
-    """A body of 16 MiB blocks the event loop no longer than a plain decode, and takes four times its size at most."""
+    """A body of 16 MiB does not block the event loop and takes at most four times its size in memory."""
     body, requests = BODIES[name](), 0
     packed = gzip.compress(body, 1)
 
@@ -131,7 +131,7 @@ async def test_hostile_body(name: str, call: str) -> None:
 
 
 def hostile_page(size: int) -> st.SearchStrategy[bytes]:
-    """Return pages of about ``size`` bytes that repeat a few rows, many of which do not have the contract's shape."""
+    """Return pages of about ``size`` bytes that repeat a few rows, many of which violate the contract."""
     texts = st.sampled_from(["", "x", "\\ud800", "\\\\", "\\ud83d\\ude00", "\\u0000", "many", "1", "null"])
     scalars = texts.map(lambda text: f'"{text}"') | st.sampled_from(["null", "1", "1e400", "true", "{}", "[]", "[[]]"])
     keys = st.sampled_from(["id", "type", "attributes", "relationships", "page_depth", "company", "data", "x"])
@@ -153,8 +153,8 @@ def hostile_page(size: int) -> st.SearchStrategy[bytes]:
 
 @settings(deadline=None, max_examples=60)
 @given(hostile_page(MAX_INLINE_REPAIR))
-def test_pages_that_are_repaired_on_the_event_loop_are_fast(body: bytes) -> None:
-    """A page that is small enough for the event loop is decoded, or rejected, in little time."""
+def test_small_pages_are_decoded_quickly(body: bytes) -> None:
+    """A page that is decoded on the event loop is decoded or rejected in little time."""
     start = time.perf_counter()
     try:
         page = decode_page(SEARCH_WEB_VISITS, body, SEARCH_WEB_VISITS.error_context(), REDACTOR)
@@ -167,8 +167,8 @@ def test_pages_that_are_repaired_on_the_event_loop_are_fast(body: bytes) -> None
 
 @settings(deadline=None, max_examples=30)
 @given(hostile_page(8 * MAX_INLINE_BYTES))
-def test_large_pages_leave_the_event_loop_free(body: bytes) -> None:
-    """A large page is decoded in a thread, with no long call that would block the event loop."""
+def test_large_pages_do_not_block_the_loop(body: bytes) -> None:
+    """A large page is decoded in a thread and does not block the event loop."""
 
     async def read() -> float:
         async with raw_server(http(body)) as server, client_of(server.url, retries=0) as lf, measured_stall() as stall:
@@ -188,8 +188,8 @@ ESCAPES = st.lists(
 
 
 @given(ESCAPES, st.integers(14, 40))
-def test_surrogates_are_repaired_in_pieces(parts: list[str], chunk: int) -> None:
-    """The repair finds the same unpaired surrogates wherever the body is cut into pieces, and changes nothing else."""
+def test_surrogate_repair_in_chunks(parts: list[str], chunk: int) -> None:
+    """The repair finds the same unpaired surrogates at every chunk size."""
     body = '"' + "".join(parts) + '"'
     before, json_text.CHUNK = json_text.CHUNK, chunk
     try:
@@ -200,8 +200,8 @@ def test_surrogates_are_repaired_in_pieces(parts: list[str], chunk: int) -> None
 
 
 @given(st.binary(max_size=60), st.integers(1, 7))
-def test_utf8_is_checked_in_pieces(body: bytes, chunk: int) -> None:
-    """The check gives the same result wherever the body is cut into pieces."""
+def test_utf8_check_in_chunks(body: bytes, chunk: int) -> None:
+    """The UTF-8 check gives the same result at every chunk size."""
     before, json_text.CHUNK = json_text.CHUNK, chunk
     try:
         found = json_text.is_utf8(body)
@@ -210,8 +210,8 @@ def test_utf8_is_checked_in_pieces(body: bytes, chunk: int) -> None:
     assert found == (body.decode(errors="replace").encode() == body)
 
 
-async def test_bad_rows_are_counted_and_only_the_first_are_kept() -> None:
-    """A list of many bad rows keeps a bounded number of errors, and its error counts them all."""
+async def test_undecodable_rows_are_counted() -> None:
+    """A list keeps a limited number of row errors and counts all of them."""
     count, pages = 200, 12
 
     async def respond(request: web.Request) -> web.Response:
@@ -227,8 +227,8 @@ async def test_bad_rows_are_counted_and_only_the_first_are_kept() -> None:
     assert len(caught.value.problems) == MAX_KEPT_PROBLEMS
 
 
-async def test_honest_pages_of_every_size_are_read() -> None:
-    """Pages around the sizes at which they are decoded in a thread lose nothing."""
+async def test_pages_around_the_size_limits() -> None:
+    """Pages just below and above the size limits for inline decoding are complete."""
     for size in (MAX_INLINE_REPAIR, MAX_INLINE_BYTES, 4 * MIB):
         data = [
             {"id": str(row), "type": "tag", "attributes": {"name": f"{row}" + "x" * (size // 100)}}
@@ -240,8 +240,8 @@ async def test_honest_pages_of_every_size_are_read() -> None:
             assert lf.stats.credits_charged == 3
 
 
-def test_included_records_are_placed_up_to_a_size() -> None:
-    """An included record in many relationships is placed until its copies are too large, and named after that."""
+def test_included_record_copies_are_limited() -> None:
+    """An included record is copied into relationships up to a total size, then left as an identifier."""
     record = {"id": "c", "type": "company", "attributes": {"name": "x" * (normalize.MAX_RESOLVED_BYTES // 10)}}
     identifier = {"relationships": {"company": {"data": {"id": "c", "type": "company"}}}}
     body = json.dumps({"data": [{"id": str(n), **identifier} for n in range(50)], "included": [record]}).encode()

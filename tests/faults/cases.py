@@ -110,7 +110,7 @@ BODY = (
         trigger="The connection closes before `Content-Length` bytes arrived.",
         expected="Treated as a lost connection.",
         faults=(ambiguous("five bytes short", sends(cut(OK[:-5])), DisconnectedError, "yes"),),
-        covered_by=("tests/core/test_transport.py::test_charging_read_is_sent_once",),
+        covered_by=("tests/core/test_transport.py::test_billed_read_is_sent_once",),
     ),
     Case(
         number=3, group="Body", name="truncated-chunked-body",
@@ -131,7 +131,7 @@ BODY = (
                 "after an inner brace", sends(cut(NO_LENGTH + b'{"data":{"id":"1"}')), DecodeError, "yes",
             ),
         ),
-        covered_by=("tests/core/test_transport.py::test_body_cut_without_a_length_is_noticed",),
+        covered_by=("tests/core/test_transport.py::test_truncated_body_without_length",),
     ),
     Case(
         number=5, group="Body", name="truncated-gzip",
@@ -144,7 +144,7 @@ BODY = (
         trigger="A gateway responds with 502 and an HTML page.",
         expected="The error of the status, with the beginning of the page.",
         faults=(ambiguous("502", responds("502 Bad Gateway", b"<html>" + b"x" * 999), ServerError, "yes"),),
-        covered_by=("tests/core/test_codec.py::test_error_without_a_usable_body",),
+        covered_by=("tests/core/test_codec.py::test_error_status_without_usable_body",),
     ),
     Case(
         number=7, group="Body", name="login-page",
@@ -219,14 +219,14 @@ BODY = (
             ambiguous("byte order mark", sends(http(b"\xef\xbb\xbf{}")), DecodeError, "yes"),
             ambiguous("html after the object", sends(http(b"{}<script>")), DecodeError, "yes"),
         ),
-        covered_by=("tests/core/test_codec.py::test_good_status_with_an_unusable_body",),
+        covered_by=("tests/core/test_codec.py::test_success_status_with_invalid_body",),
     ),
     Case(
         number=17, group="Body", name="invalid-utf-8",
         trigger="A string in the response is not valid UTF-8.",
         expected="`DecodeError` instead of Python's `UnicodeDecodeError`.",
         faults=(ambiguous("one byte", sends(cut(NO_LENGTH + b'{"data":"\xff"}')), DecodeError, "yes"),),
-        covered_by=("tests/core/test_codec.py::test_body_that_does_not_fit_is_a_decode_error",),
+        covered_by=("tests/core/test_codec.py::test_undecodable_body",),
     ),
     Case(
         number=18, group="Body", name="deep-nesting",
@@ -266,8 +266,8 @@ BODY = (
             ),
         ),
         covered_by=(
-            "tests/core/test_transport.py::test_body_past_the_cap_is_refused",
-            "tests/core/test_transport.py::test_endless_body_is_dropped_at_the_cap",
+            "tests/core/test_transport.py::test_body_over_the_limit",
+            "tests/core/test_transport.py::test_endless_body_ends_at_the_limit",
         ),
     ),
     Case(
@@ -304,7 +304,7 @@ BODY = (
         expected="Success for writes and for `lf.request`. `DecodeError` if a record is expected.",
         faults=(harmless("204", sends(b"HTTP/1.1 204 No Content\r\n\r\n")), harmless("no bytes", sends(http(b"")))),
         covered_by=(
-            "tests/core/test_transport.py::test_empty_answer_of_a_write_is_an_answer",
+            "tests/core/test_transport.py::test_empty_response_of_a_write",
             "tests/faults/test_faults.py::test_missing_record_is_a_decode_error",
         ),
     ),
@@ -329,7 +329,7 @@ STATUS = (
             final("451", responds("451 No", b"null"), UnexpectedStatusError),
             ambiguous("503", responds("503 Busy"), ServerError, "yes"),
         ),
-        covered_by=("tests/core/test_codec.py::test_any_error_answer_gives_an_error",),
+        covered_by=("tests/core/test_codec.py::test_any_error_status_gives_an_error",),
     ),
     Case(
         number=28, group="Status", name="error-shapes",
@@ -340,7 +340,7 @@ STATUS = (
             final("list", responds("403 No", error_body("invalid_api_key")), AuthenticationError),
             final("empty", responds("403 No"), PermissionDeniedError),
         ),
-        covered_by=("tests/core/test_codec.py::test_error_example_of_the_contract",),
+        covered_by=("tests/core/test_codec.py::test_error_examples",),
     ),
     Case(
         number=29, group="Status", name="invalid-key",
@@ -385,7 +385,7 @@ STATUS = (
         trigger="429 without `Retry-After`.",
         expected="All calls pause, longer after each attempt. Then the request is retried.",
         faults=(rate_limited("no header", responds("429 Slow")),),
-        covered_by=("tests/core/test_retry.py::test_pause_of_all_callers",),
+        covered_by=("tests/core/test_retry.py::test_rate_limit_pause",),
     ),
     Case(
         number=35, group="Status", name="rate-limited-retry-after",
@@ -393,8 +393,8 @@ STATUS = (
         expected="All calls pause until then.",
         faults=(rate_limited("seconds", responds("429 Slow", headers="Retry-After: 0.01\r\n")),),
         covered_by=(
-            "tests/core/test_transport.py::test_429_really_pauses",
-            "tests/core/test_codec.py::test_retry_after_date_is_the_distance",
+            "tests/core/test_transport.py::test_429_pauses_all_calls",
+            "tests/core/test_codec.py::test_retry_after_date_header",
         ),
     ),
     Case(
@@ -405,7 +405,7 @@ STATUS = (
             final("a day", responds("429 Slow", headers="Retry-After: 86400\r\n"), RateLimitedError),
             final("2099", responds("429 Slow", headers="Retry-After: Thu, 01 Jan 2099 00:00:00 GMT\r\n"), RateLimitedError),
         ),
-        covered_by=("tests/core/test_transport.py::test_429_with_a_long_wait_is_raised_at_once",),
+        covered_by=("tests/core/test_transport.py::test_429_with_long_retry_after_raises_at_once",),
     ),
     Case(
         number=37, group="Status", name="invalid-retry-after",
@@ -430,8 +430,8 @@ STATUS = (
         trigger="Hundreds of tasks receive a 429 at the same time.",
         expected="One pause for all, and no burst after it.",
         covered_by=(
-            "tests/core/test_rate_limit.py::test_429s_of_one_herd_count_once",
-            "tests/core/test_rate_limit.py::test_pause_holds_everyone_and_empties_the_bucket",
+            "tests/core/test_rate_limit.py::test_simultaneous_429s_count_once",
+            "tests/core/test_rate_limit.py::test_pause_holds_all_callers",
         ),
     ),
     Case(
@@ -439,14 +439,14 @@ STATUS = (
         trigger="500 twice, then a successful response.",
         expected="The response of the third attempt.",
         faults=(ambiguous("500", responds("500 Oops"), ServerError, "yes"),),
-        covered_by=("tests/core/test_transport.py::test_server_error_then_success",),
+        covered_by=("tests/core/test_transport.py::test_server_errors_then_success",),
     ),
     Case(
         number=41, group="Status", name="error-after-charge",
         trigger="500 after the server did the work.",
         expected="The work is done once. Its credits count as spent.",
         covered_by=(
-            "tests/core/test_transport.py::test_charging_read_after_a_server_error_is_sent_once",
+            "tests/core/test_transport.py::test_billed_read_after_server_error_is_sent_once",
             "tests/test_budget.py::test_lost_answer_keeps_its_credits",
             "tests/resources/test_resource_methods.py::test_lost_creation_is_not_repeated",
         ),
@@ -466,7 +466,7 @@ STATUS = (
             final(status, responds(f"{status} Moved", headers="Location: https://other.test/v1/x\r\n"), RedirectError)
             for status in ("301", "302", "303", "307", "308")
         ),
-        covered_by=("tests/core/test_transport.py::test_redirect_is_not_followed_and_the_key_stays",),
+        covered_by=("tests/core/test_transport.py::test_redirect_is_not_followed",),
     ),
     Case(
         number=44, group="Status", name="redirect-same-host",
@@ -485,7 +485,7 @@ NETWORK = (
         trigger="The connection is refused.",
         expected="The error reports that nothing was sent.",
         faults=(ambiguous("refused", connection_refused, ConnectError, "no", reaches_server=False),),
-        covered_by=("tests/core/test_transport.py::test_refused_connection_was_not_sent_and_is_tried_again",),
+        covered_by=("tests/core/test_transport.py::test_refused_connection_is_retried",),
     ),
     Case(
         number=46, group="Network", name="dns-failure",
@@ -512,7 +512,7 @@ NETWORK = (
             final("other host", certificate("other.test"), TLSError, sent="no", reaches_server=False),
             final("unknown issuer", certificate("localhost", trusted=False), TLSError, sent="no", reaches_server=False),
         ),
-        covered_by=("tests/core/test_transport.py::test_bad_certificate_is_refused_once",),
+        covered_by=("tests/core/test_transport.py::test_invalid_certificate",),
     ),
     Case(
         number=49, group="Network", name="tls-handshake-cut",
@@ -531,7 +531,7 @@ NETWORK = (
             ambiguous("POST", sends(cut(b""), warm=True), DisconnectedError, "maybe"),
             ambiguous("GET", sends(cut(b""), warm=True), DisconnectedError, "maybe", method="GET"),
         ),
-        covered_by=("tests/core/test_transport.py::test_dead_connection_is_not_resent_behind_our_back",),
+        covered_by=("tests/core/test_transport.py::test_dead_connection_is_not_resent_by_aiohttp",),
     ),
     Case(
         number=51, group="Network", name="reset-before-response",
@@ -597,7 +597,7 @@ NETWORK = (
                 sends(http(b"2\r\n{}\r\n0\r\n\r\n", headers="Transfer-Encoding: chunked\r\n")), ProtocolError, "maybe",
             ),
         ),
-        covered_by=("tests/core/test_transport.py::test_garbage_is_a_protocol_error",),
+        covered_by=("tests/core/test_transport.py::test_invalid_http_is_a_protocol_error",),
     ),
     Case(
         number=58, group="Network", name="proxy",
@@ -692,7 +692,7 @@ PAGINATION = (
         trigger="A cursor contains characters that have a meaning in a query string.",
         expected="The cursor is sent back unchanged.",
         covered_by=(
-            "tests/core/test_codec.py::test_query_comes_back_as_it_went",
+            "tests/core/test_codec.py::test_query_round_trip",
             "tests/pagination/test_pager.py::test_any_chain_of_cursors_gives_every_row_once",
         ),
     ),
@@ -709,14 +709,14 @@ INPUT = (
         number=69, group="Input", name="id-with-path",
         trigger="An id contains a question mark or a hash sign.",
         expected="The same operation, with the id encoded.",
-        covered_by=("tests/core/test_codec.py::test_id_is_encoded_once_and_stays_in_its_place",),
+        covered_by=("tests/core/test_codec.py::test_id_is_encoded_once",),
     ),
     Case(
         number=70, group="Input", name="empty-id",
         trigger="An id is empty, consists of dots, or contains white space or a slash.",
         expected="`InvalidIdError` before anything is sent.",
         covered_by=(
-            "tests/core/test_codec.py::test_id_that_cannot_stand_in_a_url_is_refused",
+            "tests/core/test_codec.py::test_invalid_id",
             "tests/resources/test_resources.py::test_invalid_ids_are_not_sent",
         ),
     ),
@@ -724,15 +724,15 @@ INPUT = (
         number=71, group="Input", name="encoded-id",
         trigger="An id looks percent-encoded.",
         expected="It is encoded again, so the server receives it unchanged.",
-        covered_by=("tests/core/test_codec.py::test_id_is_encoded_once_and_stays_in_its_place",),
+        covered_by=("tests/core/test_codec.py::test_id_is_encoded_once",),
     ),
     Case(
         number=72, group="Input", name="id-with-host",
         trigger="An id contains a host name, line breaks or letters of any script.",
         expected="The request goes to the same host. Line breaks raise `InvalidIdError`.",
         covered_by=(
-            "tests/core/test_codec.py::test_id_is_encoded_once_and_stays_in_its_place",
-            "tests/core/test_codec.py::test_id_that_cannot_stand_in_a_url_is_refused",
+            "tests/core/test_codec.py::test_id_is_encoded_once",
+            "tests/core/test_codec.py::test_invalid_id",
         ),
     ),
     Case(
@@ -749,8 +749,8 @@ RUNTIME = (
         trigger="A call is canceled at any point.",
         expected="Its slot, token and connection are released. Credits stay reserved only if the request was possibly sent.",
         covered_by=(
-            "tests/core/test_transport.py::test_cancelled_calls_leave_nothing",
-            "tests/core/test_rate_limit.py::test_canceled_callers_take_nothing_with_them",
+            "tests/core/test_transport.py::test_canceled_calls_leave_nothing",
+            "tests/core/test_rate_limit.py::test_canceled_callers_use_no_tokens",
             "tests/test_budget.py::test_cancelled_call_keeps_credits_only_if_it_may_have_left",
         ),
     ),
@@ -767,7 +767,7 @@ RUNTIME = (
         number=76, group="Runtime", name="canceled-during-pause",
         trigger="A task that waits for a pause to end is canceled.",
         expected="The other tasks continue on time.",
-        covered_by=("tests/core/test_rate_limit.py::test_canceled_callers_take_nothing_with_them",),
+        covered_by=("tests/core/test_rate_limit.py::test_canceled_callers_use_no_tokens",),
     ),
     Case(
         number=77, group="Runtime", name="other-event-loop",
@@ -775,7 +775,7 @@ RUNTIME = (
         expected="`WrongLoopError`.",
         covered_by=(
             "tests/test_client.py::test_use_from_another_loop_is_named",
-            "tests/core/test_attempt.py::test_thread",
+            "tests/core/test_attempt.py::test_use_from_another_thread",
         ),
     ),
     Case(
@@ -790,8 +790,8 @@ RUNTIME = (
         expected="`ClientClosedError`. Calls in flight fail with an error of this package.",
         covered_by=(
             "tests/test_client.py::test_use_after_close_is_named",
-            "tests/core/test_transport.py::test_close_ends_calls_under_way",
-            "tests/core/test_attempt.py::test_close_ends_waits_for_a_slot_at_once",
+            "tests/core/test_transport.py::test_close_interrupts_calls_in_flight",
+            "tests/core/test_attempt.py::test_close_interrupts_slot_waits",
         ),
     ),
     Case(
@@ -800,7 +800,7 @@ RUNTIME = (
         expected="No effect. Rate limit and timeouts use the event loop's clock, and dates from the server are clamped.",
         covered_by=(
             "tests/core/test_rate_limit.py::test_burst_then_rate",
-            "tests/core/test_codec.py::test_retry_after_never_fails",
+            "tests/core/test_codec.py::test_retry_after_any_string",
             "tests/test_client.py::test_month_s_count_begins_anew",
         ),
     ),
