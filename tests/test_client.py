@@ -81,7 +81,7 @@ def test_settings_out_of_bounds_are_refused(option: str, value: float) -> None:
         AsyncLeadfeeder(KEY, **{option: value})
 
 
-def test_key_after_failed_constructor() -> None:
+def test_failed_constructor_shows_no_key() -> None:
     """A traceback with locals of a refused key holds the key in the caller's own frames only."""
     with pytest.raises(ConfigurationError) as caught:
         AsyncLeadfeeder(f"{KEY}\nX")

@@ -169,7 +169,7 @@ BODY = (
         number=10, group="Body", name="errors-beside-data",
         trigger="A list response carries `errors` in addition to `data`.",
         expected="All rows are returned, then `IncompleteListError` with the errors is raised.",
-        covered_by=("tests/pagination/test_pager.py::test_errors_beside_data_are_not_dropped",),
+        covered_by=("tests/pagination/test_pager.py::test_errors_beside_data",),
     ),
     Case(
         number=11, group="Body", name="no-data",
@@ -186,7 +186,7 @@ BODY = (
         expected="The record without these fields. `pager.raw_pages()` and exports keep them.",
         covered_by=(
             "tests/models/test_models.py::test_unknown_fields_and_values_are_accepted",
-            "tests/pagination/test_pager.py::test_raw_items_keep_every_field_and_stand_on_one_line",
+            "tests/pagination/test_pager.py::test_raw_items_keep_unknown_fields",
         ),
     ),
     Case(
@@ -238,7 +238,7 @@ BODY = (
         number=19, group="Body", name="undecodable-row",
         trigger="One row of a page cannot be decoded.",
         expected="The other 99 rows are returned. `IncompleteListError` at the end describes the row.",
-        covered_by=("tests/pagination/test_pager.py::test_one_bad_row_costs_one_row",),
+        covered_by=("tests/pagination/test_pager.py::test_undecodable_row_is_skipped",),
     ),
     Case(
         number=20, group="Body", name="nested-data",
@@ -353,8 +353,8 @@ STATUS = (
         trigger="The API key is revoked while a list is read.",
         expected="The rows before the error, then the error. Prefetched pages are canceled.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_error_in_the_middle_is_raised_in_its_place",
-            "tests/pagination/test_pager.py::test_leaving_a_loop_leaves_nothing_running",
+            "tests/pagination/test_pager.py::test_error_of_a_later_page",
+            "tests/pagination/test_pager.py::test_early_exit_cancels_prefetch",
         ),
     ),
     Case(
@@ -378,7 +378,7 @@ STATUS = (
         number=33, group="Status", name="one-id-missing",
         trigger="One of many requested ids no longer exists.",
         expected="The other records. `pager.missing` lists the missing ids.",
-        covered_by=("tests/pagination/test_pager.py::test_ids_that_moved_and_ids_that_are_gone",),
+        covered_by=("tests/pagination/test_pager.py::test_merged_and_missing_ids",),
     ),
     Case(
         number=34, group="Status", name="rate-limited",
@@ -628,15 +628,15 @@ PAGINATION = (
         number=59, group="Pagination", name="cursor-loop",
         trigger="A cursor points to an earlier page.",
         expected="`CursorLoopError` after one round.",
-        covered_by=("tests/pagination/test_pager.py::test_circle_of_cursors_is_an_error",),
+        covered_by=("tests/pagination/test_pager.py::test_cursor_loop",),
     ),
     Case(
         number=60, group="Pagination", name="empty-pages",
         trigger="Empty pages that have a next cursor.",
         expected="The rows after them. Fifty empty pages in a row raise `CursorLoopError`.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_empty_pages_here_and_there_are_no_loop",
-            "tests/pagination/test_pager.py::test_empty_pages_without_end_are_an_error",
+            "tests/pagination/test_pager.py::test_scattered_empty_pages",
+            "tests/pagination/test_pager.py::test_empty_pages_with_new_cursors",
         ),
     ),
     Case(
@@ -644,38 +644,38 @@ PAGINATION = (
         trigger="The server rejects a cursor while a list is read.",
         expected="A free list restarts, and each row is returned once. A list that charges raises `CursorExpiredError`.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_expired_cursor_of_a_free_list_begins_it_anew",
-            "tests/pagination/test_pager.py::test_expired_cursor_of_a_charging_list_is_named",
+            "tests/pagination/test_pager.py::test_expired_cursor_of_free_list_restarts_it",
+            "tests/pagination/test_pager.py::test_expired_cursor_of_billed_list",
         ),
     ),
     Case(
         number=62, group="Pagination", name="duplicate-row",
         trigger="A row appears on two pages.",
         expected="The row once.",
-        covered_by=("tests/pagination/test_pager.py::test_any_chain_of_cursors_gives_every_row_once",),
+        covered_by=("tests/pagination/test_pager.py::test_cursor_pages_return_each_row_once",),
     ),
     Case(
         number=63, group="Pagination", name="changing-list",
         trigger="Rows are added and removed while a list is read.",
         expected="No row twice.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_row_that_moves_to_the_next_page_is_returned_once",
-            "tests/pagination/test_pager.py::test_list_that_shrinks_while_it_is_walked_just_ends",
+            "tests/pagination/test_pager.py::test_row_moved_by_insertion",
+            "tests/pagination/test_pager.py::test_416_after_list_has_shrunk",
         ),
     ),
     Case(
         number=64, group="Pagination", name="wrong-totals",
         trigger="The totals of a list change or are wrong.",
         expected="Every row.",
-        covered_by=("tests/pagination/test_pager.py::test_counts_that_lie_lose_nothing",),
+        covered_by=("tests/pagination/test_pager.py::test_wrong_counts_lose_no_rows",),
     ),
     Case(
         number=65, group="Pagination", name="row-limit",
         trigger="A search matches more than the 10,000 rows that the API returns.",
         expected="Every row of a search with dates, because its date range is split. Otherwise the server's error.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_sweep_past_the_wall_is_complete",
-            "tests/pagination/test_pager.py::test_windows_are_cut_until_they_fit",
+            "tests/pagination/test_pager.py::test_date_range_over_row_limit_is_complete",
+            "tests/pagination/test_pager.py::test_date_ranges_are_split_until_they_fit",
         ),
     ),
     Case(
@@ -683,8 +683,8 @@ PAGINATION = (
         trigger="Neither a cursor nor a page count says whether more pages follow.",
         expected="A cursor list ends. A numbered list ends with its first short page.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_chain_ends_without_a_cursor",
-            "tests/pagination/test_pager.py::test_counts_that_lie_lose_nothing",
+            "tests/pagination/test_pager.py::test_null_and_empty_cursor_end_a_list",
+            "tests/pagination/test_pager.py::test_wrong_counts_lose_no_rows",
         ),
     ),
     Case(
@@ -693,7 +693,7 @@ PAGINATION = (
         expected="The cursor is sent back unchanged.",
         covered_by=(
             "tests/core/test_codec.py::test_query_round_trip",
-            "tests/pagination/test_pager.py::test_any_chain_of_cursors_gives_every_row_once",
+            "tests/pagination/test_pager.py::test_cursor_pages_return_each_row_once",
         ),
     ),
     Case(
@@ -759,8 +759,8 @@ RUNTIME = (
         trigger="A loop over rows is left early.",
         expected="Pages in flight are canceled, and the client stays usable.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_leaving_a_loop_leaves_nothing_running",
-            "tests/pagination/test_pager.py::test_leaving_a_cursor_list_cancels_the_page_ahead",
+            "tests/pagination/test_pager.py::test_early_exit_cancels_prefetch",
+            "tests/pagination/test_pager.py::test_early_exit_of_cursor_list_cancels_prefetch",
         ),
     ),
     Case(
