@@ -104,7 +104,7 @@ async def test_snippet_runs(
     functions = [value for value in defined if value.__module__ == "pasted" and _is_runnable(value)]
     arguments = {"lf": lf, "company_id": "159000001", "account_id": sandbox.account_id, "leadfeeder_sandbox": sandbox}
     tests = [function for function in functions if function.__name__.startswith("test_")]
-    called = [one for one in tests or functions if inspect.signature(one).parameters.keys() <= arguments.keys()]
+    called = [test for test in tests or functions if inspect.signature(test).parameters.keys() <= arguments.keys()]
     assert called
     for function in set(functions) - set(called) - set(tests):
         assert len(re.findall(rf"\b{function.__name__}\(", PYTHON[name])) > 1, f"{function.__name__} is not called"

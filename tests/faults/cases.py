@@ -423,7 +423,7 @@ STATUS = (
         trigger="429 because the monthly quota is used up.",
         expected="`QuotaExceededError`. No more requests are sent this month (in its first two days: this hour).",
         faults=(final("code", responds("429 Slow", error_body("quota_exceeded")), QuotaExceededError),),
-        covered_by=("tests/test_client.py::test_used_up_quota_stops_all_traffic",),
+        covered_by=("tests/test_client.py::test_exhausted_quota_stops_all_requests",),
     ),
     Case(
         number=39, group="Status", name="many-tasks-rate-limited",
@@ -447,7 +447,7 @@ STATUS = (
         expected="The work is done once. Its credits count as spent.",
         covered_by=(
             "tests/core/test_transport.py::test_billed_read_after_server_error_is_sent_once",
-            "tests/test_budget.py::test_lost_answer_keeps_its_credits",
+            "tests/test_budget.py::test_lost_response_counts_as_charged",
             "tests/resources/test_resource_methods.py::test_lost_creation_is_not_repeated",
         ),
     ),
@@ -739,7 +739,7 @@ INPUT = (
         number=73, group="Input", name="unusable-key",
         trigger="The API key contains characters that are not allowed in a header.",
         expected="`ConfigurationError` when the client is created, without the key.",
-        covered_by=("tests/test_client.py::test_unusable_key_is_refused_without_being_shown",),
+        covered_by=("tests/test_client.py::test_invalid_key",),
     ),
 )  # fmt: skip
 
@@ -751,7 +751,7 @@ RUNTIME = (
         covered_by=(
             "tests/core/test_transport.py::test_canceled_calls_leave_nothing",
             "tests/core/test_rate_limit.py::test_canceled_callers_use_no_tokens",
-            "tests/test_budget.py::test_cancelled_call_keeps_credits_only_if_it_may_have_left",
+            "tests/test_budget.py::test_cancellation_and_credits",
         ),
     ),
     Case(
@@ -774,7 +774,7 @@ RUNTIME = (
         trigger="A client is used on another event loop or in another thread.",
         expected="`WrongLoopError`.",
         covered_by=(
-            "tests/test_client.py::test_use_from_another_loop_is_named",
+            "tests/test_client.py::test_use_on_another_loop",
             "tests/core/test_attempt.py::test_use_from_another_thread",
         ),
     ),
@@ -789,7 +789,7 @@ RUNTIME = (
         trigger="A client is used after it was closed, or is closed while calls are in flight.",
         expected="`ClientClosedError`. Calls in flight fail with an error of this package.",
         covered_by=(
-            "tests/test_client.py::test_use_after_close_is_named",
+            "tests/test_client.py::test_use_after_close",
             "tests/core/test_transport.py::test_close_interrupts_calls_in_flight",
             "tests/core/test_attempt.py::test_close_interrupts_slot_waits",
         ),
@@ -801,7 +801,7 @@ RUNTIME = (
         covered_by=(
             "tests/core/test_rate_limit.py::test_burst_then_rate",
             "tests/core/test_codec.py::test_retry_after_any_string",
-            "tests/test_client.py::test_month_s_count_begins_anew",
+            "tests/test_client.py::test_usage_of_previous_month",
         ),
     ),
     Case(
@@ -833,7 +833,7 @@ RUNTIME = (
         number=84, group="Runtime", name="concurrent-budget",
         trigger="A hundred tasks share a small budget of credits.",
         expected="The budget is never exceeded.",
-        covered_by=("tests/test_budget.py::test_credits_are_never_exceeded_by_many_tasks",),
+        covered_by=("tests/test_budget.py::test_credit_budget_with_many_tasks",),
     ),
     Case(
         number=85, group="Runtime", name="blocked-loop",
