@@ -1,4 +1,4 @@
-"""What every test starts from: asyncio, no settings in the environment, and a sandbox where one is asked for."""
+"""Fixtures for all tests: an empty environment, a virtual clock, a sandbox, its client and a Redis server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def virtual() -> Iterator[VirtualLoop]:
-    """A loop on a virtual clock; run coroutines on it with ``run_until_complete``."""
+    """A loop on a virtual clock. ``run_until_complete`` runs coroutines on it."""
     loop = VirtualLoop()
     yield loop
     loop.run_until_complete(loop.shutdown_asyncgens())
@@ -44,7 +44,7 @@ def virtual() -> Iterator[VirtualLoop]:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A small world without a rate limit."""
+    """A small sandbox without a rate limit."""
     async with Sandbox(companies=60, visits=500, rate_limit=False) as running:
         yield running
 
@@ -58,7 +58,7 @@ async def lf(sandbox: Sandbox) -> AsyncIterator[AsyncLeadfeeder]:
 
 @pytest.fixture
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """An empty Redis server; its test is skipped where there is none, and fails where REQUIRE_REDIS is set."""
+    """An empty Redis server. Without one the test is skipped, or fails if ``REQUIRE_REDIS`` is set."""
     require_redis()
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     try:

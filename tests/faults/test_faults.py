@@ -1,4 +1,4 @@
-"""Every fault case, met by requests of each class."""
+"""All fault cases, for requests of each class."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def assert_no_secret(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-@pytest.mark.parametrize("request_class", list(RequestClass), ids=lambda one: one.name)
+@pytest.mark.parametrize("request_class", list(RequestClass), ids=lambda request_class: request_class.name)
 @pytest.mark.parametrize(("fault", "persistent"), list(parameters()))
 async def test_fault(fault: Fault, persistent: bool, request_class: RequestClass) -> None:
     """The call has the outcome of the rule table, the server sees no extra request, and no error contains the key."""

@@ -84,6 +84,7 @@ async def test_unassign_and_lists(sandbox: Sandbox, lf: AsyncLeadfeeder, tag: st
 
 
 async def test_arguments_are_checked_before_anything_is_sent(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A single ID, an empty list of IDs and an unknown scope are rejected before anything is sent."""
     with pytest.raises(ConfigurationError, match="single id"):
         lf.bulk.assign_tags("159", ["1"])
     with pytest.raises(ConfigurationError, match="at least one id"):
