@@ -12,6 +12,7 @@ from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
 from tests.support.clock import VirtualLoop
+from tests.support.markers import markers_of
 from tests.support.redis import RedisServer, require_redis
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
@@ -20,6 +21,14 @@ hypothesis.settings.register_profile(
     "mutants", deadline=None, max_examples=30, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Add the markers that follow from the code of each test."""
+    for item in items:
+        for marker in markers_of(item):
+            item.add_marker(marker)
 
 
 @pytest.fixture(scope="module")

@@ -162,6 +162,7 @@ async def test_web_applications_respond_alike(sandbox: Sandbox, monkeypatch: pyt
         assert 60 < (retry_after - datetime.now(UTC)).total_seconds() <= 90
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("line", [line for line in SHELL if not NOT_RUN.search(line)])
 def test_shell_line_runs(line: str, leadfeeder_sandbox: Sandbox, tmp_path: Path) -> None:
     """Each line of an ``sh`` block succeeds on its own in an empty folder."""

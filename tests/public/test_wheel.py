@@ -17,10 +17,7 @@ from tests.support.paths import ROOT
 OFFLINE = re.compile(
     r"No matching distribution|Could not find a version|ConnectionError|NewConnectionError|Max retries"
 )
-pytestmark = [
-    pytest.mark.real_time,
-    pytest.mark.timeout(300),
-]  # pip takes its own time to build and install
+pytestmark = [pytest.mark.e2e, pytest.mark.real_time, pytest.mark.timeout(300)]
 
 
 def run(*command: Path | str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
