@@ -18,6 +18,7 @@ import pytest
 
 from leadfeeder_async import (
     AsyncLeadfeeder,
+    AttemptTimeoutError,
     AuthenticationError,
     ClientClosedError,
     ConfigurationError,
@@ -35,8 +36,9 @@ from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.accounts import User
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.sandbox import Sandbox
+from leadfeeder_async.settings import Secret, Settings
 from tests.support.clients import KEY, client_for, client_of
-from tests.support.servers import http, raw_server
+from tests.support.servers import http, raw_server, silence
 
 
 @pytest.mark.parametrize("key", ["", "   ", "k3y\r\nb", "schlüssel", "k3y\x00b", "k3y\tb", "k3y\x7f"])
@@ -139,16 +141,28 @@ async def test_several_accounts() -> None:
 
 
 async def test_with_options_shares_the_rest(sandbox: Sandbox) -> None:
-    """A copy has its own options, and shares connections, rate limit, statistics and lifetime."""
-    lf = client_for(sandbox, timeout=5)
+    """A copy shares connections, rate limit, statistics and lifetime."""
+    lf = client_for(sandbox)
     copied = lf.with_options(timeout=0.5, retries=0)
-    assert (lf._executor.options.timeout, copied._executor.options.timeout) == (5, 0.5)
-    assert copied.with_options(retries=1)._executor.options.timeout == 0.5
     await copied.users.me()
     assert lf.stats.requests == 1
     await lf.aclose()
     with pytest.raises(ClientClosedError):
         await copied.users.me()
+
+
+async def test_options_of_copies() -> None:
+    """A copy has its own options, keeps the others, and leaves the original unchanged."""
+    async with raw_server(silence) as server, client_of(server.url, timeout=0.1, retries=0) as lf:
+        copied = lf.with_options(timeout=0.05)
+        for client, timeout, attempts in (
+            (lf, "0.1 s", 1),
+            (copied, "0.05 s", 1),
+            (copied.with_options(retries=1), "0.05 s", 2),
+        ):
+            with pytest.raises(AttemptTimeoutError, match=timeout) as caught:
+                await client.users.me()
+            assert caught.value.attempts == attempts
 
 
 async def test_use_after_close(sandbox: Sandbox) -> None:
@@ -241,14 +255,15 @@ async def test_key_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
         await lf.users.me()
     error = caught.value
     await lf.aclose()
+    settings = Settings(api_key=Secret(KEY))
     text = traceback.TracebackException.from_exception(error, capture_locals=True, compact=False)
     outputs = [
-        repr(lf), repr(lf._state.settings), repr(error), str(error), repr(error.args), repr(error.__context__),
+        repr(lf), repr(settings), repr(error), str(error), repr(error.args), repr(error.__context__),
         repr(vars(error)), "".join(text.format()), caplog.text, repr(copy.copy(error)), repr(pickle.dumps(error)),
     ]  # fmt: skip
     assert [output for output in outputs if KEY in output] == []
     with pytest.raises(TypeError, match="pickled"):
-        pickle.dumps(lf._state.settings)
+        pickle.dumps(settings)
 
 
 async def test_errors_can_be_pickled(lf: AsyncLeadfeeder) -> None:
@@ -284,7 +299,17 @@ async def test_log_line_contains_path_template(lf: AsyncLeadfeeder, caplog: pyte
     assert record.getMessage().startswith("GET /v1/companies/{id} -> 200, attempt 1, ")
 
 
-async def test_exhausted_quota_stops_all_requests() -> None:
+class SetClock(datetime):
+    """The clock of a client, which a test sets."""
+
+    current = datetime(2026, 12, 1, tzinfo=UTC)
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return cls.current
+
+
+async def test_exhausted_quota_stops_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """After ``quota_exceeded``, nothing is sent until the month ends, and the error has that time."""
     quota = http(b'{"errors":[{"code":"quota_exceeded","title":"Used up"}]}', "429 Too Many")
     async with raw_server(quota) as server, client_of(server.url, monthly_quota=1) as lf:
@@ -296,7 +321,8 @@ async def test_exhausted_quota_stops_all_requests() -> None:
         assert (caught.value.sent, caught.value.code, len(server.requests)) == ("no", "quota_exceeded", 1)
         assert caught.value.retry_at is not None
         assert (caught.value.retry_at.day, caught.value.retry_at > datetime.now(UTC)) == (1, True)
-        lf._state.quota.blocked_until = datetime(2020, 1, 1, tzinfo=UTC)
+        SetClock.current = caught.value.retry_at
+        monkeypatch.setattr(executor, "datetime", SetClock)
         with pytest.raises(QuotaExceededError):
             await lf.users.me()
         assert len(server.requests) == 2
@@ -377,24 +403,17 @@ def test_shared_quota_receives_complete_months_only() -> None:
 
 async def test_quota_error_of_previous_month(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a fast clock, a quota error of the previous month blocks the new one for an hour only."""
-
-    class FastClock(datetime):
-        current = at(12, 1, 0, 0)
-
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
-            return cls.current
-
-    monkeypatch.setattr(executor, "datetime", FastClock)
+    SetClock.current = at(12, 1)
+    monkeypatch.setattr(executor, "datetime", SetClock)
     exhausted = http(b'{"code":"quota_exceeded","message":"month used up"}', "429 Too Many")
     async with raw_server(exhausted, http(b'{"data":{"id":"1"}}')) as server, client_of(server.url) as lf:
         with pytest.raises(QuotaExceededError, match="the server may have meant the previous one"):
             await lf.users.me()
-        FastClock.current = at(12, 1, 0, 59)
+        SetClock.current = at(12, 1, 0, 59)
         with pytest.raises(QuotaExceededError, match=r"Nothing was sent.*Try again in an hour") as caught:
             await lf.users.me()
         assert (caught.value.retry_at, len(server.requests)) == (at(12, 1, 1), 1)
-        FastClock.current = at(12, 1, 1)
+        SetClock.current = at(12, 1, 1)
         await lf.users.me()
 
 

@@ -186,7 +186,7 @@ async def test_removed_trace_config_yields_sent_maybe(closed: str) -> None:
             session.trace_configs.append(trace)
             trace.freeze()
         other = client_of(server.url, session=session, trace_configs=[trace] if closed == "another" else [])
-        other._state.ensure_open()
+        await other.__aenter__()
         lf = client_of(server.url, session=session)
         gate.set()
         await lf.users.me()

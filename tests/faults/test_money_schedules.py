@@ -24,6 +24,7 @@ from leadfeeder_async.jobs.enrich.lookup import CompanyLookup
 from tests.support.clients import client_of
 from tests.support.redis import RedisServer
 from tests.support.servers import handler_server
+from tests.support.shared_credits import abandon, report
 
 SOAK = bool(os.environ.get("SOAK"))
 CREDIT_SCHEDULES = 8_000 if SOAK else 25
@@ -58,8 +59,7 @@ class Process:
     async def heartbeat(self) -> None:
         """Report as the heartbeat of the process does."""
         with self.running():
-            async with self.credits._turn:
-                await self.credits._try_report("report")
+            await report(self.credits)
 
     def fork(self, server: RedisServer, name: str, pid: int) -> Process:
         """Return a child whose object has the state of this one, as after a fork."""
@@ -174,12 +174,7 @@ class CreditSchedule:
 
     async def _remove(self, process: Process) -> None:
         """End a process like a kill. Its calls in flight may be charged, and it reports nothing."""
-        if process.credits._heartbeat is not None:
-            process.credits._heartbeat.cancel()
-        for task in process.credits._tasks:
-            task.cancel()
-        await asyncio.gather(*process.credits._tasks, return_exceptions=True)
-        await process.credits._script.aclose()
+        await abandon(process.credits)
         self._processes.remove(process)
         if not self._processes:
             await self._start()
