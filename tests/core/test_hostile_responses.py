@@ -6,10 +6,11 @@ import asyncio
 import gzip
 import json
 import re
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -23,6 +24,7 @@ from leadfeeder_async._core.executor import MAX_INLINE_BYTES, MAX_INLINE_REPAIR
 from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
 from leadfeeder_async.resources.web_visits import SEARCH_WEB_VISITS
 from tests.support.clients import REDACTOR, client_of
+from tests.support.fork_server import ForkServer, fork_server
 from tests.support.servers import handler_server, http, raw_server
 from tests.support.stall import measured_stall
 
@@ -77,57 +79,40 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "invalid UTF-8": lambda: repeated(b'{"data":[{"id":"1","x":"', b"\xff", b'"}]}'),
 }
 
-CLIENT = """
-import asyncio, re, sys
-from leadfeeder_async import AsyncLeadfeeder, LeadfeederError
-from tests.support.stall import measured_stall
 
-def peak():
-    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+@lru_cache(maxsize=1)
+def packed(name: str) -> tuple[bytes, int]:
+    """Return a compressed body and its decompressed size."""
+    body = BODIES[name]()
+    return gzip.compress(body, 1), len(body)
 
-async def first_page(lf):
-    async for page in lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-02").pages():
-        return page
 
-CALLS = {"list": first_page, "record": lambda lf: lf.users.me(), "charged": lambda lf: lf.companies.get("1")}
-
-async def main(url, call):
-    async with AsyncLeadfeeder("k", base_url=url, account_id="1", retries=0) as lf:
-        await lf.users.me()
-        await asyncio.to_thread(int)
-        before = peak()
-        async with measured_stall() as stall:
-            try:
-                await CALLS[call](lf)
-            except LeadfeederError:
-                pass
-        print(stall.longest, peak() - before)
-
-asyncio.run(main(*sys.argv[1:]))
-"""
+@pytest.fixture(scope="module")
+async def processes() -> AsyncIterator[ForkServer]:
+    """A server that starts processes with a client."""
+    async with fork_server("tests.support.hostile_client") as server:
+        yield server
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the memory from /proc")
 @pytest.mark.parametrize("call", ["list", "record", "charged"])
 @pytest.mark.parametrize("name", list(BODIES))
-async def test_hostile_body(name: str, call: str) -> None:
+async def test_hostile_body(processes: ForkServer, tmp_path: Path, name: str, call: str) -> None:
     """A body of 16 MiB does not block the event loop and takes at most four times its size in memory."""
-    body, requests = BODIES[name](), 0
-    packed = gzip.compress(body, 1)
+    (body, size), requests, output = packed(name), 0, tmp_path / "output"
 
     async def respond(_: web.Request) -> web.Response:
         nonlocal requests
         requests += 1
         if requests == 1:
             return web.json_response({"data": {"id": "1", "type": "user"}})
-        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+        return web.Response(body=body, headers={"Content-Encoding": "gzip"})
 
     async with handler_server(respond) as url:
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", CLIENT, url, call, stdout=subprocess.PIPE)
-        output, _ = await process.communicate()
-    stall, memory = map(float, output.split())
+        assert await (await processes.start(url, call, stdout=output)).wait() == 0
+    stall, memory = map(float, output.read_text().split())
     assert stall < MAX_STALL
-    assert memory < 4 * len(body) + 16 * MIB
+    assert memory < 4 * size + 16 * MIB
 
 
 def hostile_page(size: int) -> st.SearchStrategy[bytes]:
