@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from leadfeeder_async import AsyncLeadfeeder
+from leadfeeder_async._core import retry
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
 from tests.support.clock import VirtualLoop
@@ -40,6 +41,12 @@ def anyio_backend() -> str:
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("LEADFEEDER_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first retry of a call wait at most one millisecond."""
+    monkeypatch.setattr(retry, "INITIAL_BACKOFF", 0.001)
 
 
 @pytest.fixture

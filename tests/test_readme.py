@@ -40,7 +40,10 @@ def examples(language: str) -> dict[str, str]:
 PYTHON = examples("python")
 FIRST = PYTHON.pop("README-0")
 APPS = {name: PYTHON.pop(name) for name, text in list(PYTHON.items()) if "\napp = " in text}
-SHELL = [line for text in examples("sh").values() for line in text.replace("\\\n", "").splitlines() if line.strip()]
+SHELL = dict.fromkeys(
+    line for text in examples("sh").values() for line in text.replace("\\\n", "").splitlines() if line.strip()
+)
+"""The lines of all shell examples, each once."""
 NOT_RUN = re.compile(r"leadfeeder (sandbox|contract)")
 """Commands that run until they are stopped, or that need a network."""
 

@@ -179,6 +179,7 @@ class RetryBudgetMachine(RuleBasedStateMachine):
 TestRetryBudget = RetryBudgetMachine.TestCase
 
 
+@pytest.mark.usefixtures("short_backoff")
 async def test_outage_is_not_amplified() -> None:
     """If every response is a 500, two hundred calls send at most a tenth more requests."""
 
@@ -192,6 +193,7 @@ async def test_outage_is_not_amplified() -> None:
     assert sum("most recent requests failed" in str(error) for error in errors) >= 180
 
 
+@pytest.mark.usefixtures("short_backoff")
 async def test_successes_refill_retry_budget(sandbox: Sandbox) -> None:
     """After an outage, five successful responses allow one retry."""
     async with client_for(sandbox, retries=1) as lf:
@@ -205,6 +207,7 @@ async def test_successes_refill_retry_budget(sandbox: Sandbox) -> None:
         await lf.users.me()
 
 
+@pytest.mark.usefixtures("short_backoff")
 async def test_429_does_not_use_retry_budget(sandbox: Sandbox) -> None:
     """A 429 is retried although the retry budget is exhausted."""
     async with client_for(sandbox, retries=1) as lf:
@@ -258,15 +261,15 @@ async def errors_of_closing(lf: AsyncLeadfeeder) -> set[tuple[type[BaseException
 
 async def test_close_interrupts_backoff() -> None:
     """Closing the client ends a call that waits for its retry."""
-    async with raw_server(http(b"{}", "500 Oops")) as server:
-        lf = client_of(server.url, retries=30)
+    async with raw_server(http(b"{}", "503 Busy", "Retry-After: 50\r\n")) as server:
+        lf = client_of(server.url)
         call = asyncio.create_task(lf.users.me())
-        while lf.stats.retries < 4:  # by now the next wait is up to eight seconds
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.02)
-        await lf.aclose()
-        with pytest.raises(LeadfeederError):
-            await call
+        while not lf.stats.waiting:
+            await asyncio.sleep(0.001)
+        async with asyncio.timeout(5):
+            await lf.aclose()
+            with pytest.raises(LeadfeederError):
+                await call
 
 
 @pytest.mark.parametrize("after_first_call", [True, False])

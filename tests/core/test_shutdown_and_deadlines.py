@@ -128,9 +128,9 @@ async def test_sent_covers_all_attempts() -> None:
     assert (caught.value.sent, caught.value.attempts > 2) == ("maybe", True)
 
 
-async def test_refused_connection_after_lost_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("short_backoff")
+async def test_refused_connection_after_lost_attempt() -> None:
     """The sent state is "maybe" if an earlier attempt may have arrived and the last one was refused."""
-    monkeypatch.setattr("leadfeeder_async._core.retry.INITIAL_BACKOFF", 0.001)
 
     async def close_server(writer: asyncio.StreamWriter) -> None:
         server.server.close()

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import pytest
@@ -37,6 +38,8 @@ from leadfeeder_async import (
 )
 from tests.support.clients import KEY, client_of
 from tests.support.servers import cut, handler_server, http, listening, port_of, raw_server, silence
+
+pytestmark = pytest.mark.usefixtures("short_backoff")
 
 OK = http(b'{"data":{"id":"1","type":"user"}}')
 COMPANY = http(b'{"data":{"id":"1","type":"company"},"meta":{"credits":{"charged":1}}}')
@@ -628,9 +631,8 @@ async def test_empty_response_of_a_write() -> None:
         assert await lf.request("DELETE", "/v1/tags/1") == {}
 
 
-async def test_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connect_timeout() -> None:
     """A connection that is never made times out, was not sent, and is retried."""
-    monkeypatch.setattr("leadfeeder_async._core.retry.INITIAL_BACKOFF", 0.001)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -647,9 +649,8 @@ async def test_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (caught.value.sent, caught.value.phase, caught.value.attempts) == ("no", "connect", 3)
 
 
-async def test_aborted_handshake_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_aborted_handshake_is_retried() -> None:
     """An aborted TLS handshake was not sent and is retried, also for a billed call."""
-    monkeypatch.setattr("leadfeeder_async._core.retry.INITIAL_BACKOFF", 0.001)
     connections = 0
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -665,7 +666,8 @@ async def test_aborted_handshake_is_retried(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_proxy_variables_need_trust_env(monkeypatch: pytest.MonkeyPatch) -> None:
     """Proxies of the environment are used only with ``trust_env``."""
-    async with raw_server(OK) as proxy, raw_server(OK) as server:
+    reject_hosts(monkeypatch, "api.nowhere.test")
+    async with raw_server(http(b"", "502 Bad Gateway")) as proxy, raw_server(OK) as server:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
             monkeypatch.setenv(name, proxy.url)
         for name in ("NO_PROXY", "no_proxy"):
@@ -701,14 +703,22 @@ async def test_loopback_never_uses_a_proxy(host: str, monkeypatch: pytest.Monkey
     assert b"authorization" not in server.requests[0].lower()
 
 
+def reject_hosts(monkeypatch: pytest.MonkeyPatch, *unknown: str) -> None:
+    """Let the running event loop find no address of these hosts, without asking a name server."""
+    loop = asyncio.get_running_loop()
+    resolve = loop.getaddrinfo
+
+    async def getaddrinfo(host: str, *arguments: Any, **options: Any) -> Any:
+        if host in unknown:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return await resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+
+
 async def test_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown host raises ConnectError with the state "not sent"."""
-    monkeypatch.setattr("leadfeeder_async._core.retry.INITIAL_BACKOFF", 0.001)
-
-    async def getaddrinfo(*_: object, **__: object) -> list[object]:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    reject_hosts(monkeypatch, "api.nowhere.test")
     async with client_of("https://api.nowhere.test") as lf:
         with pytest.raises(ConnectError) as caught:
             await lf.companies.get("1")
@@ -717,7 +727,6 @@ async def test_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_proxy_rejection_hides_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error about a proxy that rejects the connection contains neither its password nor the key."""
-    monkeypatch.setattr("leadfeeder_async._core.retry.INITIAL_BACKOFF", 0.001)
     async with raw_server(http(b"", "407 Proxy Authentication Required")) as proxy:
         address = proxy.url.replace("http://", "http://someone:pa55word@")
         monkeypatch.setenv("HTTPS_PROXY", address)

@@ -14,7 +14,6 @@ import msgspec
 import pytest
 
 from leadfeeder_async import AsyncLeadfeeder, DecodeError, LeadfeederError, OutcomeUnknownError
-from leadfeeder_async._core import retry
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.models import WebVisit
 from tests.faults import table
@@ -35,10 +34,7 @@ from tests.support.clock import VirtualLoop
 from tests.support.paths import ROOT
 from tests.support.servers import http, raw_server
 
-
-@pytest.fixture(autouse=True)
-def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "INITIAL_BACKOFF", 0.01)
+pytestmark = pytest.mark.usefixtures("short_backoff")
 
 
 def parameters() -> Iterator[Any]:

@@ -26,7 +26,6 @@ from leadfeeder_async import (
     QuotaExceededError,
     ServerError,
 )
-from leadfeeder_async._core import retry
 from leadfeeder_async.jobs.bulk.change_queue import (
     MAX_CONSECUTIVE_FAILURES,
     MAX_CONSECUTIVE_REJECTIONS,
@@ -42,9 +41,7 @@ from tests.support.servers import handler_server
 CHANGED, FAILED, UNKNOWN = BulkOutcome.CHANGED, BulkOutcome.FAILED, BulkOutcome.UNKNOWN
 
 
-@pytest.fixture(autouse=True)
-def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "INITIAL_BACKOFF", 0.001)
+pytestmark = pytest.mark.usefixtures("short_backoff")
 
 
 @pytest.fixture
