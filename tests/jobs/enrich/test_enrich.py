@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import random
-import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, suppress
@@ -45,6 +43,7 @@ from leadfeeder_async.models.companies import CompanyMatch, CompanyMatchAttribut
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
 from tests.support.enrich_process import rows as rows_to_kill
+from tests.support.fork_server import ForkServer, fork_server
 from tests.support.servers import handler_server, http, raw_server
 from tests.support.tasks import client_tasks
 
@@ -758,43 +757,27 @@ async def test_tables(lf: AsyncLeadfeeder, tmp_path: Path) -> None:
     )
 
 
-async def enrich_with_kills(seed: int, out: Path, *options: str) -> tuple[list[dict[str, Any]], Sandbox, int]:
+async def enrich_with_kills(
+    server: ForkServer, seed: int, out: Path, *options: str
+) -> tuple[list[dict[str, Any]], Sandbox, int]:
     """Enrich, kill and resume until the file exists. Return its lines, the sandbox and the number of kills."""
     rng, kills = random.Random(seed), 0
     async with Sandbox(seed=seed, companies=2_000, visits=0, rate_limit=False) as sandbox:
         sandbox.world.match_index  # noqa: B018 - built before the first match
         sandbox.latency = 0.005
-        arguments = (
-            sandbox.url,
-            sandbox.api_key,
-            sandbox.account_id,
-            "5000",
-            "2000",
-            "1500",
-            str(out),
-            *options,
-        )
+        address = (sandbox.url, sandbox.api_key, sandbox.account_id)
         for _ in range(20):
             if out.exists():
                 break
-            child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.support.enrich_process", *arguments
-            )
             requests = len(sandbox.ledger.requests)
-            try:
-                async with asyncio.timeout(40):
-                    while child.returncode is None:
-                        await asyncio.sleep(0.005)
-                        if kills < 5 and len(sandbox.ledger.requests) > requests + rng.randrange(2, 18):
-                            with suppress(ProcessLookupError):
-                                # child.kill() would reap a child that has just ended.
-                                os.kill(child.pid, signal.SIGKILL)
-                            kills += 1
-                            await child.wait()
-            finally:
-                with suppress(ProcessLookupError):
-                    child.kill()
-                await child.wait()
+            child = await server.start(*address, "5000", "2000", "1500", str(out), *options)
+            async with asyncio.timeout(40):
+                while child.returncode is None:
+                    await asyncio.sleep(0.005)
+                    if kills < 5 and len(sandbox.ledger.requests) > requests + rng.randrange(2, 18):
+                        child.kill()
+                        kills += 1
+                        await child.wait()
     return lines(out), sandbox, kills
 
 
@@ -802,31 +785,34 @@ async def enrich_with_kills(seed: int, out: Path, *options: str) -> tuple[list[d
 async def test_kill_at_random_moments(tmp_path: Path) -> None:
     """Every row is in the file once and in order, no company is charged twice, and max_credits holds over all runs.
 
-    Real time: processes have to be started and killed.
+    The test starts and kills processes, so it takes real time.
     """
     kills = 0
-    for seed in range(KILL_ROUNDS):
-        got, sandbox, killed = await enrich_with_kills(seed, tmp_path / f"{seed}.ndjson")
-        kills += killed
-        assert [result["row"] for result in got] == list(range(1, 5_001))
-        keys = rows_to_kill(5_000, 2_000)
-        assert [result["key"] for result in got] == [normalize_domain(key) or key for key in keys]
-        assert sandbox.ledger.credits_charged == len(set(sandbox.ledger.charges)) <= 1_500
-        matched = {result["id"] for result in got if result["outcome"] == "matched"}
-        assert matched == set(sandbox.ledger.charges)
-        assert len(matched) >= 1_400
+    async with fork_server("tests.support.enrich_process") as server:
+        for seed in range(KILL_ROUNDS):
+            got, sandbox, killed = await enrich_with_kills(server, seed, tmp_path / f"{seed}.ndjson")
+            kills += killed
+            assert [result["row"] for result in got] == list(range(1, 5_001))
+            keys = rows_to_kill(5_000, 2_000)
+            assert [result["key"] for result in got] == [normalize_domain(key) or key for key in keys]
+            assert sandbox.ledger.credits_charged == len(set(sandbox.ledger.charges)) <= 1_500
+            matched = {result["id"] for result in got if result["outcome"] == "matched"}
+            assert matched == set(sandbox.ledger.charges)
+            assert len(matched) >= 1_400
     assert kills >= 2 * KILL_ROUNDS
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.slow
 async def test_kill_of_broken_build_is_detected(tmp_path: Path) -> None:
     """A build that does not record credits before it spends them exceeds the limit."""
     charged = 0
-    for seed in range(4):
-        _, sandbox, _ = await enrich_with_kills(seed, tmp_path / f"{seed}.ndjson", "--record-spending-late")
-        charged = max(charged, sandbox.ledger.credits_charged)
-        if charged > 1_500:
-            break
+    async with fork_server("tests.support.enrich_process") as server:
+        for seed in range(4):
+            out = tmp_path / f"{seed}.ndjson"
+            _, sandbox, _ = await enrich_with_kills(server, seed, out, "--record-spending-late")
+            charged = max(charged, sandbox.ledger.credits_charged)
+            if charged > 1_500:
+                break
     assert charged > 1_500
 
 
