@@ -94,6 +94,7 @@ async def processes() -> AsyncIterator[ForkServer]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the memory from /proc")
 @pytest.mark.parametrize("call", ["list", "record", "charged"])
 @pytest.mark.parametrize("name", list(BODIES))

@@ -234,7 +234,7 @@ def test_plain_http_needs_permission(environment: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("port", ["0", "65536", "99999", "x", "-1"])
 def test_invalid_port(port: str) -> None:
-    """A port that does not exist is refused before anything is sent."""
+    """An invalid port is rejected before anything is sent."""
     with pytest.raises(ConfigurationError, match="invalid port") as caught:
         client_of(f"http://127.0.0.1:{port}")
     assert caught.value.sent == "no"
@@ -262,7 +262,7 @@ def test_key_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("end", ["\r", "\r\n", " ", "\t\n"])
 def test_white_space_around_key_and_account(environment: pytest.MonkeyPatch, end: str) -> None:
-    """White space of an .env file with CRLF is removed. Inside an account id it is refused."""
+    """White space at the ends is removed, as of an .env file with CRLF. Inside an account ID it is rejected."""
     environment.setenv("LEADFEEDER_API_KEY", KEY + end)
     environment.setenv("LEADFEEDER_ACCOUNT_ID", f"310042{end}")
     assert (read_api_key(None).reveal(), read_account_id(None), read_account_id(f" 7{end}")) == (KEY, "310042", "7")

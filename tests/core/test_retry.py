@@ -56,7 +56,7 @@ def decide(
 @pytest.mark.parametrize("kind", AMBIGUOUS)
 @pytest.mark.parametrize("retry_safety", list(RetrySafety))
 def test_unsent_request_is_retried(kind: type[LeadfeederError], retry_safety: RetrySafety) -> None:
-    """A request that was not sent is retried, whatever it charges or creates."""
+    """A request that was not sent is retried, even if it charges or creates."""
     assert decide(kind("x", ErrorContext(sent="no")), retry_safety) == 0.5
 
 

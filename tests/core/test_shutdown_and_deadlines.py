@@ -191,7 +191,7 @@ async def test_timeout_shortened_by_deadline() -> None:
 
 
 async def test_custom_request_counts_as_one_credit() -> None:
-    """A custom request counts as one credit unless the caller says that it is free."""
+    """A custom request counts as one credit unless the caller declares it free."""
     async with raw_server(OK) as server, client_of(server.url) as lf:
         async with lf.budget(max_credits=0):
             with pytest.raises(BudgetExceededError, match="may charge 1 credits, but 0 of 0"):

@@ -207,7 +207,7 @@ async def test_removed_trace_config_yields_sent_maybe(closed: str) -> None:
 
 
 async def test_custom_request_is_sent_once() -> None:
-    """A lost custom request is retried only if the caller says that it is idempotent and free."""
+    """A lost custom request is retried only if the caller declares it idempotent and free."""
     async with raw_server(cut(b""), OK) as server, client_of(server.url) as lf:
         with pytest.raises(OutcomeUnknownError):
             await lf.request("POST", "/v1/new")

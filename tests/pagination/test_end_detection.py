@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from leadfeeder_async.pagination.end_detection import MAX_PASSES, EndDetector, PageFacts, Verdict
 
+pytestmark = pytest.mark.slow
+
 ENDS = {Verdict.COMPLETE, Verdict.INCOMPLETE}
 PAGE_SIZE = 2
 ROWS = [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]

@@ -46,4 +46,4 @@ def test_fixtures_add_markers(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def browser() -> None:
-    """Stand in for the real browser."""
+    """A fixture with the name of the real one."""

@@ -551,6 +551,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(steps=STEPS)
 def test_limit_holds_for_any_sequence(redis_server: RedisServer, steps: list[tuple[str, int, int]]) -> None:
