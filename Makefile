@@ -5,13 +5,16 @@ BIN = $(VENV)/bin
 PYTHONS ?= 3.11 3.12 3.13 3.14
 TOOLS = .venv-release
 
-.PHONY: demo test test-lowest matrix soak mutants lint types types-platforms bench bench-quick docs dist sbom audit prism lock clean
+.PHONY: demo test test-fast test-lowest matrix soak mutants lint types types-platforms bench bench-quick docs dist sbom audit prism lock clean
 
 demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+test-fast: $(VENV)/.dev  ## all tests but those with a marker: no killed processes, Redis server, browser or command
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not redis and not browser and not e2e" $(ARGS)
 
 matrix:  ## all tests on every supported Python, each installed under a name such as python3.12
 	for version in $(PYTHONS); do \

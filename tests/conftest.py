@@ -1,4 +1,4 @@
-"""What every test starts from: asyncio, no settings in the environment, and a sandbox where one is asked for."""
+"""Fixtures for all tests: an empty environment, a virtual clock, a sandbox, its client and a Redis server."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import hypothesis
 import pytest
 
 from leadfeeder_async import AsyncLeadfeeder
+from leadfeeder_async._core import retry
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
 from tests.support.clock import VirtualLoop
+from tests.support.markers import markers_of
 from tests.support.redis import RedisServer, require_redis
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
@@ -20,6 +22,14 @@ hypothesis.settings.register_profile(
     "mutants", deadline=None, max_examples=30, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Add the markers that follow from the code of each test."""
+    for item in items:
+        for marker in markers_of(item):
+            item.add_marker(marker)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +44,14 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first retry of a call wait at most one millisecond."""
+    monkeypatch.setattr(retry, "INITIAL_BACKOFF", 0.001)
+
+
+@pytest.fixture
 def virtual() -> Iterator[VirtualLoop]:
-    """A loop on a virtual clock; run coroutines on it with ``run_until_complete``."""
+    """A loop on a virtual clock. ``run_until_complete`` runs coroutines on it."""
     loop = VirtualLoop()
     yield loop
     loop.run_until_complete(loop.shutdown_asyncgens())
@@ -44,7 +60,7 @@ def virtual() -> Iterator[VirtualLoop]:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A small world without a rate limit."""
+    """A small sandbox without a rate limit."""
     async with Sandbox(companies=60, visits=500, rate_limit=False) as running:
         yield running
 
@@ -58,7 +74,7 @@ async def lf(sandbox: Sandbox) -> AsyncIterator[AsyncLeadfeeder]:
 
 @pytest.fixture
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """An empty Redis server; its test is skipped where there is none, and fails where REQUIRE_REDIS is set."""
+    """An empty Redis server. Without one the test is skipped, or fails if ``REQUIRE_REDIS`` is set."""
     require_redis()
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     try:

@@ -1,4 +1,4 @@
-"""The shape of the house: arrows, rows, names and sizes."""
+"""The structure of the package: imports, endpoints, names and sizes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from leadfeeder_async.sandbox.operations import ROUTES
 from tests.support.paths import CONTRACT, PACKAGE, ROOT
 
 RESOURCES = [import_module(f"leadfeeder_async.resources.{found.name}") for found in iter_modules(resources.__path__)]
-ROWS: list[Endpoint[Any]] = [
+ENDPOINTS: list[Endpoint[Any]] = [
     value for module in RESOURCES for value in vars(module).values() if isinstance(value, Endpoint)
 ]
 
@@ -38,19 +38,16 @@ def contract() -> dict[str, Any]:
     return document
 
 
-def test_imports_point_downward() -> None:
-    """The contracts in pyproject.toml hold: layers, an ignorant sandbox, one module that knows aiohttp's client."""
+def test_import_contracts() -> None:
+    """The import contracts in pyproject.toml hold."""
     lint = Path(sys.executable).with_name("lint-imports")
     result = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "4 kept, 0 broken" in result.stdout
 
 
-def test_import_is_light() -> None:
-    """Importing the package loads next to nothing; the client and the command load neither aiohttp nor anyio.
-
-    The pytest plugin loads nothing beside pytest, since it is part of every test run of whoever has the package.
-    """
+def test_import_loads_little() -> None:
+    """Importing the package, the client or the command loads few modules, and the pytest plugin loads none."""
     check = "import sys; {}; print(sorted({{'aiohttp', 'anyio', 'asyncio', 'msgspec'}} & set(sys.modules)))"
     for code, loaded in (
         ("import leadfeeder_async", []),
@@ -59,22 +56,22 @@ def test_import_is_light() -> None:
         ("import leadfeeder_async.cli.app, rich, cyclopts", ["asyncio", "msgspec"]),
         ("import leadfeeder_async._pytest_plugin", []),
     ):
-        got = subprocess.run([sys.executable, "-c", check.format(code)], capture_output=True, text=True, check=True)
-        assert got.stdout.strip() == str(loaded), code
+        result = subprocess.run([sys.executable, "-c", check.format(code)], capture_output=True, text=True, check=True)
+        assert result.stdout.strip() == str(loaded), code
 
 
-def test_public_names_are_where_type_checkers_look() -> None:
-    """Each public name is, when it is asked for, what the imports for type checkers say; others are refused."""
+def test_public_names_have_one_home() -> None:
+    """Each public name is the object that the imports for type checkers name, and unknown names are rejected."""
     tree = ast.parse(Path(leadfeeder_async.__file__).read_text())
-    guarded = next(one for one in tree.body if isinstance(one, ast.If))
-    said = {name.name: one.module for one in guarded.body if isinstance(one, ast.ImportFrom) for name in one.names}
-    modules = {name for name, home in said.items() if home == "leadfeeder_async"}
-    assert {*said, "__version__"} - modules == set(leadfeeder_async.__all__)
-    for name, home in said.items():
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
+    homes = {name.name: node.module for node in guarded.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    modules = {name for name, home in homes.items() if home == "leadfeeder_async"}
+    assert {*homes, "__version__"} - modules == set(leadfeeder_async.__all__)
+    for name, home in homes.items():
         assert getattr(leadfeeder_async, name) is getattr(import_module(home), name), name
         assert "._" not in getattr(getattr(leadfeeder_async, name), "__module__", ""), name
-    assert set(said) <= set(dir(leadfeeder_async))
-    for name in sorted(leadfeeder_async._MODULES):
+    assert set(homes) <= set(dir(leadfeeder_async))
+    for name in ("budget", "client", "errors", "models", "pagination", "resources", "settings", "types"):
         assert getattr(leadfeeder_async, name) is import_module(f"leadfeeder_async.{name}")
     with pytest.raises(AttributeError, match="'leadfeeder_async' has no attribute 'Leadfeeder'"):
         leadfeeder_async.Leadfeeder  # noqa: B018
@@ -100,61 +97,73 @@ def billing_of(endpoint: Endpoint[Any], operation: dict[str, Any]) -> Billing:
     return Billing.PER_REQUEST if endpoint.pagination is PaginationStyle.NONE else Billing.PER_ITEM
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.operation)
-def test_row_agrees_with_the_contract(row: Endpoint[Any], contract: dict[str, Any]) -> None:
-    """Method, path, parameters, paging, account, charge and answer of each row are those of its operation."""
-    assert row.path in contract["paths"], f"{row.operation}: the contract has no path {row.path}"
-    operation = contract["paths"][row.path][row.method.lower()]
-    assert operation["operationId"] == row.operation
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.operation)
+def test_endpoint_agrees_with_the_contract(endpoint: Endpoint[Any], contract: dict[str, Any]) -> None:
+    """Each endpoint has the method, path, parameters, pagination, account and billing of its operation."""
+    assert endpoint.path in contract["paths"], f"{endpoint.operation}: the contract has no path {endpoint.path}"
+    operation = contract["paths"][endpoint.path][endpoint.method.lower()]
+    assert operation["operationId"] == endpoint.operation
     known = contract["components"]["parameters"]
-    found = [known[one["$ref"].rsplit("/")[-1]] for one in operation.get("parameters", ())]
-    names = [one["name"] for one in found if one["in"] == "query"]
-    paging = {"cursor": PaginationStyle.CURSOR, "page-number": PaginationStyle.PAGE_NUMBER}.get(
+    found = [known[parameter["$ref"].rsplit("/")[-1]] for parameter in operation.get("parameters", ())]
+    names = [parameter["name"] for parameter in found if parameter["in"] == "query"]
+    pagination = {"cursor": PaginationStyle.CURSOR, "page-number": PaginationStyle.PAGE_NUMBER}.get(
         operation["x-pagination"], PaginationStyle.NONE
     )
-    assert row.pagination is (PaginationStyle.ID_BATCH if "ids" in names else paging)
-    assert sorted(row.params) == sorted(one for one in names if one != "account_id" and not one.startswith("page["))
-    assert [one["name"] for one in found if one["in"] == "path"] == re.findall(r"{(\w+)}", row.path)
-    required = {one["name"]: one["required"] for one in found}
-    if row is accounts.LIST_ACCOUNTS:
-        assert row.account is AccountScope.NONE
-    elif row is not accounts.GET_ACCOUNT:
-        assert row.account is (AccountScope.REQUIRED if required.get("account_id") else AccountScope.NONE)
-    assert row.billing is billing_of(row, operation)
-    assert (row.billed_param in row.params) is (row.billing is Billing.PER_ID)
-    assert row.retry_safety is retry_safety_of(row, operation)
-    assert bool(row.verification_hint) == (row.retry_safety in {RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT})
+    assert endpoint.pagination is (PaginationStyle.ID_BATCH if "ids" in names else pagination)
+    assert sorted(endpoint.params) == sorted(
+        name for name in names if name != "account_id" and not name.startswith("page[")
+    )
+    assert [parameter["name"] for parameter in found if parameter["in"] == "path"] == re.findall(
+        r"{(\w+)}", endpoint.path
+    )
+    required = {parameter["name"]: parameter["required"] for parameter in found}
+    if endpoint is accounts.LIST_ACCOUNTS:
+        assert endpoint.account is AccountScope.NONE
+    elif endpoint is not accounts.GET_ACCOUNT:
+        assert endpoint.account is (AccountScope.REQUIRED if required.get("account_id") else AccountScope.NONE)
+    assert endpoint.billing is billing_of(endpoint, operation)
+    assert (endpoint.billed_param in endpoint.params) is (endpoint.billing is Billing.PER_ID)
+    assert endpoint.retry_safety is retry_safety_of(endpoint, operation)
+    assert bool(endpoint.verification_hint) == (
+        endpoint.retry_safety in {RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT}
+    )
 
 
-def test_lost_request_names_the_call_that_finds_out() -> None:
-    """The hint for each request that may have charged or created names a call, which exists, is free and reads."""
-    costly = [row for row in ROWS if row.retry_safety in {RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT}]
-    assert len(costly) == 12
+def test_verification_hints_name_a_free_read() -> None:
+    """The hint of each endpoint with side effects names an existing method that is free and only reads."""
+    with_side_effects = [
+        endpoint
+        for endpoint in ENDPOINTS
+        if endpoint.retry_safety in {RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT}
+    ]
+    assert len(with_side_effects) == 12
     lf = AsyncLeadfeeder("k")
-    for row in costly:
-        noun, verb = re.findall(r"`lf\.(\w+)\.(\w+)\(", row.verification_hint)[0]
-        method = inspect.unwrap(getattr(getattr(lf, noun), verb))
-        used = [other for other in ROWS if f"``{other.operation}``" in (inspect.getdoc(method) or "")]
-        assert used, row.operation
-        assert all(one.retry_safety is RetrySafety.SAFE and one.billing is Billing.FREE for one in used), row.operation
+    for endpoint in with_side_effects:
+        resource, name = re.findall(r"`lf\.(\w+)\.(\w+)\(", endpoint.verification_hint)[0]
+        method = inspect.unwrap(getattr(getattr(lf, resource), name))
+        used = [other for other in ENDPOINTS if f"``{other.operation}``" in (inspect.getdoc(method) or "")]
+        assert used, endpoint.operation
+        assert all(other.retry_safety is RetrySafety.SAFE and other.billing is Billing.FREE for other in used), (
+            endpoint.operation
+        )
 
 
-def test_every_operation_has_a_row_and_an_answer(contract: dict[str, Any]) -> None:
-    """All operations of the contract can be called, and the sandbox answers them with the same parameters."""
+def test_operations_have_endpoint_and_sandbox_route(contract: dict[str, Any]) -> None:
+    """Each operation of the contract has an endpoint and a sandbox route with the same parameters."""
     operations = {
         operation["operationId"]: (method.upper(), path)
         for path, methods in contract["paths"].items()
         for method, operation in methods.items()
     }
     assert len(operations) == 53
-    assert {row.operation: (row.method, row.path) for row in ROWS} == operations
+    assert {endpoint.operation: (endpoint.method, endpoint.path) for endpoint in ENDPOINTS} == operations
     assert {route.name: (route.method, route.path) for route in ROUTES} == operations
-    params = {row.operation: sorted(row.params) for row in ROWS}
+    params = {endpoint.operation: sorted(endpoint.params) for endpoint in ENDPOINTS}
     assert {route.name: sorted(route.params) for route in ROUTES} == params
 
 
-def test_every_schema_has_a_type(contract: dict[str, Any]) -> None:
-    """``SCHEMAS`` maps every schema of the contract, and the types are exported under the API's own names."""
+def test_schemas_have_types(contract: dict[str, Any]) -> None:
+    """``SCHEMAS`` maps every schema of the contract, and the types are exported under the names of the API."""
     assert set(SCHEMAS) == set(contract["components"]["schemas"])
     for name in SCHEMAS:
         plain = re.sub(r"V1$", "", name)
@@ -162,8 +171,8 @@ def test_every_schema_has_a_type(contract: dict[str, Any]) -> None:
             assert hasattr(sys.modules["leadfeeder_async.models"], plain), name
 
 
-def test_each_row_is_used_by_one_method() -> None:
-    """A row stands for one public method, whose docstring shows a call and names the operation and its charge."""
+def test_endpoints_have_documented_methods() -> None:
+    """Each endpoint has a method whose docstring shows a call, the operation, the credits and the errors."""
     for module in RESOURCES:
         source = inspect.getsource(module)
         docs = [
@@ -173,19 +182,21 @@ def test_each_row_is_used_by_one_method() -> None:
             for name, method in vars(group).items()
             if inspect.isfunction(method) and not name.startswith("_")
         ]
-        for name, row in vars(module).items():
-            if isinstance(row, Endpoint):
-                about = [doc for doc in docs if f"``{row.operation}``" in doc]
-                assert about, f"no method of {module.__name__} names {row.operation}"
+        for name, endpoint in vars(module).items():
+            if isinstance(endpoint, Endpoint):
+                about = [doc for doc in docs if f"``{endpoint.operation}``" in doc]
+                assert about, f"no method of {module.__name__} names {endpoint.operation}"
                 assert len(re.findall(rf"\b{name}\b", source)) >= 2, f"{name} is not used"
-                assert all("Credits:" in doc for doc in about), f"{name}: what does it charge?"
-                assert all("lf." in doc for doc in about), f"{name}: show the call"
-                told = ("InsufficientCreditsError", "OutcomeUnknownError") if row.is_billed else ()
-                assert all(error in doc for doc in about for error in told), f"{name}: what can it cost?"
+                assert all("Credits:" in doc for doc in about), f"{name} has no Credits section"
+                assert all("lf." in doc for doc in about), f"{name} shows no call"
+                errors = ("InsufficientCreditsError", "OutcomeUnknownError") if endpoint.is_billed else ()
+                assert all(error in doc for doc in about for error in errors), (
+                    f"{name} does not name the errors of billed calls"
+                )
 
 
-def test_public_names_are_sorted_and_real() -> None:
-    """``__all__`` is sorted, complete and importable; every error is public."""
+def test_public_names_are_sorted_and_importable() -> None:
+    """``__all__`` is sorted and complete, and each name can be imported."""
     names = leadfeeder_async.__all__
     assert names == sorted(names)
     assert all(hasattr(leadfeeder_async, name) for name in names)
@@ -199,17 +210,17 @@ def _is_error(value: object) -> bool:
     return inspect.isclass(value) and issubclass(value, LeadfeederError)
 
 
-NOUN_FOLDERS = {"models", "resources", "operations"}
-"""Folders whose modules are named after the nouns of the API, and therefore share names."""
+RESOURCE_FOLDERS = {"models", "resources", "operations"}
+"""Folders whose modules are named after resources of the API, and therefore share names."""
 
 
 def test_module_and_class_names_are_unique() -> None:
-    """A module name and a public class name occur once in the package."""
+    """The name of a module or a public class occurs once in the package."""
     modules, classes = list[str](), list[str]()
     for path in PACKAGE.rglob("*.py"):
-        if "sandbox" in path.parts:  # a server, whose parts are named as the client's are
+        if "sandbox" in path.parts:  # a server, whose parts have the names of the client's
             continue
-        if path.stem != "__init__" and path.parent.name not in NOUN_FOLDERS:
+        if path.stem != "__init__" and path.parent.name not in RESOURCE_FOLDERS:
             modules.append(path.stem)
         tree = ast.parse(path.read_text())
         classes.extend(node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_")
@@ -219,8 +230,8 @@ def test_module_and_class_names_are_unique() -> None:
     assert [name for name, count in Counter(classes).items() if count > 1] == []
 
 
-def test_models_are_frozen_and_tolerant() -> None:
-    """Every model is frozen and keyword-only, requires nothing but an id, and forbids no unknown field."""
+def test_models_are_frozen_and_accept_unknown_fields() -> None:
+    """Every model is frozen, requires only an ID, and accepts unknown fields."""
     for path in (PACKAGE / "models").glob("*.py"):
         module = sys.modules[f"leadfeeder_async.models.{path.stem}"] if path.stem != "__init__" else None
         for value in vars(module).values() if module else ():

@@ -40,7 +40,10 @@ def examples(language: str) -> dict[str, str]:
 PYTHON = examples("python")
 FIRST = PYTHON.pop("README-0")
 APPS = {name: PYTHON.pop(name) for name, text in list(PYTHON.items()) if "\napp = " in text}
-SHELL = [line for text in examples("sh").values() for line in text.replace("\\\n", "").splitlines() if line.strip()]
+SHELL = dict.fromkeys(
+    line for text in examples("sh").values() for line in text.replace("\\\n", "").splitlines() if line.strip()
+)
+"""The lines of all shell examples, each once."""
 NOT_RUN = re.compile(r"leadfeeder (sandbox|contract)")
 """Commands that run until they are stopped, or that need a network."""
 
@@ -104,7 +107,7 @@ async def test_snippet_runs(
     functions = [value for value in defined if value.__module__ == "pasted" and _is_runnable(value)]
     arguments = {"lf": lf, "company_id": "159000001", "account_id": sandbox.account_id, "leadfeeder_sandbox": sandbox}
     tests = [function for function in functions if function.__name__.startswith("test_")]
-    called = [one for one in tests or functions if inspect.signature(one).parameters.keys() <= arguments.keys()]
+    called = [test for test in tests or functions if inspect.signature(test).parameters.keys() <= arguments.keys()]
     assert called
     for function in set(functions) - set(called) - set(tests):
         assert len(re.findall(rf"\b{function.__name__}\(", PYTHON[name])) > 1, f"{function.__name__} is not called"
@@ -162,6 +165,7 @@ async def test_web_applications_respond_alike(sandbox: Sandbox, monkeypatch: pyt
         assert 60 < (retry_after - datetime.now(UTC)).total_seconds() <= 90
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("line", [line for line in SHELL if not NOT_RUN.search(line)])
 def test_shell_line_runs(line: str, leadfeeder_sandbox: Sandbox, tmp_path: Path) -> None:
     """Each line of an ``sh`` block succeeds on its own in an empty folder."""

@@ -1,4 +1,4 @@
-"""What is told of each attempt, and what bounds them all together."""
+"""Attempt events, the retry budget, closing, forks and threads."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from tests.support.servers import cut, handler_server, http, raw_server, silence
 ME = http(b'{"data":{"id":"u-1"},"meta":{"request_id":"r-7","credits":{"charged":2}}}')
 
 
-async def test_one_event_per_attempt() -> None:
-    """Each attempt is told once: what, how far, how long and where, and what it charged."""
+async def test_event_per_attempt() -> None:
+    """Each attempt emits one event with its status, phases, durations and charge."""
     events = list[AttemptEvent]()
     async with (
         raw_server(http(b"{}", "500 Oops", "X-Request-Id: r-5\r\n"), ME) as server,
@@ -55,39 +55,39 @@ async def test_one_event_per_attempt() -> None:
 @pytest.mark.parametrize(
     ("step", "sent", "phase"), [(cut(b""), "maybe", "headers"), (cut(ME[:-5]), "yes", "body")], ids=["head", "body"]
 )
-async def test_event_of_a_broken_attempt(step: object, sent: str, phase: str) -> None:
-    """An attempt that broke is told with its phase and whether it left."""
+async def test_event_of_disconnected_attempt(step: object, sent: str, phase: str) -> None:
+    """The event of a broken connection has the phase and the sent state."""
     events = list[AttemptEvent]()
     async with raw_server(step) as server, client_of(server.url, retries=0, on_attempt=events.append) as lf:
         with pytest.raises(LeadfeederError):
             await lf.users.me()
-    assert [(one.sent, one.phase, one.error) for one in events] == [(sent, phase, "DisconnectedError")]
+    assert [(event.sent, event.phase, event.error) for event in events] == [(sent, phase, "DisconnectedError")]
 
 
-async def test_event_of_a_refused_connection() -> None:
-    """Nothing left, and the event says so."""
+async def test_event_of_refused_connection() -> None:
+    """The event of a refused connection has the state "not sent"."""
     events = list[AttemptEvent]()
     async with client_of("http://127.0.0.1:9", retries=1, on_attempt=events.append) as lf:
         with pytest.raises(ConnectError):
             await lf.users.me()
-    assert [(one.attempt, one.sent, one.phase, one.status) for one in events] == [
+    assert [(event.attempt, event.sent, event.phase, event.status) for event in events] == [
         (1, "no", "connect", None),
         (2, "no", "connect", None),
     ]
 
 
-async def test_waits_are_told_apart() -> None:
-    """The wait for a token counts as the limiter's, not as the server's."""
+async def test_rate_limit_wait_is_not_server_time() -> None:
+    """The wait for a token is counted in the limiter phase, not in the phases of the server."""
     events = list[AttemptEvent]()
     async with raw_server(ME) as server, client_of(server.url, rate=20, burst=1, on_attempt=events.append) as lf:
         await asyncio.gather(*(lf.users.me() for _ in range(4)))
-    waits = sorted(one.phase_durations["limiter"] for one in events)
+    waits = sorted(event.phase_durations["limiter"] for event in events)
     assert waits[-1] >= 0.1
-    assert all(one.phase_durations["headers"] < 0.1 for one in events)
+    assert all(event.phase_durations["headers"] < 0.1 for event in events)
 
 
-async def test_callback_that_fails_fails_no_call(caplog: pytest.LogCaptureFixture) -> None:
-    """A call that may have charged does not end in the user's bug; the log names it."""
+async def test_failing_callback_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of the callback is logged and does not fail the call."""
 
     def broken(_: AttemptEvent) -> None:
         raise ZeroDivisionError
@@ -97,8 +97,8 @@ async def test_callback_that_fails_fails_no_call(caplog: pytest.LogCaptureFixtur
     assert "on_attempt failed" in caplog.text
 
 
-async def test_no_event_without_an_attempt() -> None:
-    """A call that ends while it waits for its token was never tried."""
+async def test_no_event_before_first_attempt() -> None:
+    """A call that ends while it waits for a token emits no event."""
     events = list[AttemptEvent]()
     async with raw_server(ME) as server, client_of(server.url, rate=0.01, burst=1, on_attempt=events.append) as lf:
         await lf.users.me()
@@ -107,8 +107,8 @@ async def test_no_event_without_an_attempt() -> None:
     assert len(events) == 1
 
 
-async def test_callback_that_is_empty_is_called() -> None:
-    """A list that can be called gets its events, the first one too."""
+async def test_falsy_callback_is_called() -> None:
+    """A callback that is an empty list receives the first event."""
 
     class Events(list[AttemptEvent]):
         def __call__(self, attempt: AttemptEvent) -> None:
@@ -132,8 +132,8 @@ def test_unobservable_attempt_counts_as_maybe_sent() -> None:
     assert trace.sent == "maybe"
 
 
-async def test_native_traces() -> None:
-    """Aiohttp's own trace configs work beside ours, and are taken off a borrowed session at the end."""
+async def test_trace_configs() -> None:
+    """Trace configs of the caller run beside the client's own and are removed from a borrowed session."""
     seen = list[str]()
     trace = aiohttp.TraceConfig()
 
@@ -151,36 +151,37 @@ async def test_native_traces() -> None:
 
 
 class RetryBudgetMachine(RuleBasedStateMachine):
-    """However failures and successes come, resends stay within the budget's promise."""
+    """For every order of failures and successes, retries stay within the budget."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.budget, self.taken, self.good = RetryBudget(), 0, 0
+        self.budget, self.retries, self.successes = RetryBudget(), 0, 0
 
     @rule(times=st.integers(1, 40))
     def fail(self, times: int) -> None:
         for _ in range(times):
             before = self.budget.tokens
             assert self.budget.try_consume() is (before >= 1)
-            self.taken += before >= 1
+            self.retries += before >= 1
 
     @rule(times=st.integers(1, 200))
     def succeed(self, times: int) -> None:
         for _ in range(times):
             self.budget.record_success()
-        self.good += times
+        self.successes += times
 
     @invariant()
     def bounded(self) -> None:
         assert 0 <= self.budget.tokens <= 20
-        assert self.taken <= 20 + self.good / 5 + 1e-6
+        assert self.retries <= 20 + self.successes / 5 + 1e-6
 
 
 TestRetryBudget = RetryBudgetMachine.TestCase
 
 
-async def test_total_failure_is_not_amplified() -> None:
-    """When every answer is a 500, two hundred calls become at most a tenth more requests, and the errors say why."""
+@pytest.mark.usefixtures("short_backoff")
+async def test_outage_is_not_amplified() -> None:
+    """If every response is a 500, two hundred calls send at most a tenth more requests."""
 
     async def fail(_: web.Request) -> web.Response:
         return web.json_response({}, status=500)
@@ -192,8 +193,9 @@ async def test_total_failure_is_not_amplified() -> None:
     assert sum("most recent requests failed" in str(error) for error in errors) >= 180
 
 
-async def test_resends_come_back_with_success(sandbox: Sandbox) -> None:
-    """After an outage, five good answers earn one resend."""
+@pytest.mark.usefixtures("short_backoff")
+async def test_successes_refill_retry_budget(sandbox: Sandbox) -> None:
+    """After an outage, five successful responses allow one retry."""
     async with client_for(sandbox, retries=1) as lf:
         await exhaust_retry_budget(lf, sandbox)
         sandbox.fail_next(500)
@@ -205,8 +207,9 @@ async def test_resends_come_back_with_success(sandbox: Sandbox) -> None:
         await lf.users.me()
 
 
-async def test_429_takes_nothing_from_the_retry_budget(sandbox: Sandbox) -> None:
-    """Refusals for speed are bounded by the pause, not by what failures may cost."""
+@pytest.mark.usefixtures("short_backoff")
+async def test_429_does_not_use_retry_budget(sandbox: Sandbox) -> None:
+    """A 429 is retried although the retry budget is exhausted."""
     async with client_for(sandbox, retries=1) as lf:
         await exhaust_retry_budget(lf, sandbox)
         sandbox.fail_next(429)
@@ -214,15 +217,15 @@ async def test_429_takes_nothing_from_the_retry_budget(sandbox: Sandbox) -> None
 
 
 async def exhaust_retry_budget(lf: AsyncLeadfeeder, sandbox: Sandbox) -> None:
-    """Let calls with one retry each fail until no retry is left."""
+    """Fail calls that have one retry each until no retry is left."""
     calls = int(RetryBudget.CAPACITY)
     sandbox.fail_next(500, times=2 * calls)
     await asyncio.gather(*(lf.users.me() for _ in range(calls)), return_exceptions=True)
     assert lf.stats.retries == calls
 
 
-async def test_close_ends_a_pause_at_once() -> None:
-    """Calls that wait for the end of a pause end with the client, and were not sent."""
+async def test_close_interrupts_rate_limit_pause() -> None:
+    """Closing the client ends calls that wait for a pause, and they were not sent."""
     bucket = TokenBucket(1e6, 100_000)
     async with raw_server(ME) as server:
         lf = client_of(server.url, limiter=bucket)
@@ -232,8 +235,8 @@ async def test_close_ends_a_pause_at_once() -> None:
     assert errors == {(ClientClosedError, "no")}
 
 
-async def test_close_ends_waits_for_a_slot_at_once() -> None:
-    """Calls that wait for a concurrency slot end with the client, and were not sent."""
+async def test_close_interrupts_slot_waits() -> None:
+    """Closing the client ends calls that wait for a concurrency slot, and they were not sent."""
     async with raw_server(silence) as server:
         lf = client_of(server.url, max_concurrency=1)
         first = asyncio.create_task(lf.users.me())
@@ -256,22 +259,22 @@ async def errors_of_closing(lf: AsyncLeadfeeder) -> set[tuple[type[BaseException
     return {(type(error), getattr(error, "sent", "")) for error in errors if isinstance(error, BaseException)}
 
 
-async def test_close_ends_a_backoff() -> None:
-    """A call that waits to be sent again ends with the client too."""
-    async with raw_server(http(b"{}", "500 Oops")) as server:
-        lf = client_of(server.url, retries=30)
+async def test_close_interrupts_backoff() -> None:
+    """Closing the client ends a call that waits for its retry."""
+    async with raw_server(http(b"{}", "503 Busy", "Retry-After: 50\r\n")) as server:
+        lf = client_of(server.url)
         call = asyncio.create_task(lf.users.me())
-        while lf.stats.retries < 4:  # by now the next wait is up to eight seconds
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.02)
-        await lf.aclose()
-        with pytest.raises(LeadfeederError):
-            await call
+        while not lf.stats.waiting:
+            await asyncio.sleep(0.001)
+        async with asyncio.timeout(5):
+            await lf.aclose()
+            with pytest.raises(LeadfeederError):
+                await call
 
 
 @pytest.mark.parametrize("after_first_call", [True, False])
 def test_fork(after_first_call: bool) -> None:
-    """A child refuses the client its parent used, and may use one that was only made before the fork."""
+    """A forked child rejects a client that the parent has used, and accepts one that was only created."""
     code = f"""
 import asyncio, os, sys, warnings
 from leadfeeder_async import *
@@ -289,39 +292,41 @@ if not child:
     os._exit(0)
 os.waitpid(child, 0)
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True).stdout
-    assert said.startswith("WrongLoopError" if after_first_call else "ConnectError"), said
-    assert not after_first_call or "in the process that uses it" in said
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True).stdout
+    assert output.startswith("WrongLoopError" if after_first_call else "ConnectError"), output
+    assert not after_first_call or "in the process that uses it" in output
 
 
-async def test_thread() -> None:
-    """Another thread's loop is refused by name, whatever the client does meanwhile."""
+async def test_use_from_another_thread() -> None:
+    """A call on the event loop of another thread raises WrongLoopError and leaves the client usable."""
     async with raw_server(ME) as server, client_of(server.url) as lf:
         await lf.users.me()
 
-        def elsewhere() -> str:
+        def call_in_thread() -> str:
             try:
                 asyncio.run(lf.users.me())
             except LeadfeederError as error:
                 return type(error).__name__
             return "nothing"
 
-        assert await anyio.to_thread.run_sync(elsewhere) == "WrongLoopError"
+        assert await anyio.to_thread.run_sync(call_in_thread) == "WrongLoopError"
         assert (await lf.users.me()).data.id == "u-1"
 
 
-async def test_429s_to_the_last_attempt_are_raised() -> None:
-    """A key that someone else uses up is named as what it is."""
+async def test_429_on_every_attempt() -> None:
+    """A 429 on the last attempt raises RateLimitedError, which mentions other users of the key."""
     async with raw_server(http(b"{}", "429 Slow", "Retry-After: 0.001\r\n")) as server, client_of(server.url) as lf:
         with pytest.raises(RateLimitedError, match="Another program may be using this key"):
             await lf.users.me()
         assert len(server.requests) == 3
 
 
-async def test_lost_charge_is_told_as_maybe() -> None:
-    """The event of a charging call whose answer was lost does not claim to know its price."""
+async def test_event_of_unknown_outcome() -> None:
+    """The event of a billed call without a response has no credits."""
     events = list[AttemptEvent]()
     async with raw_server(cut(b"")) as server, client_of(server.url, on_attempt=events.append) as lf:
         with pytest.raises(OutcomeUnknownError):
             await lf.companies.get("1")
-    assert [(one.sent, one.credits_charged, one.error) for one in events] == [("maybe", None, "DisconnectedError")]
+    assert [(event.sent, event.credits_charged, event.error) for event in events] == [
+        ("maybe", None, "DisconnectedError")
+    ]

@@ -1,4 +1,4 @@
-"""Calls canceled at random instants, in every phase they can be in."""
+"""Calls that are canceled at random moments and in every phase."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
 from tests.support.servers import settle
 
-CANCELS = 300
+CANCELLATIONS = 300
 
 
-async def one_call(lf: AsyncLeadfeeder, luck: random.Random) -> None:
-    """Do something that waits for slots, tokens, answers, backoffs or pages."""
-    match luck.randrange(4):
+async def one_call(lf: AsyncLeadfeeder, rng: random.Random) -> None:
+    """Make a call that waits for slots, tokens, responses, backoffs or pages."""
+    match rng.randrange(4):
         case 0:
-            await lf.companies.get(str(159_001_425 + luck.randrange(3)))
+            await lf.companies.get(str(159_001_425 + rng.randrange(3)))
         case 1:
             await lf.users.me()
         case 2:
             await lf.companies.search(search_terms=["a"], page_size=5).collect()
         case _:
             async for _ in lf.web_visits.search(start_date="2020-01-01", end_date="2030-01-01", page_size=9):
-                if luck.random() < 0.02:
+                if rng.random() < 0.02:
                     break
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_random_cancels_leave_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After 300 cancels every slot is back, no task and no reservation is left, no pause is held, and calls succeed."""
+async def test_random_cancellations(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 300 cancellations, all slots are free, no task or reservation is left, and calls succeed."""
     monkeypatch.setattr("leadfeeder_async._core.retry.INITIAL_BACKOFF", 0.01)
-    luck, budget, others = random.Random(seed), Budget(), asyncio.all_tasks()
+    rng, budget, others = random.Random(seed), Budget(), asyncio.all_tasks()
     async with Sandbox(companies=40, visits=200, rate_limit=False, flaky=0.05, latency=0.001) as sandbox:
         serving = asyncio.all_tasks() - others
         bucket = TokenBucket(900, 5)
         async with client_for(sandbox, max_concurrency=3, limiter=bucket) as lf:
             await lf.users.me()
             paid = lf.with_options(budget=budget)
-            for _ in range(CANCELS // 12):
-                tasks = [asyncio.create_task(one_call(paid, luck)) for _ in range(12)]
-                if luck.random() < 0.2:
+            for _ in range(CANCELLATIONS // 12):
+                tasks = [asyncio.create_task(one_call(paid, rng)) for _ in range(12)]
+                if rng.random() < 0.2:
                     bucket.pause(0.02)
                 for task in tasks:
-                    await asyncio.sleep(luck.random() * 0.004)
+                    await asyncio.sleep(rng.random() * 0.004)
                     task.cancel()
                 done = await asyncio.gather(*tasks, return_exceptions=True)
-                assert all(isinstance(one, asyncio.CancelledError | LeadfeederError | None) for one in done)
+                assert all(isinstance(result, asyncio.CancelledError | LeadfeederError | None) for result in done)
             await asyncio.sleep(0.05)
             sandbox.flaky = 0
             assert (lf.stats.in_flight, lf.stats.waiting, budget.reserved) == (0, 0, 0)
@@ -62,10 +62,10 @@ async def test_random_cancels_leave_nothing(seed: int, monkeypatch: pytest.Monke
     assert [task for task in asyncio.all_tasks() - others - serving if not task.done()] == []
 
 
-async def nothing_left(
+async def assert_nothing_left(
     lf: AsyncLeadfeeder, bucket: TokenBucket, budget: Budget, others: set[asyncio.Task[object]]
 ) -> None:
-    """Check that every slot, connection, wait, task and reservation is released, and that calls still succeed."""
+    """Check that every slot, connection, wait, task and reservation is released, and that calls succeed."""
     for _ in range(200):
         if not asyncio.all_tasks() - others:
             break
@@ -80,26 +80,26 @@ def open_files() -> int:
     return len(list(Path("/dev/fd").iterdir()))
 
 
-async def charging(lf: AsyncLeadfeeder) -> None:
+async def billed_call(lf: AsyncLeadfeeder) -> None:
     await lf.companies.get("159000001")
 
 
-async def numbered(lf: AsyncLeadfeeder) -> None:
+async def numbered_list(lf: AsyncLeadfeeder) -> None:
     await lf.web_visits.search(start_date="2020-01-01", end_date="2030-01-01", page_size=9, limit=30).collect()
 
 
-async def along_cursors(lf: AsyncLeadfeeder) -> None:
+async def cursor_list(lf: AsyncLeadfeeder) -> None:
     await lf.companies.search(search_terms=["a"], page_size=5, limit=12).collect()
 
 
-@pytest.mark.parametrize("call", [charging, numbered, along_cursors])
-async def test_cancelled_at_every_turn_of_the_loop(call: Callable[[AsyncLeadfeeder], Awaitable[None]]) -> None:
-    """A call canceled after one turn of the loop, after two, and so on to its end leaves nothing, wherever it was."""
+@pytest.mark.parametrize("call", [billed_call, numbered_list, cursor_list])
+async def test_cancellation_at_every_loop_iteration(call: Callable[[AsyncLeadfeeder], Awaitable[None]]) -> None:
+    """A call that is canceled after any number of loop iterations leaves nothing behind."""
     budget, others, turns, done = Budget(), asyncio.all_tasks(), 0, False
     files = open_files()
     async with Sandbox(companies=20, visits=40, rate_limit=False) as sandbox:
         while not done:
-            # the account is looked up anew by each client, so that this wait is canceled too
+            # Each client looks up the account, so that this wait is canceled too.
             bucket = TokenBucket(1e6, 100_000)
             async with client_for(sandbox, max_concurrency=2, account_id=None, limiter=bucket) as lf:
                 serving = asyncio.all_tasks()
@@ -109,8 +109,8 @@ async def test_cancelled_at_every_turn_of_the_loop(call: Callable[[AsyncLeadfeed
                 done, turns = task.done(), turns + 1
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-                handlers = {one for one in asyncio.all_tasks() if "RequestHandler" in repr(one.get_coro())}
-                await nothing_left(lf, bucket, budget, serving | handlers)
+                handlers = {task for task in asyncio.all_tasks() if "RequestHandler" in repr(task.get_coro())}
+                await assert_nothing_left(lf, bucket, budget, serving | handlers)
             assert turns < 2_000
     await settle()
     assert turns > 10

@@ -1,4 +1,4 @@
-"""URLs, queries, bodies and answers: pure functions, so plain values in and out."""
+"""Encoding of URLs, queries and bodies, and decoding of responses."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from tests.support.clients import REDACTOR
 from tests.support.paths import EXAMPLES
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-ROW = Endpoint("get_company", "GET", "/v1/companies/{id}/x", Response[dict[str, int]])
+ENDPOINT = Endpoint("get_company", "GET", "/v1/companies/{id}/x", Response[dict[str, int]])
 
 
 @given(
     st.text(min_size=1).filter(
-        lambda text: text not in {".", ".."} and text.isprintable() and not set(text) & set(" /\\")
+        lambda value: value not in {".", ".."} and value.isprintable() and not set(value) & set(" /\\")
     )
 )
 @example("a?b#c%41")
 @example("@evil.test")
 @example("%2F%2Fevil.test")
-def test_id_is_encoded_once_and_stays_in_its_place(value: str) -> None:
-    """Whatever an id holds, the route stays the same and the server reads the id back unchanged."""
-    url = codec.build_request(ApiRequest(ROW, (value,)), "https://api.test", ROW.path, None).url
+def test_id_is_encoded_once(value: str) -> None:
+    """An id with any characters stays one path segment and decodes to the same value."""
+    url = codec.build_request(ApiRequest(ENDPOINT, (value,)), "https://api.test", ENDPOINT.path, None).url
     parts = urlsplit(url)
     assert parts.netloc == "api.test"
     segments = parts.path.split("/")
@@ -62,8 +62,8 @@ def test_id_is_encoded_once_and_stays_in_its_place(value: str) -> None:
 @pytest.mark.parametrize(
     "value", ["", ".", "..", "a\r\nb", "a\nX-Evil: 1", "\x00", "a\x7f", "a/b", "a\\b", "//evil.test/", " a"]
 )
-def test_id_that_cannot_stand_in_a_url_is_refused(value: str) -> None:
-    """Dot paths, empty ids and control characters raise before anything is sent, and say so."""
+def test_invalid_id(value: str) -> None:
+    """Dot segments, empty ids and control characters raise InvalidIdError before anything is sent."""
     with pytest.raises(InvalidIdError, match=r"^id=") as caught:
         codec.encode_id(value)
     assert caught.value.sent == "no"
@@ -76,31 +76,31 @@ def test_id_that_cannot_stand_in_a_url_is_refused(value: str) -> None:
     )
 )
 @example({"page[cursor]": "a+b/c==&d%20e"})
-def test_query_comes_back_as_it_went(params: dict[str, str | int]) -> None:
-    """Names with brackets and values of any text survive encoding and a standard decoder."""
+def test_query_round_trip(params: dict[str, str | int]) -> None:
+    """A standard decoder returns the encoded names and values unchanged."""
     decoded = parse_qsl(codec.encode_query(params), keep_blank_values=True, strict_parsing=bool(params))
     assert decoded == [(name, str(value)) for name, value in params.items()]
 
 
-def test_query_of_each_kind_of_value() -> None:
-    """None is left out, lists join with literal commas, booleans are lower case, brackets are encoded."""
+def test_query_value_types() -> None:
+    """None is left out, lists are joined with commas, booleans are lower case and brackets are encoded."""
     query = codec.encode_query({"a": None, "include": ("tags", "x,y"), "filter[b]": True, "page[num]": 2})
     assert query == "include=tags,x%2Cy&filter%5Bb%5D=true&page%5Bnum%5D=2"
 
 
-def test_account_id_comes_first_and_yields_to_an_explicit_one() -> None:
-    """The account is added to the query, also of a POST, unless the call names its own."""
+def test_account_id_in_query() -> None:
+    """The account ID is added to the query, unless the call has its own."""
     call = ApiRequest(Endpoint("x", "POST", "/v1/x", Response[None]), params={"page[num]": 1})
     assert (
         codec.build_request(call, "https://a.test", "/v1/x", "7").url
         == "https://a.test/v1/x?account_id=7&page%5Bnum%5D=1"
     )
-    named = call.with_params({"account_id": "8"})
-    assert codec.build_request(named, "https://a.test", "/v1/x", "7").url.count("account_id=8") == 1
+    explicit = call.with_params({"account_id": "8"})
+    assert codec.build_request(explicit, "https://a.test", "/v1/x", "7").url.count("account_id=8") == 1
 
 
-def test_body_leaves_out_none_only() -> None:
-    """None means left out; false, zero and empty are values."""
+def test_body_omits_none() -> None:
+    """Only None is left out of a body. False, zero and empty lists are sent."""
     assert codec.encode_body({"a": None, "b": False, "c": 0, "d": []}) == b'{"b":false,"c":0,"d":[]}'
 
 
@@ -121,8 +121,8 @@ CASES: list[tuple[int, str, type[LeadfeederError], str | None]] = [
 
 
 @pytest.mark.parametrize(("status", "name", "kind", "code"), CASES)
-def test_error_example_of_the_contract(status: int, name: str, kind: type[LeadfeederError], code: str | None) -> None:
-    """Each error body of the contract becomes its class, with code and request id, whatever its shape."""
+def test_error_examples(status: int, name: str, kind: type[LeadfeederError], code: str | None) -> None:
+    """Each error example of the contract becomes its error class, with code and request ID."""
     body = (EXAMPLES / name).read_bytes()
     error = error_mapping.error_from_response(
         HttpResponse(status, {}, body), ErrorContext(operation="x", method="GET", path="/x"), REDACTOR, NOW
@@ -151,16 +151,16 @@ def test_error_example_of_the_contract(status: int, name: str, kind: type[Leadfe
         (308, b"{}", RedirectError),
     ],
 )
-def test_error_without_a_usable_body(status: int, body: bytes, kind: type[LeadfeederError]) -> None:
-    """An empty, foreign or broken error body still gives the class of its status, never a parser's error."""
+def test_error_status_without_usable_body(status: int, body: bytes, kind: type[LeadfeederError]) -> None:
+    """The class of an error follows from the status if the body is empty or invalid."""
     assert (
         type(error_mapping.error_from_response(HttpResponse(status, {}, body), ErrorContext(), REDACTOR, NOW)) is kind
     )
 
 
 @given(st.integers(300, 599), st.binary(max_size=300))
-def test_any_error_answer_gives_an_error(status: int, body: bytes) -> None:
-    """No status or body makes the judge fail or call a refusal good."""
+def test_any_error_status_gives_an_error(status: int, body: bytes) -> None:
+    """Every status from 300 to 599 gives an error for any body."""
     error = error_mapping.error_from_response(HttpResponse(status, {}, body), ErrorContext(), REDACTOR, NOW)
     assert isinstance(error, LeadfeederError)
     assert str(error)
@@ -169,24 +169,26 @@ def test_any_error_answer_gives_an_error(status: int, body: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b"<html>login</html>", b'{"data":[1,2', b'{"data":1} trailing', b"[]", b"\xef\xbb\xbf{}"]
 )
-def test_good_status_with_an_unusable_body(body: bytes) -> None:
-    """HTML under 200, a cut body and foreign JSON are named by their first and last bytes, with a snippet."""
+def test_success_status_with_invalid_body(body: bytes) -> None:
+    """A body that is not a complete JSON object raises DecodeError although the status is 200."""
     with pytest.raises(DecodeError, match="not a complete JSON object") as caught:
-        codec.decode_response(ROW, HttpResponse(200, {}, body), ROW.error_context(), REDACTOR)
+        codec.decode_response(ENDPOINT, HttpResponse(200, {}, body), ENDPOINT.error_context(), REDACTOR)
     assert caught.value.sent == "yes"
 
 
 @pytest.mark.parametrize("value", [datetime(2026, 11, 1, tzinfo=UTC), 1.5e30, b"a&b", ["a", "b&c"]])
-def test_query_values_of_other_types_are_encoded_too(value: Any) -> None:
-    """Nothing that a caller passes by mistake becomes a second parameter or a broken request line."""
+def test_query_values_of_other_types(value: Any) -> None:
+    """A value of another type stays one query parameter."""
     assert parse_qsl(codec.encode_query({"since": value}), strict_parsing=True) == [("since", str(value))]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b' \n{"data":1}\r\n', b" " * 99 + b'{"data":1}' + b"\n" * 99])
-def test_good_answer_passes(body: bytes) -> None:
-    """An object passes, with white space around it; so does an empty body, which writes may have."""
-    row = ROW.undecoded
-    assert codec.decode_response(row, HttpResponse(200, {}, body), row.error_context(), REDACTOR) == (body or b"{}")
+def test_valid_bodies(body: bytes) -> None:
+    """An object is accepted with white space around it, and so is an empty body."""
+    endpoint = ENDPOINT.undecoded
+    assert codec.decode_response(endpoint, HttpResponse(200, {}, body), endpoint.error_context(), REDACTOR) == (
+        body or b"{}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,29 +201,29 @@ def test_good_answer_passes(body: bytes) -> None:
         b"",
     ],
 )
-def test_body_that_does_not_fit_is_a_decode_error(body: bytes) -> None:
-    """Wrong types, bad UTF-8, absurd nesting, NaN and nothing all become DecodeError, never the parser's own."""
+def test_undecodable_body(body: bytes) -> None:
+    """Wrong types, invalid UTF-8, deep nesting, NaN and an empty body raise DecodeError."""
     with pytest.raises(DecodeError, match="get_company"):
-        codec.decode(ROW, body, ROW.error_context(), REDACTOR)
+        codec.decode(ENDPOINT, body, ENDPOINT.error_context(), REDACTOR)
 
 
 @given(st.text())
-def test_retry_after_never_fails(header: str) -> None:
-    """Any text gives None or a wait that a date can be computed from."""
+def test_retry_after_any_string(header: str) -> None:
+    """Any string gives None or a positive number of seconds."""
     seconds = parse_retry_after(header, NOW)
     assert seconds is None or (seconds > 0 and NOW + timedelta(seconds=seconds) > NOW)
 
 
 @given(st.integers(1, 3_000_000))
-def test_retry_after_date_is_the_distance(seconds: int) -> None:
-    """A date gives the seconds between it and now."""
+def test_retry_after_date_header(seconds: int) -> None:
+    """A date gives the number of seconds until then."""
     then = (NOW + timedelta(seconds=seconds)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     assert parse_retry_after(then, NOW) == seconds
 
 
-def test_retry_after_reaches_the_error() -> None:
-    """A 429 tells when to come back."""
-    answer = HttpResponse(429, {"Retry-After": "120"}, b"")
-    error = error_mapping.error_from_response(answer, ErrorContext(), REDACTOR, NOW)
+def test_retry_at_of_429() -> None:
+    """The error of a 429 has the time of its Retry-After header."""
+    response = HttpResponse(429, {"Retry-After": "120"}, b"")
+    error = error_mapping.error_from_response(response, ErrorContext(), REDACTOR, NOW)
     assert error is not None
     assert error.retry_at == NOW + timedelta(seconds=120)

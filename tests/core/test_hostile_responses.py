@@ -1,4 +1,4 @@
-"""Responses that are small on the wire neither block the event loop nor fill the memory."""
+"""Responses that are small on the wire block neither the event loop nor fill the memory."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import gzip
 import json
 import re
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -23,6 +24,7 @@ from leadfeeder_async._core.executor import MAX_INLINE_BYTES, MAX_INLINE_REPAIR
 from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
 from leadfeeder_async.resources.web_visits import SEARCH_WEB_VISITS
 from tests.support.clients import REDACTOR, client_of
+from tests.support.fork_server import ForkServer, fork_server
 from tests.support.servers import handler_server, http, raw_server
 from tests.support.stall import measured_stall
 
@@ -30,16 +32,16 @@ MIB = 1024 * 1024
 SIZE = 16 * MIB
 
 MAX_STALL = 1.5
-"""Seconds. The goal is 0.05 beside a plain decode, but the machine of a test run may be busy."""
+"""Seconds. The goal is 0.05 s more than a plain decode, but the machine that runs the tests may be busy."""
 
 
 def repeated(begin: bytes, part: bytes, end: bytes) -> bytes:
-    """Return a body of 16 MiB."""
+    """Return a body of 16 MiB that repeats a part."""
     return begin + part * (SIZE // len(part)) + end
 
 
 def rows(row: Callable[[int], bytes], count: int, rest: bytes = b"") -> bytes:
-    """Return a list with some rows."""
+    """Return a list with this number of rows."""
     return b'{"data":[' + b",".join(map(row, range(count))) + b"]" + rest + b"}"
 
 
@@ -77,61 +79,45 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "invalid UTF-8": lambda: repeated(b'{"data":[{"id":"1","x":"', b"\xff", b'"}]}'),
 }
 
-CLIENT = """
-import asyncio, re, sys
-from leadfeeder_async import AsyncLeadfeeder, LeadfeederError
-from tests.support.stall import measured_stall
 
-def peak():
-    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
-
-async def first_page(lf):
-    async for page in lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-02").pages():
-        return page
-
-CALLS = {"list": first_page, "record": lambda lf: lf.users.me(), "charged": lambda lf: lf.companies.get("1")}
-
-async def main(url, call):
-    async with AsyncLeadfeeder("k", base_url=url, account_id="1", retries=0) as lf:
-        await lf.users.me()
-        await asyncio.to_thread(int)
-        before = peak()
-        async with measured_stall() as stall:
-            try:
-                await CALLS[call](lf)
-            except LeadfeederError:
-                pass
-        print(stall.longest, peak() - before)
-
-asyncio.run(main(*sys.argv[1:]))
-"""
+@lru_cache(maxsize=1)
+def packed(name: str) -> tuple[bytes, int]:
+    """Return a compressed body and its decompressed size."""
+    body = BODIES[name]()
+    return gzip.compress(body, 1), len(body)
 
 
+@pytest.fixture(scope="module")
+async def processes() -> AsyncIterator[ForkServer]:
+    """A server that starts processes with a client."""
+    async with fork_server("tests.support.hostile_client") as server:
+        yield server
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the memory from /proc")
 @pytest.mark.parametrize("call", ["list", "record", "charged"])
 @pytest.mark.parametrize("name", list(BODIES))
-async def test_hostile_body(name: str, call: str) -> None:
-    """A body of 16 MiB blocks the event loop no longer than a plain decode, and takes four times its size at most."""
-    body, requests = BODIES[name](), 0
-    packed = gzip.compress(body, 1)
+async def test_hostile_body(processes: ForkServer, tmp_path: Path, name: str, call: str) -> None:
+    """A body of 16 MiB does not block the event loop and takes at most four times its size in memory."""
+    (body, size), requests, output = packed(name), 0, tmp_path / "output"
 
     async def respond(_: web.Request) -> web.Response:
         nonlocal requests
         requests += 1
         if requests == 1:
             return web.json_response({"data": {"id": "1", "type": "user"}})
-        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+        return web.Response(body=body, headers={"Content-Encoding": "gzip"})
 
     async with handler_server(respond) as url:
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", CLIENT, url, call, stdout=subprocess.PIPE)
-        output, _ = await process.communicate()
-    stall, memory = map(float, output.split())
+        assert await (await processes.start(url, call, stdout=output)).wait() == 0
+    stall, memory = map(float, output.read_text().split())
     assert stall < MAX_STALL
-    assert memory < 4 * len(body) + 16 * MIB
+    assert memory < 4 * size + 16 * MIB
 
 
 def hostile_page(size: int) -> st.SearchStrategy[bytes]:
-    """Return pages of about ``size`` bytes that repeat a few rows, many of which do not have the contract's shape."""
+    """Return pages of about ``size`` bytes that repeat a few rows, many of which violate the contract."""
     texts = st.sampled_from(["", "x", "\\ud800", "\\\\", "\\ud83d\\ude00", "\\u0000", "many", "1", "null"])
     scalars = texts.map(lambda text: f'"{text}"') | st.sampled_from(["null", "1", "1e400", "true", "{}", "[]", "[[]]"])
     keys = st.sampled_from(["id", "type", "attributes", "relationships", "page_depth", "company", "data", "x"])
@@ -153,8 +139,8 @@ def hostile_page(size: int) -> st.SearchStrategy[bytes]:
 
 @settings(deadline=None, max_examples=60)
 @given(hostile_page(MAX_INLINE_REPAIR))
-def test_pages_that_are_repaired_on_the_event_loop_are_fast(body: bytes) -> None:
-    """A page that is small enough for the event loop is decoded, or rejected, in little time."""
+def test_small_pages_are_decoded_quickly(body: bytes) -> None:
+    """A page that is decoded on the event loop is decoded or rejected in little time."""
     start = time.perf_counter()
     try:
         page = decode_page(SEARCH_WEB_VISITS, body, SEARCH_WEB_VISITS.error_context(), REDACTOR)
@@ -167,8 +153,8 @@ def test_pages_that_are_repaired_on_the_event_loop_are_fast(body: bytes) -> None
 
 @settings(deadline=None, max_examples=30)
 @given(hostile_page(8 * MAX_INLINE_BYTES))
-def test_large_pages_leave_the_event_loop_free(body: bytes) -> None:
-    """A large page is decoded in a thread, with no long call that would block the event loop."""
+def test_large_pages_do_not_block_the_loop(body: bytes) -> None:
+    """A large page is decoded in a thread and does not block the event loop."""
 
     async def read() -> float:
         async with raw_server(http(body)) as server, client_of(server.url, retries=0) as lf, measured_stall() as stall:
@@ -188,8 +174,8 @@ ESCAPES = st.lists(
 
 
 @given(ESCAPES, st.integers(14, 40))
-def test_surrogates_are_repaired_in_pieces(parts: list[str], chunk: int) -> None:
-    """The repair finds the same unpaired surrogates wherever the body is cut into pieces, and changes nothing else."""
+def test_surrogate_repair_in_chunks(parts: list[str], chunk: int) -> None:
+    """The repair finds the same unpaired surrogates at every chunk size."""
     body = '"' + "".join(parts) + '"'
     before, json_text.CHUNK = json_text.CHUNK, chunk
     try:
@@ -200,8 +186,8 @@ def test_surrogates_are_repaired_in_pieces(parts: list[str], chunk: int) -> None
 
 
 @given(st.binary(max_size=60), st.integers(1, 7))
-def test_utf8_is_checked_in_pieces(body: bytes, chunk: int) -> None:
-    """The check gives the same result wherever the body is cut into pieces."""
+def test_utf8_check_in_chunks(body: bytes, chunk: int) -> None:
+    """The UTF-8 check gives the same result at every chunk size."""
     before, json_text.CHUNK = json_text.CHUNK, chunk
     try:
         found = json_text.is_utf8(body)
@@ -210,8 +196,8 @@ def test_utf8_is_checked_in_pieces(body: bytes, chunk: int) -> None:
     assert found == (body.decode(errors="replace").encode() == body)
 
 
-async def test_bad_rows_are_counted_and_only_the_first_are_kept() -> None:
-    """A list of many bad rows keeps a bounded number of errors, and its error counts them all."""
+async def test_undecodable_rows_are_counted() -> None:
+    """A list keeps a limited number of row errors and counts all of them."""
     count, pages = 200, 12
 
     async def respond(request: web.Request) -> web.Response:
@@ -227,8 +213,8 @@ async def test_bad_rows_are_counted_and_only_the_first_are_kept() -> None:
     assert len(caught.value.problems) == MAX_KEPT_PROBLEMS
 
 
-async def test_honest_pages_of_every_size_are_read() -> None:
-    """Pages around the sizes at which they are decoded in a thread lose nothing."""
+async def test_pages_around_the_size_limits() -> None:
+    """Pages just below and above the size limits for inline decoding are complete."""
     for size in (MAX_INLINE_REPAIR, MAX_INLINE_BYTES, 4 * MIB):
         data = [
             {"id": str(row), "type": "tag", "attributes": {"name": f"{row}" + "x" * (size // 100)}}
@@ -240,8 +226,8 @@ async def test_honest_pages_of_every_size_are_read() -> None:
             assert lf.stats.credits_charged == 3
 
 
-def test_included_records_are_placed_up_to_a_size() -> None:
-    """An included record in many relationships is placed until its copies are too large, and named after that."""
+def test_included_record_copies_are_limited() -> None:
+    """An included record is copied into relationships up to a total size, then left as an identifier."""
     record = {"id": "c", "type": "company", "attributes": {"name": "x" * (normalize.MAX_RESOLVED_BYTES // 10)}}
     identifier = {"relationships": {"company": {"data": {"id": "c", "type": "company"}}}}
     body = json.dumps({"data": [{"id": str(n), **identifier} for n in range(50)], "included": [record]}).encode()

@@ -1,4 +1,4 @@
-"""The API key is shown by no tool that looks into frames, objects or files of a process."""
+"""No tool that inspects the frames, objects or files of a process shows the API key."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def safe_repr(value: object) -> str:
 
 
 def walk(value: object, depth: int = 3) -> Iterator[str]:
-    """Yield the texts in a value as Sentry collects them: its repr, its items, and the attributes of its objects."""
+    """Yield the strings in a value as Sentry collects them: its repr, its items and the attributes of its objects."""
     yield safe_repr(value)
     if depth == 0 or isinstance(value, Secret | types.ModuleType | type):
         return
@@ -72,7 +72,7 @@ def walk(value: object, depth: int = 3) -> Iterator[str]:
 
 
 def rich_traceback(error: BaseException) -> str:
-    """Return what rich shows of an error, without the frames of this test."""
+    """Return the output of rich for an error, without the frames of this test."""
     output = io.StringIO()
     shown = Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True, suppress=[__file__])
     Console(file=output, width=300).print(shown)
@@ -80,7 +80,7 @@ def rich_traceback(error: BaseException) -> str:
 
 
 def sinks_of(error: BaseException) -> dict[str, str]:
-    """Return what each tool shows of an error."""
+    """Return the output of each tool for an error."""
     frames = list(frames_of(error))
     return {
         "locals": "".join(safe_repr(value) for frame in frames for value in frame.f_locals.values()),
@@ -119,7 +119,7 @@ def exit_process() -> None:
 
 
 def run(call: Coroutine[Any, Any, object]) -> BaseException | None:
-    """Run a call on a loop that does not turn signals into cancellations. Return its error."""
+    """Run a call on a loop that leaves signals alone, check its error, and return it."""
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(call)
@@ -133,7 +133,7 @@ def run(call: Coroutine[Any, Any, object]) -> BaseException | None:
 
 
 @pytest.mark.parametrize("kind", ["KeyboardInterrupt", "SystemExit"])
-def test_interrupted_request_shows_no_key(kind: str) -> None:
+def test_key_after_interrupted_request(kind: str) -> None:
     """Ctrl-C and sys.exit during a request leave no frames with headers."""
     raise_it = exit_process if kind == "SystemExit" else lambda: signal.raise_signal(signal.SIGINT)
 
@@ -168,15 +168,15 @@ def _redis_constructors() -> dict[str, Callable[[], object]]:
 
 
 @pytest.mark.parametrize("name", [*CONSTRUCTORS, *_redis_constructors()])
-def test_failed_constructor_shows_no_key(name: str) -> None:
-    """A constructor that raises keeps the key in none of its frames."""
+def test_key_after_failed_constructor(name: str) -> None:
+    """No frame of a failing constructor contains the key."""
     with pytest.raises(LeadfeederError) as caught:
         (CONSTRUCTORS | _redis_constructors())[name]()
     assert shown_in(sinks_of(caught.value)) == []
 
 
-def test_redis_url_is_not_shown() -> None:
-    """The error about an invalid URL contains no part of it, which may be a password."""
+def test_redis_url_in_error() -> None:
+    """The error about an invalid URL contains no part of it, because that may be a password."""
     from leadfeeder_async.integrations.redis import RedisLimiter
 
     with pytest.raises(LeadfeederError) as caught:
@@ -184,8 +184,8 @@ def test_redis_url_is_not_shown() -> None:
     assert "pass" not in str(caught.value)
 
 
-async def test_debug_logs_show_no_key(caplog: pytest.LogCaptureFixture) -> None:
-    """With all logs at DEBUG and asyncio in debug mode, no log line and no object of the client shows the key."""
+async def test_key_in_debug_logs(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the logs at DEBUG nor the objects of the client contain the key."""
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
     caplog.set_level(logging.DEBUG)
@@ -235,7 +235,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("key", [CANARY, "a>?b>?c~~~~<&'\"x//++"])
 @pytest.mark.parametrize("name", list(ENCODINGS))
 def test_encoded_key_is_redacted(name: str, key: str) -> None:
-    """A server that echoes the key in some encoding puts it into no text, before or after the text is decoded."""
+    """A response that contains the key in any encoding is redacted before and after decoding."""
     echo, redactor = ENCODINGS[name](key), Redactor(Secret(key))
     assert echo not in redactor.text(f"Key: {echo}.")
     assert "***" in redactor.text(f"Key: {echo}.")
@@ -246,8 +246,8 @@ def test_encoded_key_is_redacted(name: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["\\", "%25", "&amp;", "&#0", "r", "red", CANARY[:-1], "\\\\\\\\r"])
-async def test_redaction_takes_little_time(part: str) -> None:
-    """An error response of repeated beginnings of the key is redacted quickly."""
+async def test_redaction_time(part: str) -> None:
+    """An error response that repeats the start of the key is redacted quickly."""
     body = (part * 40_000).encode()[:64_000]
     loop = asyncio.get_running_loop()
     async with raw_server(http(body, "500 Oops")) as server, client_of(server.url, retries=0) as lf:

@@ -1,4 +1,4 @@
-"""How much memory an answer can take: not more than the cap allows, whatever it unpacks to."""
+"""The memory that a response may use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def main(url, cap):
         try:
             await lf.request("GET", "/v1/warm-up", idempotent=True, may_charge=False)
         except ResponseTooLargeError:
-            raise SystemExit("the first answer is small")
+            raise SystemExit("the first response is small")
         before = peak()
         try:
             await lf.request("GET", "/v1/bomb", idempotent=True, may_charge=False)
@@ -45,8 +45,8 @@ def packed(wbits: int) -> bytes:
 
 
 @pytest.mark.parametrize(("coding", "wbits"), [("gzip", 31), ("deflate", 15)])
-async def test_bomb_takes_no_more_than_the_cap(coding: str, wbits: int) -> None:
-    """300 kB that unpack to 300 MiB raise ResponseTooLargeError, and memory grows by the cap and 8 MiB at most."""
+async def test_decompression_bomb(coding: str, wbits: int) -> None:
+    """A response of 300 kB that unpacks to 300 MiB raises ResponseTooLargeError and uses little memory."""
     body = packed(wbits)
     assert len(body) < 400_000
     small = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

@@ -123,8 +123,8 @@ def test_precedence_of_variables(environment: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("value", ["http://proxy.test:3128", "socks5://127.0.0.1:1080"])
-async def test_loopback_is_not_proxied_in_clear(environment: pytest.MonkeyPatch, proxy: RawServer, value: str) -> None:
-    """Plain HTTP to this machine goes to no proxy elsewhere, which would read the key."""
+async def test_loopback_is_not_proxied(environment: pytest.MonkeyPatch, proxy: RawServer, value: str) -> None:
+    """Unencrypted requests to this machine are never sent to a proxy, because it would see the key."""
     environment.setenv("HTTP_PROXY", value)
     async with client_of(proxy.url, trust_env=True) as lf:
         await lf.users.me()
@@ -136,7 +136,7 @@ async def test_loopback_is_not_proxied_in_clear(environment: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("source", ["argument", "variable"])
 async def test_proxy_with_login(environment: pytest.MonkeyPatch, proxy: RawServer, source: str) -> None:
-    """The proxy receives its login, also one that is not Latin-1. A .netrc is not read."""
+    """The proxy receives its credentials, including characters outside Latin-1."""
     environment.setenv("HTTP_PROXY", proxy.url.replace("://", "://us%C4%8Dr:pass@"))
     if source == "variable":
         environment.setenv("LEADFEEDER_TRUST_ENV", "1")
@@ -157,8 +157,8 @@ async def test_netrc_is_not_read(environment: pytest.MonkeyPatch, tmp_path: Path
     assert b"authorization" not in proxy.requests[0].lower()
 
 
-async def test_own_session_uses_the_proxy_too(environment: pytest.MonkeyPatch, proxy: RawServer) -> None:
-    """With trust_env, requests on a session of the caller are sent to the proxy."""
+async def test_borrowed_session_uses_proxy(environment: pytest.MonkeyPatch, proxy: RawServer) -> None:
+    """With trust_env, requests on a borrowed session are sent to the proxy."""
     environment.setenv("HTTP_PROXY", proxy.url)
     async with (
         aiohttp.ClientSession() as session,
@@ -169,7 +169,7 @@ async def test_own_session_uses_the_proxy_too(environment: pytest.MonkeyPatch, p
 
 
 async def test_tunnel_to_an_https_api(environment: pytest.MonkeyPatch) -> None:
-    """HTTPS is sent through a tunnel. The proxy sees its own login and not the key."""
+    """HTTPS is sent through a tunnel. The proxy receives its own credentials and not the key."""
     head = asyncio.get_running_loop().create_future()
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -190,7 +190,7 @@ async def test_tunnel_to_an_https_api(environment: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 async def test_certificates_of_the_environment(environment: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
-    """A file of certificates replaces those of the system. A file that cannot be used is named."""
+    """A certificate file replaces the certificates of the system. The error names a file that cannot be used."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -234,7 +234,7 @@ def test_plain_http_needs_permission(environment: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("port", ["0", "65536", "99999", "x", "-1"])
 def test_invalid_port(port: str) -> None:
-    """A port that does not exist is refused before anything is sent."""
+    """An invalid port is rejected before anything is sent."""
     with pytest.raises(ConfigurationError, match="invalid port") as caught:
         client_of(f"http://127.0.0.1:{port}")
     assert caught.value.sent == "no"
@@ -262,7 +262,7 @@ def test_key_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("end", ["\r", "\r\n", " ", "\t\n"])
 def test_white_space_around_key_and_account(environment: pytest.MonkeyPatch, end: str) -> None:
-    """White space of an .env file with CRLF is removed. Inside an account id it is refused."""
+    """White space at the ends is removed, as of an .env file with CRLF. Inside an account ID it is rejected."""
     environment.setenv("LEADFEEDER_API_KEY", KEY + end)
     environment.setenv("LEADFEEDER_ACCOUNT_ID", f"310042{end}")
     assert (read_api_key(None).reveal(), read_account_id(None), read_account_id(f" 7{end}")) == (KEY, "310042", "7")

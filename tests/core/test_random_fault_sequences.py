@@ -1,4 +1,4 @@
-"""Random fault schedules against a ledger: nothing is done twice, and what never left is always tried again."""
+"""Random fault sequences against a ledger: no request takes effect twice, and each unsent request is retried."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ONCE = {RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT}
 
 REFUSED = "refused"
 STEPS = [
-    REFUSED,  # nothing listens: nothing can leave
+    REFUSED,  # Nothing listens, so that nothing can be sent.
     "reset before reading",
     "read and close",
     "act and close",
@@ -39,20 +39,20 @@ STEPS = [
     "garbage",
     "good",
 ]
-CLOSE = "Connection: close\r\n"  # as it does after each answer: a connection that is kept could not be refused
+CLOSE = "Connection: close\r\n"  # Always, because a kept connection cannot be refused.
 FAIL, GOOD = http(b"{}", "500 Oops", CLOSE), http(b'{"data":{"id":"1"}}', "200 OK", CLOSE)
 SLOW, GARBAGE = http(b"{}", "429 Slow", CLOSE + "Retry-After: 0.001\r\n"), b"\x00\x01 garbage\r\n\r\n"
 
 
 @dataclass
 class World:
-    """A server that follows a schedule, step by step, and a ledger of what took effect."""
+    """A server that follows a sequence of steps, and a ledger of the requests that took effect."""
 
     steps: list[str] = field(default_factory=list)
     effects: dict[str, int] = field(default_factory=dict)
     tried: list[str] = field(default_factory=list)
-    left: list[bool] = field(default_factory=list)
-    """Whether each attempt may have left."""
+    sent: list[bool] = field(default_factory=list)
+    """Whether each attempt may have been sent."""
     port: int = 0
     socket: socket.socket | None = None
     serving: asyncio.Task[asyncio.Server] | None = None
@@ -62,11 +62,11 @@ class World:
         return self.steps[0] if self.steps else "good"
 
     def begin(self, steps: list[str]) -> None:
-        self.steps, self.tried, self.left = list(steps), [], []
+        self.steps, self.tried, self.sent = list(steps), [], []
         self.prepare()
 
     def prepare(self) -> None:
-        """Listen or not, as the next step wants it; the port stays ours either way, and nothing here waits."""
+        """Listen if the next step needs it. The port stays bound in any case, and this method never waits."""
         if self.socket is None or (self.step == REFUSED and self.serving is not None):
             self.close()
             self.socket = socket.socket()
@@ -87,22 +87,22 @@ class World:
         self.serving = self.socket = None
 
     def attempted(self, event: AttemptEvent) -> None:
-        """Note an attempt that is over, and go on to the next step."""
+        """Record a finished attempt and proceed to the next step."""
         self.tried.append(self.step)
-        self.left.append(event.sent != "no")
+        self.sent.append(event.sent != "no")
         if self.steps:
             self.steps.pop(0)
         self.prepare()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await self.answer(reader, writer, self.step)
+            await self.respond(reader, writer, self.step)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, step: str) -> None:
+    async def respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, step: str) -> None:
         if step == "reset before reading":
             option = struct.pack("ii", 1, 0)
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
@@ -112,48 +112,53 @@ class World:
         name = json.loads(await reader.readexactly(length))["id"]
         if step in {"act and close", "act and cut the body", "act and fail", "good"}:
             self.effects[name] = self.effects.get(name, 0) + 1
-        said = {"act and cut the body": GOOD[:-6], "fail before acting": FAIL, "act and fail": FAIL, "too fast": SLOW}
-        writer.write(said.get(step, GOOD if step == "good" else GARBAGE if step == "garbage" else b""))
+        responses = {
+            "act and cut the body": GOOD[:-6],
+            "fail before acting": FAIL,
+            "act and fail": FAIL,
+            "too fast": SLOW,
+        }
+        writer.write(responses.get(step, GOOD if step == "good" else GARBAGE if step == "garbage" else b""))
         await writer.drain()
 
 
-async def send(lf: AsyncLeadfeeder, name: str, resend: RetrySafety) -> LeadfeederError | None:
+async def send(lf: AsyncLeadfeeder, name: str, retry_safety: RetrySafety) -> LeadfeederError | None:
     try:
-        await lf.request("POST", "/v1/x", json={"id": name}, **request_options(resend))
+        await lf.request("POST", "/v1/x", json={"id": name}, **request_options(retry_safety))
     except LeadfeederError as error:
         return error
     return None
 
 
-def check(world: World, name: str, resend: RetrySafety, error: LeadfeederError | None) -> None:
-    """Hold one finished call against the ledger."""
-    done, where = world.effects.get(name, 0), f"{resend} {world.tried} {error!r}"
-    assert not any(left for left, step in zip(world.left, world.tried, strict=True) if step == REFUSED), where
-    if resend in ONCE:
-        assert done <= 1, where
-        assert not done or error is None or isinstance(error, OutcomeUnknownError), where
-    assert error is not None or done >= 1, where
-    assert not isinstance(error, OutcomeUnknownError) or resend in ONCE, where
-    assert not isinstance(error, OutcomeUnknownError) or world.tried[-1] not in {REFUSED, "too fast"}, where
+def check(world: World, name: str, retry_safety: RetrySafety, error: LeadfeederError | None) -> None:
+    """Compare one finished call with the ledger."""
+    done, details = world.effects.get(name, 0), f"{retry_safety} {world.tried} {error!r}"
+    assert not any(sent for sent, step in zip(world.sent, world.tried, strict=True) if step == REFUSED), details
+    if retry_safety in ONCE:
+        assert done <= 1, details
+        assert not done or error is None or isinstance(error, OutcomeUnknownError), details
+    assert error is not None or done >= 1, details
+    assert not isinstance(error, OutcomeUnknownError) or retry_safety in ONCE, details
+    assert not isinstance(error, OutcomeUnknownError) or world.tried[-1] not in {REFUSED, "too fast"}, details
     if error is not None and world.tried[-1] in {REFUSED, "too fast"}:
-        assert len(world.tried) == 3, where  # it was tried again while attempts were left
+        assert len(world.tried) == 3, details  # It was retried while attempts were left.
     if error is not None and world.tried[-1] == "too fast":
-        assert isinstance(error, RateLimitedError), where
+        assert isinstance(error, RateLimitedError), details
 
 
-async def test_schedules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No charge or creation happens twice, none is hidden by a plain error, and each unsent request is tried again."""
+async def test_random_fault_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No charge or creation happens twice or is hidden, and each unsent request is retried."""
     monkeypatch.setattr("leadfeeder_async._core.retry.INITIAL_BACKOFF", 0.0001)
-    luck, world, kinds = random.Random(8), World(), list(RetrySafety)
+    rng, world, kinds = random.Random(8), World(), list(RetrySafety)
     outcomes = dict[str, int]()
     world.begin([])
-    for group in range(SCHEDULES // 5):  # a fresh client now and then, so that its retry budget does not run dry
+    for group in range(SCHEDULES // 5):  # A new client for each group, so that its retry budget is not exhausted.
         async with client_of(f"http://127.0.0.1:{world.port}", on_attempt=world.attempted, timeout=5) as lf:
             for number in range(5):
-                name, resend = f"{group}.{number}", luck.choice(kinds)
-                world.begin([luck.choice(STEPS) for _ in range(luck.randrange(4))])
-                error = await send(lf, name, resend)
-                check(world, name, resend, error)
+                name, retry_safety = f"{group}.{number}", rng.choice(kinds)
+                world.begin([rng.choice(STEPS) for _ in range(rng.randrange(4))])
+                error = await send(lf, name, retry_safety)
+                check(world, name, retry_safety, error)
                 outcomes[type(error).__name__] = outcomes.get(type(error).__name__, 0) + 1
     world.close()
     assert {"NoneType", "OutcomeUnknownError", "ServerError", "ConnectError"} <= set(outcomes), outcomes

@@ -1,4 +1,4 @@
-"""The pace of requests, on a virtual clock: nothing here waits for real."""
+"""The request rate on a virtual clock, without real waiting."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from leadfeeder_async.types import Stats
 from tests.support.clock import VirtualLoop
 
 
-async def taken_from(bucket: TokenBucket) -> None:
-    """Take a token as calls do: at once, or by waiting."""
+async def take_token(bucket: TokenBucket) -> None:
+    """Take a token as calls do: without waiting if one is available."""
     if not await bucket.try_acquire():
         await bucket.acquire()
 
 
 def grants(loop: VirtualLoop, count: int, tasks: int = 1, *, rate: float = 9.9, burst: int = 12) -> list[float]:
-    """Return when each of ``count`` grants came, in seconds from the start."""
+    """Return the times of ``count`` grants, in seconds from the start."""
 
     async def work() -> list[float]:
         bucket = TokenBucket(rate, burst)
-        start, left, times = loop.time(), iter(range(count)), list[float]()
+        start, remaining, times = loop.time(), iter(range(count)), list[float]()
 
         async def caller() -> None:
-            for _ in left:
-                await taken_from(bucket)
+            for _ in remaining:
+                await take_token(bucket)
                 times.append(loop.time() - start)
 
         await asyncio.gather(*(caller() for _ in range(tasks)))
@@ -45,15 +45,15 @@ def grants(loop: VirtualLoop, count: int, tasks: int = 1, *, rate: float = 9.9, 
 
 @pytest.mark.parametrize("tasks", [1, 50, 500])
 def test_burst_then_rate(virtual: VirtualLoop, tasks: int) -> None:
-    """Twelve at once, then 9.9 a second, whether one task asks or five hundred do."""
+    """Twelve tokens are granted at once, then 9.9 per second, for any number of tasks."""
     times = grants(virtual, 1_000, tasks)
     assert times[11] < 0.001
     assert times[-1] == pytest.approx((1_000 - 12) / 9.9, rel=1e-4)
 
 
 @given(rate=st.floats(0.5, 50), burst=st.integers(1, 15), count=st.integers(2, 80), tasks=st.integers(1, 20))
-def test_never_more_than_the_bucket_allows(rate: float, burst: int, count: int, tasks: int) -> None:
-    """Between any two moments there are at most ``burst`` grants plus what the rate adds."""
+def test_grants_stay_below_bucket_limit(rate: float, burst: int, count: int, tasks: int) -> None:
+    """In any interval there are at most ``burst`` grants plus the refill of the interval."""
     loop = VirtualLoop()
     try:
         times = grants(loop, count, tasks, rate=rate, burst=burst)
@@ -64,19 +64,19 @@ def test_never_more_than_the_bucket_allows(rate: float, burst: int, count: int, 
             assert last - first + 1 <= burst + rate * (times[last] - times[first]) + 1e-3
 
 
-def test_callers_are_served_in_order_even_after_a_stall(virtual: VirtualLoop) -> None:
-    """Whoever asked first goes first: a newcomer after a stalled loop does not overtake those who queue."""
+def test_callers_are_served_in_order_after_a_stall(virtual: VirtualLoop) -> None:
+    """A new caller does not overtake waiting callers, even after the event loop was blocked."""
 
     async def scenario() -> list[int]:
         bucket, order = TokenBucket(10, 2), list[int]()
 
         async def caller(number: int) -> None:
-            await taken_from(bucket)
+            await take_token(bucket)
             order.append(number)
 
         tasks = [asyncio.create_task(caller(number)) for number in range(20)]
         await asyncio.sleep(0.05)
-        virtual.now += 0.7  # the loop was busy elsewhere
+        virtual.now += 0.7  # the loop was blocked
         tasks += [asyncio.create_task(caller(number)) for number in range(20, 30)]
         await asyncio.gather(*tasks)
         return order
@@ -84,8 +84,8 @@ def test_callers_are_served_in_order_even_after_a_stall(virtual: VirtualLoop) ->
     assert virtual.run_until_complete(scenario()) == list(range(30))
 
 
-def test_pause_holds_everyone_and_empties_the_bucket(virtual: VirtualLoop) -> None:
-    """After a 429 nobody sends before the pause ends, and then no burst follows."""
+def test_pause_holds_all_callers(virtual: VirtualLoop) -> None:
+    """After a 429, no caller proceeds before the pause ends, and no burst follows."""
 
     async def scenario() -> list[float]:
         bucket, times = TokenBucket(10, 5), list[float]()
@@ -107,7 +107,7 @@ def test_pause_holds_everyone_and_empties_the_bucket(virtual: VirtualLoop) -> No
 
 
 def test_pause_empties_the_bucket(virtual: VirtualLoop) -> None:
-    """After a short pause there are only the tokens that came in meanwhile: the server's bucket was empty too."""
+    """After a short pause only the tokens refilled during the pause are available."""
 
     async def scenario() -> list[float]:
         bucket, times = TokenBucket(10, 5), list[float]()
@@ -125,8 +125,8 @@ def test_pause_empties_the_bucket(virtual: VirtualLoop) -> None:
     assert sum(time < 0.29 for time in times) == 2
 
 
-def test_pause_reaches_those_who_already_wait(virtual: VirtualLoop) -> None:
-    """A caller that waits for its token when the 429 comes is held back too."""
+def test_pause_applies_to_waiting_callers(virtual: VirtualLoop) -> None:
+    """A caller that already waits for a token also waits for the end of the pause."""
 
     async def scenario() -> float:
         bucket = TokenBucket(1, 1)
@@ -141,8 +141,8 @@ def test_pause_reaches_those_who_already_wait(virtual: VirtualLoop) -> None:
     assert virtual.run_until_complete(scenario()) >= 10.5
 
 
-def test_the_longest_pause_wins(virtual: VirtualLoop) -> None:
-    """A later, shorter 429 does not open the gate that an earlier one closed for longer."""
+def test_longest_pause_wins(virtual: VirtualLoop) -> None:
+    """A later and shorter pause does not end an earlier one."""
 
     async def scenario() -> float:
         bucket = TokenBucket(10, 5)
@@ -156,8 +156,8 @@ def test_the_longest_pause_wins(virtual: VirtualLoop) -> None:
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=30), st.floats(0, 3))
-def test_canceled_callers_take_nothing_with_them(canceled: list[bool], after: float) -> None:
-    """Callers canceled at any moment, in a pause too, neither block the others nor use up their tokens."""
+def test_canceled_callers_use_no_tokens(canceled: list[bool], after: float) -> None:
+    """Canceled callers neither block the others nor use up tokens."""
     loop = VirtualLoop()
 
     async def scenario() -> float:
@@ -179,19 +179,19 @@ def test_canceled_callers_take_nothing_with_them(canceled: list[bool], after: fl
     assert took <= max(after, 1.0) + len(canceled) * 0.1 + 0.01
 
 
-def simulated(loop: VirtualLoop, allow: Callable[[float], bool], seconds: float, clients: int = 1) -> list[bool]:
-    """Send for some time, each client through its own bucket with 16 callers, and return what the server said."""
-    said = list[bool]()
+def simulate(loop: VirtualLoop, allow: Callable[[float], bool], seconds: float, clients: int = 1) -> list[bool]:
+    """Send requests for some time, each client through a bucket with 16 callers, and return the results."""
+    accepted = list[bool]()
 
     async def work() -> None:
         end = loop.time() + seconds
 
         async def caller(bucket: TokenBucket) -> None:
             while loop.time() < end:
-                await taken_from(bucket)
+                await take_token(bucket)
                 await asyncio.sleep(0.05)
-                said.append(allow(loop.time()))
-                if not said[-1]:
+                accepted.append(allow(loop.time()))
+                if not accepted[-1]:
                     bucket.pause(0.5)
                 await asyncio.sleep(0.05)
 
@@ -199,11 +199,11 @@ def simulated(loop: VirtualLoop, allow: Callable[[float], bool], seconds: float,
         await asyncio.gather(*(caller(bucket) for bucket in buckets for _ in range(16)))
 
     loop.run_until_complete(work())
-    return said
+    return accepted
 
 
 def sliding_second(most: int) -> Callable[[float], bool]:
-    """A server that takes ``most`` requests in any second, and forgets those it refused."""
+    """A server that accepts ``most`` requests in any second and does not count rejected ones."""
     taken = deque[float]()
 
     def allow(now: float) -> bool:
@@ -218,7 +218,7 @@ def sliding_second(most: int) -> Callable[[float], bool]:
 
 
 def bucket_of(rate: float, burst: float) -> Callable[[float], bool]:
-    """The server's own token bucket."""
+    """A server with a token bucket."""
     tokens, last = burst, 1_000.0
 
     def allow(now: float) -> bool:
@@ -232,71 +232,71 @@ def bucket_of(rate: float, burst: float) -> Callable[[float], bool]:
     return allow
 
 
-def test_pace_learns_a_stricter_server(virtual: VirtualLoop) -> None:
-    """Where ten in any second is the law, the pace falls until it is kept: few 429s, and four fifths of the most."""
-    said = simulated(virtual, sliding_second(10), 600)
-    late = said[len(said) // 6 :]
+def test_rate_adapts_to_stricter_server(virtual: VirtualLoop) -> None:
+    """If a server allows ten requests per second, few are rejected and four fifths of the limit are used."""
+    accepted = simulate(virtual, sliding_second(10), 600)
+    late = accepted[len(accepted) // 6 :]
     assert late.count(False) <= 0.005 * len(late)
     assert late.count(True) >= 0.8 * 10 * 500
 
 
-def test_pace_makes_room_for_another_process(virtual: VirtualLoop) -> None:
-    """Two clients that know nothing of each other settle below the key's limit: few 429s, little of it unused."""
-    said = simulated(virtual, bucket_of(10, 15), 600, clients=2)
-    late = said[len(said) // 3 :]
+def test_rate_adapts_to_second_process(virtual: VirtualLoop) -> None:
+    """Two independent clients of one key settle at its limit, with few 429s and little unused capacity."""
+    accepted = simulate(virtual, bucket_of(10, 15), 600, clients=2)
+    late = accepted[len(accepted) // 3 :]
     assert late.count(False) <= 0.02 * len(late)
     assert late.count(True) >= 0.8 * 10 * 390
 
 
-def test_pace_is_not_touched_by_a_single_429() -> None:
-    """One 429 a minute is bad luck: the pause is answer enough."""
-    pace = AdaptiveRate(9.9, 12)
+def test_single_429_does_not_lower_rate() -> None:
+    """One 429 per minute does not lower the rate."""
+    adaptive_rate = AdaptiveRate(9.9, 12)
     for now in (0.0, 60.0, 120.0):
-        pace.on_rate_limited(now)
-    assert (pace.rate, pace.burst, pace.recover(1e6)) == (9.9, 12, False)
+        adaptive_rate.on_rate_limited(now)
+    assert (adaptive_rate.rate, adaptive_rate.burst, adaptive_rate.recover(1e6)) == (9.9, 12, False)
 
 
-def test_pace_falls_and_comes_back() -> None:
-    """Each soon-following 429 takes a tenth, never below a tenth of the rate; a hundredth returns every ten seconds."""
-    pace = AdaptiveRate(10, 12)
-    pace.on_rate_limited(0)
-    pace.on_rate_limited(59)
-    assert (pace.rate, pace.burst) == (9.0, 1)
-    assert not pace.recover(68.9)
-    assert pace.recover(69)
-    assert pace.rate == pytest.approx(9.1)
-    assert pace.recover(95)
-    assert (pace.rate, pace.burst) == (pytest.approx(9.3), 1)
-    assert pace.recover(175)
-    assert (pace.rate, pace.burst, pace.recover(1e6)) == (10, 12, False)
+def test_rate_falls_and_recovers() -> None:
+    """Each repeated 429 lowers the rate by a tenth, and it recovers by a hundredth every ten seconds."""
+    adaptive_rate = AdaptiveRate(10, 12)
+    adaptive_rate.on_rate_limited(0)
+    adaptive_rate.on_rate_limited(59)
+    assert (adaptive_rate.rate, adaptive_rate.burst) == (9.0, 1)
+    assert not adaptive_rate.recover(68.9)
+    assert adaptive_rate.recover(69)
+    assert adaptive_rate.rate == pytest.approx(9.1)
+    assert adaptive_rate.recover(95)
+    assert (adaptive_rate.rate, adaptive_rate.burst) == (pytest.approx(9.3), 1)
+    assert adaptive_rate.recover(175)
+    assert (adaptive_rate.rate, adaptive_rate.burst, adaptive_rate.recover(1e6)) == (10, 12, False)
     for second in range(1_000, 1_100):
-        pace.on_rate_limited(second)
-    assert pace.rate == 1
+        adaptive_rate.on_rate_limited(second)
+    assert adaptive_rate.rate == 1
 
 
-def test_bucket_gets_back_its_rate_and_its_burst(virtual: VirtualLoop) -> None:
-    """Long after the last 429, tokens come as fast and as many at once as in the beginning."""
+def test_bucket_recovers_rate_and_burst(virtual: VirtualLoop) -> None:
+    """Long after the last 429, the rate and the burst are as they were at the start."""
 
     async def scenario() -> list[float]:
         bucket = TokenBucket(10, 5)
         for _ in range(2):
             bucket.pause(1.0)
-            await taken_from(bucket)
+            await take_token(bucket)
         assert "9/s, burst 1" in repr(bucket)
         for _ in range(2):
             await asyncio.sleep(1_000)
-            await taken_from(bucket)
+            await take_token(bucket)
         await asyncio.sleep(10)
         start = virtual.time()
-        return [virtual.time() - start for _ in range(15) if await taken_from(bucket) is None]
+        return [virtual.time() - start for _ in range(15) if await take_token(bucket) is None]
 
     times = virtual.run_until_complete(scenario())
     assert times[4] < 0.001
     assert times[14] == pytest.approx(1.0, abs=0.01)
 
 
-def test_429s_of_one_herd_count_once(virtual: VirtualLoop) -> None:
-    """Requests that were under way together when the limit was met teach the pace one thing, not sixteen."""
+def test_simultaneous_429s_count_once(virtual: VirtualLoop) -> None:
+    """Several 429s of requests that were in flight together do not lower the rate."""
 
     async def scenario() -> str:
         bucket = TokenBucket(10, 5)
@@ -308,8 +308,8 @@ def test_429s_of_one_herd_count_once(virtual: VirtualLoop) -> None:
     assert "10/s, burst 5" in virtual.run_until_complete(scenario())
 
 
-def test_slots_bound_what_is_under_way(virtual: VirtualLoop) -> None:
-    """No more than ``slots`` hold a slot at once, and a canceled holder gives it back."""
+def test_concurrency_slots(virtual: VirtualLoop) -> None:
+    """No more than ``max_concurrency`` calls hold a slot, and a canceled call releases its slot."""
 
     async def scenario() -> int:
         stats, most = Stats(), 0

@@ -1,4 +1,4 @@
-"""The limiter as a state machine on a virtual clock: callers come, go and wait, pauses begin, time passes."""
+"""The token bucket as a state machine on a virtual clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.clock import VirtualLoop
 
 
 class LimiterMachine(RuleBasedStateMachine):
-    """Never faster than allowed, never in a pause, always in order, and nobody forgotten."""
+    """The rate is never exceeded, no grant falls into a pause, callers are served in order, and all are served."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class LimiterMachine(RuleBasedStateMachine):
         self.waiting = [(number, task) for number, task in self.waiting if not task.done()]
 
     @rule(count=st.integers(1, 6))
-    def ask(self, count: int) -> None:
+    def request(self, count: int) -> None:
         for _ in range(count):
             self.callers += 1
             self.waiting.append((self.callers, self.loop.create_task(self.call(self.callers))))
@@ -79,7 +79,7 @@ class LimiterMachine(RuleBasedStateMachine):
         assert not [time for _, time in self.grants for begin, end in self.pauses if begin + 1e-6 < time < end - 1e-6]
 
     def teardown(self) -> None:
-        """Everyone who still waits gets a turn: a second and a token each, after the longest pause."""
+        """Give each waiting caller a turn: one second and one token each, after the longest pause."""
         if hasattr(self, "bucket"):
             rate = min(self.rate / 10, 0.05)
             self.run(4 + (len(self.waiting) + self.burst + 1) / rate)

@@ -1,4 +1,4 @@
-"""The key in none of the places where keys leak: a canary, many faults, twelve sinks."""
+"""The API key appears in no error, log, event or warning, for many faults."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def chain(error: BaseException) -> list[BaseException]:
 def sinks(
     error: LeadfeederError, events: list[AttemptEvent], log: str, warned: list[warnings.WarningMessage]
 ) -> dict[str, str]:
-    """Return what each sink would show."""
-    whole = traceback.TracebackException.from_exception(error, capture_locals=True)
+    """Return the content of each sink."""
+    with_locals = traceback.TracebackException.from_exception(error, capture_locals=True)
     return {
         "repr": repr(error),
         "str": str(error),
         "format": f"{error}",
         "args": repr(error.args),
         "chain": repr(chain(error)),
-        "chain's args": repr([one.args for one in chain(error)]),
+        "chain's args": repr([link.args for link in chain(error)]),
         "log": log,
-        "traceback with locals": "".join(whole.format()),
+        "traceback with locals": "".join(with_locals.format()),
         "pickle": repr(pickle.dumps(error)),
         "copy": repr(vars(copy.copy(error))) + repr(copy.deepcopy(error).context),
-        "vars": repr([vars(one) for one in chain(error)]),
+        "vars": repr([vars(link) for link in chain(error)]),
         "events": repr(events),
-        "warnings": repr([str(one.message) for one in warned]),
+        "warnings": repr([str(warning.message) for warning in warned]),
     }
 
 
@@ -80,34 +80,34 @@ CALLS: dict[str, Callable[[AsyncLeadfeeder], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("call", list(CALLS))
 @pytest.mark.parametrize("fault", [*FAULTS, "refused"])
-async def test_key_is_in_no_sink(fault: str, call: str) -> None:
-    """Whatever goes wrong, no error, chain, traceback with locals, pickle, copy, event, warning or log shows the key."""
+async def test_key_in_sinks(fault: str, call: str) -> None:
+    """No error, traceback with locals, pickle, copy, event, warning or log contains the key."""
     events, log = list[AttemptEvent](), io.StringIO()
     handler, root = logging.StreamHandler(log), logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     try:
         with warnings.catch_warnings(record=True) as warned:
-            async with serving(fault) as server:
+            async with server_for_fault(fault) as server:
                 url = server.url if server else "http://127.0.0.1:9"
                 async with client_of(url, retries=0, timeout=0.1, max_body_bytes=2_000, on_attempt=events.append) as lf:
                     error = await raised(lf, CALLS[call])
     finally:
         root.removeHandler(handler)
         root.setLevel(logging.WARNING)
-    shown = sinks(error, events, log.getvalue(), warned)
-    assert [name for name, text in shown.items() if KEY in text] == []
+    contents = sinks(error, events, log.getvalue(), warned)
+    assert [name for name, text in contents.items() if KEY in text] == []
 
 
-def serving(fault: str) -> AbstractAsyncContextManager[RawServer | None]:
+def server_for_fault(fault: str) -> AbstractAsyncContextManager[RawServer | None]:
     return raw_server(FAULTS[fault]) if fault in FAULTS else nullcontext()
 
 
-async def test_key_is_not_in_the_loop_s_own_reports() -> None:
-    """A call that nobody awaits reports its error to the event loop without the key; nor does the client pickle it."""
-    said = list[str]()
+async def test_key_in_event_loop_report() -> None:
+    """The event loop reports an error that was never retrieved without the key."""
+    reports = list[str]()
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: said.append(repr(context)))
+    loop.set_exception_handler(lambda _, context: reports.append(repr(context)))
     async with raw_server(FAULTS["echoed key"]) as server, client_of(server.url, retries=0) as lf:
         call = asyncio.create_task(lf.users.me())
         await asyncio.wait([call])
@@ -116,5 +116,5 @@ async def test_key_is_not_in_the_loop_s_own_reports() -> None:
             pickle.dumps(lf)
         await asyncio.sleep(0)
     loop.set_exception_handler(None)
-    assert len(said) == 1
-    assert KEY not in said[0]
+    assert len(reports) == 1
+    assert KEY not in reports[0]

@@ -1,4 +1,4 @@
-"""Operations whose path is inferred: alternatives are tried once, and the one that exists is kept."""
+"""Operations with an inferred path: alternatives are tried once, and the path that exists is kept."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_alternative_path_is_tried_and_kept(status: int, caplog: pytest.Lo
 
 
 async def test_first_path_that_exists_is_kept() -> None:
-    """After a success, a 404 is a 404."""
+    """After a successful response, a 404 is raised and no alternative is tried."""
     server = RouteServer({FIRST: 200})
     async with handler_server(server) as url, client_of(url) as lf:
         await folders(lf)
@@ -84,7 +84,7 @@ async def test_no_path_exists() -> None:
 
 
 async def test_explicit_path_has_no_alternative() -> None:
-    """A path that the user set is the only one."""
+    """A path that the caller set has no alternatives."""
     server = RouteServer({})
     async with handler_server(server) as url:
         async with client_of(url, paths={"retrieve_custom_feed_folders": "/v2/folders"}) as lf:
@@ -102,8 +102,8 @@ async def test_other_errors_try_no_alternative() -> None:
     assert server.paths == [FIRST]
 
 
-async def test_retries_are_counted_anew() -> None:
-    """The attempts on a path that does not exist leave all retries to the one that does."""
+async def test_retries_of_alternative_path() -> None:
+    """A path that does not exist uses none of the retries of the alternative."""
     server = RouteServer({THIRD: 503})
     async with handler_server(server) as url, client_of(url, retries=1) as lf:
         with pytest.raises(ServerError) as caught:
@@ -113,7 +113,7 @@ async def test_retries_are_counted_anew() -> None:
 
 
 async def test_concurrent_calls_find_the_same_path() -> None:
-    """Calls that began before the path was found use it too."""
+    """Calls that started before the path was found use it too."""
     server = RouteServer({SECOND: 200})
     async with handler_server(server) as url, client_of(url) as lf:
         await asyncio.gather(*(folders(lf) for _ in range(5)))
@@ -138,7 +138,7 @@ async def test_query_and_body_stay_the_same() -> None:
 
 
 def test_alternatives_are_those_of_the_contract() -> None:
-    """Each endpoint has the alternatives that the contract lists, and only without a record in the path."""
+    """The alternatives are those of the contract, and no such path contains an ID."""
     document = yaml.safe_load(CONTRACT.read_text())
     listed = {
         operation["operationId"]: tuple(operation["x-path-alternatives"])

@@ -1,4 +1,4 @@
-"""Things that end at the same moment: closing, canceling, deadlines and limiters that break."""
+"""Closing, cancellation, deadlines and failing limiters that coincide."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OK = http(b'{"data":{"id":"1"}}')
 
 
 class Gate:
-    """A limiter that everyone waits for until it opens."""
+    """A limiter that blocks all callers until it opens."""
 
     def __init__(self) -> None:
         self.opens = asyncio.Event()
@@ -37,8 +37,8 @@ class Gate:
         raise AssertionError
 
 
-async def test_call_whose_turn_comes_as_the_client_closes_is_not_sent() -> None:
-    """On a borrowed session, a request sent after the end would be unwatched: its loss would pass for proof."""
+async def test_close_during_token_wait() -> None:
+    """A call that gets its token while the client closes is not sent on a borrowed session."""
     async with raw_server(cut(b"")) as server, aiohttp.ClientSession() as session:
         gate = Gate()
         lf = client_of(server.url, session=session, limiter=gate)
@@ -59,39 +59,39 @@ async def test_call_whose_turn_comes_as_the_client_closes_is_not_sent() -> None:
     assert (server.requests, spent.credits, spent.requests) == ([], 0, 0)
 
 
-async def test_time_out_of_a_limiter_is_not_the_deadline() -> None:
-    """What a limiter of the user's own raises comes out as it is: no deadline was set, so none has passed."""
+async def test_limiter_timeout_is_not_the_deadline() -> None:
+    """A TimeoutError of a custom limiter is raised unchanged if the call has no deadline."""
 
     class Remote:
         async def acquire(self) -> None:
-            raise TimeoutError("the limiter's own server is silent")
+            raise TimeoutError("the limiter's server does not respond")
 
         def pause(self, seconds: float) -> None:
             raise AssertionError
 
     async with client_of("http://127.0.0.1:9", limiter=Remote()) as lf:
-        with pytest.raises(TimeoutError, match="limiter's own server"):
+        with pytest.raises(TimeoutError, match="limiter's server"):
             await lf.users.me()
         assert lf.stats.in_flight == 0
 
 
-async def test_call_cancelled_before_it_left_gives_its_credits_back() -> None:
-    """Canceled while its connection is made, or while it waits to be tried again, a call cannot have charged."""
+async def test_cancellation_before_sending_releases_credits() -> None:
+    """A call that is cancel_call while it connects or waits for a retry is not charged."""
 
     async def stalled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
     async with listening(stalled) as server, client_of(f"https://127.0.0.1:{port_of(server)}") as lf:
         async with lf.budget(max_credits=1) as spent:
-            await canceled(lf, 1)
+            await cancel_call(lf, 1)
     assert (spent.credits, spent.reserved, spent.requests) == (0, 0, 1)
     async with client_of("http://127.0.0.1:9", retries=30) as lf, lf.budget(max_credits=1) as spent:
-        await canceled(lf, 4)
+        await cancel_call(lf, 4)
     assert (spent.credits, spent.reserved) == (0, 0)
 
 
-async def test_call_cancelled_while_a_pause_holds_it_gives_its_credits_back() -> None:
-    """A 429 is refused before any work: a call canceled in the pause that follows cannot have charged."""
+async def test_cancellation_during_429_pause_releases_credits() -> None:
+    """A call that is cancel_call during the pause after a 429 is not charged."""
     async with raw_server(http(b"{}", "429 Slow", "Retry-After: 50\r\n")) as server, client_of(server.url) as lf:
         async with lf.budget(max_credits=1) as spent:
             call = asyncio.create_task(lf.companies.get("1"))
@@ -104,8 +104,8 @@ async def test_call_cancelled_while_a_pause_holds_it_gives_its_credits_back() ->
     assert (len(server.requests), spent.credits, spent.reserved) == (1, 0, 0)
 
 
-async def canceled(lf: AsyncLeadfeeder, requests: int) -> None:
-    """Cancel a charging call once it has come to attempt number ``requests``."""
+async def cancel_call(lf: AsyncLeadfeeder, requests: int) -> None:
+    """Cancel a billed call after it has started this number of attempts."""
     call = asyncio.create_task(lf.companies.get("1"))
     while lf.stats.requests < requests:
         await asyncio.sleep(0.001)
@@ -115,8 +115,8 @@ async def canceled(lf: AsyncLeadfeeder, requests: int) -> None:
         await call
 
 
-async def test_sent_speaks_of_all_attempts() -> None:
-    """A write whose first attempt may have arrived is not called unsent because its second one never left."""
+async def test_sent_covers_all_attempts() -> None:
+    """The sent state is "maybe" if the first attempt may have arrived and the next one was not sent."""
     async with raw_server(cut(b"")) as server, client_of(server.url, retries=30) as lf:
         call = asyncio.create_task(lf.tags.delete("1"))
         while lf.stats.retries < 3:
@@ -128,32 +128,32 @@ async def test_sent_speaks_of_all_attempts() -> None:
     assert (caught.value.sent, caught.value.attempts > 2) == ("maybe", True)
 
 
-async def test_refused_after_a_lost_attempt_is_not_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last attempt found nobody listening, but the one before may have arrived."""
-    monkeypatch.setattr("leadfeeder_async._core.retry.INITIAL_BACKOFF", 0.001)
+@pytest.mark.usefixtures("short_backoff")
+async def test_refused_connection_after_lost_attempt() -> None:
+    """The sent state is "maybe" if an earlier attempt may have arrived and the last one was refused."""
 
-    async def last_words(writer: asyncio.StreamWriter) -> None:
+    async def close_server(writer: asyncio.StreamWriter) -> None:
         server.server.close()
         writer.close()
 
-    async with raw_server(last_words) as server, client_of(server.url) as lf:
+    async with raw_server(close_server) as server, client_of(server.url) as lf:
         with pytest.raises(ConnectError) as caught:
             await lf.tags.delete("1")
     assert (caught.value.sent, caught.value.attempts) == ("maybe", 3)
 
 
-async def test_look_up_of_the_account_counts_toward_the_deadline() -> None:
-    """A call that waits for another's look-up of the key's account ends at its own deadline, and with its client."""
+async def test_account_lookup_counts_toward_deadline() -> None:
+    """A call that waits for another call's account lookup ends at its own deadline and when the client closes."""
     async with raw_server(silence) as server:
         lf = AsyncLeadfeeder(KEY, base_url=server.url)
         first = asyncio.create_task(lf.tags.list().collect())
         while not server.requests:
             await asyncio.sleep(0.001)
-        began = time.monotonic()
+        start = time.monotonic()
         with pytest.raises(DeadlineExceededError) as caught:
             await asyncio.wait_for(lf.with_options(deadline=0.05).tags.list().collect(), 2)
         assert (caught.value.sent, caught.value.phase) == ("no", "account")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - start < 1
         second = asyncio.create_task(lf.tags.list().collect())
         await asyncio.sleep(0.01)
         await lf.aclose()
@@ -161,8 +161,8 @@ async def test_look_up_of_the_account_counts_toward_the_deadline() -> None:
     assert isinstance(errors[1], ClientClosedError)
 
 
-async def test_deadline_that_passed_meanwhile_sends_nothing() -> None:
-    """Where the loop was blocked past a call's deadline, the call ends unsent instead of with no time to be answered."""
+async def test_deadline_during_blocked_loop() -> None:
+    """A call whose deadline passed while the event loop was blocked is not sent."""
     gate = Gate()
     async with raw_server(OK) as server, client_of(server.url, limiter=gate) as lf:
         gate.opens.set()
@@ -171,27 +171,27 @@ async def test_deadline_that_passed_meanwhile_sends_nothing() -> None:
         call = asyncio.create_task(lf.with_options(deadline=0.05).companies.get("1"))
         await asyncio.sleep(0.01)
         gate.opens.set()
-        time.sleep(0.06)  # noqa: ASYNC251 - this is what the user's code does
+        time.sleep(0.06)  # noqa: ASYNC251 - blocks the loop like the caller's code
         with pytest.raises(DeadlineExceededError) as caught:
             await call
     assert (caught.value.sent, len(server.requests)) == ("no", 1)
 
 
-async def test_a_time_out_that_the_deadline_made_short_says_so() -> None:
-    """Who set no time-out of a fraction of a second is told where it comes from, whatever the call's class."""
+async def test_timeout_shortened_by_deadline() -> None:
+    """The error says that the deadline shortened the timeout."""
     async with raw_server(silence) as server, client_of(server.url) as lf:
-        hurried = lf.with_options(deadline=0.0512345)
+        with_deadline = lf.with_options(deadline=0.0512345)
         with pytest.raises(OutcomeUnknownError, match=r"within 0\.05\d? s \(the timeout was shortened"):
-            await hurried.companies.get("1")
+            await with_deadline.companies.get("1")
         with pytest.raises(DeadlineExceededError, match="No complete response within"):
-            await hurried.users.me()
+            await with_deadline.users.me()
         with pytest.raises(OutcomeUnknownError) as caught:
             await lf.with_options(timeout=0.05).companies.get("1")
     assert "deadline" not in str(caught.value)
 
 
-async def test_dry_run_sends_no_unknown_route_that_may_charge() -> None:
-    """Where nobody says that a route is safe to repeat, it may charge, and counts as one credit."""
+async def test_custom_request_counts_as_one_credit() -> None:
+    """A custom request counts as one credit unless the caller declares it free."""
     async with raw_server(OK) as server, client_of(server.url) as lf:
         async with lf.budget(max_credits=0):
             with pytest.raises(BudgetExceededError, match="may charge 1 credits, but 0 of 0"):
@@ -202,8 +202,8 @@ async def test_dry_run_sends_no_unknown_route_that_may_charge() -> None:
     assert (len(server.requests), spent.credits) == (2, 1)
 
 
-async def test_end_of_the_month_s_requests_stops_those_who_wait() -> None:
-    """Calls that queue for a slot while another learns that the month is used up are not sent any more."""
+async def test_monthly_quota_stops_waiting_calls() -> None:
+    """Calls that wait for a slot are not sent if another call learns that the monthly quota is used up."""
     quota = http(b'{"errors":[{"code":"quota_exceeded"}]}', "429 Too Many")
     async with raw_server(quota) as server, client_of(server.url, max_concurrency=2) as lf:
         errors = await asyncio.gather(*(lf.users.me() for _ in range(50)), return_exceptions=True)

@@ -110,7 +110,7 @@ BODY = (
         trigger="The connection closes before `Content-Length` bytes arrived.",
         expected="Treated as a lost connection.",
         faults=(ambiguous("five bytes short", sends(cut(OK[:-5])), DisconnectedError, "yes"),),
-        covered_by=("tests/core/test_transport.py::test_charging_read_is_sent_once",),
+        covered_by=("tests/core/test_transport.py::test_billed_read_is_sent_once",),
     ),
     Case(
         number=3, group="Body", name="truncated-chunked-body",
@@ -131,7 +131,7 @@ BODY = (
                 "after an inner brace", sends(cut(NO_LENGTH + b'{"data":{"id":"1"}')), DecodeError, "yes",
             ),
         ),
-        covered_by=("tests/core/test_transport.py::test_body_cut_without_a_length_is_noticed",),
+        covered_by=("tests/core/test_transport.py::test_truncated_body_without_length",),
     ),
     Case(
         number=5, group="Body", name="truncated-gzip",
@@ -144,7 +144,7 @@ BODY = (
         trigger="A gateway responds with 502 and an HTML page.",
         expected="The error of the status, with the beginning of the page.",
         faults=(ambiguous("502", responds("502 Bad Gateway", b"<html>" + b"x" * 999), ServerError, "yes"),),
-        covered_by=("tests/core/test_codec.py::test_error_without_a_usable_body",),
+        covered_by=("tests/core/test_codec.py::test_error_status_without_usable_body",),
     ),
     Case(
         number=7, group="Body", name="login-page",
@@ -169,7 +169,7 @@ BODY = (
         number=10, group="Body", name="errors-beside-data",
         trigger="A list response carries `errors` in addition to `data`.",
         expected="All rows are returned, then `IncompleteListError` with the errors is raised.",
-        covered_by=("tests/pagination/test_pager.py::test_errors_beside_data_are_not_dropped",),
+        covered_by=("tests/pagination/test_pager.py::test_errors_beside_data",),
     ),
     Case(
         number=11, group="Body", name="no-data",
@@ -186,7 +186,7 @@ BODY = (
         expected="The record without these fields. `pager.raw_pages()` and exports keep them.",
         covered_by=(
             "tests/models/test_models.py::test_unknown_fields_and_values_are_accepted",
-            "tests/pagination/test_pager.py::test_raw_items_keep_every_field_and_stand_on_one_line",
+            "tests/pagination/test_pager.py::test_raw_items_keep_unknown_fields",
         ),
     ),
     Case(
@@ -219,14 +219,14 @@ BODY = (
             ambiguous("byte order mark", sends(http(b"\xef\xbb\xbf{}")), DecodeError, "yes"),
             ambiguous("html after the object", sends(http(b"{}<script>")), DecodeError, "yes"),
         ),
-        covered_by=("tests/core/test_codec.py::test_good_status_with_an_unusable_body",),
+        covered_by=("tests/core/test_codec.py::test_success_status_with_invalid_body",),
     ),
     Case(
         number=17, group="Body", name="invalid-utf-8",
         trigger="A string in the response is not valid UTF-8.",
         expected="`DecodeError` instead of Python's `UnicodeDecodeError`.",
         faults=(ambiguous("one byte", sends(cut(NO_LENGTH + b'{"data":"\xff"}')), DecodeError, "yes"),),
-        covered_by=("tests/core/test_codec.py::test_body_that_does_not_fit_is_a_decode_error",),
+        covered_by=("tests/core/test_codec.py::test_undecodable_body",),
     ),
     Case(
         number=18, group="Body", name="deep-nesting",
@@ -238,7 +238,7 @@ BODY = (
         number=19, group="Body", name="undecodable-row",
         trigger="One row of a page cannot be decoded.",
         expected="The other 99 rows are returned. `IncompleteListError` at the end describes the row.",
-        covered_by=("tests/pagination/test_pager.py::test_one_bad_row_costs_one_row",),
+        covered_by=("tests/pagination/test_pager.py::test_undecodable_row_is_skipped",),
     ),
     Case(
         number=20, group="Body", name="nested-data",
@@ -266,8 +266,8 @@ BODY = (
             ),
         ),
         covered_by=(
-            "tests/core/test_transport.py::test_body_past_the_cap_is_refused",
-            "tests/core/test_transport.py::test_endless_body_is_dropped_at_the_cap",
+            "tests/core/test_transport.py::test_body_over_the_limit",
+            "tests/core/test_transport.py::test_endless_body_ends_at_the_limit",
         ),
     ),
     Case(
@@ -304,7 +304,7 @@ BODY = (
         expected="Success for writes and for `lf.request`. `DecodeError` if a record is expected.",
         faults=(harmless("204", sends(b"HTTP/1.1 204 No Content\r\n\r\n")), harmless("no bytes", sends(http(b"")))),
         covered_by=(
-            "tests/core/test_transport.py::test_empty_answer_of_a_write_is_an_answer",
+            "tests/core/test_transport.py::test_empty_response_of_a_write",
             "tests/faults/test_faults.py::test_missing_record_is_a_decode_error",
         ),
     ),
@@ -329,7 +329,7 @@ STATUS = (
             final("451", responds("451 No", b"null"), UnexpectedStatusError),
             ambiguous("503", responds("503 Busy"), ServerError, "yes"),
         ),
-        covered_by=("tests/core/test_codec.py::test_any_error_answer_gives_an_error",),
+        covered_by=("tests/core/test_codec.py::test_any_error_status_gives_an_error",),
     ),
     Case(
         number=28, group="Status", name="error-shapes",
@@ -340,7 +340,7 @@ STATUS = (
             final("list", responds("403 No", error_body("invalid_api_key")), AuthenticationError),
             final("empty", responds("403 No"), PermissionDeniedError),
         ),
-        covered_by=("tests/core/test_codec.py::test_error_example_of_the_contract",),
+        covered_by=("tests/core/test_codec.py::test_error_examples",),
     ),
     Case(
         number=29, group="Status", name="invalid-key",
@@ -353,8 +353,8 @@ STATUS = (
         trigger="The API key is revoked while a list is read.",
         expected="The rows before the error, then the error. Prefetched pages are canceled.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_error_in_the_middle_is_raised_in_its_place",
-            "tests/pagination/test_pager.py::test_leaving_a_loop_leaves_nothing_running",
+            "tests/pagination/test_pager.py::test_error_of_a_later_page",
+            "tests/pagination/test_pager.py::test_early_exit_cancels_prefetch",
         ),
     ),
     Case(
@@ -378,14 +378,14 @@ STATUS = (
         number=33, group="Status", name="one-id-missing",
         trigger="One of many requested ids no longer exists.",
         expected="The other records. `pager.missing` lists the missing ids.",
-        covered_by=("tests/pagination/test_pager.py::test_ids_that_moved_and_ids_that_are_gone",),
+        covered_by=("tests/pagination/test_pager.py::test_merged_and_missing_ids",),
     ),
     Case(
         number=34, group="Status", name="rate-limited",
         trigger="429 without `Retry-After`.",
         expected="All calls pause, longer after each attempt. Then the request is retried.",
         faults=(rate_limited("no header", responds("429 Slow")),),
-        covered_by=("tests/core/test_retry.py::test_pause_of_all_callers",),
+        covered_by=("tests/core/test_retry.py::test_rate_limit_pause",),
     ),
     Case(
         number=35, group="Status", name="rate-limited-retry-after",
@@ -393,8 +393,8 @@ STATUS = (
         expected="All calls pause until then.",
         faults=(rate_limited("seconds", responds("429 Slow", headers="Retry-After: 0.01\r\n")),),
         covered_by=(
-            "tests/core/test_transport.py::test_429_really_pauses",
-            "tests/core/test_codec.py::test_retry_after_date_is_the_distance",
+            "tests/core/test_transport.py::test_429_pauses_all_calls",
+            "tests/core/test_codec.py::test_retry_after_date_header",
         ),
     ),
     Case(
@@ -405,7 +405,7 @@ STATUS = (
             final("a day", responds("429 Slow", headers="Retry-After: 86400\r\n"), RateLimitedError),
             final("2099", responds("429 Slow", headers="Retry-After: Thu, 01 Jan 2099 00:00:00 GMT\r\n"), RateLimitedError),
         ),
-        covered_by=("tests/core/test_transport.py::test_429_with_a_long_wait_is_raised_at_once",),
+        covered_by=("tests/core/test_transport.py::test_429_with_long_retry_after_raises_at_once",),
     ),
     Case(
         number=37, group="Status", name="invalid-retry-after",
@@ -423,15 +423,15 @@ STATUS = (
         trigger="429 because the monthly quota is used up.",
         expected="`QuotaExceededError`. No more requests are sent this month (in its first two days: this hour).",
         faults=(final("code", responds("429 Slow", error_body("quota_exceeded")), QuotaExceededError),),
-        covered_by=("tests/test_client.py::test_used_up_quota_stops_all_traffic",),
+        covered_by=("tests/test_client.py::test_exhausted_quota_stops_all_requests",),
     ),
     Case(
         number=39, group="Status", name="many-tasks-rate-limited",
         trigger="Hundreds of tasks receive a 429 at the same time.",
         expected="One pause for all, and no burst after it.",
         covered_by=(
-            "tests/core/test_rate_limit.py::test_429s_of_one_herd_count_once",
-            "tests/core/test_rate_limit.py::test_pause_holds_everyone_and_empties_the_bucket",
+            "tests/core/test_rate_limit.py::test_simultaneous_429s_count_once",
+            "tests/core/test_rate_limit.py::test_pause_holds_all_callers",
         ),
     ),
     Case(
@@ -439,15 +439,15 @@ STATUS = (
         trigger="500 twice, then a successful response.",
         expected="The response of the third attempt.",
         faults=(ambiguous("500", responds("500 Oops"), ServerError, "yes"),),
-        covered_by=("tests/core/test_transport.py::test_server_error_then_success",),
+        covered_by=("tests/core/test_transport.py::test_server_errors_then_success",),
     ),
     Case(
         number=41, group="Status", name="error-after-charge",
         trigger="500 after the server did the work.",
         expected="The work is done once. Its credits count as spent.",
         covered_by=(
-            "tests/core/test_transport.py::test_charging_read_after_a_server_error_is_sent_once",
-            "tests/test_budget.py::test_lost_answer_keeps_its_credits",
+            "tests/core/test_transport.py::test_billed_read_after_server_error_is_sent_once",
+            "tests/test_budget.py::test_lost_response_counts_as_charged",
             "tests/resources/test_resource_methods.py::test_lost_creation_is_not_repeated",
         ),
     ),
@@ -466,7 +466,7 @@ STATUS = (
             final(status, responds(f"{status} Moved", headers="Location: https://other.test/v1/x\r\n"), RedirectError)
             for status in ("301", "302", "303", "307", "308")
         ),
-        covered_by=("tests/core/test_transport.py::test_redirect_is_not_followed_and_the_key_stays",),
+        covered_by=("tests/core/test_transport.py::test_redirect_is_not_followed",),
     ),
     Case(
         number=44, group="Status", name="redirect-same-host",
@@ -485,7 +485,7 @@ NETWORK = (
         trigger="The connection is refused.",
         expected="The error reports that nothing was sent.",
         faults=(ambiguous("refused", connection_refused, ConnectError, "no", reaches_server=False),),
-        covered_by=("tests/core/test_transport.py::test_refused_connection_was_not_sent_and_is_tried_again",),
+        covered_by=("tests/core/test_transport.py::test_refused_connection_is_retried",),
     ),
     Case(
         number=46, group="Network", name="dns-failure",
@@ -512,7 +512,7 @@ NETWORK = (
             final("other host", certificate("other.test"), TLSError, sent="no", reaches_server=False),
             final("unknown issuer", certificate("localhost", trusted=False), TLSError, sent="no", reaches_server=False),
         ),
-        covered_by=("tests/core/test_transport.py::test_bad_certificate_is_refused_once",),
+        covered_by=("tests/core/test_transport.py::test_invalid_certificate",),
     ),
     Case(
         number=49, group="Network", name="tls-handshake-cut",
@@ -531,7 +531,7 @@ NETWORK = (
             ambiguous("POST", sends(cut(b""), warm=True), DisconnectedError, "maybe"),
             ambiguous("GET", sends(cut(b""), warm=True), DisconnectedError, "maybe", method="GET"),
         ),
-        covered_by=("tests/core/test_transport.py::test_dead_connection_is_not_resent_behind_our_back",),
+        covered_by=("tests/core/test_transport.py::test_dead_connection_is_not_resent_by_aiohttp",),
     ),
     Case(
         number=51, group="Network", name="reset-before-response",
@@ -597,7 +597,7 @@ NETWORK = (
                 sends(http(b"2\r\n{}\r\n0\r\n\r\n", headers="Transfer-Encoding: chunked\r\n")), ProtocolError, "maybe",
             ),
         ),
-        covered_by=("tests/core/test_transport.py::test_garbage_is_a_protocol_error",),
+        covered_by=("tests/core/test_transport.py::test_invalid_http_is_a_protocol_error",),
     ),
     Case(
         number=58, group="Network", name="proxy",
@@ -628,15 +628,15 @@ PAGINATION = (
         number=59, group="Pagination", name="cursor-loop",
         trigger="A cursor points to an earlier page.",
         expected="`CursorLoopError` after one round.",
-        covered_by=("tests/pagination/test_pager.py::test_circle_of_cursors_is_an_error",),
+        covered_by=("tests/pagination/test_pager.py::test_cursor_loop",),
     ),
     Case(
         number=60, group="Pagination", name="empty-pages",
         trigger="Empty pages that have a next cursor.",
         expected="The rows after them. Fifty empty pages in a row raise `CursorLoopError`.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_empty_pages_here_and_there_are_no_loop",
-            "tests/pagination/test_pager.py::test_empty_pages_without_end_are_an_error",
+            "tests/pagination/test_pager.py::test_scattered_empty_pages",
+            "tests/pagination/test_pager.py::test_empty_pages_with_new_cursors",
         ),
     ),
     Case(
@@ -644,38 +644,38 @@ PAGINATION = (
         trigger="The server rejects a cursor while a list is read.",
         expected="A free list restarts, and each row is returned once. A list that charges raises `CursorExpiredError`.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_expired_cursor_of_a_free_list_begins_it_anew",
-            "tests/pagination/test_pager.py::test_expired_cursor_of_a_charging_list_is_named",
+            "tests/pagination/test_pager.py::test_expired_cursor_of_free_list_restarts_it",
+            "tests/pagination/test_pager.py::test_expired_cursor_of_billed_list",
         ),
     ),
     Case(
         number=62, group="Pagination", name="duplicate-row",
         trigger="A row appears on two pages.",
         expected="The row once.",
-        covered_by=("tests/pagination/test_pager.py::test_any_chain_of_cursors_gives_every_row_once",),
+        covered_by=("tests/pagination/test_pager.py::test_cursor_pages_return_each_row_once",),
     ),
     Case(
         number=63, group="Pagination", name="changing-list",
         trigger="Rows are added and removed while a list is read.",
         expected="No row twice.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_row_that_moves_to_the_next_page_is_returned_once",
-            "tests/pagination/test_pager.py::test_list_that_shrinks_while_it_is_walked_just_ends",
+            "tests/pagination/test_pager.py::test_row_moved_by_insertion",
+            "tests/pagination/test_pager.py::test_416_after_list_has_shrunk",
         ),
     ),
     Case(
         number=64, group="Pagination", name="wrong-totals",
         trigger="The totals of a list change or are wrong.",
         expected="Every row.",
-        covered_by=("tests/pagination/test_pager.py::test_counts_that_lie_lose_nothing",),
+        covered_by=("tests/pagination/test_pager.py::test_wrong_counts_lose_no_rows",),
     ),
     Case(
         number=65, group="Pagination", name="row-limit",
         trigger="A search matches more than the 10,000 rows that the API returns.",
         expected="Every row of a search with dates, because its date range is split. Otherwise the server's error.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_sweep_past_the_wall_is_complete",
-            "tests/pagination/test_pager.py::test_windows_are_cut_until_they_fit",
+            "tests/pagination/test_pager.py::test_date_range_over_row_limit_is_complete",
+            "tests/pagination/test_pager.py::test_date_ranges_are_split_until_they_fit",
         ),
     ),
     Case(
@@ -683,8 +683,8 @@ PAGINATION = (
         trigger="Neither a cursor nor a page count says whether more pages follow.",
         expected="A cursor list ends. A numbered list ends with its first short page.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_chain_ends_without_a_cursor",
-            "tests/pagination/test_pager.py::test_counts_that_lie_lose_nothing",
+            "tests/pagination/test_pager.py::test_null_and_empty_cursor_end_a_list",
+            "tests/pagination/test_pager.py::test_wrong_counts_lose_no_rows",
         ),
     ),
     Case(
@@ -692,8 +692,8 @@ PAGINATION = (
         trigger="A cursor contains characters that have a meaning in a query string.",
         expected="The cursor is sent back unchanged.",
         covered_by=(
-            "tests/core/test_codec.py::test_query_comes_back_as_it_went",
-            "tests/pagination/test_pager.py::test_any_chain_of_cursors_gives_every_row_once",
+            "tests/core/test_codec.py::test_query_round_trip",
+            "tests/pagination/test_pager.py::test_cursor_pages_return_each_row_once",
         ),
     ),
     Case(
@@ -709,14 +709,14 @@ INPUT = (
         number=69, group="Input", name="id-with-path",
         trigger="An id contains a question mark or a hash sign.",
         expected="The same operation, with the id encoded.",
-        covered_by=("tests/core/test_codec.py::test_id_is_encoded_once_and_stays_in_its_place",),
+        covered_by=("tests/core/test_codec.py::test_id_is_encoded_once",),
     ),
     Case(
         number=70, group="Input", name="empty-id",
         trigger="An id is empty, consists of dots, or contains white space or a slash.",
         expected="`InvalidIdError` before anything is sent.",
         covered_by=(
-            "tests/core/test_codec.py::test_id_that_cannot_stand_in_a_url_is_refused",
+            "tests/core/test_codec.py::test_invalid_id",
             "tests/resources/test_resources.py::test_invalid_ids_are_not_sent",
         ),
     ),
@@ -724,22 +724,22 @@ INPUT = (
         number=71, group="Input", name="encoded-id",
         trigger="An id looks percent-encoded.",
         expected="It is encoded again, so the server receives it unchanged.",
-        covered_by=("tests/core/test_codec.py::test_id_is_encoded_once_and_stays_in_its_place",),
+        covered_by=("tests/core/test_codec.py::test_id_is_encoded_once",),
     ),
     Case(
         number=72, group="Input", name="id-with-host",
         trigger="An id contains a host name, line breaks or letters of any script.",
         expected="The request goes to the same host. Line breaks raise `InvalidIdError`.",
         covered_by=(
-            "tests/core/test_codec.py::test_id_is_encoded_once_and_stays_in_its_place",
-            "tests/core/test_codec.py::test_id_that_cannot_stand_in_a_url_is_refused",
+            "tests/core/test_codec.py::test_id_is_encoded_once",
+            "tests/core/test_codec.py::test_invalid_id",
         ),
     ),
     Case(
         number=73, group="Input", name="unusable-key",
         trigger="The API key contains characters that are not allowed in a header.",
         expected="`ConfigurationError` when the client is created, without the key.",
-        covered_by=("tests/test_client.py::test_unusable_key_is_refused_without_being_shown",),
+        covered_by=("tests/test_client.py::test_invalid_key",),
     ),
 )  # fmt: skip
 
@@ -749,9 +749,9 @@ RUNTIME = (
         trigger="A call is canceled at any point.",
         expected="Its slot, token and connection are released. Credits stay reserved only if the request was possibly sent.",
         covered_by=(
-            "tests/core/test_transport.py::test_cancelled_calls_leave_nothing",
-            "tests/core/test_rate_limit.py::test_canceled_callers_take_nothing_with_them",
-            "tests/test_budget.py::test_cancelled_call_keeps_credits_only_if_it_may_have_left",
+            "tests/core/test_transport.py::test_canceled_calls_leave_nothing",
+            "tests/core/test_rate_limit.py::test_canceled_callers_use_no_tokens",
+            "tests/test_budget.py::test_cancellation_and_credits",
         ),
     ),
     Case(
@@ -759,23 +759,23 @@ RUNTIME = (
         trigger="A loop over rows is left early.",
         expected="Pages in flight are canceled, and the client stays usable.",
         covered_by=(
-            "tests/pagination/test_pager.py::test_leaving_a_loop_leaves_nothing_running",
-            "tests/pagination/test_pager.py::test_leaving_a_cursor_list_cancels_the_page_ahead",
+            "tests/pagination/test_pager.py::test_early_exit_cancels_prefetch",
+            "tests/pagination/test_pager.py::test_early_exit_of_cursor_list_cancels_prefetch",
         ),
     ),
     Case(
         number=76, group="Runtime", name="canceled-during-pause",
         trigger="A task that waits for a pause to end is canceled.",
         expected="The other tasks continue on time.",
-        covered_by=("tests/core/test_rate_limit.py::test_canceled_callers_take_nothing_with_them",),
+        covered_by=("tests/core/test_rate_limit.py::test_canceled_callers_use_no_tokens",),
     ),
     Case(
         number=77, group="Runtime", name="other-event-loop",
         trigger="A client is used on another event loop or in another thread.",
         expected="`WrongLoopError`.",
         covered_by=(
-            "tests/test_client.py::test_use_from_another_loop_is_named",
-            "tests/core/test_attempt.py::test_thread",
+            "tests/test_client.py::test_use_on_another_loop",
+            "tests/core/test_attempt.py::test_use_from_another_thread",
         ),
     ),
     Case(
@@ -789,9 +789,9 @@ RUNTIME = (
         trigger="A client is used after it was closed, or is closed while calls are in flight.",
         expected="`ClientClosedError`. Calls in flight fail with an error of this package.",
         covered_by=(
-            "tests/test_client.py::test_use_after_close_is_named",
-            "tests/core/test_transport.py::test_close_ends_calls_under_way",
-            "tests/core/test_attempt.py::test_close_ends_waits_for_a_slot_at_once",
+            "tests/test_client.py::test_use_after_close",
+            "tests/core/test_transport.py::test_close_interrupts_calls_in_flight",
+            "tests/core/test_attempt.py::test_close_interrupts_slot_waits",
         ),
     ),
     Case(
@@ -800,8 +800,8 @@ RUNTIME = (
         expected="No effect. Rate limit and timeouts use the event loop's clock, and dates from the server are clamped.",
         covered_by=(
             "tests/core/test_rate_limit.py::test_burst_then_rate",
-            "tests/core/test_codec.py::test_retry_after_never_fails",
-            "tests/test_client.py::test_month_s_count_begins_anew",
+            "tests/core/test_codec.py::test_retry_after_any_string",
+            "tests/test_client.py::test_usage_of_previous_month",
         ),
     ),
     Case(
@@ -833,7 +833,7 @@ RUNTIME = (
         number=84, group="Runtime", name="concurrent-budget",
         trigger="A hundred tasks share a small budget of credits.",
         expected="The budget is never exceeded.",
-        covered_by=("tests/test_budget.py::test_credits_are_never_exceeded_by_many_tasks",),
+        covered_by=("tests/test_budget.py::test_credit_budget_with_many_tasks",),
     ),
     Case(
         number=85, group="Runtime", name="blocked-loop",

@@ -1,4 +1,4 @@
-"""Every fault case, met by requests of each class."""
+"""All fault cases, for requests of each class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import msgspec
 import pytest
 
 from leadfeeder_async import AsyncLeadfeeder, DecodeError, LeadfeederError, OutcomeUnknownError
-from leadfeeder_async._core import retry
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.models import WebVisit
 from tests.faults import table
@@ -35,10 +34,7 @@ from tests.support.clock import VirtualLoop
 from tests.support.paths import ROOT
 from tests.support.servers import http, raw_server
 
-
-@pytest.fixture(autouse=True)
-def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "INITIAL_BACKOFF", 0.01)
+pytestmark = pytest.mark.usefixtures("short_backoff")
 
 
 def parameters() -> Iterator[Any]:
@@ -78,7 +74,7 @@ def assert_no_secret(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-@pytest.mark.parametrize("request_class", list(RequestClass), ids=lambda one: one.name)
+@pytest.mark.parametrize("request_class", list(RequestClass), ids=lambda request_class: request_class.name)
 @pytest.mark.parametrize(("fault", "persistent"), list(parameters()))
 async def test_fault(fault: Fault, persistent: bool, request_class: RequestClass) -> None:
     """The call has the outcome of the rule table, the server sees no extra request, and no error contains the key."""

@@ -1,7 +1,4 @@
-"""Random schedules of faults, forks, flushes and kills: the ledger never exceeds the bound.
-
-A short run is part of the normal tests. ``SOAK=1`` runs 10,000 schedules and prints their figures.
-"""
+"""Random schedules of faults, forks, data losses and kills, in which the charges never exceed the limit."""
 
 from __future__ import annotations
 
@@ -27,6 +24,7 @@ from leadfeeder_async.jobs.enrich.lookup import CompanyLookup
 from tests.support.clients import client_of
 from tests.support.redis import RedisServer
 from tests.support.servers import handler_server
+from tests.support.shared_credits import abandon, report
 
 SOAK = bool(os.environ.get("SOAK"))
 CREDIT_SCHEDULES = 8_000 if SOAK else 25
@@ -61,8 +59,7 @@ class Process:
     async def heartbeat(self) -> None:
         """Report as the heartbeat of the process does."""
         with self.running():
-            async with self.credits._turn:
-                await self.credits._try_report("report")
+            await report(self.credits)
 
     def fork(self, server: RedisServer, name: str, pid: int) -> Process:
         """Return a child whose object has the state of this one, as after a fork."""
@@ -76,8 +73,8 @@ class Process:
 class CreditSchedule:
     """Processes that share credits, and the ledger of the server that charges them.
 
-    A loss of data follows a heartbeat of all running processes, because the totals of the last second are lost if their
-    process is killed in it. At least one process that has seen the totals is running.
+    A loss of data follows a heartbeat of all running processes. Totals of the last second would be lost if their process
+    was killed in it. At least one process that has read the totals is running.
     """
 
     def __init__(self, server: RedisServer, seed: int, counts: Counter[str]) -> None:
@@ -141,7 +138,9 @@ class CreditSchedule:
 
     async def _lose(self) -> None:
         """Lose the data, or restart with an older snapshot of it."""
-        running = [one for one in self._processes if one.credits._sequence and one.credits._pid == one.pid]
+        running = [
+            process for process in self._processes if process.credits._sequence and process.credits._pid == process.pid
+        ]
         if not running:
             return
         for process in running:
@@ -174,20 +173,15 @@ class CreditSchedule:
         self._processes.append(Process(shared, self._pid))
 
     async def _remove(self, process: Process) -> None:
-        """End a process as a kill does: what it has in flight may be charged, and nobody hears of it."""
-        if process.credits._heartbeat is not None:
-            process.credits._heartbeat.cancel()
-        for task in process.credits._tasks:
-            task.cancel()
-        await asyncio.gather(*process.credits._tasks, return_exceptions=True)
-        await process.credits._script.aclose()
+        """End a process like a kill. Its calls in flight may be charged, and it reports nothing."""
+        await abandon(process.credits)
         self._processes.remove(process)
         if not self._processes:
             await self._start()
 
 
 class EnrichmentSchedule:
-    """Runs of one enrichment that are killed, limited or not, on a server that fails, and the ledger of the server."""
+    """Runs of one enrichment on a failing server. The runs are killed and have different limits."""
 
     def __init__(self, seed: int, folder: Path, counts: Counter[str]) -> None:
         self._random, self._folder, self._counts = random.Random(seed), folder, counts
@@ -201,7 +195,7 @@ class EnrichmentSchedule:
         self.errors = list[str]()
 
     async def run(self) -> None:
-        async with handler_server(self._answer) as url:
+        async with handler_server(self._respond) as url:
             for number in range(self._random.randint(1, 5)):
                 is_finished = await self._run_once(url, number)
                 if is_finished:
@@ -237,13 +231,13 @@ class EnrichmentSchedule:
         for path in folder.glob("out.ndjson.*"):
             shutil.copy(path, target)
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _respond(self, request: web.Request) -> web.Response:
         if self._killed.is_set():
             await asyncio.sleep(60)
         if request.path.endswith("/match"):
-            names = [one["url"] for one in (await request.json())["companies"]]
-            found = [[{"id": name[1:].split(".")[0], "type": "company_match", "attributes": {}}] for name in names]
-            return web.json_response({"data": found})
+            names = [company["url"] for company in (await request.json())["companies"]]
+            matches = [[{"id": name[1:].split(".")[0], "type": "company_match", "attributes": {}}] for name in names]
+            return web.json_response({"data": matches})
         return await self._fetch(request.query["ids"].split(","))
 
     async def _fetch(self, ids: list[str]) -> web.Response:
@@ -253,7 +247,7 @@ class EnrichmentSchedule:
             return web.json_response({"errors": [{"title": "bad"}]}, status=422)
         if fault == "limit":
             return web.json_response({"errors": [{"title": "slow"}]}, status=429, headers={"Retry-After": "0.01"})
-        current = list(dict.fromkeys(str(int(one) // 2 * 2) if int(one) % 7 == 0 else one for one in ids))
+        current = list(dict.fromkeys(str(int(key) // 2 * 2) if int(key) % 7 == 0 else key for key in ids))
         new = set(current) - self._charged
         self._charged |= new
         if len(self._charged) > self._highest:
@@ -266,13 +260,13 @@ class EnrichmentSchedule:
         await asyncio.sleep(0)
         if fault in {"lose", "error"}:
             return web.json_response({"errors": []}, status=502) if fault == "error" else web.Response(body=b"{")
-        data = [{"id": one, "type": "company", "attributes": {}} for one in current]
+        data = [{"id": company_id, "type": "company", "attributes": {}} for company_id in current]
         return web.json_response({"data": data, "meta": {"credits": {"charged": len(new)}}})
 
 
 @pytest.mark.timeout(14_400 if SOAK else 60)
-async def test_shared_credits_hold_in_any_schedule(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forks, kills, closed objects, lost data and old snapshots never let the processes spend more than the limit."""
+async def test_shared_credits_in_random_schedules(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forks, kills, closed objects, lost data and old snapshots never let the processes exceed the limit."""
     monkeypatch.setattr(os, "getpid", PID.get)
     monkeypatch.setattr(redis_credits, "RECOVERY_TIME", 0.01)
     monkeypatch.setattr(redis_credits, "RETRY_INTERVAL", 0.004)
@@ -287,8 +281,8 @@ async def test_shared_credits_hold_in_any_schedule(redis_server: RedisServer, mo
 
 
 @pytest.mark.timeout(14_400 if SOAK else 60)
-async def test_enrichment_holds_in_any_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faults and kills, in runs with and without a limit, never let a job spend more than the limit of its run."""
+async def test_enrichment_in_random_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults and kills never let a job exceed the limit of its run."""
     monkeypatch.setattr(CompanyLookup, "ids_per_fetch", 5)
     counts = Counter[str]()
     for seed in range(ENRICHMENT_SCHEDULES):

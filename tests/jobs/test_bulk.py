@@ -26,7 +26,6 @@ from leadfeeder_async import (
     QuotaExceededError,
     ServerError,
 )
-from leadfeeder_async._core import retry
 from leadfeeder_async.jobs.bulk.change_queue import (
     MAX_CONSECUTIVE_FAILURES,
     MAX_CONSECUTIVE_REJECTIONS,
@@ -43,9 +42,7 @@ from tests.support.servers import handler_server
 CHANGED, FAILED, UNKNOWN = BulkOutcome.CHANGED, BulkOutcome.FAILED, BulkOutcome.UNKNOWN
 
 
-@pytest.fixture(autouse=True)
-def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "INITIAL_BACKOFF", 0.001)
+pytestmark = pytest.mark.usefixtures("short_backoff")
 
 
 @pytest.fixture
@@ -85,6 +82,7 @@ async def test_unassign_and_lists(sandbox: Sandbox, lf: AsyncLeadfeeder, tag: st
 
 
 async def test_arguments_are_checked_before_anything_is_sent(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A single ID, an empty list of IDs and an unknown scope are rejected before anything is sent."""
     with pytest.raises(ConfigurationError, match="single id"):
         lf.bulk.assign_tags("159", ["1"])
     with pytest.raises(ConfigurationError, match="at least one id"):

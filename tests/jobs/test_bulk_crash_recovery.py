@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
-import sys
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ import pytest
 from leadfeeder_async.jobs.bulk.change_queue import MAX_IN_FLIGHT
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import read_lines
+from tests.support.fork_server import fork_server
 
 IDS, KILLS = (10_000, 25) if os.environ.get("SOAK") else (1_000, 4)
 
@@ -34,18 +32,18 @@ async def test_report_equals_the_ledger(tmp_path: Path) -> None:
         given = [f"bad-{number}" if number in bad else ids[number] for number in range(IDS)]
         (tmp_path / "ids.txt").write_text("\n".join(given))
         arguments = (sandbox.url, sandbox.api_key, sandbox.account_id, tag, str(tmp_path / "ids.txt"), str(out))
-        while not out.exists():
-            sandbox.fail_next(502, operation="assign_tags_to_company", after_work=True, times=5)
-            before = len(sandbox.ledger.requests)
-            child = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.support.bulk_process", *arguments)
-            goal = rng.randrange(IDS // (KILLS + 1)) if kills < KILLS else IDS * 9
-            while child.returncode is None and len(sandbox.ledger.requests) < before + goal:
-                await asyncio.sleep(0.002)
-            with suppress(ProcessLookupError):
+        async with fork_server("tests.support.bulk_process") as server:
+            while not out.exists():
+                sandbox.fail_next(502, operation="assign_tags_to_company", after_work=True, times=5)
+                before = len(sandbox.ledger.requests)
+                child = await server.start(*arguments)
+                goal = rng.randrange(IDS // (KILLS + 1)) if kills < KILLS else IDS * 9
+                while child.returncode is None and len(sandbox.ledger.requests) < before + goal:
+                    await asyncio.sleep(0.002)
                 if child.returncode is None:
-                    os.kill(child.pid, signal.SIGKILL)
+                    child.kill()
                     kills += 1
-            assert await child.wait() in {0, -9}
+                assert await child.wait() in {0, -9}
         requests = Counter(
             request.path.split("/")[3] for request in sandbox.ledger.requests if request.status in {200, 404}
         )

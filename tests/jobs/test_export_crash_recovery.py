@@ -5,10 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +14,7 @@ from leadfeeder_async.jobs.resumable_file import load_unfinished
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import read_ids
 from tests.support.clients import client_for
+from tests.support.fork_server import ForkServer, fork_server
 
 SEQUENCES = 300 if os.environ.get("SOAK") else 25
 """The number of exports, each of which is killed several times."""
@@ -26,7 +23,9 @@ MAX_VISITS = 2_750
 """No more visits are added. On a slow machine, more of them would bring the last day over the row limit."""
 
 
-async def run_until_finished(seed: int, noun: str, out: Path, *options: str) -> tuple[list[str], set[str], int]:
+async def run_until_finished(
+    server: ForkServer, seed: int, noun: str, out: Path, *options: str
+) -> tuple[list[str], set[str], int]:
     """Export and kill until the file is finished. Return its ids, the ids that it must contain, and the kills."""
     rng, kills = random.Random(seed), 0
     async with Sandbox(seed=seed, companies=3_000, visits=2_500, rate_limit=False) as sandbox:
@@ -41,9 +40,7 @@ async def run_until_finished(seed: int, noun: str, out: Path, *options: str) -> 
             if out.exists():
                 break
             before = len(sandbox.ledger.requests)
-            child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.support.export_process", *arguments
-            )
+            child = await server.start(*arguments)
             while child.returncode is None and len(sandbox.ledger.requests) == before:
                 await asyncio.sleep(0.01)  # until the process has started, however long that takes
             try:
@@ -53,26 +50,17 @@ async def run_until_finished(seed: int, noun: str, out: Path, *options: str) -> 
                             sandbox.world.add_visits(rng.randrange(3))
                         await asyncio.sleep(0.01)
             except TimeoutError:
-                with suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGKILL)  # child.kill() would reap a process that has just ended
+                child.kill()
                 await child.wait()
                 kills += 1
             assert child.returncode in {0, 1, -9}
     return read_ids(out), expected, kills
 
 
-async def run_sequences(seeds: range, nouns: Sequence[str], folder: Path, *options: str) -> tuple[int, int]:
-    """Run some sequences, two at a time. Return how many lost or duplicated rows, and the number of kills."""
-    slots = asyncio.Semaphore(2)
-
-    async def run(seed: int) -> tuple[bool, int]:
-        async with slots:
-            noun, out = nouns[seed % len(nouns)], folder / f"{seed}.ndjson"
-            ids, expected, kills = await run_until_finished(seed, noun, out, *options)
-        return not expected <= set(ids) or len(ids) != len(set(ids)), kills
-
-    results = await asyncio.gather(*map(run, seeds))
-    return sum(is_wrong for is_wrong, _ in results), sum(kills for _, kills in results)
+async def is_wrong(server: ForkServer, seed: int, noun: str, folder: Path, *options: str) -> tuple[bool, int]:
+    """Run one sequence. Return whether it lost or duplicated rows, and the number of kills."""
+    ids, expected, kills = await run_until_finished(server, seed, noun, folder / f"{seed}.ndjson", *options)
+    return not expected <= set(ids) or len(ids) != len(set(ids)), kills
 
 
 @pytest.mark.timeout(3_000 if SEQUENCES > 100 else 300)
@@ -81,9 +69,17 @@ async def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
 
     The test starts and kills processes, so it takes real time.
     """
-    wrong, kills = await run_sequences(range(SEQUENCES), ["visits", "companies"], tmp_path)
-    assert wrong == 0
-    assert kills >= SEQUENCES // 2
+    slots = asyncio.Semaphore(2)
+
+    async with fork_server("tests.support.export_process") as server:
+
+        async def run(seed: int) -> tuple[bool, int]:
+            async with slots:
+                return await is_wrong(server, seed, ("visits", "companies")[seed % 2], tmp_path)
+
+        results = await asyncio.gather(*map(run, range(SEQUENCES)))
+    assert [seed for seed, (wrong, _) in enumerate(results) if wrong] == []
+    assert sum(kills for _, kills in results) >= SEQUENCES // 2
     # A kill between the last steps leaves a checkpoint or a lock file, which do not matter to the next job.
     assert {path.suffix for path in tmp_path.iterdir()} - {".checkpoint", ".lock"} == {".ndjson"}
     assert [load_unfinished(path, EXPORT) for path in tmp_path.glob("*.ndjson")] == [None] * SEQUENCES
@@ -91,8 +87,12 @@ async def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(200)
 async def test_detects_doubled_rows_of_a_broken_build(tmp_path: Path) -> None:
-    """A build that keeps uncounted rows writes them twice, and the test notices.
+    """A build that keeps uncounted rows writes them twice, and one of eight sequences notices.
 
     The test starts and kills processes, so it takes real time.
     """
-    assert (await run_sequences(range(8), ["companies"], tmp_path, "--inject-truncation-bug"))[0] > 0
+    async with fork_server("tests.support.export_process") as server:
+        for seed in range(8):
+            if (await is_wrong(server, seed, "companies", tmp_path, "--inject-truncation-bug"))[0]:
+                return
+    pytest.fail("no sequence has duplicated rows")

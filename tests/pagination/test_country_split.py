@@ -83,8 +83,8 @@ async def test_day_over_the_row_limit_is_complete() -> None:
     assert len(counts) <= 2 + 16 * 170 // LIMIT
 
 
-async def test_visits_without_country_come_from_the_day() -> None:
-    """The search of the whole day returns visits that no country has."""
+async def test_visits_without_country() -> None:
+    """Visits without a country are returned by the search of the complete day."""
     server = VisitServer([[None, *spread(30), None, *spread(100)]])
     ids, error = await read(server)
     assert error is None
@@ -92,7 +92,7 @@ async def test_visits_without_country_come_from_the_day() -> None:
 
 
 async def test_missing_visits_without_country_are_counted() -> None:
-    """Visits without a country past the row limit cannot be read, and the error counts them."""
+    """Visits without a country over the row limit cannot be read, and the error counts them."""
     server = VisitServer([[*spread(100), None, None, None]])
     ids, error = await read(server)
     assert isinstance(error, IncompleteWindowError)
@@ -102,7 +102,7 @@ async def test_missing_visits_without_country_are_counted() -> None:
     )
 
 
-async def test_one_country_over_the_row_limit_is_a_gap() -> None:
+async def test_country_over_the_row_limit() -> None:
     """A single country with too many visits is read up to the limit."""
     server = VisitServer([["DE"] * 70 + ["FR"] * 30])
     ids, error = await read(server)
@@ -112,7 +112,7 @@ async def test_one_country_over_the_row_limit_is_a_gap() -> None:
 
 
 async def test_server_that_ignores_countries() -> None:
-    """Counts that do not add up end the split before it costs requests."""
+    """Inconsistent counts end the split after few requests."""
     for is_count_limited in (False, True):
         server = VisitServer([spread(170)], ignores_countries=True, is_count_limited=is_count_limited)
         ids, error = await read(server)
@@ -121,8 +121,8 @@ async def test_server_that_ignores_countries() -> None:
         assert len([request for request in server.requests if request["page[size]"] == "1"]) <= 4
 
 
-async def test_server_that_counts_up_to_its_limit() -> None:
-    """If the server counts no further than its limit, the sum of the countries is the count."""
+async def test_server_that_counts_up_to_the_limit() -> None:
+    """If the total is capped at the row limit, the sum of the countries is used."""
     server = VisitServer([spread(170)], is_count_limited=True)
     ids, error = await read(server)
     assert error is None
@@ -139,8 +139,8 @@ async def test_countries_of_the_filter_are_split() -> None:
     server = VisitServer([["DE"] * 30 + ["FR"] * 30 + ["AT"] * 30])
     ids, error = await read(server, filters={"location_country_codes": ["DE", "FR"]})
     assert (len(ids), error) == (60, None)
-    asked = {code for request in server.requests for code in request["filters"]["location_country_codes"]}
-    assert asked == {"DE", "FR"}
+    codes = {code for request in server.requests for code in request["filters"]["location_country_codes"]}
+    assert codes == {"DE", "FR"}
 
 
 async def test_split_days_false_reports_the_gap() -> None:
@@ -160,8 +160,8 @@ async def test_small_limit_needs_no_split() -> None:
     assert len(server.requests) == 2
 
 
-async def test_split_day_of_the_sandbox() -> None:
-    """The sandbox with a small row limit has a day that only countries make readable."""
+async def test_split_day_of_sandbox() -> None:
+    """A sandbox with a small row limit has a day that can only be read by country."""
     async with Sandbox(visits=100, max_search_rows=150, rate_limit=False) as server:
         middle = server.world.start_date + timedelta(1)
         server.world.add_visits(300, day=middle)
@@ -181,10 +181,10 @@ async def test_split_day_of_the_sandbox() -> None:
     st.booleans(),
     st.booleans(),
 )
-def test_days_end_complete_or_with_an_error(
+def test_days_are_complete_or_raise(
     days: list[list[str | None]], ignores_countries: bool, is_count_limited: bool
 ) -> None:
-    """Whatever the server has, no visit is returned twice and none is missing without an error."""
+    """No visit is returned twice, and none is missing without an error."""
     server = VisitServer(days, ignores_countries=ignores_countries, is_count_limited=is_count_limited)
     with asyncio.Runner() as runner:
         ids, error = runner.run(read(server))

@@ -1,4 +1,4 @@
-"""Ranges of days and how they are cut."""
+"""Date ranges and how they are split."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ DAYS = st.dates(date(2020, 1, 1), date(2030, 1, 1))
 
 
 @given(DAYS, st.integers(0, 800), st.integers(2, 60))
-def test_parts_cover_the_window_once(start: date, length: int, parts: int) -> None:
-    """The parts follow one another without gap or overlap, each at least a day, and no part is twice another."""
+def test_parts_cover_the_date_range_once(start: date, length: int, parts: int) -> None:
+    """The parts follow each other without gaps or overlaps, and their lengths differ by at most a day."""
     window = DateWindow(start, start + timedelta(length))
-    cut = split_window(window, parts)
-    assert (cut[0].start, cut[-1].end) == (window.start, window.end)
-    assert all(before.end + timedelta(1) == after.start for before, after in itertools.pairwise(cut))
-    assert sum(part.days for part in cut) == window.days
-    assert len(cut) == min(parts, window.days)
-    assert max(part.days for part in cut) - min(part.days for part in cut) <= 1
+    split = split_window(window, parts)
+    assert (split[0].start, split[-1].end) == (window.start, window.end)
+    assert all(before.end + timedelta(1) == after.start for before, after in itertools.pairwise(split))
+    assert sum(part.days for part in split) == window.days
+    assert len(split) == min(parts, window.days)
+    assert max(part.days for part in split) - min(part.days for part in split) <= 1
 
 
-def test_parts_reach_the_last_day_there_is() -> None:
-    """A window up to the end of the calendar is cut too, though no day comes after it."""
+def test_split_at_end_of_calendar() -> None:
+    """A date range that ends on the last possible day can be split."""
     window = DateWindow(date.max - timedelta(9), date.max)
     assert [part.days for part in split_window(window, 2)] == [5, 5]
     assert split_window(window, 2)[-1].end == date.max
 
 
 @given(st.integers(10_000 + 1, 10_000_000))
-def test_even_rows_fit_their_parts(total: int) -> None:
-    """Rows spread evenly fill no part to the wall, and no more parts are made than that takes."""
+def test_split_count(total: int) -> None:
+    """Evenly distributed rows stay below the row limit, and no more parts are made than necessary."""
     parts = split_count(total, 10_000)
     assert parts >= 2
     assert total / parts <= 0.8 * 10_000
     assert parts == 2 or total / (parts - 1) > 0.8 * 10_000
 
 
-def test_days_in_every_form() -> None:
-    """Dates, datetimes and texts name the same day."""
+def test_date_types() -> None:
+    """Dates, datetimes and strings denote the same day."""
     day = date(2026, 11, 1)
     assert (
         make_window("2026-11-01", day)
@@ -65,14 +65,14 @@ def test_days_in_every_form() -> None:
         (20261101, "2026-11-01.5", "end_date"),
     ],
 )
-def test_wrong_days_are_refused(start: Any, end: Any, name: str) -> None:
-    """Days the wrong way round or in another form raise an error that names the argument."""
+def test_invalid_dates(start: Any, end: Any, name: str) -> None:
+    """Dates in the wrong order or format raise an error that names the argument."""
     with pytest.raises(ConfigurationError, match=name):
         make_window(start, end)
 
 
-def test_wrong_days_are_told_with_what_to_do() -> None:
-    """Each mistake names what was given and how to give it."""
+def test_messages_for_invalid_dates() -> None:
+    """Each message contains the value and a hint."""
     with pytest.raises(ConfigurationError) as order:
         make_window("2026-11-02", "2026-11-01")
     with pytest.raises(ConfigurationError) as form:
@@ -87,7 +87,7 @@ def test_wrong_days_are_told_with_what_to_do() -> None:
     )
 
 
-def test_window_is_written_as_its_days() -> None:
-    """One day stands alone; several are a range."""
+def test_date_range_as_string() -> None:
+    """A single day is one date, and several days are a range."""
     assert str(make_window("2026-11-01", "2026-11-01")) == "2026-11-01"
     assert str(make_window("2026-11-01", "2026-11-03")) == "2026-11-01 to 2026-11-03"

@@ -1,4 +1,4 @@
-"""Lists of every paging style, from servers that behave, lie, loop and end early."""
+"""Lists of every pagination style, from servers that behave, miscount, loop and end early."""
 
 from __future__ import annotations
 
@@ -31,59 +31,60 @@ from leadfeeder_async import (
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
 from tests.support.servers import handler_server
+from tests.support.tasks import client_tasks, client_tasks_after_cancellation
 
-Reply = tuple[int, dict[str, Any]]
+StatusAndBody = tuple[int, dict[str, Any]]
 DAY = date(2026, 11, 1)
 
 
 def rows(*ids: object) -> list[dict[str, Any]]:
-    return [{"id": str(one), "type": "row"} for one in ids]
+    return [{"id": str(row_id), "type": "row"} for row_id in ids]
 
 
-class Script:
-    """A server of one answer function, which counts what it is asked."""
+class FakeApi:
+    """A server with one response function. It records the requests."""
 
-    def __init__(self, answer: Callable[[web.Request, dict[str, Any]], Reply]) -> None:
-        self.answer = answer
-        self.asked: list[dict[str, Any]] = []
+    def __init__(self, respond: Callable[[web.Request, dict[str, Any]], StatusAndBody]) -> None:
+        self.respond = respond
+        self.requests: list[dict[str, Any]] = []
 
     async def __call__(self, request: web.Request) -> web.Response:
         body = json.loads(await request.read() or b"{}")
-        self.asked.append({**request.query, **body})
-        status, content = self.answer(request, body)
+        self.requests.append({**request.query, **body})
+        status, content = self.respond(request, body)
         return web.json_response(content, status=status)
 
 
-def numbered(ids: list[Any], **lies: Any) -> Callable[[web.Request, dict[str, Any]], Reply]:
-    """Answer numbered pages of ``ids``, with the counts as given or as they are."""
+def numbered_pages(ids: list[Any], **overrides: Any) -> Callable[[web.Request, dict[str, Any]], StatusAndBody]:
+    """Return numbered pages of ``ids``, with the actual counts or the given ones."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         size, page = int(request.query["page[size]"]), int(request.query["page[num]"])
-        counts = {"page_num": page, "page_count": -(-len(ids) // size), "total_count": len(ids)} | lies
+        counts = {"page_num": page, "page_count": -(-len(ids) // size), "total_count": len(ids)} | overrides
         return 200, {"data": rows(*ids[(page - 1) * size : page * size]), "meta": {"pagination": counts}}
 
-    return answer
+    return respond
 
 
-def chain(pages: list[tuple[list[Any], str | None]]) -> Callable[[web.Request, dict[str, Any]], Reply]:
-    """Answer pages by cursor: each with its ids and the cursor it names next."""
+def cursor_pages(pages: list[tuple[list[Any], str | None]]) -> Callable[[web.Request, dict[str, Any]], StatusAndBody]:
+    """Return pages by cursor: each has its ids and the cursor of the next page."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         cursor = request.query.get("page[cursor]")
-        place = 0 if cursor is None else 1 + [following for _, following in pages].index(cursor)
-        ids, following = pages[place]
-        total = len({one for page, _ in pages for one in page})
-        return 200, {"data": rows(*ids), "meta": {"pagination": {"next_cursor": following, "total_count": total}}}
+        index = 0 if cursor is None else 1 + [next_cursor for _, next_cursor in pages].index(cursor)
+        ids, next_cursor = pages[index]
+        total = len({row_id for page, _ in pages for row_id in page})
+        return 200, {"data": rows(*ids), "meta": {"pagination": {"next_cursor": next_cursor, "total_count": total}}}
 
-    return answer
+    return respond
 
 
-async def visits(lf: AsyncLeadfeeder, days: int = 1, **options: Any) -> list[str]:
+async def visit_ids(lf: AsyncLeadfeeder, days: int = 1, **options: Any) -> list[str]:
     end = DAY + timedelta(days - 1)
     return [visit.id async for visit in lf.web_visits.search(start_date=DAY, end_date=end, **options)]
 
 
-async def found(lf: AsyncLeadfeeder, **options: Any) -> list[str]:
+async def company_ids(lf: AsyncLeadfeeder, **options: Any) -> list[str]:
     return [company.id async for company in lf.companies.search(search_terms=["x"], **options)]
 
 
@@ -91,157 +92,157 @@ async def found(lf: AsyncLeadfeeder, **options: Any) -> list[str]:
     st.lists(st.lists(st.integers(0, 40), max_size=5), min_size=1, max_size=12),
     st.lists(st.text(min_size=1, max_size=8), min_size=12, max_size=12, unique=True),
 )
-def test_any_chain_of_cursors_gives_every_row_once(pages: list[list[int]], names: list[str]) -> None:
-    """Pages of any size, empty ones too, with cursors of any text: all ids in order, repeated ones once."""
+def test_cursor_pages_return_each_row_once(pages: list[list[int]], names: list[str]) -> None:
+    """Pages of any size with any cursors return all ids in order and each id once."""
     cursors = [*names[: len(pages) - 1], None]
 
     async def scenario() -> list[str]:
-        script = Script(chain(list(zip(pages, cursors, strict=True))))
-        async with handler_server(script) as url, client_of(url) as lf:
-            return await found(lf)
+        api = FakeApi(cursor_pages(list(zip(pages, cursors, strict=True))))
+        async with handler_server(api) as url, client_of(url) as lf:
+            return await company_ids(lf)
 
     with asyncio.Runner() as runner:
-        assert runner.run(scenario()) == list(dict.fromkeys(str(one) for page in pages for one in page))
+        assert runner.run(scenario()) == list(dict.fromkeys(str(row_id) for page in pages for row_id in page))
 
 
-async def test_ended_chain_asks_for_nothing_more() -> None:
-    """However long the consumer takes over the last page, no page past it, and no first one anew, is fetched."""
-    script = Script(chain([([1], "a"), ([2], None)]))
-    async with handler_server(script) as url, client_of(url) as lf:
+async def test_last_cursor_page_prefetches_nothing() -> None:
+    """While the last page is read, no other page is fetched."""
+    api = FakeApi(cursor_pages([([1], "a"), ([2], None)]))
+    async with handler_server(api) as url, client_of(url) as lf:
         async for _ in lf.companies.search(search_terms=["x"]):
             await lf.users.me()
-    assert [one.get("page[cursor]") for one in script.asked if "page[size]" in one] == [None, "a"]
+    assert [request.get("page[cursor]") for request in api.requests if "page[size]" in request] == [None, "a"]
 
 
 @pytest.mark.parametrize("end", [None, ""])
-async def test_chain_ends_without_a_cursor(end: str | None) -> None:
-    """Null and empty cursors both end a list; ``total_count`` does not."""
-    script = Script(chain([([1], "a"), ([2], end)]))
-    async with handler_server(script) as url, client_of(url) as lf:
-        assert await found(lf) == ["1", "2"]
+async def test_null_and_empty_cursor_end_a_list(end: str | None) -> None:
+    """A cursor that is null or empty ends a list, and ``total_count`` does not."""
+    api = FakeApi(cursor_pages([([1], "a"), ([2], end)]))
+    async with handler_server(api) as url, client_of(url) as lf:
+        assert await company_ids(lf) == ["1", "2"]
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 7])
-async def test_circle_of_cursors_is_an_error(length: int) -> None:
-    """A circle of any length ends in CursorLoopError, after the rows, without one request more than a round."""
+async def test_cursor_loop(length: int) -> None:
+    """A loop of any length raises CursorLoopError after its rows and at most one more request."""
     names = [f"c{number}" for number in range(length)]
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         cursor = request.query.get("page[cursor]", names[-1])
-        following = names[(names.index(cursor) + 1) % length]
-        return 200, {"data": rows(cursor), "meta": {"pagination": {"next_cursor": following}}}
+        next_cursor = names[(names.index(cursor) + 1) % length]
+        return 200, {"data": rows(cursor), "meta": {"pagination": {"next_cursor": next_cursor}}}
 
-    script, got = Script(answer), list[str]()
-    async with handler_server(script) as url, client_of(url) as lf:
+    api, got = FakeApi(respond), list[str]()
+    async with handler_server(api) as url, client_of(url) as lf:
         with pytest.raises(CursorLoopError, match="same cursor twice"):
             async for company in lf.companies.search(search_terms=["x"]):
                 got.append(company.id)
     assert sorted(got) == sorted(names)
-    assert len(script.asked) == length + 1
+    assert len(api.requests) == length + 1
 
 
-async def test_empty_pages_without_end_are_an_error() -> None:
-    """Fifty empty pages in a row, each with a new cursor, are taken for a loop."""
+async def test_empty_pages_with_new_cursors() -> None:
+    """Fifty empty pages in a row, each with a new cursor, are a loop."""
     numbers = iter(range(1_000))
 
-    def answer(_: web.Request, __: dict[str, Any]) -> Reply:
+    def respond(_: web.Request, __: dict[str, Any]) -> StatusAndBody:
         return 200, {"data": [], "meta": {"pagination": {"next_cursor": f"c{next(numbers)}"}}}
 
-    script = Script(answer)
-    async with handler_server(script) as url, client_of(url) as lf:
+    api = FakeApi(respond)
+    async with handler_server(api) as url, client_of(url) as lf:
         with pytest.raises(CursorLoopError, match="50 consecutive pages had no new rows"):
-            await found(lf)
-    assert len(script.asked) == 50
+            await company_ids(lf)
+    assert len(api.requests) == 50
 
 
-def expiring(times: int, *, status: int = 400) -> Script:
-    """Two pages; the cursor between them is refused some times."""
-    left = times
+def expiring(times: int, *, status: int = 400) -> FakeApi:
+    """Return two pages. The cursor between them is rejected this many times."""
+    remaining = times
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
-        nonlocal left
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        nonlocal remaining
         if "page[cursor]" not in request.query:
             return 200, {"data": rows(1, 2), "meta": {"pagination": {"next_cursor": "c"}}}
-        left -= 1
-        if left >= 0:
+        remaining -= 1
+        if remaining >= 0:
             return status, {"errors": [{"code": "invalid_cursor"}]}
         return 200, {"data": rows(2, 3)}
 
-    return Script(answer)
+    return FakeApi(respond)
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-async def test_expired_cursor_of_a_free_list_begins_it_anew(status: int) -> None:
-    """A free list is walked again from its start when its cursor has expired, and every row comes once."""
-    script = expiring(1, status=status)
-    async with handler_server(script) as url, client_of(url) as lf:
-        assert await found(lf) == ["1", "2", "3"]
-    assert len(script.asked) == 4
+async def test_expired_cursor_of_free_list_restarts_it(status: int) -> None:
+    """A free list is read again from its start if its cursor has expired, and each row is returned once."""
+    api = expiring(1, status=status)
+    async with handler_server(api) as url, client_of(url) as lf:
+        assert await company_ids(lf) == ["1", "2", "3"]
+    assert len(api.requests) == 4
 
 
-async def test_a_list_whose_cursors_keep_expiring_is_read_as_long_as_it_grows() -> None:
-    """Each walk may come a page further than the one before: as long as it does, it begins anew, and all rows come once."""
+async def test_expiring_cursors_restart_while_rows_are_new() -> None:
+    """A list restarts for each expired cursor as long as the previous attempt returned new rows."""
     reach = 1
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         nonlocal reach
         page = int(request.query.get("page[cursor]", "0"))
         if page >= reach:
             reach += 1
             return 400, {"errors": [{"code": "invalid_cursor"}]}
-        following = {"pagination": {"next_cursor": str(page + 1)}} if page < 4 else {}
-        return 200, {"data": rows(page), "meta": following}
+        meta = {"pagination": {"next_cursor": str(page + 1)}} if page < 4 else {}
+        return 200, {"data": rows(page), "meta": meta}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
-        assert await found(lf) == ["0", "1", "2", "3", "4"]
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        assert await company_ids(lf) == ["0", "1", "2", "3", "4"]
     assert reach == 5
 
 
-async def test_cursor_that_always_expires_is_named() -> None:
-    """Beginning anew without finding a new row leads nowhere: an error, not a circle."""
+async def test_expired_cursor_without_progress() -> None:
+    """A cursor that expires again without new rows raises CursorExpiredError."""
     async with handler_server(expiring(9)) as url, client_of(url) as lf:
         with pytest.raises(CursorExpiredError, match="'c'"):
-            await found(lf)
+            await company_ids(lf)
 
 
-async def test_expired_cursor_of_a_charging_list_is_named() -> None:
-    """A list that charges is not read a second time unasked."""
-    script = expiring(1)
-    async with handler_server(script) as url, client_of(url) as lf:
+async def test_expired_cursor_of_billed_list() -> None:
+    """A list that charges is not restarted."""
+    api = expiring(1)
+    async with handler_server(api) as url, client_of(url) as lf:
         with pytest.raises(CursorExpiredError):
             await lf.companies.search_signals(company_ids=["1"]).collect()
-    assert len(script.asked) == 2
+    assert len(api.requests) == 2
 
 
-async def test_first_page_that_is_refused_is_the_server_s_error() -> None:
-    """A bad request is a bad request, not an expired cursor."""
-    script = Script(lambda *_: (400, {"errors": [{"code": "invalid_request"}]}))
-    async with handler_server(script) as url, client_of(url) as lf:
+async def test_rejected_first_page() -> None:
+    """A rejected first page raises BadRequestError and not CursorExpiredError."""
+    api = FakeApi(lambda *_: (400, {"errors": [{"code": "invalid_request"}]}))
+    async with handler_server(api) as url, client_of(url) as lf:
         with pytest.raises(BadRequestError):
-            await found(lf)
-    assert len(script.asked) == 1
+            await company_ids(lf)
+    assert len(api.requests) == 1
 
 
 @given(st.integers(0, 700), st.sampled_from([1, 7, 20, 100]), st.integers(0, 400))
-def test_numbered_pages_in_order(count: int, size: int, limit: int) -> None:
-    """Any number of rows comes whole and in order, and a limit gives exactly its first rows."""
+def test_numbered_pages(count: int, size: int, limit: int) -> None:
+    """Any number of rows is complete and in order, and a limit returns exactly the first rows."""
 
     async def scenario() -> None:
-        script = Script(numbered(list(range(count))))
-        async with handler_server(script) as url, client_of(url) as lf:
-            everything = [str(one) for one in range(count)]
-            assert await visits(lf, page_size=size) == everything
-            assert len(script.asked) == max(1, -(-count // size))
-            script.asked.clear()
-            assert await visits(lf, page_size=size, limit=limit) == everything[:limit]
-            assert len(script.asked) <= max(1, -(-limit // size))
+        api = FakeApi(numbered_pages(list(range(count))))
+        async with handler_server(api) as url, client_of(url) as lf:
+            all_rows = [str(number) for number in range(count)]
+            assert await visit_ids(lf, page_size=size) == all_rows
+            assert len(api.requests) == max(1, -(-count // size))
+            api.requests.clear()
+            assert await visit_ids(lf, page_size=size, limit=limit) == all_rows[:limit]
+            assert len(api.requests) <= max(1, -(-limit // size))
 
     with asyncio.Runner() as runner:
         runner.run(scenario())
 
 
 @pytest.mark.parametrize(
-    "lies",
+    "overrides",
     [
         {"page_count": None, "total_count": None},
         {"page_count": None},
@@ -256,104 +257,93 @@ def test_numbered_pages_in_order(count: int, size: int, limit: int) -> None:
         {"page_count": 1, "total_count": 430},
     ],
 )
-async def test_counts_that_lie_lose_nothing(lies: dict[str, Any]) -> None:
-    """Missing, low and invalid counts, and high page counts, neither end a list early nor keep it from ending."""
-    script = Script(numbered(list(range(430)), **lies))
-    async with handler_server(script) as url, client_of(url) as lf:
-        assert await visits(lf) == [str(one) for one in range(430)]
+async def test_wrong_counts_lose_no_rows(overrides: dict[str, Any]) -> None:
+    """Missing, low and invalid counts and high page counts lose no rows, and the list ends."""
+    api = FakeApi(numbered_pages(list(range(430)), **overrides))
+    async with handler_server(api) as url, client_of(url) as lf:
+        assert await visit_ids(lf) == [str(number) for number in range(430)]
 
 
-async def test_page_count_beside_the_pagination() -> None:
-    """``meta.page_count`` serves where ``meta.pagination.page_count`` is missing."""
+async def test_page_count_outside_pagination() -> None:
+    """``meta.page_count`` is used if ``meta.pagination.page_count`` is missing."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         page = int(request.query["page[num]"])
         return 200, {"data": rows(page) if page <= 3 else [], "meta": {"page_count": 3}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
-        assert await visits(lf, page_size=1) == ["1", "2", "3"]
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        assert await visit_ids(lf, page_size=1) == ["1", "2", "3"]
 
 
-async def test_row_that_moves_to_the_next_page_is_returned_once() -> None:
-    """A row that an insertion pushes to the next page is returned once, and the inserted one is found in a second pass."""
+async def test_row_moved_by_insertion() -> None:
+    """A row that an insertion moves to the next page is returned once. A second pass finds the inserted row."""
     ids: list[Any] = [1, 2, 3, 4, 5]
 
-    def answer(request: web.Request, body: dict[str, Any]) -> Reply:
-        reply = numbered(ids)(request, body)
+    def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
+        response = numbered_pages(ids)(request, body)
         if 0 not in ids:
             ids.insert(0, 0)
-        return reply
+        return response
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
-        assert await visits(lf, page_size=3) == ["1", "2", "3", "4", "5", "0"]
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        assert await visit_ids(lf, page_size=3) == ["1", "2", "3", "4", "5", "0"]
 
 
-async def test_pages_are_fetched_ahead_and_bounded() -> None:
-    """Up to sixteen pages are under way or waiting, never more, and they come in order whatever their latency."""
-    inside = most = 0
+async def test_prefetch_is_limited_and_ordered() -> None:
+    """At most sixteen pages are prefetched, and they are returned in order for any latency."""
+    active = most = 0
 
     async def handle(request: web.Request) -> web.Response:
-        nonlocal inside, most
-        inside, page = inside + 1, int(request.query["page[num]"])
-        most = max(most, inside)
+        nonlocal active, most
+        active, page = active + 1, int(request.query["page[num]"])
+        most = max(most, active)
         await asyncio.sleep(0.02 if page % 2 else 0.001)
-        inside -= 1
+        active -= 1
         counts = {"page_count": 60, "total_count": 60}
         return web.json_response({"data": rows(page), "meta": {"pagination": counts}})
 
     async with handler_server(handle) as url, client_of(url, max_concurrency=64) as lf:
-        assert await visits(lf, page_size=1) == [str(page) for page in range(1, 61)]
+        assert await visit_ids(lf, page_size=1) == [str(page) for page in range(1, 61)]
     assert 8 <= most <= 16
 
 
-@pytest.mark.parametrize("how", ["break", "aclose", "cancel", "raise"])
-async def test_leaving_a_loop_leaves_nothing_running(sandbox: Sandbox, how: str) -> None:
-    """Whatever ends a loop early, the pages under way are canceled and the client goes on."""
+@pytest.mark.parametrize("exit_by", ["break", "aclose", "cancel", "raise"])
+async def test_early_exit_cancels_prefetch(sandbox: Sandbox, exit_by: str) -> None:
+    """If a loop ends early, the pages in flight are canceled and the client stays usable."""
     async with client_for(sandbox) as lf:
         sandbox.latency = 0.05
         await lf.users.me()
-        before = _own_tasks()
+        before = client_tasks()
         pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date, page_size=5)
 
-        async def walk() -> None:
+        async def read_pages() -> None:
             async with aclosing(pager.pages()) as pages:
                 async for page in pages:
-                    if how == "raise":
+                    if exit_by == "raise":
                         raise ZeroDivisionError
-                    if how != "cancel" and page.items:
+                    if exit_by != "cancel" and page.items:
                         break
 
-        if how == "break":
+        if exit_by == "break":
             async for _ in pager:
                 break
-        elif how == "cancel":
-            task = asyncio.create_task(walk())
+        elif exit_by == "cancel":
+            task = asyncio.create_task(read_pages())
             await asyncio.sleep(0.08)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        elif how == "raise":
+        elif exit_by == "raise":
             with pytest.raises(ZeroDivisionError):
-                await walk()
+                await read_pages()
         else:
-            await walk()
-        assert await _settled() == before
+            await read_pages()
+        assert await client_tasks_after_cancellation() == before
         assert lf.stats.in_flight == 0
         assert await pager.count() == 500
 
 
-async def _settled() -> int:
-    """Give canceled tasks the moment they need to end, and count what is left."""
-    for _ in range(20):
-        await asyncio.sleep(0.001)
-    return _own_tasks()
-
-
-def _own_tasks() -> int:
-    return sum("RequestHandler" not in repr(task.get_coro()) for task in asyncio.all_tasks())
-
-
-async def test_pages_that_wait_leave_the_loop_to_others_in_between(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """However many pages are there, other tasks get a turn between two of them: the loop is held for one at most."""
+async def test_prefetched_pages_yield_to_other_tasks(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """Other tasks run between two prefetched pages."""
     turns = list[int]()
 
     async def other() -> None:
@@ -362,10 +352,10 @@ async def test_pages_that_wait_leave_the_loop_to_others_in_between(sandbox: Sand
             await asyncio.sleep(0)
 
     pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date, page_size=10, limit=150)
-    alone = _own_tasks()
+    alone = len(client_tasks())
     pages = pager.pages()
     await anext(pages)
-    while _own_tasks() > alone:  # until all pages ahead are there
+    while len(client_tasks()) > alone:  # until all prefetched pages have arrived
         await asyncio.sleep(0.01)
     task = asyncio.create_task(other())
     before = [len(turns) async for _ in pages]
@@ -374,24 +364,24 @@ async def test_pages_that_wait_leave_the_loop_to_others_in_between(sandbox: Sand
     assert before == sorted(set(before))
 
 
-async def test_error_in_the_middle_is_raised_in_its_place() -> None:
-    """The rows before a failing page are handed out, then its error comes."""
+async def test_error_of_a_later_page() -> None:
+    """The rows before a failing page are returned, then its error is raised."""
 
-    def answer(request: web.Request, body: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
         if request.query["page[num]"] == "4":
             return 500, {"errors": [{"code": "internal_server_error"}]}
-        return numbered(list(range(700)))(request, body)
+        return numbered_pages(list(range(700)))(request, body)
 
     got = list[str]()
-    async with handler_server(Script(answer)) as url, client_of(url, retries=0) as lf:
+    async with handler_server(FakeApi(respond)) as url, client_of(url, retries=0) as lf:
         with pytest.raises(ServerError):
             async for visit in lf.web_visits.search(start_date=DAY, end_date=DAY):
                 got.append(visit.id)
-    assert got == [str(one) for one in range(300)]
+    assert got == [str(number) for number in range(300)]
 
 
-async def test_sweep_past_the_wall_is_complete() -> None:
-    """A range of more than 10,000 visits comes whole, once and in order, with few requests more than its pages."""
+async def test_date_range_over_row_limit_is_complete() -> None:
+    """A range of more than 10,000 visits is complete and in order, with few additional requests."""
     async with Sandbox(companies=50, visits=23_456, rate_limit=False) as sandbox:
         async with client_for(sandbox) as lf:
             got = await lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).collect()
@@ -401,34 +391,31 @@ async def test_sweep_past_the_wall_is_complete() -> None:
 
 
 class DailyVisits:
-    """A server of ``per_day`` visits a day that refuses what lies past ``wall`` rows, and may hide its counts."""
+    """A server of ``per_day`` visits a day that returns a 416 after ``row_limit`` rows, and may omit its counts."""
 
-    def __init__(self, per_day: dict[date, int], wall: int, *, counts: bool = True) -> None:
-        self.per_day, self.wall, self.counts = per_day, wall, counts
+    def __init__(self, per_day: dict[date, int], row_limit: int, *, counts: bool = True) -> None:
+        self.per_day, self.row_limit, self.counts = per_day, row_limit, counts
 
     def ids(self, start: date, end: date) -> list[str]:
         days = sorted(day for day in self.per_day if start <= day <= end)
         return [f"{day}/{number}" for day in days for number in range(self.per_day[day])]
 
-    def __call__(self, request: web.Request, body: dict[str, Any]) -> Reply:
+    def __call__(self, request: web.Request, body: dict[str, Any]) -> StatusAndBody:
         ids = self.ids(date.fromisoformat(body["start_date"]), date.fromisoformat(body["end_date"]))
-        if int(request.query["page[num]"]) * int(request.query["page[size]"]) > self.wall:
+        if int(request.query["page[num]"]) * int(request.query["page[size]"]) > self.row_limit:
             return 416, {"errors": [{"code": "offset_exceeded", "title": "too deep"}]}
-        lies: dict[str, Any] = {} if self.counts else {"total_count": None, "page_count": None}
-        return numbered(ids, **lies)(request, body)
+        overrides: dict[str, Any] = {} if self.counts else {"total_count": None, "page_count": None}
+        return numbered_pages(ids, **overrides)(request, body)
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=9), st.booleans())
-def test_windows_are_cut_until_they_fit(per_day: list[int], counts: bool) -> None:
-    """However the rows lie on their days, with counts or without: every row once, or a named error.
-
-    The wall is lowered to forty rows so that small days meet it.
-    """
+def test_date_ranges_are_split_until_they_fit(per_day: list[int], counts: bool) -> None:
+    """For any distribution of rows over days, each row is returned once. The row limit is 40."""
     server = DailyVisits({DAY + timedelta(number): count for number, count in enumerate(per_day)}, 40, counts=counts)
 
     async def scenario() -> list[str]:
-        async with handler_server(Script(server)) as url, client_of(url) as lf:
-            return await visits(lf, len(per_day), page_size=10)
+        async with handler_server(FakeApi(server)) as url, client_of(url) as lf:
+            return await visit_ids(lf, len(per_day), page_size=10)
 
     with asyncio.Runner() as runner:
         if counts or all(count < 40 for count in per_day):
@@ -436,11 +423,11 @@ def test_windows_are_cut_until_they_fit(per_day: list[int], counts: bool) -> Non
 
 
 @pytest.mark.parametrize("counts", [True, False])
-async def test_day_past_the_wall_is_an_error(counts: bool) -> None:
-    """A single day of too many rows raises after all rows that can be read; it is never cut silently."""
+async def test_day_over_row_limit_raises(counts: bool) -> None:
+    """A single day with too many rows raises an error after all rows that can be read."""
     server = DailyVisits({DAY: 30, DAY + timedelta(1): 60, DAY + timedelta(2): 30}, 40, counts=counts)
     got = list[str]()
-    async with handler_server(Script(server)) as url, client_of(url) as lf:
+    async with handler_server(FakeApi(server)) as url, client_of(url) as lf:
         with pytest.raises(IncompleteWindowError, match="2026-11-02") as caught:
             async for visit in lf.web_visits.search(start_date=DAY, end_date=DAY + timedelta(2), page_size=10):
                 got.append(visit.id)
@@ -449,49 +436,49 @@ async def test_day_past_the_wall_is_an_error(counts: bool) -> None:
     assert "search_web_visits" in str(caught.value)
 
 
-async def test_silent_wall_is_noticed() -> None:
-    """A server that just stops at 10,000 rows while it counts more does not pass for complete."""
+async def test_truncation_at_row_limit() -> None:
+    """A server that stops at 10,000 rows but counts more raises IncompleteWindowError."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         page = int(request.query["page[num]"])
         ids = [f"{page}-{number}" for number in range(100)] if page <= 100 else []
         counts = {"page_count": 100, "total_count": 12_000}
         return 200, {"data": rows(*ids), "meta": {"pagination": counts}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
         with pytest.raises(IncompleteWindowError, match="10,000 of 12,000"):
-            await visits(lf)
+            await visit_ids(lf)
 
 
-async def test_wall_of_a_list_without_dates_is_the_server_s_error() -> None:
-    """Where there are no dates to cut, the 416 itself is raised."""
+async def test_row_limit_of_cursor_list() -> None:
+    """A list without dates raises the 416 of the server."""
 
-    def answer(_: web.Request, __: dict[str, Any]) -> Reply:
+    def respond(_: web.Request, __: dict[str, Any]) -> StatusAndBody:
         return 416, {"errors": [{"code": "offset_exceeded"}]}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
         with pytest.raises(OffsetExceededError):
-            await found(lf)
+            await company_ids(lf)
 
 
-async def test_rows_shared_by_windows_come_once() -> None:
-    """A visitor company that came in several parts of a cut range is listed once."""
+async def test_rows_shared_by_split_ranges() -> None:
+    """A visitor company in several parts of a split range is returned once."""
     async with Sandbox(companies=22_000, visits=60_000, rate_limit=False) as sandbox:
         async with client_for(sandbox) as lf:
-            span = {"start_date": sandbox.start_date, "end_date": sandbox.end_date}
-            got = [row.id for row in await lf.web_visits.companies(**span).collect()]
-        expected = {f"{company}-loc-{location}" for company, location in sandbox.world.visitor_companies(**span)}
+            date_range = {"start_date": sandbox.start_date, "end_date": sandbox.end_date}
+            got = [row.id for row in await lf.web_visits.companies(**date_range).collect()]
+        expected = {f"{company}-loc-{location}" for company, location in sandbox.world.visitor_companies(**date_range)}
         assert len(expected) > 10_000
         assert sorted(got) == sorted(expected)
 
 
 def locked_count(sandbox: Sandbox, company_ids: list[str]) -> int:
-    """Return the number of companies that have not visited, which charge a credit each."""
+    """Return the number of companies that have not visited. Each of them charges one credit."""
     return sum(not sandbox.world.has_visited(company_id) for company_id in company_ids)
 
 
-async def test_ids_of_any_number_go_a_hundred_at_a_time(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """250 ids make three requests, and 190 missing ids two more; repeated ids are requested once, in their order."""
+async def test_ids_are_requested_in_batches_of_100(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """250 ids take three requests and 190 missing ids two more, and repeated ids are requested once."""
     ids = [str(159_000_000 + number) for number in range(59, -1, -1)]
     unknown = [f"x{number}" for number in range(190)]
     got = await lf.companies.get_many([*ids, *ids, *unknown]).collect()
@@ -501,34 +488,34 @@ async def test_ids_of_any_number_go_a_hundred_at_a_time(sandbox: Sandbox, lf: As
     assert await lf.companies.get_many([]).collect() == []
 
 
-async def test_the_other_ways_to_read_a_list(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """First, count, collect, batches, pages and raw pages all see the same rows."""
+async def test_ways_to_read_a_list(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """``first``, ``count``, ``collect``, ``batches``, ``pages`` and ``raw_pages`` return the same rows."""
     pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date)
-    everything = await pager.collect()
-    assert len(everything) == await pager.count() == 500
-    assert await pager.first() == everything[0]
-    assert await pager.collect(limit=150) == everything[:150]
+    all_rows = await pager.collect()
+    assert len(all_rows) == await pager.count() == 500
+    assert await pager.first() == all_rows[0]
+    assert await pager.collect(limit=150) == all_rows[:150]
     batches = [batch async for batch in pager.batches(120)]
     assert [len(batch) for batch in batches] == [120, 120, 120, 120, 20]
-    assert [visit for batch in batches for visit in batch] == everything
+    assert [visit for batch in batches for visit in batch] == all_rows
     raw = [json.loads(item)["id"] async for page in pager.raw_pages() for item in page.items]
-    assert raw == [visit.id for visit in everything]
+    assert raw == [visit.id for visit in all_rows]
     pages = [page async for page in pager.pages()]
     assert [page.total for page in pages] == [500] * 5
-    beside = [(page.meta.pagination, page.total, page.window, page.position) for page in pages]
+    expected = [(page.meta.pagination, page.total, page.window, page.position) for page in pages]
     raw_pages = [page async for page in pager.raw_pages()]
-    assert [(page.meta.pagination, page.total, page.window, page.position) for page in raw_pages] == beside
+    assert [(page.meta.pagination, page.total, page.window, page.position) for page in raw_pages] == expected
 
 
-async def test_first_asks_for_one_page(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """``first`` costs one request, and None is the answer of an empty list."""
+async def test_first_takes_one_request(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """``first`` takes one request and returns None for an empty list."""
     await lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).first()
     assert len(sandbox.ledger.requests) == 1
     assert await lf.companies.search(search_terms=["no such company"]).first() is None
 
 
-async def test_raw_items_keep_every_field_and_stand_on_one_line() -> None:
-    """Unknown fields survive, and only white space between tokens of a pretty-printed answer goes."""
+async def test_raw_items_keep_unknown_fields() -> None:
+    """Raw items keep unknown fields and lose only the white space between tokens."""
     item = {"id": "1", "type": "web_visit", "new": {"text": "two\nlines, é", "n": 1.50}, "attributes": None}
     pretty = json.dumps({"data": [item], "meta": {}}, indent=2, ensure_ascii=False)
 
@@ -544,97 +531,97 @@ async def test_raw_items_keep_every_field_and_stand_on_one_line() -> None:
 
 
 @pytest.mark.parametrize(("option", "value"), [("page_size", 0), ("page_size", 101), ("limit", -1)])
-async def test_bounds_are_checked_before_sending(lf: AsyncLeadfeeder, option: str, value: int) -> None:
-    """Page sizes out of 1 to 100 and negative limits name the argument and its bound."""
+async def test_size_and_limit_are_checked_before_sending(lf: AsyncLeadfeeder, option: str, value: int) -> None:
+    """An invalid page size or limit is rejected, and the error names the argument."""
     with pytest.raises(ConfigurationError, match=option):
         lf.web_visits.search(start_date=DAY, end_date=DAY, **{option: value})
     assert lf.stats.requests == 0
 
 
-async def test_server_that_ignores_the_page_number_ends() -> None:
-    """The same full page again and again is the whole list, not an endless one."""
+async def test_server_ignores_page_number() -> None:
+    """If a server returns the same full page for each page number, the list ends."""
 
-    def answer(_: web.Request, __: dict[str, Any]) -> Reply:
+    def respond(_: web.Request, __: dict[str, Any]) -> StatusAndBody:
         return 200, {"data": rows(*range(100)), "meta": {}}
 
-    def counting(_: web.Request, __: dict[str, Any]) -> Reply:
+    def counting(_: web.Request, __: dict[str, Any]) -> StatusAndBody:
         return 200, {"data": rows(*range(100)), "meta": {"page_count": 1}}
 
-    for script in (Script(answer), Script(counting)):
-        async with handler_server(script) as url, client_of(url) as lf:
-            assert len(await visits(lf)) == 100
-        assert len(script.asked) == 4
+    for api in (FakeApi(respond), FakeApi(counting)):
+        async with handler_server(api) as url, client_of(url) as lf:
+            assert len(await visit_ids(lf)) == 100
+        assert len(api.requests) == 4
 
 
-async def test_a_whole_page_of_new_rows_does_not_end_a_list() -> None:
-    """Where as many rows as a page holds came in before the reader's place, the next page is the one before again."""
+async def test_repeated_full_page_after_insertion() -> None:
+    """A full page that an insertion repeats does not end a list."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         page = int(request.query["page[num]"])
         held = [*(range(1_000, 1_100) if page > 2 else ()), *range(250)]
         return 200, {"data": rows(*held[(page - 1) * 100 : page * 100]), "meta": {}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
-        assert await visits(lf) == [str(number) for number in range(250)]
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        assert await visit_ids(lf) == [str(number) for number in range(250)]
 
 
-async def test_server_that_gives_smaller_pages_than_asked() -> None:
-    """A short page does not end a list whose count says that more follow."""
+async def test_smaller_pages_than_requested() -> None:
+    """A short page does not end a list if the total is higher."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         page = int(request.query["page[num]"])
         counts = {"pagination": {"total_count": 430}}
         return 200, {"data": rows(*range(430)[(page - 1) * 50 : page * 50]), "meta": counts}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
-        assert len(await visits(lf)) == 430
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        assert len(await visit_ids(lf)) == 430
 
 
 @pytest.mark.parametrize(("size", "total"), [(30, 12_000), (100, None), (100, 10_001)])
-async def test_silent_wall_in_other_clothes(size: int, total: int | None) -> None:
-    """A wall between two pages, without counts, or that the list grows past while it is walked, is noticed."""
+async def test_truncation_without_416(size: int, total: int | None) -> None:
+    """Truncation between two pages, without a total, or during growth raises IncompleteWindowError."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         page = int(request.query["page[num]"])
         ids = [f"{page}-{number}" for number in range(size)] if page * size <= 10_000 else []
-        counted = 9_900 if total == 10_001 and page < 50 else total
-        return 200, {"data": rows(*ids), "meta": {"pagination": {"total_count": counted}}}
+        total_sent = 9_900 if total == 10_001 and page < 50 else total
+        return 200, {"data": rows(*ids), "meta": {"pagination": {"total_count": total_sent}}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
         with pytest.raises(IncompleteWindowError):
-            await visits(lf, page_size=size)
+            await visit_ids(lf, page_size=size)
 
 
-async def test_list_that_shrinks_while_it_is_walked_just_ends() -> None:
-    """A 416 past the end of a list that lost a row is no wall."""
+async def test_416_after_list_has_shrunk() -> None:
+    """A 416 past the end of a list that lost a row is not the row limit."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         page = int(request.query["page[num]"])
         if page == 5:
             return 416, {"errors": [{"code": "offset_exceeded"}]}
         counts = {"page_count": 5, "total_count": 401} if page < 4 else {"page_count": 4, "total_count": 400}
         return 200, {"data": rows(*range(400)[(page - 1) * 100 : page * 100]), "meta": {"pagination": counts}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
-        assert len(await visits(lf)) == 400
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        assert len(await visit_ids(lf)) == 400
 
 
 @pytest.mark.parametrize("counts", [{"page_count": 3}, {"total_count": 1_000}])
-async def test_counts_do_not_change_how_many_ids_are_asked_for(counts: dict[str, Any]) -> None:
-    """A list by ids sends its own batches and no more, whatever the answers count."""
+async def test_counts_do_not_change_id_batches(counts: dict[str, Any]) -> None:
+    """The counts of the server do not change the batches of a list by id."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         return 200, {"data": rows(*request.query["ids"].split(",")), "meta": {"pagination": counts}}
 
-    script = Script(answer)
-    async with handler_server(script) as url, client_of(url) as lf:
+    api = FakeApi(respond)
+    async with handler_server(api) as url, client_of(url) as lf:
         assert len(await lf.companies.get_many(map(str, range(200))).collect()) == 200
-    assert [len(one["ids"].split(",")) for one in script.asked] == [100, 100]
+    assert [len(request["ids"].split(",")) for request in api.requests] == [100, 100]
 
 
 @pytest.mark.parametrize("item", [b'{"id":5}', b"{}", b'{"name":"x"}', b'{"id":{"a":1}}'])
-async def test_raw_row_without_a_usual_id_is_passed_on(item: bytes) -> None:
-    """Rows without an id are never taken for repeats. Equal ids are."""
+async def test_raw_row_without_id(item: bytes) -> None:
+    """Rows without an id are never duplicates, and rows with equal ids are."""
 
     async def handle(_: web.Request) -> web.Response:
         return web.Response(body=b'{"data":[' + item + b"," + item + b"]}", content_type="application/json")
@@ -645,8 +632,8 @@ async def test_raw_row_without_a_usual_id_is_passed_on(item: bytes) -> None:
     assert [page.items for page in pages] == [(item,) if has_id else (item, item)]
 
 
-async def test_raw_row_is_known_by_its_id_wherever_that_stands() -> None:
-    """An id after other keys, or a number, tells undecoded rows apart as well as the usual one."""
+async def test_position_and_type_of_raw_id() -> None:
+    """An id after other keys, or a number, identifies a raw row."""
     first, second, again = b'{"type":"tag","id":"1"}', b'{"type":"tag","id":2}', b'{"id":"1","name":"x"}'
 
     async def handle(_: web.Request) -> web.Response:
@@ -657,8 +644,8 @@ async def test_raw_row_is_known_by_its_id_wherever_that_stands() -> None:
     assert [page.items for page in pages] == [(first, second)]
 
 
-async def test_raw_row_that_is_no_text_is_named() -> None:
-    """Bytes that are no UTF-8 would spoil a file of JSON lines: they are an error beside the good rows."""
+async def test_raw_row_that_is_not_utf8() -> None:
+    """A row that is not valid UTF-8 is an error expected the valid rows."""
 
     async def handle(_: web.Request) -> web.Response:
         return web.Response(body=b'{"data":[{"id":"1"},{"id":"\xff"}]}', content_type="application/json")
@@ -669,24 +656,24 @@ async def test_raw_row_that_is_no_text_is_named() -> None:
     assert (pages[0].decode_errors[0].sent, pages[0].decode_errors[0].phase) == ("yes", "decode")
 
 
-ONE_BAD = [{"id": str(number), "type": "tag", "attributes": {"name": "x"}} for number in range(99)]
-ONE_BAD.insert(40, {"id": "bad", "type": "tag", "attributes": {"name": {"not": "a text"}}})
+ONE_INVALID = [{"id": str(number), "type": "tag", "attributes": {"name": "x"}} for number in range(99)]
+ONE_INVALID.insert(40, {"id": "bad", "type": "tag", "attributes": {"name": {"not": "a string"}}})
 
 
-@pytest.mark.parametrize("way", ["items", "batches", "collect"])
-async def test_one_bad_row_costs_one_row(way: str) -> None:
-    """The other 99 rows of its page and the pages after it are handed out, and then an error tells of it."""
+@pytest.mark.parametrize("method", ["items", "batches", "collect"])
+async def test_undecodable_row_is_skipped(method: str) -> None:
+    """The other rows of the page and the next page are returned, and then the error is raised."""
 
     async def handle(request: web.Request) -> web.Response:
         page = int(request.query["page[num]"])
-        rows = ONE_BAD if page == 1 else [{"id": "last", "type": "tag"}]
+        rows = ONE_INVALID if page == 1 else [{"id": "last", "type": "tag"}]
         return web.json_response({"data": rows, "meta": {"pagination": {"page_count": 2, "total_count": 101}}})
 
     got = list[str]()
     async with handler_server(handle) as url, client_of(url) as lf:
         pager = lf.tags.list()
         with pytest.raises(IncompleteListError, match="Row 40") as caught:
-            match way:
+            match method:
                 case "items":
                     async for tag in pager:
                         got.append(tag.id)
@@ -699,17 +686,17 @@ async def test_one_bad_row_costs_one_row(way: str) -> None:
         assert "bad" in str(caught.value.problems[0])
         assert pickle.loads(pickle.dumps(caught.value)).problems[0].message == caught.value.problems[0].message
         pages = [page async for page in pager.pages()]
-    assert got == ([] if way == "collect" else [*map(str, range(99)), "last"])
+    assert got == ([] if method == "collect" else [*map(str, range(99)), "last"])
     assert [(len(page.items), len(page.decode_errors)) for page in pages] == [(99, 1), (1, 0)]
 
 
-async def test_rows_read_one_by_one_find_what_is_included() -> None:
-    """A bad row among them does not cost the others their related records."""
-    good = {"id": "1", "type": "web_visit", "relationships": {"company": {"data": {"id": "9", "type": "company"}}}}
-    answer = {"data": [good, 7], "included": [{"id": "9", "type": "company", "attributes": {"name": "N"}}]}
+async def test_included_records_beside_undecodable_row() -> None:
+    """The other rows keep their related records."""
+    valid = {"id": "1", "type": "web_visit", "relationships": {"company": {"data": {"id": "9", "type": "company"}}}}
+    body = {"data": [valid, 7], "included": [{"id": "9", "type": "company", "attributes": {"name": "N"}}]}
 
     async def handle(_: web.Request) -> web.Response:
-        return web.json_response(answer)
+        return web.json_response(body)
 
     async with handler_server(handle) as url, client_of(url) as lf:
         (page,) = [page async for page in lf.web_visits.search(start_date=DAY, end_date=DAY).pages()]
@@ -718,10 +705,10 @@ async def test_rows_read_one_by_one_find_what_is_included() -> None:
     assert page.items[0].company.name == "N"
 
 
-@pytest.mark.parametrize("odd", [{}, {"code": 5}, "text", None])
-async def test_errors_beside_data_are_not_dropped(odd: object) -> None:
-    """An answer with data and errors gives its rows, and the errors at the end."""
-    errors = [{"code": "insufficient_scope", "title": "No contacts"}, odd]
+@pytest.mark.parametrize("error", [{}, {"code": 5}, "text", None])
+async def test_errors_beside_data(error: object) -> None:
+    """The rows of a response with data and errors are returned, and the errors are raised at the end."""
+    errors = [{"code": "insufficient_scope", "title": "No contacts"}, error]
 
     async def handle(_: web.Request) -> web.Response:
         return web.json_response({"data": [{"id": "1"}], "errors": errors})
@@ -736,8 +723,8 @@ async def test_errors_beside_data_are_not_dropped(odd: object) -> None:
         assert len(raw[0].problems) == 2
 
 
-async def test_leaving_a_cursor_list_cancels_the_page_ahead() -> None:
-    """The page fetched ahead is canceled when a cursor loop is left."""
+async def test_early_exit_of_cursor_list_cancels_prefetch() -> None:
+    """The prefetched page is canceled if a loop over a cursor list ends early."""
 
     async def handle(request: web.Request) -> web.Response:
         if "page[cursor]" in request.query:
@@ -746,112 +733,115 @@ async def test_leaving_a_cursor_list_cancels_the_page_ahead() -> None:
 
     async with handler_server(handle) as url, client_of(url) as lf:
         await lf.request("GET", "/v1/x")
-        before = _own_tasks()
+        before = client_tasks()
         async for _ in lf.companies.search(search_terms=["x"]):
             await asyncio.sleep(0.05)
             break
-        assert await _settled() == before
+        assert await client_tasks_after_cancellation() == before
 
 
-async def test_charging_list_fetches_no_page_ahead() -> None:
-    """A list that charges by page asks for a page only when its rows are wanted."""
+async def test_billed_list_prefetches_nothing() -> None:
+    """A list that charges per page fetches a page only when its rows are read."""
     pages: list[tuple[list[Any], str | None]] = [([number], f"c{number}") for number in range(5)]
-    script = Script(chain([*pages, ([9], None)]))
-    async with handler_server(script) as url, client_of(url) as lf:
+    api = FakeApi(cursor_pages([*pages, ([9], None)]))
+    async with handler_server(api) as url, client_of(url) as lf:
         async for _ in lf.companies.search_signals(company_ids=["1"]):
             await asyncio.sleep(0.05)
             break
-        assert len(script.asked) == 1
+        assert len(api.requests) == 1
         assert len(await lf.companies.search_signals(company_ids=["1"]).collect()) == 6
 
 
-async def test_empty_pages_here_and_there_are_no_loop() -> None:
-    """Only empty pages in a row are counted."""
+async def test_scattered_empty_pages() -> None:
+    """Only consecutive empty pages count as a loop."""
     pages: list[tuple[list[Any], str | None]] = [
         ([number] if number % 2 else [], f"c{number}") for number in range(120)
     ]
-    async with handler_server(Script(chain([*pages, ([], None)]))) as url, client_of(url) as lf:
-        assert len(await found(lf)) == 60
+    async with handler_server(FakeApi(cursor_pages([*pages, ([], None)]))) as url, client_of(url) as lf:
+        assert len(await company_ids(lf)) == 60
 
 
-async def test_ids_that_moved_and_ids_that_are_gone() -> None:
-    """Records come in the order of their ids; old ids are matched to the record they live in, lost ones are named."""
+async def test_merged_and_missing_ids() -> None:
+    """Records are in the order of their ids, merged ids are mapped to their record, and missing ids are listed."""
     moved = {"old-a": "2", "old-b": "7", "old-c": "2"}
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
-        asked = {moved.get(one, one) for one in request.query["ids"].split(",")}
-        return 200, {"data": rows(*sorted((one for one in asked if one.isdecimal()), reverse=True)), "meta": {}}
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        requested = {moved.get(row_id, row_id) for row_id in request.query["ids"].split(",")}
+        return 200, {
+            "data": rows(*sorted((row_id for row_id in requested if row_id.isdecimal()), reverse=True)),
+            "meta": {},
+        }
 
-    script = Script(answer)
-    async with handler_server(script) as url, client_of(url) as lf:
+    api = FakeApi(respond)
+    async with handler_server(api) as url, client_of(url) as lf:
         ids = ["3", "gone", "old-a", "1", "old-b", "old-c"]
         ambiguous = lf.companies.get_many(ids)
         assert [company.id for company in await ambiguous.collect()] == ["3", "1", "7", "2"]
         assert (ambiguous.missing, dict(ambiguous.merged)) == ((), {})
-        assert (ambiguous.unresolved, len(script.asked)) == (("gone", "old-a", "old-b", "old-c"), 1)
+        assert (ambiguous.unresolved, len(api.requests)) == (("gone", "old-a", "old-b", "old-c"), 1)
         pager = lf.companies.get_many(ids, resolve_merged=True)
         assert [company.id for company in await pager.collect()] == ["3", "2", "1", "7"]
         assert (pager.missing, dict(pager.merged)) == (("gone",), moved)
         single = lf.companies.get_many(["1", "old-a"])
-        script.asked.clear()
+        api.requests.clear()
         assert [company.id for company in await single.collect()] == ["1", "2"]
-        assert (dict(single.merged), len(script.asked)) == ({"old-a": "2"}, 1)
+        assert (dict(single.merged), len(api.requests)) == ({"old-a": "2"}, 1)
         assert [company.id for company in await pager.collect(limit=2)] == ["3", "2"]
-        script.asked.clear()
-        assert (await pager.count(), script.asked) == (None, [])
+        api.requests.clear()
+        assert (await pager.count(), api.requests) == (None, [])
 
 
-async def test_record_that_nobody_asked_for_is_handed_out() -> None:
-    """A record that no id leads to was sent all the same, and is not dropped."""
+async def test_unrequested_record_is_returned() -> None:
+    """A record that matches no requested id is returned at the end."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
-        asked = request.query["ids"].split(",")
-        return 200, {"data": rows("77", *asked) if len(asked) > 1 else rows(*asked), "meta": {}}
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        requested = request.query["ids"].split(",")
+        return 200, {"data": rows("77", *requested) if len(requested) > 1 else rows(*requested), "meta": {}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
         pager = lf.companies.get_many(["1", "2"])
         assert [company.id for company in await pager.collect()] == ["1", "2", "77"]
     assert (pager.missing, dict(pager.merged)) == ((), {})
 
 
-async def test_merged_ids_across_batches_come_once() -> None:
-    """A record that two batches lead to comes once, and none of its ids counts as missing."""
+async def test_merged_ids_across_batches() -> None:
+    """A record that matches ids of two batches is returned once, and none of its ids is missing."""
     ids = ["old", *map(str, range(2, 101)), "1", *map(str, range(101, 150))]
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
-        asked = request.query["ids"].split(",")
-        return 200, {"data": rows(*("1" if one == "old" else one for one in asked)), "meta": {}}
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        requested = request.query["ids"].split(",")
+        return 200, {"data": rows(*("1" if row_id == "old" else row_id for row_id in requested)), "meta": {}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
         pager = lf.companies.get_many(ids)
         got = [company.id for company in await pager.collect()]
     assert got == ["1", *map(str, range(2, 150))]
     assert (pager.missing, dict(pager.merged)) == ((), {"old": "1"})
 
 
-async def test_windows_that_share_a_row_give_it_once() -> None:
-    """A visit that a server counts to two neighboring windows comes once."""
+async def test_row_in_neighboring_date_ranges() -> None:
+    """A visit that the server returns for two neighboring date ranges is returned once."""
 
-    def answer(request: web.Request, body: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
         if body["start_date"] != body["end_date"]:
             return 200, {"data": rows(0), "meta": {"pagination": {"page_count": 101, "total_count": 10_001}}}
         return 200, {"data": rows(body["start_date"], "shared"), "meta": {"pagination": {"page_count": 1}}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
-        assert await visits(lf, 2) == ["2026-11-01", "shared", "2026-11-02"]
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        assert await visit_ids(lf, 2) == ["2026-11-01", "shared", "2026-11-02"]
 
 
-async def test_pages_ahead_reach_into_the_next_window() -> None:
-    """While one window is read, the pages of the next are under way: a sweep of small days keeps its pace."""
-    inside = most = 0
+async def test_prefetch_across_date_ranges() -> None:
+    """While one date range is read, pages of the next are in flight."""
+    active = most = 0
 
     async def handle(request: web.Request) -> web.Response:
-        nonlocal inside, most
+        nonlocal active, most
         body = json.loads(await request.read())
-        inside += 1
-        most = max(most, inside)
+        active += 1
+        most = max(most, active)
         await asyncio.sleep(0.01)
-        inside -= 1
+        active -= 1
         if body["start_date"] != body["end_date"]:
             counts = {"page_count": 1_000, "total_count": 100_000}
             return web.json_response({"data": rows(0), "meta": {"pagination": counts}})
@@ -860,67 +850,67 @@ async def test_pages_ahead_reach_into_the_next_window() -> None:
         return web.json_response({"data": rows(f"{body['start_date']}/{page}"), "meta": {"pagination": counts}})
 
     async with handler_server(handle) as url, client_of(url) as lf:
-        got = await visits(lf, 8, page_size=1)
+        got = await visit_ids(lf, 8, page_size=1)
     days = [DAY + timedelta(number) for number in range(8)]
     assert got == [f"{day}/{page}" for day in days for page in (1, 2, 3)]
     assert most >= 6
 
 
-def counted(*totals: int | None) -> Callable[[web.Request, dict[str, Any]], Reply]:
-    """Answer a page of one row for each count, by cursor."""
+def pages_with_totals(*totals: int | None) -> Callable[[web.Request, dict[str, Any]], StatusAndBody]:
+    """Return one page of one row for each total, by cursor."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
-        place = int(request.query.get("page[cursor]", "0"))
-        following = str(place + 1) if place + 1 < len(totals) else None
-        counts = {"next_cursor": following, "total_count": totals[place]}
-        return 200, {"data": rows(place), "meta": {"pagination": counts}}
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        index = int(request.query.get("page[cursor]", "0"))
+        next_cursor = str(index + 1) if index + 1 < len(totals) else None
+        counts = {"next_cursor": next_cursor, "total_count": totals[index]}
+        return 200, {"data": rows(index), "meta": {"pagination": counts}}
 
-    return answer
-
-
-@pytest.mark.parametrize(("totals", "told"), [((2, 3, 3), [2, 2, 2]), ((None, 3, 3), [None, 3, 3])])
-async def test_total_of_a_cursor_list_is_the_first_that_was_counted(totals: Any, told: list[int | None]) -> None:
-    """Pages tell one total: progress that is measured against it does not jump."""
-    async with handler_server(Script(counted(*totals))) as url, client_of(url) as lf:
-        assert [page.total async for page in lf.companies.search(search_terms=["x"]).pages()] == told
+    return respond
 
 
-@pytest.mark.parametrize(("limit", "asked"), [(None, 2), (100, 1), (101, 2)])
-async def test_cursor_list_is_one_page_ahead_where_it_is_wanted(limit: int | None, asked: int) -> None:
-    """While the first page is read, the second is under way, unless the limit ends with the first."""
-    script = Script(counted(3, 3, 3))
-    async with handler_server(script) as url, client_of(url) as lf:
+@pytest.mark.parametrize(("totals", "expected"), [((2, 3, 3), [2, 2, 2]), ((None, 3, 3), [None, 3, 3])])
+async def test_total_of_cursor_list(totals: Any, expected: list[int | None]) -> None:
+    """All pages have the first total that the server sent."""
+    async with handler_server(FakeApi(pages_with_totals(*totals))) as url, client_of(url) as lf:
+        assert [page.total async for page in lf.companies.search(search_terms=["x"]).pages()] == expected
+
+
+@pytest.mark.parametrize(("limit", "requests"), [(None, 2), (100, 1), (101, 2)])
+async def test_prefetch_of_cursor_list(limit: int | None, requests: int) -> None:
+    """While the first page is read, the second is fetched unless the limit ends with the first."""
+    api = FakeApi(pages_with_totals(3, 3, 3))
+    async with handler_server(api) as url, client_of(url) as lf:
         async with aclosing(lf.companies.search(search_terms=["x"], limit=limit).pages()) as pages:
             await anext(pages)
             await asyncio.sleep(0.05)
-            assert len(script.asked) == asked
+            assert len(api.requests) == requests
 
 
-async def test_cursor_list_runs_no_further_ahead_than_its_limit() -> None:
-    """Pages ahead are counted from the first: a limit of two pages asks for two."""
-    script = Script(counted(*[9] * 6))
-    async with handler_server(script) as url, client_of(url) as lf:
+async def test_prefetch_of_cursor_list_stops_at_limit() -> None:
+    """A limit of two pages fetches two pages."""
+    api = FakeApi(pages_with_totals(*[9] * 6))
+    async with handler_server(api) as url, client_of(url) as lf:
         async with aclosing(lf.companies.search(search_terms=["x"], limit=2, page_size=1).pages()) as pages:
             await anext(pages)
             await anext(pages)
             await asyncio.sleep(0.05)
-    assert len(script.asked) == 2
+    assert len(api.requests) == 2
 
 
 @pytest.mark.parametrize("fault", ["circle", "empty"])
-async def test_loop_of_cursors_names_its_call(fault: str) -> None:
-    """The error of a loop says which list it was."""
+async def test_context_of_cursor_loop_error(fault: str) -> None:
+    """The error of a loop names its call."""
     numbers = iter(range(100))
 
-    def answer(_: web.Request, __: dict[str, Any]) -> Reply:
+    def respond(_: web.Request, __: dict[str, Any]) -> StatusAndBody:
         cursor = "c" if fault == "circle" else f"c{next(numbers)}"
         return 200, {"data": rows(*([1] if fault == "circle" else [])), "meta": {"pagination": {"next_cursor": cursor}}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
         with pytest.raises(CursorLoopError) as caught:
-            await found(lf)
-    facts = caught.value.context
-    assert (facts.operation, facts.method, facts.path) == ("search_companies", "POST", "/v1/companies/search")
+            await company_ids(lf)
+    context = caught.value.context
+    assert (context.operation, context.method, context.path) == ("search_companies", "POST", "/v1/companies/search")
     assert caught.value.message == (
         "The server returned the same cursor twice."
         if fault == "circle"
@@ -928,117 +918,117 @@ async def test_loop_of_cursors_names_its_call(fault: str) -> None:
     )
 
 
-def refusing(*kept: int) -> Script:
-    """Rows 0, 1, 2, … a page each; the cursor after each row is refused, except for those that ``kept`` allows once."""
-    left = list(kept)
+def expiring_except(*accepted: int) -> FakeApi:
+    """Return rows 0, 1, 2, …, one per page. Each cursor is accepted as often as ``accepted`` contains it."""
+    remaining = list(accepted)
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
-        place = int(request.query.get("page[cursor]", "0"))
-        if place and place not in left:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        index = int(request.query.get("page[cursor]", "0"))
+        if index and index not in remaining:
             return 400, {"errors": [{"code": "invalid_cursor", "title": "too old"}]}
-        if place:
-            left.remove(place)
-        return 200, {"data": rows(place), "meta": {"pagination": {"next_cursor": str(place + 1)}}}
+        if index:
+            remaining.remove(index)
+        return 200, {"data": rows(index), "meta": {"pagination": {"next_cursor": str(index + 1)}}}
 
-    return Script(answer)
+    return FakeApi(respond)
 
 
-@pytest.mark.parametrize(("kept", "got"), [((), 1), ((1,), 2), ((1, 1, 2), 3), ((1, 1, 1, 2, 2, 3), 4)], ids=repr)
-async def test_walk_begins_anew_as_long_as_that_leads_on(kept: tuple[int, ...], got: int) -> None:
-    """Each new start must find a row that was not there before: then it may begin anew once more, else it is over."""
-    script, ids = refusing(*kept), list[str]()
-    async with handler_server(script) as url, client_of(url) as lf:
+@pytest.mark.parametrize(("accepted", "got"), [((), 1), ((1,), 2), ((1, 1, 2), 3), ((1, 1, 1, 2, 2, 3), 4)], ids=repr)
+async def test_restarts_of_expiring_list(accepted: tuple[int, ...], got: int) -> None:
+    """A list restarts only if the previous attempt returned a new row."""
+    api, ids = expiring_except(*accepted), list[str]()
+    async with handler_server(api) as url, client_of(url) as lf:
         with pytest.raises(CursorExpiredError, match="too old") as caught:
             async for company in lf.companies.search(search_terms=["x"]):
                 ids.append(company.id)
-    assert ids == [str(one) for one in range(got)]
+    assert ids == [str(number) for number in range(got)]
     assert (caught.value.status, caught.value.code) == (400, "invalid_cursor")
 
 
-async def test_empty_pages_are_counted_anew_after_a_new_start() -> None:
-    """What was empty before a list began anew does not count against it, nor does the page with which it begins."""
-    refused = False
+async def test_empty_pages_before_restart_are_not_counted() -> None:
+    """Empty pages before a restart and the first page after it do not count as a loop."""
+    rejected = False
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
-        nonlocal refused
-        place = int(request.query.get("page[cursor]", "0"))
-        if place == 49 and not refused:
-            refused = True
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        nonlocal rejected
+        index = int(request.query.get("page[cursor]", "0"))
+        if index == 49 and not rejected:
+            rejected = True
             return 400, {"errors": [{"code": "invalid_cursor"}]}
-        following = None if place == 49 else str(place + 1)
-        return 200, {"data": rows(1) if place == 49 else [], "meta": {"pagination": {"next_cursor": following}}}
+        next_cursor = None if index == 49 else str(index + 1)
+        return 200, {"data": rows(1) if index == 49 else [], "meta": {"pagination": {"next_cursor": next_cursor}}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
-        assert await found(lf) == ["1"]
-
-
-async def test_page_with_rows_ends_a_run_of_empty_ones() -> None:
-    """Forty-nine empty pages after a full one are no loop."""
-    pages: list[tuple[list[Any], str | None]] = [([], "a0"), ([1], "a1"), *(([], f"c{one}") for one in range(49))]
-    async with handler_server(Script(chain([*pages, ([2], None)]))) as url, client_of(url) as lf:
-        assert await found(lf) == ["1", "2"]
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        assert await company_ids(lf) == ["1"]
 
 
-async def test_page_that_is_gone_after_the_first_ends_a_list_that_shrank() -> None:
-    """A 416 where all rows that the server counts were handed out is the end, on the second page too."""
+async def test_row_resets_count_of_empty_pages() -> None:
+    """Forty-nine empty pages after a page with rows are not a loop."""
+    pages: list[tuple[list[Any], str | None]] = [([], "a0"), ([1], "a1"), *(([], f"c{number}") for number in range(49))]
+    async with handler_server(FakeApi(cursor_pages([*pages, ([2], None)]))) as url, client_of(url) as lf:
+        assert await company_ids(lf) == ["1", "2"]
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+
+async def test_416_on_second_page_of_shrunken_list() -> None:
+    """A 416 ends a list if all counted rows were returned, also on the second page."""
+
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         if request.query["page[num]"] == "2":
             return 416, {"errors": [{"code": "offset_exceeded"}]}
         return 200, {"data": rows(1), "meta": {"pagination": {"page_count": 2, "total_count": 1}}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
-        assert await visits(lf) == ["1"]
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        assert await visit_ids(lf) == ["1"]
 
 
-async def test_wall_of_a_numbered_list_without_dates_is_the_server_s_error() -> None:
-    """Where there are no dates to cut, the 416 itself is raised, with what the server said."""
-    script = Script(lambda *_: (416, {"errors": [{"code": "offset_exceeded", "title": "too deep"}]}))
-    async with handler_server(script) as url, client_of(url) as lf:
+async def test_row_limit_of_numbered_list_without_dates() -> None:
+    """A list without dates raises the 416 with the message of the server."""
+    api = FakeApi(lambda *_: (416, {"errors": [{"code": "offset_exceeded", "title": "too deep"}]}))
+    async with handler_server(api) as url, client_of(url) as lf:
         with pytest.raises(OffsetExceededError, match="too deep"):
             await lf.tags.list().collect()
 
 
-async def test_day_past_the_wall_says_what_the_server_said() -> None:
-    """The error of a day that cannot be cut keeps the status and code of the 416, or names the call without one."""
-    script = Script(lambda *_: (416, {"errors": [{"code": "offset_exceeded"}], "meta": {"request_id": "r-1"}}))
-    async with handler_server(script) as url, client_of(url) as lf:
+async def test_error_of_day_over_row_limit() -> None:
+    """The error of a day over the row limit has the status, code and request ID of the 416."""
+    api = FakeApi(lambda *_: (416, {"errors": [{"code": "offset_exceeded"}], "meta": {"request_id": "r-1"}}))
+    async with handler_server(api) as url, client_of(url) as lf:
         with pytest.raises(IncompleteWindowError) as caught:
-            await visits(lf)
+            await visit_ids(lf)
     assert (caught.value.status, caught.value.code, caught.value.request_id) == (416, "offset_exceeded", "r-1")
     assert caught.value.message == "2026-11-01 may contain more rows than the API returns: 0 were returned."
 
 
-def at_most(most: int) -> Callable[[web.Request, dict[str, Any]], Reply]:
-    """Answer numbered pages of 12,000 rows, and nothing past ``most``, without a refusal."""
+def truncated_after(most: int) -> Callable[[web.Request, dict[str, Any]], StatusAndBody]:
+    """Return numbered pages of 12,000 rows, and empty pages after ``most`` rows."""
 
-    def answer(request: web.Request, body: dict[str, Any]) -> Reply:
-        status, content = numbered(list(range(12_000)))(request, body)
+    def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
+        status, content = numbered_pages(list(range(12_000)))(request, body)
         if int(request.query["page[num]"]) * int(request.query["page[size]"]) > most:
             content["data"] = []
         return status, content
 
-    return answer
+    return respond
 
 
-async def test_silent_wall_of_one_day_names_the_call() -> None:
-    """Where the server only stops handing out rows, the error says how many came, of how many, and for which call."""
-    async with handler_server(Script(at_most(10_000))) as url, client_of(url) as lf:
+async def test_truncated_day_names_the_call() -> None:
+    """The error of a truncated day has the number of rows, the total and the operation."""
+    async with handler_server(FakeApi(truncated_after(10_000))) as url, client_of(url) as lf:
         with pytest.raises(IncompleteWindowError) as caught:
-            await visits(lf)
+            await visit_ids(lf)
     assert caught.value.message == (
         "2026-11-01 contains more rows than the API returns: 10,000 of 12,000 were returned, 2,000 are missing."
     )
     assert caught.value.context.operation == "search_web_visits"
 
 
-async def test_bounds_of_sizes_and_limits() -> None:
-    """One is the smallest batch and page, nothing the smallest limit, and mistakes are told as they were made."""
-    script = Script(numbered([1, 2, 3]))
-    async with handler_server(script) as url, client_of(url) as lf:
+async def test_smallest_sizes_and_limits() -> None:
+    """The smallest batch and page have one row, the smallest limit is zero, and errors show the value."""
+    api = FakeApi(numbered_pages([1, 2, 3]))
+    async with handler_server(api) as url, client_of(url) as lf:
         pager = lf.web_visits.search(start_date=DAY, end_date=DAY, limit=2)
-        assert [[one.id for one in batch] async for batch in pager.batches(1)] == [["1"], ["2"]]
-        assert [[one.id for one in batch] async for batch in pager.batches(2)] == [["1", "2"]]
+        assert [[visit.id for visit in batch] async for batch in pager.batches(1)] == [["1"], ["2"]]
+        assert [[visit.id for visit in batch] async for batch in pager.batches(2)] == [["1", "2"]]
         assert [len(await pager.collect(limit)) for limit in (0, 1, 2, 3)] == [0, 1, 2, 2]
         with pytest.raises(ConfigurationError, match=r"^size=0 must be 1 or more\."):
             await anext(pager.batches(0))
@@ -1046,8 +1036,8 @@ async def test_bounds_of_sizes_and_limits() -> None:
             await pager.collect(-1)
 
 
-async def test_full_batch_comes_before_the_next_page_is_needed() -> None:
-    """A batch is handed out as soon as it is full, though the next page never comes."""
+async def test_full_batch_does_not_wait_for_next_page() -> None:
+    """A batch is yielded as soon as it is full."""
 
     async def handle(request: web.Request) -> web.Response:
         if request.query["page[num]"] != "1":
@@ -1058,32 +1048,32 @@ async def test_full_batch_comes_before_the_next_page_is_needed() -> None:
     async with handler_server(handle) as url, client_of(url) as lf:
         batches = lf.web_visits.search(start_date=DAY, end_date=DAY, page_size=2).batches(2)
         async with aclosing(batches), asyncio.timeout(2):
-            assert [one.id for one in await anext(batches)] == ["1", "2"]
+            assert [visit.id for visit in await anext(batches)] == ["1", "2"]
 
 
-async def test_counting_asks_for_one_row_of_the_first_page() -> None:
-    """A count costs the server as little as can be, on every kind of list."""
-    script = Script(numbered([1, 2, 3]))
-    async with handler_server(script) as url, client_of(url) as lf:
+async def test_count_requests_one_row() -> None:
+    """``count`` requests one row of the first page for each kind of list."""
+    api = FakeApi(numbered_pages([1, 2, 3]))
+    async with handler_server(api) as url, client_of(url) as lf:
         assert await lf.web_visits.search(start_date=DAY, end_date=DAY).count() == 3
-        assert (script.asked[0]["page[num]"], script.asked[0]["page[size]"]) == ("1", "1")
-        script.answer = lambda *_: (200, {"data": rows(1), "meta": {"pagination": {"total_count": 5}}})
+        assert (api.requests[0]["page[num]"], api.requests[0]["page[size]"]) == ("1", "1")
+        api.respond = lambda *_: (200, {"data": rows(1), "meta": {"pagination": {"total_count": 5}}})
         assert await lf.companies.search(search_terms=["x"]).count() == 5
-        assert script.asked[1]["page[size]"] == "1"
+        assert api.requests[1]["page[size]"] == "1"
 
 
-async def test_first_row_fetches_no_page_it_does_not_need() -> None:
-    """With pages of one row, the first row takes one request."""
-    script = Script(numbered(list(range(9))))
-    async with handler_server(script) as url, client_of(url) as lf:
+async def test_first_prefetches_nothing() -> None:
+    """With pages of one row, ``first`` takes one request."""
+    api = FakeApi(numbered_pages(list(range(9))))
+    async with handler_server(api) as url, client_of(url) as lf:
         first = await lf.web_visits.search(start_date=DAY, end_date=DAY, page_size=1).first()
         await asyncio.sleep(0.05)
     assert first is not None
-    assert (first.id, len(script.asked)) == ("0", 1)
+    assert (first.id, len(api.requests)) == ("0", 1)
 
 
-async def test_pager_says_what_it_lists() -> None:
-    """Its repr names the operation and the days."""
+async def test_pager_repr() -> None:
+    """The repr of a pager names the operation and the days."""
     async with client_of("http://127.0.0.1:9") as lf:
         assert repr(lf.web_visits.search(start_date=DAY, end_date=DAY)) == "<Pager search_web_visits 2026-11-01>"
         assert repr(lf.tags.list()) == "<Pager retrieve_tags>"
@@ -1091,14 +1081,11 @@ async def test_pager_says_what_it_lists() -> None:
 
 @pytest.mark.parametrize("pages", [True, False])
 @pytest.mark.parametrize("per_day", [15, 40, 45])
-async def test_count_that_stops_at_the_wall_is_no_count(pages: bool, per_day: int) -> None:
-    """Where the server counts no further than it hands out, a range is cut, and one full day may hold more.
-
-    The wall is lowered to forty rows.
-    """
+async def test_total_capped_at_row_limit(pages: bool, per_day: int) -> None:
+    """If the total is capped at the row limit, a range is split, and a full day may be incomplete."""
     server = DailyVisits({DAY + timedelta(number): per_day for number in range(4)}, 40)
 
-    def capped(request: web.Request, body: dict[str, Any]) -> Reply:
+    def capped(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
         status, content = server(request, body)
         if status == 200:
             counts = content["meta"]["pagination"]
@@ -1106,13 +1093,13 @@ async def test_count_that_stops_at_the_wall_is_no_count(pages: bool, per_day: in
             counts["page_count"] = min(counts["page_count"], 4) if pages else None
         return status, content
 
-    got, script = list[str](), Script(capped)
-    async with handler_server(script) as url, client_of(url, max_search_rows=40) as lf:
+    got, api = list[str](), FakeApi(capped)
+    async with handler_server(api) as url, client_of(url, max_search_rows=40) as lf:
         search = lf.web_visits.search(start_date=DAY, end_date=DAY + timedelta(3), page_size=10)
         if per_day < 40:
             got = [visit.id for visit in await search.collect()]
-            assert len(script.asked) <= (7 if pages else 9), (
-                "it is cut at its first page, before the others are asked for in vain"
+            assert len(api.requests) <= (7 if pages else 9), (
+                "it is split at its first page, before the others are requested"
             )
         else:
             with pytest.raises(
@@ -1122,165 +1109,163 @@ async def test_count_that_stops_at_the_wall_is_no_count(pages: bool, per_day: in
                 async for visit in search:
                     got.append(visit.id)
     days = [DAY + timedelta(number) for number in range(4)]
-    assert got == [one for day in days for one in server.ids(day, day)[:40]]
+    assert got == [visit_id for day in days for visit_id in server.ids(day, day)[:40]]
 
 
-async def test_new_cursors_to_the_same_page_are_a_loop() -> None:
-    """A server that ignores the cursor, and makes a new one each time, is noticed after fifty pages."""
+async def test_repeated_page_with_new_cursors() -> None:
+    """A server that repeats a page with new cursors raises CursorLoopError after fifty pages."""
     numbers = iter(range(1_000))
 
-    def answer(_: web.Request, __: dict[str, Any]) -> Reply:
+    def respond(_: web.Request, __: dict[str, Any]) -> StatusAndBody:
         return 200, {"data": rows(1, 2), "meta": {"pagination": {"next_cursor": f"c{next(numbers)}"}}}
 
-    script, got = Script(answer), list[str]()
-    async with handler_server(script) as url, client_of(url) as lf:
+    api, got = FakeApi(respond), list[str]()
+    async with handler_server(api) as url, client_of(url) as lf:
         with pytest.raises(CursorLoopError, match="had no new rows"):
             async for company in lf.companies.search(search_terms=["x"]):
                 got.append(company.id)
-    assert (got, len(script.asked)) == (["1", "2"], 51)
+    assert (got, len(api.requests)) == (["1", "2"], 51)
 
 
-async def test_page_count_that_lies_high_ends() -> None:
-    """Empty pages past the rows that are counted end a list soon; nothing that came is lost."""
-    script = Script(numbered(list(range(300)), page_count=3_000))
-    async with handler_server(script) as url, client_of(url) as lf:
-        assert await visits(lf) == [str(one) for one in range(300)]
+async def test_high_page_count() -> None:
+    """Empty pages after the counted rows end a list soon, and no row is lost."""
+    api = FakeApi(numbered_pages(list(range(300)), page_count=3_000))
+    async with handler_server(api) as url, client_of(url) as lf:
+        assert await visit_ids(lf) == [str(number) for number in range(300)]
         await asyncio.sleep(0)
-    assert len(script.asked) <= 3 + 4 + 16
+    assert len(api.requests) <= 3 + 4 + 16
 
 
 @pytest.mark.parametrize("pages", [3_000, 60, 5, None])
 @pytest.mark.parametrize(("stuck_at", "missing"), [(1, 300), (3, 100), (None, 100)])
-async def test_missing_rows_are_requested_again_then_an_error(
-    pages: int | None, stuck_at: int | None, missing: int
-) -> None:
-    """If the server counts more rows than it returns, they are requested again, and then the list is incomplete."""
+async def test_missing_rows_are_requested_again(pages: int | None, stuck_at: int | None, missing: int) -> None:
+    """Rows that the server counts but does not return are requested again, and then the list is incomplete."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         page = min(int(request.query["page[num]"]), stuck_at or 9_999)
         data = rows(*range(100 * (page - 1), 100 * page)) if page <= 3 else []
         return 200, {"data": data, "meta": {"pagination": {"page_count": pages, "total_count": 400}}}
 
-    got, script = list[str](), Script(answer)
-    async with handler_server(script) as url, client_of(url) as lf:
+    got, api = list[str](), FakeApi(respond)
+    async with handler_server(api) as url, client_of(url) as lf:
         with pytest.raises(IncompleteListError, match=rf"^{missing} of 400 rows are missing") as caught:
             async for visit in lf.web_visits.search(start_date=DAY, end_date=DAY):
                 got.append(visit.id)
         await asyncio.sleep(0)
-    assert got == [str(one) for one in range(100 * (stuck_at or 3))]
-    assert len(script.asked) <= 3 * 7
+    assert got == [str(number) for number in range(100 * (stuck_at or 3))]
+    assert len(api.requests) <= 3 * 7
     assert (caught.value.context.operation, caught.value.problems) == ("search_web_visits", ())
 
 
-async def test_same_page_of_nothing_but_bad_rows_ends_a_list() -> None:
-    """A server that ignores the page number and whose rows cannot be read is not asked for ever."""
-    script = Script(lambda *_: (200, {"data": [{"id": {}}, {"id": {}}]}))
-    async with handler_server(script) as url, client_of(url) as lf:
+async def test_repeated_undecodable_page_ends_a_list() -> None:
+    """A list ends if a server repeats a page whose rows cannot be decoded."""
+    api = FakeApi(lambda *_: (200, {"data": [{"id": {}}, {"id": {}}]}))
+    async with handler_server(api) as url, client_of(url) as lf:
         with pytest.raises(IncompleteListError, match="100 rows or parts"):
-            await visits(lf, page_size=2)
-    assert len(script.asked) <= 54
+            await visit_ids(lf, page_size=2)
+    assert len(api.requests) <= 54
 
 
-async def test_inserted_page_is_found_in_a_second_pass() -> None:
+async def test_inserted_page_is_found_in_second_pass() -> None:
     """If a page of rows is inserted before the current one, all rows are returned, the inserted ones at the end."""
     ids = list(range(400))
     requests = 0
 
-    def answer(request: web.Request, body: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
         nonlocal requests
         requests += 1
         if requests == 3:
             ids[:0] = range(400, 500)
-        return numbered(list(ids))(request, body)
+        return numbered_pages(list(ids))(request, body)
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
-        got = await visits(lf, page_size=100)
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        got = await visit_ids(lf, page_size=100)
     assert sorted(map(int, got)) == list(range(500))
 
 
-async def test_pages_of_nothing_but_bad_rows_do_not_end_a_list() -> None:
-    """Rows that cannot be read are rows: pages that hold no others are not taken for empty ones."""
+async def test_undecodable_pages_do_not_end_a_list() -> None:
+    """Pages whose rows cannot all be decoded do not count as empty."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         page = int(request.query["page[num]"])
-        data = [{"id": None}, {"id": None}] if page < 7 else rows(*(["last", "one"] if page == 7 else []))
+        data = [{"id": None}, {"id": None}] if page < 7 else rows(*(["last", "row"] if page == 7 else []))
         return 200, {"data": data, "meta": {"pagination": {"page_count": 7}}}
 
     got = list[str]()
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
         with pytest.raises(IncompleteListError) as caught:
             async for visit in lf.web_visits.search(start_date=DAY, end_date=DAY, page_size=2):
                 got.append(visit.id)
-    assert got == ["last", "one"]
+    assert got == ["last", "row"]
     assert len(caught.value.problems) == 12
 
 
-async def test_rest_of_a_list_of_ids_is_asked_for_in_its_place() -> None:
-    """After 100 of 250 ids, the rest is two requests, no id is asked for twice, and none counts as merged."""
+async def test_resume_list_of_ids() -> None:
+    """After 100 of 250 ids, resuming takes two requests, and no id counts as merged."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         return 200, {"data": rows(*request.query["ids"].split(",")), "meta": {}}
 
-    script = Script(answer)
-    async with handler_server(script) as url, client_of(url) as lf:
+    api = FakeApi(respond)
+    async with handler_server(api) as url, client_of(url) as lf:
         pager = lf.companies.get_many(map(str, range(250))).prefetch(0)
         async with aclosing(pager.pages()) as pages:
             position = (await anext(pages)).position
         assert position is not None
         assert position.ids == 100
-        script.asked.clear()
+        api.requests.clear()
         rest = pager.resume_from(position)
-        assert [company.id for company in await rest.collect()] == [str(one) for one in range(100, 250)]
-    assert [len(one["ids"].split(",")) for one in script.asked] == [100, 50]
+        assert [company.id for company in await rest.collect()] == [str(number) for number in range(100, 250)]
+    assert [len(request["ids"].split(",")) for request in api.requests] == [100, 50]
     assert (rest.missing, dict(rest.merged)) == ((), {})
 
 
-@pytest.mark.parametrize(("limit", "asked"), [(1, [1]), (5, [5]), (100, [100]), (150, [75, 75]), (250, [84, 84, 84])])
-async def test_list_by_id_asks_for_no_more_than_is_wanted(
-    sandbox: Sandbox, lf: AsyncLeadfeeder, limit: int, asked: list[int]
+@pytest.mark.parametrize(("limit", "batches"), [(1, [1]), (5, [5]), (100, [100]), (150, [75, 75]), (250, [84, 84, 84])])
+async def test_limit_bounds_requested_ids(
+    sandbox: Sandbox, lf: AsyncLeadfeeder, limit: int, batches: list[int]
 ) -> None:
-    """Each record may charge, so a limit bounds the ids that are asked for, and not only what is handed out."""
+    """A limit bounds the ids that are requested, because each record may be charged."""
     got = await lf.companies.get_many([str(159_000_000 + number) for number in range(60)]).collect(limit)
     assert len(got) == min(limit, 60)
     assert sandbox.ledger.credits_charged == locked_count(sandbox, [company.id for company in got])
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
         return 200, {"data": rows(*request.query["ids"].split(",")), "meta": {}}
 
-    script = Script(answer)
-    async with handler_server(script) as url, client_of(url) as other:
+    api = FakeApi(respond)
+    async with handler_server(api) as url, client_of(url) as other:
         assert len(await other.companies.get_many(map(str, range(1_000))).collect(limit)) == limit
-    assert [len(one["ids"].split(",")) for one in script.asked] == asked
+    assert [len(request["ids"].split(",")) for request in api.requests] == batches
 
 
-async def test_first_of_a_list_by_id_goes_on_past_what_is_gone() -> None:
-    """The first record that comes back is found, one id at a time."""
+async def test_first_of_id_list_skips_missing_ids() -> None:
+    """``first`` requests one id at a time until a record is returned."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
-        return 200, {"data": rows(*(one for one in request.query["ids"].split(",") if one == "3")), "meta": {}}
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        return 200, {"data": rows(*(row_id for row_id in request.query["ids"].split(",") if row_id == "3")), "meta": {}}
 
-    script = Script(answer)
-    async with handler_server(script) as url, client_of(url) as lf:
-        found = await lf.companies.get_many(map(str, range(1_000))).first()
-    assert found is not None
-    assert (found.id, [one["ids"] for one in script.asked]) == ("3", ["0", "1", "2", "3"])
+    api = FakeApi(respond)
+    async with handler_server(api) as url, client_of(url) as lf:
+        company = await lf.companies.get_many(map(str, range(1_000))).first()
+    assert company is not None
+    assert (company.id, [request["ids"] for request in api.requests]) == ("3", ["0", "1", "2", "3"])
 
 
-async def test_two_readings_of_one_list_of_ids_keep_apart() -> None:
-    """Each reading finds out for itself what is missing; the pager tells of the one that began last."""
+async def test_concurrent_iterations_of_id_list() -> None:
+    """Each iteration detects missing ids by itself, and the pager has the result of the latest."""
 
-    def answer(request: web.Request, _: dict[str, Any]) -> Reply:
-        return 200, {"data": rows(*(one for one in request.query["ids"].split(",") if one != "5")), "meta": {}}
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        return 200, {"data": rows(*(row_id for row_id in request.query["ids"].split(",") if row_id != "5")), "meta": {}}
 
-    async with handler_server(Script(answer)) as url, client_of(url) as lf:
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
         pager = lf.companies.get_many(map(str, range(10)))
         await asyncio.gather(pager.collect(), pager.collect())
     assert pager.missing == ("5",)
 
 
 @pytest.mark.parametrize("ids", [[123], [None], ["1", ""], ["a\ud800"]])
-async def test_what_is_no_id_is_refused(lf: AsyncLeadfeeder, ids: list[Any]) -> None:
-    """A number, nothing and half a character are refused by name before anything is sent, in lists as elsewhere."""
+async def test_invalid_ids_in_lists(lf: AsyncLeadfeeder, ids: list[Any]) -> None:
+    """A number, None, an empty string and an unpaired surrogate are rejected before anything is sent."""
     with pytest.raises(InvalidIdError):
         lf.companies.get_many(ids)
     with pytest.raises(InvalidIdError):

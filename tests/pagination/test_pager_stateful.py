@@ -1,4 +1,4 @@
-"""A model server that changes under a walk: every row that was there all the time comes once, or an error says why."""
+"""A simulated server that changes while a list is read: each permanent row is returned once, or an error is raised."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.source import PagerOptions
 from tests.support.clients import REDACTOR
 
-ROW = Endpoint(
+ENDPOINT = Endpoint(
     "model", "GET", "/v1/model", Response[tuple[ResourceIdentifier, ...]], pagination=PaginationStyle.PAGE_NUMBER
 )
 DAY = date(2026, 11, 1)
@@ -32,22 +32,22 @@ OPTIONS = PagerOptions(page_size=SIZE, prefetch=2)
 
 
 class Model(RuleBasedStateMachine):
-    """What both kinds of walk have in common: rows that come in, a consumer that takes a page at a time."""
+    """The common part of both lists: rows are inserted, and a consumer takes one page start_row a time."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.rows: list[str] = []
-        self.made = 0
-        self.got: list[str] = []
+        self.created = 0
+        self.returned: list[str] = []
         self.ended: str | None = None
-        self.told = False
-        """A page said that rows are missing."""
+        self.has_problems = False
+        """True if a page has reported missing rows."""
 
-    def add(self, place: int) -> str:
-        self.made += 1
-        self.rows.insert(place, str(self.made))
-        return str(self.made)
+    def add(self, index: int) -> str:
+        self.created += 1
+        self.rows.insert(index, str(self.created))
+        return str(self.created)
 
     def begin(self, count: int) -> None:
         for _ in range(count):
@@ -57,7 +57,7 @@ class Model(RuleBasedStateMachine):
     max_search_rows = 10_000
 
     async def decode(self, body: bytes) -> Page[ResourceIdentifier]:
-        page = decode_page(ROW, body, ErrorContext(), REDACTOR)
+        page = decode_page(ENDPOINT, body, ErrorContext(), REDACTOR)
         return Page(page.items, page.meta, decode_errors=page.decode_errors, undecodable=page.undecodable)
 
     def row_ids(self, rows: Iterable[ResourceIdentifier]) -> list[str]:
@@ -68,27 +68,27 @@ class Model(RuleBasedStateMachine):
 
     @precondition(lambda self: self.ended is None)
     @rule()
-    def take_a_page(self) -> None:
+    def take_page(self) -> None:
         try:
-            page = self.loop.run_until_complete(self.walk.__anext__())
-            self.got.extend(one.id for one in page.items)
-            self.told |= any(isinstance(one, PaginationError) for one in page.problems)
+            page = self.loop.run_until_complete(self.pages.__anext__())
+            self.returned.extend(row.id for row in page.items)
+            self.has_problems |= any(isinstance(problem, PaginationError) for problem in page.problems)
         except StopAsyncIteration:
-            self.ended = "whole"
+            self.ended = "complete"
         except PaginationError as error:
             self.ended = type(error).__name__
 
     @invariant()
-    def nothing_twice(self) -> None:
-        assert len(self.got) == len(set(self.got))
+    def no_row_is_duplicated(self) -> None:
+        assert len(self.returned) == len(set(self.returned))
 
     @invariant()
-    def nothing_missing(self) -> None:
-        if self.ended == "whole" and not self.told:
-            assert self.always <= set(self.got), (self.always - set(self.got), self.rows)
+    def no_row_is_missing(self) -> None:
+        if self.ended == "complete" and not self.has_problems:
+            assert self.always <= set(self.returned), (self.always - set(self.returned), self.rows)
 
     def teardown(self) -> None:
-        self.loop.run_until_complete(self.walk.aclose())
+        self.loop.run_until_complete(self.pages.aclose())
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.close()
 
@@ -98,17 +98,17 @@ def page_of(rows: Iterable[str], **pagination: object) -> bytes:
 
 
 class CursorMachine(Model):
-    """A list along cursors, which name the last row given: rows come in anywhere, pages come short, cursors expire."""
+    """A cursor list: rows are inserted anywhere, pages are short, and cursors expire."""
 
     @initialize(count=st.integers(0, 12))
     def start(self, count: int) -> None:
         self.begin(count)
         self.short = self.expired = 0
-        self.walk = CursorSource(self, ApiRequest(ROW).undecoded).pages(self, OPTIONS)
+        self.pages = CursorSource(self, ApiRequest(ENDPOINT).undecoded).pages(self, OPTIONS)
 
-    @rule(place=st.integers(0, 20))
-    def insert(self, place: int) -> None:
-        self.add(min(place, len(self.rows)))
+    @rule(index=st.integers(0, 20))
+    def insert(self, index: int) -> None:
+        self.add(min(index, len(self.rows)))
 
     @rule()
     def shorten_the_next_page(self) -> None:
@@ -123,18 +123,18 @@ class CursorMachine(Model):
         if cursor and self.expired:
             self.expired -= 1
             raise BadRequestError("expired")
-        at = self.rows.index(str(cursor)) + 1 if cursor else 0
+        start_row = self.rows.index(str(cursor)) + 1 if cursor else 0
         size = SIZE - bool(self.short)
         self.short = max(0, self.short - 1)
-        rows = self.rows[at : at + size]
-        more = at + size < len(self.rows)
-        return page_of(rows, next_cursor=rows[-1] if more and rows else None, total_count=at)
+        rows = self.rows[start_row : start_row + size]
+        more = start_row + size < len(self.rows)
+        return page_of(rows, next_cursor=rows[-1] if more and rows else None, total_count=start_row)
 
 
 class NumberedMachine(Model):
-    """Numbered pages of days: rows come in, pages come short at the end, counts lag behind, walls stand in the way.
+    """Numbered pages by date: rows are inserted, counts may be missing, and a row limit applies.
 
-    Rows that vanish before the reader's place move later rows past it: that is a limit of page numbers, not modeled.
+    Rows are never removed, because page numbers cannot detect rows that move to an earlier page.
     """
 
     @initialize(count=st.integers(0, 12), days=st.integers(1, 6), counts=st.booleans())
@@ -142,20 +142,20 @@ class NumberedMachine(Model):
         self.days, self.counts = days, counts
         self.begin(count)
         window = DateWindow(DAY, DAY + timedelta(days - 1))
-        self.walk = DateWindowSource(self, ApiRequest(ROW).undecoded, window).pages(self, OPTIONS)
+        self.pages = DateWindowSource(self, ApiRequest(ENDPOINT).undecoded, window).pages(self, OPTIONS)
 
-    @rule(place=st.integers(0, 20))
-    def insert(self, place: int) -> None:
-        self.add(min(place, len(self.rows)))
+    @rule(index=st.integers(0, 20))
+    def insert(self, index: int) -> None:
+        self.add(min(index, len(self.rows)))
 
     async def execute(self, call: ApiRequest[bytes]) -> bytes:
         first, last = (date.fromisoformat(str(call.params[name])) for name in ("start_date", "end_date"))
-        at = (int(str(call.params["page[num]"])) - 1) * SIZE
+        start_row = (int(str(call.params["page[num]"])) - 1) * SIZE
         rows = [row for row in self.rows if first <= DAY + timedelta(int(row) % self.days) <= last]
-        if at >= 12:
-            raise OffsetExceededError("wall")
+        if start_row >= 12:
+            raise OffsetExceededError("row limit")
         counts = {"total_count": len(rows), "page_count": -(-len(rows) // SIZE)} if self.counts else {}
-        return page_of(rows[at : at + SIZE], **counts)
+        return page_of(rows[start_row : start_row + SIZE], **counts)
 
 
 TestCursors = CursorMachine.TestCase

@@ -26,7 +26,7 @@ ROW_LIMIT = 300
 """The row limit of a search by date."""
 
 Read: TypeAlias = Callable[[AsyncLeadfeeder, "RandomServer", Path], Awaitable[list[str]]]
-"""Reads the list of a server, and returns the ids."""
+"""Reads the list of a server and returns the ids."""
 
 COUNT_FAULTS = ("zero", "negative", "missing")
 """Counts that cannot be trusted. Nothing else shows a loss then, so these servers return full pages."""
@@ -43,7 +43,7 @@ class RandomServer:
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
         self.style = rng.choice(["tags", "companies", "visits"])
-        self.made = 0
+        self.created = 0
         counts = [0, 1, 37, 100, 101, 250] if self.style == "tags" else [0, 1, 37, 100, 101, 250, 600]
         self.rows = [self.new_row() for _ in range(rng.choice(counts))]
         self.size = rng.choice([10, 20, 100])
@@ -62,15 +62,15 @@ class RandomServer:
 
     @property
     def may_fail(self) -> bool:
-        """True if reading the list again may not return all rows, or cannot prove it, as of a list that always grows."""
+        """True if reading the list again may not return all rows or cannot prove that it did."""
         has_new_faults = self.fault_rate and (
             self.change_rate or self.style == "visits"
         )  # each part of a range has some
         return self.is_unstable or bool(self.lost_pages) or bool(has_new_faults) or self.change_rate > 0.1
 
     def new_row(self) -> str:
-        self.made += 1
-        return f"{self.rng.randrange(30):02}/{self.made}"  # the day, then a number
+        self.created += 1
+        return f"{self.rng.randrange(30):02}/{self.created}"  # the day, then a number
 
     def change(self) -> None:
         """Insert a row at a random place, or remove one."""
@@ -157,7 +157,7 @@ async def outcome_of(read: Read, seed: int, out: Path) -> str:
         except (IncompleteListError, IncompleteWindowError):
             return "reported" if server.may_fail else "false alarm"
     if len(ids) != len(set(ids)):
-        return "doubled"
+        return "duplicate rows"
     if server.always <= set(ids):
         return "complete"
     # An added and a removed row between two responses leave the count unchanged, so that nothing shows the change.

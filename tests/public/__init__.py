@@ -1,1 +1,1 @@
-"""What users may rely on: the public names, the pages about them, the examples, the wheel."""
+"""Checks of the public surface: names, documentation pages, examples and the wheel."""

@@ -1,6 +1,6 @@
 """A process that enriches generated rows and can be killed: ``python -m tests.support.enrich_process URL KEY ACCOUNT ROWS FILE``.
 
-With ``--careless`` it counts credits only after they are spent, as a wrong build would.
+With ``--record-spending-late`` it records credits only after they are spent, as a broken build would.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from leadfeeder_async.jobs.enrich import output
 
 
 def rows(number: int, companies: int) -> list[str]:
-    """Every company's domain, many of them twice and far apart, with some that are unknown or none."""
+    """Return the domains of the companies, many of them twice and far apart, and some unknown or invalid ones."""
     return [
-        "no domain" if one % 53 == 0 else f"https://company-{(one * 11) % (companies + companies // 20)}.test"
-        for one in range(number)
+        "no domain" if index % 53 == 0 else f"https://company-{(index * 11) % (companies + companies // 20)}.test"
+        for index in range(number)
     ]
 
 
-def spent(book: output.CheckpointCostJournal, most: int, charged: int) -> None:
-    book._settled += charged
+def settle(journal: output.CheckpointCostJournal, most: int, charged: int) -> None:
+    journal._settled += charged
 
 
-def be_careless() -> None:
-    """Do not write down what is about to be spent, but only what was."""
+def record_spending_late() -> None:
+    """Record credits only after they are spent, not before."""
     output.CheckpointCostJournal.reserve = lambda self, ids, most: None
-    output.CheckpointCostJournal.settle = spent
+    output.CheckpointCostJournal.settle = settle
 
 
 async def main(url: str, key: str, account: str, number: str, companies: str, most: str, file: str) -> None:
@@ -42,8 +42,8 @@ async def main(url: str, key: str, account: str, number: str, companies: str, mo
 
 
 if __name__ == "__main__":
-    if sys.argv[-1] == "--careless":
+    if sys.argv[-1] == "--record-spending-late":
         sys.argv.pop()
-        be_careless()
+        record_spending_late()
     resumable_file.CHECKPOINT_INTERVAL = retry.INITIAL_BACKOFF = 0.02
     asyncio.run(main(*sys.argv[1:]))

@@ -50,11 +50,18 @@ class RedisProcess:
         settings = [f"{name}={value}" for name, value in options.items()]
         command = [sys.executable, "-m", "tests.support.redis_process", *map(str, arguments), *settings]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
+        self._is_ready = False
+
+    def wait_until_ready(self) -> None:
+        """Wait until the process has started. Several processes can start at the same time."""
+        if not self._is_ready:
+            assert self._process.stdout is not None
+            assert self._process.stdout.readline() == "ready\n"
+            self._is_ready = True
 
     def start_calls(self) -> None:
         """Let the process make its calls."""
+        self.wait_until_ready()
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()

@@ -33,7 +33,11 @@ def judge() -> Iterator[Sandbox]:
 def start_processes(redis: RedisServer, judge: Sandbox, count: int, calls: int, **options: float) -> list[RedisProcess]:
     """Start processes of which the first has a clock that is an hour ahead."""
     arguments = (redis.url, judge.url, judge.api_key, judge.account_id, 60, calls)
-    return [RedisProcess(*arguments, rate=RATE, **{**options, "clock": 3_600 * (index == 0)}) for index in range(count)]
+    clocks = [3_600 * (index == 0) for index in range(count)]
+    processes = [RedisProcess(*arguments, rate=RATE, **{**options, "clock": clock}) for clock in clocks]
+    for process in processes:
+        process.wait_until_ready()
+    return processes
 
 
 def test_four_processes_share_one_rate(redis_server: RedisServer, judge: Sandbox) -> None:
@@ -94,6 +98,7 @@ def test_bulk_job_leaves_burst_to_others(redis_server: RedisServer, judge: Sandb
     address = (redis_server.url, judge.url, judge.api_key, judge.account_id)
     bulk = RedisProcess(*address, 60, 120, rate=RATE, burst_share=0.5)
     web = RedisProcess(*address, 6, 6, rate=RATE)
+    web.wait_until_ready()
     bulk.start_calls()
     time.sleep(2.5)
     started = time.monotonic()

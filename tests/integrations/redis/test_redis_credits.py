@@ -38,6 +38,7 @@ from tests.support.clients import client_of
 from tests.support.paths import DOCS
 from tests.support.redis import RedisServer, unused_port
 from tests.support.servers import http, raw_server
+from tests.support.shared_credits import abandon, report
 
 KEY = "canary-key-1234567890"
 
@@ -214,9 +215,7 @@ async def test_running_process_restores_totals_of_others(
         await running.reserve(1, ErrorContext())
         await gone.reserve(5, ErrorContext())
         if is_killed:
-            assert gone._heartbeat is not None
-            gone._heartbeat.cancel()
-            await gone._script.aclose()
+            await abandon(gone)
         else:
             await gone.aclose()
         await asyncio.sleep(0.2)
@@ -239,7 +238,7 @@ async def test_nothing_is_granted_after_a_restart_with_older_data(redis_server: 
         redis_server.execute("DEL", key)
         redis_server.execute("HSET", key, *[str(part) for item in stored.items() for part in item])
         redis_server.execute("HSET", key, "#server", "the process before the restart")
-        await running._try_report("report")
+        await report(running)
         with pytest.raises(BudgetExceededError):
             await new.reserve(1, ErrorContext())
 
@@ -552,6 +551,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(steps=STEPS)
 def test_limit_holds_for_any_sequence(redis_server: RedisServer, steps: list[tuple[str, int, int]]) -> None:

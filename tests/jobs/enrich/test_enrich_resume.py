@@ -183,7 +183,7 @@ async def test_credits_given_back_before_a_kill_are_not_spent_twice(
     assert tally.outcomes == {"matched": 300, "skipped_by_budget": 200}
 
 
-async def test_a_server_that_gives_back_leaves_a_checkpoint_that_can_be_read(tmp_path: Path) -> None:
+async def test_resume_after_negative_charge(tmp_path: Path) -> None:
     """A charge below nothing counts as none: the job goes on after an interruption, and its account stays right."""
     out, place = tmp_path / "out.ndjson", Place()
     place.back = 2
