@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ClientClosedError,
         ConfigurationError,
         ConnectError,
+        CredentialError,
         CursorExpiredError,
         CursorLoopError,
         DatabaseError,
@@ -84,12 +85,24 @@ if TYPE_CHECKING:
     from leadfeeder_async.pagination.multi_account import MultiAccountPager
     from leadfeeder_async.pagination.page import Page, ResumePosition
     from leadfeeder_async.pagination.pager import Pager
-    from leadfeeder_async.types import AttemptEvent, OnAttempt, QueryValue, RateLimiter, Stats
+    from leadfeeder_async.types import (
+        AccessToken,
+        AccessTokenProvider,
+        ApiKeyProvider,
+        AttemptEvent,
+        OnAttempt,
+        QueryValue,
+        RateLimiter,
+        Stats,
+    )
 
 __all__ = [
     "APIStatusError",
+    "AccessToken",
+    "AccessTokenProvider",
     "Account",
     "AccountCredits",
+    "ApiKeyProvider",
     "AsyncLeadfeeder",
     "AttemptEvent",
     "AttemptTimeoutError",
@@ -110,6 +123,7 @@ __all__ = [
     "ConnectError",
     "Contact",
     "ContactSummary",
+    "CredentialError",
     "CursorExpiredError",
     "CursorLoopError",
     "CustomFeed",
@@ -177,8 +191,11 @@ __all__ = [
 
 
 _HOMES = {
+    "AccessToken": "types",
+    "AccessTokenProvider": "types",
     "Account": "models",
     "AccountCredits": "models",
+    "ApiKeyProvider": "types",
     "AsyncLeadfeeder": "client",
     "AttemptEvent": "types",
     "Budget": "budget",

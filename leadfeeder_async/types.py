@@ -2,16 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import NoReturn, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from leadfeeder_async.errors import RequestPhase, SentState
+from leadfeeder_async.errors import RequestPhase, SentState, check_argument
 
 QueryValue: TypeAlias = "str | int | bool | tuple[str, ...] | None"
 """A query parameter. None is left out, a tuple becomes a comma-separated list."""
+
+
+class AccessToken:
+    """An OAuth2 access token and its expiry, as returned by the callable of ``AsyncLeadfeeder(access_token=...)``.
+
+    The token is shown in no ``repr``, and the object cannot be pickled.
+
+    Args:
+        token: The token, without ``Bearer``.
+        expires_at: The time at which it expires, with a time zone. None if it is not known. The token is then renewed
+            only after the server has rejected it.
+
+    Raises:
+        ConfigurationError: ``expires_at`` has no time zone.
+
+    """
+
+    __slots__ = ("_token", "expires_at")
+
+    def __init__(self, token: str, expires_at: datetime | None = None) -> None:
+        self._token = token
+        del token  # a traceback with locals would show it
+        check_argument(
+            expires_at is None or expires_at.tzinfo is not None,
+            f"expires_at={expires_at!s} has no time zone.",
+            "Use datetime.now(UTC) + timedelta(seconds=...).",
+            argument="expires_at",
+        )
+        self.expires_at: datetime | None = None if expires_at is None else expires_at.astimezone(UTC)
+
+    def __repr__(self) -> str:
+        return f"AccessToken('***', expires_at={self.expires_at!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("An access token cannot be pickled. Request one in the process that uses it.")
+
+    def reveal(self) -> str:
+        """Return the token."""
+        return self._token
+
+
+ApiKeyProvider: TypeAlias = Callable[[], "str | Awaitable[str]"]
+"""Returns the current API key. It can be a function or a coroutine function."""
+
+AccessTokenProvider: TypeAlias = Callable[[], "AccessToken | Awaitable[AccessToken]"]
+"""Returns a new access token. It can be a function or a coroutine function."""
 
 
 class AttemptEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,4 +145,13 @@ class SharedQuota(Protocol):
 
     def mark_exhausted(self) -> None:
         """Record that the quota is used up."""
+        ...
+
+
+@runtime_checkable
+class KeyedRateLimiter(Protocol):
+    """Optional method of a rate limiter that counts per API key."""
+
+    def use_key(self, api_key: str) -> None:
+        """Count for another key from now on, because the callable of ``api_key`` returned it."""
         ...

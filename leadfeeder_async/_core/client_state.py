@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.monthly_quota import MonthlyQuota
 from leadfeeder_async._core.retry import RetryBudget
 from leadfeeder_async._core.routes import Routes
 from leadfeeder_async._core.waiting import PendingWaits
 from leadfeeder_async.errors import ClientClosedError, WrongLoopError
-from leadfeeder_async.types import SharedQuota, Stats
+from leadfeeder_async.types import KeyedRateLimiter, SharedQuota, Stats
 
 if TYPE_CHECKING:
     import aiohttp
 
     from leadfeeder_async._core.rate_limit import Throttle
     from leadfeeder_async._core.transport import Transport
-    from leadfeeder_async.settings import Settings
+    from leadfeeder_async.settings import Secret, Settings
     from leadfeeder_async.types import OnAttempt, RateLimiter
 
 FORK_HINT = "Create the client in the process that uses it. Its connections cannot be shared."
@@ -63,7 +63,8 @@ class ClientState:
     ) -> None:
         self.settings = settings
         self.on_attempt = on_attempt
-        self.redactor = Redactor(settings.api_key)
+        self.credential = Credential(settings.credential, self._use_key)
+        self.redactor = self.credential.redactor
         self.stats = Stats()
         self.quota = MonthlyQuota(settings.monthly_quota, limiter if isinstance(limiter, SharedQuota) else None)
         self.retry_budget = RetryBudget()
@@ -98,12 +99,20 @@ class ClientState:
         resources, self._resources = self._resources, None
         if resources is not None:
             resources.pending.close()
+            await self.credential.aclose()
             await resources.transport.aclose()
 
     @property
     def closed(self) -> bool:
         """True if :meth:`aclose` was called."""
         return self._closed
+
+    def _use_key(self, secret: Secret) -> None:
+        """Let the rate limit and the monthly quota count for a new API key, because the API counts per key."""
+        self.quota.reset()
+        limiter = None if self._resources is None else self._resources.throttle.limiter
+        if isinstance(limiter, KeyedRateLimiter):
+            limiter.use_key(secret.reveal())
 
     def _open(self) -> OpenResources:
         # Imported here so that `import leadfeeder_async` does not import aiohttp and anyio.
@@ -115,7 +124,11 @@ class ClientState:
         limiter = self._limiter or TokenBucket(self.settings.rate, self.settings.burst)
         throttle = Throttle(self.settings.max_concurrency, limiter, self.stats)
         transport = Transport(
-            self.settings, self.redactor, self._external_session, throttle.first_connection.open, self._trace_configs
+            self.settings,
+            self.credential,
+            self._external_session,
+            throttle.first_connection.open,
+            self._trace_configs,
         )
         self._resources = OpenResources(
             transport, throttle, asyncio.get_running_loop(), os.getpid(), PendingWaits(self.stats)

@@ -46,6 +46,11 @@ class MonthlyQuota:
         self.blocked_until: datetime | None = None
         """The time from which requests may be sent again, once the quota was used up."""
 
+    def reset(self) -> None:
+        """Start to count for another key."""
+        self._used, self._month = 0, (0, 0)
+        self._blocked_at = self.blocked_until = None
+
     def record_request(self, now: datetime) -> None:
         """Count a request that is about to be sent."""
         month = (now.year, now.month)
