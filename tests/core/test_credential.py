@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from leadfeeder_async import (
     AccessToken,
@@ -25,7 +26,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async._core import credential
 from leadfeeder_async.sandbox import Sandbox
-from tests.support.servers import http, raw_server
+from tests.support.servers import handler_server, http, raw_server
 
 
 class TokenEndpoint:
@@ -185,6 +186,28 @@ async def test_second_rejection_is_raised(sandbox: Sandbox) -> None:
     assert (len(endpoint.tokens), codes(sandbox), caught.value.attempts) == (2, [401, 401], 2)
 
 
+async def test_late_rejection_of_an_old_token_does_not_renew() -> None:
+    """A rejection that arrives after the renewal is about the old token, so the call is only sent again."""
+    tokens, old_requests = list[str](), 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal old_requests
+        if request.headers["Authorization"] == "Bearer token-1":
+            old_requests += 1
+            await asyncio.sleep(0.1 * (old_requests - 1))
+            return web.json_response({"errors": [{"code": "token_expired"}]}, status=401)
+        return web.json_response({"data": {"id": "1"}})
+
+    def provide() -> AccessToken:
+        tokens.append(f"token-{len(tokens) + 1}")
+        return AccessToken(tokens[-1])
+
+    async with handler_server(respond) as url, AsyncLeadfeeder(access_token=provide, base_url=url) as lf:
+        lf._state.ensure_open().throttle.first_connection.open()
+        await asyncio.gather(*(lf.with_options(account_id="1").users.me() for _ in range(3)))
+    assert (tokens, old_requests) == (["token-1", "token-2"], 3)
+
+
 async def test_other_rejections_do_not_renew(sandbox: Sandbox) -> None:
     """A token without the scope, and a 403 of the account, are not renewed."""
     calls = 0
@@ -252,15 +275,15 @@ async def test_failure_is_shared_and_paused(sandbox: Sandbox, caplog: pytest.Log
 
 async def test_failed_refresh_ahead_keeps_the_token(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the old token is valid, calls succeed although the callable fails. It is called again a second later."""
-    monkeypatch.setattr(credential, "FAILURE_PAUSE", 0.05)
+    monkeypatch.setattr(credential, "FAILURE_PAUSE", 0.5)
     endpoint = TokenEndpoint(sandbox, expires_in=60)
     monkeypatch.setattr(credential, "RENEWAL_MARGIN_SHARE", 0.999)  # the margin begins at once
     async with client(sandbox, endpoint) as lf:
         await lf.users.me()
         endpoint.error = RuntimeError()
         await asyncio.sleep(0.1)
-        await asyncio.gather(*(lf.users.me() for _ in range(50)))
-        await asyncio.sleep(0.06)
+        await asyncio.gather(*(lf.users.me() for _ in range(20)))
+        await asyncio.sleep(0.55)
         await lf.users.me()
         await asyncio.sleep(0)
     assert set(codes(sandbox)) == {200}
