@@ -52,7 +52,7 @@ from leadfeeder_async.settings import (
     read_credential,
     read_switch,
 )
-from leadfeeder_async.types import AccessTokenProvider, ApiKeyProvider, OnAttempt, QueryValue, Stats
+from leadfeeder_async.types import AccessTokenProvider, ApiKeyProvider, Health, OnAttempt, QueryValue, Stats
 
 if TYPE_CHECKING:
     import aiohttp
@@ -201,6 +201,17 @@ class AsyncLeadfeeder:
     def stats(self) -> Stats:
         """Request statistics of this client and its copies."""
         return self._state.stats
+
+    def health(self) -> Health:
+        """Return the state of this client and its copies, without a request.
+
+        Use it in the readiness endpoint of a web application. It can be called at any time and from any thread.
+
+        Returns:
+            Calls in flight and waiting, the current rate, pauses, the requests of the month and the last error.
+
+        """
+        return self._state.health()
 
     @property
     def paths(self) -> Mapping[str, str]:

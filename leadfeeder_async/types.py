@@ -109,6 +109,44 @@ class Stats(msgspec.Struct):
     """Calls that wait for a slot, a token, a connection or a retry at present."""
 
 
+class LastError(msgspec.Struct, frozen=True, kw_only=True):
+    """The error that ended the latest failed call of a client."""
+
+    at: datetime
+    """When the call ended, in UTC."""
+    error: str
+    """The class name of the exception."""
+    operation: str | None = None
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a client and its copies, as :meth:`AsyncLeadfeeder.health` returns it."""
+
+    ready: bool
+    """False if calls would fail, because the client is closed, the quota is used up, or the credential is rejected."""
+    in_flight: int
+    """Calls that hold a concurrency slot."""
+    waiting: int
+    """Calls that wait for a slot, a token, a connection, a credential or a retry."""
+    rate: float | None
+    """Requests per second at present. Repeated 429s reduce it. None for a custom rate limiter."""
+    paused_for: float
+    """Seconds for which a 429 still holds back all calls. 0 for a custom rate limiter."""
+    requests_this_month: int
+    """Requests of this month, as far as known."""
+    monthly_quota: int
+    quota_blocked_until: datetime | None
+    """The time, in UTC, until which a used-up quota stops all calls."""
+    token_expires_at: datetime | None
+    """The expiry of the access token, if there is one and its expiry is known."""
+    last_success_at: datetime | None
+    """When the latest successful call ended, in UTC."""
+    last_error: LastError | None
+
+
 @runtime_checkable
 class RateLimiter(Protocol):
     """A rate limiter for ``AsyncLeadfeeder(limiter=...)``, to share a limit or to use another algorithm.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,8 +15,17 @@ from leadfeeder_async._core.monthly_quota import MonthlyQuota
 from leadfeeder_async._core.retry import RetryBudget
 from leadfeeder_async._core.routes import Routes
 from leadfeeder_async._core.waiting import PendingWaits
-from leadfeeder_async.errors import ClientClosedError, WrongLoopError
-from leadfeeder_async.types import KeyedRateLimiter, SharedQuota, Stats
+from leadfeeder_async.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    ClientClosedError,
+    ConfigurationError,
+    CredentialError,
+    LeadfeederError,
+    UsageError,
+    WrongLoopError,
+)
+from leadfeeder_async.types import Health, KeyedRateLimiter, LastError, SharedQuota, Stats
 
 if TYPE_CHECKING:
     import aiohttp
@@ -72,6 +82,9 @@ class ClientState:
         self.account_id: str | None = None
         """The only account of the key, once it was looked up."""
         self.account_lock = asyncio.Lock()
+        self._last_success_at: datetime | None = None
+        self._last_error: LastError | None = None
+        self._is_rejected = False
         self._external_session = session
         self._limiter = limiter
         self._trace_configs = tuple(trace_configs)
@@ -106,6 +119,57 @@ class ClientState:
     def closed(self) -> bool:
         """True if :meth:`aclose` was called."""
         return self._closed
+
+    def record_success(self) -> None:
+        """Record that a call succeeded."""
+        self._last_success_at, self._is_rejected = datetime.now(UTC), False
+
+    def record_error(self, error: LeadfeederError) -> None:
+        """Record the error of a call, unless the caller caused it."""
+        if isinstance(error, BudgetExceededError) or (isinstance(error, UsageError) and error.phase != "credential"):
+            return
+        is_rejection = isinstance(error, AuthenticationError | CredentialError | ConfigurationError)
+        if is_rejection or error.status is not None:  # a lost connection tells nothing about the credential
+            self._is_rejected = is_rejection
+        self._last_error = LastError(
+            at=datetime.now(UTC),
+            error=type(error).__name__,
+            operation=error.context.operation,
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+        )
+
+    def health(self) -> Health:
+        """Return the state of the client, without a request."""
+        now = datetime.now(UTC)
+        blocked_until = self.quota.blocked_until_after(now)
+        limiter = self._limiter_statistics()
+        return Health(
+            ready=not (self._closed or self._is_rejected or blocked_until),
+            in_flight=self.stats.in_flight,
+            waiting=self.stats.waiting,
+            rate=limiter[0],
+            paused_for=limiter[1],
+            requests_this_month=self.quota.used(now),
+            monthly_quota=self.settings.monthly_quota,
+            quota_blocked_until=blocked_until,
+            token_expires_at=self.credential.expires_at,
+            last_success_at=self._last_success_at,
+            last_error=self._last_error,
+        )
+
+    def _limiter_statistics(self) -> tuple[float | None, float]:
+        """Return the current rate and the seconds of the current pause."""
+        from leadfeeder_async._core.rate_limit import TokenBucket
+
+        if self._resources is None:
+            return (self.settings.rate if self._limiter is None else None), 0.0
+        limiter = self._resources.throttle.limiter
+        if not isinstance(limiter, TokenBucket):
+            return None, 0.0
+        statistics = limiter.statistics(self._resources.loop.time())
+        return statistics.rate, statistics.paused_for
 
     def _use_key(self, secret: Secret) -> None:
         """Let the rate limit and the monthly quota count for a new API key, because the API counts per key."""

@@ -146,6 +146,15 @@ class RequestExecutor:
 
     async def execute(self, request: ApiRequest[T]) -> T:
         """Send a request, retry it if that is safe, and return the decoded response."""
+        try:
+            result = await self._execute(request)
+        except LeadfeederError as error:
+            self._state.record_error(error)
+            raise
+        self._state.record_success()
+        return result
+
+    async def _execute(self, request: ApiRequest[T]) -> T:
         call = await self._build_context(request)
         with call.reservation or nullcontext():
             if call.reservation is not None and call.reservation.needs_shared_credits:

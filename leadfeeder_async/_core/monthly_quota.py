@@ -66,7 +66,7 @@ class MonthlyQuota:
 
     def classify(self, error: LeadfeederError, now: datetime) -> LeadfeederError:
         """Return ``error``, or QuotaExceededError for a 429 near the end of the quota. Blocks requests if it is."""
-        used = max(self._used_in(now), 0 if self._shared is None else self._shared.used)
+        used = self.used(now)
         message = error.message
         if isinstance(error, RateLimitedError) and used >= EXHAUSTED_RATIO * self._requests:
             message = f"{message} About {used:,} of {self._requests:,} requests of this month are used."
@@ -74,6 +74,14 @@ class MonthlyQuota:
             return error
         self._blocked_at, self.blocked_until = now, self._end_of_block(now)
         return QuotaExceededError(message, error.context, hint=exhausted_hint(self.blocked_until, now))
+
+    def used(self, now: datetime) -> int:
+        """Return the requests of this month, as far as known."""
+        return max(self._used_in(now), 0 if self._shared is None else self._shared.used)
+
+    def blocked_until_after(self, now: datetime) -> datetime | None:
+        """Return the time until which requests are blocked, or None if they are not blocked at ``now``."""
+        return None if self.blocked_until is None or self.blocked_until <= now else self.blocked_until
 
     def check(self, now: datetime, context: ErrorContext) -> None:
         """Raise QuotaExceededError while the quota is used up.

@@ -105,14 +105,19 @@ class TokenBucket:
     def __repr__(self) -> str:
         return f"<TokenBucket {self._adaptive_rate.rate:g}/s, burst {self._adaptive_rate.burst}>"
 
-    def statistics(self) -> LimiterStatistics:
-        """Return the current state."""
+    def statistics(self, now: float | None = None) -> LimiterStatistics:
+        """Return the current state.
+
+        Args:
+            now: The time of the event loop's clock. Defaults to the running loop's.
+
+        """
         lock = self._fifo_lock.statistics()
         return LimiterStatistics(
             rate=self._adaptive_rate.rate,
             burst=self._adaptive_rate.burst,
             waiting=lock.tasks_waiting + lock.locked,
-            paused_for=max(0.0, self._not_before - _now()),
+            paused_for=max(0.0, self._not_before - (_now() if now is None else now)),
         )
 
     async def try_acquire(self) -> bool:
