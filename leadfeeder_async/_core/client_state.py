@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from leadfeeder_async.errors import (
     ClientClosedError,
     ConfigurationError,
     CredentialError,
+    ErrorContext,
     LeadfeederError,
     UsageError,
     WrongLoopError,
@@ -73,6 +75,8 @@ class ClientState:
     ) -> None:
         self.settings = settings
         self.on_attempt = on_attempt
+        self.observe_call: Callable[[ErrorContext], AbstractContextManager[object]] | None = None
+        """Returns a context manager that surrounds a call with all its attempts."""
         self.credential = Credential(settings.credential, self._use_key)
         self.redactor = self.credential.redactor
         self.stats = Stats()

@@ -146,13 +146,15 @@ class RequestExecutor:
 
     async def execute(self, request: ApiRequest[T]) -> T:
         """Send a request, retry it if that is safe, and return the decoded response."""
-        try:
-            result = await self._execute(request)
-        except LeadfeederError as error:
-            self._state.record_error(error)
-            raise
-        self._state.record_success()
-        return result
+        observe = self._state.observe_call
+        with nullcontext() if observe is None else observe(request.endpoint.error_context()):
+            try:
+                result = await self._execute(request)
+            except LeadfeederError as error:
+                self._state.record_error(error)
+                raise
+            self._state.record_success()
+            return result
 
     async def _execute(self, request: ApiRequest[T]) -> T:
         call = await self._build_context(request)
@@ -352,7 +354,7 @@ class RequestExecutor:
         request_id = trace.request_id(error) or meta.request_id
         request_id = None if request_id is None else self._state.redactor.text(request_id)
         if is_logged:
-            trace.log(error, request_id)
+            trace.log(error, meta, request_id)
         if on_attempt is not None:
             call_hook(on_attempt, trace.event(error, meta, request_id))
 
