@@ -332,7 +332,10 @@ class ResponseError(LeadfeederError):
 class DecodeError(ResponseError):
     """The response is not the JSON that the contract describes."""
 
-    default_hint = "Check LEADFEEDER_BASE_URL and any proxy. If both are right, please report this with the request id."
+    default_hint = (
+        "Check LEADFEEDER_BASE_URL and any proxy. If both are right, please report this with the request id "
+        "and the report that `leadfeeder doctor` can write."
+    )
 
 
 class ResponseTooLargeError(ResponseError):

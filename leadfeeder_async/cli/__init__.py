@@ -53,6 +53,12 @@ def _run() -> int:
     except OSError as error:
         print_err(f"leadfeeder: {error.filename or 'output'}: {error.strerror}")
         return ExitCode.INCOMPLETE
+    except Exception:
+        print_err(
+            "leadfeeder: This is a bug. Please report the following lines. "
+            "`leadfeeder doctor --bundle report.json` writes a report without personal data to attach."
+        )
+        raise
 
 
 def _run_app() -> int:

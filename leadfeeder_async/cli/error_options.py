@@ -13,6 +13,7 @@ from leadfeeder_async.errors import (
     CheckpointError,
     ConfigurationError,
     DatabaseError,
+    DecodeError,
     InsufficientCreditsError,
     LeadfeederError,
     MissingKeyError,
@@ -50,6 +51,7 @@ _COMMANDS: tuple[tuple[type[LeadfeederError], str], ...] = (
     (MissingKeyError, "To try the command without an account, run `leadfeeder sandbox`."),
     (InsufficientCreditsError, "`leadfeeder doctor` shows the balance and the date of the next reset."),
     (QuotaExceededError, "`leadfeeder usage` shows the requests of this month."),
+    (DecodeError, "`leadfeeder doctor --bundle report.json` writes a report without personal data to attach."),
 )
 """The command that helps with each class of errors."""
 

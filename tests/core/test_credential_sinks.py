@@ -257,7 +257,7 @@ async def test_credential_is_in_no_output_of_the_command(kind: str, tmp_path: Pa
     async with echo_server() as url:
         for command in (
             ("doctor",),
-            ("doctor", "--json"),
+            ("doctor", "--json", "--bundle", tmp_path / "report.json"),
             ("export", "visits", "--out", tmp_path / "visits.ndjson"),
             ("enrich", "--by", "ip", tmp_path / "ips.txt", "--out", tmp_path / "ips.ndjson", "--yes"),
             ("companies", "get", "1"),
@@ -266,6 +266,7 @@ async def test_credential_is_in_no_output_of_the_command(kind: str, tmp_path: Pa
             assert code != 0
             sinks[" ".join(map(str, command))] = out + err
     assert "token_expired" in sinks["doctor"]
+    assert (tmp_path / "report.json").exists()
     (tmp_path / "secret").unlink()
     sinks |= {path.name: path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()}
     assert hits(sinks) == []
