@@ -79,8 +79,8 @@ class AsyncLeadfeeder:
 
     Args:
         api_key: The API key, or a callable that returns it. Defaults to LEADFEEDER_API_KEY, then to the content of the
-            file LEADFEEDER_API_KEY_FILE. A callable, or the file, is called or read again after the server has rejected
-            the key.
+            file LEADFEEDER_API_KEY_FILE, then to the system keyring if LEADFEEDER_KEYRING=1 is set. The callable, the
+            file or the keyring is used again after the server has rejected the key.
         access_token: An OAuth2 access token to send instead of an API key, or a callable that returns an
             :class:`~leadfeeder_async.AccessToken`. Defaults to LEADFEEDER_ACCESS_TOKEN if no key is set. The callable
             is called ahead of the expiry, and after the server has rejected the token. All calls that wait share one
@@ -140,10 +140,10 @@ class AsyncLeadfeeder:
         paths: Mapping[str, str] | None = None,
     ) -> None:
         try:
-            credential = read_credential(api_key, access_token)
+            url = read_base_url(base_url, allow_http=allow_http)
+            credential = read_credential(api_key, access_token, url)
         finally:
             del api_key, access_token  # a traceback with locals would show them
-        url = read_base_url(base_url, allow_http=allow_http)
         trust = read_switch("trust_env", trust_env) or (session is not None and session.trust_env)
         settings = Settings(
             credential=credential,

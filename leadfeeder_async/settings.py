@@ -128,12 +128,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_credential(
-    api_key: str | ApiKeyProvider | None, access_token: str | AccessTokenProvider | None
+    api_key: str | ApiKeyProvider | None, access_token: str | AccessTokenProvider | None, base_url: str
 ) -> CredentialSource:
     """Return the source of the credential: an argument or a variable of the environment.
 
-    The variables are LEADFEEDER_API_KEY, LEADFEEDER_API_KEY_FILE and LEADFEEDER_ACCESS_TOKEN, in this order. The file
-    is read again after the server has rejected the key, so that a new key in it is used.
+    The variables are LEADFEEDER_API_KEY, LEADFEEDER_API_KEY_FILE and LEADFEEDER_ACCESS_TOKEN, in this order. With
+    LEADFEEDER_KEYRING=1, the system keyring is the last one. The file and the keyring are read again after the server
+    has rejected the key, so that a new key is used.
     """
     try:
         if api_key is not None and access_token is not None:
@@ -145,11 +146,16 @@ def read_credential(
     finally:
         del api_key, access_token  # a traceback with locals would show them
     file = _key_file()
-    if file is None and "LEADFEEDER_API_KEY" not in os.environ and os.environ.get("LEADFEEDER_ACCESS_TOKEN"):
-        secret = read_secret("access_token", os.environ["LEADFEEDER_ACCESS_TOKEN"], "LEADFEEDER_ACCESS_TOKEN")
-        return CredentialSource(kind="access_token", secret=secret)
-    provider = None if file is None else partial(_read_file, file)
-    return CredentialSource(kind="api_key", secret=read_api_key(None), provider=provider)
+    if file is not None:
+        return CredentialSource(kind="api_key", secret=read_api_key(None), provider=partial(_read_file, file))
+    if "LEADFEEDER_API_KEY" not in os.environ:
+        if os.environ.get("LEADFEEDER_ACCESS_TOKEN"):
+            secret = read_secret("access_token", os.environ["LEADFEEDER_ACCESS_TOKEN"], "LEADFEEDER_ACCESS_TOKEN")
+            return CredentialSource(kind="access_token", secret=secret)
+        if read_switch("keyring", None):
+            provider = partial(_read_keyring, base_url)
+            return CredentialSource(kind="api_key", secret=read_secret("api_key", provider()), provider=provider)
+    return CredentialSource(kind="api_key", secret=read_api_key(None))
 
 
 def _source(kind: CredentialKind, argument: str | ApiKeyProvider | AccessTokenProvider) -> CredentialSource:
@@ -173,6 +179,8 @@ def read_api_key(argument: object) -> Secret:
         del argument
     file = _key_file()
     if file is None:
+        if "LEADFEEDER_API_KEY" not in os.environ and read_switch("keyring", None):
+            return read_secret("api_key", _read_keyring(read_base_url(None)))
         return read_secret("api_key", os.environ.get("LEADFEEDER_API_KEY", ""), "LEADFEEDER_API_KEY")
     return read_secret("api_key", _read_file(file), f"The file {file!r}")
 
@@ -218,6 +226,12 @@ def _read_file(file: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
     raise MissingKeyError(f"LEADFEEDER_API_KEY_FILE={file!r} cannot be read: {reason}.")
+
+
+def _read_keyring(base_url: str) -> str:
+    from leadfeeder_async.integrations import keyring  # noqa: PLC0415 - needs an extra
+
+    return keyring.read_api_key(base_url)
 
 
 def read_account_id(argument: object) -> str | None:

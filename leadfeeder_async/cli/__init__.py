@@ -68,6 +68,7 @@ def _run_app() -> int:
     if env_file is not None:
         load_env_file(env_file)
     os.environ.setdefault("LEADFEEDER_TRUST_ENV", "1")
+    os.environ.setdefault("LEADFEEDER_KEYRING", "1" if find_spec("keyring") else "0")
     result = app(arguments, exit_on_error=False, result_action="return_value")
     sys.stdout.flush()
     return result if isinstance(result, int) else ExitCode.SUCCESS

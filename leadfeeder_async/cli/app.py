@@ -18,6 +18,7 @@ from leadfeeder_async.cli.doctor_command import doctor
 from leadfeeder_async.cli.enrich_command import enrich
 from leadfeeder_async.cli.export_commands import export
 from leadfeeder_async.cli.global_options import HELP as GLOBAL_OPTIONS_HELP
+from leadfeeder_async.cli.login_commands import login, logout
 from leadfeeder_async.cli.options import OPTIONS_GROUP
 from leadfeeder_async.cli.printing import print_out
 from leadfeeder_async.cli.record_commands import companies, contacts, ip
@@ -29,8 +30,9 @@ from leadfeeder_async.cli.tag_and_list_commands import lists, tags
 app = App(
     name="leadfeeder",
     help="Export, sync and look up Leadfeeder data.",
-    help_epilogue="Environment variables: LEADFEEDER_API_KEY (required), LEADFEEDER_ACCOUNT_ID (required if the key "
-    "has several accounts), LEADFEEDER_BASE_URL (for a sandbox).\n\n" + GLOBAL_OPTIONS_HELP,
+    help_epilogue="Environment variables: LEADFEEDER_API_KEY (required, unless `leadfeeder login` stored a key), "
+    "LEADFEEDER_ACCOUNT_ID (required if the key has several accounts), LEADFEEDER_BASE_URL (for a sandbox).\n\n"
+    + GLOBAL_OPTIONS_HELP,
     group_parameters=OPTIONS_GROUP,
     version=__version__,
     suppress_keyboard_interrupt=False,
@@ -51,6 +53,8 @@ for command in (
     export,
     ip,
     lists,
+    login,
+    logout,
     report,
     sandbox,
     sync,

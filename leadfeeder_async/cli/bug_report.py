@@ -29,7 +29,7 @@ from leadfeeder_async.errors import (
     ResponseError,
     check_argument,
 )
-from leadfeeder_async.settings import Secret, read_credential
+from leadfeeder_async.settings import Secret, read_base_url, read_credential
 from leadfeeder_async.types import AttemptEvent, Health
 
 MAX_ATTEMPTS = 200
@@ -146,7 +146,7 @@ def write_report(path: Path, report: BugReport) -> None:
 def _secrets() -> Iterator[Secret]:
     """Yield the credentials of the environment, also those that no header can carry."""
     with suppress(LeadfeederError):
-        secret = read_credential(None, None).secret
+        secret = read_credential(None, None, read_base_url(None)).secret
         if secret is not None:
             yield secret
     for name in ("LEADFEEDER_API_KEY", "LEADFEEDER_ACCESS_TOKEN"):

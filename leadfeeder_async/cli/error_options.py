@@ -48,7 +48,10 @@ _ARGUMENTS: Mapping[str | None, str] = {
 """The option for each ``argument`` of a ConfigurationError."""
 
 _COMMANDS: tuple[tuple[type[LeadfeederError], str], ...] = (
-    (MissingKeyError, "To try the command without an account, run `leadfeeder sandbox`."),
+    (
+        MissingKeyError,
+        "`leadfeeder login` stores a key. To try the command without an account, run `leadfeeder sandbox`.",
+    ),
     (InsufficientCreditsError, "`leadfeeder doctor` shows the balance and the date of the next reset."),
     (QuotaExceededError, "`leadfeeder usage` shows the requests of this month."),
     (DecodeError, "`leadfeeder doctor --bundle report.json` writes a report without personal data to attach."),
