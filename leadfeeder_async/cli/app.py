@@ -71,6 +71,18 @@ def completion(
 ) -> None:
     """Print a script that completes commands and options in a shell.
 
-    Example for bash: `source <(leadfeeder completion bash)`
+    For bash and zsh: `source <(leadfeeder completion bash)`. For fish: `leadfeeder completion fish | source`.
     """
     print_out(app.generate_completion(shell=shell))
+    if shell == "zsh":
+        print_out(_ZSH_REGISTRATION)
+
+
+_ZSH_REGISTRATION = """\
+if [[ $funcstack[1] == (_leadfeeder|_cyclopts_leadfeeder) ]]; then
+  _cyclopts_leadfeeder "$@"
+else
+  (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+  compdef _cyclopts_leadfeeder leadfeeder
+fi"""
+"""Registers the function that Cyclopts writes, in a sourced script, or runs it, in a file of a folder in ``fpath``."""
