@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ClientClosedError,
         ConfigurationError,
         ConnectError,
+        CredentialError,
         CursorExpiredError,
         CursorLoopError,
         DatabaseError,
@@ -87,12 +88,26 @@ if TYPE_CHECKING:
     from leadfeeder_async.pagination.multi_account import MultiAccountPager
     from leadfeeder_async.pagination.page import Page, ResumePosition
     from leadfeeder_async.pagination.pager import Pager
-    from leadfeeder_async.types import AttemptEvent, OnAttempt, QueryValue, RateLimiter, Stats
+    from leadfeeder_async.types import (
+        AccessToken,
+        AccessTokenProvider,
+        ApiKeyProvider,
+        AttemptEvent,
+        Health,
+        LastError,
+        OnAttempt,
+        QueryValue,
+        RateLimiter,
+        Stats,
+    )
 
 __all__ = [
     "APIStatusError",
+    "AccessToken",
+    "AccessTokenProvider",
     "Account",
     "AccountCredits",
+    "ApiKeyProvider",
     "AsyncLeadfeeder",
     "AttemptEvent",
     "AttemptTimeoutError",
@@ -113,6 +128,7 @@ __all__ = [
     "ConnectError",
     "Contact",
     "ContactSummary",
+    "CredentialError",
     "CursorExpiredError",
     "CursorLoopError",
     "CustomFeed",
@@ -129,11 +145,13 @@ __all__ = [
     "EnrichmentResult",
     "EnrichmentSummary",
     "ErrorContext",
+    "Health",
     "IdPager",
     "IncompleteListError",
     "IncompleteWindowError",
     "InsufficientCreditsError",
     "InvalidIdError",
+    "LastError",
     "LeadfeederError",
     "Location",
     "Meta",
@@ -184,8 +202,11 @@ __all__ = [
 
 
 _HOMES = {
+    "AccessToken": "types",
+    "AccessTokenProvider": "types",
     "Account": "models",
     "AccountCredits": "models",
+    "ApiKeyProvider": "types",
     "AsyncLeadfeeder": "client",
     "AttemptEvent": "types",
     "Budget": "budget",
@@ -206,7 +227,9 @@ _HOMES = {
     "EnrichmentEstimate": "jobs.enrich.results",
     "EnrichmentResult": "jobs.enrich.results",
     "EnrichmentSummary": "jobs.enrich.results",
+    "Health": "types",
     "IdPager": "pagination.id_pager",
+    "LastError": "types",
     "Location": "models",
     "Meta": "models",
     "MultiAccountPager": "pagination.multi_account",

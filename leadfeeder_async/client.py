@@ -48,11 +48,11 @@ from leadfeeder_async.settings import (
     Options,
     Settings,
     read_account_id,
-    read_api_key,
     read_base_url,
+    read_credential,
     read_switch,
 )
-from leadfeeder_async.types import OnAttempt, QueryValue, Stats
+from leadfeeder_async.types import AccessTokenProvider, ApiKeyProvider, Health, OnAttempt, QueryValue, Stats
 
 if TYPE_CHECKING:
     import aiohttp
@@ -78,7 +78,13 @@ class AsyncLeadfeeder:
     because the API counts requests per key. The client opens on the first call and belongs to that call's event loop.
 
     Args:
-        api_key: The API key. Defaults to LEADFEEDER_API_KEY, then to the content of the file LEADFEEDER_API_KEY_FILE.
+        api_key: The API key, or a callable that returns it. Defaults to LEADFEEDER_API_KEY, then to the content of the
+            file LEADFEEDER_API_KEY_FILE, then to the system keyring if LEADFEEDER_KEYRING=1 is set. The callable, the
+            file or the keyring is used again after the server has rejected the key.
+        access_token: An OAuth2 access token to send instead of an API key, or a callable that returns an
+            :class:`~leadfeeder_async.AccessToken`. Defaults to LEADFEEDER_ACCESS_TOKEN if no key is set. The callable
+            is called ahead of the expiry, and after the server has rejected the token. All calls that wait share one
+            call of it.
         account_id: The account of calls that name none. Defaults to LEADFEEDER_ACCOUNT_ID, then to the only account of
             the key.
         base_url: The URL of the API. Defaults to LEADFEEDER_BASE_URL, then to https://api.leadfeeder.com.
@@ -104,14 +110,16 @@ class AsyncLeadfeeder:
 
     Raises:
         MissingKeyError: No API key was given.
-        ConfigurationError: An argument is out of range, or the proxy of the environment cannot be used.
+        ConfigurationError: An argument is out of range, both ``api_key`` and ``access_token`` were passed, or the proxy
+            of the environment cannot be used.
 
     """
 
     def __init__(
         self,
-        api_key: str | None = None,
+        api_key: str | ApiKeyProvider | None = None,
         *,
+        access_token: str | AccessTokenProvider | None = None,
         account_id: str | None = None,
         base_url: str | None = None,
         session: aiohttp.ClientSession | None = None,
@@ -132,13 +140,13 @@ class AsyncLeadfeeder:
         paths: Mapping[str, str] | None = None,
     ) -> None:
         try:
-            secret = read_api_key(api_key)
+            url = read_base_url(base_url, allow_http=allow_http)
+            credential = read_credential(api_key, access_token, url)
         finally:
-            del api_key  # a traceback with locals would show it
-        url = read_base_url(base_url, allow_http=allow_http)
+            del api_key, access_token  # a traceback with locals would show them
         trust = read_switch("trust_env", trust_env) or (session is not None and session.trust_env)
         settings = Settings(
-            api_key=secret,
+            credential=credential,
             base_url=url,
             rate=rate,
             burst=burst,
@@ -193,6 +201,17 @@ class AsyncLeadfeeder:
     def stats(self) -> Stats:
         """Request statistics of this client and its copies."""
         return self._state.stats
+
+    def health(self) -> Health:
+        """Return the state of this client and its copies, without a request.
+
+        Use it in the readiness endpoint of a web application. It can be called at any time and from any thread.
+
+        Returns:
+            Calls in flight and waiting, the current rate, pauses, the requests of the month and the last error.
+
+        """
+        return self._state.health()
 
     @property
     def paths(self) -> Mapping[str, str]:

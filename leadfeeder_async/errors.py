@@ -35,6 +35,7 @@
     ├── CheckpointError               a saved position or an output file cannot be used
     ├── DatabaseError                 a synced database cannot be used
     │   └── DatabaseLockedError       another process has it open
+    ├── CredentialError               the callable for a key or a token failed
     ├── RateLimiterUnavailableError   the shared rate limiter does not respond, so nothing was sent
     └── UsageError                    the call itself is invalid, so nothing was sent
         ├── ClientClosedError         the client is closed
@@ -43,7 +44,7 @@
         └── ConfigurationError        a setting or argument is missing or out of range
             └── MissingKeyError       no API key was given
 
-Errors never contain the API key, and never wrap exceptions of aiohttp, because those do.
+Errors never contain API keys or access tokens, and never wrap exceptions of aiohttp, because those do.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ SentState: TypeAlias = Literal["no", "maybe", "yes"]
 """Whether a request was sent: ``no`` is proven, ``yes`` means that a response arrived."""
 
 RequestPhase: TypeAlias = Literal[
-    "account", "budget", "slot", "limiter", "connect", "tls", "headers", "body", "decode", "backoff"
+    "account", "budget", "slot", "credential", "limiter", "connect", "tls", "headers", "body", "decode", "backoff"
 ]
 """The phase of a call in which an error occurred."""
 
@@ -331,7 +332,10 @@ class ResponseError(LeadfeederError):
 class DecodeError(ResponseError):
     """The response is not the JSON that the contract describes."""
 
-    default_hint = "Check LEADFEEDER_BASE_URL and any proxy. If both are right, please report this with the request id."
+    default_hint = (
+        "Check LEADFEEDER_BASE_URL and any proxy. If both are right, please report this with the request id "
+        "and the report that `leadfeeder doctor` can write."
+    )
 
 
 class ResponseTooLargeError(ResponseError):
@@ -533,6 +537,15 @@ class DatabaseLockedError(DatabaseError):
     """Another process has a synced database open for writing."""
 
     default_hint = "Wait until the other process is done, then try again."
+
+
+class CredentialError(LeadfeederError):
+    """The callable of ``api_key`` or ``access_token`` failed. The message of its exception may contain secrets.
+
+    Therefore this error contains only the class of that exception.
+    """
+
+    default_hint = "Call the function by itself to see its error."
 
 
 class RateLimiterUnavailableError(LeadfeederError):

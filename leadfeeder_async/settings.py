@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -21,6 +22,7 @@ from leadfeeder_async._argument_checks import (
 from leadfeeder_async._proxies import CABundle, Proxy, is_loopback
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import ConfigurationError, MissingKeyError, check_argument
+from leadfeeder_async.types import AccessTokenProvider, ApiKeyProvider
 
 DEFAULT_BASE_URL = "https://api.leadfeeder.com"
 DEFAULT_RATE = 9.9
@@ -45,7 +47,7 @@ class Secret:
         return "Secret('***')"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("An API key cannot be pickled. Read it from the environment in the process that uses it.")
+        raise TypeError("A credential cannot be pickled. Read it from the environment in the process that uses it.")
 
     @property
     def is_blank(self) -> bool:
@@ -57,15 +59,34 @@ class Secret:
         """True if an HTTP header can carry it."""
         return self._text.isascii() and self._text.isprintable()
 
+    @property
+    def is_one_word(self) -> bool:
+        """True if it contains no white space, quotes, angle brackets or backslashes, as access tokens do not."""
+        return not set(self._text) & set(" \t\"'<>\\")
+
     def reveal(self) -> str:
         """Return the string."""
         return self._text
 
 
+CredentialKind: TypeAlias = Literal["api_key", "access_token"]
+"""The kinds of credentials, named like the arguments of the client."""
+
+
+class CredentialSource(msgspec.Struct, frozen=True, kw_only=True):
+    """The credential that a client starts with, and the function that returns a new one."""
+
+    kind: CredentialKind
+    secret: Secret | None = None
+    """The credential, if it is known before the first call."""
+    provider: ApiKeyProvider | AccessTokenProvider | None = None
+    """Returns a new credential. None if it cannot be renewed."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that all calls of a client and its copies share."""
 
-    api_key: Secret
+    credential: CredentialSource
     base_url: str = DEFAULT_BASE_URL
     rate: float = DEFAULT_RATE
     burst: int = DEFAULT_BURST
@@ -106,41 +127,111 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             check_account_id("account_id", self.account_id)
 
 
+def read_credential(
+    api_key: str | ApiKeyProvider | None, access_token: str | AccessTokenProvider | None, base_url: str
+) -> CredentialSource:
+    """Return the source of the credential: an argument or a variable of the environment.
+
+    The variables are LEADFEEDER_API_KEY, LEADFEEDER_API_KEY_FILE and LEADFEEDER_ACCESS_TOKEN, in this order. With
+    LEADFEEDER_KEYRING=1, the system keyring is the last one. The file and the keyring are read again after the server
+    has rejected the key, so that a new key is used.
+    """
+    try:
+        if api_key is not None and access_token is not None:
+            raise ConfigurationError("api_key and access_token cannot be combined.", hint="Pass one of them.")
+        if access_token is not None:
+            return _source("access_token", access_token)
+        if api_key is not None:
+            return _source("api_key", api_key)
+    finally:
+        del api_key, access_token  # a traceback with locals would show them
+    file = _key_file()
+    if file is not None:
+        return CredentialSource(kind="api_key", secret=read_api_key(None), provider=partial(_read_file, file))
+    if "LEADFEEDER_API_KEY" not in os.environ:
+        if os.environ.get("LEADFEEDER_ACCESS_TOKEN"):
+            secret = read_secret("access_token", os.environ["LEADFEEDER_ACCESS_TOKEN"], "LEADFEEDER_ACCESS_TOKEN")
+            return CredentialSource(kind="access_token", secret=secret)
+        if read_switch("keyring", None):
+            provider = partial(_read_keyring, base_url)
+            return CredentialSource(kind="api_key", secret=read_secret("api_key", provider()), provider=provider)
+    return CredentialSource(kind="api_key", secret=read_api_key(None))
+
+
+def _source(kind: CredentialKind, argument: str | ApiKeyProvider | AccessTokenProvider) -> CredentialSource:
+    try:
+        if callable(argument):
+            return CredentialSource(kind=kind, provider=argument)
+        return CredentialSource(kind=kind, secret=read_secret(kind, argument))
+    finally:
+        del argument
+
+
 def read_api_key(argument: object) -> Secret:
     """Return the key from the argument, LEADFEEDER_API_KEY or the file LEADFEEDER_API_KEY_FILE, without white space.
 
     Reject a key that a header cannot carry.
     """
-    if argument is None:
-        source, secret = _read_secret()
-    elif isinstance(argument, str):
-        source, secret = "api_key", Secret(argument.strip())
-    else:
-        kind = type(argument).__name__
-        del argument  # a traceback with locals would show it
-        raise ConfigurationError(f"api_key must be a string, not {kind} (its value is not shown).", argument="api_key")
-    del argument
+    try:
+        if argument is not None:
+            return read_secret("api_key", argument)
+    finally:
+        del argument
+    file = _key_file()
+    if file is None:
+        if "LEADFEEDER_API_KEY" not in os.environ and read_switch("keyring", None):
+            return read_secret("api_key", _read_keyring(read_base_url(None)))
+        return read_secret("api_key", os.environ.get("LEADFEEDER_API_KEY", ""), "LEADFEEDER_API_KEY")
+    return read_secret("api_key", _read_file(file), f"The file {file!r}")
+
+
+def read_secret(kind: CredentialKind, value: object, origin: str | None = None) -> Secret:
+    """Return a key or a token without white space around it.
+
+    Args:
+        kind: The kind of the credential.
+        value: The string.
+        origin: The place that it comes from, for errors.
+
+    Raises:
+        MissingKeyError: It is empty.
+        ConfigurationError: It is not a string, or a header cannot carry it.
+
+    """
+    if not isinstance(value, str):
+        found = type(value).__name__
+        del value  # a traceback with locals would show it
+        raise ConfigurationError(f"{kind} must be a string, not {found} (its value is not shown).", argument=kind)
+    secret = Secret(value.strip())
+    del value
     if secret.is_blank:
-        raise MissingKeyError("No API key was given.")
+        raise MissingKeyError("No API key was given." if kind == "api_key" else "The access token is empty.")
     check_argument(
-        secret.is_header_safe,
-        f"{source} contains characters that an HTTP header cannot carry (its value is not shown).",
-        "Copy the key again. It is plain ASCII on one line.",
-        argument="api_key",
+        secret.is_header_safe and (kind == "api_key" or secret.is_one_word),
+        f"{origin or kind} contains characters that an HTTP header cannot carry (its value is not shown).",
+        "Copy it again. It is plain ASCII on one line.",
+        argument=kind,
     )
     return secret
 
 
-def _read_secret() -> tuple[str, Secret]:
-    """Return the source of the key in the environment, and the key."""
-    file = os.environ.get("LEADFEEDER_API_KEY_FILE")
-    if "LEADFEEDER_API_KEY" in os.environ or not file:
-        return "LEADFEEDER_API_KEY", Secret(os.environ.get("LEADFEEDER_API_KEY", "").strip())
+def _key_file() -> str | None:
+    """Return the file that LEADFEEDER_API_KEY_FILE names, if the key is not in LEADFEEDER_API_KEY."""
+    return None if "LEADFEEDER_API_KEY" in os.environ else os.environ.get("LEADFEEDER_API_KEY_FILE") or None
+
+
+def _read_file(file: str) -> str:
     try:
-        return f"The file {file!r}", Secret(Path(file).read_text(encoding="utf-8-sig").strip())
+        return Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
     raise MissingKeyError(f"LEADFEEDER_API_KEY_FILE={file!r} cannot be read: {reason}.")
+
+
+def _read_keyring(base_url: str) -> str:
+    from leadfeeder_async.integrations import keyring  # noqa: PLC0415 - needs an extra
+
+    return keyring.read_api_key(base_url)
 
 
 def read_account_id(argument: object) -> str | None:

@@ -2,19 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Literal, NoReturn, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from leadfeeder_async.errors import RequestPhase, SentState
+from leadfeeder_async.errors import RequestPhase, SentState, check_argument
 
 QueryValue: TypeAlias = "str | int | bool | tuple[str, ...] | None"
 """A query parameter. None is left out, a tuple becomes a comma-separated list."""
 
 CsvDialect: TypeAlias = Literal["plain", "excel"]
 """The form of a .csv file: with commas and unchanged text, or as Excel opens it by a double-click."""
+
+
+class AccessToken:
+    """An OAuth2 access token and its expiry, as returned by the callable of ``AsyncLeadfeeder(access_token=...)``.
+
+    The token is shown in no ``repr``, and the object cannot be pickled.
+
+    Args:
+        token: The token, without ``Bearer``.
+        expires_at: The time at which it expires, with a time zone. None if it is not known. The token is then renewed
+            only after the server has rejected it.
+
+    Raises:
+        ConfigurationError: ``expires_at`` has no time zone.
+
+    """
+
+    __slots__ = ("_token", "expires_at")
+
+    def __init__(self, token: str, expires_at: datetime | None = None) -> None:
+        self._token = token
+        del token  # a traceback with locals would show it
+        check_argument(
+            expires_at is None or expires_at.tzinfo is not None,
+            f"expires_at={expires_at!s} has no time zone.",
+            "Use datetime.now(UTC) + timedelta(seconds=...).",
+            argument="expires_at",
+        )
+        self.expires_at: datetime | None = None if expires_at is None else expires_at.astimezone(UTC)
+
+    def __repr__(self) -> str:
+        return f"AccessToken('***', expires_at={self.expires_at!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("An access token cannot be pickled. Request one in the process that uses it.")
+
+    def reveal(self) -> str:
+        """Return the token."""
+        return self._token
+
+
+ApiKeyProvider: TypeAlias = Callable[[], "str | Awaitable[str]"]
+"""Returns the current API key. It can be a function or a coroutine function."""
+
+AccessTokenProvider: TypeAlias = Callable[[], "AccessToken | Awaitable[AccessToken]"]
+"""Returns a new access token. It can be a function or a coroutine function."""
 
 
 class AttemptEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +112,44 @@ class Stats(msgspec.Struct):
     """Calls that wait for a slot, a token, a connection or a retry at present."""
 
 
+class LastError(msgspec.Struct, frozen=True, kw_only=True):
+    """The error that ended the latest failed call of a client."""
+
+    at: datetime
+    """When the call ended, in UTC."""
+    error: str
+    """The class name of the exception."""
+    operation: str | None = None
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a client and its copies, as :meth:`AsyncLeadfeeder.health` returns it."""
+
+    ready: bool
+    """False if calls would fail, because the client is closed, the quota is used up, or the credential is rejected."""
+    in_flight: int
+    """Calls that hold a concurrency slot."""
+    waiting: int
+    """Calls that wait for a slot, a token, a connection, a credential or a retry."""
+    rate: float | None
+    """Requests per second at present. Repeated 429s reduce it. None for a custom rate limiter."""
+    paused_for: float
+    """Seconds for which a 429 still holds back all calls. 0 for a custom rate limiter."""
+    requests_this_month: int
+    """Requests of this month, as far as known."""
+    monthly_quota: int
+    quota_blocked_until: datetime | None
+    """The time, in UTC, until which a used-up quota stops all calls."""
+    token_expires_at: datetime | None
+    """The expiry of the access token, if there is one and its expiry is known."""
+    last_success_at: datetime | None
+    """When the latest successful call ended, in UTC."""
+    last_error: LastError | None
+
+
 @runtime_checkable
 class RateLimiter(Protocol):
     """A rate limiter for ``AsyncLeadfeeder(limiter=...)``, to share a limit or to use another algorithm.
@@ -102,4 +186,13 @@ class SharedQuota(Protocol):
 
     def mark_exhausted(self) -> None:
         """Record that the quota is used up."""
+        ...
+
+
+@runtime_checkable
+class KeyedRateLimiter(Protocol):
+    """Optional method of a rate limiter that counts per API key."""
+
+    def use_key(self, api_key: str) -> None:
+        """Count for another key from now on, because the callable of ``api_key`` returned it."""
         ...

@@ -502,6 +502,30 @@ def test_log_level_of_the_environment(setup: str) -> None:
     assert all("GET /v1/users/me -> ConnectError, attempt 1" in line and KEY not in line for line in lines)
 
 
+def test_json_logs_of_the_environment() -> None:
+    """``LEADFEEDER_LOG=json`` writes one JSON object per line to stderr, with the fields of the attempt."""
+    code = (
+        "import asyncio, logging\nfrom leadfeeder_async import *\ndef hook(_): raise ValueError('broken hook')\n"
+        "async def main():\n    async with AsyncLeadfeeder(retries=0, on_attempt=hook) as lf:\n"
+        "        try: await lf.users.me()\n        except ConnectError: pass\nasyncio.run(main())"
+    )
+    names = {"LEADFEEDER_API_KEY": KEY, "LEADFEEDER_BASE_URL": "http://127.0.0.1:9", "LEADFEEDER_LOG": "json"}
+    got = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **names}, capture_output=True, text=True, check=True
+    )
+    attempt, failure = [json.loads(line) for line in got.stderr.splitlines()]
+    assert datetime.fromisoformat(attempt["time"]) <= datetime.now(UTC)
+    assert (attempt["level"], attempt["logger"]) == ("DEBUG", "leadfeeder_async")
+    assert attempt["message"].startswith("GET /v1/users/me -> ConnectError")
+    fields = ("operation", "method", "path", "status", "error", "attempt", "sent", "request_id", "credits_charged")
+    expected = ("get_current_user", "GET", "/v1/users/me", None, "ConnectError", 1, "no", None, None)
+    assert tuple(attempt[name] for name in fields) == expected
+    assert attempt["elapsed"] == pytest.approx(sum(attempt["phases"].values()), abs=1e-5)
+    assert (failure["level"], failure["message"]) == ("ERROR", "on_attempt failed")
+    assert "ValueError: broken hook" in failure["exception"]
+    assert KEY not in got.stderr
+
+
 def test_synchronous_with_shows_the_correction() -> None:
     """``with`` instead of ``async with`` raises TypeError with the statement to write."""
     lf: Any = client_of("http://127.0.0.1:9")

@@ -7,6 +7,8 @@ import os
 import time
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from leadfeeder_async._core.messages import HttpResponse
 from leadfeeder_async.errors import (
     ErrorContext,
@@ -103,16 +105,31 @@ class AttemptTrace:
             credits_charged=None if meta.credits is None else meta.credits.charged,
         )
 
-    def log(self, error: BaseException | None, request_id: str | None) -> None:
-        """Write one line about this attempt to the log."""
+    def log(self, error: BaseException | None, meta: Meta, request_id: str | None) -> None:
+        """Write one line about this attempt to the log. The attribute ``leadfeeder`` of the record has its fields."""
+        elapsed = sum(self.phase_durations.values())
+        fields = {
+            "operation": self.context.operation,
+            "method": self.context.method,
+            "path": self.context.path,
+            "status": self._status(error),
+            "error": None if error is None else type(error).__name__,
+            "attempt": self.context.attempts,
+            "elapsed": round(elapsed, 6),
+            "phases": {phase: round(seconds, 6) for phase, seconds in self.phase_durations.items()},
+            "sent": self.sent,
+            "request_id": request_id,
+            "credits_charged": None if meta.credits is None else meta.credits.charged,
+        }
         logger.debug(
             "%s %s -> %s, attempt %d, %.0f ms%s",
             self.context.method,
             self.context.path,
             self._status(error) or type(error).__name__,
             self.context.attempts,
-            1000 * sum(self.phase_durations.values()),
+            1000 * elapsed,
             f", request id {escape_control_characters(request_id)}" if request_id else "",
+            extra={"leadfeeder": fields},
         )
 
     def _status(self, error: BaseException | None) -> int | None:
@@ -139,12 +156,32 @@ def call_hook(on_attempt: OnAttempt, event: AttemptEvent) -> None:
         logger.exception("on_attempt failed")
 
 
+class JsonFormatter(logging.Formatter):
+    """Formats each record as one line of JSON, with the fields of an attempt if it has them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, object] = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "leadfeeder", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
 def log_to_stderr() -> None:
-    """Log to stderr if LEADFEEDER_LOG names a level, such as ``debug``."""
-    level = logging.getLevelNamesMapping().get(os.environ.get("LEADFEEDER_LOG", "").upper())
+    """Log to stderr if LEADFEEDER_LOG names a level, such as ``debug``, or ``json`` for all lines as JSON."""
+    wanted = os.environ.get("LEADFEEDER_LOG", "").upper()
+    level = logging.DEBUG if wanted == "JSON" else logging.getLevelNamesMapping().get(wanted)
     if level is not None and not logger.handlers:
         handler = logging.StreamHandler()
         handler.addFilter(lambda _: not logging.getLogger().handlers)  # the program's handlers get each line too
-        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+        plain = logging.Formatter("%(asctime)s %(name)s %(message)s")
+        handler.setFormatter(JsonFormatter() if wanted == "JSON" else plain)
         logger.addHandler(handler)
         logger.setLevel(level)

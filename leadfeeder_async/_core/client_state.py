@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.monthly_quota import MonthlyQuota
 from leadfeeder_async._core.retry import RetryBudget
 from leadfeeder_async._core.routes import Routes
 from leadfeeder_async._core.waiting import PendingWaits
-from leadfeeder_async.errors import ClientClosedError, WrongLoopError
-from leadfeeder_async.types import SharedQuota, Stats
+from leadfeeder_async.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    ClientClosedError,
+    ConfigurationError,
+    CredentialError,
+    ErrorContext,
+    LeadfeederError,
+    UsageError,
+    WrongLoopError,
+)
+from leadfeeder_async.types import Health, KeyedRateLimiter, LastError, SharedQuota, Stats
 
 if TYPE_CHECKING:
     import aiohttp
 
     from leadfeeder_async._core.rate_limit import Throttle
     from leadfeeder_async._core.transport import Transport
-    from leadfeeder_async.settings import Settings
+    from leadfeeder_async.settings import Secret, Settings
     from leadfeeder_async.types import OnAttempt, RateLimiter
 
 FORK_HINT = "Create the client in the process that uses it. Its connections cannot be shared."
@@ -63,7 +75,10 @@ class ClientState:
     ) -> None:
         self.settings = settings
         self.on_attempt = on_attempt
-        self.redactor = Redactor(settings.api_key)
+        self.observe_call: Callable[[ErrorContext], AbstractContextManager[object]] | None = None
+        """Returns a context manager that surrounds a call with all its attempts."""
+        self.credential = Credential(settings.credential, self._use_key)
+        self.redactor = self.credential.redactor
         self.stats = Stats()
         self.quota = MonthlyQuota(settings.monthly_quota, limiter if isinstance(limiter, SharedQuota) else None)
         self.retry_budget = RetryBudget()
@@ -72,6 +87,9 @@ class ClientState:
         """The only account of the key, once it was looked up."""
         self.account_lock = asyncio.Lock()
         self.creation_lock = asyncio.Lock()
+        self._last_success_at: datetime | None = None
+        self._last_error: LastError | None = None
+        self._is_rejected = False
         self._external_session = session
         self._limiter = limiter
         self._trace_configs = tuple(trace_configs)
@@ -99,12 +117,71 @@ class ClientState:
         resources, self._resources = self._resources, None
         if resources is not None:
             resources.pending.close()
+            await self.credential.aclose()
             await resources.transport.aclose()
 
     @property
     def closed(self) -> bool:
         """True if :meth:`aclose` was called."""
         return self._closed
+
+    def record_success(self) -> None:
+        """Record that a call succeeded."""
+        self._last_success_at, self._is_rejected = datetime.now(UTC), False
+
+    def record_error(self, error: LeadfeederError) -> None:
+        """Record the error of a call, unless the caller caused it."""
+        if isinstance(error, BudgetExceededError) or (isinstance(error, UsageError) and error.phase != "credential"):
+            return
+        is_rejection = isinstance(error, AuthenticationError | CredentialError | ConfigurationError)
+        if is_rejection or error.status is not None:  # a lost connection tells nothing about the credential
+            self._is_rejected = is_rejection
+        self._last_error = LastError(
+            at=datetime.now(UTC),
+            error=type(error).__name__,
+            operation=error.context.operation,
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+        )
+
+    def health(self) -> Health:
+        """Return the state of the client, without a request."""
+        now = datetime.now(UTC)
+        blocked_until = self.quota.blocked_until_after(now)
+        limiter = self._limiter_statistics()
+        return Health(
+            ready=not (self._closed or self._is_rejected or blocked_until),
+            in_flight=self.stats.in_flight,
+            waiting=self.stats.waiting,
+            rate=limiter[0],
+            paused_for=limiter[1],
+            requests_this_month=self.quota.used(now),
+            monthly_quota=self.settings.monthly_quota,
+            quota_blocked_until=blocked_until,
+            token_expires_at=self.credential.expires_at,
+            last_success_at=self._last_success_at,
+            last_error=self._last_error,
+        )
+
+    def _limiter_statistics(self) -> tuple[float | None, float]:
+        """Return the current rate and the seconds of the current pause."""
+        from leadfeeder_async._core.rate_limit import TokenBucket
+
+        if self._resources is None:
+            return (self.settings.rate if self._limiter is None else None), 0.0
+        limiter = self._resources.throttle.limiter
+        if not isinstance(limiter, TokenBucket):
+            return None, 0.0
+        statistics = limiter.statistics(self._resources.loop.time())
+        return statistics.rate, statistics.paused_for
+
+    def _use_key(self, secret: Secret) -> None:
+        """Let the rate limit and the monthly quota count for a new API key, because the API counts per key."""
+        self.quota.reset()
+        limiter = None if self._resources is None else self._resources.throttle.limiter
+        if isinstance(limiter, KeyedRateLimiter):
+            limiter.use_key(secret.reveal())
 
     def _open(self) -> OpenResources:
         # Imported here so that `import leadfeeder_async` does not import aiohttp and anyio.
@@ -116,7 +193,11 @@ class ClientState:
         limiter = self._limiter or TokenBucket(self.settings.rate, self.settings.burst)
         throttle = Throttle(self.settings.max_concurrency, limiter, self.stats)
         transport = Transport(
-            self.settings, self.redactor, self._external_session, throttle.first_connection.open, self._trace_configs
+            self.settings,
+            self.credential,
+            self._external_session,
+            throttle.first_connection.open,
+            self._trace_configs,
         )
         self._resources = OpenResources(
             transport, throttle, asyncio.get_running_loop(), os.getpid(), PendingWaits(self.stats)

@@ -1,4 +1,4 @@
-"""Responses and transport exceptions mapped to errors. The only module that redacts the API key."""
+"""Responses and transport exceptions mapped to errors. The only module that redacts keys and tokens."""
 
 from __future__ import annotations
 
@@ -44,10 +44,16 @@ MAX_ERROR_BODY = 32_768
 """Bytes of an error response that are read for its message."""
 
 MAX_ENCODED_CHARS = 20
-"""Characters that one character of the key takes at most in an encoding."""
+"""Characters that one character of a secret takes at most in an encoding."""
 
 MIN_ENCODED_CHARS = 8
 """Shorter base64 strings are too common to redact."""
+
+MAX_PATTERN_CHARS = 64
+"""Characters of a secret that a pattern consists of. A pattern of a whole JSON web token would take long to compile."""
+
+MAX_SECRETS = 8
+"""The keys and tokens of one client that are still redacted. Renewed ones are not sent any more."""
 
 ERROR_HEADERS = ("Retry-After", "X-Request-Id", "Location")
 """Response headers that errors use."""
@@ -61,26 +67,37 @@ _JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
 
 
 class Redactor:
-    """Removes the API key from what a server sent, in every encoding in which servers echo it.
+    """Removes API keys and access tokens from what a server sent, in every encoding in which servers echo them.
 
     Args:
-        secret: The API key.
+        secrets: The keys or tokens.
 
     """
 
-    __slots__ = ("_margin", "_pattern")
+    __slots__ = ("_margin", "_patterns")
 
-    def __init__(self, secret: Secret) -> None:
+    def __init__(self, *secrets: Secret) -> None:
+        self._patterns: tuple[re.Pattern[str], ...] = ()
+        self._margin = 0
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: Secret) -> None:
+        """Remove one more key or token from now on. Of many, the latest ones are kept."""
         key = secret.reveal()
-        self._pattern = re.compile("|".join(_encodings(key)), re.IGNORECASE)
-        self._margin = MAX_ENCODED_CHARS * len(key)
+        pattern = re.compile("|".join(_patterns(key)), re.IGNORECASE)
+        if pattern not in self._patterns:
+            self._patterns = (pattern, *self._patterns[: MAX_SECRETS - 1])
+            self._margin = max(self._margin, MAX_ENCODED_CHARS * len(key))
 
     def __repr__(self) -> str:
         return "<Redactor>"
 
     def text(self, text: str) -> str:
-        """Return ``text`` with the key replaced by stars."""
-        return self._pattern.sub("***", text)
+        """Return ``text`` with each key and token replaced by stars."""
+        for pattern in self._patterns:
+            text = pattern.sub("***", text)
+        return text
 
     def excerpt(self, body: bytes) -> str:
         """Return the beginning of a body as one printable line."""
@@ -88,16 +105,25 @@ class Redactor:
         return " ".join(text.split())[:EXCERPT_CHARS]
 
     def response(self, response: HttpResponse) -> HttpResponse:
-        """Return an unsuccessful response reduced to what errors use, without the key."""
+        """Return an unsuccessful response reduced to what errors use, without keys and tokens."""
         values = {name: response.header(name) for name in ERROR_HEADERS}
         headers = {name: self.text(value) for name, value in values.items() if value is not None}
         body = self._beginning(response.body, MAX_ERROR_BODY, "surrogateescape")
         return HttpResponse(response.status, headers, body.encode("utf-8", "surrogateescape"))
 
     def _beginning(self, body: bytes, size: int, errors: str) -> str:
-        """Return the redacted beginning of a body. A key that the cut splits is dropped with the rest."""
+        """Return the redacted beginning of a body. A secret that the cut splits is dropped with the rest."""
         text = self.text(body[: size + self._margin].decode("utf-8", errors))
-        return text[: -self._margin] if len(body) > size + self._margin else text
+        return text[: -self._margin] if self._margin and len(body) > size + self._margin else text
+
+
+def _patterns(secret: str) -> Iterator[str]:
+    """Yield the patterns of a secret. A long one is matched by its beginning and all that follows it in a word."""
+    if len(secret) <= MAX_PATTERN_CHARS:
+        yield from _encodings(secret)
+        return
+    for pattern in _encodings(secret[:MAX_PATTERN_CHARS]):
+        yield pattern + r"""(?:[^\s"'<>\\]|\\+(?![\\"']))*"""
 
 
 def _encodings(key: str) -> Iterator[str]:

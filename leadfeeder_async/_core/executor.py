@@ -16,6 +16,7 @@ from leadfeeder_async._core import codec, retry
 from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS, only_account
 from leadfeeder_async._core.attempt import AttemptTrace, call_hook, debug_enabled
 from leadfeeder_async._core.client_state import ClientState, OpenResources
+from leadfeeder_async._core.credential import TOKEN_HINT
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint
 from leadfeeder_async._core.error_mapping import Redactor, error_from_response
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
@@ -23,6 +24,7 @@ from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, active_budgets
 from leadfeeder_async.errors import (
+    AuthenticationError,
     BudgetExceededError,
     DeadlineExceededError,
     ErrorContext,
@@ -53,6 +55,10 @@ class CallContext(WaitBounds):
     http_request: HttpRequest
     reservation: BudgetReservation | None
     """None if no budget applies."""
+    credential_version: int = 0
+    """The version of the credential that the last attempt was sent with."""
+    has_new_credential: bool = False
+    """True if the credential was replaced for this call. That is done once."""
 
 
 class RequestExecutor:
@@ -93,7 +99,7 @@ class RequestExecutor:
 
     @property
     def redactor(self) -> Redactor:
-        """Removes the API key from what servers send."""
+        """Removes keys and tokens from what servers send."""
         return self._state.redactor
 
     def with_options(self, options: Options) -> RequestExecutor:
@@ -145,10 +151,21 @@ class RequestExecutor:
 
     def monthly_usage(self) -> tuple[int, int]:
         """Return the requests of this month, as far as known, and the monthly quota of the key."""
-        return self._state.quota.usage(datetime.now(UTC))
+        return self._state.quota.used(datetime.now(UTC)), self._state.settings.monthly_quota
 
     async def execute(self, request: ApiRequest[T]) -> T:
         """Send a request, retry it if that is safe, and return the decoded response."""
+        observe = self._state.observe_call
+        with nullcontext() if observe is None else observe(request.endpoint.error_context()):
+            try:
+                result = await self._execute(request)
+            except LeadfeederError as error:
+                self._state.record_error(error)
+                raise
+            self._state.record_success()
+            return result
+
+    async def _execute(self, request: ApiRequest[T]) -> T:
         call = await self._build_context(request)
         with call.reservation or nullcontext():
             if call.reservation is not None and call.reservation.needs_shared_credits:
@@ -165,9 +182,7 @@ class RequestExecutor:
                     result = await self._receive(request.endpoint, call, trace, await self._attempt(call, trace))
                 except LeadfeederError as error:
                     self._finish_attempt(call, trace, error)
-                    if request.endpoint.path_alternatives and self._use_alternative(request.endpoint, call, error):
-                        continue
-                    delay = self._delay_before_retry(request.endpoint, call, error)
+                    delay = await self._delay_before_next(request.endpoint, call, error)
                 except BaseException as error:
                     self._finish_attempt(call, trace, error)
                     raise
@@ -182,7 +197,11 @@ class RequestExecutor:
         resources, reservation = call.resources, call.reservation
         if reservation is not None:
             reservation.check_request(call.context)
+        credential = self._state.credential
         async with resources.throttle.slot(call, trace):
+            if not credential.is_usable():
+                trace.start_phase("credential")
+                await call.wait(credential.renew(), "credential")
             trace.start_phase("limiter")
             await resources.throttle.token(call)
             self._check_monthly_quota(call.context)  # another call may have found it used up meanwhile
@@ -191,6 +210,7 @@ class RequestExecutor:
             for stats in self._all_stats:
                 stats.requests += 1
             self._state.quota.record_request(datetime.now(UTC))
+            call.credential_version = credential.version
             timeout = self.options.timeout if call.deadline is None else call.remaining_timeout(self.options.timeout)
             return await resources.transport.send(
                 call.http_request, trace, timeout, is_shortened=timeout < self.options.timeout
@@ -202,6 +222,7 @@ class RequestExecutor:
         endpoint = request.endpoint
         path = self._state.routes.path(endpoint)
         context = ErrorContext(operation=endpoint.operation, method=endpoint.method, path=path)
+        self._state.credential.check_caller(context)
         deadline = None if options.deadline is None else resources.loop.time() + options.deadline
         account_id = await self._account_id(request, WaitBounds(resources.pending, resources.loop, deadline, context))
         http_request = codec.build_request(request, settings.base_url, path, account_id)
@@ -265,7 +286,26 @@ class RequestExecutor:
             for stats in self._all_stats:
                 stats.rate_limited += 1
             call.resources.throttle.limiter.pause(retry.rate_limit_pause(error, trace.context.attempts))
+        if isinstance(error, AuthenticationError) and self._state.credential.kind == "access_token":
+            error = error.with_context(error.context, hint=TOKEN_HINT)
         return self._state.quota.classify(error, now)
+
+    async def _replace_credential(self, call: CallContext, error: LeadfeederError) -> bool:
+        """Replace a credential that the server rejected, once for each call. Return True if there is another one.
+
+        The server rejects a request with 401 before any work, so it can always be sent again.
+        """
+        if call.has_new_credential or not isinstance(error, AuthenticationError):
+            return False
+        call.has_new_credential = True
+        credential, replaced = self._state.credential, False
+
+        async def replace_rejected() -> None:
+            nonlocal replaced
+            replaced = await credential.replace_rejected(error, call.credential_version)
+
+        await call.wait(replace_rejected(), "credential")
+        return replaced
 
     def _use_alternative(self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError) -> bool:
         """Change the call to the next path of its endpoint, if this one does not exist and there is another."""
@@ -279,6 +319,16 @@ class RequestExecutor:
         call.http_request = replace(call.http_request, url=url)
         call.context = replace(call.context, path=path, attempts=0)
         return True
+
+    async def _delay_before_next(
+        self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError
+    ) -> float | None:
+        """Return the seconds to wait before the next attempt, or None if it is not a retry. Raise if there is none."""
+        if endpoint.path_alternatives and self._use_alternative(endpoint, call, error):
+            return None
+        if await self._replace_credential(call, error):
+            return 0.0
+        return self._delay_before_retry(endpoint, call, error)
 
     def _delay_before_retry(self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError) -> float:
         """Return the seconds to wait before the next attempt, or raise the error that ends the call."""
@@ -313,7 +363,7 @@ class RequestExecutor:
         request_id = trace.request_id(error) or meta.request_id
         request_id = None if request_id is None else self._state.redactor.text(request_id)
         if is_logged:
-            trace.log(error, request_id)
+            trace.log(error, meta, request_id)
         if on_attempt is not None:
             call_hook(on_attempt, trace.event(error, meta, request_id))
 

@@ -46,6 +46,11 @@ class MonthlyQuota:
         self.blocked_until: datetime | None = None
         """The time from which requests may be sent again, once the quota was used up."""
 
+    def reset(self) -> None:
+        """Start to count for another key."""
+        self._used, self._month = 0, (0, 0)
+        self._blocked_at = self.blocked_until = None
+
     def record_request(self, now: datetime) -> None:
         """Count a request that is about to be sent."""
         month = (now.year, now.month)
@@ -59,13 +64,9 @@ class MonthlyQuota:
         if self._shared is not None:
             self._shared.record_usage(used)
 
-    def usage(self, now: datetime) -> tuple[int, int]:
-        """Return the requests of this month, as far as known, and the monthly quota."""
-        return max(self._used_in(now), 0 if self._shared is None else self._shared.used), self._requests
-
     def classify(self, error: LeadfeederError, now: datetime) -> LeadfeederError:
         """Return ``error``, or QuotaExceededError for a 429 near the end of the quota. Blocks requests if it is."""
-        used, _ = self.usage(now)
+        used = self.used(now)
         message = error.message
         if isinstance(error, RateLimitedError) and used >= EXHAUSTED_RATIO * self._requests:
             message = f"{message} About {used:,} of {self._requests:,} requests of this month are used."
@@ -73,6 +74,14 @@ class MonthlyQuota:
             return error
         self._blocked_at, self.blocked_until = now, self._end_of_block(now)
         return QuotaExceededError(message, error.context, hint=exhausted_hint(self.blocked_until, now))
+
+    def used(self, now: datetime) -> int:
+        """Return the requests of this month, as far as known."""
+        return max(self._used_in(now), 0 if self._shared is None else self._shared.used)
+
+    def blocked_until_after(self, now: datetime) -> datetime | None:
+        """Return the time until which requests are blocked, or None if they are not blocked at ``now``."""
+        return None if self.blocked_until is None or self.blocked_until <= now else self.blocked_until
 
     def check(self, now: datetime, context: ErrorContext) -> None:
         """Raise QuotaExceededError while the quota is used up.

@@ -95,6 +95,7 @@ class TokenBucket:
     """
 
     def __init__(self, rate: float = DEFAULT_RATE, burst: int = DEFAULT_BURST) -> None:
+        self._full = rate, burst
         self._adaptive_rate = AdaptiveRate(rate, burst)
         self._fifo_lock = anyio.Lock(fast_acquire=True)
         self._bucket = self._new_bucket()
@@ -104,14 +105,19 @@ class TokenBucket:
     def __repr__(self) -> str:
         return f"<TokenBucket {self._adaptive_rate.rate:g}/s, burst {self._adaptive_rate.burst}>"
 
-    def statistics(self) -> LimiterStatistics:
-        """Return the current state."""
+    def statistics(self, now: float | None = None) -> LimiterStatistics:
+        """Return the current state.
+
+        Args:
+            now: The time of the event loop's clock. Defaults to the running loop's.
+
+        """
         lock = self._fifo_lock.statistics()
         return LimiterStatistics(
             rate=self._adaptive_rate.rate,
             burst=self._adaptive_rate.burst,
             waiting=lock.tasks_waiting + lock.locked,
-            paused_for=max(0.0, self._not_before - _now()),
+            paused_for=max(0.0, self._not_before - (_now() if now is None else now)),
         )
 
     async def try_acquire(self) -> bool:
@@ -146,6 +152,13 @@ class TokenBucket:
             self._adaptive_rate.on_rate_limited(now)
         self._not_before = max(self._not_before, now + seconds)
         self._drain_pending = True
+
+    def use_key(self, api_key: str) -> None:
+        """Start with a full bucket and the full rate, because the API counts per key."""
+        del api_key  # a traceback with locals would show it
+        self._adaptive_rate = AdaptiveRate(*self._full)
+        self._bucket = self._new_bucket()
+        self._not_before, self._drain_pending = 0.0, False
 
     async def _wait_for_pause(self) -> None:
         if self._drain_pending:

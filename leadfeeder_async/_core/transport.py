@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from yarl import URL
 
 from leadfeeder_async._core.attempt import AttemptTrace
-from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._proxies import CABundle, Proxy
 from leadfeeder_async._version import __version__
@@ -58,11 +58,11 @@ USER_AGENT = (
 
 
 class Transport:
-    """A connection pool, and the headers that contain the API key.
+    """A connection pool, and the headers of requests.
 
     Args:
         settings: The settings of the client.
-        redactor: Removes the API key from unsuccessful responses.
+        credential: The API key or access token, which is removed from unsuccessful responses.
         session: An aiohttp session to use instead of an own one. It is not closed.
         on_connected: Called when a request has a connection.
         trace_configs: Trace configurations for aiohttp.
@@ -72,13 +72,12 @@ class Transport:
     def __init__(
         self,
         settings: Settings,
-        redactor: Redactor,
+        credential: Credential,
         session: aiohttp.ClientSession | None,
         on_connected: Callable[[], None],
         trace_configs: Sequence[aiohttp.TraceConfig] = (),
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._redactor = redactor
         self._on_connected = on_connected
         self._owns_session = session is None
         self._send_is_observable = False
@@ -88,7 +87,7 @@ class Transport:
         for trace in self._traces:
             trace.freeze()
             self._session.trace_configs.append(trace)
-        self._key = settings.api_key
+        self._credential = credential
         self._proxy = settings.proxy.url if settings.proxy else None
         login = _login(settings.proxy)
         is_tunnel = settings.base_url.startswith("https:")
@@ -101,7 +100,7 @@ class Transport:
     ) -> HttpResponse:
         """Send once and return the complete response, or raise an error that says whether the request was sent.
 
-        Every exception is raised outside the except block and without the frames of aiohttp, which hold the API key.
+        Every exception is raised outside the except block and without the frames of aiohttp, which hold the credential.
 
         Args:
             request: The request without its headers.
@@ -118,7 +117,7 @@ class Transport:
             response = await self._exchange(request, trace, timeout)
             if 200 <= response.status < 300 and response.body[:1] in _PLAUSIBLE_FIRST_BYTES:
                 return response
-            return self._redactor.response(response)
+            return self._credential.redactor.response(response)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             # aiohttp cancels its own DNS lookups when it closes, which nobody requested
@@ -188,7 +187,7 @@ class Transport:
 
     def _headers(self, *, has_body: bool) -> dict[str, str]:
         headers = {
-            "X-Api-Key": self._key.reveal(),
+            **self._credential.headers(),
             "User-Agent": USER_AGENT,
             "Accept": "application/json",
             **self._login_headers,

@@ -53,6 +53,12 @@ def _run() -> int:
     except OSError as error:
         print_err(f"leadfeeder: {error.filename or 'output'}: {error.strerror}")
         return ExitCode.INCOMPLETE
+    except Exception:
+        print_err(
+            "leadfeeder: This is a bug. Please report the following lines. "
+            "`leadfeeder doctor --bundle report.json` writes a report without personal data to attach."
+        )
+        raise
 
 
 def _run_app() -> int:
@@ -62,6 +68,7 @@ def _run_app() -> int:
     if env_file is not None:
         load_env_file(env_file)
     os.environ.setdefault("LEADFEEDER_TRUST_ENV", "1")
+    os.environ.setdefault("LEADFEEDER_KEYRING", "1" if find_spec("keyring") else "0")
     result = app(arguments, exit_on_error=False, result_action="return_value")
     sys.stdout.flush()
     return result if isinstance(result, int) else ExitCode.SUCCESS

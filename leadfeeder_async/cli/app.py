@@ -19,6 +19,7 @@ from leadfeeder_async.cli.enrich_command import enrich
 from leadfeeder_async.cli.export_commands import export
 from leadfeeder_async.cli.feed_commands import feeds
 from leadfeeder_async.cli.global_options import HELP as GLOBAL_OPTIONS_HELP
+from leadfeeder_async.cli.login_commands import login, logout
 from leadfeeder_async.cli.options import OPTIONS_GROUP
 from leadfeeder_async.cli.printing import print_out
 from leadfeeder_async.cli.record_commands import companies, contacts, ip
@@ -31,8 +32,9 @@ from leadfeeder_async.cli.watch_command import watch
 app = App(
     name="leadfeeder",
     help="Export, sync and look up Leadfeeder data.",
-    help_epilogue="Environment variables: LEADFEEDER_API_KEY (required), LEADFEEDER_ACCOUNT_ID (required if the key "
-    "has several accounts), LEADFEEDER_BASE_URL (for a sandbox).\n\n" + GLOBAL_OPTIONS_HELP,
+    help_epilogue="Environment variables: LEADFEEDER_API_KEY (required, unless `leadfeeder login` stored a key), "
+    "LEADFEEDER_ACCOUNT_ID (required if the key has several accounts), LEADFEEDER_BASE_URL (for a sandbox).\n\n"
+    + GLOBAL_OPTIONS_HELP,
     group_parameters=OPTIONS_GROUP,
     version=__version__,
     suppress_keyboard_interrupt=False,
@@ -54,6 +56,8 @@ for command in (
     feeds,
     ip,
     lists,
+    login,
+    logout,
     report,
     sandbox,
     sync,
@@ -71,6 +75,18 @@ def completion(
 ) -> None:
     """Print a script that completes commands and options in a shell.
 
-    Example for bash: `source <(leadfeeder completion bash)`
+    For bash and zsh: `source <(leadfeeder completion bash)`. For fish: `leadfeeder completion fish | source`.
     """
     print_out(app.generate_completion(shell=shell))
+    if shell == "zsh":
+        print_out(_ZSH_REGISTRATION)
+
+
+_ZSH_REGISTRATION = """\
+if [[ $funcstack[1] == (_leadfeeder|_cyclopts_leadfeeder) ]]; then
+  _cyclopts_leadfeeder "$@"
+else
+  (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+  compdef _cyclopts_leadfeeder leadfeeder
+fi"""
+"""Registers the function that Cyclopts writes, in a sourced script, or runs it, in a file of a folder in ``fpath``."""

@@ -13,6 +13,7 @@ from leadfeeder_async.errors import (
     CheckpointError,
     ConfigurationError,
     DatabaseError,
+    DecodeError,
     InsufficientCreditsError,
     LeadfeederError,
     MissingKeyError,
@@ -50,9 +51,13 @@ _ARGUMENTS: Mapping[str | None, str] = {
 """The option for each ``argument`` of a ConfigurationError."""
 
 _COMMANDS: tuple[tuple[type[LeadfeederError], str], ...] = (
-    (MissingKeyError, "To try the command without an account, run `leadfeeder sandbox`."),
+    (
+        MissingKeyError,
+        "`leadfeeder login` stores a key. To try the command without an account, run `leadfeeder sandbox`.",
+    ),
     (InsufficientCreditsError, "`leadfeeder doctor` shows the balance and the date of the next reset."),
     (QuotaExceededError, "`leadfeeder usage` shows the requests of this month."),
+    (DecodeError, "`leadfeeder doctor --bundle report.json` writes a report without personal data to attach."),
 )
 """The command that helps with each class of errors."""
 

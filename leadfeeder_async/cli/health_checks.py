@@ -51,12 +51,14 @@ class CheckResult(msgspec.Struct, frozen=True):
     hint: str | None = None
     exit_code: ExitCode = ExitCode.SUCCESS
     """The exit code of the command if this is the first failure."""
+    error: LeadfeederError | None = None
+    """The error that made the check fail."""
 
     @classmethod
     def of_error(cls, check: str, error: LeadfeederError, code: ExitCode | None = None) -> CheckResult:
         """Return the result of a check that failed with an error."""
         hint = " ".join(filter(None, (error.hint, option_hint(error))))
-        return cls(check, "fail", _message(error), hint or None, code or exit_code(error))
+        return cls(check, "fail", _message(error), hint or None, code or exit_code(error), error)
 
 
 Check: TypeAlias = Callable[[], Awaitable[CheckResult]]
@@ -86,6 +88,11 @@ class HealthCheck:
         self._wanted_account = read_account_id(account_id)
         self._failed_prerequisite: str | None = None
         """The failed check that makes the following ones pointless."""
+
+    @property
+    def account_id(self) -> str | None:
+        """The account that the checks use, once it is known."""
+        return self._lf.account_id
 
     def checks(self) -> Iterator[tuple[str, Check]]:
         """Yield the checks in order, each with its name."""

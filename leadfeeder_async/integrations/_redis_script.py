@@ -9,7 +9,8 @@ from typing import Protocol
 
 import msgspec
 
-from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.settings import read_api_key
 
 try:
     from redis.asyncio import from_url
@@ -133,6 +134,18 @@ def _connect(url: str, timeout: float) -> RedisClient:
         ) from None
     finally:
         del url  # a traceback with locals would show the password
+
+
+def limit_key(api_key: str | None, namespace: str | None, kind: str) -> str:
+    """Return the name of an entry on the server for a namespace or, without one, for an API key."""
+    try:
+        if namespace is None:
+            return key_of(read_api_key(api_key).reveal(), kind)
+        check_argument(api_key is None, "api_key and namespace cannot be combined.", "Pass one of them.")
+        check_argument(namespace, "namespace='' must not be empty.")
+        return key_of(f"namespace {namespace}", kind)
+    finally:
+        del api_key  # a traceback with locals would show it
 
 
 def key_of(api_key: str, kind: str) -> str:

@@ -40,9 +40,10 @@ from leadfeeder_async.integrations._redis_script import (
     RedisClient,
     RedisScript,
     key_of,
+    limit_key,
 )
 from leadfeeder_async.integrations.redis_credits import RedisCredits
-from leadfeeder_async.settings import DEFAULT_BURST, DEFAULT_RATE, read_api_key
+from leadfeeder_async.settings import DEFAULT_BURST, DEFAULT_RATE
 
 __all__ = ["RedisCredits", "RedisLimiter"]
 
@@ -85,6 +86,8 @@ class RedisLimiter:
     Args:
         redis: The URL of the server, or an asynchronous client of redis-py. A client is not closed by the limiter.
         api_key: The API key. Defaults to LEADFEEDER_API_KEY. Only a hash of it is stored on the server.
+        namespace: A name of your choice for the limit, in place of the API key. All processes with the same name share
+            the limit. Use it with access tokens, and with callables that return keys.
         rate: Requests per second of all processes together. Use the same value in each process.
         burst: Requests that may be sent at once by all processes together. Use the same value in each process.
         burst_share: The part of the burst that this process may use, more than 0 and at most 1. For bulk jobs, 0.5
@@ -106,6 +109,7 @@ class RedisLimiter:
         redis: str | RedisClient,
         api_key: str | None = None,
         *,
+        namespace: str | None = None,
         rate: float = DEFAULT_RATE,
         burst: int = DEFAULT_BURST,
         burst_share: float = 1.0,
@@ -114,7 +118,7 @@ class RedisLimiter:
         fallback_share: float | None = None,
     ) -> None:
         try:
-            self._key = key_of(read_api_key(api_key).reveal(), "limit")
+            self._key = limit_key(api_key, namespace, "limit")
         finally:
             del api_key  # a traceback with locals would show it
         check_argument(0 < rate < inf, f"rate={rate!r} must be more than 0 requests per second.")
@@ -124,6 +128,7 @@ class RedisLimiter:
         check_argument(0 <= outage_timeout < inf, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
         is_valid = fallback_share is None or 0 < fallback_share <= 1
         check_argument(is_valid, f"fallback_share={fallback_share!r} must be more than 0 and at most 1.")
+        self._has_namespace = namespace is not None
         self._settings = (rate, burst, burst_share)
         self._outage_timeout = outage_timeout
         self._script = RedisScript(redis, "rate_limit.lua", timeout)
@@ -192,6 +197,20 @@ class RedisLimiter:
         if self._local is not None:
             self._local.pause(seconds)
         self._spawn(self._notify_server("pause", round(seconds * 1e6)))
+
+    def use_key(self, api_key: str) -> None:
+        """Use the limit of another API key from now on, unless the limit has a namespace.
+
+        Args:
+            api_key: The new key.
+
+        """
+        if not self._has_namespace:
+            self._key = key_of(api_key, "limit")
+            self._pauses += 1  # makes the token of a waiting caller invalid
+            self._unused_tokens.clear()
+            self._not_before, self.used = 0.0, 0
+        del api_key
 
     def record_usage(self, requests: int) -> None:
         """Report the number of requests in the current month to all processes. The highest reported number is used.

@@ -26,9 +26,8 @@ from leadfeeder_async.integrations._redis_script import (
     OutageTracker,
     RedisClient,
     RedisScript,
-    key_of,
+    limit_key,
 )
-from leadfeeder_async.settings import read_api_key
 
 logger = logging.getLogger("leadfeeder_async")
 
@@ -90,6 +89,8 @@ class RedisCredits:
         max_credits: The most credits that all processes may spend together. Use the same value in each process, because
             each process applies its own.
         api_key: The API key. Defaults to LEADFEEDER_API_KEY. Only a hash of it is stored on the server.
+        namespace: A name of your choice, in place of the API key. Use it with access tokens, and with callables that
+            return keys, because a process with a new key would otherwise start a new limit.
         timeout: Seconds to wait for one Redis command.
         outage_timeout: Seconds to wait for a server that does not respond.
 
@@ -106,11 +107,12 @@ class RedisCredits:
         max_credits: int,
         api_key: str | None = None,
         *,
+        namespace: str | None = None,
         timeout: float = 1.0,
         outage_timeout: float = 10.0,
     ) -> None:
         try:
-            self._key = key_of(read_api_key(api_key).reveal(), f"credits:{name}")
+            self._key = limit_key(api_key, namespace, f"credits:{name}")
         finally:
             del api_key  # a traceback with locals would show it
         check_argument(bool(name), "name='' must not be empty.")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from math import inf
 from random import Random
 from types import TracebackType
 from typing import Self, TypeAlias, get_args
@@ -17,7 +19,8 @@ from aiohttp import web
 
 from leadfeeder_async.sandbox.ledger import Ledger, RecordedRequest
 from leadfeeder_async.sandbox.operations import OPERATIONS, ROUTES
-from leadfeeder_async.sandbox.query import OperationResult, Query, Route
+from leadfeeder_async.sandbox.operations.scopes import SCOPES
+from leadfeeder_async.sandbox.query import OperationResult, Query, Route, suggest
 from leadfeeder_async.sandbox.record_store import SandboxRecords
 from leadfeeder_async.sandbox.sample_data import Json, hash_mix
 from leadfeeder_async.sandbox.server_state import (
@@ -25,6 +28,7 @@ from leadfeeder_async.sandbox.server_state import (
     PagingFaults,
     SandboxAccount,
     SandboxState,
+    SandboxToken,
     TokenBucket,
     WrongCount,
 )
@@ -104,7 +108,7 @@ class Sandbox:
     """
 
     api_key: str
-    """The only API key that the sandbox accepts."""
+    """The only API key that the sandbox accepts. ``rotate_key`` replaces it."""
     latency: float
     """The delay of each response in seconds. Can be changed while the sandbox runs."""
     flaky: float
@@ -183,9 +187,14 @@ class Sandbox:
             lax,
         )
         self._not_entitled = self._validate_operations(not_entitled)
+        self._rate_and_burst = rate, burst
         self._bucket = TokenBucket(rate, burst) if rate_limit else None
         self._faults = deque[InjectedFault]()
         self._key_is_revoked = False
+        self._seed = seed
+        self._keys = 1
+        self._requests_of_old_keys = 0
+        self._tokens = dict[str, SandboxToken]()
         self._rng = Random(seed)  # noqa: S311 - not used for security
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -344,6 +353,63 @@ class Sandbox:
         """Accept the API key again after ``revoke_key``."""
         self._key_is_revoked = False
 
+    def rotate_key(self) -> str:
+        """Replace the API key and return the new one. The old one is rejected from now on.
+
+        The rate limit and the quota start anew, because the API counts per key.
+        """
+        self._keys += 1
+        self._requests_of_old_keys = len(self.ledger.requests)
+        if self._bucket is not None:
+            self._bucket = TokenBucket(*self._rate_and_burst)
+        self.api_key = f"sandbox-{hash_mix(self._seed, 7, self._keys):016x}"
+        return self.api_key
+
+    def issue_token(self, *scopes: str, expires_in: float = 3_600.0) -> str:
+        """Return a new OAuth2 access token, which the sandbox accepts in place of the API key.
+
+        Args:
+            scopes: The scopes of the token, such as ``"companies:read"``. Without any, the token can be used for every
+                operation. An operation outside the scopes fails with ``insufficient_scope``.
+            expires_in: The seconds until the token expires. Requests then fail with ``token_expired``.
+
+        Raises:
+            ValueError: If no operation needs one of the scopes.
+        """
+        unknown = sorted(set(scopes) - set(SCOPES.values()))
+        if unknown:
+            raise ValueError(f"No operation needs the scope {suggest(unknown[0], tuple(set(SCOPES.values())))}.")
+        token = f"sandbox-token-{hash_mix(self._seed, 11, len(self._tokens)):016x}"
+        self._tokens[token] = SandboxToken(frozenset(scopes) or None, time.monotonic() + expires_in)
+        return token
+
+    def expire_token(self, token: str) -> None:
+        """Let a token expire now.
+
+        Args:
+            token: The token.
+
+        Raises:
+            ValueError: If the sandbox has not issued the token.
+        """
+        self._issued_token(token).expires_at = -inf
+
+    def revoke_token(self, token: str) -> None:
+        """Reject a token from now on, with ``token_revoked``.
+
+        Args:
+            token: The token.
+
+        Raises:
+            ValueError: If the sandbox has not issued the token.
+        """
+        self._issued_token(token).is_revoked = True
+
+    def _issued_token(self, token: str) -> SandboxToken:
+        if token not in self._tokens:
+            raise ValueError("The sandbox has not issued this token. Use one that `issue_token` returned.")
+        return self._tokens[token]
+
     @web.middleware
     async def _handle_unknown_route(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Return unknown paths and methods as errors in the API's format."""
@@ -391,7 +457,7 @@ class Sandbox:
         """Apply the limits and injected faults, then run the operation."""
         if self._bucket is not None and not self._bucket.try_acquire():
             raise ApiError(429, "rate_limit_exceeded", "Slow down")
-        if len(self.ledger.requests) >= self.quota:
+        if len(self.ledger.requests) - self._requests_of_old_keys >= self.quota:
             raise ApiError(429, "quota_exceeded", "Monthly call quota used up")
         if self._rng.random() < self.flaky:
             raise ApiError(503, "service_unavailable", "Random failure of the sandbox")
@@ -411,12 +477,8 @@ class Sandbox:
         return None
 
     def _authorize(self, route: Route, request: web.Request, body: bytes) -> Query:
-        """Check the API key, plan, query parameters and account, and return the query for the operation."""
-        key = request.headers.get("X-Api-Key")
-        if not key:
-            raise ApiError(401, "missing_token", "No credential was sent", _CHALLENGE)
-        if key != self.api_key or self._key_is_revoked:
-            raise ApiError(401, "invalid_api_key", "The key is not known", _CHALLENGE)
+        """Check the credential, plan, query parameters and account, and return the query for the operation."""
+        self._authenticate(route, request)
         if route.name in self._not_entitled:
             raise ApiError(403, "insufficient_entitlements", "The account's plan does not cover this")
         account_id = request.query.get("account_id") or None
@@ -426,6 +488,30 @@ class Sandbox:
         if account is None and route.account == "required":
             raise ApiError(400, "invalid_request", "account_id is missing")
         return route.query(self._state, account, request.match_info, dict(request.query), _decode_body(body))
+
+    def _authenticate(self, route: Route, request: web.Request) -> None:
+        """Check the access token or the API key."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            self._check_token(route, token)
+            return
+        key = request.headers.get("X-Api-Key")
+        if not key:
+            raise ApiError(401, "missing_token", "No credential was sent", _CHALLENGE)
+        if key != self.api_key or self._key_is_revoked:
+            raise ApiError(401, "invalid_api_key", "The key is not known", _CHALLENGE)
+
+    def _check_token(self, route: Route, value: str) -> None:
+        token = self._tokens.get(value)
+        if token is None:
+            raise ApiError(401, "invalid_token", "The token is not known", _CHALLENGE)
+        if token.is_revoked:
+            raise ApiError(401, "token_revoked", "The token was revoked", _CHALLENGE)
+        if time.monotonic() >= token.expires_at:
+            raise ApiError(401, "token_expired", "The token has expired", _CHALLENGE)
+        scope = SCOPES.get(route.name)
+        if token.scopes is not None and scope is not None and scope not in token.scopes:
+            raise ApiError(403, "insufficient_scope", f"The token lacks the scope {scope}")
 
 
 def _injected_error(fault: InjectedFault) -> ApiError:

@@ -30,6 +30,17 @@ class ApiError(Exception):
         self.headers = headers or {}
 
 
+@dataclass(slots=True)
+class SandboxToken:
+    """An access token that the sandbox issued."""
+
+    scopes: frozenset[str] | None
+    """The scopes of the token. None allows everything."""
+    expires_at: float
+    """The time on the monotonic clock at which the token expires."""
+    is_revoked: bool = False
+
+
 class TokenBucket:
     """The rate limit of the simulated API: ``rate`` requests per second, with a burst of ``burst``."""
 

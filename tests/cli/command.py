@@ -42,18 +42,25 @@ async def start(
     **environment: str,
 ) -> asyncio.subprocess.Process:
     """Start the command with a pipe for stderr."""
-    env = {**os.environ, **(sandbox.environment if sandbox else {}), **environment}
+    env = {**os.environ, "LEADFEEDER_KEYRING": "0", **(sandbox.environment if sandbox else {}), **environment}
     return await asyncio.create_subprocess_exec(
         *command, *map(str, arguments), env=env, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE
     )
 
 
 async def leadfeeder_on_terminal(
-    sandbox: Sandbox | None, *arguments: str, columns: int = 80, answer: str = "", interrupt_at: str = ""
+    sandbox: Sandbox | None,
+    *arguments: str,
+    columns: int = 80,
+    answer: str = "",
+    interrupt_at: str = "",
+    answer_at: str = "",
 ) -> tuple[int, str]:
     """Run the command in a pseudo-terminal. Return its exit code and the text on the screen."""
     environment = sandbox.environment if sandbox else {}
-    return await asyncio.to_thread(run_on_terminal, (*COMMAND, *arguments), environment, columns, answer, interrupt_at)
+    return await asyncio.to_thread(
+        run_on_terminal, (*COMMAND, *arguments), environment, columns, answer, interrupt_at, answer_at
+    )
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:

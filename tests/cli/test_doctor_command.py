@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+
 import pytest
 
 from leadfeeder_async.sandbox import Sandbox
-from tests.cli.command import ids, json_lines, leadfeeder
+from tests.cli.command import ids, json_lines, leadfeeder, start
 from tests.support.servers import http, raw_server
 
 
@@ -78,3 +82,87 @@ async def test_unusable_proxy() -> None:
     """A proxy that cannot be used fails the address check, and nothing is sent."""
     code, stdout, _ = await leadfeeder(None, "doctor", "--json", LEADFEEDER_API_KEY="k", https_proxy="socks5://p:1")
     assert (code, json_lines(stdout)[-1]["check"], json_lines(stdout)[-1]["status"]) == (2, "address", "fail")
+
+
+async def test_bundle_contains_what_a_report_needs(quarter: Sandbox, tmp_path: Path) -> None:
+    """The file has versions, settings, checks, inferred paths, attempts and the state of the client."""
+    file = tmp_path / "report.json"
+    code, _, stderr = await leadfeeder(quarter, "doctor", "--bundle", file, LEADFEEDER_LOG="warning")
+    report = json.loads(file.read_text())
+    assert code == 0
+    assert f"Attach {file} to your bug report." in stderr
+    assert report["versions"]["packages"]["aiohttp"]
+    assert report["settings"]["LEADFEEDER_BASE_URL"] == quarter.url
+    assert report["settings"]["LEADFEEDER_API_KEY"] == report["settings"]["LEADFEEDER_ACCOUNT_ID"] == "set"
+    assert [check["check"] for check in report["checks"]][:3] == ["versions", "address", "key"]
+    assert {probe["status"] for probe in report["probes"]} <= {"exists", "unknown"}
+    assert len(report["probes"]) > 10
+    assert len(report["attempts"]) == len(quarter.ledger.requests)
+    attempt = report["attempts"][0]
+    assert (attempt["operation"], attempt["path"], attempt["status"]) == ("get_current_user", "/v1/users/me", 200)
+    assert attempt["request_id"] == quarter.ledger.requests[0].request_id
+    assert report["health"]["ready"] is True
+    assert quarter.ledger.credits_charged == 0
+
+
+async def test_bundle_contains_no_data_of_the_account(quarter: Sandbox, tmp_path: Path) -> None:
+    """Neither the key nor ids, names and email addresses of the account are in the file, although doctor prints them."""
+    file = tmp_path / "report.json"
+    _, stdout, _ = await leadfeeder(quarter, "doctor", "--bundle", file)
+    shown = file.read_text()
+    personal = ("ada@seller.test", "Seller 1", quarter.account_id)
+    assert all(value in stdout for value in personal)
+    assert [value for value in (*personal, quarter.api_key) if value in shown] == []
+
+
+async def test_bundle_of_a_mismatch(tmp_path: Path) -> None:
+    """An undecodable response is reported by its field, without its values, also if it echoes the key."""
+    key, file = "canary-key-0123456789", tmp_path / "report.json"
+    body = b'{"data":{"id":"u1","type":"user","attributes":{"email":{"%s":"jane@corp.test"}}}}' % key.encode()
+    async with raw_server(http(body)) as server:
+        environment = {"LEADFEEDER_API_KEY": key, "LEADFEEDER_BASE_URL": server.url}
+        code, stdout, _ = await leadfeeder(None, "doctor", "--bundle", file, **environment)
+    (check,) = [one for one in json.loads(file.read_text())["checks"] if one["check"] == "key"]
+    assert code != 0
+    assert check["error"]["error"] == "DecodeError"
+    assert "`$.data.attributes.email`" in check["error"]["message"]
+    assert "DecodeError" not in stdout
+    assert "canary" not in file.read_text() + stdout
+    assert "jane" not in file.read_text()
+
+
+async def test_bundle_without_a_key(tmp_path: Path) -> None:
+    """A report about a missing key, or one that no header can carry, is written too, without the key."""
+    for number, environment in enumerate(({}, {"LEADFEEDER_API_KEY": "canary\u00e4-987654321"})):
+        file = tmp_path / f"{number}.json"
+        code, _, _ = await leadfeeder(None, "doctor", "--bundle", file, **environment)
+        report = json.loads(file.read_text())
+        assert code == 3
+        assert report["checks"][-1]["error"]["error"] in {"MissingKeyError", "ConfigurationError"}
+        assert (report["health"], report["attempts"]) == (None, [])
+        assert "canary" not in file.read_text()
+
+
+async def test_bundle_never_replaces_a_file(quarter: Sandbox, tmp_path: Path) -> None:
+    """An existing file or a missing folder is reported before anything is sent."""
+    (tmp_path / "mine.txt").write_text("mine")
+    for target, message in (("mine.txt", "exists"), ("missing/report.json", "does not exist")):
+        code, _, stderr = await leadfeeder(quarter, "doctor", "--bundle", tmp_path / target)
+        assert (code, message in stderr) == (2, True)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert quarter.ledger.requests == []
+
+
+async def test_errors_that_ask_for_a_report_name_the_bundle() -> None:
+    """A response that cannot be decoded, and a bug of the command, name the command that writes the report."""
+    async with raw_server(http(b'{"data":5}')) as server:
+        environment = {"LEADFEEDER_API_KEY": "k", "LEADFEEDER_BASE_URL": server.url, "LEADFEEDER_ACCOUNT_ID": "1"}
+        _, _, stderr = await leadfeeder(None, "accounts", **environment)
+    assert "doctor --bundle report.json" in stderr
+    bug = (sys.executable, "-c", "from leadfeeder_async.cli import app, main; app.app = lambda *_, **__: 1 / 0; main()")
+    process = await start(None, command=bug)
+    _, output = await process.communicate()
+    assert process.returncode == 1
+    assert b"This is a bug" in output
+    assert b"doctor --bundle report.json" in output
+    assert b"ZeroDivisionError" in output

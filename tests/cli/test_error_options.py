@@ -38,7 +38,10 @@ def database_error(reason: str) -> errors.DatabaseError:
         (argument_error("account_id"), "The command line option is --account-id."),
         (argument_error("base_url"), None),
         (errors.ConfigurationError("x"), None),
-        (errors.MissingKeyError("x"), "To try the command without an account, run `leadfeeder sandbox`."),
+        (
+            errors.MissingKeyError("x"),
+            "`leadfeeder login` stores a key. To try the command without an account, run `leadfeeder sandbox`.",
+        ),
         (database_error("missing"), "`leadfeeder sync` creates and updates the database."),
         (errors.DatabaseLockedError("x"), None),
         (errors.NotFoundError("x"), None),

@@ -232,13 +232,17 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("key", [CANARY, "a>?b>?c~~~~<&'\"x//++"])
+LONG_TOKEN = "eyJ0eXAi.+/-_~" + "abcDEF0123456789-_." * 60 + "end+/="
+
+
+@pytest.mark.parametrize("key", [CANARY, "a>?b>?c~~~~<&'\"x//++", LONG_TOKEN])
 @pytest.mark.parametrize("name", list(ENCODINGS))
 def test_encoded_key_is_redacted(name: str, key: str) -> None:
     """A response that contains the key in any encoding is redacted before and after decoding."""
     echo, redactor = ENCODINGS[name](key), Redactor(Secret(key))
     assert echo not in redactor.text(f"Key: {echo}.")
     assert "***" in redactor.text(f"Key: {echo}.")
+    assert echo[-60:] not in redactor.text(f"Key: {echo}.")
     response = redactor.response(HttpResponse(400, {"X-Request-Id": echo}, json.dumps({"title": echo}).encode()))
     title = json.loads(response.body)["title"]
     assert echo not in redactor.text(title)

@@ -45,7 +45,9 @@ def test_resource_method_documents_its_signature(method: griffe.Function) -> Non
     assert ("Pagination" in sections(method)) == str(method.returns).startswith(("Pager[", "IdPager["))
 
 
-@pytest.mark.parametrize("name", ["redis.RedisLimiter", "redis.RedisCredits", "dlt.leadfeeder_source"])
+@pytest.mark.parametrize(
+    "name", ["redis.RedisLimiter", "redis.RedisCredits", "dlt.leadfeeder_source", "opentelemetry.instrument"]
+)
 def test_integration_documents_its_arguments(name: str) -> None:
     """Each argument of an integration has an entry, so that an editor shows it."""
     member = api.package()[f"integrations.{name}"]

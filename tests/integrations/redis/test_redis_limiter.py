@@ -10,7 +10,7 @@ from datetime import UTC, datetime, tzinfo
 
 import pytest
 
-from leadfeeder_async import AsyncLeadfeeder, QuotaExceededError, RateLimiterUnavailableError
+from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, QuotaExceededError, RateLimiterUnavailableError
 from leadfeeder_async._core.monthly_quota import next_month
 from leadfeeder_async.integrations import redis as integration
 from leadfeeder_async.integrations._redis_script import key_of
@@ -213,3 +213,34 @@ async def test_state_of_a_server_an_hour_ahead_holds_nobody(redis_server: RedisS
             ahead = round((datetime.now(UTC).timestamp() + 3600) * 1e6)
             redis_server.execute("HSET", key_of(KEY, "limit"), field, ahead)
             await asyncio.wait_for(limiter.acquire(), 5)
+
+
+async def test_namespace_replaces_the_key(redis_server: RedisServer) -> None:
+    """With a namespace, the limiter needs no key, and a new key of the client changes nothing."""
+    async with RedisLimiter(redis_server.url, namespace="prod", rate=50, burst=5) as limiter:
+        await limiter.acquire()
+        limiter.use_key("other")
+        await limiter.acquire()
+        assert limiter.used == 2
+    with pytest.raises(ConfigurationError, match="cannot be combined"):
+        RedisLimiter(redis_server.url, KEY, namespace="prod")
+    with pytest.raises(ConfigurationError, match="must not be empty"):
+        RedisLimiter(redis_server.url, namespace="")
+
+
+async def test_limit_follows_the_key_of_the_client(redis_server: RedisServer) -> None:
+    """After a rotation, the limit and the quota are those of the new key."""
+    async with Sandbox(companies=5, visits=5, rate_limit=False) as sandbox:
+        old = sandbox.api_key
+        async with (
+            RedisLimiter(redis_server.url, old, rate=50, burst=5) as limiter,
+            AsyncLeadfeeder(
+                lambda: sandbox.api_key, base_url=sandbox.url, account_id=sandbox.account_id, limiter=limiter
+            ) as lf,
+        ):
+            await lf.users.me()
+            new = sandbox.rotate_key()
+            await lf.users.me()
+            await lf.users.me()
+            assert limiter.used == 2
+    assert (stored(redis_server, "used", old), stored(redis_server, "used", new)) == ("2", "2")

@@ -1,0 +1,228 @@
+"""The API key or access token of a client: the only place that puts it into a header, and its renewal.
+
+A credential with a callable is renewed ahead of its expiry, and after the server has rejected it. All calls that need
+the new one wait for the same call of the callable. The callable can fail with the secrets of an identity provider in
+its message and in its frames, so only the class of its exception is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from inspect import isawaitable
+
+from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    CredentialError,
+    ErrorContext,
+    LeadfeederError,
+)
+from leadfeeder_async.settings import CredentialKind, CredentialSource, Secret, read_secret
+from leadfeeder_async.types import AccessToken
+
+RENEWAL_MARGIN = timedelta(seconds=60)
+"""How long before its expiry a token is renewed, while calls still use it."""
+
+RENEWAL_MARGIN_SHARE = 0.2
+"""The largest part of the lifetime of a short-lived token that the margin takes."""
+
+EXPIRY_TOLERANCE_SHARE = 0.1
+"""The part of the margin in which calls wait for the new token, because the old one could expire on the way."""
+
+RENEWAL_TIMEOUT = 60.0
+"""Seconds that the callable may take."""
+
+FAILURE_PAUSE = 1.0
+"""Seconds for which a failure of the callable is raised again, so that waiting calls do not repeat it one by one."""
+
+RENEWABLE_CODES = frozenset(
+    {None, "unauthorized", "invalid_token", "token_expired", "token_revoked", "invalid_api_key", "api_key_expired"}
+)
+"""Codes of responses after which a new credential can help. None stands for a 401 without a code."""
+
+TOKEN_HINT = "Pass a new access token, or a callable for access_token= that returns one when it is needed."  # noqa: S105 - a sentence
+
+_RENEWING: ContextVar[Credential | None] = ContextVar("leadfeeder_credential", default=None)
+"""The credential that the current task renews. Its client cannot be used for that."""
+
+logger = logging.getLogger("leadfeeder_async")
+
+
+class Credential:
+    """The current key or token, and the task that renews it.
+
+    Args:
+        source: The credential at the start, and the callable that returns a new one.
+        on_new_key: Called with each API key that the callable returns and that is new.
+
+    """
+
+    def __init__(self, source: CredentialSource, on_new_key: Callable[[Secret], None]) -> None:
+        self._source = source
+        self._on_new_key = on_new_key
+        self._secret = source.secret
+        self._renew_at: datetime | None = None
+        self._wait_from: datetime | None = None
+        self._is_rejected = False
+        self._task: asyncio.Task[None] | None = None
+        self._failure: tuple[float, LeadfeederError] | None = None
+        self.redactor = Redactor() if source.secret is None else Redactor(source.secret)
+        """Removes each credential from what servers send."""
+        self.expires_at: datetime | None = None
+        """When the token expires, if that is known."""
+        self.version = 0
+        """Changes with each new credential."""
+
+    def __repr__(self) -> str:
+        return f"<Credential {self._source.kind}>"
+
+    @property
+    def kind(self) -> CredentialKind:
+        """The kind of the credential."""
+        return self._source.kind
+
+    def headers(self) -> dict[str, str]:
+        """Return the header that authenticates a request."""
+        if self._secret is None:
+            raise AssertionError("renew() was not awaited")
+        if self.kind == "api_key":
+            return {"X-Api-Key": self._secret.reveal()}
+        return {"Authorization": f"Bearer {self._secret.reveal()}"}
+
+    def check_caller(self, context: ErrorContext) -> None:
+        """Raise CredentialError for a call that the callable makes with its own client, which would wait forever."""
+        if self._source.provider is not None and _RENEWING.get() is self:
+            raise CredentialError(
+                f"The callable of {self.kind} uses the client that it authenticates.",
+                context,
+                hint="Use another client inside the callable.",
+            )
+
+    def is_usable(self) -> bool:
+        """Return True if no call has to wait for a new credential. Start to renew one that expires soon."""
+        if self._source.provider is None:
+            return True
+        if self._secret is None or self._is_rejected:
+            return False
+        now = datetime.now(UTC)
+        if self._renew_at is None or now < self._renew_at:
+            return True
+        if self._wait_from is None or now >= self._wait_from:
+            return False
+        if not self._has_just_failed():
+            self._start()
+        return True
+
+    async def renew(self) -> None:
+        """Wait for a new credential. Callers that wait at the same time share one call of the callable.
+
+        Raises:
+            CredentialError: The callable failed.
+            ConfigurationError: The credential that it returned cannot be used.
+
+        """
+        if self._failure is not None and self._has_just_failed():
+            error = self._failure[1]
+            raise error.with_context(error.context)  # a copy, which does not collect the frames of all callers
+        await asyncio.shield(self._start())
+
+    async def replace_rejected(self, error: AuthenticationError, version: int) -> bool:
+        """Replace the credential after the server has rejected it. Return True if there is another one now.
+
+        Args:
+            error: The error of the request.
+            version: The version that the request was sent with.
+
+        """
+        if self._source.provider is None or error.code not in RENEWABLE_CODES:
+            return False
+        if version == self.version:
+            self._is_rejected = True
+            await self.renew()
+        return version != self.version
+
+    async def aclose(self) -> None:
+        """Cancel a renewal in progress."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def _start(self) -> asyncio.Task[None]:
+        """Return the running renewal, or start one. It continues if its callers are canceled."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._renew(), name="leadfeeder credential")
+            self._task.add_done_callback(self._record_end)
+        return self._task
+
+    def _record_end(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, LeadfeederError):
+            self._failure = asyncio.get_running_loop().time(), error
+            logger.warning("The %s could not be renewed: %s", self.kind.replace("_", " "), error.message)
+        elif error is None:
+            self._failure = None
+
+    def _has_just_failed(self) -> bool:
+        return self._failure is not None and asyncio.get_running_loop().time() - self._failure[0] < FAILURE_PAUSE
+
+    async def _renew(self) -> None:
+        """Call the callable once. Its exceptions are raised without their text, causes and frames."""
+        _RENEWING.set(self)
+        failure: BaseException
+        scope = asyncio.timeout(RENEWAL_TIMEOUT)
+        try:
+            async with scope:
+                self._store(*await self._fetch())
+        except ConfigurationError as error:
+            failure = error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            is_own = task is not None and task.cancelling() == 0
+            failure = self._failed("it was canceled") if is_own else error
+        except Exception as error:  # noqa: BLE001 - none may pass with its text and its frames
+            is_late = isinstance(error, TimeoutError) and scope.expired()
+            failure = self._failed(f"it took longer than {RENEWAL_TIMEOUT:g} s" if is_late else type(error).__name__)
+        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt must lose the frames too
+            failure = error
+        else:
+            return
+        failure.__cause__ = failure.__context__ = None
+        raise failure.with_traceback(None)
+
+    async def _fetch(self) -> tuple[Secret, datetime | None]:
+        assert self._source.provider is not None
+        value = self._source.provider()
+        if isawaitable(value):
+            value = await value
+        if self.kind == "api_key":
+            return read_secret("api_key", value, "The key that the callable of api_key returned"), None
+        if isinstance(value, AccessToken):
+            origin = "The token that the callable of access_token returned"
+            return read_secret("access_token", value.reveal(), origin), value.expires_at
+        kind = type(value).__name__
+        raise ConfigurationError(
+            f"The callable of access_token must return an AccessToken, not {kind} (its value is not shown).",
+            argument="access_token",
+        )
+
+    def _store(self, secret: Secret, expires_at: datetime | None) -> None:
+        old, now = self._secret, datetime.now(UTC)
+        self.redactor.add(secret)
+        self._secret, self._is_rejected = secret, False
+        self.expires_at = self._renew_at = self._wait_from = None
+        if expires_at is not None and expires_at > now:  # otherwise this clock is ahead, so only the server can tell
+            margin = min(RENEWAL_MARGIN, RENEWAL_MARGIN_SHARE * (expires_at - now))
+            self.expires_at = expires_at
+            self._renew_at, self._wait_from = expires_at - margin, expires_at - EXPIRY_TOLERANCE_SHARE * margin
+        if old is None or old.reveal() != secret.reveal():
+            self.version += 1
+            if self.kind == "api_key":
+                self._on_new_key(secret)
+
+    def _failed(self, reason: str) -> CredentialError:
+        return CredentialError(f"The callable of {self.kind} failed ({reason}).")

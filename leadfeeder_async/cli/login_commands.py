@@ -1,0 +1,59 @@
+"""``leadfeeder login`` and ``leadfeeder logout``: the API key in the keyring of the operating system."""
+
+from __future__ import annotations
+
+import os
+import sys
+from getpass import getpass
+
+from leadfeeder_async.cli.printing import print_err
+from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.errors import PermissionDeniedError
+from leadfeeder_async.settings import read_base_url, read_secret
+
+TIMEOUT = 15.0
+"""Seconds per attempt."""
+
+
+async def login() -> None:
+    """Store the API key in the keyring of the operating system.
+
+    Asks for the key, or reads it from a pipe: `leadfeeder login < key.txt`. The key is stored after the API has
+    accepted it, for the address in use. Other commands then need no LEADFEEDER_API_KEY. Sends one request.
+
+    Credits: none.
+    """
+    from leadfeeder_async.integrations.keyring import backend_name, store_api_key
+
+    base_url = read_base_url(None)
+    secret = read_secret("api_key", _ask(base_url) if sys.stdin.isatty() else sys.stdin.readline())
+    async with AsyncLeadfeeder(secret.reveal(), base_url=base_url, timeout=TIMEOUT) as lf:
+        try:
+            user = (await lf.users.me()).data.attributes.email or "a user without email"
+        except PermissionDeniedError:  # the key is valid, but cannot read its user
+            user = "an unknown user"
+    store_api_key(base_url, secret.reveal())
+    print_err(f"The key of {user} for {base_url} is stored in {backend_name()}.")
+    variable = next((name for name in ("LEADFEEDER_API_KEY", "LEADFEEDER_API_KEY_FILE") if name in os.environ), None)
+    if variable is not None:
+        print_err(f"{variable} is set and takes precedence over it.")
+
+
+async def logout() -> None:
+    """Delete the API key from the keyring of the operating system.
+
+    The key itself stays valid. Delete it in Leadfeeder under Settings > API keys if it is no longer needed.
+
+    Credits: none.
+    """
+    from leadfeeder_async.integrations.keyring import backend_name, delete_api_key
+
+    base_url = read_base_url(None)
+    if delete_api_key(base_url):
+        print_err(f"The key for {base_url} is deleted from {backend_name()}. The key itself stays valid.")
+    else:
+        print_err(f"No key for {base_url} is stored in {backend_name()}.")
+
+
+def _ask(base_url: str) -> str:
+    return getpass(f"API key for {base_url} (not shown): ", stream=sys.stderr)
