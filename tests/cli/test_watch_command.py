@@ -148,6 +148,7 @@ def test_messages() -> None:
 
 
 def test_intervals() -> None:
+    """Intervals are seconds, or numbers with a unit."""
     assert [parse_interval(text) for text in ("30", "30s", "5m", "1.5h")] == [30, 30, 300, 5_400]
     with pytest.raises(ConfigurationError, match="--every 'often' is not an interval"):
         parse_interval("often")

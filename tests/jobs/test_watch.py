@@ -98,6 +98,7 @@ def test_few_new_rows_need_one_page() -> None:
 
 
 def test_reading_after_a_count() -> None:
+    """The counts of a poll decide which pages are read."""
     part = Part(DateWindow(date(2026, 3, 1), date(2026, 3, 4)), 100)
     cases: list[tuple[int | None, WatchReading]] = [
         (100, NOTHING), (101, TAIL), (99, WHOLE), (None, WHOLE), (10_000, WHOLE), (10_001, WHOLE), (9_999, TAIL),
@@ -119,12 +120,14 @@ def test_days_that_are_watched() -> None:
 
 
 def test_days_are_divided_below_the_row_limit() -> None:
+    """Days are divided into parts that the API returns completely."""
     days = {date(2026, 3, day): rows for day, rows in enumerate([3_000, 4_000, 4_500, 12_000, 10], 1)}
     parts = divide_days(DateWindow(date(2026, 3, 1), date(2026, 3, 6)), days, 10_000)
     assert [(part.start.day, part.end.day) for part in parts] == [(1, 2), (3, 3), (4, 4), (5, 6)]
 
 
 def test_delays() -> None:
+    """Failures lengthen the delay before the next poll."""
     assert [outage_delay(300, failures) for failures in (1, 2, 3, 9)] == [300, 600, 1_200, 3_600]
     assert outage_delay(7_200, 5) == 7_200
     now = datetime(2026, 3, 21, tzinfo=UTC)
@@ -288,6 +291,7 @@ def test_outage(server: VisitServer, run: Any, caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.parametrize("error", [AuthenticationError("no", ErrorContext(status=401)), BudgetExceededError("no")])
 def test_errors_that_cannot_pass_end_the_watch(server: VisitServer, run: Any, error: LeadfeederError) -> None:
+    """A watch ends at an error that no later poll can resolve."""
     server.at(EPOCH + timedelta(minutes=1), lambda: setattr(server, "error", error))
     with pytest.raises(type(error)):
         run(watch_for(server.watch(), 3_600))
@@ -345,6 +349,7 @@ def test_slow_consumer_pauses_polls(server: VisitServer, run: Any) -> None:
 
 
 def test_broken_hook_does_not_end_the_watch(server: VisitServer, run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of the status function is logged, and the watch continues."""
     server.at(EPOCH + timedelta(minutes=1), lambda: server.add("new"))
 
     def broken(status: WatchStatus) -> None:
@@ -389,6 +394,7 @@ def test_visits_of_a_long_pause(server: VisitServer, run: Any, tmp_path: Path) -
 
 
 def test_state_file_is_private_bounded_and_locked(server: VisitServer, run: Any, tmp_path: Path) -> None:
+    """The state file has private permissions, a bounded size and a lock."""
     state = tmp_path / "visits.state"
     for hour in range(24 * 40):
         server.at(EPOCH + timedelta(hours=hour), lambda hour=hour: server.add(f"v{hour}"))
