@@ -24,7 +24,7 @@ from leadfeeder_async import (
     ResponseTooLargeError,
     ServerError,
 )
-from leadfeeder_async.budget import ACTIVE_BUDGETS, BudgetReservation
+from leadfeeder_async.budget import ACTIVE_BUDGETS, BudgetReservation, Price
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.accounts import User
 from leadfeeder_async.sandbox import Sandbox
@@ -354,8 +354,9 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(most=st.integers(0, 6))
     def begin(self, most: int) -> None:
         try:
-            reservation = BudgetReservation(self.budgets, most, ErrorContext())
-            self.under_way.append((reservation.__enter__(), most))
+            reservation = BudgetReservation(self.budgets, most, Price(), ErrorContext())
+            assert reservation.reserve_at_once()
+            self.under_way.append((reservation, most))
         except BudgetExceededError:
             assert any(
                 budget.max_credits is not None and budget.credits + budget.reserved + most > budget.max_credits
@@ -454,9 +455,9 @@ def test_refusal_of_a_budget_says_which_call_and_what_to_do() -> None:
     """The call, what it may charge, what is spent, and the setting to change."""
     budget = Budget(max_requests=1_000, max_credits=2_000)
     budget.requests, budget.credits, budget.reserved = 1_000, 1_200, 300
-    with pytest.raises(BudgetExceededError) as credit, BudgetReservation([budget], 1_001, ASKED):
-        pass
-    with BudgetReservation([budget], 0, ASKED) as reservation, pytest.raises(BudgetExceededError) as request:
+    with pytest.raises(BudgetExceededError) as credit:
+        BudgetReservation([budget], 1_001, Price(), ASKED).reserve_at_once()
+    with BudgetReservation([budget], 0, Price(), ASKED) as reservation, pytest.raises(BudgetExceededError) as request:
         reservation.check_request(ASKED)
     assert credit.value.message == "This call may charge 1,001 credits, but 1,500 of 2,000 are spent or reserved."
     assert credit.value.hint == "Raise max_credits, or request fewer records at once."
@@ -468,12 +469,12 @@ def test_refusal_of_a_budget_says_which_call_and_what_to_do() -> None:
 def test_bound_of_a_budget_can_be_reached_and_be_zero() -> None:
     """The last request and the last credit of a budget may be spent, and nothing is a bound too."""
     budget = Budget(max_requests=1, max_credits=3)
-    with BudgetReservation([budget], 3, ASKED) as reservation:
+    with BudgetReservation([budget], 3, Price(), ASKED) as reservation:
+        assert reservation.reserve_at_once()
         reservation.consume_request(ASKED)
         assert (budget.requests, budget.reserved) == (1, 3)
         reservation.possibly_charged = True
     assert (budget.credits, budget.reserved) == (3, 0)
     with pytest.raises(ConfigurationError, match=r"^max_credits=-1 must be 0 or more\.$"):
         Budget(0, -1)
-    with BudgetReservation([Budget(0, 0)], 0, ASKED):
-        pass
+    assert BudgetReservation([Budget(0, 0)], 0, Price(), ASKED).reserve_at_once()

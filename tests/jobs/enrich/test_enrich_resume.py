@@ -267,7 +267,7 @@ async def test_unlimited_file_records_the_price_before_it_is_spent(tmp_path: Pat
 
     async with handler_server(answer) as url, client_of(url, retries=0) as lf:
         await lf.enrich.ips([f"8.8.8.{number}" for number in range(40)]).to_file(out)
-    assert lowest[0] == 1 - 3  # nobody knows the price of the first one
+    assert lowest[0] == 10 - 3  # nobody knows the price of the first one
     assert min(lowest[1:]) >= 0
 
 
