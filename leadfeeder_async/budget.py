@@ -22,6 +22,7 @@ from contextvars import ContextVar, Token
 from typing import Protocol, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async.errors import BudgetExceededError, ErrorContext, check_argument
 
@@ -76,6 +77,12 @@ class Price(msgspec.Struct):
             self.highest, self.is_published = each, False
         self.is_known |= each > 0
 
+    def learn(self, other: Price) -> None:
+        """Learn from the price that others know of the same endpoint."""
+        self.highest = max(self.highest, other.highest)
+        self.is_published &= other.is_published
+        self.is_known |= other.is_known
+
 
 class Budget:
     """A limit on requests and credits, and what was spent of it.
@@ -105,6 +112,8 @@ class Budget:
         """The part of ``reserved`` that calls in flight will probably release."""
         self._unpriced = 0
         """The calls in flight whose price is not published."""
+        self._prices = dict[str, Price]()
+        """The prices of operations, as all clients of this budget have learned them."""
         self._has_unpriced_losses = False
         """True if a response was lost before the price was known."""
         self._waiting = deque[asyncio.Event]()
@@ -239,6 +248,9 @@ class BudgetReservation:
 
         """
         items, price = self._items, self._price
+        for budget in self._budgets:
+            if known := budget._prices.get(self._context.operation):
+                price.learn(known)
         least, most = price.least(items), price.most(items)
         if self._most is not None:
             most = max(least, min(most, self._most))
@@ -301,11 +313,13 @@ class BudgetReservation:
             budget.requests += 1
 
     def record_charge(self, charged: int) -> None:
-        """Replace the reservation with the credits that the responses charged.
+        """Replace the reservation with the credits that the responses charged, and let the budgets know the price.
 
         Negative charges count as zero so that a refund cannot raise the limit.
         """
         self._charged = (self._charged or 0) + max(0, charged)
+        for budget in self._budgets:
+            budget._prices.setdefault(self._context.operation, replace(self._price)).learn(self._price)
 
 
 def _must_wait(budget: Budget, most: int, price: Price) -> bool:
