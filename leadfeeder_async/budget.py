@@ -112,7 +112,7 @@ class Budget:
         """The part of ``reserved`` that calls in flight will probably release."""
         self._unpriced = 0
         """The calls in flight whose price is not published."""
-        self._prices = dict[str, Price]()
+        self._prices = dict[str | None, Price]()
         """The prices of operations, as all clients of this budget have learned them."""
         self._has_unpriced_losses = False
         """True if a response was lost before the price was known."""
