@@ -308,6 +308,10 @@ class RequestExecutor:
                 call.reservation.received = True
             elif trace.sent != "no" and not _is_client_error(error):
                 call.reservation.possibly_charged = True
+        self._emit_event(trace, error)
+        trace.response = None  # timers of the attempt keep its trace until they expire, even if they are canceled
+
+    def _emit_event(self, trace: AttemptTrace, error: BaseException | None) -> None:
         on_attempt, is_logged = self._state.on_attempt, debug_enabled()
         if not trace.connect_started or (on_attempt is None and not is_logged):
             return
