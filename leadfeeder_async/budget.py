@@ -97,8 +97,6 @@ class Budget:
     def __init__(
         self, max_requests: int | None = None, max_credits: int | None = None, shared: SharedCreditPool | None = None
     ) -> None:
-        for name, most in (("max_requests", max_requests), ("max_credits", max_credits)):
-            check_argument(most is None or most >= 0, f"{name}={most!r} must be 0 or more.")
         self.max_requests: int | None = max_requests
         self.max_credits: int | None = max_credits
         self.shared: SharedCreditPool | None = shared
@@ -118,6 +116,8 @@ class Budget:
         """True if a response was lost before the price was known."""
         self._waiting = deque[asyncio.Event]()
         """The calls that wait for these calls, in the order of their arrival."""
+        for name, most in (("max_requests", max_requests), ("max_credits", max_credits)):
+            check_argument(most is None or most >= 0, f"{name}={most!r} must be 0 or more.")
 
     def __repr__(self) -> str:
         spent = f"{self.requests} requests and {self.credits} credits spent, {self.reserved} reserved"

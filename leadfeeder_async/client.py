@@ -134,7 +134,7 @@ class AsyncLeadfeeder:
         try:
             secret = read_api_key(api_key)
         finally:
-            del api_key  # a traceback with locals would show it
+            api_key = None  # a traceback with locals would show it
         url = read_base_url(base_url, allow_http=allow_http)
         trust = read_switch("trust_env", trust_env) or (session is not None and session.trust_env)
         settings = Settings(

@@ -117,9 +117,9 @@ def read_api_key(argument: object) -> Secret:
         source, secret = "api_key", Secret(argument.strip())
     else:
         kind = type(argument).__name__
-        del argument  # a traceback with locals would show it
+        argument = None  # a traceback with locals would show it
         raise ConfigurationError(f"api_key must be a string, not {kind} (its value is not shown).", argument="api_key")
-    del argument
+    argument = None
     if secret.is_blank:
         raise MissingKeyError("No API key was given.")
     check_argument(

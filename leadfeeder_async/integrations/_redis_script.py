@@ -132,7 +132,7 @@ def _connect(url: str, timeout: float) -> RedisClient:
             "Invalid Redis URL (its value is not shown).", hint="Use a URL such as redis://host:6379/0."
         ) from None
     finally:
-        del url  # a traceback with locals would show the password
+        url = ""  # a traceback with locals would show the password
 
 
 def key_of(api_key: str, kind: str) -> str:
