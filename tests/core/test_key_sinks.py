@@ -185,6 +185,30 @@ def test_closed_coroutine_shows_no_key() -> None:
     assert shown_in(sinks_of(errors[0])) == []
 
 
+def _lists(lf: AsyncLeadfeeder) -> dict[str, Callable[[], Coroutine[Any, Any, object]]]:
+    visits = lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-02")
+    return {
+        "page numbers": visits.collect,
+        "cursor": lf.companies.search(search_terms=["e"]).collect,
+        "ids": lf.companies.get_many(["1"]).collect,
+        "raw": lambda: anext(visits.raw_pages()),
+        "tags": lf.tags.list().collect,
+    }
+
+
+@pytest.mark.parametrize("name", ["page numbers", "cursor", "ids", "raw", "tags"])
+@pytest.mark.parametrize("body", ['{"data":"%s"}', '{"errors":[{"title":"%s"}]}'])
+def test_list_that_cannot_be_decoded_shows_no_key(name: str, body: str) -> None:
+    """A server that echoes the key in the body of a list puts it into no frame of the error."""
+
+    async def call() -> None:
+        async with raw_server(http((body % CANARY).encode())) as server:
+            async with AsyncLeadfeeder(CANARY, base_url=server.url, account_id="1", retries=0) as lf:
+                await _lists(lf)[name]()
+
+    assert isinstance(run(call()), LeadfeederError)
+
+
 async def test_faulthandler_shows_no_key_during_a_request() -> None:
     """The tracebacks of all threads contain no key while a request is sent."""
     shown = list[str]()

@@ -242,6 +242,7 @@ class Pipeline:
 
     def _abort(self, error: Exception) -> None:
         """Read and send nothing more. The results of requests in flight are still returned before the error."""
+        error = error.with_traceback(None)  # its frames may hold a body, in which some servers echo the key
         if self._error is None:
             self._error = error
         else:
