@@ -184,6 +184,8 @@ class Pipeline:
         self._fetches = RequestQueue[str](lookup.ids_per_fetch, probe_size=1, max_in_flight=MAX_FETCHES)
         self._credits_in_flight = 0
         """The most credits that the requests in flight can charge to the budget."""
+        self._settled_credits = 0
+        """The credits of the budget that were recorded."""
         self._preserve_order = options.ordered or self._budgeted_executor.credits_left() is not None
         self._keys_in_row_order = deque[PendingKey]()
         """The keys that the order stage has not processed, if the order is preserved."""
@@ -558,7 +560,7 @@ class Pipeline:
     def _finish(self, batch: Batch[str], result: FetchResult) -> KeyResults:
         """Record a successful request, and return the results of its keys."""
         self._fetches.record_success()
-        self._settle(batch, result.charged, min(batch.cost, self._lookup.price.least(len(batch.items))))
+        self._settle(batch, result.charged)
         for record_id in result.fetch_individually:
             self._fetches.push_retry(Batch([record_id], batch.order, prepaid=True, held=result.unassigned))
         if result.fetch_again:
@@ -570,7 +572,7 @@ class Pipeline:
         action = self._record_failure(self._fetches, batch, error, is_free=False)
         is_outcome_unknown = action is FailureAction.OUTCOME_UNKNOWN
         if is_outcome_unknown or batch.prepaid:
-            self._settle(batch, None if is_outcome_unknown else 0, batch.cost)
+            self._settle(batch, None if is_outcome_unknown else 0)
         else:
             self._credits_in_flight -= batch.reserved
             self._journal.release(batch.items, batch.cost)
@@ -590,15 +592,19 @@ class Pipeline:
         lines = {record_id: failed_line(error, outcome, record_id, charged=charged) for record_id in batch.items}
         return self._resolve_all(batch, lines)
 
-    def _settle(self, batch: Batch[str], charged: int | None, unknown: int) -> None:
-        """Count the credits that a request charged, or ``unknown`` credits if ``charged`` is None."""
-        if charged is None:
-            self.summary.credits_possibly_charged += unknown
-        else:
-            self.summary.credits += charged
-        if not batch.prepaid:
-            self._credits_in_flight -= batch.reserved
-            self._journal.settle(batch.cost, unknown if charged is None else charged)
+    def _settle(self, batch: Batch[str], charged: int | None) -> None:
+        """Count the credits that a request charged, or None if they are unknown.
+
+        The budget knows the highest charge of a lost response, so it decides what counts as possibly charged.
+        """
+        self.summary.credits += charged or 0
+        if batch.prepaid:
+            self.summary.credits_possibly_charged += batch.cost if charged is None else 0
+            return
+        spent, self._settled_credits = self._budget.credits - self._settled_credits, self._budget.credits
+        self.summary.credits_possibly_charged += spent - (charged or 0)
+        self._credits_in_flight -= batch.reserved
+        self._journal.settle(batch.cost, spent)
 
     def _resolve_all(self, batch: Batch[str], lines: Mapping[str, ResultLine]) -> KeyResults:
         """Return the results of the keys that wait for some records."""
