@@ -3,16 +3,26 @@
 Each attempt consumes one request. A call that may charge reserves the most it can cost before it is sent, and
 ``meta.credits.charged`` of its response then replaces the reservation. If the response is lost, the reservation
 becomes spent, because the credits may have been charged. Budgets nest, and all tasks started inside a budget share it.
+
+The price of some calls is not published. Such a call reserves a multiple of the highest price so far. If the budget
+does not cover this beside the calls in flight, it waits for them, because they release what they did not spend. Until a
+response has shown the price, these calls are sent one at a time.
 """
+
+# pyright: reportPrivateUsage=false
+# A reservation is the only user of the private state of a budget.
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections import deque
 from collections.abc import Iterable
 from contextvars import ContextVar, Token
 from typing import Protocol, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async.errors import BudgetExceededError, ErrorContext, check_argument
 
@@ -34,6 +44,46 @@ class SharedCreditPool(Protocol):
         ...
 
 
+PRICE_MARGIN = 10
+"""How many times the highest price so far a call with an unpublished price reserves."""
+
+
+class Price(msgspec.Struct):
+    """The price of one item of an endpoint, as far as known."""
+
+    is_published: bool = True
+    """True if an item never charges more than one credit."""
+    highest: int = 1
+    """The highest charge for one item so far, and at least 1."""
+    is_known: bool = True
+    """True if the price is published, or a response has shown it."""
+
+    def most(self, items: int) -> int:
+        """Return the credits to reserve for some items."""
+        return items * self.highest * (1 if self.is_published else PRICE_MARGIN)
+
+    def lost(self, items: int) -> int:
+        """Return the credits that a lost response may have charged."""
+        return items * self.highest * (1 if self.is_known else PRICE_MARGIN)
+
+    def least(self, items: int) -> int:
+        """Return the credits without which some items are not requested."""
+        return items * self.highest
+
+    def record_charge(self, charged: int, items: int = 1) -> None:
+        """Learn from what a response charged. A response that charged nothing shows no price."""
+        each = -(-charged // max(items, 1))
+        if each > self.highest:
+            self.highest, self.is_published = each, False
+        self.is_known |= each > 0
+
+    def learn(self, other: Price) -> None:
+        """Learn from the price that others know of the same endpoint."""
+        self.highest = max(self.highest, other.highest)
+        self.is_published &= other.is_published
+        self.is_known |= other.is_known
+
+
 class Budget:
     """A limit on requests and credits, and what was spent of it.
 
@@ -47,8 +97,6 @@ class Budget:
     def __init__(
         self, max_requests: int | None = None, max_credits: int | None = None, shared: SharedCreditPool | None = None
     ) -> None:
-        for name, most in (("max_requests", max_requests), ("max_credits", max_credits)):
-            check_argument(most is None or most >= 0, f"{name}={most!r} must be 0 or more.")
         self.max_requests: int | None = max_requests
         self.max_credits: int | None = max_credits
         self.shared: SharedCreditPool | None = shared
@@ -58,6 +106,18 @@ class Budget:
         """Credits charged, including the reservations of lost responses."""
         self.reserved: int = 0
         """Credits that calls in flight may still charge."""
+        self._margin = 0
+        """The part of ``reserved`` that calls in flight will probably release."""
+        self._unpriced = 0
+        """The calls in flight whose price is not published."""
+        self._prices = dict[str | None, Price]()
+        """The prices of operations, as all clients of this budget have learned them."""
+        self._has_unpriced_losses = False
+        """True if a response was lost before the price was known."""
+        self._waiting = deque[asyncio.Event]()
+        """The calls that wait for these calls, in the order of their arrival."""
+        for name, most in (("max_requests", max_requests), ("max_credits", max_credits)):
+            check_argument(most is None or most >= 0, f"{name}={most!r} must be 0 or more.")
 
     def __repr__(self) -> str:
         spent = f"{self.requests} requests and {self.credits} credits spent, {self.reserved} reserved"
@@ -77,53 +137,169 @@ class BudgetReservation:
 
     Args:
         budgets: The budgets of the call. One that applies twice counts once.
-        most: The most credits that the call can charge.
+        items: The most items for which the call can charge.
+        price: The price of one item.
         context: The call, for errors.
 
     """
 
-    __slots__ = ("_budgets", "_charged", "_context", "_pid", "_reserved", "_shared_reservations", "possibly_charged")
+    __slots__ = (
+        "_budgets",
+        "_charged",
+        "_context",
+        "_is_reserved",
+        "_items",
+        "_lost",
+        "_margin",
+        "_most",
+        "_pid",
+        "_price",
+        "_reserved",
+        "_shared_reservations",
+        "_unpriced",
+        "possibly_charged",
+        "received",
+    )
 
-    def __init__(self, budgets: Iterable[Budget], most: int, context: ErrorContext) -> None:
+    def __init__(self, budgets: Iterable[Budget], items: int, price: Price, context: ErrorContext) -> None:
         self._budgets = tuple(dict.fromkeys(budgets))
         self._context = context
-        self._reserved = most
+        self._items = items
+        self._price = price
+        self._most: int | None = None
+        """The most credits to reserve, if a shared pool has refused more."""
+        self._is_reserved = False
+        self._reserved = self._lost = self._margin = self._unpriced = 0
         self._charged: int | None = None
         self._shared_reservations: list[SharedCreditPool] = []
         self._pid = 0
         self.possibly_charged = False
         """True if an attempt may have been charged: it may have been sent and was not rejected."""
+        self.received = False
+        """True if the response was received. Without a charge in it, the least counts as spent."""
 
     def __enter__(self) -> Self:
-        for budget in self._budgets:
-            _check_credits(budget, self._reserved, self._context)
-        for budget in self._budgets:
-            budget.reserved += self._reserved
         return self
 
     def __exit__(self, *_: object) -> None:
-        unknown = self._reserved if self.possibly_charged else 0
-        spent = unknown if self._charged is None else self._charged
-        for budget in self._budgets:
-            budget.reserved -= self._reserved
-            budget.credits += spent
-        while self._shared_reservations:
-            pool = self._shared_reservations.pop()
-            if self._pid == os.getpid():  # after a fork, the copy of the call in the child has reserved nothing
-                pool.settle(self._reserved, spent)
+        self._settle()
 
     @property
     def needs_shared_credits(self) -> bool:
         """True if credits must be reserved in a pool of several processes before the call is sent."""
-        return self._reserved > 0 and any(budget.shared is not None for budget in self._budgets)
+        return self._items > 0 and any(budget.shared is not None for budget in self._budgets)
 
-    async def reserve_shared(self) -> None:
-        """Reserve credits in the pools that other processes share, or raise BudgetExceededError."""
+    def reserve_at_once(self) -> bool:
+        """Reserve the credits if that needs no waiting.
+
+        Returns:
+            True if they are reserved. Otherwise, :meth:`reserve` must be awaited.
+
+        Raises:
+            BudgetExceededError: A budget does not cover the call.
+
+        """
+        return not self.needs_shared_credits and self._reserve_locally(None) is None
+
+    async def reserve(self) -> None:
+        """Reserve the credits in all budgets and in the pools that other processes share.
+
+        Raises:
+            BudgetExceededError: A budget does not cover the call, even if the calls in flight charge the least.
+
+        """
+        while True:
+            await self._wait_for_budgets()
+            try:
+                await self._reserve_shared()
+            except BudgetExceededError:
+                reserved, least = self._reserved, self._price.least(self._items)
+                self._settle()
+                if reserved <= least and not self._can_wait(least):
+                    raise
+                self._most = max(least, reserved // 2)
+            else:
+                return
+
+    def _can_wait(self, least: int) -> bool:
+        """Return True if calls of this process hold the shared credits that a pool has refused."""
+        pools = [(budget, budget.shared) for budget in self._budgets if budget.shared is not None]
+        return any(budget._unpriced and pool.credits_left < least for budget, pool in pools)
+
+    async def _wait_for_budgets(self) -> None:
+        """Reserve the credits in all budgets, behind the calls that wait already."""
+        event, queue = asyncio.Event(), None
+        try:
+            while (blocking := self._reserve_locally(queue)) is not None:
+                if blocking is not queue:
+                    _leave(queue, event)
+                    queue = blocking
+                    queue._waiting.append(event)
+                event.clear()
+                await event.wait()
+        finally:
+            _leave(queue, event)
+
+    def _reserve_locally(self, queue: Budget | None) -> Budget | None:
+        """Reserve the credits, or return a budget in which calls in flight must end first.
+
+        Args:
+            queue: The budget whose queue contains the call, if any.
+
+        """
+        items, price = self._items, self._price
+        for budget in self._budgets:
+            if known := budget._prices.get(self._context.operation):
+                price.learn(known)
+        least, most = price.least(items), price.most(items)
+        if self._most is not None:
+            most = max(least, min(most, self._most))
+        if items:
+            if not price.is_known and any(budget._has_unpriced_losses for budget in self._budgets):
+                least = price.most(items)
+            for budget in self._budgets:
+                _check_credits(budget, least, self._context)
+                if _must_wait(budget, most, price) or (queue is None and budget._waiting):
+                    return budget
+            limits = [limit for budget in self._budgets if (limit := budget.credits_left) is not None]
+            most = max(least, min([most, *limits]))
+        self._reserved = most
+        self._lost = min(self._reserved, price.lost(items))
+        self._margin, self._unpriced = self._reserved - least, 0 if price.is_published else 1
+        for budget in self._budgets:
+            budget.reserved += self._reserved
+            budget._margin += self._margin
+            budget._unpriced += self._unpriced
+        self._is_reserved = True
+        return None
+
+    async def _reserve_shared(self) -> None:
         self._pid = os.getpid()
         pools = {id(budget.shared): budget.shared for budget in self._budgets if budget.shared is not None}
         for pool in pools.values():
             await pool.reserve(self._reserved, self._context)
             self._shared_reservations.append(pool)
+
+    def _settle(self) -> None:
+        """Replace the reservation with the credits that were charged, or may have been."""
+        if not self._is_reserved:
+            return
+        spent, is_lost = self._charged or 0, False
+        if self._charged is None and self.possibly_charged:
+            is_lost = not self.received
+            spent = self._lost if is_lost else self._reserved - self._margin
+        self._is_reserved = False
+        for budget in self._budgets:
+            budget.reserved -= self._reserved
+            budget._margin -= self._margin
+            budget._unpriced -= self._unpriced
+            budget._has_unpriced_losses |= is_lost and not self._price.is_known
+            budget.credits += spent
+            _wake_first(budget)
+        while self._shared_reservations:
+            pool = self._shared_reservations.pop()
+            if self._pid == os.getpid():  # after a fork, the copy of the call in the child has reserved nothing
+                pool.settle(self._reserved, spent)
 
     def check_request(self, context: ErrorContext) -> None:
         """Raise BudgetExceededError if no further request is allowed."""
@@ -137,11 +313,33 @@ class BudgetReservation:
             budget.requests += 1
 
     def record_charge(self, charged: int) -> None:
-        """Replace the reservation with the credits that the responses charged.
+        """Replace the reservation with the credits that the responses charged, and let the budgets know the price.
 
         Negative charges count as zero so that a refund cannot raise the limit.
         """
         self._charged = (self._charged or 0) + max(0, charged)
+        for budget in self._budgets:
+            budget._prices.setdefault(self._context.operation, replace(self._price)).learn(self._price)
+
+
+def _must_wait(budget: Budget, most: int, price: Price) -> bool:
+    """Return True if calls in flight must end before a call can reserve the most that it can charge."""
+    left = budget.credits_left
+    if left is None or not budget._unpriced:
+        return False
+    return left < most or not price.is_known
+
+
+def _leave(budget: Budget | None, event: asyncio.Event) -> None:
+    """Take a call out of a queue, and let the next one check whether it can reserve its credits."""
+    if budget is not None:
+        budget._waiting.remove(event)
+        _wake_first(budget)
+
+
+def _wake_first(budget: Budget) -> None:
+    if budget._waiting:
+        budget._waiting[0].set()
 
 
 def _check_request(budget: Budget, context: ErrorContext) -> None:
@@ -154,7 +352,7 @@ def _check_request(budget: Budget, context: ErrorContext) -> None:
 
 
 def _check_credits(budget: Budget, most: int, context: ErrorContext) -> None:
-    spent, limit = budget.credits + budget.reserved, budget.max_credits
+    spent, limit = budget.credits + budget.reserved - budget._margin, budget.max_credits
     if limit is not None and most and spent + most > limit:
         raise BudgetExceededError(
             f"This call may charge {most:,} credits, but {spent:,} of {limit:,} are spent or reserved.",

@@ -143,7 +143,7 @@ class AsyncLeadfeeder:
             url = read_base_url(base_url, allow_http=allow_http)
             credential = read_credential(api_key, access_token, url)
         finally:
-            del api_key, access_token  # a traceback with locals would show them
+            api_key = access_token = None  # a traceback with locals would show them
         trust = read_switch("trust_env", trust_env) or (session is not None and session.trust_env)
         settings = Settings(
             credential=credential,
@@ -444,9 +444,10 @@ class AsyncLeadfeeder:
                 are only sent again after a lost response if they are idempotent and free.
 
         Credits:
-            Those that the response charges. They are counted whatever ``idempotent`` is. If ``may_charge`` is true, a
-            budget reserves one credit for each id or other item in the request, or for each row of ``page[size]``, and
-            at least one. A route that charges more can exceed the budget once, because its price is not known before.
+            Those that the response charges. They are counted whatever ``idempotent`` is. If ``may_charge`` is true, the
+            call may charge for each id or other item in the request, or for each row of ``page[size]``, and for at
+            least one. A budget sends such calls one at a time until a response shows a price, and then reserves ten
+            times the highest price so far.
 
         """
         check_argument(path.startswith("/") and not path.startswith("//"), f"path={path!r} must start with one slash.")
@@ -461,6 +462,7 @@ class AsyncLeadfeeder:
             returns,
             retry_safety=_retry_safety(method, idempotent=idempotent, may_charge=may_charge),
             billing=Billing.PER_REQUEST if may_charge else Billing.FREE,
+            is_price_published=False,
             account=AccountScope.NONE if names_account else AccountScope.REQUIRED,
         )
         body = None if json is None else encode_json(json)

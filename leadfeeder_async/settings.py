@@ -176,7 +176,7 @@ def read_api_key(argument: object) -> Secret:
         if argument is not None:
             return read_secret("api_key", argument)
     finally:
-        del argument
+        argument = None  # a traceback with locals would show it
     file = _key_file()
     if file is None:
         if "LEADFEEDER_API_KEY" not in os.environ and read_switch("keyring", None):
@@ -200,10 +200,10 @@ def read_secret(kind: CredentialKind, value: object, origin: str | None = None) 
     """
     if not isinstance(value, str):
         found = type(value).__name__
-        del value  # a traceback with locals would show it
+        value = None  # a traceback with locals would show it
         raise ConfigurationError(f"{kind} must be a string, not {found} (its value is not shown).", argument=kind)
     secret = Secret(value.strip())
-    del value
+    value = None
     if secret.is_blank:
         raise MissingKeyError("No API key was given." if kind == "api_key" else "The access token is empty.")
     check_argument(

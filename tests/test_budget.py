@@ -24,7 +24,7 @@ from leadfeeder_async import (
     ResponseTooLargeError,
     ServerError,
 )
-from leadfeeder_async.budget import ACTIVE_BUDGETS, BudgetReservation
+from leadfeeder_async.budget import ACTIVE_BUDGETS, BudgetReservation, Price
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.accounts import User
 from leadfeeder_async.sandbox import Sandbox
@@ -354,8 +354,9 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(most=st.integers(0, 6))
     def begin(self, most: int) -> None:
         try:
-            reservation = BudgetReservation(self.budgets, most, ErrorContext())
-            self.in_flight.append((reservation.__enter__(), most))
+            reservation = BudgetReservation(self.budgets, most, Price(), ErrorContext())
+            assert reservation.reserve_at_once()
+            self.in_flight.append((reservation, most))
         except BudgetExceededError:
             assert any(
                 budget.max_credits is not None and budget.credits + budget.reserved + most > budget.max_credits
@@ -454,9 +455,9 @@ def test_messages_of_exceeded_budgets() -> None:
     """Each message contains the maximum charge and the usage, and the hint names the setting."""
     budget = Budget(max_requests=1_000, max_credits=2_000)
     budget.requests, budget.credits, budget.reserved = 1_000, 1_200, 300
-    with pytest.raises(BudgetExceededError) as credit, BudgetReservation([budget], 1_001, CONTEXT):
-        pass
-    with BudgetReservation([budget], 0, CONTEXT) as reservation, pytest.raises(BudgetExceededError) as request:
+    with pytest.raises(BudgetExceededError) as credit:
+        BudgetReservation([budget], 1_001, Price(), CONTEXT).reserve_at_once()
+    with BudgetReservation([budget], 0, Price(), CONTEXT) as reservation, pytest.raises(BudgetExceededError) as request:
         reservation.check_request(CONTEXT)
     assert credit.value.message == "This call may charge 1,001 credits, but 1,500 of 2,000 are spent or reserved."
     assert credit.value.hint == "Raise max_credits, or request fewer records at once."
@@ -468,12 +469,12 @@ def test_messages_of_exceeded_budgets() -> None:
 def test_exact_and_zero_limits() -> None:
     """The last request and the last credit of a budget can be used, and zero is a valid limit."""
     budget = Budget(max_requests=1, max_credits=3)
-    with BudgetReservation([budget], 3, CONTEXT) as reservation:
+    with BudgetReservation([budget], 3, Price(), CONTEXT) as reservation:
+        assert reservation.reserve_at_once()
         reservation.consume_request(CONTEXT)
         assert (budget.requests, budget.reserved) == (1, 3)
         reservation.possibly_charged = True
     assert (budget.credits, budget.reserved) == (3, 0)
     with pytest.raises(ConfigurationError, match=r"^max_credits=-1 must be 0 or more\.$"):
         Budget(0, -1)
-    with BudgetReservation([Budget(0, 0)], 0, CONTEXT):
-        pass
+    assert BudgetReservation([Budget(0, 0)], 0, Price(), CONTEXT).reserve_at_once()

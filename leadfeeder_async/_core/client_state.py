@@ -16,6 +16,7 @@ from leadfeeder_async._core.monthly_quota import MonthlyQuota
 from leadfeeder_async._core.retry import RetryBudget
 from leadfeeder_async._core.routes import Routes
 from leadfeeder_async._core.waiting import PendingWaits
+from leadfeeder_async.budget import Price
 from leadfeeder_async.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -32,6 +33,7 @@ from leadfeeder_async.types import Health, KeyedRateLimiter, LastError, SharedQu
 if TYPE_CHECKING:
     import aiohttp
 
+    from leadfeeder_async._core.endpoint import Endpoint
     from leadfeeder_async._core.rate_limit import Throttle
     from leadfeeder_async._core.transport import Transport
     from leadfeeder_async.settings import Secret, Settings
@@ -90,6 +92,8 @@ class ClientState:
         self._last_success_at: datetime | None = None
         self._last_error: LastError | None = None
         self._is_rejected = False
+        self._prices = dict[str, Price]()
+        """The prices of the operations that may charge."""
         self._external_session = session
         self._limiter = limiter
         self._trace_configs = tuple(trace_configs)
@@ -110,6 +114,11 @@ class ClientState:
         if resources.loop is not loop:
             raise WrongLoopError("This client belongs to another event loop.")
         return resources
+
+    def price(self, endpoint: Endpoint[object]) -> Price:
+        """Return the price of one item of an endpoint, which learns from the responses of all copies."""
+        is_published = endpoint.is_price_published
+        return self._prices.setdefault(endpoint.operation, Price(is_published, is_known=is_published))
 
     async def aclose(self) -> None:
         """Close the connections. Waiting and later calls raise ClientClosedError, and calls in flight fail."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Generic, TypeVar
@@ -287,10 +288,11 @@ def _decode_items(
     page_error: DecodeError,
 ) -> DecodedPage[U]:
     """Decode each item of a page by itself. Included records are resolved once, for the page."""
-    try:
+    page: Response[tuple[msgspec.Raw, ...]] | None = None
+    with suppress(DecodeError):
         page = decode(endpoint.with_response_type(Response[tuple[msgspec.Raw, ...]]), body, context, redactor)
-    except DecodeError:
-        raise page_error from None
+    if page is None:
+        raise page_error  # without the other error as its context, whose frames hold the body
     items, errors, undecodable = list[U](), list[DecodeError](), 0
     for index, raw in enumerate(page.data):
         row, problem = _decode_item(endpoint, raw)

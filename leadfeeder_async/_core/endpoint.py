@@ -41,7 +41,7 @@ class Billing(Enum):
 
     FREE = "free"
     PER_REQUEST = "request"
-    """One credit per request, unless the request knows its price better."""
+    """One credit per request, unless the request knows its number of records."""
     PER_ID = "id"
     """At most one credit per id in the query parameter ``Endpoint.billed_param``."""
     PER_ITEM = "item"
@@ -99,6 +99,8 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
     billing: Billing = Billing.FREE
     billed_param: str = ""
     """The query parameter with the ids that are charged, if ``billing`` is PER_ID."""
+    is_price_published: bool = True
+    """True if each unit of ``billing`` charges at most one credit."""
     pagination: PaginationStyle = PaginationStyle.NONE
     account: AccountScope = AccountScope.REQUIRED
     partitioned_by_day: bool = False
@@ -153,6 +155,7 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
             retry_safety=self.retry_safety,
             billing=self.billing,
             billed_param=self.billed_param,
+            is_price_published=self.is_price_published,
             pagination=self.pagination,
             account=self.account,
             partitioned_by_day=self.partitioned_by_day,
@@ -221,8 +224,8 @@ class ApiRequest(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
             check_account_id("account_id", self.account_id)
 
     @property
-    def max_credits(self) -> int:
-        """The most credits that the request can charge, as its endpoint declares."""
+    def billable_items(self) -> int:
+        """The most items that the request can be charged for, as its endpoint declares."""
         match self.endpoint.billing:
             case Billing.FREE:
                 return 0

@@ -22,7 +22,7 @@ from leadfeeder_async._core.error_mapping import Redactor, error_from_response
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async._core.worker_thread import run_in_thread
-from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, active_budgets
+from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, Price, active_budgets
 from leadfeeder_async.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -53,6 +53,10 @@ class CallContext(WaitBounds):
 
     resources: OpenResources
     http_request: HttpRequest
+    items: int
+    """The most items that the call can be charged for."""
+    price: Price
+    """The price of one of them."""
     reservation: BudgetReservation | None
     """None if no budget applies."""
     credential_version: int = 0
@@ -119,6 +123,10 @@ class RequestExecutor:
         limits = (budget.credits_left for budget in self._budgets())
         return min((limit for limit in limits if limit is not None), default=None)
 
+    def price(self, endpoint: Endpoint[object]) -> Price:
+        """Return the price of one item of an endpoint, as far as known."""
+        return self._state.price(endpoint)
+
     async def resolve_account_id(self) -> str:
         """Return the account of calls that name none. Request the accounts of the key if they are not known."""
         resources = self._state.ensure_open()
@@ -168,8 +176,8 @@ class RequestExecutor:
     async def _execute(self, request: ApiRequest[T]) -> T:
         call = await self._build_context(request)
         with call.reservation or nullcontext():
-            if call.reservation is not None and call.reservation.needs_shared_credits:
-                await call.wait(call.reservation.reserve_shared(), "budget")
+            if call.reservation is not None and not call.reservation.reserve_at_once():
+                await call.wait(call.reservation.reserve(), "budget")
             delay: float | None = None
             while True:
                 call.context = replace(call.context, attempts=call.context.attempts + 1)
@@ -228,8 +236,11 @@ class RequestExecutor:
         http_request = codec.build_request(request, settings.base_url, path, account_id)
         self._check_monthly_quota(context)
         budgets = self._budgets()
-        reservation = BudgetReservation(budgets, request.max_credits, context) if budgets else None
-        return CallContext(resources.pending, resources.loop, deadline, context, resources, http_request, reservation)
+        items, price = request.billable_items, self.price(endpoint)
+        reservation = BudgetReservation(budgets, items, price, context) if budgets else None
+        return CallContext(
+            resources.pending, resources.loop, deadline, context, resources, http_request, items, price, reservation
+        )
 
     async def _receive(
         self, endpoint: Endpoint[T], call: CallContext, trace: AttemptTrace, response: HttpResponse
@@ -275,6 +286,7 @@ class RequestExecutor:
         if charged is not None:
             for stats in self._all_stats:
                 stats.credits_charged += max(0, charged)
+            call.price.record_charge(charged, call.items)
             if call.reservation is not None:
                 call.reservation.record_charge(charged)
 
@@ -350,8 +362,15 @@ class RequestExecutor:
 
     def _finish_attempt(self, call: CallContext, trace: AttemptTrace, error: BaseException | None) -> None:
         """Record whether the attempt may have been charged, and emit its event."""
-        if call.reservation is not None and error is not None and trace.sent != "no" and not _is_client_error(error):
-            call.reservation.possibly_charged = True
+        if call.reservation is not None:
+            if error is None:
+                call.reservation.received = True
+            elif trace.sent != "no" and not _is_client_error(error):
+                call.reservation.possibly_charged = True
+        self._emit_event(trace, error)
+        trace.response = None  # timers of the attempt keep its trace until they expire, even if they are canceled
+
+    def _emit_event(self, trace: AttemptTrace, error: BaseException | None) -> None:
         on_attempt, is_logged = self._state.on_attempt, debug_enabled()
         if not trace.connect_started or (on_attempt is None and not is_logged):
             return

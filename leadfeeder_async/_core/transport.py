@@ -45,6 +45,9 @@ CONNECT_TIMEOUT = 10.0
 LOOP_STALL_THRESHOLD = 0.02
 """A timeout that fires later than this many seconds shows that the event loop was blocked."""
 
+MAX_EARLY_RESPONSES = 4
+"""Connections to give up in a row because they contain a response before a request was sent."""
+
 READ_GRACE = 0.1
 """Seconds to read responses that arrived while the event loop was blocked."""
 
@@ -268,6 +271,15 @@ class _Connector(aiohttp.TCPConnector):
             raise _ImplicitRetry
         trace.send_is_observable = True
         connection = await super().connect(req, traces, timeout)
+        for _ in range(MAX_EARLY_RESPONSES):
+            if connection.protocol is None or not connection.protocol.should_close:
+                break
+            connection.close()  # it has received a response to no request, which must not pass for the next one
+            connection = await super().connect(req, traces, timeout)
+        else:
+            connection.close()
+            context = replace(trace.context, sent=trace.sent_by_call, phase="connect")
+            raise ProtocolError("The server sends responses before it has received requests.", context)
         trace.mark_connected()
         self.on_connected()
         return connection

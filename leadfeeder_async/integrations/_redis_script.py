@@ -133,7 +133,7 @@ def _connect(url: str, timeout: float) -> RedisClient:
             "Invalid Redis URL (its value is not shown).", hint="Use a URL such as redis://host:6379/0."
         ) from None
     finally:
-        del url  # a traceback with locals would show the password
+        url = ""  # a traceback with locals would show the password
 
 
 def limit_key(api_key: str | None, namespace: str | None, kind: str) -> str:

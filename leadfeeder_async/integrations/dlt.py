@@ -76,7 +76,7 @@ def leadfeeder_source(
     try:
         source = _Source(account_id, api_key, base_url, trust_env=trust_env)
     finally:
-        del api_key  # a traceback with locals would show it
+        api_key = None  # a traceback with locals would show it
     first = parse_date("start_date", start_date)
     return (
         _visits(source, first, lookback_days),
@@ -142,7 +142,7 @@ class _Source:
         try:
             self._secret = None if api_key is None else read_api_key(api_key)
         finally:
-            del api_key
+            api_key = None
         self._base_url = base_url
         self._trust_env = trust_env
         self._limiter: tuple[asyncio.AbstractEventLoop, TokenBucket] | None = None

@@ -117,10 +117,12 @@ class RedisLimiter:
         outage_timeout: float = 10.0,
         fallback_share: float | None = None,
     ) -> None:
+        self._key = ""  # a traceback of a failed constructor shows the limiter too
+        self._settings = (rate, burst, burst_share)
         try:
             self._key = limit_key(api_key, namespace, "limit")
         finally:
-            del api_key  # a traceback with locals would show it
+            api_key = None  # a traceback with locals would show it
         check_argument(0 < rate < inf, f"rate={rate!r} must be more than 0 requests per second.")
         check_argument(burst >= 1, f"burst={burst!r} must be 1 or more.")
         check_argument(0 < burst_share <= 1, f"burst_share={burst_share!r} must be more than 0 and at most 1.")
@@ -129,7 +131,6 @@ class RedisLimiter:
         is_valid = fallback_share is None or 0 < fallback_share <= 1
         check_argument(is_valid, f"fallback_share={fallback_share!r} must be more than 0 and at most 1.")
         self._has_namespace = namespace is not None
-        self._settings = (rate, burst, burst_share)
         self._outage_timeout = outage_timeout
         self._script = RedisScript(redis, "rate_limit.lua", timeout)
         self._local = None if fallback_share is None else TokenBucket(rate * fallback_share, 1)
@@ -146,7 +147,7 @@ class RedisLimiter:
 
     def __repr__(self) -> str:
         rate, burst, share = self._settings
-        return f"<RedisLimiter {self._key} {rate:g}/s, burst {burst}, share {share:g}>"
+        return f"<RedisLimiter {self._key or 'without a key'} {rate}/s, burst {burst}, share {share}>"
 
     async def __aenter__(self) -> Self:
         return self

@@ -111,26 +111,26 @@ class RedisCredits:
         timeout: float = 1.0,
         outage_timeout: float = 10.0,
     ) -> None:
-        try:
-            self._key = limit_key(api_key, namespace, f"credits:{name}")
-        finally:
-            del api_key  # a traceback with locals would show it
-        check_argument(bool(name), "name='' must not be empty.")
-        check_argument(max_credits >= 0, f"max_credits={max_credits!r} must be 0 or more.")
-        check_argument(timeout > 0, f"timeout={timeout!r} must be more than 0 seconds.")
-        check_argument(outage_timeout >= 0, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
         self.name: str = name
         """The name of the limit."""
         self.max_credits: int = max_credits
         """The most credits that all processes may spend together."""
+        self.spent: int = 0
+        """Credits that all processes have spent or reserved, as last reported by the server."""
+        try:
+            self._key = limit_key(api_key, namespace, f"credits:{name}")
+        finally:
+            api_key = None  # a traceback with locals would show it
+        check_argument(bool(name), "name='' must not be empty.")
+        check_argument(max_credits >= 0, f"max_credits={max_credits!r} must be 0 or more.")
+        check_argument(timeout > 0, f"timeout={timeout!r} must be more than 0 seconds.")
+        check_argument(outage_timeout >= 0, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
         self._script = RedisScript(redis, "credit_pool.lua", timeout)
         self._outage_timeout = outage_timeout
         self._epoch = ""
         self._copy = dict[str, str]()
         """The totals of all processes, as last reported by the server."""
         self._begin()
-        self.spent: int = 0
-        """Credits that all processes have spent or reserved, as last reported by the server."""
 
     def _begin(self) -> None:
         """Begin as a new process, which has reserved nothing."""
@@ -146,7 +146,7 @@ class RedisCredits:
         self._heartbeat: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<RedisCredits {self.name!r} {self.spent:,} of {self.max_credits:,}>"
+        return f"<RedisCredits {self.name!r} {self.spent} of {self.max_credits}>"
 
     async def __aenter__(self) -> Self:
         return self

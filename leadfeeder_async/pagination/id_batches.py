@@ -77,7 +77,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
                     await self._resolve(lookup, decoder, state)
                 yield replace(page, items=lookup.ordered(state))
                 del page, lookup
-        if state.missing and (last := await self._request_missing_again(decoder, state)):
+        if state.missing and state.returned and (last := await self._request_missing_again(decoder, state)):
             yield last
 
     async def _received_pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:

@@ -22,7 +22,7 @@ from leadfeeder_async._argument_checks import (
 )
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import check_argument
+from leadfeeder_async.errors import LeadfeederError, check_argument
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.company_filter import CompanyFilter
 from leadfeeder_async.pagination.cursor import CursorSource
@@ -292,7 +292,7 @@ class Pager(Generic[T]):
         return other
 
     def _model_pages(self) -> AsyncGenerator[Page[T], None]:
-        return self._read(ModelDecoder(self._executor, self._request.endpoint))
+        return _without_frames(self._read(ModelDecoder(self._executor, self._request.endpoint)))
 
     def _read(self, decoder: PageDecoder[U]) -> AsyncGenerator[Page[U], None]:
         if self._company_filter is None:
@@ -301,7 +301,7 @@ class Pager(Generic[T]):
 
     def _raw_views(self) -> AsyncGenerator[Page[msgspec.Raw], None]:
         endpoint = self._request.endpoint.with_response_type(Response[tuple[msgspec.Raw, ...]])
-        return self._apply_limit(self._read(RawDecoder(self._executor, endpoint)))
+        return self._apply_limit(_without_frames(self._read(RawDecoder(self._executor, endpoint))))
 
     def _apply_limit(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         limit = 0 if self._options.position.ended else self._options.limit
@@ -338,6 +338,17 @@ class Pager(Generic[T]):
             ids,
         )
         return sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+async def _without_frames(pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
+    """Yield pages. Errors are raised without the frames that hold a body, because some servers echo the key in it."""
+    async with aclosing(pages):
+        try:
+            async for page in pages:
+                yield page
+                del page  # so that the next page can use its memory
+        except LeadfeederError as error:
+            raise error.with_traceback(None)  # noqa: B904 - the same error
 
 
 def _choose_source(

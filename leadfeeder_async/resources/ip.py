@@ -20,6 +20,7 @@ ENRICH_IP = Endpoint(
     params=("ip",),
     retry_safety=RetrySafety.BILLED_READ,
     billing=Billing.PER_REQUEST,
+    is_price_published=False,
     verification_hint="`lf.accounts.get()` shows the remaining credits. A repeated request should not charge again.",
 )
 
@@ -53,7 +54,9 @@ class Ip:
             OutcomeUnknownError: The response was lost, so credits may have been charged.
 
         Credits:
-            The price is not published. Budgets reserve 1 credit.
+            The price is not published. A budget sends one lookup at a time until a response shows the price, and then
+            reserves ten times the highest price so far. Lookups that it does not cover beside those in flight wait for
+            them.
 
         """
         params = {"ip": _address(ip)}

@@ -14,6 +14,7 @@ import tempfile
 import traceback
 import types
 import urllib.parse
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -22,12 +23,12 @@ import pytest
 from rich.console import Console
 from rich.traceback import Traceback
 
-from leadfeeder_async import AsyncLeadfeeder, LeadfeederError
+from leadfeeder_async import AsyncLeadfeeder, Budget, LeadfeederError
 from leadfeeder_async._core.error_mapping import Redactor
 from leadfeeder_async._core.messages import HttpResponse
 from leadfeeder_async.settings import Secret
 from tests.support.clients import client_of
-from tests.support.servers import http, raw_server
+from tests.support.servers import http, raw_server, silence
 
 CANARY = "red/SECRET+key=12345-abc"
 
@@ -48,17 +49,9 @@ def frames_of(error: BaseException) -> Iterator[types.FrameType]:
                 yield frame
 
 
-def safe_repr(value: object) -> str:
-    """Return the repr of an object, also of one whose constructor failed."""
-    try:
-        return repr(value)
-    except AttributeError:
-        return ""
-
-
 def walk(value: object, depth: int = 3) -> Iterator[str]:
     """Yield the strings in a value as Sentry collects them: its repr, its items and the attributes of its objects."""
-    yield safe_repr(value)
+    yield repr(value)
     if depth == 0 or isinstance(value, Secret | types.ModuleType | type):
         return
     if isinstance(value, dict):
@@ -83,18 +76,37 @@ def sinks_of(error: BaseException) -> dict[str, str]:
     """Return the output of each tool for an error."""
     frames = list(frames_of(error))
     return {
-        "locals": "".join(safe_repr(value) for frame in frames for value in frame.f_locals.values()),
+        "locals": "".join(repr(value) for frame in frames for value in frame.f_locals.values()),
         "sentry": "".join(text for frame in frames for text in walk(dict(frame.f_locals))),
         "vars": "".join(text for found in errors_of(error) for text in walk(vars(found))),
         "rich": rich_traceback(error),
         "text": "".join(traceback.format_exception(error)),
-        "faulthandler": _faulthandler(),
+        "cgitb": cgitb_text(error),
     }
 
 
-def _faulthandler() -> str:
+def cgitb_text(error: BaseException) -> str:
+    """Return what cgitb shows of an error and of those that led to it. Python 3.13 has no cgitb."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            import cgitb
+        except ImportError:
+            return ""
+    shown = [cgitb.text((type(found), found, found.__traceback__), 9) for found in errors_of(error)]
+    assert all(shown)
+    return "".join(map(_without_this_file, shown))
+
+
+def _without_this_file(text: str) -> str:
+    """Return the frames of a report without those of this test, whose source contains the key."""
+    return "\n\n".join(frame for frame in text.split("\n\n") if __file__ not in frame)
+
+
+def faulthandler_text() -> str:
+    """Return what faulthandler shows of all threads, as in a crash."""
     with tempfile.TemporaryFile() as file:
-        faulthandler.dump_traceback(file)
+        faulthandler.dump_traceback(file, all_threads=True)
         file.seek(0)
         return file.read().decode()
 
@@ -144,6 +156,94 @@ def test_key_after_interrupted_request(kind: str) -> None:
                 await lf.users.me()
 
     assert type(run(call())).__name__ == kind
+
+
+def test_closed_coroutine_shows_no_key() -> None:
+    """A coroutine that is closed in the middle of a request leaves no frames with headers."""
+    errors = list[BaseException]()
+
+    async def request(lf: AsyncLeadfeeder) -> None:
+        try:
+            await lf.users.me()
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    async def call() -> None:
+        async with raw_server(silence) as server:
+            async with AsyncLeadfeeder(CANARY, base_url=server.url, account_id="1") as lf:
+                coroutine = request(lf)
+                waiting = coroutine.send(None)
+                while not server.requests:
+                    await asyncio.sleep(0.01)
+                    if waiting is None or waiting.done():
+                        waiting = coroutine.send(None)
+                coroutine.close()
+
+    run(call())
+    assert [type(error) for error in errors] == [GeneratorExit]
+    assert shown_in(sinks_of(errors[0])) == []
+
+
+def _lists(lf: AsyncLeadfeeder) -> dict[str, Callable[[], Coroutine[Any, Any, object]]]:
+    visits = lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-02")
+    return {
+        "page numbers": visits.collect,
+        "cursor": lf.companies.search(search_terms=["e"]).collect,
+        "ids": lf.companies.get_many(["1"]).collect,
+        "raw": lambda: anext(visits.raw_pages()),
+        "tags": lf.tags.list().collect,
+    }
+
+
+@pytest.mark.parametrize("name", ["page numbers", "cursor", "ids", "raw", "tags"])
+@pytest.mark.parametrize("body", ['{"data":"%s"}', '{"errors":[{"title":"%s"}]}'])
+def test_list_that_cannot_be_decoded_shows_no_key(name: str, body: str) -> None:
+    """A server that echoes the key in the body of a list puts it into no frame of the error."""
+
+    async def call() -> None:
+        async with raw_server(http((body % CANARY).encode())) as server:
+            async with AsyncLeadfeeder(CANARY, base_url=server.url, account_id="1", retries=0) as lf:
+                await _lists(lf)[name]()
+
+    assert isinstance(run(call()), LeadfeederError)
+
+
+async def test_faulthandler_shows_no_key_during_a_request() -> None:
+    """The tracebacks of all threads contain no key while a request is sent."""
+    shown = list[str]()
+    async with raw_server(http(b'{"data":{"id":"1"}}')) as server:
+        traces = [interrupting(lambda: shown.append(faulthandler_text()))]
+        async with AsyncLeadfeeder(CANARY, base_url=server.url, account_id="1", trace_configs=traces) as lf:
+            await lf.users.me()
+    assert "transport.py" in shown[0]
+    assert CANARY not in shown[0]
+
+
+def half_built() -> list[object]:
+    """Return objects whose constructors have failed at once."""
+    from leadfeeder_async.integrations.redis import RedisCredits, RedisLimiter
+
+    makers: list[tuple[type[object], tuple[object, ...]]] = [
+        (RedisLimiter, ("redis://h", f"{CANARY}\nx")),
+        (RedisCredits, ("redis://h", "n", 1, f"{CANARY}\nx")),
+        (AsyncLeadfeeder, (f"{CANARY}\nx",)),
+        (Budget, (-1,)),
+    ]
+    objects = list[object]()
+    for cls, arguments in makers:
+        made = cls.__new__(cls)
+        with pytest.raises(LeadfeederError):
+            cls.__init__(made, *arguments)
+        objects.append(made)
+    return objects
+
+
+def test_half_built_objects_have_a_repr_without_the_key() -> None:
+    """An object whose constructor has failed appears in tracebacks, so it has a repr."""
+    for value in half_built():
+        assert repr(value).startswith(f"<{type(value).__name__} ")
+        assert shown_in({"repr": "".join(walk(value))}) == []
 
 
 CONSTRUCTORS: dict[str, Callable[[], object]] = {

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
+import tracemalloc
 import zlib
+from contextlib import suppress
 
 import pytest
 
-from tests.support.servers import cut, raw_server
+from leadfeeder_async import ServerError
+from tests.support.clients import client_of
+from tests.support.servers import cut, http, raw_server
 
 MIB = 1024 * 1024
 CAP = 16 * MIB
@@ -57,3 +62,25 @@ async def test_decompression_bomb(coding: str, wbits: int) -> None:
         )
         out, _ = await process.communicate()
     assert int(out) <= CAP + 8 * MIB
+
+
+@pytest.mark.parametrize("fault", [False, True])
+async def test_bodies_are_released_after_their_calls(fault: bool) -> None:
+    """A body is not kept until the timeout of its request, neither of a response that succeeds nor of one that fails."""
+    body = b'{"data":{"id":"1"},"x":"%b"}' % (b"x" * MIB)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        async with raw_server(http(body, "500 Oops" if fault else "200 OK")) as server:
+            async with client_of(server.url, retries=0, timeout=60.0) as lf:
+                before = 0
+                for number in range(12):
+                    with suppress(ServerError):
+                        await lf.users.me()
+                    gc.collect()
+                    if number == 2:
+                        before = tracemalloc.get_traced_memory()[0]
+                kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * MIB

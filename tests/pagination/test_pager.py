@@ -30,7 +30,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
-from tests.support.servers import handler_server
+from tests.support.servers import handler_server, http, raw_server
 from tests.support.tasks import client_tasks, client_tasks_after_cancellation
 
 StatusAndBody = tuple[int, dict[str, Any]]
@@ -486,6 +486,16 @@ async def test_ids_are_requested_in_batches_of_100(sandbox: Sandbox, lf: AsyncLe
     assert sandbox.ledger.count("retrieve_companies") == 5
     assert lf.stats.credits_charged == sandbox.ledger.credits_charged == locked_count(sandbox, ids)
     assert await lf.companies.get_many([]).collect() == []
+
+
+async def test_ids_of_an_empty_response_are_requested_once() -> None:
+    """If no record was returned, no id was merged into one of them, so the request is not repeated, as it may charge."""
+    empty = http(b'{"data":[],"meta":{"credits":{"charged":2}}}')
+    async with raw_server(empty) as server, client_of(server.url) as lf:
+        pager = lf.companies.get_many(["1", "2"])
+        assert await pager.collect() == []
+        assert pager.missing == ("1", "2")
+    assert len(server.requests) == 1
 
 
 async def test_ways_to_read_a_list(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:

@@ -32,6 +32,8 @@ from leadfeeder_async.models.includes import CompanyInclude
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
 from leadfeeder_async.resources.arguments import include_param
+from leadfeeder_async.resources.companies import RETRIEVE_COMPANIES
+from leadfeeder_async.resources.ip import ENRICH_IP
 from leadfeeder_async.types import CsvDialect, Stats
 
 __all__ = ["Enrichments"]
@@ -109,7 +111,7 @@ class Enrichment(Generic[T]):
             rows=pipeline.summary.rows,
             distinct=pipeline.distinct_keys,
             outcomes=Counter(pipeline.summary.outcomes),
-            max_credits=_highest_cost(records, self._job.max_credits) if self._lookup.is_price_published else None,
+            max_credits=_highest_cost(records, self._job.max_credits) if self._lookup.price.is_published else None,
             requests=matches + -(-records // self._lookup.ids_per_fetch),
         )
 
@@ -261,7 +263,8 @@ class Enrichments:
             argument="by",
         )
         fields = include_param(include, CompanyInclude)
-        lookup = CompanyLookup(MatchPolicy(min_score, min_lead), fields, account_id)
+        price = self._executor.price(RETRIEVE_COMPANIES)
+        lookup = CompanyLookup(price, MatchPolicy(min_score, min_lead), fields, account_id)
         keys = KeyFinder(rules, allow_free_mail=allow_free_mail)
         options = _options(rows, keys, limit=limit, ordered=ordered)
         settings = (min_score, min_lead, fields or (), allow_free_mail)
@@ -303,12 +306,12 @@ class Enrichments:
 
         Credits:
             The price is not published. With ``max_credits``, addresses are looked up one at a time until a response
-            shows the price. Later requests reserve the highest price so far, and are sent together only while the
-            remaining credits cover ten times that price. A single lookup can exceed ``max_credits`` if it costs more
-            than any before.
+            shows the price. Later requests reserve ten times the highest price so far, and are sent together only
+            while the remaining credits cover this. A single lookup can exceed ``max_credits`` if it costs more than the
+            credits that are left.
 
         """
-        lookup = IpLookup(account_id)
+        lookup = IpLookup(self._executor.price(ENRICH_IP), account_id)
         options = _options(ips, KeyFinder(parse_rules("ip", column)), limit=limit, ordered=ordered)
         job = self._job(lookup, options, EnrichedIp, max_credits=max_credits, account_id=account_id, settings=())
         return Enrichment(job, lookup)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core import codec
 from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.budget import Price
 from leadfeeder_async.errors import APIStatusError, DecodeError
 from leadfeeder_async.jobs.enrich.keys import Key
 from leadfeeder_async.jobs.enrich.results import Outcome, ResultLine, failed_line
@@ -112,12 +113,10 @@ class Lookup(Protocol[T_co]):
     """True if keys are matched to IDs first. Otherwise, each key is its own ID."""
     ids_per_fetch: int
     """The most IDs of one charged request."""
-    price: int
-    """The most credits that one ID can charge, as far as known."""
-    is_price_published: bool
-    """True if no ID charges more than ``price``, and an ID that was charged is free for twelve months."""
-    is_price_known: bool
-    """True if the price is published, or a response has shown it."""
+    price: Price
+    """The price of one ID."""
+    is_repeat_free: bool
+    """True if an ID that was charged is free for twelve months."""
 
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:
         """Match some keys, for free."""
@@ -125,10 +124,6 @@ class Lookup(Protocol[T_co]):
 
     async def fetch(self, executor: RequestExecutor, batch: Batch[str]) -> FetchResult:
         """Fetch the records of some IDs, which may charge."""
-        ...
-
-    def record_charge(self, charged: int | None) -> None:
-        """Learn the price of one ID from a charge."""
         ...
 
     def record_id(self, line: ResultLine) -> str | None:
@@ -144,6 +139,7 @@ class CompanyLookup:
     """Matches keys to companies and fetches the companies.
 
     Args:
+        price: The price of a company.
         policy: The conditions under which a match is accepted.
         include: The relations to include in the records.
         account_id: The account.
@@ -152,10 +148,12 @@ class CompanyLookup:
 
     needs_match = True
     ids_per_fetch = MAX_IDS_PER_REQUEST
-    price = 1
-    is_price_published = is_price_known = True
+    is_repeat_free = True
 
-    def __init__(self, policy: MatchPolicy, include: tuple[str, ...] | None, account_id: str | None) -> None:
+    def __init__(
+        self, price: Price, policy: MatchPolicy, include: tuple[str, ...] | None, account_id: str | None
+    ) -> None:
+        self.price = price
         self._policy = policy
         self._include = include
         self._account_id = account_id
@@ -176,9 +174,6 @@ class CompanyLookup:
         rows = [strip_line_breaks(bytes(row)) for row in page.items]
         charged = _charged_credits(page.meta)
         return _assign_records(batch.items, rows, charged, page.partial_errors, is_repeat=batch.is_repeat)
-
-    def record_charge(self, charged: int | None) -> None:
-        """Learn nothing, because the price is published."""
 
     def record_id(self, line: ResultLine) -> str | None:
         """Return the ID of the company."""
@@ -276,19 +271,18 @@ class IpLookup:
     """Looks up IP addresses one by one. Their price is not published.
 
     Args:
+        price: The price of a lookup.
         account_id: The account.
 
     """
 
     needs_match = False
     ids_per_fetch = 1
-    is_price_published = False
+    is_repeat_free = False
 
-    def __init__(self, account_id: str | None) -> None:
+    def __init__(self, price: Price, account_id: str | None) -> None:
+        self.price = price
         self._account_id = account_id
-        self.price = 1
-        """The most credits that a response has charged so far, and at least 1."""
-        self.is_price_known = False
 
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:  # noqa: ARG002 - of Lookup
         """Return nothing, because an IP address is its own ID."""
@@ -298,21 +292,14 @@ class IpLookup:
         """Look up one IP address."""
         (ip,) = batch.items
         params: dict[str, QueryValue] = {"ip": ip}
-        request = ApiRequest(_RAW_IP, params=params, account_id=self._account_id, billable_records=self.price)
-        response = await executor.execute(request)
+        response = await executor.execute(ApiRequest(_RAW_IP, params=params, account_id=self._account_id))
         charged = _charged_credits(response.meta)
-        self.record_charge(charged)
         record = msgspec.Raw(strip_line_breaks(bytes(response.data)))
         line = ResultLine(outcome=Outcome.NOT_FOUND, record=record, charged=charged)
         company = self.decode_record(executor, line).company
         if company is not None:
             line = replace(line, outcome=Outcome.MATCHED, id=company.id)
         return FetchResult({ip: line}, charged=charged)
-
-    def record_charge(self, charged: int | None) -> None:
-        """Learn the price of one address. A lookup without a charge does not show it."""
-        if charged:
-            self.price, self.is_price_known = max(self.price, charged), True
 
     def record_id(self, line: ResultLine) -> str | None:
         """Return the IP address."""

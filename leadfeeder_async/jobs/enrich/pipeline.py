@@ -55,9 +55,6 @@ from leadfeeder_async.jobs.enrich.row_reader import (
 
 T = TypeVar("T")
 
-PRICE_MARGIN = 10
-"""How many times the highest price so far the budget must cover for requests that are sent together."""
-
 MAX_PENDING_ROWS = 16 * KEYS_PER_MATCH
 """The most rows that were read and whose results the caller has not taken."""
 
@@ -189,6 +186,8 @@ class Pipeline:
         self._fetches = RequestQueue[str](lookup.ids_per_fetch, probe_size=1, max_in_flight=MAX_FETCHES)
         self._credits_in_flight = 0
         """The most credits that the requests in flight can charge to the budget."""
+        self._settled_credits = 0
+        """The credits of the budget that were recorded."""
         self._preserve_order = options.ordered or self._budgeted_executor.credits_left() is not None
         self._keys_in_row_order = deque[PendingKey]()
         """The keys that the order stage has not processed, if the order is preserved."""
@@ -247,6 +246,7 @@ class Pipeline:
 
     def _abort(self, error: Exception) -> None:
         """Read and send nothing more. The results of requests in flight are still returned before the error."""
+        error = error.with_traceback(None)  # its frames may hold a body, in which some servers echo the key
         if self._error is None:
             self._error = error
         else:
@@ -333,7 +333,8 @@ class Pipeline:
             self.summary.outcomes[line.outcome] += 1
         if row.key.problem or line.outcome is Outcome.SKIPPED_BY_BUDGET:
             return
-        self._lookup.record_charge(line.charged)
+        if not self._lookup.price.is_published:
+            self._lookup.price.record_charge(line.charged or 0)
         free = replace(line, charged=0, line=UNSET, input=UNSET)
         record_id = self._lookup.record_id(line)
         self._matches.has_succeeded |= line.error is None
@@ -481,7 +482,7 @@ class Pipeline:
             self._cache.put(digest, match)
             return match
         self._keys_by_record[match.id] = [pending]
-        self._fetches.add(match.id, prepaid=self._lookup.is_price_published and match.id in self._paid_ids)
+        self._fetches.add(match.id, prepaid=self._lookup.is_repeat_free and match.id in self._paid_ids)
         return None
 
     # fetch
@@ -492,11 +493,8 @@ class Pipeline:
             if batch is None:
                 await self._changed.wait()
                 continue
-            affordable = self._affordable_ids(batch)
-            if self._fetches.in_flight and self._is_price_risky(affordable):
-                self._fetches.push_retry(batch)
-                await self._changed.wait()
-                continue
+            left = self._credits_left(batch)
+            affordable = self._affordable_ids(batch, left)
             if affordable < len(batch.items):
                 if self._fetches.in_flight:  # a request in flight may release credits
                     self._fetches.push_retry(batch)
@@ -508,12 +506,18 @@ class Pipeline:
                 batch, rest = batch.split(affordable)
                 self._fetches.push_retry(rest)
             self._fetches.in_flight += 1
-            cost = 0 if batch.held is not None else len(batch.items) * self._lookup.price
-            if not batch.prepaid:
-                self._credits_in_flight += cost
-                self._journal.reserve(batch.items, cost)
-            group.start_soon(self._request_records, batch, cost, resolved)
+            self._reserve(batch, left)
+            group.start_soon(self._request_records, batch, resolved)
         resolved.close()
+
+    def _reserve(self, batch: Batch[str], left: int | None) -> None:
+        """Record the credits that a batch reserves, before it is sent."""
+        items, price = 0 if batch.held is not None else len(batch.items), self._lookup.price
+        batch.reserved = price.most(items) if left is None else min(left, price.most(items))
+        batch.cost = min(batch.reserved, price.lost(items))
+        if not batch.prepaid:
+            self._credits_in_flight += batch.reserved
+            self._journal.reserve(batch.items, batch.cost)
 
     @property
     def _may_fetch_partial_batch(self) -> bool:
@@ -524,66 +528,61 @@ class Pipeline:
         is_waiting = self._input in {InputState.PAUSED, InputState.WAITING} and self._is_idle
         return self._input is InputState.ENDED or is_waiting or self._is_stalled
 
-    def _affordable_ids(self, batch: Batch[str]) -> int:
-        """Return how many records the budgets cover."""
+    def _credits_left(self, batch: Batch[str]) -> int | None:
+        """Return the credits that the budgets cover, or None if there is no limit."""
+        left = (self._executor if batch.prepaid else self._budgeted_executor).credits_left()
+        # A request that was just started has not reserved its credits in the budget yet.
+        return None if left is None else left - (self._credits_in_flight - self._budget.reserved)
+
+    def _affordable_ids(self, batch: Batch[str], left: int | None) -> int:
+        """Return how many records can be requested now, beside the requests in flight.
+
+        If the price is not known, the requests in flight show it. Without a limit, a file must still record it.
+        """
+        price, is_alone = self._lookup.price, not self._fetches.in_flight
         if batch.held is not None:
             return len(batch.items)
-        left = (self._executor if batch.prepaid else self._budgeted_executor).credits_left()
-        if left is None:
-            return len(batch.items)
-        # A request that was just started has not reserved its credits in the budget yet.
-        return (left - (self._credits_in_flight - self._budget.reserved)) // self._lookup.price
+        if not (is_alone or price.is_known) and (left is not None or self._journal.is_persistent):
+            return 0
+        return len(batch.items) if left is None else left // (price.least(1) if is_alone else price.most(1))
 
-    def _is_price_risky(self, affordable: int) -> bool:
-        """Return True if a request must wait for those in flight, which show the price of one ID.
-
-        If the price is not published, requests are sent together only if the credits would cover them even at a
-        multiple of the highest price so far. Without a limit, a file must still record what they can charge.
-        """
-        if self._lookup.is_price_published:
-            return False
-        if self._budgeted_executor.credits_left() is None:
-            return self._journal.is_persistent and not self._lookup.is_price_known
-        return not self._lookup.is_price_known or affordable < PRICE_MARGIN * (self._fetches.in_flight + 1)
-
-    async def _request_records(
-        self, batch: Batch[str], cost: int, resolved: MemoryObjectSendStream[KeyResults]
-    ) -> None:
+    async def _request_records(self, batch: Batch[str], resolved: MemoryObjectSendStream[KeyResults]) -> None:
         executor = self._executor if batch.prepaid else self._budgeted_executor
         try:
             result = await self._lookup.fetch(executor, batch)
         except LeadfeederError as error:
-            finished = self._fail(batch, cost, error)
+            finished = self._fail(batch, error)
         else:
-            finished = self._finish(batch, cost, result)
+            finished = self._finish(batch, result)
         if finished:
             await resolved.send(finished)
         self._fetches.in_flight -= 1
         self._changed.notify()
 
-    def _finish(self, batch: Batch[str], cost: int, result: FetchResult) -> KeyResults:
+    def _finish(self, batch: Batch[str], result: FetchResult) -> KeyResults:
         """Record a successful request, and return the results of its keys."""
         self._fetches.record_success()
-        self._settle(batch, cost, result.charged)
+        self._settle(batch, result.charged)
         for record_id in result.fetch_individually:
             self._fetches.push_retry(Batch([record_id], batch.order, prepaid=True, held=result.unassigned))
         if result.fetch_again:
             self._fetches.push_retry(Batch(result.fetch_again, batch.order, prepaid=batch.prepaid, is_repeat=True))
         return self._resolve_all(batch, result.lines)
 
-    def _fail(self, batch: Batch[str], cost: int, error: LeadfeederError) -> KeyResults:
+    def _fail(self, batch: Batch[str], error: LeadfeederError) -> KeyResults:
         """Record a failed request, and return the results of its keys unless the batch is sent again."""
         action = self._record_failure(self._fetches, batch, error, is_free=False)
         is_outcome_unknown = action is FailureAction.OUTCOME_UNKNOWN
         if is_outcome_unknown or batch.prepaid:
-            self._settle(batch, cost, None if is_outcome_unknown else 0)
+            self._settle(batch, None if is_outcome_unknown else 0)
         else:
-            self._credits_in_flight -= cost
-            self._journal.release(batch.items, cost)
+            self._credits_in_flight -= batch.reserved
+            self._journal.release(batch.items, batch.cost)
         if self._fetches.requeue(batch, action) or action is FailureAction.ABORT:
             return []
         if action is FailureAction.SKIP:
-            if self._affordable_ids(batch) >= len(batch.items):
+            left = self._credits_left(batch)
+            if left is None or left >= self._lookup.price.least(len(batch.items)):
                 return self._skip(batch, error)
             self._fetches.push_retry(batch)  # another process has spent the credits, so fewer IDs are affordable
             return []
@@ -595,15 +594,19 @@ class Pipeline:
         lines = {record_id: failed_line(error, outcome, record_id, charged=charged) for record_id in batch.items}
         return self._resolve_all(batch, lines)
 
-    def _settle(self, batch: Batch[str], cost: int, charged: int | None) -> None:
-        """Count the credits that a request charged, or None if they are unknown."""
-        if charged is None:
-            self.summary.credits_possibly_charged += cost
-        else:
-            self.summary.credits += charged
-        if not batch.prepaid:
-            self._credits_in_flight -= cost
-            self._journal.settle(cost, cost if charged is None else charged)
+    def _settle(self, batch: Batch[str], charged: int | None) -> None:
+        """Count the credits that a request charged, or None if they are unknown.
+
+        The budget knows the highest charge of a lost response, so it decides what counts as possibly charged.
+        """
+        self.summary.credits += charged or 0
+        if batch.prepaid:
+            self.summary.credits_possibly_charged += batch.cost if charged is None else 0
+            return
+        spent, self._settled_credits = self._budget.credits - self._settled_credits, self._budget.credits
+        self.summary.credits_possibly_charged += spent - (charged or 0)
+        self._credits_in_flight -= batch.reserved
+        self._journal.settle(batch.cost, spent)
 
     def _resolve_all(self, batch: Batch[str], lines: Mapping[str, ResultLine]) -> KeyResults:
         """Return the results of the keys that wait for some records."""

@@ -48,6 +48,10 @@ class Batch(msgspec.Struct, Generic[T]):
     order: int
     """The position of the first item among all requested items."""
     attempts: int = 0
+    reserved: int = 0
+    """The credits that the budgets reserve for the request."""
+    cost: int = 0
+    """The credits that the request counts if its response is lost."""
     prepaid: bool = False
     """True if the credits of these items are reserved already, by an earlier run or an earlier request."""
     is_repeat: bool = False

@@ -86,6 +86,17 @@ async def test_restored_sum_is_not_counted_twice(pools: AsyncExitStack, redis_se
     assert await spend(await open_pool(pools, redis_server), 10) == 4
 
 
+async def see_totals(pools: list[RedisCredits]) -> None:
+    """Let all processes report and see the totals, as their heartbeats do.
+
+    A process that has reserved nothing sends no heartbeats. If the data is lost while only such processes run, the
+    totals of those that have ended are lost, as the documentation says.
+    """
+    for pool in pools:
+        async with pool._turn:
+            await pool._try_report("report")
+
+
 def spend_in_child(pool: RedisCredits, results: Queue[int]) -> None:
     async def run() -> int:
         async with pool:
@@ -113,7 +124,7 @@ async def test_children_of_a_fork_share_the_limit(redis_server: RedisServer) -> 
 
 
 async def test_random_losses_never_exceed_the_limit(redis_server: RedisServer) -> None:
-    """Whatever is flushed, killed or closed while at least one process runs, the credits stay within the limit."""
+    """Whatever is flushed or closed while a process that has seen the totals runs, the credits stay within the limit."""
     rng = random.Random(7)
     for number in range(SCHEDULES):
         spent = 0
@@ -125,7 +136,7 @@ async def test_random_losses_never_exceed_the_limit(redis_server: RedisServer) -
                     granted = await asyncio.gather(*(spend(one, rng.randrange(3)) for one in running))
                     spent += sum(granted)
                 elif action < 0.8:
-                    await asyncio.sleep(0.05)  # the totals of all processes are reported
+                    await see_totals(running)
                     redis_server.execute("FLUSHALL")
                 elif len(running) > 1:
                     await pool.aclose()

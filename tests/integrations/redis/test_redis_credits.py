@@ -28,7 +28,7 @@ from leadfeeder_async import (
     RateLimiterUnavailableError,
     WrongLoopError,
 )
-from leadfeeder_async.budget import BudgetReservation
+from leadfeeder_async.budget import BudgetReservation, Price
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.integrations import redis_credits
 from leadfeeder_async.integrations._redis_script import key_of
@@ -329,10 +329,10 @@ async def test_copy_of_a_call_in_a_child_settles_nothing(
     """If a child destroys its copy of a call in flight, its total does not fall below what it has spent."""
     async with credits_on(redis_server, 5) as shared:
         with (
-            BudgetReservation([Budget(shared=shared)], 3, ErrorContext()) as reservation,
+            BudgetReservation([Budget(shared=shared)], 3, Price(), ErrorContext()) as reservation,
             monkeypatch.context() as patch,
         ):
-            await reservation.reserve_shared()
+            await reservation.reserve()
             patch.setattr(os, "getpid", lambda: -1)
             reservation.__exit__()
         await asyncio.gather(*shared._tasks)  # a report, if there is one

@@ -244,6 +244,21 @@ async def test_unknown_price_is_probed(tmp_path: Path, max_credits: int, price: 
     assert place.charged == job.summary.credits == spent
 
 
+@pytest.mark.parametrize("meta", ["", ',"meta":{"credits":{"charged":1}}'])
+@pytest.mark.parametrize("data", ["null", "5"])
+async def test_undecodable_lookups_count_within_the_limit(tmp_path: Path, data: str, meta: str) -> None:
+    """Lookups that cannot be decoded count as possibly charged, and all together no more than the limit."""
+    body = f'{{"data":{data}{meta}}}'.encode()
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    async with handler_server(answer) as url, client_of(url, retries=0) as lf:
+        job = lf.enrich.ips([f"8.8.8.{number}" for number in range(8)], max_credits=5)
+        summary = await job.to_file(tmp_path / "out.ndjson")
+    assert (summary.credits, summary.credits_possibly_charged) == (0, 5)
+
+
 async def test_known_price_is_looked_up_together() -> None:
     """Once the price is known and the credits cover a multiple of it, requests go out together."""
     place = Priced(2)
@@ -267,7 +282,7 @@ async def test_unlimited_file_records_the_price_before_it_is_spent(tmp_path: Pat
 
     async with handler_server(answer) as url, client_of(url, retries=0) as lf:
         await lf.enrich.ips([f"8.8.8.{number}" for number in range(40)]).to_file(out)
-    assert lowest[0] == 1 - 3  # nobody knows the price of the first one
+    assert lowest[0] == 10 - 3  # nobody knows the price of the first one
     assert min(lowest[1:]) >= 0
 
 

@@ -1,0 +1,35 @@
+"""Servers that send responses which belong to no request."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.clients import client_of
+from tests.support.servers import http, raw_server
+
+STALE = http(b'{"data":{"id":"stale","type":"user"}}')
+
+
+TIMEOUT = http(b"", "408 Request Timeout")
+
+
+@pytest.mark.parametrize(
+    ("extra", "delay"), [(STALE, 0.0), (STALE, 0.02), (b"garbage\r\n\r\n", 0.02), (TIMEOUT, 0.0), (TIMEOUT, 0.02)]
+)
+async def test_extra_response_is_not_taken_for_the_next(extra: bytes, delay: float) -> None:
+    """Bytes after a response make the client give up the connection, so that they answer no later request."""
+
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        writer.write(http(b'{"data":{"id":"1","type":"user"}}'))
+        await writer.drain()
+        await asyncio.sleep(delay)
+        writer.write(extra)
+        await writer.drain()
+
+    async with raw_server(respond) as server, client_of(server.url, retries=0) as lf:
+        for _ in range(3):
+            assert (await lf.companies.get("1")).data.id == "1"
+            await asyncio.sleep(0.05)
+        assert (server.connections, len(server.requests)) == (3, 3)
