@@ -120,13 +120,20 @@ def write_table(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]
 
 
 def _read(rows: Path) -> Iterator[Json]:
-    decoder: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
     with rows.open("rb") as lines:
-        for line in lines:
-            try:
-                yield decoder.decode(line)
-            except msgspec.ValidationError:
-                yield json.loads(line, parse_int=_parse_number, parse_float=_parse_number)
+        yield from map(decode_row, lines)
+
+
+def decode_row(row: bytes | msgspec.Raw) -> Json:
+    """Return a row decoded. Numbers outside the range of Python's stay JSON."""
+    try:
+        return _DECODER.decode(row)
+    except msgspec.ValidationError:
+        value: Json = json.loads(bytes(row), parse_int=_parse_number, parse_float=_parse_number)
+        return value
+
+
+_DECODER: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
 
 
 def _parse_number(number: str) -> msgspec.Raw:
