@@ -144,7 +144,7 @@ def read_credential(
         if api_key is not None:
             return _source("api_key", api_key)
     finally:
-        del api_key, access_token  # a traceback with locals would show them
+        api_key = access_token = None  # a traceback with locals would show them
     file = _key_file()
     if file is not None:
         return CredentialSource(kind="api_key", secret=read_api_key(None), provider=partial(_read_file, file))
@@ -158,13 +158,13 @@ def read_credential(
     return CredentialSource(kind="api_key", secret=read_api_key(None))
 
 
-def _source(kind: CredentialKind, argument: str | ApiKeyProvider | AccessTokenProvider) -> CredentialSource:
+def _source(kind: CredentialKind, argument: str | ApiKeyProvider | AccessTokenProvider | None) -> CredentialSource:
     try:
         if callable(argument):
             return CredentialSource(kind=kind, provider=argument)
         return CredentialSource(kind=kind, secret=read_secret(kind, argument))
     finally:
-        del argument
+        argument = None  # a traceback with locals would show it
 
 
 def read_api_key(argument: object) -> Secret:

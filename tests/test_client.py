@@ -36,7 +36,7 @@ from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.accounts import User
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.sandbox import Sandbox
-from leadfeeder_async.settings import Secret, Settings
+from leadfeeder_async.settings import CredentialSource, Secret, Settings
 from tests.support.clients import KEY, client_for, client_of
 from tests.support.servers import http, raw_server, silence
 
@@ -255,7 +255,7 @@ async def test_key_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
         await lf.users.me()
     error = caught.value
     await lf.aclose()
-    settings = Settings(api_key=Secret(KEY))
+    settings = Settings(credential=CredentialSource(kind="api_key", secret=Secret(KEY)))
     text = traceback.TracebackException.from_exception(error, capture_locals=True, compact=False)
     outputs = [
         repr(lf), repr(settings), repr(error), str(error), repr(error.args), repr(error.__context__),

@@ -20,6 +20,7 @@ from rich.text import Text
 from leadfeeder_async.cli.options import OutputOptions
 from leadfeeder_async.cli.printing import plural, print_err, print_out
 from leadfeeder_async.errors import check_argument, escape_control_characters
+from leadfeeder_async.jobs.row_cells import decode_row
 from leadfeeder_async.jobs.tabular import Json, columns_of
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
@@ -94,13 +95,19 @@ def to_record(value: object) -> Record:
     return _DECODER.decode(msgspec.json.encode(value))
 
 
+def _to_row(row: bytes) -> Record:
+    """Decode a row. A row that is not an object is shown as a field."""
+    value = decode_row(row)
+    return value if isinstance(value, dict) else {"value": value}
+
+
 async def show_list(pager: Pager[T], schema: TableSchema, output: OutputOptions, noun: str, *, more: str = "") -> None:
     """Fetch and show a list. If the limit leaves out rows, print the total and the hint ``more``."""
     schema.check_fields(output)
     records, problems, total = list[Record](), ProblemLog(), None
     async with aclosing(pager.raw_pages()) as pages:
         async for page in pages:
-            records += map(_DECODER.decode, page.items)
+            records += map(_to_row, page.items)
             problems.add(page)
             total = page.total if total is None else total
     show_records(records, schema, output, noun)
@@ -219,6 +226,8 @@ def format_value(value: Json) -> str:
             return "yes" if value else "no"
         case float():
             return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1_000 else f"{value:,}"
+        case msgspec.Raw():
+            return _printable(bytes(value).decode())
         case dict() | list():
             return ", ".join(_labels(value))
         case _:

@@ -145,7 +145,7 @@ def limit_key(api_key: str | None, namespace: str | None, kind: str) -> str:
         check_argument(namespace, "namespace='' must not be empty.")
         return key_of(f"namespace {namespace}", kind)
     finally:
-        del api_key  # a traceback with locals would show it
+        api_key = None  # a traceback with locals would show it
 
 
 def key_of(api_key: str, kind: str) -> str:

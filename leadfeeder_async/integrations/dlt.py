@@ -155,7 +155,7 @@ class _Source:
         try:
             client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=limiter, trust_env=self._trust_env)
         finally:
-            del key
+            key = None
         async with client as lf, aclosing(raise_at_end(pager_of(lf).raw_pages())) as pages:
             async for page in pages:
                 yield [_flat(row, account) for row in page.items]

@@ -131,11 +131,17 @@ def _json_cell(value: Json) -> str | None:
 
 def _plain_cells(line: bytes, columns: Sequence[Column]) -> list[Json]:
     """Return the cells of a line whose values may have any type."""
-    try:
-        row = _PLAIN.decode(line)
-    except msgspec.ValidationError:
-        row = json.loads(line, parse_int=_parse_number, parse_float=_parse_number)
+    row = decode_row(line)
     return [_cell(column.value_of(row)) for column in columns]
+
+
+def decode_row(row: bytes | msgspec.Raw) -> Json:
+    """Return a row decoded. Numbers outside the range of Python's stay JSON."""
+    try:
+        return _PLAIN.decode(row)
+    except msgspec.ValidationError:
+        value: Json = json.loads(bytes(row), parse_int=_parse_number, parse_float=_parse_number)
+        return value
 
 
 def _parse_number(number: str) -> msgspec.Raw:

@@ -6,6 +6,9 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from leadfeeder_async.cli.record_tables import fit_widths, format_value
+from leadfeeder_async.jobs.row_cells import decode_row
+from tests.cli.command import leadfeeder
+from tests.support.servers import http, raw_server
 
 
 @given(st.lists(st.tuples(st.integers(1, 90), st.integers(1, 90)), min_size=1, max_size=9), st.integers(1, 200))
@@ -24,6 +27,18 @@ def test_column_widths_fit(columns: list[tuple[int, int]], available: int) -> No
 def test_control_characters_are_removed() -> None:
     """Control characters in a value are not printed."""
     assert format_value("Evil\x1b[2J\nCorp") == "Evil\\u001b[2J Corp"
+
+
+async def test_numbers_of_any_size_are_shown() -> None:
+    """A number outside the range of Python's, or a row that is not an object, is shown as it was sent."""
+    huge = "9" * 30
+    body = f'{{"data":[{{"id":"1","type":"tag","attributes":{{"name":{huge}}}}},{huge}]}}'.encode()
+    async with raw_server(http(body)) as server:
+        environment = {"LEADFEEDER_API_KEY": "k", "LEADFEEDER_BASE_URL": server.url, "LEADFEEDER_ACCOUNT_ID": "1"}
+        code, out, _ = await leadfeeder(None, "tags", "list", **environment)
+    assert code == 0
+    assert out.splitlines() == [body.decode()[9 : body.decode().index("},9") + 1], f'{{"value":{huge}}}']
+    assert format_value(decode_row(huge.encode())) == huge
 
 
 def test_objects_are_shown_by_name() -> None:

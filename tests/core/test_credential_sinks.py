@@ -23,7 +23,7 @@ from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.error_mapping import Redactor
 from leadfeeder_async.settings import Secret
 from tests.cli.command import leadfeeder
-from tests.core.test_key_sinks import errors_of, frames_of, rich_traceback, safe_repr, walk
+from tests.core.test_key_sinks import errors_of, frames_of, rich_traceback, walk
 from tests.support.servers import handler_server
 
 KEY = "canary-key-0123456789"
@@ -132,7 +132,7 @@ def sinks_of(error: BaseException, lf: AsyncLeadfeeder, events: list[AttemptEven
         "log": log,
         "traceback with locals": "".join(trace.format()) + rich_traceback(error),
         "cgitb": cgitb_text(error),
-        "debug dump": "".join(safe_repr(value) for frame in frames for value in frame.f_locals.values())
+        "debug dump": "".join(repr(value) for frame in frames for value in frame.f_locals.values())
         + "".join(text for frame in frames for text in walk(dict(frame.f_locals)))
         + "".join(walk(lf, 4))
         + dump_tasks(),
@@ -191,7 +191,7 @@ def test_interrupted_callable_is_in_no_sink() -> None:
                 loop.run_until_complete(task)
         loop.close()
     assert [type(error) for error in found] == [SystemExit]
-    texts = [safe_repr(value) for frame in frames_of(found[0]) for value in frame.f_locals.values()]
+    texts = [repr(value) for frame in frames_of(found[0]) for value in frame.f_locals.values()]
     assert hits({"locals": "".join(texts), "rich": rich_traceback(without_test_frames(found[0]))}) == []
 
 
@@ -250,7 +250,7 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
 async def test_credential_is_in_no_output_of_the_command(kind: str, tmp_path: Path) -> None:
     """Stderr with all logs, the output of doctor, and unfinished files show no canary."""
     (tmp_path / "secret").write_text(KEY)
-    (tmp_path / "ips.txt").write_text("203.0.113.17\n")
+    (tmp_path / "ips.txt").write_text("198.18.0.17\n")
     environment = ENVIRONMENTS.get(kind, {"LEADFEEDER_API_KEY_FILE": str(tmp_path / "secret")})
     shared = {"LEADFEEDER_LOG": "debug", "PYTHONASYNCIODEBUG": "1", "LEADFEEDER_ACCOUNT_ID": "1"}
     sinks: Sinks = {}

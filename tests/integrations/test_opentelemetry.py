@@ -91,7 +91,7 @@ async def use_everything(lf: AsyncLeadfeeder, sandbox: Sandbox, folder: Path) ->
     results = await asyncio.gather(*(lf.companies.get(company_id) for company_id in ids), return_exceptions=True)
     assert all(not isinstance(result, BaseException) or isinstance(result, LeadfeederError) for result in results)
     with suppress(LeadfeederError):
-        await lf.enrich.ips(["203.0.113.17", "203.0.113.18"]).to_file(folder / "ips.ndjson")
+        await lf.enrich.ips(["198.18.0.17", "198.18.0.18"]).to_file(folder / "ips.ndjson")
     with suppress(LeadfeederError):
         await lf.tags.create(name="Hot")
     with pytest.raises(LeadfeederError):
@@ -176,7 +176,7 @@ async def test_context_reaches_prefetched_pages(sandbox: Sandbox, telemetry: Tel
             pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date, page_size=50)
             assert len(await pager.prefetch(8).collect()) == 500
             await pager.prefetch(8).to_file(tmp_path / "visits.ndjson")
-            assert len([row async for row in lf.enrich.ips(["203.0.113.17", "203.0.113.18"])]) == 2
+            assert len([row async for row in lf.enrich.ips(["198.18.0.17", "198.18.0.18"])]) == 2
             async for _ in lf.sweep([sandbox.account_id], lambda account: account.tags.list()):
                 pass
     assert len(telemetry.calls) >= 20
