@@ -78,7 +78,8 @@ class AttemptEvent(msgspec.Struct, frozen=True, kw_only=True):
     elapsed: float
     """Seconds from ``started_at`` to the end of the attempt."""
     phase_durations: Mapping[RequestPhase, float]
-    """Seconds per phase. ``slot`` and ``limiter`` are waits before sending, ``headers`` is the server's time."""
+    """Seconds per phase. ``slot``, ``credential`` and ``limiter`` are waits before sending, ``headers`` is the server's
+    time."""
     phase: RequestPhase
     """The last phase that was reached."""
     sent: SentState

@@ -344,7 +344,7 @@ class RequestExecutor:
 
     def _delay_before_retry(self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError) -> float:
         """Return the seconds to wait before the next attempt, or raise the error that ends the call."""
-        attempts = self.options.retries + 1
+        attempts = self.options.retries + 1 + call.has_new_credential  # the rejected attempt does not count
         decision = retry.delay_or_error(error, endpoint, call.context.attempts, attempts, random.random)
         if isinstance(decision, OutcomeUnknownError):
             raise decision from error

@@ -12,7 +12,8 @@ NON_IDEMPOTENT   retry           OutcomeUnknownError    pause, then retry
 
 An ambiguous failure is an invalid, incomplete or late response, or any 5xx: the server may have acted before it failed.
 If a 5xx has a Retry-After of up to a minute, the retry waits for it. A longer one is not waited for, as after a 429.
-All other responses are final. The server rejects a request with 429 before any work, so it can always be retried.
+All other responses are final. The server rejects a request with 429 before any work, so it can always be retried. The
+same holds for a 401, which the executor retries once if there is a new credential.
 """
 
 from __future__ import annotations

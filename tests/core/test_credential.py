@@ -23,6 +23,7 @@ from leadfeeder_async import (
     DeadlineExceededError,
     MissingKeyError,
     PermissionDeniedError,
+    ServerError,
 )
 from leadfeeder_async._core import credential
 from leadfeeder_async.sandbox import Sandbox
@@ -244,6 +245,20 @@ async def test_same_token_again_is_not_sent_again(sandbox: Sandbox) -> None:
         with pytest.raises(AuthenticationError):
             await lf.users.me()
     assert codes(sandbox) == [401]
+
+
+async def test_rejected_attempt_is_not_one_of_the_retries(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a rejection, a call still has all its retries."""
+    monkeypatch.setattr("leadfeeder_async._core.retry.INITIAL_BACKOFF", 0.01)
+    async with client(sandbox, TokenEndpoint(sandbox), retries=1) as lf:
+        sandbox.fail_next(401, code="token_expired")
+        sandbox.fail_next(503)
+        assert (await lf.users.me()).data.id
+        sandbox.fail_next(401, code="token_expired")
+        sandbox.fail_next(503, times=2)
+        with pytest.raises(ServerError):
+            await lf.users.me()
+    assert codes(sandbox) == [401, 503, 200, 401, 503, 503]
 
 
 async def test_budget_bounds_the_second_request(sandbox: Sandbox) -> None:
