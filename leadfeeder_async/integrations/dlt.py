@@ -93,9 +93,9 @@ def _visits(source: _Source, first: date, lookback_days: int) -> DltResource:
         since, newest = _since(state, first, lookback_days), state.get("last_day", str(first))
         async for page in source.rows(lambda lf: lf.web_visits.search(start_date=since, end_date=today)):
             days = [str(row["started_at"])[:10] for row in page if row.get("started_at")]
-            newest = max(newest, *(min(day, str(today)) for day in days))  # a visit may be dated in the future
+            newest = max(newest, *days)
             yield page
-        state["last_day"] = newest
+        state["last_day"] = min(newest, str(source.server_today()))  # a visit may be dated in the future
 
     return visits
 
@@ -109,7 +109,7 @@ def _visitor_companies(source: _Source, first: date, lookback_days: int) -> DltR
             lambda lf: lf.web_visits.companies(start_date=since, end_date=until, include=["company"])
         ):
             yield page
-        state["last_day"] = str(until)
+        state["last_day"] = str(min(until, source.server_today()))  # this clock may be ahead
 
     return visitor_companies
 
@@ -122,7 +122,8 @@ def _account_state(source: _Source) -> dict[str, str]:
 
 def _since(state: dict[str, str], first: date, lookback_days: int) -> date:
     """Return the first day to read: some days before the last one that was loaded."""
-    return max(first, date.fromisoformat(state.get("last_day", str(first))) - timedelta(lookback_days))
+    last_day = min(date.fromisoformat(state.get("last_day", str(first))), max(first, _today()))
+    return max(first, last_day - timedelta(lookback_days))
 
 
 def _replaced(name: str, rows: Callable[[], Rows]) -> DltResource:
@@ -145,6 +146,7 @@ class _Source:
             del api_key
         self._base_url = base_url
         self._trust_env = trust_env
+        self._server_now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._limiter: tuple[asyncio.AbstractEventLoop, TokenBucket] | None = None
         """The event loop of the latest run and its rate limiter."""
 
@@ -159,6 +161,11 @@ class _Source:
         async with client as lf, aclosing(raise_at_end(pager_of(lf).raw_pages())) as pages:
             async for page in pages:
                 yield [_flat(row, account) for row in page.items]
+            self._server_now = lf._server_now  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    def server_today(self) -> date:
+        """Return the current day by the server's clock, or by that of this machine before the first response."""
+        return self._server_now().date()
 
     def _limiter_of_run(self) -> TokenBucket:
         """Return the rate limiter of this run. It belongs to an event loop, and dlt creates one for each run."""

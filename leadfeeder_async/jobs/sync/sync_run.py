@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +37,7 @@ from leadfeeder_async.jobs.sync.date_plan import (
     is_reread_due,
     plan_ranges,
     split_at,
+    without_future,
 )
 from leadfeeder_async.jobs.sync.lookup_tables import LOOKUP_TABLES, TableWrite
 from leadfeeder_async.jobs.sync.schema import KEYS
@@ -139,8 +140,9 @@ async def sync_account(
         of_account = lf.with_options(account_id=account)
         run = SyncRun(of_account, database, spool, account, tracker=tracker, on_progress=on_progress)
         with run.include_problems():
-            state = await run.read_days(first_day, datetime.now(UTC).date(), lookback_days)
-            skipped = await run.read_lookup_tables()
+            await run.read_lookup_tables(TABLE_WITH_DATE)
+            state = await run.read_days(first_day, run.server_now().date(), lookback_days)
+            await run.read_lookup_tables(*(table for table in LOOKUP_TABLES if table != TABLE_WITH_DATE))
             await run.finish(state)
     progress = tracker.now()
     return SyncResult(
@@ -148,13 +150,16 @@ async def sync_account(
         first_day=state.first_day,
         last_day=state.last_day,
         tables=run.changes,
-        skipped=skipped,
+        skipped=run.skipped,
         requests=progress.requests,
         rate_limited=progress.rate_limited,
         credits=progress.credits,
         elapsed=progress.elapsed,
     )
 
+
+TABLE_WITH_DATE = "credits"
+"""The small table that is read first, because the response tells the date by the server's clock."""
 
 REREAD_HINT = "The next sync retries these rows if their dates are within its lookback."
 
@@ -194,11 +199,13 @@ class SyncRun:
         self._is_incomplete = False
         """True if a list of visits stopped early. The synced days are then no longer extended."""
         self._lookup_writes = list[TableWrite]()
+        self.skipped = dict[str, LeadfeederError]()
+        """The small tables to which the server denied access."""
         self.changes = {table: SyncChanges() for table in KEYS if table != "sync_state"}
 
     async def read_days(self, since: date | None, today: date, lookback_days: int) -> SyncState:
         """Read the companies and visits of the days that are due, and return the days that are then synced."""
-        synced = await self._read_state()
+        synced = await self._read_state(today)
         self._empty = SpoolState(account=self._account, today=today)
         planned = list(plan_ranges(synced, since, today, lookback_days))
         ranges, is_reread = self._continued(synced, planned), True
@@ -213,11 +220,14 @@ class SyncRun:
         assert synced is not None
         return replace(synced, reread_on=today) if is_reread else synced
 
-    async def _read_state(self) -> SyncState | None:
-        if not self._database.exists:
-            return None
-        states = await self._database.transact(lambda transaction: transaction.read_states())
-        return states.get(self._account)
+    async def _read_state(self, today: date) -> SyncState | None:
+        def read(transaction: Transaction) -> SyncState | None:
+            state = transaction.read_states().get(self._account)
+            if state is None or state.last_day <= today:
+                return state
+            return without_future(state, today, transaction.last_visit_day(self._account, today))
+
+        return await self._database.transact(read) if self._database.exists else None
 
     def _continued(self, synced: SyncState | None, planned: Sequence[SyncRange]) -> list[SyncRange] | None:
         """Return the date ranges of a run that continues the spool, or None if the spool cannot be continued."""
@@ -341,15 +351,17 @@ class SyncRun:
                 self._problems.extend(page.problems)
                 yield page
 
-    async def read_lookup_tables(self) -> dict[str, LeadfeederError]:
-        """Read the small tables, and return those to which the server denied access."""
-        skipped = dict[str, LeadfeederError]()
-        for table, read in LOOKUP_TABLES.items():
+    async def read_lookup_tables(self, *tables: str) -> None:
+        """Read some of the small tables. Those to which the server denies access are skipped."""
+        for table in tables:
             try:
-                self._lookup_writes.append(await read(self._lf, self._account))
+                self._lookup_writes.append(await LOOKUP_TABLES[table](self._lf, self._account))
             except (PermissionDeniedError, NotFoundError) as error:
-                skipped[table] = error
-        return skipped
+                self.skipped[table] = error
+
+    def server_now(self) -> datetime:
+        """Return the time by the server's clock. A clock of this machine that is ahead would skip days."""
+        return self._lf._server_now()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     async def finish(self, state: SyncState) -> None:
         """Write the small tables and the end of the run. Raise IncompleteListError if rows or days are missing."""
@@ -358,7 +370,7 @@ class SyncRun:
             for write in self._lookup_writes:
                 write(transaction)
             if not self._is_incomplete:
-                transaction.save_state(self._account, state, finished_at=datetime.now(UTC).isoformat())
+                transaction.save_state(self._account, state, finished_at=self.server_now().isoformat())
             return transaction.changes
 
         self._add_changes(await self._database.transact(work))
