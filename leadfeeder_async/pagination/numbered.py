@@ -150,11 +150,13 @@ class WindowProgress(msgspec.Struct):
 
     @property
     def is_truncated(self) -> bool:
-        """True if the server stopped at its row limit although it counts, or may have, more rows.
+        """True if the server stopped a search by date at its row limit although it counts, or may have, more rows.
 
         A total equal to the limit is not conclusive, because some servers count no further.
         """
         rows, largest = self.detector.rows, self.detector.largest_page
+        if self.window is None:
+            return False
         if self.exceeds_limit and self.detector.total != self.max_rows:
             return rows < (self.detector.total or 0)
         is_countless = self.detector.total in {None, self.max_rows}
@@ -263,7 +265,7 @@ class NumberedPages(Generic[T]):
 
     async def _finish(self, progress: WindowProgress) -> Page[T] | None:
         """Continue with the next window, or split this one if the server truncated it."""
-        if progress.window is not None and progress.is_truncated:
+        if progress.is_truncated:
             return await self._split(progress, 2)
         self._advance(progress)
         if progress.day is not None:

@@ -20,6 +20,7 @@ from leadfeeder_async import (
     RateLimiterUnavailableError,
 )
 from leadfeeder_async.models import WebVisit
+from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
 from tests.support.servers import handler_server
@@ -86,6 +87,21 @@ async def test_what_an_account_lacks_is_told_with_its_name() -> None:
                     pass
             told = [one.message.partition(":")[0] for one in caught.value.problems]
             assert sorted(told) == [f"Account {one}" for one in lacking]
+
+
+async def test_many_problems_are_counted() -> None:
+    """Of many rows that cannot be decoded, the error contains the first ones and the number of all."""
+
+    async def respond(request: web.Request) -> web.Response:
+        number = int(request.query["page[num]"])
+        rows = [{"id": [], "type": "tag"}] * 100 if number <= 8 else []
+        return web.json_response({"data": rows, "meta": {"pagination": {"page_count": 8, "total_count": 800}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match=r"^1,600 rows or parts") as caught:
+            async for _ in lf.sweep(["1", "2"], lambda account: account.tags.list()):
+                pass
+    assert len(caught.value.problems) == MAX_KEPT_PROBLEMS
 
 
 async def test_what_stops_all_is_raised_at_once() -> None:

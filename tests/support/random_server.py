@@ -65,7 +65,14 @@ class RandomServer:
         has_new_faults = self.fault_rate and (
             self.change_rate or self.style == "visits"
         )  # each part of a range has some
-        return self.is_unstable or bool(self.lost_pages) or bool(has_new_faults) or self.change_rate > 0.1
+        pages = len(self.rows) / min(self.size, self.page_cap or self.size)
+        always_grows = self.change_rate > 0.1 or self.change_rate * pages > 1
+        return self.is_unstable or bool(self.lost_pages) or bool(has_new_faults) or always_grows
+
+    @property
+    def changes_show(self) -> bool:
+        """True if the counts show each change. An added and a removed row between two responses leave them unchanged."""
+        return not self.change_rate or self.change_kind != "both"
 
     def heal(self) -> None:
         """Stop all faults and changes."""

@@ -50,7 +50,7 @@ from leadfeeder_async.pagination.date_range import DateLike, DateWindow, parse_d
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager
-from leadfeeder_async.pagination.problems import join_messages
+from leadfeeder_async.pagination.problems import ProblemLog, join_messages
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.types import Stats
 
@@ -195,7 +195,7 @@ class SyncRun:
         self._empty = SpoolState(account=account)
         self._expected: int | None = None
         """The number of visits of this run, as the server counted them."""
-        self._problems = list[LeadfeederError]()
+        self._problems = ProblemLog()
         self._is_incomplete = False
         """True if a list of visits stopped early. The synced days are then no longer extended."""
         self._lookup_writes = list[TableWrite]()
@@ -212,7 +212,8 @@ class SyncRun:
         if ranges is None:
             recent, is_reread = await self._due_ranges(synced, planned[0], today, lookback_days)
             ranges = [*recent, *planned[1:]]
-            self._spool.begin(self._empty)
+            self._restore_problems()
+            self._begin_spool(self._empty)
         for days in ranges:
             synced = await self._read_range(days, synced)
         for days in planned:
@@ -236,8 +237,14 @@ class SyncRun:
             return None
         ranges = continue_range(interrupted, planned)
         if ranges is not None:
-            self._problems.extend(self._spool.problems)
+            self._restore_problems()
         return ranges
+
+    def _restore_problems(self) -> None:
+        """Report the problems of an earlier run that was killed."""
+        if self._spool.state.account == self._account:
+            problems = self._spool.drop_repeated_problems()
+            self._problems.extend(problems, self._spool.state.problem_count)
 
     async def _due_ranges(
         self, synced: SyncState | None, recent: SyncRange, today: date, lookback_days: int
@@ -263,7 +270,7 @@ class SyncRun:
         """Read a date range and merge it slice by slice. Return the days that are synced then."""
         spool = self._spool
         if spool.state.range != days:
-            spool.begin(replace(self._empty, synced=synced, range=days, is_incomplete=self._is_incomplete))
+            self._begin_spool(replace(self._empty, synced=synced, range=days, is_incomplete=self._is_incomplete))
         if not spool.state.has_companies:
             async with aclosing(self._pages(self._visitors(days.window))) as companies:
                 async for visitors in companies:
@@ -333,10 +340,15 @@ class SyncRun:
             changes = done.result
         self._add_changes(changes)
         rest = days.without(read.complete) or days
-        spool.begin(
+        self._begin_spool(
             replace(self._empty, synced=after, range=rest, has_companies=True, is_incomplete=self._is_incomplete)
         )
         return after
+
+    def _begin_spool(self, state: SpoolState) -> None:
+        """Drop all rows of the spool, and keep its problems until they are reported."""
+        before = self._spool.state
+        self._spool.begin(state.with_problems_of(before) if before.account == self._account else state)
 
     def _visits(self, window: DateWindow) -> Pager[WebVisit]:
         return self._lf.web_visits.search(start_date=window.start, end_date=window.end)
@@ -348,7 +360,7 @@ class SyncRun:
         """Yield pages. Their problems are reported at the end of the run."""
         async with aclosing(pager.pages()) as pages:
             async for page in pages:
-                self._problems.extend(page.problems)
+                self._problems.add(page)
                 yield page
 
     async def read_lookup_tables(self, *tables: str) -> None:
@@ -374,12 +386,14 @@ class SyncRun:
             return transaction.changes
 
         self._add_changes(await self._database.transact(work))
-        if self._problems:
+        self._spool.begin(self._empty)
+        if self._problems.count:
+            problems = self._problems.problems
             error = IncompleteListError(
                 self._problem_summary(),
-                self._problems[0].context,
+                problems[0].context,
                 hint=REREAD_HINT,
-                problems=self._problems,
+                problems=problems,
                 run_completed=True,
             )
             self._problems.clear()
@@ -394,19 +408,26 @@ class SyncRun:
         try:
             yield
         except LeadfeederError as error:
-            if not self._problems:
+            if not self._problems.count:
                 raise
+            self._forget_reported_problems()
             message = f"{error.message} Additionally, {self._problem_summary()}"
             raise error.with_context(error.context, message=message) from error.__cause__
         except BaseException as error:
-            if self._problems:
+            if self._problems.count:
+                self._forget_reported_problems()
                 error.add_note(self._problem_summary())
             raise
 
+    def _forget_reported_problems(self) -> None:
+        """Drop the spool if it has nothing but problems. A spool with rows reports them again when it is continued."""
+        if not self._spool.rows:
+            self._spool.begin(self._empty)
+
     def _problem_summary(self) -> str:
-        count = len(self._problems)
+        count = self._problems.count
         rows = "1 row or day" if count == 1 else f"{count:,} rows or days"
-        messages = join_messages([problem.message for problem in self._problems], count)
+        messages = join_messages([problem.message for problem in self._problems.problems], count)
         return f"{rows} could not be read completely. All others are in the database. {messages}"
 
     def _add_changes(self, committed: Mapping[str, SyncChanges]) -> None:
