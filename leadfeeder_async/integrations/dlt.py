@@ -19,10 +19,11 @@ from dlt.extract import DltResource
 
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.pagination.date_range import DateLike, parse_date
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
-from leadfeeder_async.pagination.problems import raise_at_end
+from leadfeeder_async.pagination.problems import ProblemLog
 from leadfeeder_async.settings import read_api_key
 
 __all__ = ["leadfeeder_source"]
@@ -158,10 +159,15 @@ class _Source:
             client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=limiter, trust_env=self._trust_env)
         finally:
             del key
-        async with client as lf, aclosing(raise_at_end(pager_of(lf).raw_pages())) as pages:
+        problems = ProblemLog()
+        async with client as lf, aclosing(pager_of(lf).raw_pages()) as pages:
             async for page in pages:
-                yield [_flat(row, account) for row in page.items]
+                problems.add(page)
+                rows = [row for row in (_flat(row, account) for row in page.items) if row is not None]
+                problems.extend([_NO_ID] * (len(page.items) - len(rows)), len(page.items) - len(rows))
+                yield rows
             self._server_now = lf._server_now  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        problems.raise_any()
 
     def server_today(self) -> date:
         """Return the current day by the server's clock, or by that of this machine before the first response."""
@@ -187,12 +193,17 @@ class _Source:
             yield page
 
 
-def _flat(row: bytes, account_id: str) -> Row:
+_NO_ID = DecodeError("A row has no id, so it cannot be loaded.")
+
+
+def _flat(row: bytes, account_id: str) -> Row | None:
     """Return the columns of a record: its keys, its attributes, and its related records by name.
 
-    Primary key columns always win over attributes with the same name.
+    A row that is not an object with an id has none. Primary key columns always win over attributes with the same name.
     """
-    record: Row = msgspec.json.decode(row)
+    record: Json = msgspec.json.decode(row)
+    if not isinstance(record, dict) or not record.get("id"):
+        return None
     attributes, relationships = record.get("attributes"), record.get("relationships")
     keys: Row = {"account_id": account_id, "id": record["id"]}
     flat: Row = {name: _loadable(value) for name, value in attributes.items()} if isinstance(attributes, dict) else {}

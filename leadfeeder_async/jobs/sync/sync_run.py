@@ -48,6 +48,7 @@ from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.date_range import DateLike, DateWindow, parse_date
 from leadfeeder_async.pagination.decoders import HasId
+from leadfeeder_async.pagination.end_detection import MAX_COUNT
 from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import ProblemLog, join_messages
@@ -292,6 +293,8 @@ class SyncRun:
         if days.window.days < MIN_DAYS_TO_COUNT:
             return 0
         visits = await self._visits(days.window).count() or 0
+        if visits > MAX_COUNT:
+            return 0
         self._expected = self._tracker.now().done + visits
         return visits
 
