@@ -55,6 +55,8 @@ from leadfeeder_async.settings import (
 from leadfeeder_async.types import AccessTokenProvider, ApiKeyProvider, Health, OnAttempt, QueryValue, Stats
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import aiohttp
 
     from leadfeeder_async.jobs.bulk.bulk_change import Bulk
@@ -369,6 +371,10 @@ class AsyncLeadfeeder:
         copy = self.with_options()
         copy._executor = self._executor.with_stats(stats)  # noqa: SLF001 - a copy of its own
         return copy
+
+    def _server_now(self) -> datetime:
+        """Return the time by the server's clock, or by that of this machine before the first response."""
+        return self._executor.server_now()
 
     def sweep(
         self, account_ids: Iterable[str], list_of: Callable[[AsyncLeadfeeder], Pager[Row]]

@@ -15,6 +15,7 @@ from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.monthly_quota import MonthlyQuota
 from leadfeeder_async._core.retry import RetryBudget
 from leadfeeder_async._core.routes import Routes
+from leadfeeder_async._core.server_clock import ServerClock
 from leadfeeder_async._core.waiting import PendingWaits
 from leadfeeder_async.budget import Price
 from leadfeeder_async.errors import (
@@ -85,6 +86,7 @@ class ClientState:
         self.quota = MonthlyQuota(settings.monthly_quota, limiter if isinstance(limiter, SharedQuota) else None)
         self.retry_budget = RetryBudget()
         self.routes = Routes(settings.paths)
+        self.server_clock = ServerClock()
         self.account_id: str | None = None
         """The only account of the key, once it was looked up."""
         self.account_lock = asyncio.Lock()

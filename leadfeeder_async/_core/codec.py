@@ -26,7 +26,7 @@ from leadfeeder_async._core.error_mapping import (
 )
 from leadfeeder_async._core.json_text import is_too_dense, is_utf8, replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
-from leadfeeder_async._core.normalize import MAX_RECORD_BYTES, UNREADABLE, normalize_response
+from leadfeeder_async._core.normalize import MAX_RECORD_BYTES, UNREADABLE, next_link, normalize_response
 from leadfeeder_async.errors import APIStatusError, ConfigurationError, DecodeError, ErrorContext
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.types import QueryValue
@@ -104,9 +104,15 @@ def encode_json(value: object) -> bytes:
         raise ConfigurationError(message) from None
 
 
+NO_CONTENT = 204
+"""The status of some servers for an empty list."""
+
+
 def decode_response(endpoint: Endpoint[T], response: HttpResponse, context: ErrorContext, redactor: Redactor) -> T:
     """Return the decoded body of a successful response, or raise DecodeError or the error that it contains."""
     must_be_object = endpoint.shape is not ResponseShape.RAW
+    if response.status == NO_CONTENT and endpoint.shape is ResponseShape.UNDECODED:
+        response = replace(response, body=b'{"data":[]}')
     needs_scan = endpoint.shape is ResponseShape.UNDECODED and not _has_proven_end(response)
     if not needs_scan or _is_complete(response.body, must_be_object=True):
         try:
@@ -273,7 +279,16 @@ def decode_page_strictly(
 
 def _page_of(response: Response[tuple[U, ...]], context: ErrorContext, redactor: Redactor) -> DecodedPage[U]:
     partial = partial_errors(response, context, redactor) if response.errors else ()
-    return DecodedPage(response.data, response.meta, partial_errors=partial)
+    return DecodedPage(response.data, _with_link(response), partial_errors=partial)
+
+
+def _with_link(response: Response[tuple[U, ...]]) -> Meta:
+    """Return the metadata of a page. If it has no cursor, the link to the next page takes its place."""
+    meta, links = response.meta, response._links  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    if links is None or meta.next_cursor is not None:
+        return meta
+    url = next_link(links)
+    return meta if url is None else replace(meta, outer_next_cursor=url)
 
 
 MAX_ITEM_ERRORS = 100

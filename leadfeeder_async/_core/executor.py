@@ -141,6 +141,10 @@ class RequestExecutor:
         """Record how many requests all programs used this month, as far as known."""
         self._state.quota.record_usage(requests, datetime.now(UTC))
 
+    def server_now(self) -> datetime:
+        """Return the time by the server's clock, or by that of this machine before the first response."""
+        return self._state.server_clock.now()
+
     async def decode_page(self, endpoint: Endpoint[Response[tuple[U, ...]]], body: bytes) -> codec.DecodedPage[U]:
         """Decode a page that was executed undecoded. If that may take long, it is done in a thread."""
         context, redactor = replace(endpoint.error_context(), attempts=1), self._state.redactor
@@ -247,6 +251,7 @@ class RequestExecutor:
     ) -> T:
         """Count what a response charged, and return it decoded, or raise its error."""
         trace.response = response
+        self._state.server_clock.record(response.headers.get("Date"))
         is_large = len(response.body) > (MAX_INLINE_BYTES if endpoint.is_undecoded else MAX_INLINE_REPAIR)
         if b'"charged"' in response.body:
             await self._record_charge(call, trace, response.body, is_large=is_large)

@@ -43,6 +43,7 @@ class _Body(msgspec.Struct):
     included: msgspec.Raw = msgspec.Raw()
     meta: msgspec.Raw = msgspec.Raw()
     errors: msgspec.Raw = msgspec.Raw()
+    links: msgspec.Raw = msgspec.Raw()
 
 
 class _Identifier(msgspec.Struct, gc=False):
@@ -67,9 +68,12 @@ def normalize_response(body: bytes, *, is_list: bool, is_empty: bool) -> bytes:
     parts += [b"null"] if is_empty else _normalize_data(response, len(body), is_list=is_list)
     meta, errors = _section(response.meta), _section(response.errors)
     if isinstance(meta, dict):
-        parts += [b',"meta":', msgspec.json.encode(_without_nulls(meta))]
+        parts += [b',"meta":', msgspec.json.encode(_normalize_meta(meta))]
     if isinstance(errors, list):
         parts += [b',"errors":', msgspec.json.encode([_normalize_error(error) for error in errors])]
+    links = _section(response.links)
+    if isinstance(links, dict):
+        parts += [b',"links":', msgspec.json.encode(links)]
     return b"".join([*parts, b"}"])
 
 
@@ -200,7 +204,50 @@ def _id_string(value: Json) -> Json:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _without_nulls(meta: dict[str, Json]) -> dict[str, Json]:
-    return {
-        key: _id_string(value) if key == "request_id" else value for key, value in meta.items() if value is not None
-    }
+_COUNTS = frozenset({"total_count", "page_count", "page_num", "num_results"})
+
+
+def _normalize_meta(meta: dict[str, Json]) -> dict[str, Json]:
+    """Return metadata, or its pagination, without sections and counts that have other types."""
+    normalized = dict[str, Json]()
+    for key, value in meta.items():
+        if key in _COUNTS:
+            normalized[key] = _count(value)
+        elif key == "pagination":
+            normalized[key] = _normalize_meta(value) if isinstance(value, dict) else None
+        elif key == "next_cursor":
+            normalized[key] = None if value is False else _id_string(value)
+        else:
+            normalized[key] = _id_string(value) if key == "request_id" else value
+    return {key: value for key, value in normalized.items() if value is not None}
+
+
+def _count(value: Json) -> int | None:
+    """Return a count that may be a string, a float, or in an object as search engines send it."""
+    if isinstance(value, dict):
+        value = value.get("value")
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+_MAX_DIGITS = 18
+"""Longer counts are not counts."""
+
+
+def next_link(links: object) -> str | None:
+    """Return the URL of the next page from the links of a response, or None on the last page."""
+    with suppress(msgspec.ValidationError):
+        following = msgspec.convert(links, _Links).next
+        return following.href if isinstance(following, _Link) else following
+    return None
+
+
+class _Link(msgspec.Struct, gc=False):
+    href: str | None = None
+
+
+class _Links(msgspec.Struct):
+    next: str | _Link | None = None

@@ -19,10 +19,11 @@ from dlt.extract import DltResource
 
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.pagination.date_range import DateLike, parse_date
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
-from leadfeeder_async.pagination.problems import raise_at_end
+from leadfeeder_async.pagination.problems import ProblemLog
 from leadfeeder_async.settings import read_api_key
 
 __all__ = ["leadfeeder_source"]
@@ -93,9 +94,9 @@ def _visits(source: _Source, first: date, lookback_days: int) -> DltResource:
         since, newest = _since(state, first, lookback_days), state.get("last_day", str(first))
         async for page in source.rows(lambda lf: lf.web_visits.search(start_date=since, end_date=today)):
             days = [str(row["started_at"])[:10] for row in page if row.get("started_at")]
-            newest = max(newest, *(min(day, str(today)) for day in days))  # a visit may be dated in the future
+            newest = max(newest, *days)
             yield page
-        state["last_day"] = newest
+        state["last_day"] = min(newest, str(source.server_today()))  # a visit may be dated in the future
 
     return visits
 
@@ -109,7 +110,7 @@ def _visitor_companies(source: _Source, first: date, lookback_days: int) -> DltR
             lambda lf: lf.web_visits.companies(start_date=since, end_date=until, include=["company"])
         ):
             yield page
-        state["last_day"] = str(until)
+        state["last_day"] = str(min(until, source.server_today()))  # this clock may be ahead
 
     return visitor_companies
 
@@ -122,7 +123,8 @@ def _account_state(source: _Source) -> dict[str, str]:
 
 def _since(state: dict[str, str], first: date, lookback_days: int) -> date:
     """Return the first day to read: some days before the last one that was loaded."""
-    return max(first, date.fromisoformat(state.get("last_day", str(first))) - timedelta(lookback_days))
+    last_day = min(date.fromisoformat(state.get("last_day", str(first))), max(first, _today()))
+    return max(first, last_day - timedelta(lookback_days))
 
 
 def _replaced(name: str, rows: Callable[[], Rows]) -> DltResource:
@@ -145,6 +147,7 @@ class _Source:
             api_key = None
         self._base_url = base_url
         self._trust_env = trust_env
+        self._server_now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._limiter: tuple[asyncio.AbstractEventLoop, TokenBucket] | None = None
         """The event loop of the latest run and its rate limiter."""
 
@@ -156,9 +159,19 @@ class _Source:
             client = AsyncLeadfeeder(key, account_id=account, base_url=url, limiter=limiter, trust_env=self._trust_env)
         finally:
             key = None
-        async with client as lf, aclosing(raise_at_end(pager_of(lf).raw_pages())) as pages:
+        problems = ProblemLog()
+        async with client as lf, aclosing(pager_of(lf).raw_pages()) as pages:
             async for page in pages:
-                yield [_flat(row, account) for row in page.items]
+                problems.add(page)
+                rows = [row for row in (_flat(row, account) for row in page.items) if row is not None]
+                problems.extend([_NO_ID] * (len(page.items) - len(rows)), len(page.items) - len(rows))
+                yield rows
+            self._server_now = lf._server_now  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        problems.raise_any()
+
+    def server_today(self) -> date:
+        """Return the current day by the server's clock, or by that of this machine before the first response."""
+        return self._server_now().date()
 
     def _limiter_of_run(self) -> TokenBucket:
         """Return the rate limiter of this run. It belongs to an event loop, and dlt creates one for each run."""
@@ -180,12 +193,17 @@ class _Source:
             yield page
 
 
-def _flat(row: bytes, account_id: str) -> Row:
+_NO_ID = DecodeError("A row has no id, so it cannot be loaded.")
+
+
+def _flat(row: bytes, account_id: str) -> Row | None:
     """Return the columns of a record: its keys, its attributes, and its related records by name.
 
-    Primary key columns always win over attributes with the same name.
+    A row that is not an object with an id has none. Primary key columns always win over attributes with the same name.
     """
-    record: Row = msgspec.json.decode(row)
+    record: Json = msgspec.json.decode(row)
+    if not isinstance(record, dict) or not record.get("id"):
+        return None
     attributes, relationships = record.get("attributes"), record.get("relationships")
     keys: Row = {"account_id": account_id, "id": record["id"]}
     flat: Row = {name: _loadable(value) for name, value in attributes.items()} if isinstance(attributes, dict) else {}

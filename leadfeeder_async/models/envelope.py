@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Generic, TypeVar
+from urllib.parse import unquote_plus
 
 import msgspec
 
 from leadfeeder_async.models.base import Model
 
 T = TypeVar("T")
+
+
+_CURSOR_IN_URL = re.compile(r"[?&]page(?:\[|%5B)cursor(?:\]|%5D)=([^&#]+)", re.IGNORECASE)
 
 
 class Credits(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -42,6 +47,8 @@ class Meta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The number of pages in responses that do not have it in ``pagination``. :attr:`pages` reads both."""
     outer_total_count: int | None = msgspec.field(default=None, name="total_count")
     """The number of records in responses that do not have it in ``pagination``. :attr:`total_count` reads both."""
+    outer_next_cursor: str | None = msgspec.field(default=None, name="next_cursor")
+    """The cursor in responses that do not have it in ``pagination``. :attr:`next_cursor` reads both."""
 
     @property
     def charged(self) -> int:
@@ -64,8 +71,10 @@ class Meta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
 
     @property
     def next_cursor(self) -> str | None:
-        """The cursor of the next page. None on the last page."""
-        return (self.pagination.next_cursor or None) if self.pagination else None
+        """The cursor of the next page, also if the response has it in a URL. None on the last page."""
+        cursor = (self.pagination.next_cursor if self.pagination else None) or self.outer_next_cursor or None
+        found = None if cursor is None else _CURSOR_IN_URL.search(cursor)
+        return cursor if found is None else unquote_plus(found[1])
 
 
 class ErrorObject(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -88,6 +97,8 @@ class Response(Model, Generic[T], frozen=True, kw_only=True, gc=False, repr_omit
     """Errors of a partial response. The records that they are about are missing from ``data``."""
     _included: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="included")
     # Set only while a response is decoded. The decoder moves included records into the relationships.
+    _links: object = msgspec.field(default=None, name="links")
+    # The links of pages, of which lists without a cursor in ``meta`` use the one to the next page.
 
 
 class ResourceIdentifier(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):

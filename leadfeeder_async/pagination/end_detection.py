@@ -1,7 +1,7 @@
 """The end of a list: a pure decision from the pages so far.
 
 A list is complete only if as many different rows arrived as the last trustworthy count says. A count of zero, a
-negative count and a missing count are not trustworthy.
+negative count, a missing count and a count of more than a billion are not trustworthy.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ MAX_PASSES = 6
 
 MAX_FRUITLESS_PASSES = 2
 """Consecutive passes without new rows after which no further pass is made."""
+
+
+MAX_COUNT = 1_000_000_000
+"""Higher counts are not trustworthy."""
 
 
 class Verdict(Enum):
@@ -65,7 +69,9 @@ class EndDetector(msgspec.Struct, frozen=True):
     above zero   past these pages and without new rows several times, or the last   RESTART if reading again is
                  page of a later pass                                               free and passes are left,
                                                                                     otherwise INCOMPLETE
-    zero         any                                                                COMPLETE
+    zero         of a free list, with as many new rows as requested, and not the    CONTINUE
+                 last reported page: some servers count the rows of the page
+    zero         any other                                                          COMPLETE
     below zero   full and with new rows, because the count is outdated              CONTINUE
     below zero   any other                                                          COMPLETE
     ===========  =================================================================  ===============================
@@ -143,7 +149,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         detector = self
         if page_count is not None and page_count > 0:
             detector = replace(detector, last_page=page_count)
-        if total_count is not None and total_count > 0:
+        if total_count is not None and 0 < total_count <= MAX_COUNT:
             change = 0 if detector.total is None else total_count - detector.total
             fall, rise = detector.fall + max(0, -change), detector.rise + max(0, change)
             detector = replace(detector, total=total_count, fall=fall, rise=rise)
@@ -211,4 +217,6 @@ class EndDetector(msgspec.Struct, frozen=True):
             if self.largest_page < self.page_size and self.stuck_pages:
                 return False  # the first page was short, and the next one brought nothing: the list was complete
             return page.row_count > 0 and (is_full or self.pages < (self.last_page or 0))
-        return missing > 0 or (missing < 0 and is_full and page.new_rows > 0)
+        may_count_page = self.can_restart and page.row_count >= self.page_size and self.pages != self.last_page
+        may_continue = missing < 0 or may_count_page
+        return missing > 0 or (may_continue and is_full and page.new_rows > 0)

@@ -18,7 +18,7 @@ from leadfeeder_async.errors import (
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager
-from leadfeeder_async.pagination.problems import incomplete_list_error
+from leadfeeder_async.pagination.problems import ProblemLog, incomplete_list_error
 from leadfeeder_async.pagination.source import DEFAULT_PREFETCH
 
 T = TypeVar("T", bound=HasId)
@@ -59,7 +59,7 @@ class MultiAccountPager(Generic[T]):
         """Iterate over the pages, each with the id of its account."""
         prefetch = max(1, DEFAULT_PREFETCH // max(1, len(self._pagers)))
         streams = [_AccountStream(account_id, pager.prefetch(prefetch)) for account_id, pager in self._pagers.items()]
-        problems = list[LeadfeederError]()
+        problems = ProblemLog()
         try:
             while pending := [stream.next_page for stream in streams if stream.next_page is not None]:
                 await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -69,8 +69,8 @@ class MultiAccountPager(Generic[T]):
                         yield stream.account_id, page
         finally:
             await asyncio.gather(*(stream.aclose() for stream in streams))
-        if problems:
-            raise incomplete_list_error(problems)
+        if problems.count:
+            raise incomplete_list_error(problems.problems, problems.count)
 
 
 class _AccountStream(Generic[T]):
@@ -84,7 +84,7 @@ class _AccountStream(Generic[T]):
     async def _next(self) -> Page[T] | None:
         return await anext(self._pages, None)
 
-    def take(self, problems: list[LeadfeederError]) -> Page[T] | None:
+    def take(self, problems: ProblemLog) -> Page[T] | None:
         """Return the next page if it has arrived, request the one after it, and add its problems."""
         if self.next_page is None or not self.next_page.done():
             return None
@@ -94,9 +94,10 @@ class _AccountStream(Generic[T]):
             raise
         except LeadfeederError as error:
             page = None
-            problems.append(self._with_account(error))
+            problems.extend([self._with_account(error)], 1)
         self.next_page = None if page is None else asyncio.create_task(self._next())
-        problems.extend(self._with_account(problem) for problem in (page.problems if page else ()))
+        if page is not None and page.problem_count:
+            problems.extend([self._with_account(problem) for problem in page.problems], page.problem_count)
         return page
 
     def _with_account(self, error: LeadfeederError) -> LeadfeederError:

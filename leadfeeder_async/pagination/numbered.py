@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core.codec import decode_meta
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
-from leadfeeder_async.errors import IncompleteWindowError, LeadfeederError, OffsetExceededError
+from leadfeeder_async.errors import IncompleteWindowError, LeadfeederError, NotFoundError, OffsetExceededError
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.completeness import UnidentifiedRows, missing_rows_error, page_facts
 from leadfeeder_async.pagination.country_split import (
@@ -144,17 +144,26 @@ class WindowProgress(msgspec.Struct):
         self.requested = 0
 
     @property
+    def is_past_known_pages(self) -> bool:
+        """True if nothing says that the next page exists."""
+        detector = self.detector
+        is_counted = detector.missing is not None and detector.missing > 0
+        return detector.pages > 0 and not is_counted and detector.pages >= (detector.last_page or 0)
+
+    @property
     def exceeds_limit(self) -> bool:
         """True if the list has, or may have, more rows than the API returns."""
         return self.detector.total is not None and self.detector.total >= self.max_rows
 
     @property
     def is_truncated(self) -> bool:
-        """True if the server stopped at its row limit although it counts, or may have, more rows.
+        """True if the server stopped a search by date at its row limit although it counts, or may have, more rows.
 
         A total equal to the limit is not conclusive, because some servers count no further.
         """
         rows, largest = self.detector.rows, self.detector.largest_page
+        if self.window is None:
+            return False
         if self.exceeds_limit and self.detector.total != self.max_rows:
             return rows < (self.detector.total or 0)
         is_countless = self.detector.total in {None, self.max_rows}
@@ -227,6 +236,10 @@ class NumberedPages(Generic[T]):
             del body
         except OffsetExceededError as error:
             return await self._split(progress, 2, error)
+        except NotFoundError:
+            if not progress.is_past_known_pages:
+                raise
+            page = Page((), Meta())  # some servers reject the page after the last one
         progress.detector = progress.detector.record_counts(page.meta.pages, page.meta.total_count)
         if self._total is None:
             self._total = progress.detector.total
@@ -263,7 +276,7 @@ class NumberedPages(Generic[T]):
 
     async def _finish(self, progress: WindowProgress) -> Page[T] | None:
         """Continue with the next window, or split this one if the server truncated it."""
-        if progress.window is not None and progress.is_truncated:
+        if progress.is_truncated:
             return await self._split(progress, 2)
         self._advance(progress)
         if progress.day is not None:

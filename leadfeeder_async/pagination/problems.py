@@ -20,7 +20,7 @@ MAX_KEPT_PROBLEMS = 1_000
 
 
 class ProblemLog:
-    """The problems of one list so far."""
+    """The problems of one list, or of the lists of one job, so far."""
 
     def __init__(self) -> None:
         self.problems: list[LeadfeederError] = []
@@ -30,8 +30,21 @@ class ProblemLog:
 
     def add(self, page: Page[T]) -> None:
         """Add the problems of a page."""
-        self.count += page.problem_count
-        self.problems.extend(page.problems[: MAX_KEPT_PROBLEMS - len(self.problems)])
+        self.extend(page.problems, page.problem_count)
+
+    def extend(self, problems: Sequence[LeadfeederError], count: int) -> None:
+        """Add problems.
+
+        Args:
+            problems: The first problems.
+            count: The number of all problems.
+        """
+        self.count += count
+        self.problems.extend(problems[: MAX_KEPT_PROBLEMS - len(self.problems)])
+
+    def clear(self) -> None:
+        """Remove all problems."""
+        self.problems, self.count = [], 0
 
     def raise_any(self) -> None:
         """Raise one error for all problems, if there are any."""
@@ -67,9 +80,9 @@ def combine_problems(problems: Sequence[LeadfeederError], count: int) -> Paginat
     return IncompleteWindowError(message, days[0].context, problems=days)
 
 
-def incomplete_list_error(problems: Sequence[LeadfeederError], count: int | None = None) -> IncompleteListError:
+def incomplete_list_error(problems: Sequence[LeadfeederError], count: int) -> IncompleteListError:
     """Return the error that lists the first problems of a list, or of several lists, and the number of all."""
-    gaps = count_gaps(len(problems) if count is None else count)
+    gaps = count_gaps(count)
     message = (
         f"{gaps} of this list could not be read. All other rows were returned. The first problem: {problems[0].message}"
     )

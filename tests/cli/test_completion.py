@@ -24,7 +24,7 @@ CASES = {
     "leadfeeder export visits --o": {"--out", "--overwrite"},
     "leadfeeder doctor --bun": {"--bundle"},
     "leadfeeder completion ": {"bash", "zsh", "fish"},
-    "leadfeeder enrich --by ": {"domain", "name", "ip"},
+    "leadfeeder watch --format ": {"json", "slack", "teams"},
 }
 """Words that each beginning of a line is completed with."""
 

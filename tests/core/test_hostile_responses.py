@@ -220,7 +220,9 @@ async def test_pages_around_the_size_limits() -> None:
             {"id": str(row), "type": "tag", "attributes": {"name": f"{row}" + "x" * (size // 100)}}
             for row in range(100)
         ]
-        body = json.dumps({"data": data, "meta": {"total_count": 100, "credits": {"charged": 3}}}).encode()
+        body = json.dumps(
+            {"data": data, "meta": {"total_count": 100, "page_count": 1, "credits": {"charged": 3}}}
+        ).encode()
         async with raw_server(http(body)) as server, client_of(server.url) as lf:
             assert [tag.id for tag in await lf.tags.list().collect()] == [str(row) for row in range(100)]
             assert lf.stats.credits_charged == 3

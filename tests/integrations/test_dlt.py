@@ -209,6 +209,27 @@ async def test_visit_dated_in_the_future(pipeline: Any, lookback_days: int, days
     assert query(pipeline, "SELECT id FROM visits ORDER BY id") == [("1",), ("2",)]
 
 
+async def test_clock_ahead_of_the_server(pipeline: Any) -> None:
+    """The next run begins at the server's date of this run, whatever the clock of this machine says."""
+    from aiohttp import web
+
+    starts = dict[str, list[str]]()
+
+    async def respond(request: web.Request) -> web.Response:
+        body = await request.json() if request.can_read_body else {}
+        if "web-visits" in request.path:
+            start = body.get("start_date") or request.query["start_date"]
+            starts.setdefault(request.path, []).append(start)
+        rows = [visit("1", date(2026, 12, 30))] if request.path == "/v1/web-visits" else []
+        meta = {"pagination": {"total_count": len(rows), "page_count": 1}}
+        return web.json_response({"data": rows, "meta": meta}, headers={"Date": "Tue, 10 Nov 2026 12:00:00 GMT"})
+
+    async with handler_server(respond) as url:
+        for _ in range(2):
+            await load(pipeline, url)
+    assert starts == {path: ["2026-11-01", "2026-11-07"] for path in ("/v1/web-visits", "/v1/web-visits/companies")}
+
+
 async def test_integers_beyond_64_bits(pipeline: Any) -> None:
     """An attribute that no destination can store as an integer is loaded as text."""
     today = datetime.now(UTC).date()

@@ -89,12 +89,22 @@ def test_every_list_without_new_rows_ends(names_end: bool) -> None:
     assert not states
 
 
+@pytest.mark.parametrize(
+    ("page_count", "row_count", "verdict"),
+    [(None, 2, Verdict.CONTINUE), (2, 2, Verdict.CONTINUE), (1, 2, Verdict.COMPLETE), (None, 1, Verdict.COMPLETE)],
+)
+def test_count_of_one_page(page_count: int | None, row_count: int, verdict: Verdict) -> None:
+    """A count that a full page fulfills may be that of the page, unless the server reports no other page."""
+    page = PageFacts(row_count=row_count, new_rows=row_count, total_count=row_count, page_count=page_count)
+    assert EndDetector(PAGE_SIZE, can_restart=True).record(page).verdict is verdict
+
+
 def test_deleted_rows_cause_another_pass() -> None:
     """If the count falls during a pass, rows may have moved to a page that was read, so the pages are read again."""
     detector = EndDetector(PAGE_SIZE, can_restart=True)
     for page in (
-        PageFacts(row_count=2, new_rows=2, total_count=5),
-        PageFacts(row_count=2, new_rows=2, total_count=4),
+        PageFacts(row_count=2, new_rows=2, total_count=5, page_count=3),
+        PageFacts(row_count=2, new_rows=2, total_count=4, page_count=2),
     ):
         detector = detector.record(page)
     assert detector.verdict is Verdict.RESTART

@@ -20,6 +20,7 @@ from leadfeeder_async import (
     RateLimiterUnavailableError,
 )
 from leadfeeder_async.models import WebVisit
+from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
 from tests.support.servers import handler_server
@@ -89,6 +90,21 @@ async def test_incomplete_lists_name_their_account() -> None:
                     pass
             names = [problem.message.partition(":")[0] for problem in caught.value.problems]
             assert sorted(names) == [f"Account {account_id}" for account_id in incomplete]
+
+
+async def test_many_problems_are_counted() -> None:
+    """Of many rows that cannot be decoded, the error contains the first ones and the number of all."""
+
+    async def respond(request: web.Request) -> web.Response:
+        number = int(request.query["page[num]"])
+        rows = [{"id": [], "type": "tag"}] * 100 if number <= 8 else []
+        return web.json_response({"data": rows, "meta": {"pagination": {"page_count": 8, "total_count": 800}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match=r"^1,600 rows or parts") as caught:
+            async for _ in lf.sweep(["1", "2"], lambda account: account.tags.list()):
+                pass
+    assert len(caught.value.problems) == MAX_KEPT_PROBLEMS
 
 
 async def test_invalid_key_stops_all_accounts() -> None:

@@ -5,174 +5,155 @@ Each schedule has its own seed. ``SOAK=1`` runs 5,000 of them.
 
 from __future__ import annotations
 
+import asyncio
 import os
-import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import duckdb
 import msgspec
 import pytest
-from aiohttp import web
 
 from leadfeeder_async import AsyncLeadfeeder, IncompleteListError, IncompleteWindowError, Pager, Progress
+from leadfeeder_async._core.rate_limit import TokenBucket
+from leadfeeder_async.sync import sync_account
 from tests.jobs.helpers import Stopped
 from tests.support.clients import client_of
+from tests.support.random_server import FIRST_DAY, LAST_DAY, ROW_LIMIT, RandomServer
 from tests.support.servers import handler_server
 
-SCHEDULES = 5_000 if os.environ.get("SOAK") else 120
-ROW_LIMIT = 300
-"""The row limit of a search by date."""
+SOAK = bool(os.environ.get("SOAK"))
 
-Read: TypeAlias = Callable[[AsyncLeadfeeder, "RandomServer", Path], Awaitable[list[str]]]
+Read: TypeAlias = Callable[[AsyncLeadfeeder, RandomServer, Path], Awaitable[list[str]]]
 """Reads the list of a server and returns the ids."""
 
-COUNT_FAULTS = ("zero", "negative", "missing")
-"""Counts that cannot be trusted. Nothing else shows a loss then, so these servers return full pages."""
 
-
-class RandomServer:
-    """A list of tags, companies or visits with random faults.
-
-    Args:
-        seed: Decides the rows and the faults.
-
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.rng = rng = random.Random(seed)
-        self.style = rng.choice(["tags", "companies", "visits"])
-        self.created = 0
-        counts = [0, 1, 37, 100, 101, 250] if self.style == "tags" else [0, 1, 37, 100, 101, 250, 600]
-        self.rows = [self.new_row() for _ in range(rng.choice(counts))]
-        self.size = rng.choice([10, 20, 100])
-        self.removable = {row for row in self.rows if rng.random() < 0.1}
-        self.always = set(self.rows) - self.removable
-        self.count = rng.choice(["right", "right", "right", *COUNT_FAULTS])
-        trusted = self.count == "right"
-        self.page_cap = rng.choice([None, None, 7, 50])
-        self.change_rate = rng.choice([0.0, 0.0, 0.05, 0.15]) if trusted else 0.0
-        self.fault_rate = rng.choice([0.0, 0.0, 0.3]) if trusted else 0.0
-        self.change_kind = rng.choice(["added", "removed", "both"])
-        self.is_unstable = trusted and rng.random() < 0.15
-        self.lost_pages = {rng.randrange(1, 7)} if trusted and rng.random() < 0.15 else set[int]()
-        """Pages that are always empty."""
-        self.faulty_once = set[tuple[str, int]]()
-
-    @property
-    def may_fail(self) -> bool:
-        """True if reading the list again may not return all rows or cannot prove that it did."""
-        has_new_faults = self.fault_rate and (
-            self.change_rate or self.style == "visits"
-        )  # each part of a range has some
-        return self.is_unstable or bool(self.lost_pages) or bool(has_new_faults) or self.change_rate > 0.1
-
-    def new_row(self) -> str:
-        self.created += 1
-        return f"{self.rng.randrange(30):02}/{self.created}"  # the day, then a number
-
-    def change(self) -> None:
-        """Insert a row at a random place, or remove one."""
-        adds = self.rng.random() < 0.5 if self.change_kind == "both" else self.change_kind == "added"
-        if adds:
-            self.rows.insert(self.rng.randrange(len(self.rows) + 1), self.new_row())
-        elif self.removable:
-            row = self.rng.choice(sorted(self.removable))
-            self.removable.discard(row)
-            self.rows.remove(row)
-
-    def pager(self, lf: AsyncLeadfeeder) -> Pager[Any]:
-        if self.style == "tags":
-            return lf.tags.list(page_size=self.size)
-        if self.style == "companies":
-            return lf.companies.search(page_size=self.size, search_terms=["x"])
-        return lf.web_visits.search(
-            start_date="2026-11-01", end_date="2026-11-30", page_size=self.size, split_days=False
-        )
-
-    async def __call__(self, request: web.Request) -> web.Response:
-        if self.rng.random() < self.change_rate:
-            self.change()
-        body = msgspec.json.decode(await request.read() or b"{}")
-        rows = self.rows
-        if self.style == "visits":
-            first, last = int(body["start_date"][-2:]) - 1, int(body["end_date"][-2:]) - 1
-            rows = [row for row in rows if first <= int(row[:2]) <= last]
-        if self.is_unstable:
-            rows = self.rng.sample(rows, len(rows))
-        size = min(int(request.query["page[size]"]), self.page_cap or 1_000)
-        cursor = request.query.get("page[cursor]")
-        start = int(cursor) if cursor else (int(request.query.get("page[num]", "1")) - 1) * size
-        if self.style == "visits" and start + size > ROW_LIMIT:
-            return web.json_response({"errors": [{"code": "offset_exceeded"}]}, status=416)
-        page, number = rows[start : start + size], start // size + 1
-        shown = self.damage(page, number, f"{body.get('start_date')}{body.get('end_date')}")
-        meta: dict[str, Any] = {"page_count": -(-len(rows) // size)} if self.count == "right" else {}
-        meta |= {"right": {"total_count": len(rows)}, "zero": {"total_count": 0}, "negative": {"total_count": -1}}.get(
-            self.count, {}
-        )
-        if self.style == "companies":
-            meta["next_cursor"] = str(start + size) if start + size < len(rows) else None
-        kind = {"tags": "tag", "companies": "company", "visits": "web_visit"}[self.style]
-        data = [{"id": row, "type": kind} for row in shown]
-        return web.json_response({"data": data, "meta": {"pagination": meta}})
-
-    def damage(self, page: list[str], number: int, window: str) -> list[str]:
-        """Return a page with the faults of the server."""
-        if number in self.lost_pages:
-            return []
-        fault = (window, number)
-        if fault in self.faulty_once or self.rng.random() >= self.fault_rate:
-            return page
-        self.faulty_once.add(fault)
-        return page[: self.rng.randrange(len(page))] if page else page
+def pager_of(lf: AsyncLeadfeeder, server: RandomServer) -> Pager[Any]:
+    if server.style == "tags":
+        return lf.tags.list(page_size=server.size)
+    if server.style == "companies":
+        return lf.companies.search(page_size=server.size, search_terms=["x"])
+    return lf.web_visits.search(start_date=FIRST_DAY, end_date=LAST_DAY, page_size=server.size, split_days=False)
 
 
 async def read_loop(lf: AsyncLeadfeeder, server: RandomServer, _: Path) -> list[str]:
-    return [row.id async for row in server.pager(lf)]
+    return [row.id async for row in pager_of(lf, server)]
 
 
-async def read_file(lf: AsyncLeadfeeder, server: RandomServer, out: Path) -> list[str]:
-    """Export the list, with up to two interruptions."""
+def interruption_of(server: RandomServer) -> Callable[[Progress], None]:
+    """Return a function that sometimes interrupts a job."""
 
     def interrupt(progress: Progress) -> None:
         if server.rng.random() < 0.2 and progress.done:
             raise Stopped
 
+    return interrupt
+
+
+async def read_file(lf: AsyncLeadfeeder, server: RandomServer, out: Path) -> list[str]:
+    """Export the list, with up to two interruptions."""
+    interrupt, path = interruption_of(server), out / "rows.ndjson"
     for attempt in range(3):
         try:
-            await server.pager(lf).to_file(out, resume=attempt > 0, on_progress=interrupt if attempt < 2 else None)
+            await pager_of(lf, server).to_file(path, resume=attempt > 0, on_progress=interrupt if attempt < 2 else None)
         except Stopped:
             continue
         break
-    return [msgspec.json.decode(line)["id"] for line in out.read_bytes().splitlines()]
+    return [msgspec.json.decode(line)["id"] for line in path.read_bytes().splitlines()]
 
 
-async def outcome_of(read: Read, seed: int, out: Path) -> str:
-    server = RandomServer(seed)
+async def read_sync(lf: AsyncLeadfeeder, server: RandomServer, out: Path) -> list[str]:
+    """Sync all lists with a database, with up to two interruptions.
+
+    If the sync reports missing rows, a later one without faults must find them.
+    """
+    interrupt, path = interruption_of(server), out / "rows.duckdb"
+    for attempt in range(3):
+        try:
+            await sync_account(lf, path, since=FIRST_DAY, on_progress=interrupt if attempt < 2 else None)
+        except Stopped:
+            continue
+        except (IncompleteListError, IncompleteWindowError):
+            changes_show = server.changes_show
+            server.heal()
+            await sync_account(lf, path, since=FIRST_DAY)
+            if changes_show and not server.always <= set(rows_of(path, server)):
+                raise AssertionError("A later sync did not find the missing rows.") from None
+            raise
+        break
+    return rows_of(path, server)
+
+
+def rows_of(path: Path, server: RandomServer) -> list[str]:
+    """Return the ids of the visits in a database, if its other tables have all rows too."""
+    with duckdb.connect(str(path), read_only=True) as database:
+        ids = {
+            table: [str(row) for (row,) in database.execute(f"SELECT id FROM {table}").fetchall()]
+            for table in ("visits", "companies", "tags", "lists")
+        }
+    gaps = [table for table, rows in ids.items() if not server.always <= set(rows) or len(rows) != len(set(rows))]
+    return [] if gaps else ids["visits"]
+
+
+async def read_dlt(lf: AsyncLeadfeeder, _: RandomServer, __: Path) -> list[str]:
+    """Extract the visits with dlt, which would load them into a database."""
+    from leadfeeder_async.integrations.dlt import leadfeeder_source
+
+    url = lf._executor.base_url
+
+    def extract() -> list[str]:
+        source = leadfeeder_source("1", start_date=FIRST_DAY, api_key="k", base_url=url)
+        return [row["id"] for row in source.resources["visits"]]
+
+    try:
+        return await asyncio.to_thread(extract)
+    except Exception as error:  # noqa: BLE001 - dlt wraps the errors of its resources
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, IncompleteListError | IncompleteWindowError):
+            cause = cause.__cause__ or cause.__context__
+        raise (cause or error) from None
+
+
+async def outcome_of(read: Read, seed: int, out: Path, style: str | None = None) -> str:
+    server = RandomServer(seed, style)
+    out.mkdir()
     async with handler_server(server) as url, client_of(url, max_search_rows=ROW_LIMIT, retries=1) as lf:
+        may_fail = server.may_fail
         try:
             ids = await read(lf, server, out)
         except (IncompleteListError, IncompleteWindowError):
-            return "reported" if server.may_fail else "false alarm"
+            return "reported" if may_fail else "false alarm"
+        except AssertionError:
+            return "lost for good"
     if len(ids) != len(set(ids)):
-        return "duplicate rows"
+        return "doubled"
     if server.always <= set(ids):
         return "complete"
-    # An added and a removed row between two responses leave the count unchanged, so that nothing shows the change.
-    is_visible = server.change_kind != "both" or len(ids) < len(server.rows)
-    return "lost" if is_visible or not server.change_rate else "complete"
+    return "lost" if server.changes_show or len(ids) < len(server.rows) else "complete"
 
 
-@pytest.mark.timeout(3_000 if SCHEDULES > 1_000 else 120)
-@pytest.mark.parametrize("read", [read_loop, read_file])
-async def test_random_servers(read: Read, tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def _dlt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read with dlt up to the current day of the server, and without a rate limit."""
+    monkeypatch.setattr("leadfeeder_async.integrations.dlt._today", lambda: date.fromisoformat(LAST_DAY))
+    monkeypatch.setattr("leadfeeder_async.integrations.dlt.TokenBucket", partial(TokenBucket, 1e6, 100_000))
+
+
+@pytest.mark.timeout(3_000 if SOAK else 120)
+@pytest.mark.parametrize(
+    ("read", "style", "schedules"),
+    [(read_loop, None, 120), (read_file, None, 120), (read_sync, "visits", 30), (read_dlt, "visits", 40)],
+)
+async def test_random_servers(read: Read, style: str | None, schedules: int, tmp_path: Path) -> None:
     """Every row that exists all the time is returned once, or an error reports that rows are missing."""
     outcomes = Counter[str]()
     failures = list[tuple[int, str]]()
-    for seed in range(SCHEDULES):
-        outcome = await outcome_of(read, seed, tmp_path / f"{seed}.ndjson")
+    for seed in range(5_000 if SOAK else schedules):
+        outcome = await outcome_of(read, seed, tmp_path / str(seed), style)
         outcomes[outcome] += 1
         if outcome not in {"complete", "reported"}:
             failures.append((seed, outcome))

@@ -99,6 +99,19 @@ def extended(state: SyncState | None, window: DateWindow) -> SyncState:
     return SyncState(min(state.first_day, window.start), max(state.last_day, window.end), state.reread_on)
 
 
+def without_future(state: SyncState, today: date, last_visit_day: date | None) -> SyncState | None:
+    """Return the days that are synced without those after today, which a run with a wrong clock recorded.
+
+    Args:
+        state: The days that are recorded as synced. The last one is after today.
+        today: The current day.
+        last_visit_day: The day of the last visit in the database. Days after it may never have been read.
+    """
+    if state.first_day > today:
+        return None
+    return SyncState(state.first_day, max(state.first_day, min(last_visit_day or state.first_day, today)))
+
+
 def split_at(window: DateWindow, day: date) -> list[DateWindow]:
     """Return the days before ``day`` and the others, each unless it is empty."""
     if not window.start < day <= window.end:

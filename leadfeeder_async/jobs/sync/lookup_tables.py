@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TypeAlias
 
 from leadfeeder_async.client import AsyncLeadfeeder
@@ -32,7 +32,7 @@ async def _read_lists(lf: AsyncLeadfeeder, account: str) -> TableWrite:
 
 
 async def _read_usage(lf: AsyncLeadfeeder, account: str) -> TableWrite:
-    this_month = datetime.now(UTC).date().replace(day=1)
+    this_month = lf._server_now().date().replace(day=1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     usage = await lf.usage.get(start_period=f"{months_before(this_month, 2):%Y-%m}", end_period=f"{this_month:%Y-%m}")
     rows = [row_mapping.usage_row(account, entry) for entry in usage.data]
     return lambda transaction: transaction.upsert("usage", rows)
@@ -40,7 +40,7 @@ async def _read_usage(lf: AsyncLeadfeeder, account: str) -> TableWrite:
 
 async def _read_credits(lf: AsyncLeadfeeder, account: str) -> TableWrite:
     balance = (await lf.accounts.get()).data.credits
-    seen_at = datetime.now(UTC).isoformat()
+    seen_at = lf._server_now().isoformat()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     rows = [row_mapping.credits_row(account, seen_at, balance)] if balance else []
     return lambda transaction: transaction.upsert("credits", rows)
 

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +37,7 @@ from leadfeeder_async.jobs.sync.date_plan import (
     is_reread_due,
     plan_ranges,
     split_at,
+    without_future,
 )
 from leadfeeder_async.jobs.sync.lookup_tables import LOOKUP_TABLES, TableWrite
 from leadfeeder_async.jobs.sync.schema import KEYS
@@ -47,9 +48,10 @@ from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.date_range import DateLike, DateWindow, parse_date
 from leadfeeder_async.pagination.decoders import HasId
+from leadfeeder_async.pagination.end_detection import MAX_COUNT
 from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager
-from leadfeeder_async.pagination.problems import join_messages
+from leadfeeder_async.pagination.problems import ProblemLog, join_messages
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.types import Stats
 
@@ -139,8 +141,9 @@ async def sync_account(
         of_account = lf.with_options(account_id=account)
         run = SyncRun(of_account, database, spool, account, tracker=tracker, on_progress=on_progress)
         with run.include_problems():
-            state = await run.read_days(first_day, datetime.now(UTC).date(), lookback_days)
-            skipped = await run.read_lookup_tables()
+            await run.read_lookup_tables(TABLE_WITH_DATE)
+            state = await run.read_days(first_day, run.server_now().date(), lookback_days)
+            await run.read_lookup_tables(*(table for table in LOOKUP_TABLES if table != TABLE_WITH_DATE))
             await run.finish(state)
     progress = tracker.now()
     return SyncResult(
@@ -148,13 +151,16 @@ async def sync_account(
         first_day=state.first_day,
         last_day=state.last_day,
         tables=run.changes,
-        skipped=skipped,
+        skipped=run.skipped,
         requests=progress.requests,
         rate_limited=progress.rate_limited,
         credits=progress.credits,
         elapsed=progress.elapsed,
     )
 
+
+TABLE_WITH_DATE = "credits"
+"""The small table that is read first, because the response tells the date by the server's clock."""
 
 REREAD_HINT = "The next sync retries these rows if their dates are within its lookback."
 
@@ -190,22 +196,25 @@ class SyncRun:
         self._empty = SpoolState(account=account)
         self._expected: int | None = None
         """The number of visits of this run, as the server counted them."""
-        self._problems = list[LeadfeederError]()
+        self._problems = ProblemLog()
         self._is_incomplete = False
         """True if a list of visits stopped early. The synced days are then no longer extended."""
         self._lookup_writes = list[TableWrite]()
+        self.skipped = dict[str, LeadfeederError]()
+        """The small tables to which the server denied access."""
         self.changes = {table: SyncChanges() for table in KEYS if table != "sync_state"}
 
     async def read_days(self, since: date | None, today: date, lookback_days: int) -> SyncState:
         """Read the companies and visits of the days that are due, and return the days that are then synced."""
-        synced = await self._read_state()
+        synced = await self._read_state(today)
         self._empty = SpoolState(account=self._account, today=today)
         planned = list(plan_ranges(synced, since, today, lookback_days))
         ranges, is_reread = self._continued(synced, planned), True
         if ranges is None:
             recent, is_reread = await self._due_ranges(synced, planned[0], today, lookback_days)
             ranges = [*recent, *planned[1:]]
-            self._spool.begin(self._empty)
+            self._restore_problems()
+            self._begin_spool(self._empty)
         for days in ranges:
             synced = await self._read_range(days, synced)
         for days in planned:
@@ -213,11 +222,14 @@ class SyncRun:
         assert synced is not None
         return replace(synced, reread_on=today) if is_reread else synced
 
-    async def _read_state(self) -> SyncState | None:
-        if not self._database.exists:
-            return None
-        states = await self._database.transact(lambda transaction: transaction.read_states())
-        return states.get(self._account)
+    async def _read_state(self, today: date) -> SyncState | None:
+        def read(transaction: Transaction) -> SyncState | None:
+            state = transaction.read_states().get(self._account)
+            if state is None or state.last_day <= today:
+                return state
+            return without_future(state, today, transaction.last_visit_day(self._account, today))
+
+        return await self._database.transact(read) if self._database.exists else None
 
     def _continued(self, synced: SyncState | None, planned: Sequence[SyncRange]) -> list[SyncRange] | None:
         """Return the date ranges of a run that continues the spool, or None if the spool cannot be continued."""
@@ -226,8 +238,14 @@ class SyncRun:
             return None
         ranges = continue_range(interrupted, planned)
         if ranges is not None:
-            self._problems.extend(self._spool.problems)
+            self._restore_problems()
         return ranges
+
+    def _restore_problems(self) -> None:
+        """Report the problems of an earlier run that was killed."""
+        if self._spool.state.account == self._account:
+            problems = self._spool.drop_repeated_problems()
+            self._problems.extend(problems, self._spool.state.problem_count)
 
     async def _due_ranges(
         self, synced: SyncState | None, recent: SyncRange, today: date, lookback_days: int
@@ -253,7 +271,7 @@ class SyncRun:
         """Read a date range and merge it slice by slice. Return the days that are synced then."""
         spool = self._spool
         if spool.state.range != days:
-            spool.begin(replace(self._empty, synced=synced, range=days, is_incomplete=self._is_incomplete))
+            self._begin_spool(replace(self._empty, synced=synced, range=days, is_incomplete=self._is_incomplete))
         if not spool.state.has_companies:
             async with aclosing(self._pages(self._visitors(days.window))) as companies:
                 async for visitors in companies:
@@ -275,6 +293,8 @@ class SyncRun:
         if days.window.days < MIN_DAYS_TO_COUNT:
             return 0
         visits = await self._visits(days.window).count() or 0
+        if visits > MAX_COUNT:
+            return 0
         self._expected = self._tracker.now().done + visits
         return visits
 
@@ -323,10 +343,15 @@ class SyncRun:
             changes = done.result
         self._add_changes(changes)
         rest = days.without(read.complete) or days
-        spool.begin(
+        self._begin_spool(
             replace(self._empty, synced=after, range=rest, has_companies=True, is_incomplete=self._is_incomplete)
         )
         return after
+
+    def _begin_spool(self, state: SpoolState) -> None:
+        """Drop all rows of the spool, and keep its problems until they are reported."""
+        before = self._spool.state
+        self._spool.begin(state.with_problems_of(before) if before.account == self._account else state)
 
     def _visits(self, window: DateWindow) -> Pager[WebVisit]:
         return self._lf.web_visits.search(start_date=window.start, end_date=window.end)
@@ -338,18 +363,20 @@ class SyncRun:
         """Yield pages. Their problems are reported at the end of the run."""
         async with aclosing(pager.pages()) as pages:
             async for page in pages:
-                self._problems.extend(page.problems)
+                self._problems.add(page)
                 yield page
 
-    async def read_lookup_tables(self) -> dict[str, LeadfeederError]:
-        """Read the small tables, and return those to which the server denied access."""
-        skipped = dict[str, LeadfeederError]()
-        for table, read in LOOKUP_TABLES.items():
+    async def read_lookup_tables(self, *tables: str) -> None:
+        """Read some of the small tables. Those to which the server denies access are skipped."""
+        for table in tables:
             try:
-                self._lookup_writes.append(await read(self._lf, self._account))
+                self._lookup_writes.append(await LOOKUP_TABLES[table](self._lf, self._account))
             except (PermissionDeniedError, NotFoundError) as error:
-                skipped[table] = error
-        return skipped
+                self.skipped[table] = error
+
+    def server_now(self) -> datetime:
+        """Return the time by the server's clock. A clock of this machine that is ahead would skip days."""
+        return self._lf._server_now()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     async def finish(self, state: SyncState) -> None:
         """Write the small tables and the end of the run. Raise IncompleteListError if rows or days are missing."""
@@ -358,16 +385,18 @@ class SyncRun:
             for write in self._lookup_writes:
                 write(transaction)
             if not self._is_incomplete:
-                transaction.save_state(self._account, state, finished_at=datetime.now(UTC).isoformat())
+                transaction.save_state(self._account, state, finished_at=self.server_now().isoformat())
             return transaction.changes
 
         self._add_changes(await self._database.transact(work))
-        if self._problems:
+        self._spool.begin(self._empty)
+        if self._problems.count:
+            problems = self._problems.problems
             error = IncompleteListError(
                 self._problem_summary(),
-                self._problems[0].context,
+                problems[0].context,
                 hint=REREAD_HINT,
-                problems=self._problems,
+                problems=problems,
                 run_completed=True,
             )
             self._problems.clear()
@@ -382,19 +411,26 @@ class SyncRun:
         try:
             yield
         except LeadfeederError as error:
-            if not self._problems:
+            if not self._problems.count:
                 raise
+            self._forget_reported_problems()
             message = f"{error.message} Additionally, {self._problem_summary()}"
             raise error.with_context(error.context, message=message) from error.__cause__
         except BaseException as error:
-            if self._problems:
+            if self._problems.count:
+                self._forget_reported_problems()
                 error.add_note(self._problem_summary())
             raise
 
+    def _forget_reported_problems(self) -> None:
+        """Drop the spool if it has nothing but problems. A spool with rows reports them again when it is continued."""
+        if not self._spool.rows:
+            self._spool.begin(self._empty)
+
     def _problem_summary(self) -> str:
-        count = len(self._problems)
+        count = self._problems.count
         rows = "1 row or day" if count == 1 else f"{count:,} rows or days"
-        messages = join_messages([problem.message for problem in self._problems], count)
+        messages = join_messages([problem.message for problem in self._problems.problems], count)
         return f"{rows} could not be read completely. All others are in the database. {messages}"
 
     def _add_changes(self, committed: Mapping[str, SyncChanges]) -> None:

@@ -109,6 +109,11 @@ class Transaction:
         }
         self.upsert("sync_state", [row if finished_at is None else {**row, "finished_at": finished_at}])
 
+    def last_visit_day(self, account_id: str, until: date) -> date | None:
+        """Return the day of the last visit of an account up to a day, or None without visits."""
+        row = self._connection.execute(_LAST_VISIT_DAY, [account_id, until]).fetchone()
+        return row[0] if row else None
+
     def count_visits(self, account_id: str, window: DateWindow) -> int:
         """Return the number of visits of some days."""
         return self._number(_COUNT_VISITS, [account_id, window.start, window.end])
@@ -137,6 +142,11 @@ class Transaction:
 
 
 _STATES = "SELECT account_id, first_day, last_day, reread_on FROM sync_state WHERE last_day IS NOT NULL"
+
+_LAST_VISIT_DAY = """
+SELECT max(started_at)::DATE FROM visits
+WHERE account_id = ? AND started_at < ?::DATE::TIMESTAMP + INTERVAL 1 DAY
+"""
 
 _COUNT_VISITS = """
 SELECT count(*) FROM visits

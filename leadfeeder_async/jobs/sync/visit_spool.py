@@ -76,9 +76,27 @@ class SpoolState(JobState, frozen=True, kw_only=True):
     longest_line: Count = 0
     """The most bytes of a line."""
     problems: tuple[str, ...] = ()
-    """The messages about rows that could not be read."""
+    """The first messages about rows that could not be read."""
+    problem_count: Count = 0
+    """The number of rows and days that could not be read, with those of slices that are merged."""
+    settled_problems: tuple[Count, Count] = (0, 0)
+    """The number of messages and of problems before ``position``. A continued run finds the later ones again."""
     is_incomplete: bool = False
     """True if a list of visits stopped early."""
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """True if there are problems that no error has reported yet."""
+        return self.problem_count > 0
+
+    def settled(self) -> SpoolState:
+        """Return the state at a position after which nothing was read yet."""
+        return replace(self, settled_problems=(len(self.problems), self.problem_count))
+
+    def with_problems_of(self, state: SpoolState) -> SpoolState:
+        """Return the state with the problems of another one, without those that are found again."""
+        messages, count = state.settled_problems
+        return replace(self, problems=state.problems[:messages], problem_count=count).settled()
 
 
 SYNC = JobKind("sync", Checkpoint[SpoolState])
@@ -113,9 +131,9 @@ class VisitSpool:
         """True if the spool has rows or complete days that are not merged."""
         return self.rows > 0 or self.state.complete is not None
 
-    @property
-    def problems(self) -> list[LeadfeederError]:
-        """The problems of an earlier run with rows of this spool."""
+    def drop_repeated_problems(self) -> list[LeadfeederError]:
+        """Drop the problems that a continued run finds again, and return the first ones of the others."""
+        self._output.update(self.state.with_problems_of(self.state))
         return [IncompleteListError(message) for message in self.state.problems]
 
     def belongs_to(self, expected: SpoolState) -> bool:
@@ -135,7 +153,7 @@ class VisitSpool:
 
     def begin_slice(self, window: DateWindow) -> None:
         """Record the days that are read next."""
-        self._output.update(replace(self.state, current=window, position=None))
+        self._output.update(replace(self.state, current=window, position=None).settled())
 
     def end_slice(self, *, is_complete: bool) -> None:
         """Record that the current days were read. They count as synced only if they are complete."""
@@ -143,11 +161,11 @@ class VisitSpool:
         if is_complete and state.current is not None:
             days = [day for part in (state.complete, state.current) if part for day in (part.start, part.end)]
             state = replace(state, complete=DateWindow(min(days), max(days)))
-        self._output.update(replace(state, current=None, position=None))
+        self._output.update(replace(state, current=None, position=None).settled())
 
     def end_companies(self) -> None:
         """Record that the companies of the date range were read."""
-        self._output.update(replace(self.state, has_companies=True))
+        self._output.update(replace(self.state, has_companies=True).settled())
 
     def add_visits(self, page: Page[WebVisit]) -> None:
         """Append a page of visits."""
@@ -161,7 +179,7 @@ class VisitSpool:
                 lines.append(SpoolLine(company=row_mapping.company_row(account, company)))
             if location and self._is_news(location):
                 lines.append(SpoolLine(location=row_mapping.location_row(account, location)))
-        self._append(lines, page.problems, page.position)
+        self._append(lines, page, page.position)
 
     def add_companies(self, page: Page[CompanyLocation]) -> None:
         """Append a page of companies."""
@@ -176,7 +194,7 @@ class VisitSpool:
                 lines.append(SpoolLine(location=row_mapping.location_row(account, row.location)))
             elif row.location:
                 lines.append(SpoolLine(location_stub=row.location.id))
-        self._append(lines, page.problems, None)
+        self._append(lines, page, None)
 
     def _is_news(self, record: Company | Location) -> bool:
         """Return True if a record has attributes other than those of its latest line."""
@@ -193,20 +211,30 @@ class VisitSpool:
         self._output.close()
 
     def _append(
-        self, lines: Sequence[SpoolLine], problems: Sequence[LeadfeederError], position: ResumePosition | None
+        self, lines: Sequence[SpoolLine], page: Page[WebVisit] | Page[CompanyLocation], position: ResumePosition | None
     ) -> None:
         data = self._encoder.encode_lines(lines)
-        state = self.state
-        is_incomplete = state.current is not None and any(isinstance(found, IncompleteListError) for found in problems)
+        state, found = self.state, page.partial_errors
+        if position is not None and (state.position is None or state.position.day != position.day):
+            state = state.settled()
+        is_incomplete = state.current is not None and any(isinstance(error, IncompleteListError) for error in found)
         state = replace(
             state,
             position=position or state.position,
             longest_line=max(state.longest_line, len(data) if len(data) > MAX_SHORT else 0),
-            problems=(*state.problems, *(problem.message for problem in problems)) if problems else state.problems,
+            problems=_with_messages(state.problems, page.problems) if page.problem_count else state.problems,
+            problem_count=state.problem_count + page.problem_count,
             is_incomplete=state.is_incomplete or is_incomplete,
         )
         self._output.append(data, len(lines), state)
 
+
+def _with_messages(messages: tuple[str, ...], problems: Sequence[LeadfeederError]) -> tuple[str, ...]:
+    return (*messages, *(problem.message for problem in problems[: MAX_SPOOLED_PROBLEMS - len(messages)]))
+
+
+MAX_SPOOLED_PROBLEMS = 100
+"""The most messages about rows that a spool keeps. The others are only counted."""
 
 MAX_REMEMBERED = 2_000
 """The most records of which the latest line is remembered."""

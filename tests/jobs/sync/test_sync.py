@@ -32,6 +32,7 @@ from leadfeeder_async.jobs.sync import date_plan
 from leadfeeder_async.jobs.sync.schema import VERSION
 from leadfeeder_async.jobs.sync.sync_database import SyncDatabase
 from leadfeeder_async.jobs.sync.transaction import Row, Transaction
+from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.sync import SyncChanges, SyncResult, sync_account
 from tests.jobs.helpers import names_in, small_disk
@@ -346,6 +347,32 @@ async def test_days_of_stopped_list_are_read_again(
         server.broken = ""
         await sync_account(lf, path)
     assert query(path, counts) == [(600, 1)]
+
+
+async def test_many_problems_are_counted(path: Path) -> None:
+    """Of many rows that cannot be decoded, the error and the spool keep the first ones and the number of all."""
+    today, fails = datetime.now(UTC).date(), True
+
+    async def respond(request: web.Request) -> web.Response:
+        if fails and request.path == "/v1/tags":
+            return web.json_response({"errors": [{"code": "server_error"}]}, status=500)
+        number, size = int(request.query.get("page[num]", 1)), int(request.query.get("page[size]", 100))
+        attributes = {"started_at": f"{today}T10:00:00Z", "page_depth": "many"}
+        count = 1_500 if request.path == "/v1/web-visits" else 0
+        rows = [
+            {"id": str(row), "type": "web_visit", "attributes": attributes}
+            for row in range((number - 1) * size, min(count, number * size))
+        ]
+        pagination = {"page_count": -(-count // size), "total_count": count}
+        return web.json_response({"data": rows, "meta": {"pagination": pagination}})
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(ServerError, match="Additionally, 1,500 rows or days"):
+            await sync_account(lf, path, since=today)
+        fails = False
+        with pytest.raises(IncompleteListError, match=r"^1,500 rows or days") as caught:
+            await sync_account(lf, path, since=today)
+    assert len(caught.value.problems) == MAX_KEPT_PROBLEMS
 
 
 async def test_later_error_includes_earlier_problems(sandbox: Sandbox, path: Path) -> None:

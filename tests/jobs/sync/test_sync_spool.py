@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import stat
 import subprocess
 import sys
@@ -14,7 +15,13 @@ from typing import Any
 import duckdb
 import pytest
 
-from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, DatabaseError, DatabaseLockedError
+from leadfeeder_async import (
+    AsyncLeadfeeder,
+    ConfigurationError,
+    DatabaseError,
+    DatabaseLockedError,
+    IncompleteListError,
+)
 from leadfeeder_async.jobs.sync import date_plan, sync_run
 from leadfeeder_async.jobs.sync.schema import schema_sql
 from leadfeeder_async.sandbox import Sandbox
@@ -51,6 +58,36 @@ async def interrupt(lf: AsyncLeadfeeder, path: Path, visits: int, since: date) -
 
     with pytest.raises(StopError):
         await sync_account(lf, path, since=since, on_progress=stop)
+
+
+@pytest.mark.parametrize("slice_rows", [50, 5_000])
+async def test_problems_survive_a_kill(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path, monkeypatch: pytest.MonkeyPatch, slice_rows: int
+) -> None:
+    """Rows that cannot be decoded are reported once by the run after a kill, merged or not."""
+    monkeypatch.setattr(date_plan, "SLICE_ROWS", slice_rows)
+    for number in (3, 100):
+        sandbox.world.update_visit(sandbox.world.visit_ids()[number], page_depth="many")
+    killed = path.parent / "killed"
+
+    def copy_files(progress: Any) -> None:
+        if progress.done > 400 and not killed.exists():
+            shutil.copytree(path.parent, killed)
+
+    with pytest.raises(IncompleteListError, match=r"^2 rows or days"):
+        await sync_account(lf, path, since=sandbox.start_date, on_progress=copy_files)
+    with pytest.raises(IncompleteListError, match=r"^2 rows or days"):
+        await sync_account(lf, killed / path.name, since=sandbox.start_date)
+    assert names_in(killed) == [path.name]
+    await sync_account(lf, killed / path.name, since=sandbox.start_date)
+
+
+async def test_problems_of_continued_days_are_reported_once(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """A continued run reads the days of its position again, and counts their undecodable rows once."""
+    sandbox.world.update_visit(sandbox.world.visit_ids()[3], page_depth="many")
+    await interrupt(lf, path, 300, sandbox.start_date)
+    with pytest.raises(IncompleteListError, match=r"^1 row or day"):
+        await sync_account(lf, path, since=sandbox.start_date)
 
 
 async def test_spool_is_continued(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:

@@ -1,0 +1,33 @@
+"""The time by the clock of the server, because the clock of this machine may be wrong."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+
+class ServerClock:
+    """The time by the ``Date`` header of the latest response that had one."""
+
+    def __init__(self) -> None:
+        self._header: str | None = None
+        self._received = 0.0
+
+    def record(self, header: str | None) -> None:
+        """Record the ``Date`` header of a response that has just arrived."""
+        if header is not None:
+            self._header, self._received = header, time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the time of the server, or of this machine if no response had a valid date."""
+        from email.utils import parsedate_to_datetime  # few callers need the time, and the import takes a while
+
+        local = datetime.now(UTC)
+        if self._header is None:
+            return local
+        try:
+            date = parsedate_to_datetime(self._header)
+            elapsed = max(0.0, time.monotonic() - self._received)
+            return datetime.fromtimestamp(date.replace(tzinfo=date.tzinfo or UTC).timestamp() + elapsed, UTC)
+        except (ValueError, TypeError, IndexError, OverflowError, OSError):  # not a date, or one that no calendar has
+            return local
