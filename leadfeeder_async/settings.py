@@ -82,6 +82,9 @@ class CredentialSource(msgspec.Struct, frozen=True, kw_only=True):
     provider: ApiKeyProvider | AccessTokenProvider | None = None
     """Returns a new credential. None if it cannot be renewed."""
 
+    def __repr__(self) -> str:
+        return f"<CredentialSource {self.kind}>"  # the repr of a callable shows its arguments, which can be secrets
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that all calls of a client and its copies share."""

@@ -145,7 +145,7 @@ class ClientState:
         if isinstance(error, BudgetExceededError) or (isinstance(error, UsageError) and error.phase != "credential"):
             return
         is_rejection = isinstance(error, AuthenticationError | CredentialError | ConfigurationError)
-        if is_rejection or error.status is not None:  # a lost connection tells nothing about the credential
+        if is_rejection or error.status is not None:  # a lost connection says nothing about the credential
             self._is_rejected = is_rejection
         self._last_error = LastError(
             at=datetime.now(UTC),

@@ -43,7 +43,7 @@ FAILURE_PAUSE = 1.0
 RENEWABLE_CODES = frozenset(
     {None, "unauthorized", "invalid_token", "token_expired", "token_revoked", "invalid_api_key", "api_key_expired"}
 )
-"""Codes of responses after which a new credential can help. None stands for a 401 without a code."""
+"""Codes of responses after which a new credential can help. None is the code of a 401 without one."""
 
 TOKEN_HINT = "Pass a new access token, or a callable for access_token= that returns one when it is needed."  # noqa: S105 - a sentence
 
@@ -215,7 +215,7 @@ class Credential:
         self.redactor.add(secret)
         self._secret, self._is_rejected = secret, False
         self.expires_at = self._renew_at = self._wait_from = None
-        if expires_at is not None and expires_at > now:  # otherwise this clock is ahead, so only the server can tell
+        if expires_at is not None and expires_at > now:  # otherwise this clock is ahead, so the server decides
             margin = min(RENEWAL_MARGIN, RENEWAL_MARGIN_SHARE * (expires_at - now))
             self.expires_at = expires_at
             self._renew_at, self._wait_from = expires_at - margin, expires_at - EXPIRY_TOLERANCE_SHARE * margin

@@ -166,3 +166,16 @@ async def test_errors_that_ask_for_a_report_name_the_bundle() -> None:
     assert b"This is a bug" in output
     assert b"doctor --bundle report.json" in output
     assert b"ZeroDivisionError" in output
+
+
+async def test_bundle_removes_credentials_from_settings(tmp_path: Path) -> None:
+    """A key or a login in a setting that the report shows is replaced."""
+    key, file = "canary-key-0123456789", tmp_path / "report.json"
+    address = f"http://127.0.0.1:9/{key}"
+    await leadfeeder(None, "doctor", "--bundle", file, LEADFEEDER_API_KEY=key, LEADFEEDER_BASE_URL=address)
+    assert json.loads(file.read_text())["settings"]["LEADFEEDER_BASE_URL"] == "http://127.0.0.1:9/***"
+    login = "https://user:canary-password@api.test"
+    other = tmp_path / "other.json"
+    await leadfeeder(None, "doctor", "--bundle", other, LEADFEEDER_API_KEY=key, LEADFEEDER_BASE_URL=login)
+    assert json.loads(other.read_text())["settings"]["LEADFEEDER_BASE_URL"] == "https://***@api.test"
+    assert "canary" not in file.read_text() + other.read_text()

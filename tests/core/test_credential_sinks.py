@@ -12,6 +12,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from aiohttp import web
 from leadfeeder_async import AccessToken, AsyncLeadfeeder, AttemptEvent, CredentialError, LeadfeederError
 from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.error_mapping import Redactor
-from leadfeeder_async.settings import Secret
+from leadfeeder_async.settings import CredentialSource, Secret
 from tests.cli.command import leadfeeder
 from tests.core.test_key_sinks import errors_of, frames_of, rich_traceback, walk
 from tests.support.servers import handler_server
@@ -64,6 +65,11 @@ def key_provider() -> str:
     return KEY
 
 
+async def provider_with_arguments(client_secret: str, refresh_token: str) -> AccessToken:
+    assert client_secret
+    raise RuntimeError(refresh_token)
+
+
 KINDS: dict[str, dict[str, Any]] = {
     "api_key": {"api_key": KEY},
     "api_key callable": {"api_key": key_provider},
@@ -71,6 +77,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "JSON web token": {"access_token": JWT},
     "access_token callable": {"access_token": token_of_provider},
     "failing callable": {"access_token": failing_provider},
+    "callable with arguments": {
+        "access_token": partial(provider_with_arguments, client_secret=CLIENT_SECRET, refresh_token=REFRESH)
+    },
     "invalid callable": {"access_token": invalid_provider},
     "interrupted callable": {"access_token": interrupted_provider},
 }
@@ -135,6 +144,7 @@ def sinks_of(error: BaseException, lf: AsyncLeadfeeder, events: list[AttemptEven
         "debug dump": "".join(repr(value) for frame in frames for value in frame.f_locals.values())
         + "".join(text for frame in frames for text in walk(dict(frame.f_locals)))
         + "".join(walk(lf, 4))
+        + "".join(walk(lf._state.credential))
         + dump_tasks(),
         "events": repr(events),
     }
@@ -225,6 +235,12 @@ BREAKS: dict[str, tuple[str, type, str, Callable[..., object]]] = {
     "new credentials are not learned": ("access_token callable", Redactor, "add", learn_nothing),
     "new keys are not learned": ("api_key callable", Redactor, "add", learn_nothing),
     "secrets show themselves": ("api_key", Secret, "__repr__", revealing),
+    "callables show their arguments": (
+        "callable with arguments",
+        CredentialSource,
+        "__repr__",
+        lambda self: repr(self.provider),
+    ),
     "exceptions of the callable pass": ("failing callable", Credential, "_renew", renew_with_everything),
 }
 

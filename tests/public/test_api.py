@@ -38,7 +38,7 @@ def test_snapshot_covers_all_kinds_of_names() -> None:
     """The snapshot has classes with arguments, fields, methods, overloads, enum members and resources."""
     lines = api.lines()
     for start in (
-        "leadfeeder_async: class AsyncLeadfeeder: __init__(api_key: str | ApiKeyProvider | None = None, *,",
+        "leadfeeder_async: class AsyncLeadfeeder: __init__(api_key: str | ApiKeyProvider | None = None, *, access_token:",
         "leadfeeder_async.Pager: async collect(limit: int | None = None) -> list[T]",
         "leadfeeder_async.Outcome: MATCHED =",
         "leadfeeder_async: class Budget: __init__(max_requests: int | None = None",

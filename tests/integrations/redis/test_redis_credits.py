@@ -601,3 +601,16 @@ async def _run_steps(server: RedisServer, steps: list[tuple[str, int, int]]) -> 
                 upper = limit if closed_in_flight else actual
                 await wait_for_total(server, lambda stored, actual=actual, upper=upper: actual <= stored <= upper)
                 assert actual <= limit
+
+
+async def test_namespace_replaces_the_key_of_credits(redis_server: RedisServer) -> None:
+    """Limits with the same name and namespace are shared without a key, and others are separate."""
+    names = set[str]()
+    for options in ({"namespace": "prod"}, {"namespace": "prod"}, {"namespace": "test"}, {"api_key": KEY}):
+        shared = RedisCredits(redis_server.url, "job", 5, **options)
+        names.add(shared._key)
+        await shared.aclose()
+    assert len(names) == 3
+    assert not [name for name in names if "prod" in name or KEY in name]
+    with pytest.raises(ConfigurationError, match="cannot be combined"):
+        RedisCredits(redis_server.url, "job", 5, KEY, namespace="prod")
