@@ -14,7 +14,8 @@ from typing import Protocol, Self
 
 import msgspec
 
-from leadfeeder_async.errors import BudgetExceededError, ErrorContext, check_argument
+from leadfeeder_async._argument_checks import check_integer, check_methods
+from leadfeeder_async.errors import BudgetExceededError, ErrorContext
 
 
 class SharedCreditPool(Protocol):
@@ -48,7 +49,9 @@ class Budget:
         self, max_requests: int | None = None, max_credits: int | None = None, shared: SharedCreditPool | None = None
     ) -> None:
         for name, most in (("max_requests", max_requests), ("max_credits", max_credits)):
-            check_argument(most is None or most >= 0, f"{name}={most!r} must be 0 or more.")
+            if most is not None:
+                check_integer(name, most, 0)
+        check_methods("shared", shared, "a pool of credits such as RedisCredits", "reserve", "settle")
         self.max_requests: int | None = max_requests
         self.max_credits: int | None = max_credits
         self.shared: SharedCreditPool | None = shared
