@@ -53,7 +53,7 @@ def reject(name: str, value: object, problem: str, hint: str | None = None) -> N
 
 def argument_of(name: str) -> str:
     """Return the argument that a name such as ``locations[0].city`` is a part of."""
-    return re.split(r"[.\[]", name, maxsplit=1)[0]
+    return re.split(r"[.\[ ]", name, maxsplit=1)[0]
 
 
 def spelling_hint(word: str, known: Collection[str], otherwise: str = "") -> str:
@@ -122,6 +122,41 @@ def check_function(name: str, value: object) -> None:
         reject(name, value, "must be a function.")
 
 
+def check_methods(name: str, value: object, noun: str, *methods: str) -> None:
+    """Raise ConfigurationError unless a value is None, or an object with some methods."""
+    missing = [method for method in methods if not callable(getattr(value, method, None))]
+    if value is not None and (missing or isinstance(value, type)):
+        reject(name, value, f"must be {noun}.")
+
+
+def check_string_keys(name: str, value: object) -> Mapping[object, object]:
+    """Return a mapping, or raise ConfigurationError unless all of its keys are strings."""
+    if not is_mapping(value):
+        reject(name, value, "must be a mapping.")
+    for key in value:
+        check_string(f"{name} key", key)
+    return value
+
+
+def check_query(name: str, params: object) -> None:
+    """Raise ConfigurationError unless each query parameter can be sent."""
+    for key, value in check_string_keys(name, params).items():
+        if is_list(value) and not isinstance(value, str):
+            if not isinstance(value, tuple):
+                reject(f"{name}[{key!r}]", value, "must be a string, a number or a tuple.", "Pass a tuple of strings.")
+            check_strings(f"{name}[{key!r}]", value)
+        elif value is not None and not isinstance(value, str | int):
+            reject(f"{name}[{key!r}]", value, "must be a string, a number or a tuple.")
+
+
+def check_stream(name: str, values: object, item: str) -> None:
+    """Raise ConfigurationError unless a value is an iterable or an async iterable. A string or a mapping is not."""
+    if isinstance(values, str | bytes) or is_mapping(values):
+        reject(name, values, f"is a single {item}.", f"Put it in a list, as in [{item}].")
+    if isinstance(values, type) or not (_is_iterable(values) or hasattr(values, "__aiter__")):
+        reject(name, values, f"must be an iterable of {item}s.")
+
+
 def check_list(name: str, values: object) -> tuple[object, ...]:
     """Return the items of a list or of another iterable, or raise ConfigurationError. A string is not a list."""
     if isinstance(values, str | bytes):
@@ -185,7 +220,7 @@ def check_account_id(name: str, value: object) -> str:
     raise ConfigurationError(
         f"{name}={show_value(value)} {problem}",
         hint=hint or "Pass the id as `lf.accounts.list()` returns it, or leave it out.",
-        argument="account_id",
+        argument="account_id" if name.isupper() else argument_of(name),
     )
 
 

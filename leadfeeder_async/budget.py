@@ -24,7 +24,8 @@ from typing import Protocol, Self
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async.errors import BudgetExceededError, ErrorContext, check_argument
+from leadfeeder_async._argument_checks import check_integer, check_methods
+from leadfeeder_async.errors import BudgetExceededError, ErrorContext
 
 
 class SharedCreditPool(Protocol):
@@ -117,7 +118,9 @@ class Budget:
         self._waiting = deque[asyncio.Event]()
         """The calls that wait for these calls, in the order of their arrival."""
         for name, most in (("max_requests", max_requests), ("max_credits", max_credits)):
-            check_argument(most is None or most >= 0, f"{name}={most!r} must be 0 or more.")
+            if most is not None:
+                check_integer(name, most, 0)
+        check_methods("shared", shared, "a pool of credits such as RedisCredits", "reserve", "settle")
 
     def __repr__(self) -> str:
         spent = f"{self.requests} requests and {self.credits} credits spent, {self.reserved} reserved"

@@ -11,6 +11,18 @@ from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, overload
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._argument_checks import (
+    check_account_id,
+    check_boolean,
+    check_function,
+    check_list,
+    check_methods,
+    check_query,
+    check_string,
+    check_string_keys,
+    check_type,
+    reject,
+)
 from leadfeeder_async._core.attempt import log_to_stderr
 from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.codec import encode_json
@@ -18,7 +30,7 @@ from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Billing, E
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._proxies import ca_bundle_from_environment, proxy_from_environment
 from leadfeeder_async.budget import Budget, BudgetScope, SharedCreditPool
-from leadfeeder_async.errors import check_argument
+from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.multi_account import MultiAccountPager
 from leadfeeder_async.pagination.pager import Pager
@@ -146,6 +158,10 @@ class AsyncLeadfeeder:
             credential = read_credential(api_key, access_token, url)
         finally:
             api_key = access_token = None  # a traceback with locals would show them
+        _check_objects(session, limiter, trace_configs, ssl_context)
+        check_function("on_attempt", on_attempt)
+        if paths is not None:
+            check_string_keys("paths", paths)
         trust = read_switch("trust_env", trust_env) or (session is not None and session.trust_env)
         settings = Settings(
             credential=credential,
@@ -330,6 +346,8 @@ class AsyncLeadfeeder:
             budget: One more budget for the calls of the copy.
 
         """
+        if budget is not None:
+            check_type("budget", budget, Budget, "a Budget")
         now = self._executor.options
         options = replace(
             now,
@@ -394,8 +412,17 @@ class AsyncLeadfeeder:
             The sum of what the lists charge.
 
         """
-        check_argument(not isinstance(account_ids, str), f"account_ids={account_ids!r} must be a list of ids.")
-        return MultiAccountPager({value: list_of(self.with_options(account_id=value)) for value in account_ids})
+        accounts = [
+            check_account_id(f"account_ids[{index}]", value)
+            for index, value in enumerate(check_list("account_ids", account_ids))
+        ]
+        if not callable(list_of):
+            reject("list_of", list_of, "must be a function.")
+        pagers = dict[str, Pager[Row]]()
+        for account in accounts:
+            pagers[account] = list_of(self.with_options(account_id=account))
+            check_type("list_of", pagers[account], Pager, "a function that returns a list of lf")
+        return MultiAccountPager(pagers)
 
     @overload
     async def request(
@@ -456,11 +483,13 @@ class AsyncLeadfeeder:
             times the highest price so far.
 
         """
-        check_argument(path.startswith("/") and not path.startswith("//"), f"path={path!r} must start with one slash.")
-        is_plain = path.isprintable() and not set(path) & set("?#{}\\ ")
-        check_argument(is_plain, f"path={path!r} contains more than a path.", "Pass the query as params=.")
-        check_argument(method.isalpha(), f"method={method!r} is not an HTTP method.")
-        names_account = params is not None and "account_id" in params
+        _check_route(method, path)
+        params = {} if params is None else params
+        check_query("params", params)
+        check_boolean("idempotent", idempotent)
+        check_boolean("may_charge", may_charge)
+        _check_returns(returns)
+        names_account = "account_id" in params
         endpoint = Endpoint(
             "request",
             method.upper(),
@@ -471,9 +500,50 @@ class AsyncLeadfeeder:
             is_price_published=False,
             account=AccountScope.NONE if names_account else AccountScope.REQUIRED,
         )
-        body = None if json is None else encode_json(json)
-        most = _most_items(params or {}, body) if may_charge else 0
-        return await self._executor.execute(ApiRequest(endpoint, params=params or {}, body=body, billable_records=most))
+        body = None if json is None else _encode_argument(json)
+        most = _most_items(params, body) if may_charge else 0
+        return await self._executor.execute(ApiRequest(endpoint, params=params, body=body, billable_records=most))
+
+
+def _check_objects(session: object, limiter: object, trace_configs: object, ssl_context: object) -> None:
+    """Raise ConfigurationError for objects of wrong types."""
+    check_methods("limiter", limiter, "a rate limiter with acquire() and pause()", "acquire", "pause")
+    check_methods("session", session, "an aiohttp.ClientSession", "request", "close")
+    for index, config in enumerate(check_list("trace_configs", trace_configs)):
+        if not hasattr(config, "on_request_start"):
+            reject(f"trace_configs[{index}]", config, "must be an aiohttp.TraceConfig.")
+    if ssl_context is not None:
+        check_type("ssl_context", ssl_context, ssl.SSLContext, "an ssl.SSLContext")
+
+
+def _check_route(method: object, path: object) -> None:
+    """Raise ConfigurationError unless a method and a path can be sent."""
+    route = check_string("path", path)
+    if not route.startswith("/") or route.startswith("//"):
+        reject("path", path, "must start with one slash.")
+    if not route.isprintable() or set(route) & set("?#{}\\ "):
+        reject("path", path, "contains more than a path.", "Pass the query as params=.")
+    verb = check_string("method", method)
+    if not (verb.isalpha() and verb.isascii()):
+        reject("method", method, "is not an HTTP method.")
+
+
+def _check_returns(returns: object) -> None:
+    """Raise ConfigurationError unless a response can be decoded into a type."""
+    is_type = not isinstance(returns, str | int | None)
+    try:
+        msgspec.json.Decoder(returns if is_type else object)
+    except TypeError:
+        is_type = False
+    if not is_type:
+        reject("returns", returns, "must be a type that msgspec can decode.")
+
+
+def _encode_argument(value: object) -> bytes:
+    try:
+        return encode_json(value)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise ConfigurationError(f"json cannot be encoded: {error}.", argument="json") from None
 
 
 def _most_items(params: Mapping[str, QueryValue], body: bytes | None) -> int:

@@ -254,7 +254,10 @@ def read_base_url(argument: object, *, allow_http: object = None) -> str:
         argument: The argument of the client.
         allow_http: Allow plain HTTP to other machines. Defaults to LEADFEEDER_ALLOW_HTTP.
     """
-    given = argument or os.environ.get("LEADFEEDER_BASE_URL") or DEFAULT_BASE_URL
+    if allow_http is not None:
+        check_boolean("allow_http", allow_http)
+    is_given = argument is not None and argument != ""
+    given = argument if is_given else os.environ.get("LEADFEEDER_BASE_URL") or DEFAULT_BASE_URL
     if not isinstance(given, str):
         raise ConfigurationError("base_url must be a string (its value is not shown).", argument="base_url")
     url = given.strip().rstrip("/")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
+from leadfeeder_async._argument_checks import check_type
 from leadfeeder_async.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -40,6 +41,9 @@ class MultiAccountPager(Generic[T]):
     """
 
     def __init__(self, pagers: Mapping[str, Pager[T]]) -> None:
+        check_type("pagers", pagers, Mapping, "a mapping of account ids to lists")
+        for account_id, pager in pagers.items():
+            check_type(f"pagers[{account_id!r}]", pager, Pager, "a list of lf", "Pass pagers such as lf.tags.list().")
         self._pagers = dict(pagers)
 
     def __repr__(self) -> str:
@@ -48,6 +52,23 @@ class MultiAccountPager(Generic[T]):
     def __aiter__(self) -> AsyncGenerator[tuple[str, T], None]:  # noqa: PYI058 - its aclose is part of the promise
         """Iterate over the rows, each with the id of its account."""
         return self._rows()
+
+    if not TYPE_CHECKING:  # type checkers report these mistakes by themselves
+
+        def __await__(self) -> NoReturn:
+            raise TypeError("MultiAccountPager is not awaitable. Use `async for account_id, row in ...`.")
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError("MultiAccountPager is not iterable. Use `async for account_id, row in ...`.")
+
+        def __getitem__(self, index: object) -> NoReturn:
+            raise TypeError(f"MultiAccountPager has no item {index!r}. Use `async for account_id, row in ...`.")
+
+        def __len__(self) -> NoReturn:
+            raise TypeError("MultiAccountPager has no length. Count the rows of `async for account_id, row in ...`.")
+
+        def __bool__(self) -> NoReturn:
+            raise TypeError("MultiAccountPager is neither true nor false. Use `async for account_id, row in ...`.")
 
     async def _rows(self) -> AsyncGenerator[tuple[str, T], None]:
         async with aclosing(self.pages()) as pages:

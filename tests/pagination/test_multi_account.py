@@ -107,6 +107,16 @@ async def test_many_problems_are_counted() -> None:
     assert len(caught.value.problems) == MAX_KEPT_PROBLEMS
 
 
+async def test_synchronous_use_is_a_type_error() -> None:
+    """A loop without `async`, `await`, `len` and other uses of a list raise an error with the expression to write."""
+    pager: Any = MultiAccountPager[WebVisit]({})
+    for use in (iter, len, bool, list, lambda value: value[0]):
+        with pytest.raises(TypeError, match="async for"):
+            use(pager)
+    with pytest.raises(TypeError, match="async for"):
+        await pager
+
+
 async def test_invalid_key_stops_all_accounts() -> None:
     """A key that becomes invalid ends the iteration, and nothing more is sent."""
     async with sandbox_of(3) as sandbox, client_for(sandbox) as lf:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import date, datetime
-from functools import cache
+from functools import cache, partial
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -13,7 +13,17 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, LeadfeederError, Pager, ResumePosition
+from leadfeeder_async import (
+    AsyncLeadfeeder,
+    Budget,
+    ConfigurationError,
+    LeadfeederError,
+    MultiAccountPager,
+    Pager,
+    ResumePosition,
+)
+from leadfeeder_async.jobs.bulk.bulk_change import Bulk, BulkChange
+from leadfeeder_async.jobs.enrich.enrichment import Enrichment, Enrichments
 from leadfeeder_async.jobs.progress import OnProgress, Progress
 from leadfeeder_async.jobs.watch.state_store import WatchStore
 from leadfeeder_async.jobs.watch.watcher import OnStatus
@@ -149,6 +159,24 @@ async def call(lf: AsyncLeadfeeder, name: str, parameter: str, value: object) ->
         await result
 
 
+async def problem_of(
+    lf: AsyncLeadfeeder, use: Callable[[], Awaitable[None]], parameter: str, *, is_valid: bool
+) -> str | None:
+    """Return why a call with one value for a parameter is wrong, or None."""
+    sent = lf.stats.requests
+    try:
+        await use()
+    except ConfigurationError as error:
+        if error.argument != parameter and not (is_valid and error.argument is None):
+            return f"names {error.argument}: {error}"
+        return f"was sent before {error}" if lf.stats.requests != sent and not is_valid else None
+    except LeadfeederError as error:
+        return None if is_valid else f"{type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 - any other error is the fault that is looked for
+        return f"{type(error).__name__}: {error}"
+    return None if is_valid else "was accepted"
+
+
 @pytest.fixture(scope="module")
 async def sandbox() -> AsyncIterator[Sandbox]:
     """A small world that all cases share."""
@@ -167,24 +195,8 @@ async def test_wrong_type_names_its_argument(
         for parameter in inspect.signature(METHODS[name]).parameters:
             for kind, value in WRONG.items():
                 expected = Iterable[str] if parameter == "include" else hints(name)[parameter]  # new names are sent
-                sent, is_valid = (
-                    lf.stats.requests,
-                    accepts(expected, value) or (parameter == "include" and value is None),
-                )
-                problem = None
-                try:
-                    await call(lf, name, parameter, value)
-                except ConfigurationError as error:
-                    if error.argument != parameter and not (is_valid and error.argument is None):
-                        problem = f"names {error.argument}: {error}"
-                    elif lf.stats.requests != sent and not is_valid:
-                        problem = f"was sent before {error}"
-                except LeadfeederError as error:
-                    problem = None if is_valid else f"{type(error).__name__}: {error}"
-                except Exception as error:  # noqa: BLE001 - any other error is the fault that is looked for
-                    problem = f"{type(error).__name__}: {error}"
-                else:
-                    problem = None if is_valid else "was accepted"
+                is_valid = accepts(expected, value) or (parameter == "include" and value is None)
+                problem = await problem_of(lf, partial(call, lf, name, parameter, value), parameter, is_valid=is_valid)
                 if problem:
                     wrong.append(f"{name}({parameter}={kind}) {problem[:200]}")
     assert not wrong, "\n".join(wrong)
@@ -194,3 +206,153 @@ def test_all_resources_are_swept() -> None:
     """The cases cover the methods of each resource and of the lists."""
     assert len(METHODS) > 60
     assert {name.partition(".")[0] for name in METHODS} >= {"companies", "tags", "web_visits", "pager", "id_pager"}
+
+
+def construct(_: AsyncLeadfeeder, **given: Any) -> object:
+    return AsyncLeadfeeder(**{"api_key": "k", "account_id": "1", **given})
+
+
+def sweep(lf: AsyncLeadfeeder, **given: Any) -> object:
+    return lf.sweep(given.get("account_ids", ["1"]), given.get("list_of", lambda account: account.tags.list()))
+
+
+def request(lf: AsyncLeadfeeder, **given: Any) -> object:
+    arguments = {"method": "GET", "path": "/v1/tags", **given}
+    return lf.request(arguments.pop("method"), arguments.pop("path"), **arguments)
+
+
+def companies(lf: AsyncLeadfeeder, **given: Any) -> object:
+    arguments = {"rows": ["x.test"], "by": "domain", **given}
+    return lf.enrich.companies(arguments.pop("rows"), **arguments)
+
+
+def ips(lf: AsyncLeadfeeder, **given: Any) -> object:
+    return lf.enrich.ips(given.pop("ips", ["203.0.113.17"]), **given)
+
+
+def enriched_file(lf: AsyncLeadfeeder, **given: Any) -> object:
+    return lf.enrich.companies(["10"], by="vat").to_file(given.pop("path", "x.ndjson"), **{"overwrite": True, **given})
+
+
+def bulk(name: str) -> Callable[..., object]:
+    """Return a function that makes a bulk change."""
+
+    def change(lf: AsyncLeadfeeder, **given: Any) -> object:
+        method = getattr(lf.bulk, name)
+        first, second, *_ = inspect.signature(method).parameters
+        return method(given.pop(first, ["1"]), given.pop(second, ["2"]), **given)
+
+    return change
+
+
+def changed_file(lf: AsyncLeadfeeder, **given: Any) -> object:
+    change = lf.bulk.assign_tags([], ["2"])
+    return change.to_file(given.pop("path", "x.ndjson"), **{"overwrite": True, **given})
+
+
+def changed(lf: AsyncLeadfeeder, **given: Any) -> object:
+    return lf.bulk.assign_tags([], ["2"]).run(**given)
+
+
+OTHERS: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
+    "AsyncLeadfeeder": (AsyncLeadfeeder.__init__, construct),
+    "with_options": (AsyncLeadfeeder.with_options, lambda lf, **given: lf.with_options(**given)),
+    "budget": (AsyncLeadfeeder.budget, lambda lf, **given: lf.budget(**given)),
+    "Budget": (Budget.__init__, lambda _, **given: Budget(**given)),
+    "sweep": (AsyncLeadfeeder.sweep, sweep),
+    "request": (AsyncLeadfeeder.request, request),
+    "MultiAccountPager": (MultiAccountPager.__init__, lambda _, **given: MultiAccountPager(**given)),
+    "enrich.companies": (Enrichments.companies, companies),
+    "enrich.ips": (Enrichments.ips, ips),
+    "enrich.to_file": (Enrichment.to_file, enriched_file),
+    "bulk.to_file": (BulkChange.to_file, changed_file),
+    "bulk.run": (BulkChange.run, changed),
+    **{
+        f"bulk.{name}": (getattr(Bulk, name), bulk(name))
+        for name in ("assign_tags", "unassign_tags", "add_to_lists", "remove_from_lists")
+    },
+}
+"""Functions that are not methods of a resource: the function with their parameters, and one that calls them."""
+
+ACCEPTED: dict[tuple[str, str], set[str]] = {
+    ("AsyncLeadfeeder", "api_key"): {"str", "empty", "blank"},
+    ("AsyncLeadfeeder", "account_id"): {"str"},
+    ("AsyncLeadfeeder", "on_attempt"): {"class"},
+    ("AsyncLeadfeeder", "trace_configs"): {"list", "dict"},
+    ("AsyncLeadfeeder", "paths"): {"dict"},
+    ("AsyncLeadfeeder", "base_url"): {"empty"},
+    ("with_options", "account_id"): {"str"},
+    ("request", "method"): {"str"},
+    ("request", "params"): {"dict", "dict_of_int"},
+    ("request", "returns"): {"class"},
+    ("sweep", "account_ids"): {"list", "list_of_str", "dict", "dict_of_int", "dict_with_object"},
+    ("sweep", "list_of"): {"class"},
+    ("MultiAccountPager", "pagers"): {"dict"},
+    ("*", "account_id"): {"str"},
+    ("*", "column"): {"str", "empty", "blank"},
+    ("*", "rows"): {"list", "list_of_str", "list_of_dict", "async"},
+    ("*", "ips"): {"list", "list_of_str", "list_of_dict", "async"},
+    ("*", "ids"): {"list", "list_of_str", "async"},
+    ("*", "company_ids"): {"list", "list_of_str", "async"},
+    ("*", "tag_ids"): {"list_of_str"},
+    ("*", "list_ids"): {"list_of_str"},
+    ("request", "path"): set(),
+    ("*", "path"): {"str", "empty", "blank"},
+    ("*", "on_progress"): {"class"},
+    ("*", "include"): {"list", "list_of_str", "dict", "dict_of_int", "dict_with_object"},
+}
+"""The values that are accepted, by function and parameter, beside those by type. `*` means any other function."""
+
+INTEGERS = {"rate", "burst", "max_concurrency", "timeout", "retries", "monthly_quota", "max_body_bytes"}
+INTEGERS |= {"max_search_rows", "deadline", "max_requests", "max_credits", "limit"}
+BOOLEANS = {"trust_env", "allow_http", "idempotent", "may_charge", "ordered", "allow_free_mail", "resume"}
+BOOLEANS |= {"overwrite", "retry_failed"}
+NOT_NONE = {"rate", "burst", "max_concurrency", "monthly_quota", "max_body_bytes", "max_search_rows"}
+"""Parameters that do not accept None, although others of their kind do."""
+
+ITEMS = {"rows", "ips", "ids", "company_ids"}
+"""Streams of which each item is checked when it is read."""
+
+
+def is_accepted(name: str, parameter: inspect.Parameter, kind: str) -> bool:
+    known, default = parameter.name, parameter.default
+    values = ACCEPTED.get((name, known), ACCEPTED.get(("*", known), set()))
+    is_optional = default is None and known not in NOT_NONE
+    is_integer = known in INTEGERS and kind in {"int", "huge"}
+    is_item = known in ITEMS and kind.startswith("list_of")
+    return (
+        kind in values
+        or (kind == "none" and is_optional)
+        or is_integer
+        or (known in BOOLEANS and kind == "bool")
+        or is_item
+        or known == "json"
+    )
+
+
+async def call_other(use: Callable[..., object], lf: AsyncLeadfeeder, parameter: str, value: object) -> None:
+    result = use(lf, **{parameter: value})
+    if inspect.iscoroutine(result):
+        await result
+
+
+@pytest.mark.parametrize("name", OTHERS)
+async def test_wrong_type_of_other_functions(
+    sandbox: Sandbox, name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong value for the client, a job, a budget or several accounts raises an error that names its argument."""
+    monkeypatch.chdir(tmp_path)
+    function, use = OTHERS[name]
+    wrong = list[str]()
+    async with client_for(sandbox, retries=0) as lf:
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.name == "self":
+                continue
+            for kind, value in WRONG.items():
+                is_valid = is_accepted(name, parameter, kind)
+                call_it = partial(call_other, use, lf, parameter.name, value)
+                problem = await problem_of(lf, call_it, parameter.name, is_valid=is_valid)
+                is_own = is_valid and kind == "class"  # a function of the caller that fails
+                if problem and not is_own:
+                    wrong.append(f"{name}({parameter.name}={kind}) {problem[:200]}")
+    assert not wrong, "\n".join(wrong)

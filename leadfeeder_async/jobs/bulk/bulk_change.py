@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sized
 from contextlib import aclosing
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
+from leadfeeder_async._argument_checks import check_account_id, check_boolean, check_function, check_path, check_stream
 from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import CheckpointError, LeadfeederError, check_argument
+from leadfeeder_async.errors import CheckpointError, LeadfeederError
 from leadfeeder_async.jobs.bulk.change_queue import MAX_IN_FLIGHT
 from leadfeeder_async.jobs.bulk.change_results import BulkResult, BulkSummary, ChangeLine
 from leadfeeder_async.jobs.bulk.change_run import Change, ChangeRun
@@ -115,6 +116,7 @@ class BulkChange:
             None. One request per id counts toward the rate limit and the monthly quota.
 
         """
+        check_function("on_progress", on_progress)
         tracker, total = self._tracker(), self._count()
         run = self._start(ordered=False, max_pending=MAX_PENDING_ROWS)
         async with aclosing(run.result_batches()) as batches:
@@ -153,7 +155,10 @@ class BulkChange:
             None. One request per id counts toward the rate limit and the monthly quota.
 
         """
-        path, tracker, total = Path(path), self._tracker(), self._count()
+        path, tracker, total = check_path("path", path), self._tracker(), self._count()
+        check_boolean("resume", resume)
+        check_boolean("overwrite", overwrite)
+        check_function("on_progress", on_progress)
         check_table(path, "plain")
         with open_resumable(
             path, BULK_CHANGE, self._identity, BulkState(), resume=resume, overwrite=overwrite
@@ -252,6 +257,7 @@ class Bulk:
             None.
 
         """
+        check_stream("company_ids", company_ids, "id")
         return self._job(ASSIGN_TAGS_TO_COMPANY, company_ids, "tag", tag_ids, ordered=ordered, account_id=account_id)
 
     def unassign_tags(
@@ -286,6 +292,7 @@ class Bulk:
             None.
 
         """
+        check_stream("company_ids", company_ids, "id")
         return self._job(
             UNASSIGN_TAGS_FROM_COMPANY, company_ids, "tag", tag_ids, ordered=ordered, account_id=account_id
         )
@@ -322,6 +329,7 @@ class Bulk:
             None.
 
         """
+        check_stream("ids", ids, "id")
         check_scope(scope)
         endpoint = ADD_COMPANY_TO_LISTS if scope == "company" else ADD_CONTACT_TO_LISTS
         return self._job(endpoint, ids, "list", list_ids, ordered=ordered, account_id=account_id)
@@ -360,6 +368,7 @@ class Bulk:
             None.
 
         """
+        check_stream("ids", ids, "id")
         check_scope(scope)
         endpoint = REMOVE_COMPANY_FROM_LISTS if scope == "company" else REMOVE_CONTACT_FROM_LISTS
         return self._job(endpoint, ids, "list", list_ids, ordered=ordered, account_id=account_id)
@@ -374,9 +383,9 @@ class Bulk:
         ordered: bool,
         account_id: str | None,
     ) -> BulkChange:
-        check_argument(
-            not isinstance(ids, str | bytes | Mapping), f"{ids!r} is a single id.", "Put it in a list, as in [id]."
-        )
+        check_boolean("ordered", ordered)
+        if account_id is not None:
+            check_account_id("account_id", account_id)
         body = encode_linkages(kind, linked_ids, None)
         account = account_id or self._executor.options.account_id or "of the key"
         description = f"{endpoint.operation}, account {account}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sized
 from contextlib import aclosing
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -11,6 +11,17 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._argument_checks import (
+    check_account_id,
+    check_boolean,
+    check_function,
+    check_integer,
+    check_path,
+    check_stream,
+    check_string,
+    check_strings,
+    reject,
+)
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import DecodeError, check_argument
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
@@ -155,6 +166,10 @@ class Enrichment(Generic[T]):
             charged.
 
         """
+        target = check_path("path", path)
+        for name, value in (("resume", resume), ("overwrite", overwrite), ("retry_failed", retry_failed)):
+            check_boolean(name, value)
+        check_function("on_progress", on_progress)
         stats = Stats()
         job = replace(
             self._job,
@@ -164,7 +179,7 @@ class Enrichment(Generic[T]):
         rows = job.options.rows
         self.summary = await enrich_file(
             job,
-            Path(path),
+            target,
             ProgressTracker(stats, job.options.limit),
             len(rows) if isinstance(rows, Sized) else None,
             on_progress,
@@ -255,7 +270,11 @@ class Enrichments:
             rows fail and its credits count as spent.
 
         """
-        rules = parse_rules(by, column)
+        _check_arguments("rows", rows, column, ordered, account_id)
+        _check_share("min_score", min_score)
+        _check_share("min_lead", min_lead)
+        check_boolean("allow_free_mail", allow_free_mail)
+        rules = parse_rules(by if isinstance(by, str) else check_strings("by", by), column)
         check_argument(
             all(rule.kind != "ip" for rule in rules),
             "by='ip' is not a key of a company.",
@@ -311,6 +330,7 @@ class Enrichments:
             credits that are left.
 
         """
+        _check_arguments("ips", ips, column, ordered, account_id)
         lookup = IpLookup(self._executor.price(ENRICH_IP), account_id)
         options = _options(ips, KeyFinder(parse_rules("ip", column)), limit=limit, ordered=ordered)
         job = self._job(lookup, options, EnrichedIp, max_credits=max_credits, account_id=account_id, settings=())
@@ -334,9 +354,6 @@ class Enrichments:
 def _options(
     rows: Iterable[Row] | AsyncIterable[Row], keys: KeyFinder, *, limit: int | None, ordered: bool
 ) -> EnrichmentOptions:
-    check_argument(
-        not isinstance(rows, str | bytes | Mapping), f"{rows!r} is a single row.", "Put it in a list, as in [row]."
-    )
     return EnrichmentOptions(rows=rows, keys=keys, limit=_check_limit("limit", limit), ordered=ordered)
 
 
@@ -345,5 +362,19 @@ def _highest_cost(records: int, max_credits: int | None) -> int:
 
 
 def _check_limit(name: str, value: int | None) -> int | None:
-    check_argument(value is None or value >= 0, f"{name}={value!r} must be 0 or more.")
-    return value
+    return None if value is None else check_integer(name, value, 0)
+
+
+def _check_share(name: str, value: object) -> None:
+    """Raise ConfigurationError unless a value is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        reject(name, value, "must be a number from 0 to 1.")
+
+
+def _check_arguments(rows_name: str, rows: object, column: object, ordered: object, account_id: object) -> None:
+    check_stream(rows_name, rows, "row")
+    if column is not None:
+        check_string("column", column)
+    check_boolean("ordered", ordered)
+    if account_id is not None:
+        check_account_id("account_id", account_id)
