@@ -15,7 +15,8 @@ from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, 
 from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
-from leadfeeder_async.jobs.tabular import check_table, columns_of
+from leadfeeder_async.jobs.tabular import check_table
+from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.pagination.dedupe import row_id
 from leadfeeder_async.pagination.page import Page, ResumePosition
 from leadfeeder_async.pagination.problems import (

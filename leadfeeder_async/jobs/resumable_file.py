@@ -37,7 +37,8 @@ from leadfeeder_async.jobs.checkpoint import (
     write_checkpoint,
 )
 from leadfeeder_async.jobs.output_lock import OutputLock
-from leadfeeder_async.jobs.tabular import Column, write_table
+from leadfeeder_async.jobs.tabular import write_table
+from leadfeeder_async.models.columns import Column
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.types import CsvDialect
 

@@ -1,19 +1,10 @@
-"""Tables made of JSON lines, with one column for each field of a record, in the order of the model.
-
-A column is named after the path of its value: ``id``, then the attributes under their own names (``page.path`` for
-nested ones), then ``company.id`` and the like for related records. Lists and open objects become JSON strings.
-"""
+"""Tables made of JSON lines, with the columns of :mod:`leadfeeder_async.models.columns`."""
 
 from __future__ import annotations
 
 import csv
-import types
-from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias, Union, get_args, get_origin, get_type_hints
-
-import msgspec
 
 from leadfeeder_async._argument_checks import reject
 from leadfeeder_async.errors import check_argument
@@ -22,62 +13,8 @@ from leadfeeder_async.jobs.atomic_file import replace_atomically, temporary_besi
 from leadfeeder_async.jobs.duckdb_file import require_duckdb
 from leadfeeder_async.jobs.parquet import write_parquet
 from leadfeeder_async.jobs.row_cells import read_cells
+from leadfeeder_async.models.columns import Column
 from leadfeeder_async.types import CsvDialect
-
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | msgspec.Raw | None"
-"""A value of a row. Raw is a number outside the range of Python's numbers, as it was sent."""
-
-
-class Column(msgspec.Struct, frozen=True):
-    """One column of a table."""
-
-    name: str
-    path: tuple[str, ...]
-    """The keys of its value, from the outside in."""
-    type: type[object]
-    """The type of its values, or ``dict`` if they are JSON strings."""
-
-    def value_of(self, row: Json) -> Json:
-        """Return the value of a row in this column."""
-        for key in self.path:
-            row = row.get(key) if isinstance(row, dict) else None
-        return msgspec.json.encode(row).decode() if isinstance(row, dict | list | msgspec.Raw) else row
-
-
-def columns_of(model: type[object]) -> tuple[Column, ...]:
-    """Return the columns of a model's table."""
-    columns = [Column("id", ("id",), str)]
-    hints = get_type_hints(model)
-    for part in ("attributes", "relationships"):
-        if part in hints:
-            columns.extend(_columns(hints[part], (part,), is_related=part == "relationships"))
-    return tuple(columns)
-
-
-def _columns(hint: object, path: tuple[str, ...], *, is_related: bool) -> Iterator[Column]:
-    kind = _without_none(hint)
-    name = ".".join(path[1:])
-    if is_related and len(path) == 2:
-        if _is_struct(kind):
-            yield Column(f"{name}.id", (*path, "id"), str)
-            return
-        kind = dict
-    if _is_struct(kind):
-        for key, field in get_type_hints(kind).items():
-            yield from _columns(field, (*path, key), is_related=is_related)
-    elif name:
-        yield Column(name, path, kind if kind in {str, int, float, bool, date, datetime} else dict)
-
-
-def _without_none(hint: object) -> type[object]:
-    choices = [choice for choice in get_args(hint) if choice is not type(None)]
-    if get_origin(hint) not in {Union, types.UnionType}:
-        return hint if isinstance(hint, type) else dict
-    return _without_none(choices[0]) if len(choices) == 1 else dict
-
-
-def _is_struct(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def is_table(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 from leadfeeder_async.models.places import IpLocation, Location, Network
 from leadfeeder_async.models.records import Company
 
@@ -24,7 +24,7 @@ class EnrichedIpRelationships(Model, frozen=True, kw_only=True, gc=False, repr_o
     network: Network | None = None
 
 
-class EnrichedIp(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class EnrichedIp(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The result of an IP address lookup (contract: ``EnrichedIpV1``)."""
 
     id: str

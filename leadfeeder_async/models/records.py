@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 from leadfeeder_async.models.crm import CRMConnection, CRMGroupConnection, CRMSuggestion
 from leadfeeder_async.models.places import VisitLocation
 from leadfeeder_async.models.profiles import Icp
@@ -71,7 +71,7 @@ class CompanyRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=
     crm_group_connections: tuple[CRMGroupConnection, ...] | None = None
 
 
-class Company(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Company(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A company (contract: ``CompanyV1``). A stub has only ``id`` and ``type``."""
 
     id: str
@@ -129,7 +129,7 @@ class WebVisitRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omi
     location: VisitLocation | None = None
 
 
-class WebVisit(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class WebVisit(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A visit of a company to the account's website (contract: ``WebVisitV1``)."""
 
     id: str

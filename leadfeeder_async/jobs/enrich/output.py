@@ -31,7 +31,8 @@ from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, ResultLine, 
 from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, PreviousRun, row_count_error
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
-from leadfeeder_async.jobs.tabular import Column, check_table, columns_of, is_table
+from leadfeeder_async.jobs.tabular import check_table, is_table
+from leadfeeder_async.models.columns import Column, columns_of
 from leadfeeder_async.types import CsvDialect
 
 _DECODER = msgspec.json.Decoder(ResultLine)
@@ -267,7 +268,7 @@ def columns_for(record: type[object]) -> tuple[Column, ...]:
         ("score", float),
         ("charged", int),
     )
-    of_record = [Column(name, ("record", *path), kind) for name, path, kind in _record_columns(record) if name != "id"]
+    of_record = [Column(c.name, ("record", *c.path), c.type) for c in columns_of(record) if c.name != "id"]
     error = Column("error", ("error", "message"), str)
     return (*(Column(name, (name,), kind) for name, kind in of_row), error, *of_record)
 
@@ -283,11 +284,3 @@ def _input_columns(rows: object) -> Iterator[Column]:
         yield from (Column(f"input.{name}", ("input", name), str) for name in rows.columns)
         if not rows.columns:
             yield Column("input", ("input",), str)
-
-
-def _record_columns(record: type[object]) -> Iterator[tuple[str, tuple[str, ...], type[object]]]:
-    for column in columns_of(record):
-        yield column.name, column.path, column.type
-        if column.name == "company.id":
-            for name in ("name", "url"):
-                yield f"company.{name}", ("relationships", "company", "attributes", name), str
