@@ -16,6 +16,9 @@ QueryValue: TypeAlias = "str | int | bool | tuple[str, ...] | None"
 CsvDialect: TypeAlias = Literal["plain", "excel"]
 """The form of a .csv file: with commas and unchanged text, or as Excel opens it by a double-click."""
 
+VisitOrder: TypeAlias = Literal["oldest", "newest"]
+"""The order of visits: days in order, or from the latest visit backwards."""
+
 
 class AttemptEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One finished attempt, as passed to ``on_attempt``. It never contains the key, a query string or a body."""

@@ -20,6 +20,7 @@ from rich.text import Text
 from leadfeeder_async.cli.options import OutputOptions
 from leadfeeder_async.cli.printing import plural, print_err, print_out
 from leadfeeder_async.errors import check_argument, escape_control_characters
+from leadfeeder_async.jobs.tabular import field_hint
 from leadfeeder_async.models.columns import Json, KeyPath, columns_of, json_at
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
@@ -63,11 +64,14 @@ class TableSchema:
         if output.fields is None:
             return dict(self.columns)
         names = [name.strip() for name in output.fields.split(",")]
-        unknown = [repr(name) for name in names if name not in self.paths]
-        check_argument(
-            not unknown, f"Unknown --fields: {', '.join(unknown)}.", f"Available fields: {', '.join(self.paths)}."
-        )
+        for name in names:
+            check_argument(name in self.paths, f"--fields has the unknown name {name!r}.", self._hint(name))
         return {name: name for name in names}
+
+    def _hint(self, name: str) -> str:
+        all_fields = f"Available fields: {', '.join(self.paths)}."
+        hint = field_hint(name, list(self.paths))
+        return f"{hint} {all_fields}" if hint.startswith("Did") else all_fields
 
 
 def schema_of(model: type[object], columns: Mapping[str, str], never_truncated: Sequence[str] = ("id",)) -> TableSchema:

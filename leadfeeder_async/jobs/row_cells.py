@@ -64,11 +64,17 @@ def _nested_type(tree: Tree, names: dict[str, str]) -> object:
 
 def _plain_cells(line: bytes, columns: Sequence[Column]) -> list[Json]:
     """Return the cells of a line whose values may have any type."""
-    try:
-        row = _PLAIN.decode(line)
-    except msgspec.ValidationError:
-        row = json.loads(line, parse_int=_parse_number, parse_float=_parse_number)
+    row = plain_row(line)
     return [_cell(column.value_of(row)) for column in columns]
+
+
+def plain_row(line: bytes) -> Json:
+    """Return the JSON value of a line."""
+    try:
+        return _PLAIN.decode(line)
+    except msgspec.ValidationError:
+        row: Json = json.loads(line, parse_int=_parse_number, parse_float=_parse_number)
+        return row
 
 
 def _parse_number(number: str) -> msgspec.Raw:

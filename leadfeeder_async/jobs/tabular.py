@@ -3,18 +3,55 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from leadfeeder_async._argument_checks import reject
-from leadfeeder_async.errors import check_argument
+import msgspec
+
+from leadfeeder_async._argument_checks import check_strings, reject, spelling_hint
+from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs import excel_csv
 from leadfeeder_async.jobs.atomic_file import replace_atomically, temporary_beside
 from leadfeeder_async.jobs.duckdb_file import require_duckdb
 from leadfeeder_async.jobs.parquet import write_parquet
-from leadfeeder_async.jobs.row_cells import read_cells
-from leadfeeder_async.models.columns import Column
+from leadfeeder_async.jobs.row_cells import plain_row, read_cells
+from leadfeeder_async.models.columns import Column, json_at
 from leadfeeder_async.types import CsvDialect
+
+
+def pick_columns(columns: Sequence[Column], fields: Iterable[str] | None) -> tuple[Column, ...]:
+    """Return the columns with some names, in the order of the names. None returns all columns.
+
+    Raises:
+        ConfigurationError: A name is unknown or repeated.
+    """
+    if fields is None:
+        return tuple(columns)
+    known, names = {column.name: column for column in columns}, check_strings("fields", fields)
+    check_argument(names, "fields is empty.", "Name a column, or leave it out for all columns.", argument="fields")
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"fields contains the unknown name {name!r}.", hint=field_hint(name, list(known)), argument="fields"
+            )
+        check_argument(names.count(name) == 1, f"fields contains {name!r} twice.", argument="fields")
+    return tuple(known[name] for name in names)
+
+
+def field_hint(name: str, known: Sequence[str]) -> str:
+    """Return a hint with the column that an unknown name probably means."""
+    nested = [column for column in known if column.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+    return f"Did you mean {' or '.join(map(repr, nested))}?" if 0 < len(nested) <= 3 else spelling_hint(name, known)
+
+
+def flat_lines(lines: bytes, columns: Sequence[Column]) -> bytes:
+    """Return JSON lines with one key for each column."""
+    return b"".join(_flat_line(line, columns) for line in lines.splitlines())
+
+
+def _flat_line(line: bytes, columns: Sequence[Column]) -> bytes:
+    row = plain_row(line)
+    return msgspec.json.encode({column.name: json_at(row, column.path) for column in columns}) + b"\n"
 
 
 def is_table(path: Path) -> bool:
@@ -43,7 +80,12 @@ def check_table(path: Path, csv_dialect: CsvDialect) -> None:
 
 
 def write_table(
-    rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]], csv_dialect: CsvDialect = "plain"
+    rows: Path,
+    path: Path,
+    columns: Callable[[], tuple[Column, ...]],
+    csv_dialect: CsvDialect = "plain",
+    *,
+    is_picked: bool = False,
 ) -> None:
     """Convert a file of JSON lines into the format of a suffix, under its final name.
 
@@ -54,8 +96,11 @@ def write_table(
         path: The final name.
         columns: Returns the columns of the table.
         csv_dialect: The dialect of a .csv file.
+        is_picked: JSON lines have only the columns too.
     """
     writer = _WRITERS.get(path.suffix.lower())
+    if writer is None and is_picked:
+        writer = _write_flat_lines
     if writer is _write_csv and csv_dialect == "excel":
         writer = _write_excel_csv
     if writer is None:
@@ -71,6 +116,11 @@ def _write_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]
         writer = csv.writer(file)
         writer.writerow(column.name for column in columns)
         writer.writerows(read_cells(rows, columns))
+
+
+def _write_flat_lines(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
+    with rows.open("rb") as lines, temporary.open("wb") as file:
+        file.writelines(_flat_line(line, columns) for line in lines)
 
 
 def _write_excel_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:

@@ -71,6 +71,16 @@ class Contact(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
         """The employer. A stub unless ``include=["company"]`` was passed."""
         return self.relationships.company
 
+    @property
+    def company_id(self) -> str | None:
+        """The id of the employer."""
+        return None if self.company is None else self.company.id
+
+    @property
+    def company_name(self) -> str | None:
+        """The name of the employer. None unless ``include=["company"]`` was passed."""
+        return None if self.company is None else self.company.name
+
 
 class ContactSummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The fields of a contact that searches return free of charge. Each of them can be missing."""

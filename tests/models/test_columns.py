@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from leadfeeder_async import models
 from leadfeeder_async._core import codec
 from leadfeeder_async.errors import ErrorContext
+from leadfeeder_async.jobs.frames import PandasFrame, PolarsFrame
 from leadfeeder_async.jobs.tabular import write_table
 from leadfeeder_async.models import Company, CompanyLocation, EnrichedIp, ListItem, Signal, WebVisit
 from leadfeeder_async.models.base import Record
@@ -94,8 +95,20 @@ def table_rows(record: Record, folder: Path, suffix: str, columns: tuple[Column,
         return [dict(zip(names, row, strict=True)) for row in table.fetchall()]
 
 
-def check_round_trips(record: Record, folder: Path) -> None:
+async def check_frames(record: Record, columns: tuple[Column, ...]) -> None:
+    polars_frame, pandas_frame = PolarsFrame(columns), PandasFrame(columns)
+    await polars_frame.add([record])
+    await pandas_frame.add([record])
+    assert (await polars_frame.finish()).rows(named=True) == [record.to_row()]
+    frame = await pandas_frame.finish()
+    dates = {column.name for column in columns if column.type is date}
+    (row,) = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    assert {name: cell.date() if name in dates and cell else cell for name, cell in row.items()} == record.to_row()
+
+
+async def check_round_trips(record: Record, folder: Path) -> None:
     columns, row = columns_of(type(record)), record.to_row()
+    await check_frames(record, columns)
     assert list(row) == [column.name for column in columns]
     expected = {column.name: comparable(row[column.name], column.type) for column in columns}
     for suffix in (".csv", ".parquet"):
@@ -109,11 +122,11 @@ def check_round_trips(record: Record, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted({type(record).__name__ for record in EXAMPLE_RECORDS}))
-def test_every_example_round_trips(tmp_path: Path, kind: str) -> None:
-    """Each record of each example has the same values in to_row, CSV and parquet."""
+async def test_every_example_round_trips(tmp_path: Path, kind: str) -> None:
+    """Each record of each example has the same values in to_row, CSV, Parquet and frames."""
     for record in EXAMPLE_RECORDS:
         if type(record).__name__ == kind:
-            check_round_trips(record, tmp_path)
+            await check_round_trips(record, tmp_path)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), min_size=1, max_size=9)
@@ -136,10 +149,10 @@ def changed(value: Any, data: st.DataObject) -> Any:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(st.sampled_from(EXAMPLE_RECORDS), st.data())
-def test_every_record_round_trips(tmp_path: Path, record: Record, data: st.DataObject) -> None:
-    """A record with any values has the same values in to_row, CSV and parquet."""
+async def test_every_record_round_trips(tmp_path: Path, record: Record, data: st.DataObject) -> None:
+    """A record with any values has the same values in to_row, CSV, Parquet and frames."""
     lines = msgspec.json.encode(changed(json.loads(msgspec.json.encode(record)), data))
-    check_round_trips(msgspec.json.decode(lines, type=type(record)), tmp_path)
+    await check_round_trips(msgspec.json.decode(lines, type=type(record)), tmp_path)
 
 
 def test_row_of_a_visit_with_its_company() -> None:
@@ -151,6 +164,10 @@ def test_row_of_a_visit_with_its_company() -> None:
         b'"revenue":{"value_eur":1.5}}},"location":{"id":"l","attributes":{"city":"Hamburg"}}}}',
         type=WebVisit,
     )
+    assert (visit.company_id, visit.company_name, visit.company_country) == ("c", "Nordlicht", "Germany")
+    assert (visit.location_city, visit.company and visit.company.industry) == ("Hamburg", "Software")
+    assert visit.company
+    assert (visit.company.employee_range, visit.company.city) == ("50", "Kiel")
     row = visit.to_row()
     assert row["started_at"] == datetime(2026, 11, 20, 9, 14, 7, tzinfo=UTC)
     assert (row["company.id"], row["company.name"], row["company.country"]) == ("c", "Nordlicht", "Germany")
