@@ -16,6 +16,9 @@ QueryValue: TypeAlias = "str | int | bool | tuple[str, ...] | None"
 CsvDialect: TypeAlias = Literal["plain", "excel"]
 """The form of a .csv file: with commas and unchanged text, or as Excel opens it by a double-click."""
 
+VisitOrder: TypeAlias = Literal["oldest", "newest"]
+"""The order of visits: days in order, or from the latest visit backwards."""
+
 
 class AccessToken:
     """An OAuth2 access token and its expiry, as returned by the callable of ``AsyncLeadfeeder(access_token=...)``.

@@ -121,7 +121,7 @@ async def test_snippet_runs(
 
 
 def _is_runnable(function: Any) -> bool:
-    return inspect.iscoroutinefunction(function) or function.__name__.startswith("test_")
+    return inspect.iscoroutinefunction(function) or function.__name__.startswith(("test_", "main"))
 
 
 def _responses(app: Any, sandbox: Sandbox) -> list[Any]:

@@ -37,8 +37,11 @@ def _run() -> int:
     received_sigterm = install_sigterm_handler()
     try:
         return _run_app()
-    except CycloptsError:
-        return ExitCode.USAGE  # Cyclopts has already printed the error
+    except CycloptsError as error:
+        from leadfeeder_async.cli.usage_errors import usage_message
+
+        print_err(f"leadfeeder: {usage_message(error)}")
+        return ExitCode.USAGE
     except LeadfeederError as error:
         print_err(f"leadfeeder: {error}")
         hint = option_hint(error)
@@ -69,7 +72,7 @@ def _run_app() -> int:
         load_env_file(env_file)
     os.environ.setdefault("LEADFEEDER_TRUST_ENV", "1")
     os.environ.setdefault("LEADFEEDER_KEYRING", "1" if find_spec("keyring") else "0")
-    result = app(arguments, exit_on_error=False, result_action="return_value")
+    result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     sys.stdout.flush()
     return result if isinstance(result, int) else ExitCode.SUCCESS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,13 +14,21 @@ import msgspec
 from cyclopts import Parameter
 
 from leadfeeder_async.cli import terminal
+from leadfeeder_async.cli.dates import utc_today
 from leadfeeder_async.cli.printing import print_err
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import IncompleteWindowError
 from leadfeeder_async.models.records import WebVisit
 
 if TYPE_CHECKING:
+    from leadfeeder_async.pagination.date_range import DateWindow
     from leadfeeder_async.sync import SyncResult
+
+
+COMPANIES = 400
+"""The companies of the generated account. Half of them visit."""
+
+DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +45,19 @@ async def demo(
     out: Annotated[Path, Parameter(help="The output file. An existing file is replaced.")] = Path("demo/visits.ndjson"),
     visits: Annotated[int, Parameter(help="The number of visits to generate.")] = 12_345,
 ) -> None:
-    """Export visits from a local sandbox and make a report.
+    """Export, sync and report the visits of a generated account.
 
-    Exports 30 days of generated visits, checks the file, syncs 90 days to a database and writes an HTML report next to
+    Exports 90 days of visits and checks the file, syncs the same visits to a database and writes an HTML report next to
     it. Needs no key and no network connection.
     """
-    await _export(out, visits)
-    if find_spec("duckdb") is None:
-        print_err("\nTo also make a report, run: pip install duckdb jinja2")
+    today = utc_today()
+    exported = await _export(out, visits, today)
+    database, page = out.with_name("leadfeeder.duckdb"), out.with_name("report.html")
+    has_report = find_spec("duckdb") is not None and find_spec("jinja2") is not None
+    if has_report:
+        await _sync_and_report(out, exported, database, page, today)
     else:
-        await _sync_and_report(out.with_name("leadfeeder.duckdb"), out.with_name("report.html"))
+        print_err("\nTo also make a report, run: pip install duckdb jinja2")
     command = sys.argv[0]
     print_err(
         "\nNext steps:\n"
@@ -56,13 +68,18 @@ async def demo(
         f"  {command} --help\n"
         "      list all commands"
     )
+    if has_report:
+        print_err(f"\nNow open {page} in a browser.")
 
 
-async def _export(out: Path, visits: int) -> None:
+async def _export(out: Path, visits: int, today: date) -> FileContents:
     from leadfeeder_async.sandbox import Sandbox
 
-    async with Sandbox(companies=400, visits=visits) as sandbox:
-        print_err(f"A sandbox with {visits:,} visits in 30 days is running at {sandbox.url}.")
+    async with Sandbox(companies=COMPANIES, visits=visits, days=DAYS, end_date=today) as sandbox:
+        print_err(
+            f"A generated account with {visits:,} visits in {DAYS} days is served at {sandbox.url}, "
+            "with the rate limit of the API."
+        )
         client = AsyncLeadfeeder(sandbox.api_key, account_id=sandbox.account_id, base_url=sandbox.url, trust_env=False)
         async with client as lf:
             pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date)
@@ -79,26 +96,32 @@ async def _export(out: Path, visits: int) -> None:
         f"  rate-limited     {ledger.rate_limited:>8,}\n"
         f"  credits charged  {ledger.credits_charged:>8,}"
     )
+    return contents
 
 
-async def _sync_and_report(database: Path, page: Path) -> None:
+async def _sync_and_report(out: Path, exported: FileContents, database: Path, page: Path, today: date) -> None:
     from leadfeeder_async.report import write_report
 
     database.unlink(missing_ok=True)  # noqa: ASYNC240 - a file of an earlier demonstration, with other data
-    result = await _sync(database)
+    result = await _sync(database, exported.visits, today)
+    synced = FileContents(result.tables["visits"].new, result.tables["companies"].new, exported.days)
     report = await asyncio.to_thread(write_report, database, page, since="30d", title="Demonstration", overwrite=True)
+    shown = FileContents(report.totals.visits, report.totals.companies, report.window.days)
+    if (synced, shown) != (exported, read_contents(out, report.window)):
+        raise IncompleteWindowError(f"{database} and {page} do not have the visits of {out}.")
     print_err(
-        f"\n{database}: {result.tables['visits'].new:,} visits in 90 days, synced in {result.elapsed:.1f} s\n"
-        f"{page}: a report of 30 days, {report.totals.visits:,} visits by {report.totals.companies:,} companies"
+        f"\n{database}: the same {synced.visits:,} visits of {synced.companies:,} companies, "
+        f"synced in {result.elapsed:.1f} s\n"
+        f"{page}: the last {shown.days} complete days of them, {shown.visits:,} visits of {shown.companies:,} companies"
     )
 
 
-async def _sync(database: Path) -> SyncResult:
-    """Sync from a sandbox without a rate limit, to save time."""
+async def _sync(database: Path, visits: int, today: date) -> SyncResult:
+    """Sync the same account from a sandbox without a rate limit, to save time."""
     from leadfeeder_async.sandbox import Sandbox
     from leadfeeder_async.sync import sync_account
 
-    async with Sandbox(companies=4_000, visits=6_000, days=90, rate_limit=False) as sandbox:
+    async with Sandbox(companies=COMPANIES, visits=visits, days=DAYS, end_date=today, rate_limit=False) as sandbox:
         client = AsyncLeadfeeder(
             sandbox.api_key,
             account_id=sandbox.account_id,
@@ -112,13 +135,15 @@ async def _sync(database: Path) -> SyncResult:
                 return await sync_account(lf, database, since=sandbox.start_date, on_progress=on_progress)
 
 
-def read_contents(path: Path) -> FileContents:
-    """Count the distinct visits, companies and days in a file of visits."""
+def read_contents(path: Path, window: DateWindow | None = None) -> FileContents:
+    """Count the distinct visits, companies and days in a file of visits, or in some of its days."""
     decoder = msgspec.json.Decoder(WebVisit)
-    visits, companies, days = set[str](), set[str](), set[str]()
+    visits, companies, days = set[str](), set[str](), set[date]()
     with path.open("rb") as lines:
         for visit in map(decoder.decode, lines):
+            if visit.started_at is None or (window and not window.start <= visit.started_at.date() <= window.end):
+                continue
             visits.add(visit.id)
-            companies.add(visit.company.id if visit.company else "")
-            days.add(str(visit.started_at)[:10])
+            companies.add(visit.company_id or "")
+            days.add(visit.started_at.date())
     return FileContents(len(visits), len(companies), len(days))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from itertools import islice
 from pathlib import Path
@@ -13,16 +13,18 @@ from cyclopts import Parameter
 
 from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.exit_codes import ExitCode
-from leadfeeder_async.cli.options import FLAG, AccountId, Excel, Out, Overwrite, csv_dialect
+from leadfeeder_async.cli.options import FLAG, AccountId, Columns, Excel, Out, Overwrite, csv_dialect, split_fields
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, parse_rules
+from leadfeeder_async.jobs.enrich.output import columns_for, input_columns
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path
+from leadfeeder_async.jobs.tabular import pick_columns
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
 
@@ -63,6 +65,7 @@ async def enrich(
         bool, FLAG, Parameter(help="Look up the domains of mail providers, social networks and link shorteners too.")
     ] = False,
     excel: Excel = False,
+    fields: Columns = None,
     yes: Annotated[bool, FLAG, Parameter(help="Do not ask before spending credits without --max-credits.")] = False,
     account_id: AccountId = None,
 ) -> ExitCode:
@@ -85,11 +88,12 @@ async def enrich(
     )
     if out is not None:
         _check_input_is_kept(source, out)
-    dialect = csv_dialect(out, excel=excel)
+    dialect, names = csv_dialect(out, excel=excel), split_fields(fields)
     keys = tuple(key.strip() for key in by.split(","))
     finder = KeyFinder(parse_rules(keys, column), allow_free_mail=allow_free_mail)
     is_by_ip = any(rule.kind == "ip" for rule in finder.rules)
     rows = InputFile(source, keys, column, encoding, sheet)
+    pick_columns((*columns_for(EnrichedIp if is_by_ip else Company), *input_columns(rows)), names)
     print_err(f"{source}: {rows.description}.")
     print_err(_describe_rows(rows, finder, limit))
     is_free = dry_run or max_credits is not None
@@ -118,7 +122,7 @@ async def enrich(
         if dry_run:
             return await _estimate(job)
         if out is None:
-            return await _write_to_stdout(job, ProgressTracker(lf.stats, limit), len(rows))
+            return await _write_to_stdout(job, ProgressTracker(lf.stats, limit), len(rows), names)
         with terminal.progress_bar("rows") as on_progress:
             resume_hint = terminal.ResumeHint(on_progress)
             try:
@@ -128,6 +132,7 @@ async def enrich(
                     overwrite=overwrite,
                     retry_failed=retry_failed,
                     csv_dialect=dialect,
+                    fields=names,
                     on_progress=resume_hint,
                 )
             except BaseException as error:
@@ -194,10 +199,13 @@ async def _estimate(job: Enrichment[Company] | Enrichment[EnrichedIp]) -> ExitCo
 
 
 async def _write_to_stdout(
-    job: Enrichment[Company] | Enrichment[EnrichedIp], tracker: ProgressTracker, total: int
+    job: Enrichment[Company] | Enrichment[EnrichedIp],
+    tracker: ProgressTracker,
+    total: int,
+    fields: Sequence[str] | None,
 ) -> ExitCode:
     with terminal.progress_bar("rows", to_stdout=True) as on_progress:
-        async with aclosing(job.raw_lines()) as batches:
+        async with aclosing(job.raw_lines(fields=fields)) as batches:
             async for lines in batches:
                 await terminal.write_stdout(lines)
                 on_progress(tracker.count(lines.count(b"\n"), total))

@@ -38,6 +38,7 @@ _ARGUMENTS: Mapping[str | None, str] = {
     "by": "--by",
     "column": "--column",
     "encoding": "--encoding",
+    "fields": "--fields",
     "limit": "--limit",
     "max_results_per_company": "--limit",
     "lookback_days": "--lookback",

@@ -30,6 +30,7 @@ from leadfeeder_async.cli.options import (
     Terms,
     Until,
     csv_dialect,
+    split_fields,
 )
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
@@ -41,6 +42,7 @@ from leadfeeder_async.models.search_filters import SearchLocation, WebVisitFilte
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.resources.body_checks import check_arguments
+from leadfeeder_async.types import VisitOrder
 
 T = TypeVar("T", bound=HasId)
 
@@ -61,6 +63,9 @@ async def visits(
     ] = None,
     feed: Annotated[str | None, Parameter(help="The id of a custom feed. Only visits of its companies.")] = None,
     include_company: IncludeCompany = False,
+    order: Annotated[
+        VisitOrder, Parameter(help="`newest` begins with the latest visit, so that --limit 20 exports the latest 20.")
+    ] = "oldest",
     target: OutputTarget = DEFAULT_TARGET,
 ) -> None:
     """Export website visits.
@@ -83,6 +88,7 @@ async def visits(
             custom_feed_id=feed,
             include=include,
             limit=target.limit,
+            order=order,
         ),
     )
 
@@ -215,6 +221,7 @@ async def _export(noun: str, target: OutputTarget, make_pager: Callable[[AsyncLe
             resume=target.resume,
             overwrite=target.overwrite,
             csv_dialect=csv_dialect(target.out, excel=target.excel),
+            fields=split_fields(target.fields),
         )
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from leadfeeder_async.cli.record_tables import value_at
 from leadfeeder_async.errors import ConfigurationError, check_argument
-from leadfeeder_async.jobs.tabular import Json
+from leadfeeder_async.models.columns import Json, json_at
 
 ID_COLUMNS = ("id", "company_id", "company.id", "contact_id", "contact.id")
 """The names of columns that contain an id, if ``--column`` is not given. The first one that exists is used."""
@@ -99,7 +98,7 @@ class IdParser:
             raise self._error(f"is a {kind}, not a {self._scope}", "Name the id with --column, such as company.id.")
         path = (self._column or "id").split(".")
         for key in (path, ["attributes", *path], ["relationships", *path]):
-            value = value_at(record, key)
+            value = json_at(record, key)
             if isinstance(value, str | int):
                 return str(value)
         raise self._error(f"has no {self._column or 'id'!r}", "Name the key of the id with --column.")

@@ -57,6 +57,13 @@ Fields = Annotated[
     str | None,
     Parameter(help="Show only these fields, such as `name,address.city`. Pass an unknown name to list all fields."),
 ]
+Columns = Annotated[
+    str | None,
+    Parameter(
+        name="--fields",
+        help="Write only these columns, in this order, such as `id,company.name`. The documentation lists them all.",
+    ),
+]
 JsonLines = Annotated[bool, FLAG, Parameter(name="--json", help="Print JSON lines, also on a terminal.")]
 
 
@@ -84,7 +91,13 @@ class OutputTarget:
     overwrite: Overwrite = False
     account_id: AccountId = None
     limit: MaxRows = None
+    fields: Columns = None
     excel: Excel = False
+
+
+def split_fields(fields: str | None) -> tuple[str, ...] | None:
+    """Return the names in the value of ``--fields``."""
+    return None if fields is None else tuple(name.strip() for name in fields.split(",") if name.strip())
 
 
 def csv_dialect(out: Path | None, *, excel: bool) -> CsvDialect:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -12,10 +12,13 @@ import msgspec
 from leadfeeder_async.models.records import WebVisit
 
 VisitorStatus: TypeAlias = Literal["new", "returning", "re-engaged"]
-RankBy: TypeAlias = Literal["intent", "minutes", "visits"]
+RankBy: TypeAlias = Literal["intent", "minutes", "visits", "latest"]
 
 REENGAGED_AFTER_DAYS = 30
 """A company that returns after this many days without a visit is re-engaged."""
+
+
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 class PriorVisits(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +70,10 @@ def rank(
 
 
 def _company_activity(visits: list[WebVisit], status: VisitorStatus) -> CompanyActivity:
-    company = visits[-1].company
+    latest = max(visits, key=lambda visit: visit.started_at or _EARLIEST)
+    company = latest.company
     assert company is not None
-    attributes, location = company.attributes, visits[-1].location
+    attributes, location = company.attributes, latest.location
     address = attributes.address or location
     return CompanyActivity(
         id=company.id,
@@ -92,5 +96,11 @@ def _status(company_id: str, recent: AbstractSet[str], older: AbstractSet[str]) 
 
 def _sort_key(activity: CompanyActivity, by: RankBy) -> tuple[float | str, ...]:
     intent = -1.0 if activity.intent is None else activity.intent
-    chosen = {"intent": intent, "minutes": activity.minutes, "visits": float(activity.visits)}[by]
+    last_visit = activity.last_visit.timestamp() if activity.last_visit else -1.0
+    chosen = {
+        "intent": intent,
+        "minutes": activity.minutes,
+        "visits": float(activity.visits),
+        "latest": last_visit,
+    }[by]
     return (-chosen, -intent, -activity.minutes, -activity.visits, activity.company or "", activity.id)

@@ -1,7 +1,7 @@
 """Show records as a table on a terminal, and as JSON lines in a pipe.
 
 Fields are named like the columns of exported tables: ``id``, the attributes by name (nested ones with dots, such as
-``address.city``), and the ids of related records, such as ``company.id``.
+``address.city``), and the everyday fields of related records, such as ``company.id`` and ``company.name``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from leadfeeder_async.cli.options import OutputOptions
 from leadfeeder_async.cli.printing import plural, print_err, print_out
 from leadfeeder_async.errors import check_argument, escape_control_characters
 from leadfeeder_async.jobs.row_cells import decode_row
-from leadfeeder_async.jobs.tabular import Json, columns_of
+from leadfeeder_async.jobs.tabular import field_hint
+from leadfeeder_async.models.columns import Json, KeyPath, columns_of, json_at
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import ProblemLog
@@ -43,7 +44,7 @@ _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder()
 class TableSchema:
     """The fields of one kind of record, and the columns of its table."""
 
-    paths: Mapping[str, tuple[str, ...]]
+    paths: Mapping[str, KeyPath]
     """The keys to follow in a record, for each field."""
     columns: Mapping[str, str]
     """The heading of each field that the table shows by default."""
@@ -64,20 +65,24 @@ class TableSchema:
         if output.fields is None:
             return dict(self.columns)
         names = [name.strip() for name in output.fields.split(",")]
-        unknown = [repr(name) for name in names if name not in self.paths]
-        check_argument(
-            not unknown, f"Unknown --fields: {', '.join(unknown)}.", f"Available fields: {', '.join(self.paths)}."
-        )
+        for name in names:
+            check_argument(name in self.paths, f"--fields has the unknown name {name!r}.", self._hint(name))
         return {name: name for name in names}
+
+    def _hint(self, name: str) -> str:
+        all_fields = f"Available fields: {', '.join(self.paths)}."
+        hint = field_hint(name, list(self.paths))
+        return f"{hint} {all_fields}" if hint.startswith("Did") else all_fields
 
 
 def schema_of(model: type[object], columns: Mapping[str, str], never_truncated: Sequence[str] = ("id",)) -> TableSchema:
     """Return the schema of a model. Its fields are the columns of an exported table and the objects around them."""
-    paths = dict[str, tuple[str, ...]]()
+    paths = dict[str, KeyPath]()
     for column in columns_of(model):
-        prefix = 0 if column.name == "id" else 1  # "attributes" or "relationships" is not part of a field's name
-        for length in range(prefix + 1, len(column.path) + 1):
-            paths.setdefault(".".join(column.path[prefix:length]), column.path[:length])
+        outer = column.name.split(".")[:-1]
+        for length in range(1, len(outer) + 1):  # "attributes" or "relationships" is not part of a field's name
+            paths.setdefault(".".join(outer[:length]), column.path[: length + 1])
+        paths[column.name] = column.path
     return TableSchema(paths, columns, frozenset(never_truncated))
 
 
@@ -85,7 +90,7 @@ def schema_of_names(
     *names: str, columns: Mapping[str, str] | None = None, never_truncated: Sequence[str] = ("id",)
 ) -> TableSchema:
     """Return the schema of flat records with these fields. By default, the table shows all of them."""
-    paths = {name: (name,) for name in names}
+    paths: dict[str, KeyPath] = {name: (name,) for name in names}
     headings = {name: name for name in names} if columns is None else columns
     return TableSchema(paths, headings, frozenset(never_truncated))
 
@@ -139,7 +144,7 @@ def show_record(record: Record, schema: TableSchema, output: OutputOptions) -> N
     if output.fields is not None:
         names = list(schema.headings(output))
     else:
-        names = [name for name in _leaf_fields(schema) if format_value(value_at(record, schema.paths[name]))]
+        names = [name for name in _leaf_fields(schema) if format_value(json_at(record, schema.paths[name]))]
     console = Console()
     console.print(_field_list(record, schema, {name: name for name in names}, console.width))
 
@@ -150,7 +155,7 @@ def _field_list(record: Record, schema: TableSchema, headings: Mapping[str, str]
     grid.add_column(style="bold", no_wrap=True, width=heading_width)
     grid.add_column(overflow="ellipsis", no_wrap=True, max_width=max(1, width - heading_width - COLUMN_GAP))
     for name, heading in headings.items():
-        grid.add_row(heading, Text(format_value(value_at(record, schema.paths[name]))))
+        grid.add_row(heading, Text(format_value(json_at(record, schema.paths[name]))))
     return grid
 
 
@@ -162,7 +167,7 @@ def _leaf_fields(schema: TableSchema) -> list[str]:
 def _print_lines(records: Sequence[Record], schema: TableSchema, output: OutputOptions) -> None:
     names = None if output.fields is None else schema.headings(output)
     for record in records:
-        line = record if names is None else {name: value_at(record, schema.paths[name]) for name in names}
+        line = record if names is None else {name: json_at(record, schema.paths[name]) for name in names}
         print_out(msgspec.json.encode(line).decode())
 
 
@@ -171,7 +176,7 @@ def table_of(records: Sequence[Record], schema: TableSchema, headings: Mapping[s
 
     Text is truncated with an ellipsis and never wrapped. Numbers and ids are never truncated.
     """
-    values = {name: [value_at(record, schema.paths[name]) for record in records] for name in headings}
+    values = {name: [json_at(record, schema.paths[name]) for record in records] for name in headings}
     numeric = {name for name in headings if _are_numbers(values[name])}
     value_widths = {name: max(_width(format_value(value)) for value in values[name]) for name in headings}
     natural = [max(value_widths[name], _width(heading)) for name, heading in headings.items()]
@@ -207,14 +212,6 @@ def fit_widths(natural: Sequence[int], minimum: Sequence[int], available: int) -
 
 def _width(text: str) -> int:
     return Text(text).cell_len
-
-
-def value_at(record: Record, path: Sequence[str]) -> Json:
-    """Return the value at a path, or None if there is none."""
-    value: Json = record
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def format_value(value: Json) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +22,8 @@ from leadfeeder_async.jobs.export import write_rows
 from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker
 from leadfeeder_async.jobs.resumable_file import load_unfinished, partial_path
+from leadfeeder_async.jobs.tabular import flat_lines, pick_columns
+from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.types import CsvDialect, Stats
@@ -42,15 +44,27 @@ async def export(
     resume: bool = False,
     overwrite: bool = False,
     csv_dialect: CsvDialect = "plain",
+    fields: Sequence[str] | None = None,
 ) -> Progress:
     """Export a list to ``out``, or to stdout if ``out`` is None, and print a summary."""
     check_argument(out is not None or not resume, "--resume requires an output file.", "Add --out.")
+    columns = pick_columns(columns_of(pager.record_type), fields)
+
+    async def write(lines: bytes) -> None:
+        await write_stdout(lines if fields is None else flat_lines(lines, columns))
+
     with progress_bar(plural(noun), to_stdout=out is None) as on_progress:
         if out is None:
-            progress = await write_rows(pager.raw_pages(), write_stdout, ProgressTracker(stats, limit), on_progress)
+            progress = await write_rows(pager.raw_pages(), write, ProgressTracker(stats, limit), on_progress)
         else:
             progress = await _to_file(
-                pager, out, on_progress, resume=resume, overwrite=overwrite, csv_dialect=csv_dialect
+                pager,
+                out,
+                on_progress,
+                resume=resume,
+                overwrite=overwrite,
+                csv_dialect=csv_dialect,
+                fields=fields,
             )
     print_err(summary(progress, noun) + (f" -> {out}" if out else ""))
     return progress
@@ -72,12 +86,24 @@ def _write_and_flush(data: bytes) -> None:
 
 
 async def _to_file(
-    pager: Pager[T], out: Path, on_progress: OnProgress, *, resume: bool, overwrite: bool, csv_dialect: CsvDialect
+    pager: Pager[T],
+    out: Path,
+    on_progress: OnProgress,
+    *,
+    resume: bool,
+    overwrite: bool,
+    csv_dialect: CsvDialect,
+    fields: Sequence[str] | None,
 ) -> Progress:
     resume_hint = ResumeHint(on_progress)
     try:
         return await pager.to_file(
-            out, resume=resume, overwrite=overwrite, csv_dialect=csv_dialect, on_progress=resume_hint
+            out,
+            resume=resume,
+            overwrite=overwrite,
+            csv_dialect=csv_dialect,
+            fields=fields,
+            on_progress=resume_hint,
         )
     except BaseException as error:
         resume_hint.print_resume_hint(out, EXPORT, error)

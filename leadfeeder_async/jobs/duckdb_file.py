@@ -151,16 +151,18 @@ def json_lines_sql(path: Path, columns: Mapping[str, str], longest_line: int) ->
     return f"read_json({quoted(expanded)}, {options}, maximum_object_size={size}, columns={{{types}}})"
 
 
-def struct_sql(types: Mapping[tuple[str, ...], str]) -> str:
+def struct_sql(types: Mapping[tuple[str | int, ...], str]) -> str:
     """Return the type of a JSON object.
 
     Args:
-        types: The types of its values, by their paths.
+        types: The types of its values, by their paths. The number 0 is the first item of a list.
     """
-    nested = dict[str, dict[tuple[str, ...], str]]()
+    nested = dict[str | int, dict[tuple[str | int, ...], str]]()
     for (key, *inner), kind in types.items():
         nested.setdefault(key, {})[tuple(inner)] = kind
-    fields = (f"{quoted_name(key)} {fields.get(()) or struct_sql(fields)}" for key, fields in nested.items())
+    if 0 in nested:
+        return f"{struct_sql(nested[0])}[]"
+    fields = (f"{quoted_name(str(key))} {fields.get(()) or struct_sql(fields)}" for key, fields in nested.items())
     return f"STRUCT({', '.join(fields)})"
 
 

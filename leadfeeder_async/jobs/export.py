@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,8 @@ from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, 
 from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
-from leadfeeder_async.jobs.tabular import check_table, columns_of
+from leadfeeder_async.jobs.tabular import check_table, pick_columns
+from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.pagination.dedupe import row_id
 from leadfeeder_async.pagination.page import Page, ResumePosition
 from leadfeeder_async.pagination.problems import (
@@ -84,6 +85,7 @@ async def export_file(
     resume: bool = False,
     overwrite: bool = False,
     csv_dialect: CsvDialect = "plain",
+    fields: Iterable[str] | None = None,
 ) -> Progress:
     """Write every row of a list to a file. `Pager.to_file` documents the behavior.
 
@@ -95,8 +97,10 @@ async def export_file(
         resume: Continue an unfinished export of the same list.
         overwrite: Replace a file that exists, or start over.
         csv_dialect: The dialect of a .csv file.
+        fields: The columns to write. None writes all of them.
     """
     check_table(path, csv_dialect)
+    columns = pick_columns(columns_of(job.row), fields)
     initial = ExportState(days=job.identity.days)
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
         tracker.start_from(output.checkpoint.rows)
@@ -121,7 +125,7 @@ async def export_file(
             error = _incomplete_error(output, problems)
             output.update(output.state.with_gaps_acknowledged())
             raise error
-        await run_in_thread(partial(output.finish, partial(columns_of, job.row), csv_dialect))
+        await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, is_picked=fields is not None))
     return tracker.now()
 
 

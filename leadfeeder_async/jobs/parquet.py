@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,9 +23,7 @@ from leadfeeder_async.jobs.duckdb_file import (
     translate_errors,
 )
 from leadfeeder_async.jobs.row_cells import read_cells
-
-if TYPE_CHECKING:
-    from leadfeeder_async.jobs.tabular import Column
+from leadfeeder_async.models.columns import Column, KeyPath
 
 MAX_DIRECT_LINE = 4 * 1024 * 1024
 """The longest line that is read as it is. DuckDB's buffers are a multiple of it."""
@@ -77,14 +74,18 @@ def _copy(select: str, path: Path, temporary: Path, row_group: int, *settings: s
 
 def _select_nested(rows: Path, columns: Sequence[Column]) -> str:
     """Return the query of a file with the JSON lines of an export."""
-    names = {column: f"top.{'.'.join(map(quoted_name, column.path))}" for column in columns}
-    nested = dict[str, dict[tuple[str, ...], str]]()
+    names = {column: f"top{''.join(map(_step, column.path))}" for column in columns}
+    nested = dict[str, dict[KeyPath, str]]()
     for column in columns:
         key, *inner = column.path
-        nested.setdefault(key, {})[tuple(inner)] = "VARCHAR"
+        nested.setdefault(str(key), {})[tuple(inner)] = "VARCHAR"
     types = {key: fields.get((), None) or struct_sql(fields) for key, fields in nested.items()}
     selected = ", ".join(_cast(names[column], column) for column in columns)
     return f"SELECT {selected} FROM {json_lines_sql(rows, types, MAX_DIRECT_LINE)} AS top"  # noqa: S608
+
+
+def _step(key: str | int) -> str:
+    return f"[{key + 1}]" if isinstance(key, int) else f".{quoted_name(key)}"
 
 
 def _select_flat(flat: Path, columns: Sequence[Column], longest_line: int) -> str:

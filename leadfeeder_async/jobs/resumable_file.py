@@ -37,7 +37,8 @@ from leadfeeder_async.jobs.checkpoint import (
     write_checkpoint,
 )
 from leadfeeder_async.jobs.output_lock import OutputLock
-from leadfeeder_async.jobs.tabular import Column, write_table
+from leadfeeder_async.jobs.tabular import write_table
+from leadfeeder_async.models.columns import Column
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.types import CsvDialect
 
@@ -154,7 +155,13 @@ class ResumableFile(Generic[S]):
             self._saved = self.checkpoint
         self._saved_at = time.monotonic()
 
-    def finish(self, columns: Callable[[], tuple[Column, ...]], csv_dialect: CsvDialect = "plain") -> None:
+    def finish(
+        self,
+        columns: Callable[[], tuple[Column, ...]],
+        csv_dialect: CsvDialect = "plain",
+        *,
+        is_picked: bool = False,
+    ) -> None:
         """Give the file its final name, as a table if its suffix asks for one.
 
         The rows are saved first. If the last step fails, as on a full disk, only that step is left to do.
@@ -162,12 +169,13 @@ class ResumableFile(Generic[S]):
         Args:
             columns: Returns the columns of the table.
             csv_dialect: The dialect of a .csv file.
+            is_picked: JSON lines have only the columns too.
         """
         self.checkpoint = replace(self.checkpoint, is_complete=True)
         self.save()
         self._file.close()  # Windows renames no open file
         with translate_os_errors(self._path):
-            write_table(self.path, self._path, columns, csv_dialect)
+            write_table(self.path, self._path, columns, csv_dialect, is_picked=is_picked)
             self._remove()
 
     def close(self) -> None:

@@ -8,22 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-if TYPE_CHECKING:
-    from leadfeeder_async.jobs.tabular import Column, Json
-
-_Fields: TypeAlias = "dict[str, Column | _Fields]"
-"""The columns of an object by their keys. Nested objects are nested mappings."""
-
-_Read: TypeAlias = "Callable[[object], Sequence[Json]]"
-"""Returns the cells of an object."""
+from leadfeeder_async.models.columns import Column, Json, Tree, tree_of, tree_reader
 
 
 def read_cells(rows: Path, columns: Sequence[Column]) -> Iterator[list[Json]]:
@@ -33,11 +24,13 @@ def read_cells(rows: Path, columns: Sequence[Column]) -> Iterator[list[Json]]:
         rows: The JSON lines.
         columns: The columns.
     """
-    if any(_ESCAPED.search(key) for column in columns for key in column.path):
+    if any(_ESCAPED.search(str(key)) for column in columns for key in column.path):
         with rows.open("rb") as lines:
             yield from (_plain_cells(line, columns) for line in lines)
         return
-    kind, read = _object_reader(_nested(columns))
+    tree, names = tree_of(columns), dict[str, str]()
+    kind = _object_type(tree, names)
+    read = tree_reader(tree, columns, names.__getitem__)
     decoder = msgspec.json.Decoder(kind)
     json_columns = [index for index, column in enumerate(columns) if column.type is dict]
     booleans = [index for index, column in enumerate(columns) if column.type is bool]
@@ -55,66 +48,21 @@ def read_cells(rows: Path, columns: Sequence[Column]) -> Iterator[list[Json]]:
             yield cells
 
 
-def _nested(columns: Sequence[Column]) -> _Fields:
-    fields: _Fields = {}
-    for column in columns:
-        inner = fields
-        for key in column.path[:-1]:
-            found = inner.setdefault(key, {})
-            assert isinstance(found, dict)
-            inner = found
-        inner[column.path[-1]] = column
-    return fields
+def _object_type(tree: Tree, names: dict[str, str]) -> type[msgspec.Struct]:
+    """Return the Struct of an object. Its attributes are added to ``names``, because keys may be any text."""
+    fields = list[tuple[str, object, object]]()
+    for key, inner in tree.items():
+        name = names.setdefault(str(key), f"field_{len(names)}")
+        fields.append((name, _TYPES[inner.type] if isinstance(inner, Column) else _nested_type(inner, names), None))
+    rename = {names[str(key)]: str(key) for key in tree}
+    return msgspec.defstruct("Row", fields, rename=rename, gc=False)
 
 
-def _object_reader(fields: _Fields) -> tuple[type[msgspec.Struct], _Read]:
-    """Return the Struct of an object, and a function that returns its cells."""
-    types, readers = list[tuple[str, object, object]](), list[_Read]()
-    names = {key: f"field_{number}" for number, key in enumerate(fields)}
-    for is_nested, group in groupby(fields.items(), lambda field: isinstance(field[1], dict)):
-        keys = dict(group)
-        if is_nested:
-            for key, inner in keys.items():
-                assert isinstance(inner, dict)
-                kind, read = _object_reader(inner)
-                types.append((names[key], kind | None, None))
-                readers.append(_nested_reader(attrgetter(names[key]), read, kind()))
-        else:
-            for key, column in keys.items():
-                assert not isinstance(column, dict)
-                types.append((names[key], _TYPES.get(column.type, str | None), None))
-            readers.append(_values_reader([names[key] for key in keys]))
-    rename = {name: key for key, name in names.items()}
-    kind = msgspec.defstruct("Row", types, rename=rename, gc=False)
-    return kind, readers[0] if len(readers) == 1 else _joined_reader(readers)
-
-
-def _values_reader(names: Sequence[str]) -> _Read:
-    if len(names) == 1:
-        get_value: Callable[[object], Json] = attrgetter(names[0])
-        return lambda row: (get_value(row),)
-    get_values: _Read = attrgetter(*names)
-    return get_values
-
-
-def _nested_reader(get: Callable[[object], object], read: _Read, empty: msgspec.Struct) -> _Read:
-    blank = tuple(read(empty))
-
-    def cells(row: object) -> Sequence[Json]:
-        inner = get(row)
-        return blank if inner is None else read(inner)
-
-    return cells
-
-
-def _joined_reader(readers: Sequence[_Read]) -> _Read:
-    def cells(row: object) -> Sequence[Json]:
-        joined: list[Json] = []
-        for read in readers:
-            joined += read(row)
-        return joined
-
-    return cells
+def _nested_type(tree: Tree, names: dict[str, str]) -> object:
+    items = tree.get(0)
+    if not isinstance(items, dict):
+        return _object_type(tree, names) | None
+    return list[_object_type(items, names) | None] | None  # type: ignore[misc]
 
 
 def _json_cell(value: Json) -> str | None:
@@ -159,9 +107,12 @@ _ESCAPED = re.compile(r'[\\"\x00-\x1f]')
 _PLAIN: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
 
 _TYPES: dict[type[object], object] = {
+    str: str | int | float | None,  # some are sent as numbers
     int: int | float | None,
     float: int | float | None,  # an integer stays one
     bool: bool | None,
     dict: msgspec.Raw,
+    date: str | None,
+    datetime: str | None,
 }
-"""The types of values by the types of their columns. All others are strings."""
+"""The types of values by the types of their columns."""

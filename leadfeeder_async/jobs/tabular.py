@@ -1,83 +1,57 @@
-"""Tables made of JSON lines, with one column for each field of a record, in the order of the model.
-
-A column is named after the path of its value: ``id``, then the attributes under their own names (``page.path`` for
-nested ones), then ``company.id`` and the like for related records. Lists and open objects become JSON strings.
-"""
+"""Tables made of JSON lines, with the columns of :mod:`leadfeeder_async.models.columns`."""
 
 from __future__ import annotations
 
-import types
-from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from leadfeeder_async._argument_checks import reject
-from leadfeeder_async.errors import check_argument
+from leadfeeder_async._argument_checks import check_strings, reject, spelling_hint
+from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs import excel_csv
 from leadfeeder_async.jobs.atomic_file import replace_atomically, temporary_beside
 from leadfeeder_async.jobs.csv_lines import csv_lines
 from leadfeeder_async.jobs.duckdb_file import require_duckdb
 from leadfeeder_async.jobs.parquet import write_parquet
-from leadfeeder_async.jobs.row_cells import read_cells
+from leadfeeder_async.jobs.row_cells import decode_row, read_cells
+from leadfeeder_async.models.columns import Column, json_at
 from leadfeeder_async.types import CsvDialect
 
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | msgspec.Raw | None"
-"""A value of a row. Raw is a number outside the range of Python's numbers, as it was sent."""
+
+def pick_columns(columns: Sequence[Column], fields: Iterable[str] | None) -> tuple[Column, ...]:
+    """Return the columns with some names, in the order of the names. None returns all columns.
+
+    Raises:
+        ConfigurationError: A name is unknown or repeated.
+    """
+    if fields is None:
+        return tuple(columns)
+    known, names = {column.name: column for column in columns}, check_strings("fields", fields)
+    check_argument(names, "fields is empty.", "Name a column, or leave it out for all columns.", argument="fields")
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"fields contains the unknown name {name!r}.", hint=field_hint(name, list(known)), argument="fields"
+            )
+        check_argument(names.count(name) == 1, f"fields contains {name!r} twice.", argument="fields")
+    return tuple(known[name] for name in names)
 
 
-class Column(msgspec.Struct, frozen=True):
-    """One column of a table."""
-
-    name: str
-    path: tuple[str, ...]
-    """The keys of its value, from the outside in."""
-    type: type[object]
-    """The type of its values, or ``dict`` if they are JSON strings."""
-
-    def value_of(self, row: Json) -> Json:
-        """Return the value of a row in this column."""
-        for key in self.path:
-            row = row.get(key) if isinstance(row, dict) else None
-        return msgspec.json.encode(row).decode() if isinstance(row, dict | list | msgspec.Raw) else row
+def field_hint(name: str, known: Sequence[str]) -> str:
+    """Return a hint with the column that an unknown name probably means."""
+    nested = [column for column in known if column.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+    return f"Did you mean {' or '.join(map(repr, nested))}?" if 0 < len(nested) <= 3 else spelling_hint(name, known)
 
 
-def columns_of(model: type[object]) -> tuple[Column, ...]:
-    """Return the columns of a model's table."""
-    columns = [Column("id", ("id",), str)]
-    hints = get_type_hints(model)
-    for part in ("attributes", "relationships"):
-        if part in hints:
-            columns.extend(_columns(hints[part], (part,), is_related=part == "relationships"))
-    return tuple(columns)
+def flat_lines(lines: bytes, columns: Sequence[Column]) -> bytes:
+    """Return JSON lines with one key for each column."""
+    return b"".join(_flat_line(line, columns) for line in lines.splitlines())
 
 
-def _columns(hint: object, path: tuple[str, ...], *, is_related: bool) -> Iterator[Column]:
-    kind = _without_none(hint)
-    name = ".".join(path[1:])
-    if is_related and len(path) == 2:
-        if _is_struct(kind):
-            yield Column(f"{name}.id", (*path, "id"), str)
-            return
-        kind = dict
-    if _is_struct(kind):
-        for key, field in get_type_hints(kind).items():
-            yield from _columns(field, (*path, key), is_related=is_related)
-    elif name:
-        yield Column(name, path, kind if kind in {str, int, float, bool, date, datetime} else dict)
-
-
-def _without_none(hint: object) -> type[object]:
-    choices = [choice for choice in get_args(hint) if choice is not type(None)]
-    if get_origin(hint) not in {Union, types.UnionType}:
-        return hint if isinstance(hint, type) else dict
-    return _without_none(choices[0]) if len(choices) == 1 else dict
-
-
-def _is_struct(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+def _flat_line(line: bytes, columns: Sequence[Column]) -> bytes:
+    row = decode_row(line)
+    return msgspec.json.encode({column.name: json_at(row, column.path) for column in columns}) + b"\n"
 
 
 def is_table(path: Path) -> bool:
@@ -106,7 +80,12 @@ def check_table(path: Path, csv_dialect: CsvDialect) -> None:
 
 
 def write_table(
-    rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]], csv_dialect: CsvDialect = "plain"
+    rows: Path,
+    path: Path,
+    columns: Callable[[], tuple[Column, ...]],
+    csv_dialect: CsvDialect = "plain",
+    *,
+    is_picked: bool = False,
 ) -> None:
     """Convert a file of JSON lines into the format of a suffix, under its final name.
 
@@ -117,8 +96,11 @@ def write_table(
         path: The final name.
         columns: Returns the columns of the table.
         csv_dialect: The dialect of a .csv file.
+        is_picked: JSON lines have only the columns too.
     """
     writer = _WRITERS.get(path.suffix.lower())
+    if writer is None and is_picked:
+        writer = _write_flat_lines
     if writer is _write_csv and csv_dialect == "excel":
         writer = _write_excel_csv
     if writer is None:
@@ -133,6 +115,11 @@ def _write_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]
     with temporary.open("w", encoding="utf-8", newline="") as file:
         file.writelines(csv_lines([[column.name for column in columns]]))
         file.writelines(csv_lines(read_cells(rows, columns)))
+
+
+def _write_flat_lines(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
+    with rows.open("rb") as lines, temporary.open("wb") as file:
+        file.writelines(_flat_line(line, columns) for line in lines)
 
 
 def _write_excel_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:

@@ -16,8 +16,9 @@ from leadfeeder_async.models.accounts import (
     User,
     UserAttributes,
 )
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 from leadfeeder_async.models.campaigns import Campaign, CampaignAttributes, CampaignRelationships, CampaignStats
+from leadfeeder_async.models.columns import Cell
 from leadfeeder_async.models.companies import (
     CompanyFinancials,
     CompanyFinancialsAttributes,
@@ -395,7 +396,9 @@ __all__ = [
     "MaskedCompanySummary",
     "MaskedContactSummary",
     "Meta",
+    "Cell",
     "Model",
+    "Record",
     "MoneyFigure",
     "NaceCode",
     "Network",

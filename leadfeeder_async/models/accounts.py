@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 from leadfeeder_async.models.records import Company
 
 
@@ -25,7 +25,7 @@ class AccountSummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_
     name: str | None = None
 
 
-class AccountSummary(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class AccountSummary(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An account that the API key can use (contract: ``AccountSummaryV1``)."""
 
     id: str
@@ -51,7 +51,7 @@ class AccountRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit
     account_company: Company | None = None
 
 
-class Account(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Account(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An account with its credits (contract: ``AccountV1``)."""
 
     id: str
@@ -79,7 +79,7 @@ class UserAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defau
     team_role: str | None = None
 
 
-class User(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class User(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The owner of an API key (contract: ``UserV1``)."""
 
     id: str

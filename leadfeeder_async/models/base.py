@@ -1,8 +1,10 @@
-"""The base class of all models."""
+"""The base classes of all models."""
 
 from __future__ import annotations
 
 import msgspec
+
+from leadfeeder_async.models.columns import Cell, row_of
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,3 +25,20 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         """
         plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(self))
         return plain
+
+
+class Record(Model, frozen=True, kw_only=True):
+    """The base class of records, which have an id and can be a row of a table."""
+
+    def to_row(self) -> dict[str, Cell]:
+        """Return the record as one flat row, with the same columns for all records of its class.
+
+        The columns are those of CSV and parquet files, data frames and the views of a synced database. Related records
+        have their id and a few everyday fields, such as ``company.id`` and ``company.name``.
+
+        Returns:
+            A new dict. Its values are strings, numbers, booleans, dates, times with a time zone, and None. Lists and
+            open objects are JSON strings.
+
+        """
+        return row_of(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 
 
 class CampaignAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -22,7 +22,7 @@ class CampaignRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults
     custom_feed: object = None
 
 
-class Campaign(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Campaign(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A campaign (contract: ``CampaignV1``)."""
 
     id: str
@@ -36,7 +36,7 @@ class Campaign(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
         return self.attributes.name
 
 
-class CampaignStats(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CampaignStats(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The statistics of a campaign in one period, as the API sent them. Their names are not published."""
 
     id: str

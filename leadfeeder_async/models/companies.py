@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 from leadfeeder_async.models.places import IpAddressExtended, Location
 from leadfeeder_async.models.records import Company
 from leadfeeder_async.models.values import Address, CompanyMeta, CompanyRegister, Industries, MoneyFigure
@@ -27,7 +27,7 @@ class CompanySummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_
     revenue: MoneyFigure | None = None
 
 
-class CompanySummary(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanySummary(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A company in a search result (contract: ``CompanySummaryV1``, ``MaskedCompanySummaryV1``)."""
 
     id: str
@@ -52,7 +52,7 @@ class CompanyLocationRelationships(Model, frozen=True, kw_only=True, gc=False, r
     location: Location | None = None
 
 
-class CompanyLocation(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CompanyLocation(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A visiting company at one of its locations (contract: ``CompanyLocationV1``).
 
     A company that visited from several locations has one row per location.
@@ -73,6 +73,36 @@ class CompanyLocation(Model, frozen=True, kw_only=True, repr_omit_defaults=True)
         """The location that the company visited from."""
         return self.relationships.location
 
+    @property
+    def company_id(self) -> str | None:
+        """The id of the company."""
+        return None if self.company is None else self.company.id
+
+    @property
+    def company_name(self) -> str | None:
+        """The name of the company. None unless ``include=["company"]`` was passed."""
+        return None if self.company is None else self.company.name
+
+    @property
+    def company_url(self) -> str | None:
+        """The website of the company. None unless ``include=["company"]`` was passed."""
+        return None if self.company is None else self.company.url
+
+    @property
+    def company_country(self) -> str | None:
+        """The country of the company. None unless ``include=["company"]`` was passed."""
+        return None if self.company is None else self.company.country
+
+    @property
+    def location_city(self) -> str | None:
+        """The city of the location."""
+        return None if self.location is None else self.location.city
+
+    @property
+    def location_country_code(self) -> str | None:
+        """The country of the location as ISO 3166-1 alpha-2, such as ``DE``."""
+        return None if self.location is None else self.location.country_code
+
 
 class SignalAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The category, dates and text of a signal. Each field can be missing."""
@@ -91,7 +121,7 @@ class SignalRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_
     company: Company | None = None
 
 
-class Signal(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Signal(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """News about a company (contract: ``SignalV1``)."""
 
     id: str
@@ -103,6 +133,21 @@ class Signal(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True
     def company(self) -> Company | None:
         """The company that the signal is about."""
         return self.relationships.company
+
+    @property
+    def company_id(self) -> str | None:
+        """The id of the company."""
+        return None if self.company is None else self.company.id
+
+    @property
+    def company_name(self) -> str | None:
+        """The name of the company. None unless ``include=["company"]`` was passed."""
+        return None if self.company is None else self.company.name
+
+    @property
+    def title(self) -> str | None:
+        """The headline of the signal."""
+        return self.attributes.title
 
 
 class CompanyFinancialsAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -117,7 +162,7 @@ class CompanyFinancialsAttributes(Model, frozen=True, kw_only=True, gc=False, re
     employee_count: int | None = None
 
 
-class CompanyFinancials(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyFinancials(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A financial report of one year (contract: ``CompanyFinancialsV1``)."""
 
     id: str
@@ -138,7 +183,7 @@ class CompanyMatchRelationships(Model, frozen=True, kw_only=True, gc=False, repr
     company_summary: CompanySummary | None = None
 
 
-class CompanyMatch(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CompanyMatch(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A candidate for a company to match (contract: ``CompanyMatchV1``)."""
 
     id: str
@@ -164,7 +209,7 @@ class CompanyIpRelationships(Model, frozen=True, kw_only=True, gc=False, repr_om
     ip_addresses: tuple[IpAddressExtended, ...] | None = None
 
 
-class CompanyIp(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CompanyIp(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The IP addresses of a company (contract: ``CompanyIpV1``)."""
 
     id: str

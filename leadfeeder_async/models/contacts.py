@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 from leadfeeder_async.models.crm import CRMConnection, CRMSuggestion
 from leadfeeder_async.models.envelope import ResourceIdentifier
 from leadfeeder_async.models.profiles import BuyerPersona
@@ -48,7 +48,7 @@ class ContactRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=
     crm_suggestions: tuple[CRMSuggestion, ...] | None = None
 
 
-class Contact(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Contact(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A person at a company (contract: ``ContactV1``)."""
 
     id: str
@@ -71,6 +71,16 @@ class Contact(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
         """The employer. A stub unless ``include=["company"]`` was passed."""
         return self.relationships.company
 
+    @property
+    def company_id(self) -> str | None:
+        """The id of the employer."""
+        return None if self.company is None else self.company.id
+
+    @property
+    def company_name(self) -> str | None:
+        """The name of the employer. None unless ``include=["company"]`` was passed."""
+        return None if self.company is None else self.company.name
+
 
 class ContactSummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The fields of a contact that searches return free of charge. Each of them can be missing."""
@@ -87,7 +97,7 @@ class ContactSummaryRelationships(Model, frozen=True, kw_only=True, gc=False, re
     company: ResourceIdentifier | None = None
 
 
-class ContactSummary(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ContactSummary(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A contact in a search result (contract: ``ContactSummaryV1``, ``MaskedContactSummaryV1``)."""
 
     id: str

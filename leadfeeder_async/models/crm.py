@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 
 
 class CRMUserAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -14,7 +14,7 @@ class CRMUserAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_de
     email: str | None = None
 
 
-class CRMUser(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CRMUser(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A user of the CRM (contract: ``CRMUserV1``)."""
 
     id: str
@@ -45,7 +45,7 @@ class CRMRecordRelationships(Model, frozen=True, kw_only=True, gc=False, repr_om
     crm_owner: CRMUser | None = None
 
 
-class CRMRecord(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class CRMRecord(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An organization, contact or lead in the CRM. ``type`` is the kind of record.
 
     Contract: ``CRMRecordV1``, ``CRMOrganizationV1``, ``CRMContactV1``, ``CRMLeadV1``.
@@ -73,7 +73,7 @@ class CRMLinkRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit
     crm_record: CRMRecord | None = None
 
 
-class CRMConnection(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CRMConnection(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A connection to a CRM record, or a suggested one (contract: ``CRMConnectionV1``, ``CRMSuggestionV1``)."""
 
     id: str
@@ -96,7 +96,7 @@ class CRMGroupConnectionRelationships(Model, frozen=True, kw_only=True, gc=False
     crm_connection: CRMConnection | None = None
 
 
-class CRMGroupConnection(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CRMGroupConnection(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A CRM connection of another company in the same group (contract: ``CRMGroupConnectionV1``)."""
 
     id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 from leadfeeder_async.models.tags_and_lists import List
 
 
@@ -18,7 +18,7 @@ class CustomFeedFolderRelationships(Model, frozen=True, kw_only=True, repr_omit_
     custom_feeds: tuple[CustomFeed, ...] | None = None
 
 
-class CustomFeedFolder(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CustomFeedFolder(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A folder of custom feeds (contract: ``CustomFeedFolderV1``)."""
 
     id: str
@@ -49,7 +49,7 @@ class CustomFeedRelationships(Model, frozen=True, kw_only=True, repr_omit_defaul
     connected_list: List | None = None
 
 
-class CustomFeed(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CustomFeed(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A saved filter of web visits (contract: ``CustomFeedV1``)."""
 
     id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 
 
 class CustomFieldAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
@@ -18,7 +18,7 @@ class CustomFieldAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults
     """The choices, if the field is a selection."""
 
 
-class CustomField(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CustomField(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A field that the account added to its companies or contacts (contract: ``CustomFieldV1``)."""
 
     id: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 
 
 class LocationAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -20,7 +20,7 @@ class LocationAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_d
     state: str | None = None
 
 
-class Location(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Location(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A geographic location (contract: ``LocationV1``, ``VisitLocationV1``, ``IpLocationV1``)."""
 
     id: str
@@ -53,7 +53,7 @@ class NetworkAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_de
     """The address range in CIDR notation."""
 
 
-class Network(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Network(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An IP network (contract: ``NetworkV1``)."""
 
     id: str
@@ -80,7 +80,7 @@ class IpAddressRelationships(Model, frozen=True, kw_only=True, gc=False, repr_om
     network: Network | None = None
 
 
-class IpAddressExtended(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class IpAddressExtended(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An IP address of a company (contract: ``IpAddressExtendedV1``)."""
 
     id: str

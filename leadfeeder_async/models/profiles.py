@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 
 
 class IcpAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
@@ -13,7 +13,7 @@ class IcpAttributes(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The criteria as the API sent them. Their format is not published."""
 
 
-class Icp(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Icp(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """An ideal customer profile (contract: ``IcpV1``)."""
 
     id: str
@@ -34,7 +34,7 @@ class BuyerPersonaAttributes(Model, frozen=True, kw_only=True, repr_omit_default
     """The criteria as the API sent them. Their format is not published."""
 
 
-class BuyerPersona(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class BuyerPersona(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A kind of person that the account sells to (contract: ``BuyerPersonaV1``)."""
 
     id: str

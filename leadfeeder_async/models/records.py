@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 from leadfeeder_async.models.crm import CRMConnection, CRMGroupConnection, CRMSuggestion
 from leadfeeder_async.models.places import VisitLocation
 from leadfeeder_async.models.profiles import Icp
@@ -71,7 +71,7 @@ class CompanyRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=
     crm_group_connections: tuple[CRMGroupConnection, ...] | None = None
 
 
-class Company(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Company(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A company (contract: ``CompanyV1``). A stub has only ``id`` and ``type``."""
 
     id: str
@@ -88,6 +88,33 @@ class Company(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=Tru
     def url(self) -> str | None:
         """The website of the company. None on a stub."""
         return self.attributes.url
+
+    @property
+    def country(self) -> str | None:
+        """The country of the company's address. None on a stub."""
+        return None if self.attributes.address is None else self.attributes.address.country
+
+    @property
+    def country_code(self) -> str | None:
+        """The country of the company's address as ISO 3166-1 alpha-2, such as ``DE``. None on a stub."""
+        return None if self.attributes.address is None else self.attributes.address.country_code
+
+    @property
+    def city(self) -> str | None:
+        """The city of the company's address. None on a stub."""
+        return None if self.attributes.address is None else self.attributes.address.city
+
+    @property
+    def industry(self) -> str | None:
+        """The first industry in Leadfeeder's own classification. None on a stub."""
+        industries = self.attributes.industries.industry if self.attributes.industries else None
+        return industries[0].name if industries else None
+
+    @property
+    def employee_range(self) -> str | None:
+        """The number of employees as a range, such as ``101-500``. None on a stub."""
+        found = self.attributes.employee_range
+        return None if found is None else str(found)
 
     @property
     def tags(self) -> tuple[Tag, ...]:
@@ -129,7 +156,7 @@ class WebVisitRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omi
     location: VisitLocation | None = None
 
 
-class WebVisit(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class WebVisit(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A visit of a company to the account's website (contract: ``WebVisitV1``)."""
 
     id: str
@@ -152,3 +179,38 @@ class WebVisit(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=Tr
     def location(self) -> VisitLocation | None:
         """The location of the visitor."""
         return self.relationships.location
+
+    @property
+    def company_id(self) -> str | None:
+        """The id of the visiting company."""
+        return None if self.company is None else self.company.id
+
+    @property
+    def company_name(self) -> str | None:
+        """The name of the visiting company. None unless ``include=["company"]`` was passed."""
+        return None if self.company is None else self.company.name
+
+    @property
+    def company_url(self) -> str | None:
+        """The website of the visiting company. None unless ``include=["company"]`` was passed."""
+        return None if self.company is None else self.company.url
+
+    @property
+    def company_country(self) -> str | None:
+        """The country of the visiting company. None unless ``include=["company"]`` was passed."""
+        return None if self.company is None else self.company.country
+
+    @property
+    def location_city(self) -> str | None:
+        """The city of the visitor."""
+        return None if self.location is None else self.location.city
+
+    @property
+    def location_country_code(self) -> str | None:
+        """The country of the visitor as ISO 3166-1 alpha-2, such as ``DE``."""
+        return None if self.location is None else self.location.country_code
+
+    @property
+    def landing_page(self) -> str | None:
+        """The path of the first page, such as ``/pricing``."""
+        return self.attributes.landing_page_path

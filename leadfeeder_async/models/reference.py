@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 
 
 class IndustryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -14,7 +14,7 @@ class IndustryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_d
     """``internal``, ``wz`` or ``nace``."""
 
 
-class Industry(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Industry(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An industry that companies can be searched by (contract: ``IndustryV1``)."""
 
     id: str

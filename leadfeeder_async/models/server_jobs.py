@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 
 
 class JobAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -14,7 +14,7 @@ class JobAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaul
     processed: int | None = None
 
 
-class Job(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Job(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A job on the server (contract: ``JobV1``). Its route is not known, so only ``lf.request`` can return it."""
 
     id: str
@@ -29,7 +29,7 @@ class JobEstimateAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omi
     estimated_credits: int | None = None
 
 
-class JobEstimate(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class JobEstimate(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The estimated charge of a job (contract: ``JobEstimateV1``)."""
 
     id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 
 
 class TagAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -13,7 +13,7 @@ class TagAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaul
     """An index into a palette of ten colors, 0 to 9."""
 
 
-class Tag(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Tag(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A label of companies (contract: ``TagV1``)."""
 
     id: str
@@ -35,7 +35,7 @@ class ListAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defau
     item_count: int | None = None
 
 
-class List(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class List(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """A list of companies or contacts (contract: ``ListV1``)."""
 
     id: str
@@ -48,7 +48,7 @@ class List(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
         return self.attributes.name
 
 
-class ListItem(Model, frozen=True, kw_only=True, repr_omit_defaults=True):
+class ListItem(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """The id and type of a company or contact in a list (contract: ``ListItemV1``)."""
 
     id: str

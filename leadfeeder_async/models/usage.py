@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 
 
 class ApiUsageAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -16,7 +16,7 @@ class ApiUsageAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_d
     credits_charged: int | None = None
 
 
-class ApiUsage(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class ApiUsage(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The usage of an endpoint in one month (contract: ``ApiUsageV1``)."""
 
     id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadfeeder_async.models.base import Model
+from leadfeeder_async.models.base import Model, Record
 
 
 class WebVisitsTrackerScriptAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -14,7 +14,7 @@ class WebVisitsTrackerScriptAttributes(Model, frozen=True, kw_only=True, gc=Fals
     status: str | None = None
 
 
-class WebVisitsTrackerScript(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class WebVisitsTrackerScript(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The tracker script of the account (contract: ``WebVisitsTrackerScriptV1``)."""
 
     id: str

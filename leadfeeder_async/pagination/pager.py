@@ -19,28 +19,36 @@ from leadfeeder_async._argument_checks import (
     check_path,
     check_strings,
     check_type,
+    reject,
 )
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import LeadfeederError, check_argument
+from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.company_filter import CompanyFilter
 from leadfeeder_async.pagination.cursor import CursorSource
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.decoders import HasId, ModelDecoder, RawDecoder
 from leadfeeder_async.pagination.id_batches import IdBatchSource
+from leadfeeder_async.pagination.newest_first import newest_first
 from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.problems import ProblemLog, raise_at_end
 from leadfeeder_async.pagination.single_page import SinglePageSource
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions, PageSource
-from leadfeeder_async.types import CsvDialect, Stats
+from leadfeeder_async.types import CsvDialect, Stats, VisitOrder
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+    from leadfeeder_async.jobs.frames import FrameType
     from leadfeeder_async.jobs.progress import OnProgress, Progress
 
 T = TypeVar("T", bound=HasId)
 U = TypeVar("U")
+F = TypeVar("F")
 
 
 class Pager(Generic[T]):
@@ -62,9 +70,12 @@ class Pager(Generic[T]):
         limit: int | None = None,
         split_days: bool = True,
         company_filter: CompanyFilter | None = None,
+        order: VisitOrder = "oldest",
     ) -> None:
         check_integer("page_size", page_size, 1, MAX_PAGE_SIZE)
         check_boolean("split_days", split_days)
+        if order not in ("oldest", "newest"):
+            reject("order", order, "must be oldest or newest.")
         if limit is not None:
             check_integer("limit", limit, 0)
         self._executor = executor
@@ -72,6 +83,7 @@ class Pager(Generic[T]):
         self._source = _choose_source(executor, request.undecoded, window, ids)
         self._options = PagerOptions(page_size=page_size, limit=limit, split_days=split_days)
         self._company_filter = company_filter
+        self._order = order
 
     def __repr__(self) -> str:
         return (
@@ -115,6 +127,12 @@ class Pager(Generic[T]):
                     yield item
                 del page  # so that the next page can use its memory
         problems.raise_any()
+
+    @property
+    def record_type(self) -> type[T]:
+        """The model of the rows."""
+        model: type[T] = get_args(get_args(self._request.endpoint.response_type)[0])[0]
+        return model
 
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Iterate over the pages.
@@ -191,6 +209,7 @@ class Pager(Generic[T]):
         resume: bool = False,
         overwrite: bool = False,
         csv_dialect: CsvDialect = "plain",
+        fields: Iterable[str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> Progress:
         """Export the list to a file: JSON lines as the API sent them, or a table if it ends in .csv or .parquet.
@@ -204,6 +223,8 @@ class Pager(Generic[T]):
             csv_dialect: ``"excel"`` writes a .csv file that Excel opens by a double-click: with a byte order mark, the
                 list separator of this computer's region, and an apostrophe before text that Excel would run as a
                 formula. ``"plain"`` writes UTF-8 with commas and unchanged text.
+            fields: The names of the columns to write, in this order, such as ``["id", "company.name"]``. JSON lines
+                then have these keys. None writes all columns, and JSON lines as the API sent them.
             on_progress: Called after each page.
 
         Returns:
@@ -211,7 +232,7 @@ class Pager(Generic[T]):
 
         Raises:
             CheckpointError: The file exists, is being written, or belongs to another query. Nothing was sent.
-            ConfigurationError: The suffix belongs to another format, or parquet cannot be written.
+            ConfigurationError: The suffix belongs to another format, parquet cannot be written, or a field is unknown.
             IncompleteListError: Some rows could not be read. All others are in the ``.part`` file, and resuming
                 finishes the file without the missing rows.
             IncompleteWindowError: One day contains more rows than the API returns. Resuming works as above.
@@ -231,14 +252,85 @@ class Pager(Generic[T]):
         window = self._source.window if isinstance(self._source, DateWindowSource) else None
         identity = JobIdentity(self._fingerprint(), self._description(), window)
         endpoint, limit = self._request.endpoint, self._options.limit
-        row_type = get_args(get_args(endpoint.response_type)[0])[0]
         stats = Stats()
         remaining = self._with_stats(stats)._remaining  # noqa: SLF001 - a copy of its own
-        job = ExportJob(identity, self._account_id, remaining, row_type, limit, endpoint.partitioned_by_day)
+        job = ExportJob(identity, self._account_id, remaining, self.record_type, limit, endpoint.partitioned_by_day)
         tracker = ProgressTracker(stats, limit)
         return await export_file(
-            job, target, tracker, on_progress, resume=resume, overwrite=overwrite, csv_dialect=csv_dialect
+            job,
+            target,
+            tracker,
+            on_progress,
+            resume=resume,
+            overwrite=overwrite,
+            csv_dialect=csv_dialect,
+            fields=fields,
         )
+
+    async def to_polars(self, *, fields: Iterable[str] | None = None) -> pl.DataFrame:
+        """Return all rows as a polars DataFrame, with the columns of :meth:`to_file`.
+
+        ``frame = await lf.web_visits.search(start_date=..., end_date=..., include=["company"]).to_polars()``
+
+        The columns and their types do not depend on the rows, so an empty list has them too. Rows are converted while
+        the list is read.
+
+        Args:
+            fields: The names of the columns, in this order. None returns all columns.
+
+        Returns:
+            The frame. Times have the time zone UTC. Lists and open objects are JSON strings.
+
+        Raises:
+            ConfigurationError: polars is not installed, or a field is unknown. Nothing was sent.
+            IncompleteListError: Some rows could not be read.
+            IncompleteWindowError: One day contains more rows than the API returns.
+
+        Credits:
+            The same as iterating over the list.
+
+        """
+        from leadfeeder_async.jobs.frames import PolarsFrame  # imported only if frames are made
+
+        return await self._to_frame(PolarsFrame, fields)
+
+    async def to_pandas(self, *, fields: Iterable[str] | None = None) -> pd.DataFrame:
+        """Return all rows as a pandas DataFrame, with the columns of :meth:`to_file`.
+
+        ``frame = await lf.web_visits.search(start_date=..., end_date=..., include=["company"]).to_pandas()``
+
+        The columns and their types do not depend on the rows, so an empty list has them too. Rows are converted while
+        the list is read.
+
+        Args:
+            fields: The names of the columns, in this order. None returns all columns.
+
+        Returns:
+            The frame. All types have missing values: ``string``, ``Int64``, ``Float64``, ``boolean`` and
+            ``datetime64``. Times have the time zone UTC, and dates are times without one.
+
+        Raises:
+            ConfigurationError: pandas is not installed, or a field is unknown. Nothing was sent.
+            IncompleteListError: Some rows could not be read.
+            IncompleteWindowError: One day contains more rows than the API returns.
+
+        Credits:
+            The same as iterating over the list.
+
+        """
+        from leadfeeder_async.jobs.frames import PandasFrame  # imported only if frames are made
+
+        return await self._to_frame(PandasFrame, fields)
+
+    async def _to_frame(self, kind: FrameType[F], fields: Iterable[str] | None) -> F:
+        from leadfeeder_async.jobs.tabular import pick_columns
+
+        frame = kind(pick_columns(columns_of(self.record_type), fields))
+        async with aclosing(raise_at_end(self.pages())) as pages:
+            async for page in pages:
+                await frame.add(page.items)
+                del page
+        return await frame.finish()
 
     async def first(self) -> T | None:
         """Return the first row, or None if the list is empty. No more pages or ids are requested than needed."""
@@ -296,8 +388,13 @@ class Pager(Generic[T]):
 
     def _read(self, decoder: PageDecoder[U]) -> AsyncGenerator[Page[U], None]:
         if self._company_filter is None:
-            return self._source.pages(decoder, self._options)
-        return self._company_filter.apply(self._source.pages(decoder, replace(self._options, limit=None)))
+            return self._ordered(decoder, self._options)
+        return self._company_filter.apply(self._ordered(decoder, replace(self._options, limit=None)))
+
+    def _ordered(self, decoder: PageDecoder[U], options: PagerOptions) -> AsyncGenerator[Page[U], None]:
+        if self._order == "newest" and isinstance(self._source, DateWindowSource):
+            return newest_first(self._source, decoder, options)
+        return self._source.pages(decoder, options)
 
     def _raw_views(self) -> AsyncGenerator[Page[msgspec.Raw], None]:
         endpoint = self._request.endpoint.with_response_type(Response[tuple[msgspec.Raw, ...]])
@@ -317,7 +414,8 @@ class Pager(Generic[T]):
     def _description(self) -> str:
         account_id = self._request.account_id or self._executor.options.account_id
         company_filter = "" if self._company_filter is None else self._company_filter.description
-        parts = (self._request.endpoint.operation, self._source.describe(), company_filter)
+        order = "newest first" if self._order == "newest" else ""
+        parts = (self._request.endpoint.operation, self._source.describe(), company_filter, order)
         return ", ".join([*(part for part in parts if part), f"account {account_id or 'of the key'}"])
 
     async def _account_id(self) -> str | None:

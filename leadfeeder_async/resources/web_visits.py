@@ -32,6 +32,7 @@ from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import add_extra, encode_validated, include_param, parse_days
 from leadfeeder_async.resources.body_checks import check_arguments, check_dict
+from leadfeeder_async.types import VisitOrder
 
 if TYPE_CHECKING:
     from leadfeeder_async.jobs.watch.state_store import WatchStore
@@ -85,6 +86,7 @@ class WebVisits:
         include: Iterable[WebVisitInclude] | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
+        order: VisitOrder = "oldest",
         extra: Mapping[str, object] | None = None,
         split_days: bool = True,
         account_id: str | None = None,
@@ -106,6 +108,8 @@ class WebVisits:
             include: Relationships to return with all attributes: ``company``. It makes pages about ten times larger.
             page_size: The number of records per request, 1 to 100.
             limit: The maximum number of records in total. None returns all records.
+            order: ``"oldest"`` returns the days in order, as exports need it. ``"newest"`` returns the latest visit
+                first, so ``limit=20`` returns the latest 20 visits.
             extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             split_days: Read a day with more than 10,000 visits by country. False only reads its first 10,000 visits.
             account_id: The account to use. Defaults to the account of the client.
@@ -129,6 +133,11 @@ class WebVisits:
             and read the groups, and 100 if some visits have no country. The day is complete if as many visits were
             returned as the server counts for it.
 
+            The API has no order. With ``order="oldest"``, the days of a split range are in order, and the visits of one
+            search are in the order of the server. With ``order="newest"``, complete days are read from the last one
+            backwards, and each is sorted by ``started_at``. All visits of the last day are therefore read, also for a
+            small ``limit``. Pages have no position then, so an interrupted export reads the list again.
+
         """
         window = parse_days("start_date", start_date, "end_date", end_date)
         request = _search_request(company_id, filters, include, extra, account_id)
@@ -151,6 +160,7 @@ class WebVisits:
             limit=limit,
             split_days=split_days,
             company_filter=company_filter,
+            order=order,
         )
 
     def watch(

@@ -248,20 +248,21 @@ async def test_sandbox_port_in_use() -> None:
 
 
 async def test_demo(tmp_path: Path) -> None:
-    """The demo exports visits, checks the file, writes a report and prints the next steps."""
+    """The demo exports, syncs and reports the visits of one account, and ends with the page to open."""
     out = tmp_path / "visits.ndjson"
     code, screen = await leadfeeder_on_terminal(None, "demo", "--out", str(out), "--visits", "1500", columns=140)
     assert code == 0
     text = " ".join(screen.split())  # long paths are wrapped
     for line in (
         r"visits 1,500",
-        r"days 30",
+        r"companies 1\d\d",
+        r"days 90",
         r"requests sent \d+",
         r"rate-limited 0",
         r"credits charged 0",
-        r"6,000 visits in 90 days",
-        r"a report of 30 days, [\d,]+ visits by [\d,]+ companies",
-        "Next steps:",
+        r"the same 1,500 visits of 1\d\d companies, synced in",
+        r"the last 30 complete days of them, 500 visits of 1\d\d companies",
+        r"Next steps: .* Now open \S+report.html in a browser\.$",
     ):
         assert re.search(line, text), line
     assert len(set(ids(out.read_text()))) == 1_500

@@ -20,7 +20,7 @@ from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.resumable_file import partial_path
 from leadfeeder_async.sandbox import Sandbox
-from tests.cli.command import leadfeeder, leadfeeder_on_terminal, resume_command, set_credits, start
+from tests.cli.command import json_lines, leadfeeder, leadfeeder_on_terminal, resume_command, set_credits, start
 
 
 @pytest.fixture
@@ -532,3 +532,31 @@ def test_invalid_input_raises_with_line(tmp_path: Path, name: str, content: byte
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigurationError, match=message):
         InputFile(tmp_path / name, "domain")
+
+
+async def test_enrichment_of_fields(sandbox: Sandbox, tmp_path: Path) -> None:
+    """``--fields`` picks and orders the columns. Only a table with the columns of results can be retried."""
+    source, out = tmp_path / "keys.txt", tmp_path / "out.csv"
+    source.write_text("company-30.test\ncompany-31.test\n")
+    words = ("enrich", source, "--by", "domain", "--yes")
+    code, stdout, _ = await leadfeeder(sandbox, *words, "--fields", "name,key")
+    assert (code, [list(line) for line in json_lines(stdout)]) == (0, [["name", "key"]] * 2)
+    code, _, _ = await leadfeeder(sandbox, *words, "--fields", "name,key", "--out", out)
+    assert (code, out.read_text().splitlines()[0]) == (0, "name,key")
+    requests = len(sandbox.ledger.requests)
+    code, _, stderr = await leadfeeder(sandbox, *words, "--fields", "nam,key", "--out", tmp_path / "other.csv")
+    assert (code, "Did you mean 'name'?" in stderr, "--fields" in stderr) == (2, True, True)
+    code, _, stderr = await leadfeeder(sandbox, *words, "--fields", "name,key", "--out", out, "--retry-failed")
+    assert (code, "its fields do not include row, by, outcome" in stderr) == (2, True)
+    assert len(sandbox.ledger.requests) == requests
+
+
+async def test_retry_of_picked_json_lines(sandbox: Sandbox, tmp_path: Path) -> None:
+    """JSON lines with picked fields are not retried, because their records would be lost."""
+    source, out = tmp_path / "keys.txt", tmp_path / "out.ndjson"
+    source.write_text("company-30.test\n")
+    words = ("enrich", source, "--by", "domain", "--yes", "--out", out)
+    assert (await leadfeeder(sandbox, *words, "--fields", "row,key,outcome,name"))[0] == 0
+    before = out.read_bytes()
+    code, _, stderr = await leadfeeder(sandbox, *words, "--retry-failed")
+    assert (code != 0, "is not a result of an enrichment" in stderr, out.read_bytes()) == (True, True, before)

@@ -6,6 +6,7 @@ import pytest
 
 from leadfeeder_async import errors
 from leadfeeder_async.cli.error_options import option_hint
+from tests.cli.command import leadfeeder
 
 
 def checkpoint_error(reason: str) -> errors.CheckpointError:
@@ -50,3 +51,20 @@ def database_error(reason: str) -> errors.DatabaseError:
 def test_option_hint(error: errors.LeadfeederError, hint: str | None) -> None:
     """The hint depends on the class and the attributes of an error."""
     assert option_hint(error) == hint
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("export visits since 7d", "takes only options, so 'since' has no meaning here. Did you mean --since?"),
+        ("companies get 1 2", "takes one argument, COMPANY_ID, so '2' has no meaning here."),
+        ("tags list Key accounts", "put the value in quotes"),
+        ("export visits --sinc 7d", "Did you mean --since?"),
+        ("exprt visits", 'Did you mean "export"?'),
+        ("companies get", "COMPANY_ID requires an argument.\nRun `leadfeeder companies get --help`"),
+    ],
+)
+async def test_command_line_that_cannot_be_parsed(words: str, message: str) -> None:
+    """The message names the option or argument that helps."""
+    code, _, stderr = await leadfeeder(None, *words.split())
+    assert (code, message in stderr, "Unused Tokens" in stderr) == (2, True, False), stderr

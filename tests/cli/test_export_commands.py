@@ -39,6 +39,25 @@ async def test_export_for_excel(export_sandbox: Sandbox, tmp_path: Path) -> None
     assert len(export_sandbox.ledger.requests) == requests
 
 
+async def test_export_of_fields(export_sandbox: Sandbox, tmp_path: Path) -> None:
+    """``--fields`` picks and orders the columns of files and of stdout. A misspelled field is refused at once."""
+    words = ("export", "visits", "--limit", "3", "--include-company", "--fields")
+    code, stdout, _ = await leadfeeder(export_sandbox, *words, "company.name,id")
+    assert (code, [list(line) for line in json_lines(stdout)]) == (0, [["company.name", "id"]] * 3)
+    out = tmp_path / "visits.csv"
+    code, _, _ = await leadfeeder(export_sandbox, *words, "company.name, id", "--out", out)
+    names = [line["company.name"] for line in json_lines(stdout)]
+    assert (code, out.read_text().splitlines()) == (
+        0,
+        ["company.name,id", *(f"{name},{found}" for name, found in zip(names, ids(stdout), strict=True))],
+    )
+    requests = len(export_sandbox.ledger.requests)
+    for more in ([], ["--out", tmp_path / "other.csv"]):
+        code, _, stderr = await leadfeeder(export_sandbox, *words, "company.nme", *more)
+        assert (code, "Did you mean 'company.name'?" in stderr, "--fields" in stderr) == (2, True, True)
+    assert len(export_sandbox.ledger.requests) == requests
+
+
 async def test_export_to_stdout(export_sandbox: Sandbox) -> None:
     """Without ``--out``, stdout contains only rows. ``--limit`` limits the total."""
     code, stdout, _ = await leadfeeder(

@@ -12,7 +12,8 @@ import pytest
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.output_lock import OutputLock
-from leadfeeder_async.jobs.tabular import Column, CsvDialect, write_table
+from leadfeeder_async.jobs.tabular import CsvDialect, write_table
+from leadfeeder_async.models.columns import Column
 from tests.support.stall import measured_stall
 
 SECONDS = 2.0

@@ -23,7 +23,7 @@ from leadfeeder_async.jobs.resumable_file import (
     open_resumable,
     partial_path,
 )
-from leadfeeder_async.jobs.tabular import Column
+from leadfeeder_async.models.columns import Column
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import Stopped, interrupt, names_in, read_ids
 from tests.jobs.test_export import all_ids, visits

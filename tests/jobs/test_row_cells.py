@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from leadfeeder_async.jobs import parquet
 from leadfeeder_async.jobs.row_cells import _plain_cells, read_cells
-from leadfeeder_async.jobs.tabular import columns_of
+from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.models.records import WebVisit
 from tests.support.clients import client_of
 from tests.support.servers import http, raw_server

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from leadfeeder_async import AsyncLeadfeeder, CheckpointError, ConfigurationError
 from leadfeeder_async.jobs import duckdb_file
 from leadfeeder_async.jobs.excel_csv import guard_formula, remove_guard, separator_of_locale
-from leadfeeder_async.jobs.tabular import columns_of
+from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import interrupt, names_in, small_disk

@@ -7,6 +7,9 @@ from datetime import date, datetime
 from ipaddress import ip_address
 from typing import assert_type, cast
 
+import pandas as pd
+import polars as pl
+
 import leadfeeder_async
 from leadfeeder_async import (
     AsyncLeadfeeder,
@@ -28,6 +31,7 @@ from leadfeeder_async.models import (
     AccountSummary,
     ApiUsage,
     BuyerPersona,
+    Cell,
     Company,
     CompanyFinancials,
     CompanyInclude,
@@ -76,6 +80,10 @@ async def lists(lf: AsyncLeadfeeder) -> None:
     async for visit in pager:
         assert_type(visit.started_at, datetime | None)
         assert_type(visit.company, Company | None)
+        name: str | None = visit.company_name
+        assert_type((visit.company_id, name, visit.company_url), tuple[str | None, str | None, str | None])
+        assert_type((visit.location_city, visit.location_country_code), tuple[str | None, str | None])
+        assert_type((visit.company_country, visit.landing_page), tuple[str | None, str | None])
     async for page in pager.pages():
         assert_type(page, Page[WebVisit])
     async for batch in pager.batches(10):
@@ -85,6 +93,24 @@ async def lists(lf: AsyncLeadfeeder) -> None:
     assert_type(await pager.count(), int | None)
     assert_type(lf.web_visits.companies(start_date="2026-11-01", end_date="2026-11-02"), Pager[CompanyLocation])
     assert_type(lf.companies.get_many(["1"]), IdPager[Company])
+
+
+def shortcuts(company: Company, visitor: CompanyLocation, signal: Signal, contact: Contact, ip: EnrichedIp) -> None:
+    assert_type((company.country, company.country_code, company.city), tuple[str | None, str | None, str | None])
+    assert_type((company.industry, company.employee_range), tuple[str | None, str | None])
+    assert_type(
+        (visitor.company_name, visitor.company_url, visitor.location_city), tuple[str | None, str | None, str | None]
+    )
+    assert_type((signal.company_name, signal.title), tuple[str | None, str | None])
+    assert_type((contact.company_id, contact.company_name), tuple[str | None, str | None])
+    assert_type((ip.company_id, ip.company_name, ip.location_country_code), tuple[str | None, str | None, str | None])
+
+
+async def frames(lf: AsyncLeadfeeder, visit: WebVisit) -> None:
+    pager = lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-02", include=["company"])
+    assert_type(await pager.to_polars(fields=["id", "company.name"]), pl.DataFrame)
+    assert_type(await pager.to_pandas(), pd.DataFrame)
+    assert_type(visit.to_row(), dict[str, Cell])
 
 
 def searches(lf: AsyncLeadfeeder) -> Pager[CompanySummary]:

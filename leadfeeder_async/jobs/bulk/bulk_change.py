@@ -19,7 +19,8 @@ from leadfeeder_async.jobs.bulk.change_run import Change, ChangeRun
 from leadfeeder_async.jobs.checkpoint import Checkpoint, JobKind, JobState
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
-from leadfeeder_async.jobs.tabular import Column, check_table
+from leadfeeder_async.jobs.tabular import check_table
+from leadfeeder_async.models.columns import Column
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.request_bodies import Scope
 from leadfeeder_async.resources.arguments import check_scope, encode_linkages

@@ -26,7 +26,7 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import DecodeError, check_argument
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, CompanyLookup, IpLookup, Lookup, MatchPolicy
-from leadfeeder_async.jobs.enrich.output import EnrichmentJob, enrich_file
+from leadfeeder_async.jobs.enrich.output import EnrichmentJob, columns_of_job, enrich_file
 from leadfeeder_async.jobs.enrich.results import (
     NO_RECORD,
     EnrichmentEstimate,
@@ -38,6 +38,7 @@ from leadfeeder_async.jobs.enrich.results import (
 )
 from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
+from leadfeeder_async.jobs.tabular import flat_lines, pick_columns
 from leadfeeder_async.models.companies import CompanyMatch
 from leadfeeder_async.models.includes import CompanyInclude
 from leadfeeder_async.models.ip import EnrichedIp
@@ -85,11 +86,21 @@ class Enrichment(Generic[T]):
                 for line in lines:
                     yield self._result(line)
 
-    async def raw_lines(self) -> AsyncGenerator[bytes, None]:
-        """Yield the results as JSON lines, as :meth:`to_file` writes them. Each value contains complete lines."""
+    async def raw_lines(self, *, fields: Iterable[str] | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the results as JSON lines, as :meth:`to_file` writes them. Each value contains complete lines.
+
+        Args:
+            fields: The columns to return. None returns complete results.
+
+        Raises:
+            ConfigurationError: A field is unknown.
+
+        """
+        columns = None if fields is None else pick_columns(columns_of_job(self._job), fields)
         async with aclosing(self._batches()) as batches:
-            async for lines in batches:
-                yield encode_lines(lines)
+            async for results in batches:
+                lines = encode_lines(results)
+                yield lines if columns is None else flat_lines(lines, columns)
 
     async def _batches(self) -> AsyncGenerator[list[ResultLine], None]:
         pipeline = self._job.pipeline()
@@ -134,6 +145,7 @@ class Enrichment(Generic[T]):
         overwrite: bool = False,
         retry_failed: bool = False,
         csv_dialect: CsvDialect = "plain",
+        fields: Iterable[str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> EnrichmentSummary:
         """Write one line per row to a file, in the order of the rows.
@@ -150,6 +162,8 @@ class Enrichment(Generic[T]):
             csv_dialect: ``"excel"`` writes a .csv file that Excel opens by a double-click: with a byte order mark, the
                 list separator of this computer's region, and an apostrophe before text that Excel would run as a
                 formula. ``"plain"`` writes UTF-8 with commas and unchanged text.
+            fields: The names of the columns to write, in this order, such as ``["key", "outcome", "name"]``. JSON lines
+                then have these keys. None writes all columns, and JSON lines with complete records.
             on_progress: Called after each batch of rows.
 
         Returns:
@@ -186,6 +200,7 @@ class Enrichment(Generic[T]):
             resume=resume,
             overwrite=overwrite,
             csv_dialect=csv_dialect,
+            fields=fields,
         )
         return self.summary
 

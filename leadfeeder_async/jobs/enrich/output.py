@@ -19,7 +19,7 @@ import msgspec
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.budget import Budget
-from leadfeeder_async.errors import BudgetExceededError, CheckpointError
+from leadfeeder_async.errors import BudgetExceededError, CheckpointError, check_argument
 from leadfeeder_async.jobs.checkpoint import lines_from
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT, EnrichmentState
 from leadfeeder_async.jobs.enrich.input_file import InputFile
@@ -31,7 +31,8 @@ from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, ResultLine, 
 from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, PreviousRun, row_count_error
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
-from leadfeeder_async.jobs.tabular import Column, check_table, columns_of, is_table
+from leadfeeder_async.jobs.tabular import check_table, is_table, pick_columns
+from leadfeeder_async.models.columns import Column, columns_of
 from leadfeeder_async.types import CsvDialect
 
 _DECODER = msgspec.json.Decoder(ResultLine)
@@ -153,6 +154,7 @@ async def enrich_file(
     resume: bool,
     overwrite: bool,
     csv_dialect: CsvDialect,
+    fields: Iterable[str] | None = None,
 ) -> EnrichmentSummary:
     """Write one line per row to a file. ``Enrichment.to_file`` documents the behavior.
 
@@ -165,20 +167,24 @@ async def enrich_file(
         resume: Continue an unfinished file of the same job.
         overwrite: Replace a file that exists.
         csv_dialect: The dialect of a .csv file.
+        fields: The columns to write. None writes all of them.
 
     """
     check_table(path, csv_dialect)
+    columns = pick_columns(columns_of_job(job), fields)
     is_retry = job.options.retry_failed
+    if is_retry and fields is not None:
+        _check_retryable(path, columns)
     identity = await job.identity()
     if is_retry:
-        identity = await run_in_thread(partial(_identity_of_retry, job, identity, path, total))
+        identity = await run_in_thread(partial(_identity_of_retry, job, columns, identity, path, total))
     with open_resumable(
         path, ENRICHMENT, identity, EnrichmentState(), resume=resume, overwrite=overwrite, replaces=is_retry
     ) as output:
         rows, state = output.checkpoint.rows, output.state
         tracker.start_from(rows)
         journal = CheckpointCostJournal(output)
-        lines = _previous_lines(output, _finished_lines(job, path) if is_retry else None)
+        lines = _previous_lines(output, _finished_lines(columns, path) if is_retry else None)
         _check_reserved(state, job.max_credits)
         previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids))
         pipeline = job.pipeline(previous_run, journal, spent=state.reserved_credits)
@@ -190,7 +196,7 @@ async def enrich_file(
                     notify(tracker.count(len(batch), total), on_progress)
         finally:
             journal.close()
-        await run_in_thread(partial(output.finish, partial(_columns_of_job, job), csv_dialect))
+        await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, is_picked=fields is not None))
     return pipeline.summary
 
 
@@ -207,9 +213,9 @@ def _check_reserved(state: EnrichmentState, max_credits: int | None) -> None:
         )
 
 
-def _finished_lines(job: EnrichmentJob, path: Path) -> Iterator[ResultLine]:
+def _finished_lines(columns: Sequence[Column], path: Path) -> Iterator[ResultLine]:
     """Return the results of a finished file."""
-    return read_result_table(path, _columns_of_job(job)) if is_table(path) else _lines_in(path, path.stat().st_size)
+    return read_result_table(path, columns) if is_table(path) else _lines_in(path, path.stat().st_size)
 
 
 def _previous_lines(
@@ -226,8 +232,8 @@ def _previous_lines(
 def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
     """Yield the lines of a file. Raise CheckpointError if a line is damaged or is not a result."""
     for number, line in enumerate(lines_from(path, 0, size), 1):
-        try:
-            yield _DECODER.decode(line)
+        try:  # a line with picked fields has no record
+            yield _DECODER.decode(line if b'"record":' in line else b"")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise CheckpointError(
                 f"{path}, line {number:,} is damaged or is not a result of an enrichment.",
@@ -236,13 +242,27 @@ def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
             ) from None
 
 
-def _identity_of_retry(job: EnrichmentJob, identity: JobIdentity, path: Path, total: int | None) -> JobIdentity:
+def _check_retryable(path: Path, columns: Sequence[Column]) -> None:
+    """Raise ConfigurationError if a file with some columns does not tell which rows failed."""
+    missing = [name for name in RESULT_COLUMNS if name not in {column.name for column in columns}]
+    check_argument(is_table(path), f"{path} cannot be retried with fields.", "Use a table.", argument="fields")
+    check_argument(
+        not missing,
+        f"{path} cannot be retried: its fields do not include {', '.join(missing)}.",
+        "Retry a table with these columns, or one that was written without fields.",
+        argument="fields",
+    )
+
+
+def _identity_of_retry(
+    job: EnrichmentJob, columns: Sequence[Column], identity: JobIdentity, path: Path, total: int | None
+) -> JobIdentity:
     """Return the identity of a retry: the same job and the same complete file, with one line per row."""
     try:
         with path.open("rb") as file:
             digest = file_digest(file, sha256).hexdigest()
             file.seek(0)
-            lines = sum(1 for _ in (_finished_lines(job, path) if is_table(path) else file))
+            lines = sum(1 for _ in (_finished_lines(columns, path) if is_table(path) else file))
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be retried: {error.strerror}.",
@@ -256,38 +276,34 @@ def _identity_of_retry(job: EnrichmentJob, identity: JobIdentity, path: Path, to
     return JobIdentity(fingerprint, f"{identity.description}, a retry of {path.name}")
 
 
+RESULT_COLUMNS: dict[str, type[object]] = {
+    "row": int,
+    "key": str,
+    "by": str,
+    "outcome": str,
+    "id": str,
+    "score": float,
+    "charged": int,
+}
+"""The columns of a result without its record. A table that has them all can be retried."""
+
+
 def columns_for(record: type[object]) -> tuple[Column, ...]:
     """Return the columns of a table of results: those of the row, then those of its record."""
-    of_row = (
-        ("row", int),
-        ("key", str),
-        ("by", str),
-        ("outcome", str),
-        ("id", str),
-        ("score", float),
-        ("charged", int),
-    )
-    of_record = [Column(name, ("record", *path), kind) for name, path, kind in _record_columns(record) if name != "id"]
+    of_record = [Column(c.name, ("record", *c.path), c.type) for c in columns_of(record) if c.name != "id"]
     error = Column("error", ("error", "message"), str)
-    return (*(Column(name, (name,), kind) for name, kind in of_row), error, *of_record)
+    return (*(Column(name, (name,), kind) for name, kind in RESULT_COLUMNS.items()), error, *of_record)
 
 
-def _columns_of_job(job: EnrichmentJob) -> tuple[Column, ...]:
-    return (*columns_for(job.record), *_input_columns(job.options.rows))
+def columns_of_job(job: EnrichmentJob) -> tuple[Column, ...]:
+    """Return the columns of a job's table."""
+    return (*columns_for(job.record), *input_columns(job.options.rows))
 
 
-def _input_columns(rows: object) -> Iterator[Column]:
+def input_columns(rows: object) -> Iterator[Column]:
     """Yield the columns of the input file, or a single one if the file has no header."""
     if isinstance(rows, InputFile):
         yield Column("line", ("line",), int)
         yield from (Column(f"input.{name}", ("input", name), str) for name in rows.columns)
         if not rows.columns:
             yield Column("input", ("input",), str)
-
-
-def _record_columns(record: type[object]) -> Iterator[tuple[str, tuple[str, ...], type[object]]]:
-    for column in columns_of(record):
-        yield column.name, column.path, column.type
-        if column.name == "company.id":
-            for name in ("name", "url"):
-                yield f"company.{name}", ("relationships", "company", "attributes", name), str

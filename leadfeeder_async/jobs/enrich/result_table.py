@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,9 +19,9 @@ from leadfeeder_async.jobs import excel_csv
 from leadfeeder_async.jobs.duckdb_file import connect_in_memory, translate_errors
 from leadfeeder_async.jobs.enrich.results import ResultLine
 from leadfeeder_async.jobs.enrich.table_source import CsvSource
-from leadfeeder_async.jobs.tabular import Column
+from leadfeeder_async.models.columns import Column, KeyPath
 
-_Json: TypeAlias = "dict[str, _Json] | str | msgspec.Raw"
+_Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | msgspec.Raw"
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
@@ -87,14 +88,24 @@ def _result(cells: Sequence[str | None], columns: Sequence[Column]) -> ResultLin
     line = dict[str, _Json]()
     for column, cell in zip(columns, cells, strict=True):
         if cell is not None and column.path[0] not in {"line", "input"}:  # the input has them
-            target = line
-            for key in column.path[:-1]:
-                inner = target.setdefault(key, {})
-                target = inner if isinstance(inner, dict) else {}
-            target[column.path[-1]] = _value(cell, column)
+            _set(line, column.path, _value(cell, column))
     if "error" in line:
         line["error"] = {"type": "LeadfeederError", **line["error"]} if isinstance(line["error"], dict) else {}
     return msgspec.json.decode(msgspec.json.encode(line), type=ResultLine)
+
+
+def _set(line: dict[str, _Json], path: KeyPath, value: _Json) -> None:
+    """Set a value in nested objects. The first item of a list becomes its only one."""
+    target = line
+    for key, following in pairwise((*path, None)):
+        if isinstance(key, int):
+            continue  # the step before it has added the item
+        if following is None:
+            target[str(key)] = value
+            return
+        inner = target.setdefault(str(key), [dict[str, _Json]()] if isinstance(following, int) else {})
+        first = inner[0] if isinstance(inner, list) else inner
+        target = first if isinstance(first, dict) else {}
 
 
 def _value(cell: str, column: Column) -> _Json:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from leadfeeder_async.jobs.sync.schema import KEYS, Types
+from leadfeeder_async.jobs.sync.schema import FIRST_SEEN, KEYS, TABLES_WITH_FIRST_SEEN, Types
 
 KEEP_IF_NULL = {"companies": frozenset({"tag_ids", "list_ids"})}
 """Columns in which null means that the response did not include them, so that a known value is kept."""
@@ -89,8 +89,13 @@ def update_changed(table: str, columns: Sequence[str]) -> str:
 def insert_new(table: str, columns: Sequence[str]) -> str:
     """Return the statement that inserts the rows that are not known."""
     names = _names(columns)
+    if table in TABLES_WITH_FIRST_SEEN:  # all rows of one transaction have the same time
+        selected = f"{names}, current_timestamp"
+        names = f'{names}, "{FIRST_SEEN}"'
+    else:
+        selected = names
     new = "FROM temp.incoming ANTI JOIN temp.known ON incoming.rowid = known.new"
-    return f'INSERT INTO "{table}" ({names}) SELECT {names} {new}'
+    return f'INSERT INTO "{table}" ({names}) SELECT {selected} {new}'
 
 
 def _after(table: str, column: str) -> str:

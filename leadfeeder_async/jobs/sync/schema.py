@@ -8,14 +8,25 @@ from typing import TypeAlias
 
 from leadfeeder_async.jobs.duckdb_file import Connection, connect_in_memory
 
-VERSION = 2
+VERSION = 3
 """The version of the tables, saved with the state of each account. Files of earlier versions are continued.
 
 Files of version 1 have an index for each table, and keep it.
 """
 
-ADDED_COLUMNS = frozenset({("sync_state", "reread_on")})
-"""The columns that files of version 1 do not have. A sync adds them."""
+FIRST_SEEN = "first_seen_at"
+"""The column with the time at which a row was first written. It is in no response."""
+
+TABLES_WITH_FIRST_SEEN = frozenset({"visits", "companies"})
+
+ADDED_COLUMNS = frozenset(
+    {
+        ("sync_state", "reread_on"),
+        ("sync_state", "previous_finished_at"),
+        *((table, FIRST_SEEN) for table in TABLES_WITH_FIRST_SEEN),
+    }
+)
+"""The columns that files of earlier versions do not have. A sync adds them, and keeps all rows."""
 
 Types: TypeAlias = "dict[tuple[str, str], str]"
 """The SQL types of columns, by table and column."""

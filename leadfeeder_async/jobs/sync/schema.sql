@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS visits (
     ga_client_ids VARCHAR[],
     visitor_email VARCHAR,
     visitor_first_name VARCHAR,
-    visitor_last_name VARCHAR
+    visitor_last_name VARCHAR,
+    first_seen_at TIMESTAMPTZ -- when a sync first wrote the row, or null if that was before version 3
 );
 
 CREATE TABLE IF NOT EXISTS engagements (
@@ -61,7 +62,8 @@ CREATE TABLE IF NOT EXISTS companies (
     intent_tier VARCHAR,
     do_not_contact BOOLEAN,
     tag_ids VARCHAR[],
-    list_ids VARCHAR[]
+    list_ids VARCHAR[],
+    first_seen_at TIMESTAMPTZ -- when a sync first wrote the row, or null if that was before version 3
 );
 
 CREATE TABLE IF NOT EXISTS locations (
@@ -117,8 +119,14 @@ CREATE TABLE IF NOT EXISTS sync_state (
     first_day DATE NOT NULL, -- the first synced day
     last_day DATE, -- the last synced day, which the next run reads again because visits may arrive late
     finished_at TIMESTAMPTZ, -- the time at which the last complete run finished
-    reread_on DATE -- the day on which all days of the lookback were last read
+    reread_on DATE, -- the day on which all days of the lookback were last read
+    previous_finished_at TIMESTAMPTZ -- the time at which the complete run before the last one finished
 );
 
 -- Columns that a file of version 1 does not have.
 ALTER TABLE sync_state ADD COLUMN IF NOT EXISTS reread_on DATE;
+
+-- Columns that a file of version 2 does not have.
+ALTER TABLE sync_state ADD COLUMN IF NOT EXISTS previous_finished_at TIMESTAMPTZ;
+ALTER TABLE visits ADD COLUMN IF NOT EXISTS first_seen_at TIMESTAMPTZ;
+ALTER TABLE companies ADD COLUMN IF NOT EXISTS first_seen_at TIMESTAMPTZ;

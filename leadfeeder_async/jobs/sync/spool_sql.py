@@ -9,7 +9,7 @@ import msgspec
 
 from leadfeeder_async.jobs.duckdb_file import json_lines_sql, struct_sql
 from leadfeeder_async.jobs.sync.merge_sql import cast, json_shape, json_type
-from leadfeeder_async.jobs.sync.schema import KEYS, Types, expected_types
+from leadfeeder_async.jobs.sync.schema import FIRST_SEEN, KEYS, Types, expected_types
 
 VISIT = {
     "id": "id",
@@ -89,7 +89,7 @@ def sources(types: Types) -> Iterator[Source]:
         is_unique=True,
     )
     for kind, table in _KINDS.items():
-        columns = [column for name, column in types if name == table and column != "account_id"]
+        columns = [column for name, column in types if name == table and column not in _NOT_SENT]
         values = ", ".join(cast(f'{kind}."{column}"', types[table, column], column) for column in columns)
         objects = (
             f"SELECT json_transform({kind}, '{json_shape(table, columns, types)}') AS {kind} "  # noqa: S608
@@ -118,6 +118,9 @@ AND engagements.step > coalesce(len(spool.engagements), 0)
 
 _KINDS = {"company": "companies", "location": "locations"}
 """The kinds of lines beside visits, and the tables of their rows."""
+
+
+_NOT_SENT = frozenset({"account_id", FIRST_SEEN})
 
 
 def _struct(types: dict[str, str]) -> str:

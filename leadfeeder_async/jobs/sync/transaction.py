@@ -107,7 +107,13 @@ class Transaction:
             "last_day": state.last_day.isoformat(),
             "reread_on": state.reread_on.isoformat() if state.reread_on else None,
         }
-        self.upsert("sync_state", [row if finished_at is None else {**row, "finished_at": finished_at}])
+        if finished_at is not None:
+            row |= {"finished_at": finished_at, "previous_finished_at": self._finished_at(account_id)}
+        self.upsert("sync_state", [row])
+
+    def _finished_at(self, account_id: str) -> str | None:
+        found = self._connection.execute(_FINISHED_AT, [account_id]).fetchone()
+        return found[0].isoformat() if found and found[0] else None
 
     def last_visit_day(self, account_id: str, until: date) -> date | None:
         """Return the day of the last visit of an account up to a day, or None without visits."""
@@ -147,6 +153,7 @@ _LAST_VISIT_DAY = """
 SELECT max(started_at)::DATE FROM visits
 WHERE account_id = ? AND started_at < ?::DATE::TIMESTAMP + INTERVAL 1 DAY
 """
+_FINISHED_AT = "SELECT finished_at AT TIME ZONE 'UTC' FROM sync_state WHERE account_id = ?"
 
 _COUNT_VISITS = """
 SELECT count(*) FROM visits

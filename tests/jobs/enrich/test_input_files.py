@@ -297,13 +297,11 @@ def test_workbook_cells_as_text(tmp_path: Path) -> None:
 
 
 def test_workbook_without_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without python-calamine, the error names the extra."""
+    """Without python-calamine, the error has the command that installs it."""
     monkeypatch.setattr(table_source, "find_spec", lambda _: None)
     path = tmp_path / "leads.xlsx"
     path.write_bytes(workbook(("A", [NAMES, *ROWS])))
-    with pytest.raises(
-        ConfigurationError, match=r"pip install 'leadfeeder-async\[excel\]', or save the table as \.csv"
-    ):
+    with pytest.raises(ConfigurationError, match=r"pip install python-calamine, or save the table as \.csv"):
         InputFile(path, "domain")
 
 

@@ -23,7 +23,7 @@ from leadfeeder_async import (
     IncompleteListError,
 )
 from leadfeeder_async.jobs.sync import date_plan, sync_run
-from leadfeeder_async.jobs.sync.schema import schema_sql
+from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, VERSION, schema_sql
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.sync import SyncChanges, sync_account
 from tests.jobs.helpers import names_in
@@ -281,12 +281,14 @@ async def test_file_of_version_1_is_continued(lf: AsyncLeadfeeder, sandbox: Sand
     await sync_account(lf, other)
     with duckdb.connect(path) as database:
         database.execute(schema_sql())
-        database.execute("ALTER TABLE sync_state DROP COLUMN reread_on")
+        for table, column in ADDED_COLUMNS:
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         for table, keys in OLD_KEYS.items():
             database.execute(f"ALTER TABLE {table} ADD PRIMARY KEY ({keys})")
         database.execute(f"ATTACH '{other}' AS other (READ_ONLY)")
         for table in (*OLD_KEYS, "locations"):
-            database.execute(f"INSERT INTO {table} SELECT * FROM other.{table}")
+            columns = "* EXCLUDE (first_seen_at)" if table in {"visits", "companies"} else "*"
+            database.execute(f"INSERT INTO {table} BY NAME SELECT {columns} FROM other.{table}")
         database.execute(
             "INSERT INTO sync_state SELECT account_id, 1, first_day, last_day, finished_at FROM other.sync_state"
         )
@@ -302,7 +304,40 @@ async def test_file_of_version_1_is_continued(lf: AsyncLeadfeeder, sandbox: Sand
     expected = expected_contents(sandbox)
     expected |= {visit_id: [1] for visit_id in world.visit_ids()[-65:-5]}
     assert read_contents(path) == expected
-    assert query(path, "SELECT version, reread_on IS NOT NULL FROM sync_state") == [(2, True)]
+    assert query(path, "SELECT version, reread_on IS NOT NULL FROM sync_state") == [(VERSION, True)]
+
+
+async def test_file_of_version_2_is_continued(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """A file of version 2 gets the new columns and keeps all rows. The time of its old rows is unknown."""
+    await sync_account(lf, path)
+    with duckdb.connect(path) as database:
+        for table, column in ADDED_COLUMNS - {("sync_state", "reread_on")}:
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        database.execute("UPDATE sync_state SET version = 2")
+    before = read_contents(path)
+    sandbox.world.add_visits(5)
+    await sync_account(lf, path)
+    assert before.items() <= read_contents(path).items()
+    assert query(path, "SELECT version FROM sync_state") == [(VERSION,)]
+    counts = "SELECT count(*) - count(first_seen_at), count(first_seen_at) FROM visits"
+    assert query(path, counts) == [(len(before), 5)]
+
+
+async def test_first_seen_at(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """The time of a row is that of the run that added it. Later changes of the row keep it."""
+    await sync_account(lf, path)
+    first = query(path, "SELECT DISTINCT first_seen_at FROM visits UNION SELECT first_seen_at FROM companies")
+    assert None not in {moment for (moment,) in first}
+    assert query(path, "SELECT previous_finished_at FROM sync_state") == [(None,)]
+    sandbox.world.update_company(sandbox.world.company_of_visit(sandbox.world.visit_ids()[-1]), name="Renamed AG")
+    sandbox.world.update_visit(sandbox.world.visit_ids()[-1], source="edited")
+    sandbox.world.add_visits(5)
+    await sync_account(lf, path)
+    new = "SELECT count(*) FROM visits JOIN sync_state USING (account_id) WHERE first_seen_at > previous_finished_at"
+    assert query(path, new) == [(5,)]
+    assert query(path, "SELECT count(*) FROM visits WHERE source = 'edited' AND first_seen_at > ?", first[0][0]) == [
+        (0,)
+    ]
 
 
 @pytest.fixture

@@ -1,0 +1,92 @@
+"""Visits from the newest to the oldest. The API has no order, so days are read backwards and sorted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from leadfeeder_async.errors import LeadfeederError
+from leadfeeder_async.models.envelope import Meta
+from leadfeeder_async.models.records import WebVisit
+from leadfeeder_async.pagination.date_range import DateWindow
+from leadfeeder_async.pagination.numbered import DateWindowSource
+from leadfeeder_async.pagination.page import Page, PageDecoder
+from leadfeeder_async.pagination.source import PagerOptions
+
+T = TypeVar("T")
+
+FEW_ROWS = 100
+"""If a range has fewer rows, the next one has twice as many days, so that quiet days need few requests."""
+
+
+async def newest_first(
+    source: DateWindowSource, decoder: PageDecoder[T], options: PagerOptions
+) -> AsyncGenerator[Page[T], None]:
+    """Yield the rows of a source from the newest to the oldest, one page for each range of days.
+
+    The rows of a range are held in memory, because the API returns them in any order. The pages have no position.
+
+    Args:
+        source: The list.
+        decoder: Decodes the pages.
+        options: The options of the pager.
+    """
+    end, days = source.window.end, 1
+    latest_ids = frozenset[str]()
+    while end >= source.window.start:
+        start = max(source.window.start, end - timedelta(days - 1))
+        part = replace(source, window=DateWindow(start, end))
+        # A visit near midnight may be returned for two days.
+        unlimited = replace(options, limit=None, exclude_ids=options.exclude_ids | latest_ids)
+        rows, problems, undecodable = list[T](), list[LeadfeederError](), 0
+        async with aclosing(part.pages(decoder, unlimited)) as pages:
+            async for page in pages:
+                rows += page.items
+                problems += page.problems
+                undecodable += page.problem_count - len(page.problems)
+                del page
+        latest_ids = frozenset(row_id for row_id in decoder.row_ids(rows) if row_id is not None)
+        yield Page(_sorted(rows), Meta(), undecodable=undecodable, partial_errors=tuple(problems))
+        days = days * 2 if len(rows) < FEW_ROWS else 1
+        end = start - timedelta(1)
+        del rows
+
+
+def _sorted(rows: Sequence[T]) -> tuple[T, ...]:
+    """Return rows from the newest to the oldest. Those without a time come last."""
+    return tuple(sorted(rows, key=_started_at, reverse=True))
+
+
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+
+
+class _Attributes(msgspec.Struct, frozen=True, gc=False):
+    started_at: datetime | None = None
+
+
+class _Row(msgspec.Struct, frozen=True, gc=False):
+    attributes: _Attributes | None = None
+
+
+_ROW = msgspec.json.Decoder(_Row)
+
+
+def _started_at(row: object) -> datetime:
+    """Return the time of a visit, as a model or undecoded."""
+    started = None
+    if isinstance(row, WebVisit):
+        started = row.started_at
+    elif isinstance(row, msgspec.Raw):
+        try:
+            attributes = _ROW.decode(row).attributes
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return _EARLIEST
+        started = attributes.started_at if attributes else None
+    if started is None:
+        return _EARLIEST
+    return started if started.tzinfo else started.replace(tzinfo=UTC)
