@@ -115,6 +115,11 @@ class Transaction:
         found = self._connection.execute(_FINISHED_AT, [account_id]).fetchone()
         return found[0].isoformat() if found and found[0] else None
 
+    def save_account_name(self, account_id: str, name: str | None) -> None:
+        """Save the name of an account. None keeps the name."""
+        if name is not None:
+            self._number("UPDATE sync_state SET account_name = ? WHERE account_id = ?", [name, account_id])
+
     def count_visits(self, account_id: str, window: DateWindow) -> int:
         """Return the number of visits of some days."""
         return self._number(_COUNT_VISITS, [account_id, window.start, window.end])
