@@ -20,7 +20,6 @@ from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, parse_rules
-from leadfeeder_async.jobs.enrich.output import columns_for, input_columns
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path
@@ -93,6 +92,8 @@ async def enrich(
     finder = KeyFinder(parse_rules(keys, column), allow_free_mail=allow_free_mail)
     is_by_ip = any(rule.kind == "ip" for rule in finder.rules)
     rows = InputFile(source, keys, column, encoding, sheet)
+    from leadfeeder_async.jobs.enrich.output import columns_for, input_columns  # imports anyio
+
     pick_columns((*columns_for(EnrichedIp if is_by_ip else Company), *input_columns(rows)), names)
     print_err(f"{source}: {rows.description}.")
     print_err(_describe_rows(rows, finder, limit))

@@ -29,7 +29,12 @@ def read_cells(rows: Path, columns: Sequence[Column]) -> Iterator[list[Json]]:
             yield from (_plain_cells(line, columns) for line in lines)
         return
     tree, names = tree_of(columns), dict[str, str]()
-    kind = _object_type(tree, names)
+    try:
+        kind = _object_type(tree, names)
+    except ValueError:  # a column of an input file has a name that no field of a Struct can have
+        with rows.open("rb") as lines:
+            yield from (_plain_cells(line, columns) for line in lines)
+        return
     read = tree_reader(tree, columns, names.__getitem__)
     decoder = msgspec.json.Decoder(kind)
     json_columns = [index for index, column in enumerate(columns) if column.type is dict]

@@ -77,6 +77,18 @@ def date_and_time(moment: datetime) -> str:
     return f"{long_date(moment)}, {moment:%H:%M}"
 
 
+def website(url: str | None) -> str | None:
+    """Return a URL that a link may have, or None if it is not the address of a website."""
+    address = (url or "").strip()
+    if "://" not in address:
+        address = f"https://{address}"
+    return address if len(address) <= MAX_STRING_LENGTH and _WEBSITE.fullmatch(address) else None
+
+
+_WEBSITE = re.compile(r"(?i)https?://[\w-]+(\.[\w-]+)+(:\d+)?([/?#][^\s\x00-\x20\x7f\"'<>\\]*)?")
+"""An http(s) URL with a host that has a dot, and without a user name."""
+
+
 def csp_hash(source: str) -> str:
     """Return the hash that allows an inline style or script in a content security policy."""
     return f"sha256-{b64encode(sha256(source.encode()).digest()).decode()}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from leadfeeder_async.errors import check_argument
+from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, read_types
 from leadfeeder_async.pagination.date_range import DateLike, DateWindow, parse_date, parse_relative_date
 from leadfeeder_async.report import queries
 from leadfeeder_async.report.report_data import (
@@ -19,6 +20,8 @@ from leadfeeder_async.report.report_data import (
     EndpointUsage,
     Granularity,
     MonthlyUsage,
+    NewCompany,
+    NewSince,
     Report,
     Share,
     TimeBucket,
@@ -39,11 +42,17 @@ def read_report(
     title: str | None = None,
     account_id: str | None = None,
     now: datetime | None = None,
+    new_since: datetime | None = None,
 ) -> Report:
-    """Return the figures of a report. Arguments and errors are those of ``write_report``; tests pass ``now``."""
+    """Return the figures of a report. Arguments and errors are those of ``write_report``; tests pass ``now``.
+
+    ``new_since`` is the time of the sync that the previous report shows.
+    """
     now = now or datetime.now(UTC)
     with open_database(Path(database)) as connection:
         coverage = select_account(rows(connection, queries.COVERAGE, Coverage), account_id)
+        run = _sync_run(connection, coverage)
+        coverage = msgspec.structs.replace(coverage, account_name=run.account_name)
         requested = requested_window(since, until, last_complete_day(coverage) or now.date())
         window = available_window(requested, coverage)
         start_before = window.start - timedelta(window.days)
@@ -56,7 +65,35 @@ def read_report(
             window_before=DateWindow(start_before, window.start - timedelta(1)),
             granularity=choose_granularity(window.days),
         )
+        report = _with_new(connection, report, new_since or run.previous_finished_at)
         return _with_usage(connection, _with_visits(connection, report))
+
+
+class _SyncRun(msgspec.Struct, frozen=True):
+    account_name: str | None = None
+    previous_finished_at: datetime | None = None
+
+
+def _sync_run(connection: DuckDBPyConnection, coverage: Coverage) -> _SyncRun:
+    """Return the state of the sync. A database of an earlier version does not have it."""
+    if not read_types(connection).keys() >= ADDED_COLUMNS:
+        return _SyncRun()
+    return next(iter(rows(connection, queries.SYNC_RUN, _SyncRun, {"account": coverage.account_id})), _SyncRun())
+
+
+class _NewCounts(msgspec.Struct, frozen=True):
+    visits: int
+    companies: int
+
+
+def _with_new(connection: DuckDBPyConnection, report: Report, since: datetime | None) -> Report:
+    if since is None or not read_types(connection).keys() >= ADDED_COLUMNS:
+        return report
+    values = {"account": report.coverage.account_id, "since": since.isoformat()}
+    (counts,) = rows(connection, queries.NEW, _NewCounts, values)
+    listed = rows(connection, queries.NEW_COMPANIES, NewCompany, {**values, "limit": queries.MAX_COMPANIES})
+    new = NewSince(since=since, visits=counts.visits, companies=counts.companies, listed=listed)
+    return msgspec.structs.replace(report, new_since=new)
 
 
 def select_account(accounts: tuple[Coverage, ...], account_id: str | None) -> Coverage:

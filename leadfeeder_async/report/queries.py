@@ -84,7 +84,7 @@ GROUP BY 1 ORDER BY 1
 """
 
 VISITORS = """
-SELECT v.company_id AS id, c.name, c.industry, c.employee_range, coalesce(c.country, c.country_code) AS country,
+SELECT v.company_id AS id, c.name, c.url, c.industry, c.employee_range, coalesce(c.country, c.country_code) AS country,
     c.intent_score, c.intent_tier, c.do_not_contact, coalesce(t.names, []) AS tags, v.visits, v.visit_length,
     v.page_depth, v.last_visit, v.new, v.reengaged
 FROM (
@@ -104,6 +104,25 @@ LEFT JOIN (
     GROUP BY account_id, company_id
 ) t ON t.account_id = v.account_id AND t.company_id = v.company_id
 ORDER BY v.visits DESC, v.visit_length DESC NULLS LAST, v.company_id
+"""
+
+SYNC_RUN = """
+SELECT account_name, previous_finished_at AT TIME ZONE 'UTC' AS previous_finished_at
+FROM sync_state WHERE account_id = $account
+"""
+
+NEW = """
+SELECT count(*) AS visits,
+    (SELECT count(*) FROM companies WHERE account_id = $account AND first_seen_at > CAST($since AS TIMESTAMPTZ))
+        AS companies
+FROM visits WHERE account_id = $account AND first_seen_at > CAST($since AS TIMESTAMPTZ)
+"""
+
+NEW_COMPANIES = """
+SELECT c.id, c.name, c.url, coalesce(c.country, c.country_code) AS country, count(v.id) AS visits
+FROM companies c LEFT JOIN visits v ON v.account_id = c.account_id AND v.company_id = c.id
+WHERE c.account_id = $account AND c.first_seen_at > CAST($since AS TIMESTAMPTZ)
+GROUP BY ALL ORDER BY visits DESC, c.id LIMIT $limit
 """
 
 _SHARES = """

@@ -19,7 +19,7 @@ MONTHLY_QUOTA = 100_000
 MAX_TAGS = 6
 """The number of tags that are shown for a company."""
 
-_FILTERS: dict[str, Callable[..., str]] = {
+_FILTERS: dict[str, Callable[..., str | None]] = {
     function.__name__: function
     for function in (
         formatting.integer,
@@ -32,6 +32,7 @@ _FILTERS: dict[str, Callable[..., str]] = {
         formatting.percent_of,
         formatting.pluralize,
         formatting.short_date,
+        formatting.website,
     )
 }
 

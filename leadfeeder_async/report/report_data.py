@@ -18,6 +18,8 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
     account_id: str | None = None
     """None if the database is empty."""
+    account_name: str | None = None
+    """None if no sync has read it."""
     first_day: date | None = None
     """The first synced day."""
     last_day: date | None = None
@@ -74,6 +76,7 @@ class VisitorCompany(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str | None = None
+    url: str | None = None
     industry: str | None = None
     employee_range: str | None = None
     country: str | None = None
@@ -89,6 +92,28 @@ class VisitorCompany(msgspec.Struct, frozen=True, kw_only=True):
     last_visit: datetime
     new: bool
     reengaged: bool
+
+
+class NewCompany(msgspec.Struct, frozen=True, kw_only=True):
+    """A company that was synced for the first time since the previous report."""
+
+    id: str
+    name: str | None = None
+    url: str | None = None
+    country: str | None = None
+    visits: int
+
+
+class NewSince(msgspec.Struct, frozen=True, kw_only=True):
+    """The visits and companies that were synced since the previous report."""
+
+    since: datetime
+    """The time of the sync that the previous report shows, or of the sync before the last one."""
+    visits: int = 0
+    companies: int = 0
+    """The number of new companies."""
+    listed: tuple[NewCompany, ...] = ()
+    """The new companies with the most visits."""
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +214,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     totals_before: Totals | None = None
     """The totals of ``window_before``. None if the database does not hold all its days."""
     time_buckets: tuple[TimeBucket, ...] = ()
+    new_since: NewSince | None = None
+    """None if there is no previous report and only one sync, or if the database was synced by an earlier version."""
     visitors: tuple[VisitorCompany, ...] = ()
     """The companies with the most visits."""
     landing_pages: Breakdown = Breakdown()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,7 +32,8 @@ def write_report(
         write_report("leadfeeder.duckdb", "report.html", since="30d")
 
     The page is one file that loads nothing else. It is written completely or not at all. The function sends no requests
-    and needs the extra ``report``. It blocks, so a coroutine calls it with ``asyncio.to_thread``.
+    and needs the extra ``report``. If it replaces an earlier report, the page lists the visits and companies that were
+    synced since then. It blocks, so a coroutine calls it with ``asyncio.to_thread``.
 
     Args:
         database: The DuckDB file of ``leadfeeder sync`` or ``sync_account``. It is opened read-only.
@@ -61,9 +64,27 @@ def write_report(
     _check_extra()
     from leadfeeder_async.report.render import render  # noqa: PLC0415 - needs the extra
 
-    report = read_report(database, since=since, until=until, title=title, account_id=account_id)
+    report = read_report(
+        database, since=since, until=until, title=title, account_id=account_id, new_since=_synced_at(path)
+    )
     _write(path, render(report).encode())
     return report
+
+
+def _synced_at(path: Path) -> datetime | None:
+    """Return the time of the sync that an existing report shows, or None if there is no report."""
+    try:
+        with path.open("rb") as file:
+            found = _SYNCED_AT.search(file.read(_HEAD_BYTES))
+        return datetime.fromisoformat(found[1].decode()) if found else None
+    except (OSError, ValueError):
+        return None
+
+
+_SYNCED_AT = re.compile(rb'<meta name="leadfeeder-synced-at" content="([^"]+)">')
+
+_HEAD_BYTES = 4_096
+"""The bytes of a page that contain its meta elements."""
 
 
 def _check_extra() -> None:

@@ -544,8 +544,8 @@ async def test_enrichment_of_fields(sandbox: Sandbox, tmp_path: Path) -> None:
     code, _, _ = await leadfeeder(sandbox, *words, "--fields", "name,key", "--out", out)
     assert (code, out.read_text().splitlines()[0]) == (0, "name,key")
     requests = len(sandbox.ledger.requests)
-    code, _, stderr = await leadfeeder(sandbox, *words, "--fields", "nam,key", "--out", tmp_path / "other.csv")
-    assert (code, "Did you mean 'name'?" in stderr, "--fields" in stderr) == (2, True, True)
+    code, _, stderr = await leadfeeder(sandbox, *words, "--fields", "name,kye", "--out", tmp_path / "other.csv")
+    assert (code, "Did you mean 'key'?" in stderr, "--fields" in stderr) == (2, True, True)
     code, _, stderr = await leadfeeder(sandbox, *words, "--fields", "name,key", "--out", out, "--retry-failed")
     assert (code, "its fields do not include row, by, outcome" in stderr) == (2, True)
     assert len(sandbox.ledger.requests) == requests

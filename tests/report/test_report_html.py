@@ -17,12 +17,13 @@ from zipfile import ZipFile
 import pytest
 from jinja2 import UndefinedError
 
-from leadfeeder_async import ConfigurationError
+from leadfeeder_async import AsyncLeadfeeder, ConfigurationError
 from leadfeeder_async.report import write_report
-from leadfeeder_async.report.formatting import MAX_STRING_LENGTH, PLACEHOLDER
+from leadfeeder_async.report.formatting import MAX_STRING_LENGTH, PLACEHOLDER, website
 from leadfeeder_async.report.load import read_report
 from leadfeeder_async.report.render import _environment, render
-from leadfeeder_async.sandbox import World
+from leadfeeder_async.sandbox import Sandbox, World
+from leadfeeder_async.sync import sync_account
 from tests.report.hostile_values import HARMLESS, HOSTILE, database_of
 from tests.report.page_parser import body_of, table_in, text_of
 from tests.support.database import make_database, world_database
@@ -104,7 +105,9 @@ def test_page_loads_and_runs_nothing_else(tmp_path: Path) -> None:
             world_database(tmp_path / "a.duckdb", World(seed=1, companies=400, visits=12_345, days=90, end_date=END))
         )
     )
-    assert not re.search(r"(?i)\b(src|href|action|srcset|poster)=|url\(|@import|https?:", page)
+    page_without_links = re.sub(r'<a class="name" href="https?://[^"]+" rel="noopener noreferrer">', "", page)
+    assert len(page_without_links) < len(page)
+    assert not re.search(r"(?i)\b(src|href|action|srcset|poster)=|url\(|@import|https?:", page_without_links)
     assert not re.search(r'\sstyle="|\son\w+="', page)
     policy = re.search(r'Content-Security-Policy" content="(.*?)"', page)
     assert policy
@@ -196,3 +199,43 @@ def test_templates_load_from_a_zip_file(tmp_path: Path) -> None:
     )
     assert done.stderr.decode() == ""
     assert done.stdout.decode() == render(read_report(path, now=NOW))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://www.nordlicht.test/a?b=1", "https://www.nordlicht.test/a?b=1"),
+        ("nordlicht.test", "https://nordlicht.test"),
+        (" http://nordlicht.test:8080 ", "http://nordlicht.test:8080"),
+        ("javascript:alert(1)", None), ("data:text/html,x", None), ("https://real.test@evil.test", None),
+        ('https://x.test/"onclick=1', None), ("https://x.test/a b", None), ("ftp://x.test", None),
+        ("nowhere", None), ("", None), (None, None), ("https://x.test/" + "a" * 200, None),
+    ],
+)  # fmt: skip
+def test_only_websites_are_links(url: str | None, expected: str | None) -> None:
+    """A link has the address of a website. Other schemes and unusual characters are no links."""
+    assert website(url) == expected
+
+
+async def test_new_since_the_previous_report(tmp_path: Path) -> None:
+    """The page names the account. A page that replaces another lists what was synced since then."""
+    database, out = tmp_path / "a.duckdb", tmp_path / "report.html"
+    async with Sandbox(companies=40, visits=300, rate_limit=False) as sandbox:
+        client = AsyncLeadfeeder(sandbox.api_key, account_id=sandbox.account_id, base_url=sandbox.url, rate=1_000)
+        async with client as lf:
+            name = (await lf.accounts.get()).data.name
+            await sync_account(lf, database)
+            first = write_report(database, out)
+            assert (first.coverage.account_name, first.new_since) == (name, None)
+            assert f"<bdi>{name}</bdi> (<bdi>{sandbox.account_id}</bdi>)" in out.read_text()
+            sandbox.world.add_visits(4)
+            await sync_account(lf, database)
+            await sync_account(lf, database)
+    report = write_report(database, out, overwrite=True)
+    assert report.new_since is not None
+    assert (report.new_since.since, report.new_since.visits) == (first.coverage.finished_at, 4)
+    assert "New since the previous report" in out.read_text()
+    assert "4 visits and " in out.read_text()
+    again = write_report(database, tmp_path / "other.html")  # without a previous page: since the sync before the last
+    assert again.new_since is not None
+    assert again.new_since.visits == 0

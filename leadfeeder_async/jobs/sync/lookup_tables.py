@@ -39,10 +39,16 @@ async def _read_usage(lf: AsyncLeadfeeder, account: str) -> TableWrite:
 
 
 async def _read_credits(lf: AsyncLeadfeeder, account: str) -> TableWrite:
-    balance = (await lf.accounts.get()).data.credits
+    found = (await lf.accounts.get()).data
+    balance = found.credits
     seen_at = lf._server_now().isoformat()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     rows = [row_mapping.credits_row(account, seen_at, balance)] if balance else []
-    return lambda transaction: transaction.upsert("credits", rows)
+
+    def write(transaction: Transaction) -> None:
+        transaction.upsert("credits", rows)
+        transaction.save_account_name(account, found.name)
+
+    return write
 
 
 def months_before(first: date, months: int) -> date:

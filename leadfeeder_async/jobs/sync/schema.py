@@ -22,6 +22,7 @@ TABLES_WITH_FIRST_SEEN = frozenset({"visits", "companies"})
 ADDED_COLUMNS = frozenset(
     {
         ("sync_state", "reread_on"),
+        ("sync_state", "account_name"),
         ("sync_state", "previous_finished_at"),
         *((table, FIRST_SEEN) for table in TABLES_WITH_FIRST_SEEN),
     }

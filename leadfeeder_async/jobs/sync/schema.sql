@@ -120,6 +120,7 @@ CREATE TABLE IF NOT EXISTS sync_state (
     last_day DATE, -- the last synced day, which the next run reads again because visits may arrive late
     finished_at TIMESTAMPTZ, -- the time at which the last complete run finished
     reread_on DATE, -- the day on which all days of the lookback were last read
+    account_name VARCHAR,
     previous_finished_at TIMESTAMPTZ -- the time at which the complete run before the last one finished
 );
 
@@ -127,6 +128,7 @@ CREATE TABLE IF NOT EXISTS sync_state (
 ALTER TABLE sync_state ADD COLUMN IF NOT EXISTS reread_on DATE;
 
 -- Columns that a file of version 2 does not have.
+ALTER TABLE sync_state ADD COLUMN IF NOT EXISTS account_name VARCHAR;
 ALTER TABLE sync_state ADD COLUMN IF NOT EXISTS previous_finished_at TIMESTAMPTZ;
 ALTER TABLE visits ADD COLUMN IF NOT EXISTS first_seen_at TIMESTAMPTZ;
 ALTER TABLE companies ADD COLUMN IF NOT EXISTS first_seen_at TIMESTAMPTZ;

@@ -120,6 +120,11 @@ class Transaction:
         row = self._connection.execute(_LAST_VISIT_DAY, [account_id, until]).fetchone()
         return row[0] if row else None
 
+    def save_account_name(self, account_id: str, name: str | None) -> None:
+        """Save the name of an account. None keeps the name."""
+        if name is not None:
+            self._number("UPDATE sync_state SET account_name = ? WHERE account_id = ?", [name, account_id])
+
     def count_visits(self, account_id: str, window: DateWindow) -> int:
         """Return the number of visits of some days."""
         return self._number(_COUNT_VISITS, [account_id, window.start, window.end])
