@@ -153,7 +153,7 @@ class SheetSource:
         check_argument(
             find_spec("python_calamine") is not None,
             f"{path} is a workbook, and reading it needs python-calamine.",
-            "Run pip install 'leadfeeder-async[excel]', or save the table as .csv.",
+            "Run pip install python-calamine, install the extra excel, or save the table as .csv.",
         )
         from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415 - an extra
 
