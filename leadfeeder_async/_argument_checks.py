@@ -213,7 +213,9 @@ def check_account_id(name: str, value: object) -> str:
             return value
         if value and value.isascii() and value.isprintable() and not set(value) & set(" /\\"):
             return value
-        problem = "is not an account id: it is empty, or contains a blank, a slash, or a character that is not ASCII."
+        problem = (
+            "is not an account id: it is empty, or contains white space, a slash, or a character that is not ASCII."
+        )
         hint = _quoted_hint(value.strip()) if value.strip().isalnum() else None
     else:
         problem, hint = "must be a string.", _quoted_hint(value)

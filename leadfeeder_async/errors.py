@@ -30,7 +30,7 @@
     ├── PaginationError               a list cannot be completed
     │   ├── CursorLoopError           the cursors repeat
     │   ├── CursorExpiredError        the server rejected a cursor that it had issued
-    │   ├── IncompleteWindowError     one day holds more rows than the API returns
+    │   ├── IncompleteWindowError     one day has more rows than the API returns
     │   └── IncompleteListError       some rows could not be read
     ├── CheckpointError               a saved position or an output file cannot be used
     ├── DatabaseError                 a synced database cannot be used
@@ -389,7 +389,7 @@ class CursorExpiredError(PaginationError):
 
 
 class IncompleteWindowError(PaginationError):
-    """One day holds more rows than the API returns, so the list is not complete.
+    """One day has more rows than the API returns, so the list is not complete.
 
     Args:
         message: The fact, with its value.

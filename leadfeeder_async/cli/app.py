@@ -32,9 +32,9 @@ from leadfeeder_async.cli.watch_command import watch
 app = App(
     name="leadfeeder",
     help="Export, sync and look up Leadfeeder data.",
-    help_epilogue="Environment variables: LEADFEEDER_API_KEY (required, unless `leadfeeder login` stored a key), "
-    "LEADFEEDER_ACCOUNT_ID (required if the key has several accounts), LEADFEEDER_BASE_URL (for a sandbox).\n\n"
-    + GLOBAL_OPTIONS_HELP,
+    help_epilogue="Environment variables: LEADFEEDER_API_KEY (required by commands that use the API, unless "
+    "`leadfeeder login` stored a key), LEADFEEDER_ACCOUNT_ID (required if the key has several accounts), "
+    "LEADFEEDER_BASE_URL (for a sandbox).\n\n" + GLOBAL_OPTIONS_HELP,
     group_parameters=OPTIONS_GROUP,
     version=__version__,
     suppress_keyboard_interrupt=False,

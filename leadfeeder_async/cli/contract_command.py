@@ -64,10 +64,10 @@ async def check_contract(
 
 @contract.command(name="probe")
 async def probe_contract(*, account_id: AccountId = None, json: JsonLines = False) -> ExitCode:
-    """Try the paths that no public source states, with your key.
+    """Check with your key which inferred paths exist. An inferred path is in no public source.
 
-    Only operations that are free and change nothing are tried. Prints a line for each, and the `paths=` argument to
-    keep. Exits with 1 if a path does not exist. Sends about 25 requests.
+    Only operations that are free and change nothing are tried. Prints a line for each, and the `paths=` argument that
+    corrects wrong paths. Exits with 1 if a path does not exist. Sends about 25 requests.
 
     Credits: none.
     """

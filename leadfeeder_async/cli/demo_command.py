@@ -63,8 +63,8 @@ async def demo(
         "\nNext steps:\n"
         f"  {command} sandbox\n"
         "      run a local server for your own tests\n"
-        f"  LEADFEEDER_API_KEY=... {command} export visits --out visits.ndjson\n"
-        "      export the visits of your account\n"
+        f"  {command} export visits --out visits.ndjson\n"
+        "      export the visits of your account, after you set LEADFEEDER_API_KEY\n"
         f"  {command} --help\n"
         "      list all commands"
     )

@@ -41,8 +41,8 @@ async def enrich(
     by: Annotated[
         str,
         Parameter(
-            help="The kind of key: domain, email, name, vat or ip. Several kinds or common column names, such as "
-            "`website,email,name+city`, are tried in this order for each row. `domain=Seite` names the column."
+            help="The kind of key: domain, email, name, vat or ip. A list of kinds or common column names, such as "
+            "`website,email,name+city`: each row uses its first valid key. `domain=Seite` sets the column."
         ),
     ],
     out: Out = None,

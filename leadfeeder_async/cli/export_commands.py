@@ -59,9 +59,11 @@ async def visits(
     company_id: Annotated[str | None, Parameter(help="Only visits of this company.")] = None,
     filter: Annotated[  # noqa: A002 - the name of the option
         str | None,
-        Parameter(help='More filters as JSON, such as \'{"location_country_codes":["DE"]}\', or a JSON file of them.'),
+        Parameter(
+            help='Filters of the API as JSON, such as \'{"location_country_codes":["DE"]}\', or a JSON file of them.'
+        ),
     ] = None,
-    feed: Annotated[str | None, Parameter(help="The id of a custom feed. Only visits of its companies.")] = None,
+    feed: Annotated[str | None, Parameter(help="The id of a custom feed: only visits of its companies.")] = None,
     include_company: IncludeCompany = False,
     order: Annotated[
         VisitOrder, Parameter(help="`newest` begins with the latest visit, so that --limit 20 exports the latest 20.")

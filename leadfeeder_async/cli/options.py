@@ -48,9 +48,7 @@ Overwrite = Annotated[bool, FLAG, Parameter(help="Replace the output file if it 
 Excel = Annotated[
     bool,
     FLAG,
-    Parameter(
-        help="Write a .csv file that Excel opens by a double-click: with the separator of this computer's region."
-    ),
+    Parameter(help="Write a .csv file for Excel: with a byte order mark and the separator of this computer's region."),
 ]
 Resume = Annotated[bool, FLAG, Parameter(help="Continue an unfinished export of the same query.")]
 Fields = Annotated[

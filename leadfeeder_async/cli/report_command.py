@@ -12,7 +12,7 @@ from leadfeeder_async.cli.printing import print_err
 
 def report(
     *,
-    db: Annotated[Path, Parameter(help="The database of `leadfeeder sync`.")] = Path("leadfeeder.duckdb"),
+    db: Annotated[Path, Parameter(help="The database that `leadfeeder sync` created.")] = Path("leadfeeder.duckdb"),
     out: Annotated[Path, Parameter(help="The HTML file to write.")] = Path("report.html"),
     since: Annotated[str, Parameter(help="The first day: YYYY-MM-DD, or `30d` for the last 30 days.")] = "30d",
     until: Annotated[
@@ -20,7 +20,7 @@ def report(
     ] = None,
     title: Annotated[str | None, Parameter(help="The heading of the page.")] = None,
     account_id: Annotated[
-        str | None, Parameter(help="The account. Required if the database holds several accounts.")
+        str | None, Parameter(help="The account. Required if the database contains several accounts.")
     ] = None,
     overwrite: Annotated[bool, Parameter(negative=(), help="Replace the file if it exists.")] = False,
 ) -> None:

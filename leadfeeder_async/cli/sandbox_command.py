@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -47,6 +48,11 @@ async def sandbox(
         raise ConfigurationError(str(error)) from None
     async with server:
         for name, value in server.environment.items():
-            print_out(f"export {name}={value}")
+            print_out(format_assignment(name, value))
         print_err(f"The sandbox is running at {server.url}. Press Ctrl-C to stop it.")
         await asyncio.Event().wait()
+
+
+def format_assignment(name: str, value: str) -> str:
+    """Return a line that sets an environment variable in PowerShell on Windows, and in a POSIX shell elsewhere."""
+    return f'$env:{name} = "{value}"' if os.name == "nt" else f"export {name}={value}"

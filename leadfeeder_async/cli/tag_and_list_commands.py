@@ -126,7 +126,7 @@ async def add_tag(
 ) -> ExitCode:
     """Assign a tag to companies.
 
-    An id that the server rejects is printed, and the others are changed. The exit code is 5 then.
+    If the server rejects an id, the command prints it, changes the others, and exits with 5.
 
     Credits: none. One request per company.
     """
@@ -151,7 +151,7 @@ async def remove_tag(
 ) -> ExitCode:
     """Remove a tag from companies. The tag itself is kept.
 
-    An id that the server rejects is printed, and the others are changed. The exit code is 5 then.
+    If the server rejects an id, the command prints it, changes the others, and exits with 5.
 
     Credits: none. One request per company.
     """
@@ -215,7 +215,7 @@ async def add_to_list(
 ) -> ExitCode:
     """Add companies or contacts to a list.
 
-    An id that the server rejects is printed, and the others are changed. The exit code is 5 then.
+    If the server rejects an id, the command prints it, changes the others, and exits with 5.
 
     Credits: none. One request per record.
     """
@@ -241,7 +241,7 @@ async def remove_from_list(
 ) -> ExitCode:
     """Remove companies or contacts from a list. The list itself is kept.
 
-    An id that the server rejects is printed, and the others are changed. The exit code is 5 then.
+    If the server rejects an id, the command prints it, changes the others, and exits with 5.
 
     Credits: none. One request per record.
     """

@@ -31,15 +31,20 @@ async def watch(
     *,
     every: Annotated[str, Parameter(help="The time between two polls, such as `30s`, `5m` or `1h`.")] = "5m",
     state: Annotated[
-        Path | None, Parameter(help="Keep the state in this file, so that the next run continues. Default: in memory.")
+        Path | None,
+        Parameter(help="Keep the progress in this file, so that the next run continues. Default: in memory."),
     ] = None,
     since: Annotated[
-        str, Parameter(help="The start of the first run: `now`, `24h`, YYYY-MM-DD, `today` or `30d`.")
+        str,
+        Parameter(
+            help="The start of the first run: `now`, `24h`, YYYY-MM-DD, `today` or `30d`. Later runs continue from "
+            "--state."
+        ),
     ] = "now",
-    lookback: Annotated[int, Parameter(help="The days before today in which late visits are expected.")] = 3,
+    lookback: Annotated[int, Parameter(help="The number of days for which late visits are expected.")] = 3,
     company_id: Annotated[str | None, Parameter(help="Only visits of this company.")] = None,
     country: Countries = None,
-    feed: Annotated[str | None, Parameter(help="The id of a custom feed. Only visits of its companies.")] = None,
+    feed: Annotated[str | None, Parameter(help="The id of a custom feed: only visits of its companies.")] = None,
     include_company: Annotated[
         bool, FLAG, Parameter(help="Include all fields of each company, not only its id.")
     ] = False,
@@ -52,8 +57,8 @@ async def watch(
 ) -> None:
     """Print new visits as they come, until Ctrl-C or SIGTERM.
 
-    In a pipe, the visits are JSON lines. With --state, each visit is delivered at least once across crashes, and once
-    without them. With --webhook, a post is repeated until the receiver accepts it.
+    In a pipe, the visits are JSON lines. With --state, a restart delivers no visit again. After a crash, only the last
+    visit is delivered again. With --webhook, a post is retried until the receiver accepts it.
 
     Credits: none. A poll without new visits is one request.
     """

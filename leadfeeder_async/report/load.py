@@ -104,7 +104,7 @@ def select_account(accounts: tuple[Coverage, ...], account_id: str | None) -> Co
     if account_id is None:
         check_argument(
             len(accounts) == 1,
-            f"The database holds {len(accounts)} accounts: {names}.",
+            f"The database contains {len(accounts)} accounts: {names}.",
             "Choose one of them with account_id.",
             argument="account_id",
         )
@@ -112,7 +112,7 @@ def select_account(accounts: tuple[Coverage, ...], account_id: str | None) -> Co
     matches = [account for account in accounts if account.account_id == account_id]
     check_argument(
         matches,
-        f"The database does not hold account {account_id!r}.",
+        f"The database does not contain account {account_id!r}.",
         f"Choose one of its accounts: {names}.",
         argument="account_id",
     )
@@ -141,12 +141,12 @@ def requested_window(since: DateLike, until: DateLike | None, last_day: date) ->
 
 
 def available_window(requested: DateWindow, coverage: Coverage) -> DateWindow:
-    """Return the requested days that the database holds."""
+    """Return the requested days that the database contains."""
     start = max(requested.start, coverage.first_day or requested.start)
     end = min(requested.end, coverage.last_day or requested.end)
     check_argument(
         start <= end,
-        f"The database holds none of the requested days, {requested}.",
+        f"The database contains none of the requested days, {requested}.",
         f"Choose days from {coverage.first_day} to {coverage.last_day}.",
     )
     return DateWindow(start, end)

@@ -14,7 +14,7 @@ Granularity: TypeAlias = Literal["day", "week", "month"]
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """The data that the database holds for one account."""
+    """The data that the database contains for one account."""
 
     account_id: str | None = None
     """None if the database is empty."""
@@ -206,13 +206,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     window: DateWindow
     """The days that the report covers."""
     requested_window: DateWindow
-    """The days that the caller requested. Longer than ``window`` if the database does not hold all of them."""
+    """The days that the caller requested. Longer than ``window`` if the database does not contain all of them."""
     window_before: DateWindow
     """The same number of days directly before ``window``, for comparison."""
     granularity: Granularity = "day"
     totals: Totals = Totals()
     totals_before: Totals | None = None
-    """The totals of ``window_before``. None if the database does not hold all its days."""
+    """The totals of ``window_before``. None if the database does not contain all its days."""
     time_buckets: tuple[TimeBucket, ...] = ()
     new_since: NewSince | None = None
     """None if there is no previous report and only one sync, or if the database was synced by an earlier version."""

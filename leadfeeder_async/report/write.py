@@ -38,18 +38,18 @@ def write_report(
     Args:
         database: The DuckDB file of ``leadfeeder sync`` or ``sync_account``. It is opened read-only.
         out: The HTML file to write.
-        since: The first day, or ``30d`` for the last 30 days up to ``until``. Days that the database does not hold are
-            left out, and the page says so.
+        since: The first day, or ``30d`` for the last 30 days up to ``until``. Days that the database does not contain
+            are omitted, and the page shows a note.
         until: The last day, included. By default, the last day that was over when it was synced.
         title: The heading of the page, "Website visitors" by default.
-        account_id: The account of the report. Required if the database holds several accounts.
+        account_id: The account of the report. Required if the database contains several accounts.
         overwrite: Replace a file that exists.
 
     Returns:
         The figures of the page. Durations are in seconds, times are in UTC.
 
     Raises:
-        ConfigurationError: The extra is not installed, a date is invalid, the database holds none of the days, or
+        ConfigurationError: The extra is not installed, a date is invalid, the database contains none of the days, or
             ``account_id`` is unknown or is required and missing.
         DatabaseError: The database does not exist, is not a DuckDB file, or has another schema.
         DatabaseLockedError: Another process is writing to the database, or this process has it open.

@@ -118,7 +118,7 @@ def check_some_ids(name: str, ids: Iterable[str], most: int | None = None) -> tu
     check_argument(wanted, f"{name}={show_value(ids)} is empty.", "Pass at least one id.", argument=name)
     check_argument(
         most is None or len(wanted) <= most,
-        f"{name} holds {len(wanted)} ids.",
+        f"{name} contains {len(wanted)} ids.",
         f"Pass at most {most} in one call.",
         argument=name,
     )

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -19,6 +20,7 @@ import pytest
 from leadfeeder_async import LeadfeederError, errors
 from leadfeeder_async.cli.exit_codes import exit_code
 from leadfeeder_async.cli.printing import plural, pluralize
+from leadfeeder_async.cli.sandbox_command import format_assignment
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import (
     BACKGROUND_COMMAND,
@@ -207,6 +209,13 @@ def read_exports(process: subprocess.Popen[str]) -> dict[str, str]:
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(3)]
     return os.environ | dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+
+
+@pytest.mark.parametrize(("system", "line"), [("posix", "export KEY=a1"), ("nt", '$env:KEY = "a1"')])
+def test_sandbox_prints_lines_for_the_shell(system: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows, the sandbox prints commands for PowerShell."""
+    monkeypatch.setattr("leadfeeder_async.cli.sandbox_command.os", SimpleNamespace(name=system))
+    assert format_assignment("KEY", "a1") == line
 
 
 def test_sandbox_options() -> None:

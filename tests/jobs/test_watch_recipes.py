@@ -1,4 +1,4 @@
-"""The recipes for new visits run as they are documented, against a sandbox.
+"""The recipes for new visits and the examples of the page about watches run as documented, against a sandbox.
 
 Real time, because a web server and a browser are processes of their own.
 """
@@ -29,7 +29,10 @@ from tests.support.servers import handler_server
 
 pytestmark = [pytest.mark.real_time, pytest.mark.timeout(90)]
 
-BLOCKS = re.findall(r"^```py\n(.*?)^```", (DOCS / "recipes/new-visits.md").read_text(), re.DOTALL | re.MULTILINE)
+PAGES = (DOCS / "recipes/new-visits.md", DOCS / "watching.md")
+BLOCKS = [
+    block for page in PAGES for block in re.findall(r"^```py\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +51,7 @@ def recipe(name: str) -> Any:
     """Run the block that defines a function as a module, and return the module."""
     (text,) = [block for block in BLOCKS if f"def {name}(" in block]
     module = ModuleType("recipe")
-    exec(text, vars(module))
+    exec(text.replace("\nasyncio.run(main())\n", "").replace("every=300,", "every=1,"), vars(module))
     return module
 
 
@@ -141,6 +144,46 @@ async def test_browser_receives_events(live: Sandbox, tmp_path: Path) -> None:
         await browser.close()
     names = [live.world.company(live.world.company_of_visit(visit_id))["name"] for visit_id in new]
     assert shown == names[::-1]
+
+
+async def test_first_watch(
+    live: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The first example of the page prints a new visit and the name of its company, and keeps its state."""
+    for name, value in live.environment.items():
+        monkeypatch.setenv(name, value)
+    async with running(recipe("main").main()):
+        await until(lambda: live.ledger.count("search_web_visits"))
+        await asyncio.sleep(0.3)
+        (new,) = live.world.add_visits(1)
+        output = ""
+        async with asyncio.timeout(20):
+            while not output:
+                output += capsys.readouterr().out
+                await asyncio.sleep(0.05)
+    assert live.world.company(live.world.company_of_visit(new))["name"] in output
+    assert (tmp_path / "visits.state").exists()
+
+
+class FakeRedis(dict[str, bytes]):
+    """A dictionary with the methods of a Redis client that the store uses."""
+
+    async def get(self, key: str) -> bytes | None:  # type: ignore[override]
+        """Return a value."""
+        return super().get(key)
+
+    async def set(self, key: str, value: bytes) -> None:
+        """Set a value."""
+        self[key] = value
+
+
+async def test_state_in_redis(live: Sandbox) -> None:
+    """The store of the page saves the state in Redis and loads it."""
+    client = FakeRedis()
+    async with client_for(live) as lf, running(recipe("watch_with_store").watch_with_store(lf, client)):
+        await until(lambda: client)
+    assert b"fingerprint" in client["visits"]
+    assert await recipe("watch_with_store").RedisStore(client, "visits").load() == client["visits"]
 
 
 async def test_queue_worker(live: Sandbox, tmp_path: Path) -> None:

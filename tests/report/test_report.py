@@ -570,9 +570,13 @@ def test_accounts_are_separate(tmp_path: Path) -> None:
     visits = [one_visit(), one_visit(account_id="2", id="1"), one_visit(account_id="2", id="2")]
     names = [{"id": "7", "name": "Ours"}, {"account_id": "2", "id": "7", "name": "Theirs"}]
     path = make_database(tmp_path / "a.duckdb", visits=visits, companies=names, sync_state=[*state(END, END), second])
-    with pytest.raises(ConfigurationError, match=r"holds 2 accounts: 2, 310042\. Choose one of them with account_id"):
+    with pytest.raises(
+        ConfigurationError, match=r"contains 2 accounts: 2, 310042\. Choose one of them with account_id"
+    ):
         read_report(path)
-    with pytest.raises(ConfigurationError, match=r"does not hold account '3'.*Choose one of its accounts: 2, 310042"):
+    with pytest.raises(
+        ConfigurationError, match=r"does not contain account '3'.*Choose one of its accounts: 2, 310042"
+    ):
         read_report(path, account_id="3")
     theirs = read_report(path, account_id="2")
     assert (theirs.totals.visits, theirs.visitors[0].name) == (2, "Theirs")
@@ -635,7 +639,7 @@ def test_invalid_dates(since: str, tmp_path: Path) -> None:
     path = make_database(tmp_path / "a.duckdb", sync_state=state(date(2026, 9, 1), END))
     with pytest.raises(ConfigurationError):
         read_report(path, since=since)
-    with pytest.raises(ConfigurationError, match="holds none of the requested days"):
+    with pytest.raises(ConfigurationError, match="contains none of the requested days"):
         read_report(path, since="2026-01-01", until="2026-01-31")
 
 

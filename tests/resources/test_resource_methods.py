@@ -235,7 +235,7 @@ BAD: list[tuple[str, Ask]] = [
         lambda lf: lf.companies.match([{"city": "Hamburg"}]),
     ),
     ("max_results_per_company=21", lambda lf: lf.companies.match([{"url": "x"}], 21)),
-    ("company_ids holds 101 ids", lambda lf: lf.companies.ips([str(one) for one in range(101)])),
+    ("company_ids contains 101 ids", lambda lf: lf.companies.ips([str(one) for one in range(101)])),
     ("company_ids", lambda lf: lf.companies.ips([])),
     ("categories", lambda lf: lf.companies.search_signals(company_ids=["1"], categories=[])),
     ("company_ids", lambda lf: lf.companies.search_signals(company_ids=[])),

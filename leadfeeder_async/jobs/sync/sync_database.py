@@ -137,7 +137,7 @@ def _check_schema(connection: Connection, path: Path) -> None:
         if newest and newest[0] is not None and newest[0] > VERSION:
             raise DatabaseError(
                 f"{path} was written by a newer version of this package (tables {newest[0]}, not {VERSION}).",
-                hint="Upgrade with pip install --upgrade 'leadfeeder-async[duckdb]', or choose another file.",
+                hint="Upgrade leadfeeder-async, or choose another file.",
                 reason="newer_version",
             )
     tables = {table for table, _ in types}

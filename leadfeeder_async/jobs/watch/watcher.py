@@ -446,11 +446,11 @@ class VisitWatcher:
         requests = requests_per_month(self._options.every)
         if requests > WARNING_SHARE * quota:
             logger.warning(
-                "A poll every %.0f s sends at least %d requests a month, which is %.0f %% of the quota of %d.",
+                "A poll every %.0f s sends at least %s requests a month, which is %.0f %% of the quota of %s.",
                 self._options.every,
-                requests,
+                f"{requests:,}",
                 100 * requests / quota,
-                quota,
+                f"{quota:,}",
             )
 
 
