@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter
 
 from leadfeeder_async.cli.dates import parse_day, parse_start
-from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId, OutputOptions
+from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId, OutputOptions, TimeZone
 from leadfeeder_async.cli.printing import format_charge, pluralize, print_err
 from leadfeeder_async.cli.ranking import REENGAGED_AFTER_DAYS, CompanyActivity, PriorVisits, RankBy, rank
 from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
+from leadfeeder_async.pagination.date_range import parse_time_zone
 
 BRIEF = schema_of_names(
     "id",
@@ -48,6 +50,7 @@ async def brief(
     history: Annotated[int, Parameter(help="The number of days to look back for earlier visits.")] = 90,
     by: Annotated[RankBy, Parameter(help="The value to sort by.")] = "intent",
     limit: Annotated[int | None, Parameter(help="Show at most this many companies.")] = None,
+    tz: TimeZone = "UTC",
     account_id: AccountId = None,
     output: OutputOptions = DEFAULT_OUTPUT,
 ) -> None:
@@ -65,13 +68,17 @@ async def brief(
         history > REENGAGED_AFTER_DAYS, f"--history {history} must be greater than {REENGAGED_AFTER_DAYS} days."
     )
     check_argument(limit is None or limit >= 0, f"--limit {limit} must be at least 0.")
-    start, end = parse_start(since, datetime.now(UTC)), parse_day(until)
+    now = datetime.now(parse_time_zone(tz))
+    start = parse_start(since, now)
+    end = datetime.combine(parse_day(until, now.date()) + timedelta(1), time(), now.tzinfo)
+    first_day, last_day = start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        visits = await lf.web_visits.search(start_date=start.date(), end_date=end, include=["company"]).collect()
-        ranked = rank(visits, start, await _prior_visits(lf, start.date(), history), by)
+        visits = await lf.web_visits.search(start_date=first_day, end_date=last_day, include=["company"]).collect()
+        visits = [visit for visit in visits if visit.started_at is None or visit.started_at < end]
+        ranked = rank(visits, start, await _prior_visits(lf, first_day, history), by)
         cost = f"{pluralize(lf.stats.requests, 'request')}, {format_charge(lf.stats.credits_charged)}"
-    show_records([to_record(activity) for activity in ranked[:limit]], BRIEF, output, "visit")
-    print_err(f"{_summary(ranked, start)} {cost}")
+    show_records([to_record(_in_time_zone(activity, now)) for activity in ranked[:limit]], BRIEF, output, "visit")
+    print_err(f"{_summary(ranked, start, tz)} {cost}")
 
 
 async def _prior_visits(lf: AsyncLeadfeeder, first_day: date, history: int) -> PriorVisits:
@@ -86,8 +93,13 @@ async def _company_ids(lf: AsyncLeadfeeder, start: date, end: date) -> set[str]:
     return {row.company.id async for row in lf.web_visits.companies(start_date=start, end_date=end) if row.company}
 
 
-def _summary(ranked: list[CompanyActivity], since: datetime) -> str:
+def _in_time_zone(activity: CompanyActivity, now: datetime) -> CompanyActivity:
+    last_visit = activity.last_visit and activity.last_visit.astimezone(now.tzinfo)
+    return msgspec.structs.replace(activity, last_visit=last_visit)
+
+
+def _summary(ranked: list[CompanyActivity], since: datetime, tz: str) -> str:
     statuses = Counter(activity.status for activity in ranked)
     counts = ", ".join(f"{statuses[status]:,} {status}" for status in ("new", "returning", "re-engaged"))
     visits = pluralize(sum(activity.visits for activity in ranked), "visit")
-    return f"{pluralize(len(ranked), 'company')} and {visits} since {since:%Y-%m-%d %H:%M} UTC: {counts}."
+    return f"{pluralize(len(ranked), 'company')} and {visits} since {since:%Y-%m-%d %H:%M} {tz}: {counts}."

@@ -25,13 +25,13 @@ def parse_day(text: str, today: date | None = None) -> date:
 
 
 def parse_start(text: str, now: datetime) -> datetime:
-    """Parse the start of a period: ``24h``, or a date as in :func:`parse_day`."""
+    """Parse the start of a period: ``24h``, or a date as in :func:`parse_day`, in the time zone of ``now``."""
     if _is_hours(text) and 1 <= int(text[:-1]) <= MAX_HOURS:
         return now - timedelta(hours=int(text[:-1]))
     check_argument(
         not text.endswith("h"), f"{text!r} is not a valid number of hours.", "Use `24h` for the last 24 hours."
     )
-    return datetime.combine(parse_day(text, now.date()), time(), UTC)
+    return datetime.combine(parse_day(text, now.date()), time(), now.tzinfo)
 
 
 def start_date_of_export(until: str, last_day: date, today: date) -> date:

@@ -46,6 +46,7 @@ _ARGUMENTS: Mapping[str | None, str] = {
     "min_score": "--min-score",
     "sheet": "--sheet",
     "since": "--since",
+    "tz": "--tz",
     "until": "--until",
     "wait": "--wait",
 }

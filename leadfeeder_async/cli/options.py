@@ -28,6 +28,7 @@ Since = Annotated[
     str, Parameter(help="The first day: YYYY-MM-DD, `today`, `yesterday`, or `30d` for the last 30 days.")
 ]
 Until = Annotated[str, Parameter(help="The last day, in the same formats as --since.")]
+TimeZone = Annotated[str, Parameter(name="--tz", help="The time zone of days and times, such as Europe/Berlin.")]
 MaxRows = Annotated[int | None, Parameter(help="Stop after this many rows.")]
 MaxShown = Annotated[int, Parameter(help="Show at most this many rows.")]
 MaxCredits = Annotated[

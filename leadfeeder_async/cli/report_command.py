@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from leadfeeder_async.cli.options import TimeZone
 from leadfeeder_async.cli.printing import print_err
 
 
@@ -22,12 +23,15 @@ def report(
     account_id: Annotated[
         str | None, Parameter(help="The account. Required if the database contains several accounts.")
     ] = None,
+    tz: TimeZone = "UTC",
     overwrite: Annotated[bool, Parameter(negative=(), help="Replace the file if it exists.")] = False,
 ) -> None:
     """Write an HTML page about the visits in a synced database. Sends no requests."""
     from leadfeeder_async.report import write_report
 
-    page = write_report(db, out, since=since, until=until, title=title, account_id=account_id, overwrite=overwrite)
+    page = write_report(
+        db, out, since=since, until=until, title=title, account_id=account_id, overwrite=overwrite, tz=tz
+    )
     if page.coverage.finished_at is None:
         print_err(
             "The first sync has not finished, so the page shows only the data synced so far. "

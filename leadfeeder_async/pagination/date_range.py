@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from datetime import date, datetime, timedelta
 from typing import TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
+from leadfeeder_async._argument_checks import spelling_hint
 from leadfeeder_async.errors import ConfigurationError, check_argument
 
 DateLike: TypeAlias = "date | datetime | str"
@@ -62,6 +64,15 @@ def parse_relative_date(text: str, today: date) -> date:
         raise ConfigurationError(
             f"{text!r} is not a date.", hint="Write YYYY-MM-DD, `today`, `yesterday`, or `30d` for the last 30 days."
         ) from None
+
+
+def parse_time_zone(name: str) -> ZoneInfo:
+    """Return a time zone by its name, such as ``Europe/Berlin``, or raise ConfigurationError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        hint = spelling_hint(name, sorted(available_timezones()), "Write a name such as Europe/Berlin or UTC.")
+        raise ConfigurationError(f"tz={name!r} is not a time zone.", hint=hint, argument="tz") from None
 
 
 def split_window(window: DateWindow, parts: int) -> tuple[DateWindow, ...]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, read_types
-from leadfeeder_async.pagination.date_range import DateLike, DateWindow, parse_date, parse_relative_date
+from leadfeeder_async.pagination.date_range import (
+    DateLike,
+    DateWindow,
+    parse_date,
+    parse_relative_date,
+    parse_time_zone,
+)
 from leadfeeder_async.report import queries
 from leadfeeder_async.report.report_data import (
     Breakdown,
@@ -43,22 +50,24 @@ def read_report(
     account_id: str | None = None,
     now: datetime | None = None,
     new_since: datetime | None = None,
+    tz: str = "UTC",
 ) -> Report:
     """Return the figures of a report. Arguments and errors are those of ``write_report``; tests pass ``now``.
 
     ``new_since`` is the time of the sync that the previous report shows.
     """
-    now = now or datetime.now(UTC)
+    now, zone = now or datetime.now(UTC), parse_time_zone(tz)
     with open_database(Path(database)) as connection:
         coverage = select_account(rows(connection, queries.COVERAGE, Coverage), account_id)
         run = _sync_run(connection, coverage)
         coverage = msgspec.structs.replace(coverage, account_name=run.account_name)
-        requested = requested_window(since, until, last_complete_day(coverage) or now.date())
+        requested = requested_window(since, until, last_complete_day(coverage, zone) or now.astimezone(zone).date())
         window = available_window(requested, coverage)
         start_before = window.start - timedelta(window.days)
         report = Report(
             title=title or "Website visitors",
             generated_at=now,
+            time_zone=tz,
             coverage=coverage,
             window=window,
             requested_window=requested,
@@ -119,12 +128,16 @@ def select_account(accounts: tuple[Coverage, ...], account_id: str | None) -> Co
     return matches[0]
 
 
-def last_complete_day(coverage: Coverage) -> date | None:
-    """Return the last day that was over when it was synced. A partial last day would look like a drop in visits."""
+def last_complete_day(coverage: Coverage, zone: ZoneInfo) -> date | None:
+    """Return the last day that was over when it was synced. A partial last day would look like a drop in visits.
+
+    The days of a sync are days in UTC. West of it, a day ends later.
+    """
     last, synced, first = coverage.last_day, coverage.finished_at, coverage.first_day
     if last is None or synced is None or first is None:
         return last
-    return max(first, min(last, synced.date() - timedelta(1)))
+    last = max(first, min(last, synced.date() - timedelta(1)))
+    return (datetime.combine(last, time(), UTC) + timedelta(1)).astimezone(zone).date() - timedelta(1)
 
 
 def requested_window(since: DateLike, until: DateLike | None, last_day: date) -> DateWindow:
@@ -161,7 +174,13 @@ def _with_visits(connection: DuckDBPyConnection, report: Report) -> Report:
     window, first_day = report.window, report.coverage.first_day
     days = {"start": window.start, "end": window.end}
     start_before = report.window_before.start
-    connection.execute(queries.PERIOD, {"account": report.coverage.account_id, "start_before": start_before, **days})
+    values = {
+        "account": report.coverage.account_id,
+        "tz": report.time_zone,
+        "start_before": start_before,
+        **days,
+    }
+    connection.execute(queries.PERIOD, values)
     is_comparable = first_day is not None and first_day <= start_before
     return msgspec.structs.replace(
         report,

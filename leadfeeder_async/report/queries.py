@@ -41,16 +41,16 @@ FROM (
     SELECT v.*, coalesce(lag(started) OVER (PARTITION BY v.company_id ORDER BY started, id), before.last) AS previous
     FROM (
         SELECT account_id, id, company_id, location_id, source, medium, landing_page_path, visit_length, page_depth,
-            started_at AT TIME ZONE 'UTC' AS started
+            started_at AT TIME ZONE $tz AS started
         FROM visits
         WHERE account_id = $account
-            AND started_at >= CAST($start_before AS TIMESTAMP) AT TIME ZONE 'UTC'
-            AND started_at < CAST(CAST($end AS DATE) + 1 AS TIMESTAMP) AT TIME ZONE 'UTC'
+            AND started_at >= CAST($start_before AS TIMESTAMP) AT TIME ZONE $tz
+            AND started_at < CAST(CAST($end AS DATE) + 1 AS TIMESTAMP) AT TIME ZONE $tz
     ) v
     LEFT JOIN (
-        SELECT company_id, max(started_at) AT TIME ZONE 'UTC' AS last
+        SELECT company_id, max(started_at) AT TIME ZONE $tz AS last
         FROM visits
-        WHERE account_id = $account AND started_at < CAST($start_before AS TIMESTAMP) AT TIME ZONE 'UTC'
+        WHERE account_id = $account AND started_at < CAST($start_before AS TIMESTAMP) AT TIME ZONE $tz
         GROUP BY company_id
     ) before ON before.company_id = v.company_id
 )

@@ -202,6 +202,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     generated_at: datetime
+    time_zone: str = "UTC"
+    """The time zone of the days and of the times of visits. All other times are in UTC."""
     coverage: Coverage
     window: DateWindow
     """The days that the report covers."""

@@ -24,6 +24,7 @@ def write_report(
     title: str | None = None,
     account_id: str | None = None,
     overwrite: bool = False,
+    tz: str = "UTC",
 ) -> Report:
     """Write an HTML page about the visits in a synced database, and return the figures that it shows.
 
@@ -44,6 +45,7 @@ def write_report(
         title: The heading of the page, "Website visitors" by default.
         account_id: The account of the report. Required if the database contains several accounts.
         overwrite: Replace a file that exists.
+        tz: The time zone of days and of the times of visits, such as ``Europe/Berlin``.
 
     Returns:
         The figures of the page. Durations are in seconds, times are in UTC.
@@ -65,7 +67,7 @@ def write_report(
     from leadfeeder_async.report.render import render  # noqa: PLC0415 - needs the extra
 
     report = read_report(
-        database, since=since, until=until, title=title, account_id=account_id, new_since=_synced_at(path)
+        database, since=since, until=until, title=title, account_id=account_id, new_since=_synced_at(path), tz=tz
     )
     _write(path, render(report).encode())
     return report

@@ -87,3 +87,13 @@ async def test_match_contacts_and_ip(quarter: Sandbox) -> None:
     assert len(json_lines(stdout)) == 3
     _, stdout, _ = await leadfeeder(quarter, "ip", quarter.world.company_ips(company["id"])[0])
     assert json_lines(stdout)[0]["relationships"]["company"]["id"] == company["id"]
+
+
+async def test_brief_in_a_time_zone(sandbox: Sandbox) -> None:
+    """``--tz`` decides where days begin, and the time zone is shown."""
+    words = ("brief", "--since", "2d", "--json", "--tz")
+    code, berlin, stderr = await leadfeeder(sandbox, *words, "Europe/Berlin")
+    assert (code, "00:00 Europe/Berlin" in stderr) == (0, True)
+    assert {line["last_visit"][-6:] for line in json_lines(berlin)} <= {"+01:00", "+02:00"}
+    code, _, stderr = await leadfeeder(sandbox, *words, "Europe/Berln")
+    assert (code, "Did you mean 'Europe/Berlin'?" in stderr, "--tz" in stderr) == (2, True, True)

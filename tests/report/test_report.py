@@ -689,3 +689,24 @@ def test_command_warns_of_an_unfinished_sync(tmp_path: Path, capsys: pytest.Capt
     path = make_database(tmp_path / "a.duckdb", visits=[one_visit()], sync_state=state(END, END))
     report_command(db=path, out=tmp_path / "report.html")
     assert "The first sync has not finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [("UTC", date(2026, 11, 20)), ("Europe/Berlin", date(2026, 11, 21)), ("America/New_York", date(2026, 11, 20))],
+)
+def test_days_of_a_time_zone(tmp_path: Path, zone: str, day: date) -> None:
+    """A visit counts on its day in the time zone of the report, which the page names."""
+    visits = [one_visit(started_at="2026-11-20T23:30:00Z")]
+    synced = state(date(2026, 9, 1), date(2026, 11, 25), finished_at="2026-11-25T01:00:00Z")
+    path = make_database(tmp_path / "a.duckdb", visits=visits, sync_state=synced)
+    report = read_report(path, tz=zone)
+    assert [bucket.day for bucket in report.time_buckets if bucket.visits] == [day]
+    assert report.window.end == date(2026, 11, 23 if zone == "America/New_York" else 24)
+    assert f"in {zone}" in text_of(body_of(render(report)))
+
+
+def test_unknown_time_zone(tmp_path: Path) -> None:
+    """A time zone that does not exist is refused, with the most similar one."""
+    with pytest.raises(ConfigurationError, match=r"tz='Europe/Berln' is not a time zone. Did you mean 'Europe/Berlin'"):
+        read_report(make_database(tmp_path / "a.duckdb"), tz="Europe/Berln")

@@ -64,7 +64,9 @@ def read_types(connection: Connection) -> Types:
     return {(table, column): type_ for table, column, type_ in connection.execute(_TYPES).fetchall()}
 
 
+# Views do not count, and DuckDB 1.2 adds its own to each database.
 _TYPES = (
     "SELECT table_name, column_name, data_type FROM duckdb_columns() "
-    "WHERE database_name = current_database() AND NOT internal"  # DuckDB 1.2 adds its own views to each database
+    "WHERE database_name = current_database() AND NOT internal "
+    "AND table_name IN (SELECT table_name FROM duckdb_tables() WHERE database_name = current_database())"
 )

@@ -132,3 +132,34 @@ ALTER TABLE sync_state ADD COLUMN IF NOT EXISTS account_name VARCHAR;
 ALTER TABLE sync_state ADD COLUMN IF NOT EXISTS previous_finished_at TIMESTAMPTZ;
 ALTER TABLE visits ADD COLUMN IF NOT EXISTS first_seen_at TIMESTAMPTZ;
 ALTER TABLE companies ADD COLUMN IF NOT EXISTS first_seen_at TIMESTAMPTZ;
+
+-- One row per visit with its company and location, with the columns of an exported visit.
+CREATE OR REPLACE VIEW visit_rows AS
+SELECT
+    v.account_id, v.id, v.source, v.medium, v.campaign, v.keyword, v.referring_url, v.landing_page_path, v.device_type,
+    v.visit_length, v.page_depth, v.started_at,
+    v.lf_client_id AS "identifiers.lf_client_id",
+    to_json(v.ga_client_ids)::VARCHAR AS "identifiers.ga_client_ids",
+    v.visitor_email AS "visitor.email",
+    v.visitor_first_name AS "visitor.first_name",
+    v.visitor_last_name AS "visitor.last_name",
+    v.company_id AS "company.id",
+    c.name AS "company.name",
+    c.url AS "company.url",
+    c.country AS "company.country",
+    c.country_code AS "company.country_code",
+    c.city AS "company.city",
+    c.industry AS "company.industry",
+    c.employee_range AS "company.employee_range",
+    c.employee_count AS "company.employee_count",
+    c.revenue_eur AS "company.revenue_eur",
+    c.intent_score AS "company.intent_score",
+    v.location_id AS "location.id",
+    l.city AS "location.city",
+    l.region AS "location.region",
+    l.country AS "location.country",
+    l.country_code AS "location.country_code",
+    v.first_seen_at
+FROM visits v
+LEFT JOIN companies c ON c.account_id = v.account_id AND c.id = v.company_id
+LEFT JOIN locations l ON l.account_id = v.account_id AND l.id = v.location_id;

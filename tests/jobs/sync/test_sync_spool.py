@@ -340,6 +340,21 @@ async def test_first_seen_at(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) 
     ]
 
 
+async def test_view_of_visits(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """The view has the columns and values of an exported visit, without its engagements."""
+    await sync_account(lf, path)
+    pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date, include=["company"], limit=5)
+    with duckdb.connect(path, read_only=True) as database:
+        database.execute("SET TimeZone = 'UTC'")
+        for visit in await pager.collect():
+            result = database.execute("SELECT * FROM visit_rows WHERE id = ?", [visit.id])
+            names = [column[0] for column in result.description or ()]
+            (row,) = [dict(zip(names, values, strict=True)) for values in result.fetchall()]
+            expected = {name: value for name, value in visit.to_row().items() if name != "engagements"}
+            assert list(row) == ["account_id", *expected, "first_seen_at"]
+            assert {name: row[name] for name in expected} == expected
+
+
 @pytest.fixture
 async def busy() -> Any:
     """A sandbox with so many visits a day that counting them costs less than reading them."""
