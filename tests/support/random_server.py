@@ -54,6 +54,8 @@ class RandomServer:
         self.change_rate = rng.choice([0.0, 0.0, 0.05, 0.15]) if trusted else 0.0
         self.fault_rate = rng.choice([0.0, 0.0, 0.3]) if trusted else 0.0
         self.change_kind = rng.choice(["added", "removed", "both"])
+        self.changes_show = not self.change_rate or self.change_kind != "both"
+        """True if the counts show each change. An added and a removed row between two responses leave them unchanged."""
         self.is_unstable = trusted and rng.random() < 0.15
         self.lost_pages = {rng.randrange(1, 7)} if trusted and rng.random() < 0.15 else set[int]()
         """Pages that are always empty."""
@@ -69,10 +71,9 @@ class RandomServer:
         always_grows = self.change_rate > 0.1 or self.change_rate * pages > 1
         return self.is_unstable or bool(self.lost_pages) or bool(has_new_faults) or always_grows
 
-    @property
-    def changes_show(self) -> bool:
-        """True if the counts show each change. An added and a removed row between two responses leave them unchanged."""
-        return not self.change_rate or self.change_kind != "both"
+    def lacks(self, ids: list[str]) -> bool:
+        """Return True if the counts show that rows which always exist are missing."""
+        return not self.always <= set(ids) and (self.changes_show or len(ids) < len(self.rows))
 
     def heal(self) -> None:
         """Stop all faults and changes."""
