@@ -163,7 +163,7 @@ async def test_resume_after_server_error(tmp_path: Path, status: int, error_code
         code, _, stderr = await running
         assert (code, error_code in stderr) == (exits, True), stderr
         assert 0 < len(ids(out.with_name("visits.ndjson.part").read_text())) < 1_600
-        slow._faults.clear()
+        slow.clear_faults()
         assert (await leadfeeder(slow, *resume_command(stderr)))[0] == 0
         assert ids(out.read_text()) == all_visit_ids(slow)
 
