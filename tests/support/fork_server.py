@@ -306,11 +306,13 @@ def run(module: str, connection: socket.socket) -> None:
 def open_stream(number: int, before: TextIO) -> TextIO:
     """Open a standard stream as Python does when it starts. ``before`` has the encoding that Python chose."""
     assert isinstance(before, io.TextIOWrapper)
-    is_unbuffered = number > 0 and before.write_through
-    raw = os.fdopen(number, "rb" if number == 0 else "wb", 0 if is_unbuffered else -1, closefd=False)
+    is_unbuffered = before.write_through
+    buffering = 0 if is_unbuffered and number else -1
+    buffer = os.fdopen(number, "wb" if number else "rb", buffering, closefd=False)
+    getattr(buffer, "raw", buffer).name = before.name
     return io.TextIOWrapper(
-        raw, before.encoding, before.errors, newline="\n", write_through=is_unbuffered,
-        line_buffering=not is_unbuffered and (number == 2 or raw.isatty()),
+        buffer, before.encoding, before.errors, newline="\n", write_through=is_unbuffered,
+        line_buffering=not is_unbuffered and (number == 2 or buffer.isatty()),
     )  # fmt: skip
 
 
