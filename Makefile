@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PYTHONS ?= 3.11 3.12 3.13 3.14
 TOOLS = .venv-release
 
-.PHONY: demo test test-fast test-lowest matrix soak mutants lint types types-platforms bench bench-quick docs dist sbom audit prism lock clean
+.PHONY: demo test test-fast cov test-lowest matrix soak mutants lint types types-platforms bench bench-quick docs dist sbom audit prism lock clean
 
 demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
@@ -15,6 +15,10 @@ test: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev  ## all tests but those with a marker: no killed processes, Redis server, browser or command
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not redis and not browser and not e2e" $(ARGS)
+
+cov: $(VENV)/.dev  ## the share of the package's lines and branches that all tests run; fails below fail_under
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov $(ARGS)
 
 matrix:  ## all tests on every supported Python, each installed under a name such as python3.12
 	for version in $(PYTHONS); do \

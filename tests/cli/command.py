@@ -1,50 +1,73 @@
-"""Run the ``leadfeeder`` command in a process, with pipes or in a pseudo-terminal."""
+"""Run the ``leadfeeder`` command, forked or in a Python of its own, with pipes or in a pseudo-terminal.
+
+Most tests fork: `leadfeeder`, `start` and `leadfeeder_on_terminal`. A test of something that Python does when it starts
+or that an import changes uses `COMMAND`, which starts a new Python.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from subprocess import DEVNULL, PIPE
+from typing import IO, Any, Literal
 
 from leadfeeder_async.sandbox import Sandbox
-from tests.support.terminal import run_on_terminal
+from tests.support.fork_server import AsyncForkedProcess, ForkedProcess, ForkServer
+from tests.support.terminal import Start, run_on_terminal
 
 # A test run in the background ignores SIGINT, and its child processes would inherit that.
 HANDLE_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-IGNORE_SIGINT = HANDLE_SIGINT.replace("default_int_handler", "SIG_IGN")
 RUN_MAIN = "from leadfeeder_async.cli import main; main()"
 
 COMMAND = (sys.executable, "-c", HANDLE_SIGINT + RUN_MAIN)
-BACKGROUND_COMMAND = (sys.executable, "-c", IGNORE_SIGINT + RUN_MAIN)
+"""The command in a Python of its own."""
+
+
+@functools.cache
+def command_server() -> ForkServer:
+    """Return the server that forks the commands of this process."""
+    server = ForkServer("tests.support.command_process")
+    atexit.register(server.stop)
+    return server
 
 
 async def leadfeeder(
     sandbox: Sandbox | None, *arguments: str | Path, stdin: bytes | IO[bytes] | None = None, **environment: str
 ) -> tuple[int, str, str]:
     """Run the command with pipes. Return its exit code, stdout and stderr."""
-    given = subprocess.PIPE if isinstance(stdin, bytes) else stdin
-    process = await start(sandbox, *arguments, stdin=given, stdout=subprocess.PIPE, **environment)
-    stdout, stderr = await process.communicate(stdin if isinstance(stdin, bytes) else None)
-    assert process.returncode is not None
-    return process.returncode, stdout.decode(), stderr.decode()
+    given = PIPE if isinstance(stdin, bytes) else stdin
+    process = await start(sandbox, *arguments, stdin=given, stdout=PIPE, **environment)
+    return await _result(process, stdin if isinstance(stdin, bytes) else None)
+
+
+async def leadfeeder_in_new_python(
+    sandbox: Sandbox | None, *arguments: str | Path, command: tuple[str, ...] = COMMAND, **environment: str
+) -> tuple[int, str, str]:
+    """Run the command in a Python of its own, with pipes. Return its exit code, stdout and stderr."""
+    env = _environment(sandbox, environment)
+    process = await asyncio.create_subprocess_exec(*command, *map(str, arguments), env=env, stdout=PIPE, stderr=PIPE)
+    return await _result(process)
 
 
 async def start(
     sandbox: Sandbox | None,
     *arguments: str | Path,
-    command: tuple[str, ...] = COMMAND,
+    sigint: Literal["handle", "ignore"] = "handle",
     stdin: int | IO[bytes] | None = None,
-    stdout: int = subprocess.DEVNULL,
+    stdout: int = DEVNULL,
     **environment: str,
-) -> asyncio.subprocess.Process:
+) -> AsyncForkedProcess:
     """Start the command with a pipe for stderr."""
-    env = {**os.environ, "LEADFEEDER_KEYRING": "0", **(sandbox.environment if sandbox else {}), **environment}
-    return await asyncio.create_subprocess_exec(
-        *command, *map(str, arguments), env=env, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE
+    env = _environment(sandbox, environment)
+    return await command_server().start(
+        sigint, *map(str, arguments), stdin=stdin, stdout=stdout, stderr=PIPE, environment=env
     )
 
 
@@ -59,8 +82,46 @@ async def leadfeeder_on_terminal(
     """Run the command in a pseudo-terminal. Return its exit code and the text on the screen."""
     environment = sandbox.environment if sandbox else {}
     return await asyncio.to_thread(
-        run_on_terminal, (*COMMAND, *arguments), environment, columns, answer, interrupt_at, answer_at
+        run_on_terminal, forked(*arguments), environment, columns, answer, interrupt_at, answer_at
     )
+
+
+def forked(*arguments: str) -> Start:
+    """Return the function that forks the command for a terminal."""
+
+    def start_forked(stream: int, environment: Mapping[str, str]) -> ForkedProcess:
+        streams = {"stdin": stream, "stdout": stream, "stderr": stream}
+        return command_server().fork("handle", *arguments, **streams, environment=environment)
+
+    return start_forked
+
+
+def in_new_python(*arguments: str) -> Start:
+    """Return the function that starts the command in a Python of its own for a terminal."""
+
+    def start_python(stream: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=stream,
+            stdout=stream,
+            stderr=stream,
+            env=environment,
+            start_new_session=True,
+        )
+
+    return start_python
+
+
+def _environment(sandbox: Sandbox | None, environment: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, "LEADFEEDER_KEYRING": "0", **(sandbox.environment if sandbox else {}), **environment}
+
+
+async def _result(
+    process: AsyncForkedProcess | asyncio.subprocess.Process, stdin: bytes | None = None
+) -> tuple[int, str, str]:
+    stdout, stderr = await process.communicate(stdin)
+    assert process.returncode is not None
+    return process.returncode, stdout.decode(), stderr.decode()
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:

@@ -23,7 +23,6 @@ from leadfeeder_async.cli.printing import plural, pluralize
 from leadfeeder_async.cli.sandbox_command import format_assignment
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import (
-    BACKGROUND_COMMAND,
     COMMAND,
     all_visit_ids,
     ids,
@@ -108,7 +107,7 @@ async def test_sigterm_saves_progress(tmp_path: Path, is_background: bool) -> No
     async with Sandbox(companies=9, visits=4_000, rate_limit=False, latency=0.1) as slow:
         arguments = ["export", "visits", "--since", str(slow.start_date), "--until", str(slow.end_date)]
         arguments += ["--out", str(out)]
-        process = await start(slow, *arguments, command=BACKGROUND_COMMAND if is_background else COMMAND)
+        process = await start(slow, *arguments, sigint="ignore" if is_background else "handle")
         while len(slow.ledger.requests) < 4:
             await asyncio.sleep(0.02)
         if is_background:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from leadfeeder_async import LeadfeederError
 from leadfeeder_async.errors import escape_control_characters
-from tests.cli.command import COMMAND, leadfeeder
+from tests.cli.command import forked, leadfeeder
 from tests.support.servers import handler_server
 from tests.support.terminal import terminal_output
 
@@ -61,7 +61,7 @@ async def test_terminal_receives_no_control_characters(name: str) -> None:
     """A command on a terminal writes no control characters of a server."""
     async with handler_server(respond) as url:
         environment = {"LEADFEEDER_API_KEY": "k", "LEADFEEDER_BASE_URL": url}
-        _, output = await asyncio.to_thread(terminal_output, (*COMMAND, *COMMANDS[name]), environment, 120)
+        _, output = await asyncio.to_thread(terminal_output, forked(*COMMANDS[name]), environment, 120)
     text = ALLOWED.sub(b"", output).decode()
     assert [char for char in text if char not in "\r\n" and escape_control_characters(char) != char] == []
 

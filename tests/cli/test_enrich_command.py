@@ -20,7 +20,15 @@ from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.resumable_file import partial_path
 from leadfeeder_async.sandbox import Sandbox
-from tests.cli.command import json_lines, leadfeeder, leadfeeder_on_terminal, resume_command, set_credits, start
+from tests.cli.command import (
+    json_lines,
+    leadfeeder,
+    leadfeeder_in_new_python,
+    leadfeeder_on_terminal,
+    resume_command,
+    set_credits,
+    start,
+)
 
 
 @pytest.fixture
@@ -448,7 +456,7 @@ async def test_fallback_keys_of_a_workbook(sandbox: Sandbox, tmp_path: Path) -> 
     code, _, stderr = await leadfeeder(sandbox, *words, "--sheet", "Nope")
     assert (code, "has no sheet 'Nope'" in stderr, "The command line option is --sheet." in stderr) == (2, True, True)
     words = ("enrich", source, "--by", "website,email,name", "--max-credits", "9", "--out", out, "--sheet", "Leads")
-    code, _, stderr = await leadfeeder(sandbox, *words, "--excel", LC_ALL="de_DE.UTF-8")
+    code, _, stderr = await leadfeeder_in_new_python(sandbox, *words, "--excel", LC_ALL="de_DE.UTF-8")
     assert (
         f"{source}: workbook, sheet 'Leads' (one of 2), header in line 1. Key: domain in column 'Website', "
         "then email in column 'E-Mail', then name in column 'Company'.\n"

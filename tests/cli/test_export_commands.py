@@ -14,7 +14,15 @@ from leadfeeder_async.cli import export_commands
 from leadfeeder_async.cli.options import OutputTarget
 from leadfeeder_async.jobs.progress import Progress
 from leadfeeder_async.sandbox import Sandbox
-from tests.cli.command import all_visit_ids, ids, json_lines, leadfeeder, leadfeeder_on_terminal, resume_command
+from tests.cli.command import (
+    all_visit_ids,
+    ids,
+    json_lines,
+    leadfeeder,
+    leadfeeder_in_new_python,
+    leadfeeder_on_terminal,
+    resume_command,
+)
 
 
 async def test_export_to_file(export_sandbox: Sandbox, tmp_path: Path) -> None:
@@ -30,7 +38,7 @@ async def test_export_to_file(export_sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_export_for_excel(export_sandbox: Sandbox, tmp_path: Path) -> None:
     """``--excel`` writes a byte order mark and the separator of the region. It needs a .csv file."""
     out, words = tmp_path / "visits.csv", ("export", "visits", "--limit", "3", "--excel")
-    code, _, _ = await leadfeeder(export_sandbox, *words, "--out", out, LC_ALL="fr_FR.UTF-8")
+    code, _, _ = await leadfeeder_in_new_python(export_sandbox, *words, "--out", out, LC_ALL="fr_FR.UTF-8")
     assert (code, out.read_bytes()[:6]) == (0, b"\xef\xbb\xbfid;")
     requests = len(export_sandbox.ledger.requests)
     for more in ([], ["--out", tmp_path / "visits.ndjson"]):
@@ -174,7 +182,7 @@ async def test_resume_after_server_error(tmp_path: Path, status: int, error_code
         code, _, stderr = await running
         assert (code, error_code in stderr) == (exits, True), stderr
         assert 0 < len(ids(out.with_name("visits.ndjson.part").read_text())) < 1_600
-        slow._faults.clear()
+        slow.clear_faults()
         assert (await leadfeeder(slow, *resume_command(stderr)))[0] == 0
         assert ids(out.read_text()) == all_visit_ids(slow)
 

@@ -13,7 +13,16 @@ import pytest
 from leadfeeder_async.cli.global_options import load_env_file, take_global_options
 from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.sandbox import Sandbox
-from tests.cli.command import COMMAND, ids, json_lines, leadfeeder, leadfeeder_on_terminal
+from tests.cli.command import (
+    COMMAND,
+    ids,
+    in_new_python,
+    json_lines,
+    leadfeeder,
+    leadfeeder_in_new_python,
+    leadfeeder_on_terminal,
+)
+from tests.support.terminal import run_on_terminal
 
 NAME = "Müller 東京 \U0001f600"
 
@@ -37,16 +46,18 @@ async def test_json_lines_are_utf8_in_any_locale(sandbox: Sandbox, encoding: str
     """In a pipe, each command writes UTF-8, whatever the encoding of the locale is."""
     sandbox.records.tags.add({"name": NAME, "color": 1})
     for command in (("tags", "list"), ("export", "tags")):
-        code, stdout, stderr = await leadfeeder(sandbox, *command, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+        code, stdout, stderr = await leadfeeder_in_new_python(
+            sandbox, *command, PYTHONIOENCODING=encoding, PYTHONUTF8="0"
+        )
         assert (code, "Traceback" in stderr) == (0, False)
         assert NAME in stdout
 
 
-async def test_table_replaces_characters(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_table_replaces_characters(sandbox: Sandbox) -> None:
     """On a terminal without Unicode, other characters are replaced and the table is complete."""
-    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     sandbox.records.tags.add({"name": NAME, "color": 1})
-    code, screen = await leadfeeder_on_terminal(sandbox, "tags", "list")
+    environment = {**sandbox.environment, "PYTHONIOENCODING": "ascii"}
+    code, screen = await asyncio.to_thread(run_on_terminal, in_new_python("tags", "list"), environment, 80)
     assert code == 0
     assert "M?ller ?? ?" in screen
 

@@ -25,7 +25,7 @@ def markers_of(item: pytest.Item) -> Iterator[str]:
 
 
 def runs_command(function: object) -> bool:
-    """Return True if a test starts the ``leadfeeder`` command, itself or through functions of the tests."""
+    """Return True if a test starts the ``leadfeeder`` command in a new Python, itself or through other functions."""
     pending, seen = [inspect.unwrap(function) if callable(function) else function], set[object]()
     while pending:
         value = pending.pop()

@@ -7,42 +7,54 @@ import os
 import pty
 import signal
 import struct
-import subprocess
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import pyte
 
 ROWS = 120
 
 
+class Process(Protocol):
+    """A running process, such as ``subprocess.Popen``."""
+
+    def wait(self) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+
+Start = Callable[[int, Mapping[str, str]], Process]
+"""Start a process with a file descriptor for its standard streams, and its environment."""
+
+
 def run_on_terminal(
-    command: Sequence[str],
+    start: Start,
     environment: Mapping[str, str],
     columns: int,
     answer: str = "",
     interrupt_at: str = "",
     answer_at: str = "",
 ) -> tuple[int, str]:
-    """Run a command in a terminal and return its exit code and the text on the screen."""
-    code, output = terminal_output(command, environment, columns, answer, interrupt_at, answer_at)
+    """Run a process in a terminal and return its exit code and the text on the screen."""
+    code, output = terminal_output(start, environment, columns, answer, interrupt_at, answer_at)
     screen = pyte.Screen(columns, ROWS)
     pyte.ByteStream(screen).feed(output)
     return code, "\n".join(line.rstrip() for line in screen.display).rstrip() + "\n"
 
 
 def terminal_output(
-    command: Sequence[str],
+    start: Start,
     environment: Mapping[str, str],
     columns: int,
     answer: str = "",
     interrupt_at: str = "",
     answer_at: str = "",
 ) -> tuple[int, bytes]:
-    """Run a command in a terminal and return its exit code and the bytes that it wrote.
+    """Run a process in a terminal and return its exit code and the bytes that it wrote.
 
     Args:
-        command: The command and its arguments.
+        start: The function that starts the process.
         environment: The environment variables to add.
         columns: The width of the terminal.
         answer: The text to type.
@@ -51,25 +63,23 @@ def terminal_output(
     """
     terminal, command_side = pty.openpty()
     fcntl.ioctl(command_side, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-    env = {**os.environ, **environment, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    env = {**os.environ, **environment, "TERM": "xterm-256color"}
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
         env.pop(name, None)
-    with subprocess.Popen(
-        command, stdin=command_side, stdout=command_side, stderr=command_side, env=env, start_new_session=True
-    ) as process:
-        os.close(command_side)
-        if answer and not answer_at:
+    process = start(command_side, env)
+    os.close(command_side)
+    if answer and not answer_at:
+        os.write(terminal, answer.encode())
+    output, interrupted = b"", False
+    while chunk := _read(terminal):
+        if answer_at and answer_at.encode() in output + chunk and answer_at.encode() not in output:
             os.write(terminal, answer.encode())
-        output, interrupted = b"", False
-        while chunk := _read(terminal):
-            if answer_at and answer_at.encode() in output + chunk and answer_at.encode() not in output:
-                os.write(terminal, answer.encode())
-            output += chunk
-            if interrupt_at and not interrupted and interrupt_at.encode() in output:
-                interrupted = True
-                process.send_signal(signal.SIGINT)
+        output += chunk
+        if interrupt_at and not interrupted and interrupt_at.encode() in output:
+            interrupted = True
+            process.send_signal(signal.SIGINT)
     os.close(terminal)
-    return process.returncode, output
+    return process.wait(), output
 
 
 def _read(terminal: int) -> bytes:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.command import COMMAND, leadfeeder
+from tests.cli.command import COMMAND, leadfeeder, leadfeeder_in_new_python
 from tests.support.markers import runs_command
 
 
 async def run_help() -> None:
+    await leadfeeder_in_new_python(None, "--help")
+
+
+async def fork_help() -> None:
     await leadfeeder(None, "--help")
 
 
@@ -25,10 +29,17 @@ def mention_command() -> str:
 
 @pytest.mark.parametrize(
     ("function", "is_e2e"),
-    [(run_help, True), (leadfeeder, True), (start_in_nested_function, True), (mention_command, False), (None, False)],
+    [
+        (run_help, True),
+        (leadfeeder_in_new_python, True),
+        (start_in_nested_function, True),
+        (fork_help, False),
+        (mention_command, False),
+        (None, False),
+    ],
 )
 def test_runs_command(function: object, is_e2e: bool) -> None:
-    """A function runs the command if it, a helper or a nested function uses the code of the command."""
+    """A function starts the command in a new Python if it, a helper or a nested function uses the code for that."""
     assert runs_command(function) is is_e2e
 
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from leadfeeder_async.sandbox import Sandbox
+from tests.cli.command import leadfeeder, start
 from tests.jobs.sync.test_sync_crash_recovery import expected_contents, read_contents
 from tests.jobs.test_duckdb_file import opened_elsewhere
-
-# Tests that run in the background ignore SIGINT, and so would their processes.
-ENABLE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-COMMAND = (sys.executable, "-c", ENABLE_INTERRUPTS + "from leadfeeder_async.cli import main; main()")
 
 
 @pytest.fixture
@@ -27,24 +21,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "leadfeeder.duckdb"
 
 
-async def start(sandbox: Sandbox, *arguments: str) -> asyncio.subprocess.Process:
-    """Start the command with the environment of a sandbox."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, env={**os.environ, **sandbox.environment}, **pipes
-    )
-
-
-async def run(sandbox: Sandbox, *arguments: str) -> tuple[int | None, str, str]:
-    """Run the command, and return its exit code, stdout and stderr."""
-    process = await start(sandbox, *arguments)
-    stdout, stderr = await process.communicate()
-    return process.returncode, stdout.decode(), stderr.decode()
-
-
 async def test_changes_are_printed(sandbox: Sandbox, path: Path) -> None:
     """The changes of each table go to stdout, one JSON object per line, and the summary to stderr."""
-    code, stdout, stderr = await run(sandbox, "sync", "--db", str(path), "--since", str(sandbox.start_date))
+    code, stdout, stderr = await leadfeeder(sandbox, "sync", "--db", str(path), "--since", str(sandbox.start_date))
     assert code == 0, stderr
     lines = {line["table"]: line for line in map(json.loads, stdout.splitlines())}
     assert lines["visits"] == {"table": "visits", "new": 500, "updated": 0, "removed": 0}
@@ -57,7 +36,7 @@ async def test_changes_are_printed(sandbox: Sandbox, path: Path) -> None:
 async def test_skipped_tables_are_printed(path: Path) -> None:
     """A table that the plan does not include is reported on stderr only, and the exit code is 0."""
     async with Sandbox(companies=9, visits=90, rate_limit=False, not_entitled=["get_usage"]) as sandbox:
-        code, stdout, stderr = await run(sandbox, "sync", "--db", str(path))
+        code, stdout, stderr = await leadfeeder(sandbox, "sync", "--db", str(path))
     assert (code, '"usage"' in stdout) == (0, False)
     assert "usage" in stderr
     assert "insufficient_entitlements" in stderr
@@ -65,9 +44,9 @@ async def test_skipped_tables_are_printed(path: Path) -> None:
 
 async def test_locked_database_exits_with_5(sandbox: Sandbox, path: Path) -> None:
     """A database that another process has open is an error without a traceback, and the exit code is 5."""
-    assert (await run(sandbox, "sync", "--db", str(path)))[0] == 0
+    assert (await leadfeeder(sandbox, "sync", "--db", str(path)))[0] == 0
     with opened_elsewhere(path):
-        code, _, stderr = await run(sandbox, "sync", "--db", str(path), "--wait", "0")
+        code, _, stderr = await leadfeeder(sandbox, "sync", "--db", str(path), "--wait", "0")
     assert (code, "is open in another process" in stderr, "Traceback" in stderr) == (5, True, False)
 
 
@@ -88,5 +67,5 @@ async def test_interrupted_command_can_be_repeated(path: Path, number: signal.Si
         assert printed[1:] == arguments
         assert not path.exists()
         sandbox.latency = 0
-        assert (await run(sandbox, *printed[1:]))[0] == 0
+        assert (await leadfeeder(sandbox, *printed[1:]))[0] == 0
         assert read_contents(path) == expected_contents(sandbox)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -16,6 +13,7 @@ import pytest
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.sync import sync_account
 from tests.support.clients import client_for
+from tests.support.fork_server import ForkServer, fork_server
 
 SEQUENCES = 200 if os.environ.get("SOAK") else 10
 """The number of syncs, each of which is killed several times."""
@@ -39,24 +37,22 @@ def expected_contents(sandbox: Sandbox) -> dict[str, list[int]]:
     return {visit_id: list(range(1, depth + 1)) for visit_id, depth in depths.items()}
 
 
-async def run_until_finished(seed: int, path: Path, *options: str) -> tuple[bool, int]:
+async def run_until_finished(server: ForkServer, seed: int, path: Path, *options: str) -> tuple[bool, int]:
     """Sync and kill until a run finishes, then sync once more. Return whether all visits are there, and the kills."""
     rng, kills = random.Random(seed), 0
     async with Sandbox(seed=seed, companies=100, visits=1_000, rate_limit=False) as sandbox:
         sandbox.flaky = 0.05
         arguments = (sandbox.url, sandbox.api_key, sandbox.account_id, str(sandbox.start_date), str(path), *options)
         while True:
-            child = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.support.sync_process", *arguments)
+            child = await server.start(*arguments)
             last_request = len(sandbox.ledger.requests) + rng.randrange(1, 20)
             while child.returncode is None and (kills == 2 or len(sandbox.ledger.requests) < last_request):
                 sandbox.world.add_visits(rng.randrange(10) // 9)
                 await asyncio.sleep(rng.uniform(0.001, 0.01))
             if child.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGKILL)  # child.kill() would reap a process that has just ended
+                child.kill()
                 kills += 1
-            await child.wait()
-            assert child.returncode in {0, -9}
+            assert await child.wait() in {0, -9}
             if child.returncode == 0:
                 break
         sandbox.flaky = 0
@@ -71,9 +67,10 @@ async def run_sequences(count: int, folder: Path, *options: str) -> tuple[int, i
 
     async def run(seed: int) -> tuple[bool, int]:
         async with slots:
-            return await run_until_finished(seed, folder / f"{seed}.duckdb", *options)
+            return await run_until_finished(server, seed, folder / f"{seed}.duckdb", *options)
 
-    results = await asyncio.gather(*map(run, range(count)))
+    async with fork_server("tests.support.sync_process") as server:
+        results = await asyncio.gather(*map(run, range(count)))
     return sum(not is_right for is_right, _ in results), sum(kills for _, kills in results)
 
 
