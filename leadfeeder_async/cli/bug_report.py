@@ -52,6 +52,10 @@ _MISMATCH = re.compile(
 """The part of a DecodeError that says which field differs from the contract, without its value."""
 
 
+_LONG_FRACTION = re.compile(r"(\b\d+\.\d{5})\d+\b")
+"""Seconds with more digits than anyone reads."""
+
+
 class Versions(msgspec.Struct, frozen=True, kw_only=True):
     """The versions of the programs involved."""
 
@@ -138,6 +142,7 @@ def check_target(path: Path) -> None:
 def write_report(path: Path, report: BugReport) -> None:
     """Write a report to a new file. Secrets of the environment are removed, whatever contains them."""
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+    encoded = _LONG_FRACTION.sub(r"\1", encoded)
     encoded = Redactor(*_secrets()).text(encoded)
     with path.open("x", encoding="utf-8") as file:
         file.write(f"{encoded}\n")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.output_lock import OutputLock
-from leadfeeder_async.jobs.tabular import CsvDialect, write_table
-from leadfeeder_async.models.columns import Column
+from leadfeeder_async.jobs.tabular import write_table
 from tests.support.stall import measured_stall
 
 SECONDS = 2.0
@@ -25,10 +24,10 @@ def slow_conversion(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Make the conversion into a table slow, and record when it starts and ends."""
     steps = list[str]()
 
-    def slow(rows: Path, path: Path, columns: Callable[[], tuple[Column, ...]], csv_dialect: CsvDialect) -> None:
+    def slow(*arguments: Any, **options: Any) -> None:
         steps.append("start")
         time.sleep(SECONDS)
-        write_table(rows, path, columns, csv_dialect)
+        write_table(*arguments, **options)
         steps.append("end")
 
     monkeypatch.setattr(resumable_file, "write_table", slow)

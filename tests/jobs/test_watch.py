@@ -323,7 +323,7 @@ def test_cost_warning(server: VisitServer, run: Any, caplog: pytest.LogCaptureFi
     assert caplog.text == ""
     with caplog.at_level(logging.WARNING):
         run(watch_for(server.watch(every=60), 10))
-    assert "A poll every 60 s sends at least 44640 requests a month" in caplog.text
+    assert "A poll every 60 s sends at least 44,640 requests a month" in caplog.text
 
 
 def test_slow_consumer_pauses_polls(server: VisitServer, run: Any) -> None:

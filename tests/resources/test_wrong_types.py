@@ -10,6 +10,8 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
+import pandas as pd
+import polars as pl
 import pytest
 from msgspec import UNSET
 
@@ -105,7 +107,7 @@ def hints(name: str) -> dict[str, object]:
     """Return the types of the parameters of a method."""
     function = METHODS[name].__func__
     names = {"OnProgress": OnProgress, "Progress": Progress, "date": date, "datetime": datetime, "Self": object}
-    names |= {"OnStatus": OnStatus, "WatchStore": WatchStore}
+    names |= {"OnStatus": OnStatus, "WatchStore": WatchStore, "pl": pl, "pd": pd}
     return get_type_hints(function, {**function.__globals__, **names})
 
 
@@ -209,7 +211,8 @@ def test_all_resources_are_swept() -> None:
 
 
 def construct(_: AsyncLeadfeeder, **given: Any) -> object:
-    return AsyncLeadfeeder(**{"api_key": "k", "account_id": "1", **given})
+    credential = {} if "access_token" in given else {"api_key": "k"}
+    return AsyncLeadfeeder(**{**credential, "account_id": "1", **given})
 
 
 def sweep(lf: AsyncLeadfeeder, **given: Any) -> object:
@@ -275,7 +278,8 @@ OTHERS: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
 """Functions that are not methods of a resource: the function with their parameters, and one that calls them."""
 
 ACCEPTED: dict[tuple[str, str], set[str]] = {
-    ("AsyncLeadfeeder", "api_key"): {"str", "empty", "blank"},
+    ("AsyncLeadfeeder", "api_key"): {"str", "empty", "blank", "class"},
+    ("AsyncLeadfeeder", "access_token"): {"str", "empty", "blank", "class"},
     ("AsyncLeadfeeder", "account_id"): {"str"},
     ("AsyncLeadfeeder", "on_attempt"): {"class"},
     ("AsyncLeadfeeder", "trace_configs"): {"list", "dict"},

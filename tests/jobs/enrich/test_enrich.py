@@ -730,7 +730,7 @@ async def test_copied_lines_keep_their_input_columns(lf: AsyncLeadfeeder, tmp_pa
     source, out = tmp_path / "in.txt", tmp_path / "out.ndjson"
     source.write_text("company-1.test\n")
     await lf.enrich.companies(InputFile(source, "domain"), by="domain").to_file(out)
-    out.write_text(out.read_text() + '{"row":2,"key":"company-1.test","outcome":"failed"}\n')
+    out.write_text(out.read_text() + '{"row":2,"key":"company-1.test","outcome":"failed","record":null}\n')
     await lf.enrich.companies([domain(1), domain(1)], by="domain").to_file(out, retry_failed=True)
     first, second = lines(out)
     assert (first["line"], first["input"], second["outcome"]) == (1, "company-1.test", "matched")
