@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from leadfeeder_async.sandbox import Sandbox
-from tests.cli.command import ids, json_lines, leadfeeder, start
+from tests.cli.command import ids, json_lines, leadfeeder, leadfeeder_in_new_python
 from tests.support.servers import http, raw_server
 
 
@@ -160,12 +160,11 @@ async def test_errors_that_ask_for_a_report_name_the_bundle() -> None:
         _, _, stderr = await leadfeeder(None, "accounts", **environment)
     assert "doctor --bundle report.json" in stderr
     bug = (sys.executable, "-c", "from leadfeeder_async.cli import app, main; app.app = lambda *_, **__: 1 / 0; main()")
-    process = await start(None, command=bug)
-    _, output = await process.communicate()
-    assert process.returncode == 1
-    assert b"This is a bug" in output
-    assert b"doctor --bundle report.json" in output
-    assert b"ZeroDivisionError" in output
+    code, _, stderr = await leadfeeder_in_new_python(None, command=bug)
+    assert code == 1
+    assert "This is a bug" in stderr
+    assert "doctor --bundle report.json" in stderr
+    assert "ZeroDivisionError" in stderr
 
 
 async def test_bundle_removes_credentials_from_settings(tmp_path: Path) -> None:

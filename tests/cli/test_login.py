@@ -13,7 +13,6 @@ from leadfeeder_async import AsyncLeadfeeder, MissingKeyError
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import leadfeeder, leadfeeder_on_terminal
 from tests.support.keyring_file import FileKeyring
-from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -24,7 +23,6 @@ def environment(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
         "LEADFEEDER_KEYRING": "1",
         "PYTHON_KEYRING_BACKEND": "tests.support.keyring_file.FileKeyring",
         "KEYRING_FILE": str(tmp_path / "keyring.json"),
-        "PYTHONPATH": str(ROOT),
     }
 
 

@@ -35,7 +35,11 @@ THREADS = Path("/proc/self/task")
 
 def startup_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that Python reads when it starts."""
-    return {name: value for name, value in environment.items() if name.startswith(STARTUP_VARIABLES)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(STARTUP_VARIABLES) and name != "PYTHON_KEYRING_BACKEND"
+    }
 
 
 class ForkedProcess:
