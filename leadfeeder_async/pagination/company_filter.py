@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async.errors import DecodeError, LeadfeederError
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.page import Page
 
@@ -28,13 +29,25 @@ class CompanyFilter(msgspec.Struct, frozen=True):
         async with aclosing(pages):
             companies = await self.load()
             async for page in pages:
-                kept = tuple(item for item in page.items if _company_of(item) in companies)
-                yield replace(page, items=kept, total=None)
+                yield _filtered(page, companies)
                 del page  # so that the next page can use its memory
 
 
+def _filtered(page: Page[U], companies: frozenset[str]) -> Page[U]:
+    kept, errors = list[U](), list[LeadfeederError]()
+    for item in page.items:
+        try:
+            if _company_of(item) in companies:
+                kept.append(item)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            errors.append(_UNREADABLE)
+    return replace(page, items=tuple(kept), total=None, partial_errors=(*page.partial_errors, *errors))
+
+
 class _Related(msgspec.Struct, frozen=True, gc=False):
-    id: str | None = None
+    id: str | int | None = None
+    data: _Related | None = None
+    """The same, in the wrapper that some servers send."""
 
 
 class _Relationships(msgspec.Struct, frozen=True, gc=False):
@@ -46,16 +59,20 @@ class _Row(msgspec.Struct, frozen=True, gc=False):
 
 
 _ROW = msgspec.json.Decoder(_Row)
+_UNREADABLE = DecodeError("The company of a visit cannot be read, so the visit may be missing.")
 
 
 def _company_of(item: object) -> str | None:
-    """Return the id of the company of a visit, as a model or undecoded."""
+    """Return the id of the company of a visit, as a model or undecoded.
+
+    Raises:
+        MsgspecError: The company of an undecoded visit has another type.
+    """
     if isinstance(item, WebVisit):
         return None if item.company is None else item.company.id
-    if not isinstance(item, msgspec.Raw):
-        return None
-    try:
-        relationships = _ROW.decode(item).relationships
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    return None if relationships is None or relationships.company is None else relationships.company.id
+    assert isinstance(item, msgspec.Raw)
+    relationships = _ROW.decode(item).relationships
+    company = None if relationships is None else relationships.company
+    if company is not None and company.id is None:
+        company = company.data
+    return None if company is None or company.id is None else str(company.id)

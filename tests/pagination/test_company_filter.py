@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
+from leadfeeder_async import IncompleteListError
 from tests.cli.command import leadfeeder
 from tests.jobs.helpers import read_ids
 from tests.support.clients import client_of
@@ -40,6 +42,32 @@ async def test_visits_of_a_feed(tmp_path: Path) -> None:
         out = tmp_path / "visits.ndjson"
         await pager.to_file(out)
         assert read_ids(out) == EXPECTED
+
+
+@pytest.mark.parametrize("company", [{"id": 7}, {"data": {"id": "7"}}, {"data": {"id": 7}}])
+async def test_ids_in_other_forms(company: object, tmp_path: Path) -> None:
+    """A file contains the visits that a loop returns, also if the server writes the company in another form."""
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "1", "relationships": {"company": company}}]})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        pager = lf.web_visits.search(**DATES, custom_feed_id="6001")
+        assert [visit.id async for visit in pager] == ["1"]
+        await pager.to_file(tmp_path / "visits.ndjson")
+        assert read_ids(tmp_path / "visits.ndjson") == ["1"]
+
+
+async def test_unreadable_company_is_reported(tmp_path: Path) -> None:
+    """A visit whose company cannot be read is missing from a file with an error."""
+
+    async def respond(request: web.Request) -> web.Response:
+        company = {"id": "7"} if request.method == "GET" else {"id": ["7"]}
+        return web.json_response({"data": [{"id": "1", "relationships": {"company": company}}]})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match="company of a visit cannot be read"):
+            await lf.web_visits.search(**DATES, custom_feed_id="6001").to_file(tmp_path / "visits.ndjson")
 
 
 async def test_command(tmp_path: Path) -> None:
