@@ -189,6 +189,16 @@ def test_servers_that_return_the_newest_first(server: VisitServer, run: Any) -> 
     assert readings == [WHOLE, TAIL, NOTHING]
 
 
+def test_visits_without_an_id_are_reported(server: VisitServer, run: Any) -> None:
+    """Visits without an id are never delivered twice and never dropped in silence: each poll that reads them reports them."""
+    for name in ("", "", "new"):
+        server.at(EPOCH + timedelta(minutes=2), lambda name=name: server.add(name))
+    problems = list[str]()
+    watch = server.watch(on_status=lambda status: problems.extend(problem.message for problem in status.problems))
+    assert run(watch_for(watch, 400)) == ["new"]
+    assert problems == ["A visit has no id, so it is not known if it was delivered before."] * 2
+
+
 def test_late_visits_and_deletions(server: VisitServer, run: Any) -> None:
     """A late visit does not add up at the end of the list, so all days are read. A deletion alone delivers nothing."""
     for number in range(250):

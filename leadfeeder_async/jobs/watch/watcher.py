@@ -18,6 +18,7 @@ from leadfeeder_async.errors import (
     APIStatusError,
     BudgetExceededError,
     CheckpointError,
+    DecodeError,
     LeadfeederError,
     OffsetExceededError,
     QuotaExceededError,
@@ -55,6 +56,7 @@ from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.decoders import ModelDecoder
 from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.problems import ProblemLog
 
 logger = logging.getLogger("leadfeeder_async")
 
@@ -81,7 +83,7 @@ class WatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     error: LeadfeederError | None = None
     """The error that ended this poll. The next poll continues."""
     problems: tuple[LeadfeederError, ...] = ()
-    """Visits that could not be read, such as rows that cannot be decoded."""
+    """Visits that could not be read, such as rows that cannot be decoded. At most the first 1,000."""
 
 
 OnStatus: TypeAlias = Callable[[WatchStatus], None]
@@ -143,7 +145,7 @@ class VisitReader:
             await self._executor.execute(request.with_params({"page[num]": number, "page[size]": size}))
         )
 
-    async def companies(self, window: DateWindow) -> tuple[set[str], list[LeadfeederError]] | None:
+    async def companies(self, window: DateWindow) -> tuple[set[str], ProblemLog] | None:
         """Return the companies of the custom feed that visited on some days, or None if there is no feed.
 
         Returns:
@@ -152,11 +154,11 @@ class VisitReader:
         """
         if self._query.feed is None:
             return None
-        found, problems = set[str](), list[LeadfeederError]()
+        found, problems = set[str](), ProblemLog()
         async with aclosing(Pager(self._executor, self._query.feed, window=window).pages()) as pages:
             async for page in pages:
                 found.update(row.company.id for row in page.items if row.company is not None)
-                problems.extend(page.problems)
+                problems.add(page)
         return found, problems
 
 
@@ -230,7 +232,7 @@ class VisitWatcher:
         # Of the current poll:
         self._reading: WatchReading | None = None
         self._delivered = 0
-        self._problems = list[LeadfeederError]()
+        self._problems = ProblemLog()
         self._companies: set[str] | None = None
 
     async def visits(self) -> AsyncGenerator[WebVisit, None]:
@@ -342,7 +344,7 @@ class VisitWatcher:
                 page = await self._reader.page(window, pages.size, number)
             except OffsetExceededError:
                 return None
-            found.update({visit.id: visit for visit in page.items if visit.id not in self._known})
+            found.update({visit.id: visit for visit in page.items if visit.id and visit.id not in self._known})
             latest = page.meta.total_count if page.meta.total_count is not None else latest
         return latest
 
@@ -353,8 +355,10 @@ class VisitWatcher:
         async with aclosing(self._reader.pager(window).pages()) as pages:
             async for page in pages:
                 counted.add(page)
-                self._problems.extend(page.problems)
-                new = [visit for visit in page.items if visit.id not in self._known]
+                self._problems.add(page)
+                nameless = sum(not visit.id for visit in page.items)
+                self._problems.extend([_NO_ID] * nameless, nameless)
+                new = [visit for visit in page.items if visit.id and visit.id not in self._known]
                 for visit in await self._select(state, new, window, NO_PART) if new else ():
                     yield visit
         state.newest_first = state.newest_first if counted.newest_first is None else counted.newest_first
@@ -365,7 +369,7 @@ class VisitWatcher:
         """Return the visits to deliver, in order of time. The others are recorded as known."""
         if self._companies is None and (companies := await self._reader.companies(window)) is not None:
             self._companies, problems = companies
-            self._problems.extend(problems)
+            self._problems.extend(problems.problems, problems.count)
         wanted = list[WebVisit]()
         for visit in sorted(new, key=_start):
             if self._is_wanted(state, visit):
@@ -429,12 +433,12 @@ class VisitWatcher:
             next_poll_in=delay,
             failures=self._failures,
             error=error,
-            problems=tuple(self._problems),
+            problems=tuple(self._problems.problems),
         )
         if error is not None:
             logger.warning("Poll %d in a row failed. The next one is in %.0f s. %s", self._failures, delay, error)
         if status.problems:
-            logger.warning("%d visits or parts could not be read. %s", len(status.problems), status.problems[0])
+            logger.warning("%d visits or parts could not be read. %s", self._problems.count, status.problems[0])
         if self._options.on_status is not None:
             try:
                 self._options.on_status(status)
@@ -452,6 +456,9 @@ class VisitWatcher:
                 100 * requests / quota,
                 f"{quota:,}",
             )
+
+
+_NO_ID = DecodeError("A visit has no id, so it is not known if it was delivered before.")
 
 
 def _start(visit: WebVisit) -> datetime:
