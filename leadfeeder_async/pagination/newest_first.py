@@ -10,12 +10,12 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async.errors import LeadfeederError
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.numbered import DateWindowSource
 from leadfeeder_async.pagination.page import Page, PageDecoder
+from leadfeeder_async.pagination.problems import ProblemLog
 from leadfeeder_async.pagination.source import PagerOptions
 
 T = TypeVar("T")
@@ -43,15 +43,15 @@ async def newest_first(
         part = replace(source, window=DateWindow(start, end))
         # A visit near midnight may be returned for two days.
         unlimited = replace(options, limit=None, exclude_ids=options.exclude_ids | latest_ids)
-        rows, problems, undecodable = list[T](), list[LeadfeederError](), 0
+        rows, problems = list[T](), ProblemLog()
         async with aclosing(part.pages(decoder, unlimited)) as pages:
             async for page in pages:
                 rows += page.items
-                problems += page.problems
-                undecodable += page.problem_count - len(page.problems)
+                problems.add(page)
                 del page
         latest_ids = frozenset(row_id for row_id in decoder.row_ids(rows) if row_id is not None)
-        yield Page(_sorted(rows), Meta(), undecodable=undecodable, partial_errors=tuple(problems))
+        others = problems.count - len(problems.problems)
+        yield Page(_sorted(rows), Meta(), undecodable=others, partial_errors=tuple(problems.problems))
         days = days * 2 if len(rows) < FEW_ROWS else 1
         end = start - timedelta(1)
         del rows
