@@ -31,6 +31,7 @@ from leadfeeder_async import (
     WrongLoopError,
 )
 from leadfeeder_async._core import executor
+from leadfeeder_async._core.attempt import JsonFormatter
 from leadfeeder_async._core.monthly_quota import MonthlyQuota
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.accounts import User
@@ -531,3 +532,9 @@ def test_synchronous_with_shows_the_correction() -> None:
     lf: Any = client_of("http://127.0.0.1:9")
     with pytest.raises(TypeError, match="Use `async with`"), lf:
         pass
+
+
+def test_log_as_json_with_unpaired_surrogate() -> None:
+    """A message with an unpaired surrogate, which UTF-8 cannot encode, is logged with an escape."""
+    record = logging.LogRecord("leadfeeder_async", logging.WARNING, "", 0, "id \ud800", (), None)
+    assert json.loads(JsonFormatter().format(record))["message"] == "id \ud800"
