@@ -58,7 +58,7 @@ bench: build/bench/.installed  ## all measurements, into benchmarks/results.*; 5
 bench-quick: build/bench/.installed  ## the same with fewer turns, in under 3 minutes; prints, and writes nothing
 	build/bench/bin/python -m benchmarks --quick
 
-docs: $(VENV)/.dev  ## the site, with its reference written anew
+docs: $(VENV)/.dev  ## the site and its generated reference
 	$(BIN)/python -m tests.public.reference
 	$(BIN)/zensical build --clean --strict
 

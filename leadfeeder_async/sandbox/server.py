@@ -356,7 +356,7 @@ class Sandbox:
     def rotate_key(self) -> str:
         """Replace the API key and return the new one. The old one is rejected from now on.
 
-        The rate limit and the quota start anew, because the API counts per key.
+        The rate limit and the quota start from zero, because the API counts per key.
         """
         self._keys += 1
         self._requests_of_old_keys = len(self.ledger.requests)

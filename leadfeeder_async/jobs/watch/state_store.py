@@ -1,4 +1,4 @@
-"""Where a watch keeps its state: in memory, in a file, or in a store of the caller."""
+"""Storage for the state of a watch: memory, a file, or a store of the caller."""
 
 from __future__ import annotations
 

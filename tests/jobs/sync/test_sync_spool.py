@@ -106,7 +106,7 @@ async def test_spool_is_continued(lf: AsyncLeadfeeder, sandbox: Sandbox, path: P
 async def test_spool_that_does_not_fit_is_dropped(
     lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path, change: str
 ) -> None:
-    """A spool of other days, of another account or of an older state of the database is read anew."""
+    """A spool of other days, of another account or of an older state of the database is read again."""
     await sync_account(lf, path, since=sandbox.end_date, lookback_days=0)
     await interrupt(lf, path, 300, sandbox.start_date)
     since = sandbox.start_date
