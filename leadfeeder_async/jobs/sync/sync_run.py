@@ -385,7 +385,7 @@ class SyncRun:
             for write in self._lookup_writes:
                 write(transaction)
             if not self._is_incomplete:
-                transaction.save_state(self._account, state, finished_at=self.server_now().isoformat())
+                transaction.save_state(self._account, state, is_finished=True)
             return transaction.changes
 
         self._add_changes(await self._database.transact(work))
