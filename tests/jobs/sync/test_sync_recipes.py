@@ -26,7 +26,7 @@ async def sync_twice(path: Path) -> None:
         async with client_for(sandbox) as lf:
             await sync_account(lf, path, since=sandbox.start_date)
             sandbox.world.add_visits(5)
-            await sync_account(lf, path)
+            await sync_account(lf, path, lookback_days=30)
 
 
 @pytest.fixture(scope="module")
