@@ -50,6 +50,13 @@ async def test_export_for_excel(export_sandbox: Sandbox, tmp_path: Path) -> None
     assert len(export_sandbox.ledger.requests) == requests
 
 
+async def test_workbooks_are_not_written(export_sandbox: Sandbox, tmp_path: Path) -> None:
+    """A workbook as the output names the format and the option for Excel."""
+    code, _, stderr = await leadfeeder(export_sandbox, "export", "visits", "--out", tmp_path / "visits.xlsx")
+    assert (code, "ends in .csv" in stderr, "--excel" in stderr) == (2, True, True)
+    assert not list(tmp_path.iterdir())
+
+
 async def test_export_of_fields(export_sandbox: Sandbox, tmp_path: Path) -> None:
     """``--fields`` picks and orders the columns of files and of stdout. A misspelled field is refused at once."""
     words = ("export", "visits", "--limit", "3", "--include-company", "--fields")
