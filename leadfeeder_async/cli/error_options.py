@@ -37,6 +37,7 @@ _ARGUMENTS: Mapping[str | None, str] = {
     "account_id": "--account-id",
     "by": "--by",
     "column": "--column",
+    "csv_dialect": "--excel",
     "encoding": "--encoding",
     "fields": "--fields",
     "limit": "--limit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.cli import terminal
-from leadfeeder_async.cli.dates import parse_day, start_date_of_export, utc_today
+from leadfeeder_async.cli.dates import parse_day, start_date_of_export
 from leadfeeder_async.cli.json_file import read_json_file
 from leadfeeder_async.cli.options import (
     DEFAULT_TARGET,
@@ -39,6 +39,7 @@ from leadfeeder_async.jobs.resumable_file import load_unfinished
 from leadfeeder_async.models.companies import Signal
 from leadfeeder_async.models.includes import WebVisitInclude
 from leadfeeder_async.models.search_filters import SearchLocation, WebVisitFilters, WebVisitSearchRequest
+from leadfeeder_async.pagination.date_range import DateWindow, parse_time_zone
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.resources.body_checks import check_arguments
@@ -46,6 +47,7 @@ from leadfeeder_async.types import VisitOrder
 
 T = TypeVar("T", bound=HasId)
 
+DayZone = Annotated[str, Parameter(name="--tz", help="The time zone of --since and --until, such as Europe/Berlin.")]
 IncludeCompany = Annotated[bool, FLAG, Parameter(help="Include all fields of each company, not only its id.")]
 
 export = App(name="export", help="Export a list to a file or to stdout.", group_parameters=OPTIONS_GROUP)
@@ -68,6 +70,7 @@ async def visits(
     order: Annotated[
         VisitOrder, Parameter(help="`newest` begins with the latest visit, so that --limit 20 exports the latest 20.")
     ] = "oldest",
+    tz: DayZone = "UTC",
     target: OutputTarget = DEFAULT_TARGET,
 ) -> None:
     """Export website visits.
@@ -77,21 +80,23 @@ async def visits(
     Credits: none.
     """
     include: list[WebVisitInclude] | None = ["company"] if include_company else None
-    start, end = _date_range(since, until, target)
+    days = _date_range(since, until, tz, target)
     filters = None if filter is None else read_filter_option(filter)
     await _export(
         "visit",
         target,
         lambda lf: lf.web_visits.search(
-            start_date=start,
-            end_date=end,
+            start_date=days.start,
+            end_date=days.end,
             company_id=company_id,
             filters=filters,
             custom_feed_id=feed,
             include=include,
             limit=target.limit,
             order=order,
+            tz=tz,
         ),
+        f"{days} {tz}",
     )
 
 
@@ -102,6 +107,7 @@ async def visitor_companies(
     until: Until = "today",
     custom_feed_id: Annotated[str | None, Parameter(help="Only companies of this custom feed.")] = None,
     include_company: IncludeCompany = False,
+    tz: DayZone = "UTC",
     target: OutputTarget = DEFAULT_TARGET,
 ) -> None:
     """Export the companies that visited, one row per company and location.
@@ -109,13 +115,19 @@ async def visitor_companies(
     Credits: none.
     """
     include: list[WebVisitInclude] | None = ["company"] if include_company else None
-    start, end = _date_range(since, until, target)
+    check_argument(
+        tz == "UTC",
+        f"--tz {tz} cannot be used, because the API lists visiting companies by days in UTC.",
+        "Use `leadfeeder export visits --tz`, which has the company of each visit.",
+    )
+    days = _date_range(since, until, tz, target)
     await _export(
         "visitor company",
         target,
         lambda lf: lf.web_visits.companies(
-            start_date=start, end_date=end, custom_feed_id=custom_feed_id, include=include, limit=target.limit
+            start_date=days.start, end_date=days.end, custom_feed_id=custom_feed_id, include=include, limit=target.limit
         ),
+        f"{days} {tz}",
     )
 
 
@@ -212,13 +224,16 @@ def read_filter_option(text: str) -> WebVisitFilters:
     return msgspec.convert(filters, WebVisitFilters)
 
 
-async def _export(noun: str, target: OutputTarget, make_pager: Callable[[AsyncLeadfeeder], Pager[T]]) -> None:
+async def _export(
+    noun: str, target: OutputTarget, make_pager: Callable[[AsyncLeadfeeder], Pager[T]], days: str | None = None
+) -> None:
     async with AsyncLeadfeeder(account_id=target.account_id) as lf:
         await terminal.export(
             make_pager(lf),
             lf.stats,
             target.out,
             noun,
+            days=days,
             limit=target.limit,
             resume=target.resume,
             overwrite=target.overwrite,
@@ -227,12 +242,12 @@ async def _export(noun: str, target: OutputTarget, make_pager: Callable[[AsyncLe
         )
 
 
-def _date_range(since: str, until: str, target: OutputTarget) -> tuple[date, date]:
+def _date_range(since: str, until: str, tz: str, target: OutputTarget) -> DateWindow:
     """Parse the dates of an export. A resumed export keeps the dates of the day on which it was started."""
-    today = utc_today()
+    today = datetime.now(parse_time_zone(tz)).date()
     unfinished = load_unfinished(target.out, EXPORT) if target.resume and target.out is not None else None
     if unfinished is not None and unfinished.state.days is not None:
         today = min(today, start_date_of_export(until, unfinished.state.days.end, today))
     start, end = parse_day(since, today), parse_day(until, today)
     check_argument(start <= end, f"--since {start} is after --until {end}.")
-    return start, end
+    return DateWindow(start, end)

@@ -40,13 +40,17 @@ async def export(
     out: Path | None,
     noun: str,
     *,
+    days: str | None = None,
     limit: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     csv_dialect: CsvDialect = "plain",
     fields: Sequence[str] | None = None,
 ) -> Progress:
-    """Export a list to ``out``, or to stdout if ``out`` is None, and print a summary."""
+    """Export a list to ``out``, or to stdout if ``out`` is None, and print a summary.
+
+    ``days`` are the days of the list with their time zone, for the summary.
+    """
     check_argument(out is not None or not resume, "--resume requires an output file.", "Add --out.")
     columns = pick_columns(columns_of(pager.record_type), fields)
 
@@ -66,7 +70,7 @@ async def export(
                 csv_dialect=csv_dialect,
                 fields=fields,
             )
-    print_err(summary(progress, noun) + (f" -> {out}" if out else ""))
+    print_err(summary(progress, noun, days) + (f" -> {out}" if out else ""))
     return progress
 
 
@@ -149,10 +153,11 @@ def rebuild_command(*options: str) -> str:
     return shlex.join([Path(sys.argv[0]).name, *kept, *options])
 
 
-def summary(progress: Progress, noun: str) -> str:
+def summary(progress: Progress, noun: str, days: str | None = None) -> str:
     """Return a line about a finished export."""
+    rows = f"{pluralize(progress.done, noun)} of {days}" if days else pluralize(progress.done, noun)
     return (
-        f"{pluralize(progress.done, noun)} in {progress.elapsed:.1f} s: {pluralize(progress.pages, 'page')}, "
+        f"{rows} in {progress.elapsed:.1f} s: {pluralize(progress.pages, 'page')}, "
         f"{pluralize(progress.requests, 'request')}, {progress.rate_limited:,} rate-limited, "
         f"{pluralize(progress.credits, 'credit')} charged"
     )

@@ -54,6 +54,9 @@ def _flat_line(line: bytes, columns: Sequence[Column]) -> bytes:
     return msgspec.json.encode({column.name: json_at(row, column.path) for column in columns}) + b"\n"
 
 
+_WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
+
+
 def is_table(path: Path) -> bool:
     """Return True if a file of this name is a table, and False if it contains JSON lines."""
     return path.suffix.lower() in _WRITERS
@@ -62,6 +65,12 @@ def is_table(path: Path) -> bool:
 def check_table(path: Path, csv_dialect: CsvDialect) -> None:
     """Raise ConfigurationError if the format of a suffix is unknown, needs an extra, or does not have the dialect."""
     suffix = path.suffix.lower()
+    check_argument(
+        suffix not in _WORKBOOKS,
+        f"{path.name} cannot be written, because {suffix} files are only read.",
+        'To get a file for Excel, use a name that ends in .csv and csv_dialect="excel".',
+        argument="csv_dialect",
+    )
     is_known = suffix in {"", ".ndjson", ".jsonl", *_WRITERS}
     check_argument(
         is_known,

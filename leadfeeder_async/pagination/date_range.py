@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -66,12 +66,15 @@ def parse_relative_date(text: str, today: date) -> date:
         ) from None
 
 
-def parse_time_zone(name: str) -> ZoneInfo:
+def parse_time_zone(name: str) -> tzinfo:
     """Return a time zone by its name, such as ``Europe/Berlin``, or raise ConfigurationError."""
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        hint = spelling_hint(name, sorted(available_timezones()), "Write a name such as Europe/Berlin or UTC.")
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
+        known = sorted(available_timezones())
+        hint = spelling_hint(str(name), known, "Write a name such as Europe/Berlin or UTC.")
+        if not known:  # Windows has no time zones of its own
+            hint = "This computer has no list of time zones. Run `pip install tzdata`."
         raise ConfigurationError(f"tz={name!r} is not a time zone.", hint=hint, argument="tz") from None
 
 

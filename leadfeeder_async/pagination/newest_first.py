@@ -7,16 +7,15 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async.models.envelope import Meta
-from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.numbered import DateWindowSource
 from leadfeeder_async.pagination.page import Page, PageDecoder
 from leadfeeder_async.pagination.problems import ProblemLog
 from leadfeeder_async.pagination.source import PagerOptions
+from leadfeeder_async.pagination.visit_time import started_at
 
 T = TypeVar("T")
 
@@ -65,28 +64,5 @@ def _sorted(rows: Sequence[T]) -> tuple[T, ...]:
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
-class _Attributes(msgspec.Struct, frozen=True, gc=False):
-    started_at: datetime | None = None
-
-
-class _Row(msgspec.Struct, frozen=True, gc=False):
-    attributes: _Attributes | None = None
-
-
-_ROW = msgspec.json.Decoder(_Row)
-
-
 def _started_at(row: object) -> datetime:
-    """Return the time of a visit, as a model or undecoded."""
-    started = None
-    if isinstance(row, WebVisit):
-        started = row.started_at
-    elif isinstance(row, msgspec.Raw):
-        try:
-            attributes = _ROW.decode(row).attributes
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return _EARLIEST
-        started = attributes.started_at if attributes else None
-    if started is None:
-        return _EARLIEST
-    return started if started.tzinfo else started.replace(tzinfo=UTC)
+    return started_at(row) or _EARLIEST

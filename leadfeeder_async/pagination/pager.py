@@ -26,7 +26,6 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import LeadfeederError, check_argument
 from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.pagination.company_filter import CompanyFilter
 from leadfeeder_async.pagination.cursor import CursorSource
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.decoders import HasId, ModelDecoder, RawDecoder
@@ -35,6 +34,7 @@ from leadfeeder_async.pagination.newest_first import newest_first
 from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.problems import ProblemLog, raise_at_end
+from leadfeeder_async.pagination.row_filter import RowFilter
 from leadfeeder_async.pagination.single_page import SinglePageSource
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions, PageSource
 from leadfeeder_async.types import CsvDialect, Stats, VisitOrder
@@ -69,7 +69,8 @@ class Pager(Generic[T]):
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         split_days: bool = True,
-        company_filter: CompanyFilter | None = None,
+        row_filters: tuple[RowFilter, ...] = (),
+        days: DateWindow | None = None,
         order: VisitOrder = "oldest",
     ) -> None:
         check_integer("page_size", page_size, 1, MAX_PAGE_SIZE)
@@ -82,7 +83,8 @@ class Pager(Generic[T]):
         self._request = request
         self._source = _choose_source(executor, request.undecoded, window, ids)
         self._options = PagerOptions(page_size=page_size, limit=limit, split_days=split_days)
-        self._company_filter = company_filter
+        self._row_filters = row_filters
+        self._days = days or window  # as the caller counts them
         self._order = order
 
     def __repr__(self) -> str:
@@ -249,8 +251,7 @@ class Pager(Generic[T]):
         from leadfeeder_async.jobs.progress import ProgressTracker
         from leadfeeder_async.jobs.resumable_file import JobIdentity
 
-        window = self._source.window if isinstance(self._source, DateWindowSource) else None
-        identity = JobIdentity(self._fingerprint(), self._description(), window)
+        identity = JobIdentity(self._fingerprint(), self._description(), self._days)
         endpoint, limit = self._request.endpoint, self._options.limit
         stats = Stats()
         remaining = self._with_stats(stats)._remaining  # noqa: SLF001 - a copy of its own
@@ -361,7 +362,7 @@ class Pager(Generic[T]):
         Credits:
             One request. If the operation charges, so does this request.
         """
-        if self._company_filter is not None:
+        if self._row_filters:
             return None
         body = await self._executor.execute(self._source.count_request(self._options))
         return (await self._executor.decode_page(self._request.endpoint, body)).meta.total_count
@@ -387,9 +388,11 @@ class Pager(Generic[T]):
         return _without_frames(self._read(ModelDecoder(self._executor, self._request.endpoint)))
 
     def _read(self, decoder: PageDecoder[U]) -> AsyncGenerator[Page[U], None]:
-        if self._company_filter is None:
-            return self._ordered(decoder, self._options)
-        return self._company_filter.apply(self._ordered(decoder, replace(self._options, limit=None)))
+        options = replace(self._options, limit=None) if self._row_filters else self._options
+        pages = self._ordered(decoder, options)
+        for row_filter in self._row_filters:
+            pages = row_filter.apply(pages)
+        return pages
 
     def _ordered(self, decoder: PageDecoder[U], options: PagerOptions) -> AsyncGenerator[Page[U], None]:
         if self._order == "newest" and isinstance(self._source, DateWindowSource):
@@ -413,9 +416,9 @@ class Pager(Generic[T]):
 
     def _description(self) -> str:
         account_id = self._request.account_id or self._executor.options.account_id
-        company_filter = "" if self._company_filter is None else self._company_filter.description
+        row_filters = [row_filter.description for row_filter in self._row_filters]
         order = "newest first" if self._order == "newest" else ""
-        parts = (self._request.endpoint.operation, self._source.describe(), company_filter, order)
+        parts = (self._request.endpoint.operation, self._source.describe(), *row_filters, order)
         return ", ".join([*(part for part in parts if part), f"account {account_id or 'of the key'}"])
 
     async def _account_id(self) -> str | None:

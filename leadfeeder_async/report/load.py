@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -128,7 +127,7 @@ def select_account(accounts: tuple[Coverage, ...], account_id: str | None) -> Co
     return matches[0]
 
 
-def last_complete_day(coverage: Coverage, zone: ZoneInfo) -> date | None:
+def last_complete_day(coverage: Coverage, zone: tzinfo) -> date | None:
     """Return the last day that was over when it was synced. A partial last day would look like a drop in visits.
 
     The days of a sync are days in UTC. West of it, a day ends later.

@@ -28,7 +28,9 @@ from leadfeeder_async.models.search_filters import WebVisitFilters, WebVisitSear
 from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
 from leadfeeder_async.pagination.company_filter import CompanyFilter
 from leadfeeder_async.pagination.date_range import DateLike
+from leadfeeder_async.pagination.local_days import local_days
 from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.row_filter import RowFilter
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import add_extra, encode_validated, include_param, parse_days
 from leadfeeder_async.resources.body_checks import check_arguments, check_dict
@@ -88,6 +90,7 @@ class WebVisits:
         limit: int | None = None,
         order: VisitOrder = "oldest",
         extra: Mapping[str, object] | None = None,
+        tz: str = "UTC",
         split_days: bool = True,
         account_id: str | None = None,
     ) -> Pager[WebVisit]:
@@ -110,6 +113,9 @@ class WebVisits:
             limit: The maximum number of records in total. None returns all records.
             order: ``"oldest"`` returns the days in order, as exports need it. ``"newest"`` returns the latest visit
                 first, so ``limit=20`` returns the latest 20 visits.
+            tz: The time zone of the days, such as ``Europe/Berlin``. The API has days in UTC only, so the days in UTC
+                that contain them are read, and other visits are left out by ``started_at``. ``count`` returns None
+                then.
             extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             split_days: Read a day with more than 10,000 visits by country. False only reads its first 10,000 visits.
             account_id: The account to use. Defaults to the account of the client.
@@ -118,7 +124,8 @@ class WebVisits:
             A pager of visits.
 
         Raises:
-            ConfigurationError: ``start_date`` is after ``end_date``, or an argument has the wrong type.
+            ConfigurationError: ``start_date`` is after ``end_date``, ``tz`` is unknown, or an argument has the wrong
+                type.
             IncompleteWindowError: At the end, if visits of a day with more than 10,000 visits are missing. All visits
                 that can be read are returned first.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
@@ -141,17 +148,21 @@ class WebVisits:
         """
         window = parse_days("start_date", start_date, "end_date", end_date)
         request = _search_request(company_id, filters, include, extra, account_id)
-        company_filter: CompanyFilter | None = None
+        row_filters: list[RowFilter] = []
+        zone_days = local_days(window, tz)
+        if zone_days is not None:
+            window = zone_days.utc_days
+            row_filters.append(zone_days)
         if custom_feed_id is not None:
             check_id("custom_feed_id", custom_feed_id)
 
             async def companies_of_feed() -> frozenset[str]:
                 rows = await self.companies(
-                    start_date=start_date, end_date=end_date, custom_feed_id=custom_feed_id, account_id=account_id
+                    start_date=window.start, end_date=window.end, custom_feed_id=custom_feed_id, account_id=account_id
                 ).collect()
                 return frozenset(row.company.id for row in rows if row.company is not None)
 
-            company_filter = CompanyFilter(f"custom feed {custom_feed_id}", companies_of_feed)
+            row_filters.append(CompanyFilter(f"custom feed {custom_feed_id}", companies_of_feed))
         return Pager(
             self._executor,
             request,
@@ -159,7 +170,8 @@ class WebVisits:
             page_size=page_size,
             limit=limit,
             split_days=split_days,
-            company_filter=company_filter,
+            row_filters=tuple(row_filters),
+            days=None if zone_days is None else zone_days.days,
             order=order,
         )
 

@@ -32,7 +32,10 @@ async def test_export_to_file(export_sandbox: Sandbox, tmp_path: Path) -> None:
     assert (code, stdout) == (0, "")
     assert ids(out.read_text()) == all_visit_ids(export_sandbox)
     assert not out.with_name("visits.ndjson.part").exists()
-    assert re.search(r"730 visits in [\d.]+ s: 8 pages, 8 requests, 0 rate-limited, 0 credits charged -> ", stderr)
+    assert re.search(
+        r"730 visits of [\d-]+ to [\d-]+ UTC in [\d.]+ s: 8 pages, 8 requests, 0 rate-limited, 0 credits charged -> ",
+        stderr,
+    )
 
 
 async def test_export_for_excel(export_sandbox: Sandbox, tmp_path: Path) -> None:
@@ -45,6 +48,13 @@ async def test_export_for_excel(export_sandbox: Sandbox, tmp_path: Path) -> None
         code, _, stderr = await leadfeeder(export_sandbox, *words, *more)
         assert (code, "--excel needs a .csv file" in stderr) == (2, True)
     assert len(export_sandbox.ledger.requests) == requests
+
+
+async def test_workbooks_are_not_written(export_sandbox: Sandbox, tmp_path: Path) -> None:
+    """A workbook as the output names the format and the option for Excel."""
+    code, _, stderr = await leadfeeder(export_sandbox, "export", "visits", "--out", tmp_path / "visits.xlsx")
+    assert (code, "ends in .csv" in stderr, "--excel" in stderr) == (2, True, True)
+    assert not list(tmp_path.iterdir())
 
 
 async def test_export_of_fields(export_sandbox: Sandbox, tmp_path: Path) -> None:
@@ -79,7 +89,7 @@ async def test_no_progress_bar_between_rows_on_terminal(export_sandbox: Sandbox)
     code, screen = await leadfeeder_on_terminal(export_sandbox, "export", "visits", "--limit", "2", columns=4_000)
     first, second, summary = screen.splitlines()
     assert (code, ids(f"{first}\n{second}")) == (0, all_visit_ids(export_sandbox)[:2])
-    assert summary.startswith("2 visits in ")
+    assert summary.startswith("2 visits of ")
 
 
 async def test_progress_bar_on_terminal(tmp_path: Path) -> None:

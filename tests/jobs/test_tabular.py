@@ -194,7 +194,7 @@ async def test_invalid_csv_dialect(
 
 async def test_unknown_suffix(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
     """A suffix of another format is refused before any request."""
-    with pytest.raises(ConfigurationError, match=r"visits\.xlsx has the unknown suffix \.xlsx"):
+    with pytest.raises(ConfigurationError, match=r"visits\.xlsx cannot be written.*csv_dialect=\"excel\""):
         await visits(lf, sandbox).to_file(tmp_path / "visits.xlsx")
     assert (sandbox.ledger.requests, names_in(tmp_path)) == ([], [])
 

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -380,13 +380,12 @@ class SyncRun:
 
     async def finish(self, state: SyncState) -> None:
         """Write the small tables and the end of the run. Raise IncompleteListError if rows or days are missing."""
-        now = datetime.now(UTC)  # by the clock of first_seen_at, to which it is compared
 
         def work(transaction: Transaction) -> Mapping[str, SyncChanges]:
             for write in self._lookup_writes:
                 write(transaction)
             if not self._is_incomplete:
-                transaction.save_state(self._account, state, finished_at=now.isoformat())
+                transaction.save_state(self._account, state, is_finished=True)
             return transaction.changes
 
         self._add_changes(await self._database.transact(work))

@@ -92,13 +92,14 @@ class Transaction:
         """Return the days that are synced, by account."""
         return {str(account): SyncState(*days) for account, *days in self._connection.execute(_STATES).fetchall()}
 
-    def save_state(self, account_id: str, state: SyncState, *, finished_at: str | None = None) -> None:
+    def save_state(self, account_id: str, state: SyncState, *, is_finished: bool = False) -> None:
         """Save the days of an account that are synced.
 
         Args:
             account_id: The account.
             state: The days.
-            finished_at: The time, if this is the end of a run.
+            is_finished: True if this is the end of a run. Its time is that of ``first_seen_at`` in this transaction,
+                by the clock of this machine, so that both can be compared.
         """
         row: Row = {
             "account_id": account_id,
@@ -107,12 +108,13 @@ class Transaction:
             "last_day": state.last_day.isoformat(),
             "reread_on": state.reread_on.isoformat() if state.reread_on else None,
         }
-        if finished_at is not None:
-            row |= {"finished_at": finished_at, "previous_finished_at": self._finished_at(account_id)}
+        if is_finished:
+            previous, now = self._time(_FINISHED_AT, [account_id]), self._time(_NOW)
+            row |= {"finished_at": now, "previous_finished_at": previous}
         self.upsert("sync_state", [row])
 
-    def _finished_at(self, account_id: str) -> str | None:
-        found = self._connection.execute(_FINISHED_AT, [account_id]).fetchone()
+    def _time(self, statement: str, values: Sequence[object] = ()) -> str | None:
+        found = self._connection.execute(statement, list(values)).fetchone()
         return found[0].isoformat() if found and found[0] else None
 
     def last_visit_day(self, account_id: str, until: date) -> date | None:
@@ -158,6 +160,7 @@ _LAST_VISIT_DAY = """
 SELECT max(started_at)::DATE FROM visits
 WHERE account_id = ? AND started_at < ?::DATE::TIMESTAMP + INTERVAL 1 DAY
 """
+_NOW = "SELECT current_timestamp AT TIME ZONE 'UTC'"
 _FINISHED_AT = "SELECT finished_at AT TIME ZONE 'UTC' FROM sync_state WHERE account_id = ?"
 
 _COUNT_VISITS = """

@@ -329,6 +329,9 @@ async def test_first_seen_at(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) 
     first = query(path, "SELECT DISTINCT first_seen_at FROM visits UNION SELECT first_seen_at FROM companies")
     assert None not in {moment for (moment,) in first}
     assert query(path, "SELECT previous_finished_at FROM sync_state") == [(None,)]
+    assert query(path, "SELECT finished_at >= max(first_seen_at) FROM visits, sync_state GROUP BY finished_at") == [
+        (True,)
+    ]
     sandbox.world.update_company(sandbox.world.company_of_visit(sandbox.world.visit_ids()[-1]), name="Renamed AG")
     sandbox.world.update_visit(sandbox.world.visit_ids()[-1], source="edited")
     sandbox.world.add_visits(5)

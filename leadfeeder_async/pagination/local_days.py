@@ -1,0 +1,64 @@
+"""Visits of the days of a time zone. The API has days in UTC only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from leadfeeder_async.errors import check_argument
+from leadfeeder_async.pagination.date_range import DateWindow, parse_time_zone
+from leadfeeder_async.pagination.page import Page
+from leadfeeder_async.pagination.visit_time import started_at
+
+U = TypeVar("U")
+
+
+class LocalDays(msgspec.Struct, frozen=True):
+    """Keeps the visits that started on the days of a time zone. A visit without a time is kept too."""
+
+    days: DateWindow
+    zone_name: str
+    start: datetime
+    """The start of the first day."""
+    end: datetime
+    """The end of the last day."""
+
+    @property
+    def description(self) -> str:
+        """The days in words."""
+        return f"days of {self.zone_name} {self.days}"
+
+    @property
+    def utc_days(self) -> DateWindow:
+        """The days in UTC that contain these days."""
+        return DateWindow(self.start.date(), (self.end - timedelta(microseconds=1)).date())
+
+    async def apply(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
+        """Yield pages with the visits of these days. Their number is not known in advance."""
+        async with aclosing(pages):
+            async for page in pages:
+                kept = tuple(item for item in page.items if self._contains(started_at(item)))
+                yield replace(page, items=kept, total=None)
+                del page  # so that the next page can use its memory
+
+    def _contains(self, started: datetime | None) -> bool:
+        return started is None or self.start <= started < self.end
+
+
+def local_days(days: DateWindow, tz: str) -> LocalDays | None:
+    """Return the filter for days of a time zone, or None if it has the days of the API."""
+    zone = parse_time_zone(tz)
+    check_argument(
+        date.min < days.start and days.end < date.max - timedelta(1),
+        f"{days} has no start or end in {tz}.",
+        "Pass other days.",
+        argument="start_date",
+    )
+    start, end = (datetime.combine(day, time(), zone).astimezone(UTC) for day in (days.start, days.end + timedelta(1)))
+    found = LocalDays(days, tz, start, end)
+    return None if (start.time(), end.time(), found.utc_days) == (time(), time(), days) else found

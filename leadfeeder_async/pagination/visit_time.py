@@ -1,0 +1,34 @@
+"""Read the time of a visit from a row of a list."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from leadfeeder_async.models.records import WebVisit
+
+
+class _Attributes(msgspec.Struct, frozen=True, gc=False):
+    started_at: datetime | None = None
+
+
+class _Row(msgspec.Struct, frozen=True, gc=False):
+    attributes: _Attributes | None = None
+
+
+_ROW = msgspec.json.Decoder(_Row)
+
+
+def started_at(row: object) -> datetime | None:
+    """Return the time of a visit, as a model or undecoded, or None if it has no valid time."""
+    started = None
+    if isinstance(row, WebVisit):
+        started = row.started_at
+    elif isinstance(row, msgspec.Raw):
+        try:
+            attributes = _ROW.decode(row).attributes
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        started = attributes.started_at if attributes else None
+    return started.replace(tzinfo=UTC) if started is not None and started.tzinfo is None else started
