@@ -144,7 +144,7 @@ def _type(member: api.ApiObject) -> str:
 
 
 def _code(text: str) -> str:
-    return (text if "`" in text else f"`{text}`").replace("|", "\\|")  # the hints of errors are Markdown
+    return text if "`" in text else f"`{text}`"  # the hints of errors are Markdown
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -159,7 +159,9 @@ def _cell(member: api.ApiObject) -> str:
 
 
 def _description(text: str) -> str:
-    return _one_line(text).replace("|", "\\|")
+    """Return a text for a cell. Python-Markdown ignores bars in code, and shows the backslash of escaped ones."""
+    assert "|" not in re.sub(r"`[^`]*`", "", text)
+    return _one_line(text)
 
 
 def _one_line(text: str) -> str:
