@@ -1,6 +1,6 @@
 """Generates docs/reference/ and docs/llms.txt: ``python -m tests.public.reference``.
 
-The pages are built from signatures and docstrings. ``make docs`` builds them each time, so they are not kept in git.
+The pages are built from signatures, docstrings and SECURITY.md. ``make docs`` builds them each time, so they are not kept in git.
 """
 
 from __future__ import annotations
@@ -77,7 +77,14 @@ def pages() -> dict[str, str]:
     return {
         "index.md": f"# Reference\n\nGenerated from the signatures and docstrings of the package.\n\n{index}",
         **texts,
+        "security-policy.md": _security_policy(),
     }
+
+
+def _security_policy() -> str:
+    """Return SECURITY.md as a page, because the site cannot link to files outside the documentation folder."""
+    text = (api.ROOT / "SECURITY.md").read_text()
+    return text.replace("# Security\n", "# Security policy\n", 1).replace("](docs/", "](../")
 
 
 def _ordered(bodies: Iterable[str]) -> list[str]:
@@ -108,7 +115,7 @@ def section(module: str, member: api.ApiObject) -> str:
 
 
 def _members(owner: api.ApiObject, prefix: str) -> Iterator[str]:
-    fields = [member for member in api.members(owner) if not member.is_function]
+    fields = [member for member in api.members(owner) if not member.is_function and not member.name.startswith("__")]
     if fields:
         yield _table(
             ("Attribute", "Type", "Description"), ((f"`{field.name}`", _type(field), _cell(field)) for field in fields)
@@ -133,17 +140,28 @@ def wrapped(signature: str) -> str:
 
 
 def _type(member: api.ApiObject) -> str:
-    shown = str(member.annotation) if member.annotation is not None else str(member.value)
-    return f"`{shown}`".replace("|", "\\|")
+    return _code(str(member.annotation) if member.annotation is not None else str(member.value))
+
+
+def _code(text: str) -> str:
+    return text if "`" in text else f"`{text}`"  # the hints of errors are Markdown
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table in an element that the style sheet of the site addresses."""
     lines = [" | ".join(row) for row in (head, *rows)]
-    return f"| {lines[0]} |\n{'|-' * len(head)}|\n" + "".join(f"| {line} |\n" for line in lines[1:])
+    table = f"| {lines[0]} |\n{'|-' * len(head)}|\n" + "".join(f"| {line} |\n" for line in lines[1:])
+    return f'<div class="fields" markdown="1">\n\n{table}\n</div>\n'
 
 
 def _cell(member: api.ApiObject) -> str:
-    return _one_line(member.docstring.value).replace("|", "\\|") if member.docstring else ""
+    return _description(member.docstring.value) if member.docstring else ""
+
+
+def _description(text: str) -> str:
+    """Return a text for a cell. Python-Markdown ignores bars in code, and shows the backslash of escaped ones."""
+    assert "|" not in re.sub(r"`[^`]*`", "", text)
+    return _one_line(text)
 
 
 def _one_line(text: str) -> str:
@@ -151,7 +169,7 @@ def _one_line(text: str) -> str:
 
 
 def _prose(member: api.ApiObject) -> str:
-    """Return a docstring as Markdown, with a definition list for each section that has several entries."""
+    """Return a docstring as Markdown, with a table of the arguments and a definition list of the errors."""
     if member.docstring is None:
         return ""
     parsed = member.docstring.parse("google", returns_multiple_items=False, returns_named_value=False)
@@ -161,7 +179,8 @@ def _prose(member: api.ApiObject) -> str:
 def _docstring_section(part: griffe.DocstringSection) -> str:
     match part:
         case griffe.DocstringSectionParameters():
-            return _definitions("Arguments", ((f"`{entry.name}`", entry.description) for entry in part.value))
+            rows = ((f"`{entry.name}`", _argument_type(entry), _description(entry.description)) for entry in part.value)
+            return _table(("Argument", "Type and default", "Description"), rows)
         case griffe.DocstringSectionRaises():
             errors = ((_error_link(str(entry.annotation)), entry.description) for entry in part.value)
             return _definitions("Raises", errors)
@@ -173,6 +192,11 @@ def _docstring_section(part: griffe.DocstringSection) -> str:
             return markdown(part.value) + "\n"
         case _:
             raise ValueError(f"docstrings have no {part.kind.value} section: {part.value}")
+
+
+def _argument_type(entry: griffe.DocstringParameter) -> str:
+    is_variadic = entry.name.startswith("*")
+    return _code(f"{entry.annotation}" + (f" = {entry.value}" if entry.value is not None and not is_variadic else ""))
 
 
 def _definitions(title: str, entries: Iterable[tuple[str, str]]) -> str:

@@ -134,3 +134,12 @@ def test_llms_txt_lists_every_page(site: Path) -> None:
     lines = [line for line in (site / "llms.txt").read_text().splitlines() if line.startswith("- ")]
     assert len(lines) == len(list(nav()))
     assert all(re.fullmatch(r"- \[.+\]\(.+\.md\): .{20,}", line) for line in lines), lines
+
+
+def test_measured_numbers_are_results(site: Path) -> None:
+    """Each number of the section "Measured" of the first page is in the results of the benchmarks."""
+    section = (site / "index.md").read_text().split("## Measured\n")[1].strip().split("\n\n")[0]
+    numbers = re.findall(r"\d[\d.,]*\d(?:-\d+ ms)?|\d+ ms", section.replace("status 429", ""))
+    results = (api.ROOT / "benchmarks/results.md").read_text()
+    assert len(numbers) >= 9
+    assert [number for number in numbers if not re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d.])", results)] == []

@@ -54,17 +54,34 @@ def test_integration_documents_its_arguments(name: str) -> None:
     assert documented_arguments(member) == argument_names(member)
 
 
-def test_sections_become_definition_lists() -> None:
-    """Arguments and errors are definition lists, and errors link to their page."""
+def test_arguments_become_a_table() -> None:
+    """Arguments have a table with their types and defaults. Errors are a definition list with links to their page."""
     page = reference.pages()["calls.md"]
     (text,) = re.findall(r"^### `lf\.tags\.create`\n(.*?)^### ", page, re.DOTALL | re.MULTILINE)
-    assert "**Arguments**\n\n`name`\n:   The name of the tag.\n\n`color`\n:   The color" in text
+    assert "| Argument | Type and default | Description |\n|-|-|-|\n| `name` | `str` | The name of the tag. |\n" in text
+    assert "\n| `account_id` | `str | None = None` | " in text
     assert "[`OutcomeUnknownError`](errors.md#outcomeunknownerror)\n:   The response was lost" in text
     assert "**Returns:** The new tag.\n\n" in text
     assert text.endswith("**Credits:** None.\n\n")
 
 
 def test_constructor_arguments_are_documented() -> None:
-    """The arguments of a class's constructor are in its section."""
+    """The arguments of a class's constructor are in its section, with their types."""
     page = reference.pages()["integrations.redis.md"]
-    assert "`outage_timeout`\n:   Seconds" in page.split("## `RedisLimiter`")[1]
+    assert "| `outage_timeout` | `float = " in page.split("## `RedisLimiter`")[1]
+
+
+def test_every_argument_has_a_type() -> None:
+    """Each argument and each attribute of the tables has a type, and special attributes are left out."""
+    rows = [row for page in reference.pages().values() for row in re.findall(r"^\| `.*", page, re.MULTILINE)]
+    assert len(rows) > 1_000
+    assert [row for row in rows if not re.match(r"\| `(?!__)[\w*]+` \| \S", row)] == []
+    assert [row for row in rows if re.match(r"\| `[\w*]+` \| \|", row) or "\\|" in row] == []
+
+
+def test_security_policy_is_a_page() -> None:
+    """The site has a copy of SECURITY.md, whose links lead to other pages."""
+    page = reference.pages()["security-policy.md"]
+    assert page.startswith("# Security policy\n")
+    assert "](../redis.md#" in page
+    assert "](docs/" not in page
