@@ -48,6 +48,9 @@ LOOP_STALL_THRESHOLD = 0.02
 MAX_EARLY_RESPONSES = 4
 """Connections to give up in a row because they contain a response before a request was sent."""
 
+READ_SIZE = 1 << 20
+"""The most bytes of a body that are read at once, so that decompression lets other tasks run in between."""
+
 READ_GRACE = 0.1
 """Seconds to read responses that arrived while the event loop was blocked."""
 
@@ -179,13 +182,15 @@ class Transport:
             raise _encoding_error(encoding[:40], replace(trace.context, status=response.status, sent="yes"))
         chunks: list[bytes] = []
         size = 0
-        while chunk := await response.content.readany():
+        while chunk := await response.content.read(READ_SIZE):
             size += len(chunk)
             if size > self._max_body_bytes:
                 response.close()
                 context = replace(trace.context, status=response.status, sent="yes", phase="body")
                 raise ResponseTooLargeError(f"The response is larger than {self._max_body_bytes:,} bytes.", context)
             chunks.append(chunk)
+            if len(chunk) == READ_SIZE:  # aiohttp may decompress the next part without waiting for the network
+                await asyncio.sleep(0)
         return HttpResponse(response.status, response.headers, chunks[0] if len(chunks) == 1 else b"".join(chunks))
 
     def _headers(self, *, has_body: bool) -> dict[str, str]:

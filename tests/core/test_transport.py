@@ -36,6 +36,7 @@ from leadfeeder_async import (
     ServerError,
     TLSError,
 )
+from leadfeeder_async._core.transport import READ_SIZE
 from tests.support.clients import KEY, client_of
 from tests.support.servers import cut, handler_server, http, listening, port_of, raw_server, silence
 
@@ -268,6 +269,30 @@ async def test_body_over_the_limit() -> None:
         with pytest.raises(ResponseTooLargeError, match="100,000") as caught:
             await lf.users.me()
     assert caught.value.sent == "yes"
+
+
+async def test_decompression_lets_other_tasks_run() -> None:
+    """A small body that decompresses to many MiB is read in parts, and other tasks run between them."""
+    body = gzip.compress(b" " * (32 * READ_SIZE), 1)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"Content-Encoding": "gzip"})
+
+    async with handler_server(respond) as url, client_of(url, max_body_bytes=16 * READ_SIZE) as lf:
+        with pytest.raises(ResponseTooLargeError):
+            await lf.users.me()  # opens the connection
+        counter = asyncio.create_task(count())
+        with pytest.raises(ResponseTooLargeError):
+            await lf.users.me()
+        counter.cancel()
+    assert turns >= 16
 
 
 async def test_endless_body_ends_at_the_limit() -> None:
