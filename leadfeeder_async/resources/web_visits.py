@@ -89,8 +89,8 @@ class WebVisits:
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         order: VisitOrder = "oldest",
-        extra: Mapping[str, object] | None = None,
         tz: str = "UTC",
+        extra: Mapping[str, object] | None = None,
         split_days: bool = True,
         account_id: str | None = None,
     ) -> Pager[WebVisit]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TypeAlias
 
 from leadfeeder_async.client import AsyncLeadfeeder
@@ -41,7 +41,7 @@ async def _read_usage(lf: AsyncLeadfeeder, account: str) -> TableWrite:
 async def _read_credits(lf: AsyncLeadfeeder, account: str) -> TableWrite:
     found = (await lf.accounts.get()).data
     balance = found.credits
-    seen_at = lf._server_now().isoformat()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    seen_at = datetime.now(UTC).isoformat()
     rows = [row_mapping.credits_row(account, seen_at, balance)] if balance else []
 
     def write(transaction: Transaction) -> None:
