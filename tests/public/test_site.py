@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
@@ -43,6 +43,32 @@ OUTSIDE = """() => {
         .concat(document.documentElement.scrollWidth > right ? [`page ${document.documentElement.scrollWidth} px`] : []);
 }"""
 """The elements that reach out of the window and are not in a box that scrolls."""
+
+LOW_CONTRAST = """() => {
+    const context = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+    const drawn = (...colors) => {
+        context.clearRect(0, 0, 1, 1);
+        for (const color of colors) { context.fillStyle = color; context.fillRect(0, 0, 1, 1); }
+        return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const luminance = (color) => {
+        const [r, g, b] = color.map((part) => part / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const low = (element) => {
+        const colors = [];
+        for (let parent = element; parent; parent = parent.parentElement) colors.unshift(getComputedStyle(parent).backgroundColor);
+        const below = drawn("white", ...colors);
+        const above = drawn(`rgb(${below})`, getComputedStyle(element).color);
+        const [dark, light] = [luminance(below), luminance(above)].sort((a, b) => a - b);
+        return (light + 0.05) / (dark + 0.05) < 4.5;
+    };
+    const text = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    return [...document.querySelectorAll("body *")]
+        .filter((element) => element.checkVisibility({opacityProperty: true, visibilityProperty: true}) && text(element) && low(element))
+        .map((element) => `${element.className} ${element.textContent.trim().slice(0, 30)}`);
+}"""
+"""The elements whose text has too little contrast to its background, by the guidelines for accessibility (WCAG AA)."""
 
 pytestmark = pytest.mark.browser
 
@@ -198,6 +224,13 @@ def test_color_scheme(show: Show) -> None:
     assert min(background(page)) > 200
     page.get_by_title("Switch to dark mode").click()
     assert max(background(page)) < 60
+
+
+@pytest.mark.parametrize("path", ["/", "/credits/", "/reference/client/"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(scheme: Literal["light", "dark"], path: str, show: Show) -> None:
+    """Text, links, code and the navigation have enough contrast in both color schemes."""
+    assert show(path, scheme=scheme).evaluate(LOW_CONTRAST) == []
 
 
 def test_anchors_scroll_to_their_heading(show: Show) -> None:
