@@ -32,7 +32,7 @@ async def _read_lists(lf: AsyncLeadfeeder, account: str) -> TableWrite:
 
 
 async def _read_usage(lf: AsyncLeadfeeder, account: str) -> TableWrite:
-    this_month = lf._server_now().date().replace(day=1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    this_month = lf.server_now().date().replace(day=1)
     usage = await lf.usage.get(start_period=f"{months_before(this_month, 2):%Y-%m}", end_period=f"{this_month:%Y-%m}")
     rows = [row_mapping.usage_row(account, entry) for entry in usage.data]
     return lambda transaction: transaction.upsert("usage", rows)
@@ -41,7 +41,7 @@ async def _read_usage(lf: AsyncLeadfeeder, account: str) -> TableWrite:
 async def _read_credits(lf: AsyncLeadfeeder, account: str) -> TableWrite:
     found = (await lf.accounts.get()).data
     balance = found.credits
-    seen_at = lf._server_now().isoformat()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    seen_at = lf.server_now().isoformat()
     rows = [row_mapping.credits_row(account, seen_at, balance)] if balance else []
 
     def write(transaction: Transaction) -> None:
