@@ -496,6 +496,7 @@ async def test_budget_and_arguments(sandbox: Sandbox, tmp_path: Path) -> None:
             async with aclosing(limited.web_visits.watch(every=1, since="2026-01-01")) as visits:
                 async for _ in visits:
                     pass
+        assert lf.web_visits.watch(every=60, since="2026-11-30T10:00:00+01:00")
         for wrong in ({"every": 0}, {"lookback_days": 91}, {"since": "tomorrow"}, {"since": "2026-11-31T00"}):
             with pytest.raises(ConfigurationError):
                 lf.web_visits.watch(**wrong)  # type: ignore[arg-type]
