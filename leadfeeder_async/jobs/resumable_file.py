@@ -239,7 +239,7 @@ def open_resumable(
                 kind=kind.name, fingerprint=identity.fingerprint, description=identity.description, state=initial
             )
             _create(path, checkpoint)
-        with _open(path, checkpoint.size) as file:
+        with open_partial_file(path, checkpoint.size) as file:
             output = ResumableFile(path, file, checkpoint)
             try:
                 yield output
@@ -371,7 +371,7 @@ def _create(path: Path, checkpoint: Checkpoint[S]) -> None:
 
 
 @contextmanager
-def _open(path: Path, size: int) -> Generator[IO[bytes]]:
+def open_partial_file(path: Path, size: int) -> Generator[IO[bytes]]:
     """Open the unfinished file for appending, and cut off rows that its checkpoint does not count."""
     part = partial_path(path)
     with translate_os_errors(part):
