@@ -1,10 +1,10 @@
 """Files that a long job writes row by row, and that an interrupted job continues.
 
-Rows go to ``….part`` as JSON lines, with a checkpoint beside it. When the last row is safe, the file gets its final
+Rows go to ``….part`` as JSON lines, with a checkpoint beside it. When the last row is saved, the file gets its final
 name, or is converted into a table first if its suffix asks for one.
 
 A job writes its checkpoint before it creates its ``….part``, and removes it after that. A ``….part`` without a
-checkpoint therefore belongs to somebody else, and is not touched.
+checkpoint was therefore not written by a job, and is not changed.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ async def sync_account(
 
 
 TABLE_WITH_DATE = "credits"
-"""The small table that is read first, because the response tells the date by the server's clock."""
+"""The small table that is read first, because its response has the date of the server."""
 
 REREAD_HINT = "The next sync retries these rows if their dates are within its lookback."
 
