@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11+ and a package index, nothing else.
+# `make demo` and `make test` only need Python 3.11 or newer and a package index.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -13,25 +13,25 @@ demo: $(VENV)/.cli
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-test-fast: $(VENV)/.dev  ## all tests but those with a marker: no killed processes, Redis server, browser or command
+test-fast: $(VENV)/.dev  ## run the tests without a marker: none that kills processes or starts Redis, a browser or the command
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not redis and not browser and not e2e" $(ARGS)
 
-cov: $(VENV)/.dev  ## the share of the package's lines and branches that all tests run; fails below fail_under
+cov: $(VENV)/.dev  ## run all tests and measure branch coverage; fails below fail_under in pyproject.toml
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov $(ARGS)
 
-matrix:  ## all tests on every supported Python, each installed under a name such as python3.12
+matrix:  ## run all tests on every supported Python; each must be installed as python3.11, python3.12 and so on
 	for version in $(PYTHONS); do \
 		$(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
 	done
 
-test-lowest: .venv-lowest/.done  ## all tests with the lowest versions that pyproject.toml allows; ARGS selects some
+test-lowest: .venv-lowest/.done  ## run all tests with the lowest versions that pyproject.toml allows; ARGS selects tests
 	.venv-lowest/bin/python -m pytest -n auto --dist worksteal --timeout 180 $(ARGS)  # DuckDB 1.2 is slow without numpy
 
-soak: $(VENV)/.dev  ## the long runs: 5,000 fault schedules, killed exports, watches and bulk changes, a million visits
+soak: $(VENV)/.dev  ## run long tests: 5,000 fault schedules, killed exports, watches and bulk changes, a million visits
 	SOAK=1 $(BIN)/python -m pytest tests/core/test_random_fault_sequences.py tests/jobs/test_export_crash_recovery.py tests/jobs/test_export_memory.py tests/jobs/test_watch_soak.py tests/jobs/test_bulk_crash_recovery.py tests/cli/test_watch_command.py $(ARGS)
 
-mutants: $(VENV)/.dev  ## breaks the code in some 1,400 ways and sees whether the tests notice; up to an hour
+mutants: $(VENV)/.dev  ## break the code in about 1,400 ways and list the changes that no test detects; up to an hour
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
 	HYPOTHESIS_PROFILE=mutants $(BIN)/mutmut run --max-children 1 $(ARGS)
 	$(BIN)/mutmut results
@@ -46,33 +46,33 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-types-platforms: $(VENV)/.dev  ## the types as they are on Windows and macOS
+types-platforms: $(VENV)/.dev  ## check the types for Windows and macOS
 	$(BIN)/mypy --platform win32
 	$(BIN)/mypy --platform darwin
 	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Windows
 	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Darwin
 
-bench: build/bench/.installed  ## all measurements, into benchmarks/results.*; 5 to 11 minutes, and Java for one of the others
+bench: build/bench/.installed  ## run all benchmarks and write benchmarks/results.*; 5 to 11 minutes; one generated client needs Java
 	build/bench/bin/python -m benchmarks
 
-bench-quick: build/bench/.installed  ## the same with fewer turns, in under 3 minutes; prints, and writes nothing
+bench-quick: build/bench/.installed  ## run the benchmarks with fewer repetitions and print the results; under 3 minutes
 	build/bench/bin/python -m benchmarks --quick
 
-docs: $(VENV)/.dev  ## the site and its generated reference
+docs: $(VENV)/.dev  ## build the documentation and its generated reference
 	$(BIN)/python -m tests.public.reference
 	$(BIN)/zensical build --clean --strict
 
-dist: $(TOOLS)/.done  ## the wheel and the sdist
+dist: $(TOOLS)/.done  ## build the wheel and the sdist
 	rm -rf dist
-	$(TOOLS)/bin/python -m build --no-isolation  # by the locked hatchling
+	$(TOOLS)/bin/python -m build --no-isolation  # with the hatchling of the lock file
 
-sbom: $(TOOLS)/.done  ## what an installed wheel with all extras brings, as CycloneDX; needs `make dist`
+sbom: $(TOOLS)/.done  ## write the packages of an installed wheel with all extras as CycloneDX; needs `make dist`
 	rm -rf build/sbom && $(PYTHON) -m venv --without-pip build/sbom
 	$(TOOLS)/bin/python -m pip --python build/sbom/bin/python install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[all]"
 	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
 		--output-file build/sbom.cdx.json build/sbom/bin/python
 
-audit: $(TOOLS)/.done  ## the workflows
+audit: $(TOOLS)/.done  ## check the workflows
 	$(TOOLS)/bin/zizmor --offline --persona=pedantic .github
 
 $(BIN)/python:
@@ -88,12 +88,12 @@ $(VENV)/.dev: pyproject.toml requirements-dev.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@ $(VENV)/.cli
 
-$(TOOLS)/.done: requirements-release.lock  ## apart from .venv: what builds must not depend on what tests
+$(TOOLS)/.done: requirements-release.lock  ## separate from .venv, so that builds do not depend on test tools
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-release.lock
 	touch $@
 
-.venv-lowest/.done: pyproject.toml  ## the lowest direct versions of all extras, with current test tools
+.venv-lowest/.done: pyproject.toml  ## install the lowest direct versions of all extras, with current test tools
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv-lowest/bin/uv pip compile --quiet --resolution lowest-direct --all-extras --python .venv-lowest/bin/python \
@@ -108,10 +108,10 @@ build/bench/.installed: pyproject.toml requirements-bench.lock
 	build/bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-prism:  ## an independent mock server for tests/conformance/test_prism_and_schemathesis.py; needs Node.js
+prism:  ## install a mock server for tests/conformance/test_prism_and_schemathesis.py; needs Node.js
 	npm install --no-package-lock --no-fund --no-audit --silent --prefix build/prism @stoplight/prism-cli@5
 
-lock:  ## rewrite the lock files; needs uv
+lock:  ## update the lock files; needs uv
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \
 		--extra all --group dev pyproject.toml --output-file requirements-dev.lock
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \

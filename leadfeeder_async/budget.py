@@ -37,7 +37,7 @@ class SharedCreditPool(Protocol):
         ...
 
     async def reserve(self, most: int, context: ErrorContext) -> None:
-        """Reserve the most that a call may charge, or raise BudgetExceededError or the reason it is unknown."""
+        """Reserve the most that a call may charge. Raise BudgetExceededError if the pool does not cover it."""
         ...
 
     def settle(self, reserved: int, charged: int) -> None:
@@ -46,7 +46,7 @@ class SharedCreditPool(Protocol):
 
 
 PRICE_MARGIN = 10
-"""How many times the highest price so far a call with an unpublished price reserves."""
+"""A call with an unpublished price reserves this multiple of the highest price so far."""
 
 
 class Price(msgspec.Struct):
@@ -68,7 +68,7 @@ class Price(msgspec.Struct):
         return items * self.highest * (1 if self.is_known else PRICE_MARGIN)
 
     def least(self, items: int) -> int:
-        """Return the credits without which some items are not requested."""
+        """Return the fewest credits that must be left to request some items."""
         return items * self.highest
 
     def record_charge(self, charged: int, items: int = 1) -> None:
@@ -116,7 +116,7 @@ class Budget:
         self._has_unpriced_losses = False
         """True if a response was lost before the price was known."""
         self._waiting = deque[asyncio.Event]()
-        """The calls that wait for these calls, in the order of their arrival."""
+        """The calls that wait for the calls in flight, in order of arrival."""
         for name, most in (("max_requests", max_requests), ("max_credits", max_credits)):
             if most is not None:
                 check_integer(name, most, 0)
@@ -139,7 +139,7 @@ class BudgetReservation:
     """The credits that one call reserves in all its budgets, as a context manager that settles at its end.
 
     Args:
-        budgets: The budgets of the call. One that applies twice counts once.
+        budgets: The budgets of the call. A budget that applies twice counts once.
         items: The most items for which the call can charge.
         price: The price of one item.
         context: The call, for errors.
@@ -193,7 +193,7 @@ class BudgetReservation:
         return self._items > 0 and any(budget.shared is not None for budget in self._budgets)
 
     def reserve_at_once(self) -> bool:
-        """Reserve the credits if that needs no waiting.
+        """Reserve the credits if no wait is needed.
 
         Returns:
             True if they are reserved. Otherwise, :meth:`reserve` must be awaited.
@@ -390,8 +390,8 @@ def _active_entries() -> tuple[_ActiveBudget, ...]:
 class BudgetScope:
     """Apply a budget to the calls of one client inside an ``async with`` block and in the tasks it starts.
 
-    A task that outlives the block stays under the budget. If the block ends in another context than it began in, as
-    that of an unfinished async generator may, the budget ends for all contexts.
+    A task that outlives the block stays under the budget. If the block ends in a different context, which can happen in
+    an unfinished async generator, the budget ends for all contexts.
     """
 
     def __init__(self, client: object, budget: Budget) -> None:

@@ -216,6 +216,11 @@ class AsyncLeadfeeder:
         return self._executor.options.account_id
 
     @property
+    def base_url(self) -> str:
+        """The base URL of the API."""
+        return self._executor.base_url
+
+    @property
     def stats(self) -> Stats:
         """Request statistics of this client and its copies."""
         return self._state.stats
@@ -333,6 +338,7 @@ class AsyncLeadfeeder:
         retries: int | None = None,
         deadline: float | None = None,
         budget: Budget | None = None,
+        stats: Stats | None = None,
     ) -> AsyncLeadfeeder:
         """Return a copy with other options, on the same connections and the same rate limit.
 
@@ -344,10 +350,13 @@ class AsyncLeadfeeder:
             retries: How often a request is sent again, if that is safe.
             deadline: Seconds for a whole call, including its waits and attempts.
             budget: One more budget for the calls of the copy.
+            stats: Statistics that also count the requests of the copy, such as those of one job.
 
         """
         if budget is not None:
             check_type("budget", budget, Budget, "a Budget")
+        if stats is not None:
+            check_type("stats", stats, Stats, "a Stats")
         now = self._executor.options
         options = replace(
             now,
@@ -359,7 +368,8 @@ class AsyncLeadfeeder:
         )
         copy = object.__new__(type(self))
         copy._state = self._state
-        copy._executor = self._executor.with_options(options)
+        executor = self._executor.with_options(options)
+        copy._executor = executor if stats is None else executor.with_stats(stats)
         return copy
 
     def budget(
@@ -384,14 +394,15 @@ class AsyncLeadfeeder:
         """
         return BudgetScope(self._state, Budget(max_requests, max_credits, shared))
 
-    def _with_stats(self, stats: Stats) -> AsyncLeadfeeder:
-        """Return a copy whose requests are also counted in ``stats``, for the statistics of one job."""
-        copy = self.with_options()
-        copy._executor = self._executor.with_stats(stats)  # noqa: SLF001 - a copy of its own
-        return copy
+    def server_now(self) -> datetime:
+        """Return the current time by the clock of the server, for date ranges that end today.
 
-    def _server_now(self) -> datetime:
-        """Return the time by the server's clock, or by that of this machine before the first response."""
+        The clock of this machine may be wrong. Its time is returned only until the first response has arrived.
+
+        Returns:
+            The time in UTC.
+
+        """
         return self._executor.server_now()
 
     def sweep(

@@ -59,7 +59,8 @@ import msgspec
 from msgspec.structs import replace
 
 SentState: TypeAlias = Literal["no", "maybe", "yes"]
-"""Whether a request was sent: ``no`` is proven, ``yes`` means that a response arrived."""
+"""The sending state of a request: ``yes`` if a response arrived, ``no`` if it was certainly not sent, otherwise
+``maybe``."""
 
 RequestPhase: TypeAlias = Literal[
     "account", "budget", "slot", "credential", "limiter", "connect", "tls", "headers", "body", "decode", "backoff"
@@ -456,7 +457,7 @@ CheckpointReason: TypeAlias = Literal[
     "not_writable",
     "unusable",
 ]
-"""Why an output file cannot be used.
+"""The reason why an output file cannot be used.
 
 - ``exists``: the file exists.
 - ``replaces_unfinished``: the file exists, and so does an unfinished file that would replace it.
@@ -499,7 +500,7 @@ class CheckpointError(LeadfeederError):
 DatabaseReason: TypeAlias = Literal[
     "missing", "not_a_database", "not_synced", "newer_version", "locked", "no_space", "unusable"
 ]
-"""Why a database cannot be used.
+"""The reason why a database cannot be used.
 
 - ``missing``: the file does not exist.
 - ``not_a_database``: the file is not a DuckDB database.
@@ -609,7 +610,7 @@ def check_argument(condition: object, message: str, hint: str | None = None, *, 
 
 
 def with_call(error: LeadfeederError, call: ErrorContext, phase: RequestPhase) -> LeadfeederError:
-    """Return ``error`` with the call that it ended: a rate limiter raises errors that do not know the call."""
+    """Add the call to an error of a rate limiter, which does not know the call."""
     own = error.context
     return error.with_context(
         replace(own, operation=call.operation, method=call.method, path=call.path, phase=phase, attempts=call.attempts)

@@ -28,6 +28,7 @@ from leadfeeder_async import (
     NotFoundError,
     QuotaExceededError,
     RateLimitedError,
+    Stats,
     WrongLoopError,
 )
 from leadfeeder_async._core import executor
@@ -150,6 +151,30 @@ async def test_with_options_shares_the_rest(sandbox: Sandbox) -> None:
     await lf.aclose()
     with pytest.raises(ClientClosedError):
         await copied.users.me()
+
+
+async def test_copy_with_own_statistics(sandbox: Sandbox) -> None:
+    """Statistics of a copy count its requests and those of its copies, which the client counts too."""
+    job = Stats()
+    async with client_for(sandbox) as lf:
+        await lf.users.me()
+        copied = lf.with_options(stats=job)
+        await copied.users.me()
+        await copied.with_options(timeout=5.0).companies.get("159000001")
+    assert (job.requests, job.credits_charged) == (2, 1)
+    assert (lf.stats.requests, lf.stats.credits_charged) == (3, 1)
+    with pytest.raises(ConfigurationError, match="stats"):
+        lf.with_options(stats=1)  # type: ignore[arg-type]
+
+
+async def test_time_of_the_server() -> None:
+    """The time is that of this machine until a response has a ``Date`` header."""
+    headers = "Date: Sat, 01 Nov 2025 12:00:00 GMT\r\n"
+    async with raw_server(http(b'{"data":{"id":"1"}}', headers=headers)) as server, client_of(server.url) as lf:
+        assert lf.base_url == server.url
+        assert abs(lf.server_now() - datetime.now(UTC)) < timedelta(minutes=1)
+        await lf.users.me()
+        assert timedelta(0) <= lf.server_now() - datetime(2025, 11, 1, 12, tzinfo=UTC) < timedelta(minutes=1)
 
 
 async def test_options_of_copies() -> None:

@@ -24,7 +24,7 @@ from leadfeeder_async._core.error_mapping import (
     incomplete_body_error,
     partial_errors,
 )
-from leadfeeder_async._core.json_text import is_too_dense, is_utf8, replace_lone_surrogates
+from leadfeeder_async._core.json_text import MIN_CHECKED_BYTES, is_too_dense, is_utf8, replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._core.normalize import MAX_RECORD_BYTES, UNREADABLE, next_link, normalize_response
 from leadfeeder_async.errors import APIStatusError, ConfigurationError, DecodeError, ErrorContext
@@ -68,8 +68,13 @@ def encode_id(value: object, name: str = "id") -> str:
 
 def encode_query(params: Mapping[str, QueryValue]) -> str:
     """Return the query string. None is left out, and tuples become comma-separated lists."""
-    given = [(name, value) for name, value in params.items() if value is not None]
-    return "&".join([f"{_percent_encode_cached(name)}={_format_query_value(value)}" for name, value in given])
+    return "&".join(
+        [
+            f"{_percent_encode_cached(name)}={_format_query_value(value)}"
+            for name, value in params.items()
+            if value is not None
+        ]
+    )
 
 
 def _percent_encode(text: str) -> str:
@@ -132,7 +137,7 @@ def decode(endpoint: Endpoint[T], body: bytes, context: ErrorContext, redactor: 
 
     """
     body = body or b"{}"
-    if endpoint.shape is not ResponseShape.UNDECODED:
+    if len(body) > MIN_CHECKED_BYTES and endpoint.shape is not ResponseShape.UNDECODED:
         _check_bounds(endpoint, body, context, redactor)
     if endpoint.shape is ResponseShape.EMPTY:
         _raise_embedded_error(body, context, redactor)
@@ -158,16 +163,15 @@ def _decode_strictly(endpoint: Endpoint[T], body: bytes) -> T:
 
 
 def _check_bounds(endpoint: Endpoint[T], body: bytes, context: ErrorContext, redactor: Redactor) -> None:
-    """Raise DecodeError if decoding a body would take many times its size in memory."""
+    """Raise DecodeError if decoding a large body would take many times its size in memory."""
     if is_too_dense(body):
         message = f"The response has too many values for its size of {len(body):,} bytes."
         raise decode_error(message, context, redactor)
-    if len(body) > MIN_COUNTED_BYTES:
-        counted = [_count(_ERRORS, body)] if b'"errors"' in body else []
-        counted += [_count(_ROWS, body)] if endpoint.shape is ResponseShape.LIST else []
-        if max(counted, default=0) > max(MAX_ROWS, len(body) // MIN_BYTES_PER_ROW):
-            message = f"The response has {max(counted):,} rows or errors in {len(body):,} bytes, which are too many."
-            raise decode_error(message, context, redactor)
+    counted = [_count(_ERRORS, body)] if b'"errors"' in body else []
+    counted += [_count(_ROWS, body)] if endpoint.shape is ResponseShape.LIST else []
+    if max(counted, default=0) > max(MAX_ROWS, len(body) // MIN_BYTES_PER_ROW):
+        message = f"The response has {max(counted):,} rows or errors in {len(body):,} bytes, which are too many."
+        raise decode_error(message, context, redactor)
 
 
 MAX_ROWS = 10_000
@@ -175,9 +179,6 @@ MAX_ROWS = 10_000
 
 MIN_BYTES_PER_ROW = 160
 """Bytes per row of longer lists. A decoded row takes several hundred bytes, however short its text is."""
-
-MIN_COUNTED_BYTES = 65_536
-"""The rows of smaller responses are not counted."""
 
 
 class _Rows(msgspec.Struct):

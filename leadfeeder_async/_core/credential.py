@@ -90,7 +90,7 @@ class Credential:
         """Return the header that authenticates a request."""
         if self._secret is None:
             raise AssertionError("renew() was not awaited")
-        if self.kind == "api_key":
+        if self._source.kind == "api_key":
             return {"X-Api-Key": self._secret.reveal()}
         return {"Authorization": f"Bearer {self._secret.reveal()}"}
 

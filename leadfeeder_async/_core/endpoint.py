@@ -117,11 +117,6 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
         """True if a request may charge credits."""
         return self.billing is not Billing.FREE
 
-    @property
-    def is_undecoded(self) -> bool:
-        """True if response bodies are returned as they are."""
-        return self.shape is ResponseShape.UNDECODED
-
     @cached_property
     def shape(self) -> ResponseShape:
         """The shape of the response's data."""

@@ -50,7 +50,8 @@ MIN_ENCODED_CHARS = 8
 """Shorter base64 strings are too common to redact."""
 
 MAX_PATTERN_CHARS = 64
-"""Characters of a secret that a pattern consists of. A pattern of a whole JSON web token would take long to compile."""
+"""The first characters of a secret, which its pattern matches. A pattern of a complete JSON web token takes long to
+compile."""
 
 MAX_SECRETS = 8
 """The keys and tokens of one client that are still redacted. Renewed ones are not sent any more."""
@@ -112,13 +113,13 @@ class Redactor:
         return HttpResponse(response.status, headers, body.encode("utf-8", "surrogateescape"))
 
     def _beginning(self, body: bytes, size: int, errors: str) -> str:
-        """Return the redacted beginning of a body. A secret that the cut splits is dropped with the rest."""
+        """Return the redacted beginning of a body, without the part of a secret that the limit splits."""
         text = self.text(body[: size + self._margin].decode("utf-8", errors))
         return text[: -self._margin] if self._margin and len(body) > size + self._margin else text
 
 
 def _patterns(secret: str) -> Iterator[str]:
-    """Yield the patterns of a secret. A long one is matched by its beginning and all that follows it in a word."""
+    """Yield the patterns of a secret. A long secret is matched by its beginning and the rest of the word."""
     if len(secret) <= MAX_PATTERN_CHARS:
         yield from _encodings(secret)
         return

@@ -17,7 +17,7 @@ from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS, only_account
 from leadfeeder_async._core.attempt import AttemptTrace, call_hook, debug_enabled
 from leadfeeder_async._core.client_state import ClientState, OpenResources
 from leadfeeder_async._core.credential import TOKEN_HINT
-from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint
+from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint, ResponseShape
 from leadfeeder_async._core.error_mapping import Redactor, error_from_response
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._core.waiting import WaitBounds
@@ -240,7 +240,7 @@ class RequestExecutor:
         http_request = codec.build_request(request, settings.base_url, path, account_id)
         self._check_monthly_quota(context)
         budgets = self._budgets()
-        items, price = request.billable_items, self.price(endpoint)
+        items, price = request.billable_items, self._state.price(endpoint)
         reservation = BudgetReservation(budgets, items, price, context) if budgets else None
         return CallContext(
             resources.pending, resources.loop, deadline, context, resources, http_request, items, price, reservation
@@ -252,7 +252,8 @@ class RequestExecutor:
         """Count what a response charged, and return it decoded, or raise its error."""
         trace.response = response
         self._state.server_clock.record(response.headers.get("Date"))
-        is_large = len(response.body) > (MAX_INLINE_BYTES if endpoint.is_undecoded else MAX_INLINE_REPAIR)
+        max_inline = MAX_INLINE_BYTES if endpoint.shape is ResponseShape.UNDECODED else MAX_INLINE_REPAIR
+        is_large = len(response.body) > max_inline
         if b'"charged"' in response.body:
             await self._record_charge(call, trace, response.body, is_large=is_large)
         if not 200 <= response.status < 300:

@@ -14,7 +14,7 @@ CHUNK = 65_536
 """Bytes that are processed at once."""
 
 MIN_CHECKED_BYTES = 65_536
-"""Smaller bodies need no bound on their number of values."""
+"""Smaller bodies need no bound on their number of values and rows."""
 
 MIN_BYTES_PER_VALUE = 8
 """Bodies with less are rejected. Values take much more memory than their text, and real records have longer ones."""

@@ -104,7 +104,7 @@ class Transport:
     async def send(
         self, request: HttpRequest, trace: AttemptTrace, timeout: float, *, is_shortened: bool
     ) -> HttpResponse:
-        """Send once and return the complete response, or raise an error that says whether the request was sent.
+        """Send once and return the complete response, or raise an error with its ``sent`` state.
 
         Every exception is raised outside the except block and without the frames of aiohttp, which hold the credential.
 

@@ -102,9 +102,8 @@ def parse_interval(text: str) -> float:
 
 def format_row(visit: WebVisit) -> str:
     """Return a visit as one line of a table."""
-    company, attributes, location = visit.company, visit.attributes, visit.location
     started = "" if visit.started_at is None else f"{visit.started_at.astimezone(UTC):%Y-%m-%d %H:%M}"
-    name = "" if company is None else format_value(company.name or company.id)
-    country = None if location is None else location.attributes.country_code
-    depth = "" if attributes.page_depth is None else attributes.page_depth
-    return _ROW.format(started, name, format_value(country), depth, format_value(attributes.landing_page_path))
+    name = format_value(visit.company_name or visit.company_id)
+    country, page = format_value(visit.location_country_code), format_value(visit.landing_page)
+    depth = "" if visit.attributes.page_depth is None else visit.attributes.page_depth
+    return _ROW.format(started, name, country, depth, page)

@@ -75,8 +75,7 @@ class Webhook:
 
     async def _try_post(self, visit_id: str, body: bytes) -> str | None:
         """Post once. Return the reason of a failure that may pass, or None."""
-        if self._session is None:
-            raise ConfigurationError("The webhook is not open.")
+        assert self._session is not None
         headers = {"Content-Type": "application/json", "Idempotency-Key": visit_id}
         try:
             async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:

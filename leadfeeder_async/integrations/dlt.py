@@ -90,7 +90,7 @@ def leadfeeder_source(
 def _visits(source: _Source, first: date, lookback_days: int) -> DltResource:
     @dlt.resource(name="visits", primary_key=KEY, write_disposition="merge")
     async def visits() -> Rows:
-        state, today = _account_state(source), _today()
+        state, today = _account_state(source), current_day()
         since, newest = _since(state, first, lookback_days), state.get("last_day", str(first))
         async for page in source.rows(lambda lf: lf.web_visits.search(start_date=since, end_date=today)):
             days = [str(row["started_at"])[:10] for row in page if row.get("started_at")]
@@ -104,7 +104,7 @@ def _visits(source: _Source, first: date, lookback_days: int) -> DltResource:
 def _visitor_companies(source: _Source, first: date, lookback_days: int) -> DltResource:
     @dlt.resource(name="visitor_companies", primary_key=KEY, write_disposition="merge")
     async def visitor_companies() -> Rows:
-        state, until = _account_state(source), _today()
+        state, until = _account_state(source), current_day()
         since = _since(state, first, lookback_days)
         async for page in source.rows(
             lambda lf: lf.web_visits.companies(start_date=since, end_date=until, include=["company"])
@@ -123,7 +123,7 @@ def _account_state(source: _Source) -> dict[str, str]:
 
 def _since(state: dict[str, str], first: date, lookback_days: int) -> date:
     """Return the first day to read: some days before the last one that was loaded."""
-    last_day = min(date.fromisoformat(state.get("last_day", str(first))), max(first, _today()))
+    last_day = min(date.fromisoformat(state.get("last_day", str(first))), max(first, current_day()))
     return max(first, last_day - timedelta(lookback_days))
 
 
@@ -166,7 +166,7 @@ class _Source:
                 rows = [row for row in (_flat(row, account) for row in page.items) if row is not None]
                 problems.extend([_NO_ID] * (len(page.items) - len(rows)), len(page.items) - len(rows))
                 yield rows
-            self._server_now = lf._server_now  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            self._server_now = lf.server_now
         problems.raise_any()
 
     def server_today(self) -> date:
@@ -243,5 +243,6 @@ def _related(value: Json) -> Json:
     return {**(attributes if isinstance(attributes, dict) else {}), "id": value["id"]}
 
 
-def _today() -> date:
+def current_day() -> date:
+    """Return the current day in UTC, by the clock of this machine."""
     return datetime.now(UTC).date()

@@ -52,7 +52,7 @@ T = TypeVar("T")
 logger = logging.getLogger("leadfeeder_async")
 
 MAX_WAIT = 300.0
-"""Seconds to a token that no queue of processes and no pause after a 429 explain."""
+"""The longest wait for a token that a queue of processes or a pause after a 429 can cause, in seconds."""
 
 MAX_WAKEUP_DELAY = 0.1
 """Seconds that a caller may wake too late and still use its token. After a longer delay it acquires a new one."""

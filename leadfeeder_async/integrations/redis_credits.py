@@ -36,7 +36,7 @@ RECOVERY_TIME = 5.0
 """Seconds in which running processes restore the totals after a loss of data. No credits are granted meanwhile."""
 
 HEARTBEAT_INTERVAL = 1.0
-"""Seconds between two reports of a process, which show it that the totals were lost."""
+"""Seconds between two reports of a process. The response to a report shows if the totals were lost."""
 
 
 class _Response(msgspec.Struct, frozen=True):
@@ -227,7 +227,7 @@ class RedisCredits:
         self._spawn_report()
 
     def _check_process(self) -> None:
-        """Begin as a new process after a fork, because the parent counts what it has reserved before."""
+        """Begin as a new process after a fork, because the parent process counts the earlier reservations."""
         if self._pid == os.getpid():
             return
         if not self._script.reconnect():
@@ -302,7 +302,7 @@ class RedisCredits:
         )
 
     async def _send(self, command: Literal["reserve", "report", "end"], most: int = 0) -> _Response:
-        """Send the total of this process, after its copy of all totals if the server has lost them."""
+        """Send the total of this process. If the server has lost all totals, restore them and send it again."""
         total, self._reported = max(0, self._reserved + most), -1  # unknown until the server responds
         while (response := await self._run(command, total)).epoch != self._epoch:
             copy = {**self._copy, self._process: f"{self._sequence} {self._total}"}

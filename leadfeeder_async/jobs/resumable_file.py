@@ -1,10 +1,10 @@
 """Files that a long job writes row by row, and that an interrupted job continues.
 
-Rows go to ``….part`` as JSON lines, with a checkpoint beside it. When the last row is safe, the file gets its final
+Rows go to ``….part`` as JSON lines, with a checkpoint beside it. When the last row is saved, the file gets its final
 name, or is converted into a table first if its suffix asks for one.
 
 A job writes its checkpoint before it creates its ``….part``, and removes it after that. A ``….part`` without a
-checkpoint therefore belongs to somebody else, and is not touched.
+checkpoint was therefore not written by a job, and is not changed.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def open_resumable(
                 kind=kind.name, fingerprint=identity.fingerprint, description=identity.description, state=initial
             )
             _create(path, checkpoint)
-        with _open(path, checkpoint.size) as file:
+        with open_partial_file(path, checkpoint.size) as file:
             output = ResumableFile(path, file, checkpoint)
             try:
                 yield output
@@ -371,7 +371,7 @@ def _create(path: Path, checkpoint: Checkpoint[S]) -> None:
 
 
 @contextmanager
-def _open(path: Path, size: int) -> Generator[IO[bytes]]:
+def open_partial_file(path: Path, size: int) -> Generator[IO[bytes]]:
     """Open the unfinished file for appending, and cut off rows that its checkpoint does not count."""
     part = partial_path(path)
     with translate_os_errors(part):

@@ -7,6 +7,7 @@ from datetime import date
 from leadfeeder_async.models.base import Model, Record
 from leadfeeder_async.models.places import IpAddressExtended, Location
 from leadfeeder_async.models.records import Company
+from leadfeeder_async.models.shortcuts import CompanyShortcuts, LocationShortcuts
 from leadfeeder_async.models.values import Address, CompanyMeta, CompanyRegister, Industries, MoneyFigure
 
 
@@ -52,7 +53,7 @@ class CompanyLocationRelationships(Model, frozen=True, kw_only=True, gc=False, r
     location: Location | None = None
 
 
-class CompanyLocation(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
+class CompanyLocation(CompanyShortcuts, LocationShortcuts, Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A visiting company at one of its locations (contract: ``CompanyLocationV1``).
 
     A company that visited from several locations has one row per location.
@@ -73,36 +74,6 @@ class CompanyLocation(Record, frozen=True, kw_only=True, repr_omit_defaults=True
         """The location that the company visited from."""
         return self.relationships.location
 
-    @property
-    def company_id(self) -> str | None:
-        """The id of the company."""
-        return None if self.company is None else self.company.id
-
-    @property
-    def company_name(self) -> str | None:
-        """The name of the company. None unless ``include=["company"]`` was passed."""
-        return None if self.company is None else self.company.name
-
-    @property
-    def company_url(self) -> str | None:
-        """The website of the company. None unless ``include=["company"]`` was passed."""
-        return None if self.company is None else self.company.url
-
-    @property
-    def company_country(self) -> str | None:
-        """The country of the company. None unless ``include=["company"]`` was passed."""
-        return None if self.company is None else self.company.country
-
-    @property
-    def location_city(self) -> str | None:
-        """The city of the location."""
-        return None if self.location is None else self.location.city
-
-    @property
-    def location_country_code(self) -> str | None:
-        """The country of the location as ISO 3166-1 alpha-2, such as ``DE``."""
-        return None if self.location is None else self.location.country_code
-
 
 class SignalAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The category, dates and text of a signal. Each field can be missing."""
@@ -121,7 +92,7 @@ class SignalRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omit_
     company: Company | None = None
 
 
-class Signal(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class Signal(CompanyShortcuts, Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """News about a company (contract: ``SignalV1``)."""
 
     id: str
@@ -133,16 +104,6 @@ class Signal(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=Tru
     def company(self) -> Company | None:
         """The company that the signal is about."""
         return self.relationships.company
-
-    @property
-    def company_id(self) -> str | None:
-        """The id of the company."""
-        return None if self.company is None else self.company.id
-
-    @property
-    def company_name(self) -> str | None:
-        """The name of the company. None unless ``include=["company"]`` was passed."""
-        return None if self.company is None else self.company.name
 
     @property
     def title(self) -> str | None:

@@ -7,6 +7,7 @@ from leadfeeder_async.models.crm import CRMConnection, CRMSuggestion
 from leadfeeder_async.models.envelope import ResourceIdentifier
 from leadfeeder_async.models.profiles import BuyerPersona
 from leadfeeder_async.models.records import Company
+from leadfeeder_async.models.shortcuts import CompanyShortcuts
 from leadfeeder_async.models.tags_and_lists import List
 from leadfeeder_async.models.values import Phone, SocialMediaProfiles
 
@@ -48,7 +49,7 @@ class ContactRelationships(Model, frozen=True, kw_only=True, repr_omit_defaults=
     crm_suggestions: tuple[CRMSuggestion, ...] | None = None
 
 
-class Contact(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Contact(CompanyShortcuts, Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     """A person at a company (contract: ``ContactV1``)."""
 
     id: str
@@ -70,16 +71,6 @@ class Contact(Record, frozen=True, kw_only=True, repr_omit_defaults=True):
     def company(self) -> Company | None:
         """The employer. A stub unless ``include=["company"]`` was passed."""
         return self.relationships.company
-
-    @property
-    def company_id(self) -> str | None:
-        """The id of the employer."""
-        return None if self.company is None else self.company.id
-
-    @property
-    def company_name(self) -> str | None:
-        """The name of the employer. None unless ``include=["company"]`` was passed."""
-        return None if self.company is None else self.company.name
 
 
 class ContactSummaryAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):

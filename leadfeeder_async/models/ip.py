@@ -5,6 +5,7 @@ from __future__ import annotations
 from leadfeeder_async.models.base import Model, Record
 from leadfeeder_async.models.places import IpLocation, Location, Network
 from leadfeeder_async.models.records import Company
+from leadfeeder_async.models.shortcuts import CompanyShortcuts, LocationShortcuts
 
 
 class EnrichedIpAttributes(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
@@ -24,7 +25,9 @@ class EnrichedIpRelationships(Model, frozen=True, kw_only=True, gc=False, repr_o
     network: Network | None = None
 
 
-class EnrichedIp(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class EnrichedIp(
+    CompanyShortcuts, LocationShortcuts, Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True
+):
     """The result of an IP address lookup (contract: ``EnrichedIpV1``)."""
 
     id: str
@@ -41,33 +44,3 @@ class EnrichedIp(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults
     def location(self) -> Location | None:
         """The location of the IP address."""
         return self.relationships.location
-
-    @property
-    def company_id(self) -> str | None:
-        """The id of the company behind the IP address."""
-        return None if self.company is None else self.company.id
-
-    @property
-    def company_name(self) -> str | None:
-        """The name of the company behind the IP address. None if no company was found."""
-        return None if self.company is None else self.company.name
-
-    @property
-    def company_url(self) -> str | None:
-        """The website of the company behind the IP address. None if no company was found."""
-        return None if self.company is None else self.company.url
-
-    @property
-    def company_country(self) -> str | None:
-        """The country of the company behind the IP address. None if no company was found."""
-        return None if self.company is None else self.company.country
-
-    @property
-    def location_city(self) -> str | None:
-        """The city of the IP address."""
-        return None if self.location is None else self.location.city
-
-    @property
-    def location_country_code(self) -> str | None:
-        """The country of the IP address as ISO 3166-1 alpha-2, such as ``DE``."""
-        return None if self.location is None else self.location.country_code

@@ -8,6 +8,7 @@ from leadfeeder_async.models.base import Model, Record
 from leadfeeder_async.models.crm import CRMConnection, CRMGroupConnection, CRMSuggestion
 from leadfeeder_async.models.places import VisitLocation
 from leadfeeder_async.models.profiles import Icp
+from leadfeeder_async.models.shortcuts import CompanyShortcuts, LocationShortcuts
 from leadfeeder_async.models.tags_and_lists import List, Tag
 from leadfeeder_async.models.values import (
     Address,
@@ -156,7 +157,9 @@ class WebVisitRelationships(Model, frozen=True, kw_only=True, gc=False, repr_omi
     location: VisitLocation | None = None
 
 
-class WebVisit(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
+class WebVisit(
+    CompanyShortcuts, LocationShortcuts, Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True
+):
     """A visit of a company to the account's website (contract: ``WebVisitV1``)."""
 
     id: str
@@ -179,36 +182,6 @@ class WebVisit(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=T
     def location(self) -> VisitLocation | None:
         """The location of the visitor."""
         return self.relationships.location
-
-    @property
-    def company_id(self) -> str | None:
-        """The id of the visiting company."""
-        return None if self.company is None else self.company.id
-
-    @property
-    def company_name(self) -> str | None:
-        """The name of the visiting company. None unless ``include=["company"]`` was passed."""
-        return None if self.company is None else self.company.name
-
-    @property
-    def company_url(self) -> str | None:
-        """The website of the visiting company. None unless ``include=["company"]`` was passed."""
-        return None if self.company is None else self.company.url
-
-    @property
-    def company_country(self) -> str | None:
-        """The country of the visiting company. None unless ``include=["company"]`` was passed."""
-        return None if self.company is None else self.company.country
-
-    @property
-    def location_city(self) -> str | None:
-        """The city of the visitor."""
-        return None if self.location is None else self.location.city
-
-    @property
-    def location_country_code(self) -> str | None:
-        """The country of the visitor as ISO 3166-1 alpha-2, such as ``DE``."""
-        return None if self.location is None else self.location.country_code
 
     @property
     def landing_page(self) -> str | None:

@@ -34,7 +34,7 @@ class CursorSource(msgspec.Struct, frozen=True):
     request: ApiRequest[bytes]
 
     def describe(self) -> str:
-        """Return an empty string: a cursor list has no part of its own in the description."""
+        """Return an empty string, because a cursor list adds nothing to the description."""
         return ""
 
     def count_request(self, options: PagerOptions) -> ApiRequest[bytes]:  # noqa: ARG002 - as the other sources
@@ -106,7 +106,8 @@ class _CursorProgress:
         self._pages = 0
         self._made_progress = False
         self._is_comparable = not resumes or bool(options.exclude_ids)
-        """True if the rows so far can be compared with the server's count: those before the position are known."""
+        """True if the rows so far can be compared with the server's count, because the ids before the position are
+        known."""
         self.loop_error: CursorLoopError | None = None
         known, total = (len(options.exclude_ids), options.position.total) if resumes else (0, None)
         self.detector = EndDetector(
@@ -120,7 +121,7 @@ class _CursorProgress:
         self._highest_total = total
 
     def position(self, cursor: str | None) -> ResumePosition:
-        """Return the position before a cursor, with the highest count so far, so that a resumed run notices a fall."""
+        """Return the position before a cursor, with the highest count, so that a resumed run detects a lower one."""
         ended = self.detector.verdict is Verdict.COMPLETE
         return ResumePosition(cursor=cursor, ended=ended, total=self._highest_total)
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
-from leadfeeder_async._argument_checks import check_string, spelling_hint
+from leadfeeder_async._argument_checks import check_string, show_value, spelling_hint
 from leadfeeder_async.errors import ConfigurationError, check_argument
 
 DateLike: TypeAlias = "date | datetime | str"
@@ -76,7 +76,7 @@ def parse_time_zone(name: str) -> tzinfo:
         hint = spelling_hint(name, known, "Write a name such as Europe/Berlin or UTC.")
         if not known:  # Windows has no time zones of its own
             hint = "This computer has no list of time zones. Run `pip install tzdata`."
-        raise ConfigurationError(f"tz={name!r} is not a time zone.", hint=hint, argument="tz") from None
+        raise ConfigurationError(f"tz={show_value(name)} is not a time zone.", hint=hint, argument="tz") from None
 
 
 def split_window(window: DateWindow, parts: int) -> tuple[DateWindow, ...]:

@@ -51,7 +51,7 @@ class PageFacts(msgspec.Struct, frozen=True):
     page_count: int | None = None
     """The number of pages that the server reports."""
     is_last: bool = False
-    """True if no page follows, as a missing cursor says."""
+    """True if no page follows, for example because the response has no cursor."""
 
 
 class EndDetector(msgspec.Struct, frozen=True):

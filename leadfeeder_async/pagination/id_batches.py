@@ -118,7 +118,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
     async def _request_missing_again(self, decoder: PageDecoder[T], state: LookupState) -> Page[T] | None:
         """Find out which missing ids were merged into records that were requested too.
 
-        Their records were returned under their current ids, so no response so far told about them. This takes one
+        Their records were returned under their current ids, so no earlier response shows the merge. This takes one
         request for 100 missing ids.
         """
         candidates, state.missing = state.missing, []
@@ -211,7 +211,7 @@ class _BatchLookup(Generic[T]):
 
 
 def batch_size(limit: int | None) -> int:
-    """Return the number of ids per request. If records are limited, no more ids are requested, as each may charge."""
+    """Return the number of ids per request. It is at most the limit, because each id may be charged."""
     if not limit:
         return MAX_IDS_PER_REQUEST
     requests = -(-limit // MAX_IDS_PER_REQUEST)

@@ -38,7 +38,7 @@ class NumberedSource(msgspec.Struct, frozen=True):
     request: ApiRequest[bytes]
 
     def describe(self) -> str:
-        """Return an empty string: a numbered list has no part of its own in the description."""
+        """Return an empty string, because a numbered list adds nothing to the description."""
         return ""
 
     def count_request(self, options: PagerOptions) -> ApiRequest[bytes]:  # noqa: ARG002 - as the other sources
@@ -122,7 +122,7 @@ class WindowProgress(msgspec.Struct):
     """The day that this group of countries belongs to."""
 
     def can_request(self) -> bool:
-        """Return True if another page may be requested: it is known to exist, or the one before is not the last."""
+        """Return True if the next page is known to exist, or the page before it was not the last."""
         if self.detector.verdict is not Verdict.CONTINUE:
             return False
         return self.requested == self.detector.pages or self.requested < self.detector.known_pages
@@ -145,7 +145,7 @@ class WindowProgress(msgspec.Struct):
 
     @property
     def is_past_known_pages(self) -> bool:
-        """True if nothing says that the next page exists."""
+        """True if no count shows that the next page exists."""
         detector = self.detector
         is_counted = detector.missing is not None and detector.missing > 0
         return detector.pages > 0 and not is_counted and detector.pages >= (detector.last_page or 0)

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from copy import copy
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeAlias, TypeVar, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -36,7 +36,7 @@ from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.problems import ProblemLog, raise_at_end
 from leadfeeder_async.pagination.row_filter import RowFilter
 from leadfeeder_async.pagination.single_page import SinglePageSource
-from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions, PageSource
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions
 from leadfeeder_async.types import CsvDialect, Stats, VisitOrder
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=HasId)
 U = TypeVar("U")
 F = TypeVar("F")
+
+PageSource: TypeAlias = CursorSource | IdBatchSource | DateWindowSource | NumberedSource | SinglePageSource
+"""Reads the pages of one list. It is chosen once, when the pager is created."""
 
 
 class Pager(Generic[T]):
@@ -81,7 +84,7 @@ class Pager(Generic[T]):
             check_integer("limit", limit, 0)
         self._executor = executor
         self._request = request
-        self._source = _choose_source(executor, request.undecoded, window, ids)
+        self._source: PageSource = _choose_source(executor, request.undecoded, window, ids)
         self._options = PagerOptions(page_size=page_size, limit=limit, split_days=split_days)
         self._row_filters = row_filters
         self._days = days or window  # as the caller counts them
@@ -381,7 +384,7 @@ class Pager(Generic[T]):
         """Return the same list, whose requests are also counted in ``stats``."""
         other = copy(self)
         other._executor = self._executor.with_stats(stats)  # noqa: SLF001 - a copy of its own
-        other._source = _with_executor(self._source, other._executor)  # noqa: SLF001
+        other._source = replace(self._source, executor=other._executor)  # noqa: SLF001
         return other
 
     def _model_pages(self) -> AsyncGenerator[Page[T], None]:
@@ -466,15 +469,6 @@ def _choose_source(
             return NumberedSource(executor, request)
         case PaginationStyle.NONE:
             return SinglePageSource(executor, request)
-
-
-def _with_executor(source: PageSource, executor: RequestExecutor) -> PageSource:
-    """Return the same source, which sends its requests with another executor."""
-    match source:
-        case CursorSource() | IdBatchSource() | DateWindowSource() | NumberedSource() | SinglePageSource():
-            return replace(source, executor=executor)
-        case _:
-            raise TypeError(f"{type(source).__name__} has no executor")
 
 
 async def _limit_rows(

@@ -26,7 +26,7 @@ class SinglePageSource(msgspec.Struct, frozen=True):
     request: ApiRequest[bytes]
 
     def describe(self) -> str:
-        """Return an empty string: the list has no part of its own in the description."""
+        """Return an empty string, because the list adds nothing to the description."""
         return ""
 
     def count_request(self, options: PagerOptions) -> ApiRequest[bytes]:  # noqa: ARG002 - as the other sources

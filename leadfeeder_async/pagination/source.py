@@ -1,19 +1,15 @@
-"""Page sources: one for each way in which the API splits a list into responses."""
+"""The options and the prefetch queue of all page sources."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
-from typing import Protocol, TypeVar
 
 import msgspec
 
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
-
-T = TypeVar("T")
+from leadfeeder_async.pagination.page import ResumePosition
 
 MAX_PAGE_SIZE = 100
 """The largest page of the API, and the default, because each page costs a request."""
@@ -45,27 +41,6 @@ class PagerOptions(msgspec.Struct, frozen=True, kw_only=True):
     def pages_wanted(self) -> int | None:
         """The number of pages that ``limit`` needs. No more are prefetched."""
         return None if self.limit is None else -(-self.limit // self.page_size)
-
-
-class PageSource(Protocol):
-    """Reads the pages of one list. It is chosen once, when the pager is created."""
-
-    @property
-    def request(self) -> ApiRequest[bytes]:
-        """The request of the first page, without its size."""
-        ...
-
-    def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
-        """Yield the pages in order. Closing the generator cancels the requests in flight."""
-        ...
-
-    def count_request(self, options: PagerOptions) -> ApiRequest[bytes]:
-        """Return the cheapest request whose response tells the number of rows."""
-        ...
-
-    def describe(self) -> str:
-        """Return the part of the list's description that is specific to this source, such as its dates."""
-        ...
 
 
 class PrefetchQueue:

@@ -89,8 +89,10 @@ def include_param(include: Iterable[str] | None, literal: object) -> tuple[str, 
 
     ``literal`` has the known names. A name that resembles none of them is sent, because the API may know it.
     """
+    if include is None:
+        return None
     known = [str(name) for name in get_args(literal)]
-    names = () if include is None else check_strings("include", include)
+    names = check_strings("include", include)
     for index, name in enumerate(names):
         near = [] if name in known else get_close_matches(name, known, 1, 0.7)
         if near or not name.strip():

@@ -419,7 +419,7 @@ class World:
     def remove_company(self, company_id: str) -> None:
         """Remove a company.
 
-        Its visits remain, and matching still returns its ID, as a search index does that is not up to date.
+        Its visits remain, and matching still returns its ID, like a search index that is not up to date.
 
         Args:
             company_id: The company to remove.

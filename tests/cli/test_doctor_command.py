@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from leadfeeder_async.cli.health_checks import ClockCheck, choose_account, quota_result
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import ids, json_lines, leadfeeder, leadfeeder_in_new_python
+from tests.support.clients import client_for
 from tests.support.servers import http, raw_server
 
 
@@ -43,6 +47,60 @@ async def test_no_credits_and_no_permission() -> None:
         code, stdout, _ = await leadfeeder(sandbox, "doctor", "--json")
     results = {result["check"]: result["status"] for result in json_lines(stdout)}
     assert (code, results["credits"], results["requests"], results["visits"]) == (4, "fail", "fail", "ok")
+
+
+async def test_account_that_the_key_does_not_have(quarter: Sandbox) -> None:
+    """An account that the key does not have fails its check, and the hint names those that it has."""
+    code, stdout, _ = await leadfeeder(quarter, "doctor", "--json", LEADFEEDER_ACCOUNT_ID="7")
+    results = {result["check"]: result for result in json_lines(stdout)}
+    assert (code, results["account"]["message"]) == (3, "the key has no account 7")
+    assert quarter.account_id in results["account"]["hint"]
+    assert results["credits"]["status"] == "skip"
+
+
+async def test_key_without_an_account() -> None:
+    """A key without any account is a failure with the exit code of a refused access."""
+    result, account_id = choose_account((), None)
+    assert (result.status, result.message, account_id) == ("fail", "the key has no account", None)
+
+
+async def test_few_credits_left_is_a_warning() -> None:
+    """Less than a tenth of the credits is a warning, and the exit code is 0."""
+    async with Sandbox(companies=40, visits=90, credits=12, rate_limit=False) as sandbox:
+        async with client_for(sandbox) as lf:
+            companies = itertools.count(159_000_001)
+            while lf.stats.credits_charged < 11:
+                await lf.companies.get(str(next(companies)))
+        code, stdout, _ = await leadfeeder(sandbox, "doctor", "--json")
+    results = {result["check"]: result for result in json_lines(stdout)}
+    assert (code, results["credits"]["status"]) == (0, "warn"), stdout
+    assert results["credits"]["hint"] == "Limit jobs with --max-credits."
+
+
+async def test_key_that_cannot_read_its_user() -> None:
+    """A key without the permission to read its user is valid, with a warning."""
+    async with Sandbox(companies=5, visits=9, not_entitled=["get_current_user"], rate_limit=False) as sandbox:
+        code, stdout, _ = await leadfeeder(sandbox, "doctor", "--json")
+    key = next(result for result in json_lines(stdout) if result["check"] == "key")
+    assert (code, key["status"]) == (0, "warn")
+    assert key["message"].startswith("valid, but cannot read its user")
+
+
+@pytest.mark.parametrize(("used", "status"), [(79_999, "ok"), (80_000, "warn"), (100_000, "fail")])
+def test_requests_of_the_month(used: int, status: str) -> None:
+    """Four fifths of the monthly quota is a warning, and all of it a failure."""
+    assert quota_result(used, 100_000).status == status
+
+
+@pytest.mark.parametrize(("date", "words"), [("Sat, 01 Nov 2025 12:00:00 GMT", "ahead of"), ("x", "no response had")])
+async def test_clock_of_this_machine(date: str, words: str) -> None:
+    """A clock that differs from the server's is a warning. A date that is not valid skips the check."""
+    check = ClockCheck()
+    async with raw_server(http(b"{}", headers=f"Date: {date}\r\n")) as server:
+        async with aiohttp.ClientSession(trace_configs=[check.trace_config()]) as session:
+            async with session.get(server.url) as response:
+                await response.read()
+    assert words in check.result().message
 
 
 async def test_unreachable_server(quarter: Sandbox) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from leadfeeder_async.cli import contract_command
 from leadfeeder_async.cli.openapi_diff import compare
 from leadfeeder_async.resources import all_endpoints
 from tests.cli.command import leadfeeder, leadfeeder_on_terminal
@@ -132,6 +133,28 @@ async def test_check_of_url(contract: Document) -> None:
         code, stdout, stderr = await leadfeeder(None, "contract", "check", f"{url}/openapi.json")
     assert (code, json.loads(stdout)["override"]) == (1, "/v1/signals/search")
     assert "AsyncLeadfeeder(paths={'search_company_signals': '/v1/signals/search'})" in stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "size", "message"),
+    [(404, 1, "the server returned status 404"), (200, contract_command.MAX_DOCUMENT_BYTES + 1, "is larger than")],
+)
+async def test_unusable_download(status: int, size: int, message: str) -> None:
+    """A document that cannot be downloaded, or is too large, is one error."""
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(status=status, body=b" " * size)
+
+    async with handler_server(handle) as url:
+        code, stdout, stderr = await leadfeeder(None, "contract", "check", f"{url}/openapi.json")
+    assert (code != 0, stdout) == (True, "")
+    assert message in stderr
+
+
+async def test_unreachable_document() -> None:
+    """A server that cannot be reached is one error with its cause."""
+    code, _, stderr = await leadfeeder(None, "contract", "check", "http://127.0.0.1:9/openapi.json")
+    assert (code, "the request failed (ClientConnectorError)" in stderr) == (5, True)
 
 
 async def test_check_on_terminal(contract: Document, tmp_path: Path) -> None:

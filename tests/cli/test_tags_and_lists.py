@@ -150,3 +150,48 @@ async def test_ctrl_c_at_confirmation(quarter: Sandbox) -> None:
     code, screen = await leadfeeder_on_terminal(quarter, "tags", "create", "Hot", interrupt_at="[y/N]")
     assert (code, quarter.ledger.creations) == (130, [])
     assert "Interrupted" in screen
+
+
+async def test_declined_changes_send_nothing(quarter: Sandbox, tmp_path: Path) -> None:
+    """Without a yes, no list, feed or tag is changed."""
+    filters = tmp_path / "filters.json"
+    filters.write_text('[{"field":"page_url","values":["/pricing"]}]')
+    feed = ("feeds", "create", "Pricing", "--filters", str(filters))
+    assert (await leadfeeder(quarter, *feed, "--yes"))[0] == 0
+    quarter.records.tags.add({"name": "Hot", "color": 1})
+    changes = [request for request in quarter.ledger.requests if request.method != "GET"]
+    for question, words in (
+        ("Create the company list 'DACH'?", ("lists", "create", "DACH")),
+        ("Create the feed 'Pricing'?", feed),
+        ("Change the feed 'Pricing'", ("feeds", "update", "Pricing", "--name", "Prices")),
+        ("Delete the feed 'Pricing'", ("feeds", "delete", "Pricing")),
+        ("159000001", ("tags", "add", "Hot", "159000001")),
+    ):
+        code, screen = await leadfeeder_on_terminal(quarter, *words, columns=200, answer="n\n")
+        assert (code, "Nothing was changed." in screen) == (5, True), screen
+        assert question in screen or words[0] == "tags"
+    assert [request for request in quarter.ledger.requests if request.method != "GET"] == changes
+
+
+async def test_name_of_several_tags(quarter: Sandbox) -> None:
+    """A name that two tags have is refused, and the hint names their ids."""
+    first, second = (quarter.records.tags.add({"name": name, "color": 1}) for name in ("Hot", "hot"))
+    code, _, stderr = await leadfeeder(quarter, "tags", "add", "HOT", "159000001", "--yes")
+    assert (code, "There are 2 tags with the name 'HOT'." in stderr) == (2, True)
+    assert first in stderr
+    assert second in stderr
+    assert not quarter.records.company_tags
+
+
+async def test_unreadable_file_of_ids(quarter: Sandbox, tmp_path: Path) -> None:
+    """A file of ids that does not exist is named, and nothing is changed."""
+    quarter.records.tags.add({"name": "Hot", "color": 1})
+    path = tmp_path / "missing.txt"
+    code, _, stderr = await leadfeeder(quarter, "tags", "add", "Hot", "--ids", path, "--yes")
+    assert (code, f"{path} cannot be read: No such file or directory." in stderr) == (2, True)
+
+
+async def test_no_records_on_terminal(quarter: Sandbox) -> None:
+    """On a terminal, an empty list is one sentence instead of an empty table."""
+    code, screen = await leadfeeder_on_terminal(quarter, "tags", "list")
+    assert (code, screen.strip()) == (0, "No tags found.")

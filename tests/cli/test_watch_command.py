@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from leadfeeder_async import ConfigurationError, WebVisit
 from leadfeeder_async.cli import webhook
-from leadfeeder_async.cli.watch_command import parse_interval
+from leadfeeder_async.cli.watch_command import format_row, parse_interval
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import ids, leadfeeder, start
 from tests.support.servers import handler_server
@@ -131,8 +132,6 @@ def test_messages() -> None:
     visit = WebVisit(id="v")
     assert webhook.message_of(visit, "slack") == {"text": "Unknown company visited the website."}
     company = {"id": "1", "attributes": {"name": "A&B <GmbH>"}}
-    import msgspec
-
     data = {
         "id": "v",
         "attributes": {"landing_page_path": "/p", "page_depth": 2, "started_at": "2026-11-20T09:14:07Z", "source": "x"},
@@ -145,6 +144,42 @@ def test_messages() -> None:
     assert slack == text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     teams: Any = webhook.message_of(visit, "teams")
     assert teams["attachments"][0]["content"]["body"][0]["text"] == text
+
+
+def test_rows_of_the_table() -> None:
+    """On a terminal, a visit is a row with the time in UTC, the company, its country and the first page."""
+    company = {"id": "1", "attributes": {"name": "Acme\x1b[2J"}}
+    attributes = {"landing_page_path": "/p", "page_depth": 2, "started_at": "2026-11-20T10:14:07+01:00"}
+    location = {"id": "l", "attributes": {"country_code": "DE"}}
+    data = {"id": "v", "attributes": attributes, "relationships": {"company": company, "location": location}}
+    row = format_row(msgspec.convert(data, WebVisit))
+    assert row.split() == ["2026-11-20", "09:14", r"Acme\u001b[2J", "DE", "2", "/p"]
+    assert "\x1b" not in row
+    stub = msgspec.convert({"id": "v", "relationships": {"company": {"id": "159000001"}}}, WebVisit)
+    assert format_row(stub).split() == ["159000001"]
+    assert format_row(WebVisit(id="v")).strip() == ""
+
+
+async def test_webhook_that_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A lost connection is reported without the address, and the visit is posted again."""
+    monkeypatch.setattr(webhook, "FIRST_DELAY", 0.01)
+    received = list[str]()
+
+    async def receive(request: web.Request) -> web.Response:
+        received.append(request.headers["Idempotency-Key"])
+        if len(received) == 1:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.Response()
+
+    async with handler_server(receive) as url, webhook.Webhook(f"{url}/secret", "json") as receiver:
+        await receiver.post(WebVisit(id="v"))
+    message = capsys.readouterr().err
+    assert received == ["v", "v"]
+    assert message.startswith("The webhook at 127.0.0.1 failed: ServerDisconnectedError.")
+    assert "secret" not in message
 
 
 def test_intervals() -> None:
@@ -162,6 +197,8 @@ async def test_feeds(live: Sandbox, tmp_path: Path) -> None:
     assert (code, json.loads(out)["attributes"]["filters"][0]["field"]) == (0, "page_url")
     assert (await leadfeeder(live, "feeds", "update", "pricing", "--name", "Prices", "--yes"))[0] == 0
     assert json.loads((await leadfeeder(live, "feeds", "list"))[1])["attributes"]["name"] == "Prices"
+    code, out, _ = await leadfeeder(live, "feeds", "get", "prices")
+    assert (code, json.loads(out)["attributes"]["filters"][0]["values"]) == (0, ["/pricing"])
     path.write_text("{")
     code, _, stderr = await leadfeeder(live, "feeds", "update", "Prices", "--filters", path, "--yes")
     assert (code, "is not valid JSON" in stderr) == (2, True)

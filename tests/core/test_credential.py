@@ -26,6 +26,7 @@ from leadfeeder_async import (
     ServerError,
 )
 from leadfeeder_async._core import credential
+from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.servers import handler_server, http, raw_server
 
@@ -189,11 +190,11 @@ async def test_second_rejection_is_raised(sandbox: Sandbox) -> None:
 
 async def test_late_rejection_of_an_old_token_does_not_renew() -> None:
     """A rejection that arrives after the renewal is about the old token, so the call is only sent again."""
-    tokens, old_requests = list[str](), 0
+    tokens, old_requests, is_expired = list[str](), 0, False
 
     async def respond(request: web.Request) -> web.Response:
         nonlocal old_requests
-        if request.headers["Authorization"] == "Bearer token-1":
+        if is_expired and request.headers["Authorization"] == "Bearer token-1":
             old_requests += 1
             await asyncio.sleep(0.1 * (old_requests - 1))
             return web.json_response({"errors": [{"code": "token_expired"}]}, status=401)
@@ -204,7 +205,8 @@ async def test_late_rejection_of_an_old_token_does_not_renew() -> None:
         return AccessToken(tokens[-1])
 
     async with handler_server(respond) as url, AsyncLeadfeeder(access_token=provide, base_url=url) as lf:
-        lf._state.ensure_open().throttle.first_connection.open()
+        await lf.with_options(account_id="1").users.me()  # later calls do not wait for the first connection
+        is_expired = True
         await asyncio.gather(*(lf.with_options(account_id="1").users.me() for _ in range(3)))
     assert (tokens, old_requests) == (["token-1", "token-2"], 3)
 
@@ -459,16 +461,18 @@ async def test_key_file_follows_a_rotation(sandbox: Sandbox, tmp_path: Path, mon
 
 async def test_new_key_has_its_own_quota_and_rate(sandbox: Sandbox) -> None:
     """A used-up quota and a pause of the old key do not hold back the new one, because the API counts per key."""
-    async with key_client(sandbox, lambda: sandbox.api_key, monthly_quota=10) as lf:
-        state = lf._state
-        await lf.users.me()
-        state.quota.record_usage(10, datetime.now(UTC))
-        resources = state.ensure_open()
-        resources.throttle.limiter.pause(60.0)
+    limiter = TokenBucket(1e6, 100_000)
+    async with key_client(sandbox, lambda: sandbox.api_key, monthly_quota=10, limiter=limiter) as lf:
+        for _ in range(10):
+            await lf.users.me()
         sandbox.rotate_key()
-        state.credential._is_rejected = True
-        await asyncio.wait_for(lf.users.me(), 2)
-        assert state.quota._used_in(datetime.now(UTC)) == 1
+        sandbox.latency = 0.2
+        call = asyncio.create_task(lf.users.me())
+        await asyncio.sleep(0.1)  # the request with the old key is in flight
+        limiter.pause(60.0)
+        await asyncio.wait_for(call, 2)
+        sandbox.latency = 0.0
+        assert lf.health().requests_this_month == 1
         sandbox.fail_next(429, code="rate_limit_exceeded", retry_after="0.01")
         await lf.users.me()  # would raise QuotaExceededError if requests of the old key counted
 
@@ -478,10 +482,10 @@ async def test_renewed_token_keeps_quota_and_rate(sandbox: Sandbox) -> None:
     endpoint = TokenEndpoint(sandbox)
     async with client(sandbox, endpoint) as lf:
         await lf.users.me()
-        before = lf._state.quota._used_in(datetime.now(UTC))
+        before = lf.health().requests_this_month
         sandbox.expire_token(endpoint.tokens[0])
         await lf.users.me()
-        assert lf._state.quota._used_in(datetime.now(UTC)) == before + 2
+        assert lf.health().requests_this_month == before + 2
 
 
 async def test_key_callable_returns_no_key(sandbox: Sandbox) -> None:

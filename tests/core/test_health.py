@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
@@ -69,7 +69,15 @@ async def test_pause_and_reduced_rate(sandbox: Sandbox) -> None:
     assert (health.last_error.error, health.last_error.status) == ("RateLimitedError", 429)
 
 
-async def test_used_up_quota_is_not_ready(sandbox: Sandbox) -> None:
+class NextMonth(datetime):
+    """A clock that is ahead by more than a month."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(days=32)
+
+
+async def test_used_up_quota_is_not_ready(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """After ``quota_exceeded``, the client is not ready until the block ends."""
     async with client_for(sandbox) as lf:
         sandbox.fail_next(429, code="quota_exceeded")
@@ -79,7 +87,7 @@ async def test_used_up_quota_is_not_ready(sandbox: Sandbox) -> None:
         assert not health.ready
         assert health.quota_blocked_until is not None
         assert health.quota_blocked_until > datetime.now(UTC)
-        lf._state.quota.blocked_until = datetime.now(UTC) - timedelta(seconds=1)
+        monkeypatch.setattr("leadfeeder_async._core.client_state.datetime", NextMonth)
         assert lf.health().ready
 
 

@@ -680,7 +680,7 @@ PAGINATION = (
     ),
     Case(
         number=66, group="Pagination", name="no-next-page",
-        trigger="Neither a cursor nor a page count says whether more pages follow.",
+        trigger="The response has neither a cursor nor a page count.",
         expected="A cursor list ends. A numbered list ends with its first short page.",
         covered_by=(
             "tests/pagination/test_pager.py::test_null_and_empty_cursor_end_a_list",

@@ -24,7 +24,7 @@ from leadfeeder_async.jobs.enrich.lookup import CompanyLookup
 from tests.support.clients import client_of
 from tests.support.redis import RedisServer
 from tests.support.servers import handler_server
-from tests.support.shared_credits import abandon, report
+from tests.support.shared_credits import abandon, adopt, report
 
 SOAK = bool(os.environ.get("SOAK"))
 CREDIT_SCHEDULES = 8_000 if SOAK else 25
@@ -64,9 +64,7 @@ class Process:
     def fork(self, server: RedisServer, name: str, pid: int) -> Process:
         """Return a child whose object has the state of this one, as after a fork."""
         child = RedisCredits(server.url, name, LIMIT, KEY, timeout=5.0)
-        own_script = child._script
-        child.__dict__.update(self.credits.__dict__)
-        child._script, child._tasks, child._heartbeat = own_script, set(), None
+        adopt(child, self.credits)
         return Process(child, pid)
 
 

@@ -237,12 +237,11 @@ async def test_observed_values(sandbox: Sandbox, telemetry: Telemetry) -> None:
     async with clients[0], clients[1]:
         calls = [asyncio.create_task(lf.users.me()) for lf in clients for _ in range(3)]
         await asyncio.sleep(0.1)
-        clients[0]._state.quota.record_usage(400, datetime.now(UTC))
         assert [point.value for point in telemetry.points("http.client.active_requests")] == [4]
         (waiting,) = telemetry.points("leadfeeder.client.waiting_calls")
         assert waiting.value == 2
         assert waiting.attributes == {"server.address": "127.0.0.1", "server.port": int(sandbox.url.rpartition(":")[2])}
-        assert [point.value for point in telemetry.points("leadfeeder.client.quota.used")] == [400]
+        assert [point.value for point in telemetry.points("leadfeeder.client.quota.used")] == [2]
         assert [point.value for point in telemetry.points("leadfeeder.client.quota.limit")] == [900]
         await asyncio.gather(*calls)
         assert [point.value for point in telemetry.points("http.client.active_requests")] == [0]

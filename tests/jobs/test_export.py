@@ -36,7 +36,7 @@ from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import interrupt, names_in, read_ids, read_lines, small_disk
 from tests.support.clients import client_for, client_of
-from tests.support.servers import handler_server
+from tests.support.servers import handler_server, http, raw_server
 
 DAY = date(2026, 11, 1)
 PARTIAL_ERROR = {"title": "A part is down"}
@@ -566,3 +566,33 @@ async def test_progress_counts_its_own_export(tmp_path: Path) -> None:
         progress = await asyncio.gather(*exports)
         assert len({one.requests for one in progress}) <= 2
         assert sum(one.requests for one in progress) == lf.stats.requests
+
+
+async def test_account_of_the_key_is_looked_up(tmp_path: Path) -> None:
+    """An export without an account looks up the only account of the key once, and names it in its checkpoint."""
+    async with Sandbox(companies=9, visits=90, rate_limit=False) as sandbox:
+        async with AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url) as lf:
+            pager = lf.with_options(deadline=30).web_visits.search(
+                start_date=sandbox.start_date, end_date=sandbox.end_date, page_size=20
+            )
+            await interrupt(pager, tmp_path / "out.ndjson", 40)
+            other = lf.with_options(account_id="7").web_visits.search(
+                start_date=sandbox.start_date, end_date=sandbox.end_date, page_size=20
+            )
+            with pytest.raises(CheckpointError, match="account"):
+                await other.to_file(tmp_path / "out.ndjson", resume=True)
+            assert (await pager.to_file(tmp_path / "out.ndjson", resume=True)).done == 90
+        assert sandbox.ledger.count("list_accounts") == 1
+
+
+async def test_large_pages_with_line_breaks(tmp_path: Path) -> None:
+    """Rows of large pages are one line each, and a row that is not UTF-8 is a gap of the export."""
+    row = '{\n "id": "%d", "type": "web_visit", "attributes": {"landing_page_path": "%s"}}'
+    rows = [(row % (number, "x" * 4_000)).encode() for number in range(100)]
+    rows[7] = rows[7].replace(b"xx", b"\xff\xff", 1)
+    body = b'{"data":[' + b",".join(rows) + b'],"meta":{"pagination":{"total_count":100,"page_count":1}}}'
+    async with raw_server(http(body)) as server, client_of(server.url) as lf:
+        pager = lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-01")
+        with pytest.raises(IncompleteListError, match="not UTF-8"):
+            await pager.to_file(tmp_path / "out.ndjson")
+    assert read_ids(partial_path(tmp_path / "out.ndjson")) == [str(number) for number in range(100) if number != 7]

@@ -90,8 +90,9 @@ def test_parquet_equals_its_cells(tmp_path: Path, visits: list[Any]) -> None:
     rows, direct, flat, table = (tmp_path / name for name in ("rows", "direct", "flat", "table.parquet"))
     rows.write_bytes(b"".join(msgspec.json.encode(visit) + b"\n" for visit in visits))
     parquet.write_parquet(rows, table, direct, COLUMNS)
-    longest = parquet._write_flat(rows, flat, COLUMNS)
-    parquet._copy(parquet._select_flat(flat, COLUMNS, longest), table, table, 2_048)
+    with pytest.MonkeyPatch.context() as patch:  # DuckDB runs out of memory, so the rows are converted to flat ones
+        patch.setattr(parquet, "MEMORY_LIMIT", "1KB")
+        parquet.write_parquet(rows, flat, table, COLUMNS)
     assert read(direct) == read(table)
 
 

@@ -45,7 +45,7 @@ from tests.support.clients import client_for
 from tests.support.clock import VirtualLoop
 from tests.support.visit_server import EPOCH, MemoryStore, VisitServer, ids
 
-NOTHING, TAIL, WHOLE = WatchReading.NOTHING, WatchReading.TAIL, WatchReading.WHOLE
+NOTHING, TAIL, COMPLETE = WatchReading.NOTHING, WatchReading.TAIL, WatchReading.COMPLETE
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_reading_after_a_count() -> None:
     """The counts of a poll decide which pages are read."""
     part = Part(DateWindow(date(2026, 3, 1), date(2026, 3, 4)), 100)
     cases: list[tuple[int | None, WatchReading]] = [
-        (100, NOTHING), (101, TAIL), (99, WHOLE), (None, WHOLE), (10_000, WHOLE), (10_001, WHOLE), (9_999, TAIL),
+        (100, NOTHING), (101, TAIL), (99, COMPLETE), (None, COMPLETE), (10_000, COMPLETE), (10_001, COMPLETE), (9_999, TAIL),
     ]  # fmt: skip
     for count, expected in cases:
         assert choose_reading(part, count, 10_000) is expected, count
@@ -174,7 +174,7 @@ def test_cost_of_a_poll_with_news(server: VisitServer, run: Any) -> None:
         for one in range(new):
             server.at(EPOCH + timedelta(minutes=minute), lambda name=f"v{minute}-{one}": server.add(name))
     run(watch_for(server.watch(on_status=record), 1_000))
-    assert statuses == [(WHOLE, 0, 2), (TAIL, 10, 2), (TAIL, 45, 2), (TAIL, 230, 4)]
+    assert statuses == [(COMPLETE, 0, 2), (TAIL, 10, 2), (TAIL, 45, 2), (TAIL, 230, 4)]
 
 
 def test_servers_that_return_the_newest_first(server: VisitServer, run: Any) -> None:
@@ -186,7 +186,7 @@ def test_servers_that_return_the_newest_first(server: VisitServer, run: Any) -> 
     readings = list[WatchReading | None]()
     watch = server.watch(on_status=lambda status: readings.append(status.reading))
     assert run(watch_for(watch, 700)) == ["new"]
-    assert readings == [WHOLE, TAIL, NOTHING]
+    assert readings == [COMPLETE, TAIL, NOTHING]
 
 
 def test_visits_without_an_id_are_reported(server: VisitServer, run: Any) -> None:
@@ -210,7 +210,7 @@ def test_late_visits_and_deletions(server: VisitServer, run: Any) -> None:
     readings = list[WatchReading | None]()
     watch = server.watch(on_status=lambda status: readings.append(status.reading))
     assert run(watch_for(watch, 1_250)) == ["late", "new"]
-    assert readings == [WHOLE, WHOLE, WHOLE, TAIL, NOTHING]
+    assert readings == [COMPLETE, COMPLETE, COMPLETE, TAIL, NOTHING]
 
 
 def test_deletion_that_hides_a_visit_until_midnight(server: VisitServer, run: Any) -> None:
@@ -496,6 +496,7 @@ async def test_budget_and_arguments(sandbox: Sandbox, tmp_path: Path) -> None:
             async with aclosing(limited.web_visits.watch(every=1, since="2026-01-01")) as visits:
                 async for _ in visits:
                     pass
+        assert lf.web_visits.watch(every=60, since="2026-11-30T10:00:00+01:00")
         for wrong in ({"every": 0}, {"lookback_days": 91}, {"since": "tomorrow"}, {"since": "2026-11-31T00"}):
             with pytest.raises(ConfigurationError):
                 lf.web_visits.watch(**wrong)  # type: ignore[arg-type]

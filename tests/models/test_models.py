@@ -92,6 +92,73 @@ def test_shortcuts_on_records_and_stubs() -> None:
     assert (stub.company.name, stub.company.tags, stub.company.lists) == (None, (), ())
 
 
+ACME = {
+    "id": "c",
+    "type": "company",
+    "attributes": {"name": "Acme", "url": "https://acme.test", "address": {"country": "Germany", "country_code": "DE"}},
+}
+PLACE = {"id": "l", "type": "location", "attributes": {"city": "Berlin", "country_code": "DE"}}
+
+
+@pytest.mark.parametrize(
+    "kind", [models.WebVisit, models.CompanyLocation, models.EnrichedIp, models.Signal, models.Contact]
+)
+def test_shortcuts_to_the_company(kind: type[Any]) -> None:
+    """Records of a company have its everyday fields. A stub only has the id, and a record without one has None."""
+    names = ("company_id", "company_name", "company_url", "company_country")
+    stub = {"id": "c", "type": "company"}
+    for company, expected in (
+        (ACME, ("c", "Acme", "https://acme.test", "Germany")),
+        (stub, ("c", None, None, None)),
+        (None, (None,) * 4),
+    ):
+        record = msgspec.convert({"id": "1", "relationships": {"company": company}}, kind)
+        assert tuple(getattr(record, name) for name in names) == expected
+        assert (record.company is None) == (company is None)
+
+
+@pytest.mark.parametrize("kind", [models.WebVisit, models.CompanyLocation, models.EnrichedIp])
+def test_shortcuts_to_the_location(kind: type[Any]) -> None:
+    """Records with a location have its city and its country code, which are None without a location."""
+    for location, expected in ((PLACE, ("Berlin", "DE")), (None, (None, None))):
+        record = msgspec.convert({"id": "1", "relationships": {"location": location}}, kind)
+        assert (record.location_city, record.location_country_code) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "shortcut"),
+    [
+        (models.Contact, "name", "name"),
+        (models.ContactSummary, "name", "name"),
+        (models.CRMUser, "name", "name"),
+        (models.CustomFeedFolder, "name", "name"),
+        (models.Network, "name", "name"),
+        (models.Icp, "name", "name"),
+        (models.BuyerPersona, "name", "name"),
+        (models.Industry, "name", "name"),
+        (models.Signal, "title", "title"),
+        (models.WebVisit, "landing_page_path", "landing_page"),
+    ],
+)
+def test_shortcuts_to_attributes(kind: type[Any], field: str, shortcut: str) -> None:
+    """A shortcut returns an attribute, and None on a stub."""
+    complete = msgspec.convert({"id": "1", "attributes": {field: "x"}}, kind)
+    assert (getattr(complete, shortcut), getattr(kind(id="1"), shortcut)) == ("x", None)
+
+
+def test_shortcuts_along_crm_connections() -> None:
+    """A connection of a group leads to the connection, its record and the record's owner."""
+    owner = {"id": "u", "attributes": {"name": "Ada"}}
+    record = {"id": "r", "relationships": {"crm_owner": owner}}
+    connection = {"id": "n", "relationships": {"crm_record": record}}
+    group = msgspec.convert({"id": "g", "relationships": {"crm_connection": connection}}, models.CRMGroupConnection)
+    assert group.connection is not None
+    assert group.connection.record is not None
+    assert group.connection.record.owner is not None
+    assert group.connection.record.owner.name == "Ada"
+    assert models.CRMGroupConnection(id="g").connection is None
+
+
 def test_unknown_fields_and_values_are_accepted() -> None:
     """Unknown fields are ignored, and strings without a fixed set of values accept any value."""
     body = b'{"id":"1","type":"web_visit_v2","x":{"y":[1]},"attributes":{"device_type":"fridge","z":1}}'

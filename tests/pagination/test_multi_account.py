@@ -43,6 +43,13 @@ def search_visits(
     return lf.sweep(ids or sandbox.account_ids, pager_factory)
 
 
+def test_repr_has_the_number_of_accounts() -> None:
+    """The representation has the number of accounts, and no data of them."""
+    assert repr(AsyncLeadfeeder("k").sweep(["1", "2"], lambda account: account.tags.list())) == (
+        "<MultiAccountPager of 2 accounts>"
+    )
+
+
 async def test_rows_of_all_accounts() -> None:
     """The rows of each account are returned once and in order, with the account ID."""
     async with sandbox_of(3) as sandbox, client_for(sandbox) as lf:

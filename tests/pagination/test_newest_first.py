@@ -11,6 +11,7 @@ import pytest
 
 from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, DecodeError, Pager
 from leadfeeder_async.models import WebVisit
+from leadfeeder_async.pagination.visit_time import started_at
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import interrupt
 from tests.support.clients import client_of
@@ -93,3 +94,19 @@ async def test_unknown_order(lf: AsyncLeadfeeder) -> None:
     order: Any = "latest"
     with pytest.raises(ConfigurationError, match="order='latest' must be oldest or newest"):
         lf.web_visits.search(start_date=DAY, end_date=DAY, order=order)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (b'{"attributes":{"started_at":"2026-11-20T10:00:00+01:00"}}', datetime(2026, 11, 20, 9, tzinfo=UTC)),
+        (b'{"attributes":{"started_at":"2026-11-20T10:00:00"}}', datetime(2026, 11, 20, 10, tzinfo=UTC)),
+        (b'{"attributes":{"started_at":7}}', None),
+        (b'{"attributes":null}', None),
+        (b"[" * 100_000, None),
+        (b'"\xff"', None),
+    ],
+)
+def test_time_of_an_undecoded_visit(row: bytes, expected: datetime | None) -> None:
+    """The time of an undecoded row is read. A row without a valid time has none."""
+    assert started_at(msgspec.Raw(row)) == expected

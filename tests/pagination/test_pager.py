@@ -517,6 +517,27 @@ async def test_ways_to_read_a_list(sandbox: Sandbox, lf: AsyncLeadfeeder) -> Non
     assert [(page.meta.pagination, page.total, page.window, page.position) for page in raw_pages] == expected
 
 
+async def test_count_takes_one_request(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """``count`` takes one request for each style of list. It is None if the server returns no total."""
+    sandbox.records.tags.add({"name": "Hot", "color": 1})
+    for pager, expected in (
+        (lf.tags.list(), 1),
+        (lf.companies.search(search_terms=["e"]), len(await lf.companies.search(search_terms=["e"]).collect())),
+        (lf.icps.list(), None),
+    ):
+        before = len(sandbox.ledger.requests)
+        assert await pager.count() == expected
+        assert len(sandbox.ledger.requests) == before + 1
+
+
+def test_repr_names_the_list() -> None:
+    """The representation has the operation, and the dates or the number of ids."""
+    lf = AsyncLeadfeeder("k")
+    assert repr(lf.icps.list()) == "<Pager list_icps>"
+    assert repr(lf.companies.get_many(["1", "2"])).endswith("retrieve_companies 2 ids>")
+    assert "2026-11-01" in repr(lf.web_visits.search(start_date=DAY, end_date=DAY))
+
+
 async def test_first_takes_one_request(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     """``first`` takes one request and returns None for an empty list."""
     await lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).first()

@@ -102,7 +102,7 @@ async def read_dlt(lf: AsyncLeadfeeder, _: RandomServer, __: Path) -> list[str]:
     """Extract the visits with dlt, which would load them into a database."""
     from leadfeeder_async.integrations.dlt import leadfeeder_source
 
-    url = lf._executor.base_url
+    url = lf.base_url
 
     def extract() -> list[str]:
         source = leadfeeder_source("1", start_date=FIRST_DAY, api_key="k", base_url=url)
@@ -136,7 +136,7 @@ async def outcome_of(read: Read, seed: int, out: Path, style: str | None = None)
 @pytest.fixture(autouse=True)
 def _dlt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read with dlt up to the current day of the server, and without a rate limit."""
-    monkeypatch.setattr("leadfeeder_async.integrations.dlt._today", lambda: date.fromisoformat(LAST_DAY))
+    monkeypatch.setattr("leadfeeder_async.integrations.dlt.current_day", lambda: date.fromisoformat(LAST_DAY))
     monkeypatch.setattr("leadfeeder_async.integrations.dlt.TokenBucket", partial(TokenBucket, 1e6, 100_000))
 
 

@@ -299,7 +299,7 @@ async def read_sync(_: Pager[Any], lf: AsyncLeadfeeder, folder: Path) -> list[st
 async def read_dlt(_: Pager[Any], lf: AsyncLeadfeeder, __: Path) -> list[str]:
     from leadfeeder_async.integrations.dlt import leadfeeder_source
 
-    url = lf._executor.base_url
+    url = lf.base_url
 
     def extract() -> list[str]:
         source = leadfeeder_source("1", start_date="2026-11-01", api_key="k", base_url=url)
@@ -336,7 +336,7 @@ async def outcome_of(read: Read, server: UnexpectedServer, folder: Path, *, by_c
 @pytest.fixture(autouse=True)
 def _dlt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read with dlt up to the current day of the server, and without a rate limit."""
-    monkeypatch.setattr("leadfeeder_async.integrations.dlt._today", lambda: date(2026, 11, 30))
+    monkeypatch.setattr("leadfeeder_async.integrations.dlt.current_day", lambda: date(2026, 11, 30))
     monkeypatch.setattr("leadfeeder_async.integrations.dlt.TokenBucket", partial(TokenBucket, 1e6, 100_000))
 
 

@@ -42,6 +42,11 @@ async def test_lost_response(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     """If the response is lost after the record was created, it is found in the list. Otherwise the error is raised."""
     sandbox.fail_next(502, operation="create_tag", after_work=True)
     assert (await lf.tags.get_or_create("Hot")).id in sandbox.ledger.creations
+    sandbox.fail_next(502, operation="create_list", after_work=True)
+    assert (await lf.lists.get_or_create("Nordics", scope="company")).id in sandbox.ledger.creations
+    sandbox.fail_next(502, operation="create_tag")
+    with pytest.raises(OutcomeUnknownError):
+        await lf.tags.get_or_create("Cold")
     sandbox.fail_next(502, operation="create_list")
     with pytest.raises(OutcomeUnknownError):
         await lf.lists.get_or_create("DACH", scope="company")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -154,6 +155,10 @@ async def test_hints_of_common_mistakes() -> None:
         ("Write search_terms=['x'].", lambda lf: lf.companies.search(search_terms="x")),
         ("Write ids=['1', '2'].", lambda lf: lf.companies.get_many(["1,2"])),
         ("Write [item async for item in ...].", lambda lf: lf.companies.get_many(lf.companies.search(search_terms=["x"]))),
+        ('Write "2026-11-01".', lambda lf: lf.companies.search_signals(
+            **SIGNAL, event_date={"from": datetime(2026, 11, 1, 9, tzinfo=UTC)})),
+        ("Write it as YYYY-MM-DD.", lambda lf: lf.companies.search_signals(**SIGNAL, event_date={"from": "1.11.2026"})),
+        ("Pass a date, or write YYYY-MM-DD.", lambda lf: lf.companies.search_signals(**SIGNAL, event_date={"to": 5})),
         ('Write it as YYYY-MM, such as "2026-11".', lambda lf: lf.usage.get(start_period="11/2026", end_period="2026-12")),
     ]  # fmt: skip
     assert [(await error_of(call)).hint for _, call in hints] == [hint for hint, _ in hints]

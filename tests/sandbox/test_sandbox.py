@@ -18,6 +18,7 @@ from leadfeeder_async import (
     AuthenticationError,
     BadRequestError,
     InsufficientCreditsError,
+    LeadfeederError,
     NotFoundError,
     OffsetExceededError,
     OutcomeUnknownError,
@@ -84,6 +85,57 @@ async def test_invalid_requests(sandbox: Sandbox) -> None:
     async with AsyncLeadfeeder("wrong", base_url=sandbox.url) as lf:
         with pytest.raises(AuthenticationError):
             await lf.users.me()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "message"),
+    [
+        ("GET", "/v1/usage?start_period=2026-11&end_period=2026-10", None, "start_period is after end_period"),
+        (
+            "GET",
+            "/v1/campaigns/cmp-1/stats?start_period=2026-11-02&end_period=2026-11-01&frequency=daily",
+            None,
+            "start_period is after end_period",
+        ),
+        ("POST", "/v1/companies/match", {"companies": [{"city": "Berlin"}]}, "company_name, url, vat_id or register"),
+        (
+            "POST",
+            "/v1/companies/signals",
+            {"company_ids": ["159000001"], "event_date": {"from": "2026-11-02", "to": "2026-11-01"}},
+            "from is after to",
+        ),
+        (
+            "POST",
+            "/v1/companies/signals",
+            {"company_ids": ["159000001"], "categories": ["weather"]},
+            "categories has an unknown category",
+        ),
+        ("GET", "/v1/ip/enrich?ip=localhost", None, "ip must be an IP address"),
+        ("GET", "/v1/web-visits/custom-feeds?filter[has_connected_list]=maybe", None, "must be true or false"),
+        ("GET", "/v1/lists?filter[scope]=visit", None, "must be company or contact"),
+        ("GET", "/v1/custom-fields?filter[scope]=visit", None, "must be company or contact"),
+        ("POST", "/v1/tags", {"data": {"type": "list", "attributes": {"name": "A", "color": 1}}}, "data.type must be"),
+        ("POST", "/v1/companies/159000001/tags", {"data": [{"id": "1", "type": "list"}]}, "data.type must be tag"),
+        ("POST", "/v1/companies/159000001/tags", {"data": [{"id": "1", "type": "tag"}]}, "No such tag"),
+    ],
+)
+async def test_requests_with_invalid_values(sandbox: Sandbox, method: str, path: str, body: Any, message: str) -> None:
+    """The error of the sandbox names the part of a request that is not valid."""
+    url = f"{sandbox.url}{path}{'&' if '?' in path else '?'}account_id={sandbox.account_id}"
+    async with aiohttp.ClientSession(headers={"X-Api-Key": sandbox.api_key}) as session:
+        async with session.request(method, url, json=body) as response:
+            assert response.status == (404 if message.startswith("No such") else 400)
+            assert message in await response.text()
+
+
+async def test_reject_company(sandbox: Sandbox) -> None:
+    """Batches with a rejected id fail until the id is left out."""
+    sandbox.reject_company("159000002", 422)
+    async with client_for(sandbox, retries=0) as lf:
+        with pytest.raises(LeadfeederError, match="ids must not include 159000002") as caught:
+            await lf.request("GET", "/v1/companies", params={"ids": ("159000001", "159000002")})
+        assert caught.value.status == 422
+        assert await lf.request("GET", "/v1/companies", params={"ids": ("159000001",)})
 
 
 @pytest.mark.parametrize("cursor", ["x", "c./+=", "c.zz/+="])

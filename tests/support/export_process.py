@@ -18,8 +18,8 @@ from leadfeeder_async.jobs.resumable_file import partial_path
 
 def inject_truncation_bug() -> None:
     """Keep rows that the checkpoint does not count. The export writes them again."""
-    open_part = resumable_file._open
-    resumable_file._open = lambda path, size: open_part(path, max(size, partial_path(path).stat().st_size))
+    open_part = resumable_file.open_partial_file
+    resumable_file.open_partial_file = lambda path, size: open_part(path, max(size, partial_path(path).stat().st_size))
 
 
 async def main(noun: str, url: str, key: str, account: str, since: str, until: str, file: str) -> None:

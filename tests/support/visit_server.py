@@ -10,12 +10,14 @@ from typing import Any
 
 import msgspec
 
-from leadfeeder_async import AsyncLeadfeeder, LeadfeederError, OffsetExceededError, WatchStatus, WebVisit
+from leadfeeder_async import LeadfeederError, OffsetExceededError, WatchStatus, WebVisit
+from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.jobs.watch.state_store import WatchStore, make_journal
 from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions, WatchQuery
 from leadfeeder_async.resources.web_visits import RETRIEVE_VISITOR_COMPANIES, _search_request
+from leadfeeder_async.settings import CredentialSource, Options, Secret, Settings
 from tests.support.clock import VirtualLoop
 
 EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -28,8 +30,8 @@ class VisitServer(RequestExecutor):
     """Executes the requests of a watch against visits in memory."""
 
     def __init__(self, loop: VirtualLoop) -> None:
-        lf = AsyncLeadfeeder("k", account_id="1")
-        super().__init__(lf._state, lf._executor.options)
+        settings = Settings(credential=CredentialSource(kind="api_key", secret=Secret("k")))
+        super().__init__(ClientState(settings), Options(account_id="1"))
         self.loop = loop
         self.started = loop.now
         self.offset = timedelta(0)

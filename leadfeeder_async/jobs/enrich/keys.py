@@ -393,7 +393,7 @@ _INVISIBLE: dict[int, None] = dict.fromkeys(
 """Characters that are not visible and never belong to a name: soft hyphens, spaces without a width, directions."""
 
 _JOINERS: dict[int, None] = dict.fromkeys((0x200C, 0x200D))
-"""Characters without a width that names of some languages need, and that a domain is compared without."""
+"""Characters without a width. Names in some languages need them, but domains are compared without them."""
 
 
 def _remove_invisible(text: str) -> str:
@@ -470,10 +470,10 @@ _TEST_NETWORK = ip_network("198.18.0.0/15")
 _NON_GLOBAL_NETWORKS = tuple(
     map(ip_network, ("192.88.99.0/24", "192.0.0.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
 )
-"""Networks without addresses of companies that some versions of Python call global."""
+"""Networks that some versions of Python call global, although no company has an address in them."""
 
 _GLOBAL_IPV6 = ip_network("2000::/3")
-"""The IPv6 addresses that are assigned to anyone."""
+"""The range of assigned IPv6 addresses."""
 
 
 def normalize_public_ip(text: str) -> str | None:

@@ -68,9 +68,10 @@ def _score(match: CompanyMatch) -> float:
 
 
 class UnassignedRecords(msgspec.Struct):
-    """Records of merged companies that came under their current IDs, for several requested IDs.
+    """Records with the current IDs of merged companies, which cannot be assigned to the requested IDs.
 
-    Each ID is requested again alone, which is free, because its record was charged with this response.
+    Each requested ID is therefore requested again alone. That is free, because its record was charged with this
+    response.
     """
 
     records: dict[str, bytes]
@@ -101,7 +102,7 @@ class FetchResult(msgspec.Struct):
     unassigned: UnassignedRecords | None = None
     """The records of these IDs."""
     fetch_again: list[str] = msgspec.field(default_factory=list[str])
-    """IDs that are absent, although their records may have come as those of other requested IDs."""
+    """IDs that are absent from the response. Their records may have been returned for other requested IDs."""
     charged: int | None = None
     """The credits that the response charged, or None if it does not contain them."""
 

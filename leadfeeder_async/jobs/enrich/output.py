@@ -106,7 +106,7 @@ class CheckpointCostJournal(CostJournal):
         self._written_ids = list[str]()
 
     def reserve(self, ids: Iterable[str], cost: int) -> None:
-        """Record credits that are about to be spent. Also without ``max_credits``, which a later run may have."""
+        """Record credits that are about to be spent, even without a limit, because a later run may have one."""
         self._in_flight += cost
         self._paid_ids.update(dict.fromkeys(ids))
         self._output.save_state(self._state())

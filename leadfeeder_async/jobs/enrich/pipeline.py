@@ -535,9 +535,10 @@ class Pipeline:
         return None if left is None else left - (self._credits_in_flight - self._budget.reserved)
 
     def _affordable_ids(self, batch: Batch[str], left: int | None) -> int:
-        """Return how many records can be requested now, beside the requests in flight.
+        """Return how many records can be requested now, in addition to the requests in flight.
 
-        If the price is not known, the requests in flight show it. Without a limit, a file must still record it.
+        The first response shows an unknown price. Until then, no other request is sent if a budget limits the credits,
+        or if a file records them.
         """
         price, is_alone = self._lookup.price, not self._fetches.in_flight
         if batch.held is not None:

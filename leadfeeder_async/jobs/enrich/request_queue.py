@@ -51,7 +51,7 @@ class Batch(msgspec.Struct, Generic[T]):
     reserved: int = 0
     """The credits that the budgets reserve for the request."""
     cost: int = 0
-    """The credits that the request counts if its response is lost."""
+    """The credits that count as spent if the response is lost."""
     prepaid: bool = False
     """True if the credits of these items are reserved already, by an earlier run or an earlier request."""
     is_repeat: bool = False
@@ -136,7 +136,6 @@ class RequestQueue(Generic[T]):
         self._prepaid = deque[T]()
         self._retries = list[Batch[T]]()
         self._requested = 0
-        self._flushed = 0
 
     @property
     def is_empty(self) -> bool:
@@ -167,10 +166,6 @@ class RequestQueue(Generic[T]):
         """Append an item."""
         (self._prepaid if prepaid else self._waiting).append(item)
 
-    def flush(self) -> None:
-        """Allow a partial batch for the items that wait now."""
-        self._flushed = len(self._waiting)
-
     def next_batch(self, *, allow_partial: bool) -> Batch[T] | None:
         """Remove and return the next batch: retries first, in their original order, then prepaid items.
 
@@ -185,11 +180,8 @@ class RequestQueue(Generic[T]):
             return self._retries.pop(0)
         size = self._probe_size if self.consecutive_failures else self._size
         for queue in (self._prepaid, self._waiting):
-            is_flushed = queue is self._waiting and self._flushed > 0
-            if len(queue) >= size or (queue and (allow_partial or is_flushed)):
+            if len(queue) >= size or (queue and allow_partial):
                 items = [queue.popleft() for _ in range(min(size, len(queue)))]
-                if is_flushed:
-                    self._flushed -= min(self._flushed, len(items))
                 self._requested += len(items)
                 return Batch(items, self._requested - len(items), prepaid=queue is self._prepaid)
         return None

@@ -32,7 +32,7 @@ async def _read_lists(lf: AsyncLeadfeeder, account: str) -> TableWrite:
 
 
 async def _read_usage(lf: AsyncLeadfeeder, account: str) -> TableWrite:
-    this_month = lf._server_now().date().replace(day=1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    this_month = lf.server_now().date().replace(day=1)
     usage = await lf.usage.get(start_period=f"{months_before(this_month, 2):%Y-%m}", end_period=f"{this_month:%Y-%m}")
     rows = [row_mapping.usage_row(account, entry) for entry in usage.data]
     return lambda transaction: transaction.upsert("usage", rows)

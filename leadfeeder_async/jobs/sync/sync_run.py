@@ -132,7 +132,7 @@ async def sync_account(
     first_day = None if since is None else parse_date("since", since)
     stats = Stats()
     tracker = ProgressTracker(stats)
-    lf = lf._with_stats(stats)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    lf = lf.with_options(stats=stats)
     with SyncDatabase(path, wait) as database, ExitStack() as stack:
         if path.exists():  # a file that cannot be used is refused before anything is sent
             await database.transact(lambda _: None)
@@ -160,7 +160,7 @@ async def sync_account(
 
 
 TABLE_WITH_DATE = "credits"
-"""The small table that is read first, because the response tells the date by the server's clock."""
+"""The small table that is read first, because its response has the date of the server."""
 
 REREAD_HINT = "The next sync retries these rows if their dates are within its lookback."
 
@@ -376,7 +376,7 @@ class SyncRun:
 
     def server_now(self) -> datetime:
         """Return the time by the server's clock. A clock of this machine that is ahead would skip days."""
-        return self._lf._server_now()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return self._lf.server_now()
 
     async def finish(self, state: SyncState) -> None:
         """Write the small tables and the end of the run. Raise IncompleteListError if rows or days are missing."""

@@ -137,7 +137,7 @@ class VisitSpool:
         return [IncompleteListError(message) for message in self.state.problems]
 
     def belongs_to(self, expected: SpoolState) -> bool:
-        """Return True if an interrupted run of the same day wrote the spool, and the database is as it left it.
+        """Return True if an interrupted run of the same day wrote the spool, and the database has not changed since.
 
         Args:
             expected: The account, day and synced days of this run.

@@ -49,7 +49,7 @@ class WatchReading(Enum):
     """Nothing is new, so only the count was requested."""
     TAIL = "tail"
     """The pages that should contain the new rows."""
-    WHOLE = "whole"
+    COMPLETE = "complete"
     """All pages of the days."""
 
 
@@ -79,10 +79,10 @@ def choose_reading(part: Part, count: int | None, max_rows: int) -> WatchReading
 
     """
     if count is None or count == max_rows:
-        return WatchReading.WHOLE
+        return WatchReading.COMPLETE
     if count == part.count:
         return WatchReading.NOTHING
-    return WatchReading.TAIL if part.count < count < max_rows else WatchReading.WHOLE
+    return WatchReading.TAIL if part.count < count < max_rows else WatchReading.COMPLETE
 
 
 def pages_of_new_rows(count: int, new: int, *, newest_first: bool) -> PageRange:

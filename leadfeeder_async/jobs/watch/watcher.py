@@ -290,7 +290,7 @@ class VisitWatcher:
 
     async def _read_all(self, state: WatchState, today: date) -> AsyncGenerator[WebVisit, None]:
         """Read all days, which happens once a day, so that no change of the counts hides a visit for longer."""
-        self._reading = WatchReading.WHOLE
+        self._reading = WatchReading.COMPLETE
         state.floor = next_floor(state.floor, state.newest, today, self._options.lookback_days)
         window = window_to_watch(state.floor, state.newest, today)
         counted = WholeCount(window, self._reader.max_rows)
@@ -310,13 +310,13 @@ class VisitWatcher:
         reading = choose_reading(part, count, self._reader.max_rows)
         if reading is WatchReading.NOTHING:
             return
-        new = None if reading is WatchReading.WHOLE or count is None else await self._read_tail(state, part, count)
+        new = None if reading is WatchReading.COMPLETE or count is None else await self._read_tail(state, part, count)
         if new is not None:
             self._reading = WatchReading.TAIL if self._reading is WatchReading.NOTHING else self._reading
             for visit in await self._select(state, new, part.window, index):
                 yield visit, index
             return
-        self._reading = WatchReading.WHOLE
+        self._reading = WatchReading.COMPLETE
         counted = WholeCount(part.window, self._reader.max_rows)
         async with aclosing(self._read_whole(state, counted, part.window)) as visits:
             async for visit in visits:

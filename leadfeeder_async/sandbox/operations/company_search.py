@@ -118,12 +118,14 @@ class _Address(msgspec.Struct, frozen=True):
     country_code: str | None = None
 
 
+class _MoneyFigure(msgspec.Struct, frozen=True):
+    value_eur: float
+
+
 _CITY_NUMBERS = {city: number for number, (city, *_) in enumerate(LOCATIONS)}
 
 
 def _is_in(company: Json, location: LocationCondition) -> bool:
-    if not isinstance(company["address"], dict):
-        return False
     address = msgspec.convert(company["address"], _Address)
     number = _CITY_NUMBERS.get(address.city or "")
     region_codes = set[str]() if number is None else {REGION_CODES[number], _iso_region_code(number)}
@@ -163,13 +165,9 @@ def _has_industry(company: Json, industries: IndustryCondition) -> bool:
 
 
 def _has_revenue(company: Json, revenue: RevenueCondition) -> bool:
-    figure = company["revenue"]
-    if not isinstance(figure, dict):
-        return False
-    value = msgspec.convert(figure, dict[str, object]).get("value_eur")
-    if not isinstance(value, (int, float)):
-        return False
-    return (revenue.min or 0) <= value <= (inf if isinstance(revenue.max, UnsetType) else revenue.max)
+    figure = msgspec.convert(company["revenue"], _MoneyFigure | None)
+    most = inf if isinstance(revenue.max, UnsetType) else revenue.max
+    return figure is not None and (revenue.min or 0) <= figure.value_eur <= most
 
 
 class _ContactMeta(msgspec.Struct, frozen=True):

@@ -38,7 +38,7 @@ from tests.support.clients import client_of
 from tests.support.paths import DOCS
 from tests.support.redis import RedisServer, unused_port
 from tests.support.servers import http, raw_server
-from tests.support.shared_credits import abandon, report
+from tests.support.shared_credits import abandon, report, settled
 
 KEY = "canary-key-1234567890"
 
@@ -335,7 +335,7 @@ async def test_copy_of_a_call_in_a_child_settles_nothing(
             await reservation.reserve()
             patch.setattr(os, "getpid", lambda: -1)
             reservation.__exit__()
-        await asyncio.gather(*shared._tasks)  # a report, if there is one
+        await settled(shared)
         assert total(redis_server) == 3
 
 

@@ -67,3 +67,24 @@ async def test_retry_of_another_table(lf: AsyncLeadfeeder, tmp_path: Path, name:
     with pytest.raises(CheckpointError, match="its columns are not those of this enrichment"):
         await lf.enrich.companies(["a.test"], by="domain").to_file(out, retry_failed=True)
     assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [(",1,2,3", r"row 2 does not have \d+ columns"), ("matched", "row 2 is not a result")],
+)
+async def test_retry_of_a_damaged_table(
+    sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path, cell: str, reason: str
+) -> None:
+    """A table with a damaged row is not retried, and nothing is sent. The error names the row."""
+    out, keys = tmp_path / "out.csv", list(map(domain, range(3)))
+    await lf.enrich.companies(keys, by="domain").to_file(out)
+    lines = out.read_bytes().splitlines(keepends=True)
+    row = lines[2].rstrip(b"\r\n")
+    lines[2] = (row + cell.encode() if cell[0] == "," else row.replace(cell.encode(), b"found", 1)) + b"\r\n"
+    out.write_bytes(b"".join(lines))
+    before = len(sandbox.ledger.requests)
+    with pytest.raises(CheckpointError, match=reason) as caught:
+        await lf.enrich.companies(keys, by="domain").to_file(out, retry_failed=True)
+    assert (out.read_bytes(), len(sandbox.ledger.requests)) == (b"".join(lines), before)
+    assert caught.value.reason == "damaged"
