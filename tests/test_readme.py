@@ -19,6 +19,7 @@ import pytest
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.paths import ROOT
+from tests.support.requirements import needs_posix_shell
 
 PAGES = [
     ROOT / "README.md",
@@ -167,6 +168,7 @@ async def test_web_applications_respond_alike(sandbox: Sandbox, monkeypatch: pyt
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("line", [line for line in SHELL if not NOT_RUN.search(line)])
+@needs_posix_shell
 def test_shell_line_runs(line: str, leadfeeder_sandbox: Sandbox, tmp_path: Path) -> None:
     """Each line of an ``sh`` block succeeds on its own in an empty folder."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

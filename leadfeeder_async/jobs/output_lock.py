@@ -123,6 +123,8 @@ class OutputLock:
         """
         lock = lock_path(path)
         lock.parent.mkdir(parents=True, exist_ok=True)
+        if lock.is_symlink():  # Windows has no O_NOFOLLOW
+            raise unknown_file_error(lock)
         for _ in range(MAX_TRIES):
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
             try:

@@ -1,6 +1,6 @@
 """Run the ``leadfeeder`` command, forked or in a Python of its own, with pipes or in a pseudo-terminal.
 
-Most tests fork: `leadfeeder`, `start` and `leadfeeder_on_terminal`. A test of something that Python does when it starts
+Most tests fork, if the system can: `leadfeeder`, `start` and `leadfeeder_on_terminal`. A test of something that Python does when it starts
 or that an import changes uses `COMMAND`, which starts a new Python.
 """
 
@@ -19,7 +19,7 @@ from subprocess import DEVNULL, PIPE
 from typing import IO, Any, Literal
 
 from leadfeeder_async.sandbox import Sandbox
-from tests.support.fork_server import AsyncForkedProcess, ForkedProcess, ForkServer
+from tests.support.fork_server import ForkedProcess, ForkServer, PipedProcess, ProcessServer, start_server
 from tests.support.terminal import Start, run_on_terminal
 
 # A test run in the background ignores SIGINT, and its child processes would inherit that.
@@ -31,9 +31,9 @@ COMMAND = (sys.executable, "-c", HANDLE_SIGINT + RUN_MAIN)
 
 
 @functools.cache
-def command_server() -> ForkServer:
-    """Return the server that forks the commands of this process."""
-    server = ForkServer("tests.support.command_process")
+def command_server() -> ProcessServer:
+    """Return the server that starts the commands of this process."""
+    server = start_server("tests.support.command_process")
     atexit.register(server.stop)
     return server
 
@@ -63,7 +63,7 @@ async def start(
     stdin: int | IO[bytes] | None = None,
     stdout: int = DEVNULL,
     **environment: str,
-) -> AsyncForkedProcess:
+) -> PipedProcess:
     """Start the command with a pipe for stderr."""
     env = _environment(sandbox, environment)
     return await command_server().start(
@@ -90,8 +90,9 @@ def forked(*arguments: str) -> Start:
     """Return the function that forks the command for a terminal."""
 
     def start_forked(stream: int, environment: Mapping[str, str]) -> ForkedProcess:
-        streams = {"stdin": stream, "stdout": stream, "stderr": stream}
-        return command_server().fork("handle", *arguments, **streams, environment=environment)
+        server, streams = command_server(), {"stdin": stream, "stdout": stream, "stderr": stream}
+        assert isinstance(server, ForkServer)
+        return server.fork("handle", *arguments, **streams, environment=environment)
 
     return start_forked
 
@@ -117,7 +118,7 @@ def _environment(sandbox: Sandbox | None, environment: Mapping[str, str]) -> dic
 
 
 async def _result(
-    process: AsyncForkedProcess | asyncio.subprocess.Process, stdin: bytes | None = None
+    process: PipedProcess | asyncio.subprocess.Process, stdin: bytes | None = None
 ) -> tuple[int, str, str]:
     stdout, stderr = await process.communicate(stdin)
     assert process.returncode is not None

@@ -31,6 +31,7 @@ from tests.cli.command import (
     resume_command,
     start,
 )
+from tests.support.requirements import needs_posix_shell, needs_signals
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,7 @@ async def test_missing_and_rejected_keys(export_sandbox: Sandbox) -> None:
     assert "wrong-key-12345" not in stderr
 
 
+@needs_posix_shell
 async def test_closed_pipe(export_sandbox: Sandbox) -> None:
     """The command ends without a traceback if the reader of its pipe closes it."""
     line = " ".join(f"'{part}'" for part in (*COMMAND, "export", "visits")) + " | head -n 1"
@@ -187,6 +189,7 @@ async def test_completion_script(shell: str) -> None:
     assert (code, "doctor" in stdout) == (0, True)
 
 
+@needs_signals
 def test_sandbox_prints_environment_variables() -> None:
     """The exports that the sandbox prints configure the command, and Ctrl-C stops the sandbox."""
     command = [*COMMAND, "sandbox", "--visits", "50"]

@@ -12,6 +12,7 @@ import pytest
 
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import COMMAND, leadfeeder_in_new_python
+from tests.support.requirements import needs_signals
 
 SCRIPT = Path(sys.executable).with_name("leadfeeder")
 
@@ -58,6 +59,7 @@ async def test_exit_code_of_a_failure(sandbox: Sandbox, status: int, error_code:
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@needs_signals
 async def test_exit_code_of_a_signal(sandbox: Sandbox, tmp_path: Path, number: int, expected: int) -> None:
     """SIGINT and SIGTERM end the command with the exit code that a shell gives them."""
     sandbox.latency = 0.5

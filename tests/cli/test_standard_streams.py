@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,11 +21,10 @@ from tests.cli.command import (
     leadfeeder_in_new_python,
     leadfeeder_on_terminal,
 )
+from tests.support.requirements import needs_posix_shell
 from tests.support.terminal import run_on_terminal
 
 NAME = "Müller 東京 \U0001f600"
-
-POSIX_SHELL = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 
 
 async def shell(sandbox: Sandbox, arguments: str, **environment: str) -> tuple[int, str, str]:
@@ -62,7 +60,7 @@ async def test_table_replaces_characters(sandbox: Sandbox) -> None:
     assert "M?ller ?? ?" in screen
 
 
-@POSIX_SHELL
+@needs_posix_shell
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 async def test_closed_streams(sandbox: Sandbox, tmp_path: Path, closed: str) -> None:
     """A service without standard streams exports all rows, and no file gets the number of a stream."""
@@ -73,7 +71,7 @@ async def test_closed_streams(sandbox: Sandbox, tmp_path: Path, closed: str) -> 
     assert len(ids(out.read_text())) == 500
 
 
-@POSIX_SHELL
+@needs_posix_shell
 @pytest.mark.parametrize(
     "command", ["tags list", "export visits --since 2020-01-01", "doctor", "completion bash", "--help"]
 )
@@ -87,7 +85,7 @@ async def test_full_disk(sandbox: Sandbox, command: str) -> None:
     assert code == 0
 
 
-@POSIX_SHELL
+@needs_posix_shell
 @pytest.mark.parametrize(
     "command", ["export visits --since 2020-01-01", "tags list", "doctor --json", "completion bash"]
 )

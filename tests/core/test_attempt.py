@@ -29,6 +29,7 @@ from leadfeeder_async._core.retry import RetryBudget
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import KEY, client_for, client_of
+from tests.support.requirements import needs_fork
 from tests.support.servers import cut, handler_server, http, raw_server, silence
 
 ME = http(b'{"data":{"id":"u-1"},"meta":{"request_id":"r-7","credits":{"charged":2}}}')
@@ -273,6 +274,7 @@ async def test_close_interrupts_backoff() -> None:
 
 
 @pytest.mark.parametrize("after_first_call", [True, False])
+@needs_fork
 def test_fork(after_first_call: bool) -> None:
     """A forked child rejects a client that the parent has used, and accepts one that was only created."""
     code = f"""

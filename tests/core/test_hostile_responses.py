@@ -24,7 +24,7 @@ from leadfeeder_async._core.executor import MAX_INLINE_BYTES, MAX_INLINE_REPAIR
 from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
 from leadfeeder_async.resources.web_visits import SEARCH_WEB_VISITS
 from tests.support.clients import REDACTOR, client_of
-from tests.support.fork_server import ForkServer, fork_server
+from tests.support.fork_server import ProcessServer, process_server
 from tests.support.servers import handler_server, http, raw_server
 from tests.support.stall import measured_stall
 
@@ -88,9 +88,9 @@ def packed(name: str) -> tuple[bytes, int]:
 
 
 @pytest.fixture(scope="module")
-async def processes() -> AsyncIterator[ForkServer]:
+async def processes() -> AsyncIterator[ProcessServer]:
     """A server that starts processes with a client."""
-    async with fork_server("tests.support.hostile_client") as server:
+    async with process_server("tests.support.hostile_client") as server:
         yield server
 
 
@@ -98,7 +98,7 @@ async def processes() -> AsyncIterator[ForkServer]:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the memory from /proc")
 @pytest.mark.parametrize("call", ["list", "record", "charged"])
 @pytest.mark.parametrize("name", list(BODIES))
-async def test_hostile_body(processes: ForkServer, tmp_path: Path, name: str, call: str) -> None:
+async def test_hostile_body(processes: ProcessServer, tmp_path: Path, name: str, call: str) -> None:
     """A body of 16 MiB does not block the event loop and takes at most four times its size in memory."""
     (body, size), requests, output = packed(name), 0, tmp_path / "output"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,14 +49,19 @@ async def interrupt(pager: Pager[Any], path: Path, rows: int, **options: bool) -
 
 
 @contextmanager
-def small_disk(size: int) -> Iterator[Callable[[int], None]]:
-    """Simulate a full disk: no file of this process can grow past ``size`` bytes. The yielded function changes it."""
+def small_disk(size: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Simulate a full disk: no file of this process can grow past ``size`` bytes. The yielded function changes it.
+
+    Without a size, the limit begins when the yielded function is called.
+    """
+    resource = pytest.importorskip("resource", reason="needs limits of file sizes")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def set_size(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
 
-    set_size(size)
+    if size is not None:
+        set_size(size)
     try:
         yield set_size
     finally:

@@ -13,7 +13,7 @@ import pytest
 from leadfeeder_async.jobs.bulk.change_queue import MAX_IN_FLIGHT
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import read_lines
-from tests.support.fork_server import fork_server
+from tests.support.fork_server import KILLED, process_server
 
 IDS, KILLS = (10_000, 25) if os.environ.get("SOAK") else (1_000, 4)
 
@@ -32,7 +32,7 @@ async def test_report_equals_the_ledger(tmp_path: Path) -> None:
         given = [f"bad-{number}" if number in bad else ids[number] for number in range(IDS)]
         (tmp_path / "ids.txt").write_text("\n".join(given))
         arguments = (sandbox.url, sandbox.api_key, sandbox.account_id, tag, str(tmp_path / "ids.txt"), str(out))
-        async with fork_server("tests.support.bulk_process") as server:
+        async with process_server("tests.support.bulk_process") as server:
             while not out.exists():
                 sandbox.fail_next(502, operation="assign_tags_to_company", after_work=True, times=5)
                 before = len(sandbox.ledger.requests)
@@ -43,7 +43,7 @@ async def test_report_equals_the_ledger(tmp_path: Path) -> None:
                 if child.returncode is None:
                     child.kill()
                     kills += 1
-                assert await child.wait() in {0, -9}
+                assert await child.wait() in {0, KILLED}
         requests = Counter(
             request.path.split("/")[3] for request in sandbox.ledger.requests if request.status in {200, 404}
         )

@@ -36,6 +36,7 @@ from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import interrupt, names_in, read_ids, read_lines, small_disk
 from tests.support.clients import client_for, client_of
+from tests.support.requirements import needs_permissions
 from tests.support.servers import handler_server, http, raw_server
 
 DAY = date(2026, 11, 1)
@@ -239,6 +240,7 @@ async def test_export_without_readable_rows(tmp_path: Path, replaces: bool) -> N
     assert server.requests == 1
 
 
+@needs_permissions
 async def test_checkpoint_has_the_permissions_of_its_rows(tmp_path: Path) -> None:
     """A checkpoint can quote a row that could not be read, so it is as private as the file."""
     out = tmp_path / "tags.ndjson"

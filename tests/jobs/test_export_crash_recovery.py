@@ -14,7 +14,7 @@ from leadfeeder_async.jobs.resumable_file import load_unfinished
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import read_ids
 from tests.support.clients import client_for
-from tests.support.fork_server import ForkServer, fork_server
+from tests.support.fork_server import KILLED, ProcessServer, process_server
 
 SEQUENCES = 300 if os.environ.get("SOAK") else 25
 """The number of exports, each of which is killed several times."""
@@ -24,7 +24,7 @@ MAX_VISITS = 2_750
 
 
 async def run_until_finished(
-    server: ForkServer, seed: int, noun: str, out: Path, *options: str
+    server: ProcessServer, seed: int, noun: str, out: Path, *options: str
 ) -> tuple[list[str], set[str], int]:
     """Export and kill until the file is finished. Return its ids, the ids that it must contain, and the kills."""
     rng, kills = random.Random(seed), 0
@@ -53,11 +53,11 @@ async def run_until_finished(
                 child.kill()
                 await child.wait()
                 kills += 1
-            assert child.returncode in {0, 1, -9}
+            assert child.returncode in {0, 1, KILLED}
     return read_ids(out), expected, kills
 
 
-async def is_wrong(server: ForkServer, seed: int, noun: str, folder: Path, *options: str) -> tuple[bool, int]:
+async def is_wrong(server: ProcessServer, seed: int, noun: str, folder: Path, *options: str) -> tuple[bool, int]:
     """Run one sequence. Return whether it lost or duplicated rows, and the number of kills."""
     ids, expected, kills = await run_until_finished(server, seed, noun, folder / f"{seed}.ndjson", *options)
     return not expected <= set(ids) or len(ids) != len(set(ids)), kills
@@ -71,7 +71,7 @@ async def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     """
     slots = asyncio.Semaphore(2)
 
-    async with fork_server("tests.support.export_process") as server:
+    async with process_server("tests.support.export_process") as server:
 
         async def run(seed: int) -> tuple[bool, int]:
             async with slots:
@@ -91,7 +91,7 @@ async def test_detects_doubled_rows_of_a_broken_build(tmp_path: Path) -> None:
 
     The test starts and kills processes, so it takes real time.
     """
-    async with fork_server("tests.support.export_process") as server:
+    async with process_server("tests.support.export_process") as server:
         for seed in range(8):
             if (await is_wrong(server, seed, "companies", tmp_path, "--inject-truncation-bug"))[0]:
                 return

@@ -15,6 +15,7 @@ import pytest
 from leadfeeder_async import CheckpointError
 from leadfeeder_async.jobs.output_lock import FcntlCalls, OutputLock, lock_path
 from tests.jobs.helpers import names_in
+from tests.support.requirements import needs_fork
 
 HOLDER = """
 import sys
@@ -57,12 +58,13 @@ def test_kill_releases_the_lock(tmp_path: Path) -> None:
     out = tmp_path / "o.ndjson"
     with start_holder(out) as holder:
         assert OutputLock.acquire(out) is None
-        holder.send_signal(signal.SIGKILL)
+        holder.kill()
     assert lock_path(out).exists()
     acquire(out).release()
     assert not lock_path(out).exists()
 
 
+@needs_fork
 def test_lock_is_released_despite_forked_processes(tmp_path: Path) -> None:
     """A forked process that inherited the open lock file does not keep the lock."""
     lock = acquire(tmp_path / "o.ndjson")

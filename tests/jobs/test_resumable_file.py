@@ -27,6 +27,7 @@ from leadfeeder_async.models.columns import Column
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import Stopped, interrupt, names_in, read_ids
 from tests.jobs.test_export import all_ids, visits
+from tests.support.requirements import make_pipe, needs_permissions
 
 SUFFIXES = [".ndjson", ".csv", ".parquet"]
 ROW = b'{"id":"1"}\n'
@@ -175,7 +176,7 @@ def test_working_file_of_others_is_not_touched(
     elif kind == "folder":
         other.mkdir()
     elif kind == "pipe":
-        os.mkfifo(other)
+        make_pipe(other)
     else:
         other.symlink_to(target)
     if kind == "link":
@@ -208,7 +209,7 @@ async def test_only_regular_files_are_replaced(
     """A device, a pipe or a link is not replaced by a finished export."""
     out, target = tmp_path / "visits.ndjson", tmp_path / "target"
     if kind == "pipe":
-        os.mkfifo(out)
+        make_pipe(out)
     else:
         out.symlink_to(target)
     if kind == "link":
@@ -441,6 +442,7 @@ def test_first_checkpoint_precedes_the_unfinished_file(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@needs_permissions
 async def test_replaced_file_keeps_its_permissions(
     lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
@@ -478,6 +480,7 @@ def test_new_file_has_usual_permissions(tmp_path: Path, suffix: str) -> None:
     assert out.stat().st_mode == usual.stat().st_mode
 
 
+@needs_permissions
 async def test_read_only_file_is_replaced_in_two_runs(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
     """The unfinished file that replaces a read-only one can be written, and the new file is read-only again."""
     out = tmp_path / "visits.ndjson"

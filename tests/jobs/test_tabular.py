@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import resource
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,7 +107,7 @@ async def test_table_on_a_full_disk(tmp_path: Path, name: str, tags: int, size: 
     out = tmp_path / name
     body = {"data": [{"id": str(number), "attributes": {"name": "x" * 100}} for number in range(tags)]}
     async with raw_server(http(msgspec.json.encode(body))) as server, client_of(server.url) as lf:
-        with small_disk(resource.RLIM_INFINITY) as set_size:
+        with small_disk() as set_size:
             with pytest.raises(CheckpointError, match=problem) as caught:
                 await lf.tags.list().to_file(out, on_progress=lambda _: set_size(size))
         assert (caught.value.reason, "resume=True" in caught.value.hint) == ("not_writable", True)

@@ -43,6 +43,7 @@ from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
 from tests.support.clock import VirtualLoop
+from tests.support.requirements import needs_permissions
 from tests.support.visit_server import EPOCH, MemoryStore, VisitServer, ids
 
 NOTHING, TAIL, COMPLETE = WatchReading.NOTHING, WatchReading.TAIL, WatchReading.COMPLETE
@@ -403,6 +404,7 @@ def test_visits_of_a_long_pause(server: VisitServer, run: Any, tmp_path: Path) -
     assert run(watch_for(server.watch(state=state), 10)) == [f"d{day}" for day in range(20)]
 
 
+@needs_permissions
 def test_state_file_is_private_bounded_and_locked(server: VisitServer, run: Any, tmp_path: Path) -> None:
     """The state file has private permissions, a bounded size and a lock."""
     state = tmp_path / "visits.state"

@@ -20,6 +20,7 @@ from leadfeeder_async.cli.exit_codes import ExitCode
 from leadfeeder_async.cli.global_options import take_global_options
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.paths import DOCS
+from tests.support.requirements import needs_posix_shell
 
 PAGE = (DOCS / "nightly-jobs.md").read_text()
 FINAL = {ExitCode.REJECTED, ExitCode.USAGE, ExitCode.ACCESS, ExitCode.EXHAUSTED}
@@ -105,6 +106,7 @@ def test_units_are_valid() -> None:
     [((500,) * 3, 0, 2), ((403,), 3, 1), ((500,) * 30, 5, 3)],
     ids=["retry", "final", "never"],
 )
+@needs_posix_shell
 async def test_retry_script(
     sandbox: Sandbox, tmp_path: Path, faults: tuple[int, ...], code: int, attempts: int
 ) -> None:

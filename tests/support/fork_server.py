@@ -1,6 +1,6 @@
 """Start processes in a few milliseconds: a server imports a module once, and forks for each process.
 
-A forked process runs the module as ``__main__``. It has its own arguments, environment, working directory and standard
+Windows has no fork. There, each process is a new Python (`NewProcesses`). A forked process runs the module as ``__main__``. It has its own arguments, environment, working directory and standard
 streams, and it ends like any Python process, with exit handlers. Python reads some variables only when it starts, so
 the environment of a forked process must contain the same values of these as that of the server (`STARTUP_VARIABLES`).
 """
@@ -19,12 +19,19 @@ import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, TextIO
+from typing import IO, Protocol, TextIO
+
+import pytest
 
 from tests.support.paths import ROOT
+
+HAS_FORK = hasattr(os, "fork")
+
+KILLED = -9 if HAS_FORK else 1
+"""The exit code of a killed process."""
 
 STARTUP_VARIABLES = ("PYTHON", "LANG", "LC_", "TZ", "LD_")
 """The first letters of the variables that Python and its libraries read when they start."""
@@ -40,6 +47,44 @@ def startup_variables(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name.startswith(STARTUP_VARIABLES) and name != "PYTHON_KEYRING_BACKEND"
     }
+
+
+class PipedProcess(Protocol):
+    """A process with pipes. The methods are those of ``asyncio.subprocess.Process``."""
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+    async def communicate(self, stdin: bytes | None = None) -> tuple[bytes, bytes]: ...
+
+    def send_signal(self, number: int) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class ProcessServer(Protocol):
+    """Starts processes that run a module."""
+
+    async def start(
+        self, *arguments: str, stdin: int | IO[bytes] | None = None, stdout: int | Path = DEVNULL,
+        stderr: int | None = None, environment: Mapping[str, str] | None = None,
+    ) -> PipedProcess:  # fmt: skip
+        """Start a process with these arguments. Streams are given as in ``asyncio.create_subprocess_exec``.
+
+        Its standard output goes to a file, to a pipe or nowhere.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End the server and its processes."""
+        ...
 
 
 class ForkedProcess:
@@ -85,7 +130,7 @@ class ForkedProcess:
 
 
 class AsyncForkedProcess:
-    """A forked process with pipes. Its methods are those of ``asyncio.subprocess.Process``."""
+    """A forked process with pipes."""
 
     def __init__(
         self,
@@ -147,6 +192,78 @@ def _write_all(number: int, data: bytes) -> None:
             data = data[pipe.write(data) :]
 
 
+class NewProcess:
+    """A process in a Python of its own, with pipes."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.stdout = process.stdout
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, or None if the process is running."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Wait for the end of the process and return its exit code."""
+        return await self._process.wait()
+
+    async def communicate(self, stdin: bytes | None = None) -> tuple[bytes, bytes]:
+        """Write to stdin, read the other pipes to their ends, and wait for the end of the process."""
+        return await self._process.communicate(stdin)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process, unless it has ended. On Windows, kill it and skip the test."""
+        if sys.platform == "win32":
+            self.kill()
+            pytest.skip("Windows sends no signals to processes")
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the process, unless it has ended."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the process, unless it has ended."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+
+class NewProcesses:
+    """Starts a new Python for each process, on systems without fork.
+
+    Args:
+        module: The module that the processes run.
+
+    """
+
+    def __init__(self, module: str) -> None:
+        self._command = (sys.executable, "-m", module)
+        self._running = list[NewProcess]()
+
+    async def start(
+        self, *arguments: str, stdin: int | IO[bytes] | None = None, stdout: int | Path = DEVNULL,
+        stderr: int | None = None, environment: Mapping[str, str] | None = None,
+    ) -> NewProcess:  # fmt: skip
+        """Start a process with these arguments, in the working directory of this process."""
+        environment = dict(os.environ if environment is None else environment)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
+        with ExitStack() as stack:
+            output = stack.enter_context(stdout.open("wb")) if isinstance(stdout, Path) else stdout
+            process = await asyncio.create_subprocess_exec(
+                *self._command, *arguments, stdin=stdin, stdout=output, stderr=stderr, env=environment
+            )
+        self._running = [running for running in self._running if running.returncode is None]
+        self._running.append(NewProcess(process))
+        return self._running[-1]
+
+    def stop(self) -> None:
+        """Kill the processes."""
+        for process in self._running:
+            process.kill()
+
+
 class ForkServer:
     """A server process, from the view of the test.
 
@@ -196,10 +313,7 @@ class ForkServer:
         self, *arguments: str, stdin: int | IO[bytes] | None = None, stdout: int | Path = DEVNULL,
         stderr: int | None = None, environment: Mapping[str, str] | None = None,
     ) -> AsyncForkedProcess:  # fmt: skip
-        """Start a process with these arguments. Streams are given as in ``asyncio.create_subprocess_exec``.
-
-        Its standard output goes to a file, to a pipe or nowhere.
-        """
+        """Start a process with these arguments, in the working directory of this process."""
         opened, readers, writer = list[int](), list[asyncio.StreamReader | None](), None
         for stream in (stdout, stderr):
             readers.append(None)
@@ -241,10 +355,15 @@ async def _reader(number: int) -> asyncio.StreamReader:
     return reader
 
 
+def start_server(module: str) -> ProcessServer:
+    """Return a server for a module. It forks if the system can."""
+    return ForkServer(module) if HAS_FORK else NewProcesses(module)
+
+
 @asynccontextmanager
-async def fork_server(module: str) -> AsyncIterator[ForkServer]:
+async def process_server(module: str) -> AsyncIterator[ProcessServer]:
     """Run a server for a module. Kill all its processes on exit."""
-    server = ForkServer(module)
+    server = start_server(module)
     try:
         yield server
     finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import resource
 import signal
 import sys
 from datetime import date
@@ -49,6 +48,8 @@ if __name__ == "__main__":
     if options.inject_ordering_bug:
         inject_ordering_bug()
     if options.file_limit:
+        import resource  # Windows has no limits of file sizes
+
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (options.file_limit, options.file_limit))
     date_plan.SLICE_ROWS, retry.INITIAL_BACKOFF = 100, 0.02

@@ -43,7 +43,7 @@ from leadfeeder_async.models.companies import CompanyMatch, CompanyMatchAttribut
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
 from tests.support.enrich_process import rows as rows_to_kill
-from tests.support.fork_server import ForkServer, fork_server
+from tests.support.fork_server import ProcessServer, process_server
 from tests.support.servers import handler_server, http, raw_server
 from tests.support.tasks import client_tasks
 
@@ -758,7 +758,7 @@ async def test_tables(lf: AsyncLeadfeeder, tmp_path: Path) -> None:
 
 
 async def enrich_with_kills(
-    server: ForkServer, seed: int, out: Path, *options: str
+    server: ProcessServer, seed: int, out: Path, *options: str
 ) -> tuple[list[dict[str, Any]], Sandbox, int]:
     """Enrich, kill and resume until the file exists. Return its lines, the sandbox and the number of kills."""
     rng, kills = random.Random(seed), 0
@@ -788,7 +788,7 @@ async def test_kill_at_random_moments(tmp_path: Path) -> None:
     The test starts and kills processes, so it takes real time.
     """
     kills = 0
-    async with fork_server("tests.support.enrich_process") as server:
+    async with process_server("tests.support.enrich_process") as server:
         for seed in range(KILL_ROUNDS):
             got, sandbox, killed = await enrich_with_kills(server, seed, tmp_path / f"{seed}.ndjson")
             kills += killed
@@ -806,7 +806,7 @@ async def test_kill_at_random_moments(tmp_path: Path) -> None:
 async def test_kill_of_broken_build_is_detected(tmp_path: Path) -> None:
     """A build that does not record credits before it spends them exceeds the limit."""
     charged = 0
-    async with fork_server("tests.support.enrich_process") as server:
+    async with process_server("tests.support.enrich_process") as server:
         for seed in range(4):
             out = tmp_path / f"{seed}.ndjson"
             _, sandbox, _ = await enrich_with_kills(server, seed, out, "--record-spending-late")

@@ -525,6 +525,7 @@ async def test_full_disk(path: Path) -> None:
 
     A limit on the size of files simulates a full disk. The test starts a process, so it takes real time.
     """
+    pytest.importorskip("resource", reason="needs limits of file sizes")
     async with Sandbox(companies=300, visits=6_000, rate_limit=False) as sandbox:
         arguments = (sandbox.url, sandbox.api_key, sandbox.account_id, str(sandbox.start_date), str(path))
         child = await asyncio.create_subprocess_exec(

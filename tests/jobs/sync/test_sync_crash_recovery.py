@@ -13,7 +13,7 @@ import pytest
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.sync import sync_account
 from tests.support.clients import client_for
-from tests.support.fork_server import ForkServer, fork_server
+from tests.support.fork_server import KILLED, ProcessServer, process_server
 
 SEQUENCES = 200 if os.environ.get("SOAK") else 10
 """The number of syncs, each of which is killed several times."""
@@ -37,7 +37,7 @@ def expected_contents(sandbox: Sandbox) -> dict[str, list[int]]:
     return {visit_id: list(range(1, depth + 1)) for visit_id, depth in depths.items()}
 
 
-async def run_until_finished(server: ForkServer, seed: int, path: Path, *options: str) -> tuple[bool, int]:
+async def run_until_finished(server: ProcessServer, seed: int, path: Path, *options: str) -> tuple[bool, int]:
     """Sync and kill until a run finishes, then sync once more. Return whether all visits are there, and the kills."""
     rng, kills = random.Random(seed), 0
     async with Sandbox(seed=seed, companies=100, visits=1_000, rate_limit=False) as sandbox:
@@ -52,7 +52,7 @@ async def run_until_finished(server: ForkServer, seed: int, path: Path, *options
             if child.returncode is None:
                 child.kill()
                 kills += 1
-            assert await child.wait() in {0, -9}
+            assert await child.wait() in {0, KILLED}
             if child.returncode == 0:
                 break
         sandbox.flaky = 0
@@ -69,7 +69,7 @@ async def run_sequences(count: int, folder: Path, *options: str) -> tuple[int, i
         async with slots:
             return await run_until_finished(server, seed, folder / f"{seed}.duckdb", *options)
 
-    async with fork_server("tests.support.sync_process") as server:
+    async with process_server("tests.support.sync_process") as server:
         results = await asyncio.gather(*map(run, range(count)))
     return sum(not is_right for is_right, _ in results), sum(kills for _, kills in results)
 

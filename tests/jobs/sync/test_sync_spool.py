@@ -30,6 +30,7 @@ from tests.jobs.helpers import names_in
 from tests.jobs.sync.test_sync import changes_of, query
 from tests.jobs.sync.test_sync_crash_recovery import expected_contents, read_contents
 from tests.jobs.test_duckdb_file import opened_elsewhere
+from tests.support.requirements import needs_permissions
 
 OLD_KEYS = {"visits": "account_id, id", "engagements": "account_id, visit_id, step", "companies": "account_id, id"}
 """The tables that had an index in files of version 1, and their keys."""
@@ -136,6 +137,7 @@ async def test_earlier_since_after_an_interruption(lf: AsyncLeadfeeder, sandbox:
     assert read_contents(path) == expected_contents(sandbox)
 
 
+@needs_permissions
 async def test_spool_is_as_private_as_the_database(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
     """The files beside a private database are private too."""
     await sync_account(lf, path, since=sandbox.end_date, lookback_days=0)
