@@ -65,13 +65,14 @@ def _run() -> int:
 
 
 def _run_app() -> int:
-    from leadfeeder_async.cli.app import app
+    from leadfeeder_async.cli.app import build_app
 
     arguments, messages.is_quiet, env_file = take_global_options(sys.argv[1:])
     if env_file is not None:
         load_env_file(env_file)
     os.environ.setdefault("LEADFEEDER_TRUST_ENV", "1")
     os.environ.setdefault("LEADFEEDER_KEYRING", "1" if find_spec("keyring") else "0")
+    app = build_app(help_only=arguments in ([], ["--help"], ["-h"]))
     result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     sys.stdout.flush()
     return result if isinstance(result, int) else ExitCode.SUCCESS

@@ -1,21 +1,32 @@
-"""Lines of CSV files, byte for byte as ``csv.writer`` writes them, in less than half of its time.
+"""Lines of CSV files, byte for byte as ``csv.writer`` writes them, in about a third of its time.
 
-Most of the time of ``csv.writer`` is spent on cells with long JSON, because it examines each character in turn.
+Most of the time of ``csv.writer`` is spent on cells with long JSON, because it examines each character in turn. Cells
+with special characters are mostly in the same columns, so the cells of all other columns are examined together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 
 
 def csv_lines(rows: Iterable[Sequence[object]], delimiter: str = ",") -> Iterator[str]:
     """Yield the line of each row, with its line break. Only cells with special characters are quoted."""
+    is_plain, quoted_columns = list[bool](), list[int]()
     for row in rows:
-        cells = [
-            cell
-            if not ('"' in cell or delimiter in cell or "\n" in cell or "\r" in cell)
-            else '"' + cell.replace('"', '""') + '"'
-            for cell in ["" if value is None else value if type(value) is str else str(value) for value in row]
-        ]
+        cells = ["" if value is None else value if type(value) is str else str(value) for value in row]
+        if len(is_plain) != len(cells):
+            is_plain, quoted_columns = [True] * len(cells), []
+        if _is_special("".join(compress(cells, is_plain)), delimiter):
+            is_plain = [plain and not _is_special(cell, delimiter) for plain, cell in zip(is_plain, cells, strict=True)]
+            quoted_columns = [index for index, plain in enumerate(is_plain) if not plain]
+        for index in quoted_columns:
+            cell = cells[index]
+            if _is_special(cell, delimiter):
+                cells[index] = '"' + cell.replace('"', '""') + '"'
         line = delimiter.join(cells)
         yield f"{line}\r\n" if line or not cells else '""\r\n'  # a line without characters is no row
+
+
+def _is_special(cell: str, delimiter: str) -> bool:
+    return '"' in cell or delimiter in cell or "\n" in cell or "\r" in cell

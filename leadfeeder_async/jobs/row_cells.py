@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -35,14 +36,14 @@ def read_cells(rows: Path, columns: Sequence[Column]) -> Iterator[list[Json]]:
         with rows.open("rb") as lines:
             yield from (_plain_cells(line, columns) for line in lines)
         return
-    read = tree_reader(tree, columns, names.__getitem__)
+    read = _cell_reader(tree, columns, names)
     decoder = msgspec.json.Decoder(kind)
     json_columns = [index for index, column in enumerate(columns) if column.type is dict]
     booleans = [index for index, column in enumerate(columns) if column.type is bool]
     with rows.open("rb") as lines:
         for line in lines:
             try:
-                cells = list(read(decoder.decode(line)))
+                cells = read(decoder.decode(line))
                 for index in json_columns:
                     cells[index] = _json_cell(cells[index])
             except (msgspec.ValidationError, ValueError):
@@ -58,16 +59,46 @@ def _object_type(tree: Tree, names: dict[str, str]) -> type[msgspec.Struct]:
     fields = list[tuple[str, object, object]]()
     for key, inner in tree.items():
         name = names.setdefault(str(key), f"field_{len(names)}")
-        fields.append((name, _TYPES[inner.type] if isinstance(inner, Column) else _nested_type(inner, names), None))
+        kind, default = (_TYPES[inner.type], None) if isinstance(inner, Column) else _nested(inner, names)
+        fields.append((name, kind, default))
     rename = {names[str(key)]: str(key) for key in tree}
-    return msgspec.defstruct("Row", fields, rename=rename, gc=False)
+    return msgspec.defstruct("Row", fields, rename=rename, gc=False, frozen=True)
 
 
-def _nested_type(tree: Tree, names: dict[str, str]) -> object:
+def _nested(tree: Tree, names: dict[str, str]) -> tuple[object, object]:
+    """Return the type of a nested value, and the value that a missing one has: an object without values."""
     items = tree.get(0)
     if not isinstance(items, dict):
-        return _object_type(tree, names) | None
-    return list[_object_type(items, names) | None] | None  # type: ignore[misc]
+        kind = _object_type(tree, names)
+        return kind | None, kind()
+    return list[_object_type(items, names) | None] | None, None  # type: ignore[misc]
+
+
+def _cell_reader(tree: Tree, columns: Sequence[Column], names: Mapping[str, str]) -> Callable[[object], list[Json]]:
+    """Return a function that returns the cells of a Struct. One call reads them all, unless an object is null."""
+    paths = [column.path[: column.path.index(0)] if 0 in column.path else column.path for column in columns]
+    if len(paths) < 2:
+        read_one = tree_reader(tree, columns, names.__getitem__)
+        return lambda row: list(read_one(row))
+    read_all = attrgetter(*(".".join(names[str(key)] for key in path) for path in paths))
+    read_nullable = tree_reader(tree, columns, names.__getitem__)
+    first_items = [
+        (index, tree_reader(tree_of([inner]), [inner], names.__getitem__))
+        for index, column in enumerate(columns)
+        if 0 in column.path
+        for inner in [Column(column.name, column.path[len(paths[index]) :], column.type)]
+    ]
+
+    def cells(row: object) -> list[Json]:
+        try:
+            found = list(read_all(row))
+        except AttributeError:
+            return list(read_nullable(row))
+        for index, read_first in first_items:
+            found[index] = read_first(found[index])[0]
+        return found
+
+    return cells
 
 
 def _json_cell(value: Json) -> str | None:

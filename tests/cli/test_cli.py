@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from leadfeeder_async import LeadfeederError, errors
+from leadfeeder_async.cli.app import build_app
 from leadfeeder_async.cli.exit_codes import exit_code
 from leadfeeder_async.cli.printing import plural, pluralize
 from leadfeeder_async.cli.sandbox_command import format_assignment
@@ -161,8 +162,8 @@ def test_help_lists_all_commands() -> None:
 def test_help_does_not_import_aiohttp() -> None:
     """Printing a help text imports neither aiohttp nor anyio, so it is fast."""
     code = (
-        "import sys; from leadfeeder_async.cli.app import app\n"
-        "app(['export', 'visits', '--help'], result_action='return_value')\n"
+        "import sys; from leadfeeder_async.cli.app import build_app\n"
+        "build_app()(['export', 'visits', '--help'], result_action='return_value')\n"
         "print(sorted({'aiohttp', 'anyio'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -278,3 +279,23 @@ async def test_demo(tmp_path: Path) -> None:
         assert re.search(line, text), line
     assert len(set(ids(out.read_text()))) == 1_500
     assert "Demonstration" in (tmp_path / "report.html").read_text()
+
+
+def test_list_of_commands_imports_no_command() -> None:
+    """The list of commands is shown without the modules of the commands."""
+    code = (
+        "import sys; sys.argv = ['leadfeeder', '--help']\n"
+        "from leadfeeder_async.cli import main\n"
+        "try: main()\n"
+        "finally: print([name for name in sys.modules if name.endswith(('_command', '_commands', '.client', 'rich.markdown'))])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_summaries_of_commands() -> None:
+    """The list of commands shows the first line of each command's own help."""
+    listed, complete = build_app(help_only=True), build_app()
+    for name in complete:
+        summary = complete[name].help.splitlines()[0]
+        assert listed[name].help.splitlines()[0] == summary

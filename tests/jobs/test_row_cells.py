@@ -46,7 +46,9 @@ ATTRIBUTES = fields(
     visitor=st.none() | fields("email first_name", st.none() | TEXT) | JSON,
     identifiers=fields("lf_client_id", TEXT, ga_client_ids=st.none() | st.lists(TEXT)),
 )
-COMPANY = st.none() | fields("id", TEXT)
+INDUSTRIES = fields("", TEXT, industry=st.lists(st.none() | fields("name", TEXT), max_size=2) | JSON)
+COMPANY_ATTRIBUTES = fields("name", TEXT, address=fields("country", TEXT), industries=st.none() | INDUSTRIES)
+COMPANY = st.none() | fields("id", TEXT, attributes=st.none() | COMPANY_ATTRIBUTES)
 VISITS = fields("id", TEXT, attributes=st.none() | ATTRIBUTES, relationships=fields("company location", COMPANY))
 
 
@@ -142,3 +144,20 @@ def test_many_long_rows(tmp_path: Path) -> None:
     rows.write_bytes(line * 700)
     parquet.write_parquet(rows, table, table, COLUMNS)
     assert duckdb.sql(f"SELECT count(*), min(len(source)) FROM read_parquet('{table}')").fetchall() == [(700, 500_000)]
+
+
+def test_cells_of_lists_and_null_objects(tmp_path: Path) -> None:
+    """A cell is the first item of a list, and the cells of a null object are empty."""
+    rows = tmp_path / "rows"
+    rows.write_bytes(
+        b'{"relationships":{"company":{"attributes":{"industries":{"industry":[{"name":"Software"},{"name":"x"}]}}}}}\n'
+        b'{"id":"2","attributes":null,"relationships":{"company":{"attributes":{"name":"A","address":null}}}}\n'
+    )
+    names = ("id", "company.name", "company.industry", "company.city")
+    columns = tuple(column for column in COLUMNS if column.name in names)
+    assert [
+        dict(zip([column.name for column in columns], cells, strict=True)) for cells in read_cells(rows, columns)
+    ] == [
+        dict(zip(names, (None, None, "Software", None), strict=True)),
+        dict(zip(names, ("2", "A", None, None), strict=True)),
+    ]

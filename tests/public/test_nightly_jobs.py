@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from leadfeeder_async.cli.app import app
+from leadfeeder_async.cli.app import build_app
 from leadfeeder_async.cli.exit_codes import ExitCode
 from leadfeeder_async.cli.global_options import take_global_options
 from leadfeeder_async.sandbox import Sandbox
@@ -72,7 +72,7 @@ def commands() -> list[list[str]]:
 def test_command_exists(arguments: list[str]) -> None:
     """Each command has the options that the page uses."""
     kept, _, _ = take_global_options(arguments)
-    command, bound, _ = app.parse_args(kept, exit_on_error=False, print_error=False)
+    command, bound, _ = build_app().parse_args(kept, exit_on_error=False, print_error=False)
     assert command.__name__.replace("_", "-") in {"sync", "doctor", "export-visits", "visits"}
     assert bound is not None
 

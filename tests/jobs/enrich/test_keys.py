@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leadfeeder_async import ConfigurationError
+from leadfeeder_async.jobs.enrich import keys
 from leadfeeder_async.jobs.enrich.keys import (
     FileRow,
     Key,
@@ -29,6 +30,20 @@ def key_of(row: Row, by: str | Collection[str], column: str | None = None, **opt
 
 
 HOSTS = st.from_regex(r"[a-zäöüß0-9]([a-zäöüßé0-9-]{0,8}[a-z0-9])?(\.[a-z]{2,5}){1,2}", fullmatch=True)
+
+
+@given(
+    st.sampled_from(["", "https://", "http://", "www.", "https://www.", "https://www.www."]),
+    st.text("aw-_9.", max_size=9) | st.sampled_from(["a." * 140 + "de", "a" * 64 + ".de"]),
+    st.sampled_from([".de", ".d", ".9", ".de.", ".DE", ".\u00e4de", ""]),
+    st.sampled_from(["", "/", "?x", "#", ":80", "/a@b.com", "@b.com", "/<b.com>", "\\", "\n", "/\u0338"]),
+)
+@example("https://", "a", ".de", "/<b.com>")
+@example("www.", "a", ".de", "/\u0338")
+def test_usual_domains_are_normalized_like_unusual_ones(start: str, host: str, end: str, rest: str) -> None:
+    """The fast path for most domains changes no result."""
+    text = f"{start}{host}{end}{rest}"
+    assert normalize_domain(text) == keys._normalize_unusual_domain(text)
 
 
 @given(HOSTS, st.sampled_from(["", "http://", "https://", "HTTPS://", "//"]), st.booleans(), st.booleans())
