@@ -22,7 +22,7 @@ from aiohttp import web
 
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.sandbox import Sandbox
-from tests.report.test_report_browser import CHROMIUM, OPTIONS
+from tests.support.browser import CHROMIUM, OPTIONS
 from tests.support.clients import client_for
 from tests.support.paths import DOCS
 from tests.support.servers import handler_server
