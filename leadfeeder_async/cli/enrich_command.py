@@ -19,7 +19,7 @@ from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import KINDS, By, KeyFinder, KeyRule, normalize_column_name, parse_rules
+from leadfeeder_async.jobs.enrich.keys import KINDS, By, KeyFinder, KeyRule, parse_rules
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path
@@ -154,10 +154,10 @@ def _missing_by_error(source: Path, encoding: str | None, sheet: str | None) -> 
             hint=f"Add --by with a kind of key, {kinds}. If the file has several columns, add --column with its name.",
         )
     found = ", ".join(f"{column!r} ({kind})" for kind, column in columns.items())
-    names = [normalize_column_name(column) for kind, column in columns.items() if kind != "ip" or len(columns) == 1]
+    usable = [kind for kind in columns if kind != "ip" or len(columns) == 1]  # IP addresses have jobs of their own
     return ConfigurationError(
         f"--by is missing. The file has these columns of keys: {found}.",
-        hint=f"Add --by {','.join(names)}, or one of the kinds {kinds}.",
+        hint=f"Add --by {','.join(usable)}, or only some of these.",
     )
 
 

@@ -576,12 +576,12 @@ async def test_retry_of_picked_json_lines(sandbox: Sandbox, tmp_path: Path) -> N
         (
             "in.csv",
             "Firma;Webseite;E-Mail;Stra\u00dfe\nA;a.test;x@a.test;B\n",
-            "these columns of keys: 'Webseite' (domain), 'E-Mail' (email), 'Firma' (name). Add --by webseite,e_mail,firma,",
+            "these columns of keys: 'Webseite' (domain), 'E-Mail' (email), 'Firma' (name). Add --by domain,email,name,",
         ),
         (
             "in.ndjson",
             '{"IP":"203.0.113.17"}\n',
-            "'IP' (ip). Add --by ip, or one of the kinds domain, email, name, ip or",
+            "'IP' (ip). Add --by ip, or only",
         ),
         (
             "in.csv",
