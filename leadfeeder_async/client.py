@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, overload
 
@@ -31,6 +32,11 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._proxies import ca_bundle_from_environment, proxy_from_environment
 from leadfeeder_async.budget import Budget, BudgetScope, SharedCreditPool
 from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.models.filter_dicts import WebVisitFiltersDict
+from leadfeeder_async.models.includes import WebVisitInclude
+from leadfeeder_async.models.records import WebVisit
+from leadfeeder_async.models.search_filters import WebVisitFilters
+from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.multi_account import MultiAccountPager
 from leadfeeder_async.pagination.pager import Pager
@@ -47,7 +53,7 @@ from leadfeeder_async.resources.profiles import BuyerPersonas, Icps
 from leadfeeder_async.resources.reference import Reference
 from leadfeeder_async.resources.tags import Tags
 from leadfeeder_async.resources.usage import Usage
-from leadfeeder_async.resources.web_visits import WebVisits
+from leadfeeder_async.resources.web_visits import WebVisits, make_watcher, search_request
 from leadfeeder_async.settings import (
     DEFAULT_BURST,
     DEFAULT_MAX_BODY,
@@ -73,6 +79,8 @@ if TYPE_CHECKING:
 
     from leadfeeder_async.jobs.bulk.bulk_change import Bulk
     from leadfeeder_async.jobs.enrich.enrichment import Enrichments
+    from leadfeeder_async.jobs.watch.state_store import WatchStore
+    from leadfeeder_async.jobs.watch.watcher import OnStatus
     from leadfeeder_async.types import RateLimiter
 
 T = TypeVar("T")
@@ -423,10 +431,7 @@ class AsyncLeadfeeder:
             The sum of what the lists charge.
 
         """
-        accounts = [
-            check_account_id(f"account_ids[{index}]", value)
-            for index, value in enumerate(check_list("account_ids", account_ids))
-        ]
+        accounts = _check_account_ids(account_ids)
         if not callable(list_of):
             reject("list_of", list_of, "must be a function.")
         pagers = dict[str, Pager[Row]]()
@@ -434,6 +439,91 @@ class AsyncLeadfeeder:
             pagers[account] = list_of(self.with_options(account_id=account))
             check_type("list_of", pagers[account], Pager, "a function that returns a list of lf")
         return MultiAccountPager(pagers)
+
+    def watch_accounts(
+        self,
+        account_ids: Iterable[str],
+        *,
+        every: float = 300,
+        since: DateLike = "now",
+        state: Path | str | Callable[[str], WatchStore] | None = None,
+        lookback_days: int = 3,
+        filters: WebVisitFilters | WebVisitFiltersDict | None = None,
+        include: Iterable[WebVisitInclude] | None = None,
+        on_status: OnStatus | None = None,
+    ) -> AsyncGenerator[tuple[str, WebVisit], None]:
+        """Watch several accounts for new visits, and yield each visit once, with the id of its account.
+
+        ``async for account_id, visit in lf.watch_accounts(ids, state="states"): await queue.put((account_id, visit))``
+
+        Each account is watched as by :meth:`WebVisits.watch() <leadfeeder_async.resources.web_visits.WebVisits.watch>`,
+        with a state of its own. A visit is recorded as delivered when the next one is requested, whatever account that
+        one belongs to. After a crash, only the visit that was being processed is delivered again.
+
+        If an account cannot be read any longer, for example because a permission is missing, its watch ends and the
+        others continue. The error is logged and passed to ``on_status``. An error that affects every account is raised.
+        The iterator also ends if the watches of all accounts have ended.
+
+        While the caller processes a visit, the other accounts are polled until each has a visit to deliver.
+
+        Contract: ``search_web_visits``, scope ``web_visits:read``.
+
+        Args:
+            account_ids: The accounts, at least one.
+            every: Seconds between two polls of one account, at least 1. A warning is logged if all polls together need
+                more than a tenth of the monthly quota.
+            since: Deliver visits that started at this time or later: ``now``, a datetime, or the start of a day in UTC.
+                It is ignored for accounts that have a state, because their watches continue.
+            state: A directory for one file per account, which is created if necessary, or a function that returns the
+                store of an account. None keeps the states in memory.
+            lookback_days: The days before today in which visits can still be added, 0 to 90.
+            filters: Conditions that apply to all accounts, as in
+                :meth:`WebVisits.search() <leadfeeder_async.resources.web_visits.WebVisits.search>`.
+            include: Relationships to return with all attributes: ``company``.
+            on_status: Called with a :class:`~leadfeeder_async.WatchStatus` after each poll of an account. It must not
+                block.
+
+        Returns:
+            An async iterator of account ids and visits. Use ``contextlib.aclosing`` to release the states at once after
+            leaving a loop.
+
+        Raises:
+            ConfigurationError: An argument is out of range or has the wrong type.
+            CheckpointError: A state is damaged, is used by another watch, or belongs to another account or filter.
+            AuthenticationError: The key is no longer valid.
+            BudgetExceededError: A budget does not allow the next request.
+            LeadfeederError: The watches of all accounts have ended. This is the error of the first one, and its notes
+                are the others.
+
+        Credits:
+            None. A poll of one account without new visits is one request.
+
+        """
+        from leadfeeder_async.jobs.watch.multi_account_watch import MultiAccountWatch  # only needed by watches
+        from leadfeeder_async.jobs.watch.state_store import make_account_journals
+        from leadfeeder_async.jobs.watch.watcher import warn_about_cost
+
+        accounts = list(dict.fromkeys(_check_account_ids(account_ids)))
+        if not accounts:
+            reject("account_ids", account_ids, "must contain at least one account.")
+        request = search_request(None, filters, include, None, None)
+        journals = make_account_journals(state, accounts)
+        watchers = {
+            account_id: make_watcher(
+                self._executor,
+                replace(request, account_id=account_id),
+                None,
+                journals[account_id],
+                every=every,
+                since=since,
+                lookback_days=lookback_days,
+                on_status=on_status,
+                accounts=len(accounts),
+            )
+            for account_id in accounts
+        }
+        warn_about_cost(every, len(accounts), self._executor.monthly_usage()[1])
+        return MultiAccountWatch(watchers).visits()
 
     @overload
     async def request(
@@ -525,6 +615,14 @@ def _check_objects(session: object, limiter: object, trace_configs: object, ssl_
             reject(f"trace_configs[{index}]", config, "must be an aiohttp.TraceConfig.")
     if ssl_context is not None:
         check_type("ssl_context", ssl_context, ssl.SSLContext, "an ssl.SSLContext")
+
+
+def _check_account_ids(account_ids: object) -> list[str]:
+    """Return the ids of accounts, or raise ConfigurationError."""
+    return [
+        check_account_id(f"account_ids[{index}]", value)
+        for index, value in enumerate(check_list("account_ids", account_ids))
+    ]
 
 
 def _check_route(method: object, path: object) -> None:

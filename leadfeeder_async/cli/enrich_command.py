@@ -16,10 +16,10 @@ from leadfeeder_async.cli.exit_codes import ExitCode
 from leadfeeder_async.cli.options import FLAG, AccountId, Columns, Excel, Out, Overwrite, csv_dialect, split_fields
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import check_argument
+from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import KeyFinder, parse_rules
+from leadfeeder_async.jobs.enrich.keys import KINDS, By, KeyFinder, KeyRule, parse_rules
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path
@@ -39,12 +39,12 @@ async def enrich(
     /,
     *,
     by: Annotated[
-        str,
+        str | None,
         Parameter(
-            help="The kind of key: domain, email, name, vat or ip. A list of kinds or common column names, such as "
-            "`website,email,name+city`: each row uses its first valid key. `domain=Seite` sets the column."
+            help="Required. The kind of key: domain, email, name, vat or ip. A list of kinds or common column names, "
+            "such as `website,email,name+city`: each row uses its first valid key. `domain=Seite` sets the column."
         ),
-    ],
+    ] = None,
     out: Out = None,
     column: Annotated[str | None, Parameter(help="The column of the key. Default: detected by common names.")] = None,
     max_credits: Annotated[int | None, Parameter(help="The maximum number of credits to charge in all runs.")] = None,
@@ -88,6 +88,8 @@ async def enrich(
     if out is not None:
         _check_input_is_kept(source, out)
     dialect, names = csv_dialect(out, excel=excel), split_fields(fields)
+    if by is None:
+        raise _missing_by_error(source, encoding, sheet)
     keys = tuple(key.strip() for key in by.split(","))
     finder = KeyFinder(parse_rules(keys, column), allow_free_mail=allow_free_mail)
     is_by_ip = any(rule.kind == "ip" for rule in finder.rules)
@@ -140,6 +142,42 @@ async def enrich(
                 resume_hint.print_resume_hint(out, ENRICHMENT, error)
                 raise
         return _print_summary(summary, out)
+
+
+def _missing_by_error(source: Path, encoding: str | None, sheet: str | None) -> ConfigurationError:
+    """Return the error for a missing --by, with the columns of the file that probably contain keys."""
+    columns = _key_columns(source, encoding, sheet)
+    kinds = ", ".join(KINDS[:-1]) + f" or {KINDS[-1]}"
+    if not columns:
+        return ConfigurationError(
+            "--by is missing, and no column has a common name.",
+            hint=f"Add --by with a kind of key, {kinds}. If the file has several columns, add --column with its name.",
+        )
+    found = ", ".join(f"{column!r} ({kind})" for kind, column in columns.items())
+    usable = [kind for kind in columns if kind != "ip" or len(columns) == 1]  # IP addresses have jobs of their own
+    return ConfigurationError(
+        f"--by is missing. The file has these columns of keys: {found}.",
+        hint=f"Add --by {','.join(usable)}, or only some of these.",
+    )
+
+
+def _key_columns(source: Path, encoding: str | None, sheet: str | None) -> dict[By, str]:
+    """Return the first common column of each kind of key in a file."""
+    columns = dict[By, str]()
+    for kind in KINDS:
+        try:
+            row = next(iter(InputFile(source, kind, None, encoding, sheet)), None)
+        except ConfigurationError as error:
+            if error.argument != "column":
+                raise
+            continue
+        names = row.cells if row is not None and isinstance(row.cells, Mapping) else ()
+        for other in KINDS:
+            column = KeyRule(other).find_column(names)
+            if column is not None and column not in columns.values():
+                columns[other] = column
+        break
+    return columns
 
 
 def _describe_rows(rows: InputFile, finder: KeyFinder, limit: int | None) -> str:

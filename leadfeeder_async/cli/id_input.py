@@ -123,6 +123,13 @@ def read_ids_of_file(path: Path, scope: str, column: str | None) -> list[str]:
         ConfigurationError: The file cannot be read, or a line has no id.
 
     """
+    from leadfeeder_async.jobs.tabular import WORKBOOKS  # not needed by ids in arguments
+
+    check_argument(
+        path.suffix.lower() not in WORKBOOKS,
+        f"{path} is a workbook. Ids are read from text files only.",
+        "Save the sheet as .csv, or pass the output file of `leadfeeder enrich`.",
+    )
     try:
         with path.open("rb") as file:
             return list(ids_in_lines(file, IdParser(str(path), scope, column)))

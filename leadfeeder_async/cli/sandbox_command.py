@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from leadfeeder_async.cli.printing import print_err, print_out
-from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.errors import ConfigurationError, check_argument
 
 
 async def sandbox(
@@ -24,6 +24,7 @@ async def sandbox(
     latency: Annotated[float, Parameter(help="The delay of each response in seconds.")] = 0.0,
     flaky: Annotated[float, Parameter(help="The fraction of requests that fail with status 503, from 0 to 1.")] = 0.0,
     rate_limit: Annotated[bool, Parameter(help="Enforce the API's limit of 10 requests per second.")] = True,
+    visit_every: Annotated[float | None, Parameter(help="Add a new visit each time this many seconds pass.")] = None,
 ) -> None:
     """Run a local server that behaves like the API.
 
@@ -31,6 +32,7 @@ async def sandbox(
     """
     from leadfeeder_async.sandbox import Sandbox
 
+    check_argument(visit_every is None or visit_every > 0, f"--visit-every {visit_every} must be more than 0.")
     try:
         server = Sandbox(
             seed=seed,
@@ -50,6 +52,9 @@ async def sandbox(
         for name, value in server.environment.items():
             print_out(format_assignment(name, value))
         print_err(f"The sandbox is running at {server.url}. Press Ctrl-C to stop it.")
+        while visit_every is not None:
+            await asyncio.sleep(visit_every)
+            server.world.add_visits(1)
         await asyncio.Event().wait()
 
 

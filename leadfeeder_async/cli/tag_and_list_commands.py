@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Sequence, Sized
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
@@ -133,7 +134,8 @@ async def add_tag(
     terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
+        create = f"`leadfeeder tags create {quote(tag)}` creates it."
+        selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag", create)
         job = lf.bulk.assign_tags(ids, [selected.id])
         question = f"Assign the tag {_format(selected)} to {_count(ids, 'company')}?"
         return await _run_bulk(lf, job, question, bulk, yes=yes)
@@ -222,7 +224,8 @@ async def add_to_list(
     terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
+        create = f"`leadfeeder lists create {quote(name)} --scope {scope}` creates it."
+        selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list", create)
         job = lf.bulk.add_to_lists(chosen, [selected.id], scope=scope)
         question = f"Add {_count(chosen, scope)} to the list {_format(selected)}?"
         return await _run_bulk(lf, job, question, bulk, yes=yes)
@@ -274,8 +277,14 @@ async def list_items(
         await show_list(lf.lists.items(selected.id, limit=limit), LIST_ITEM, output, "item")
 
 
-def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str) -> Named:
+def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str, create: str = "") -> Named:
     """Return the record with this id, or the only one with this name, ignoring case.
+
+    Args:
+        wanted: The id or the name.
+        known: The records of the account.
+        kind: The noun for them.
+        create: The sentence that tells how to create a missing one.
 
     Raises:
         ConfigurationError: No record or several records have this name.
@@ -288,7 +297,7 @@ def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str) -> Named:
         message = f"There are {len(matches)} {plural(kind)} with the name {wanted!r}."
         raise ConfigurationError(message, hint=f"Use the id instead: {_join(matches)}.")
     hint = f"Existing {plural(kind)}: {_join(known)}." if known else f"There are no {plural(kind)}."
-    raise ConfigurationError(f"There is no {kind} {wanted!r}.", hint=hint)
+    raise ConfigurationError(f"There is no {kind} {wanted!r}.", hint=f"{hint} {create}".rstrip())
 
 
 def check_name_is_free(name: str, known: Sequence[Named], kind: str) -> None:

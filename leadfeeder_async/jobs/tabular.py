@@ -54,7 +54,8 @@ def _flat_line(line: bytes, columns: Sequence[Column]) -> bytes:
     return msgspec.json.encode({column.name: json_at(row, column.path) for column in columns}) + b"\n"
 
 
-_WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
+WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
+"""The suffixes of workbooks, which are only read."""
 
 
 def is_table(path: Path) -> bool:
@@ -66,7 +67,7 @@ def check_table(path: Path, csv_dialect: CsvDialect) -> None:
     """Raise ConfigurationError if the format of a suffix is unknown, needs an extra, or does not have the dialect."""
     suffix = path.suffix.lower()
     check_argument(
-        suffix not in _WORKBOOKS,
+        suffix not in WORKBOOKS,
         f"{path.name} cannot be written, because {suffix} files are only read.",
         'To get a file for Excel, use a name that ends in .csv and csv_dialect="excel".',
         argument="csv_dialect",

@@ -8,24 +8,14 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from leadfeeder_async._argument_checks import check_type
-from leadfeeder_async.errors import (
-    AuthenticationError,
-    BudgetExceededError,
-    LeadfeederError,
-    QuotaExceededError,
-    RateLimiterUnavailableError,
-    UsageError,
-)
+from leadfeeder_async.errors import LeadfeederError
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager
-from leadfeeder_async.pagination.problems import ProblemLog, incomplete_list_error
+from leadfeeder_async.pagination.problems import FATAL_ERRORS, ProblemLog, account_error, incomplete_list_error
 from leadfeeder_async.pagination.source import DEFAULT_PREFETCH
 
 T = TypeVar("T", bound=HasId)
-
-FATAL_ERRORS = (AuthenticationError, BudgetExceededError, QuotaExceededError, RateLimiterUnavailableError, UsageError)
-"""Errors that affect every account of the key and therefore stop the iteration."""
 
 
 class MultiAccountPager(Generic[T]):
@@ -115,14 +105,11 @@ class _AccountStream(Generic[T]):
             raise
         except LeadfeederError as error:
             page = None
-            problems.extend([self._with_account(error)], 1)
+            problems.extend([account_error(self.account_id, error)], 1)
         self.next_page = None if page is None else asyncio.create_task(self._next())
         if page is not None and page.problem_count:
-            problems.extend([self._with_account(problem) for problem in page.problems], page.problem_count)
+            problems.extend([account_error(self.account_id, problem) for problem in page.problems], page.problem_count)
         return page
-
-    def _with_account(self, error: LeadfeederError) -> LeadfeederError:
-        return error.with_context(error.context, message=f"Account {self.account_id}: {error.message}")
 
     async def aclose(self) -> None:
         """Cancel the request in flight, and close the list."""

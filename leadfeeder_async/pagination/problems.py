@@ -6,10 +6,23 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
-from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, LeadfeederError, PaginationError
+from leadfeeder_async.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    IncompleteListError,
+    IncompleteWindowError,
+    LeadfeederError,
+    PaginationError,
+    QuotaExceededError,
+    RateLimiterUnavailableError,
+    UsageError,
+)
 from leadfeeder_async.pagination.page import Page
 
 T = TypeVar("T")
+
+FATAL_ERRORS = (AuthenticationError, BudgetExceededError, QuotaExceededError, RateLimiterUnavailableError, UsageError)
+"""Errors that affect every account of the key, so a call for several accounts ends."""
 
 MAX_SHOWN_PROBLEMS = 20
 """Problems that the message of one error names."""
@@ -87,6 +100,11 @@ def incomplete_list_error(problems: Sequence[LeadfeederError], count: int) -> In
         f"{gaps} of this list could not be read. All other rows were returned. The first problem: {problems[0].message}"
     )
     return IncompleteListError(message, problems[0].context, problems=problems)
+
+
+def account_error(account_id: str, error: LeadfeederError) -> LeadfeederError:
+    """Return an error whose message names the account."""
+    return error.with_context(error.context, message=f"Account {account_id}: {error.message}")
 
 
 def count_gaps(count: int) -> str:

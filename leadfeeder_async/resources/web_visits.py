@@ -37,8 +37,8 @@ from leadfeeder_async.resources.body_checks import check_arguments, check_dict
 from leadfeeder_async.types import VisitOrder
 
 if TYPE_CHECKING:
-    from leadfeeder_async.jobs.watch.state_store import WatchStore
-    from leadfeeder_async.jobs.watch.watcher import OnStatus
+    from leadfeeder_async.jobs.watch.state_store import StateJournal, WatchStore
+    from leadfeeder_async.jobs.watch.watcher import OnStatus, VisitWatcher
 
 SEARCH_WEB_VISITS = Endpoint(
     "search_web_visits",
@@ -147,7 +147,7 @@ class WebVisits:
 
         """
         window = parse_days("start_date", start_date, "end_date", end_date)
-        request = _search_request(company_id, filters, include, extra, account_id)
+        request = search_request(company_id, filters, include, extra, account_id)
         row_filters: list[RowFilter] = []
         zone_days = local_days(window, tz)
         if zone_days is not None:
@@ -233,25 +233,19 @@ class WebVisits:
 
         """
         from leadfeeder_async.jobs.watch.state_store import make_journal  # only needed by watches
-        from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions, WatchQuery
 
-        interval = check_positive("every", every, "seconds")
-        if not 1 <= interval <= MAX_INTERVAL:
-            reject("every", every, f"must be 1 to {MAX_INTERVAL:,} seconds.")
-        check_integer("lookback_days", lookback_days, 0, 90)
-        check_function("on_status", on_status)
         if custom_feed_id is not None:
             check_id("custom_feed_id", custom_feed_id)
-        now = datetime.now(UTC)
-        start = now if since == "now" else _parse_start(since)
-        visits = _search_request(company_id, filters, include, None, account_id)
         feed = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params={"custom_feed_id": custom_feed_id}, account_id=account_id)
-        watcher = VisitWatcher(
+        watcher = make_watcher(
             self._executor,
-            WatchQuery(visits, feed if custom_feed_id is not None else None),
-            WatchOptions(every=every, since=start, lookback_days=lookback_days, on_status=on_status),
+            search_request(company_id, filters, include, None, account_id),
+            feed if custom_feed_id is not None else None,
             make_journal(state),
-            lambda: datetime.now(UTC),
+            every=every,
+            since=since,
+            lookback_days=lookback_days,
+            on_status=on_status,
         )
         return watcher.visits()
 
@@ -333,7 +327,7 @@ class _Conditions(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     filters: WebVisitFilters | None = None
 
 
-def _search_request(
+def search_request(
     company_id: str | None,
     filters: WebVisitFilters | WebVisitFiltersDict | None,
     include: Iterable[WebVisitInclude] | None,
@@ -348,6 +342,33 @@ def _search_request(
         body=add_extra(WebVisitSearchRequest, body, extra),
         account_id=account_id,
     )
+
+
+def make_watcher(
+    executor: RequestExecutor,
+    visits: ApiRequest[Response[tuple[WebVisit, ...]]],
+    feed: ApiRequest[Response[tuple[CompanyLocation, ...]]] | None,
+    journal: StateJournal,
+    *,
+    every: float,
+    since: DateLike,
+    lookback_days: int,
+    on_status: OnStatus | None,
+    accounts: int = 1,
+) -> VisitWatcher:
+    """Return a watch of one account, or raise ConfigurationError for arguments that are out of range."""
+    from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions, WatchQuery
+
+    interval = check_positive("every", every, "seconds")
+    if not 1 <= interval <= MAX_INTERVAL:
+        reject("every", every, f"must be 1 to {MAX_INTERVAL:,} seconds.")
+    check_integer("lookback_days", lookback_days, 0, 90)
+    check_function("on_status", on_status)
+    start = datetime.now(UTC) if since == "now" else _parse_start(since)
+    options = WatchOptions(
+        every=every, since=start, lookback_days=lookback_days, on_status=on_status, accounts=accounts
+    )
+    return VisitWatcher(executor, WatchQuery(visits, feed), options, journal, lambda: datetime.now(UTC))
 
 
 def _parse_start(since: DateLike) -> datetime:

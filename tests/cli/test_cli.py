@@ -49,6 +49,7 @@ from tests.support.requirements import needs_posix_shell, needs_signals
         (("contacts", "search"), "Add terms, --company-id or --position"),
         (("sandbox", "--port", "99999"), "port=99999"),
         (("sandbox", "--days", "0"), "days=0"),
+        (("sandbox", "--visit-every", "0"), "--visit-every 0.0 must be more than 0"),
         (("sandbox", "--flaky", "2"), "flaky=2.0 must be 0 to 1"),
         (("sandbox", "--latency", "-1"), "latency=-1.0 must be 0 or more"),
         (("sandbox", "--credits", "-1"), "credits=-1 must be 0 or more"),

@@ -568,3 +568,36 @@ async def test_retry_of_picked_json_lines(sandbox: Sandbox, tmp_path: Path) -> N
     before = out.read_bytes()
     code, _, stderr = await leadfeeder(sandbox, *words, "--retry-failed")
     assert (code != 0, "is not a result of an enrichment" in stderr, out.read_bytes()) == (True, True, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "in.csv",
+            "Firma;Webseite;E-Mail;Stra\u00dfe\nA;a.test;x@a.test;B\n",
+            "these columns of keys: 'Webseite' (domain), 'E-Mail' (email), 'Firma' (name). Add --by domain,email,name,",
+        ),
+        (
+            "in.ndjson",
+            '{"IP":"203.0.113.17"}\n',
+            "'IP' (ip). Add --by ip, or only",
+        ),
+        (
+            "in.csv",
+            "a,b\n1,2\n",
+            "no column has a common name. Add --by with a kind of key, domain, email, name, ip or",
+        ),
+        ("in.txt", "a.test\n", "no column has a common name"),
+    ],
+)
+async def test_missing_by(sandbox: Sandbox, tmp_path: Path, name: str, text: str, message: str) -> None:
+    """Without --by, the columns that probably contain keys are proposed, and nothing is sent."""
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    code, _, stderr = await leadfeeder(sandbox, "enrich", path)
+    assert (code, message in stderr) == (2, True), stderr
+    assert not sandbox.ledger.requests
+    if "columns of keys" in stderr and (proposal := re.search(r"Add --by (\S+),", stderr)):
+        code, _, stderr = await leadfeeder(sandbox, "enrich", path, "--by", proposal[1], "--dry-run")
+        assert code == 0, stderr

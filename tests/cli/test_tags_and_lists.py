@@ -40,6 +40,18 @@ async def test_lists_by_name(quarter: Sandbox) -> None:
     assert [record["attributes"]["name"] for record in lists] == ["DACH"]
 
 
+async def test_missing_tags_and_lists_can_be_created(quarter: Sandbox, tmp_path: Path) -> None:
+    """If there is no tag or list with a name, the command that creates it is printed. Workbooks have no ids."""
+    code, _, stderr = await leadfeeder(quarter, "tags", "add", "Messe Köln", "159000001", "--yes")
+    assert (code, "`leadfeeder tags create 'Messe Köln'` creates it." in stderr) == (2, True)
+    code, _, stderr = await leadfeeder(quarter, "lists", "add", "Hot", "159000001", "--scope", "contact", "--yes")
+    assert (code, "`leadfeeder lists create Hot --scope contact` creates it." in stderr) == (2, True)
+    code, _, stderr = await leadfeeder(quarter, "tags", "remove", "Hot", "159000001", "--yes")
+    assert (code, "create" in stderr) == (2, False)
+    code, _, stderr = await leadfeeder(quarter, "tags", "add", "Hot", "--ids", tmp_path / "ids.xlsx", "--yes")
+    assert (code, "is a workbook" in stderr) == (2, True)
+
+
 async def test_failed_id_is_named_and_the_others_are_done(quarter: Sandbox, tmp_path: Path) -> None:
     """A rejected id is printed with its error, the others are changed, and the exit code is 5."""
     tag = quarter.records.tags.add({"name": "Hot", "color": 1})

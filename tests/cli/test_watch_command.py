@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from leadfeeder_async import ConfigurationError, WebVisit
+from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, WebVisit
 from leadfeeder_async.cli import webhook
 from leadfeeder_async.cli.watch_command import format_row, parse_interval
 from leadfeeder_async.sandbox import Sandbox
@@ -205,3 +206,20 @@ async def test_feeds(live: Sandbox, tmp_path: Path) -> None:
     code, _, stderr = await leadfeeder(live, "feeds", "delete", "Prices", "--yes")
     assert (code, stderr.startswith("Deleted the feed 'Prices'")) == (0, True)
     assert not live.records.custom_feeds.records
+
+
+async def test_sandbox_with_new_visits() -> None:
+    """``leadfeeder sandbox --visit-every`` adds visits while it runs."""
+    process = await start(None, "sandbox", "--visits", "20", "--visit-every", "0.1", stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        lines = [(await asyncio.wait_for(process.stdout.readline(), 30)).decode().strip() for _ in range(3)]
+        key, account, url = (line.partition("=")[2].strip('"') for line in lines)
+        async with AsyncLeadfeeder(key, account_id=account, base_url=url) as lf, asyncio.timeout(30):
+            visits = lf.web_visits.watch(every=1, since="2020-01-01", lookback_days=90)
+            async with aclosing(visits):
+                for _ in range(25):
+                    await anext(visits)
+    finally:
+        process.terminate()
+        await process.communicate()

@@ -219,6 +219,10 @@ def sweep(lf: AsyncLeadfeeder, **given: Any) -> object:
     return lf.sweep(given.get("account_ids", ["1"]), given.get("list_of", lambda account: account.tags.list()))
 
 
+def watch_accounts(lf: AsyncLeadfeeder, **given: Any) -> object:
+    return lf.watch_accounts(given.pop("account_ids", ["1"]), **given)
+
+
 def request(lf: AsyncLeadfeeder, **given: Any) -> object:
     arguments = {"method": "GET", "path": "/v1/tags", **given}
     return lf.request(arguments.pop("method"), arguments.pop("path"), **arguments)
@@ -263,6 +267,7 @@ OTHERS: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
     "budget": (AsyncLeadfeeder.budget, lambda lf, **given: lf.budget(**given)),
     "Budget": (Budget.__init__, lambda _, **given: Budget(**given)),
     "sweep": (AsyncLeadfeeder.sweep, sweep),
+    "watch_accounts": (AsyncLeadfeeder.watch_accounts, watch_accounts),
     "request": (AsyncLeadfeeder.request, request),
     "MultiAccountPager": (MultiAccountPager.__init__, lambda _, **given: MultiAccountPager(**given)),
     "enrich.companies": (Enrichments.companies, companies),
@@ -291,6 +296,12 @@ ACCEPTED: dict[tuple[str, str], set[str]] = {
     ("request", "returns"): {"class"},
     ("sweep", "account_ids"): {"list", "list_of_str", "dict", "dict_of_int", "dict_with_object"},
     ("sweep", "list_of"): {"class"},
+    ("watch_accounts", "account_ids"): {"list_of_str", "dict", "dict_of_int", "dict_with_object"},
+    ("watch_accounts", "every"): {"int"},
+    ("watch_accounts", "since"): {"date", "datetime"},
+    ("watch_accounts", "state"): {"str", "class"},
+    ("watch_accounts", "lookback_days"): {"int"},
+    ("watch_accounts", "on_status"): {"class"},
     ("MultiAccountPager", "pagers"): {"dict"},
     ("*", "account_id"): {"str"},
     ("*", "column"): {"str", "empty", "blank"},

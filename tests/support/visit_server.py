@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from leadfeeder_async import LeadfeederError, OffsetExceededError, WatchStatus, 
 from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.jobs.watch.state_store import WatchStore, make_journal
+from leadfeeder_async.jobs.watch.multi_account_watch import MultiAccountWatch
+from leadfeeder_async.jobs.watch.state_store import WatchStore, make_account_journals, make_journal
 from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions, WatchQuery
-from leadfeeder_async.resources.web_visits import RETRIEVE_VISITOR_COMPANIES, _search_request
+from leadfeeder_async.resources.web_visits import RETRIEVE_VISITOR_COMPANIES, search_request
 from leadfeeder_async.settings import CredentialSource, Options, Secret, Settings
 from tests.support.clock import VirtualLoop
 
@@ -29,9 +30,9 @@ Row = tuple[datetime, int, str]
 class VisitServer(RequestExecutor):
     """Executes the requests of a watch against visits in memory."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, account_id: str = "1") -> None:
         settings = Settings(credential=CredentialSource(kind="api_key", secret=Secret("k")))
-        super().__init__(ClientState(settings), Options(account_id="1"))
+        super().__init__(ClientState(settings), Options(account_id=account_id))
         self.loop = loop
         self.started = loop.now
         self.offset = timedelta(0)
@@ -73,7 +74,7 @@ class VisitServer(RequestExecutor):
             self.events.pop(0)[1]()
 
     async def resolve_account_id(self) -> str:
-        return "1"
+        return str(self.options.account_id)
 
     @property
     def max_search_rows(self) -> int:
@@ -113,7 +114,7 @@ class VisitServer(RequestExecutor):
         meta = {"pagination": {"page_num": number, "page_count": -(-count // size), "total_count": count}}
         return msgspec.json.encode({"data": rows, "meta": meta})
 
-    def watch(
+    def watcher(
         self,
         *,
         every: float = 300,
@@ -123,14 +124,34 @@ class VisitServer(RequestExecutor):
         company_id: str | None = None,
         feed: bool = False,
         on_status: Callable[[WatchStatus], None] | None = None,
-    ) -> Any:
-        """Return the visits of a watch, as ``lf.web_visits.watch`` does."""
-        visits = _search_request(company_id, None, None, None, None)
+        accounts: int = 1,
+    ) -> VisitWatcher:
+        """Return the watch of this account."""
+        visits = search_request(company_id, None, None, None, None)
         companies = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params={"custom_feed_id": "6001"}) if feed else None
         options = WatchOptions(
-            every=every, since=since or self.clock(), lookback_days=lookback_days, on_status=on_status
+            every=every,
+            since=since or self.clock(),
+            lookback_days=lookback_days,
+            on_status=on_status,
+            accounts=accounts,
         )
-        return VisitWatcher(self, WatchQuery(visits, companies), options, make_journal(state), self.clock).visits()
+        return VisitWatcher(self, WatchQuery(visits, companies), options, make_journal(state), self.clock)
+
+    def watch(self, **options: Any) -> Any:
+        """Return the visits of a watch, as ``lf.web_visits.watch`` does."""
+        return self.watcher(**options).visits()
+
+
+def watch_servers(servers: Sequence[VisitServer], directory: Path | None = None, **options: Any) -> Any:
+    """Return the visits of several accounts, as ``lf.watch_accounts`` does."""
+    ids = [str(server.options.account_id) for server in servers]
+    journals = make_account_journals(directory, ids)
+    watchers = dict[str, VisitWatcher]()
+    for account_id, server in zip(ids, servers, strict=True):
+        watchers[account_id] = server.watcher(accounts=len(servers), **options)
+        watchers[account_id]._journal = journals[account_id]
+    return MultiAccountWatch(watchers).visits()
 
 
 class MemoryStore:

@@ -210,6 +210,9 @@ async def several_accounts(lf: AsyncLeadfeeder) -> None:
         assert_type(tag, Tag)
     async for _, page in pager.pages():
         assert_type(page, Page[Tag])
+    async for account_id, visit in lf.watch_accounts(["1", "2"], state="states"):
+        assert_type(account_id, str)
+        assert_type(visit, WebVisit)
 
 
 def report() -> None:

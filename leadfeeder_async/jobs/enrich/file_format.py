@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
 
 from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.jobs.tabular import WORKBOOKS
 
 FileFormat: TypeAlias = Literal["json lines", "text", "table", "workbook"]
 """``text`` is one key per line, or a table if its first line shows that."""
@@ -15,7 +16,6 @@ SAMPLE_BYTES = 8_192
 """The bytes at the beginning of a file that show its format."""
 
 _JSON_LINES = frozenset({".ndjson", ".jsonl"})
-_WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
 
 _UNPACK = ("is an archive", "Unpack it and pass the file inside.")
 _SAVE_AS_TABLE = "Open it in a spreadsheet program and save the table as .csv or .xlsx."
@@ -89,7 +89,7 @@ def detect_format(path: Path, encoding: str | None) -> tuple[FileFormat, str]:
     sample = _read_sample(path)
     if suffix in _REFUSED_SUFFIXES:
         _raise_refused(path, *_REFUSED_SUFFIXES[suffix])
-    if suffix in _WORKBOOKS:
+    if suffix in WORKBOOKS:
         _check_workbook(path, sample)
         return "workbook", ""
     for position, signature, reason in _SIGNATURES:

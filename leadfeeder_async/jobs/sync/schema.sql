@@ -163,3 +163,19 @@ SELECT
 FROM visits v
 LEFT JOIN companies c ON c.account_id = v.account_id AND c.id = v.company_id
 LEFT JOIN locations l ON l.account_id = v.account_id AND l.id = v.location_id;
+CREATE OR REPLACE VIEW company_rows AS
+SELECT
+    account_id, id, name, url, employee_count, employee_range,
+    street_address AS "address.street_address",
+    postal_code AS "address.postal_code",
+    city AS "address.city",
+    country AS "address.country",
+    country_code AS "address.country_code",
+    region AS "address.region",
+    revenue_eur AS "revenue.value_eur",
+    founded_year, legal_form, vat_id,
+    intent_score AS "intent.score",
+    intent_tier AS "intent.score_tier",
+    do_not_contact AS "meta.do_not_contact",
+    industry, nace, tag_ids, list_ids, first_seen_at
+FROM companies;

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
 import anyio
 
-from leadfeeder_async._argument_checks import check_path
-from leadfeeder_async.errors import CheckpointError
+from leadfeeder_async._argument_checks import check_path, reject
+from leadfeeder_async.errors import CheckpointError, ConfigurationError
 from leadfeeder_async.jobs.atomic_file import remove_temporaries, write_atomically
 from leadfeeder_async.jobs.output_lock import OutputLock
 from leadfeeder_async.jobs.resumable_file import translate_os_errors, validate_target
@@ -19,6 +19,9 @@ from leadfeeder_async.jobs.watch.watch_state import Acknowledged, WatchState, en
 
 PRIVATE = 0o600
 """The permissions of a new state file."""
+
+PRIVATE_DIRECTORY = 0o700
+"""The permissions of a new directory for state files."""
 
 SAVE_TIMEOUT = 30.0
 """Seconds that a store may take to save a state. Saving is not canceled before."""
@@ -169,3 +172,33 @@ def make_journal(state: object) -> StateJournal:
     if state is None or (isinstance(state, WatchStore) and not isinstance(state, type)):
         return StoreJournal(state)
     return FileJournal(check_path("state", state))
+
+
+def make_account_journals(state: object, account_ids: Iterable[str]) -> dict[str, StateJournal]:
+    """Return the journal of each account for the ``state`` argument of a watch of several accounts.
+
+    Raises:
+        ConfigurationError: The function returned no store, or ``state`` is no path.
+        CheckpointError: The directory cannot be created.
+
+    """
+    if state is None:
+        return {account_id: StoreJournal(None) for account_id in account_ids}
+    if callable(state):
+        return {account_id: StoreJournal(_check_store(state(account_id), account_id)) for account_id in account_ids}
+    directory = check_path("state", state)
+    if not str(state).strip():
+        reject("state", state, "is empty.", "Pass the path of a directory.")
+    with translate_os_errors(directory, "Pass a directory that this program can write to."):
+        directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+    return {account_id: FileJournal(directory / f"{account_id}.state") for account_id in account_ids}
+
+
+def _check_store(store: object, account_id: str) -> WatchStore:
+    """Return the store of an account, or raise ConfigurationError."""
+    if not isinstance(store, WatchStore) or isinstance(store, type):
+        raise ConfigurationError(
+            f"state returned {store!r} for account {account_id}, which is not an object with load() and save().",
+            argument="state",
+        )
+    return store

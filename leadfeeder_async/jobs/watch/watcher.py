@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import TypeAlias
 
@@ -57,6 +58,7 @@ from leadfeeder_async.pagination.decoders import ModelDecoder
 from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import ProblemLog
+from leadfeeder_async.pagination.source import DEFAULT_PREFETCH
 
 logger = logging.getLogger("leadfeeder_async")
 
@@ -70,18 +72,20 @@ NO_PART = -1
 class WatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A poll that has ended, as passed to ``on_status``."""
 
+    account_id: str
+    """The account that was polled."""
     at: datetime
     """The time at which the poll began, in UTC."""
     reading: WatchReading | None
     """What was read: only the count, the last pages, or all days. None if the count failed."""
     delivered: int
     """The number of new visits that were delivered."""
-    next_poll_in: float
-    """Seconds until the next poll."""
+    next_poll_in: float | None
+    """Seconds until the next poll. None if ``error`` ended the watch of this account."""
     failures: int = 0
     """The number of failed polls in a row, including this one."""
     error: LeadfeederError | None = None
-    """The error that ended this poll. The next poll continues."""
+    """The error that ended this poll."""
     problems: tuple[LeadfeederError, ...] = ()
     """Visits that could not be read, such as rows that cannot be decoded. At most the first 1,000."""
 
@@ -113,6 +117,8 @@ class WatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     lookback_days: int
     on_status: OnStatus | None = None
+    accounts: int = 1
+    """The accounts that are watched together. They share prefetched pages and the rest of the monthly quota."""
 
 
 class VisitReader:
@@ -121,12 +127,14 @@ class VisitReader:
     Args:
         executor: Sends the requests.
         query: The visits to watch.
+        prefetch: The pages to prefetch.
 
     """
 
-    def __init__(self, executor: RequestExecutor, query: WatchQuery) -> None:
+    def __init__(self, executor: RequestExecutor, query: WatchQuery, prefetch: int) -> None:
         self._executor = executor
         self._query = query
+        self._prefetch = prefetch
         self._decoder = ModelDecoder(executor, query.visits.endpoint)
 
     @property
@@ -136,7 +144,7 @@ class VisitReader:
 
     def pager(self, window: DateWindow) -> Pager[WebVisit]:
         """Return the visits of some days."""
-        return Pager(self._executor, self._query.visits, window=window)
+        return Pager(self._executor, self._query.visits, window=window).prefetch(self._prefetch)
 
     async def page(self, window: DateWindow, size: int, number: int) -> Page[WebVisit]:
         """Return one page of the visits of some days."""
@@ -155,7 +163,8 @@ class VisitReader:
         if self._query.feed is None:
             return None
         found, problems = set[str](), ProblemLog()
-        async with aclosing(Pager(self._executor, self._query.feed, window=window).pages()) as pages:
+        companies = Pager(self._executor, self._query.feed, window=window).prefetch(self._prefetch)
+        async with aclosing(companies.pages()) as pages:
             async for page in pages:
                 found.update(row.company.id for row in page.items if row.company is not None)
                 problems.add(page)
@@ -201,6 +210,30 @@ class WholeCount:
         return is_newest_first(self._starts) if len(set(self._starts)) > 1 else None
 
 
+class Delivery:
+    """A new visit of a watch, which the caller has to acknowledge.
+
+    Args:
+        visit: The visit.
+        acknowledge: Records it as delivered.
+
+    """
+
+    def __init__(self, visit: WebVisit, acknowledge: Callable[[], Awaitable[None]]) -> None:
+        self.visit = visit
+        self._acknowledge = acknowledge
+        self._is_acknowledged = anyio.Event()
+
+    async def acknowledge(self) -> None:
+        """Record the visit as delivered."""
+        await self._acknowledge()
+        self._is_acknowledged.set()
+
+    async def wait(self) -> None:
+        """Wait until the visit is recorded."""
+        await self._is_acknowledged.wait()
+
+
 class VisitWatcher:
     """Polls for new visits. It can be used once.
 
@@ -223,10 +256,11 @@ class VisitWatcher:
     ) -> None:
         self._executor = executor
         self._query = query
-        self._reader = VisitReader(executor, query)
+        self._reader = VisitReader(executor, query, max(1, DEFAULT_PREFETCH // options.accounts))
         self._options = options
         self._journal = journal
         self._now = now
+        self._account_id = ""
         self._known = set[str]()
         self._failures = 0
         # Of the current poll:
@@ -237,30 +271,41 @@ class VisitWatcher:
 
     async def visits(self) -> AsyncGenerator[WebVisit, None]:
         """Yield new visits until the caller stops. Each one is recorded when the next one is requested."""
-        self._warn_about_cost()
+        warn_about_cost(self._options.every, 1, self._executor.monthly_usage()[1])
+        async with self.open() as state, aclosing(self.deliveries(state)) as deliveries:
+            async for delivery in deliveries:
+                yield delivery.visit
+                await delivery.acknowledge()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[WatchState]:
+        """Keep the state for this watch alone, and load it."""
         async with self._journal.open():
-            state = await self._load_state()
-            while True:
-                started_at, started = self._now(), anyio.current_time()
-                self._reading, self._delivered, self._companies = None, 0, None
-                self._problems.clear()
-                error: LeadfeederError | None = None
-                try:
-                    async with aclosing(self._poll(state, started_at.date())) as new:
-                        async for visit, part in new:
-                            yield visit
-                            await self._acknowledge(state, visit, part)
-                except LeadfeederError as failure:
-                    if not _may_pass(failure):
-                        raise
-                    error = failure
-                delay = self._delay(state, anyio.current_time() - started, error)
-                self._report(started_at, delay, error)
-                await anyio.sleep(delay)
+            yield await self._load_state()
+
+    async def deliveries(self, state: WatchState) -> AsyncGenerator[Delivery, None]:
+        """Yield new visits until the caller stops. The caller acknowledges each one before it requests the next."""
+        while True:
+            started_at, started = self._now(), anyio.current_time()
+            self._reading, self._delivered, self._companies = None, 0, None
+            self._problems.clear()
+            error: LeadfeederError | None = None
+            try:
+                async with aclosing(self._poll(state, started_at.date())) as new:
+                    async for visit, part in new:
+                        yield Delivery(visit, partial(self._acknowledge, state, visit, part))
+            except LeadfeederError as failure:
+                if not _may_pass(failure):
+                    self._report(started_at, None, failure)
+                    raise
+                error = failure
+            delay = self._delay(state, anyio.current_time() - started, error)
+            self._report(started_at, delay, error)
+            await anyio.sleep(delay)
 
     async def _load_state(self) -> WatchState:
-        account_id = self._query.visits.account_id or await self._executor.resolve_account_id()
-        fingerprint, description = self._query.identify(self._executor.base_url, account_id)
+        self._account_id = self._query.visits.account_id or await self._executor.resolve_account_id()
+        fingerprint, description = self._query.identify(self._executor.base_url, self._account_id)
         state = decode_state(await self._journal.load(), self._journal.name, fingerprint, description)
         if state is None:
             since = self._options.since
@@ -417,7 +462,8 @@ class VisitWatcher:
         if error is None:
             self._failures = 0
             used, quota = self._executor.monthly_usage()
-            interval = stretched_interval(self._options.every, used, quota, self._now(), max(1, len(state.parts)))
+            requests = max(1, len(state.parts)) * self._options.accounts
+            interval = stretched_interval(self._options.every, used, quota, self._now(), requests)
             return max(0.0, interval - elapsed)
         self._failures += 1
         if isinstance(error, QuotaExceededError):
@@ -425,8 +471,9 @@ class VisitWatcher:
             return max(1.0, min(MAX_QUOTA_DELAY, until))
         return outage_delay(self._options.every, self._failures)
 
-    def _report(self, started_at: datetime, delay: float, error: LeadfeederError | None) -> None:
+    def _report(self, started_at: datetime, delay: float | None, error: LeadfeederError | None) -> None:
         status = WatchStatus(
+            account_id=self._account_id,
             at=started_at,
             reading=self._reading,
             delivered=self._delivered,
@@ -435,7 +482,7 @@ class VisitWatcher:
             error=error,
             problems=tuple(self._problems.problems),
         )
-        if error is not None:
+        if error is not None and delay is not None:
             logger.warning("Poll %d in a row failed. The next one is in %.0f s. %s", self._failures, delay, error)
         if status.problems:
             logger.warning("%d visits or parts could not be read. %s", self._problems.count, status.problems[0])
@@ -445,17 +492,19 @@ class VisitWatcher:
             except Exception:
                 logger.exception("on_status failed")
 
-    def _warn_about_cost(self) -> None:
-        _, quota = self._executor.monthly_usage()
-        requests = requests_per_month(self._options.every)
-        if requests > WARNING_SHARE * quota:
-            logger.warning(
-                "A poll every %.0f s sends at least %s requests a month, which is %.0f %% of the quota of %s.",
-                self._options.every,
-                f"{requests:,}",
-                100 * requests / quota,
-                f"{quota:,}",
-            )
+
+def warn_about_cost(every: float, accounts: int, quota: int) -> None:
+    """Log a warning if the polls of all accounts need a large part of the monthly quota."""
+    requests = accounts * requests_per_month(every)
+    if requests > WARNING_SHARE * quota:
+        logger.warning(
+            "A poll every %.0f s%s sends at least %s requests a month, which is %.0f %% of the quota of %s.",
+            every,
+            "" if accounts == 1 else f" for each of {accounts:,} accounts",
+            f"{requests:,}",
+            100 * requests / quota,
+            f"{quota:,}",
+        )
 
 
 _NO_ID = DecodeError("A visit has no id, so it is not known if it was delivered before.")

@@ -360,6 +360,27 @@ async def test_view_of_visits(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path)
             assert {name: row[name] for name in expected} == expected
 
 
+async def test_view_of_companies(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """The view has columns and values of an exported company, and those that only a synced database has."""
+    await sync_account(lf, path)
+    pager = lf.web_visits.companies(
+        start_date=sandbox.start_date, end_date=sandbox.end_date, include=["company"], limit=5
+    )
+    with duckdb.connect(path, read_only=True) as database:
+        for record in await pager.collect():
+            assert record.company is not None
+            result = database.execute("SELECT * FROM company_rows WHERE id = ?", [record.company.id])
+            names = [column[0] for column in result.description or ()]
+            (row,) = [dict(zip(names, values, strict=True)) for values in result.fetchall()]
+            exported = record.company.to_row()
+            only_here = ["account_id", "industry", "nace", "tag_ids", "list_ids", "first_seen_at"]
+            assert [name for name in row if name not in exported] == only_here
+            shared = [name for name in row if name in exported]
+            assert [name for name in exported if name in shared] == shared
+            assert {name: row[name] for name in shared} == {name: exported[name] for name in shared}
+            assert row["address.country_code"]
+
+
 @pytest.fixture
 async def busy() -> Any:
     """A sandbox with so many visits a day that counting them costs less than reading them."""
