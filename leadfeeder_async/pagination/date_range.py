@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
-from leadfeeder_async._argument_checks import spelling_hint
+from leadfeeder_async._argument_checks import check_string, spelling_hint
 from leadfeeder_async.errors import ConfigurationError, check_argument
 
 DateLike: TypeAlias = "date | datetime | str"
@@ -68,11 +68,12 @@ def parse_relative_date(text: str, today: date) -> date:
 
 def parse_time_zone(name: str) -> tzinfo:
     """Return a time zone by its name, such as ``Europe/Berlin``, or raise ConfigurationError."""
+    check_string("tz", name)
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         known = sorted(available_timezones())
-        hint = spelling_hint(str(name), known, "Write a name such as Europe/Berlin or UTC.")
+        hint = spelling_hint(name, known, "Write a name such as Europe/Berlin or UTC.")
         if not known:  # Windows has no time zones of its own
             hint = "This computer has no list of time zones. Run `pip install tzdata`."
         raise ConfigurationError(f"tz={name!r} is not a time zone.", hint=hint, argument="tz") from None

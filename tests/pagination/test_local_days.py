@@ -96,7 +96,7 @@ def test_every_instant_belongs_to_its_days(day: date, length: int, zone: str, of
     ("zone", "day", "message"),
     [
         ("Europe/Berln", "2026-11-01", r"tz='Europe/Berln' is not a time zone. Did you mean 'Europe/Berlin'"),
-        (5, "2026-11-01", "tz=5 is not a time zone"),
+        (5, "2026-11-01", "tz=5 must be a string"),
         ("Europe/Berlin", "0001-01-01", "has no start or end in Europe/Berlin"),
         ("America/New_York", "9999-12-31", "has no start or end in America/New_York"),
     ],
