@@ -113,10 +113,10 @@ class WebVisits:
             limit: The maximum number of records in total. None returns all records.
             order: ``"oldest"`` returns the days in order, as exports need it. ``"newest"`` returns the latest visit
                 first, so ``limit=20`` returns the latest 20 visits.
+            extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             tz: The time zone of the days, such as ``Europe/Berlin``. The API has days in UTC only, so the days in UTC
                 that contain them are read, and other visits are left out by ``started_at``. ``count`` returns None
                 then.
-            extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             split_days: Read a day with more than 10,000 visits by country. False only reads its first 10,000 visits.
             account_id: The account to use. Defaults to the account of the client.
 
