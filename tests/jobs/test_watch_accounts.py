@@ -290,4 +290,4 @@ def test_statuses_name_their_account(servers: list[VisitServer], run: Any) -> No
     statuses = list[WatchStatus]()
     run(watch_for(watch_servers(servers, on_status=statuses.append), 10))
     assert sorted(status.account_id for status in statuses) == ["1", "2", "3"]
-    assert {status.reading for status in statuses} == {WatchReading.WHOLE}
+    assert {status.reading for status in statuses} == {WatchReading.COMPLETE}

@@ -43,7 +43,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class WatchReading(Enum):
-    """What to read after a count."""
+    """The rows that a poll reads after a count."""
 
     NOTHING = "count"
     """Nothing is new, so only the count was requested."""
