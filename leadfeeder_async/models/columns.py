@@ -33,30 +33,21 @@ Tree: TypeAlias = "dict[str | int, Column | Tree]"
 
 SCALARS = frozenset({str, int, float, bool, date, datetime})
 
+_COMPANY_COLUMNS: Mapping[str, str] = {
+    "name": "name",
+    "url": "url",
+    "country": "address.country",
+    "country_code": "address.country_code",
+    "city": "address.city",
+    "industry": "industries.industry.0.name",
+    "employee_range": "employee_range",
+    "employee_count": "employee_count",
+    "revenue_eur": "revenue.value_eur",
+}
+
 RELATED_COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "Company": {
-        "name": "name",
-        "url": "url",
-        "country": "address.country",
-        "country_code": "address.country_code",
-        "city": "address.city",
-        "industry": "industries.industry.0.name",
-        "employee_range": "employee_range",
-        "employee_count": "employee_count",
-        "revenue_eur": "revenue.value_eur",
-        "intent_score": "intent.score",
-    },
-    "CompanySummary": {
-        "name": "name",
-        "url": "url",
-        "country": "address.country",
-        "country_code": "address.country_code",
-        "city": "address.city",
-        "industry": "industries.industry.0.name",
-        "employee_range": "employee_range",
-        "employee_count": "employee_count",
-        "revenue_eur": "revenue.value_eur",
-    },
+    "Company": {**_COMPANY_COLUMNS, "intent_score": "intent.score"},
+    "CompanySummary": _COMPANY_COLUMNS,
     "Location": {"city": "city", "region": "region", "country": "country", "country_code": "country_code"},
     "Network": {"name": "name", "asn": "asn", "cidr": "cidr"},
     "List": {"name": "name"},

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import OutcomeUnknownError, check_argument
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.request_bodies import ListChanges, ListData, ListRequest, Scope
 from leadfeeder_async.models.tags_and_lists import List, ListItem
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import check_scope, checked, encode_record, find_by_name
+from leadfeeder_async.resources.arguments import check_scope, checked, encode_record
+from leadfeeder_async.resources.creation import find_or_create
 
 RETRIEVE_LISTS = Endpoint(
     "retrieve_lists",
@@ -135,18 +135,13 @@ class Lists:
 
         """
         checked(ListChanges, name=name, scope=scope)
-        check_argument(name.strip(), "The name of the list is empty.", argument="name")
-        async with self._executor.creation_lock:
-            found = find_by_name(name, await self.list(scope=scope, account_id=account_id).collect(), "list")
-            if found is not None:
-                return found
-            try:
-                return (await self.create(name=name, scope=scope, account_id=account_id)).data
-            except OutcomeUnknownError:
-                found = find_by_name(name, await self.list(scope=scope, account_id=account_id).collect(), "list")
-                if found is None:
-                    raise
-                return found
+        return await find_or_create(
+            name,
+            "list",
+            self.list(scope=scope, account_id=account_id),
+            lambda: self.create(name=name, scope=scope, account_id=account_id),
+            self._executor.creation_lock,
+        )
 
     async def get(self, list_id: str, *, account_id: str | None = None) -> Response[List]:
         """Get a list and the number of its items.

@@ -9,13 +9,13 @@ from msgspec import UNSET, UnsetType
 from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import OutcomeUnknownError, check_argument
 from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.request_bodies import TagChanges, TagData, TagRequest
 from leadfeeder_async.models.tags_and_lists import Tag
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import checked, encode_record, find_by_name
+from leadfeeder_async.resources.arguments import checked, encode_record
+from leadfeeder_async.resources.creation import find_or_create
 
 RETRIEVE_TAGS = Endpoint(
     "retrieve_tags", "GET", "/v1/tags", Response[tuple[Tag, ...]], pagination=PaginationStyle.PAGE_NUMBER
@@ -131,18 +131,13 @@ class Tags:
 
         """
         checked(TagChanges, name=name, color=UNSET if color is None else color)
-        check_argument(name.strip(), "The name of the tag is empty.", argument="name")
-        async with self._executor.creation_lock:
-            tag = find_by_name(name, await self.list(account_id=account_id).collect(), "tag")
-            if tag is not None:
-                return tag
-            try:
-                return (await self.create(name=name, color=color, account_id=account_id)).data
-            except OutcomeUnknownError:
-                tag = find_by_name(name, await self.list(account_id=account_id).collect(), "tag")
-                if tag is None:
-                    raise
-                return tag
+        return await find_or_create(
+            name,
+            "tag",
+            self.list(account_id=account_id),
+            lambda: self.create(name=name, color=color, account_id=account_id),
+            self._executor.creation_lock,
+        )
 
     async def get(self, tag_id: str, *, account_id: str | None = None) -> Response[Tag]:
         """Get a tag.

@@ -14,8 +14,11 @@ from tests.support.paths import ROOT
 PACKAGE = "leadfeeder_async"
 INTERNAL = {"leadfeeder_async.sandbox.operations"}
 """Modules whose exports are for this package only."""
-HIDDEN_METHODS = {"__init__", "__post_init__", "__repr__", "__class_getitem__"}
+HIDDEN_METHODS = {"__init__", "__post_init__", "__repr__", "__class_getitem__", "__slots__"}
 """Methods that are not called by name. ``__init__`` is shown as the signature of its class."""
+
+MIXINS = "leadfeeder_async.models.shortcuts"
+"""The module of classes that are not public, but whose members are."""
 
 ApiObject: TypeAlias = griffe.Object | griffe.Alias
 
@@ -47,8 +50,9 @@ def names(module: griffe.Module) -> list[str]:
 
 
 def members(owner: ApiObject) -> Iterator[ApiObject]:
-    """Yield the public members that a class defines, in the order of the source."""
-    for name, member in owner.members.items():
+    """Yield the public members that a class defines or has from a mixin, in the order of the source."""
+    mixins = [base for base in owner.resolved_bases if base.module.path == MIXINS] if owner.is_class else []
+    for name, member in (pair for kind in (owner, *mixins) for pair in kind.members.items()):
         is_special = name.startswith("__") and name.endswith("__") and name not in HIDDEN_METHODS
         if is_special or not name.startswith("_"):
             yield member

@@ -1,0 +1,46 @@
+"""Creation of records that have a name, each once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TypeVar
+
+from leadfeeder_async.errors import OutcomeUnknownError, check_argument
+from leadfeeder_async.models.envelope import Response
+from leadfeeder_async.models.tags_and_lists import List, Tag
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.resources.arguments import find_by_name
+
+R = TypeVar("R", Tag, List)
+
+
+async def find_or_create(
+    name: str,
+    kind: str,
+    records: Pager[R],
+    create: Callable[[], Coroutine[None, None, Response[R]]],
+    lock: asyncio.Lock,
+) -> R:
+    """Return the record with a name. Create it if it does not exist, or find it if the response was lost.
+
+    Args:
+        name: The name.
+        kind: The kind of record, for errors.
+        records: All records.
+        create: Creates the record.
+        lock: Held meanwhile, so that concurrent calls create one record.
+
+    """
+    check_argument(name.strip(), f"The name of the {kind} is empty.", argument="name")
+    async with lock:
+        found = find_by_name(name, await records.collect(), kind)
+        if found is not None:
+            return found
+        try:
+            return (await create()).data
+        except OutcomeUnknownError:
+            found = find_by_name(name, await records.collect(), kind)
+            if found is None:
+                raise
+            return found
