@@ -10,7 +10,6 @@ import signal
 import sys
 
 import aiohttp  # noqa: F401 - commands import it when they run
-import duckdb  # noqa: F401
 
 import leadfeeder_async.cli.app
 import leadfeeder_async.client
@@ -19,6 +18,7 @@ import leadfeeder_async.jobs.enrich.enrichment
 import leadfeeder_async.report
 import leadfeeder_async.sandbox
 import leadfeeder_async.sync  # noqa: F401
+import tests.support.duckdb_preload  # noqa: F401
 from leadfeeder_async.cli import main
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ import signal
 import sys
 from datetime import date
 
-import duckdb  # noqa: F401 - a fork server imports it once, and each sync needs it
-
+import tests.support.duckdb_preload  # noqa: F401 - a fork server imports it once, and each sync needs it
 from leadfeeder_async import AsyncLeadfeeder, DatabaseError
 from leadfeeder_async._core import retry
 from leadfeeder_async.jobs.sync import date_plan, sync_run
