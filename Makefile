@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PYTHONS ?= 3.11 3.12 3.13 3.14
 TOOLS = .venv-release
 
-.PHONY: demo test test-fast cov test-lowest matrix soak mutants lint types types-platforms bench bench-quick docs dist sbom audit prism lock clean
+.PHONY: demo test test-fast cov test-lowest matrix soak mutants lint types types-platforms bench bench-quick bench-long docs dist sbom audit prism lock clean
 
 demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
@@ -52,8 +52,12 @@ types-platforms: $(VENV)/.dev  ## the types as they are on Windows and macOS
 	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Windows
 	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Darwin
 
-bench: build/bench/.installed  ## all measurements, into benchmarks/results.*; 5 to 11 minutes, and Java for one of the others
+bench: build/bench/.installed  ## all measurements, into benchmarks/results.*; 10 to 20 minutes, and Java for one of the others
 	build/bench/bin/python -m benchmarks
+	build/bench/bin/python -m benchmarks.long_jobs --visits 100000 --rounds 3 --write
+
+bench-long: build/bench/.installed  ## the long jobs with 1,000,000 visits, into benchmarks/results.md; about five minutes
+	build/bench/bin/python -m benchmarks.long_jobs --visits 1000000 --write
 
 bench-quick: build/bench/.installed  ## the same with fewer turns, in under 3 minutes; prints, and writes nothing
 	build/bench/bin/python -m benchmarks --quick
