@@ -28,8 +28,8 @@ matrix:  ## all tests on every supported Python, each installed under a name suc
 test-lowest: .venv-lowest/.done  ## all tests with the lowest versions that pyproject.toml allows; ARGS selects some
 	.venv-lowest/bin/python -m pytest -n auto --dist worksteal --timeout 180 $(ARGS)  # DuckDB 1.2 is slow without numpy
 
-soak: $(VENV)/.dev  ## the long runs: 5,000 fault schedules, killed exports, watches and bulk changes, a million visits
-	SOAK=1 $(BIN)/python -m pytest tests/core/test_random_fault_sequences.py tests/jobs/test_export_crash_recovery.py tests/jobs/test_export_memory.py tests/jobs/test_watch_soak.py tests/jobs/test_bulk_crash_recovery.py tests/cli/test_watch_command.py $(ARGS)
+soak: $(VENV)/.dev  ## the long runs: 5,000 fault schedules, killed exports, syncs, enrichments, watches and bulk changes, a million visits
+	SOAK=1 $(BIN)/python -m pytest tests/core/test_random_fault_sequences.py tests/jobs/test_export_crash_recovery.py tests/jobs/test_export_memory.py tests/jobs/test_watch_soak.py tests/jobs/test_bulk_crash_recovery.py tests/cli/test_watch_command.py tests/jobs/sync/test_sync_crash_recovery.py tests/jobs/enrich/test_enrich.py $(ARGS)
 
 mutants: $(VENV)/.dev  ## breaks the code in some 1,400 ways and sees whether the tests notice; up to an hour
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
