@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PYTHONS ?= 3.11 3.12 3.13 3.14
 TOOLS = .venv-release
 
-.PHONY: demo test test-fast cov test-lowest matrix soak mutants lint types types-platforms bench bench-quick docs dist sbom audit prism lock clean
+.PHONY: demo test test-fast cov test-lowest matrix soak mutants lint types types-platforms bench bench-quick bench-long docs dist sbom audit prism lock clean
 
 demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson
@@ -28,8 +28,8 @@ matrix:  ## run all tests on every supported Python; each must be installed as p
 test-lowest: .venv-lowest/.done  ## run all tests with the lowest versions that pyproject.toml allows; ARGS selects tests
 	.venv-lowest/bin/python -m pytest -n auto --dist worksteal --timeout 180 $(ARGS)  # DuckDB 1.2 is slow without numpy
 
-soak: $(VENV)/.dev  ## run long tests: 5,000 fault schedules, killed exports, watches and bulk changes, a million visits
-	SOAK=1 $(BIN)/python -m pytest tests/core/test_random_fault_sequences.py tests/jobs/test_export_crash_recovery.py tests/jobs/test_export_memory.py tests/jobs/test_watch_soak.py tests/jobs/test_bulk_crash_recovery.py tests/cli/test_watch_command.py $(ARGS)
+soak: $(VENV)/.dev  ## run long tests: 5,000 fault schedules, killed exports, syncs, enrichments, watches and bulk changes, a million visits
+	SOAK=1 $(BIN)/python -m pytest tests/core/test_random_fault_sequences.py tests/jobs/test_export_crash_recovery.py tests/jobs/test_export_memory.py tests/jobs/test_watch_soak.py tests/jobs/test_bulk_crash_recovery.py tests/cli/test_watch_command.py tests/jobs/sync/test_sync_crash_recovery.py tests/jobs/enrich/test_enrich.py $(ARGS)
 
 mutants: $(VENV)/.dev  ## break the code in about 1,400 ways and list the changes that no test detects; up to an hour
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
@@ -52,8 +52,12 @@ types-platforms: $(VENV)/.dev  ## check the types for Windows and macOS
 	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Windows
 	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Darwin
 
-bench: build/bench/.installed  ## run all benchmarks and write benchmarks/results.*; 5 to 11 minutes; one generated client needs Java
+bench: build/bench/.installed  ## run all benchmarks and write benchmarks/results.*; 10 to 20 minutes; one generated client needs Java
 	build/bench/bin/python -m benchmarks
+	build/bench/bin/python -m benchmarks.long_jobs --visits 100000 --rounds 3 --write
+
+bench-long: build/bench/.installed  ## the long jobs with 1,000,000 visits, into benchmarks/results.md; about five minutes
+	build/bench/bin/python -m benchmarks.long_jobs --visits 1000000 --write
 
 bench-quick: build/bench/.installed  ## run the benchmarks with fewer repetitions and print the results; under 3 minutes
 	build/bench/bin/python -m benchmarks --quick

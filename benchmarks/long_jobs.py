@@ -1,7 +1,8 @@
-"""The long jobs: exports, tables, a sync and a report, each in a process of its own.
+"""The long jobs: exports, tables, syncs, a report and an enrichment, each in a process of its own.
 
-``python -m benchmarks.long_jobs --visits 100000`` prints the CPU time of each job per visit, and as a ratio to the
-export of the same visits to JSON lines. The server sends 2,000 visits a day of 9,000 companies.
+``python -m benchmarks.long_jobs --visits 100000 --rounds 3`` prints the CPU time of each job per visit or row, and as a
+ratio to the export of the same visits to JSON lines in the same round. ``--write`` also writes them to results.md. The
+server sends 2,000 visits a day of 9,000 companies.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import platform
+import re
+import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,14 +25,41 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks import data, server
-from benchmarks.measure import cpu
+from benchmarks.measure import cpu, spread_of
 from benchmarks.processes import ROOT, rss_peak
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.report import write_report
 from leadfeeder_async.sync import sync_account
 
-JOBS = ("ndjson", "csv", "parquet", "first sync", "sync without news", "sync that reads all days", "report of 30 days")
+BASE, COMPANIES_SUFFIX = "ndjson", " with companies"
+SYNC, NO_NEWS, ALL_DAYS = "first sync", "sync without news", "sync that reads all days"
+REPORT, ENRICHMENT = "report of 30 days", "enrichment by domain"
+JOBS = (
+    BASE,
+    "csv",
+    "parquet",
+    "ndjson with companies",
+    "csv with companies",
+    "parquet with companies",
+    SYNC,
+    NO_NEWS,
+    ALL_DAYS,
+    REPORT,
+    ENRICHMENT,
+)
 COMPANIES = 9_000
+GOALS = {
+    ("csv with companies", None): "2x",
+    ("parquet with companies", None): "2x, 200 MB",
+    (SYNC, 100_000): "6x",
+    (SYNC, 1_000_000): "9x, 350 MB",
+    (ALL_DAYS, 100_000): "6x",
+    (REPORT, 1_000_000): "0.8 s, 175 MB",
+    (NO_NEWS, 1_000_000): "1.5 s",
+    (ENRICHMENT, None): "70 MB",
+}
+"""The goal of a job, by the number of visits. None is any number."""
+
 TODAY = datetime.now(UTC).date()
 
 
@@ -42,24 +74,31 @@ class Figures:
     requests: int
 
 
-async def run(job: str, url: str, first_day: str, folder: Path) -> Figures:
+async def run(job: str, url: str, first_day: str, visits: int, folder: Path) -> Figures:
     """Run one job in this process."""
-    database, requests = folder / "visits.duckdb", 0
+    database = folder / "visits.duckdb"
     async with AsyncExitStack() as stack:
         before = cpu()
-        if job.startswith("report"):
+        if job == REPORT:
             write_report(database, folder / "report.html")
             return Figures(cpu() - before, rss_peak(), 0)
         lf = await stack.enter_async_context(
             AsyncLeadfeeder("key", account_id="1", base_url=url, rate=1e6, burst=100_000)
         )
         before = cpu()
-        if "sync" in job:
-            lookback = 100_000 if "all days" in job else 3
+        if job in {SYNC, NO_NEWS, ALL_DAYS}:
+            lookback = 100_000 if job == ALL_DAYS else 3
             requests = (await sync_account(lf, database, since=first_day, lookback_days=lookback)).requests
+        elif job == ENRICHMENT:
+            domains = (f"https://www.company-{number}.test/about" for number in range(visits))
+            await lf.enrich.companies(domains, by="domain").to_file(folder / "enriched.ndjson")
+            requests = lf.stats.requests
         else:
-            visits = lf.web_visits.search(start_date=first_day, end_date=TODAY)
-            requests = (await visits.to_file(folder / f"visits.{job}")).requests
+            suffix, _, include = job.partition(" with ")
+            found = lf.web_visits.search(
+                start_date=first_day, end_date=TODAY, include=("company",) if include else None
+            )
+            requests = (await found.to_file(folder / f"visits{len(include)}.{suffix}")).requests
         return Figures(cpu() - before, rss_peak(), requests)
 
 
@@ -73,7 +112,7 @@ def measure(visits: int) -> dict[str, Figures]:
         url, figures = child.stdout.readline().strip(), dict[str, Figures]()
         try:
             for job in JOBS:
-                with _start("run", job, url, first_day, folder) as process:
+                with _start("run", job, url, first_day, str(visits), folder) as process:
                     figures[job] = Figures(**json.loads(process.communicate()[0]))
         finally:
             child.terminate()
@@ -81,16 +120,37 @@ def measure(visits: int) -> dict[str, Figures]:
     return figures
 
 
-def table(figures: dict[str, Figures], visits: int) -> str:
-    """Return the figures as a Markdown table."""
-    base = figures["ndjson"].seconds
-    lines = ["| job | us a visit | of ndjson | peak MB | requests |", "|-|-|-|-|-|"]
-    lines += [
-        f"| {job} | {1e6 * found.seconds / visits:.1f} | {found.seconds / base:.2f}x | {found.peak:.0f} "
-        f"| {found.requests:,} |"
-        for job, found in figures.items()
+def section(rounds: Sequence[dict[str, Figures]], visits: int) -> str:
+    """Return the figures as a section of results.md."""
+    machine = (
+        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"{TODAY}, load {os.getloadavg()[0]:.1f}, rounds: {len(rounds)}. CPU time, medians. "
+        "Jobs with companies are compared with the export of visits with companies."
+    )
+    lines = [
+        f"## Jobs of {visits:,} visits or rows",
+        "",
+        machine,
+        "",
+        "| job | us per visit or row | of ndjson [quartiles] | goal | peak MB | requests |",
+        "|---|---|---|---|---|---|",
     ]
-    return "\n".join(lines)
+    for job in JOBS:
+        base = f"{BASE}{COMPANIES_SUFFIX}" if job.endswith(COMPANIES_SUFFIX) else BASE
+        ratios = spread_of([figures[job].seconds / figures[base].seconds for figures in rounds])
+        micros = statistics.median(1e6 * figures[job].seconds / visits for figures in rounds)
+        peak, requests = max(figures[job].peak for figures in rounds), rounds[-1][job].requests
+        goal = GOALS.get((job, visits), GOALS.get((job, None), ""))
+        lines.append(f"| {job} | {micros:.1f} | {ratios} | {goal} | {peak:.0f} | {requests:,} |")
+    return "\n".join((*lines, "", ""))
+
+
+def write(text: str, results: Path) -> None:
+    """Replace a section of a Markdown file, or insert it before the first one."""
+    heading, content = text.partition("\n")[0], results.read_text()
+    without = re.sub(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", "", content, flags=re.MULTILINE | re.DOTALL)
+    start = without.index("\n## ") + 1
+    results.write_text(without[:start] + text + without[start:])
 
 
 def _start(*arguments: str) -> subprocess.Popen[str]:
@@ -107,7 +167,35 @@ def _visits(query: str, body: bytes) -> bytes:
         return b'{"data":[]}'
     day = first + timedelta((page - 1) // data.PAGES_A_DAY)
     rows = data.visits_page(first.toordinal() * data.PAGES_A_DAY + page - 1, total - (total == server.ROW_LIMIT), page)
-    return rows.replace(b"2026-11-20T", f"{day}T".encode())
+    rows = rows.replace(b"2026-11-20T", f"{day}T".encode())
+    return _COMPANY.sub(_with_company, rows) if "include" in query else rows
+
+
+_COMPANY = re.compile(rb'\{"id":"(\d+)","type":"company"\}')
+
+
+def _with_company(found: re.Match[bytes]) -> bytes:
+    return _company(int(found[1]))
+
+
+@cache
+def _company(number: int) -> bytes:
+    return json.dumps(json.loads(data.companies_page(number, 1))["data"][0], separators=(",", ":")).encode()
+
+
+def _companies(query: str, _: bytes) -> bytes:
+    ids = (server.parameter(query, "ids") or "").split(",")
+    rows = b",".join(_COMPANY_ID.sub(b'"id":"%b"' % number.encode(), _company(0), count=1) for number in ids)
+    return b'{"data":[%b],"meta":{"credits":{"charged":%d}}}' % (rows, len(ids))
+
+
+_COMPANY_ID = re.compile(rb'"id":"\d+"')
+
+
+def _matches(_: str, body: bytes) -> bytes:
+    keys = [re.sub(r"\D", "", company["url"]) for company in json.loads(body)["companies"]]
+    match = '[{"id":"%s","type":"company","attributes":{"match_score":0.97,"name":"Firm"}}]'
+    return f'{{"data":[{",".join(match % key for key in keys)}]}}'.encode()
 
 
 def _visitors(query: str, _: bytes) -> bytes:
@@ -119,9 +207,8 @@ def _visitors(query: str, _: bytes) -> bytes:
 
 @cache
 def _visitor(number: int) -> bytes:
-    company = json.loads(data.companies_page(data.FIRST_COMPANY + number, 1))["data"][0]
-    row = {"id": str(number), "type": "company_location", "relationships": {"company": company}}
-    return json.dumps(row, separators=(",", ":")).encode()
+    company = _company(data.FIRST_COMPANY + number)
+    return b'{"id":"%d","type":"company_location","relationships":{"company":%b}}' % (number, company)
 
 
 def _nothing(_query: str, _body: bytes) -> bytes:
@@ -137,17 +224,31 @@ def main() -> None:
     """Measure the jobs, or be one of the processes."""
     parser = argparse.ArgumentParser(prog="benchmarks.long_jobs", description=__doc__)
     parser.add_argument("--visits", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="write the section of these visits to results.md")
     parser.add_argument("child", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     match options.child:
         case ["serve"]:
-            routes = _Routes({"/v1/web-visits": _visits, "/v1/web-visits/companies": _visitors})
-            asyncio.run(server.serve(routes, cached=0))
-        case ["run", job, url, first_day, folder]:
-            found = asyncio.run(run(job, url, first_day, Path(folder)))
+            asyncio.run(server.serve(_ROUTES, cached=0))
+        case ["run", job, url, first_day, visits, folder]:
+            found = asyncio.run(run(job, url, first_day, int(visits), Path(folder)))
             print(json.dumps({"seconds": found.seconds, "peak": found.peak, "requests": found.requests}))
         case _:
-            print(table(measure(options.visits), options.visits))
+            text = section([measure(options.visits) for _ in range(options.rounds)], options.visits)
+            print(text)
+            if options.write:
+                write(text, Path(__file__).with_name("results.md"))
+
+
+_ROUTES = _Routes(
+    {
+        "/v1/web-visits": _visits,
+        "/v1/web-visits/companies": _visitors,
+        "/v1/companies": _companies,
+        "/v1/companies/match": _matches,
+    }
+)
 
 
 if __name__ == "__main__":

@@ -217,7 +217,11 @@ async def test_errors_that_ask_for_a_report_name_the_bundle() -> None:
         environment = {"LEADFEEDER_API_KEY": "k", "LEADFEEDER_BASE_URL": server.url, "LEADFEEDER_ACCOUNT_ID": "1"}
         _, _, stderr = await leadfeeder(None, "accounts", **environment)
     assert "doctor --bundle report.json" in stderr
-    bug = (sys.executable, "-c", "from leadfeeder_async.cli import app, main; app.build_app = lambda **_: 1 / 0; main()")
+    bug = (
+        sys.executable,
+        "-c",
+        "from leadfeeder_async.cli import app, main; app.build_app = lambda **_: 1 / 0; main()",
+    )
     code, _, stderr = await leadfeeder_in_new_python(None, command=bug)
     assert code == 1
     assert "This is a bug" in stderr

@@ -237,3 +237,19 @@ def test_included_record_copies_are_limited() -> None:
     placed = ["attributes" in row["relationships"]["company"] for row in data]
     assert placed == sorted(placed, reverse=True)
     assert 10 <= sum(placed) <= 12
+
+
+TEXTS = '"some text of a record",'
+
+
+@pytest.mark.parametrize("row", ["1,", "[],", "[ ],", '{"a":1},', "[],[],[],[],[],  "])
+@pytest.mark.parametrize("size", [70_000, 200_000, 300_000])
+def test_dense_bodies_of_any_size(row: str, size: int) -> None:
+    """The sample of a body gives the same result as all of it, and a page of records passes."""
+    dense = row * (size // len(row))
+    for body in (f"[{dense}1]".encode(), f'["{"x" * (size // 4)}",{dense}1]'.encode()):
+        assert json_text.is_too_dense(body) == (
+            json_text.count_values(body) * json_text.MIN_BYTES_PER_VALUE > len(body)
+        )
+    assert json_text.is_too_dense(f"[{dense}1]".encode())
+    assert not json_text.is_too_dense(f"[{TEXTS * (size // len(TEXTS))}1]".encode())
