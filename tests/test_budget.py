@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,8 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from leadfeeder_async import (
+    AccessToken,
+    APIStatusError,
     AsyncLeadfeeder,
     AttemptTimeoutError,
+    AuthenticationError,
     Budget,
     BudgetExceededError,
     ConfigurationError,
@@ -59,6 +63,32 @@ async def test_free_records_release_their_credits(sandbox: Sandbox, lf: AsyncLea
         with pytest.raises(BudgetExceededError, match="1 of 1 are spent"):
             await lf.companies.get(company(3))
     assert (budget.credits, sandbox.ledger.credits_charged) == (1, 2)
+
+
+@pytest.mark.parametrize("size", [10, 40_000])
+@pytest.mark.parametrize("status", ["404 Not Found", "409 Conflict", "422 Unprocessable", "429 Busy"])
+async def test_charge_of_a_rejection(status: str, size: int) -> None:
+    """The charge of an unsuccessful response counts, however long it is, and its call is not sent again."""
+    body = {"errors": [{"code": "x", "title": "y" * size}], "meta": {"credits": {"charged": 1}}}
+    response = http(json.dumps(body).encode(), status, "Retry-After: 0\r\n")
+    async with raw_server(*[response] * 9) as server, client_of(server.url) as lf, lf.budget(max_credits=3) as budget:
+        for number in range(3):
+            with pytest.raises(APIStatusError):
+                await lf.companies.get(company(number))
+        with pytest.raises(BudgetExceededError):
+            await lf.companies.get(company(3))
+    assert (budget.credits, lf.stats.credits_charged, len(server.requests)) == (3, 3, 3)
+
+
+async def test_charged_call_is_not_sent_with_a_new_token() -> None:
+    """A 401 that reports a charge is not sent again with another access token."""
+    charged = b'{"errors":[{"code":"token_expired"}],"meta":{"credits":{"charged":1}}}'
+    tokens = iter([AccessToken("one"), AccessToken("two")])
+    async with raw_server(http(charged, "401 Unauthorized"), OK) as server:
+        async with AsyncLeadfeeder(access_token=lambda: next(tokens), base_url=server.url, account_id="1") as lf:
+            with pytest.raises(AuthenticationError, match="Not retried, because the server charged 1 credits"):
+                await lf.companies.get("1")
+    assert len(server.requests) == 1
 
 
 async def test_batch_reserves_all_records(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:

@@ -64,6 +64,12 @@ class AttemptTrace:
         """The metadata of the response, if it was decoded."""
         self._phase_started = time.perf_counter()
 
+    @property
+    def charged(self) -> int:
+        """The credits that the response reports as charged."""
+        found = None if self.meta is None else self.meta.credits
+        return 0 if found is None else found.charged or 0
+
     def start_phase(self, phase: RequestPhase) -> None:
         """Begin the next phase."""
         now = time.perf_counter()

@@ -195,6 +195,9 @@ class RequestExecutor:
                 except LeadfeederError as error:
                     self._finish_attempt(call, trace, error)
                     delay = await self._delay_before_next(request.endpoint, call, error)
+                    if trace.charged > 0:
+                        hint = f"Not retried, because the server charged {trace.charged:,} credits. {error.hint}"
+                        raise error.with_context(error.context, hint=hint) from error.__cause__
                 except BaseException as error:
                     self._finish_attempt(call, trace, error)
                     raise
@@ -257,6 +260,7 @@ class RequestExecutor:
         if response.body.rfind(b'"charged"') >= 0:  # a third of the time of `in`
             await self._record_charge(call, trace, response.body, is_large=is_large)
         if not 200 <= response.status < 300:
+            response = trace.response = self._state.redactor.response(response)
             raise self._rejection(call, trace, response)
         if call.reservation is not None:
             call.reservation.possibly_charged = True

@@ -7,6 +7,7 @@ import re
 import ssl
 import sys
 from base64 import b64encode
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
@@ -53,9 +54,6 @@ READ_SIZE = 1 << 20
 
 READ_GRACE = 0.1
 """Seconds to read responses that arrived while the event loop was blocked."""
-
-_PLAUSIBLE_FIRST_BYTES = frozenset({b"{", b"[", b""})
-"""First bytes of a body that may be successful."""
 
 USER_AGENT = (
     f"leadfeeder-async/{__version__} aiohttp/{aiohttp.__version__} "
@@ -120,10 +118,7 @@ class Transport:
         trace.connect_started = True
         trace.start_phase("connect")
         try:
-            response = await self._exchange(request, trace, timeout)
-            if 200 <= response.status < 300 and response.body[:1] in _PLAUSIBLE_FIRST_BYTES:
-                return response
-            return self._credential.redactor.response(response)
+            return await self._exchange(request, trace, timeout)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             # aiohttp cancels its own DNS lookups when it closes, which nobody requested
@@ -191,7 +186,8 @@ class Transport:
             chunks.append(chunk)
             if len(chunk) == READ_SIZE:  # aiohttp may decompress the next part without waiting for the network
                 await asyncio.sleep(0)
-        return HttpResponse(response.status, response.headers, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return HttpResponse(response.status, response.headers, body.removeprefix(BOM_UTF8))
 
     def _headers(self, *, has_body: bool) -> dict[str, str]:
         headers = {

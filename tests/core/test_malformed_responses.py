@@ -234,3 +234,18 @@ async def test_undecodable_row_beside_unpaired_surrogate(tmp_path: Path) -> None
                 names.append(tag.name)
     assert (names, len(caught.value.problems)) == (["a \ufffd"], 1)
     assert codec.decode_meta(b'{"x":"\\ud83d","meta":{"credits":{"charged":7}}}').charged == 7
+
+
+@pytest.mark.parametrize("prefix", ["", "\n", " \t\r\n", "\ufeff", "\ufeff\r\n"])
+async def test_text_before_the_json(prefix: str, tmp_path: Path) -> None:
+    """White space and a byte order mark before a large response cost no record that was charged."""
+    ids = [str(number) for number in range(100)]
+    rows = [{"id": id_, "type": "company", "attributes": {"name": f"Ü{id_}", "description": "x" * 900}} for id_ in ids]
+    body = prefix + json.dumps({"data": rows, "meta": {"credits": {"charged": 100}}})
+    async with handler_server(responding(body)) as url, client_of(url) as lf, lf.budget(max_credits=300) as budget:
+        assert [company.id async for company in lf.companies.get_many(ids)] == ids
+        await lf.companies.get_many(ids).to_file(tmp_path / "companies.ndjson")
+        assert len((tmp_path / "companies.ndjson").read_bytes().splitlines()) == 100
+        raw = await lf.request("GET", "/v1/companies", may_charge=True)
+        assert raw["data"] == rows
+    assert budget.credits == 300
