@@ -40,6 +40,7 @@ class AttemptTrace:
         "connect_started",
         "context",
         "has_connection",
+        "has_waited",
         "meta",
         "phase",
         "phase_durations",
@@ -58,6 +59,8 @@ class AttemptTrace:
         self.send_is_observable = False
         """True if sending can be observed. If not, the request counts as possibly sent."""
         self.has_connection = False
+        self.has_waited = False
+        """True if the event loop has run since the request was sent, so that a response can have been received."""
         self.response_started = False
         self.response: HttpResponse | None = None
         self.meta: Meta | None = None
@@ -80,6 +83,10 @@ class AttemptTrace:
         """Record that the request has a connection, so that it may be sent from now on."""
         self.has_connection = True
         self.start_phase("headers")
+
+    def mark_waited(self) -> None:
+        """Record that the event loop has run since the request was sent."""
+        self.has_waited = True
 
     @property
     def sent(self) -> SentState:

@@ -163,6 +163,9 @@ class Transport:
                 ) as response:
                     trace.response_started = True
                     self._send_is_observable = self._owns_session and trace.has_connection
+                    if not self._owns_session and not trace.has_waited:
+                        response.close()  # the connection stays open if aiohttp has already read the whole body
+                        raise _early_response(trace)
                     trace.start_phase("body")
                     return await self._read(response, trace)
             finally:
@@ -217,6 +220,7 @@ class Transport:
         if trace.has_connection:
             raise _ImplicitRetry
         trace.mark_connected()
+        self._loop.call_soon(trace.mark_waited)
         self._on_connected()
 
     def _trace_of(self, context: SimpleNamespace) -> AttemptTrace | None:
@@ -279,8 +283,7 @@ class _Connector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
         else:
             connection.close()
-            context = replace(trace.context, sent=trace.sent_by_call, phase="connect")
-            raise ProtocolError("The server sends responses before it has received requests.", context)
+            raise _early_response(trace)
         trace.mark_connected()
         self.on_connected()
         return connection
@@ -319,6 +322,12 @@ _READABLE_ENCODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"
 
 _UNREADABLE_ENCODING = re.compile(r"content-encoding: ([\w ()-]{1,40})")
 """The encoding in aiohttp's error about a response that it cannot decode."""
+
+
+def _early_response(trace: AttemptTrace) -> ProtocolError:
+    context = replace(trace.context, sent=trace.sent_by_call, phase=trace.phase)
+    return ProtocolError("The server sends responses before it has received requests.", context)
+
 
 _NOT_HTTP = "The response is not valid HTTP."
 

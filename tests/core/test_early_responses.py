@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import aiohttp
 import pytest
 
+from leadfeeder_async import OutcomeUnknownError
 from tests.support.clients import client_of
 from tests.support.servers import http, raw_server
 
@@ -33,3 +35,22 @@ async def test_extra_response_is_not_taken_for_the_next(extra: bytes, delay: flo
             assert (await lf.companies.get("1")).data.id == "1"
             await asyncio.sleep(0.05)
         assert (server.connections, len(server.requests)) == (3, 3)
+
+
+@pytest.mark.parametrize("extra", [STALE, TIMEOUT])
+async def test_extra_response_on_the_session_of_the_caller(extra: bytes) -> None:
+    """A response that a session of the caller received before the request was sent is an error."""
+
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        writer.write(http(b'{"data":{"id":"1","type":"user"}}'))
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.write(extra)
+        await writer.drain()
+
+    async with raw_server(respond) as server, aiohttp.ClientSession() as session:
+        async with client_of(server.url, session=session, retries=0) as lf:
+            assert (await lf.companies.get("1")).data.id == "1"
+            await asyncio.sleep(0.1)
+            with pytest.raises(OutcomeUnknownError, match="before it has received requests"):
+                await lf.companies.get("1")
