@@ -9,7 +9,7 @@ import codecs
 import re
 from collections.abc import Iterator
 from io import BytesIO
-from random import randrange
+from random import sample
 
 CHUNK = 65_536
 """Bytes that are processed at once."""
@@ -19,6 +19,9 @@ MIN_CHECKED_BYTES = 65_536
 
 MAX_SAMPLED_BYTES = 262_144
 """Smaller bodies are sampled first, which takes a tenth of the time. Nearly all pages have far fewer values."""
+
+_STRIDES = (17, 19, 23, 29, 31, 37, 41, 43, 47)
+"""The distances of bytes in a sample. Text that repeats can hide its values from one prime number, not from two."""
 
 MIN_BYTES_PER_VALUE = 8
 """Bodies with less are rejected. Values take much more memory than their text, and real records have longer ones."""
@@ -34,9 +37,8 @@ def is_too_dense(body: bytes) -> bool:
     if len(body) <= MIN_CHECKED_BYTES:
         return False
     if len(body) <= MAX_SAMPLED_BYTES:
-        stride = randrange(17, 48, 2)  # noqa: S311 - an odd one, because values may be two bytes apart
-        values = count_values(body[::stride]) * stride
-        if 2 * values * MIN_BYTES_PER_VALUE < len(body):
+        samples = [body[::stride] for stride in sample(_STRIDES, 2)]
+        if all(2 * MIN_BYTES_PER_VALUE * count_values(part) < len(part) for part in samples):
             return False
     return count_values(body) * MIN_BYTES_PER_VALUE > len(body)
 
