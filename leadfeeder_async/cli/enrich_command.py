@@ -19,7 +19,7 @@ from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import KINDS, By, KeyFinder, KeyRule, parse_rules
+from leadfeeder_async.jobs.enrich.keys import KINDS, By, Key, KeyFinder, KeyRule, parse_rules
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path
@@ -183,7 +183,7 @@ def _key_columns(source: Path, encoding: str | None, sheet: str | None) -> dict[
 def _describe_rows(rows: InputFile, finder: KeyFinder, limit: int | None) -> str:
     """Return a sentence with the number of rows, of distinct keys and of rows without a valid key."""
     total = unusable = shared = 0
-    distinct = set[bytes]()
+    distinct, key = set[bytes](), Key("")
     for row in islice(rows, limit):
         key = finder.find(row)
         total += 1
@@ -198,7 +198,18 @@ def _describe_rows(rows: InputFile, finder: KeyFinder, limit: int | None) -> str
     text += f", {unusable:,} unusable"
     if shared:
         text += f" ({shared:,} with a mail provider, social network or link shortener; --allow-free-mail uses them)"
+    if key.kind == "name" and key.value.partition(",")[0].strip(" :").casefold() in _TOTALS:
+        text += f". The last row, {key.value!r}, may be a total; --limit {total - 1} leaves it out"
     return f"{text}."
+
+
+_TOTALS = frozenset(
+    {
+        *("total", "totals", "grand total", "sum", "summe", "gesamt", "gesamtsumme", "insgesamt", "somme"),
+        *("total général", "totale", "totaal", "suma", "soma", "totalt", "summa", "yhteensä", "razem", "celkem"),
+    }
+)
+"""Words for the sum of a column, which exported tables can have as their last row."""
 
 
 def _cost_question(rows: InputFile, limit: int | None, *, is_by_ip: bool) -> str:
