@@ -205,7 +205,7 @@ def _describe_rows(rows: InputFile, finder: KeyFinder, limit: int | None) -> str
 
 _TOTALS = frozenset(
     {
-        *("total", "totals", "grand total", "sum", "summe", "gesamt", "gesamtsumme", "insgesamt", "somme"),
+        *("total", "totals", "grand total", "sum", "summe", "gesamt", "gesamtsumme", "insgesamt"),
         *("total général", "totale", "totaal", "suma", "soma", "totalt", "summa", "yhteensä", "razem", "celkem"),
     }
 )
