@@ -7,6 +7,8 @@ million times, or one long string in many cells. An allocation that fails ends t
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import zipfile
 import zlib
 from array import array
@@ -27,6 +29,12 @@ MAX_CELLS = 20_000_000
 MAX_CHARACTERS = 500_000_000
 """The most characters of the strings of a sheet. A string counts once for each cell that contains it."""
 
+MAX_CHILD_BYTES = 4 * 1024**3
+"""The most bytes of memory of the process that checks a binary workbook."""
+
+MAX_CHILD_SECONDS = 120
+"""The most seconds of that process."""
+
 _MAX_TAG_BYTES = 8 * 1024**2
 """The most bytes of a tag or a comment. Parsers keep it in memory until it ends."""
 
@@ -42,21 +50,63 @@ _STRINGS, _ODS = "sharedstrings.xml", "content.xml"
 
 
 def check_workbook(path: Path) -> None:
-    """Check the size of the sheets of an .xlsx, .xlsm or .ods file without reading it into memory.
+    """Check the size of the sheets of a workbook without reading them into the memory of this process.
+
+    The parts of .xlsx, .xlsm and .ods files are parsed as a stream. Other workbooks are binary. On POSIX systems, they
+    are read once in a child process whose memory and time are limited.
 
     Raises:
         ConfigurationError: A sheet is too large, or the file is damaged.
 
     """
-    if not zipfile.is_zipfile(path):
-        return
+    is_binary = not zipfile.is_zipfile(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            _WorkbookCheck(path, archive).run()
+        if not is_binary:
+            with zipfile.ZipFile(path) as archive:
+                is_binary = any(_base_name(name) == "workbook.bin" for name in archive.namelist())
+                _WorkbookCheck(path, archive).run()
     except ConfigurationError:
         raise
     except (zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, ValueError, RuntimeError, OSError) as error:
         raise unreadable_error(path, error) from None
+    if is_binary and sys.platform != "win32" and sys.executable and not hasattr(sys, "frozen"):
+        _read_in_child(path)
+
+
+_CHILD = """
+import sys
+path, size, sys.path[:] = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+import resource
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (size if hard < 0 else min(size, hard), hard))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+from python_calamine import CalamineError, CalamineWorkbook
+try:
+    with open(path, "rb") as file:
+        workbook = CalamineWorkbook.from_filelike(file)
+        for name in workbook.sheet_names:
+            workbook.get_sheet_by_name(name)
+except (CalamineError, OSError):
+    pass  # the parent process raises the error
+"""
+
+
+def _read_in_child(path: Path) -> None:
+    """Raise ConfigurationError if reading a workbook ends a process that has limited memory and time."""
+    command = [sys.executable, "-I", "-c", _CHILD, str(path), str(MAX_CHILD_BYTES), *filter(None, sys.path)]
+    try:
+        result = subprocess.run(  # noqa: S603 - this interpreter, isolated from the current directory
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=MAX_CHILD_SECONDS, check=False
+        )
+        is_readable = result.returncode == 0
+    except subprocess.TimeoutExpired:
+        is_readable = False
+    if not is_readable:
+        raise ConfigurationError(
+            f"{path} is damaged or too large. Reading it fails, or needs more than "
+            f"{MAX_CHILD_BYTES:,} bytes of memory or {MAX_CHILD_SECONDS:,} seconds.",
+            hint="Save the sheet as .csv, which can have any size.",
+        )
 
 
 def unreadable_error(path: Path, error: Exception) -> ConfigurationError:

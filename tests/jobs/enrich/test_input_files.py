@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import struct
 import subprocess
 import sys
 import threading
@@ -427,6 +428,26 @@ def test_workbook_that_would_fill_the_memory(tmp_path: Path, name: str) -> None:
     assert result.returncode == 0, result.stderr
     assert message in result.stdout
     assert "cannot be read as a workbook" not in result.stdout
+
+
+def looping_xls() -> bytes:
+    """Return an old workbook whose directory never ends, because its sector is followed by itself."""
+    header = bytearray(512)
+    header[:8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+    header[24:34] = struct.pack("<5H", 0x3E, 3, 0xFFFE, 9, 6)
+    header[44:76] = struct.pack("<8I", 1, 1, 0, 4096, 0xFFFFFFFE, 0, 0xFFFFFFFE, 0)
+    header[76:] = struct.pack("<109I", 0, *[0xFFFFFFFF] * 108)
+    return bytes(header) + struct.pack("<128I", 0xFFFFFFFD, 1, *[0xFFFFFFFF] * 126) + bytes(512)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of the memory of a process")
+def test_binary_workbook_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A binary workbook that would fill the memory ends a child process only."""
+    monkeypatch.setattr(workbook_check, "MAX_CHILD_BYTES", 500_000_000)
+    path = tmp_path / "leads.xls"
+    path.write_bytes(looping_xls())
+    with pytest.raises(ConfigurationError, match="is damaged or too large"):
+        workbook_check.check_workbook(path)
 
 
 def test_workbook_with_formatted_empty_cells(tmp_path: Path) -> None:
