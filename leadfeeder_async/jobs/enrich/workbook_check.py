@@ -53,7 +53,7 @@ def check_workbook(path: Path) -> None:
     """Check the size of the sheets of a workbook without reading them into the memory of this process.
 
     The parts of .xlsx, .xlsm and .ods files are parsed as a stream. Other workbooks are binary. On POSIX systems, they
-    are read once in a child process whose memory and time are limited.
+    are read once in a child process. Its time is limited, and its memory too if the system supports that.
 
     Raises:
         ConfigurationError: A sheet is too large, or the file is damaged.
@@ -77,9 +77,12 @@ _CHILD = """
 import sys
 path, size, sys.path[:] = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 import resource
-hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-resource.setrlimit(resource.RLIMIT_AS, (size if hard < 0 else min(size, hard), hard))
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+try:
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (size if hard < 0 else min(size, hard), hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+except (OSError, ValueError):
+    pass  # macOS may not support the limit of memory
 from python_calamine import CalamineError, CalamineWorkbook
 try:
     with open(path, "rb") as file:
