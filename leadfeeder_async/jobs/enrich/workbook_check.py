@@ -59,11 +59,12 @@ def check_workbook(path: Path) -> None:
         ConfigurationError: A sheet is too large, or the file is damaged.
 
     """
-    is_binary = not zipfile.is_zipfile(path)
     try:
-        if not is_binary:
+        with path.open("rb") as file:
+            is_binary = file.read(4) != b"PK\x03\x04"  # an old workbook may end with an archive
+        if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                is_binary = any(_base_name(name) == "workbook.bin" for name in archive.namelist())
+                is_binary |= any(_base_name(name) == "workbook.bin" for name in archive.namelist())
                 _WorkbookCheck(path, archive).run()
     except ConfigurationError:
         raise

@@ -445,9 +445,10 @@ def test_binary_workbook_that_would_fill_the_memory(tmp_path: Path, monkeypatch:
     """A binary workbook that would fill the memory ends a child process only."""
     monkeypatch.setattr(workbook_check, "MAX_CHILD_BYTES", 500_000_000)
     path = tmp_path / "leads.xls"
-    path.write_bytes(looping_xls())
-    with pytest.raises(ConfigurationError, match="is damaged or too large"):
-        workbook_check.check_workbook(path)
+    for content in (looping_xls(), looping_xls() + workbook(("Leads", [NAMES, *ROWS]))):
+        path.write_bytes(content)
+        with pytest.raises(ConfigurationError, match="is damaged or too large"):
+            workbook_check.check_workbook(path)
 
 
 def test_workbook_with_formatted_empty_cells(tmp_path: Path) -> None:
