@@ -24,6 +24,7 @@ from leadfeeder_async.jobs.enrich.table_source import (
     SheetSource,
     TableRow,
     TableSource,
+    check_width,
     clean_lines,
     open_text,
 )
@@ -122,6 +123,7 @@ class InputFile(Iterable[FileRow]):
                         f"{self.path}, line {number:,} is not a JSON object or a JSON string.",
                         hint="Write each row on a line of its own. `jq -c '.[]'` converts an array.",
                     ) from None
+                check_width(self.path, number, 1 if isinstance(row, str) else len(row))
                 yield FileRow(row, number, text.strip())
 
     # detection

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import threading
-import zipfile
 from collections.abc import Generator, Iterator
 from datetime import date, datetime, time, timedelta
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Protocol, TypeAlias
 import msgspec
 
 from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.jobs.enrich.workbook_check import check_workbook, unreadable_error
 
 if TYPE_CHECKING:
     from python_calamine import CalamineSheet, CalamineWorkbook
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 MAX_CELL_CHARACTERS = 2**31 - 1
 """The longest cell of a CSV file, the limit of Python's reader on every platform."""
 
-MAX_WORKBOOK_BYTES = 2 * 1024**3
-"""The most bytes of a workbook when it is unpacked. All of them are in memory."""
+MAX_COLUMNS = 16_384
+"""The most cells of a row, and the most keys of a JSON object. A sheet of Excel has as many columns."""
 
 _UNCLOSED_QUOTE_HINT = (
     "Look for a quote that opens in this row and is not closed. Within a quoted cell, a quote is written twice."
@@ -88,7 +88,7 @@ class CsvSource:
         """Yield the rows that are not blank.
 
         Raises:
-            ConfigurationError: A row is not valid CSV.
+            ConfigurationError: A row is not valid CSV, or has too many cells.
 
         """
         with open_text(self._path, self._encoding, self._line_end) as file:
@@ -102,6 +102,7 @@ class CsvSource:
         try:
             while (cells := _next_row(reader)) is not None:
                 end = reader.line_num + self._skipped_lines
+                check_width(self._path, begin, len(cells))
                 if any(map(str.strip, cells)):
                     yield TableRow(cells, begin, end)
                 begin = end + 1
@@ -109,6 +110,15 @@ class CsvSource:
             raise ConfigurationError(
                 f"{self._path}, line {begin:,} is not valid CSV: {error}.", hint=_hint(str(error))
             ) from None
+
+
+def check_width(path: Path, line: int, width: int) -> None:
+    """Raise ConfigurationError if a row has more cells than a table can have."""
+    check_argument(
+        width <= MAX_COLUMNS,
+        f"{path}, line {line:,} has {width:,} columns, and tables are read up to {MAX_COLUMNS:,} columns.",
+        "Remove the columns that are not needed.",
+    )
 
 
 def clean_lines(file: IO[str]) -> Iterator[str]:
@@ -157,7 +167,8 @@ class SheetSource:
         )
         from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415 - an extra
 
-        _check_unpacked_size(path)
+        check_workbook(path)
+        self._path = path
         try:
             with path.open("rb") as file:
                 workbook = CalamineWorkbook.from_filelike(file)
@@ -166,10 +177,7 @@ class SheetSource:
                 self.name = self._choose(path, name, workbook.sheet_names)
                 self._sheet: CalamineSheet = workbook.get_sheet_by_name(self.name)
         except (CalamineError, OSError) as error:
-            raise ConfigurationError(
-                f"{path} cannot be read as a workbook: {error}.",
-                hint="It may be damaged or protected by a password. Save the table as .csv or as a new .xlsx.",
-            ) from None
+            raise unreadable_error(path, error) from None
 
     def _choose(self, path: Path, name: str | None, all_names: list[str]) -> str:
         found = name if name is not None else next(iter(self.names), None)
@@ -183,8 +191,14 @@ class SheetSource:
         return found
 
     def rows(self) -> Iterator[TableRow]:
-        """Yield the rows that are not blank."""
+        """Yield the rows that are not blank.
+
+        Raises:
+            ConfigurationError: The sheet has too many columns.
+
+        """
         for number, values in enumerate(self._sheet.iter_rows(), 1):
+            check_width(self._path, number, len(values))
             cells = list(map(_text_of, values))
             if any(map(str.strip, cells)):
                 yield TableRow(cells, number, number)
@@ -197,18 +211,6 @@ def _names_of_sheets(workbook: CalamineWorkbook) -> tuple[str, ...]:
         sheet.name
         for sheet in workbook.sheets_metadata
         if sheet.visible == SheetVisibleEnum.Visible and sheet.typ == SheetTypeEnum.WorkSheet
-    )
-
-
-def _check_unpacked_size(path: Path) -> None:
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-    check_argument(
-        size <= MAX_WORKBOOK_BYTES,
-        f"{path} unpacks to {size:,} bytes, and workbooks are read up to {MAX_WORKBOOK_BYTES:,} bytes.",
-        "Save the sheet as .csv, which can have any size.",
     )
 
 

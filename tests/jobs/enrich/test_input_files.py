@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import struct
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Collection, Mapping
@@ -19,7 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leadfeeder_async import ConfigurationError
-from leadfeeder_async.jobs.enrich import file_format, table_source
+from leadfeeder_async.jobs.enrich import file_format, table_source, workbook_check
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, parse_rules
 
@@ -307,10 +310,166 @@ def test_workbook_without_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_workbook_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A workbook that would fill the memory is refused before it is unpacked."""
-    monkeypatch.setattr(table_source, "MAX_WORKBOOK_BYTES", 1_000)
+    monkeypatch.setattr(workbook_check, "MAX_BYTES", 1_000)
     path = tmp_path / "leads.xlsx"
     path.write_bytes(workbook(("A", [NAMES, *ROWS])))
     with pytest.raises(ConfigurationError, match="unpacks to"):
+        InputFile(path, "domain")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("header.csv", "domain" + "," * 20_000 + "\na.test\n"),
+        ("row.csv", "domain,name\na.test" + "," * 20_000 + "\n"),
+        ("keys.ndjson", "{" + ",".join(f'"{key}":1' for key in range(20_001)) + "}\n"),
+    ],
+)
+def test_rows_with_too_many_columns(tmp_path: Path, name: str, text: str) -> None:
+    """A row with more cells than a sheet of Excel can have is refused."""
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"line \d has 20,001 columns, and tables are read up to 16,384"):
+        InputFile(path, "domain")
+
+
+def test_table_with_as_many_columns_as_excel(tmp_path: Path) -> None:
+    """A table with the most columns of Excel is read."""
+    path = tmp_path / "leads.csv"
+    path.write_text("domain" + "," * 16_383 + "\na.test\n")
+    assert len(InputFile(path, "domain")) == 1
+
+
+SHEET = "xl/worksheets/sheet1.xml"
+FAR_ROW = '<row r="1048576"><c r="{}"><v>1</v></c></row>'
+STRING_CELL = '<c r="{}" t="s"><v>0</v></c>'
+
+
+def edited(content: bytes, part: str, old: str, new: str) -> bytes:
+    """Return a workbook with another text in one of its parts."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            text = source.read(name)
+            target.writestr(name, text.replace(old.encode(), new.encode(), 1) if name == part else text)
+    return file.getvalue()
+
+
+def with_shared_string(content: bytes, text: str) -> bytes:
+    """Return a workbook with one string that cells share."""
+    file = io.BytesIO(content)
+    uri = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/sharedStrings.xml", f'<sst xmlns="{uri}"><si><t>{text}</t></si></sst>')
+    return file.getvalue()
+
+
+def far_sheet(rows: str) -> bytes:
+    """Return a small workbook with more rows at its end."""
+    return edited(workbook(("Leads", [NAMES, *ROWS])), SHEET, "</sheetData>", f"{rows}</sheetData>")
+
+
+BOMBS = {
+    "far.xlsx": (far_sheet(FAR_ROW.format("XFD1048576")), "has 17,179,869,184 cells in xl/worksheets/sheet1.xml"),
+    "prefix.xlsx": (
+        far_sheet('<x:row xmlns:x="x" r="60000"><x:c r=\'xfd60000\'><x:v>1</x:v></x:c></x:row>'),
+        "has 983,040,000 cells",
+    ),
+    "implied.xlsx": (far_sheet('<row r="1048576">' + "<c/>" * 300 + "<c><v>1</v></c></row>"), "has 315,621,376 cells"),
+    "strings.xlsx": (
+        with_shared_string(
+            far_sheet("".join(f'<row r="{row}">{STRING_CELL.format(f"A{row}")}</row>' for row in range(4, 2004))),
+            "F" * 300_000,
+        ),
+        "characters in the cells of xl/worksheets/sheet1.xml",
+    ),
+    "doctype.xlsx": (
+        edited(workbook(("Leads", [NAMES])), SHEET, "<worksheet", "<!DOCTYPE x [<!ENTITY a 'a'>]><worksheet"),
+        "contains a document type declaration",
+    ),
+    "rows.ods": (
+        edited(ods(), "content.xml", "<table:table-row>", '<table:table-row table:number-rows-repeated="9000000">'),
+        "has 27,000,006 cells in content.xml",
+    ),
+    "columns.ods": (
+        edited(
+            ods(), "content.xml", "<table:table-cell ", '<table:table-cell table:number-columns-repeated="30000000" '
+        ),
+        "cells in content.xml",
+    ),
+    "spaces.ods": (
+        edited(ods(), "content.xml", "<text:p>", '<text:p><text:s text:c="4000000000"/>'),
+        "characters in the cells of content.xml",
+    ),
+}
+
+READ_IN_LIMITED_MEMORY = """
+import resource, sys
+from pathlib import Path
+from leadfeeder_async import ConfigurationError
+from leadfeeder_async.jobs.enrich.input_file import InputFile
+resource.setrlimit(resource.RLIMIT_AS, (1_000_000_000, 1_000_000_000))
+try:
+    InputFile(Path(sys.argv[1]), "domain")
+except ConfigurationError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of the memory of a process")
+@pytest.mark.parametrize("name", BOMBS)
+def test_workbook_that_would_fill_the_memory(tmp_path: Path, name: str) -> None:
+    """A small workbook that would fill the memory is refused before it is read."""
+    content, message = BOMBS[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    command = [sys.executable, "-c", READ_IN_LIMITED_MEMORY, str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert result.returncode == 0, result.stderr
+    assert message in result.stdout
+    assert "cannot be read as a workbook" not in result.stdout
+
+
+def looping_xls() -> bytes:
+    """Return an old workbook whose directory never ends, because its sector is followed by itself."""
+    header = bytearray(512)
+    header[:8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+    header[24:34] = struct.pack("<5H", 0x3E, 3, 0xFFFE, 9, 6)
+    header[44:76] = struct.pack("<8I", 1, 1, 0, 4096, 0xFFFFFFFE, 0, 0xFFFFFFFE, 0)
+    header[76:] = struct.pack("<109I", 0, *[0xFFFFFFFF] * 108)
+    return bytes(header) + struct.pack("<128I", 0xFFFFFFFD, 1, *[0xFFFFFFFF] * 126) + bytes(512)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of the memory of a process")
+def test_binary_workbook_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A binary workbook that would fill the memory ends a child process only."""
+    monkeypatch.setattr(workbook_check, "MAX_CHILD_BYTES", 500_000_000)
+    path = tmp_path / "leads.xls"
+    for content in (looping_xls(), looping_xls() + workbook(("Leads", [NAMES, *ROWS]))):
+        path.write_bytes(content)
+        with pytest.raises(ConfigurationError, match="is damaged or too large"):
+            workbook_check.check_workbook(path)
+
+
+def test_workbook_with_formatted_empty_cells(tmp_path: Path) -> None:
+    """Cells that have a format and no value do not enlarge a sheet."""
+    path = tmp_path / "leads.xlsx"
+    path.write_bytes(far_sheet('<row r="1048576"><c r="XFD1048576" s="0"/></row>'))
+    assert len(InputFile(path, "domain")) == 2
+    path = tmp_path / "leads.ods"
+    end = '<table:table-row table:number-rows-repeated="1048000"><table:table-cell table:number-columns-repeated="16384"/>'
+    path.write_bytes(edited(ods(), "content.xml", "</table:table>", f"{end}</table:table-row></table:table>"))
+    assert len(InputFile(path, "domain")) == 2
+
+
+def test_size_of_part_that_the_archive_understates(tmp_path: Path) -> None:
+    """A sheet is checked to its end, even if the archive states that it ends earlier."""
+    content = bytearray(far_sheet(FAR_ROW.format("XFD1048576")))
+    place = content.rindex(SHEET.encode()) - 46
+    content[place + 24 : place + 28] = (400).to_bytes(4, "little")
+    path = tmp_path / "leads.xlsx"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="has 17,179,869,184 cells"):
         InputFile(path, "domain")
 
 
