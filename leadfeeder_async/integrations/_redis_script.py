@@ -26,6 +26,11 @@ except ImportError:
 FAILURES = (RedisError, OSError, TimeoutError, msgspec.MsgspecError)
 """The errors of a script if the server is down, slow, failing over or out of memory."""
 
+
+class RunIdError(RedisError):
+    """The script could not read the run ID of the server, with the server's reason."""
+
+
 RETRY_INTERVAL = 0.1
 """Seconds between attempts while callers wait for a server that stopped responding."""
 
