@@ -130,13 +130,13 @@ class RedisCredits:
         """Credits that all processes have spent or reserved, as last reported by the server."""
         try:
             self._key = limit_key(api_key, namespace, f"credits:{name}")
+            self._script = RedisScript(redis, "credit_pool.lua", timeout)
         finally:
-            api_key = None  # a traceback with locals would show it
+            redis, api_key = "", None  # a traceback with locals would show them
         check_argument(bool(name), "name='' must not be empty.")
         check_argument(max_credits >= 0, f"max_credits={max_credits!r} must be 0 or more.")
         check_argument(timeout > 0, f"timeout={timeout!r} must be more than 0 seconds.")
         check_argument(outage_timeout >= 0, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
-        self._script = RedisScript(redis, "credit_pool.lua", timeout)
         self._outage_timeout = outage_timeout
         self._epoch = ""
         self._copy = dict[str, str]()
