@@ -9,7 +9,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
-from leadfeeder_async.errors import check_argument
+from leadfeeder_async._secret import Secret
+from leadfeeder_async.errors import ConfigurationError, check_argument
 
 
 class Proxy(msgspec.Struct, frozen=True):
@@ -19,11 +20,21 @@ class Proxy(msgspec.Struct, frozen=True):
     """The URL without credentials."""
     variable: str
     """The environment variable that names the proxy."""
-    credentials: tuple[str, str] | None = None
-    """The user name and the password."""
+    credentials: Secret | None = None
+    """The user name and the password, with a colon between them."""
 
     def __repr__(self) -> str:
         return f"Proxy({self.url!r}, {self.variable!r})"
+
+
+class _Address(msgspec.Struct, frozen=True):
+    """The parts of a proxy's address."""
+
+    scheme: str
+    host: str
+    port: int
+    credentials: Secret | None
+    has_colon_in_user: bool
 
 
 class CABundle(msgspec.Struct, frozen=True):
@@ -52,10 +63,15 @@ def proxy_from_environment(url: str) -> Proxy | None:
     variable = _variable(target.scheme)
     if variable is None or _is_excluded(target):
         return None
-    parts = _split(os.environ[variable], variable)
+    address = _read_address(variable)
+    if address is None:
+        raise ConfigurationError(
+            f"{variable} is not a valid proxy address (its value is not shown).",
+            hint="Write it like http://proxy.example.com:3128, and percent-encode special characters of the password.",
+        )
     if target.scheme == "http" and is_loopback(target.hostname):
-        return _proxy(parts, variable) if parts.scheme == "http" and is_loopback(parts.hostname) else None
-    return _proxy(parts, variable)
+        return _proxy(address, variable) if address.scheme == "http" and is_loopback(address.host) else None
+    return _proxy(address, variable)
 
 
 def ca_bundle_from_environment() -> CABundle | None:
@@ -83,32 +99,34 @@ def _variable(scheme: str) -> str | None:
     return None
 
 
-def _split(value: str, variable: str) -> SplitResult:
-    """Return the parts of a proxy's address, whose scheme may be missing. Errors do not show the address."""
-    address = value.strip()
+def _read_address(variable: str) -> _Address | None:
+    """Return the parts of a proxy's address, whose scheme may be missing, or None if it is invalid.
+
+    Only this function has the password in its variables. It raises nothing, so no traceback shows them.
+    """
+    value = os.environ[variable].strip()
     try:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        is_valid = bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        if not parts.hostname or parts.port == 0:
+            return None
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        credentials = Secret(f"{user}:{password}") if user or password else None
+        return _Address(parts.scheme, parts.hostname, parts.port or 80, credentials, ":" in user)
     except ValueError:
-        parts, is_valid = urlsplit(""), False
-    check_argument(
-        is_valid,
-        f"{variable} is not a valid proxy address (its value is not shown).",
-        "Write it like http://proxy.example.com:3128, and percent-encode special characters of the password.",
-    )
-    return parts
+        return None
 
 
-def _proxy(parts: SplitResult, variable: str) -> Proxy:
+def _proxy(address: _Address, variable: str) -> Proxy:
     check_argument(
-        parts.scheme == "http",
-        f"{variable} names a proxy with the scheme {parts.scheme}://, which is not supported. Nothing was sent.",
+        address.scheme == "http",
+        f"{variable} names a proxy with the scheme {address.scheme}://, which is not supported. Nothing was sent.",
         "Use an http:// proxy, which also forwards https, or list the API's host in NO_PROXY.",
     )
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    check_argument(":" not in user, f"{variable} contains a user name with a colon.", "Use another user name.")
-    return Proxy(f"http://{host}:{parts.port or 80}", variable, (user, password) if user or password else None)
+    check_argument(
+        not address.has_colon_in_user, f"{variable} contains a user name with a colon.", "Use another user name."
+    )
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return Proxy(f"http://{host}:{address.port}", variable, address.credentials)
 
 
 def _is_excluded(target: SplitResult) -> bool:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal, NoReturn, TypeAlias
+from typing import Literal, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -20,6 +20,7 @@ from leadfeeder_async._argument_checks import (
     check_string,
 )
 from leadfeeder_async._proxies import CABundle, Proxy, is_loopback
+from leadfeeder_async._secret import Secret
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import ConfigurationError, MissingKeyError, check_argument
 from leadfeeder_async.types import AccessTokenProvider, ApiKeyProvider
@@ -33,40 +34,6 @@ DEFAULT_RETRIES = 2
 DEFAULT_MAX_BODY = 64 * 1024 * 1024
 DEFAULT_MONTHLY_QUOTA = 100_000
 DEFAULT_MAX_SEARCH_ROWS = 10_000
-
-
-class Secret:
-    """A string that is shown only on request and cannot be pickled."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("A credential cannot be pickled. Read it from the environment in the process that uses it.")
-
-    @property
-    def is_blank(self) -> bool:
-        """True if it contains only white space."""
-        return not self._text.strip()
-
-    @property
-    def is_header_safe(self) -> bool:
-        """True if an HTTP header can carry it."""
-        return self._text.isascii() and self._text.isprintable()
-
-    @property
-    def is_one_word(self) -> bool:
-        """True if it contains no white space, quotes, angle brackets or backslashes, as access tokens do not."""
-        return not set(self._text) & set(" \t\"'<>\\")
-
-    def reveal(self) -> str:
-        """Return the string."""
-        return self._text
 
 
 CredentialKind: TypeAlias = Literal["api_key", "access_token"]

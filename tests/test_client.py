@@ -34,11 +34,12 @@ from leadfeeder_async import (
 from leadfeeder_async._core import executor
 from leadfeeder_async._core.attempt import JsonFormatter
 from leadfeeder_async._core.monthly_quota import MonthlyQuota
+from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.accounts import User
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.sandbox import Sandbox
-from leadfeeder_async.settings import CredentialSource, Secret, Settings
+from leadfeeder_async.settings import CredentialSource, Settings
 from tests.support.clients import KEY, client_for, client_of
 from tests.support.servers import http, raw_server, silence
 

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from leadfeeder_async._core.endpoint import Endpoint
     from leadfeeder_async._core.rate_limit import Throttle
     from leadfeeder_async._core.transport import Transport
-    from leadfeeder_async.settings import Secret, Settings
+    from leadfeeder_async._secret import Secret
+    from leadfeeder_async.settings import Settings
     from leadfeeder_async.types import OnAttempt, RateLimiter
 
 FORK_HINT = "Create the client in the process that uses it. Its connections cannot be shared."

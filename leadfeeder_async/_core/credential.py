@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 
 from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -22,7 +23,7 @@ from leadfeeder_async.errors import (
     ErrorContext,
     LeadfeederError,
 )
-from leadfeeder_async.settings import CredentialKind, CredentialSource, Secret, read_secret
+from leadfeeder_async.settings import CredentialKind, CredentialSource, read_secret
 from leadfeeder_async.types import AccessToken
 
 RENEWAL_MARGIN = timedelta(seconds=60)

@@ -17,6 +17,7 @@ from leadfeeder_async._core.json_text import replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpResponse
 from leadfeeder_async._core.normalize import UNREADABLE, Json
 from leadfeeder_async._core.retry import parse_retry_after
+from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import (
     APIStatusError,
     AuthenticationError,
@@ -35,7 +36,6 @@ from leadfeeder_async.errors import (
     UnexpectedStatusError,
 )
 from leadfeeder_async.models.envelope import ErrorObject, Response
-from leadfeeder_async.settings import Secret
 
 EXCERPT_CHARS = 200
 """Characters of an unreadable response that an error shows."""

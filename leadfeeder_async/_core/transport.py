@@ -21,7 +21,7 @@ from yarl import URL
 from leadfeeder_async._core.attempt import AttemptTrace
 from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
-from leadfeeder_async._proxies import CABundle, Proxy
+from leadfeeder_async._proxies import CABundle
 from leadfeeder_async._version import __version__
 from leadfeeder_async.errors import (
     AttemptTimeoutError,
@@ -92,10 +92,8 @@ class Transport:
             self._session.trace_configs.append(trace)
         self._credential = credential
         self._proxy = settings.proxy.url if settings.proxy else None
-        login = _login(settings.proxy)
-        is_tunnel = settings.base_url.startswith("https:")
-        self._tunnel_headers = login if is_tunnel else None
-        self._login_headers = dict[str, str]() if is_tunnel else login
+        self._proxy_credentials = settings.proxy.credentials if settings.proxy else None
+        self._is_tunnel = settings.base_url.startswith("https:")
         self._max_body_bytes = settings.max_body_bytes
 
     async def send(
@@ -153,7 +151,7 @@ class Transport:
                     data=request.body,
                     headers=self._headers(has_body=request.body is not None),
                     proxy=self._proxy,
-                    proxy_headers=self._tunnel_headers,
+                    proxy_headers=self._login_headers() if self._is_tunnel else None,
                     allow_redirects=False,
                     raise_for_status=False,
                     auto_decompress=True,
@@ -195,9 +193,15 @@ class Transport:
             **self._credential.headers(),
             "User-Agent": USER_AGENT,
             "Accept": "application/json",
-            **self._login_headers,
+            **({} if self._is_tunnel else self._login_headers()),
         }
         return {**headers, "Content-Type": "application/json"} if has_body else headers
+
+    def _login_headers(self) -> dict[str, str]:
+        """Return the header that logs in to the proxy."""
+        if self._proxy_credentials is None:
+            return {}
+        return {"Proxy-Authorization": f"Basic {b64encode(self._proxy_credentials.reveal().encode()).decode()}"}
 
     def _trace_config(self) -> aiohttp.TraceConfig:
         """Return a trace for a borrowed session, which aiohttp calls before it buffers the first byte of a request."""
@@ -225,13 +229,6 @@ class Transport:
         """Return the attempt if it belongs to this transport: a borrowed session also sends for other code."""
         trace = context.trace_request_ctx
         return trace if isinstance(trace, AttemptTrace) and trace.transport is self else None
-
-
-def _login(proxy: Proxy | None) -> dict[str, str]:
-    """Return the header that logs in to a proxy."""
-    if proxy is None or proxy.credentials is None:
-        return {}
-    return {"Proxy-Authorization": f"Basic {b64encode(':'.join(proxy.credentials).encode()).decode()}"}
 
 
 def _schedule_timeout(timeout: float, scope: asyncio.Timeout, loop: asyncio.AbstractEventLoop) -> asyncio.TimerHandle:

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._secret import Secret
 from leadfeeder_async._version import __version__
 from leadfeeder_async.cli.contract_probe import ProbeStatus
 from leadfeeder_async.cli.health_checks import CheckResult
@@ -29,7 +30,7 @@ from leadfeeder_async.errors import (
     ResponseError,
     check_argument,
 )
-from leadfeeder_async.settings import Secret, read_base_url, read_credential
+from leadfeeder_async.settings import read_base_url, read_credential
 from leadfeeder_async.types import AttemptEvent, Health
 
 MAX_ATTEMPTS = 200

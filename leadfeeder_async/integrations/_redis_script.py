@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.settings import read_api_key
 
@@ -16,6 +17,7 @@ try:
     from redis.asyncio import from_url
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
+    from redis.credentials import CredentialProvider
     from redis.exceptions import NoScriptError, RedisError
 except ImportError:
     raise ConfigurationError(
@@ -25,6 +27,11 @@ except ImportError:
 
 FAILURES = (RedisError, OSError, TimeoutError, msgspec.MsgspecError)
 """The errors of a script if the server is down, slow, failing over or out of memory."""
+
+
+class RunIdError(RedisError):
+    """The script could not read the run ID of the server, with the server's reason."""
+
 
 RETRY_INTERVAL = 0.1
 """Seconds between attempts while callers wait for a server that stopped responding."""
@@ -58,8 +65,13 @@ class RedisScript:
     def __init__(self, redis: str | RedisClient, name: str, timeout: float) -> None:
         self._source = (Path(__file__).parent / name).read_text(encoding="utf-8")
         self._sha = sha1(self._source.encode(), usedforsecurity=False).hexdigest()
-        self._url = redis if isinstance(redis, str) else None
-        self._client = _connect(redis, timeout) if isinstance(redis, str) else redis
+        self._url: Secret | None = None
+        try:
+            if isinstance(redis, str):
+                self._url = Secret(redis)
+            self._client: RedisClient = _connect(Secret(redis), timeout) if isinstance(redis, str) else redis
+        finally:
+            redis = ""  # a traceback with locals would show the password
         self._timeout = timeout
         self.calls = 0
         """The number of commands sent."""
@@ -67,8 +79,18 @@ class RedisScript:
     async def run(self, key: str, *args: str | float) -> object:
         """Run the script on one key and return its response.
 
-        Raises one of ``FAILURES`` if the server fails or does not respond in time.
+        Raises one of ``FAILURES`` if the server fails or does not respond in time. Errors are raised outside the except
+        block and without the frames of redis-py, which hold the password.
         """
+        failure: BaseException
+        try:
+            return await self._run(key, *args)
+        except BaseException as error:  # noqa: BLE001 - cancellations must lose those frames too
+            failure = error
+        failure.__cause__ = failure.__context__ = None
+        raise failure.with_traceback(None)
+
+    async def _run(self, key: str, *args: str | float) -> object:
         async with asyncio.timeout(self._timeout):
             try:
                 return await self._send("EVALSHA", self._sha, 1, key, *args)
@@ -119,21 +141,46 @@ class OutageTracker:
         return was_down
 
 
-def _connect(url: str, timeout: float) -> RedisClient:
+class _Password(CredentialProvider):
+    """The credentials of a URL. The objects of redis-py would show them as attributes."""
+
+    def __init__(self, user: Secret | None, password: Secret) -> None:
+        self._user, self._password = user, password
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        password = self._password.reveal()
+        return (password,) if self._user is None else (self._user.reveal(), password)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return self.get_credentials()
+
+
+def _connect(url: Secret, timeout: float) -> RedisClient:
+    client = _client_of(url, timeout)
+    if client is None:
+        raise ConfigurationError(
+            "Invalid Redis URL (its value is not shown).", hint="Use a URL such as redis://host:6379/0."
+        )
+    return client
+
+
+def _client_of(url: Secret, timeout: float) -> RedisClient | None:
+    """Return a client, or None if the URL is invalid. The error of redis-py may contain a part of the password."""
     try:
-        return from_url(
-            url,
+        client = from_url(
+            url.reveal(),
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 1),
             decode_responses=True,
         )
-    except ValueError:  # its text may contain a part of the password
-        raise ConfigurationError(
-            "Invalid Redis URL (its value is not shown).", hint="Use a URL such as redis://host:6379/0."
-        ) from None
-    finally:
-        url = ""  # a traceback with locals would show the password
+    except ValueError:
+        return None
+    arguments = client.connection_pool.connection_kwargs
+    user, password = arguments.pop("username", None), arguments.pop("password", None)
+    if user or password:
+        arguments["credential_provider"] = _Password(Secret(user) if user else None, Secret(password or ""))
+    return client
 
 
 def limit_key(api_key: str | None, namespace: str | None, kind: str) -> str:

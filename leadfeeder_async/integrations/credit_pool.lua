@@ -14,7 +14,8 @@
 -- would exceed the limit, 'report' is not, 'end' moves the total of the process to the sum of ended processes, and
 -- 'restore' adds the values that are missing or older.
 -- Response: JSON with accepted, spent (of all processes), epoch, wait (microseconds until credits can be reserved) and
--- totals (field to value).
+-- totals (field to value). If the run ID of the server cannot be read, nothing is read or written, because the script
+-- cannot tell if older data was loaded. The response is then JSON with only run_id_error.
 local EXPIRY = 400 * 86400
 local command, process, sequence, total = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local limit, known_epoch, new_epoch, recovery = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
@@ -23,9 +24,11 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
 -- The identity of the server process. It changes with a restart and a failover, after which older data may be loaded.
-local function server_process()
-  local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or 'unknown'
+local info = redis.pcall('INFO', 'server')
+local server = type(info) == 'string' and string.match(info, 'run_id:(%w+)')
+if not server then
+  local reason = type(info) == 'table' and info['err'] or 'the response contains no run_id'
+  return cjson.encode({run_id_error = reason})
 end
 
 -- The number and the total in a stored value. Invalid and negative totals count as 0.
@@ -42,7 +45,6 @@ for index = 1, #stored, 2 do
   target[stored[index]] = stored[index + 1]
 end
 
-local server = server_process()
 local epoch = record['#epoch']
 local restored_at = tonumber(record['#restored_at'] or '')
 if not epoch or not restored_at or record['#server'] ~= server then

@@ -121,8 +121,9 @@ class RedisLimiter:
         self._settings = (rate, burst, burst_share)
         try:
             self._key = limit_key(api_key, namespace, "limit")
+            self._script = RedisScript(redis, "rate_limit.lua", timeout)
         finally:
-            api_key = None  # a traceback with locals would show it
+            redis, api_key = "", None  # a traceback with locals would show them
         check_argument(0 < rate < inf, f"rate={rate!r} must be more than 0 requests per second.")
         check_argument(burst >= 1, f"burst={burst!r} must be 1 or more.")
         check_argument(0 < burst_share <= 1, f"burst_share={burst_share!r} must be more than 0 and at most 1.")
@@ -132,7 +133,6 @@ class RedisLimiter:
         check_argument(is_valid, f"fallback_share={fallback_share!r} must be more than 0 and at most 1.")
         self._has_namespace = namespace is not None
         self._outage_timeout = outage_timeout
-        self._script = RedisScript(redis, "rate_limit.lua", timeout)
         self._local = None if fallback_share is None else TokenBucket(rate * fallback_share, 1)
         self._used_fallback = False
         self._outage = OutageTracker()

@@ -26,6 +26,7 @@ from leadfeeder_async.integrations._redis_script import (
     OutageTracker,
     RedisClient,
     RedisScript,
+    RunIdError,
     limit_key,
 )
 
@@ -37,6 +38,16 @@ RECOVERY_TIME = 5.0
 
 HEARTBEAT_INTERVAL = 1.0
 """Seconds between two reports of a process. The response to a report shows if the totals were lost."""
+
+MAX_RESTORES = 3
+"""How often one command restores the totals. If they are lost after that, its caller waits before the next attempt."""
+
+
+class _RunIdResponse(msgspec.Struct, frozen=True):
+    """The response of the script, as far as it concerns the run ID of the server."""
+
+    run_id_error: str = ""
+    """The reason of the server if its run ID cannot be read."""
 
 
 class _Response(msgspec.Struct, frozen=True):
@@ -76,8 +87,8 @@ class RedisCredits:
     The credits of a name are kept for 400 days after its last use. If the name is used again in this time, it continues
     with the credits that were spent before.
 
-    If the server does not respond for ``outage_timeout`` seconds, calls that may charge raise
-    :class:`~leadfeeder_async.RateLimiterUnavailableError`, and nothing is sent.
+    If the server does not respond for ``outage_timeout`` seconds, or the Redis user may not call INFO, calls that may
+    charge raise :class:`~leadfeeder_async.RateLimiterUnavailableError`, and nothing is sent.
 
     Create one object per event loop, and close it after its calls. Reservations of calls that are in flight when it is
     closed stay counted. After a fork, the object counts as another process. An object that was created with a client of
@@ -119,13 +130,13 @@ class RedisCredits:
         """Credits that all processes have spent or reserved, as last reported by the server."""
         try:
             self._key = limit_key(api_key, namespace, f"credits:{name}")
+            self._script = RedisScript(redis, "credit_pool.lua", timeout)
         finally:
-            api_key = None  # a traceback with locals would show it
+            redis, api_key = "", None  # a traceback with locals would show them
         check_argument(bool(name), "name='' must not be empty.")
         check_argument(max_credits >= 0, f"max_credits={max_credits!r} must be 0 or more.")
         check_argument(timeout > 0, f"timeout={timeout!r} must be more than 0 seconds.")
         check_argument(outage_timeout >= 0, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
-        self._script = RedisScript(redis, "credit_pool.lua", timeout)
         self._outage_timeout = outage_timeout
         self._epoch = ""
         self._copy = dict[str, str]()
@@ -193,7 +204,8 @@ class RedisCredits:
 
         Raises:
             BudgetExceededError: All processes together would exceed ``max_credits``.
-            RateLimiterUnavailableError: The server has not responded for ``outage_timeout`` seconds.
+            RateLimiterUnavailableError: The server has not responded for ``outage_timeout`` seconds, loses the totals
+                repeatedly, or does not permit INFO.
 
         """
         self._check_process()
@@ -260,10 +272,17 @@ class RedisCredits:
             if self._outage.may_try(_now()):
                 try:
                     response = await self._send("reserve", most)
+                except RunIdError as error:
+                    raise RateLimiterUnavailableError(
+                        f"The shared credits of {self.name!r} need the run ID of the Redis server, which it does not "
+                        f"show ({error}).",
+                        context,
+                        hint="Permit the command INFO (+info) in the ACL of the Redis user.",
+                    ) from None
                 except FAILURES as error:
                     self._record_failure(error)
                 else:
-                    if response.accepted or not response.wait:
+                    if response.epoch == self._epoch and (response.accepted or not response.wait):
                         return bool(response.accepted)
                     if _now() > recovery_ends:
                         raise RateLimiterUnavailableError(
@@ -302,14 +321,23 @@ class RedisCredits:
         )
 
     async def _send(self, command: Literal["reserve", "report", "end"], most: int = 0) -> _Response:
-        """Send the total of this process. If the server has lost all totals, restore them and send it again."""
+        """Send the total of this process. If the server has lost all totals, restore them and send it again.
+
+        If they are lost again each time, the response has another epoch than this process. It was not accepted.
+        """
         total, self._reported = max(0, self._reserved + most), -1  # unknown until the server responds
-        while (response := await self._run(command, total)).epoch != self._epoch:
+        response = await self._run(command, total)
+        for _ in range(MAX_RESTORES):
+            if response.epoch == self._epoch:
+                break
             copy = {**self._copy, self._process: f"{self._sequence} {self._total}"}
             values = [text for field_and_value in copy.items() for text in field_and_value]
             restored = await self._run("restore", 0, *values)
             self._epoch, self._copy = restored.epoch, restored.totals
+            response = await self._run(command, total)
         self._outage.record_success()
+        if response.epoch != self._epoch:  # the response lacks totals that this process has
+            return response
         self.spent, self._copy = response.spent, response.totals
         if response.accepted:
             self._reported = total
@@ -331,6 +359,9 @@ class RedisCredits:
         )
         if not isinstance(response, str | bytes):
             raise msgspec.ValidationError("the response of the script is not a string")
+        reason = msgspec.json.decode(response, type=_RunIdResponse).run_id_error
+        if reason:
+            raise RunIdError(reason)
         return msgspec.json.decode(response, type=_Response)
 
 

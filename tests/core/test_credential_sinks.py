@@ -22,7 +22,8 @@ from aiohttp import web
 from leadfeeder_async import AccessToken, AsyncLeadfeeder, AttemptEvent, CredentialError, LeadfeederError
 from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.error_mapping import Redactor
-from leadfeeder_async.settings import CredentialSource, Secret
+from leadfeeder_async._secret import Secret
+from leadfeeder_async.settings import CredentialSource
 from tests.cli.command import leadfeeder_in_new_python
 from tests.core.test_key_sinks import errors_of, frames_of, rich_traceback, walk
 from tests.support.servers import handler_server

@@ -16,6 +16,7 @@ import types
 import urllib.parse
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -26,8 +27,10 @@ from rich.traceback import Traceback
 from leadfeeder_async import AsyncLeadfeeder, Budget, LeadfeederError
 from leadfeeder_async._core.error_mapping import Redactor
 from leadfeeder_async._core.messages import HttpResponse
-from leadfeeder_async.settings import Secret
+from leadfeeder_async._secret import Secret
+from leadfeeder_async.errors import ErrorContext
 from tests.support.clients import client_of
+from tests.support.redis import RedisServer
 from tests.support.servers import http, raw_server, silence
 
 CANARY = "red/SECRET+key=12345-abc"
@@ -273,6 +276,87 @@ def test_key_after_failed_constructor(name: str) -> None:
     with pytest.raises(LeadfeederError) as caught:
         (CONSTRUCTORS | _redis_constructors())[name]()
     assert shown_in(sinks_of(caught.value)) == []
+
+
+PASSWORD = "Passw0rd-of-an-address"
+
+
+def _redis_with_password() -> dict[str, Callable[[], object]]:
+    from leadfeeder_async.integrations.redis import RedisCredits, RedisLimiter
+
+    good = f"redis://user:{PASSWORD}@127.0.0.1:1/0"
+    bad = {"port": f"redis://user:{PASSWORD}@h:port/0", "scheme": f"foo://user:{PASSWORD}@h"}
+    return {
+        **{f"credits {name}": partial(RedisCredits, url, "n", 1, CANARY) for name, url in bad.items()},
+        **{f"limiter {name}": partial(RedisLimiter, url, CANARY) for name, url in bad.items()},
+        "credits max": lambda: RedisCredits(good, "n", -1, CANARY),
+        "credits timeout": lambda: RedisCredits(good, "n", 1, CANARY, timeout=-1),
+        "credits key": lambda: RedisCredits(good, "n", 1, f"{CANARY}\nx"),
+        "limiter rate": lambda: RedisLimiter(good, CANARY, rate=-1),
+        "limiter timeout": lambda: RedisLimiter(good, CANARY, timeout=-1),
+        "limiter key": lambda: RedisLimiter(good, f"{CANARY}\nx"),
+    }
+
+
+def passwords_in(error: BaseException) -> list[str]:
+    """Return the tools that show a password of an address, in plain text or as the header of a proxy."""
+    forms = (PASSWORD, CANARY, base64.b64encode(f"user:{PASSWORD}".encode()).decode())
+    return [name for name, text in sinks_of(error).items() if any(form in text for form in forms)]
+
+
+@pytest.mark.parametrize("name", list(_redis_with_password()))
+def test_redis_password_after_failed_constructor(name: str) -> None:
+    """No frame of a failing constructor contains the password of the URL."""
+    with pytest.raises(LeadfeederError) as caught:
+        _redis_with_password()[name]()
+    assert passwords_in(caught.value) == []
+
+
+async def test_redis_password_after_failed_login(redis_server: RedisServer) -> None:
+    """A server that rejects the password leaves it in no error, and the objects show it nowhere."""
+    from leadfeeder_async.integrations.redis import RedisCredits, RedisLimiter
+
+    url = redis_server.url.replace("redis://", f"redis://user:{PASSWORD}@")
+    async with (
+        RedisCredits(url, "n", 1, CANARY, outage_timeout=0) as shared,
+        RedisLimiter(url, CANARY, outage_timeout=0) as limiter,
+    ):
+        for call in (shared.reserve(1, ErrorContext()), limiter.acquire()):
+            with pytest.raises(LeadfeederError, match="invalid username-password pair") as caught:
+                await call
+            assert passwords_in(caught.value) == []
+        assert PASSWORD not in "".join(walk(shared, 7)) + "".join(walk(limiter, 7))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://user:{}@h:99999", "socks5://user:{}@h:1", "http://us%3Aer:{}@h:1", "http://user:{}@[::1", "user:{}@h:0"],
+)
+def test_proxy_password_after_failed_constructor(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No frame contains the password of a proxy that cannot be used."""
+    monkeypatch.setenv("https_proxy", address.format(PASSWORD))
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(LeadfeederError, match="https_proxy") as caught:
+        AsyncLeadfeeder(CANARY, trust_env=True)
+    assert passwords_in(caught.value) == []
+
+
+async def test_proxy_password_of_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client behind a proxy shows the password neither in its objects nor in the error of a call."""
+    monkeypatch.setenv("https_proxy", f"http://user:{PASSWORD}@127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with AsyncLeadfeeder(CANARY, account_id="1", trust_env=True, retries=0) as lf:
+        with pytest.raises(LeadfeederError) as caught:
+            await lf.users.me()
+        resources, proxy = lf._state._resources, lf._state.settings.proxy
+        assert resources is not None
+        assert proxy is not None
+        shown = "".join([*walk(lf, 5), *walk(resources.transport, 2), repr(proxy.credentials)])
+    assert passwords_in(caught.value) == []
+    assert PASSWORD not in shown
+    assert base64.b64encode(f"user:{PASSWORD}".encode()).decode() not in shown
 
 
 def test_redis_url_in_error() -> None:

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, MissingKeyError, ProtocolError
-from leadfeeder_async._proxies import Proxy, proxy_from_environment
+from leadfeeder_async._proxies import proxy_from_environment
 from leadfeeder_async.settings import read_account_id, read_api_key, read_base_url
 from tests.support.clients import KEY, client_of
 from tests.support.servers import RawServer, http, listening, port_of, raw_server
@@ -48,16 +48,17 @@ async def proxy() -> AsyncIterator[RawServer]:
         ("proxy.test:3128", "http://proxy.test:3128", None),
         (" HTTP://proxy.test:3128/ ", "http://proxy.test:3128", None),
         ("proxy.test", "http://proxy.test:80", None),
-        ("someone:pa%40ss@proxy.test:8080", "http://proxy.test:8080", ("someone", "pa@ss")),
+        ("someone:pa%40ss@proxy.test:8080", "http://proxy.test:8080", "someone:pa@ss"),
         ("http://[::1]:3128", "http://[::1]:3128", None),
     ],
 )
-def test_proxy_address(
-    environment: pytest.MonkeyPatch, value: str, url: str, credentials: tuple[str, str] | None
-) -> None:
+def test_proxy_address(environment: pytest.MonkeyPatch, value: str, url: str, credentials: str | None) -> None:
     """An address may have no scheme, and credentials are decoded."""
     environment.setenv("HTTPS_PROXY", value)
-    assert proxy_from_environment(API) == Proxy(url, "HTTPS_PROXY", credentials)
+    proxy = proxy_from_environment(API)
+    assert proxy is not None
+    assert (proxy.url, proxy.variable) == (url, "HTTPS_PROXY")
+    assert (proxy.credentials and proxy.credentials.reveal()) == credentials
     assert "pa" not in repr(proxy_from_environment(API)).replace("'http://", "")
 
 

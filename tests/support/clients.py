@@ -7,8 +7,8 @@ from typing import Any
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async._core.endpoint import RetrySafety
 from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._secret import Secret
 from leadfeeder_async.sandbox import Sandbox
-from leadfeeder_async.settings import Secret
 
 KEY = "canary-key-1234567890"
 REDACTOR = Redactor(Secret(KEY))

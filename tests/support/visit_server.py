@@ -14,11 +14,12 @@ from leadfeeder_async import LeadfeederError, OffsetExceededError, WatchStatus, 
 from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async._secret import Secret
 from leadfeeder_async.jobs.watch.multi_account_watch import MultiAccountWatch
 from leadfeeder_async.jobs.watch.state_store import WatchStore, make_account_journals, make_journal
 from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions, WatchQuery
 from leadfeeder_async.resources.web_visits import RETRIEVE_VISITOR_COMPANIES, search_request
-from leadfeeder_async.settings import CredentialSource, Options, Secret, Settings
+from leadfeeder_async.settings import CredentialSource, Options, Settings
 from tests.support.clock import VirtualLoop
 
 EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -6,17 +6,20 @@ import asyncio
 import multiprocessing
 import os
 import random
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from multiprocessing.queues import Queue
 
 import pytest
+from redis.asyncio import Redis
 
-from leadfeeder_async import BudgetExceededError
+from leadfeeder_async import BudgetExceededError, RateLimiterUnavailableError
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.integrations import redis_credits
 from leadfeeder_async.integrations._redis_script import key_of
-from leadfeeder_async.integrations.redis import RedisCredits
+from leadfeeder_async.integrations.redis import RedisCredits, RedisLimiter
+from tests.support.paths import DOCS
 from tests.support.redis import RedisServer
 from tests.support.shared_credits import report
 
@@ -143,3 +146,98 @@ async def test_random_losses_never_exceed_the_limit(redis_server: RedisServer) -
                     running.remove(pool)
                     running.append(await open_pool(stack, redis_server, 12, f"job{number}"))
                 assert spent <= 12
+
+
+class ForgetfulClient:
+    """A client of redis-py that flushes the server before each command."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def execute_command(self, *args: str | float) -> object:
+        await self._client.execute_command("FLUSHALL")
+        return await self._client.execute_command(*args)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
+async def test_loss_before_each_command_ends_with_an_error(redis_server: RedisServer) -> None:
+    """If each command finds the totals lost, reserving and closing end within the time of a recovery."""
+    async with Redis(port=redis_server.port) as client:
+        pool = RedisCredits(ForgetfulClient(client), "job", 10, KEY, outage_timeout=0.1)
+        with pytest.raises(RateLimiterUnavailableError, match="repeatedly"):
+            await asyncio.wait_for(pool.reserve(1, CONTEXT), 5)
+        await asyncio.wait_for(pool.aclose(), 5)
+
+
+async def test_loss_before_each_command_keeps_the_copy(redis_server: RedisServer) -> None:
+    """If each command finds the totals lost, a process keeps its copy and restores it later."""
+    gone = await open_pool(AsyncExitStack(), redis_server)
+    assert await spend(gone, 6) == 6
+    await gone.aclose()
+    async with Redis(port=redis_server.port) as client:
+        async with RedisCredits(client, "job", 10, KEY, outage_timeout=0.1) as pool:
+            assert await spend(pool, 1) == 1
+            pool._script._client = ForgetfulClient(client)
+            with pytest.raises(RateLimiterUnavailableError, match="repeatedly"):
+                await asyncio.wait_for(pool.reserve(1, CONTEXT), 5)
+            pool._script._client = client
+            assert await spend(pool, 10) == 3
+
+
+def user_url(server: RedisServer, *permissions: str) -> str:
+    """Create a user with these permissions and return the URL for it."""
+    server.execute("ACL", "SETUSER", "app", "reset", "on", ">pa55", *permissions)
+    return server.url.replace("redis://", "redis://app:pa55@")
+
+
+async def test_user_without_info_gets_no_credits(redis_server: RedisServer) -> None:
+    """Without INFO, a restart with older data would go unnoticed, so the first call names the permission."""
+    url = user_url(redis_server, "~*", "&*", "+@all", "-@dangerous")
+    async with RedisCredits(url, "job", 10, KEY, timeout=5.0) as pool:
+        with pytest.raises(RateLimiterUnavailableError, match=r"run ID.*\(\+info\)"):
+            await asyncio.wait_for(pool.reserve(1, CONTEXT), 5)
+    assert redis_server.execute("DBSIZE") == 0
+
+
+async def test_withdrawn_permission_stops_credits(redis_server: RedisServer) -> None:
+    """If INFO is forbidden later, nothing is granted until it is permitted again, and the totals are kept."""
+    async with RedisCredits(user_url(redis_server, "~*", "+@all"), "job", 10, KEY, timeout=5.0) as pool:
+        assert await spend(pool, 4) == 4
+        redis_server.execute("ACL", "SETUSER", "app", "-info")
+        with pytest.raises(RateLimiterUnavailableError, match=r"\+info"):
+            await pool.reserve(1, CONTEXT)
+        redis_server.execute("ACL", "SETUSER", "app", "+info")
+        assert await spend(pool, 10) == 6
+
+
+async def test_documented_permissions_suffice(redis_server: RedisServer) -> None:
+    """A user with the permissions of the documentation can use both limits, and each of them is needed."""
+    documented = re.search(r"ACL SETUSER leadfeeder on >PASSWORD (.+)", (DOCS / "redis.md").read_text())
+    assert documented is not None
+    permissions = documented[1].split()
+    assert await use_both_limits(user_url(redis_server, *permissions)) is None
+    for permission in permissions:
+        others = [other for other in permissions if other != permission]
+        redis_server.execute("SCRIPT", "FLUSH")
+        assert await use_both_limits(user_url(redis_server, *others)) is not None, permission
+
+
+async def use_both_limits(url: str) -> RateLimiterUnavailableError | None:
+    """Use all commands of both limits. Return the error if the server refuses one."""
+    try:
+        async with (
+            RedisLimiter(url, KEY, timeout=5.0, outage_timeout=0) as limiter,
+            RedisCredits(url, "job", 100, KEY, timeout=5.0, outage_timeout=0) as pool,
+        ):
+            await limiter.acquire()
+            limiter.pause(0.001)
+            await limiter.acquire()
+            await pool.reserve(2, CONTEXT)
+            pool.settle(2, 1)
+            await pool.aclose()
+            await pool.reserve(1, CONTEXT)
+    except RateLimiterUnavailableError as error:
+        return error
+    return None
