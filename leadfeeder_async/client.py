@@ -165,7 +165,7 @@ class AsyncLeadfeeder:
             url = read_base_url(base_url, allow_http=allow_http)
             credential = read_credential(api_key, access_token, url)
         finally:
-            api_key = access_token = None  # a traceback with locals would show them
+            api_key = access_token = base_url = None  # a traceback with locals would show them
         _check_objects(session, limiter, trace_configs, ssl_context)
         check_function("on_attempt", on_attempt)
         if paths is not None:

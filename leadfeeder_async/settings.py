@@ -228,16 +228,17 @@ def read_base_url(argument: object, *, allow_http: object = None) -> str:
     if not isinstance(given, str):
         raise ConfigurationError("base_url must be a string (its value is not shown).", argument="base_url")
     url = given.strip().rstrip("/")
+    if "@" in url:  # wherever it is, because passwords may contain slashes
+        argument = given = url = ""  # a traceback with locals would show them
+        raise ConfigurationError(
+            "base_url must not contain credentials (not shown).",
+            hint="Remove the user name. Only the API key is needed.",
+            argument="base_url",
+        )
     try:
         parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
-    check_argument(
-        parts.username is None,
-        "base_url must not contain credentials (not shown).",
-        "Remove the user name. Only the API key is needed.",
-        argument="base_url",
-    )
     check_argument(
         parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment),
         f"base_url={url!r} is not a URL such as {DEFAULT_BASE_URL}.",

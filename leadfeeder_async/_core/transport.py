@@ -94,6 +94,8 @@ class Transport:
         self._proxy = settings.proxy.url if settings.proxy else None
         self._proxy_credentials = settings.proxy.credentials if settings.proxy else None
         self._is_tunnel = settings.base_url.startswith("https:")
+        if self._proxy_credentials is not None:
+            credential.redactor.add(self._proxy_credentials)  # the error page of a proxy may echo its login
         self._max_body_bytes = settings.max_body_bytes
 
     async def send(

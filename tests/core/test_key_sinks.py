@@ -342,6 +342,20 @@ def test_proxy_password_after_failed_constructor(address: str, monkeypatch: pyte
     assert passwords_in(caught.value) == []
 
 
+@pytest.mark.parametrize(
+    "address", ["https://user:{}@h", "user:{}@h", "//user:{}@h", "http://u:/{}@h:x", "https://u:{}@[h"]
+)
+def test_password_in_the_base_url(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No frame contains the password of a base URL, which is rejected."""
+    with pytest.raises(LeadfeederError, match="must not contain credentials") as caught:
+        AsyncLeadfeeder(CANARY, base_url=address.format(PASSWORD))
+    assert passwords_in(caught.value) == []
+    monkeypatch.setenv("LEADFEEDER_BASE_URL", address.format(PASSWORD))
+    with pytest.raises(LeadfeederError, match="must not contain credentials") as caught:
+        AsyncLeadfeeder(CANARY)
+    assert passwords_in(caught.value) == []
+
+
 async def test_proxy_password_of_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client behind a proxy shows the password neither in its objects nor in the error of a call."""
     monkeypatch.setenv("https_proxy", f"http://user:{PASSWORD}@127.0.0.1:1")

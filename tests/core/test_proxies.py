@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import aiohttp
 import pytest
 import trustme
 
-from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, MissingKeyError, ProtocolError
+from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, MissingKeyError, ProtocolError, ServerError
 from leadfeeder_async._proxies import proxy_from_environment
 from leadfeeder_async.settings import read_account_id, read_api_key, read_base_url
 from tests.support.clients import KEY, client_of
@@ -146,6 +147,18 @@ async def test_proxy_with_login(environment: pytest.MonkeyPatch, proxy: RawServe
     (request,) = proxy.requests
     assert request.startswith(b"GET http://sandbox.test:8080/v1/")
     assert b"Proxy-Authorization: Basic dXPEjXI6cGFzcw==" in request
+
+
+async def test_login_echoed_by_a_proxy(environment: pytest.MonkeyPatch) -> None:
+    """The error page of a proxy that echoes its login shows it in no error."""
+    echo = b"<html>Proxy-Authorization: Basic c29tZW9uZTpwYXNzd29yZA== (someone:password)</html>"
+    async with raw_server(http(echo, "502 Bad Gateway")) as server:
+        environment.setenv("HTTP_PROXY", server.url.replace("://", "://someone:password@"))
+        async with client_of("http://sandbox.test:8080", allow_http=True, trust_env=True, retries=0) as lf:
+            with pytest.raises(ServerError) as caught:
+                await lf.users.me()
+    assert "Proxy-Authorization" in str(caught.value)
+    assert not re.search("c29tZW9uZ|password", str(caught.value))
 
 
 async def test_netrc_is_not_read(environment: pytest.MonkeyPatch, tmp_path: Path, proxy: RawServer) -> None:
