@@ -360,6 +360,12 @@ class AsyncLeadfeeder:
             budget: One more budget for the calls of the copy.
             stats: Statistics that also count the requests of the copy, such as those of one job.
 
+        Returns:
+            The copy.
+
+        Raises:
+            ConfigurationError: An argument is out of range or has the wrong type.
+
         """
         if budget is not None:
             check_type("budget", budget, Budget, "a Budget")
@@ -389,15 +395,23 @@ class AsyncLeadfeeder:
     ) -> BudgetScope:
         """Limit the calls inside an ``async with`` block, and in the tasks it starts.
 
-        ``async with lf.budget(max_credits=500) as spent: ...``. A call that could exceed the limit raises
-        BudgetExceededError before it is sent. ``spent.credits`` and ``spent.requests`` are the amounts so far. Budgets
-        nest.
+        ``async with lf.budget(max_credits=500) as spent: ...``
+
+        Budgets nest. A call must fit into all of them.
 
         Args:
             max_requests: The most requests to send.
             max_credits: The most credits to spend. With 0, no call that may charge is sent.
             shared: A credit limit shared with other processes, such as
                 ``leadfeeder_async.integrations.redis.RedisCredits``.
+
+        Returns:
+            A context manager. It returns the :class:`~leadfeeder_async.Budget`, whose ``credits`` and ``requests`` are
+            the amounts so far.
+
+        Raises:
+            BudgetExceededError: Raised by a call in the block that could exceed the limit, before it is sent.
+            ConfigurationError: A limit is out of range.
 
         """
         return BudgetScope(self._state, Budget(max_requests, max_credits, shared))
@@ -423,6 +437,9 @@ class AsyncLeadfeeder:
         Args:
             account_ids: The accounts.
             list_of: Returns the list of one account, given a copy of this client for it.
+
+        Returns:
+            An async iterator of account ids and records.
 
         Raises:
             IncompleteListError: At the end, if the lists of some accounts could not be read.

@@ -1,1 +1,1 @@
-"""Lists in files: whole or not there, and resumable after any interruption."""
+"""Long jobs: exports, syncs, enrichments, bulk changes and watches. All of them continue after an interruption."""

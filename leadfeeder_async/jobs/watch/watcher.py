@@ -171,7 +171,7 @@ class VisitReader:
         return found, problems
 
 
-class WholeCount:
+class RowCounter:
     """Counts the rows of some days while all their pages are read.
 
     Args:
@@ -338,8 +338,8 @@ class VisitWatcher:
         self._reading = WatchReading.COMPLETE
         state.floor = next_floor(state.floor, state.newest, today, self._options.lookback_days)
         window = window_to_watch(state.floor, state.newest, today)
-        counted = WholeCount(window, self._reader.max_rows)
-        async with aclosing(self._read_whole(state, counted, window)) as visits:
+        counted = RowCounter(window, self._reader.max_rows)
+        async with aclosing(self._read_all_pages(state, counted, window)) as visits:
             async for visit in visits:
                 yield visit
         state.forget_before(state.floor)
@@ -362,8 +362,8 @@ class VisitWatcher:
                 yield visit, index
             return
         self._reading = WatchReading.COMPLETE
-        counted = WholeCount(part.window, self._reader.max_rows)
-        async with aclosing(self._read_whole(state, counted, part.window)) as visits:
+        counted = RowCounter(part.window, self._reader.max_rows)
+        async with aclosing(self._read_all_pages(state, counted, part.window)) as visits:
             async for visit in visits:
                 yield visit, NO_PART
         state.parts[index] = Part(part.window, counted.count)
@@ -393,8 +393,8 @@ class VisitWatcher:
             latest = page.meta.total_count if page.meta.total_count is not None else latest
         return latest
 
-    async def _read_whole(
-        self, state: WatchState, counted: WholeCount, window: DateWindow
+    async def _read_all_pages(
+        self, state: WatchState, counted: RowCounter, window: DateWindow
     ) -> AsyncGenerator[WebVisit, None]:
         """Read all pages of some days, and yield the new visits."""
         async with aclosing(self._reader.pager(window).pages()) as pages:
