@@ -5,6 +5,7 @@ Real time, because processes are started and a server's clock is shared.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import re
@@ -118,6 +119,8 @@ def test_celery_workers_read_several_accounts(
             results = [tasks.sweep.delay(*part, str(tmp_path)) for part in parts]
             files = [result.get(timeout=60) for result in results]
             repeated = [tasks.sweep.delay(*part, str(tmp_path)).get(timeout=60) for part in parts[:1]]
+        del results
+        gc.collect()  # results unsubscribe when they are deleted, for which Redis must still run
         tasks.app.close()
         assert sandbox.ledger.rate_limited == 0
         assert {visit["id"] for visit in tasks.merged(files)} == set(sandbox.world.visit_ids())
