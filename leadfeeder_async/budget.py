@@ -148,8 +148,8 @@ class BudgetReservation:
 
     __slots__ = (
         "_budgets",
-        "_charged",
         "_context",
+        "_has_losses",
         "_is_reserved",
         "_items",
         "_lost",
@@ -159,9 +159,8 @@ class BudgetReservation:
         "_price",
         "_reserved",
         "_shared_reservations",
+        "_spent",
         "_unpriced",
-        "possibly_charged",
-        "received",
     )
 
     def __init__(self, budgets: Iterable[Budget], items: int, price: Price, context: ErrorContext) -> None:
@@ -173,13 +172,12 @@ class BudgetReservation:
         """The most credits to reserve, if a shared pool has refused more."""
         self._is_reserved = False
         self._reserved = self._lost = self._margin = self._unpriced = 0
-        self._charged: int | None = None
+        self._spent = 0
+        """The credits that the attempts so far were charged, or may have been."""
+        self._has_losses = False
+        """True if the response to an attempt was lost, so that its charge is not known."""
         self._shared_reservations: list[SharedCreditPool] = []
         self._pid = 0
-        self.possibly_charged = False
-        """True if an attempt may have been charged: it may have been sent and was not rejected."""
-        self.received = False
-        """True if the response was received. Without a charge in it, the least counts as spent."""
 
     def __enter__(self) -> Self:
         return self
@@ -287,22 +285,18 @@ class BudgetReservation:
         """Replace the reservation with the credits that were charged, or may have been."""
         if not self._is_reserved:
             return
-        spent, is_lost = self._charged or 0, False
-        if self._charged is None and self.possibly_charged:
-            is_lost = not self.received
-            spent = self._lost if is_lost else self._reserved - self._margin
         self._is_reserved = False
         for budget in self._budgets:
             budget.reserved -= self._reserved
             budget._margin -= self._margin
             budget._unpriced -= self._unpriced
-            budget._has_unpriced_losses |= is_lost and not self._price.is_known
-            budget.credits += spent
+            budget._has_unpriced_losses |= self._has_losses and not self._price.is_known
+            budget.credits += self._spent
             _wake_first(budget)
         while self._shared_reservations:
             pool = self._shared_reservations.pop()
             if self._pid == os.getpid():  # after a fork, the copy of the call in the child has reserved nothing
-                pool.settle(self._reserved, spent)
+                pool.settle(self._reserved, self._spent)
 
     def check_request(self, context: ErrorContext) -> None:
         """Raise BudgetExceededError if no further request is allowed."""
@@ -315,14 +309,25 @@ class BudgetReservation:
         for budget in self._budgets:
             budget.requests += 1
 
-    def record_charge(self, charged: int) -> None:
-        """Replace the reservation with the credits that the responses charged, and let the budgets know the price.
+    def record_attempt(self, charged: int | None, *, is_received: bool, may_have_charged: bool) -> None:
+        """Count the credits of an attempt that has ended, and let the budgets know the price.
 
-        Negative charges count as zero so that a refund cannot raise the limit.
+        Args:
+            charged: The credits that its response reports as charged, or None. A negative number counts as zero, so
+                that a refund cannot raise the limit.
+            is_received: The response was received. If it reports no charge, the least counts as spent.
+            may_have_charged: The attempt may have been charged: it may have been sent and was not rejected.
+
         """
-        self._charged = (self._charged or 0) + max(0, charged)
-        for budget in self._budgets:
-            budget._prices.setdefault(self._context.operation, replace(self._price)).learn(self._price)
+        if charged is not None:
+            self._spent += max(0, charged)
+            for budget in self._budgets:
+                budget._prices.setdefault(self._context.operation, replace(self._price)).learn(self._price)
+        elif is_received:
+            self._spent += self._reserved - self._margin
+        elif may_have_charged:
+            self._spent += self._lost
+            self._has_losses = True
 
 
 def _must_wait(budget: Budget, most: int, price: Price) -> bool:

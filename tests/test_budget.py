@@ -24,6 +24,7 @@ from leadfeeder_async import (
     BudgetExceededError,
     ConfigurationError,
     DeadlineExceededError,
+    LeadfeederError,
     OutcomeUnknownError,
     ResponseTooLargeError,
     ServerError,
@@ -78,6 +79,73 @@ async def test_charge_of_a_rejection(status: str, size: int) -> None:
         with pytest.raises(BudgetExceededError):
             await lf.companies.get(company(3))
     assert (budget.credits, lf.stats.credits_charged, len(server.requests)) == (3, 3, 3)
+
+
+@pytest.mark.parametrize(("status", "code"), [("401 Unauthorized", "token_expired"), ("429 Busy", "rate_limited")])
+async def test_lost_retry_after_a_free_rejection(status: str, code: str) -> None:
+    """A rejection that reports no charge does not hide the charge of a retry whose response is lost."""
+    body = json.dumps({"errors": [{"code": code}], "meta": {"credits": {"charged": 0}}}).encode()
+    keys = (f"key-{number}" for number in range(9))
+    async with raw_server(http(body, status, "Retry-After: 0\r\n"), cut(b"")) as server:
+        async with AsyncLeadfeeder(lambda: next(keys), base_url=server.url, account_id="1") as lf:
+            async with lf.budget(max_credits=1) as budget:
+                with pytest.raises(OutcomeUnknownError):
+                    await lf.companies.get("1")
+                with pytest.raises(BudgetExceededError):
+                    await lf.companies.get("2")
+    assert (budget.credits, len(server.requests)) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"credits": {"charged": "4"}},
+        {"credits": {"charged": 4.0}},
+        {"credits": {"charged": 3.2}},
+        {"credits": {"charged": 4}, "request_id": 17},
+        {"credits": {"charged": 4}, "pagination": {"total_count": "9"}},
+        {"credits": {"charged": 4}, "next_cursor": False, "page_count": 1.0},
+        {"credits": {"charged": 4}, "pagination": [], "trace": "x" * 70_000},
+    ],
+)
+@pytest.mark.parametrize("status", ["200 OK", "429 Busy"])
+async def test_charge_beside_metadata_of_other_types(status: str, meta: dict[str, object]) -> None:
+    """A charge counts whatever types the metadata around it has, and the charged call is not sent again."""
+    body = {"data": {"id": "1"}, "errors": [{"code": "x"}] if status != "200 OK" else [], "meta": meta}
+    async with raw_server(*[http(json.dumps(body).encode(), status)] * 9) as server, client_of(server.url) as lf:
+        async with lf.budget(max_credits=4) as budget:
+            if status == "200 OK":
+                assert (await lf.companies.get("1")).meta.charged in {4, 0 if "trace" in meta else 4}
+            else:
+                with pytest.raises(APIStatusError):
+                    await lf.companies.get("1")
+            with pytest.raises(BudgetExceededError):
+                await lf.companies.get("2")
+    assert (budget.credits, lf.stats.credits_charged, len(server.requests)) == (4, 4, 1)
+
+
+@pytest.mark.parametrize("charged", ["", "four", True, [4], {}, "1" * 30, None])
+async def test_charge_that_is_no_number(charged: object) -> None:
+    """If the charge of a response is not a number, the least that the call can charge counts."""
+    body = json.dumps({"data": {"id": "1"}, "meta": {"credits": {"charged": charged}}}).encode()
+    async with raw_server(http(body)) as server, client_of(server.url) as lf, lf.budget(max_credits=4) as budget:
+        await lf.companies.get("1")
+    assert (budget.credits, lf.stats.credits_charged) == (1, 0)
+
+
+@pytest.mark.parametrize("code", ["token_expired", "rate_limited", "too_many_requests"])
+async def test_error_in_a_success_is_not_sent_again(code: str) -> None:
+    """An error inside a 200 does not prove that nothing was charged or created, so its call is not sent again."""
+    body = json.dumps({"errors": [{"code": code}]}).encode()
+    keys = (f"key-{number}" for number in range(9))
+    async with raw_server(*[http(body)] * 9) as server:
+        async with AsyncLeadfeeder(lambda: next(keys), base_url=server.url, account_id="1") as lf:
+            async with lf.budget(max_credits=1) as budget:
+                with pytest.raises(LeadfeederError):
+                    await lf.companies.get("1")
+                with pytest.raises(LeadfeederError):
+                    await lf.tags.create(name="new")
+    assert (budget.credits, len(server.requests)) == (1, 2)
 
 
 async def test_charged_call_is_not_sent_with_a_new_token() -> None:
@@ -408,11 +476,10 @@ class BudgetMachine(RuleBasedStateMachine):
     def end(self, data: st.DataObject) -> None:
         index = data.draw(st.integers(0, len(self.in_flight) - 1))
         reservation, most = self.in_flight.pop(index)
+        for rejection in data.draw(st.lists(st.sampled_from([None, 0]), max_size=2)):
+            reservation.record_attempt(rejection, is_received=False, may_have_charged=False)
         charged = data.draw(st.one_of(st.none(), st.integers(0, most)))
-        if charged is None:
-            reservation.possibly_charged = True
-        else:
-            reservation.record_charge(charged)
+        reservation.record_attempt(charged, is_received=False, may_have_charged=True)
         reservation.__exit__()
         self.charged += most if charged is None else charged
 
@@ -503,7 +570,7 @@ def test_exact_and_zero_limits() -> None:
         assert reservation.reserve_at_once()
         reservation.consume_request(CONTEXT)
         assert (budget.requests, budget.reserved) == (1, 3)
-        reservation.possibly_charged = True
+        reservation.record_attempt(None, is_received=False, may_have_charged=True)
     assert (budget.credits, budget.reserved) == (3, 0)
     with pytest.raises(ConfigurationError, match=r"^max_credits=-1 must be 0 or more\.$"):
         Budget(0, -1)

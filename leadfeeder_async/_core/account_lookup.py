@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leadfeeder_async._core.endpoint import AccountScope, Endpoint
+from leadfeeder_async._core.error_mapping import Redactor
 from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.models.accounts import AccountSummary
 from leadfeeder_async.models.envelope import Response
@@ -19,13 +20,13 @@ LIST_ACCOUNTS = Endpoint(
 )
 
 
-def only_account(accounts: Sequence[AccountSummary]) -> str:
+def only_account(accounts: Sequence[AccountSummary], redactor: Redactor) -> str:
     """Return the id of the only account, or raise ConfigurationError if there are none or several."""
     if len(accounts) == 1:
         return accounts[0].id
     if not accounts:
         raise ConfigurationError("This key has no account.", hint="Ask an admin of the account for access.")
-    choices = ", ".join(f"{account.id} ({account.name})" for account in accounts)
+    choices = redactor.text(", ".join(f"{account.id} ({account.name})" for account in accounts))
     raise ConfigurationError(
         f"This key has {len(accounts)} accounts, and none was chosen: {choices}.",
         hint="Set LEADFEEDER_ACCOUNT_ID, or pass account_id=.",

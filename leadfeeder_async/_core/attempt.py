@@ -68,10 +68,10 @@ class AttemptTrace:
         self._phase_started = time.perf_counter()
 
     @property
-    def charged(self) -> int:
-        """The credits that the response reports as charged."""
+    def charged(self) -> int | None:
+        """The credits that the response reports as charged, or None."""
         found = None if self.meta is None else self.meta.credits
-        return 0 if found is None else found.charged or 0
+        return None if found is None else found.charged
 
     def start_phase(self, phase: RequestPhase) -> None:
         """Begin the next phase."""

@@ -26,7 +26,13 @@ from leadfeeder_async._core.error_mapping import (
 )
 from leadfeeder_async._core.json_text import MIN_CHECKED_BYTES, is_too_dense, is_utf8, replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
-from leadfeeder_async._core.normalize import MAX_RECORD_BYTES, UNREADABLE, next_link, normalize_response
+from leadfeeder_async._core.normalize import (
+    MAX_RECORD_BYTES,
+    UNREADABLE,
+    next_link,
+    normalize_meta,
+    normalize_response,
+)
 from leadfeeder_async.errors import APIStatusError, ConfigurationError, DecodeError, ErrorContext
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.types import QueryValue
@@ -349,11 +355,8 @@ _META = msgspec.json.Decoder(_MetaOnly)
 
 def decode_meta(body: bytes) -> Meta:
     """Return the metadata of a body without decoding its data, or empty metadata if it is not readable."""
-    try:
+    with suppress(*UNREADABLE):
         return _META.decode(body).meta
-    except UNREADABLE:
-        pass
-    try:
-        return _META.decode(replace_lone_surrogates(body)).meta
-    except UNREADABLE:
-        return Meta()
+    with suppress(*UNREADABLE):
+        return msgspec.json.decode(normalize_meta(replace_lone_surrogates(body)), type=Meta, strict=False)
+    return Meta()

@@ -43,6 +43,9 @@ EXCERPT_CHARS = 200
 MAX_ERROR_BODY = 32_768
 """Bytes of an error response that are read for its message."""
 
+MAX_TEXT_CHARS = 4_096
+"""Characters of a message or an id that an error contains."""
+
 MAX_ENCODED_CHARS = 20
 """Characters that one character of a secret takes at most in an encoding."""
 
@@ -75,9 +78,10 @@ class Redactor:
 
     """
 
-    __slots__ = ("_margin", "_patterns")
+    __slots__ = ("_margin", "_patterns", "_permanent")
 
     def __init__(self, *secrets: Secret) -> None:
+        self._permanent: tuple[re.Pattern[str], ...] = ()
         self._patterns: tuple[re.Pattern[str], ...] = ()
         self._margin = 0
         for secret in secrets:
@@ -85,20 +89,26 @@ class Redactor:
 
     def add(self, secret: Secret) -> None:
         """Remove one more key or token from now on. Of many, the latest ones are kept."""
-        key = secret.reveal()
-        pattern = re.compile("|".join(_patterns(key)), re.IGNORECASE)
+        pattern = self._compile(secret)
         if pattern not in self._patterns:
             self._patterns = (pattern, *self._patterns[: MAX_SECRETS - 1])
-            self._margin = max(self._margin, MAX_ENCODED_CHARS * len(key))
+
+    def add_permanently(self, secret: Secret) -> None:
+        """Remove one more secret, which is not replaced while the client is open."""
+        self._permanent = (*self._permanent, self._compile(secret))
+
+    def _compile(self, secret: Secret) -> re.Pattern[str]:
+        key = secret.reveal()
+        self._margin = max(self._margin, MAX_ENCODED_CHARS * len(key))
+        return re.compile("|".join(_patterns(key)), re.IGNORECASE)
 
     def __repr__(self) -> str:
         return "<Redactor>"
 
     def text(self, text: str) -> str:
-        """Return ``text`` with each key and token replaced by stars."""
-        for pattern in self._patterns:
-            text = pattern.sub("***", text)
-        return text
+        """Return the beginning of ``text`` with each key and token replaced by stars."""
+        beginning = self._replace(text[: MAX_TEXT_CHARS + self._margin])
+        return self._without_split_secret(beginning, is_cut=len(text) > MAX_TEXT_CHARS + self._margin)[:MAX_TEXT_CHARS]
 
     def excerpt(self, body: bytes) -> str:
         """Return the beginning of a body as one printable line."""
@@ -114,8 +124,17 @@ class Redactor:
 
     def _beginning(self, body: bytes, size: int, errors: str) -> str:
         """Return the redacted beginning of a body, without the part of a secret that the limit splits."""
-        text = self.text(body[: size + self._margin].decode("utf-8", errors))
-        return text[: -self._margin] if self._margin and len(body) > size + self._margin else text
+        text = self._replace(body[: size + self._margin].decode("utf-8", errors))
+        return self._without_split_secret(text, is_cut=len(body) > size + self._margin)
+
+    def _replace(self, text: str) -> str:
+        for pattern in (*self._permanent, *self._patterns):
+            text = pattern.sub("***", text)
+        return text
+
+    def _without_split_secret(self, text: str, *, is_cut: bool) -> str:
+        """Return a text without its end, which may be a part of a secret if the text was cut."""
+        return text[: -self._margin] if is_cut and self._margin else text
 
 
 def _patterns(secret: str) -> Iterator[str]:
@@ -189,7 +208,9 @@ def embedded_error(body: bytes, context: ErrorContext, redactor: Redactor, now: 
 
 def partial_errors(response: Response[T], context: ErrorContext, redactor: Redactor) -> tuple[APIStatusError, ...]:
     """Return the errors that a successful response reports beside its data."""
-    context = replace(context, status=200, sent="yes", request_id=response.meta.request_id)
+    request_id = response.meta.request_id
+    request_id = None if request_id is None else redactor.text(request_id)
+    context = replace(context, status=200, sent="yes", request_id=request_id)
     return tuple(_partial_error(error, context, redactor) for error in response.errors[:MAX_PARTIAL_ERRORS])
 
 

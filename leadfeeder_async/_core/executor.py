@@ -195,7 +195,7 @@ class RequestExecutor:
                 except LeadfeederError as error:
                     self._finish_attempt(call, trace, error)
                     delay = await self._delay_before_next(request.endpoint, call, error)
-                    if trace.charged > 0:
+                    if trace.charged is not None and trace.charged > 0:
                         hint = f"Not retried, because the server charged {trace.charged:,} credits. {error.hint}"
                         raise error.with_context(error.context, hint=hint) from error.__cause__
                 except BaseException as error:
@@ -262,8 +262,6 @@ class RequestExecutor:
         if not 200 <= response.status < 300:
             response = trace.response = self._state.redactor.response(response)
             raise self._rejection(call, trace, response)
-        if call.reservation is not None:
-            call.reservation.possibly_charged = True
         decode = partial(codec.decode_response, endpoint, response, trace.context, self._state.redactor)
         try:
             result = await run_in_thread(decode) if is_large else decode()
@@ -289,16 +287,10 @@ class RequestExecutor:
             trace.meta = decode()
             raise
         finally:
-            self._count_charge(call, trace.meta or Meta())
-
-    def _count_charge(self, call: CallContext, meta: Meta) -> None:
-        charged = meta.credits.charged if meta.credits is not None else None
-        if charged is not None:
-            for stats in self._all_stats:
-                stats.credits_charged += max(0, charged)
-            call.price.record_charge(charged, call.items)
-            if call.reservation is not None:
-                call.reservation.record_charge(charged)
+            if trace.charged is not None:
+                for stats in self._all_stats:
+                    stats.credits_charged += max(0, trace.charged)
+                call.price.record_charge(trace.charged, call.items)
 
     def _rejection(self, call: CallContext, trace: AttemptTrace, response: HttpResponse) -> LeadfeederError:
         """Return the error for an unsuccessful response. After a 429, all calls pause."""
@@ -317,7 +309,7 @@ class RequestExecutor:
 
         The server rejects a request with 401 before any work, so it can always be sent again.
         """
-        if call.has_new_credential or not isinstance(error, AuthenticationError):
+        if call.has_new_credential or error.status != 401 or not isinstance(error, AuthenticationError):
             return False
         call.has_new_credential = True
         credential, replaced = self._state.credential, False
@@ -373,10 +365,8 @@ class RequestExecutor:
     def _finish_attempt(self, call: CallContext, trace: AttemptTrace, error: BaseException | None) -> None:
         """Record whether the attempt may have been charged, and emit its event."""
         if call.reservation is not None:
-            if error is None:
-                call.reservation.received = True
-            elif trace.sent != "no" and not _is_client_error(error):
-                call.reservation.possibly_charged = True
+            may_have_charged = trace.sent != "no" and not _is_client_error(error)
+            call.reservation.record_attempt(trace.charged, is_received=error is None, may_have_charged=may_have_charged)
         self._emit_event(trace, error)
         trace.response = None  # timers of the attempt keep its trace until they expire, even if they are canceled
 
@@ -419,13 +409,14 @@ class RequestExecutor:
             if state.account_id is None:
                 remaining = None if bounds.deadline is None else bounds.remaining_timeout(inf)
                 executor = self.with_options(replace(self.options, deadline=remaining))
-                state.account_id = only_account((await executor.execute(ApiRequest(LIST_ACCOUNTS))).data)
+                accounts = await executor.execute(ApiRequest(LIST_ACCOUNTS))
+                state.account_id = only_account(accounts.data, state.redactor)
             return state.account_id
         finally:
             state.account_lock.release()
 
 
-def _is_client_error(error: BaseException) -> bool:
+def _is_client_error(error: BaseException | None) -> bool:
     """Return True if the server rejected the attempt with a 4xx, so that it cannot have charged."""
     return isinstance(error, LeadfeederError) and error.status is not None and 400 <= error.status < 500
 

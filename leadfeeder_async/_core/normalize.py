@@ -9,6 +9,7 @@ Responses that decode at once cost nothing here.
 from __future__ import annotations
 
 from contextlib import suppress
+from math import ceil, isfinite
 from typing import TypeAlias
 
 import msgspec
@@ -46,6 +47,10 @@ class _Body(msgspec.Struct):
     links: msgspec.Raw = msgspec.Raw()
 
 
+class _Credits(msgspec.Struct):
+    credits: msgspec.Raw = msgspec.Raw()
+
+
 class _Identifier(msgspec.Struct, gc=False):
     id: str | int | None = None
     type: str | int | None = None
@@ -53,6 +58,7 @@ class _Identifier(msgspec.Struct, gc=False):
 
 _BODY = msgspec.json.Decoder(_Body)
 _RECORDS = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
+_CREDITS = msgspec.json.Decoder(_Credits)
 _IDENTIFIER = msgspec.json.Decoder(_Identifier)
 _JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
 
@@ -75,6 +81,19 @@ def normalize_response(body: bytes, *, is_list: bool, is_empty: bool) -> bytes:
     if isinstance(links, dict):
         parts += [b',"links":', msgspec.json.encode(links)]
     return b"".join([*parts, b"}"])
+
+
+def normalize_meta(body: bytes) -> bytes:
+    """Return the metadata of a response in the shape of the contract, or raise an error of msgspec if it is not JSON.
+
+    The credits are read by themselves, so that they are found in metadata of any size.
+    """
+    raw = _BODY.decode(body).meta
+    meta, credits_ = _section(raw), None
+    with suppress(*UNREADABLE):
+        credits_ = _section(_CREDITS.decode(raw).credits)
+    normalized = _normalize_meta({**(meta if isinstance(meta, dict) else {}), "credits": credits_})
+    return msgspec.json.encode(normalized)
 
 
 def _section(raw: msgspec.Raw) -> Json:
@@ -215,6 +234,8 @@ def _normalize_meta(meta: dict[str, Json]) -> dict[str, Json]:
             normalized[key] = _count(value)
         elif key == "pagination":
             normalized[key] = _normalize_meta(value) if isinstance(value, dict) else None
+        elif key == "credits":
+            normalized[key] = {"charged": _charge(value.get("charged"))} if isinstance(value, dict) else None
         elif key == "next_cursor":
             normalized[key] = None if value is False else _id_string(value)
         else:
@@ -232,6 +253,18 @@ def _count(value: Json) -> int | None:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
+
+def _charge(value: Json) -> int | None:
+    """Return a number of credits that may be a string or a float. A part of a credit counts as one."""
+    with suppress(ValueError):
+        value = float(value) if isinstance(value, str) and len(value) <= _MAX_DIGITS else value
+    if isinstance(value, float) and isfinite(value):
+        value = ceil(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_CHARGE else None
+
+
+MAX_CHARGE = 2**63 - 1
+"""The largest charge that JSON can contain as an integer of 64 bits."""
 
 _MAX_DIGITS = 18
 """Longer counts are not counts."""

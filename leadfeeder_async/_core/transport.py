@@ -7,7 +7,7 @@ import re
 import ssl
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from types import SimpleNamespace
@@ -22,6 +22,7 @@ from leadfeeder_async._core.attempt import AttemptTrace
 from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._proxies import CABundle
+from leadfeeder_async._secret import Secret
 from leadfeeder_async._version import __version__
 from leadfeeder_async.errors import (
     AttemptTimeoutError,
@@ -95,7 +96,8 @@ class Transport:
         self._proxy_credentials = settings.proxy.credentials if settings.proxy else None
         self._is_tunnel = settings.base_url.startswith("https:")
         if self._proxy_credentials is not None:
-            credential.redactor.add(self._proxy_credentials)  # the error page of a proxy may echo its login
+            for secret in _login_parts(self._proxy_credentials):  # the error page of a proxy may echo its login
+                credential.redactor.add_permanently(secret)
         self._max_body_bytes = settings.max_body_bytes
 
     async def send(
@@ -284,6 +286,18 @@ class _Connector(aiohttp.TCPConnector):
         trace.mark_connected()
         self.on_connected()
         return connection
+
+
+def _login_parts(credentials: Secret) -> Iterator[Secret]:
+    """Yield the login of a proxy and its password, or the user name if that takes the place of a password."""
+    yield credentials
+    user, _, password = credentials.reveal().partition(":")
+    if len(password or user) >= MIN_PASSWORD_CHARS:
+        yield Secret(password or user)
+
+
+MIN_PASSWORD_CHARS = 4
+"""Shorter passwords are parts of too many words to redact."""
 
 
 _CURRENT_ATTEMPT: ContextVar[tuple[AttemptTrace, aiohttp.ClientTimeout]] = ContextVar("leadfeeder_attempt")

@@ -56,7 +56,7 @@ class CursorSource(msgspec.Struct, frozen=True):
                 except (BadRequestError, NotFoundError) as error:
                     if cursor is None:
                         raise
-                    progress.restart_after_rejection(cursor, error)
+                    progress.restart_after_rejection(error)
                     cursor = None
                     continue
                 cursor = page.meta.next_cursor
@@ -151,10 +151,10 @@ class _CursorProgress:
         self._seen.start_pass()
         self._cursors.clear()
 
-    def restart_after_rejection(self, cursor: str, error: APIStatusError) -> None:
+    def restart_after_rejection(self, error: APIStatusError) -> None:
         """Begin another pass, or raise if that could be charged or made no progress before."""
         if self._request.endpoint.is_billed or (self._rejections and not self._made_progress):
-            message = f"The server rejected its own cursor {cursor!r}: {error.message}"
+            message = f"The server rejected its own cursor: {error.message}"
             raise CursorExpiredError(message, error.context) from error
         self._rejections += 1
         self._made_progress = False

@@ -68,11 +68,13 @@ class Accounts:
 
         """
         params = {"include": include_param(include, AccountInclude)}
-        answer = await self._executor.execute(ApiRequest(GET_ACCOUNT, params=params, account_id=account_id))
-        if not answer.data:
-            facts = replace(GET_ACCOUNT.error_context(), status=200, sent="yes", request_id=answer.meta.request_id)
+        response = await self._executor.execute(ApiRequest(GET_ACCOUNT, params=params, account_id=account_id))
+        if not response.data:
+            request_id = response.meta.request_id
+            request_id = None if request_id is None else self._executor.redactor.text(request_id)
+            facts = replace(GET_ACCOUNT.error_context(), status=200, sent="yes", request_id=request_id)
             raise NotFoundError("The key has no such account.", facts)
-        return Response(data=answer.data[0], meta=answer.meta)
+        return Response(data=response.data[0], meta=response.meta)
 
 
 class Users:

@@ -17,13 +17,13 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leadfeeder_async import IncompleteListError, LeadfeederError
+from leadfeeder_async import AttemptEvent, IncompleteListError, LeadfeederError
 from leadfeeder_async._core import json_text, normalize
 from leadfeeder_async._core.codec import MAX_ITEM_ERRORS, decode_page
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, MAX_INLINE_REPAIR
 from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
 from leadfeeder_async.resources.web_visits import SEARCH_WEB_VISITS
-from tests.support.clients import REDACTOR, client_of
+from tests.support.clients import KEY, REDACTOR, client_of
 from tests.support.fork_server import ProcessServer, process_server
 from tests.support.servers import handler_server, http, raw_server
 from tests.support.stall import measured_stall
@@ -253,3 +253,20 @@ def test_dense_bodies_of_any_size(row: str, size: int) -> None:
         )
     assert json_text.is_too_dense(f"[{dense}1]".encode())
     assert not json_text.is_too_dense(f"[{TEXTS * (size // len(TEXTS))}1]".encode())
+
+
+@pytest.mark.parametrize("part", ["A", KEY[:-1], "\\\\"])
+@pytest.mark.parametrize("field", ["code", "title", "detail", "request_id"])
+async def test_long_text_of_errors(part: str, field: str) -> None:
+    """The text of an error beside the data is cut, however long it is, before the key is searched in it."""
+    text = part * (8 * MIB // len(part))
+    error, meta = ({}, {field: text}) if field == "request_id" else ({field: text}, {})
+    body = json.dumps({"data": [], "errors": [{"title": "x", **error}], "meta": meta}).encode()
+    events = list[AttemptEvent]()
+    async with raw_server(http(body)) as server, client_of(server.url, on_attempt=events.append) as lf:
+        with pytest.raises(IncompleteListError) as caught:
+            async with measured_stall() as stall:
+                await lf.tags.list().collect()
+    assert stall.longest < MAX_STALL
+    assert len(str(caught.value)) < 10_000
+    assert len(events[0].request_id or "") < 10_000

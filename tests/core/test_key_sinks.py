@@ -9,13 +9,14 @@ import html
 import io
 import json
 import logging
+import pickle
 import signal
 import tempfile
 import traceback
 import types
 import urllib.parse
 import warnings
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,7 @@ import pytest
 from rich.console import Console
 from rich.traceback import Traceback
 
-from leadfeeder_async import AsyncLeadfeeder, Budget, LeadfeederError
+from leadfeeder_async import AsyncLeadfeeder, Budget, IncompleteListError, LeadfeederError
 from leadfeeder_async._core.error_mapping import Redactor
 from leadfeeder_async._core.messages import HttpResponse
 from leadfeeder_async._secret import Secret
@@ -445,6 +446,46 @@ def test_encoded_key_is_redacted(name: str, key: str) -> None:
     title = json.loads(response.body)["title"]
     assert echo not in redactor.text(title)
     assert echo not in (response.header("X-Request-Id") or "")
+
+
+SERVER_TEXTS: dict[str, tuple[str, Callable[[AsyncLeadfeeder], Awaitable[object]]]] = {
+    "request id beside partial errors": (
+        '{"data":[],"meta":{"request_id":"%s"},"errors":[{"title":"x"}]}',
+        lambda lf: lf.tags.list().collect(),
+    ),
+    "partial error": (
+        '{"data":[],"errors":[{"code":"%s","title":"%s","detail":"%s"}]}',
+        lambda lf: lf.tags.list().collect(),
+    ),
+    "request id of a missing account": ('{"data":[],"meta":{"request_id":"%s"}}', lambda lf: lf.accounts.get()),
+    "names of accounts": (
+        '{"data":[{"id":"%s","attributes":{"name":"%s"}},{"id":"2"}]}',
+        lambda lf: lf.tags.list().collect(),
+    ),
+    "rejected cursor": (
+        '{"data":[{"id":"1"}],"meta":{"pagination":{"next_cursor":"%s"}}}',
+        lambda lf: lf.companies.search(search_terms=["e"]).collect(),
+    ),
+}
+"""A response with a secret in each place of which errors show the text, and a call that raises such an error."""
+
+
+@pytest.mark.parametrize("name", list(SERVER_TEXTS))
+@pytest.mark.parametrize("form", ["plain", "hex", "base64"])
+async def test_key_in_text_that_errors_show(name: str, form: str) -> None:
+    """Errors contain no key, wherever a server puts it into the text that they show."""
+    body, call = SERVER_TEXTS[name]
+    echo = ENCODINGS[form](CANARY)
+    ok = http(body.replace("%s", echo).encode())
+    steps = [ok, *[http(b'{"errors":[{"code":"invalid_cursor"}]}', "400 Bad")] * 3] if "cursor" in name else [ok]
+    account_id = None if "accounts" in name else "1"
+    async with raw_server(*steps) as server:
+        async with AsyncLeadfeeder(CANARY, base_url=server.url, account_id=account_id, retries=0) as lf:
+            with pytest.raises(LeadfeederError) as caught:
+                await call(lf)
+    problems = caught.value.problems if isinstance(caught.value, IncompleteListError) else ()
+    for error in (caught.value, *problems):
+        assert echo not in f"{error}{error!r}{error.args}{error.context}{error.request_id}{pickle.dumps(error)!r}"
 
 
 @pytest.mark.parametrize("part", ["\\", "%25", "&amp;", "&#0", "r", "red", CANARY[:-1], "\\\\\\\\r"])

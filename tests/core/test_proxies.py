@@ -6,13 +6,21 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 import pytest
 import trustme
 
-from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, MissingKeyError, ProtocolError, ServerError
+from leadfeeder_async import (
+    AccessToken,
+    AsyncLeadfeeder,
+    ConfigurationError,
+    MissingKeyError,
+    ProtocolError,
+    ServerError,
+)
 from leadfeeder_async._proxies import proxy_from_environment
 from leadfeeder_async.settings import read_account_id, read_api_key, read_base_url
 from tests.support.clients import KEY, client_of
@@ -149,16 +157,29 @@ async def test_proxy_with_login(environment: pytest.MonkeyPatch, proxy: RawServe
     assert b"Proxy-Authorization: Basic dXPEjXI6cGFzcw==" in request
 
 
-async def test_login_echoed_by_a_proxy(environment: pytest.MonkeyPatch) -> None:
-    """The error page of a proxy that echoes its login shows it in no error."""
-    echo = b"<html>Proxy-Authorization: Basic c29tZW9uZTpwYXNzd29yZA== (someone:password)</html>"
-    async with raw_server(http(echo, "502 Bad Gateway")) as server:
-        environment.setenv("HTTP_PROXY", server.url.replace("://", "://someone:password@"))
-        async with client_of("http://sandbox.test:8080", allow_http=True, trust_env=True, retries=0) as lf:
-            with pytest.raises(ServerError) as caught:
-                await lf.users.me()
-    assert "Proxy-Authorization" in str(caught.value)
-    assert not re.search("c29tZW9uZ|password", str(caught.value))
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "Proxy-Authorization: Basic c29tZW9uZTpwYXNzd29yZA== (someone:password)",
+        "The password of someone is password.",
+        '{"title": "someone", "detail": "pas\\u0073word"}',
+        "cGFzc3dvcmQ=",
+    ],
+)
+async def test_login_echoed_by_a_proxy(environment: pytest.MonkeyPatch, echo: str) -> None:
+    """The error page of a proxy that echoes its login shows it in no error, however often the token was renewed."""
+    tokens = (AccessToken(f"token-{number}", expires_at=datetime.now(UTC)) for number in range(99))
+    async with raw_server(*[http(echo.encode(), "502 Bad Gateway")] * 20) as server:
+        environment.setenv("HTTP_PROXY", server.url.replace("://", "://someone:pass%77ord@"))
+        base_url = "http://sandbox.test:8080"
+        async with AsyncLeadfeeder(
+            access_token=lambda: next(tokens), base_url=base_url, allow_http=True, trust_env=True, retries=0
+        ) as lf:
+            for _ in range(12):
+                with pytest.raises(ServerError) as caught:
+                    await lf.users.me()
+    assert "***" in str(caught.value)
+    assert not re.search("c29tZW9uZ|someone:password|is password|pas.*word|cGFzc3dv", str(caught.value)[4:])
 
 
 async def test_netrc_is_not_read(environment: pytest.MonkeyPatch, tmp_path: Path, proxy: RawServer) -> None:
