@@ -14,6 +14,7 @@ from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
 from tests.support.servers import settle
+from tests.support.tasks import running_tasks
 
 CANCELLATIONS = 300
 
@@ -37,9 +38,9 @@ async def one_call(lf: AsyncLeadfeeder, rng: random.Random) -> None:
 async def test_random_cancellations(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """After 300 cancellations, all slots are free, no task or reservation is left, and calls succeed."""
     monkeypatch.setattr("leadfeeder_async._core.retry.INITIAL_BACKOFF", 0.01)
-    rng, budget, others = random.Random(seed), Budget(), asyncio.all_tasks()
+    rng, budget, others = random.Random(seed), Budget(), running_tasks()
     async with Sandbox(companies=40, visits=200, rate_limit=False, flaky=0.05, latency=0.001) as sandbox:
-        serving = asyncio.all_tasks() - others
+        serving = running_tasks() - others
         bucket = TokenBucket(900, 5)
         async with client_for(sandbox, max_concurrency=3, limiter=bucket) as lf:
             await lf.users.me()
@@ -59,7 +60,7 @@ async def test_random_cancellations(seed: int, monkeypatch: pytest.MonkeyPatch) 
             async with asyncio.timeout(2):
                 await asyncio.gather(*(lf.users.me() for _ in range(9)))
     await asyncio.sleep(0.02)
-    assert [task for task in asyncio.all_tasks() - others - serving if not task.done()] == []
+    assert [task for task in running_tasks() - others - serving if not task.done()] == []
 
 
 async def assert_nothing_left(
@@ -67,10 +68,10 @@ async def assert_nothing_left(
 ) -> None:
     """Check that every slot, connection, wait, task and reservation is released, and that calls succeed."""
     for _ in range(200):
-        if not asyncio.all_tasks() - others:
+        if not running_tasks() - others:
             break
         await asyncio.sleep(0.001)
-    assert asyncio.all_tasks() - others == set()
+    assert running_tasks() - others == set()
     assert (lf.stats.in_flight, lf.stats.waiting, budget.reserved, bucket.statistics().waiting) == (0, 0, 0, 0)
     async with asyncio.timeout(2):  # more calls than slots and connections
         await asyncio.gather(*(lf.users.me() for _ in range(5)))
@@ -95,24 +96,24 @@ async def cursor_list(lf: AsyncLeadfeeder) -> None:
 @pytest.mark.parametrize("call", [billed_call, numbered_list, cursor_list])
 async def test_cancellation_at_every_loop_iteration(call: Callable[[AsyncLeadfeeder], Awaitable[None]]) -> None:
     """A call that is canceled after any number of loop iterations leaves nothing behind."""
-    budget, others, turns, done = Budget(), asyncio.all_tasks(), 0, False
+    budget, others, turns, done = Budget(), running_tasks(), 0, False
     files = open_files()
     async with Sandbox(companies=20, visits=40, rate_limit=False) as sandbox:
         while not done:
             # Each client looks up the account, so that this wait is canceled too.
             bucket = TokenBucket(1e6, 100_000)
             async with client_for(sandbox, max_concurrency=2, account_id=None, limiter=bucket) as lf:
-                serving = asyncio.all_tasks()
+                serving = running_tasks()
                 task = asyncio.ensure_future(call(lf.with_options(budget=budget)))
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 done, turns = task.done(), turns + 1
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-                handlers = {task for task in asyncio.all_tasks() if "RequestHandler" in repr(task.get_coro())}
+                handlers = {task for task in running_tasks() if "RequestHandler" in repr(task.get_coro())}
                 await assert_nothing_left(lf, bucket, budget, serving | handlers)
             assert turns < 2_000
     await settle()
     assert turns > 10
-    assert asyncio.all_tasks() - others == set()
+    assert running_tasks() - others == set()
     assert open_files() == files

@@ -115,7 +115,7 @@ def cgitb_text(error: BaseException) -> str:
 def without_test_frames(error: BaseException) -> BaseException:
     """Drop the frames of tests, which hold the canaries themselves."""
     trace = error.__traceback__
-    while trace is not None and "/tests/" in trace.tb_frame.f_code.co_filename:
+    while trace is not None and "tests" in Path(trace.tb_frame.f_code.co_filename).parts:
         trace = trace.tb_next
     return error.with_traceback(trace)
 

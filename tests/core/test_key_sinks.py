@@ -18,6 +18,7 @@ import urllib.parse
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -49,7 +50,7 @@ def frames_of(error: BaseException) -> Iterator[types.FrameType]:
     """Yield the frames of the package and of aiohttp that an error keeps."""
     for found in errors_of(error):
         for frame, _ in traceback.walk_tb(found.__traceback__):
-            if "/tests/" not in frame.f_code.co_filename:
+            if "tests" not in Path(frame.f_code.co_filename).parts:
                 yield frame
 
 

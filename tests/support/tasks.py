@@ -7,7 +7,12 @@ import asyncio
 
 def client_tasks() -> set[asyncio.Task[object]]:
     """Return the tasks of the event loop, without the connection handlers of a server in this process."""
-    return {task for task in asyncio.all_tasks() if "RequestHandler" not in repr(task.get_coro())}
+    return {task for task in running_tasks() if "RequestHandler" not in repr(task.get_coro())}
+
+
+def running_tasks() -> set[asyncio.Task[object]]:
+    """Return the tasks of the event loop, without those in which a server waits for connections on Windows."""
+    return {task for task in asyncio.all_tasks() if "accept_coro" not in repr(task.get_coro())}
 
 
 async def client_tasks_after_cancellation() -> set[asyncio.Task[object]]:
