@@ -15,13 +15,14 @@ from leadfeeder_async._core import retry
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
 from tests.support.clock import VirtualLoop
+from tests.support.examples import DEFAULT_EXAMPLES
 from tests.support.markers import markers_of
 from tests.support.redis import RedisServer, require_redis
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("default", deadline=None, max_examples=DEFAULT_EXAMPLES)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2_000)
 hypothesis.settings.register_profile(
     "mutants", deadline=None, max_examples=30, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
@@ -37,9 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(marker)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Exclude the tests and the imported modules from garbage collection, which would search them in vain each time."""
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> None:
+    """Exclude earlier objects, such as modules, from garbage collection, which would search them in vain each time."""
     gc.collect()
     gc.freeze()
 
