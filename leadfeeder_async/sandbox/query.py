@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -92,9 +91,14 @@ def suggest(name: str, known: tuple[str, ...]) -> str:
     return f"{name} (did you mean {similar[0]}?)" if similar else name
 
 
-@cache
-def _type_info(type_: type) -> msgspec.inspect.Type:
-    return msgspec.inspect.type_info(type_)
+_type_infos = dict[type[object], msgspec.inspect.Type]()
+
+
+def _type_info(type_: type[object]) -> msgspec.inspect.Type:
+    """Return the fields of a type. Reading them takes longer than the rest of a request, so they are kept."""
+    if type_ not in _type_infos:
+        _type_infos[type_] = msgspec.inspect.type_info(type_)
+    return _type_infos[type_]
 
 
 def find_unknown_key(value: object, type_: msgspec.inspect.Type, path: str = "") -> str | None:
