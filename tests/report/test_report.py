@@ -227,7 +227,7 @@ visit_rows = st.lists(
 
 
 @given(visit_rows, st.integers(1, 70))
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(40))
 def test_any_visits_are_counted_correctly(rows: list[tuple[Any, ...]], days: int) -> None:
     """Random visits fall into the expected days and categories. A gap of exactly 30 days is a re-engagement."""
     visits = [
