@@ -29,7 +29,7 @@ test-lowest: .venv-lowest/.done  ## run all tests with the lowest versions that 
 	.venv-lowest/bin/python -m pytest -n auto --dist worksteal --timeout 180 $(ARGS)  # DuckDB 1.2 is slow without numpy
 
 soak: $(VENV)/.dev  ## run long tests: 5,000 fault schedules, killed exports, syncs, enrichments, watches and bulk changes, a million visits
-	SOAK=1 $(BIN)/python -m pytest tests/core/test_random_fault_sequences.py tests/jobs/test_export_crash_recovery.py tests/jobs/test_export_memory.py tests/jobs/test_watch_soak.py tests/jobs/test_bulk_crash_recovery.py tests/cli/test_watch_command.py tests/jobs/sync/test_sync_crash_recovery.py tests/jobs/enrich/test_enrich.py $(ARGS)
+	SOAK=1 $(BIN)/python -m pytest tests/core/test_random_fault_sequences.py tests/jobs/test_export_crash_recovery.py tests/jobs/test_export_memory.py tests/jobs/test_watch_soak.py tests/jobs/test_bulk_crash_recovery.py tests/cli/test_watch_command.py tests/jobs/sync/test_sync_crash_recovery.py tests/jobs/enrich/test_enrich.py tests/pagination/test_end_detection.py tests/conformance/test_prism_and_schemathesis.py $(ARGS)
 
 mutants: $(VENV)/.dev  ## break the code in about 1,400 ways and list the changes that no test detects; up to an hour
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
@@ -14,13 +15,14 @@ from leadfeeder_async._core import retry
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
 from tests.support.clock import VirtualLoop
+from tests.support.examples import DEFAULT_EXAMPLES
 from tests.support.markers import markers_of
 from tests.support.redis import RedisServer, require_redis
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("default", deadline=None, max_examples=DEFAULT_EXAMPLES)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2_000)
 hypothesis.settings.register_profile(
     "mutants", deadline=None, max_examples=30, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
@@ -34,6 +36,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for marker in markers_of(item):
             item.add_marker(marker)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> None:
+    """Exclude earlier objects, such as modules, from garbage collection, which would search them in vain each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Let the garbage collector free everything at the end, because extension modules report leaks otherwise."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ import pytest
 
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.sandbox import Sandbox
+from tests.cli.command import leadfeeder
 from tests.support.paths import ROOT
 from tests.support.requirements import needs_posix_shell
 
@@ -47,6 +49,8 @@ SHELL = dict.fromkeys(
 """The lines of all shell examples, each once."""
 NOT_RUN = re.compile(r"leadfeeder (sandbox|contract)")
 """Commands that run until they are stopped, or that need a network."""
+SHELL_SYNTAX = re.compile(r"[|&;<>$`*(~]")
+"""Characters that a shell interprets."""
 
 
 @pytest.fixture
@@ -166,11 +170,25 @@ async def test_web_applications_respond_alike(sandbox: Sandbox, monkeypatch: pyt
         assert 60 < (retry_after - datetime.now(UTC)).total_seconds() <= 90
 
 
+LINES = [line for line in SHELL if not NOT_RUN.search(line)]
+COMMANDS = [line for line in LINES if line.startswith("leadfeeder ") and not SHELL_SYNTAX.search(line)]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+async def test_command_runs(
+    line: str, leadfeeder_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command of an ``sh`` block succeeds on its own in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    code, _, stderr = await leadfeeder(leadfeeder_sandbox, *shlex.split(line, comments=True)[1:])
+    assert code == 0, stderr
+
+
 @pytest.mark.e2e
-@pytest.mark.parametrize("line", [line for line in SHELL if not NOT_RUN.search(line)])
+@pytest.mark.parametrize("line", [line for line in LINES if line not in COMMANDS])
 @needs_posix_shell
 def test_shell_line_runs(line: str, leadfeeder_sandbox: Sandbox, tmp_path: Path) -> None:
-    """Each line of an ``sh`` block succeeds on its own in an empty folder."""
+    """Each other line of an ``sh`` block succeeds on its own in an empty folder."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.run(
         line, shell=True, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False

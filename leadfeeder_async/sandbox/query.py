@@ -44,7 +44,7 @@ class Query:
     def decode_body(self, type_: type[T]) -> T:
         """Convert the body, or raise a 400 error if it is not valid or has unknown keys."""
         if not self.state.lax:
-            path = find_unknown_key(self.body, msgspec.inspect.type_info(type_))
+            path = find_unknown_key(self.body, _type_info(type_))
             if path:
                 raise ApiError(400, "invalid_request", f"The body has an unknown key: {path}")
         return self._convert(self.body, type_)
@@ -89,6 +89,16 @@ def suggest(name: str, known: tuple[str, ...]) -> str:
     """Return an unknown name, with the most similar known one if there is one."""
     similar = get_close_matches(name, known, 1)
     return f"{name} (did you mean {similar[0]}?)" if similar else name
+
+
+_type_infos = dict[type[object], msgspec.inspect.Type]()
+
+
+def _type_info(type_: type[object]) -> msgspec.inspect.Type:
+    """Return the fields of a type. Reading them takes longer than the rest of a request, so they are kept."""
+    if type_ not in _type_infos:
+        _type_infos[type_] = msgspec.inspect.type_info(type_)
+    return _type_infos[type_]
 
 
 def find_unknown_key(value: object, type_: msgspec.inspect.Type, path: str = "") -> str | None:

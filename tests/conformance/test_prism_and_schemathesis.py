@@ -85,6 +85,9 @@ async def test_prism_accepts_request(prism: str, operation: str) -> None:
         assert lost(example["data"][: len(items)], items) == []
 
 
+SCHEMATHESIS_EXAMPLES = "50" if os.environ.get("SOAK") else "5"
+"""The number of random requests of each operation, in addition to systematic ones."""
+
 EXCLUDED_CHECKS = {
     "positive_data_acceptance": "The contract cannot describe which IDs exist, which ICPs and feeds an account has, or "
     "that `from` must not be after `to`. The sandbox rejects such requests although they match the schema.",
@@ -92,7 +95,7 @@ EXCLUDED_CHECKS = {
 """The Schemathesis checks that are not run, with the reason."""
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_schemathesis_finds_no_invalid_response(tmp_path: Path) -> None:
     """All responses of the sandbox to generated requests match the contract."""
     with run_in_thread(Sandbox(rate_limit=False, credits=10**9, companies=20, visits=300)) as sandbox:
@@ -101,7 +104,7 @@ def test_schemathesis_finds_no_invalid_response(tmp_path: Path) -> None:
         command = [
             Path(sys.executable).with_name("st"), "--config-file", config, "run", CONTRACT, "--url", sandbox.url,
             "--header", f"X-Api-Key: {sandbox.api_key}", "--phases", "examples,coverage,fuzzing", "--no-color",
-            "--max-examples", os.environ.get("SCHEMATHESIS_EXAMPLES", "15"), "--seed", "1", "--generation-deterministic",
+            "--max-examples", SCHEMATHESIS_EXAMPLES, "--seed", "1", "--generation-deterministic",
             "--exclude-checks", ",".join(EXCLUDED_CHECKS),
         ]  # fmt: skip
         environment = {**os.environ, "SCHEMATHESIS_HOOKS": ""}

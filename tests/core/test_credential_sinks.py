@@ -24,7 +24,7 @@ from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.error_mapping import Redactor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.settings import CredentialSource
-from tests.cli.command import leadfeeder_in_new_python
+from tests.cli.command import leadfeeder
 from tests.core.test_key_sinks import errors_of, frames_of, rich_traceback, walk
 from tests.support.servers import handler_server
 
@@ -279,9 +279,7 @@ async def test_credential_is_in_no_output_of_the_command(kind: str, tmp_path: Pa
             ("enrich", "--by", "ip", tmp_path / "ips.txt", "--out", tmp_path / "ips.ndjson", "--yes"),
             ("companies", "get", "1"),
         ):
-            code, out, err = await leadfeeder_in_new_python(
-                None, *command, LEADFEEDER_BASE_URL=url, **shared, **environment
-            )
+            code, out, err = await leadfeeder(None, *command, LEADFEEDER_BASE_URL=url, **shared, **environment)
             assert code != 0
             sinks[" ".join(map(str, command))] = out + err
     assert "token_expired" in sinks["doctor"]

@@ -18,6 +18,7 @@ from leadfeeder_async.jobs.row_cells import _plain_cells, read_cells
 from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.models.records import WebVisit
 from tests.support.clients import client_of
+from tests.support.examples import examples
 from tests.support.servers import http, raw_server
 
 COLUMNS = columns_of(WebVisit)
@@ -52,7 +53,7 @@ COMPANY = st.none() | fields("id", TEXT, attributes=st.none() | COMPANY_ATTRIBUT
 VISITS = fields("id", TEXT, attributes=st.none() | ATTRIBUTES, relationships=fields("company location", COMPANY))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150))
 @given(st.lists(VISITS | JSON, max_size=4))
 def test_all_lines_have_the_same_cells(tmp_path: Path, visits: list[Any]) -> None:
     """Decoding a line into the types of the model changes no cell."""
@@ -85,7 +86,7 @@ def fits(value: Any) -> bool:
     return not isinstance(value, int | float) or (abs(value) < 2**53 and value * 8 == int(value * 8))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(15))
 @given(st.lists((VISITS | JSON).filter(fits), min_size=1, max_size=4))
 def test_parquet_equals_its_cells(tmp_path: Path, visits: list[Any]) -> None:
     """Whether DuckDB reads the lines themselves or flat ones, the parquet file has the same rows."""

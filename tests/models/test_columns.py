@@ -26,6 +26,7 @@ from leadfeeder_async.models.columns import Column, columns_of
 from leadfeeder_async.models.crm import CRMConnection, CRMGroupConnection, CRMGroupConnectionRelationships
 from leadfeeder_async.models.server_jobs import Job, JobAttributes, JobEstimate, JobEstimateAttributes
 from tests.models.test_models import DECODABLE, REDACTOR
+from tests.support.examples import examples
 from tests.support.paths import DOCS, EXAMPLES
 
 RECORDS = sorted(
@@ -167,7 +168,7 @@ def changed(value: Any, data: st.DataObject) -> Any:
     return value if value[:2] == "20" else data.draw(TEXT.filter(lambda text: text.strip() and text[0] not in "[{"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(30))
 @given(st.sampled_from(EXAMPLE_RECORDS), st.data())
 async def test_every_record_round_trips(tmp_path: Path, record: Record, data: st.DataObject) -> None:
     """A record with any values has the same values in to_row, CSV, Parquet and frames."""

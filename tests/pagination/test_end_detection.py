@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import pytest
 from msgspec.structs import replace
@@ -16,6 +17,8 @@ PAGE_SIZE = 2
 ROWS = [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
 """Rows of a page, and those of them that are new."""
 COUNTS = [None, 0, 1, 2, 4]
+PAGES = 5 if os.environ.get("SOAK") else 4
+"""The length of the sequences of pages that are checked."""
 PAGE_COUNTS = [None, 1, 3]
 
 
@@ -50,11 +53,11 @@ def follow(states: set[EndDetector], choices: list[PageFacts]) -> set[EndDetecto
 @pytest.mark.parametrize("can_restart", [True, False])
 @pytest.mark.parametrize("names_end", [True, False])
 def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, names_end: bool) -> None:
-    """No sequence of up to five pages ends complete with fewer different rows than its last trustworthy count."""
+    """No sequence of pages ends complete with fewer different rows than its last trustworthy count."""
     choices = pages(can_end=names_end)
     states = {EndDetector(PAGE_SIZE, can_restart, names_end=names_end)}
     seen = set[EndDetector]()
-    for _ in range(5):
+    for _ in range(PAGES):
         seen |= states
         reached = follow(states, choices)
         for state in reached:
@@ -74,7 +77,7 @@ def test_every_list_without_new_rows_ends(names_end: bool) -> None:
     """From every state, pages without new rows end the list within a bounded number of pages."""
     choices = [page for page in pages(can_end=False) if not page.new_rows and page.new_in_pass == page.row_count]
     states = {EndDetector(PAGE_SIZE, can_restart=True)}
-    for _ in range(3):
+    for _ in range(PAGES - 2):
         states = {
             state for state in follow(states, pages(can_end=False)) if state.verdict not in ENDS and state.rows < 4
         }

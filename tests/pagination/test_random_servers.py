@@ -143,7 +143,7 @@ def _dlt(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(3_000 if SOAK else 120)
 @pytest.mark.parametrize(
     ("read", "style", "schedules"),
-    [(read_loop, None, 120), (read_file, None, 120), (read_sync, "visits", 30), (read_dlt, "visits", 40)],
+    [(read_loop, None, 100), (read_file, None, 60), (read_sync, "visits", 12), (read_dlt, "visits", 40)],
 )
 async def test_random_servers(read: Read, style: str | None, schedules: int, tmp_path: Path) -> None:
     """Every row that exists all the time is returned once, or an error reports that rows are missing."""

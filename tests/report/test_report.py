@@ -32,6 +32,7 @@ from leadfeeder_async.report.report_data import CreditBalance, Totals
 from leadfeeder_async.sandbox import World
 from tests.report.page_parser import body_of, headlines_of, table_in, text_of
 from tests.support.database import company_row, make_database, state, visit_row, world_database
+from tests.support.examples import examples
 
 Row = dict[str, Any]
 CATEGORIES = ("returning", "reengaged", "new", "unidentified")
@@ -226,7 +227,7 @@ visit_rows = st.lists(
 
 
 @given(visit_rows, st.integers(1, 70))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_any_visits_are_counted_correctly(rows: list[tuple[Any, ...]], days: int) -> None:
     """Random visits fall into the expected days and categories. A gap of exactly 30 days is a re-engagement."""
     visits = [

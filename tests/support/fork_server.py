@@ -8,6 +8,7 @@ the environment of a forked process must contain the same values of these as tha
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import io
 import json
@@ -36,6 +37,9 @@ KILLED = -9 if HAS_FORK else 1
 STARTUP_VARIABLES = ("PYTHON", "LANG", "LC_", "TZ", "LD_")
 """The first letters of the variables that Python and its libraries read when they start."""
 
+LATER_VARIABLES = {"PYTHON_KEYRING_BACKEND", "PYTHONASYNCIODEBUG"}
+"""The variables with such a name that are read later."""
+
 CODE_SIZE = 4
 THREADS = Path("/proc/self/task")
 
@@ -45,7 +49,7 @@ def startup_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(STARTUP_VARIABLES) and name != "PYTHON_KEYRING_BACKEND"
+        if name.startswith(STARTUP_VARIABLES) and name not in LATER_VARIABLES
     }
 
 
@@ -370,9 +374,21 @@ async def process_server(module: str) -> AsyncIterator[ProcessServer]:
         await asyncio.to_thread(server.stop)
 
 
+def import_once(module: str) -> None:
+    """Import a module and the modules in its ``NOT_FROZEN``.
+
+    A process that ends searches all objects that are not frozen for garbage, which would take most of its time.
+    """
+    loaded = importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    for name in getattr(loaded, "NOT_FROZEN", ()):
+        importlib.import_module(name)
+
+
 def serve(module: str, control: socket.socket) -> socket.socket:
     """Fork for each request. Return in the forked process, with the connection that the request comes from."""
-    importlib.import_module(module)
+    import_once(module)
     statuses = dict[int, socket.socket]()
 
     def report_ended(_: int = 0, __: FrameType | None = None, *, flags: int = os.WNOHANG) -> None:

@@ -13,12 +13,14 @@ import signal
 import sys
 from datetime import date
 
-import tests.support.duckdb_preload  # noqa: F401 - a fork server imports it once, and each sync needs it
 from leadfeeder_async import AsyncLeadfeeder, DatabaseError
 from leadfeeder_async._core import retry
 from leadfeeder_async.jobs.sync import date_plan, sync_run
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sync import sync_account
+
+NOT_FROZEN = ("tests.support.duckdb_preload",)
+"""The modules that the fork server imports too. DuckDB reports leaks if its objects are not collected."""
 
 
 def inject_ordering_bug() -> None:

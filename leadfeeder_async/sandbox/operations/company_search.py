@@ -99,9 +99,8 @@ def search_companies(query: Query) -> OperationResult:
 
 
 def _matches(company: Json, search: CompanySearch, icp_ids: set[str]) -> bool:
-    text = f"{company['name']} {company['description']} {company['url']}".lower()
     return (
-        (not search.search_terms or any(term.lower() in text for term in search.search_terms))
+        (not search.search_terms or _contains(company, search.search_terms))
         and (not search.locations or any(_is_in(company, location) for location in search.locations))
         and (isinstance(search.industries, UnsetType) or _has_industry(company, search.industries))
         and (not search.employee_ranges or company["employee_range"] in search.employee_ranges)
@@ -109,6 +108,11 @@ def _matches(company: Json, search: CompanySearch, icp_ids: set[str]) -> bool:
         and (not icp_ids or any(icp["id"] in icp_ids for icp in matching_icps(company)))
         and (isinstance(search.filters, UnsetType) or _has_flags(company, search.filters))
     )
+
+
+def _contains(company: Json, search_terms: list[str]) -> bool:
+    text = f"{company['name']} {company['description']} {company['url']}".lower()
+    return any(term.lower() in text for term in search_terms)
 
 
 class _Address(msgspec.Struct, frozen=True):

@@ -35,6 +35,7 @@ from leadfeeder_async.integrations._redis_script import key_of
 from leadfeeder_async.integrations.redis import RedisCredits
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_of
+from tests.support.examples import examples
 from tests.support.paths import DOCS
 from tests.support.redis import RedisServer, unused_port
 from tests.support.servers import http, raw_server
@@ -552,7 +553,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25))
 @given(steps=STEPS)
 def test_limit_holds_for_any_sequence(redis_server: RedisServer, steps: list[tuple[str, int, int]]) -> None:
     """Three processes reserve, settle, close, lose the server's data, and repeat an old command, in any order.

@@ -43,12 +43,13 @@ from leadfeeder_async.models.companies import CompanyMatch, CompanyMatchAttribut
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
 from tests.support.enrich_process import rows as rows_to_kill
+from tests.support.examples import examples
 from tests.support.fork_server import ProcessServer, process_server
 from tests.support.servers import handler_server, http, raw_server
 from tests.support.tasks import client_tasks
 
 SOAK = bool(os.environ.get("SOAK"))
-KILL_ROUNDS = 60 if SOAK else 3
+KILL_ROUNDS = 60 if SOAK else 2
 MANY_ROWS = 200_000 if SOAK else 40_000
 
 
@@ -833,7 +834,7 @@ def test_only_clear_matches_are_taken(scores: list[float], min_score: float, min
         assert len(line.candidates) == len(scores)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(15))
 @given(
     st.lists(st.integers(-2, 40), max_size=700),
     st.one_of(st.none(), st.integers(0, 45)),
