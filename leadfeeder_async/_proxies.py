@@ -51,10 +51,10 @@ def proxy_from_environment(url: str) -> Proxy | None:
     hosts that need no proxy.
 
     Plain HTTP to this machine is only sent to a proxy on this machine. Any other proxy would receive the API key
-    unencrypted, over the network.
+    unencrypted, over the network. HTTPS to this machine uses the proxy, as in curl, which cannot read it.
 
     Args:
-        url: The URL of the API.
+        url: The URL of the API, of a webhook or of a document.
 
     Raises:
         ConfigurationError: The proxy cannot be used. Without the error, requests would be sent around it.
@@ -120,7 +120,7 @@ def _proxy(address: _Address, variable: str) -> Proxy:
     check_argument(
         address.scheme == "http",
         f"{variable} names a proxy with the scheme {address.scheme}://, which is not supported. Nothing was sent.",
-        "Use an http:// proxy, which also forwards https, or list the API's host in NO_PROXY.",
+        "Use an http:// proxy, which also forwards https, or list the host in NO_PROXY.",
     )
     check_argument(
         not address.has_colon_in_user, f"{variable} contains a user name with a colon.", "Use another user name."

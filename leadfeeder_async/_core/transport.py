@@ -253,7 +253,7 @@ def _client_timeout(connect: float) -> aiohttp.ClientTimeout:
 
 def _open_session(settings: Settings, on_connected: Callable[[], None]) -> aiohttp.ClientSession:
     needs_tls = settings.base_url.startswith("https:")
-    verify = settings.ssl_context or (_default_ssl_context(settings.ca_bundle) if needs_tls else True)
+    verify = settings.ssl_context or (default_ssl_context(settings.ca_bundle) if needs_tls else True)
     connector = _Connector(limit=settings.max_concurrency, keepalive_timeout=KEEP_ALIVE, ssl=verify)
     connector.on_connected = on_connected
     # Without trust_env, aiohttp reads neither proxies, of which it ignores some, nor the passwords of .netrc.
@@ -304,7 +304,7 @@ _CURRENT_ATTEMPT: ContextVar[tuple[AttemptTrace, aiohttp.ClientTimeout]] = Conte
 """The attempt of the current task, and the timeout object that identifies its request."""
 
 
-def _default_ssl_context(bundle: CABundle | None) -> ssl.SSLContext:
+def default_ssl_context(bundle: CABundle | None) -> ssl.SSLContext:
     """Return a context that trusts the certificates of a bundle or of this system, with TLS 1.2 or newer."""
     context = ssl.create_default_context() if bundle is None else _context_of(bundle)
     context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -41,8 +42,17 @@ PACKAGES = (
     *("cyclopts", "rich", "duckdb", "redis", "jinja2", "dlt", "keyring", "opentelemetry-api", "uvloop"),
 )
 
-PLAIN_VARIABLES = ("ALLOW_HTTP", "BASE_URL", "KEYRING", "LOG", "TRUST_ENV")
-"""Variables, without ``LEADFEEDER_``, whose values the report contains. Others are only named."""
+PLAIN_VARIABLES = ("ALLOW_HTTP", "KEYRING", "LOG", "TRUST_ENV")
+"""Variables, without ``LEADFEEDER_``, whose values the report contains if they are common. Others are only named."""
+
+COMMON_VALUES = frozenset({"", "0", "1", "false", "true", "no", "yes", "off", "on", "debug", "info", "warning", "json"})
+"""Values that cannot be a secret that was assigned to the wrong variable."""
+
+NETWORK_VARIABLES = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
+"""Other variables that the report names, without their values."""
 
 MIN_SECRET_CHARS = 8
 """Shorter values are not credentials, and could be a part of any word of the report."""
@@ -180,18 +190,24 @@ def _package_versions() -> Iterator[tuple[str, str]]:
 
 
 def _settings() -> Iterator[tuple[str, str]]:
-    """Yield the settings of the environment. Values that can be personal are replaced by ``set``."""
+    """Yield the settings of the environment. Values that can be personal or secret are replaced by ``set``."""
     for name in sorted(name for name in os.environ if name.startswith("LEADFEEDER_")):
-        is_plain = name.removeprefix("LEADFEEDER_") in PLAIN_VARIABLES
-        yield name, _without_login(os.environ[name]) if is_plain else "set"
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        value, short_name = os.environ[name], name.removeprefix("LEADFEEDER_")
+        is_plain = short_name in PLAIN_VARIABLES and value.strip().lower() in COMMON_VALUES
+        yield name, _host_of(value) if short_name == "BASE_URL" else value if is_plain else "set"
+    for name in NETWORK_VARIABLES:
         if name in os.environ or name.lower() in os.environ:
             yield name, "set"
     yield "encoding", sys.stdout.encoding
 
 
-def _without_login(value: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", value)
+def _host_of(base_url: str) -> str:
+    """Return a base URL without its path, or ``set`` if it is not valid. It could contain a login in any form then."""
+    try:
+        parts = urlsplit(read_base_url(base_url))
+    except ConfigurationError:
+        return "set"
+    return f"{parts.scheme}://{parts.netloc}{'/***' if parts.path else ''}"
 
 
 def _reported(error: LeadfeederError | None) -> ReportedError | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from leadfeeder_async.cli.contract_probe import ProbeResult
+    from leadfeeder_async.cli.http_address import HttpAddress
     from leadfeeder_async.cli.openapi_diff import Difference
 
 OPENAPI_URL = "https://api.leadfeeder.com/openapi.yaml"
@@ -45,11 +46,16 @@ async def check_contract(
     Prints each difference, and the `paths=` argument that corrects changed paths. Exits with 1 if a difference breaks
     calls. Sends no key.
     """
+    from leadfeeder_async.cli.http_address import HttpAddress
     from leadfeeder_async.cli.openapi_diff import compare
     from leadfeeder_async.cli.openapi_document import parse_document
     from leadfeeder_async.resources import all_endpoints
 
-    text = await _download(source) if source.startswith(("http://", "https://")) else _read(Path(source))
+    if source.startswith(("http://", "https://")):
+        address = HttpAddress(source, "document")
+        source, text = address.without_login, await _download(address)
+    else:
+        text = _read(Path(source))
     differences = compare(parse_document(source, text), all_endpoints())
     for difference in differences:
         print_out(_format(difference))
@@ -105,22 +111,21 @@ def _format(difference: Difference) -> str:
     return wrap(line, shutil.get_terminal_size().columns, indent=" " * 10)
 
 
-async def _download(url: str) -> bytes:
+async def _download(address: HttpAddress) -> bytes:
     import aiohttp
 
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, allow_redirects=False) as response,
+            address.open_session(TIMEOUT) as session,
+            session.get(address.url, **address.request_options({})) as response,
         ):
             if response.status == 200:
                 return await _read_body(response.content)
             problem = f"the server returned status {response.status}"
-    except (aiohttp.ClientError, TimeoutError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
         problem = f"the request failed ({type(error).__name__})"
     raise ConnectError(
-        f"{url} could not be downloaded: {problem}.",
+        f"{address.without_login} could not be downloaded: {problem}.",
         hint="Download it in another way, and pass the path of the file.",
     )
 

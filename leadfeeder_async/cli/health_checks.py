@@ -219,7 +219,7 @@ class ClockCheck:
         async def read_date(_: aiohttp.ClientSession, __: object, params: aiohttp.TraceRequestEndParams) -> None:
             try:
                 self._difference = datetime.now(UTC) - parsedate_to_datetime(params.response.headers["Date"])
-            except (KeyError, ValueError, TypeError):
+            except (KeyError, ValueError, TypeError, OverflowError, IndexError):  # not a date
                 return
 
         config = aiohttp.TraceConfig()

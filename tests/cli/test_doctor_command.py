@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from leadfeeder_async.cli.bug_report import Recorder
 from leadfeeder_async.cli.health_checks import ClockCheck, choose_account, quota_result
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import ids, json_lines, leadfeeder, leadfeeder_in_new_python
@@ -92,7 +93,16 @@ def test_requests_of_the_month(used: int, status: str) -> None:
     assert quota_result(used, 100_000).status == status
 
 
-@pytest.mark.parametrize(("date", "words"), [("Sat, 01 Nov 2025 12:00:00 GMT", "ahead of"), ("x", "no response had")])
+@pytest.mark.parametrize(
+    ("date", "words"),
+    [
+        ("Sat, 01 Nov 2025 12:00:00 GMT", "ahead of"),
+        ("x", "no response had"),
+        ("Sat, 01 Jan 2000 00:00:00 +99999999999999999999", "no response had"),
+        ("Sat, 01 Jan 2000 00:00:00 -0000", "no response had"),
+        (f"Sat, {'9' * 5_000} Jan 2000 00:00:00 GMT", "no response had"),
+    ],
+)
 async def test_clock_of_this_machine(date: str, words: str) -> None:
     """A clock that differs from the server's is a warning. A date that is not valid skips the check."""
     check = ClockCheck()
@@ -235,8 +245,43 @@ async def test_bundle_removes_credentials_from_settings(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:9/{key}"
     await leadfeeder(None, "doctor", "--bundle", file, LEADFEEDER_API_KEY=key, LEADFEEDER_BASE_URL=address)
     assert json.loads(file.read_text())["settings"]["LEADFEEDER_BASE_URL"] == "http://127.0.0.1:9/***"
-    login = "https://user:canary-password@api.test"
-    other = tmp_path / "other.json"
-    await leadfeeder(None, "doctor", "--bundle", other, LEADFEEDER_API_KEY=key, LEADFEEDER_BASE_URL=login)
-    assert json.loads(other.read_text())["settings"]["LEADFEEDER_BASE_URL"] == "https://***@api.test"
-    assert "canary" not in file.read_text() + other.read_text()
+    assert "canary" not in file.read_text()
+
+
+SECRET_SETTINGS = {
+    "login": ("BASE_URL", "https://user:canary@api.test"),
+    "password with a slash": ("BASE_URL", "https://user:pa/canary@api.test"),
+    "password with an at sign": ("BASE_URL", "https://user:p@canary@api.test"),
+    "no scheme": ("BASE_URL", "user:canary@api.test"),
+    "encoded at sign": ("BASE_URL", "https://user:canary%40api.test"),
+    "query": ("BASE_URL", "https://api.test?key=canary"),
+    "path": ("BASE_URL", "https://api.test/hooks/canary"),
+    "fragment": ("BASE_URL", "https://api.test#canary"),
+    "only a secret": ("BASE_URL", "canary"),
+    "secret of another variable": ("LOG", "canary"),
+    "switch": ("TRUST_ENV", "canary"),
+    "unknown variable": ("WEBHOOK", "https://hooks.test/canary"),
+    "Redis": ("REDIS_URL", "redis://:canary@redis.test"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), SECRET_SETTINGS.values(), ids=SECRET_SETTINGS)
+def test_bundle_hides_secrets_in_settings(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Values are only shown if they cannot contain a secret. Variables of proxies are only named."""
+    for variable in ("HTTPS_PROXY", "all_proxy"):
+        monkeypatch.setenv(variable, "user:canary@proxy.test:3128")
+    monkeypatch.setenv(f"LEADFEEDER_{name}", value)
+    report = Recorder().report([])
+    assert "canary" not in str(report)
+    shown = "https://api.test/***" if value == "https://api.test/hooks/canary" else "set"
+    assert report.settings[f"LEADFEEDER_{name}"] == shown
+    assert (report.settings["HTTPS_PROXY"], report.settings["ALL_PROXY"]) == ("set", "set")
+
+
+def test_bundle_shows_usual_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host of the base URL and the values of switches are shown."""
+    shown = {"BASE_URL": "http://[::1]:8080", "LOG": "DEBUG", "TRUST_ENV": "0", "KEYRING": "off", "ALLOW_HTTP": ""}
+    for name, value in shown.items():
+        monkeypatch.setenv(f"LEADFEEDER_{name}", value)
+    settings = Recorder().report([]).settings
+    assert {name: settings[f"LEADFEEDER_{name}"] for name in shown} == shown

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Collection, Container, Generator, Iterable, Iterator, Sequence
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -13,6 +13,7 @@ from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.file_format import detect_format, separator_of
 from leadfeeder_async.jobs.enrich.keys import (
     KNOWN_NAMES,
+    MAX_COLUMN_NAME_CHARACTERS,
     FileRow,
     KeyRule,
     escape_surrogates,
@@ -38,6 +39,12 @@ _HEADER_ROWS = 20
 _SAMPLE_ROWS = 50
 _SAMPLE_CHARACTERS = 65_536
 _LINE_ENDS = frozenset("\r\n")
+
+_SUFFIX_CHARACTERS = 30
+"""Room for the suffix that makes the name of a column unique."""
+
+_MAX_SHOWN_NAMES, _MAX_SHOWN_CHARACTERS = 100, 100
+"""The most names of columns in an error, and the most characters of each."""
 
 
 class InputFile(Iterable[FileRow]):
@@ -232,15 +239,15 @@ class InputFile(Iterable[FileRow]):
         unused = f" (no column for {', '.join(missing)})" if missing else ""
         return f"Key: {', then '.join(used)}{unused}"
 
-    def _check_explicit_columns(self, names: Iterable[str]) -> None:
+    def _check_explicit_columns(self, names: Sequence[str]) -> None:
         for rule in self._rules:
             for column in rule.missing_columns(names):
                 self._raise_no_column(names, column)
 
-    def _raise_no_column(self, names: Iterable[str], column: str | None = None) -> NoReturn:
+    def _raise_no_column(self, names: Sequence[str], column: str | None = None) -> NoReturn:
         wanted = repr(column) if column else " or ".join(repr(rule.column or rule.kind) for rule in self._rules)
         raise ConfigurationError(
-            f"{self.path} has no column for {wanted}. It has {', '.join(map(repr, names))}.",
+            f"{self.path} has no column for {wanted}. It has {_list_of(names)}.",
             hint="Pass column= with one of these names.",
             argument="column",
         )
@@ -272,6 +279,7 @@ class Header(msgspec.Struct, frozen=True):
     """The header of a table. Without names, the first cell of a row is the key."""
 
     names: tuple[str, ...] = ()
+    normalized_names: frozenset[str] = frozenset()
     keys: tuple[int, ...] = (0,)
     """The positions of the cells that contain keys."""
     skipped_rows: int = 0
@@ -283,19 +291,22 @@ class Header(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, row: TableRow, rules: Iterable[KeyRule], skipped_rows: int) -> Header:
         """Return the header for a row of names."""
-        names = _unique_column_names(row.cells)
+        unique_names = _unique_column_names(row.cells)
+        names = tuple(unique_names.values())
         columns = {rule: column for rule in rules if (column := rule.find_column(names)) is not None}
         keys = tuple(sorted(map(names.index, columns.values())))
         has_names_as_keys = any(rule.kind == "name" for rule in columns)
-        return cls(names, keys, skipped_rows, row.first_line, has_names_as_keys)
+        return cls(names, frozenset(unique_names), keys, skipped_rows, row.first_line, has_names_as_keys)
 
     def row(self, row: TableRow) -> FileRow:
         """Return a row of the table, with the reason if it cannot be used. Extra cells are named by their position."""
         cells, problem = row.cells, self._problem(row)
         if not self.names and len(cells) == 1:
             return FileRow(cells[0], row.first_line, problem=problem)
-        extra = (f"column {place}" for place in range(len(self.names) + 1, len(cells) + 1))
-        return FileRow(dict(zip(chain(self.names, extra), cells, strict=False)), row.first_line, problem=problem)
+        named = dict(zip(self.names, cells, strict=False))
+        for place, cell in enumerate(cells[len(self.names) :], len(self.names) + 1):
+            named[_unique_name("", place, self.normalized_names)] = cell
+        return FileRow(named, row.first_line, problem=problem)
 
     def _problem(self, row: TableRow) -> str:
         cells, line, width = row.cells, row.first_line, max(1, len(self.names))
@@ -308,15 +319,30 @@ class Header(msgspec.Struct, frozen=True):
         return ""
 
 
-def _unique_column_names(names: list[str]) -> tuple[str, ...]:
-    """Return unique names of the columns. A name that is empty or taken is extended by the position of the column."""
+def _unique_column_names(names: list[str]) -> dict[str, str]:
+    """Return unique names of the columns by normalized name."""
     found = dict[str, str]()
     for place, given in enumerate(map(escape_surrogates, names), 1):
-        name = given
-        while not name.strip() or normalize_column_name(name) in found:
-            name = f"{name} column {place}".strip()
+        name = _unique_name(given, place, found)
         found[normalize_column_name(name)] = name
-    return tuple(found.values())
+    return found
+
+
+def _unique_name(given: str, place: int, taken: Container[str]) -> str:
+    """Return the name of a column. A name that is empty or taken is extended by the position of the column."""
+    if given.strip() and normalize_column_name(given) not in taken:
+        return given
+    # Only the beginning of a name is compared, so the suffix must be a part of it. Otherwise, the name stays taken.
+    name = f"{given[: MAX_COLUMN_NAME_CHARACTERS - _SUFFIX_CHARACTERS]} column {place}".strip()
+    names = chain([name], (f"{name} {number}" for number in count(2)))
+    return next(name for name in names if normalize_column_name(name) not in taken)
+
+
+def _list_of(names: Sequence[str]) -> str:
+    """Return the beginning of a list of names for an error."""
+    shown = [repr(name[:_MAX_SHOWN_CHARACTERS]) for name in names[:_MAX_SHOWN_NAMES]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def _text_lines(file: IO[str]) -> Generator[FileRow]:

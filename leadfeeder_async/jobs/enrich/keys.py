@@ -83,6 +83,9 @@ KNOWN_NAMES = frozenset(name for names in (*COLUMN_ALIASES.values(), *LOCATION_A
 MAX_URL_CHARACTERS = 2_048
 """The most characters in which a domain is searched. The host is at the beginning of a URL."""
 
+MAX_UNICODE_URL_CHARACTERS = 600
+"""The same if they are not all ASCII. To sort combining characters takes time that grows with their square."""
+
 MAX_NAME_CHARACTERS = 500
 """The most characters of a company name, a city or another text of a match request."""
 
@@ -93,7 +96,13 @@ MAX_SHOWN_CHARACTERS = 200
 """The most characters of a key that is not valid, in errors and in the output."""
 
 MAX_COLUMN_NAME_CHARACTERS = 500
-"""The most characters of a column name that are compared with the common names."""
+"""The most characters of a column name that are compared with other names."""
+
+MAX_KEY_COLUMN_CHARACTERS = 60
+"""The longest name of a column that is compared with the common names. A longer column must be named exactly."""
+
+MAX_CANDIDATES = 200
+"""The most column names of a row that are normalized to find its key, of ASCII names and of others."""
 
 
 class KeyRule(msgspec.Struct, frozen=True):
@@ -107,11 +116,11 @@ class KeyRule(msgspec.Struct, frozen=True):
     location: tuple[str, ...] | None = None
     """The kinds of location to send with a name, or None for all that the row has."""
 
-    def missing_columns(self, names: Iterable[str]) -> list[str]:
+    def missing_columns(self, names: Collection[str]) -> list[str]:
         """Return the columns that this rule names explicitly and that do not exist."""
-        normalized = _by_normalized_name(names)
-        missing = [kind for kind in self.location or () if normalized.keys().isdisjoint(LOCATION_ALIASES[kind])]
-        if self.column is not None and normalize_column_name(self.column) not in normalized:
+        found = find_names(names, [self])
+        missing = [kind for kind in self.location or () if found.keys().isdisjoint(LOCATION_ALIASES[kind])]
+        if self.column is not None and self.choose_column(found) is None:
             missing.append(self.column)
         return missing
 
@@ -119,13 +128,16 @@ class KeyRule(msgspec.Struct, frozen=True):
         name = self.kind if self.column is None else f"{self.kind} in column {self.column}"
         return "+".join((self.preferred or name, *(self.location or ())))
 
-    def find_column(self, names: Iterable[str]) -> str | None:
+    def find_column(self, names: Collection[str]) -> str | None:
         """Return the column of the key, or None if none of the given names fits."""
-        by_normalized = _by_normalized_name(names)
+        return self.choose_column(find_names(names, [self]))
+
+    def choose_column(self, found: Mapping[str, str]) -> str | None:
+        """Return the column of the key from the result of :func:`find_names`, or None if none fits."""
         if self.column is not None:
-            return by_normalized.get(normalize_column_name(self.column))
+            return found.get(normalize_column_name(self.column))
         aliases = (*filter(None, [self.preferred]), *COLUMN_ALIASES[self.kind])
-        return next((by_normalized[alias] for alias in aliases if alias in by_normalized), None)
+        return next((found[alias] for alias in aliases if alias in found), None)
 
 
 def parse_rules(by: str | Collection[str], column: str | None = None) -> tuple[KeyRule, ...]:
@@ -250,16 +262,16 @@ class KeyFinder:
         """Return the columns of each rule. They are kept, because most rows have the same columns as the last one."""
         names = tuple(row)
         if names != self._names:
-            by_normalized = _by_normalized_name(names)
+            found = find_names(names, self.rules)
             location = tuple(
-                (kind, tuple(by_normalized[alias] for alias in aliases if alias in by_normalized))
+                (kind, tuple(found[alias] for alias in aliases if alias in found))
                 for kind, aliases in LOCATION_ALIASES.items()
             )
             self._names = names
             self._columns = tuple(
                 _RuleColumns(
                     rule,
-                    rule.find_column(names),
+                    rule.choose_column(found),
                     tuple(pair for pair in location if rule.location is None or pair[0] in rule.location),
                 )
                 for rule in self.rules
@@ -322,9 +334,34 @@ def normalize_column_name(name: str) -> str:
     return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
 
 
-def _by_normalized_name(names: Iterable[str]) -> dict[str, str]:
-    """Return the given names by normalized name. If two of them are equal, the last one counts."""
-    return {normalize_column_name(name): name for name in names}
+def find_names(names: Collection[str], rules: Iterable[KeyRule]) -> dict[str, str]:
+    """Return the names that rules may use, by normalized name.
+
+    If two of them are equal, the exact name of a rule's column counts, or the last one. Rows may have thousands of
+    names, so a name is only normalized if its letters and digits are those of a wanted name.
+    """
+    columns = [rule.column for rule in rules if rule.column is not None]
+    wanted = _KNOWN_LETTERS.union(_letters_of(normalize_column_name(column)) for column in columns)
+    short = [name for name in names if len(name) <= MAX_KEY_COLUMN_CHARACTERS or _is_padded(name)]
+    usual = [name for name in short if name.isascii() and name.translate(_LETTERS_AND_DIGITS) in wanted]
+    unusual = [name for name in short if not name.isascii()]
+    found = {normalize_column_name(name): name for name in usual[:MAX_CANDIDATES] + unusual[:MAX_CANDIDATES]}
+    return found | {normalize_column_name(column): column for column in columns if column in names}
+
+
+_LETTERS_AND_DIGITS = {code: chr(code).lower() if chr(code).isalnum() else None for code in range(128)}
+
+
+def _letters_of(name: str) -> str:
+    return name.translate(_LETTERS_AND_DIGITS)
+
+
+_KNOWN_LETTERS = frozenset(map(_letters_of, KNOWN_NAMES))
+
+
+def _is_padded(name: str) -> bool:
+    """Return True if a name is only long because of spaces, as in the header of a table with columns of equal width."""
+    return len(name) <= MAX_COLUMN_NAME_CHARACTERS and len(name.strip()) <= MAX_KEY_COLUMN_CHARACTERS
 
 
 def _text_of(value: object) -> str | None:
@@ -412,11 +449,16 @@ def normalize_domain(text: str) -> str | None:
 
 
 def _normalize_unusual_domain(text: str) -> str | None:
-    host = unicodedata.normalize("NFKC", _remove_invisible(text[:MAX_URL_CHARACTERS]).translate(_JOINERS)).strip()
+    beginning = text[:MAX_URL_CHARACTERS]
+    if not beginning.isascii():
+        beginning = beginning[:MAX_UNICODE_URL_CHARACTERS]
+    host = unicodedata.normalize("NFKC", _remove_invisible(beginning).translate(_JOINERS)).strip()
     if host.endswith(">") and "<" in host:  # Eva Meier <eva@nordlicht.test>
         host = host[host.rfind("<") + 1 : -1]
     host = _SCHEME.sub("", host.lower().replace("\\", "/"), count=1)
-    host = _END_OF_HOST.split(host, maxsplit=1)[0]
+    host, *path = _END_OF_HOST.split(host, maxsplit=1)
+    if not path and len(beginning) < len(text):
+        return None  # the domain may be cut
     if host.count("@") > 1:
         return _common_domain(_SEPARATORS.split(host))
     host = host.rsplit("@", 1)[-1]

@@ -340,6 +340,50 @@ def test_table_with_as_many_columns_as_excel(tmp_path: Path) -> None:
     assert len(InputFile(path, "domain")) == 1
 
 
+LONG = "Which of these offers have you read? " * 20
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ([LONG, LONG, LONG], [LONG, f"{LONG[:470]} column 3", f"{LONG[:470]} column 4"]),
+        ([f"{LONG}a", f"{LONG}b"], [f"{LONG}a", f"{LONG[:470]} column 3"]),
+        (["a", "a column 4", "A"], ["a", "a column 4", "A column 4 2"]),
+        (["a", "a column 4 2", "a column 4", "a"], ["a", "a column 4 2", "a column 4", "a column 5"]),
+        (["", "-", "_"], ["column 2", "-", "_ column 4"]),
+        (["\u0958" * 600, "\u0958" * 600], ["\u0958" * 600, "\u0958" * 470 + " column 3"]),
+    ],
+)
+@pytest.mark.timeout(10)
+def test_columns_with_the_same_beginning(tmp_path: Path, header: list[str], columns: list[str]) -> None:
+    """Names of columns are made unique, also if they only differ after the characters that are compared."""
+    path = tmp_path / "leads.csv"
+    path.write_text(table(["domain", *header], [["a.test", *map(str, range(len(header)))]]))
+    file = InputFile(path, "domain")
+    assert file.columns == ("domain", *columns)
+    (row,) = file
+    assert row.cells == {"domain": "a.test", **{name: str(place) for place, name in enumerate(columns)}}
+
+
+def test_extra_cells_keep_named_cells(tmp_path: Path) -> None:
+    """A cell without a column does not replace the cell of a column that has its name."""
+    path = tmp_path / "leads.csv"
+    path.write_text("Column 3,domain\nyes,a.test,,\n")
+    (row,) = InputFile(path, "domain")
+    assert row.cells == {"Column 3": "yes", "domain": "a.test", "column 3 2": "", "column 4": ""}
+    (row,) = InputFile(path, "domain", "column 3")
+    assert KeyFinder(parse_rules("name", "column 3")).find(row).value == "yes"
+
+
+def test_error_about_many_columns_is_short(tmp_path: Path) -> None:
+    """The error about a missing column names only the first columns, and of each only the beginning."""
+    path = tmp_path / "leads.csv"
+    path.write_text(table(["x" * 100_000, *map(str, range(1_000))], []))
+    with pytest.raises(ConfigurationError, match=r"xxx', '0', .* and 901 more\. Pass column=") as caught:
+        InputFile(path, "domain")
+    assert len(str(caught.value)) < 2_000
+
+
 SHEET = "xl/worksheets/sheet1.xml"
 FAR_ROW = '<row r="1048576"><c r="{}"><v>1</v></c></row>'
 STRING_CELL = '<c r="{}" t="s"><v>0</v></c>'
