@@ -297,6 +297,9 @@ class BudgetReservation:
             pool = self._shared_reservations.pop()
             if self._pid == os.getpid():  # after a fork, the copy of the call in the child has reserved nothing
                 pool.settle(self._reserved, self._spent)
+        if self._spent and not self._items:  # a free call reserves nothing, but the server has charged it
+            for pool in {id(budget.shared): budget.shared for budget in self._budgets if budget.shared}.values():
+                pool.settle(0, self._spent)
 
     def check_request(self, context: ErrorContext) -> None:
         """Raise BudgetExceededError if no further request is allowed."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from leadfeeder_async import AsyncLeadfeeder
@@ -24,8 +24,10 @@ def rows(number: int, companies: int) -> list[str]:
     ]
 
 
-def settle(journal: output.CheckpointCostJournal, most: int, charged: int) -> None:
-    journal._settled += charged
+def settle(
+    journal: output.CheckpointCostJournal, ids: Iterable[str], most: int, spent: int, paid: Mapping[str, int]
+) -> None:
+    journal._settled += spent
 
 
 def record_spending_late() -> None:

@@ -103,8 +103,8 @@ class Enrichment(Generic[T]):
                 yield lines if columns is None else flat_lines(lines, columns)
 
     async def _batches(self) -> AsyncGenerator[list[ResultLine], None]:
-        pipeline = self._job.pipeline()
-        self.summary = pipeline.summary
+        self.summary = EnrichmentSummary()
+        pipeline = self._job.pipeline(self.summary)
         async with aclosing(pipeline.result_batches()) as batches:
             async for lines in batches:
                 yield lines
@@ -123,7 +123,7 @@ class Enrichment(Generic[T]):
             None. One free match request is sent for each 200 keys, and none for IP addresses.
 
         """
-        pipeline = replace(self._job, options=replace(self._job.options, dry_run=True)).pipeline()
+        pipeline = replace(self._job, options=replace(self._job.options, dry_run=True)).pipeline(EnrichmentSummary())
         async with aclosing(pipeline.result_batches()) as batches:
             async for _ in batches:
                 pass
@@ -191,12 +191,14 @@ class Enrichment(Generic[T]):
             options=replace(self._job.options, ordered=True, retry_failed=retry_failed),
         )
         rows = job.options.rows
-        self.summary = await enrich_file(
+        self.summary = EnrichmentSummary()
+        await enrich_file(
             job,
             target,
             ProgressTracker(stats, job.options.limit),
             len(rows) if isinstance(rows, Sized) else None,
             on_progress,
+            summary=self.summary,
             resume=resume,
             overwrite=overwrite,
             csv_dialect=csv_dialect,
@@ -219,7 +221,7 @@ class Enrichment(Generic[T]):
             record=record,
             id=line.id,
             score=line.score,
-            candidates=tuple(msgspec.json.decode(match, type=CompanyMatch) for match in line.candidates),
+            candidates=tuple(map(_decode_candidate, line.candidates)),
             error=error,
             charged=line.charged,
         )
@@ -370,6 +372,18 @@ def _options(
     rows: Iterable[Row] | AsyncIterable[Row], keys: KeyFinder, *, limit: int | None, ordered: bool
 ) -> EnrichmentOptions:
     return EnrichmentOptions(rows=rows, keys=keys, limit=_check_limit("limit", limit), ordered=ordered)
+
+
+def _decode_candidate(match: msgspec.Raw) -> CompanyMatch:
+    """Return a candidate. If its company has fields of unexpected types, only its ID is returned."""
+    try:
+        return msgspec.json.decode(match, type=CompanyMatch)
+    except msgspec.ValidationError:
+        return CompanyMatch(id=msgspec.json.decode(match, type=_Identified).id)
+
+
+class _Identified(msgspec.Struct):
+    id: str
 
 
 def _highest_cost(records: int, max_credits: int | None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState
 
 
@@ -10,8 +12,11 @@ class EnrichmentState(JobState, frozen=True, kw_only=True):
 
     reserved_credits: Count = 0
     """The most credits that all runs may have been charged, including requests in flight."""
-    paid_ids: tuple[str, ...] = ()
-    """The IDs that these credits pay for and whose lines are not safe. Requesting them again is counted already."""
+    paid_ids: dict[str, Count] = msgspec.field(default_factory=dict[str, Count])
+    """The IDs that these credits pay for and whose lines are not safe. Requesting them again is counted already.
+
+    The number is the part of the reserved credits that the ID may still be charged. It is 0 if the ID was charged.
+    """
 
     @property
     def is_worth_keeping(self) -> bool:

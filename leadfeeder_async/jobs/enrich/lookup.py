@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -67,29 +67,48 @@ def _score(match: CompanyMatch) -> float:
     return match.score or 0.0
 
 
+Records: TypeAlias = dict[str | int, bytes]
+"""Records by ID, or by their position in the response if they have no ID."""
+
+
 class UnassignedRecords(msgspec.Struct):
     """Records with the current IDs of merged companies, which cannot be assigned to the requested IDs.
 
-    Each requested ID is therefore requested again alone. That is free, because its record was charged with this
-    response.
+    Each absent ID is therefore requested again alone. That is free if its record is one of these, because they were
+    charged with this response. Other absent IDs may be charged.
     """
 
-    records: dict[str, bytes]
-    """The records by current ID. Those that were assigned are removed."""
+    records: Records
+    """The records that were not assigned yet."""
     charged: int | None
     """The credits of each record, or None if only their sum is known."""
+    owners: int
+    """The number of absent IDs to which one of the records may belong."""
+    unresolved: int
+    """The number of absent IDs that have no result yet."""
+
+    @property
+    def is_certain(self) -> bool:
+        """True if each of the remaining IDs has one of the records, so that requesting it is free."""
+        return self.owners == len(self.records)
 
     def assign(self, line: ResultLine) -> ResultLine:
         """Return the result of an ID that was requested alone, with the credits that its record was charged.
 
-        The result of an ID without a record gets the records that are left, so that none of them is lost.
+        The result of an ID without a record, and that of the last ID, get the records that are left, so that none of
+        them is lost.
         """
-        if line.outcome is Outcome.MATCHED:
-            if line.id is None or self.records.pop(line.id, None) is None:
-                return line
-            is_known = self.charged is not None and line.charged is not None
-            return replace(line, charged=(self.charged or 0) + (line.charged or 0) if is_known else None)
-        return replace(line, candidates=tuple(map(_candidate, self.records.items())))
+        self.unresolved -= 1
+        is_matched = line.outcome is Outcome.MATCHED
+        if is_matched:
+            self.owners -= 1
+            if line.id is not None and self.records.pop(line.id, None) is not None:
+                line = replace(line, charged=_sum(line.charged, self.charged))
+        if self.records and not (is_matched and self.unresolved):
+            line = _with_candidates(line, self.records)
+            if not self.unresolved:
+                line = replace(line, charged=_sum(line.charged, self.charged, len(self.records)))
+        return line
 
 
 class FetchResult(msgspec.Struct):
@@ -168,13 +187,15 @@ class CompanyLookup:
     async def fetch(self, executor: RequestExecutor, batch: Batch[str]) -> FetchResult:
         """Fetch up to 100 companies in one request."""
         params: dict[str, QueryValue] = {"ids": tuple(batch.items), "include": self._include}
-        endpoint = RETRIEVE_COMPANIES if batch.held is None else _RETRIEVE_CHARGED_COMPANIES
+        endpoint = _RETRIEVE_CHARGED_COMPANIES if batch.is_free else RETRIEVE_COMPANIES
         request = ApiRequest(endpoint, params=params, account_id=self._account_id)
         body = await executor.execute(request.undecoded)
         page = await executor.decode_page(_RAW_COMPANIES, body)
         rows = [strip_line_breaks(bytes(row)) for row in page.items]
         charged = _charged_credits(page.meta)
-        return _assign_records(batch.items, rows, charged, page.partial_errors, is_repeat=batch.is_repeat)
+        return _assign_records(
+            batch.items, rows, charged, page.partial_errors, price=self.price.highest, is_repeat=batch.is_repeat
+        )
 
     def record_id(self, line: ResultLine) -> str | None:
         """Return the ID of the company."""
@@ -186,7 +207,7 @@ class CompanyLookup:
 
 
 _RETRIEVE_CHARGED_COMPANIES = replace(RETRIEVE_COMPANIES, billing=Billing.FREE)
-"""For companies that were charged just now. No budget has to cover them again."""
+"""For companies that were certainly charged just now. No budget has to cover them again."""
 
 _RAW_COMPANIES = RETRIEVE_COMPANIES.with_response_type(Response[tuple[msgspec.Raw, ...]])
 
@@ -203,15 +224,27 @@ def _assign_records(
     charged: int | None,
     errors: Sequence[APIStatusError],
     *,
+    price: int = 1,
     is_repeat: bool = False,
 ) -> FetchResult:
     """Assign the records of a response to the requested IDs. A merged company is returned under its current ID.
 
     If all records have requested IDs, an absent ID may still be a merged company of one of them. Absent IDs are
     therefore requested once more without the others.
+
+    Args:
+        ids: The requested IDs.
+        rows: The records.
+        charged: The credits that the response charged, if they are known.
+        errors: The errors that the server reports beside the records.
+        price: The highest price of a record.
+        is_repeat: An earlier response has left out the IDs.
+
     """
-    found = {row_id: row for row_id, row in zip(row_ids(rows), rows, strict=True) if row_id is not None}
-    each = _credits_per_record(charged, len(ids), len(found))
+    found = Records()
+    for index, (row_id, record) in enumerate(zip(row_ids(rows), rows, strict=True)):
+        found[index if row_id is None else row_id] = record
+    each = _credits_per_record(charged, len(ids), len(found), price)
     result = FetchResult(charged=charged)
     result.lines = {
         company_id: _matched_line(company_id, row, each)
@@ -223,46 +256,73 @@ def _assign_records(
         if found and absent and not errors and not is_repeat:
             result.fetch_again = absent
         else:
-            result.lines.update({company_id: _absent_line(company_id, errors) for company_id in absent})
+            of_absent = _credits_of_absent(charged, len(ids), len(found), price)
+            result.lines.update({company_id: _absent_line(company_id, errors, of_absent) for company_id in absent})
         return result
     requested = set(ids)
-    unrequested = [company_id for company_id in found if company_id not in requested]
+    unrequested = {company_id: row for company_id, row in found.items() if company_id not in requested}
     if len(absent) == len(unrequested) == 1:
-        result.lines[absent[0]] = _matched_line(unrequested[0], found[unrequested[0]], each)
+        [(current, row)] = unrequested.items()
+        result.lines[absent[0]] = _matched_line(current if isinstance(current, str) else absent[0], row, each)
+    elif len(ids) == 1:
+        [company_id] = ids
+        line = result.lines.get(company_id) or _ambiguous_record_line(company_id, unrequested, each)
+        result.lines[company_id] = _with_candidates(line, unrequested)
     elif absent:
-        unassigned = UnassignedRecords({company_id: found[company_id] for company_id in unrequested}, each)
-        if len(ids) > 1:
-            result.fetch_individually, result.unassigned = absent, unassigned
-        else:
-            result.lines[absent[0]] = unassigned.assign(_ambiguous_record_line(absent[0], unrequested, each))
+        result.fetch_individually = absent
+        result.unassigned = UnassignedRecords(unrequested, each, owners=len(absent), unresolved=len(absent))
+    else:  # no row has requested these records, so the first one keeps them
+        line = _with_candidates(result.lines[ids[0]], unrequested)
+        result.lines[ids[0]] = replace(line, charged=_sum(each, each, len(unrequested)))
     return result
 
 
-def _candidate(id_and_record: tuple[str, bytes]) -> msgspec.Raw:
+def _with_candidates(line: ResultLine, records: Records) -> ResultLine:
+    """Return a result with some records that cannot be assigned as its candidates."""
+    return replace(line, candidates=(*line.candidates, *map(_candidate, records.items())))
+
+
+def _candidate(id_and_record: tuple[str | int, bytes]) -> msgspec.Raw:
     """Return a record as a candidate of a match."""
     company_id, record = id_and_record
-    summary = {"company_summary": msgspec.Raw(record)}
-    return msgspec.Raw(msgspec.json.encode({"id": company_id, "type": "company_match", "relationships": summary}))
+    row = {
+        "id": company_id if isinstance(company_id, str) else "",
+        "type": "company_match",
+        "relationships": {"company_summary": msgspec.Raw(record)},
+    }
+    return msgspec.Raw(msgspec.json.encode(row))
 
 
-def _credits_per_record(charged: int | None, requested: int, found: int) -> int | None:
+def _sum(charged: int | None, each: int | None, records: int = 1) -> int | None:
+    """Return the credits of a row with those of some records, or None if they are not known."""
+    return None if charged is None or each is None else charged + each * records
+
+
+def _credits_per_record(charged: int | None, requested: int, found: int, price: int) -> int | None:
     """Return the credits of each record, or None if only some of several records were charged."""
     if requested == 1 or charged == 0:
         return charged
-    return 1 if charged == found else None
+    return price if charged == found * price else None
+
+
+def _credits_of_absent(charged: int | None, requested: int, found: int, price: int) -> int | None:
+    """Return the credits of each ID without a record, or None if the response charged more than for its records."""
+    if requested == 1:
+        return charged or 0
+    return None if (charged or 0) > found * price else 0
 
 
 def _matched_line(company_id: str, row: bytes, charged: int | None) -> ResultLine:
     return ResultLine(outcome=Outcome.MATCHED, id=company_id, record=msgspec.Raw(row), charged=charged)
 
 
-def _absent_line(company_id: str, errors: Sequence[APIStatusError]) -> ResultLine:
+def _absent_line(company_id: str, errors: Sequence[APIStatusError], charged: int | None) -> ResultLine:
     if errors:
-        return failed_line(errors[0], company_id=company_id)
-    return ResultLine(outcome=Outcome.NOT_FOUND, id=company_id)
+        return failed_line(errors[0], company_id=company_id, charged=charged)
+    return ResultLine(outcome=Outcome.NOT_FOUND, id=company_id, charged=charged)
 
 
-def _ambiguous_record_line(company_id: str, unrequested: Sequence[str], charged: int | None) -> ResultLine:
+def _ambiguous_record_line(company_id: str, unrequested: Records, charged: int | None) -> ResultLine:
     """Return a failure, because none of several records can be assigned to the requested ID."""
     message = f"The server returned {len(unrequested):,} other companies for the requested company {company_id}."
     return failed_line(DecodeError(message), company_id=company_id, charged=charged)
@@ -297,9 +357,15 @@ class IpLookup:
         charged = _charged_credits(response.meta)
         record = msgspec.Raw(strip_line_breaks(bytes(response.data)))
         line = ResultLine(outcome=Outcome.NOT_FOUND, record=record, charged=charged)
-        company = self.decode_record(executor, line).company
-        if company is not None:
-            line = replace(line, outcome=Outcome.MATCHED, id=company.id)
+        try:
+            company = _decode(executor, _IP_COMPANY, b'{"data":%b}' % bytes(record)).data.relationships.company
+        except DecodeError:
+            if not bytes(record).startswith(b"{"):
+                raise
+            line = replace(line, outcome=Outcome.MATCHED)  # the record was charged, so it is kept as it is
+        else:
+            if company is not None:
+                line = replace(line, outcome=Outcome.MATCHED, id=company.id)
         return FetchResult({ip: line}, charged=charged)
 
     def record_id(self, line: ResultLine) -> str | None:
@@ -311,7 +377,22 @@ class IpLookup:
         return _decode(executor, ENRICH_IP, b'{"data":%b}' % bytes(line.record)).data
 
 
+class _CompanyId(msgspec.Struct):
+    id: str
+
+
+class _IpRelationships(msgspec.Struct):
+    company: _CompanyId | None = None
+
+
+class _IpCompany(msgspec.Struct):
+    """The part of a record that decides its outcome. Other fields may have unexpected types."""
+
+    relationships: _IpRelationships = msgspec.field(default_factory=_IpRelationships)
+
+
 _RAW_IP = ENRICH_IP.with_response_type(Response[msgspec.Raw])
+_IP_COMPANY = ENRICH_IP.with_response_type(Response[_IpCompany])
 
 
 def _decode(executor: RequestExecutor, endpoint: Endpoint[T_co], body: bytes) -> T_co:

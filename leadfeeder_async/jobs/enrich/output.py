@@ -1,13 +1,14 @@
 """Enrichment into a file, with one line per row, in the order of the rows.
 
 Before each request that may charge, its cost and its IDs are saved. A job that was killed therefore continues within
-its ``max_credits``. It requests the saved IDs again without counting them, because they are counted already. Records
-that were charged are free for twelve months.
+its ``max_credits``. It requests the saved IDs again without reserving credits, because they are counted already. An ID
+is saved while its request is in flight. After the response, it stays saved only if it was certainly charged, because
+such an ID is free for twelve months.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from hashlib import file_digest, sha256
@@ -25,7 +26,7 @@ from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT, Enrichment
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.lookup import Lookup
 from leadfeeder_async.jobs.enrich.pipeline import MAX_PENDING_ROWS, Pipeline
-from leadfeeder_async.jobs.enrich.request_queue import CostJournal
+from leadfeeder_async.jobs.enrich.request_queue import CostJournal, split_credits
 from leadfeeder_async.jobs.enrich.result_table import read_result_table
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, ResultLine, encode_lines
 from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, PreviousRun, row_count_error
@@ -68,11 +69,17 @@ class EnrichmentJob(msgspec.Struct, frozen=True):
         return f"enrichment by {self.options.keys}, account {account}"
 
     def pipeline(
-        self, previous_run: PreviousRun | None = None, journal: CostJournal | None = None, *, spent: int = 0
+        self,
+        summary: EnrichmentSummary,
+        previous_run: PreviousRun | None = None,
+        journal: CostJournal | None = None,
+        *,
+        spent: int = 0,
     ) -> Pipeline:
         """Return a pipeline that runs the job once.
 
         Args:
+            summary: The totals to update.
             previous_run: The results of the previous runs.
             journal: Records credits before they are spent.
             spent: The credits that the previous runs may have been charged.
@@ -83,6 +90,7 @@ class EnrichmentJob(msgspec.Struct, frozen=True):
             self.executor,
             self.lookup,
             self.options,
+            summary=summary,
             budget=Budget(max_credits=0 if self.options.dry_run else left),
             previous_run=previous_run or PreviousRun(),
             journal=journal or CostJournal(),
@@ -102,27 +110,41 @@ class CheckpointCostJournal(CostJournal):
         self._output = output
         self._settled = output.state.reserved_credits
         self._in_flight = 0
-        self._paid_ids = dict.fromkeys(output.state.paid_ids)
+        self._paid_ids = dict(output.state.paid_ids)
+        self._previous_ids = output.state.paid_ids
         self._written_ids = list[str]()
 
     def reserve(self, ids: Iterable[str], cost: int) -> None:
         """Record credits that are about to be spent, even without a limit, because a later run may have one."""
         self._in_flight += cost
-        self._paid_ids.update(dict.fromkeys(ids))
+        self._paid_ids.update(split_credits(tuple(ids), cost))
         self._output.save_state(self._state())
 
-    def settle(self, cost: int, charged: int) -> None:
-        """Replace reserved credits with the credits that were charged."""
+    def settle(self, ids: Iterable[str], cost: int, spent: int, paid: Mapping[str, int]) -> None:
+        """Replace reserved credits with the credits that were spent."""
         self._in_flight -= cost
-        self._settled += charged
-        if charged > cost:  # more than is recorded on the disk
-            self._output.save_state(self._state())
-
-    def release(self, ids: Iterable[str], cost: int) -> None:
-        """Return reserved credits that were not spent."""
-        self._in_flight -= cost
+        self._settled += spent
         for record_id in ids:
             self._paid_ids.pop(record_id, None)
+        self._paid_ids.update(paid)
+        if spent > cost:  # more than is recorded on the disk
+            self._output.save_state(self._state())
+
+    def cover(self, ids: Iterable[str], charged: int) -> int:
+        """Take a charge from the credits that an earlier run has reserved for some IDs. Return what they lack."""
+        for record_id in ids:
+            reserved = self._paid_ids.get(record_id, 0)
+            if reserved:
+                self._paid_ids[record_id] = max(0, reserved - charged)
+                charged = max(0, charged - reserved)
+        if charged:
+            self._settled += charged
+            self._output.save_state(self._state())
+        return charged
+
+    def reserved_for(self, ids: Iterable[str]) -> int:
+        """Return the credits that an earlier run has reserved for some IDs and that were perhaps not charged then."""
+        return sum(self._previous_ids.get(record_id, 0) for record_id in ids)
 
     def write(self, lines: Sequence[ResultLine], lookup: Lookup[object]) -> None:
         """Write some lines. When they are safe, the IDs of their records are no longer needed."""
@@ -141,7 +163,7 @@ class CheckpointCostJournal(CostJournal):
         self._output.update(self._state())
 
     def _state(self) -> EnrichmentState:
-        return EnrichmentState(reserved_credits=self._settled + self._in_flight, paid_ids=tuple(self._paid_ids))
+        return EnrichmentState(reserved_credits=self._settled + self._in_flight, paid_ids=dict(self._paid_ids))
 
 
 async def enrich_file(
@@ -151,11 +173,12 @@ async def enrich_file(
     total: int | None,
     on_progress: OnProgress | None,
     *,
+    summary: EnrichmentSummary,
     resume: bool,
     overwrite: bool,
     csv_dialect: CsvDialect,
     fields: Iterable[str] | None = None,
-) -> EnrichmentSummary:
+) -> None:
     """Write one line per row to a file. ``Enrichment.to_file`` documents the behavior.
 
     Args:
@@ -164,6 +187,7 @@ async def enrich_file(
         tracker: Counts the rows.
         total: The number of rows, if it is known.
         on_progress: Called after each batch of rows.
+        summary: The totals to update, also if the job fails.
         resume: Continue an unfinished file of the same job.
         overwrite: Replace a file that exists.
         csv_dialect: The dialect of a .csv file.
@@ -185,10 +209,10 @@ async def enrich_file(
         tracker.start_from(rows)
         journal = CheckpointCostJournal(output)
         lines = _previous_lines(output, _finished_lines(columns, path) if is_retry else None)
+        summary.credits_of_previous_runs = state.reserved_credits
         _check_reserved(state, job.max_credits)
         previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids))
-        pipeline = job.pipeline(previous_run, journal, spent=state.reserved_credits)
-        pipeline.summary.credits_of_previous_runs = state.reserved_credits
+        pipeline = job.pipeline(summary, previous_run, journal, spent=state.reserved_credits)
         try:
             async with aclosing(pipeline.result_batches()) as batches:
                 async for batch in batches:
@@ -197,7 +221,6 @@ async def enrich_file(
         finally:
             journal.close()
         await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, is_picked=fields is not None))
-    return pipeline.summary
 
 
 def _check_reserved(state: EnrichmentState, max_credits: int | None) -> None:

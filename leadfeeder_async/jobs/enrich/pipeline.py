@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from enum import Enum
 from typing import TypeAlias, TypeVar
 
@@ -42,6 +42,7 @@ from leadfeeder_async.jobs.enrich.request_queue import (
     CostJournal,
     FailureAction,
     RequestQueue,
+    split_credits,
 )
 from leadfeeder_async.jobs.enrich.result_cache import ResultCache, digest_of_key, digest_of_record
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome, ResultLine, SerializedError, failed_line
@@ -52,6 +53,7 @@ from leadfeeder_async.jobs.enrich.row_reader import (
     RowIntake,
     RowReader,
 )
+from leadfeeder_async.types import Stats
 
 T = TypeVar("T")
 
@@ -132,6 +134,33 @@ class ResultOrderer:
         return ready
 
 
+class CallMeter:
+    """Measures the credits of one call, including those of rejected attempts."""
+
+    def __init__(self) -> None:
+        self._budget = Budget()
+        self._stats = Stats()
+
+    def attach(self, executor: RequestExecutor) -> RequestExecutor:
+        """Return an executor whose calls are measured."""
+        return executor.with_budget(self._budget).with_stats(self._stats)
+
+    @property
+    def charged(self) -> int:
+        """The credits that the responses charged."""
+        return self._stats.credits_charged
+
+    @property
+    def spent(self) -> int:
+        """The credits that the responses charged, and those that lost responses may have charged."""
+        return max(self.charged, self._budget.credits)
+
+    @property
+    def possibly_charged(self) -> int:
+        """The credits that lost responses may have charged."""
+        return self.spent - self.charged
+
+
 class InputState(Enum):
     """The state of the input."""
 
@@ -152,6 +181,7 @@ class Pipeline:
         executor: Sends the requests.
         lookup: The requests for the kind of key.
         options: The input and the options of the job.
+        summary: The totals to update.
         budget: The credits of this run.
         previous_run: The results of the previous runs.
         journal: Records credits before they are spent.
@@ -164,11 +194,12 @@ class Pipeline:
         lookup: Lookup[object],
         options: EnrichmentOptions,
         *,
+        summary: EnrichmentSummary,
         budget: Budget,
         previous_run: PreviousRun,
         journal: CostJournal,
     ) -> None:
-        self.summary = EnrichmentSummary()
+        self.summary = summary
         self.distinct_keys = 0
         self.distinct_records = 0
         """The records that a dry run would fetch."""
@@ -186,8 +217,6 @@ class Pipeline:
         self._fetches = RequestQueue[str](lookup.ids_per_fetch, probe_size=1, max_in_flight=MAX_FETCHES)
         self._credits_in_flight = 0
         """The most credits that the requests in flight can charge to the budget."""
-        self._settled_credits = 0
-        """The credits of the budget that were recorded."""
         self._preserve_order = options.ordered or self._budgeted_executor.credits_left() is not None
         self._keys_in_row_order = deque[PendingKey]()
         """The keys that the order stage has not processed, if the order is preserved."""
@@ -404,8 +433,13 @@ class Pipeline:
         return not (self._matches.in_flight or self._fetches.in_flight or self._fetches.has_full_batch)
 
     async def _request_matches(self, batch: Batch[PendingKey], matched: MemoryObjectSendStream[KeyResults]) -> None:
+        meter = CallMeter()
         try:
-            lines = await self._lookup.match(self._executor, [pending.key for pending in batch.items])
+            executor = meter.attach(self._budgeted_executor)
+            try:
+                lines = await self._lookup.match(executor, [pending.key for pending in batch.items])
+            finally:
+                self._count_free_call(meter)
         except LeadfeederError as error:
             action = self._record_failure(self._matches, batch, error, is_free=True)
             lines = self._matches_after(action, batch, error)
@@ -493,6 +527,7 @@ class Pipeline:
             if batch is None:
                 await self._changed.wait()
                 continue
+            batch.is_free = batch.is_free and batch.is_certainly_charged
             left = self._credits_left(batch)
             affordable = self._affordable_ids(batch, left)
             if affordable < len(batch.items):
@@ -500,11 +535,14 @@ class Pipeline:
                     self._fetches.push_retry(batch)
                     await self._changed.wait()
                     continue
-                if affordable <= 0:
+                if batch.is_certainly_charged:
+                    batch.is_free = True
+                elif affordable <= 0:
                     await resolved.send(self._skip(batch, None))
                     continue
-                batch, rest = batch.split(affordable)
-                self._fetches.push_retry(rest)
+                else:
+                    batch, rest = batch.split(affordable)
+                    self._fetches.push_retry(rest)
             self._fetches.in_flight += 1
             self._reserve(batch, left)
             group.start_soon(self._request_records, batch, resolved)
@@ -512,10 +550,10 @@ class Pipeline:
 
     def _reserve(self, batch: Batch[str], left: int | None) -> None:
         """Record the credits that a batch reserves, before it is sent."""
-        items, price = 0 if batch.held is not None else len(batch.items), self._lookup.price
-        batch.reserved = price.most(items) if left is None else min(left, price.most(items))
+        items, price = 0 if batch.is_free else len(batch.items), self._lookup.price
+        batch.reserved = price.most(items) if left is None else max(0, min(left, price.most(items)))
         batch.cost = min(batch.reserved, price.lost(items))
-        if not batch.prepaid:
+        if not batch.prepaid and items:
             self._credits_in_flight += batch.reserved
             self._journal.reserve(batch.items, batch.cost)
 
@@ -541,49 +579,60 @@ class Pipeline:
         or if a file records them.
         """
         price, is_alone = self._lookup.price, not self._fetches.in_flight
-        if batch.held is not None:
-            return len(batch.items)
+        if batch.is_free:  # one at a time, because the next result may show that the others are not free
+            return len(batch.items) if is_alone else 0
         if not (is_alone or price.is_known) and (left is not None or self._journal.is_persistent):
             return 0
         return len(batch.items) if left is None else left // (price.least(1) if is_alone else price.most(1))
 
     async def _request_records(self, batch: Batch[str], resolved: MemoryObjectSendStream[KeyResults]) -> None:
-        executor = self._executor if batch.prepaid else self._budgeted_executor
+        meter = CallMeter()
+        is_reserved = batch.prepaid and not batch.is_free
+        executor = meter.attach(self._executor if is_reserved else self._budgeted_executor)
         try:
             result = await self._lookup.fetch(executor, batch)
         except LeadfeederError as error:
-            finished = self._fail(batch, error)
+            finished = self._fail(batch, error, meter)
+        except BaseException:
+            self._record_interruption(batch, meter)
+            raise
         else:
-            finished = self._finish(batch, result)
+            finished = self._finish(batch, result, meter)
         if finished:
             await resolved.send(finished)
         self._fetches.in_flight -= 1
         self._changed.notify()
 
-    def _finish(self, batch: Batch[str], result: FetchResult) -> KeyResults:
+    def _finish(self, batch: Batch[str], result: FetchResult, meter: CallMeter) -> KeyResults:
         """Record a successful request, and return the results of its keys."""
         self._fetches.record_success()
-        self._settle(batch, result.charged)
+        lines = self._with_held_records(batch, result.lines)
+        unassigned = result.unassigned
+        charged = [record_id for record_id, line in lines.items() if line.outcome is Outcome.MATCHED and line.charged]
+        if unassigned is not None and unassigned.is_certain and unassigned.charged:
+            charged += result.fetch_individually
+        self._settle(batch, meter, lines, charged)
         for record_id in result.fetch_individually:
-            self._fetches.push_retry(Batch([record_id], batch.order, prepaid=True, held=result.unassigned))
+            self._fetches.push_retry(Batch([record_id], batch.order, prepaid=batch.prepaid, held=unassigned))
         if result.fetch_again:
             self._fetches.push_retry(Batch(result.fetch_again, batch.order, prepaid=batch.prepaid, is_repeat=True))
-        return self._resolve_all(batch, result.lines)
+        return self._resolve_all(lines)
 
-    def _fail(self, batch: Batch[str], error: LeadfeederError) -> KeyResults:
+    def _fail(self, batch: Batch[str], error: LeadfeederError, meter: CallMeter) -> KeyResults:
         """Record a failed request, and return the results of its keys unless the batch is sent again."""
-        action = self._record_failure(self._fetches, batch, error, is_free=False)
+        is_charged = meter.charged > 0
+        action = self._record_failure(self._fetches, batch, error, is_free=False, is_charged=is_charged)
         is_outcome_unknown = action is FailureAction.OUTCOME_UNKNOWN
-        if is_outcome_unknown or batch.prepaid:
-            self._settle(batch, None if is_outcome_unknown else 0)
-        else:
-            self._credits_in_flight -= batch.reserved
-            self._journal.release(batch.items, batch.cost)
+        self._settle(batch, meter)
         if self._fetches.requeue(batch, action) or action is FailureAction.ABORT:
             return []
         if action is FailureAction.SKIP:
+            if batch.is_certainly_charged and not batch.is_free:  # another process has spent the credits
+                batch.is_free = True
+                self._fetches.push_retry(batch)
+                return []
             left = self._credits_left(batch)
-            if left is None or left >= self._lookup.price.least(len(batch.items)):
+            if batch.is_free or left is None or left >= self._lookup.price.least(len(batch.items)):
                 return self._skip(batch, error)
             self._fetches.push_retry(batch)  # another process has spent the credits, so fewer IDs are affordable
             return []
@@ -591,29 +640,71 @@ class Pipeline:
         if action is FailureAction.SPLIT and self._fetches.record_rejection(is_not_found=is_not_found):
             self._abort(error)
         outcome = Outcome.NOT_FOUND if is_not_found else Outcome.FAILED
-        charged = None if is_outcome_unknown else 0
+        is_known = not meter.possibly_charged and (not is_charged or len(batch.items) == 1)
+        charged = meter.charged if is_known else None
         lines = {record_id: failed_line(error, outcome, record_id, charged=charged) for record_id in batch.items}
-        return self._resolve_all(batch, lines)
+        return self._resolve_all(self._with_held_records(batch, lines))
 
-    def _settle(self, batch: Batch[str], charged: int | None) -> None:
-        """Count the credits that a request charged, or None if they are unknown.
+    def _settle(
+        self, batch: Batch[str], meter: CallMeter, resolved_ids: Iterable[str] = (), charged_ids: Sequence[str] = ()
+    ) -> None:
+        """Count the credits of a request that has ended.
 
-        The budget knows the highest charge of a lost response, so it decides what counts as possibly charged.
+        Args:
+            batch: The IDs of the request.
+            meter: Its credits.
+            resolved_ids: The IDs that have a result now.
+            charged_ids: The IDs that were certainly charged.
+
         """
-        self.summary.credits += charged or 0
-        if batch.prepaid:
-            self.summary.credits_possibly_charged += batch.cost if charged is None else 0
+        if batch.prepaid and not batch.is_free:
+            self._count_prepaid_call(batch, meter, resolved_ids)
             return
-        spent, self._settled_credits = self._budget.credits - self._settled_credits, self._budget.credits
-        self.summary.credits_possibly_charged += spent - (charged or 0)
+        self._count(meter)
+        if meter.possibly_charged >= self._lookup.price.least(len(batch.items)):  # the credits of all IDs stay counted
+            paid = split_credits(batch.items, meter.possibly_charged)
+        else:
+            paid = dict.fromkeys(charged_ids, 0)
         self._credits_in_flight -= batch.reserved
-        self._journal.settle(batch.cost, spent)
+        self._journal.settle(batch.items, batch.cost, meter.spent, paid)
 
-    def _resolve_all(self, batch: Batch[str], lines: Mapping[str, ResultLine]) -> KeyResults:
+    def _count(self, meter: CallMeter) -> None:
+        self.summary.credits += meter.charged
+        self.summary.credits_possibly_charged += meter.possibly_charged
+
+    def _count_prepaid_call(self, batch: Batch[str], meter: CallMeter, resolved_ids: Iterable[str]) -> None:
+        """Count the credits of a prepaid request. Only those that no earlier run has reserved count in the budget."""
+        self.summary.credits += meter.charged
+        self.summary.credits_possibly_charged += min(meter.possibly_charged, self._journal.reserved_for(batch.items))
+        ids = dict.fromkeys((*resolved_ids, *batch.items))  # the others may be charged by the next requests
+        self._budget.credits += self._journal.cover(ids, meter.charged)
+
+    def _count_free_call(self, meter: CallMeter) -> None:
+        """Count the credits of a request that should be free."""
+        if meter.spent:
+            self._count(meter)
+            self._journal.settle((), 0, meter.spent, {})
+
+    def _record_interruption(self, batch: Batch[str], meter: CallMeter) -> None:
+        """Count the credits of a canceled request. Its reservation stays in the journal."""
+        if batch.prepaid and not batch.is_free:
+            self._count_prepaid_call(batch, meter, ())
+            return
+        self._count(meter)
+        if meter.spent > batch.cost:
+            with suppress(CheckpointError):  # the last checkpoint of the job records them too
+                self._journal.settle(batch.items, batch.cost, meter.spent, {})
+
+    def _with_held_records(self, batch: Batch[str], lines: dict[str, ResultLine]) -> dict[str, ResultLine]:
+        """Return some results with the records of an earlier response that belong to them."""
+        held = batch.held
+        return lines if held is None else {record_id: held.assign(line) for record_id, line in lines.items()}
+
+    def _resolve_all(self, lines: Mapping[str, ResultLine]) -> KeyResults:
         """Return the results of the keys that wait for some records."""
         finished = KeyResults()
         for record_id, line in lines.items():
-            finished += self._resolve(record_id, line if batch.held is None else batch.held.assign(line))
+            finished += self._resolve(record_id, line)
         return finished
 
     def _resolve(self, record_id: str, line: ResultLine) -> KeyResults:
@@ -664,9 +755,15 @@ class Pipeline:
         return queue.next_batch(allow_partial=allow_partial)
 
     def _record_failure(
-        self, queue: RequestQueue[T], batch: Batch[T], error: LeadfeederError, *, is_free: bool
+        self,
+        queue: RequestQueue[T],
+        batch: Batch[T],
+        error: LeadfeederError,
+        *,
+        is_free: bool,
+        is_charged: bool = False,
     ) -> FailureAction:
-        action = queue.record_failure(batch, error, is_free=is_free)
+        action = queue.record_failure(batch, error, is_free=is_free, is_charged=is_charged)
         if action is FailureAction.ABORT or queue.fails_constantly:
             self._abort(error)
         return action

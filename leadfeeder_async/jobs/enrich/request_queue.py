@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -53,11 +53,18 @@ class Batch(msgspec.Struct, Generic[T]):
     cost: int = 0
     """The credits that count as spent if the response is lost."""
     prepaid: bool = False
-    """True if the credits of these items are reserved already, by an earlier run or an earlier request."""
+    """True if an earlier run has reserved the credits of these items."""
+    is_free: bool = False
+    """True if this item was certainly charged in an earlier request of the job, so that no budget has to cover it."""
     is_repeat: bool = False
     """True if a response has left out these items, although it may contain their records under other IDs."""
     held: UnassignedRecords | None = None
-    """The records of an earlier response to which this item belongs. Requesting it again is free."""
+    """The records of an earlier response, one of which may be that of this item."""
+
+    @property
+    def is_certainly_charged(self) -> bool:
+        """True if an earlier response has certainly charged the record of this item."""
+        return self.held is not None and self.held.is_certain
 
     def split(self, at: int) -> tuple[Batch[T], Batch[T]]:
         """Return the items before and after a position as two batches."""
@@ -75,11 +82,11 @@ class FailureAction(Enum):
     SKIP = "skip"
     """Skip the items, because a budget forbids the request. Nothing was sent."""
     SPLIT = "split"
-    """Split the batch, because the server rejected at least one item. Nothing was charged."""
+    """Split the batch, because the server rejected at least one item. A single item fails."""
     RETRY = "retry"
     """Send the batch again. Nothing was charged."""
     OUTCOME_UNKNOWN = "outcome unknown"
-    """Fail the items and never send them again, because they may have been charged."""
+    """Fail the items and never send them again, because they were charged or may have been."""
 
 
 _FATAL_ERRORS = (
@@ -206,12 +213,23 @@ class RequestQueue(Generic[T]):
         self.consecutive_failures = self.consecutive_rejections = 0
         self.has_succeeded = True
 
-    def record_failure(self, batch: Batch[T], error: LeadfeederError, *, is_free: bool) -> FailureAction:
+    def record_failure(
+        self, batch: Batch[T], error: LeadfeederError, *, is_free: bool, is_charged: bool = False
+    ) -> FailureAction:
         """Count a failed request, and return its consequence.
 
         A batch that keeps failing while other requests succeed is split to find the item that causes it.
+
+        Args:
+            batch: The items of the request.
+            error: Its error.
+            is_free: True if the request cannot have been charged.
+            is_charged: True if the server reports a charge for the failed request.
+
         """
         action = classify_failure(error, is_free=is_free)
+        if action is FailureAction.SPLIT and is_charged and len(batch.items) > 1:
+            action = FailureAction.OUTCOME_UNKNOWN
         if action in {FailureAction.RETRY, FailureAction.OUTCOME_UNKNOWN}:
             self.consecutive_failures += 1
             batch.attempts += 1
@@ -251,8 +269,35 @@ class CostJournal:
 
         """
 
-    def settle(self, cost: int, charged: int) -> None:
-        """Replace a reservation with the credits that were charged, or may have been."""
+    def settle(self, ids: Iterable[str], cost: int, spent: int, paid: Mapping[str, int]) -> None:
+        """Replace a reservation with the credits that were spent.
 
-    def release(self, ids: Iterable[str], cost: int) -> None:
-        """Remove a reservation of a request that was rejected or never sent."""
+        Args:
+            ids: The IDs of the request.
+            cost: The credits of the reservation.
+            spent: The credits that were charged, or may have been.
+            paid: The IDs that a later run may request without reserving credits, with the part of ``spent`` that they
+                may still be charged.
+
+        """
+
+    def cover(self, ids: Iterable[str], charged: int) -> int:
+        """Take the charge of a prepaid request from the credits that an earlier run has reserved for its IDs.
+
+        Returns:
+            The credits beyond these, which are recorded too.
+
+        """
+        del ids
+        return charged
+
+    def reserved_for(self, ids: Iterable[str]) -> int:
+        """Return the credits that an earlier run has reserved for some IDs and that were perhaps not charged then."""
+        del ids
+        return 0
+
+
+def split_credits(ids: Sequence[str], cost: int) -> dict[str, int]:
+    """Distribute the credits of a request over its IDs."""
+    each, rest = divmod(cost, max(1, len(ids)))
+    return {record_id: each + (index < rest) for index, record_id in enumerate(ids)}
