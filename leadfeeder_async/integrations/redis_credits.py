@@ -87,10 +87,10 @@ class RedisCredits:
     reservation is kept, because the credits may have been charged. Free calls send no command to the server.
 
     Each process keeps a copy of the totals of all processes, and checks once a second that the server still has them.
-    If the server lost them, was restarted or failed over, no credits are granted for five seconds, and all running
-    processes restore their copies. The first use of a name waits for this time too, because a new name looks like a
-    lost one. The totals are lost only if no process that has seen them is running. Use a server that saves to disk to
-    keep them in this case too.
+    If the server lost any of them, was restarted or failed over, no credits are granted for five seconds, and all
+    running processes restore their copies. The first use of a name waits for this time too, because a new name looks
+    like a lost one. The totals are lost only if no process that has seen them is running. Use a server that saves to
+    disk to keep them in this case too.
 
     The credits of a name are kept for 400 days after its last use. If the name is used again in this time, it continues
     with the credits that were spent before.
@@ -315,7 +315,6 @@ class RedisCredits:
     async def _try_report(self, command: Literal["report", "end"]) -> bool:
         try:
             response = await self._send(command)
-            return response is not None and response.accepted
         except FAILURES as error:
             if self._outage.since is None or command == "end":
                 logger.warning(
@@ -323,6 +322,7 @@ class RedisCredits:
                 )
             self._record_failure(error)
             return False
+        return response is not None and response.accepted
 
     def _record_failure(self, error: BaseException) -> None:
         now = _now()
