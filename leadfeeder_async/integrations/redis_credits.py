@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 from uuid import uuid4
 
 import anyio
@@ -34,13 +35,20 @@ logger = logging.getLogger("leadfeeder_async")
 
 
 RECOVERY_TIME = 5.0
-"""Seconds in which running processes restore the totals after a loss of data. No credits are granted meanwhile."""
+"""Seconds in which running processes restore the totals after a loss of data. No credits are granted meanwhile.
+
+Each process measures them with its own monotonic clock, from the first response that shows the loss.
+"""
 
 HEARTBEAT_INTERVAL = 1.0
 """Seconds between two reports of a process. The response to a report shows if the totals were lost."""
 
 MAX_RESTORES = 3
-"""How often one command restores the totals. If they are lost after that, its caller waits before the next attempt."""
+"""How often one command restores the totals. If they are lost each time, its caller waits before the next attempt."""
+
+
+_Totals: TypeAlias = dict[str, tuple[int, int]]
+"""The sequence number and the total of each process, and the number and the sum of those that ended in one epoch."""
 
 
 class _RunIdResponse(msgspec.Struct, frozen=True):
@@ -53,16 +61,16 @@ class _RunIdResponse(msgspec.Struct, frozen=True):
 class _Response(msgspec.Struct, frozen=True):
     """The response of the script."""
 
-    accepted: int
-    """1 if the command was applied."""
+    accepted: bool
+    """True if the command was applied."""
     spent: int
     """The credits that all processes have spent or reserved."""
     epoch: str
     """The name of the record of the totals. A new record has a new one."""
-    wait: int
-    """Microseconds until credits can be reserved."""
-    totals: dict[str, str]
-    """The total of each process, and the sum of those that ended."""
+    is_open: bool
+    """True if credits can be reserved. The record of a new epoch is not open until the totals were restored."""
+    totals: _Totals
+    """The totals of all processes."""
 
 
 class RedisCredits:
@@ -79,10 +87,10 @@ class RedisCredits:
     reservation is kept, because the credits may have been charged. Free calls send no command to the server.
 
     Each process keeps a copy of the totals of all processes, and checks once a second that the server still has them.
-    If the server lost them, was restarted or failed over, no credits are granted for five seconds, and all running
-    processes restore their copies. The first use of a name waits for this time too, because a new name looks like a
-    lost one. The totals are lost only if no process that has seen them is running. Use a server that saves to disk to
-    keep them in this case too.
+    If the server lost any of them, was restarted or failed over, no credits are granted for five seconds, and all
+    running processes restore their copies. The first use of a name waits for this time too, because a new name looks
+    like a lost one. The totals are lost only if no process that has seen them is running. Use a server that saves to
+    disk to keep them in this case too.
 
     The credits of a name are kept for 400 days after its last use. If the name is used again in this time, it continues
     with the credits that were spent before.
@@ -139,7 +147,8 @@ class RedisCredits:
         check_argument(outage_timeout >= 0, f"outage_timeout={outage_timeout!r} must be 0 seconds or more.")
         self._outage_timeout = outage_timeout
         self._epoch = ""
-        self._copy = dict[str, str]()
+        self._epoch_known_since = 0.0
+        self._copy: _Totals = {}
         """The totals of all processes, as last reported by the server."""
         self._begin()
 
@@ -282,8 +291,8 @@ class RedisCredits:
                 except FAILURES as error:
                     self._record_failure(error)
                 else:
-                    if response.epoch == self._epoch and (response.accepted or not response.wait):
-                        return bool(response.accepted)
+                    if response is not None and (response.accepted or response.is_open):
+                        return response.accepted
                     if _now() > recovery_ends:
                         raise RateLimiterUnavailableError(
                             f"The Redis server loses the shared credits of {self.name!r} repeatedly.",
@@ -305,7 +314,7 @@ class RedisCredits:
 
     async def _try_report(self, command: Literal["report", "end"]) -> bool:
         try:
-            return bool((await self._send(command)).accepted)
+            response = await self._send(command)
         except FAILURES as error:
             if self._outage.since is None or command == "end":
                 logger.warning(
@@ -313,6 +322,7 @@ class RedisCredits:
                 )
             self._record_failure(error)
             return False
+        return response is not None and response.accepted
 
     def _record_failure(self, error: BaseException) -> None:
         now = _now()
@@ -320,28 +330,31 @@ class RedisCredits:
             error, now, 0.0 if self._outage.duration(now) < self._outage_timeout else PROBE_INTERVAL
         )
 
-    async def _send(self, command: Literal["reserve", "report", "end"], most: int = 0) -> _Response:
-        """Send the total of this process. If the server has lost all totals, restore them and send it again.
+    async def _send(self, command: Literal["reserve", "report", "end"], most: int = 0) -> _Response | None:
+        """Send the total of this process. If the server has lost any totals, restore them and send it again.
 
-        If they are lost again each time, the response has another epoch than this process. It was not accepted.
+        Return None if they are lost again each time. The command does not count as accepted.
         """
         total, self._reported = max(0, self._reserved + most), -1  # unknown until the server responds
-        response = await self._run(command, total)
-        for _ in range(MAX_RESTORES):
-            if response.epoch == self._epoch:
-                break
-            copy = {**self._copy, self._process: f"{self._sequence} {self._total}"}
-            values = [text for field_and_value in copy.items() for text in field_and_value]
-            restored = await self._run("restore", 0, *values)
-            self._epoch, self._copy = restored.epoch, restored.totals
+        for _ in range(MAX_RESTORES + 1):
             response = await self._run(command, total)
-        self._outage.record_success()
-        if response.epoch != self._epoch:  # the response lacks totals that this process has
-            return response
-        self.spent, self._copy = response.spent, response.totals
-        if response.accepted:
-            self._reported = total
-        return response
+            self._outage.record_success()
+            if response.epoch == self._epoch and not _is_older(response.totals, self._copy):
+                self.spent, self._copy = response.spent, response.totals
+                if response.accepted:
+                    self._reported = total
+                return response
+            await self._restore()
+        return None
+
+    async def _restore(self) -> None:
+        """Add the totals that this process knows to those on the server, and use the epoch of the server."""
+        copy = {**self._copy, self._process: (self._sequence, self._total)}
+        values = [text for field, numbers in copy.items() for text in (field, "{} {}".format(*numbers))]
+        restored = await self._run("restore", 0, *values)
+        if restored.epoch != self._epoch:
+            self._epoch, self._epoch_known_since = restored.epoch, time.monotonic()
+        self._copy = restored.totals
 
     async def _run(self, command: str, total: int, *values: str) -> _Response:
         self._sequence += 1
@@ -353,8 +366,8 @@ class RedisCredits:
             total,
             self.max_credits,
             self._epoch,
+            int(time.monotonic() >= self._epoch_known_since + RECOVERY_TIME),
             uuid4().hex,
-            round(RECOVERY_TIME * 1e6),
             *values,
         )
         if not isinstance(response, str | bytes):
@@ -367,3 +380,18 @@ class RedisCredits:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _is_older(totals: _Totals, copy: _Totals) -> bool:
+    """Return True if ``totals`` lack credits in ``copy``, which are those of an earlier response.
+
+    A process may be missing if it has ended. There must be as many new ended processes as missing ones.
+    """
+    if any(field in totals and totals[field] < numbers for field, numbers in copy.items()):
+        return True
+    missing = sum(field not in totals for field in copy)
+    return missing > _number_of_ended(totals) - _number_of_ended(copy)
+
+
+def _number_of_ended(totals: _Totals) -> int:
+    return sum(number for field, (number, _) in totals.items() if field.startswith("ended:"))

@@ -7,9 +7,11 @@ import multiprocessing
 import os
 import random
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from multiprocessing.queues import Queue
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -21,7 +23,7 @@ from leadfeeder_async.integrations._redis_script import key_of
 from leadfeeder_async.integrations.redis import RedisCredits, RedisLimiter
 from tests.support.paths import DOCS
 from tests.support.redis import RedisServer
-from tests.support.shared_credits import report
+from tests.support.shared_credits import abandon, report, settled
 
 KEY = "canary-key-1234567890"
 SCHEDULES = 2_000 if os.environ.get("SOAK") else 6
@@ -88,6 +90,172 @@ async def test_restored_sum_is_not_counted_twice(pools: AsyncExitStack, redis_se
     assert (await spend(first, 3), await spend(second, 3)) == (3, 3)
     redis_server.execute("FLUSHALL")
     assert await spend(await open_pool(pools, redis_server), 10) == 4
+
+
+def wait_for_link(replica: RedisServer) -> None:
+    """Wait until a replica has loaded the data of its master."""
+    for _ in range(500):
+        state = replica.execute("INFO", "replication")
+        if isinstance(state, dict) and state["master_link_status"] == "up":
+            return
+        time.sleep(0.01)
+    raise AssertionError("the replica did not connect within 5 s")
+
+
+async def test_failback_with_older_data_is_noticed(
+    pools: AsyncExitStack, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """A server that loads older data from a former replica keeps its run ID, and grants nothing before a recovery."""
+    other = RedisServer(tmp_path)
+    other.start()
+    try:
+        idle = await open_pool(pools, redis_server)
+        assert await spend(idle, 1) == 1
+        redis_server.execute("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+        other.execute("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+        other.execute("REPLICAOF", "127.0.0.1", redis_server.port)
+        await asyncio.to_thread(wait_for_link, other)
+        other.execute("REPLICAOF", "NO", "ONE")
+        async with RedisCredits(redis_server.url, "job", 10, KEY, timeout=5.0) as finished:
+            assert await spend(finished, 7) == 7
+        await report(idle)
+        redis_server.execute("REPLICAOF", "127.0.0.1", other.port)
+        await asyncio.to_thread(wait_for_link, redis_server)
+        redis_server.execute("REPLICAOF", "NO", "ONE")
+        assert await spend(await open_pool(pools, redis_server), 10) == 2
+    finally:
+        other.kill()
+
+
+def stored_record(server: RedisServer) -> dict[str, str]:
+    """Return the fields of the record of the totals."""
+    fields = server.execute("HGETALL", key_of(KEY, "credits:job"))
+    assert isinstance(fields, dict)
+    return {str(field): str(value) for field, value in fields.items()}
+
+
+def replace_record(server: RedisServer, stored: dict[str, str]) -> None:
+    """Replace the record with an older copy, as RESTORE does."""
+    server.execute("DEL", key_of(KEY, "credits:job"))
+    server.execute("HSET", key_of(KEY, "credits:job"), *(part for field in stored.items() for part in field))
+
+
+@pytest.mark.parametrize(("is_finished", "left"), [(True, 0), (False, 2)])
+async def test_restored_key_grants_nothing_to_process_that_knows_more(
+    pools: AsyncExitStack, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, is_finished: bool, left: int
+) -> None:
+    """A process that knows higher totals than the server restores them before it is granted credits.
+
+    The older total of a process that has ended since is counted again, because nothing on the server shows its end.
+    """
+    monkeypatch.setattr(redis_credits, "HEARTBEAT_INTERVAL", 600)
+    running, other = await open_pool(pools, redis_server), await open_pool(pools, redis_server)
+    assert (await spend(running, 1), await spend(other, 2)) == (1, 2)
+    older = stored_record(redis_server)
+    assert await spend(other, 5) == 5
+    if is_finished:
+        await other.aclose()
+    await report(running)
+    replace_record(redis_server, older)
+    assert await spend(running, 10) == left
+
+
+async def test_heartbeat_restores_older_key(
+    pools: AsyncExitStack, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle process restores the totals that it knows, and nothing is granted until others could do so too."""
+    monkeypatch.setattr(redis_credits, "HEARTBEAT_INTERVAL", 600)
+    idle, killed = await open_pool(pools, redis_server), await open_pool(pools, redis_server)
+    other = await open_pool(pools, redis_server)
+    assert await spend(idle, 1) == 1
+    older = stored_record(redis_server)
+    assert (await spend(killed, 3), await spend(other, 4)) == (3, 4)
+    await report(idle)
+    await abandon(killed)
+    await abandon(other)
+    epoch = stored_record(redis_server)["#epoch"]
+    replace_record(redis_server, older)
+    await report(idle)
+    assert stored_record(redis_server)["#epoch"] != epoch
+    assert stored_record(redis_server)["#open"] == "0"
+    assert await spend(await open_pool(pools, redis_server), 10) == 2
+
+
+async def test_key_of_an_older_epoch_is_noticed(pools: AsyncExitStack, redis_server: RedisServer) -> None:
+    """If an older copy belongs to an earlier epoch, the totals that it lacks begin a new one."""
+    idle = await open_pool(pools, redis_server)
+    assert await spend(idle, 1) == 1
+    older = stored_record(redis_server)
+    redis_server.execute("FLUSHALL")
+    assert await spend(idle, 7) == 7
+    replace_record(redis_server, older)
+    await report(idle)
+    assert stored_record(redis_server)["#epoch"] not in {older["#epoch"], ""}
+    assert stored_record(redis_server)["#open"] == "0"
+    assert await spend(await open_pool(pools, redis_server), 10) == 2
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+async def test_deleted_field_is_restored(pools: AsyncExitStack, redis_server: RedisServer, is_finished: bool) -> None:
+    """The total of a single process, or of those that have ended, is restored by a process that has seen it."""
+    idle, other = await open_pool(pools, redis_server), await open_pool(pools, redis_server)
+    assert (await spend(idle, 1), await spend(other, 7)) == (1, 7)
+    process = other._process
+    await (other.aclose() if is_finished else abandon(other))
+    await report(idle)
+    field = next(field for field in stored_record(redis_server) if field == process or field.startswith("ended:"))
+    redis_server.execute("HDEL", key_of(KEY, "credits:job"), field)
+    await report(idle)
+    assert await spend(await open_pool(pools, redis_server), 10) == 2
+
+
+async def test_wait_needs_no_clock_of_the_server(pools: AsyncExitStack, redis_server: RedisServer) -> None:
+    """The script does not read the time, so a step of the server's clock cannot shorten or extend a recovery."""
+    url = user_url(redis_server, "~*", "+@all", "-time")
+    pool = await pools.enter_async_context(RedisCredits(url, "job", 10, KEY, timeout=5.0))
+    assert await asyncio.wait_for(spend(pool, 10), 5) == 10
+
+
+async def test_each_process_measures_the_wait(
+    pools: AsyncExitStack, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the first process that waited is killed, the next one waits for the whole time from its own first response."""
+    monkeypatch.setattr(redis_credits, "RECOVERY_TIME", 0.5)
+    first, second = await open_pool(pools, redis_server), await open_pool(pools, redis_server)
+    waiting = asyncio.create_task(first.reserve(1, CONTEXT))
+    await asyncio.sleep(0.3)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await abandon(first)
+    started = time.monotonic()
+    assert await spend(second, 1) == 1
+    assert time.monotonic() - started >= 0.5
+    joined = await open_pool(pools, redis_server)
+    monkeypatch.setattr(redis_credits, "RECOVERY_TIME", 600)
+    assert await asyncio.wait_for(spend(joined, 1), 5) == 1
+
+
+async def test_processes_that_end_cause_no_commands(
+    pools: AsyncExitStack, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that sees others end takes nothing for lost. Each reservation and report is one command."""
+    monkeypatch.setattr(redis_credits, "HEARTBEAT_INTERVAL", 600)
+    pool = await open_pool(pools, redis_server, 100)
+    assert await spend(pool, 1) == 1
+    for number in range(1, 4):
+        others = [await open_pool(pools, redis_server, 100) for _ in range(2)]
+        for other in others:
+            await other.reserve(number, CONTEXT)
+            other.settle(number, 1)
+        await report(pool)
+        await others[0].aclose()
+        sent = pool._script.calls
+        await pool.reserve(2, CONTEXT)
+        await others[1].aclose()
+        pool.settle(2, 0)
+        await settled(pool)
+        assert pool._script.calls == sent + 2
+    assert pool.spent == 7
 
 
 async def see_totals(pools: list[RedisCredits]) -> None:

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -242,15 +241,6 @@ async def test_nothing_is_granted_after_a_restart_with_older_data(redis_server: 
         await report(running)
         with pytest.raises(BudgetExceededError):
             await new.reserve(1, ErrorContext())
-
-
-async def test_recovery_is_bounded_when_the_clock_is_set_back(redis_server: RedisServer) -> None:
-    """The end of a recovery that is an hour ahead holds nobody for an hour."""
-    async with credits_on(redis_server, 5) as shared:
-        await shared.reserve(1, ErrorContext())
-        hour_ahead = round((time.time() + 3600) * 1e6)
-        redis_server.execute("HSET", key_of(KEY, "credits:job"), "#restored_at", hour_ahead)
-        await asyncio.wait_for(shared.reserve(1, ErrorContext()), 5)
 
 
 async def test_repeated_loss_of_data_raises(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
