@@ -393,7 +393,7 @@ def test_temporary_files_of_killed_jobs_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     others += [".o.ndjson.leadfeeder-00000000.tmp", ".o.ndjson.leadfeeder-11111111.tmp"]
     (tmp_path / others[-1]).symlink_to(tmp_path / others[0])
-    (tmp_path / others[-2]).hardlink_to(tmp_path / others[0])
+    (tmp_path / others[-2]).hardlink_to(tmp_path / others[1])
     write(out, overwrite=True)
     assert names_in(tmp_path) == sorted([*others, "o.ndjson"])
 
