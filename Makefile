@@ -8,7 +8,7 @@ TOOLS = .venv-release
 .PHONY: demo test test-fast cov test-lowest matrix soak mutants lint types types-platforms bench bench-quick bench-long docs dist sbom audit prism lock clean
 
 demo: $(VENV)/.cli
-	$(BIN)/leadfeeder demo --out demo/visits.ndjson
+	$(BIN)/leadfeeder demo --out demo/visits.ndjson --overwrite
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)

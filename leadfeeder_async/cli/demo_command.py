@@ -17,7 +17,7 @@ from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.dates import utc_today
 from leadfeeder_async.cli.printing import print_err
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import IncompleteWindowError
+from leadfeeder_async.errors import CheckpointError, IncompleteWindowError
 from leadfeeder_async.models.records import WebVisit
 
 if TYPE_CHECKING:
@@ -42,20 +42,24 @@ class FileContents:
 
 async def demo(
     *,
-    out: Annotated[Path, Parameter(help="The output file. An existing file is replaced.")] = Path("demo/visits.ndjson"),
+    out: Annotated[Path, Parameter(help="The output file.")] = Path("demo/visits.ndjson"),
     visits: Annotated[int, Parameter(help="The number of visits to generate.")] = 12_345,
+    overwrite: Annotated[
+        bool, Parameter(negative=(), help="Replace the output file, demo.duckdb and demo.html next to it.")
+    ] = False,
 ) -> None:
     """Export, sync and report the visits of a generated account.
 
-    Exports 90 days of visits and checks the file, syncs the same visits to a database and writes an HTML report next to
-    it. Needs no key and no network connection.
+    Exports 90 days of visits and checks the file, syncs the same visits to the database demo.duckdb and writes the HTML
+    report demo.html next to it. Needs no key and no network connection.
     """
-    today = utc_today()
-    exported = await _export(out, visits, today)
-    database, page = out.with_name("leadfeeder.duckdb"), out.with_name("report.html")
+    database, page = out.with_name("demo.duckdb"), out.with_name("demo.html")
     has_report = find_spec("duckdb") is not None and find_spec("jinja2") is not None
+    _check_files(out, *((database, page) if has_report else ()), overwrite=overwrite)
+    today = utc_today()
+    exported = await _export(out, visits, today, overwrite=overwrite)
     if has_report:
-        await _sync_and_report(out, exported, database, page, today)
+        await _sync_and_report(out, exported, database, page, today, overwrite=overwrite)
     else:
         print_err("\nTo also make a report, run: pip install duckdb jinja2")
     command = sys.argv[0]
@@ -72,7 +76,19 @@ async def demo(
         print_err(f"\nNow open {page} in a browser.")
 
 
-async def _export(out: Path, visits: int, today: date) -> FileContents:
+def _check_files(*paths: Path, overwrite: bool) -> None:
+    """Raise CheckpointError if a file exists or is unfinished, unless it is to be replaced."""
+    from leadfeeder_async.jobs.resumable_file import checkpoint_path, validate_target
+
+    for path in paths:
+        validate_target(path, overwrite=overwrite)
+        if not overwrite and checkpoint_path(path).exists():
+            raise CheckpointError(
+                f"{path} is unfinished.", hint="Choose another path, or pass overwrite=True.", reason="exists"
+            )
+
+
+async def _export(out: Path, visits: int, today: date, *, overwrite: bool) -> FileContents:
     from leadfeeder_async.sandbox import Sandbox
 
     async with Sandbox(companies=COMPANIES, visits=visits, days=DAYS, end_date=today) as sandbox:
@@ -83,7 +99,7 @@ async def _export(out: Path, visits: int, today: date) -> FileContents:
         client = AsyncLeadfeeder(sandbox.api_key, account_id=sandbox.account_id, base_url=sandbox.url, trust_env=False)
         async with client as lf:
             pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date)
-            await terminal.export(pager, lf.stats, out, "visit", overwrite=True)
+            await terminal.export(pager, lf.stats, out, "visit", overwrite=overwrite)
         contents, ledger = read_contents(out), sandbox.ledger
     if contents.visits != visits:
         raise IncompleteWindowError(f"The sandbox has {visits:,} visits, but {out} has {contents.visits:,}.")
@@ -99,13 +115,18 @@ async def _export(out: Path, visits: int, today: date) -> FileContents:
     return contents
 
 
-async def _sync_and_report(out: Path, exported: FileContents, database: Path, page: Path, today: date) -> None:
+async def _sync_and_report(
+    out: Path, exported: FileContents, database: Path, page: Path, today: date, *, overwrite: bool
+) -> None:
     from leadfeeder_async.report import write_report
 
-    database.unlink(missing_ok=True)  # noqa: ASYNC240 - a file of an earlier demonstration, with other data
+    if overwrite:
+        _remove_demo_database(database)
     result = await _sync(database, exported.visits, today)
     synced = FileContents(result.tables["visits"].new, result.tables["companies"].new, exported.days)
-    report = await asyncio.to_thread(write_report, database, page, since="30d", title="Demonstration", overwrite=True)
+    report = await asyncio.to_thread(
+        write_report, database, page, since="30d", title="Demonstration", overwrite=overwrite
+    )
     expected = read_contents(out, report.window)
     shown = (report.totals.visits, report.totals.companies)
     if synced != exported or shown != (expected.visits, expected.companies):
@@ -116,6 +137,16 @@ async def _sync_and_report(out: Path, exported: FileContents, database: Path, pa
         f"{page}: the last {report.window.days} complete days of them, "
         f"{expected.visits:,} visits of {expected.companies:,} companies"
     )
+
+
+def _remove_demo_database(database: Path) -> None:
+    """Remove the database of an earlier demonstration, which has other data, and the files that a kill left."""
+    from leadfeeder_async.jobs.duckdb_file import remove_database
+    from leadfeeder_async.jobs.sync.visit_spool import SpoolState, open_spool
+
+    with open_spool(database) as spool:
+        spool.begin(SpoolState())
+        remove_database(database)
 
 
 async def _sync(database: Path, visits: int, today: date) -> SyncResult:

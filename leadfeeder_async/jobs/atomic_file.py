@@ -1,4 +1,7 @@
-"""Files that replace others in one step: written under a temporary name, synced, and renamed."""
+"""Files that replace others in one step: written under a temporary name, synced, and renamed.
+
+Also the checks of working files. A job uses a file at the name of a working file only if a job can have written it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from stat import S_IMODE, S_IRUSR, S_IWUSR
+from stat import S_IMODE, S_IRUSR, S_ISREG, S_IWUSR
 
 from leadfeeder_async.errors import CheckpointError
 
 
 def temporary_path(path: Path) -> Path:
     """Return a random name in the folder of ``path``, which :func:`remove_temporaries` recognizes."""
-    return path.with_name(f".{path.name}.{token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.leadfeeder-{token_hex(4)}.tmp")
 
 
 @contextmanager
@@ -39,11 +42,14 @@ def temporary_beside(path: Path, like: Path) -> Generator[Path]:
 def remove_temporaries(path: Path) -> None:
     """Remove the temporary files that killed jobs left beside ``path``. The caller holds its lock."""
     # DuckDB adds a file with the suffix .wal to a database.
-    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp(\.wal)?")
+    name = re.compile(rf"\.{re.escape(path.name)}\.leadfeeder-[0-9a-f]{{8}}\.tmp(\.wal)?")
     with suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
-            if name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                Path(entry.path).unlink()
+            if name.fullmatch(entry.name):
+                leftover = Path(entry.path)
+                with suppress(CheckpointError):  # a link, or anything else that no job made
+                    stat_working_file(leftover)
+                    leftover.unlink()
 
 
 def create_exclusively(path: Path, like: Path) -> None:
@@ -55,6 +61,50 @@ def create_exclusively(path: Path, like: Path) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode))
     if mode is not None:
         path.chmod(mode)  # the umask may have removed some
+
+
+def stat_working_file(path: Path) -> os.stat_result | None:
+    """Return the status of a working file, or None if nothing has its name.
+
+    Raises:
+        CheckpointError: It is a link, has a second name, or is not a regular file, so no job made it.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    _check_is_plain(path, status)
+    return status
+
+
+def open_working_file(path: Path, flags: int) -> int:
+    """Open a working file that exists, and return its descriptor. A pipe is not waited for, and a link not followed.
+
+    Raises:
+        CheckpointError: It is a link, has a second name, or is not a regular file, so no job made it.
+        FileNotFoundError: Nothing has its name.
+    """
+    stat_working_file(path)  # Windows has no O_NOFOLLOW, and opening a device may have an effect
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    descriptor = os.open(path, flags)
+    try:
+        _check_is_plain(path, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_is_plain(path: Path, status: os.stat_result) -> None:
+    if not S_ISREG(status.st_mode):
+        raise unknown_file_error(path)
+    if status.st_nlink > 1:
+        raise CheckpointError(
+            f"{path} is a hard link, so writing it would change another file.",
+            hint="Move it away, or choose another path.",
+            reason="not_ours",
+        )
 
 
 def unknown_file_error(path: Path) -> CheckpointError:

@@ -6,6 +6,7 @@ checkpoint counts, and the next run cuts them off. The other order would lose ro
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Generic, TypeAlias, TypeVar
@@ -13,7 +14,10 @@ from typing import Annotated, Generic, TypeAlias, TypeVar
 import msgspec
 
 from leadfeeder_async.errors import CheckpointError, CheckpointReason
-from leadfeeder_async.jobs.atomic_file import remove_temporaries, unknown_file_error, write_atomically
+from leadfeeder_async.jobs.atomic_file import open_working_file, remove_temporaries, write_atomically
+
+FORMAT = "leadfeeder-async checkpoint"
+"""The first value of each checkpoint, of any version. A file without it was not written by a job."""
 
 VERSION = 2
 """The version of the format. A checkpoint of another version is refused."""
@@ -33,7 +37,7 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
 S = TypeVar("S", bound=JobState)
 
 
-class Checkpoint(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
+class Checkpoint(msgspec.Struct, Generic[S], frozen=True, kw_only=True, tag_field="format", tag=FORMAT):
     """How far an unfinished file is."""
 
     version: int = VERSION
@@ -104,18 +108,26 @@ def is_checkpoint(path: Path) -> bool:
     """Return True if the file is a checkpoint, perhaps a damaged one, and False if there is none.
 
     Raises:
-        CheckpointError: The file is a link, a folder or something else that no job wrote.
+        CheckpointError: The file is a link, a folder, an empty file or something else that no job wrote.
     """
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise unknown_file_error(path)
     try:
-        with path.open("rb") as file:
-            begin = file.read(1)
+        with os.fdopen(open_working_file(path, os.O_RDONLY), "rb") as file:
+            begin = file.read(len(_BEGIN))
     except FileNotFoundError:
         return False
-    if begin not in {b"", b"{"}:
-        raise unknown_file_error(path)
-    return True
+    if begin == _BEGIN:
+        return True
+    # A kill leaves no such file, because a checkpoint is complete before it gets its name.
+    problem = "is not a checkpoint" if begin else "is empty"
+    raise CheckpointError(
+        f"{path} {problem}. Either no job wrote it, or a power failure damaged it.",
+        hint=f"Move it and {path.stem}.part away to start over, or choose another path.",
+        reason="not_ours",
+    )
+
+
+_BEGIN = b'{"format":' + msgspec.json.encode(FORMAT)
+"""The first bytes of each checkpoint."""
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint[S], like: Path) -> None:

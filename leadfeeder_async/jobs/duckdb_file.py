@@ -1,17 +1,29 @@
-"""Opening DuckDB databases. No other module imports DuckDB, so its errors become errors of this package here."""
+"""Opening DuckDB databases. No other module imports DuckDB, so its errors become errors of this package here.
+
+DuckDB opens, replays and removes whatever has the name of its write-ahead log (WAL), also through links. Such a file is
+therefore checked before each connection.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from leadfeeder_async.errors import CheckpointError, DatabaseError, DatabaseLockedError, DatabaseReason, check_argument
-from leadfeeder_async.jobs.atomic_file import remove_temporaries, replace_atomically, temporary_path
+from leadfeeder_async.jobs.atomic_file import (
+    open_working_file,
+    remove_temporaries,
+    replace_atomically,
+    temporary_path,
+)
+from leadfeeder_async.jobs.output_lock import has_lock_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,10 +34,17 @@ Connection: TypeAlias = "duckdb.DuckDBPyConnection"
 _MAGIC = slice(8, 12), b"DUCK"
 """The bytes of a file that identify a DuckDB database."""
 
-_READ_ONLY_CONFIG = {
+_WAL_SUFFIXES = (".wal", ".wal.checkpoint", ".wal.recovery")
+"""The suffixes of DuckDB's logs. DuckDB 1.5 or newer uses the last two while it recovers from a kill."""
+
+_WAL_BEGIN = b"d\0be\0"
+"""The first bytes of each log, in DuckDB 1.0 to 2.0."""
+
+_READ_ONLY_CONFIG: Mapping[str, str | bool] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "enable_external_access": False,
+    "temp_directory": "",
 }
 """No downloads of extensions, no other files, no network."""
 
@@ -37,8 +56,10 @@ _NEW_DATABASE_CONFIG = {"storage_compatibility_version": "v1.0.0"}
 """A storage format that every tool with DuckDB 1.x reads. A file keeps its format when a newer DuckDB writes to it."""
 
 
-_BOUNDED_CONFIG = {"threads": "1", "memory_limit": "200MB", "temp_directory": ""}
-"""Without a folder for temporary files, no row is written to a file that others may read."""
+_UNBOUNDED_CONFIG: Mapping[str, str | bool] = {"temp_directory": ""}
+"""Without a folder for temporary files, no row is written to a file that others may read, or that others own."""
+
+_BOUNDED_CONFIG: Mapping[str, str | bool] = {**_UNBOUNDED_CONFIG, "threads": "1", "memory_limit": "200MB"}
 
 
 class _Rule(msgspec.Struct, frozen=True):
@@ -107,12 +128,11 @@ def open_writable(path: Path, *, is_bounded: bool = False) -> Connection:
 
     Raises:
         DatabaseLockedError: It is open in another process, or read-only in this one.
-        DatabaseError: It cannot be used.
+        DatabaseError: It cannot be used, or a file beside it has the name of its log and is not one.
     """
     with translate_errors(path):
-        if is_bounded:
-            with suppress(DatabaseLockedError):
-                return _connect(path, read_only=False, config=_BOUNDED_CONFIG)
+        with suppress(DatabaseLockedError):
+            return _connect(path, read_only=False, config=_BOUNDED_CONFIG if is_bounded else _UNBOUNDED_CONFIG)
         return _connect(path, read_only=False)
 
 
@@ -132,8 +152,32 @@ def create_database(path: Path, schema: str) -> bool:
     with translate_errors(path):
         if path.exists():
             return False
-        _create(path, schema)
+        check_creatable(path)
+        _create(path.resolve(), schema)
     return True
+
+
+def check_creatable(path: Path) -> None:
+    """Raise DatabaseError if DuckDB would take a file for the log of a database that does not exist yet."""
+    for log in _log_paths(path):
+        if os.path.lexists(log) and not path.exists():
+            raise DatabaseError(
+                f"{log} exists, but the database {path} does not.", hint="Move it away, or choose another database."
+            )
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database and its logs, if it exists. The caller holds the lock of the file.
+
+    Raises:
+        DatabaseError: It is not a database, or a file beside it has the name of its log and is not one.
+    """
+    with translate_errors(path):
+        if path.exists():
+            _check_files(path)
+            for log in _log_paths(path):  # first, because a kill must leave no log without its database
+                log.unlink(missing_ok=True)
+            path.unlink()
 
 
 def json_lines_sql(path: Path, columns: Mapping[str, str], longest_line: int) -> str:
@@ -208,12 +252,7 @@ def _create(path: Path, schema: str) -> None:
 def _connect(path: Path, *, read_only: bool, config: Mapping[str, str | bool] | None = None) -> Connection:
     import duckdb  # noqa: PLC0415 - an extra
 
-    if path.exists() and not _is_database(path):
-        raise DatabaseError(
-            f"{path} is not a valid DuckDB database.",
-            hint="Choose another file. This one was not changed.",
-            reason="not_a_database",
-        )
+    _check_files(path)
     try:
         # Without a config, a writable connection shares the database with other connections of this process.
         return duckdb.connect(path, read_only=read_only, config={**(config or {})})
@@ -223,8 +262,49 @@ def _connect(path: Path, *, read_only: bool, config: Mapping[str, str | bool] | 
         ) from None
 
 
+def _check_files(path: Path) -> None:
+    """Raise DatabaseError unless DuckDB wrote a database, if it exists, and its logs."""
+    if path.exists() and not _is_database(path):
+        raise DatabaseError(
+            f"{path} is not a valid DuckDB database.",
+            hint="Choose another file. This one was not changed.",
+            reason="not_a_database",
+        )
+    for log in _log_paths(path):
+        if not _is_log(log, path.resolve()):
+            raise DatabaseError(
+                f"{log} exists, but DuckDB did not write it.", hint="Move it away, or choose another database."
+            )
+
+
+def _log_paths(path: Path) -> list[Path]:
+    """Return the names of DuckDB's logs. Before DuckDB 1.5, they are beside a link to a database."""
+    names = dict.fromkeys((path, path.resolve()))
+    return [name.with_name(name.name + suffix) for name in names for suffix in _WAL_SUFFIXES]
+
+
+def _is_log(log: Path, database: Path) -> bool:
+    """Return True if DuckDB can have written a log, or it does not exist.
+
+    A kill just after DuckDB created the log leaves an empty one, and the lock file of the job. Without a lock file, an
+    empty file was not left by a job.
+    """
+    try:
+        descriptor = open_working_file(log, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        begin = os.read(descriptor, len(_WAL_BEGIN))
+    finally:
+        os.close(descriptor)
+    return begin == _WAL_BEGIN or (not begin and has_lock_file(database))
+
+
 def _is_database(path: Path) -> bool:
     place, magic = _MAGIC
+    mode = path.stat().st_mode
+    if not S_ISREG(mode) and not S_ISDIR(mode):  # opening a pipe would wait
+        return False
     with path.open("rb") as file:
         return file.read(place.stop)[place] == magic
 

@@ -6,10 +6,13 @@ import os
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from stat import S_ISREG
 from typing import Protocol, Self
 
-from leadfeeder_async.jobs.atomic_file import unknown_file_error
+from leadfeeder_async.errors import CheckpointError
+from leadfeeder_async.jobs.atomic_file import open_working_file, unknown_file_error
+
+MARK = b"leadfeeder-async lock\n"
+"""The content of a lock file. A job removes no lock file without it, unless the job created the file."""
 
 MAX_TRIES = 100
 """Attempts to lock a file that other jobs remove at the same moment."""
@@ -51,8 +54,12 @@ class FcntlCalls:
         self._fcntl.flock(descriptor, self._fcntl.LOCK_UN)
 
 
+_LOCKED_BYTE = 1 << 30
+"""The byte of a file that is locked on Windows, where nobody can read a locked byte. It is behind the content."""
+
+
 class MsvcrtCalls:
-    """Locks the first byte of a file on Windows. The file may be empty."""
+    """Locks a byte of a file on Windows. The file need not have it."""
 
     removes_open_files = False
 
@@ -61,6 +68,7 @@ class MsvcrtCalls:
 
     def try_lock(self, descriptor: int) -> bool:
         """Lock a file, or return False if another process has locked it."""
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
         try:
             self._msvcrt.locking(descriptor, self._msvcrt.LK_NBLCK, 1)
         except PermissionError:
@@ -69,6 +77,7 @@ class MsvcrtCalls:
 
     def unlock(self, descriptor: int) -> None:
         """Release the lock. Windows may do so with a delay if a file is only closed."""
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
         self._msvcrt.locking(descriptor, self._msvcrt.LK_UNLCK, 1)
 
 
@@ -88,6 +97,18 @@ def lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
+def has_lock_file(path: Path) -> bool:
+    """Return True if a job is writing an output, or was killed while it did."""
+    try:
+        descriptor = open_working_file(lock_path(path), os.O_RDONLY)
+    except (OSError, CheckpointError):
+        return False
+    try:
+        return _read(descriptor) == MARK
+    finally:
+        os.close(descriptor)
+
+
 class OutputLock:
     """The lock on one output, held until it is released.
 
@@ -98,16 +119,21 @@ class OutputLock:
     file before finds that the name no longer belongs to it, and opens the name again. Windows does not remove a file
     that another process has open, so there the file is removed after the lock is released.
 
+    An empty file with the name of a lock file is locked and never removed. It may be the lock file of a program that
+    runs the job, such as ``flock``.
+
     Args:
         path: The lock file.
         descriptor: The open lock file.
         calls: The calls that locked it.
+        is_created: This job created the file.
     """
 
-    def __init__(self, path: Path, descriptor: int, calls: LockCalls) -> None:
+    def __init__(self, path: Path, descriptor: int, calls: LockCalls, *, is_created: bool) -> None:
         self._path = path
         self._descriptor = descriptor
         self._calls = calls
+        self._is_created = is_created
 
     @classmethod
     def acquire(cls, path: Path, calls: LockCalls = LOCK_CALLS) -> Self | None:
@@ -123,30 +149,33 @@ class OutputLock:
         """
         lock = lock_path(path)
         lock.parent.mkdir(parents=True, exist_ok=True)
-        if lock.is_symlink():  # Windows has no O_NOFOLLOW
-            raise unknown_file_error(lock)
         for _ in range(MAX_TRIES):
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
             try:
-                _check_is_ours(lock, descriptor)
+                descriptor, is_created = _open(lock)
+            except FileNotFoundError:  # another job has just removed it
+                continue
+            try:
+                if not MARK.startswith(_read(descriptor)):
+                    raise unknown_file_error(lock)
                 if not calls.try_lock(descriptor):
                     break
                 if not calls.removes_open_files or _has_name(descriptor, lock):
                     held, descriptor = descriptor, -1
-                    return cls(lock, held, calls)
+                    return cls(lock, held, calls, is_created=is_created)
             finally:
                 if descriptor >= 0:
                     os.close(descriptor)
         return None
 
     def release(self) -> None:
-        """Release the lock and remove its file."""
-        if self._calls.removes_open_files and _has_name(self._descriptor, self._path):
+        """Release the lock and remove its file, if a job created it."""
+        is_ours = self._is_created or _read(self._descriptor) == MARK
+        if is_ours and self._calls.removes_open_files and _has_name(self._descriptor, self._path):
             self._remove()
         with suppress(OSError):
             self._calls.unlock(self._descriptor)
         os.close(self._descriptor)
-        if not self._calls.removes_open_files:
+        if is_ours and not self._calls.removes_open_files:
             self._remove()
 
     def _remove(self) -> None:
@@ -154,11 +183,21 @@ class OutputLock:
             self._path.unlink()
 
 
-def _check_is_ours(lock: Path, descriptor: int) -> None:
-    """Raise CheckpointError unless a file can be a lock file, which is always empty."""
-    status = os.fstat(descriptor)
-    if status.st_size or not S_ISREG(status.st_mode):
-        raise unknown_file_error(lock)
+def _open(lock: Path) -> tuple[int, bool]:
+    """Open or create a lock file. Return its descriptor, and True if it was created."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    except FileExistsError:
+        return open_working_file(lock, os.O_RDWR), False
+    with suppress(OSError):  # the disk may be full
+        os.write(descriptor, MARK)
+    return descriptor, True
+
+
+def _read(descriptor: int) -> bytes:
+    """Return the content of a lock file, or the beginning of another one."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return os.read(descriptor, len(MARK) + 1)
 
 
 def _has_name(descriptor: int, lock: Path) -> bool:

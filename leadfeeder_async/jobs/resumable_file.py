@@ -4,7 +4,8 @@ Rows go to ``….part`` as JSON lines, with a checkpoint beside it. When the las
 name, or is converted into a table first if its suffix asks for one.
 
 A job writes its checkpoint before it creates its ``….part``, and removes it after that. A ``….part`` without a
-checkpoint was therefore not written by a job, and is not changed.
+checkpoint was therefore not written by a job, and is not changed. Nor is a link, or any file that does not begin as a
+job writes it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from leadfeeder_async.errors import CheckpointError
 from leadfeeder_async.jobs.atomic_file import (
     copy_permissions,
     create_exclusively,
+    open_working_file,
     remove_temporaries,
+    stat_working_file,
     unknown_file_error,
 )
 from leadfeeder_async.jobs.checkpoint import (
@@ -68,10 +71,12 @@ class ResumableFile(Generic[S]):
         path: The final path.
         file: The unfinished file, opened for appending.
         checkpoint: The checkpoint from which the job continues.
+        overwrite: A file that has the final name is replaced.
     """
 
-    def __init__(self, path: Path, file: IO[bytes], checkpoint: Checkpoint[S]) -> None:
+    def __init__(self, path: Path, file: IO[bytes], checkpoint: Checkpoint[S], *, overwrite: bool) -> None:
         self._path = path
+        self._overwrite = overwrite
         self.path = partial_path(path)
         """The path of the unfinished file."""
         self._file = file
@@ -170,9 +175,13 @@ class ResumableFile(Generic[S]):
             columns: Returns the columns of the table.
             csv_dialect: The dialect of a .csv file.
             is_picked: JSON lines have only the columns too.
+
+        Raises:
+            CheckpointError: A file with the final name has appeared, or the last step failed.
         """
         self.checkpoint = replace(self.checkpoint, is_complete=True)
         self.save()
+        validate_target(self._path, overwrite=self._overwrite, resume=True)
         self._file.close()  # Windows renames no open file
         with translate_os_errors(self._path):
             write_table(self.path, self._path, columns, csv_dialect, is_picked=is_picked)
@@ -240,7 +249,7 @@ def open_resumable(
             )
             _create(path, checkpoint)
         with open_partial_file(path, checkpoint.size) as file:
-            output = ResumableFile(path, file, checkpoint)
+            output = ResumableFile(path, file, checkpoint, overwrite=overwrite or replaces)
             try:
                 yield output
             except BaseException:
@@ -340,8 +349,7 @@ def _load(
             reason="other_job",
         )
     with translate_os_errors(part):
-        if part.is_symlink() or (part.exists() and not part.is_file()):
-            raise unknown_file_error(part)
+        _check_part(part)
         if not found.size and not part.exists():
             create_exclusively(part, path)
         if not part.exists() or part.stat().st_size < found.size:
@@ -353,14 +361,29 @@ def _load(
     return found
 
 
+def _check_part(part: Path) -> None:
+    """Raise CheckpointError if no job can have written an unfinished file.
+
+    Each row begins with a brace. A power failure can leave null bytes in place of rows that no checkpoint counts.
+    """
+    try:
+        with os.fdopen(open_working_file(part, os.O_RDONLY), "rb") as file:
+            begin = file.read(1)
+    except FileNotFoundError:
+        return
+    if begin not in {b"", b"{", b"\0"}:
+        raise unknown_file_error(part)
+
+
 def _create(path: Path, checkpoint: Checkpoint[S]) -> None:
     """Save the checkpoint of a job that starts, and then create its unfinished file."""
     part, saved = partial_path(path), checkpoint_path(path)
     with translate_os_errors(saved):
         is_known = is_checkpoint(saved)
     with translate_os_errors(part):
-        if part.is_symlink() or (part.exists() and not (is_known and part.is_file())):
+        if stat_working_file(part) is not None and not is_known:
             raise unknown_file_error(part)
+        _check_part(part)
         remove_temporaries(path)
         remove_temporaries(saved)
     with translate_os_errors(saved):
@@ -375,8 +398,7 @@ def open_partial_file(path: Path, size: int) -> Generator[IO[bytes]]:
     """Open the unfinished file for appending, and cut off rows that its checkpoint does not count."""
     part = partial_path(path)
     with translate_os_errors(part):
-        flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        file = os.fdopen(os.open(part, flags), "ab", buffering=0)
+        file = os.fdopen(open_working_file(part, os.O_WRONLY | os.O_APPEND), "ab", buffering=0)
     with file:
         with translate_os_errors(part):
             copy_permissions(path, part)

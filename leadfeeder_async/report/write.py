@@ -69,7 +69,9 @@ def write_report(
     report = read_report(
         database, since=since, until=until, title=title, account_id=account_id, new_since=_synced_at(path), tz=tz
     )
-    _write(path, render(report).encode())
+    page = render(report).encode()
+    validate_target(path, overwrite=overwrite)  # again, because the file may have been created meanwhile
+    _write(path, page)
     return report
 
 

@@ -22,6 +22,8 @@ from leadfeeder_async.cli.app import build_app
 from leadfeeder_async.cli.exit_codes import exit_code
 from leadfeeder_async.cli.printing import plural, pluralize
 from leadfeeder_async.cli.sandbox_command import format_assignment
+from leadfeeder_async.jobs.checkpoint import Checkpoint, write_checkpoint
+from leadfeeder_async.jobs.sync.visit_spool import SpoolState
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import (
     COMMAND,
@@ -32,6 +34,7 @@ from tests.cli.command import (
     resume_command,
     start,
 )
+from tests.jobs.helpers import names_in
 from tests.support.requirements import needs_posix_shell, needs_signals
 
 
@@ -275,11 +278,61 @@ async def test_demo(tmp_path: Path) -> None:
         r"credits charged 0",
         r"the same 1,500 visits of 1\d\d companies, synced in",
         r"the last 30 complete days of them, 500 visits of 1\d\d companies",
-        r"Next steps: .* Now open \S+report.html in a browser\.$",
+        r"Next steps: .* Now open \S+demo.html in a browser\.$",
     ):
         assert re.search(line, text), line
     assert len(set(ids(out.read_text()))) == 1_500
-    assert "Demonstration" in (tmp_path / "report.html").read_text()
+    assert "Demonstration" in (tmp_path / "demo.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["visits.ndjson", "demo.duckdb", "demo.html", "demo.duckdb.checkpoint"])
+async def test_demo_keeps_existing_files(tmp_path: Path, name: str) -> None:
+    """Without --overwrite, the demo refuses to replace a file before it starts."""
+    (tmp_path / name).write_text("precious")
+    code, _, stderr = await leadfeeder(None, "demo", "--out", str(tmp_path / "visits.ndjson"), "--visits", "10")
+    assert (code, "--overwrite" in stderr, (tmp_path / name).read_text()) == (2, True, "precious")
+    assert names_in(tmp_path) == [name]
+
+
+async def test_demo_keeps_other_files_despite_overwrite(tmp_path: Path) -> None:
+    """With --overwrite, the demo neither touches a synced database nor replaces a file that is not a database."""
+    database = tmp_path / "leadfeeder.duckdb"
+    database.write_text("precious")
+    arguments = ("demo", "--out", str(tmp_path / "visits.ndjson"), "--visits", "10", "--overwrite")
+    code, _, _ = await leadfeeder(None, *arguments)
+    assert (code, database.read_text()) == (0, "precious")
+    for name in ("demo.duckdb", "demo.duckdb.part", "demo.duckdb.wal"):
+        (tmp_path / "demo.duckdb").unlink()
+        (tmp_path / name).write_text("precious")
+        code, _, stderr = await leadfeeder(None, *arguments)
+        assert (code, name in stderr, (tmp_path / name).read_text()) == (2, True, "precious")
+        (tmp_path / name).unlink()
+        code, _, _ = await leadfeeder(None, *arguments)
+        assert code == 0
+
+
+def leave_files_of_a_kill(database: Path) -> None:
+    """Leave the log of a database and a spool of one row."""
+    code = (
+        "import duckdb, os, sys; database = duckdb.connect(sys.argv[1]);"
+        "database.execute('DELETE FROM visits'); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(database)], check=False)
+    saved = Checkpoint(kind="sync", fingerprint="f", description="d", rows=1, size=3, state=SpoolState())
+    write_checkpoint(database.with_name(f"{database.name}.checkpoint"), saved, database)
+    database.with_name(f"{database.name}.part").write_text("{}\n")
+
+
+async def test_demo_after_a_kill(tmp_path: Path) -> None:
+    """With --overwrite, the demo replaces all files of an earlier one, including those that a kill left."""
+    arguments = ("demo", "--out", str(tmp_path / "visits.ndjson"), "--visits", "60", "--overwrite")
+    await leadfeeder(None, *arguments)
+    leave_files_of_a_kill(tmp_path / "demo.duckdb")
+    assert names_in(tmp_path) == [
+        "demo.duckdb", "demo.duckdb.checkpoint", "demo.duckdb.part", "demo.duckdb.wal", "demo.html", "visits.ndjson",
+    ]  # fmt: skip
+    code, _, stderr = await leadfeeder(None, *arguments)
+    assert (code, names_in(tmp_path)) == (0, ["demo.duckdb", "demo.html", "visits.ndjson"]), stderr
 
 
 def test_list_of_commands_imports_no_command() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from leadfeeder_async import Pager, Progress
+from tests.support.requirements import make_pipe, make_socket
 
 
 class Stopped(Exception):  # noqa: N818 - it ends a job and is not an error
@@ -46,6 +47,29 @@ async def interrupt(pager: Pager[Any], path: Path, rows: int, **options: bool) -
     """Export a list, and end the export after some rows."""
     with pytest.raises(Stopped):
         await pager.to_file(path, on_progress=stop_after(rows), **options)
+
+
+FOREIGN_FILES = ("file", "folder", "link", "dangling link", "hard link", "pipe", "socket")
+"""The kinds of files that no job makes."""
+
+
+def make_foreign_file(path: Path, kind: str, target: Path) -> None:
+    """Make a file that no job makes. A link leads to ``target``, which is empty."""
+    if kind == "file":
+        path.write_text("precious")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        make_pipe(path)
+    elif kind == "socket":
+        make_socket(path)
+    elif kind == "hard link":
+        target.touch()
+        path.hardlink_to(target)
+    else:
+        path.symlink_to(target)
+    if kind == "link":
+        target.touch()
 
 
 @contextmanager

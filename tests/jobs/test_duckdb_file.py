@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,8 +14,15 @@ import duckdb
 import pytest
 
 from leadfeeder_async import DatabaseError, DatabaseLockedError
-from leadfeeder_async.jobs.duckdb_file import create_database, open_read_only, open_writable, translate_errors
-from tests.jobs.helpers import names_in, small_disk
+from leadfeeder_async.jobs.duckdb_file import (
+    create_database,
+    open_read_only,
+    open_writable,
+    remove_database,
+    translate_errors,
+)
+from leadfeeder_async.jobs.output_lock import MARK, lock_path
+from tests.jobs.helpers import FOREIGN_FILES, make_foreign_file, names_in, small_disk
 from tests.support.paths import PACKAGE
 
 SCHEMA = "CREATE TABLE numbers (number INTEGER)"
@@ -95,8 +103,8 @@ def storage_format(path: Path) -> int:
 
 def test_create_database_on_a_full_disk(tmp_path: Path) -> None:
     """A database that cannot be created leaves no file, and files of a killed job are removed first."""
-    (tmp_path / ".a.duckdb.0123abcd.tmp").touch()
-    (tmp_path / ".a.duckdb.0123abcd.tmp.wal").touch()
+    (tmp_path / ".a.duckdb.leadfeeder-0123abcd.tmp").touch()
+    (tmp_path / ".a.duckdb.leadfeeder-0123abcd.tmp.wal").touch()
     with small_disk(20_000), pytest.raises(DatabaseError, match="cannot grow") as caught:
         create_database(tmp_path / "a.duckdb", SCHEMA)
     assert caught.value.reason == "no_space"
@@ -114,6 +122,140 @@ def test_file_that_is_not_a_database(tmp_path: Path, use: Callable[[Path], None]
     with pytest.raises(DatabaseError, match="is not a valid DuckDB database") as caught:
         use(path)
     assert (caught.value.reason, path.read_bytes()) == ("not_a_database", content)
+    assert names_in(tmp_path) == ["a.duckdb"]
+
+
+LOGS = [".wal", ".wal.checkpoint", ".wal.recovery"]
+KILLED_AFTER_COMMIT = """
+import duckdb, os, sys
+database = duckdb.connect(sys.argv[1])
+database.execute("INSERT INTO numbers VALUES (1)")
+os._exit(9)
+"""
+
+
+def count(path: Path) -> int:
+    with open_writable(path) as connection:
+        row = connection.execute("SELECT count(*) FROM numbers").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.parametrize("use", [read, write, remove_database])
+@pytest.mark.parametrize("suffix", LOGS)
+@pytest.mark.parametrize("kind", [*FOREIGN_FILES, "empty"])
+def test_log_of_others_is_not_touched(
+    database: Path, tmp_path: Path, kind: str, suffix: str, use: Callable[[Path], None]
+) -> None:
+    """A file that has the name of DuckDB's log and is not one is neither followed, replayed, removed nor waited for."""
+    log, target = tmp_path / f"a.duckdb{suffix}", tmp_path / "target"
+    if kind == "empty":
+        log.touch()
+    else:
+        make_foreign_file(log, kind, target)
+    before, names, content = log.lstat(), names_in(tmp_path), database.read_bytes()
+    with pytest.raises(DatabaseError, match=rf"a\.duckdb{suffix} ") as caught:
+        use(database)
+    assert "Move it away" in str(caught.value.hint)
+    assert (names_in(tmp_path), database.read_bytes()) == (names, content)
+    assert (os.path.samestat(log.lstat(), before), log.lstat().st_size) == (True, before.st_size)
+
+
+@pytest.mark.parametrize("suffix", LOGS)
+def test_linked_log_of_duckdb_is_not_followed(database: Path, tmp_path: Path, suffix: str) -> None:
+    """A log that DuckDB wrote is not replayed through a link."""
+    subprocess.run([sys.executable, "-c", KILLED_AFTER_COMMIT, str(database)], check=False)
+    log = tmp_path / "a.duckdb.wal"
+    log.rename(tmp_path / "elsewhere")
+    for make_link in (Path.symlink_to, Path.hardlink_to):
+        linked = tmp_path / f"a.duckdb{suffix}"
+        make_link(linked, tmp_path / "elsewhere")
+        with pytest.raises(DatabaseError, match=rf"a\.duckdb{suffix} "):
+            write(database)
+        linked.unlink()
+
+
+@pytest.mark.parametrize("suffix", LOGS)
+@pytest.mark.parametrize("kind", [*FOREIGN_FILES, "log"])
+def test_database_is_not_created_beside_a_log(tmp_path: Path, kind: str, suffix: str) -> None:
+    """A database is not created if DuckDB would take an existing file for its log."""
+    path, log = tmp_path / "a.duckdb", tmp_path / f"a.duckdb{suffix}"
+    if kind == "log":
+        log.write_bytes(b"d\0be\0")
+    else:
+        make_foreign_file(log, kind, tmp_path / "target")
+    names = names_in(tmp_path)
+    with pytest.raises(DatabaseError, match=rf"a\.duckdb{suffix} exists, but the database .* does not"):
+        create_database(path, SCHEMA)
+    assert names_in(tmp_path) == names
+
+
+@pytest.mark.parametrize("use", [read, write])
+def test_log_of_a_killed_process_is_replayed(database: Path, use: Callable[[Path], None]) -> None:
+    """A kill after a commit leaves a log, from which the next connection continues."""
+    subprocess.run([sys.executable, "-c", KILLED_AFTER_COMMIT, str(database)], check=False)
+    assert names_in(database.parent) == ["a.duckdb", "a.duckdb.wal"]
+    use(database)
+    assert (count(database), names_in(database.parent)) == (1, ["a.duckdb"])
+
+
+def test_empty_log_of_a_killed_job_is_accepted(database: Path) -> None:
+    """A kill just after the log was created leaves an empty one. The lock file shows that a job was killed."""
+    log = database.with_name("a.duckdb.wal")
+    log.touch()
+    with pytest.raises(DatabaseError, match="DuckDB did not write it"):
+        write(database)
+    lock_path(database).write_bytes(MARK)
+    write(database)
+    assert not log.exists()
+
+
+def test_log_beside_a_link_is_checked(database: Path, tmp_path: Path) -> None:
+    """DuckDB before 1.5 has the log of a linked database beside the link, so both names are checked."""
+    link = tmp_path / "link.duckdb"
+    link.symlink_to(database)
+    for name in ("link.duckdb.wal", "a.duckdb.wal"):
+        (tmp_path / name).write_text("precious")
+        with pytest.raises(DatabaseError, match=rf"{name} exists"):
+            write(link)
+        (tmp_path / name).unlink()
+    write(link)
+
+
+def test_database_is_created_behind_a_link(tmp_path: Path) -> None:
+    """A link to a file that does not exist is kept, and the database is created there."""
+    link = tmp_path / "link.duckdb"
+    (tmp_path / "folder").mkdir()
+    link.symlink_to(tmp_path / "folder" / "a.duckdb")
+    create_database(link, SCHEMA)
+    assert (link.is_symlink(), names_in(tmp_path / "folder")) == (True, ["a.duckdb"])
+
+
+@pytest.mark.parametrize("is_bounded", [False, True])
+def test_no_temporary_folder(database: Path, tmp_path: Path, is_bounded: bool) -> None:
+    """DuckDB writes no temporary files, so it uses no folder beside the database."""
+    with open_writable(database, is_bounded=is_bounded) as connection:
+        assert connection.execute("SELECT current_setting('temp_directory')").fetchone() == ("",)
+    with open_read_only(database) as connection:
+        assert connection.execute("SELECT current_setting('temp_directory')").fetchone() == ("",)
+    assert names_in(tmp_path) == ["a.duckdb"]
+
+
+def test_remove_database(database: Path) -> None:
+    """A database is removed with its log, and nothing happens if it does not exist."""
+    subprocess.run([sys.executable, "-c", KILLED_AFTER_COMMIT, str(database)], check=False)
+    remove_database(database)
+    assert names_in(database.parent) == []
+    remove_database(database)
+
+
+@pytest.mark.parametrize("use", [read, write, remove_database])
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_pipe_is_not_a_database(tmp_path: Path, kind: str, use: Callable[[Path], None]) -> None:
+    """A pipe with the name of the database is refused without a wait."""
+    make_foreign_file(tmp_path / "a.duckdb", kind, tmp_path / "target")
+    with pytest.raises(DatabaseError, match="is not a valid DuckDB database"):
+        use(tmp_path / "a.duckdb")
     assert names_in(tmp_path) == ["a.duckdb"]
 
 

@@ -357,17 +357,24 @@ async def test_another_query_is_refused(lf: AsyncLeadfeeder, sandbox: Sandbox, t
     assert read_ids(out) == all_ids(sandbox)
 
 
+BEGIN = b'{"format":"leadfeeder-async checkpoint"'
+"""The beginning of each checkpoint."""
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"{", "damaged"),
-        (b"", "damaged"),
-        (b'{"version":2,"fingerprint":5}', "damaged"),
-        (b'{"version":2,"fingerprint":"x","kind":"export","rows":-1}', "damaged"),
-        (b'{"version":2,"x":' + b"[" * 10_000, "damaged"),
-        (b'{"version":1,"fingerprint":"x","query":"y","rows":60}', "other_version"),
-        (b'{"version":99,"fingerprint":"x","kind":"export"}', "other_version"),
-        (b'{"version":2,"fingerprint":"x","kind":"enrichment"}', "other_job"),
+        (BEGIN, "damaged"),
+        (BEGIN + b',"version":2,"fingerprint":5}', "damaged"),
+        (BEGIN + b',"version":2,"fingerprint":"x","kind":"export","rows":-1}', "damaged"),
+        (BEGIN + b',"version":2,"x":' + b"[" * 10_000, "damaged"),
+        (BEGIN + b',"version":1,"fingerprint":"x","query":"y","rows":60}', "other_version"),
+        (BEGIN + b',"version":99,"fingerprint":"x","kind":"export"}', "other_version"),
+        (BEGIN + b',"version":2,"fingerprint":"x","kind":"enrichment"}', "other_job"),
+        (BEGIN[:-1], "not_ours"),
+        (b'{"version":2,"fingerprint":"x","kind":"export"}', "not_ours"),
+        (b"{", "not_ours"),
+        (b"", "not_ours"),
         (b"\xff", "not_ours"),
     ],
 )
@@ -384,9 +391,16 @@ async def test_checkpoint_that_cannot_be_used(
     assert caught.value.reason == reason
     assert ("overwrite=True" in caught.value.hint) == (reason != "not_ours")
     assert lf.stats.requests == before
-    if reason != "not_ours":
-        await visits(lf, sandbox).to_file(out, overwrite=True)
-        assert read_ids(out) == all_ids(sandbox)
+    if reason == "not_ours":
+        rows = partial_path(out).read_bytes()
+        with pytest.raises(CheckpointError, match=r"visits\.ndjson\.checkpoint") as caught:
+            await visits(lf, sandbox).to_file(out, overwrite=True)
+        assert "visits.ndjson.part" in caught.value.hint
+        assert (checkpoint_path(out).read_bytes(), partial_path(out).read_bytes()) == (content, rows)
+        checkpoint_path(out).unlink()
+        partial_path(out).unlink()
+    await visits(lf, sandbox).to_file(out, overwrite=True)
+    assert read_ids(out) == all_ids(sandbox)
 
 
 @pytest.mark.parametrize("length", [300, 248, 240, 0])

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from leadfeeder_async import CheckpointError
-from leadfeeder_async.jobs.output_lock import FcntlCalls, OutputLock, lock_path
-from tests.jobs.helpers import names_in
+from leadfeeder_async.jobs.output_lock import FcntlCalls, OutputLock, has_lock_file, lock_path
+from tests.jobs.helpers import names_in, small_disk
 from tests.support.requirements import needs_fork
 
 HOLDER = """
@@ -122,6 +122,38 @@ def test_file_with_content_is_not_a_lock_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"o\.ndjson\.lock exists, but no job wrote it") as caught:
         OutputLock.acquire(out)
     assert (caught.value.reason, lock_path(out).read_text()) == ("not_ours", "precious")
+
+
+def test_empty_file_is_locked_and_kept(tmp_path: Path) -> None:
+    """An empty file, such as that of the command flock, keeps out a second job and is not removed or changed."""
+    out = tmp_path / "o.ndjson"
+    lock_path(out).touch()
+    lock = acquire(out)
+    assert OutputLock.acquire(out) is None
+    lock.release()
+    assert (names_in(tmp_path), lock_path(out).read_bytes()) == (["o.ndjson.lock"], b"")
+
+
+def test_lock_file_on_a_full_disk(tmp_path: Path) -> None:
+    """A lock file without content is removed by the job that created it."""
+    out = tmp_path / "o.ndjson"
+    with small_disk(0):
+        lock = acquire(out)
+    assert lock_path(out).read_bytes() == b""
+    lock.release()
+    assert names_in(tmp_path) == []
+
+
+def test_lock_file_is_recognized(tmp_path: Path) -> None:
+    """The lock file of a job that runs or was killed is told from other files with its name."""
+    out = tmp_path / "o.ndjson"
+    assert not has_lock_file(out)
+    lock = acquire(out)
+    assert has_lock_file(out)
+    lock.release()
+    for content in ("", "precious"):
+        lock_path(out).write_text(content)
+        assert not has_lock_file(out)
 
 
 def count_holders(out: str, rounds: int, failures: multiprocessing.Queue[str]) -> None:

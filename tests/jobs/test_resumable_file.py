@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from leadfeeder_async import AsyncLeadfeeder, CheckpointError
-from leadfeeder_async.jobs import resumable_file
+from leadfeeder_async.jobs import atomic_file, resumable_file
 from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState
-from leadfeeder_async.jobs.output_lock import OutputLock, lock_path
+from leadfeeder_async.jobs.output_lock import MARK, OutputLock, lock_path
 from leadfeeder_async.jobs.resumable_file import (
     JobIdentity,
     ResumableFile,
@@ -25,7 +25,7 @@ from leadfeeder_async.jobs.resumable_file import (
 )
 from leadfeeder_async.models.columns import Column
 from leadfeeder_async.sandbox import Sandbox
-from tests.jobs.helpers import Stopped, interrupt, names_in, read_ids
+from tests.jobs.helpers import FOREIGN_FILES, Stopped, interrupt, make_foreign_file, names_in, read_ids
 from tests.jobs.test_export import all_ids, visits
 from tests.support.requirements import make_pipe, needs_permissions
 
@@ -165,22 +165,13 @@ def test_negative_counts_are_refused(tmp_path: Path, field: str) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
 @pytest.mark.parametrize("working_file", ["part", "checkpoint", "lock"])
-@pytest.mark.parametrize("kind", ["file", "folder", "link", "dangling link", "pipe"])
+@pytest.mark.parametrize("kind", FOREIGN_FILES)
 def test_working_file_of_others_is_not_touched(
     tmp_path: Path, kind: str, working_file: str, options: dict[str, bool]
 ) -> None:
-    """A file, folder, link or pipe with the name of a working file is an error, and stays as it is."""
+    """A file, folder, link, pipe or socket with the name of a working file is an error, and stays as it is."""
     out, other, target = tmp_path / "o.ndjson", tmp_path / f"o.ndjson.{working_file}", tmp_path / "target"
-    if kind == "file":
-        other.write_text("precious")
-    elif kind == "folder":
-        other.mkdir()
-    elif kind == "pipe":
-        make_pipe(other)
-    else:
-        other.symlink_to(target)
-    if kind == "link":
-        target.touch()
+    make_foreign_file(other, kind, target)
     before, names = other.lstat(), names_in(tmp_path)
     with pytest.raises(CheckpointError, match=rf"o\.ndjson(\.{working_file})? ") as caught, open_copy(out, **options):
         pass
@@ -188,7 +179,67 @@ def test_working_file_of_others_is_not_touched(
     assert os.path.samestat(other.lstat(), before)
     assert names_in(tmp_path) == names
     assert kind != "file" or other.read_text() == "precious"
-    assert kind != "link" or target.read_bytes() == b""
+    assert kind not in {"link", "hard link"} or target.read_bytes() == b""
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+@pytest.mark.parametrize("content", [b"", b'{"model":"mine"}', b'{"version":2,"kind":"copy","fingerprint":"f"}'])
+def test_checkpoint_of_others_is_not_touched(tmp_path: Path, content: bytes, options: dict[str, bool]) -> None:
+    """An empty file or other JSON with the name of a checkpoint is an error, and so is the file beside it."""
+    out = tmp_path / "o.ndjson"
+    checkpoint_path(out).write_bytes(content)
+    partial_path(out).write_bytes(ROW)
+    with pytest.raises(CheckpointError, match=r"o\.ndjson\.checkpoint is ") as caught, open_copy(out, **options):
+        pass
+    assert (caught.value.reason, "o.ndjson.part" in str(caught.value.hint)) == ("not_ours", True)
+    assert (checkpoint_path(out).read_bytes(), partial_path(out).read_bytes()) == (content, ROW)
+    assert names_in(tmp_path) == ["o.ndjson.checkpoint", "o.ndjson.part"]
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True}])
+@pytest.mark.parametrize("kind", [kind for kind in FOREIGN_FILES if kind != "dangling link"])
+@pytest.mark.parametrize("rows", [0, 1])
+def test_other_file_in_place_of_rows_is_not_touched(
+    tmp_path: Path, rows: int, kind: str, options: dict[str, bool]
+) -> None:
+    """A file that replaced the unfinished file of a job is neither continued nor removed."""
+    out, target = tmp_path / "o.ndjson", tmp_path / "target"
+    leave_unfinished(out)
+    partial_path(out).unlink()
+    if not rows:
+        saved = msgspec.json.decode(checkpoint_path(out).read_bytes())
+        checkpoint_path(out).write_bytes(msgspec.json.encode({**saved, "rows": 0, "size": 0}))
+    make_foreign_file(partial_path(out), kind, target)
+    before, names = partial_path(out).lstat(), names_in(tmp_path)
+    with pytest.raises(CheckpointError, match=r"o\.ndjson\.part ") as caught, open_copy(out, **options):
+        pass
+    assert caught.value.reason == "not_ours"
+    assert (names_in(tmp_path), os.path.samestat(partial_path(out).lstat(), before)) == (names, True)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY])
+def test_file_that_appears_after_the_check_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, flags: int
+) -> None:
+    """A link that appears after the check is not followed, and a pipe is not waited for."""
+    make_foreign_file(tmp_path / "o.ndjson.part", kind, tmp_path / "target")
+    monkeypatch.setattr(atomic_file, "stat_working_file", lambda _: None)
+    with pytest.raises((CheckpointError, OSError)):
+        atomic_file.open_working_file(tmp_path / "o.ndjson.part", flags)
+
+
+def test_file_that_appears_before_the_end_is_kept(tmp_path: Path) -> None:
+    """A file that gets the final name while a job runs is not replaced, and no row is lost."""
+    out = tmp_path / "o.ndjson"
+    with pytest.raises(CheckpointError, match="resume=True and overwrite=True") as caught, open_copy(out) as output:
+        output.append(ROW, 1, output.state)
+        out.write_text("precious")
+        output.finish(columns)
+    assert (caught.value.reason, out.read_text()) == ("replaces_unfinished", "precious")
+    with open_copy(out, resume=True, overwrite=True) as output:
+        output.finish(columns)
+    assert (out.read_bytes(), names_in(tmp_path)) == (ROW, ["o.ndjson"])
 
 
 def test_link_to_rows_is_not_resumed(tmp_path: Path) -> None:
@@ -308,7 +359,7 @@ def test_kill_before_the_first_row(tmp_path: Path, part: bytes | None) -> None:
     partial_path(out).unlink()
     if part is not None:
         partial_path(out).write_bytes(part)
-    lock_path(out).touch()
+    lock_path(out).write_bytes(MARK)
     assert load_unfinished(out, COPY) is None
     write(out, resume=True)
     assert (out.read_bytes(), names_in(tmp_path)) == (ROW, ["o.ndjson"])
@@ -336,10 +387,13 @@ def test_temporary_files_of_killed_jobs_are_removed(tmp_path: Path) -> None:
     """Temporary files that a kill left are removed by the next job. Files with similar names are kept."""
     out = tmp_path / "o.ndjson"
     leave_unfinished(out)
-    leftovers = [".o.ndjson.0123abcd.tmp", ".o.ndjson.checkpoint.0123abcd.tmp"]
-    others = [".o.ndjson.0123abcd.txt", ".o.ndjson.mine.tmp", ".p.ndjson.0123abcd.tmp"]
+    leftovers = [".o.ndjson.leadfeeder-0123abcd.tmp", ".o.ndjson.checkpoint.leadfeeder-0123abcd.tmp"]
+    others = [".o.ndjson.0123abcd.tmp", ".o.ndjson.leadfeeder-mine.tmp", ".p.ndjson.leadfeeder-0123abcd.tmp"]
     for name in (*leftovers, *others):
         (tmp_path / name).touch()
+    others += [".o.ndjson.leadfeeder-00000000.tmp", ".o.ndjson.leadfeeder-11111111.tmp"]
+    (tmp_path / others[-1]).symlink_to(tmp_path / others[0])
+    (tmp_path / others[-2]).hardlink_to(tmp_path / others[1])
     write(out, overwrite=True)
     assert names_in(tmp_path) == sorted([*others, "o.ndjson"])
 
@@ -438,7 +492,7 @@ def test_first_checkpoint_precedes_the_unfinished_file(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "open", record)
     write(out)
-    assert created[:2] == [".tmp False", "part True"]
+    assert created[:3] == ["lock False", ".tmp False", "part True"]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -41,6 +41,7 @@ from leadfeeder_async.jobs.watch.watch_plan import (
 )
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sandbox import Sandbox
+from tests.jobs.helpers import FOREIGN_FILES, make_foreign_file, names_in
 from tests.support.clients import client_for
 from tests.support.clock import VirtualLoop
 from tests.support.requirements import needs_permissions
@@ -428,6 +429,28 @@ def test_state_file_is_private_bounded_and_locked(server: VisitServer, run: Any,
                 await task
 
     run(second())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "socket"])
+def test_state_that_is_replaced_before_the_start(server: VisitServer, run: Any, tmp_path: Path, kind: str) -> None:
+    """A pipe or a link that replaces the state file before the watch starts is neither waited for nor followed."""
+    state = tmp_path / "visits.state"
+    visits = server.watch(state=state)
+    make_foreign_file(state, kind, tmp_path / "target")
+    with pytest.raises(CheckpointError, match="a link, a device or a pipe"):
+        run(watch_for(visits, 10))
+    assert kind != "link" or (tmp_path / "target").read_bytes() == b""
+
+
+@pytest.mark.parametrize("kind", FOREIGN_FILES)
+def test_lock_of_others_stops_a_watch(server: VisitServer, run: Any, tmp_path: Path, kind: str) -> None:
+    """A file that is not the lock of a watch is an error, and stays as it is."""
+    lock = tmp_path / "visits.state.lock"
+    make_foreign_file(lock, kind, tmp_path / "target")
+    before, names = lock.lstat(), names_in(tmp_path)
+    with pytest.raises(CheckpointError):
+        run(watch_for(server.watch(state=tmp_path / "visits.state"), 10))
+    assert (names_in(tmp_path), lock.lstat().st_ino) == (names, before.st_ino)
 
 
 def test_state_of_another_watch(server: VisitServer, run: Any, tmp_path: Path) -> None:

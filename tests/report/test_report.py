@@ -30,6 +30,7 @@ from leadfeeder_async.report.load import choose_granularity, read_report
 from leadfeeder_async.report.render import MAX_TAGS, headline_cards, render
 from leadfeeder_async.report.report_data import CreditBalance, Totals
 from leadfeeder_async.sandbox import World
+from tests.jobs.helpers import FOREIGN_FILES, make_foreign_file
 from tests.report.page_parser import body_of, headlines_of, table_in, text_of
 from tests.support.database import company_row, make_database, state, visit_row, world_database
 from tests.support.examples import examples
@@ -666,6 +667,30 @@ def test_page_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"cannot be written: .*\. Choose another path\."):
         write_report(path, path / "report.html")
     assert [file.name for file in out.parent.iterdir()] == ["report.html"]
+
+
+def test_file_that_appears_during_a_report_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is created while the database is read is not replaced."""
+    path, out = make_database(tmp_path / "a.duckdb"), tmp_path / "report.html"
+
+    def render_slowly(*_: object) -> str:
+        out.write_text("precious")
+        return "page"
+
+    monkeypatch.setattr("leadfeeder_async.report.render.render", render_slowly)
+    with pytest.raises(CheckpointError, match="exists"):
+        write_report(path, out)
+    assert out.read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", FOREIGN_FILES)
+def test_report_refuses_a_log_of_others(tmp_path: Path, kind: str) -> None:
+    """A file that DuckDB did not write is not read as the log of the database, and a pipe is not waited for."""
+    path = make_database(tmp_path / "a.duckdb")
+    make_foreign_file(tmp_path / "a.duckdb.wal", kind, tmp_path / "target")
+    with pytest.raises(DatabaseError, match=r"a\.duckdb\.wal "):
+        write_report(path, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_command_writes_the_page(tmp_path: Path) -> None:

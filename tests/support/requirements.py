@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +20,17 @@ def make_pipe(path: str | os.PathLike[str]) -> None:
     if not hasattr(os, "mkfifo"):
         pytest.skip("needs named pipes")
     os.mkfifo(path)
+
+
+def make_socket(path: str | os.PathLike[str]) -> None:
+    """Make the file of a socket, or skip the test."""
+    if not hasattr(socket, "AF_UNIX"):
+        pytest.skip("needs Unix sockets")
+    folder = os.open(Path(path).parent, os.O_RDONLY)
+    try:  # the path of a socket may have only 107 bytes
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(f"/proc/self/fd/{folder}/{Path(path).name}")
+    except OSError:
+        pytest.skip("needs /proc")
+    finally:
+        os.close(folder)

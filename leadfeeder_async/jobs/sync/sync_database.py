@@ -20,6 +20,7 @@ import msgspec
 from leadfeeder_async.errors import DatabaseError, DatabaseLockedError, check_argument
 from leadfeeder_async.jobs.duckdb_file import (
     Connection,
+    check_creatable,
     create_database,
     open_writable,
     require_duckdb,
@@ -77,6 +78,13 @@ class SyncDatabase:
     def exists(self) -> bool:
         """True if the file exists."""
         return self._path.exists()
+
+    async def check(self) -> None:
+        """Raise DatabaseError if the file cannot be used, or cannot be created."""
+        if self.exists:
+            await self.transact(lambda _: None)
+        else:
+            check_creatable(self._path)
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` in one transaction. Either all of its changes are committed or none.

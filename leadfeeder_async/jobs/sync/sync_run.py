@@ -134,8 +134,7 @@ async def sync_account(
     tracker = ProgressTracker(stats)
     lf = lf.with_options(stats=stats)
     with SyncDatabase(path, wait) as database, ExitStack() as stack:
-        if path.exists():  # a file that cannot be used is refused before anything is sent
-            await database.transact(lambda _: None)
+        await database.check()  # a file that cannot be used is refused before anything is sent
         spool = await _open_spool(stack, path, wait)
         account = account_id or lf.account_id or (await lf.accounts.get()).data.id
         of_account = lf.with_options(account_id=account)

@@ -23,7 +23,7 @@ from leadfeeder_async.errors import (
     LeadfeederError,
 )
 from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState
-from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
+from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, load_unfinished, open_resumable
 from leadfeeder_async.jobs.sync import row_mapping
 from leadfeeder_async.jobs.sync.date_plan import SyncRange
 from leadfeeder_async.jobs.sync.schema import VERSION
@@ -274,7 +274,8 @@ def translate_spool_errors(path: Path) -> Generator[None]:
                 hint="Everything read so far is kept. Make space and run the same call again.",
                 reason="no_space",
             ) from error
-        raise DatabaseError(error.message, hint="Fix the problem and run the same call again.") from error
+        hint = error.hint if error.reason == "not_ours" else "Fix the problem and run the same call again."
+        raise DatabaseError(error.message, hint=hint) from error
 
 
 @contextmanager
@@ -286,11 +287,18 @@ def _open(path: Path) -> Generator[ResumableFile[SpoolState]]:
 
 
 def _is_usable(path: Path, identity: JobIdentity) -> bool:
-    """Return True unless the spool is damaged or belongs to another version. It is then begun again."""
+    """Return True unless the spool is damaged or belongs to another version. It is then begun again.
+
+    Raises:
+        CheckpointError: No sync wrote the files.
+    """
     try:
         with open_resumable(path, SYNC, identity, SpoolState(), resume=True, overwrite=True):
             return True
     except CheckpointError as error:
-        if error.reason in {"damaged", "other_version", "other_job"}:
+        if error.reason == "other_job":
+            load_unfinished(path, SYNC)  # raises unless another version of the tables is the reason
+            return False
+        if error.reason in {"damaged", "other_version"}:
             return False
         raise

@@ -131,6 +131,7 @@ class FileJournal:
                 f"Another watch is using {self._path}.", hint="Stop it, or choose another path.", reason="locked"
             )
         try:
+            validate_target(self._path, overwrite=True)
             remove_temporaries(self._path)
             yield
         finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -28,14 +31,16 @@ from leadfeeder_async import (
     ServerError,
 )
 from leadfeeder_async.jobs import duckdb_file
+from leadfeeder_async.jobs.checkpoint import Checkpoint, write_checkpoint
 from leadfeeder_async.jobs.sync import date_plan
 from leadfeeder_async.jobs.sync.schema import VERSION
 from leadfeeder_async.jobs.sync.sync_database import SyncDatabase
 from leadfeeder_async.jobs.sync.transaction import Row, Transaction
+from leadfeeder_async.jobs.sync.visit_spool import SpoolState
 from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.sync import SyncChanges, SyncResult, sync_account
-from tests.jobs.helpers import names_in, small_disk
+from tests.jobs.helpers import FOREIGN_FILES, make_foreign_file, names_in, small_disk
 from tests.jobs.sync.test_sync_crash_recovery import expected_contents, read_contents
 from tests.jobs.test_duckdb_file import opened_elsewhere
 from tests.support.clients import client_for, client_of
@@ -542,6 +547,39 @@ async def test_full_disk(path: Path) -> None:
             rest = await sync_account(lf, path)
         assert read_contents(path) == expected
         assert rest.requests < 6_000 // 100
+
+
+@pytest.mark.parametrize("is_synced", [False, True])
+@pytest.mark.parametrize("suffix", [".wal", ".wal.checkpoint", ".part", ".checkpoint", ".lock"])
+@pytest.mark.parametrize("kind", FOREIGN_FILES)
+async def test_working_files_of_others_are_kept(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path, kind: str, suffix: str, is_synced: bool
+) -> None:
+    """A file that a sync did not create is an error before any request, and stays as it is."""
+    if is_synced:
+        await sync_account(lf, path, since=sandbox.end_date)
+    other = path.with_name(path.name + suffix)
+    make_foreign_file(other, kind, path.with_name("target"))
+    before, names, requests = other.lstat(), names_in(path.parent), len(sandbox.ledger.requests)
+    with pytest.raises(DatabaseError, match=re.escape(other.name)) as caught:
+        await sync_account(lf, path)
+    assert "Move it" in str(caught.value.hint)
+    assert (names_in(path.parent), len(sandbox.ledger.requests)) == (names, requests)
+    assert (os.path.samestat(other.lstat(), before), other.lstat().st_size) == (True, before.st_size)
+
+
+async def test_unfinished_job_of_another_kind_is_kept(lf: AsyncLeadfeeder, path: Path) -> None:
+    """A sync does not start over in place of an unfinished export."""
+    saved = Checkpoint(kind="export", fingerprint="f", description="d", rows=1, size=3, state=SpoolState())
+    checkpoint, part = path.with_name(f"{path.name}.checkpoint"), path.with_name(f"{path.name}.part")
+    write_checkpoint(checkpoint, saved, checkpoint)
+    part.write_text("{}\n")
+    with pytest.raises(DatabaseError, match="another kind of job"):
+        await sync_account(lf, path)
+    assert (part.read_text(), msgspec.json.decode(checkpoint.read_bytes(), type=Checkpoint[SpoolState])) == (
+        "{}\n",
+        saved,
+    )
 
 
 async def test_invalid_configuration(lf: AsyncLeadfeeder, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
