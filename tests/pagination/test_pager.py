@@ -1251,7 +1251,9 @@ async def test_resume_list_of_ids() -> None:
     assert (rest.missing, dict(rest.merged)) == ((), {})
 
 
-@pytest.mark.parametrize(("limit", "batches"), [(1, [1]), (5, [5]), (100, [100]), (150, [75, 75]), (250, [84, 84, 84])])
+@pytest.mark.parametrize(
+    ("limit", "batches"), [(1, [1]), (5, [5]), (100, [100]), (150, [100, 50]), (250, [100, 100, 50])]
+)
 async def test_limit_bounds_requested_ids(
     sandbox: Sandbox, lf: AsyncLeadfeeder, limit: int, batches: list[int]
 ) -> None:
