@@ -36,7 +36,7 @@ class RepeatedRows:
         page = int(request.query.get("page[num]") or request.query.get("page[cursor]") or 1)
         self.requests[page] = self.requests.get(page, 0) + 1
         ids = list(range((page - 1) * 100, min(page * 100, 250)))
-        if self.requests[page] <= self.times:
+        if ids and self.requests[page] <= self.times:
             ids[4] = ids[3]
         counts = {"total_count": 250, "page_count": 3, "next_cursor": str(page + 1) if page < 3 else None}
         data = [{"id": str(one), "type": "tag", "attributes": {"name": "x"}} for one in ids]
