@@ -18,7 +18,7 @@ class NewRows(msgspec.Struct, Generic[T], frozen=True):
     rows: tuple[T, ...]
     """The rows to return."""
     count: int
-    """Their number, with rows that an earlier window or run returned. Equal ids on one page count as different rows."""
+    """Their number, with rows that an earlier window or run returned. Rows with equal ids count once."""
     count_in_pass: int
     """The number of rows that no earlier page of the same pass contained."""
 
@@ -56,7 +56,6 @@ class SeenIds(msgspec.Struct):
         return self._filter(rows, ids, returns_unidentified=self.pass_ids is None and not is_repeated)
 
     def _filter(self, rows: tuple[T, ...], ids: Sequence[str | None], *, returns_unidentified: bool) -> NewRows[T]:
-        known, in_pass = frozenset(self.ids & set(ids)), frozenset((self.pass_ids or set()) & set(ids))
         is_first_pass = self.pass_ids is None
         returned, count, count_in_pass = list[T](), 0, 0
         for row, row_id in zip(rows, ids, strict=True):
@@ -65,8 +64,8 @@ class SeenIds(msgspec.Struct):
                     returned.append(row)
                     count += 1
                 continue
-            count += row_id not in known
-            count_in_pass += row_id not in in_pass
+            count += row_id not in self.ids
+            count_in_pass += self.pass_ids is not None and row_id not in self.pass_ids
             if self._are_new({row_id}):
                 returned.append(row)
             self._add({row_id})

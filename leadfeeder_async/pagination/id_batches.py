@@ -1,20 +1,25 @@
-"""Lists by id: batches of at most 100 ids, with the records in the order of their ids."""
+"""Lists by id: batches of at most 100 ids, with the records in the order of their ids.
+
+Each record may be charged. An error of one batch is therefore raised after the records of all batches in flight were
+yielded, and no batch is requested for more rows than are still wanted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async._core.endpoint import ApiRequest
+from leadfeeder_async._core.endpoint import ApiRequest, Billing
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import NotFoundError
 from leadfeeder_async.models.envelope import Meta
+from leadfeeder_async.pagination.batch_queue import BatchQueue, NotSentError
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
-from leadfeeder_async.pagination.source import PagerOptions, PrefetchQueue
+from leadfeeder_async.pagination.source import PagerOptions
 
 T = TypeVar("T")
 
@@ -50,12 +55,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
 
     def count_request(self, options: PagerOptions) -> ApiRequest[bytes]:
         """Return the request for the first batch."""
-        return self.request_for(next(iter(self.batches(options)), ()))
-
-    def batches(self, options: PagerOptions) -> list[tuple[str, ...]]:
-        """Return the ids of each request, after the position of ``options``."""
-        size, done = batch_size(options.limit), options.position.ids
-        return [self.ids[start : start + size] for start in range(done, len(self.ids), size)]
+        return self.request_for(_BatchPlan(self.ids, options).take())
 
     def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the pages in order."""
@@ -66,71 +66,108 @@ class IdBatchSource(msgspec.Struct, frozen=True):
     ) -> AsyncGenerator[Page[T], None]:
         """Yield pages with the records in the order of their ids, each once, and record missing and merged ids.
 
-        Records that belong to no requested id are appended, because they may have been charged.
+        Records that belong to no requested id are appended, because they may have been charged. After an error,
+        nothing more is requested. The batches in flight are yielded, and then the first error is raised.
         """
         state.returned.update(options.exclude_ids)
-        batches = iter(self.batches(options))
-        async with aclosing(self._received_pages(decoder, options)) as pages:
-            async for page in pages:
-                lookup = _BatchLookup(next(batches), page.items, decoder.row_ids(page.items))
-                if lookup.unmatched:
-                    await self._resolve(lookup, decoder, state)
-                yield replace(page, items=lookup.ordered(state))
-                del page, lookup
-        if state.missing and state.returned and (last := await self._request_missing_again(decoder, state)):
-            yield last
-
-    async def _received_pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
-        batches, queue = self.batches(options), PrefetchQueue(self.executor)
-        wanted = min(len(batches), options.pages_wanted or len(batches))
-        completed, requested, total = options.position.ids, 0, None
+        plan, queue = _BatchPlan(self.ids, options), BatchQueue(self.executor)
+        failure: Exception | None = None
+        total: int | None = None
         try:
-            for number, batch in enumerate(batches, start=1):
-                body = await queue.next() if queue else await self.executor.execute(self.request_for(batch))
-                requested = max(requested, number)
-                page = await decoder.decode(body)
-                completed += len(batch)
+            while queue or (failure is None and self._start_batches(plan, queue, 1)):
+                batch = plan.next_received()
+                try:
+                    page = await decoder.decode(await queue.next())
+                except NotSentError:
+                    plan.mark_failed(batch)
+                    continue
+                except Exception as error:  # noqa: BLE001 - raised after the batches in flight
+                    failure = failure or error
+                    plan.mark_failed(batch)
+                    continue
+                if failure is None:
+                    self._start_batches(plan, queue, options.prefetch)
+                lookup = _BatchLookup(batch, page.items, decoder.row_ids(page.items))
+                unresolved = await self._resolve(lookup, decoder, state, may_request=failure is None)
+                failure = failure or unresolved
+                items = lookup.ordered(state)
+                plan.mark_received(batch, len(items))
+                if failure is None:
+                    self._start_batches(plan, queue, options.prefetch)
                 total = page.meta.total_count if total is None else total
-                while requested < wanted and len(queue) < options.prefetch:
-                    queue.start(self.request_for(batches[requested]))
-                    requested += 1
-                yield replace(page, total=total, position=ResumePosition(ids=completed))
-                del page, body  # so that the next page can use their memory
+                yield replace(page, items=items, total=total, position=plan.position(state.missing))
+                del page, lookup, items, unresolved  # so that the next page can use their memory
+            if failure is not None:
+                raise failure
         finally:
             queue.close()
+            del failure  # its traceback references this frame
+        if state.missing and state.returned:
+            async for last in self._request_missing_again(decoder, state):
+                yield last
 
-    def request_for(self, batch: tuple[str, ...]) -> ApiRequest[bytes]:
-        """Return the request for some ids."""
-        return self.request.with_params({"ids": batch})
+    def _start_batches(self, plan: _BatchPlan, queue: BatchQueue, prefetch: int) -> bool:
+        """Request batches until ``prefetch`` are in flight or waiting. Return True if there are any."""
+        while len(queue) < prefetch and not queue.has_failed and (batch := plan.take()):
+            queue.start(self.request_for(batch))
+        return len(queue) > 0
 
-    async def _resolve(self, lookup: _BatchLookup[T], decoder: PageDecoder[T], state: LookupState) -> None:
-        """Find the records of ids that were not returned under their own id."""
+    def request_for(self, batch: tuple[str, ...], most_new: int | None = None) -> ApiRequest[bytes]:
+        """Return the request for some ids.
+
+        Args:
+            batch: The ids.
+            most_new: The most records that may be charged, if fewer than the ids. Other records were just charged.
+        """
+        request = self.request.with_params({"ids": batch})
+        if most_new is None or not request.endpoint.is_billed:
+            return request
+        endpoint = replace(request.endpoint, billing=Billing.PER_REQUEST)
+        return replace(request, endpoint=endpoint, billable_records=min(most_new, len(batch)))
+
+    async def _resolve(
+        self, lookup: _BatchLookup[T], decoder: PageDecoder[T], state: LookupState, *, may_request: bool = True
+    ) -> Exception | None:
+        """Find the records of ids that were not returned under their own id, and return the error that prevents it."""
+        failure: Exception | None = None
+        is_resolved = True
         if len(lookup.unmatched) == len(lookup.unrequested) == 1:
             lookup.pair(lookup.unmatched[0], lookup.unrequested[0])
-        elif lookup.unrequested and self.resolve_merged:
-            await self._resolve_by_groups(lookup, decoder)
-        elif lookup.unrequested:
-            state.unresolved.extend(lookup.unmatched)
-            return
+        elif lookup.unmatched and lookup.unrequested:
+            is_resolved = self.resolve_merged and may_request
+            if is_resolved:
+                try:
+                    await self._resolve_by_groups(lookup, decoder)
+                except Exception as error:  # noqa: BLE001 - raised after the records of this batch
+                    failure, is_resolved = error, False
         state.merged.update(lookup.merged)
-        state.missing.extend(requested for requested in lookup.unmatched if requested not in lookup.merged)
+        others = state.missing if is_resolved else state.unresolved
+        others.extend(requested for requested in lookup.unmatched if requested not in lookup.merged)
+        return failure
 
-    async def _request_missing_again(self, decoder: PageDecoder[T], state: LookupState) -> Page[T] | None:
+    async def _request_missing_again(
+        self, decoder: PageDecoder[T], state: LookupState
+    ) -> AsyncGenerator[Page[T], None]:
         """Find out which missing ids were merged into records that were requested too.
 
         Their records were returned under their current ids, so no earlier response shows the merge. This takes one
         request for 100 missing ids.
         """
-        candidates, state.missing = state.missing, []
-        rows = list[T]()
+        candidates, checked = tuple(state.missing), list[str]()
         for start in range(0, len(candidates), MAX_IDS_PER_REQUEST):
-            ids = candidates[start : start + MAX_IDS_PER_REQUEST]
-            lookup = _BatchLookup[T](ids, (), ())
-            found = await self._fetch_ids(ids, decoder, lookup)
-            lookup.unrequested.extend(found)
-            await self._resolve(lookup, decoder, state)
-            rows.extend(lookup.ordered(state))
-        return Page(tuple(rows), Meta(), position=ResumePosition(ids=len(self.ids))) if rows else None
+            end = start + MAX_IDS_PER_REQUEST
+            page = await self._fetch_ids(candidates[start:end], decoder)
+            lookup = _BatchLookup(candidates[start:end], page.items, decoder.row_ids(page.items))
+            state.missing = checked
+            failure = await self._resolve(lookup, decoder, state)
+            checked = state.missing
+            state.missing = [*checked, *candidates[end:]]
+            items = lookup.ordered(state)
+            if items:
+                position = ResumePosition(ids=len(self.ids), missing_ids=tuple(state.missing))
+                yield replace(page, items=items, position=position)
+            if failure is not None:
+                raise failure
 
     async def _resolve_by_groups(self, lookup: _BatchLookup[T], decoder: PageDecoder[T]) -> None:
         """Find which id became which record with few requests.
@@ -145,7 +182,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         for bit in bits:
             for groups, value in ((ones, 1), (zeros, 0)):
                 group = [requested for number, requested in enumerate(ids) if (number >> bit) & 1 == value]
-                for record_id in await self._fetch_ids(group, decoder, lookup) if group else ():
+                for record_id in await self._fetch_group(group, decoder, lookup) if group else ():
                     groups[record_id] = groups.get(record_id, 0) | 1 << bit
         shared = [record_id for record_id in {*ones, *zeros} if ones.get(record_id, 0) & zeros.get(record_id, 0)]
         for record_id in {*ones, *zeros}.difference(shared):
@@ -155,17 +192,82 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         if shared:
             for requested in ids:
                 if requested not in lookup.merged:
-                    found = await self._fetch_ids([requested], decoder, lookup)
+                    found = await self._fetch_group([requested], decoder, lookup)
                     if len(found) == 1:
                         lookup.pair(requested, next(iter(found)))
 
-    async def _fetch_ids(self, ids: Iterable[str], decoder: PageDecoder[T], lookup: _BatchLookup[T]) -> set[str]:
-        """Request some ids, and return the ids of the records that were returned."""
-        try:
-            page = await decoder.decode(await self.executor.execute(self.request_for(tuple(ids))))
-        except NotFoundError:
-            return set()
+    async def _fetch_group(self, ids: Sequence[str], decoder: PageDecoder[T], lookup: _BatchLookup[T]) -> set[str]:
+        """Request some ids of a batch again, and return the ids of the records that were returned."""
+        page = await self._fetch_ids(ids, decoder, lookup.most_new)
         return lookup.add(page.items, decoder.row_ids(page.items))
+
+    async def _fetch_ids(self, ids: Sequence[str], decoder: PageDecoder[T], most_new: int | None = None) -> Page[T]:
+        """Request some ids, and return an empty page if the server responds that none exists."""
+        try:
+            return await decoder.decode(await self.executor.execute(self.request_for(tuple(ids), most_new)))
+        except NotFoundError:
+            return Page((), Meta())
+
+
+class _BatchPlan:
+    """Decides which ids are requested next, and which are done.
+
+    With a limit, no more ids are in flight than rows are still wanted, because each id may be charged.
+
+    Args:
+        ids: The ids of the list.
+        options: The options of the pager.
+    """
+
+    def __init__(self, ids: tuple[str, ...], options: PagerOptions) -> None:
+        done = options.position.ids
+        before = set(ids[:done]) if options.position.missing_ids else set[str]()
+        self._again = tuple(requested for requested in options.position.missing_ids if requested in before)
+        self._ids = (*self._again, *ids[done:])
+        self._done = done
+        self._limit = options.limit
+        self._rows = 0
+        self._in_flight = deque[tuple[str, ...]]()
+        self._requested = 0
+        self._received = 0
+        self._failed = list[str]()
+
+    def take(self) -> tuple[str, ...]:
+        """Return the ids of the next request. There are none if all are requested, or those in flight may suffice.
+
+        A batch that the limit makes smaller waits for those in flight. If they lack records, it is larger, which takes
+        fewer requests.
+        """
+        size, pending = MAX_IDS_PER_REQUEST, self._requested - self._received
+        if self._limit is not None:
+            size = max(0, min(size, self._limit - self._rows - pending))
+            if pending and size < MAX_IDS_PER_REQUEST:
+                return ()
+        batch = self._ids[self._requested : self._requested + size]
+        if batch:
+            self._requested += len(batch)
+            self._in_flight.append(batch)
+        return batch
+
+    def next_received(self) -> tuple[str, ...]:
+        """Return the ids of the next batch in flight."""
+        return self._in_flight.popleft()
+
+    def mark_received(self, batch: tuple[str, ...], rows: int) -> None:
+        """Record a batch and the number of its new rows."""
+        self._received += len(batch)
+        self._rows += rows
+
+    def mark_failed(self, batch: tuple[str, ...]) -> None:
+        """Record a batch whose records did not arrive."""
+        self._received += len(batch)
+        self._failed.extend(batch)
+
+    def position(self, missing: Sequence[str]) -> ResumePosition:
+        """Return the position after the batches so far. Ids before it without a record are requested again."""
+        again = len(self._again)
+        missing_ids = (*self._failed, *missing, *self._again[self._received :])
+        return ResumePosition(ids=self._done + max(0, self._received - again), missing_ids=missing_ids)
 
 
 class _BatchLookup(Generic[T]):
@@ -186,6 +288,12 @@ class _BatchLookup(Generic[T]):
         self.unmatched = [value for value in batch if value not in self._records]
         self.unrequested = [record_id for record_id in self._records if record_id not in requested]
         self.merged = dict[str, str]()
+
+    @property
+    def most_new(self) -> int:
+        """The most records that requesting the unmatched ids again can add. All others were just charged."""
+        found = len(self._records) - (len(set(self._batch)) - len(self.unmatched))
+        return max(0, len(self.unmatched) - found)
 
     def add(self, rows: Sequence[T], ids: Sequence[str | None]) -> set[str]:
         """Add records, and return their ids."""
@@ -208,11 +316,3 @@ class _BatchLookup(Generic[T]):
                 state.returned.add(record_id)
                 rows.append(self._records[record_id])
         return (*rows, *self._unidentified)
-
-
-def batch_size(limit: int | None) -> int:
-    """Return the number of ids per request. It is at most the limit, because each id may be charged."""
-    if not limit:
-        return MAX_IDS_PER_REQUEST
-    requests = -(-limit // MAX_IDS_PER_REQUEST)
-    return -(-limit // requests)

@@ -25,6 +25,9 @@ class IdPager(Pager[T]):
     A merged id is returned as the record that it was merged into. If several ids of one request were merged, the
     response does not tell which id became which record. These ids are ``unresolved``, unless ``resolve_merged`` was
     set. Then they are requested again in groups. Records that were just charged are free then.
+
+    After an error, nothing more is requested. The records of all batches in flight are returned before it is raised,
+    because they may have been charged.
     """
 
     def __init__(

@@ -13,7 +13,13 @@ from msgspec.structs import replace
 from leadfeeder_async._core.codec import decode_meta
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
-from leadfeeder_async.errors import IncompleteWindowError, LeadfeederError, NotFoundError, OffsetExceededError
+from leadfeeder_async.errors import (
+    IncompleteListError,
+    IncompleteWindowError,
+    LeadfeederError,
+    NotFoundError,
+    OffsetExceededError,
+)
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.completeness import UnidentifiedRows, missing_rows_error, page_facts
 from leadfeeder_async.pagination.country_split import (
@@ -24,9 +30,10 @@ from leadfeeder_async.pagination.country_split import (
 )
 from leadfeeder_async.pagination.date_range import DateWindow, split_count, split_window
 from leadfeeder_async.pagination.dedupe import SeenIds
-from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
+from leadfeeder_async.pagination.end_detection import MAX_COUNT, EndDetector, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.source import MAX_PREFETCHED_BYTES, PagerOptions, PrefetchQueue
+from leadfeeder_async.pagination.split_check import SplitRange
 
 T = TypeVar("T")
 
@@ -89,6 +96,8 @@ class DayInGroups(msgspec.Struct):
     is_count_limited: bool
     """True if the server counts no further than its row limit, so ``total`` is only the sum of the groups."""
     groups_left: int
+    split: SplitRange | None
+    """The date range that the day is a part of."""
     undecodable: int = 0
     """Rows of the groups that cannot be decoded."""
 
@@ -120,6 +129,8 @@ class WindowProgress(msgspec.Struct):
     """The groups of countries by which the day will be read after these pages."""
     day: DayInGroups | None = None
     """The day that this group of countries belongs to."""
+    split: SplitRange | None = None
+    """The date range that this window is a part of."""
 
     def can_request(self) -> bool:
         """Return True if the next page is known to exist, or the page before it was not the last."""
@@ -211,6 +222,8 @@ class NumberedPages(Generic[T]):
         self._requested = 0
         self._total: int | None = None
         self._largest_body = 1
+        self._latest_ids = set[str]()
+        self._done_splits = deque[SplitRange]()
         shared = None if request.endpoint.partitioned_by_day or window is None else set[str]()
         self._windows = deque([self._progress(window, SeenIds(inherited=(options.exclude_ids,), shared=shared))])
 
@@ -222,6 +235,10 @@ class NumberedPages(Generic[T]):
                 if page is not None:
                     yield page
                 del page  # so that the next page can use its memory
+                while self._done_splits:
+                    gap = await self._check_split(self._done_splits.popleft())
+                    if gap is not None:
+                        yield gap
         finally:
             for progress in self._windows:
                 progress.queue.close()
@@ -281,7 +298,9 @@ class NumberedPages(Generic[T]):
         self._advance(progress)
         if progress.day is not None:
             return self._finish_group(progress, progress.day)
-        if progress.detector.verdict is Verdict.COMPLETE:
+        is_complete = progress.detector.verdict is Verdict.COMPLETE
+        self._finish_part(progress, 0 if is_complete else progress.detector.total)
+        if is_complete:
             return None
         return self._gap_page(progress, missing_rows_error(progress.detector, progress.request))
 
@@ -289,7 +308,10 @@ class NumberedPages(Generic[T]):
         """Report a gap after the last group if rows of the day are missing."""
         day.groups_left -= 1
         day.without_group -= progress.seen.ids
-        if day.groups_left or day.is_complete:
+        if day.groups_left:
+            return None
+        self._add_part(day.split, day.ids, max(day.total, len(day.ids)), progress.position)
+        if day.is_complete:
             return None
         return self._gap_page(progress, _incomplete_window_error(progress, day))
 
@@ -343,14 +365,70 @@ class NumberedPages(Generic[T]):
             return None
         if progress.day is not None:
             return self._finish_group(progress, progress.day)
+        self._finish_part(progress, progress.detector.total)
         return self._gap_page(progress, _incomplete_window_error(progress, None, error))
 
     def _split_window(self, progress: WindowProgress, window: DateWindow, parts: int) -> None:
         progress.queue.close()
         self._windows.popleft()
-        self._windows.extendleft(
-            self._progress(part, self._seen_for_part(progress)) for part in reversed(split_window(window, parts))
+        windows = split_window(window, parts)
+        ids = None if progress.seen.shared is None else set[str]()
+        split = SplitRange(window, windows, progress.detector.total or 0, progress.split, ids)
+        for part in reversed(windows):
+            following = self._progress(part, self._seen_for_part(progress))
+            following.split = split
+            self._windows.appendleft(following)
+
+    def _finish_part(self, progress: WindowProgress, reported: int | None) -> None:
+        """Record a window that is done in the range that it is a part of.
+
+        Args:
+            progress: The window.
+            reported: The rows that it should have, if a gap is reported for the window itself.
+        """
+        rows = max(progress.detector.rows, reported or 0)
+        self._add_part(progress.split, progress.seen.ids, rows, progress.position)
+
+    def _add_part(self, split: SplitRange | None, ids: set[str], rows: int, position: ResumePosition | None) -> None:
+        overlap = 0
+        if split is not None and split.ids is not None:
+            split.ids |= ids
+            rows -= len(ids)
+        else:
+            overlap = len(ids & self._latest_ids)
+            self._latest_ids = ids
+        self._add_to_split(split, rows, overlap, position)
+
+    def _add_to_split(self, split: SplitRange | None, rows: int, overlap: int, position: ResumePosition | None) -> None:
+        if split is not None:
+            split.add(rows, overlap, position)
+            if split.is_done:
+                self._done_splits.append(split)
+
+    async def _check_split(self, split: SplitRange) -> Page[T] | None:
+        """Return a page that reports a gap if the parts of a range have fewer rows than the range."""
+        missing = await split.count_missing(self._count_window)
+        if split.parent is not None and split.parent.ids is not None:
+            split.parent.ids |= split.ids or set()
+        self._add_to_split(split.parent, split.rows + missing, split.first_overlap, split.position)
+        if not missing:
+            return None
+        error = IncompleteListError(
+            f"{missing:,} of {split.total:,} rows of {split.window} are missing: the server counts them in this date "
+            "range, but neither counts nor returns them in its parts.",
+            self._request.endpoint.error_context(),
+            hint="The rows so far are valid. Try again later.",
         )
+        return Page((), Meta(), self._total, split.window, split.position, partial_errors=(error,))
+
+    async def _count_window(self, window: DateWindow) -> int:
+        """Return the number of rows of a date range. Without a count, these are none."""
+        request = self._request.with_dates(window.start, window.end)
+        one_row = request.with_params({"page[num]": 1, "page[size]": 1})
+        try:
+            return (await self._executor.fetch_meta(one_row)).total_count or 0
+        except OffsetExceededError:  # some servers reject any page of a search with too many rows
+            return MAX_COUNT
 
     async def _find_groups(self, progress: WindowProgress) -> list[CountryGroup]:
         """Return the groups of countries of a day, or an empty list if it cannot be split by country."""
@@ -376,7 +454,7 @@ class NumberedPages(Generic[T]):
         counted, total = sum(group.count for group in groups), progress.detector.total or 0
         is_count_limited = total <= progress.max_rows < counted
         ids = progress.seen.ids
-        day = DayInGroups(max(total, counted), ids, set(ids), is_count_limited, len(groups))
+        day = DayInGroups(max(total, counted), ids, set(ids), is_count_limited, len(groups), progress.split)
         for group in reversed(groups):
             seen = SeenIds(inherited=progress.seen.inherited, shared=day.ids)
             part = self._progress(window, seen)

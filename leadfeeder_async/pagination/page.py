@@ -24,6 +24,8 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     """The first day of the date range that was being read. It is read again, so its rows may repeat."""
     ids: int = 0
     """The number of requested ids that are done."""
+    missing_ids: tuple[str, ...] = ()
+    """The ids among them that have no record yet. They are requested again."""
     ended: bool = False
     """True if the list was read to its end."""
     total: int | None = None

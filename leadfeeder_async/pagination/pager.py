@@ -166,16 +166,22 @@ class Pager(Generic[T]):
 
     async def _batches(self, size: int) -> AsyncGenerator[list[T], None]:
         batch, problems = list[T](), ProblemLog()
+        failure: LeadfeederError | None = None
         async with aclosing(self.pages()) as pages:
-            async for page in pages:
-                problems.add(page)
-                batch.extend(page.items)
-                del page
-                while len(batch) >= size:
-                    yield batch[:size]
-                    batch = batch[size:]
+            try:
+                async for page in pages:
+                    problems.add(page)
+                    batch.extend(page.items)
+                    del page
+                    while len(batch) >= size:
+                        yield batch[:size]
+                        batch = batch[size:]
+            except LeadfeederError as error:
+                failure = error
         if batch:
-            yield batch
+            yield batch  # also before an error, because its rows may have been charged
+        if failure is not None:
+            raise failure
         problems.raise_any()
 
     def resume_from(self, position: ResumePosition, exclude_ids: Iterable[str] = ()) -> Self:
@@ -348,7 +354,10 @@ class Pager(Generic[T]):
         """Return all rows as a list.
 
         Args:
-            limit: The most rows to return. A list by id requests few more ids than that.
+            limit: The most rows to return. A list by id never has more ids in flight than rows are still wanted.
+
+        If an error is raised, no rows are returned. To keep the rows of a list that charges, iterate or use
+        :meth:`to_file`.
 
         Raises:
             IncompleteListError: Some rows could not be read.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
 
 import msgspec
 
@@ -54,10 +55,19 @@ class PrefetchQueue:
         return len(self._tasks)
 
     def start(self, request: ApiRequest[bytes]) -> None:
-        """Send a request in a task. Its error is only raised if the page is needed."""
-        task = asyncio.create_task(self._executor.execute(request))
+        """Send a request in a task."""
+        self.add(self._executor.execute(request))
+
+    def add(self, body: Coroutine[object, object, bytes]) -> None:
+        """Start a task for a body. Its error is only raised if the page is needed."""
+        task = asyncio.create_task(body)
         task.add_done_callback(_mark_retrieved)
         self._tasks.append(task)
+
+    @property
+    def has_failed(self) -> bool:
+        """True if a request has failed whose page is not needed yet."""
+        return any(task.done() and (task.cancelled() or task.exception() is not None) for task in self._tasks)
 
     async def next(self) -> bytes:
         """Return the next body."""

@@ -855,10 +855,13 @@ async def test_row_in_neighboring_date_ranges() -> None:
 
     def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
         if body["start_date"] != body["end_date"]:
-            return 200, {"data": rows(0), "meta": {"pagination": {"page_count": 101, "total_count": 10_001}}}
-        return 200, {"data": rows(body["start_date"], "shared"), "meta": {"pagination": {"page_count": 1}}}
+            return 200, {"data": rows(0), "meta": {"pagination": {"page_count": 2, "total_count": 3}}}
+        return 200, {
+            "data": rows(body["start_date"], "shared"),
+            "meta": {"pagination": {"page_count": 1, "total_count": 2}},
+        }
 
-    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+    async with handler_server(FakeApi(respond)) as url, client_of(url, max_search_rows=3) as lf:
         assert await visit_ids(lf, 2) == ["2026-11-01", "shared", "2026-11-02"]
 
 
@@ -874,13 +877,13 @@ async def test_prefetch_across_date_ranges() -> None:
         await asyncio.sleep(0.01)
         active -= 1
         if body["start_date"] != body["end_date"]:
-            counts = {"page_count": 1_000, "total_count": 100_000}
+            counts = {"page_count": 24, "total_count": 24}
             return web.json_response({"data": rows(0), "meta": {"pagination": counts}})
         page = int(request.query["page[num]"])
         counts = {"page_count": 3, "total_count": 3}
         return web.json_response({"data": rows(f"{body['start_date']}/{page}"), "meta": {"pagination": counts}})
 
-    async with handler_server(handle) as url, client_of(url) as lf:
+    async with handler_server(handle) as url, client_of(url, max_search_rows=4) as lf:
         got = await visit_ids(lf, 8, page_size=1)
     days = [DAY + timedelta(number) for number in range(8)]
     assert got == [f"{day}/{page}" for day in days for page in (1, 2, 3)]
@@ -1251,7 +1254,9 @@ async def test_resume_list_of_ids() -> None:
     assert (rest.missing, dict(rest.merged)) == ((), {})
 
 
-@pytest.mark.parametrize(("limit", "batches"), [(1, [1]), (5, [5]), (100, [100]), (150, [75, 75]), (250, [84, 84, 84])])
+@pytest.mark.parametrize(
+    ("limit", "batches"), [(1, [1]), (5, [5]), (100, [100]), (150, [100, 50]), (250, [100, 100, 50])]
+)
 async def test_limit_bounds_requested_ids(
     sandbox: Sandbox, lf: AsyncLeadfeeder, limit: int, batches: list[int]
 ) -> None:

@@ -1,0 +1,85 @@
+"""Date ranges that were split: the rows of their parts are compared with the count of the whole range."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import msgspec
+
+from leadfeeder_async.pagination.date_range import DateWindow
+from leadfeeder_async.pagination.page import ResumePosition
+
+CountRows: TypeAlias = Callable[[DateWindow], Awaitable[int]]
+"""Returns the number of rows of a date range, as the server counts them now."""
+
+RECOUNTS = 3
+"""How often a gap is counted again, because rows may be added and removed meanwhile."""
+
+
+class SplitRange(msgspec.Struct):
+    """A date range that is read in parts."""
+
+    window: DateWindow
+    parts: tuple[DateWindow, ...]
+    total: int
+    """The rows of the range, as the server counted them before it was split. 0 if unknown."""
+    parent: SplitRange | None
+    """The range that this one is a part of."""
+    ids: set[str] | None
+    """The ids of all rows, if a row may belong to several parts."""
+    rows: int = 0
+    """Distinct rows of the parts that are done. With ``ids``, only those without an id."""
+    overlap: int = 0
+    """Rows that the part before contained too."""
+    first_overlap: int = 0
+    """Rows of the first part that the range before this one contained too."""
+    parts_done: int = 0
+    position: ResumePosition | None = None
+    """The position after the latest part."""
+
+    @property
+    def is_done(self) -> bool:
+        """True if all parts were read."""
+        return self.parts_done == len(self.parts)
+
+    @property
+    def distinct_rows(self) -> int:
+        """The number of distinct rows that arrived."""
+        return self.rows + len(self.ids or ())
+
+    def add(self, rows: int, overlap: int, position: ResumePosition | None) -> None:
+        """Record a part that is done.
+
+        Args:
+            rows: Its distinct rows.
+            overlap: How many of them the part before contained too.
+            position: The position after it.
+        """
+        if self.parts_done:
+            self.overlap += overlap
+            rows -= overlap
+        else:
+            self.first_overlap = overlap
+        self.rows += rows
+        self.parts_done += 1
+        self.position = position
+
+    async def count_missing(self, count: CountRows) -> int:
+        """Return how many rows the server counts in the range, but not in its parts.
+
+        If fewer rows arrived than were counted, the range and its parts are counted again, because rows may have been
+        removed meanwhile. A range that counts as many rows as its parts is complete, because each part is compared with
+        its own count.
+        """
+        missing = self.total - self.distinct_rows
+        for _ in range(RECOUNTS):
+            if missing <= 0:
+                return 0
+            before = await count(self.window)
+            if before <= self.distinct_rows:
+                return 0
+            counted = sum([await count(part) for part in self.parts]) - self.overlap
+            total = min(before, await count(self.window))
+            missing = min(total - counted, total - self.distinct_rows)
+        return max(0, missing)

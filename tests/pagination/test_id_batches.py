@@ -1,0 +1,255 @@
+"""Lists by id that charge: records that were paid are returned before an error, and no more are paid than needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from leadfeeder_async import AsyncLeadfeeder, BudgetExceededError, LeadfeederError, ResumePosition
+from tests.jobs.helpers import Stopped
+from tests.support.clients import client_of
+from tests.support.servers import handler_server
+
+
+class PaidRecords:
+    """A server of companies that charges each record once.
+
+    Args:
+        failing: The first ids of batches that fail.
+        absent: Ids without a record.
+        left_out: Ids that are left out of the first response.
+        merged: Old ids, and their current ids.
+        fails_from: The number of the first request that fails.
+    """
+
+    def __init__(
+        self,
+        *,
+        failing: Collection[str] = (),
+        absent: Collection[str] = (),
+        left_out: Collection[str] = (),
+        merged: dict[str, str] | None = None,
+        fails_from: int = 1_000_000,
+    ) -> None:
+        self.failing = set(failing)
+        self.absent = set(absent)
+        self.left_out = set(left_out)
+        self.merged = merged or {}
+        self.fails_from = fails_from
+        self.paid = set[str]()
+        self.sizes = list[int]()
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        ids = request.query["ids"].split(",")
+        self.sizes.append(len(ids))
+        if ids[0] in self.failing or len(self.sizes) >= self.fails_from:
+            await asyncio.sleep(0.02)
+            return web.json_response({"errors": [{"code": "x"}]}, status=422)
+        await asyncio.sleep(0.05 if self.failing else 0)
+        found = [one for one in ids if one not in self.absent | self.left_out]
+        self.left_out -= set(ids)
+        found = list(dict.fromkeys(self.merged.get(one, one) for one in found))
+        new = set(found) - self.paid
+        self.paid |= new
+        data: list[Any] = [{"id": one, "type": "company", "attributes": {"name": "x"}} for one in found]
+        return web.json_response({"data": data, "meta": {"credits": {"charged": len(new)}}})
+
+
+def numbers(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+def ids_of(path: Path) -> list[str]:
+    return [msgspec.json.decode(line)["id"] for line in path.read_bytes().splitlines()]
+
+
+async def read(lf: AsyncLeadfeeder, kind: str, ids: list[str], path: Path) -> list[str]:
+    """Read a list that fails, and return the ids until then."""
+    got, pager = list[str](), lf.companies.get_many(ids)
+    with pytest.raises(LeadfeederError):
+        if kind == "items":
+            async for row in pager:
+                got.append(row.id)
+        elif kind == "batches":
+            async for batch in pager.batches(70):
+                got.extend(row.id for row in batch)
+        elif kind == "pages":
+            async for page in pager.pages():
+                got.extend(row.id for row in page.items)
+        else:
+            await pager.to_file(path)
+    return ids_of(path.with_name(path.name + ".part")) if kind == "file" else got
+
+
+@pytest.mark.parametrize("kind", ["items", "batches", "pages", "file"])
+async def test_error_of_one_batch_keeps_the_others(kind: str, tmp_path: Path) -> None:
+    """The records of all batches in flight are returned before the error of one of them."""
+    api = PaidRecords(failing=["100"])
+    async with handler_server(api) as url, client_of(url, retries=0) as lf:
+        got = await read(lf, kind, numbers(2_500), tmp_path / "x.ndjson")
+    assert len(api.sizes) == 17
+    assert len(got) == len(api.paid) == 1_600
+    assert set(got) == api.paid
+
+
+async def test_resume_after_an_error_of_one_batch(tmp_path: Path) -> None:
+    """A resumed file requests the failed batch, and no batch that was received."""
+    api = PaidRecords(failing=["100"])
+    async with handler_server(api) as url, client_of(url, retries=0) as lf:
+        path = tmp_path / "x.ndjson"
+        await read(lf, "file", numbers(450), path)
+        api.failing, api.sizes = set(), []
+        await lf.companies.get_many(numbers(450)).to_file(path, resume=True)
+    assert sorted(ids_of(path), key=int) == numbers(450)
+    assert api.sizes == [100]
+
+
+@pytest.mark.parametrize(
+    ("ids", "limit", "paid"), [(250, 150, 100), (320, 230, 200), (150, 60, 0), (1_050, 1_049, 1_000)]
+)
+@pytest.mark.parametrize("kind", ["items", "file"])
+async def test_no_batch_after_a_refused_one(kind: str, ids: int, limit: int, paid: int, tmp_path: Path) -> None:
+    """If a budget refuses a batch, a smaller one behind it is not sent either."""
+    api = PaidRecords()
+    async with handler_server(api) as url, client_of(url) as lf, lf.budget(max_credits=limit) as budget:
+        got = await read(lf, kind, numbers(ids), tmp_path / "x.ndjson") if paid or kind == "items" else []
+    assert (got, budget.reserved) == (numbers(paid), 0)
+    assert len(api.paid) == paid if got else not api.paid
+
+
+async def test_batches_under_a_budget_are_concurrent() -> None:
+    """Batches take turns to reserve their credits, but not to be received."""
+    active = most = 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal active, most
+        active += 1
+        most = max(most, active)
+        await asyncio.sleep(0.05)
+        active -= 1
+        return await PaidRecords()(request)
+
+    async with handler_server(handle) as url, client_of(url) as lf, lf.budget(max_credits=1_000) as budget:
+        assert len(await lf.companies.get_many(numbers(1_000)).collect()) == 1_000
+    assert (most, budget.credits) == (9, 1_000)
+
+
+@pytest.mark.parametrize(("limit", "requests"), [(10, 3), (50, 3), (99, 3), (300, 6)])
+async def test_limit_with_missing_ids(limit: int, requests: int) -> None:
+    """If a tenth of the ids has no record, exactly the wanted ones are paid."""
+    api = PaidRecords(absent=[one for one in numbers(3_000) if int(one) % 10 == 0])
+    async with handler_server(api) as url, client_of(url) as lf:
+        assert len(await lf.companies.get_many(numbers(3_000)).collect(limit)) == limit
+    assert (len(api.paid), len(api.sizes) <= requests) == (limit, True)
+
+
+OLD = {f"old{number}": f"new{number}" for number in range(3)}
+
+
+async def test_merged_ids_of_an_exact_budget() -> None:
+    """Merged ids are resolved without further credits, because their records were just charged."""
+    api = PaidRecords(merged=OLD)
+    async with handler_server(api) as url, client_of(url) as lf, lf.budget(max_credits=100) as budget:
+        pager = lf.companies.get_many([*numbers(97), *OLD], resolve_merged=True)
+        assert len(await pager.collect()) == budget.credits == 100
+    assert (dict(pager.merged), pager.unresolved) == (OLD, ())
+
+
+async def test_left_out_id_of_an_exact_budget() -> None:
+    """A record that a response left out is charged when merged ids are resolved, which the budget covers."""
+    api = PaidRecords(merged=OLD, left_out=["5"])
+    async with handler_server(api) as url, client_of(url) as lf, lf.budget(max_credits=100) as budget:
+        assert len(await lf.companies.get_many([*numbers(97), *OLD], resolve_merged=True).collect()) == 100
+    assert budget.credits == len(api.paid) == 100
+
+
+async def test_left_out_id_is_reserved_when_merged_ids_are_resolved() -> None:
+    """An id without a record may charge when it is requested again, so a budget without credits refuses it."""
+    api, got = PaidRecords(merged=OLD, left_out=["5"]), list[str]()
+
+    async def handle(request: web.Request) -> web.Response:
+        budget.max_credits = 99
+        return await api(request)
+
+    async with handler_server(handle) as url, client_of(url) as lf, lf.budget(max_credits=100) as budget:
+        pager = lf.companies.get_many([*numbers(97), *OLD], resolve_merged=True)
+        with pytest.raises(BudgetExceededError):
+            async for row in pager:
+                got.append(row.id)
+    assert (len(got), budget.credits, pager.unresolved) == (99, 99, ("5", *OLD))
+    assert set(got) == api.paid
+
+
+@pytest.mark.parametrize("kind", ["items", "file"])
+async def test_error_while_merged_ids_are_resolved(kind: str, tmp_path: Path) -> None:
+    """The records of the batch are returned, and its merged ids are unresolved, before the error is raised."""
+    api = PaidRecords(merged=OLD, fails_from=2)
+    got, path = list[str](), tmp_path / "x.ndjson"
+    async with handler_server(api) as url, client_of(url, retries=0) as lf:
+        pager = lf.companies.get_many([*numbers(97), *OLD], resolve_merged=True)
+        with pytest.raises(LeadfeederError):
+            if kind == "file":
+                await pager.to_file(path)
+            async for row in pager:
+                got.append(row.id)
+        if kind == "file":
+            got = ids_of(tmp_path / "x.ndjson.part")
+        else:
+            assert (pager.unresolved, pager.missing) == (tuple(OLD), ())
+    assert set(got) == api.paid == {*numbers(97), *OLD.values()}
+
+
+async def test_id_found_on_the_second_request_is_not_merged() -> None:
+    """A record that a response left out is returned at the end, under its own id."""
+    async with handler_server(PaidRecords(left_out=["3"])) as url, client_of(url) as lf:
+        pager = lf.companies.get_many(numbers(5))
+        assert [row.id for row in await pager.collect()] == ["0", "1", "2", "4", "3"]
+    assert (pager.missing, dict(pager.merged), pager.unresolved) == ((), {}, ())
+
+
+async def test_resumed_file_requests_missing_ids_again(tmp_path: Path) -> None:
+    """Ids that the part before the interruption lacks are requested again, and reported if they stay missing."""
+    ids = numbers(450)
+    api = PaidRecords(left_out=ids[7:400:50], absent=["11"])
+    path = tmp_path / "x.ndjson"
+
+    def stop(progress: object) -> None:
+        if len(ids_written := list(path.parent.glob("*.part"))) and len(api.sizes) >= 2 and ids_written:
+            raise Stopped
+
+    async with handler_server(api) as url, client_of(url) as lf:
+        with pytest.raises(Stopped):
+            await lf.companies.get_many(ids).prefetch(0).to_file(path, on_progress=stop)
+        pager = lf.companies.get_many(ids)
+        await pager.to_file(path, resume=True)
+    assert sorted(ids_of(path), key=int) == [one for one in ids if one != "11"]
+    assert set(ids_of(path)) == api.paid
+
+
+async def test_missing_ids_in_a_position() -> None:
+    """A resumed iteration requests the missing ids of the part before, but no id that the list does not have."""
+    api = PaidRecords(left_out=["3", "7"], absent=["5"])
+    async with handler_server(api) as url, client_of(url) as lf:
+        pager = lf.companies.get_many(numbers(250)).prefetch(0)
+        async with aclosing(pager.pages()) as pages:
+            position = (await anext(pages)).position
+        assert position == ResumePosition(ids=100, missing_ids=("3", "5", "7"))
+        position = msgspec.json.decode(msgspec.json.encode(position), type=ResumePosition)
+        foreign = ResumePosition(ids=100, missing_ids=(*position.missing_ids, "999"))
+        rest = pager.resume_from(foreign)
+        assert [row.id for row in await rest.collect()] == ["3", "7", *numbers(250)[100:]]
+    assert rest.missing == ("5",)
+
+
+async def test_budget_error_type_is_kept() -> None:
+    """The error of the refused batch is raised, not that of the batches behind it."""
+    async with handler_server(PaidRecords()) as url, client_of(url) as lf, lf.budget(max_credits=150):
+        with pytest.raises(BudgetExceededError, match="100 credits, but 100 of 150"):
+            await lf.companies.get_many(numbers(900)).collect()
