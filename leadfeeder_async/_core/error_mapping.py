@@ -107,7 +107,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the beginning of ``text`` with each key and token replaced by stars."""
-        beginning = self._replace(text[: MAX_TEXT_CHARS + self._margin])
+        beginning = self.replace_in(text[: MAX_TEXT_CHARS + self._margin])
         return self._without_split_secret(beginning, is_cut=len(text) > MAX_TEXT_CHARS + self._margin)[:MAX_TEXT_CHARS]
 
     def excerpt(self, body: bytes) -> str:
@@ -124,10 +124,11 @@ class Redactor:
 
     def _beginning(self, body: bytes, size: int, errors: str) -> str:
         """Return the redacted beginning of a body, without the part of a secret that the limit splits."""
-        text = self._replace(body[: size + self._margin].decode("utf-8", errors))
+        text = self.replace_in(body[: size + self._margin].decode("utf-8", errors))
         return self._without_split_secret(text, is_cut=len(body) > size + self._margin)
 
-    def _replace(self, text: str) -> str:
+    def replace_in(self, text: str) -> str:
+        """Return a complete text with each key and token replaced by stars, which takes long for large texts."""
         for pattern in (*self._permanent, *self._patterns):
             text = pattern.sub("***", text)
         return text

@@ -154,7 +154,7 @@ def write_report(path: Path, report: BugReport) -> None:
     """Write a report to a new file. Secrets of the environment are removed, whatever contains them."""
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
     encoded = _LONG_FRACTION.sub(r"\1", encoded)
-    encoded = Redactor(*_secrets()).text(encoded)
+    encoded = Redactor(*_secrets()).replace_in(encoded)
     with path.open("x", encoding="utf-8") as file:
         file.write(f"{encoded}\n")
 

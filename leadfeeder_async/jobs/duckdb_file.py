@@ -11,7 +11,6 @@ from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -56,8 +55,15 @@ _NEW_DATABASE_CONFIG = {"storage_compatibility_version": "v1.0.0"}
 """A storage format that every tool with DuckDB 1.x reads. A file keeps its format when a newer DuckDB writes to it."""
 
 
-_UNBOUNDED_CONFIG: Mapping[str, str | bool] = {"temp_directory": ""}
-"""Without a folder for temporary files, no row is written to a file that others may read, or that others own."""
+_UNBOUNDED_CONFIG: Mapping[str, str | bool] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "temp_directory": "",
+}
+"""No downloads of extensions, for example for an SQLite file.
+
+Without a folder for temporary files, no row is written to a file that others may read, or that others own.
+"""
 
 _BOUNDED_CONFIG: Mapping[str, str | bool] = {**_UNBOUNDED_CONFIG, "threads": "1", "memory_limit": "200MB"}
 
@@ -75,7 +81,13 @@ class _Rule(msgspec.Struct, frozen=True):
 _WAIT = "Wait for the other process, close the database there, or choose another file."
 _MAKE_SPACE = "Everything committed is kept. Make space and run the same call again."
 
+_NOT_A_DATABASE = "is not a valid DuckDB database"
+_CHOOSE = "Choose another file. This one was not changed."
+
 _RULES = (
+    _Rule("not a valid DuckDB database", "not_a_database", _NOT_A_DATABASE, _CHOOSE),
+    _Rule('Extension "sqlite"', "not_a_database", _NOT_A_DATABASE, _CHOOSE),
+    _Rule("Loading external extensions is disabled", "not_a_database", _NOT_A_DATABASE, _CHOOSE),
     _Rule("Could not set lock", "locked", "is open in another process", _WAIT),
     _Rule("used by another process", "locked", "is open in another process", _WAIT),
     _Rule("with version number", "newer_version", "was written by a newer DuckDB", "Run pip install --upgrade duckdb."),
@@ -174,6 +186,8 @@ def remove_database(path: Path) -> None:
     """
     with translate_errors(path):
         if path.exists():
+            if not _is_database(path):
+                raise _not_a_database(path)
             _check_files(path)
             for log in _log_paths(path):  # first, because a kill must leave no log without its database
                 log.unlink(missing_ok=True)
@@ -255,26 +269,35 @@ def _connect(path: Path, *, read_only: bool, config: Mapping[str, str | bool] | 
     _check_files(path)
     try:
         # Without a config, a writable connection shares the database with other connections of this process.
-        return duckdb.connect(path, read_only=read_only, config={**(config or {})})
+        connection = duckdb.connect(path, read_only=read_only, config={**(config or {})})
     except duckdb.ConnectionException:
         raise DatabaseLockedError(
             f"This process has {path} open already.", hint="Close that connection first.", reason="locked"
         ) from None
+    kind = connection.execute("SELECT type FROM duckdb_databases() WHERE database_name = current_database()").fetchone()
+    if kind != ("duckdb",):  # with its extension, DuckDB also opens SQLite files
+        connection.close()
+        raise _not_a_database(path)
+    return connection
 
 
 def _check_files(path: Path) -> None:
-    """Raise DatabaseError unless DuckDB wrote a database, if it exists, and its logs."""
-    if path.exists() and not _is_database(path):
-        raise DatabaseError(
-            f"{path} is not a valid DuckDB database.",
-            hint="Choose another file. This one was not changed.",
-            reason="not_a_database",
-        )
+    """Raise DatabaseError unless a path is a regular file, if it exists, and DuckDB wrote its logs.
+
+    The database is not opened here. If this process has it open already, closing it would release DuckDB's lock, so
+    that another process could write the same file.
+    """
+    if path.exists() and not path.is_file():  # opening a pipe would wait
+        raise _not_a_database(path)
     for log in _log_paths(path):
         if not _is_log(log, path.resolve()):
             raise DatabaseError(
                 f"{log} exists, but DuckDB did not write it.", hint="Move it away, or choose another database."
             )
+
+
+def _not_a_database(path: Path) -> DatabaseError:
+    return DatabaseError(f"{path} {_NOT_A_DATABASE}.", hint=_CHOOSE, reason="not_a_database")
 
 
 def _log_paths(path: Path) -> list[Path]:
@@ -302,8 +325,7 @@ def _is_log(log: Path, database: Path) -> bool:
 
 def _is_database(path: Path) -> bool:
     place, magic = _MAGIC
-    mode = path.stat().st_mode
-    if not S_ISREG(mode) and not S_ISDIR(mode):  # opening a pipe would wait
+    if not path.is_file():  # opening a pipe would wait
         return False
     with path.open("rb") as file:
         return file.read(place.stop)[place] == magic

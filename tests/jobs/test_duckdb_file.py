@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -261,10 +261,21 @@ def test_pipe_is_not_a_database(tmp_path: Path, kind: str, use: Callable[[Path],
 
 @pytest.mark.parametrize("use", [read, write])
 def test_folder_is_not_a_database(tmp_path: Path, use: Callable[[Path], None]) -> None:
-    """A folder is an error of the operating system."""
-    with pytest.raises(DatabaseError, match="cannot be used: Is a directory") as caught:
+    """A folder is refused without opening it."""
+    with pytest.raises(DatabaseError, match="is not a valid DuckDB database") as caught:
         use(tmp_path)
-    assert caught.value.reason == "unusable"
+    assert caught.value.reason == "not_a_database"
+
+
+@pytest.mark.parametrize("use", [read, write])
+def test_open_database_stays_locked(database: Path, use: Callable[[Path], None]) -> None:
+    """Opening a database that this process has open does not let other processes write it."""
+    with duckdb.connect(database):
+        with suppress(DatabaseLockedError):
+            use(database)
+        code = f"import duckdb; duckdb.connect({str(database)!r})"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "lock" in other.stderr
 
 
 @pytest.mark.parametrize("use", [read, write])

@@ -453,7 +453,7 @@ async def test_other_files_are_refused(lf: AsyncLeadfeeder, sandbox: Sandbox, pa
     """A file that is not a database, a folder and an impossible path are refused and not changed."""
     path.write_text("precious")
     await refusal(lf, sandbox, path, "is not a valid DuckDB database")
-    await refusal(lf, sandbox, tmp_path, "cannot be used: Is a directory")
+    await refusal(lf, sandbox, tmp_path, "is not a valid DuckDB database")
     await refusal(lf, sandbox, path / "below.duckdb", "cannot be written: (Not a directory|File exists)")
     assert (path.read_text(), names_in(tmp_path)) == ("precious", [path.name])
 
