@@ -137,8 +137,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint[S], like: Path) -> None:
 
 def remove_checkpoint(path: Path) -> None:
     """Remove a checkpoint, and the temporary files of checkpoints that killed jobs left."""
+    remove_temporaries(path)  # first, so that a kill in between leaves nothing without a checkpoint
     path.unlink(missing_ok=True)
-    remove_temporaries(path)
 
 
 def lines_from(path: Path, offset: int, size: int) -> Iterator[bytes]:
