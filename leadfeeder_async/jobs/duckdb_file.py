@@ -22,7 +22,6 @@ from leadfeeder_async.jobs.atomic_file import (
     replace_atomically,
     temporary_path,
 )
-from leadfeeder_async.jobs.output_lock import has_lock_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -269,13 +268,14 @@ def _connect(path: Path, *, read_only: bool, config: Mapping[str, str | bool] | 
     _check_files(path)
     try:
         # Without a config, a writable connection shares the database with other connections of this process.
-        connection = duckdb.connect(path, read_only=read_only, config={**(config or {})})
+        # An absolute path has no prefix such as ``duckdb:``, which DuckDB would take away.
+        connection = duckdb.connect(path.absolute(), read_only=read_only, config={**(config or {})})
     except duckdb.ConnectionException:
         raise DatabaseLockedError(
             f"This process has {path} open already.", hint="Close that connection first.", reason="locked"
         ) from None
-    kind = connection.execute("SELECT type FROM duckdb_databases() WHERE database_name = current_database()").fetchone()
-    if kind != ("duckdb",):  # with its extension, DuckDB also opens SQLite files
+    query = "SELECT type, path IS NULL FROM duckdb_databases() WHERE database_name = current_database()"
+    if connection.execute(query).fetchone() != ("duckdb", False):  # DuckDB also opens SQLite files and tables
         connection.close()
         raise _not_a_database(path)
     return connection
@@ -290,7 +290,7 @@ def _check_files(path: Path) -> None:
     if path.exists() and not path.is_file():  # opening a pipe would wait
         raise _not_a_database(path)
     for log in _log_paths(path):
-        if not _is_log(log, path.resolve()):
+        if not _is_log(log):
             raise DatabaseError(
                 f"{log} exists, but DuckDB did not write it.", hint="Move it away, or choose another database."
             )
@@ -306,11 +306,10 @@ def _log_paths(path: Path) -> list[Path]:
     return [name.with_name(name.name + suffix) for name in names for suffix in _WAL_SUFFIXES]
 
 
-def _is_log(log: Path, database: Path) -> bool:
+def _is_log(log: Path) -> bool:
     """Return True if DuckDB can have written a log, or it does not exist.
 
-    A kill just after DuckDB created the log leaves an empty one, and the lock file of the job. Without a lock file, an
-    empty file was not left by a job.
+    DuckDB writes the header after it creates the log, so a kill or a full disk leaves an empty one.
     """
     try:
         descriptor = open_working_file(log, os.O_RDONLY)
@@ -320,7 +319,7 @@ def _is_log(log: Path, database: Path) -> bool:
         begin = os.read(descriptor, len(_WAL_BEGIN))
     finally:
         os.close(descriptor)
-    return begin == _WAL_BEGIN or (not begin and has_lock_file(database))
+    return begin in {b"", _WAL_BEGIN}
 
 
 def _is_database(path: Path) -> bool:

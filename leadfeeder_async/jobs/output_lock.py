@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, Self
 
-from leadfeeder_async.errors import CheckpointError
 from leadfeeder_async.jobs.atomic_file import open_working_file, unknown_file_error
 
 MARK = b"leadfeeder-async lock\n"
@@ -95,18 +94,6 @@ LOCK_CALLS = choose_lock_calls()
 def lock_path(path: Path) -> Path:
     """Return the name of the lock file of an output."""
     return path.with_name(path.name + ".lock")
-
-
-def has_lock_file(path: Path) -> bool:
-    """Return True if a job is writing an output, or was killed while it did."""
-    try:
-        descriptor = open_working_file(lock_path(path), os.O_RDONLY)
-    except (OSError, CheckpointError):
-        return False
-    try:
-        return _read(descriptor) == MARK
-    finally:
-        os.close(descriptor)
 
 
 class OutputLock:

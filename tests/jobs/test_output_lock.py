@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from leadfeeder_async import CheckpointError
-from leadfeeder_async.jobs.output_lock import FcntlCalls, OutputLock, has_lock_file, lock_path
+from leadfeeder_async.jobs.output_lock import FcntlCalls, OutputLock, lock_path
 from tests.jobs.helpers import names_in, small_disk
 from tests.support.requirements import needs_fork
 
@@ -142,18 +142,6 @@ def test_lock_file_on_a_full_disk(tmp_path: Path) -> None:
     assert lock_path(out).read_bytes() == b""
     lock.release()
     assert names_in(tmp_path) == []
-
-
-def test_lock_file_is_recognized(tmp_path: Path) -> None:
-    """The lock file of a job that runs or was killed is told from other files with its name."""
-    out = tmp_path / "o.ndjson"
-    assert not has_lock_file(out)
-    lock = acquire(out)
-    assert has_lock_file(out)
-    lock.release()
-    for content in ("", "precious"):
-        lock_path(out).write_text(content)
-        assert not has_lock_file(out)
 
 
 def count_holders(out: str, rounds: int, failures: multiprocessing.Queue[str]) -> None:
