@@ -32,8 +32,8 @@ class DayOffset(msgspec.Struct, frozen=True, kw_only=True):
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """A row or a part of the list that could not be read."""
 
-    end: date | None = None
-    """The last day of its date range, in a list that is split by date."""
+    start: date | None = None
+    """The first day of its date range, in a list that is split by date."""
     message: str
 
 
@@ -51,7 +51,7 @@ class ExportState(JobState, frozen=True, kw_only=True):
     unrecorded_gaps: Count = 0
     """The number of gaps beyond those."""
     unrecorded_gaps_until: date | None = None
-    """The last day of the unrecorded gaps."""
+    """The latest first day of their date ranges."""
     gaps_acknowledged: bool = False
     """True if the gaps have been reported. Resuming then completes the file without the missing rows."""
 
@@ -95,20 +95,23 @@ class ExportState(JobState, frozen=True, kw_only=True):
             window: The date range of the page, if the list is split by date.
             count: The number of gaps.
         """
-        end = window.end if window else None
-        gaps = (*self.gaps, *(Gap(end=end, message=problem.message) for problem in problems))
+        start = window.start if window else None
+        gaps = (*self.gaps, *(Gap(start=start, message=problem.message) for problem in problems))
         unrecorded = self.unrecorded_gaps + len(gaps[MAX_RECORDED_GAPS:]) + count - len(problems)
-        until = max(filter(None, (self.unrecorded_gaps_until, end)), default=None) if unrecorded else None
+        until = max(filter(None, (self.unrecorded_gaps_until, start)), default=None) if unrecorded else None
         return replace(self, gaps=gaps[:MAX_RECORDED_GAPS], unrecorded_gaps=unrecorded, unrecorded_gaps_until=until)
 
     def for_resume(self) -> ExportState:
-        """Return the state for a resumed run, without gaps in date ranges that it reads again."""
+        """Return the state for a resumed run, without gaps in date ranges that it reads again.
+
+        A range that was split is read again only from its last part, so a gap in it remains.
+        """
         if self.position is None:
             return replace(self, gaps=(), unrecorded_gaps=0)
         day, until = self.position.day, self.unrecorded_gaps_until
         if day is None:
             return self
-        gaps = tuple(gap for gap in self.gaps if gap.end is None or gap.end < day)
+        gaps = tuple(gap for gap in self.gaps if gap.start is None or gap.start < day)
         is_read_again = until is not None and until >= day
         return replace(self, gaps=gaps, unrecorded_gaps=0 if is_read_again else self.unrecorded_gaps)
 

@@ -104,8 +104,10 @@ async def test_range_with_more_rows_than_its_parts(method: str, tmp_path: Path) 
             async for row in visits:
                 got.append(row.id)
         assert len(got) == len(set(got)) == 5_000
-        with pytest.raises(IncompleteListError):
+        with pytest.raises(IncompleteListError, match="7,000 of 12,000"):
             await visits.to_file(tmp_path / "x.ndjson")
+        with pytest.raises(IncompleteListError, match=r"7,000 of 12,000.*finish the file without the missing rows"):
+            await visits.to_file(tmp_path / "x.ndjson", resume=True)
         assert (await visits.to_file(tmp_path / "x.ndjson", resume=True)).done == 5_000
 
 
