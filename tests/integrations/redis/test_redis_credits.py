@@ -492,7 +492,10 @@ async def test_deadline_limits_the_wait(sandbox: Sandbox) -> None:
 
 
 async def test_two_enrichments_share_credits(redis_server: RedisServer, sandbox: Sandbox) -> None:
-    """Two enrichments fetch exactly 130 companies together, and the other rows are skipped by the budget."""
+    """Two enrichments spend at most 130 credits together, and the other rows are skipped by the budget.
+
+    The companies of the five visits are free. Credits that they release late may remain.
+    """
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(process(sandbox, credits_on(redis_server, 130))) for _ in range(2)]
 
@@ -501,8 +504,9 @@ async def test_two_enrichments_share_credits(redis_server: RedisServer, sandbox:
             return [result.outcome async for result in clients[index].enrich.companies(rows, by="domain")]
 
         outcomes = [outcome for results in await asyncio.gather(enrich(0), enrich(1)) for outcome in results]
-    assert outcomes.count(Outcome.MATCHED) == sandbox.ledger.credits_charged == 130
-    assert outcomes.count(Outcome.SKIPPED_BY_BUDGET) == 170
+    matched, charged = outcomes.count(Outcome.MATCHED), sandbox.ledger.credits_charged
+    assert 125 <= charged <= 130 <= matched <= charged + 5
+    assert outcomes.count(Outcome.SKIPPED_BY_BUDGET) == 300 - matched
 
 
 async def test_recipe_in_the_documentation(
@@ -571,7 +575,8 @@ async def _run_steps(server: RedisServer, steps: list[tuple[str, int, int]]) -> 
                     own.append(amount)
                     assert data_lost or before + amount <= limit
                 except BudgetExceededError:
-                    assert closed_in_flight or before + amount > limit
+                    # After a loss the test does not wait for the report of a settled call, which comes a bit later.
+                    assert closed_in_flight or data_lost or before + amount > limit
             elif step == "settle" and own:
                 charged = min(amount, own[-1])
                 spent[index] += charged
