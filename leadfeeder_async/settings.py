@@ -240,7 +240,13 @@ def read_base_url(argument: object, *, allow_http: object = None) -> str:
     except ValueError:
         parts = urlsplit("")
     check_argument(
-        parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment),
+        not ("?" in url or "#" in url),
+        "base_url must not contain a query or a fragment (not shown).",
+        f"Pass a URL such as {DEFAULT_BASE_URL}.",
+        argument="base_url",
+    )
+    check_argument(
+        parts.scheme in {"http", "https"} and bool(parts.hostname),
         f"base_url={url!r} is not a URL such as {DEFAULT_BASE_URL}.",
         argument="base_url",
     )

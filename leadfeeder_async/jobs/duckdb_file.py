@@ -82,6 +82,7 @@ _MAKE_SPACE = "Everything committed is kept. Make space and run the same call ag
 
 _NOT_A_DATABASE = "is not a valid DuckDB database"
 _CHOOSE = "Choose another file. This one was not changed."
+_RENAME = "Choose another name for the database and its folders."
 
 _RULES = (
     _Rule("not a valid DuckDB database", "not_a_database", _NOT_A_DATABASE, _CHOOSE),
@@ -142,6 +143,7 @@ def open_writable(path: Path, *, is_bounded: bool = False) -> Connection:
         DatabaseError: It cannot be used, or a file beside it has the name of its log and is not one.
     """
     with translate_errors(path):
+        _check_links(path)
         with suppress(DatabaseLockedError):
             return _connect(path, read_only=False, config=_BOUNDED_CONFIG if is_bounded else _UNBOUNDED_CONFIG)
         return _connect(path, read_only=False)
@@ -169,7 +171,8 @@ def create_database(path: Path, schema: str) -> bool:
 
 
 def check_creatable(path: Path) -> None:
-    """Raise DatabaseError if DuckDB would take a file for the log of a database that does not exist yet."""
+    """Raise DatabaseError if a database cannot be created, or if DuckDB would take an existing file for its log."""
+    _check_name(path)
     for log in _log_paths(path):
         if os.path.lexists(log) and not path.exists():
             raise DatabaseError(
@@ -287,6 +290,7 @@ def _check_files(path: Path) -> None:
     The database is not opened here. If this process has it open already, closing it would release DuckDB's lock, so
     that another process could write the same file.
     """
+    _check_name(path)
     if path.exists() and not path.is_file():  # opening a pipe would wait
         raise _not_a_database(path)
     for log in _log_paths(path):
@@ -294,6 +298,25 @@ def _check_files(path: Path) -> None:
             raise DatabaseError(
                 f"{log} exists, but DuckDB did not write it.", hint="Move it away, or choose another database."
             )
+
+
+def _check_links(path: Path) -> None:
+    """Raise DatabaseError for a file with several names, because DuckDB would keep a separate log for each of them."""
+    links = path.stat().st_nlink if path.is_file() else 1
+    if links > 1:
+        raise DatabaseError(
+            f"{path} is one of {links:,} hard links to the same file, so it is not changed.",
+            hint="Copy it, and choose the copy. A symbolic link works.",
+        )
+
+
+def _check_name(path: Path) -> None:
+    """Raise DatabaseError for a name with a question mark, because DuckDB names the log of such a database otherwise.
+
+    A path such as ``//?/C:/visits.duckdb`` has its question mark in the drive.
+    """
+    if any("?" in name.as_posix()[len(name.anchor) :] for name in (path.absolute(), path.resolve())):
+        raise DatabaseError(f"{path} contains a question mark, which DuckDB handles otherwise.", hint=_RENAME)
 
 
 def _not_a_database(path: Path) -> DatabaseError:

@@ -198,9 +198,11 @@ async def test_empty_account_id(lf: AsyncLeadfeeder) -> None:
             lf.with_options(account_id=invalid)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("address", ["https://user:pa55@api.test", "ftp://user:pa55@api.test", "http://[broken"])
+@pytest.mark.parametrize(
+    "address", ["https://user:pa55@api.test", "ftp://user:pa55@api.test", "http://[broken", "//a?k=pa55"]
+)
 def test_base_url_with_credentials(address: str) -> None:
-    """A base URL with credentials is rejected, and the error does not contain the password."""
+    """A base URL with credentials or a query is rejected, and the error does not contain them."""
     with pytest.raises(ConfigurationError, match="base_url") as caught:
         AsyncLeadfeeder(KEY, base_url=address)
     assert "pa55" not in str(caught.value)

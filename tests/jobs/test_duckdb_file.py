@@ -248,6 +248,33 @@ def test_database_is_created_behind_a_link(tmp_path: Path) -> None:
     assert (link.is_symlink(), names_in(tmp_path / "folder")) == (True, ["a.duckdb"])
 
 
+def test_hard_link_is_only_read(database: Path, tmp_path: Path) -> None:
+    """A database with two names is not changed, because each name would have its own log."""
+    other = tmp_path / "other.duckdb"
+    other.hardlink_to(database)
+    read(other)
+    for name in (database, other):
+        with pytest.raises(DatabaseError, match="2 hard links"):
+            write(name)
+    assert names_in(tmp_path) == ["a.duckdb", "other.duckdb"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names have no question marks")
+@pytest.mark.parametrize("name", ["a?b.duckdb", "folder?/a.duckdb"])
+def test_question_mark_is_refused(tmp_path: Path, name: str) -> None:
+    """A database whose log DuckDB would give another name is neither created, opened nor removed."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    with pytest.raises(DatabaseError, match="question mark"):
+        create_database(path, SCHEMA)
+    create_database(tmp_path / "c.duckdb", SCHEMA)
+    (tmp_path / "c.duckdb").rename(path)
+    for use in (read, write, remove_database):
+        with pytest.raises(DatabaseError, match="question mark"):
+            use(path)
+    assert names_in(path.parent)[-1:] == [path.name]
+
+
 @pytest.mark.parametrize("is_bounded", [False, True])
 def test_no_temporary_folder(database: Path, tmp_path: Path, is_bounded: bool) -> None:
     """DuckDB writes no temporary files, so it uses no folder beside the database."""

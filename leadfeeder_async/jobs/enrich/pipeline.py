@@ -15,6 +15,7 @@ sent while the caller does not take results. At most ``MAX_PENDING_ROWS`` rows a
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -47,6 +48,7 @@ from leadfeeder_async.jobs.enrich.request_queue import (
 from leadfeeder_async.jobs.enrich.result_cache import ResultCache, digest_of_key, digest_of_record
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome, ResultLine, SerializedError, failed_line
 from leadfeeder_async.jobs.enrich.row_reader import (
+    MAX_BLOCKING_TIME,
     EnrichmentOptions,
     IncomingRow,
     PreviousRun,
@@ -293,7 +295,7 @@ class Pipeline:
     ) -> None:
         self._max_untaken_rows -= reader.max_buffered
         while (rows := await self._next_rows(reader)) is not None:
-            known, has_results = self._accept(rows)
+            known, has_results = await self._accept(rows)
             self._changed.notify()
             if known:
                 await matched.send(known)
@@ -331,7 +333,7 @@ class Pipeline:
     def _is_full(self) -> bool:
         return self._untaken_rows > self._max_untaken_rows
 
-    def _accept(self, rows: Sequence[Row]) -> tuple[KeyResults, bool]:
+    async def _accept(self, rows: Sequence[Row]) -> tuple[KeyResults, bool]:
         """Add some rows.
 
         Returns:
@@ -339,8 +341,12 @@ class Pipeline:
 
         """
         known, has_results = KeyResults(), False
+        deadline = time.perf_counter() + MAX_BLOCKING_TIME
         try:
             for row in rows:
+                if time.perf_counter() > deadline:
+                    await checkpoint()
+                    deadline = time.perf_counter() + MAX_BLOCKING_TIME
                 incoming = self._intake.accept(row)
                 if incoming.line is not None:
                     self._learn(incoming, incoming.line)

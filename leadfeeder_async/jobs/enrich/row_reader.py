@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterable, Iterable, Iterator
-from itertools import islice
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -22,6 +22,9 @@ BATCH_LINGER = 0.05
 """Seconds that a partial batch waits for the next row of a slow input."""
 
 _BUFFERED_ROWS = 32
+
+MAX_BLOCKING_TIME = 0.005
+"""Seconds after which other coroutines get a turn while rows are read and their keys are determined."""
 
 _INPUT_CHANGED_HINT = "Give the same input again, or start over with overwrite=True."
 
@@ -83,17 +86,21 @@ class RowReader:
         self._pumping.cancel()
 
     async def read(self, size: int) -> list[Row]:
-        """Return the next rows, fewer than ``size`` only if the input ends or its next row does not arrive in time."""
+        """Return the next rows: at most ``size``, and fewer if the input ends or is slow."""
         rows = list[Row]()
         if self._rows is None:
             await self._receive(rows, size)
             return rows
         await checkpoint()  # lets requests start between two batches
+        deadline = time.perf_counter() + MAX_BLOCKING_TIME
         try:
-            rows.extend(islice(self._rows, size))
+            for row in self._rows:
+                rows.append(row)
+                if len(rows) == size or time.perf_counter() > deadline:
+                    return rows
         except Exception as error:  # noqa: BLE001 - the caller's iterable may raise anything
             self.error = error
-        self.has_ended = len(rows) < size
+        self.has_ended = True
         return rows
 
     async def _receive(self, rows: list[Row], size: int) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, suppress
@@ -35,7 +36,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.jobs.enrich import pipeline, request_queue
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import normalize_domain
+from leadfeeder_async.jobs.enrich.keys import KeyFinder, normalize_domain
 from leadfeeder_async.jobs.enrich.lookup import MatchPolicy
 from leadfeeder_async.jobs.enrich.results import SerializedError
 from leadfeeder_async.jobs.resumable_file import partial_path
@@ -46,6 +47,7 @@ from tests.support.enrich_process import rows as rows_to_kill
 from tests.support.examples import examples
 from tests.support.fork_server import ProcessServer, process_server
 from tests.support.servers import handler_server, http, raw_server
+from tests.support.stall import measured_stall
 from tests.support.tasks import client_tasks
 
 SOAK = bool(os.environ.get("SOAK"))
@@ -901,3 +903,25 @@ async def test_invalid_arguments(lf: AsyncLeadfeeder) -> None:
         2,
         3,
     ]
+
+
+@pytest.mark.parametrize("step", ["read", "find"])
+async def test_slow_rows_do_not_block_the_event_loop(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Other tasks get a turn between rows that take long to read, or whose keys take long to find."""
+    find = KeyFinder.find
+
+    def slow_find(finder: KeyFinder, row: Any) -> Any:
+        time.sleep(0.005 if step == "find" else 0)
+        return find(finder, row)
+
+    def rows() -> Iterator[str]:
+        for _ in range(100):
+            time.sleep(0.005 if step == "read" else 0)
+            yield "unknown.test"
+
+    monkeypatch.setattr(KeyFinder, "find", slow_find)
+    async with client_for(sandbox) as lf, measured_stall() as stall:
+        results = [result async for result in lf.enrich.companies(rows(), by="domain", max_credits=10)]
+    assert (len(results), stall.longest < 0.3) == (100, True)
