@@ -121,7 +121,8 @@ lock:  ## update the lock files; needs uv
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \
 		--group pyproject.toml:release --output-file requirements-release.lock
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --quiet \
-		--constraint requirements-dev.lock --group bench pyproject.toml --output-file requirements-bench.lock
+		--constraint requirements-dev.lock --extra duckdb --extra parquet --extra report --group bench pyproject.toml \
+		--output-file requirements-bench.lock
 
 clean:
 	rm -rf $(VENV) $(TOOLS) .venv-3.* .venv-lowest build demo dist mutants site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -84,6 +84,12 @@ def json_at(value: Json, path: Sequence[str | int]) -> Json:
 
 def columns_of(model: type[object]) -> tuple[Column, ...]:
     """Return the columns of a model's rows."""
+    if model not in _COLUMNS:
+        _COLUMNS[model] = tuple(_find_columns(model))
+    return _COLUMNS[model]
+
+
+def _find_columns(model: type[object]) -> list[Column]:
     hints = get_type_hints(model)
     columns = [Column("id", ("id",), str)]
     if _is_struct(model) and any(f.name == "type" and f.default == "" for f in msgspec.structs.fields(model)):
@@ -94,7 +100,7 @@ def columns_of(model: type[object]) -> tuple[Column, ...]:
             columns.extend(_related_columns(name, _without_none(hint)))
     elif _without_none(hints.get("attributes")) is dict:
         columns.append(Column("attributes", ("attributes",), dict))
-    return tuple(columns)
+    return columns
 
 
 def _attribute_columns(hint: object, path: tuple[str, ...]) -> Iterator[Column]:
@@ -150,6 +156,9 @@ def row_of(record: object) -> dict[str, Cell]:
     names, read = _READERS[model]
     return dict(zip(names, read(record), strict=True))
 
+
+_COLUMNS: dict[type[object], tuple[Column, ...]] = {}
+"""The columns of each model. They are made when they are first needed, because that takes a while."""
 
 _READERS: dict[type[object], tuple[tuple[str, ...], Callable[[object], list[Cell]]]] = {}
 """The names of a model's columns, and the function that reads them. They are made when they are first needed."""

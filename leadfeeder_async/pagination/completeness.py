@@ -31,7 +31,7 @@ class UnidentifiedRows:
 
     def is_repeated(self, page: Page[T], ids: Sequence[str | None]) -> bool:
         """Record a page, and return True if it repeats the one before."""
-        rows = [row for row, row_id in zip(page.items, ids, strict=True) if row_id is None]
+        rows = [row for row, row_id in zip(page.items, ids, strict=True) if row_id is None] if None in ids else []
         now = (*rows, *(error.message for error in page.decode_errors))
         self._repetitions = self._repetitions + 1 if now == self._latest else 0
         self._latest = now

@@ -49,8 +49,8 @@ class SeenIds(msgspec.Struct):
             ids: The id of each row, or None.
             is_repeated: True if the rows without an id are those of the page before.
         """
-        unique = set(ids)
-        if self.pass_ids is None and len(unique) == len(rows) and None not in unique and self._are_new(unique):
+        unique = {row_id for row_id in ids if row_id is not None}
+        if self.pass_ids is None and len(unique) == len(rows) and self._are_new(unique):
             self._add(unique)
             return NewRows(rows, len(rows), len(rows))
         return self._filter(rows, ids, returns_unidentified=self.pass_ids is None and not is_repeated)
@@ -71,20 +71,19 @@ class SeenIds(msgspec.Struct):
             self._add({row_id})
         return NewRows(tuple(returned), count, count if is_first_pass else count_in_pass)
 
-    def _are_new(self, ids: AbstractSet[str | None]) -> bool:
+    def _are_new(self, ids: AbstractSet[str]) -> bool:
         return (
             ids.isdisjoint(self.ids)
             and (self.shared is None or ids.isdisjoint(self.shared))
             and all(map(ids.isdisjoint, self.inherited))
         )
 
-    def _add(self, ids: AbstractSet[str | None]) -> None:
-        new = {row_id for row_id in ids if row_id is not None}
-        self.ids |= new
+    def _add(self, ids: AbstractSet[str]) -> None:
+        self.ids |= ids
         if self.shared is not None:
-            self.shared |= new
+            self.shared |= ids
         if self.pass_ids is not None:
-            self.pass_ids |= new
+            self.pass_ids |= ids
 
 
 class _Identified(msgspec.Struct, frozen=True, gc=False):

@@ -146,14 +146,12 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     def record_counts(self, page_count: int | None, total_count: int | None) -> EndDetector:
         """Return the state after the server reported how many pages and rows there are."""
-        detector = self
-        if page_count is not None and page_count > 0:
-            detector = replace(detector, last_page=page_count)
-        if total_count is not None and 0 < total_count <= MAX_COUNT:
-            change = 0 if detector.total is None else total_count - detector.total
-            fall, rise = detector.fall + max(0, -change), detector.rise + max(0, change)
-            detector = replace(detector, total=total_count, fall=fall, rise=rise)
-        return detector
+        last_page = self.last_page if page_count is None or page_count <= 0 else page_count
+        if total_count is None or not 0 < total_count <= MAX_COUNT:
+            return replace(self, last_page=last_page)
+        change = 0 if self.total is None else total_count - self.total
+        fall, rise = self.fall + max(0, -change), self.rise + max(0, change)
+        return replace(self, last_page=last_page, total=total_count, fall=fall, rise=rise)
 
     def record(self, page: PageFacts) -> EndDetector:
         """Return the state after a received page."""

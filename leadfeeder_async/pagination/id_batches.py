@@ -308,8 +308,9 @@ class _BatchLookup(Generic[T]):
 
     def ordered(self, state: LookupState) -> tuple[T, ...]:
         """Return the records in the order of their ids, each once."""
-        order = [self.merged.get(requested, requested) for requested in self._batch]
-        unrequested = [record_id for record_id in self._records if record_id not in set(order)]
+        order = [self.merged.get(record_id, record_id) for record_id in self._batch]
+        requested = set(order)
+        unrequested = [record_id for record_id in self._records if record_id not in requested]
         rows = list[T]()
         for record_id in (*order, *unrequested):
             if record_id in self._records and record_id not in state.returned:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import cache
 from math import isfinite
 from typing import NoReturn
 
@@ -46,7 +47,8 @@ def check_dict(name: str, value: object) -> dict[str, object]:
     return {str(key): item for key, item in value.items()}
 
 
-def struct_fields(kind: type[msgspec.Struct]) -> dict[str, inspect.Field]:
+@cache
+def struct_fields(kind: type[msgspec.Struct]) -> Mapping[str, inspect.Field]:
     """Return the fields of a Struct, by their keys in JSON."""
     info = inspect.type_info(kind)
     assert isinstance(info, inspect.StructType)
