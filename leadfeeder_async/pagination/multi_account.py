@@ -26,8 +26,8 @@ class MultiAccountPager(Generic[T]):
 
     If the list of an account fails, the others are read to their end, and
     :class:`~leadfeeder_async.IncompleteListError` then names it in ``problems``. An error that affects every account,
-    such as a rejected key or a used-up quota or budget, is raised at once. Leaving a loop cancels the requests in
-    flight.
+    such as a rejected key or a used-up quota or budget, ends the others too. The pages that they have requested are
+    returned before it is raised, because they may have been charged. Leaving a loop cancels the requests in flight.
     """
 
     def __init__(self, pagers: Mapping[str, Pager[T]]) -> None:
@@ -71,15 +71,23 @@ class MultiAccountPager(Generic[T]):
         prefetch = max(1, DEFAULT_PREFETCH // max(1, len(self._pagers)))
         streams = [_AccountStream(account_id, pager.prefetch(prefetch)) for account_id, pager in self._pagers.items()]
         problems = ProblemLog()
+        failure: LeadfeederError | None = None
         try:
             while pending := [stream.next_page for stream in streams if stream.next_page is not None]:
                 await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for stream in streams:
-                    page = stream.take(problems)
+                    try:
+                        page = stream.take(problems, is_last=failure is not None)
+                    except FATAL_ERRORS as error:
+                        failure = failure or error
+                        continue
                     if page is not None:
                         yield stream.account_id, page
+            if failure is not None:
+                raise failure
         finally:
             await asyncio.gather(*(stream.aclose() for stream in streams))
+            del failure  # its traceback references this frame
         if problems.count:
             raise incomplete_list_error(problems.problems, problems.count)
 
@@ -95,18 +103,20 @@ class _AccountStream(Generic[T]):
     async def _next(self) -> Page[T] | None:
         return await anext(self._pages, None)
 
-    def take(self, problems: ProblemLog) -> Page[T] | None:
-        """Return the next page if it has arrived, request the one after it, and add its problems."""
+    def take(self, problems: ProblemLog, *, is_last: bool) -> Page[T] | None:
+        """Return the next page if it has arrived, and add its problems. Unless it is the last, request the next one."""
         if self.next_page is None or not self.next_page.done():
             return None
+        received, self.next_page = self.next_page, None
         try:
-            page = self.next_page.result()
+            page = received.result()
         except FATAL_ERRORS:
             raise
         except LeadfeederError as error:
             page = None
             problems.extend([account_error(self.account_id, error)], 1)
-        self.next_page = None if page is None else asyncio.create_task(self._next())
+        if page is not None and not is_last:
+            self.next_page = asyncio.create_task(self._next())
         if page is not None and page.problem_count:
             problems.extend([account_error(self.account_id, problem) for problem in page.problems], page.problem_count)
         return page

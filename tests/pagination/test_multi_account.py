@@ -19,7 +19,7 @@ from leadfeeder_async import (
     PermissionDeniedError,
     RateLimiterUnavailableError,
 )
-from leadfeeder_async.models import WebVisit
+from leadfeeder_async.models import CompanySummary, WebVisit
 from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
@@ -183,6 +183,31 @@ async def test_budget_covers_all_accounts() -> None:
                 async for _ in search_visits(sandbox, lf):
                     pass
         assert len(sandbox.ledger.requests) <= 10
+
+
+async def test_requested_pages_are_returned_before_a_used_up_budget() -> None:
+    """After the budget of all accounts is used up, the pages that were already requested are returned."""
+    has_failed = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.Response:
+        account_id = request.query["account_id"]
+        if account_id == "2":
+            await has_failed.wait()
+        rows = [{"id": f"{account_id}-{number}", "type": "company", "attributes": {}} for number in range(2)]
+        return web.json_response({"data": rows, "meta": {"next_cursor": "n"}})
+
+    def search(account: AsyncLeadfeeder) -> Pager[CompanySummary]:
+        return account.companies.search(search_terms=["nord"])
+
+    async with handler_server(handle) as url, client_of(url, retries=0) as lf:
+        got = list[str]()
+        async with lf.budget(max_requests=2):
+            with pytest.raises(BudgetExceededError):
+                async for account_id, company in lf.sweep(["1", "2"], search):
+                    got.append(company.id)
+                    if account_id == "1":
+                        asyncio.get_running_loop().call_later(0.1, has_failed.set)
+        assert sorted(got) == ["1-0", "1-1", "2-0", "2-1"]
 
 
 async def test_early_exit_cancels_all_accounts() -> None:
