@@ -35,7 +35,7 @@ def examples(language: str) -> dict[str, str]:
         f"{page.relative_to(ROOT).with_suffix('')}-{number}": text
         for page in PAGES
         for number, text in enumerate(
-            re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+            re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
         )
     }
 

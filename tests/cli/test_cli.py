@@ -124,12 +124,12 @@ async def test_sigterm_saves_progress(tmp_path: Path, is_background: bool) -> No
         async with asyncio.timeout(5):
             _, stderr = await process.communicate()
         assert (process.returncode, "Traceback" in stderr.decode()) == (143, False), stderr.decode()
-        assert 0 < len(ids(out.with_name("visits.ndjson.part").read_text())) < 4_000
+        assert 0 < len(ids(out.with_name("visits.ndjson.part").read_text(encoding="utf-8"))) < 4_000
         resume = resume_command(stderr.decode())
         assert resume == [*arguments, "--resume"]
         slow.latency = 0
         assert (await leadfeeder(slow, *resume))[0] == 0
-        assert ids(out.read_text()) == all_visit_ids(slow)
+        assert ids(out.read_text(encoding="utf-8")) == all_visit_ids(slow)
 
 
 @pytest.mark.parametrize(
@@ -281,31 +281,31 @@ async def test_demo(tmp_path: Path) -> None:
         r"Next steps: .* Now open \S+demo.html in a browser\.$",
     ):
         assert re.search(line, text), line
-    assert len(set(ids(out.read_text()))) == 1_500
-    assert "Demonstration" in (tmp_path / "demo.html").read_text()
+    assert len(set(ids(out.read_text(encoding="utf-8")))) == 1_500
+    assert "Demonstration" in (tmp_path / "demo.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["visits.ndjson", "demo.duckdb", "demo.html", "demo.duckdb.checkpoint"])
 async def test_demo_keeps_existing_files(tmp_path: Path, name: str) -> None:
     """Without --overwrite, the demo refuses to replace a file before it starts."""
-    (tmp_path / name).write_text("precious")
+    (tmp_path / name).write_text("precious", encoding="utf-8")
     code, _, stderr = await leadfeeder(None, "demo", "--out", str(tmp_path / "visits.ndjson"), "--visits", "10")
-    assert (code, "--overwrite" in stderr, (tmp_path / name).read_text()) == (2, True, "precious")
+    assert (code, "--overwrite" in stderr, (tmp_path / name).read_text(encoding="utf-8")) == (2, True, "precious")
     assert names_in(tmp_path) == [name]
 
 
 async def test_demo_keeps_other_files_despite_overwrite(tmp_path: Path) -> None:
     """With --overwrite, the demo neither touches a synced database nor replaces a file that is not a database."""
     database = tmp_path / "leadfeeder.duckdb"
-    database.write_text("precious")
+    database.write_text("precious", encoding="utf-8")
     arguments = ("demo", "--out", str(tmp_path / "visits.ndjson"), "--visits", "10", "--overwrite")
     code, _, _ = await leadfeeder(None, *arguments)
-    assert (code, database.read_text()) == (0, "precious")
+    assert (code, database.read_text(encoding="utf-8")) == (0, "precious")
     for name in ("demo.duckdb", "demo.duckdb.part", "demo.duckdb.wal"):
         (tmp_path / "demo.duckdb").unlink()
-        (tmp_path / name).write_text("precious")
+        (tmp_path / name).write_text("precious", encoding="utf-8")
         code, _, stderr = await leadfeeder(None, *arguments)
-        assert (code, name in stderr, (tmp_path / name).read_text()) == (2, True, "precious")
+        assert (code, name in stderr, (tmp_path / name).read_text(encoding="utf-8")) == (2, True, "precious")
         (tmp_path / name).unlink()
         code, _, _ = await leadfeeder(None, *arguments)
         assert code == 0
@@ -320,7 +320,7 @@ def leave_files_of_a_kill(database: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(database)], check=False)
     saved = Checkpoint(kind="sync", fingerprint="f", description="d", rows=1, size=3, state=SpoolState())
     write_checkpoint(database.with_name(f"{database.name}.checkpoint"), saved, database)
-    database.with_name(f"{database.name}.part").write_text("{}\n")
+    database.with_name(f"{database.name}.part").write_text("{}\n", encoding="utf-8")
 
 
 async def test_demo_after_a_kill(tmp_path: Path) -> None:

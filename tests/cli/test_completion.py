@@ -139,7 +139,7 @@ def test_zsh(loaded: str, scripts: Path, tmp_path: Path) -> None:
     }.get(loaded, f"fpath=({tmp_path}/functions $fpath); {compinit}")
     (tmp_path / "functions").mkdir()
     shutil.copy(scripts / "zsh", tmp_path / "functions" / loaded)
-    (tmp_path / "setup").write_text(f"{load}\n{SETUP}")
+    (tmp_path / "setup").write_text(f"{load}\n{SETUP}", encoding="utf-8")
     zsh = Zsh(tmp_path)
     try:
         zsh.run("source ./setup\n", until="READY")

@@ -42,7 +42,7 @@ async def test_command(
 ) -> None:
     """Each command imports all modules that it needs."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "companies.csv").write_text("domain\ncompany-1.test\n")
+    (tmp_path / "companies.csv").write_text("domain\ncompany-1.test\n", encoding="utf-8")
     code, _, stderr = await leadfeeder_in_new_python(sandbox, *arguments)
     assert (code, "Traceback" in stderr) == (expected, False), stderr
 

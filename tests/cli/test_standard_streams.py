@@ -68,7 +68,7 @@ async def test_closed_streams(sandbox: Sandbox, tmp_path: Path, closed: str) -> 
     for arguments in ("tags list", f"export visits --since 2020-01-01 --out '{out}'", "doctor"):
         code, _, stderr = await shell(sandbox, f"{arguments} {closed}")
         assert (code, "Traceback" in stderr, "Exception ignored" in stderr) == (0, False, False)
-    assert len(ids(out.read_text())) == 500
+    assert len(ids(out.read_text(encoding="utf-8"))) == 500
 
 
 @needs_posix_shell
@@ -130,7 +130,7 @@ async def test_env_file(sandbox: Sandbox, tmp_path: Path) -> None:
     path.write_bytes("\r\n".join(["\ufeff# The sandbox", "", *lines]).encode())
     code, stdout, _ = await leadfeeder(None, "accounts", "--env-file", path, LEADFEEDER_API_KEY="other")
     assert (code, ids(stdout)) == (0, [sandbox.account_id])
-    path.write_text("LEADFEEDER_API_KEY: canary-123")
+    path.write_text("LEADFEEDER_API_KEY: canary-123", encoding="utf-8")
     for options in (("--env-file", path), (f"--env-file={path}",), ("--env-file", tmp_path / "missing")):
         code, _, stderr = await leadfeeder(sandbox, *options, "accounts")
         assert (code, str(tmp_path) in stderr, "canary" in stderr) == (2, True, False)
@@ -156,7 +156,7 @@ async def test_env_file(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_line_of_an_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, value: str | None) -> None:
     """Values may have quotes and a comment after them."""
     monkeypatch.setenv("NAME", "before")
-    (tmp_path / "env").write_text(line)
+    (tmp_path / "env").write_text(line, encoding="utf-8")
     if value is None:
         with pytest.raises(ConfigurationError, match="Line 1 of"):
             load_env_file(tmp_path / "env")

@@ -33,7 +33,7 @@ def find_prism() -> str | None:
 
 def contract_for_prism(folder: Path) -> Path:
     """Copy the contract with an optional ``filter[scope]``, because Prism never finds a required one in a request."""
-    document = yaml.load(CONTRACT.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    document = yaml.load(CONTRACT.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     document["components"]["parameters"]["FilterScopeRequired"]["required"] = False
     copy = folder / "openapi.json"
     copy.write_bytes(msgspec.json.encode(document))
@@ -100,7 +100,7 @@ def test_schemathesis_finds_no_invalid_response(tmp_path: Path) -> None:
     """All responses of the sandbox to generated requests match the contract."""
     with run_in_thread(Sandbox(rate_limit=False, credits=10**9, companies=20, visits=300)) as sandbox:
         config = tmp_path / "schemathesis.toml"
-        config.write_text(f'[parameters]\n"query.account_id" = "{sandbox.account_id}"\n')
+        config.write_text(f'[parameters]\n"query.account_id" = "{sandbox.account_id}"\n', encoding="utf-8")
         command = [
             Path(sys.executable).with_name("st"), "--config-file", config, "run", CONTRACT, "--url", sandbox.url,
             "--header", f"X-Api-Key: {sandbox.api_key}", "--phases", "examples,coverage,fuzzing", "--no-color",

@@ -184,7 +184,7 @@ async def test_login_echoed_by_a_proxy(environment: pytest.MonkeyPatch, echo: st
 
 async def test_netrc_is_not_read(environment: pytest.MonkeyPatch, tmp_path: Path, proxy: RawServer) -> None:
     """Passwords of .netrc are sent neither to the API nor to the proxy."""
-    (tmp_path / "netrc").write_text("default login someone password pa55\n")
+    (tmp_path / "netrc").write_text("default login someone password pa55\n", encoding="utf-8")
     environment.setenv("NETRC", str(tmp_path / "netrc"))
     environment.setenv("HTTP_PROXY", proxy.url)
     async with client_of("http://sandbox.test:8080", allow_http=True, trust_env=True) as lf:
@@ -235,7 +235,7 @@ async def test_certificates_of_the_environment(environment: pytest.MonkeyPatch, 
         environment.setenv(variable, str(tmp_path / "ca.pem"))
         async with client_of(url, trust_env=True) as lf:
             await lf.users.me()
-        (tmp_path / "broken.pem").write_text("no certificate")
+        (tmp_path / "broken.pem").write_text("no certificate", encoding="utf-8")
         for name in ("broken.pem", "missing.pem"):
             environment.setenv(variable, str(tmp_path / name))
             with pytest.raises(ConfigurationError, match=f"{variable}=.*{name}"):

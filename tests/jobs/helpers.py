@@ -20,7 +20,7 @@ class Stopped(Exception):  # noqa: N818 - it ends a job and is not an error
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a file of JSON lines."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def read_ids(path: Path) -> list[str]:
@@ -56,7 +56,7 @@ FOREIGN_FILES = ("file", "folder", "link", "dangling link", "hard link", "pipe",
 def make_foreign_file(path: Path, kind: str, target: Path) -> None:
     """Make a file that no job makes. A link leads to ``target``, which is empty."""
     if kind == "file":
-        path.write_text("precious")
+        path.write_text("precious", encoding="utf-8")
     elif kind == "folder":
         path.mkdir()
     elif kind == "pipe":

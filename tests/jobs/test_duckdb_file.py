@@ -74,7 +74,9 @@ def imports_duckdb(node: ast.AST) -> bool:
 
 def test_one_module_imports_duckdb() -> None:
     """Only ``duckdb_file`` imports DuckDB."""
-    modules = [path.name for path in PACKAGE.rglob("*.py") if imports_duckdb(ast.parse(path.read_text()))]
+    modules = [
+        path.name for path in PACKAGE.rglob("*.py") if imports_duckdb(ast.parse(path.read_text(encoding="utf-8")))
+    ]
     assert modules == ["duckdb_file.py"]
 
 
@@ -232,7 +234,7 @@ def test_log_beside_a_link_is_checked(database: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.duckdb"
     link.symlink_to(database)
     for name in ("link.duckdb.wal", "a.duckdb.wal"):
-        (tmp_path / name).write_text("precious")
+        (tmp_path / name).write_text("precious", encoding="utf-8")
         with pytest.raises(DatabaseError, match=rf"{name} exists"):
             write(link)
         (tmp_path / name).unlink()

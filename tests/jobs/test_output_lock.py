@@ -118,10 +118,10 @@ def test_lock_file_of_another_job_is_not_removed(tmp_path: Path) -> None:
 def test_file_with_content_is_not_a_lock_file(tmp_path: Path) -> None:
     """A file that no job wrote is neither locked nor removed."""
     out = tmp_path / "o.ndjson"
-    lock_path(out).write_text("precious")
+    lock_path(out).write_text("precious", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"o\.ndjson\.lock exists, but no job wrote it") as caught:
         OutputLock.acquire(out)
-    assert (caught.value.reason, lock_path(out).read_text()) == ("not_ours", "precious")
+    assert (caught.value.reason, lock_path(out).read_text(encoding="utf-8")) == ("not_ours", "precious")
 
 
 def test_empty_file_is_locked_and_kept(tmp_path: Path) -> None:

@@ -92,11 +92,11 @@ def before_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]
 def test_existing_file_is_kept(tmp_path: Path) -> None:
     """A file that exists is replaced only with overwrite=True."""
     out = tmp_path / "o.ndjson"
-    out.write_text("precious")
+    out.write_text("precious", encoding="utf-8")
     for resume in (False, True):
         with pytest.raises(CheckpointError, match=r"exists") as caught, open_copy(out, resume=resume):
             pass
-        assert (caught.value.reason, out.read_text()) == ("exists", "precious")
+        assert (caught.value.reason, out.read_text(encoding="utf-8")) == ("exists", "precious")
     write(out, overwrite=True)
     assert (out.read_bytes(), names_in(tmp_path)) == (ROW, ["o.ndjson"])
 
@@ -178,7 +178,7 @@ def test_working_file_of_others_is_not_touched(
     assert caught.value.reason in {"not_ours", "not_writable"}
     assert os.path.samestat(other.lstat(), before)
     assert names_in(tmp_path) == names
-    assert kind != "file" or other.read_text() == "precious"
+    assert kind != "file" or other.read_text(encoding="utf-8") == "precious"
     assert kind not in {"link", "hard link"} or target.read_bytes() == b""
 
 
@@ -234,9 +234,9 @@ def test_file_that_appears_before_the_end_is_kept(tmp_path: Path) -> None:
     out = tmp_path / "o.ndjson"
     with pytest.raises(CheckpointError, match="resume=True and overwrite=True") as caught, open_copy(out) as output:
         output.append(ROW, 1, output.state)
-        out.write_text("precious")
+        out.write_text("precious", encoding="utf-8")
         output.finish(columns)
-    assert (caught.value.reason, out.read_text()) == ("replaces_unfinished", "precious")
+    assert (caught.value.reason, out.read_text(encoding="utf-8")) == ("replaces_unfinished", "precious")
     with open_copy(out, resume=True, overwrite=True) as output:
         output.finish(columns)
     assert (out.read_bytes(), names_in(tmp_path)) == (ROW, ["o.ndjson"])
@@ -264,7 +264,7 @@ async def test_only_regular_files_are_replaced(
     else:
         out.symlink_to(target)
     if kind == "link":
-        target.write_text("kept")
+        target.write_text("kept", encoding="utf-8")
     before, names = out.lstat(), names_in(tmp_path)
     with pytest.raises(CheckpointError, match="a link, a device or a pipe") as caught:
         await visits(lf, sandbox).to_file(out, overwrite=True)
@@ -324,10 +324,10 @@ def test_file_that_appears_before_the_lock_is_kept(
 ) -> None:
     """A file that appears after the first check is not replaced, and no working file is left."""
     out = tmp_path / "o.ndjson"
-    before_lock(lambda: out.write_text("precious") and None)
+    before_lock(lambda: out.write_text("precious", encoding="utf-8") and None)
     with pytest.raises(CheckpointError, match="exists"), open_copy(out):
         pass
-    assert (out.read_text(), names_in(tmp_path)) == ("precious", ["o.ndjson"])
+    assert (out.read_text(encoding="utf-8"), names_in(tmp_path)) == ("precious", ["o.ndjson"])
 
 
 def test_stop_between_the_last_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -502,7 +502,7 @@ async def test_replaced_file_keeps_its_permissions(
 ) -> None:
     """If a private file is replaced, its working files and the new file are private at all times."""
     out, modes = tmp_path / f"visits{suffix}", dict[str, set[int]]()
-    out.write_text("old")
+    out.write_text("old", encoding="utf-8")
     out.chmod(0o600)
 
     def look(*_: object) -> None:
@@ -538,7 +538,7 @@ def test_new_file_has_usual_permissions(tmp_path: Path, suffix: str) -> None:
 async def test_read_only_file_is_replaced_in_two_runs(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
     """The unfinished file that replaces a read-only one can be written, and the new file is read-only again."""
     out = tmp_path / "visits.ndjson"
-    out.write_text("old")
+    out.write_text("old", encoding="utf-8")
     out.chmod(0o444)
     await interrupt(visits(lf, sandbox), out, 100, overwrite=True)
     assert partial_path(out).stat().st_mode & 0o777 == 0o644

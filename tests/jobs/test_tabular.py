@@ -27,7 +27,7 @@ from tests.support.servers import http, raw_server
 
 def read_table(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".csv":
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
     table = duckdb.sql(f"SELECT * FROM '{path}'")
     return [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]

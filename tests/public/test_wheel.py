@@ -63,8 +63,8 @@ def busy_sandbox() -> Iterator[Sandbox]:
 
 def test_first_example_with_core_only(python: Path, busy_sandbox: Sandbox, tmp_path: Path) -> None:
     """The first example of the README runs unchanged with the wheel and its core dependencies."""
-    example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
-    (tmp_path / "first.py").write_text(example)
+    example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    (tmp_path / "first.py").write_text(example, encoding="utf-8")
     process = run(python, "-W", "error", "first.py", cwd=tmp_path, **busy_sandbox.environment)
     assert (process.returncode, process.stderr) == (0, "")
     assert len(process.stdout.splitlines()) == 300
@@ -84,4 +84,4 @@ def test_command_with_extra(python: Path, wheel: Path, tmp_path: Path) -> None:
     pip(python, "install", f"{wheel}[cli]", cwd=tmp_path)
     process = run(python.with_name("leadfeeder"), "demo", "--visits", "1200", "--out", "visits.ndjson", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    assert len((tmp_path / "visits.ndjson").read_text().splitlines()) == 1_200
+    assert len((tmp_path / "visits.ndjson").read_text(encoding="utf-8").splitlines()) == 1_200

@@ -227,15 +227,15 @@ async def test_new_since_the_previous_report(tmp_path: Path) -> None:
             await sync_account(lf, database)
             first = write_report(database, out)
             assert (first.coverage.account_name, first.new_since) == (name, None)
-            assert f"<bdi>{name}</bdi> (<bdi>{sandbox.account_id}</bdi>)" in out.read_text()
+            assert f"<bdi>{name}</bdi> (<bdi>{sandbox.account_id}</bdi>)" in out.read_text(encoding="utf-8")
             sandbox.world.add_visits(4)
             await sync_account(lf, database)
             await sync_account(lf, database)
     report = write_report(database, out, overwrite=True)
     assert report.new_since is not None
     assert (report.new_since.since, report.new_since.visits) == (first.coverage.finished_at, 4)
-    assert "New since the previous report" in out.read_text()
-    assert "4 visits and " in out.read_text()
+    assert "New since the previous report" in out.read_text(encoding="utf-8")
+    assert "4 visits and " in out.read_text(encoding="utf-8")
     again = write_report(database, tmp_path / "other.html")  # without a previous page: since the sync before the last
     assert again.new_since is not None
     assert again.new_since.visits == 0

@@ -36,7 +36,7 @@ async def test_exit_codes_and_output(tmp_path: Path) -> None:
         outputs = [tmp_path / str(number) for number in range(5)]
         processes = [await server.start(str(number), stdout=outputs[number]) for number in range(5)]
         assert await asyncio.gather(*(process.wait() for process in processes)) == [0, 1, 2, 3, 4]
-    assert [path.read_text() for path in outputs] == [f"{number}\n" for number in range(5)]
+    assert [path.read_text(encoding="utf-8") for path in outputs] == [f"{number}\n" for number in range(5)]
 
 
 @pytest.mark.usefixtures("kind")

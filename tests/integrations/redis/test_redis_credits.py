@@ -513,7 +513,7 @@ async def test_recipe_in_the_documentation(
     redis_server: RedisServer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The example in the documentation runs and prints the credits that were spent."""
-    blocks = re.findall(r"```py\n(.*?)```", (DOCS / "redis.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```py\n(.*?)```", (DOCS / "redis.md").read_text(encoding="utf-8"), re.DOTALL)
     (source,) = (block for block in blocks if "RedisCredits(" in block)
     for name, value in {**sandbox.environment, "REDIS_URL": redis_server.url}.items():
         monkeypatch.setenv(name, value)

@@ -120,7 +120,9 @@ async def test_spool_that_does_not_fit_is_dropped(
     elif change == "database":
         path.unlink()
     else:
-        path.with_name(f"{path.name}.checkpoint").write_text('{"format":"leadfeeder-async checkpoint","version":2}')
+        path.with_name(f"{path.name}.checkpoint").write_text(
+            '{"format":"leadfeeder-async checkpoint","version":2}', encoding="utf-8"
+        )
     await sync_account(lf, path, since=since)
     expected = expected_contents(sandbox)
     if change == "other days":
