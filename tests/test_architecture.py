@@ -41,7 +41,7 @@ def contract() -> dict[str, Any]:
 def test_import_contracts() -> None:
     """The import contracts in pyproject.toml hold."""
     lint = Path(sys.executable).with_name("lint-imports")
-    result = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    result = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "4 kept, 0 broken" in result.stdout
 
@@ -56,7 +56,9 @@ def test_import_loads_little() -> None:
         ("import leadfeeder_async.cli.app, rich, cyclopts", ["msgspec"]),
         ("import leadfeeder_async._pytest_plugin", []),
     ):
-        result = subprocess.run([sys.executable, "-c", check.format(code)], capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            [sys.executable, "-c", check.format(code)], capture_output=True, encoding="utf-8", check=True
+        )
         assert result.stdout.strip() == str(loaded), code
 
 

@@ -191,6 +191,12 @@ def test_shell_line_runs(line: str, leadfeeder_sandbox: Sandbox, tmp_path: Path)
     """Each other line of an ``sh`` block succeeds on its own in an empty folder."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.run(
-        line, shell=True, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+        line,
+        shell=True,
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert process.returncode == 0, process.stderr

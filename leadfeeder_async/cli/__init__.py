@@ -79,7 +79,7 @@ def _run_app() -> int:
 
 
 def install_sigterm_handler() -> list[int]:
-    """Handle SIGTERM like Ctrl-C, so that a command saves its progress and prints how to resume.
+    """Handle SIGTERM, and Ctrl-Break on Windows, like Ctrl-C, so that a command saves its progress.
 
     The handler calls the handler of SIGINT, which cancels the running task. Raising an exception here instead could
     lose it in a callback. Background jobs that ignore SIGINT keep ignoring it.
@@ -99,5 +99,7 @@ def install_sigterm_handler() -> list[int]:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, terminate)
+    for name in ("SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), terminate)
     return received

@@ -158,7 +158,7 @@ def test_plurals() -> None:
 def test_help_lists_all_commands() -> None:
     """The help of the application names every command."""
     env = {**os.environ, "COLUMNS": "120"}
-    result = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True, env=env)
+    result = subprocess.run([*COMMAND, "--help"], capture_output=True, encoding="utf-8", check=True, env=env)
     for command in ("accounts", "demo", "enrich", "export", "report", "sandbox", "sync"):
         assert command in result.stdout
 
@@ -170,7 +170,7 @@ def test_help_does_not_import_aiohttp() -> None:
         "build_app()(['export', 'visits', '--help'], result_action='return_value')\n"
         "print(sorted({'aiohttp', 'anyio'} & set(sys.modules)))"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert result.stdout.splitlines()[-1] == "[]"
 
 
@@ -183,7 +183,7 @@ def test_missing_extra_prints_install_command() -> None:
         "sys.modules['cyclopts'] = None\n"
         "from leadfeeder_async.cli import main; main()"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
     assert (result.returncode, "pip install cyclopts pyyaml rich" in result.stderr) == (2, True)
 
 
@@ -198,11 +198,11 @@ async def test_completion_script(shell: str) -> None:
 def test_sandbox_prints_environment_variables() -> None:
     """The exports that the sandbox prints configure the command, and Ctrl-C stops the sandbox."""
     command = [*COMMAND, "sandbox", "--visits", "50"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as process:
         try:
             env = read_exports(process)
             export = [*COMMAND, "export", "visits"]
-            result = subprocess.run(export, env=env, capture_output=True, text=True, check=True)
+            result = subprocess.run(export, env=env, capture_output=True, encoding="utf-8", check=True)
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=10)
         finally:
@@ -228,7 +228,7 @@ def test_sandbox_prints_lines_for_the_shell(system: str, line: str, monkeypatch:
 def test_sandbox_options() -> None:
     """The options of the command set the accounts, credits, delay and failures of the sandbox."""
     command = [*COMMAND, "sandbox", "--accounts", "3", "--credits", "7", "--latency", "0.3"]
-    with subprocess.Popen([*command, "--flaky", "0.0"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*command, "--flaky", "0.0"], stdout=subprocess.PIPE, encoding="utf-8") as process:
         try:
             url, headers = read_settings(read_exports(process))
             started = time.monotonic()
@@ -240,7 +240,7 @@ def test_sandbox_options() -> None:
         finally:
             process.kill()
     assert len(accounts) == 3
-    with subprocess.Popen([*COMMAND, "sandbox", "--flaky", "1"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*COMMAND, "sandbox", "--flaky", "1"], stdout=subprocess.PIPE, encoding="utf-8") as process:
         try:
             url, headers = read_settings(read_exports(process))
             with pytest.raises(HTTPError, match="503"):
@@ -343,7 +343,7 @@ def test_list_of_commands_imports_no_command() -> None:
         "try: main()\n"
         "finally: print([name for name in sys.modules if name.endswith(('_command', '_commands', '.client', 'rich.markdown'))])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert result.stdout.splitlines()[-1] == "[]"
 
 

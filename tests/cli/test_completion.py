@@ -67,7 +67,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def test_bash(line: str, scripts: Path) -> None:
     """The function that bash calls returns the words."""
     command = [require("bash"), "--norc", "-c", BASH, "bash", str(scripts / "bash"), line]
-    result = subprocess.run(command, env=environment(scripts), capture_output=True, text=True, check=True)
+    result = subprocess.run(command, env=environment(scripts), capture_output=True, encoding="utf-8", check=True)
     assert CASES[line] <= set(result.stdout.split())
     assert result.stderr == ""
 
@@ -83,7 +83,7 @@ def test_fish(line: str, scripts: Path) -> None:
         str(scripts / "fish"),
         line,
     ]
-    result = subprocess.run(command, env=environment(scripts), capture_output=True, text=True, check=True)
+    result = subprocess.run(command, env=environment(scripts), capture_output=True, encoding="utf-8", check=True)
     assert CASES[line] <= {row.split("\t")[0] for row in result.stdout.splitlines()}
     assert result.stderr == ""
 

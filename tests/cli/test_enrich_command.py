@@ -29,6 +29,7 @@ from tests.cli.command import (
     set_credits,
     start,
 )
+from tests.support.requirements import make_link
 
 
 @pytest.fixture
@@ -276,7 +277,7 @@ async def test_input_is_never_overwritten(sandbox: Sandbox, tmp_path: Path, kind
     out = {"same": source, "other path": tmp_path / "x" / ".." / "in.csv"}.get(kind, tmp_path / "out")
     (tmp_path / "x").mkdir()
     if kind == "link":
-        out.symlink_to(source)
+        make_link(out, source)
     elif kind == "hard link":
         out.hardlink_to(source)
     elif kind in {"part", "checkpoint"}:

@@ -108,6 +108,8 @@ def test_schemathesis_finds_no_invalid_response(tmp_path: Path) -> None:
             "--exclude-checks", ",".join(EXCLUDED_CHECKS),
         ]  # fmt: skip
         environment = {**os.environ, "SCHEMATHESIS_HOOKS": ""}
-        process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+        process = subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=False, cwd=tmp_path, env=environment
+        )
     assert process.returncode == 0, process.stdout[-6_000:]
     assert "Tested: 53" in process.stdout

@@ -294,7 +294,9 @@ if not child:
     os._exit(0)
 os.waitpid(child, 0)
 """
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=30, check=True
+    ).stdout
     assert output.startswith("WrongLoopError" if after_first_call else "ConnectError"), output
     assert not after_first_call or "in the process that uses it" in output
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from leadfeeder_async import Pager, Progress
-from tests.support.requirements import make_pipe, make_socket
+from tests.support.requirements import make_link, make_pipe, make_socket
 
 
 class Stopped(Exception):  # noqa: N818 - it ends a job and is not an error
@@ -67,7 +67,7 @@ def make_foreign_file(path: Path, kind: str, target: Path) -> None:
         target.touch()
         path.hardlink_to(target)
     else:
-        path.symlink_to(target)
+        make_link(path, target)
     if kind == "link":
         target.touch()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,7 +29,7 @@ from leadfeeder_async.models.columns import Column
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import FOREIGN_FILES, Stopped, interrupt, make_foreign_file, names_in, read_ids
 from tests.jobs.test_export import all_ids, visits
-from tests.support.requirements import make_pipe, needs_permissions
+from tests.support.requirements import make_link, make_pipe, needs_permissions
 
 SUFFIXES = [".ndjson", ".csv", ".parquet"]
 ROW = b'{"id":"1"}\n'
@@ -247,7 +249,7 @@ def test_link_to_rows_is_not_resumed(tmp_path: Path) -> None:
     out, elsewhere = tmp_path / "o.ndjson", tmp_path / "elsewhere"
     leave_unfinished(out)
     partial_path(out).rename(elsewhere)
-    partial_path(out).symlink_to(elsewhere)
+    make_link(partial_path(out), elsewhere)
     with pytest.raises(CheckpointError, match="no job wrote it"), open_copy(out, resume=True):
         pass
     assert elsewhere.read_bytes() == ROW
@@ -262,7 +264,7 @@ async def test_only_regular_files_are_replaced(
     if kind == "pipe":
         make_pipe(out)
     else:
-        out.symlink_to(target)
+        make_link(out, target)
     if kind == "link":
         target.write_text("kept", encoding="utf-8")
     before, names = out.lstat(), names_in(tmp_path)
@@ -392,7 +394,7 @@ def test_temporary_files_of_killed_jobs_are_removed(tmp_path: Path) -> None:
     for name in (*leftovers, *others):
         (tmp_path / name).touch()
     others += [".o.ndjson.leadfeeder-00000000.tmp", ".o.ndjson.leadfeeder-11111111.tmp"]
-    (tmp_path / others[-1]).symlink_to(tmp_path / others[0])
+    make_link(tmp_path / others[-1], tmp_path / others[0])
     (tmp_path / others[-2]).hardlink_to(tmp_path / others[1])
     write(out, overwrite=True)
     assert names_in(tmp_path) == sorted([*others, "o.ndjson"])
@@ -544,6 +546,69 @@ async def test_read_only_file_is_replaced_in_two_runs(lf: AsyncLeadfeeder, sandb
     assert partial_path(out).stat().st_mode & 0o777 == 0o644
     await visits(lf, sandbox).to_file(out, overwrite=True, resume=True)
     assert (read_ids(out), out.stat().st_mode & 0o777) == (all_ids(sandbox), 0o444)
+
+
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"resume": True}, {"resume": True, "overwrite": True}])
+def test_read_only_file_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, bool]) -> None:
+    """Windows replaces no read-only file, so such a file is refused before the job starts."""
+    monkeypatch.setattr(resumable_file, "_IS_WINDOWS", True)
+    out = tmp_path / "o.ndjson"
+    out.write_text("old", encoding="utf-8")
+    out.chmod(0o444)
+    with pytest.raises(CheckpointError) as caught, open_copy(out, **options):
+        pass
+    assert caught.value.reason == ("not_writable" if "overwrite" in options else "exists")
+    assert names_in(tmp_path) == ["o.ndjson"]
+
+
+class OpenElsewhereError(PermissionError):
+    """The error of Windows for a file that another program has open."""
+
+    winerror = 32
+
+
+@pytest.mark.parametrize("method", ["replace", "unlink"])
+def test_file_open_in_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """A file that a virus scanner has open for a moment is renamed or removed a little later."""
+    out, original, delays, refused = tmp_path / "o.csv", getattr(Path, method), list[float](), list[str]()
+
+    def refuse(path: Path, *args: Any, **options: Any) -> object:
+        if path.suffix == {"replace": ".tmp", "unlink": ".part"}[method] and len(refused) < 3:
+            refused.append(path.name)
+            raise OpenElsewhereError(13, "The process cannot access the file")
+        return original(path, *args, **options)
+
+    monkeypatch.setattr(time, "sleep", delays.append)
+    with open_copy(out) as output:
+        output.append(ROW, 1, output.state)
+        output.save()
+        monkeypatch.setattr(Path, method, refuse)
+        output.finish(columns)
+    assert (out.read_bytes(), names_in(tmp_path), len(delays)) == (b"id\r\n1\r\n", ["o.csv"], 3)
+
+
+@pytest.mark.parametrize(("error", "attempts"), [(OpenElsewhereError, 5), (PermissionError, 1), (FileExistsError, 1)])
+def test_file_that_stays_open_elsewhere(monkeypatch: pytest.MonkeyPatch, error: type[OSError], attempts: int) -> None:
+    """The attempts end within a second. Other errors are not retried."""
+    made, delays = list[int](), list[float]()
+
+    def refuse() -> None:
+        made.append(1)
+        raise error(13, "refused")
+
+    monkeypatch.setattr(time, "sleep", delays.append)
+    with pytest.raises(error, match="refused"):
+        atomic_file.retry_while_open(refuse)
+    assert len(made) == attempts
+    assert sum(delays) < 1
+
+
+def test_long_path_on_windows(tmp_path: Path) -> None:
+    """Windows reports a path that is too long as missing, and the error says what is wrong."""
+    for name, problem in (("x" * 240, "The path is too long"), ("x", "No such file")):
+        with pytest.raises(CheckpointError, match=f"cannot be written: {problem}"):
+            with resumable_file.translate_os_errors(tmp_path / name):
+                raise FileNotFoundError(errno.ENOENT, "No such file")
 
 
 def test_rows_are_saved_before_a_table_is_made(tmp_path: Path) -> None:

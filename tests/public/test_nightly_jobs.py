@@ -128,7 +128,12 @@ async def test_retry_script(
     }
     script = f"sleep() {{ :; }}\n{retry_script()}"
     result = await asyncio.to_thread(
-        subprocess.run, ["bash", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+        subprocess.run,
+        ["bash", "-e", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
     )
     assert (result.returncode, len(calls.read_text(encoding="utf-8"))) == (code, attempts), result.stderr
     assert (tmp_path / "visits.ndjson").exists() is (code == 0)

@@ -23,7 +23,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.real_time, pytest.mark.timeout(300)]
 def run(*command: Path | str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command in another folder, without environment variables that point to the repository."""
     variables = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    return subprocess.run(command, cwd=cwd, env=variables | environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=variables | environment, capture_output=True, encoding="utf-8", check=False
+    )
 
 
 def pip(python: Path | str, *arguments: str, cwd: Path) -> None:

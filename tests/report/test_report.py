@@ -698,13 +698,13 @@ def test_command_writes_the_page(tmp_path: Path) -> None:
     path = world_database(tmp_path / "a.duckdb", World(seed=1, companies=20, visits=300, days=40, end_date=END))
     options = ("--db", str(path), "--out", str(tmp_path / "report.html"), "--since", "7d", "--title", "Mine")
     command = [sys.executable, "-c", "from leadfeeder_async.cli import main; main()", "report", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     report = read_report(path, since="7d")
     assert (done.returncode, done.stdout) == (0, "")
     summary = f"{report.totals.visits} visits of {report.totals.companies} companies, 2026-11-18 to 2026-11-24, "
     assert done.stderr.startswith(summary)
     assert "<h1>Mine</h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    again = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert again.returncode == 2
     assert "exists" in again.stderr
     assert "overwrite" in again.stderr

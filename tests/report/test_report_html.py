@@ -172,7 +172,7 @@ def test_missing_extra(missing: set[str], named: str, tmp_path: Path, monkeypatc
 def test_import_needs_no_extra() -> None:
     """Importing the report package imports neither Jinja2 nor DuckDB."""
     code = "import sys, leadfeeder_async.report; print(sorted({'duckdb', 'jinja2', 'markupsafe'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "[]\n"
 
 

@@ -139,5 +139,5 @@ def test_processes_end_with_the_server() -> None:
 def test_tests_without_posix(arguments: list[str]) -> None:
     """Without the modules and functions of POSIX, all tests can be collected, and those of commands run."""
     command = (sys.executable, "-m", "pytest", "-p", "tests.support.without_posix", "-p", "no:cacheprovider", "-n", "0")
-    result = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    result = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert result.returncode == 0, result.stdout

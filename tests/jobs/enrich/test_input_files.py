@@ -25,6 +25,7 @@ from leadfeeder_async import ConfigurationError
 from leadfeeder_async.jobs.enrich import file_format, table_source, workbook_check
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, parse_rules
+from tests.support.requirements import needs_memory_limits
 
 NORD, ELBE = "xn--mller-nord-9db.test", "elbe.test"
 ROWS = [["Müller Nord GmbH", "https://www.Müller-Nord.test/", "Kiel"], ["Elbe, Söhne", "elbe.test", "Köln"]]
@@ -460,7 +461,7 @@ except ConfigurationError as error:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of the memory of a process")
+@needs_memory_limits
 @pytest.mark.parametrize("name", BOMBS)
 def test_workbook_that_would_fill_the_memory(tmp_path: Path, name: str) -> None:
     """A small workbook that would fill the memory is refused before it is read."""
@@ -468,7 +469,7 @@ def test_workbook_that_would_fill_the_memory(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     command = [sys.executable, "-c", READ_IN_LIMITED_MEMORY, str(path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=50, check=False)
     assert result.returncode == 0, result.stderr
     assert message in result.stdout
     assert "cannot be read as a workbook" not in result.stdout
@@ -484,7 +485,7 @@ def looping_xls() -> bytes:
     return bytes(header) + struct.pack("<128I", 0xFFFFFFFD, 1, *[0xFFFFFFFF] * 126) + bytes(512)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of the memory of a process")
+@needs_memory_limits
 def test_binary_workbook_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A binary workbook that would fill the memory ends a child process only."""
     monkeypatch.setattr(workbook_check, "MAX_CHILD_BYTES", 500_000_000)
