@@ -214,8 +214,9 @@ def test_sandbox_prints_environment_variables() -> None:
 def read_exports(process: subprocess.Popen[str]) -> dict[str, str]:
     """Return the environment with the variables that a starting sandbox prints."""
     assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(3)]
-    return os.environ | dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+    lines = [process.stdout.readline().strip() for _ in range(3)]
+    found = [re.fullmatch(r"""(?:export |\$env:)(\w+) ?= ?"?([^"]*)"?""", line) for line in lines]
+    return os.environ | dict(match.groups() for match in found if match)
 
 
 @pytest.mark.parametrize(("system", "line"), [("posix", "export KEY=a1"), ("nt", '$env:KEY = "a1"')])

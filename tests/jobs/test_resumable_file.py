@@ -29,7 +29,7 @@ from leadfeeder_async.models.columns import Column
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import FOREIGN_FILES, Stopped, interrupt, make_foreign_file, names_in, read_ids
 from tests.jobs.test_export import all_ids, visits
-from tests.support.requirements import make_link, make_pipe, needs_permissions
+from tests.support.requirements import is_windows, make_link, make_pipe, needs_permissions
 
 SUFFIXES = [".ndjson", ".csv", ".parquet"]
 ROW = b'{"id":"1"}\n'
@@ -458,7 +458,8 @@ def test_finished_file_survives_a_power_failure(tmp_path: Path, monkeypatch: pyt
     write(out)
     renamed = next(number for number, (action, _) in enumerate(steps) if action == f"rename to {out.name}")
     assert ("sync", steps[renamed][1]) in steps[:renamed]
-    assert steps[renamed + 1] == ("sync", tmp_path.name)
+    if not is_windows:  # which cannot open a folder
+        assert steps[renamed + 1] == ("sync", tmp_path.name)
     working_files = [f"{out.name}.checkpoint", f"{out.name}.lock"]
     if suffix != ".ndjson":
         working_files.insert(0, f"{out.name}.part")
@@ -478,7 +479,7 @@ def test_rows_are_synced_before_their_checkpoint(tmp_path: Path, monkeypatch: py
             ("sync", "o.ndjson.part"),
             ("sync", temporary),
             ("rename to o.ndjson.checkpoint", temporary),
-            ("sync", tmp_path.name),
+            *([] if is_windows else [("sync", tmp_path.name)]),  # Windows cannot open a folder
         ]
         output.finish(columns)
 
