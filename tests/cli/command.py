@@ -122,7 +122,7 @@ async def _result(
 ) -> tuple[int, str, str]:
     stdout, stderr = await process.communicate(stdin)
     assert process.returncode is not None
-    return process.returncode, stdout.decode(), stderr.decode()
+    return process.returncode, stdout.decode(), stderr.decode().replace(os.linesep, "\n")
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:

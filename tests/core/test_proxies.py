@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -24,6 +26,7 @@ from leadfeeder_async import (
 from leadfeeder_async._proxies import proxy_from_environment
 from leadfeeder_async.settings import read_account_id, read_api_key, read_base_url
 from tests.support.clients import KEY, client_of
+from tests.support.requirements import needs_case_sensitive_variables
 from tests.support.servers import RawServer, http, listening, port_of, raw_server
 
 API = "https://api.leadfeeder.com"
@@ -117,6 +120,30 @@ def test_no_proxy(environment: pytest.MonkeyPatch, entries: str, url: str, *, is
     assert (proxy_from_environment(url) is None) is is_excluded
 
 
+class VariablesOfWindows(dict[str, str]):
+    """Environment variables as Python shows them on Windows: their names are in upper case, and any case finds them."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.upper())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name.upper(), default)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(str(name).upper())
+
+
+def test_request_header_on_windows(environment: pytest.MonkeyPatch) -> None:
+    """The header of a CGI request configures no proxy, although Windows finds its variable by a lowercase name too."""
+    variables = VariablesOfWindows(HTTP_PROXY="http://proxy.test:3128")
+    environment.setattr(os, "environ", variables)
+    proxy = proxy_from_environment("http://sandbox.test:8080")
+    assert (proxy and proxy.variable) == "HTTP_PROXY"
+    variables["REQUEST_METHOD"] = "GET"
+    assert proxy_from_environment("http://sandbox.test:8080") is None
+
+
+@needs_case_sensitive_variables
 def test_precedence_of_variables(environment: pytest.MonkeyPatch) -> None:
     """Lowercase names come first, then ALL_PROXY. The header of a CGI request configures no proxy."""
     for name in ("ALL_PROXY", "HTTP_PROXY", "http_proxy"):

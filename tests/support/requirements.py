@@ -12,6 +12,7 @@ import pytest
 is_windows = sys.platform == "win32"
 """True on Windows, for the few tests that expect other values there."""
 
+needs_case_sensitive_variables = pytest.mark.skipif(is_windows, reason="needs variables that differ in case only")
 needs_fcntl = pytest.mark.skipif(is_windows, reason="needs the locks of POSIX")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 needs_memory_limits = pytest.mark.skipif(is_windows, reason="needs limits of the memory of a process")
