@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingCol
 from rich.progress import Progress as RichProgress
 
 from leadfeeder_async.cli.printing import messages, plural, pluralize, print_err
+from leadfeeder_async.cli.shell import join_command
 from leadfeeder_async.errors import CheckpointError, UsageError, check_argument, escape_control_characters
 from leadfeeder_async.jobs.checkpoint import JobKind, JobState
 from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
@@ -150,7 +150,7 @@ class ResumeHint:
 def rebuild_command(*options: str) -> str:
     """Return the command line of this process, with ``options`` in place of its options for existing files."""
     kept = [argument for argument in sys.argv[1:] if argument not in _FILE_OPTIONS]
-    return shlex.join([Path(sys.argv[0]).name, *kept, *options])
+    return join_command([Path(sys.argv[0]).name, *kept, *options])
 
 
 def summary(progress: Progress, noun: str, days: str | None = None) -> str:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -21,7 +20,6 @@ from leadfeeder_async import LeadfeederError, errors
 from leadfeeder_async.cli.app import build_app
 from leadfeeder_async.cli.exit_codes import exit_code
 from leadfeeder_async.cli.printing import plural, pluralize
-from leadfeeder_async.cli.sandbox_command import format_assignment
 from leadfeeder_async.jobs.checkpoint import Checkpoint, write_checkpoint
 from leadfeeder_async.jobs.sync.visit_spool import SpoolState
 from leadfeeder_async.sandbox import Sandbox
@@ -217,13 +215,6 @@ def read_exports(process: subprocess.Popen[str]) -> dict[str, str]:
     lines = [process.stdout.readline().strip() for _ in range(3)]
     found = [re.fullmatch(r"""(?:export |\$env:)(\w+) ?= ?"?([^"]*)"?""", line) for line in lines]
     return os.environ | dict(match.groups() for match in found if match)
-
-
-@pytest.mark.parametrize(("system", "line"), [("posix", "export KEY=a1"), ("nt", '$env:KEY = "a1"')])
-def test_sandbox_prints_lines_for_the_shell(system: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Windows, the sandbox prints commands for PowerShell."""
-    monkeypatch.setattr("leadfeeder_async.cli.sandbox_command.os", SimpleNamespace(name=system))
-    assert format_assignment("KEY", "a1") == line
 
 
 def test_sandbox_options() -> None:
