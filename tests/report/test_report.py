@@ -616,7 +616,7 @@ def opened_by_another_process(path: Path, *, read_only: bool) -> Iterator[None]:
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
         assert other.stdin
         assert other.stdout
-        assert other.stdout.readline() == b"open\n"
+        assert other.stdout.readline().rstrip() == b"open"
         try:
             yield
         finally:

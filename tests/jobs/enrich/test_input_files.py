@@ -359,7 +359,7 @@ LONG = "Which of these offers have you read? " * 20
 def test_columns_with_the_same_beginning(tmp_path: Path, header: list[str], columns: list[str]) -> None:
     """Names of columns are made unique, also if they only differ after the characters that are compared."""
     path = tmp_path / "leads.csv"
-    path.write_text(table(["domain", *header], [["a.test", *map(str, range(len(header)))]]), encoding="utf-8")
+    path.write_text(table(["domain", *header], [["a.test", *map(str, range(len(header)))]]), encoding="utf-8", newline="")
     file = InputFile(path, "domain")
     assert file.columns == ("domain", *columns)
     (row,) = file
@@ -379,7 +379,7 @@ def test_extra_cells_keep_named_cells(tmp_path: Path) -> None:
 def test_error_about_many_columns_is_short(tmp_path: Path) -> None:
     """The error about a missing column names only the first columns, and of each only the beginning."""
     path = tmp_path / "leads.csv"
-    path.write_text(table(["x" * 100_000, *map(str, range(1_000))], []), encoding="utf-8")
+    path.write_text(table(["x" * 100_000, *map(str, range(1_000))], []), encoding="utf-8", newline="")
     with pytest.raises(ConfigurationError, match=r"xxx', '0', .* and 901 more\. Pass column=") as caught:
         InputFile(path, "domain")
     assert len(str(caught.value)) < 2_000
@@ -524,7 +524,7 @@ def test_size_of_part_that_the_archive_understates(tmp_path: Path) -> None:
 def test_explicit_column_that_is_missing(tmp_path: Path, by: list[str], missing: str) -> None:
     """A column that is named explicitly must exist, even if another key has a column."""
     path = tmp_path / "leads.csv"
-    path.write_text(table(NAMES), encoding="utf-8")
+    path.write_text(table(NAMES), encoding="utf-8", newline="")
     with pytest.raises(ConfigurationError, match=f"has no column for {missing}"):
         InputFile(path, by)
 
@@ -532,7 +532,7 @@ def test_explicit_column_that_is_missing(tmp_path: Path, by: list[str], missing:
 def test_key_without_column_is_described(tmp_path: Path) -> None:
     """The description contains the keys that have no column."""
     path = tmp_path / "leads.csv"
-    path.write_text(table(NAMES), encoding="utf-8")
+    path.write_text(table(NAMES), encoding="utf-8", newline="")
     description = InputFile(path, ["website", "email", "name+city"]).description
     assert description.endswith("Key: domain in column 'Website', then name in column 'Firma' (no column for email)")
 
