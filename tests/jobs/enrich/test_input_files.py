@@ -359,7 +359,9 @@ LONG = "Which of these offers have you read? " * 20
 def test_columns_with_the_same_beginning(tmp_path: Path, header: list[str], columns: list[str]) -> None:
     """Names of columns are made unique, also if they only differ after the characters that are compared."""
     path = tmp_path / "leads.csv"
-    path.write_text(table(["domain", *header], [["a.test", *map(str, range(len(header)))]]), encoding="utf-8", newline="")
+    path.write_text(
+        table(["domain", *header], [["a.test", *map(str, range(len(header)))]]), encoding="utf-8", newline=""
+    )
     file = InputFile(path, "domain")
     assert file.columns == ("domain", *columns)
     (row,) = file
