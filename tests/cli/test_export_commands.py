@@ -12,6 +12,7 @@ import pytest
 from leadfeeder_async import AsyncLeadfeeder, CheckpointError
 from leadfeeder_async.cli import export_commands
 from leadfeeder_async.cli.options import OutputTarget
+from leadfeeder_async.jobs.excel_csv import list_separator
 from leadfeeder_async.jobs.progress import Progress
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import (
@@ -23,6 +24,7 @@ from tests.cli.command import (
     leadfeeder_on_terminal,
     resume_command,
 )
+from tests.support.requirements import is_windows
 
 
 async def test_export_to_file(export_sandbox: Sandbox, tmp_path: Path) -> None:
@@ -42,7 +44,8 @@ async def test_export_for_excel(export_sandbox: Sandbox, tmp_path: Path) -> None
     """``--excel`` writes a byte order mark and the separator of the region. It needs a .csv file."""
     out, words = tmp_path / "visits.csv", ("export", "visits", "--limit", "3", "--excel")
     code, _, _ = await leadfeeder_in_new_python(export_sandbox, *words, "--out", out, LC_ALL="fr_FR.UTF-8")
-    assert (code, out.read_bytes()[:6]) == (0, b"\xef\xbb\xbfid;")
+    separator = list_separator().encode() if is_windows else b";"  # Windows has no LC_ALL
+    assert (code, out.read_bytes()[:6]) == (0, b"\xef\xbb\xbfid" + separator)
     requests = len(export_sandbox.ledger.requests)
     for more in ([], ["--out", tmp_path / "visits.ndjson"]):
         code, _, stderr = await leadfeeder(export_sandbox, *words, *more)
@@ -131,7 +134,7 @@ async def test_existing_file_is_kept(export_sandbox: Sandbox, tmp_path: Path) ->
 
 async def test_concurrent_export_to_same_file(export_sandbox: Sandbox, tmp_path: Path) -> None:
     """A second export to the same file fails, and the first one completes."""
-    export_sandbox.latency = 2.5
+    export_sandbox.latency = 10 if is_windows else 2.5  # longer than the start of the second export
     out = tmp_path / "visits.ndjson"
     first = asyncio.create_task(leadfeeder(export_sandbox, "export", "visits", "--out", out))
     while not export_sandbox.ledger.requests:
