@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from leadfeeder_async import LeadfeederError, errors
+from leadfeeder_async.cli import install_sigterm_handler
 from leadfeeder_async.cli.app import build_app
 from leadfeeder_async.cli.exit_codes import exit_code
 from leadfeeder_async.cli.printing import plural, pluralize
@@ -215,6 +216,24 @@ def read_exports(process: subprocess.Popen[str]) -> dict[str, str]:
     lines = [process.stdout.readline().strip() for _ in range(3)]
     found = [re.fullmatch(r"""(?:export |\$env:)(\w+) ?= ?"?([^"]*)"?""", line) for line in lines]
     return os.environ | dict(match.groups() for match in found if match)
+
+
+def test_ctrl_break_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-Break, which only Windows has, ends a command like Ctrl-C."""
+    monkeypatch.setattr(
+        signal, "SIGBREAK", getattr(signal, "SIGUSR1", getattr(signal, "SIGBREAK", None)), raising=False
+    )
+    number: signal.Signals = vars(signal)["SIGBREAK"]
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, number)}
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        received = install_sigterm_handler()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert received == [number]
 
 
 def test_sandbox_options() -> None:
