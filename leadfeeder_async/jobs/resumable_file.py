@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from stat import S_IWUSR
 from typing import IO, Generic, TypeVar
 
 import msgspec
@@ -289,12 +288,23 @@ def validate_target(path: Path, *, overwrite: bool, resume: bool = False) -> Non
         )
     if exists and not overwrite:
         raise _exists_error(path, resume=resume)
-    if exists and _IS_WINDOWS and not path.stat().st_mode & S_IWUSR:
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise CheckpointError if Windows would not replace a file at the end of the job.
+
+    Windows does not replace a file that is read-only, or that is open in most other programs, such as Excel.
+    """
+    if not _IS_WINDOWS or not path.is_file():
+        return
+    try:
+        os.close(os.open(path, os.O_RDWR))
+    except PermissionError as error:
         raise CheckpointError(
-            f"{path} is read-only, and Windows replaces no read-only file.",
-            hint="Remove its read-only attribute, or choose another path.",
+            f"{path} cannot be replaced, because it is read-only or open in another program.",
+            hint="Close it there, or choose another path.",
             reason="not_writable",
-        )
+        ) from error
 
 
 def _exists_error(path: Path, *, resume: bool) -> CheckpointError:

@@ -550,16 +550,33 @@ async def test_read_only_file_is_replaced_in_two_runs(lf: AsyncLeadfeeder, sandb
 
 
 @pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"resume": True}, {"resume": True, "overwrite": True}])
-def test_read_only_file_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, bool]) -> None:
-    """Windows replaces no read-only file, so such a file is refused before the job starts."""
-    monkeypatch.setattr(resumable_file, "_IS_WINDOWS", True)
-    out = tmp_path / "o.ndjson"
+async def test_file_that_windows_does_not_replace(
+    lf: AsyncLeadfeeder,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, bool],
+) -> None:
+    """A file that is read-only, or open in another program, is refused before the job sends anything."""
+    out, os_open = tmp_path / "o.ndjson", os.open
     out.write_text("old", encoding="utf-8")
-    out.chmod(0o444)
-    with pytest.raises(CheckpointError) as caught, open_copy(out, **options):
-        pass
-    assert caught.value.reason == ("not_writable" if "overwrite" in options else "exists")
-    assert names_in(tmp_path) == ["o.ndjson"]
+
+    def refuse(path: Any, flags: int, mode: int = 0o777) -> int:
+        if Path(path) == out:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return os_open(path, flags, mode)
+
+    monkeypatch.setattr(resumable_file, "_IS_WINDOWS", True)
+    if is_windows:
+        out.chmod(0o444)
+    else:
+        monkeypatch.setattr(os, "open", refuse)
+    reason = "not_writable" if "overwrite" in options else "exists"
+    for job in (visits(lf, sandbox).to_file(out, **options), lf.enrich.ips(["8.8.8.8"]).to_file(out, **options)):
+        with pytest.raises(CheckpointError) as caught:
+            await job
+        assert caught.value.reason == reason
+    assert (names_in(tmp_path), out.read_text(encoding="utf-8"), sandbox.ledger.requests) == (["o.ndjson"], "old", [])
 
 
 class OpenElsewhereError(PermissionError):
