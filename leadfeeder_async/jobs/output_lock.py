@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -147,6 +148,7 @@ class OutputLock:
                 if calls.removes_open_files:
                     raise
                 failure = error  # Windows opens no file that another job is removing at the same moment
+                time.sleep(0.001)
                 continue
             try:
                 if not MARK.startswith(_read(descriptor)):

@@ -17,7 +17,7 @@ import pytest
 from leadfeeder_async import CheckpointError
 from leadfeeder_async.jobs.output_lock import LOCK_CALLS, FcntlCalls, OutputLock, lock_path
 from tests.jobs.helpers import names_in, small_disk
-from tests.support.requirements import needs_fcntl, needs_fork, needs_open_files_removed
+from tests.support.requirements import is_windows, needs_fcntl, needs_fork, needs_open_files_removed
 
 HOLDER = """
 import sys
@@ -174,7 +174,8 @@ def test_processes_that_race_for_a_lock(tmp_path: Path) -> None:
         process.join()
     assert failures.empty(), failures.get()
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert names_in(tmp_path) == []
+    if not is_windows:  # where a process cannot remove the file while another one tries to lock it
+        assert names_in(tmp_path) == []
 
 
 def test_threads_share_no_lock(tmp_path: Path) -> None:
