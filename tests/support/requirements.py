@@ -12,6 +12,9 @@ import pytest
 is_windows = sys.platform == "win32"
 """True on Windows, for the few tests that expect other values there."""
 
+PATTERN_FOLDER = "it's [a]b day=1" if is_windows else "it's [a]*b day=1"
+"""A name with characters that DuckDB expands in paths. Windows allows no asterisk."""
+
 needs_case_sensitive_variables = pytest.mark.skipif(is_windows, reason="needs variables that differ in case only")
 needs_fcntl = pytest.mark.skipif(is_windows, reason="needs the locks of POSIX")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

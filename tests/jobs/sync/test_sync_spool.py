@@ -30,7 +30,7 @@ from tests.jobs.helpers import names_in
 from tests.jobs.sync.test_sync import changes_of, query
 from tests.jobs.sync.test_sync_crash_recovery import expected_contents, read_contents
 from tests.jobs.test_duckdb_file import opened_elsewhere
-from tests.support.requirements import is_windows, make_link, needs_permissions
+from tests.support.requirements import PATTERN_FOLDER, make_link, needs_permissions
 
 OLD_KEYS = {"visits": "account_id, id", "engagements": "account_id, visit_id, step", "companies": "account_id, id"}
 """The tables that had an index in files of version 1, and their keys."""
@@ -162,7 +162,7 @@ async def test_database_behind_a_link(lf: AsyncLeadfeeder, sandbox: Sandbox, pat
 
 async def test_unusual_folder(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
     """Characters that DuckDB would expand in the name of a file are taken as they are."""
-    path = tmp_path / ("it's [a]b day=1" if is_windows else "it's [a]*b day=1") / "leadfeeder.duckdb"
+    path = tmp_path / PATTERN_FOLDER / "leadfeeder.duckdb"
     path.parent.mkdir()
     await sync_account(lf, path)
     assert read_contents(path) == expected_contents(sandbox)
