@@ -23,7 +23,7 @@ from leadfeeder_async._core.endpoint import AccountScope, Billing, Endpoint, Pag
 from leadfeeder_async.models import SCHEMAS
 from leadfeeder_async.resources import accounts
 from leadfeeder_async.sandbox.operations import ROUTES
-from tests.support.paths import CONTRACT, PACKAGE, ROOT
+from tests.support.paths import CONTRACT, PACKAGE, ROOT, SCRIPTS
 
 RESOURCES = [import_module(f"leadfeeder_async.resources.{found.name}") for found in iter_modules(resources.__path__)]
 ENDPOINTS: list[Endpoint[Any]] = [
@@ -40,7 +40,7 @@ def contract() -> dict[str, Any]:
 
 def test_import_contracts() -> None:
     """The import contracts in pyproject.toml hold."""
-    lint = Path(sys.executable).with_name("lint-imports")
+    lint = SCRIPTS / "lint-imports"
     result = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "4 kept, 0 broken" in result.stdout

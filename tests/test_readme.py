@@ -20,7 +20,7 @@ import pytest
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import leadfeeder
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, SCRIPTS
 from tests.support.requirements import needs_posix_shell
 
 PAGES = [
@@ -189,7 +189,7 @@ async def test_command_runs(
 @needs_posix_shell
 def test_shell_line_runs(line: str, leadfeeder_sandbox: Sandbox, tmp_path: Path) -> None:
     """Each other line of an ``sh`` block succeeds on its own in an empty folder."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.run(
         line,
         shell=True,

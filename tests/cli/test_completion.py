@@ -7,13 +7,13 @@ import re
 import select
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import COMMAND
+from tests.support.paths import SCRIPTS
 
 pty = pytest.importorskip("pty", reason="needs pseudo-terminals")
 
@@ -49,7 +49,7 @@ def require(shell: str) -> str:
 
 def environment(folder: Path) -> dict[str, str]:
     """Return an environment without the settings of the user."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
     return {"PATH": path, "HOME": str(folder), "LANG": "C.UTF-8", "TERM": "dumb"}
 
 

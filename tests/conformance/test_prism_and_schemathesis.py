@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from leadfeeder_async.sandbox import Sandbox, run_in_thread
 from tests.models.test_models import lost
 from tests.support.clients import client_of
 from tests.support.operations import CALLS
-from tests.support.paths import CONTRACT, EXAMPLES, ROOT
+from tests.support.paths import CONTRACT, EXAMPLES, ROOT, SCRIPTS
 from tests.support.redis import unused_port
 
 
@@ -102,7 +101,7 @@ def test_schemathesis_finds_no_invalid_response(tmp_path: Path) -> None:
         config = tmp_path / "schemathesis.toml"
         config.write_text(f'[parameters]\n"query.account_id" = "{sandbox.account_id}"\n', encoding="utf-8")
         command = [
-            Path(sys.executable).with_name("st"), "--config-file", config, "run", CONTRACT, "--url", sandbox.url,
+            SCRIPTS / "st", "--config-file", config, "run", CONTRACT, "--url", sandbox.url,
             "--header", f"X-Api-Key: {sandbox.api_key}", "--phases", "examples,coverage,fuzzing", "--no-color",
             "--max-examples", SCHEMATHESIS_EXAMPLES, "--seed", "1", "--generation-deterministic",
             "--exclude-checks", ",".join(EXCLUDED_CHECKS),

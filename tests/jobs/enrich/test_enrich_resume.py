@@ -219,7 +219,7 @@ class Priced:
         self.in_flight += 1
         self.requests += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
         self.in_flight -= 1
         ip = request.query["ip"]
         charged = 0 if ip in self.free else self.price
