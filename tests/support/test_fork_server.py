@@ -133,6 +133,7 @@ def test_processes_end_with_the_server() -> None:
     assert process.returncode == -9
 
 
+@needs_fork
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("arguments", [["--collect-only", "-q", "tests"], ["tests/cli/test_record_commands.py"]])
