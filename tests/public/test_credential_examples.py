@@ -37,7 +37,9 @@ async def test_rotating_key(sandbox: Sandbox, tmp_path: Path) -> None:
     """The example reads a changed file after the old key was rejected."""
     file = tmp_path / "leadfeeder"
     file.write_text(f"{sandbox.api_key}\n", encoding="utf-8")
-    async with client_of_example(ROTATION.replace("/run/secrets/leadfeeder", str(file)), "use_rotating_key") as lf:
+    async with client_of_example(
+        ROTATION.replace("/run/secrets/leadfeeder", file.as_posix()), "use_rotating_key"
+    ) as lf:
         await lf.users.me()
         file.write_text(f"{sandbox.rotate_key()}\n", encoding="utf-8")
         await lf.users.me()
