@@ -32,7 +32,7 @@ PAGES = [
 def examples(language: str) -> dict[str, str]:
     """Return the code blocks of one language, by page and number."""
     return {
-        f"{page.relative_to(ROOT).with_suffix('')}-{number}": text
+        f"{page.relative_to(ROOT).with_suffix('').as_posix()}-{number}": text
         for page in PAGES
         for number, text in enumerate(
             re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)

@@ -58,7 +58,7 @@ def test_every_public_name_is_documented() -> None:
 
 def test_every_page_is_in_the_menu(site: Path) -> None:
     """The menu lists each page once. Decision records are linked from their index instead."""
-    pages = {str(page.relative_to(site)) for page in site.rglob("*.md")}
+    pages = {page.relative_to(site).as_posix() for page in site.rglob("*.md")}
     records = {page for page in pages if re.fullmatch(r"adr/\d{4}-.+", page)}
     assert sorted(nav()) == sorted(pages - records)
     linked = re.findall(r"\]\((\d{4}-[^)]+)\)", (site / "adr/index.md").read_text(encoding="utf-8"))
