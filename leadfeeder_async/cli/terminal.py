@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from leadfeeder_async.cli import stdin
 from leadfeeder_async.cli.printing import messages, plural, pluralize, print_err
 from leadfeeder_async.cli.shell import join_command
 from leadfeeder_async.errors import CheckpointError, UsageError, check_argument, escape_control_characters
@@ -226,6 +227,8 @@ async def confirm(question: str, refusal: str, *, yes: bool) -> bool:
 
 async def _read_line() -> str:
     """Read a line from the terminal without blocking the event loop, so that Ctrl-C works."""
+    if not stdin.LOOP_READS_STDIN:
+        return (await stdin.read_chunk()).decode(errors="replace")
     loop, has_input = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin, has_input.set)
     try:

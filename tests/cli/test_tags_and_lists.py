@@ -11,6 +11,7 @@ import pytest
 
 from leadfeeder_async import ConfigurationError
 from leadfeeder_async.cli.id_input import IdParser, ids_in_lines
+from leadfeeder_async.cli.shell import quote_argument
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import ids, json_lines, leadfeeder, leadfeeder_on_terminal, resume_command, start
 
@@ -43,7 +44,7 @@ async def test_lists_by_name(quarter: Sandbox) -> None:
 async def test_missing_tags_and_lists_can_be_created(quarter: Sandbox, tmp_path: Path) -> None:
     """If there is no tag or list with a name, the command that creates it is printed. Workbooks have no ids."""
     code, _, stderr = await leadfeeder(quarter, "tags", "add", "Messe Köln", "159000001", "--yes")
-    assert (code, "`leadfeeder tags create 'Messe Köln'` creates it." in stderr) == (2, True)
+    assert (code, f"`leadfeeder tags create {quote_argument('Messe Köln')}` creates it." in stderr) == (2, True)
     code, _, stderr = await leadfeeder(quarter, "lists", "add", "Hot", "159000001", "--scope", "contact", "--yes")
     assert (code, "`leadfeeder lists create Hot --scope contact` creates it." in stderr) == (2, True)
     code, _, stderr = await leadfeeder(quarter, "tags", "remove", "Hot", "159000001", "--yes")
