@@ -15,7 +15,7 @@ from leadfeeder_async.cli.error_options import option_hint
 from leadfeeder_async.cli.exit_codes import ExitCode, exit_code
 from leadfeeder_async.cli.global_options import load_env_file, take_global_options
 from leadfeeder_async.cli.printing import messages, print_err
-from leadfeeder_async.cli.standard_streams import flush_streams, prepare_streams
+from leadfeeder_async.cli.standard_streams import flush_streams, is_closed_pipe, prepare_streams
 from leadfeeder_async.errors import LeadfeederError
 
 
@@ -51,9 +51,9 @@ def _run() -> int:
     except KeyboardInterrupt:
         print_err("Terminated." if received_sigterm else "Interrupted.")
         return ExitCode.TERMINATED if received_sigterm else ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        return ExitCode.PIPE_CLOSED
     except OSError as error:
+        if is_closed_pipe(error):
+            return ExitCode.PIPE_CLOSED
         print_err(f"leadfeeder: {error.filename or 'output'}: {error.strerror}")
         return ExitCode.INCOMPLETE
     except Exception:
