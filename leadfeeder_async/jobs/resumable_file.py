@@ -458,6 +458,7 @@ def translate_os_errors(path: Path, hint: str = RESUME_HINT) -> Generator[None]:
 
 
 def _describe(error: OSError, path: Path) -> str:
-    if isinstance(error, FileNotFoundError) and len(str(path.absolute())) > _SHORT_PATH and path.parent.is_dir():
+    is_long = _IS_WINDOWS and len(str(path.absolute())) > _SHORT_PATH
+    if is_long and isinstance(error, FileNotFoundError) and path.parent.is_dir():
         return "The path is too long"  # Windows reports a path of 260 characters or more as missing
     return error.strerror or type(error).__name__

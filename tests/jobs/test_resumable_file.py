@@ -618,8 +618,9 @@ def test_file_that_stays_open_elsewhere(monkeypatch: pytest.MonkeyPatch, error: 
     assert sum(delays) < 1
 
 
-def test_long_path_on_windows(tmp_path: Path) -> None:
+def test_long_path_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows reports a path that is too long as missing, and the error says what is wrong."""
+    monkeypatch.setattr(resumable_file, "_IS_WINDOWS", True)
     for name, problem in (("x" * 240, "The path is too long"), ("x", "No such file")):
         with pytest.raises(CheckpointError, match=f"cannot be written: {problem}"):
             with resumable_file.translate_os_errors(tmp_path / name):
