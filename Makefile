@@ -38,6 +38,7 @@ mutants: $(VENV)/.dev  ## break the code in about 1,400 ways and list the change
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 . # files are opened with an encoding; Windows has another default
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/python -m tests.lint.english

@@ -65,9 +65,9 @@ def main() -> None:
     text = as_markdown(measured)
     print(text)
     if not quick:
-        (HERE / "results.md").write_text(text)
-        (HERE / "results.json").write_text(as_json(measured))
-        (HERE / "results.svg").write_text(picture(measured))
+        (HERE / "results.md").write_text(text, encoding="utf-8")
+        (HERE / "results.json").write_text(as_json(measured), encoding="utf-8")
+        (HERE / "results.svg").write_text(picture(measured), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -147,10 +147,10 @@ def section(rounds: Sequence[dict[str, Figures]], visits: int) -> str:
 
 def write(text: str, results: Path) -> None:
     """Replace a section of a Markdown file, or insert it before the first one."""
-    heading, content = text.partition("\n")[0], results.read_text()
+    heading, content = text.partition("\n")[0], results.read_text(encoding="utf-8")
     without = re.sub(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", "", content, flags=re.MULTILINE | re.DOTALL)
     start = without.index("\n## ") + 1
-    results.write_text(without[:start] + text + without[start:])
+    results.write_text(without[:start] + text + without[start:], encoding="utf-8")
 
 
 def _start(*arguments: str) -> subprocess.Popen[str]:

@@ -92,9 +92,10 @@ def is_loopback(host: str | None) -> bool:
 
 def _variable(scheme: str) -> str | None:
     """Return the name of the variable that configures the proxy. An empty variable counts as not set."""
+    names = set(os.environ)  # in upper case on Windows, where a lowercase name would find the same variable
     for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"):
         is_request_header = name == "HTTP_PROXY" and "REQUEST_METHOD" in os.environ  # set by the client of a CGI script
-        if os.environ.get(name, "").strip() and not is_request_header:
+        if name in names and os.environ[name].strip() and not is_request_header:
             return name
     return None
 

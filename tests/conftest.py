@@ -18,6 +18,7 @@ from tests.support.clock import VirtualLoop
 from tests.support.examples import DEFAULT_EXAMPLES
 from tests.support.markers import markers_of
 from tests.support.redis import RedisServer, require_redis
+from tests.support.requirements import is_windows
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,6 +29,12 @@ hypothesis.settings.register_profile(
     "mutants", deadline=None, max_examples=30, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Ignore sockets that asyncio leaves open on Windows if a server is closed while it accepts a connection."""
+    if is_windows:
+        config.addinivalue_line("filterwarnings", r"ignore:unclosed <socket\.socket:ResourceWarning")
 
 
 @pytest.hookimpl(tryfirst=True)

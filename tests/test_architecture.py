@@ -23,7 +23,7 @@ from leadfeeder_async._core.endpoint import AccountScope, Billing, Endpoint, Pag
 from leadfeeder_async.models import SCHEMAS
 from leadfeeder_async.resources import accounts
 from leadfeeder_async.sandbox.operations import ROUTES
-from tests.support.paths import CONTRACT, PACKAGE, ROOT
+from tests.support.paths import CONTRACT, PACKAGE, ROOT, SCRIPTS
 
 RESOURCES = [import_module(f"leadfeeder_async.resources.{found.name}") for found in iter_modules(resources.__path__)]
 ENDPOINTS: list[Endpoint[Any]] = [
@@ -33,15 +33,15 @@ ENDPOINTS: list[Endpoint[Any]] = [
 
 @pytest.fixture(scope="module")
 def contract() -> dict[str, Any]:
-    text = CONTRACT.read_text()
+    text = CONTRACT.read_text(encoding="utf-8")
     document: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return document
 
 
 def test_import_contracts() -> None:
     """The import contracts in pyproject.toml hold."""
-    lint = Path(sys.executable).with_name("lint-imports")
-    result = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    lint = SCRIPTS / "lint-imports"
+    result = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "4 kept, 0 broken" in result.stdout
 
@@ -56,13 +56,15 @@ def test_import_loads_little() -> None:
         ("import leadfeeder_async.cli.app, rich, cyclopts", ["msgspec"]),
         ("import leadfeeder_async._pytest_plugin", []),
     ):
-        result = subprocess.run([sys.executable, "-c", check.format(code)], capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            [sys.executable, "-c", check.format(code)], capture_output=True, encoding="utf-8", check=True
+        )
         assert result.stdout.strip() == str(loaded), code
 
 
 def test_public_names_have_one_home() -> None:
     """Each public name is the object that the imports for type checkers name, and unknown names are rejected."""
-    tree = ast.parse(Path(leadfeeder_async.__file__).read_text())
+    tree = ast.parse(Path(leadfeeder_async.__file__).read_text(encoding="utf-8"))
     guarded = next(node for node in tree.body if isinstance(node, ast.If))
     homes = {name.name: node.module for node in guarded.body if isinstance(node, ast.ImportFrom) for name in node.names}
     modules = {name for name, home in homes.items() if home == "leadfeeder_async"}
@@ -222,7 +224,7 @@ def test_module_and_class_names_are_unique() -> None:
             continue
         if path.stem != "__init__" and path.parent.name not in RESOURCE_FOLDERS:
             modules.append(path.stem)
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         classes.extend(node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_")
     modules.extend(path.name for path in PACKAGE.rglob("*") if path.is_dir() and path.name[0] != "_")
     modules.remove("sync")  # the public module and the folder that implements it
@@ -242,3 +244,18 @@ def test_models_are_frozen_and_accept_unknown_fields() -> None:
                 if {"id", "type"} <= set(value.__struct_fields__) and path.stem != "request_bodies":
                     required = {field.name for field in msgspec.structs.fields(value) if field.required}
                     assert required == {"id"}, value
+
+
+@pytest.mark.parametrize("folder", ["leadfeeder_async", "tests", "benchmarks"])
+def test_files_are_read_with_an_encoding(folder: str) -> None:
+    """Code that reads or writes text files names the encoding, which is not UTF-8 by default on Windows."""
+    without = list[str]()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                named = len(node.args) > (node.func.attr == "write_text") or any(
+                    keyword.arg == "encoding" for keyword in node.keywords
+                )
+                if node.func.attr in {"read_text", "write_text"} and not named:
+                    without.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert without == []

@@ -522,7 +522,7 @@ def test_log_level_of_the_environment(setup: str) -> None:
     )
     names = {"LEADFEEDER_API_KEY": KEY, "LEADFEEDER_BASE_URL": "http://127.0.0.1:9", "LEADFEEDER_LOG": "debug"}
     result = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **names}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env={**os.environ, **names}, capture_output=True, encoding="utf-8", check=True
     )
     lines = result.stderr.splitlines()
     assert len(lines) == 2
@@ -538,7 +538,7 @@ def test_json_logs_of_the_environment() -> None:
     )
     names = {"LEADFEEDER_API_KEY": KEY, "LEADFEEDER_BASE_URL": "http://127.0.0.1:9", "LEADFEEDER_LOG": "json"}
     got = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **names}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env={**os.environ, **names}, capture_output=True, encoding="utf-8", check=True
     )
     attempt, failure = [json.loads(line) for line in got.stderr.splitlines()]
     assert datetime.fromisoformat(attempt["time"]) <= datetime.now(UTC)

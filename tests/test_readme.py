@@ -20,7 +20,7 @@ import pytest
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import leadfeeder
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, SCRIPTS
 from tests.support.requirements import needs_posix_shell
 
 PAGES = [
@@ -32,10 +32,10 @@ PAGES = [
 def examples(language: str) -> dict[str, str]:
     """Return the code blocks of one language, by page and number."""
     return {
-        f"{page.relative_to(ROOT).with_suffix('')}-{number}": text
+        f"{page.relative_to(ROOT).with_suffix('').as_posix()}-{number}": text
         for page in PAGES
         for number, text in enumerate(
-            re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+            re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
         )
     }
 
@@ -189,8 +189,14 @@ async def test_command_runs(
 @needs_posix_shell
 def test_shell_line_runs(line: str, leadfeeder_sandbox: Sandbox, tmp_path: Path) -> None:
     """Each other line of an ``sh`` block succeeds on its own in an empty folder."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.run(
-        line, shell=True, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+        line,
+        shell=True,
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert process.returncode == 0, process.stderr

@@ -15,7 +15,7 @@ from leadfeeder_async.cli.error_options import option_hint
 from leadfeeder_async.cli.exit_codes import ExitCode, exit_code
 from leadfeeder_async.cli.global_options import load_env_file, take_global_options
 from leadfeeder_async.cli.printing import messages, print_err
-from leadfeeder_async.cli.standard_streams import flush_streams, prepare_streams
+from leadfeeder_async.cli.standard_streams import flush_streams, is_closed_pipe, prepare_streams
 from leadfeeder_async.errors import LeadfeederError
 
 
@@ -51,9 +51,9 @@ def _run() -> int:
     except KeyboardInterrupt:
         print_err("Terminated." if received_sigterm else "Interrupted.")
         return ExitCode.TERMINATED if received_sigterm else ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        return ExitCode.PIPE_CLOSED
     except OSError as error:
+        if is_closed_pipe(error):
+            return ExitCode.PIPE_CLOSED
         print_err(f"leadfeeder: {error.filename or 'output'}: {error.strerror}")
         return ExitCode.INCOMPLETE
     except Exception:
@@ -79,7 +79,7 @@ def _run_app() -> int:
 
 
 def install_sigterm_handler() -> list[int]:
-    """Handle SIGTERM like Ctrl-C, so that a command saves its progress and prints how to resume.
+    """Handle SIGTERM, and Ctrl-Break on Windows, like Ctrl-C, so that a command saves its progress.
 
     The handler calls the handler of SIGINT, which cancels the running task. Raising an exception here instead could
     lose it in a callback. Background jobs that ignore SIGINT keep ignoring it.
@@ -99,5 +99,7 @@ def install_sigterm_handler() -> list[int]:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, terminate)
+    for name in ("SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), terminate)
     return received

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from leadfeeder_async.cli import stdin
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.columns import Json, json_at
 
@@ -140,6 +141,12 @@ def read_ids_of_file(path: Path, scope: str, column: str | None) -> list[str]:
 async def ids_from_stdin(scope: str, column: str | None) -> AsyncIterator[str]:
     """Yield the ids in stdin as they arrive."""
     parser = IdParser("stdin", scope, column)
+    if not stdin.LOOP_READS_STDIN:
+        async for line in stdin.read_lines():
+            record_id = parser.feed(line)
+            if record_id is not None:
+                yield record_id
+        return
     reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
     try:
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from leadfeeder_async.cli.printing import print_err, print_out
+from leadfeeder_async.cli.shell import format_assignment
 from leadfeeder_async.errors import ConfigurationError, check_argument
 
 
@@ -56,8 +56,3 @@ async def sandbox(
             await asyncio.sleep(visit_every)
             server.world.add_visits(1)
         await asyncio.Event().wait()
-
-
-def format_assignment(name: str, value: str) -> str:
-    """Return a line that sets an environment variable in PowerShell on Windows, and in a POSIX shell elsewhere."""
-    return f'$env:{name} = "{value}"' if os.name == "nt" else f"export {name}={value}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -32,6 +33,12 @@ def _configure(stream: TextIO, **options: str) -> None:
     if isinstance(stream, TextIOWrapper):
         reconfigure: Callable[..., None] = stream.reconfigure
         reconfigure(**options)
+
+
+def is_closed_pipe(error: OSError) -> bool:
+    """Return True if the program that reads the output has ended. On Windows, Python reports an invalid argument."""
+    is_invalid = os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
+    return is_invalid or isinstance(error, BrokenPipeError)
 
 
 def flush_streams() -> bool:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterable, Sequence, Sized
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
@@ -27,6 +26,7 @@ from leadfeeder_async.cli.options import (
 )
 from leadfeeder_async.cli.printing import plural, pluralize, print_err
 from leadfeeder_async.cli.record_tables import schema_of, schema_of_names, show_list, show_records, to_record
+from leadfeeder_async.cli.shell import quote_argument
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary
@@ -134,7 +134,7 @@ async def add_tag(
     terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        create = f"`leadfeeder tags create {quote(tag)}` creates it."
+        create = f"`leadfeeder tags create {quote_argument(tag)}` creates it."
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag", create)
         job = lf.bulk.assign_tags(ids, [selected.id])
         question = f"Assign the tag {_format(selected)} to {_count(ids, 'company')}?"
@@ -224,7 +224,7 @@ async def add_to_list(
     terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        create = f"`leadfeeder lists create {quote(name)} --scope {scope}` creates it."
+        create = f"`leadfeeder lists create {quote_argument(name)} --scope {scope}` creates it."
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list", create)
         job = lf.bulk.add_to_lists(chosen, [selected.id], scope=scope)
         question = f"Add {_count(chosen, scope)} to the list {_format(selected)}?"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,7 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from leadfeeder_async.cli import stdin
 from leadfeeder_async.cli.printing import messages, plural, pluralize, print_err
+from leadfeeder_async.cli.shell import join_command
 from leadfeeder_async.errors import CheckpointError, UsageError, check_argument, escape_control_characters
 from leadfeeder_async.jobs.checkpoint import JobKind, JobState
 from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
@@ -150,7 +151,7 @@ class ResumeHint:
 def rebuild_command(*options: str) -> str:
     """Return the command line of this process, with ``options`` in place of its options for existing files."""
     kept = [argument for argument in sys.argv[1:] if argument not in _FILE_OPTIONS]
-    return shlex.join([Path(sys.argv[0]).name, *kept, *options])
+    return join_command([Path(sys.argv[0]).name, *kept, *options])
 
 
 def summary(progress: Progress, noun: str, days: str | None = None) -> str:
@@ -226,6 +227,8 @@ async def confirm(question: str, refusal: str, *, yes: bool) -> bool:
 
 async def _read_line() -> str:
     """Read a line from the terminal without blocking the event loop, so that Ctrl-C works."""
+    if not stdin.LOOP_READS_STDIN:
+        return (await stdin.read_chunk()).decode(errors="replace")
     loop, has_input = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin, has_input.set)
     try:

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from stat import S_IMODE, S_IRUSR, S_ISREG, S_IWUSR
 
 from leadfeeder_async.errors import CheckpointError
+
+_RETRY_DELAYS = (0.01, 0.04, 0.15, 0.5)
+"""Seconds before each further attempt to rename or remove a file on Windows."""
+
+_OPEN_ELSEWHERE = (5, 32)
+"""The errors of Windows for a file that another program has open: access denied and sharing violation."""
 
 
 def temporary_path(path: Path) -> Path:
@@ -140,6 +147,23 @@ def write_atomically(path: Path, data: bytes, like: Path) -> None:
         _rename(temporary, path)
 
 
+def retry_while_open(change: Callable[[], object]) -> None:
+    """Rename or remove a file, with a few attempts on Windows if another program has the file open.
+
+    A virus scanner or a search index opens each new file for a moment.
+    """
+    for delay in _RETRY_DELAYS:
+        try:
+            change()
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in _OPEN_ELSEWHERE:
+                raise
+            time.sleep(delay)
+        else:
+            return
+    change()
+
+
 def _working_mode(like: Path) -> int | None:
     """Return the permissions of a file, plus the owner's to read and write, or None if it does not exist."""
     with suppress(FileNotFoundError):
@@ -148,7 +172,7 @@ def _working_mode(like: Path) -> int | None:
 
 
 def _rename(temporary: Path, path: Path) -> None:
-    temporary.replace(path)
+    retry_while_open(lambda: temporary.replace(path))
     with suppress(OSError):  # not every file system can sync a folder, and Windows cannot open one
         _sync(path.parent, os.O_RDONLY)
 

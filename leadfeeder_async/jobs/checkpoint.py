@@ -14,7 +14,7 @@ from typing import Annotated, Generic, TypeAlias, TypeVar
 import msgspec
 
 from leadfeeder_async.errors import CheckpointError, CheckpointReason
-from leadfeeder_async.jobs.atomic_file import open_working_file, remove_temporaries, write_atomically
+from leadfeeder_async.jobs.atomic_file import open_working_file, remove_temporaries, retry_while_open, write_atomically
 
 FORMAT = "leadfeeder-async checkpoint"
 """The first value of each checkpoint, of any version. A file without it was not written by a job."""
@@ -138,7 +138,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint[S], like: Path) -> None:
 def remove_checkpoint(path: Path) -> None:
     """Remove a checkpoint, and the temporary files of checkpoints that killed jobs left."""
     remove_temporaries(path)  # first, so that a kill in between leaves nothing without a checkpoint
-    path.unlink(missing_ok=True)
+    retry_while_open(lambda: path.unlink(missing_ok=True))
 
 
 def lines_from(path: Path, offset: int, size: int) -> Iterator[bytes]:

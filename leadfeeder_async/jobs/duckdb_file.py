@@ -6,8 +6,9 @@ therefore checked before each connection.
 
 from __future__ import annotations
 
+import locale
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,8 +71,8 @@ _BOUNDED_CONFIG: Mapping[str, str | bool] = {**_UNBOUNDED_CONFIG, "threads": "1"
 class _Rule(msgspec.Struct, frozen=True):
     """An error that DuckDB reports only as text, and how it is explained."""
 
-    fragment: str
-    """A part of DuckDB's message."""
+    fragment: str | int
+    """A part of DuckDB's message, or the number of an error of Windows, whose message depends on the language."""
     reason: DatabaseReason
     problem: str
     hint: str
@@ -84,15 +85,20 @@ _NOT_A_DATABASE = "is not a valid DuckDB database"
 _CHOOSE = "Choose another file. This one was not changed."
 _RENAME = "Choose another name for the database and its folders."
 
+_SHARING_VIOLATION, _DISK_FULL = 32, 112
+"""Errors of Windows."""
+
 _RULES = (
     _Rule("not a valid DuckDB database", "not_a_database", _NOT_A_DATABASE, _CHOOSE),
     _Rule('Extension "sqlite"', "not_a_database", _NOT_A_DATABASE, _CHOOSE),
     _Rule("Loading external extensions is disabled", "not_a_database", _NOT_A_DATABASE, _CHOOSE),
     _Rule("Could not set lock", "locked", "is open in another process", _WAIT),
     _Rule("used by another process", "locked", "is open in another process", _WAIT),
+    _Rule(_SHARING_VIOLATION, "locked", "is open in another process", _WAIT),
     _Rule("with version number", "newer_version", "was written by a newer DuckDB", "Run pip install --upgrade duckdb."),
     _Rule("No space left", "no_space", "cannot grow because the disk is full", _MAKE_SPACE),
     _Rule("not enough space on the disk", "no_space", "cannot grow because the disk is full", _MAKE_SPACE),
+    _Rule(_DISK_FULL, "no_space", "cannot grow because the disk is full", _MAKE_SPACE),
     _Rule("File too large", "no_space", "cannot grow because of a limit on the size of files", _MAKE_SPACE),
 )
 
@@ -245,8 +251,9 @@ def translate_errors(path: Path) -> Generator[None]:
         yield
     except duckdb.Error as error:
         raise _explain(path, str(error)) from error
-    except UnicodeDecodeError as error:  # DuckDB may cut the message of an error in the middle of a character
-        raise _explain(path, "DuckDB failed, and its message is not valid UTF-8") from error
+    except UnicodeDecodeError as error:
+        # DuckDB may cut a message in the middle of a character, and does not encode the messages of Windows as UTF-8.
+        raise _explain(path, error.object.decode(locale.getencoding(), "replace")) from error
     except OSError as error:
         raise _explain(path, error.strerror or str(error)) from error
     except CheckpointError as error:  # of the lock file
@@ -353,9 +360,18 @@ def _is_database(path: Path) -> bool:
         return file.read(place.stop)[place] == magic
 
 
+def _message_of_windows(number: int) -> str | None:
+    """Return the message of an error in the language of Windows, or None on other systems."""
+    import ctypes  # noqa: PLC0415 - only errors need it
+
+    describe: Callable[[int], str] | None = getattr(ctypes, "FormatError", None)
+    return None if describe is None else describe(number)
+
+
 def _explain(path: Path, message: str) -> DatabaseError:
     for rule in _RULES:
-        if rule.fragment in message:
+        fragment = _message_of_windows(rule.fragment) if isinstance(rule.fragment, int) else rule.fragment
+        if fragment is not None and fragment in message:
             kind = DatabaseLockedError if rule.reason == "locked" else DatabaseError
             return kind(f"{path} {rule.problem}.", hint=rule.hint, reason=rule.reason)
     first_line = message.split("\n", 1)[0].rstrip(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 
 ENCODING = "utf-8-sig"
 """UTF-8 with a byte order mark. Without it, Excel reads a file as the legacy encoding of its region."""
@@ -47,7 +48,8 @@ def list_separator() -> str:
     if sys.platform == "win32":
         import winreg  # noqa: PLC0415 - only on Windows
 
-        with winreg.OpenKey(winreg.HKEY_CURRENT_USER, r"Control Panel\International") as key:
+        separator = ","
+        with suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, r"Control Panel\International") as key:
             separator = winreg.QueryValueEx(key, "sList")[0]
         return separator if separator in {",", ";"} else ","
     names = (os.environ.get(name) for name in ("LC_ALL", "LC_NUMERIC", "LANG"))

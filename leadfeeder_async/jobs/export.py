@@ -14,7 +14,7 @@ from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, PaginationError
 from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker, notify
-from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
+from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, check_replaceable, open_resumable
 from leadfeeder_async.jobs.tabular import check_table, pick_columns
 from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.pagination.dedupe import row_id
@@ -102,6 +102,8 @@ async def export_file(
     check_table(path, csv_dialect)
     columns = pick_columns(columns_of(job.row), fields)
     initial = ExportState(days=job.identity.days)
+    if overwrite:
+        check_replaceable(path)
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
         tracker.start_from(output.checkpoint.rows)
         output.set_account(await job.account_id())

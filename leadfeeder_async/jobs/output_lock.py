@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -136,22 +137,32 @@ class OutputLock:
         """
         lock = lock_path(path)
         lock.parent.mkdir(parents=True, exist_ok=True)
+        failure: OSError | None = None
         for _ in range(MAX_TRIES):
             try:
                 descriptor, is_created = _open(lock)
-            except FileNotFoundError:  # another job has just removed it
+            except FileNotFoundError as error:  # another job has just removed it
+                failure = error
+                continue
+            except PermissionError as error:
+                if calls.removes_open_files:
+                    raise
+                failure = error  # Windows opens no file that another job is removing at the same moment
+                time.sleep(0.001)
                 continue
             try:
                 if not MARK.startswith(_read(descriptor)):
                     raise unknown_file_error(lock)
                 if not calls.try_lock(descriptor):
-                    break
+                    return None
                 if not calls.removes_open_files or _has_name(descriptor, lock):
                     held, descriptor = descriptor, -1
                     return cls(lock, held, calls, is_created=is_created)
             finally:
                 if descriptor >= 0:
                     os.close(descriptor)
+        if failure is not None:
+            raise failure
         return None
 
     def release(self) -> None:

@@ -11,6 +11,7 @@ job writes it.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from leadfeeder_async.jobs.atomic_file import (
     create_exclusively,
     open_working_file,
     remove_temporaries,
+    retry_while_open,
     stat_working_file,
     unknown_file_error,
 )
@@ -47,6 +49,11 @@ from leadfeeder_async.types import CsvDialect
 
 CHECKPOINT_INTERVAL = 1.0
 """Seconds between checkpoints. After a kill, the rows of at most that time are read again."""
+
+_IS_WINDOWS = sys.platform == "win32"
+
+_SHORT_PATH = 200
+"""Characters of a path that is short enough on Windows, with the suffixes of all working files."""
 
 RESUME_HINT = "Fix the problem or choose another path. Rows written so far are kept: resume=True continues the job."
 
@@ -198,7 +205,7 @@ class ResumableFile(Generic[S]):
 
     def _remove(self) -> None:
         """Remove the unfinished file if it still exists, and then its checkpoint."""
-        self.path.unlink(missing_ok=True)
+        retry_while_open(lambda: self.path.unlink(missing_ok=True))
         remove_checkpoint(checkpoint_path(self._path))
 
     def _write(self, data: bytes) -> None:
@@ -281,6 +288,23 @@ def validate_target(path: Path, *, overwrite: bool, resume: bool = False) -> Non
         )
     if exists and not overwrite:
         raise _exists_error(path, resume=resume)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise CheckpointError if Windows would not replace a file at the end of the job.
+
+    Windows does not replace a file that is read-only, or that is open in most other programs, such as Excel.
+    """
+    if not _IS_WINDOWS or not path.is_file():
+        return
+    try:
+        os.close(os.open(path, os.O_RDWR))
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{path} cannot be replaced, because it is read-only or open in another program.",
+            hint="Close it there, or choose another path.",
+            reason="not_writable",
+        ) from error
 
 
 def _exists_error(path: Path, *, resume: bool) -> CheckpointError:
@@ -389,7 +413,7 @@ def _create(path: Path, checkpoint: Checkpoint[S]) -> None:
     with translate_os_errors(saved):
         write_checkpoint(saved, checkpoint, path)
     with translate_os_errors(part):
-        part.unlink(missing_ok=True)
+        retry_while_open(lambda: part.unlink(missing_ok=True))
         create_exclusively(part, path)
 
 
@@ -427,7 +451,14 @@ def translate_os_errors(path: Path, hint: str = RESUME_HINT) -> Generator[None]:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be written: {error.strerror or type(error).__name__}.",
+            f"{path} cannot be written: {_describe(error, path)}.",
             hint=hint,
             reason="not_writable",
         ) from error
+
+
+def _describe(error: OSError, path: Path) -> str:
+    is_long = _IS_WINDOWS and len(str(path.absolute())) > _SHORT_PATH
+    if is_long and isinstance(error, FileNotFoundError) and path.parent.is_dir():
+        return "The path is too long"  # Windows reports a path of 260 characters or more as missing
+    return error.strerror or type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from collections import deque
@@ -219,7 +220,8 @@ class Sandbox:
         except OSError as error:
             await self._runner.cleanup()
             code = error.errno or 0
-            raise OSError(code, os.strerror(code), f"port {self._port} of 127.0.0.1") from error
+            problem = "Address already in use" if code == errno.EADDRINUSE else os.strerror(code)
+            raise OSError(code, problem, f"port {self._port} of 127.0.0.1") from error
         self._port = self._runner.addresses[0][1]
         return self
 

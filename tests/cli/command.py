@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import functools
 import json
+import locale
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import IO, Any, Literal
 
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.fork_server import ForkedProcess, ForkServer, PipedProcess, ProcessServer, start_server
+from tests.support.requirements import is_windows
 from tests.support.terminal import Start, run_on_terminal
 
 # A test run in the background ignores SIGINT, and its child processes would inherit that.
@@ -122,7 +124,8 @@ async def _result(
 ) -> tuple[int, str, str]:
     stdout, stderr = await process.communicate(stdin)
     assert process.returncode is not None
-    return process.returncode, stdout.decode(), stderr.decode()
+    errors = stderr.decode(locale.getencoding() if is_windows else "utf-8").replace(os.linesep, "\n")
+    return process.returncode, stdout.decode(), errors
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:

@@ -11,17 +11,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
 from leadfeeder_async import LeadfeederError, errors
+from leadfeeder_async.cli import install_sigterm_handler
 from leadfeeder_async.cli.app import build_app
 from leadfeeder_async.cli.exit_codes import exit_code
 from leadfeeder_async.cli.printing import plural, pluralize
-from leadfeeder_async.cli.sandbox_command import format_assignment
 from leadfeeder_async.jobs.checkpoint import Checkpoint, write_checkpoint
 from leadfeeder_async.jobs.sync.visit_spool import SpoolState
 from leadfeeder_async.sandbox import Sandbox
@@ -124,12 +123,12 @@ async def test_sigterm_saves_progress(tmp_path: Path, is_background: bool) -> No
         async with asyncio.timeout(5):
             _, stderr = await process.communicate()
         assert (process.returncode, "Traceback" in stderr.decode()) == (143, False), stderr.decode()
-        assert 0 < len(ids(out.with_name("visits.ndjson.part").read_text())) < 4_000
+        assert 0 < len(ids(out.with_name("visits.ndjson.part").read_text(encoding="utf-8"))) < 4_000
         resume = resume_command(stderr.decode())
         assert resume == [*arguments, "--resume"]
         slow.latency = 0
         assert (await leadfeeder(slow, *resume))[0] == 0
-        assert ids(out.read_text()) == all_visit_ids(slow)
+        assert ids(out.read_text(encoding="utf-8")) == all_visit_ids(slow)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ def test_plurals() -> None:
 def test_help_lists_all_commands() -> None:
     """The help of the application names every command."""
     env = {**os.environ, "COLUMNS": "120"}
-    result = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True, env=env)
+    result = subprocess.run([*COMMAND, "--help"], capture_output=True, encoding="utf-8", check=True, env=env)
     for command in ("accounts", "demo", "enrich", "export", "report", "sandbox", "sync"):
         assert command in result.stdout
 
@@ -170,7 +169,7 @@ def test_help_does_not_import_aiohttp() -> None:
         "build_app()(['export', 'visits', '--help'], result_action='return_value')\n"
         "print(sorted({'aiohttp', 'anyio'} & set(sys.modules)))"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert result.stdout.splitlines()[-1] == "[]"
 
 
@@ -183,7 +182,7 @@ def test_missing_extra_prints_install_command() -> None:
         "sys.modules['cyclopts'] = None\n"
         "from leadfeeder_async.cli import main; main()"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
     assert (result.returncode, "pip install cyclopts pyyaml rich" in result.stderr) == (2, True)
 
 
@@ -198,11 +197,11 @@ async def test_completion_script(shell: str) -> None:
 def test_sandbox_prints_environment_variables() -> None:
     """The exports that the sandbox prints configure the command, and Ctrl-C stops the sandbox."""
     command = [*COMMAND, "sandbox", "--visits", "50"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as process:
         try:
             env = read_exports(process)
             export = [*COMMAND, "export", "visits"]
-            result = subprocess.run(export, env=env, capture_output=True, text=True, check=True)
+            result = subprocess.run(export, env=env, capture_output=True, encoding="utf-8", check=True)
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=10)
         finally:
@@ -214,21 +213,33 @@ def test_sandbox_prints_environment_variables() -> None:
 def read_exports(process: subprocess.Popen[str]) -> dict[str, str]:
     """Return the environment with the variables that a starting sandbox prints."""
     assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(3)]
-    return os.environ | dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+    lines = [process.stdout.readline().strip() for _ in range(3)]
+    found = [re.fullmatch(r"""(?:export |\$env:)(\w+) ?= ?"?([^"]*)"?""", line) for line in lines]
+    return os.environ | dict(match.groups() for match in found if match)
 
 
-@pytest.mark.parametrize(("system", "line"), [("posix", "export KEY=a1"), ("nt", '$env:KEY = "a1"')])
-def test_sandbox_prints_lines_for_the_shell(system: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Windows, the sandbox prints commands for PowerShell."""
-    monkeypatch.setattr("leadfeeder_async.cli.sandbox_command.os", SimpleNamespace(name=system))
-    assert format_assignment("KEY", "a1") == line
+def test_ctrl_break_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-Break, which only Windows has, ends a command like Ctrl-C."""
+    monkeypatch.setattr(
+        signal, "SIGBREAK", getattr(signal, "SIGUSR1", getattr(signal, "SIGBREAK", None)), raising=False
+    )
+    number: signal.Signals = vars(signal)["SIGBREAK"]
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, number)}
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        received = install_sigterm_handler()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert received == [number]
 
 
 def test_sandbox_options() -> None:
     """The options of the command set the accounts, credits, delay and failures of the sandbox."""
     command = [*COMMAND, "sandbox", "--accounts", "3", "--credits", "7", "--latency", "0.3"]
-    with subprocess.Popen([*command, "--flaky", "0.0"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*command, "--flaky", "0.0"], stdout=subprocess.PIPE, encoding="utf-8") as process:
         try:
             url, headers = read_settings(read_exports(process))
             started = time.monotonic()
@@ -240,7 +251,7 @@ def test_sandbox_options() -> None:
         finally:
             process.kill()
     assert len(accounts) == 3
-    with subprocess.Popen([*COMMAND, "sandbox", "--flaky", "1"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*COMMAND, "sandbox", "--flaky", "1"], stdout=subprocess.PIPE, encoding="utf-8") as process:
         try:
             url, headers = read_settings(read_exports(process))
             with pytest.raises(HTTPError, match="503"):
@@ -281,31 +292,31 @@ async def test_demo(tmp_path: Path) -> None:
         r"Next steps: .* Now open \S+demo.html in a browser\.$",
     ):
         assert re.search(line, text), line
-    assert len(set(ids(out.read_text()))) == 1_500
-    assert "Demonstration" in (tmp_path / "demo.html").read_text()
+    assert len(set(ids(out.read_text(encoding="utf-8")))) == 1_500
+    assert "Demonstration" in (tmp_path / "demo.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["visits.ndjson", "demo.duckdb", "demo.html", "demo.duckdb.checkpoint"])
 async def test_demo_keeps_existing_files(tmp_path: Path, name: str) -> None:
     """Without --overwrite, the demo refuses to replace a file before it starts."""
-    (tmp_path / name).write_text("precious")
+    (tmp_path / name).write_text("precious", encoding="utf-8")
     code, _, stderr = await leadfeeder(None, "demo", "--out", str(tmp_path / "visits.ndjson"), "--visits", "10")
-    assert (code, "--overwrite" in stderr, (tmp_path / name).read_text()) == (2, True, "precious")
+    assert (code, "--overwrite" in stderr, (tmp_path / name).read_text(encoding="utf-8")) == (2, True, "precious")
     assert names_in(tmp_path) == [name]
 
 
 async def test_demo_keeps_other_files_despite_overwrite(tmp_path: Path) -> None:
     """With --overwrite, the demo neither touches a synced database nor replaces a file that is not a database."""
     database = tmp_path / "leadfeeder.duckdb"
-    database.write_text("precious")
+    database.write_text("precious", encoding="utf-8")
     arguments = ("demo", "--out", str(tmp_path / "visits.ndjson"), "--visits", "10", "--overwrite")
     code, _, _ = await leadfeeder(None, *arguments)
-    assert (code, database.read_text()) == (0, "precious")
+    assert (code, database.read_text(encoding="utf-8")) == (0, "precious")
     for name in ("demo.duckdb", "demo.duckdb.part", "demo.duckdb.wal"):
         (tmp_path / "demo.duckdb").unlink()
-        (tmp_path / name).write_text("precious")
+        (tmp_path / name).write_text("precious", encoding="utf-8")
         code, _, stderr = await leadfeeder(None, *arguments)
-        assert (code, name in stderr, (tmp_path / name).read_text()) == (2, True, "precious")
+        assert (code, name in stderr, (tmp_path / name).read_text(encoding="utf-8")) == (2, True, "precious")
         (tmp_path / name).unlink()
         code, _, _ = await leadfeeder(None, *arguments)
         assert code == 0
@@ -320,7 +331,7 @@ def leave_files_of_a_kill(database: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(database)], check=False)
     saved = Checkpoint(kind="sync", fingerprint="f", description="d", rows=1, size=3, state=SpoolState())
     write_checkpoint(database.with_name(f"{database.name}.checkpoint"), saved, database)
-    database.with_name(f"{database.name}.part").write_text("{}\n")
+    database.with_name(f"{database.name}.part").write_text("{}\n", encoding="utf-8")
 
 
 async def test_demo_after_a_kill(tmp_path: Path) -> None:
@@ -343,7 +354,7 @@ def test_list_of_commands_imports_no_command() -> None:
         "try: main()\n"
         "finally: print([name for name in sys.modules if name.endswith(('_command', '_commands', '.client', 'rich.markdown'))])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert result.stdout.splitlines()[-1] == "[]"
 
 

@@ -7,13 +7,13 @@ import re
 import select
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import COMMAND
+from tests.support.paths import SCRIPTS
 
 pty = pytest.importorskip("pty", reason="needs pseudo-terminals")
 
@@ -49,7 +49,7 @@ def require(shell: str) -> str:
 
 def environment(folder: Path) -> dict[str, str]:
     """Return an environment without the settings of the user."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
     return {"PATH": path, "HOME": str(folder), "LANG": "C.UTF-8", "TERM": "dumb"}
 
 
@@ -67,7 +67,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def test_bash(line: str, scripts: Path) -> None:
     """The function that bash calls returns the words."""
     command = [require("bash"), "--norc", "-c", BASH, "bash", str(scripts / "bash"), line]
-    result = subprocess.run(command, env=environment(scripts), capture_output=True, text=True, check=True)
+    result = subprocess.run(command, env=environment(scripts), capture_output=True, encoding="utf-8", check=True)
     assert CASES[line] <= set(result.stdout.split())
     assert result.stderr == ""
 
@@ -83,7 +83,7 @@ def test_fish(line: str, scripts: Path) -> None:
         str(scripts / "fish"),
         line,
     ]
-    result = subprocess.run(command, env=environment(scripts), capture_output=True, text=True, check=True)
+    result = subprocess.run(command, env=environment(scripts), capture_output=True, encoding="utf-8", check=True)
     assert CASES[line] <= {row.split("\t")[0] for row in result.stdout.splitlines()}
     assert result.stderr == ""
 
@@ -139,7 +139,7 @@ def test_zsh(loaded: str, scripts: Path, tmp_path: Path) -> None:
     }.get(loaded, f"fpath=({tmp_path}/functions $fpath); {compinit}")
     (tmp_path / "functions").mkdir()
     shutil.copy(scripts / "zsh", tmp_path / "functions" / loaded)
-    (tmp_path / "setup").write_text(f"{load}\n{SETUP}")
+    (tmp_path / "setup").write_text(f"{load}\n{SETUP}", encoding="utf-8")
     zsh = Zsh(tmp_path)
     try:
         zsh.run("source ./setup\n", until="READY")

@@ -38,7 +38,9 @@ async def moved(sandbox: Sandbox, paths: dict[str, str | None]) -> AsyncIterator
 
 def test_probes_cover_inferred_reads_that_are_free() -> None:
     """Each operation whose path is inferred is tried if it is free and only reads."""
-    paths = yaml.load(CONTRACT.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["paths"]
+    paths = yaml.load(CONTRACT.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))[
+        "paths"
+    ]
     free = {endpoint.operation for endpoint in all_endpoints() if endpoint.billing is Billing.FREE}
     inferred = {
         item["get"]["operationId"]

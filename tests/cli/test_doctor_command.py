@@ -15,6 +15,7 @@ from leadfeeder_async.cli.health_checks import ClockCheck, choose_account, quota
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import ids, json_lines, leadfeeder, leadfeeder_in_new_python
 from tests.support.clients import client_for
+from tests.support.requirements import is_windows
 from tests.support.servers import http, raw_server
 
 
@@ -133,8 +134,10 @@ async def test_proxy_of_the_environment() -> None:
     async with raw_server(http(body)) as proxy:
         environment = {
             "LEADFEEDER_API_KEY": "k", "LEADFEEDER_BASE_URL": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": "",
-            "http_proxy": "", "HTTP_PROXY": proxy.url.replace("://", "://someone:pa55@"),
+            "HTTP_PROXY": proxy.url.replace("://", "://someone:pa55@"),
         }  # fmt: skip
+        if not is_windows:  # where the name finds the same variable
+            environment["http_proxy"] = ""
         code, stdout, _ = await leadfeeder(None, "accounts", **environment)
         assert (code, ids(stdout)) == (0, ["310042"])
         assert proxy.requests[0].startswith(b"GET http://127.0.0.1:9/v1/accounts")
@@ -156,7 +159,7 @@ async def test_bundle_contains_what_a_report_needs(quarter: Sandbox, tmp_path: P
     """The file has versions, settings, checks, inferred paths, attempts and the state of the client."""
     file = tmp_path / "report.json"
     code, _, stderr = await leadfeeder(quarter, "doctor", "--bundle", file, LEADFEEDER_LOG="warning")
-    report = json.loads(file.read_text())
+    report = json.loads(file.read_text(encoding="utf-8"))
     assert code == 0
     assert f"Attach {file} to your bug report." in stderr
     assert report["versions"]["packages"]["aiohttp"]
@@ -177,7 +180,7 @@ async def test_bundle_contains_no_data_of_the_account(quarter: Sandbox, tmp_path
     """Neither the key nor ids, names and email addresses of the account are in the file, although doctor prints them."""
     file = tmp_path / "report.json"
     _, stdout, _ = await leadfeeder(quarter, "doctor", "--bundle", file)
-    shown = file.read_text()
+    shown = file.read_text(encoding="utf-8")
     personal = ("ada@seller.test", "Seller 1", quarter.account_id)
     assert all(value in stdout for value in personal)
     assert [value for value in (*personal, quarter.api_key) if value in shown] == []
@@ -190,13 +193,13 @@ async def test_bundle_of_a_mismatch(tmp_path: Path) -> None:
     async with raw_server(http(body)) as server:
         environment = {"LEADFEEDER_API_KEY": key, "LEADFEEDER_BASE_URL": server.url}
         code, stdout, _ = await leadfeeder(None, "doctor", "--bundle", file, **environment)
-    (check,) = [one for one in json.loads(file.read_text())["checks"] if one["check"] == "key"]
+    (check,) = [one for one in json.loads(file.read_text(encoding="utf-8"))["checks"] if one["check"] == "key"]
     assert code != 0
     assert check["error"]["error"] == "DecodeError"
     assert "`$.data.attributes.email`" in check["error"]["message"]
     assert "DecodeError" not in stdout
-    assert "canary" not in file.read_text() + stdout
-    assert "jane" not in file.read_text()
+    assert "canary" not in file.read_text(encoding="utf-8") + stdout
+    assert "jane" not in file.read_text(encoding="utf-8")
 
 
 async def test_bundle_without_a_key(tmp_path: Path) -> None:
@@ -204,20 +207,20 @@ async def test_bundle_without_a_key(tmp_path: Path) -> None:
     for number, environment in enumerate(({}, {"LEADFEEDER_API_KEY": "canary\u00e4-987654321"})):
         file = tmp_path / f"{number}.json"
         code, _, _ = await leadfeeder(None, "doctor", "--bundle", file, **environment)
-        report = json.loads(file.read_text())
+        report = json.loads(file.read_text(encoding="utf-8"))
         assert code == 3
         assert report["checks"][-1]["error"]["error"] in {"MissingKeyError", "ConfigurationError"}
         assert (report["health"], report["attempts"]) == (None, [])
-        assert "canary" not in file.read_text()
+        assert "canary" not in file.read_text(encoding="utf-8")
 
 
 async def test_bundle_never_replaces_a_file(quarter: Sandbox, tmp_path: Path) -> None:
     """An existing file or a missing folder is reported before anything is sent."""
-    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     for target, message in (("mine.txt", "exists"), ("missing/report.json", "does not exist")):
         code, _, stderr = await leadfeeder(quarter, "doctor", "--bundle", tmp_path / target)
         assert (code, message in stderr) == (2, True)
-    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "mine"
     assert quarter.ledger.requests == []
 
 
@@ -244,8 +247,8 @@ async def test_bundle_removes_credentials_from_settings(tmp_path: Path) -> None:
     key, file = "canary-key-0123456789", tmp_path / "report.json"
     address = f"http://127.0.0.1:9/{key}"
     await leadfeeder(None, "doctor", "--bundle", file, LEADFEEDER_API_KEY=key, LEADFEEDER_BASE_URL=address)
-    assert json.loads(file.read_text())["settings"]["LEADFEEDER_BASE_URL"] == "http://127.0.0.1:9/***"
-    assert "canary" not in file.read_text()
+    assert json.loads(file.read_text(encoding="utf-8"))["settings"]["LEADFEEDER_BASE_URL"] == "http://127.0.0.1:9/***"
+    assert "canary" not in file.read_text(encoding="utf-8")
 
 
 SECRET_SETTINGS = {

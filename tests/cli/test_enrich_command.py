@@ -29,6 +29,7 @@ from tests.cli.command import (
     set_credits,
     start,
 )
+from tests.support.requirements import make_link
 
 
 @pytest.fixture
@@ -46,20 +47,20 @@ def company_id(number: int) -> str:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def write_input(folder: Path, numbers: range) -> Path:
     path = folder / "in.csv"
     rows = "".join(f"Firm {number},https://www.company-{number}.test/\n" for number in numbers)
-    path.write_text(f"Name,Website\n{rows}")
+    path.write_text(f"Name,Website\n{rows}", encoding="utf-8")
     return path
 
 
 async def test_csv_input(sandbox: Sandbox, tmp_path: Path) -> None:
     """The output has one line per row, in order, with the record as the API sent it."""
     out, source = tmp_path / "out.ndjson", write_input(tmp_path, range(5))
-    source.write_text(source.read_text() + "Nobody,nobody.test\nNothing,\n")
+    source.write_text(source.read_text(encoding="utf-8") + "Nobody,nobody.test\nNothing,\n", encoding="utf-8")
     code, stdout, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--yes", "--out", out)
     assert (code, stdout) == (0, "")
     results = lines(out)
@@ -153,7 +154,7 @@ async def test_resume_before_the_first_row(sandbox: Sandbox, tmp_path: Path) -> 
     sandbox.latency = 0.2
     process = await start(sandbox, *words)
     checkpoint = out.with_name("out.ndjson.checkpoint")
-    while not (checkpoint.exists() and '"reserved_credits":100' in checkpoint.read_text()):
+    while not (checkpoint.exists() and '"reserved_credits":100' in checkpoint.read_text(encoding="utf-8")):
         sandbox.latency = 60.0 if sandbox.ledger.count("match_companies") else 0.2
         await asyncio.sleep(0.002)
     process.send_signal(signal.SIGTERM)
@@ -199,7 +200,7 @@ async def test_limited_credits_are_not_confirmed_on_a_terminal(sandbox: Sandbox,
 async def test_estimate_of_ip_addresses_names_the_unknown_price(sandbox: Sandbox, tmp_path: Path) -> None:
     """The price of an IP lookup is not published, so a dry run shows no maximum."""
     source = tmp_path / "ips.txt"
-    source.write_text("198.18.0.0\n203.0.113.5\n")
+    source.write_text("198.18.0.0\n203.0.113.5\n", encoding="utf-8")
     code, stdout, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "ip", "--dry-run")
     assert (code, json.loads(stdout)["max_credits"]) == (0, None)
     assert "an unknown number of credits, because the price of an IP lookup is not published" in stderr
@@ -208,9 +209,9 @@ async def test_estimate_of_ip_addresses_names_the_unknown_price(sandbox: Sandbox
 async def test_ip_addresses_from_text_file(sandbox: Sandbox, tmp_path: Path) -> None:
     """IP addresses are read from a text file, one per line."""
     source, out = tmp_path / "ips.txt", tmp_path / "out.csv"
-    source.write_text("198.18.0.0\n\n10.0.0.1\n8.8.8.8\n")
+    source.write_text("198.18.0.0\n\n10.0.0.1\n8.8.8.8\n", encoding="utf-8")
     code, _, _ = await leadfeeder(sandbox, "enrich", source, "--by", "ip", "--yes", "--out", out)
-    head, *rows = out.read_text().splitlines()
+    head, *rows = out.read_text(encoding="utf-8").splitlines()
     assert code == 0
     assert head.startswith("row,key,by,outcome,id,score,charged,error,ip,")
     assert "company.name" in head
@@ -276,7 +277,7 @@ async def test_input_is_never_overwritten(sandbox: Sandbox, tmp_path: Path, kind
     out = {"same": source, "other path": tmp_path / "x" / ".." / "in.csv"}.get(kind, tmp_path / "out")
     (tmp_path / "x").mkdir()
     if kind == "link":
-        out.symlink_to(source)
+        make_link(out, source)
     elif kind == "hard link":
         out.hardlink_to(source)
     elif kind in {"part", "checkpoint"}:
@@ -365,12 +366,12 @@ async def test_rows_without_header_are_returned_unchanged(
 ) -> None:
     """Rows without a header are returned as JSON values. In a table, they are one column."""
     source, out, table = tmp_path / name, tmp_path / "out.ndjson", tmp_path / "out.csv"
-    source.write_text(content)
+    source.write_text(content, encoding="utf-8")
     for path in (out, table):
         assert (await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--yes", "--out", path))[0] == 0
     assert [(line["line"], line["input"]) for line in lines(out)] == [(2, first), (3, "company-2.test")]
-    assert content.split("\n")[1] in out.read_text()
-    with table.open(newline="") as file:
+    assert content.split("\n")[1] in out.read_text(encoding="utf-8")
+    with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[-2:] == ["line", "input"]
     assert rows[0]["input"] == (first if isinstance(first, str) else json.dumps(first, separators=(",", ":")))
@@ -401,7 +402,7 @@ async def test_unpaired_surrogates_are_escaped(sandbox: Sandbox, tmp_path: Path)
     (tmp_path / "in.ndjson").write_bytes(b'"+2AA-.test"')
     with pytest.raises(ConfigurationError, match="line 1 is not a JSON object or a JSON string"):
         InputFile(tmp_path / "in.ndjson", "domain", encoding="utf-7")
-    with (tmp_path / "out.csv").open(newline="") as file:
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         assert [row[r"input.\ud800x"] for row in csv.DictReader(file)] == ["a", r"\ud800b"]
 
 
@@ -409,7 +410,9 @@ async def test_input_rows_after_resume_and_retry(sandbox: Sandbox, tmp_path: Pat
     """Each line contains its own input row, even if rows share a key and several runs wrote the file."""
     source, out = tmp_path / "in.csv", tmp_path / "out.ndjson"
     keys = [f"company-{number}.test" for number in range(600)] * 2
-    source.write_text("domain,owner\n" + "".join(f"{key},{place}\n" for place, key in enumerate(keys, 1)))
+    source.write_text(
+        "domain,owner\n" + "".join(f"{key},{place}\n" for place, key in enumerate(keys, 1)), encoding="utf-8"
+    )
     words = ("enrich", str(source), "--by", "domain", "--out", str(out), "--max-credits", "400")
     sandbox.latency = 0.03
     process = await start(sandbox, *words)
@@ -475,7 +478,7 @@ async def test_fallback_keys_of_a_workbook(sandbox: Sandbox, tmp_path: Path) -> 
 async def test_total_in_the_last_row(sandbox: Sandbox, tmp_path: Path, last: str, is_named: bool) -> None:
     """A last row that may be the total of a table is named before anything is charged."""
     source = tmp_path / "leads.csv"
-    source.write_text(f"Firma;Ort;Anzahl\nAcme GmbH;Ulm;3\nBeta AG;Bonn;4\n{last}\n")
+    source.write_text(f"Firma;Ort;Anzahl\nAcme GmbH;Ulm;3\nBeta AG;Bonn;4\n{last}\n", encoding="utf-8")
     _, _, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "name", "--column", "Firma", "--dry-run")
     assert ("may be a total; --limit 2 leaves it out." in stderr) is is_named
 
@@ -554,12 +557,12 @@ def test_invalid_input_raises_with_line(tmp_path: Path, name: str, content: byte
 async def test_enrichment_of_fields(sandbox: Sandbox, tmp_path: Path) -> None:
     """``--fields`` picks and orders the columns. Only a table with the columns of results can be retried."""
     source, out = tmp_path / "keys.txt", tmp_path / "out.csv"
-    source.write_text("company-30.test\ncompany-31.test\n")
+    source.write_text("company-30.test\ncompany-31.test\n", encoding="utf-8")
     words = ("enrich", source, "--by", "domain", "--yes")
     code, stdout, _ = await leadfeeder(sandbox, *words, "--fields", "name,key")
     assert (code, [list(line) for line in json_lines(stdout)]) == (0, [["name", "key"]] * 2)
     code, _, _ = await leadfeeder(sandbox, *words, "--fields", "name,key", "--out", out)
-    assert (code, out.read_text().splitlines()[0]) == (0, "name,key")
+    assert (code, out.read_text(encoding="utf-8").splitlines()[0]) == (0, "name,key")
     requests = len(sandbox.ledger.requests)
     code, _, stderr = await leadfeeder(sandbox, *words, "--fields", "name,kye", "--out", tmp_path / "other.csv")
     assert (code, "Did you mean 'key'?" in stderr, "--fields" in stderr) == (2, True, True)
@@ -571,7 +574,7 @@ async def test_enrichment_of_fields(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_retry_of_picked_json_lines(sandbox: Sandbox, tmp_path: Path) -> None:
     """JSON lines with picked fields are not retried, because their records would be lost."""
     source, out = tmp_path / "keys.txt", tmp_path / "out.ndjson"
-    source.write_text("company-30.test\n")
+    source.write_text("company-30.test\n", encoding="utf-8")
     words = ("enrich", source, "--by", "domain", "--yes", "--out", out)
     assert (await leadfeeder(sandbox, *words, "--fields", "row,key,outcome,name"))[0] == 0
     before = out.read_bytes()

@@ -12,6 +12,7 @@ import pytest
 from leadfeeder_async import AsyncLeadfeeder, CheckpointError
 from leadfeeder_async.cli import export_commands
 from leadfeeder_async.cli.options import OutputTarget
+from leadfeeder_async.jobs.excel_csv import list_separator
 from leadfeeder_async.jobs.progress import Progress
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import (
@@ -23,6 +24,7 @@ from tests.cli.command import (
     leadfeeder_on_terminal,
     resume_command,
 )
+from tests.support.requirements import is_windows
 
 
 async def test_export_to_file(export_sandbox: Sandbox, tmp_path: Path) -> None:
@@ -30,7 +32,7 @@ async def test_export_to_file(export_sandbox: Sandbox, tmp_path: Path) -> None:
     out = tmp_path / "new" / "visits.ndjson"
     code, stdout, stderr = await leadfeeder(export_sandbox, "export", "visits", "--since", "30d", "--out", out)
     assert (code, stdout) == (0, "")
-    assert ids(out.read_text()) == all_visit_ids(export_sandbox)
+    assert ids(out.read_text(encoding="utf-8")) == all_visit_ids(export_sandbox)
     assert not out.with_name("visits.ndjson.part").exists()
     assert re.search(
         r"730 visits of [\d-]+ to [\d-]+ UTC in [\d.]+ s: 8 pages, 8 requests, 0 rate-limited, 0 credits charged -> ",
@@ -42,7 +44,8 @@ async def test_export_for_excel(export_sandbox: Sandbox, tmp_path: Path) -> None
     """``--excel`` writes a byte order mark and the separator of the region. It needs a .csv file."""
     out, words = tmp_path / "visits.csv", ("export", "visits", "--limit", "3", "--excel")
     code, _, _ = await leadfeeder_in_new_python(export_sandbox, *words, "--out", out, LC_ALL="fr_FR.UTF-8")
-    assert (code, out.read_bytes()[:6]) == (0, b"\xef\xbb\xbfid;")
+    separator = list_separator().encode() if is_windows else b";"  # Windows has no LC_ALL
+    assert (code, out.read_bytes()[:6]) == (0, b"\xef\xbb\xbfid" + separator)
     requests = len(export_sandbox.ledger.requests)
     for more in ([], ["--out", tmp_path / "visits.ndjson"]):
         code, _, stderr = await leadfeeder(export_sandbox, *words, *more)
@@ -65,7 +68,7 @@ async def test_export_of_fields(export_sandbox: Sandbox, tmp_path: Path) -> None
     out = tmp_path / "visits.csv"
     code, _, _ = await leadfeeder(export_sandbox, *words, "company.name, id", "--out", out)
     names = [line["company.name"] for line in json_lines(stdout)]
-    assert (code, out.read_text().splitlines()) == (
+    assert (code, out.read_text(encoding="utf-8").splitlines()) == (
         0,
         ["company.name,id", *(f"{name},{found}" for name, found in zip(names, ids(stdout), strict=True))],
     )
@@ -120,18 +123,18 @@ async def test_export_of_company_search(export_sandbox: Sandbox) -> None:
 async def test_existing_file_is_kept(export_sandbox: Sandbox, tmp_path: Path) -> None:
     """An existing file is replaced only with ``--overwrite``, and nothing is sent otherwise."""
     out = tmp_path / "visits.ndjson"
-    out.write_text("precious")
+    out.write_text("precious", encoding="utf-8")
     code, _, stderr = await leadfeeder(export_sandbox, "export", "visits", "--out", out)
-    assert (code, out.read_text(), len(export_sandbox.ledger.requests)) == (2, "precious", 0)
+    assert (code, out.read_text(encoding="utf-8"), len(export_sandbox.ledger.requests)) == (2, "precious", 0)
     assert "exists" in stderr
     assert "--overwrite" in stderr
     assert (await leadfeeder(export_sandbox, "export", "visits", "--out", out, "--overwrite"))[0] == 0
-    assert len(ids(out.read_text())) == 730
+    assert len(ids(out.read_text(encoding="utf-8"))) == 730
 
 
 async def test_concurrent_export_to_same_file(export_sandbox: Sandbox, tmp_path: Path) -> None:
     """A second export to the same file fails, and the first one completes."""
-    export_sandbox.latency = 2.5
+    export_sandbox.latency = 10 if is_windows else 2.5  # longer than the start of the second export
     out = tmp_path / "visits.ndjson"
     first = asyncio.create_task(leadfeeder(export_sandbox, "export", "visits", "--out", out))
     while not export_sandbox.ledger.requests:
@@ -140,7 +143,7 @@ async def test_concurrent_export_to_same_file(export_sandbox: Sandbox, tmp_path:
     assert (code, "is writing" in stderr) == (2, True)
     export_sandbox.latency = 0
     assert (await first)[0] == 0
-    assert ids(out.read_text()) == all_visit_ids(export_sandbox)
+    assert ids(out.read_text(encoding="utf-8")) == all_visit_ids(export_sandbox)
 
 
 @pytest.mark.parametrize("name", [".", "/", ""])
@@ -159,7 +162,7 @@ async def test_failed_start_leaves_no_file(export_sandbox: Sandbox, tmp_path: Pa
 
 async def test_unwritable_output_sends_nothing(export_sandbox: Sandbox, tmp_path: Path) -> None:
     """An output path that cannot be written is rejected before anything is sent."""
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     code, _, stderr = await leadfeeder(export_sandbox, "export", "visits", "--out", tmp_path / "file" / "x.ndjson")
     assert (code, len(export_sandbox.ledger.requests)) == (2, 0)
     assert "cannot be written" in stderr
@@ -191,10 +194,10 @@ async def test_resume_after_server_error(tmp_path: Path, status: int, error_code
         slow.fail_next(status, code=error_code, times=200)
         code, _, stderr = await running
         assert (code, error_code in stderr) == (exits, True), stderr
-        assert 0 < len(ids(out.with_name("visits.ndjson.part").read_text())) < 1_600
+        assert 0 < len(ids(out.with_name("visits.ndjson.part").read_text(encoding="utf-8"))) < 1_600
         slow.clear_faults()
         assert (await leadfeeder(slow, *resume_command(stderr)))[0] == 0
-        assert ids(out.read_text()) == all_visit_ids(slow)
+        assert ids(out.read_text(encoding="utf-8")) == all_visit_ids(slow)
 
 
 @pytest.mark.parametrize(
@@ -219,14 +222,14 @@ async def test_resume_on_a_later_day(
     with pytest.raises(CheckpointError, match="another"):
         await export_commands.visits(since="7d", until=until, target=OutputTarget(out=out, resume=True))
     await export_commands.visits(since=since, until=until, target=OutputTarget(out=out, resume=True))
-    assert ids(out.read_text()) == expected
+    assert ids(out.read_text(encoding="utf-8")) == expected
 
 
 async def test_suffix_selects_csv(export_sandbox: Sandbox, tmp_path: Path) -> None:
     """An output path that ends in .csv selects the CSV format."""
     out = tmp_path / "visits.csv"
     assert (await leadfeeder(export_sandbox, "export", "visits", "--out", out))[0] == 0
-    header, *rows = out.read_text().splitlines()
+    header, *rows = out.read_text(encoding="utf-8").splitlines()
     assert (header.split(",")[:2], len(rows)) == (["id", "source"], 730)
 
 

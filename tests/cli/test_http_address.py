@@ -125,8 +125,8 @@ async def test_tunnel_to_a_webhook(environment: pytest.MonkeyPatch, capsys: pyte
 @pytest.mark.parametrize("value", ["https://proxy.test:3128", "socks5://u:pa55@proxy.test:1080", "http://u:pa55@p:x"])
 def test_unusable_proxy_of_a_webhook(environment: pytest.MonkeyPatch, value: str) -> None:
     """A proxy that cannot be used is an error, because posts would be sent around it otherwise."""
-    environment.setenv("http_proxy", value)
-    with pytest.raises(ConfigurationError, match="http_proxy") as caught:
+    environment.setenv("HTTP_PROXY", value)
+    with pytest.raises(ConfigurationError, match="HTTP_PROXY") as caught:
         Webhook(FAR, "json")
     assert "pa55" not in str(caught.value)
 

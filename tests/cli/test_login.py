@@ -28,7 +28,7 @@ def environment(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
 
 def stored(environment: dict[str, str]) -> dict[str, str]:
     file = Path(environment["KEYRING_FILE"])
-    return json.loads(file.read_text()) if file.exists() else {}
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 async def test_login_and_logout(sandbox: Sandbox, environment: dict[str, str]) -> None:
@@ -90,7 +90,7 @@ async def test_environment_wins_over_keyring(sandbox: Sandbox, environment: dict
 
 async def test_locked_keyring(environment: dict[str, str]) -> None:
     """A locked keyring is reported, and does not end in a traceback."""
-    Path(environment["KEYRING_FILE"]).write_text("locked")
+    Path(environment["KEYRING_FILE"]).write_text("locked", encoding="utf-8")
     for command, expected in (("accounts", 3), ("logout", 2)):
         code, _, stderr = await leadfeeder(None, command, **environment)
         assert (code, "(KeyringLocked)" in stderr) == (expected, True), stderr

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import COMMAND, leadfeeder_in_new_python
-from tests.support.requirements import needs_signals
+from tests.support.paths import SCRIPTS
+from tests.support.requirements import is_windows, needs_signals
 
-SCRIPT = Path(sys.executable).with_name("leadfeeder")
+SCRIPT = SCRIPTS / ("leadfeeder.exe" if is_windows else "leadfeeder")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ async def test_command(
 ) -> None:
     """Each command imports all modules that it needs."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "companies.csv").write_text("domain\ncompany-1.test\n")
+    (tmp_path / "companies.csv").write_text("domain\ncompany-1.test\n", encoding="utf-8")
     code, _, stderr = await leadfeeder_in_new_python(sandbox, *arguments)
     assert (code, "Traceback" in stderr) == (expected, False), stderr
 

@@ -25,7 +25,9 @@ Change: TypeAlias = Callable[[Document], None]
 
 @pytest.fixture(scope="module")
 def contract() -> Document:
-    document: Document = yaml.load(CONTRACT.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    document: Document = yaml.load(
+        CONTRACT.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    )
     return document
 
 
@@ -160,7 +162,7 @@ async def test_unreachable_document() -> None:
 async def test_check_on_terminal(contract: Document, tmp_path: Path) -> None:
     """On a terminal, each difference is wrapped between words."""
     path = tmp_path / "x.json"
-    path.write_text(json.dumps(changed(contract, move)))
+    path.write_text(json.dumps(changed(contract, move)), encoding="utf-8")
     _, screen = await leadfeeder_on_terminal(None, "contract", "check", str(path))
     first, second = screen.splitlines()[:2]
     assert first.startswith("BREAKING  search_company_signals: The path is /v1/signals/search, not")
@@ -189,7 +191,7 @@ ODD_DOCUMENTS = {
 async def test_odd_document_is_compared(tmp_path: Path, text: str) -> None:
     """A document that is valid YAML is compared, however odd it is."""
     path = tmp_path / "openapi.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     code, _, stderr = await leadfeeder(None, "contract", "check", path)
     assert (code, "Traceback" in stderr) == (1, False)
     assert "breaking differences" in stderr
@@ -201,7 +203,7 @@ async def test_odd_document_is_compared(tmp_path: Path, text: str) -> None:
 async def test_unusable_document_is_refused(tmp_path: Path, text: str) -> None:
     """A document that is too deep, too large or has an object as a key exits with 2."""
     path = tmp_path / "openapi.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     code, _, stderr = await leadfeeder(None, "contract", "check", path)
     assert (code, "Traceback" in stderr) == (2, False)
 
@@ -211,6 +213,6 @@ async def test_invalid_document(tmp_path: Path, text: str) -> None:
     """A file that is missing or not an OpenAPI document exits with 2."""
     path = tmp_path / "x.yaml"
     assert (await leadfeeder(None, "contract", "check", path))[0] == 2
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     code, _, stderr = await leadfeeder(None, "contract", "check", path)
     assert (code, "Traceback" in stderr) == (2, False)

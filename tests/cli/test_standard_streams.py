@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from leadfeeder_async.cli import standard_streams
 from leadfeeder_async.cli.global_options import load_env_file, take_global_options
 from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.sandbox import Sandbox
@@ -68,7 +71,7 @@ async def test_closed_streams(sandbox: Sandbox, tmp_path: Path, closed: str) -> 
     for arguments in ("tags list", f"export visits --since 2020-01-01 --out '{out}'", "doctor"):
         code, _, stderr = await shell(sandbox, f"{arguments} {closed}")
         assert (code, "Traceback" in stderr, "Exception ignored" in stderr) == (0, False, False)
-    assert len(ids(out.read_text())) == 500
+    assert len(ids(out.read_text(encoding="utf-8"))) == 500
 
 
 @needs_posix_shell
@@ -130,7 +133,7 @@ async def test_env_file(sandbox: Sandbox, tmp_path: Path) -> None:
     path.write_bytes("\r\n".join(["\ufeff# The sandbox", "", *lines]).encode())
     code, stdout, _ = await leadfeeder(None, "accounts", "--env-file", path, LEADFEEDER_API_KEY="other")
     assert (code, ids(stdout)) == (0, [sandbox.account_id])
-    path.write_text("LEADFEEDER_API_KEY: canary-123")
+    path.write_text("LEADFEEDER_API_KEY: canary-123", encoding="utf-8")
     for options in (("--env-file", path), (f"--env-file={path}",), ("--env-file", tmp_path / "missing")):
         code, _, stderr = await leadfeeder(sandbox, *options, "accounts")
         assert (code, str(tmp_path) in stderr, "canary" in stderr) == (2, True, False)
@@ -156,7 +159,7 @@ async def test_env_file(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_line_of_an_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, value: str | None) -> None:
     """Values may have quotes and a comment after them."""
     monkeypatch.setenv("NAME", "before")
-    (tmp_path / "env").write_text(line)
+    (tmp_path / "env").write_text(line, encoding="utf-8")
     if value is None:
         with pytest.raises(ConfigurationError, match="Line 1 of"):
             load_env_file(tmp_path / "env")
@@ -169,3 +172,35 @@ def test_global_options_end_at_two_dashes() -> None:
     """Options of every command are found in any place, but not after ``--``."""
     arguments = ["tags", "--quiet", "--env-file=a", "list", "--", "--quiet"]
     assert take_global_options(arguments) == (["tags", "list", "--", "--quiet"], True, Path("a"))
+
+
+async def test_reader_that_ends_first(sandbox: Sandbox) -> None:
+    """If the program that reads the output has ended, the command ends with 141 and prints no error."""
+
+    def run() -> tuple[int, bytes]:
+        environment = {**os.environ, **sandbox.environment, "LEADFEEDER_KEYRING": "0"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen([*COMMAND, "accounts"], env=environment, **pipes) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            return process.wait(), process.stderr.read()
+
+    assert await asyncio.to_thread(run) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("system", "error", "expected"),
+    [
+        ("posix", BrokenPipeError(), True),
+        ("posix", OSError(errno.EINVAL, "Invalid argument"), False),
+        ("nt", BrokenPipeError(), True),
+        ("nt", OSError(errno.EINVAL, "Invalid argument"), True),
+        ("nt", OSError(errno.EINVAL, "Invalid argument", "a file"), False),
+        ("nt", OSError(errno.ENOSPC, "No space left on device"), False),
+    ],
+)
+def test_errors_of_a_closed_pipe(monkeypatch: pytest.MonkeyPatch, system: str, error: OSError, expected: bool) -> None:
+    """Windows reports a closed pipe as an invalid argument."""
+    monkeypatch.setattr(standard_streams, "os", SimpleNamespace(name=system))
+    assert standard_streams.is_closed_pipe(error) is expected

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from leadfeeder_async import IncompleteListError
+from leadfeeder_async.cli.shell import quote_argument
 from leadfeeder_async.cli.sync_command import sync
 from leadfeeder_async.jobs.progress import Progress
 from leadfeeder_async.sandbox import Sandbox
@@ -95,5 +96,6 @@ async def test_resume_hint(
     db = tmp_path / "x.duckdb"
     with pytest.raises(IncompleteListError):
         await sync(db=db)
-    hint = "Not finished: 2 visits read and kept. To resume:\n  leadfeeder sync --db 'visits of 2026.duckdb'\n"
+    name = quote_argument("visits of 2026.duckdb")
+    hint = f"Not finished: 2 visits read and kept. To resume:\n  leadfeeder sync --db {name}\n"
     assert capsys.readouterr().err == ("" if run_completed else hint)

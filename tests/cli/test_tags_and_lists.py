@@ -11,6 +11,7 @@ import pytest
 
 from leadfeeder_async import ConfigurationError
 from leadfeeder_async.cli.id_input import IdParser, ids_in_lines
+from leadfeeder_async.cli.shell import quote_argument
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import ids, json_lines, leadfeeder, leadfeeder_on_terminal, resume_command, start
 
@@ -43,7 +44,7 @@ async def test_lists_by_name(quarter: Sandbox) -> None:
 async def test_missing_tags_and_lists_can_be_created(quarter: Sandbox, tmp_path: Path) -> None:
     """If there is no tag or list with a name, the command that creates it is printed. Workbooks have no ids."""
     code, _, stderr = await leadfeeder(quarter, "tags", "add", "Messe Köln", "159000001", "--yes")
-    assert (code, "`leadfeeder tags create 'Messe Köln'` creates it." in stderr) == (2, True)
+    assert (code, f"`leadfeeder tags create {quote_argument('Messe Köln')}` creates it." in stderr) == (2, True)
     code, _, stderr = await leadfeeder(quarter, "lists", "add", "Hot", "159000001", "--scope", "contact", "--yes")
     assert (code, "`leadfeeder lists create Hot --scope contact` creates it." in stderr) == (2, True)
     code, _, stderr = await leadfeeder(quarter, "tags", "remove", "Hot", "159000001", "--yes")
@@ -61,7 +62,7 @@ async def test_failed_id_is_named_and_the_others_are_done(quarter: Sandbox, tmp_
     out = tmp_path / "out.csv"
     code, _, stderr = await leadfeeder(quarter, "tags", "remove", tag, "159000001", "1", "--yes", "--out", out)
     assert (code, stderr) == (5, f"1 of 2 changed, 1 failed. -> {out}\n")
-    assert out.read_text().splitlines()[:2] == ["row,id,outcome,error", "1,159000001,changed,"]
+    assert out.read_text(encoding="utf-8").splitlines()[:2] == ["row,id,outcome,error", "1,159000001,changed,"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ async def test_ids_from_a_file_and_from_stdin(quarter: Sandbox, tmp_path: Path) 
     """Ids are read from a file, from a regular file as stdin, and from a pipe."""
     quarter.records.tags.add({"name": "Hot", "color": 1})
     path = tmp_path / "ids"
-    path.write_text("159000001\n159000002\n")
+    path.write_text("159000001\n159000002\n", encoding="utf-8")
     command = ("tags", "add", "Hot", "--yes")
     assert (await leadfeeder(quarter, *command, "--ids", path))[0::2] == (0, "2 changed.\n")
     with path.open("rb") as file:
@@ -136,7 +137,7 @@ async def test_interrupted_change_is_resumed(quarter: Sandbox, tmp_path: Path) -
     """A change into a file that was interrupted prints the command that continues it."""
     quarter.records.tags.add({"name": "Hot", "color": 1})
     quarter.latency, path, out = 0.1, tmp_path / "ids", tmp_path / "out.ndjson"
-    path.write_text("\n".join(quarter.world.company_ids()))
+    path.write_text("\n".join(quarter.world.company_ids()), encoding="utf-8")
     process = await start(quarter, "tags", "add", "Hot", "--ids", path, "--out", out, "--yes")
     while quarter.ledger.count("assign_tags_to_company") < 20:
         await asyncio.sleep(0.01)
@@ -167,7 +168,7 @@ async def test_ctrl_c_at_confirmation(quarter: Sandbox) -> None:
 async def test_declined_changes_send_nothing(quarter: Sandbox, tmp_path: Path) -> None:
     """Without a yes, no list, feed or tag is changed."""
     filters = tmp_path / "filters.json"
-    filters.write_text('[{"field":"page_url","values":["/pricing"]}]')
+    filters.write_text('[{"field":"page_url","values":["/pricing"]}]', encoding="utf-8")
     feed = ("feeds", "create", "Pricing", "--filters", str(filters))
     assert (await leadfeeder(quarter, *feed, "--yes"))[0] == 0
     quarter.records.tags.add({"name": "Hot", "color": 1})

@@ -59,8 +59,8 @@ async def test_screen(
     _, screen = await leadfeeder_on_terminal(quarter, *COMMANDS[name], columns=columns)
     snapshot = SNAPSHOTS / f"{name}-{columns}.txt"
     if os.environ.get("SNAPSHOTS") == "write":
-        snapshot.write_text(normalize(screen))
-    assert normalize(screen) == snapshot.read_text()
+        snapshot.write_text(normalize(screen), encoding="utf-8")
+    assert normalize(screen) == snapshot.read_text(encoding="utf-8")
     assert quarter.api_key not in screen
     assert all(len(line) <= columns for line in screen.splitlines())
 
@@ -68,6 +68,6 @@ async def test_screen(
 @pytest.mark.parametrize("name", ["doctor", "brief", "companies", "lists", "usage"])
 def test_documentation_shows_the_screen(name: str) -> None:
     """The page about the command line shows the snapshots of 80 columns."""
-    page = (DOCS / "command-line.md").read_text()
-    snapshot = (SNAPSHOTS / f"{name}-80.txt").read_text()
+    page = (DOCS / "command-line.md").read_text(encoding="utf-8")
+    snapshot = (SNAPSHOTS / f"{name}-80.txt").read_text(encoding="utf-8")
     assert snapshot in normalize(page).replace("2026-11 ", "YYYY-MM ").replace("2026-11:", "YYYY-MM:")

@@ -87,7 +87,9 @@ async def test_nothing_is_lost_by_kills(live: Sandbox, tmp_path: Path) -> None:
             process.kill()
             await process.communicate()
             kills += 1
-    printed = Counter(ids("".join(line for line in out.read_text().splitlines(keepends=True) if line.endswith("}\n"))))
+    printed = Counter(
+        ids("".join(line for line in out.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")))
+    )
     assert len(added) > KILLS
     assert set(added) <= set(printed)
     assert sum(printed.values()) - len(printed) <= kills
@@ -193,14 +195,14 @@ def test_intervals() -> None:
 async def test_feeds(live: Sandbox, tmp_path: Path) -> None:
     """Feeds are created from a file of filters, shown, changed and deleted by name."""
     path = tmp_path / "filters.json"
-    path.write_text('[{"field":"page_url","values":["/pricing"]}]')
+    path.write_text('[{"field":"page_url","values":["/pricing"]}]', encoding="utf-8")
     code, out, _ = await leadfeeder(live, "feeds", "create", "Pricing", "--filters", path, "--yes")
     assert (code, json.loads(out)["attributes"]["filters"][0]["field"]) == (0, "page_url")
     assert (await leadfeeder(live, "feeds", "update", "pricing", "--name", "Prices", "--yes"))[0] == 0
     assert json.loads((await leadfeeder(live, "feeds", "list"))[1])["attributes"]["name"] == "Prices"
     code, out, _ = await leadfeeder(live, "feeds", "get", "prices")
     assert (code, json.loads(out)["attributes"]["filters"][0]["values"]) == (0, ["/pricing"])
-    path.write_text("{")
+    path.write_text("{", encoding="utf-8")
     code, _, stderr = await leadfeeder(live, "feeds", "update", "Prices", "--filters", path, "--yes")
     assert (code, "is not valid JSON" in stderr) == (2, True)
     code, _, stderr = await leadfeeder(live, "feeds", "delete", "Prices", "--yes")

@@ -22,11 +22,11 @@ from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
 HERE = Path(__file__).parent
-CONTRACT = yaml.safe_load((HERE.parent / "contract" / "openapi.yaml").read_text())
+CONTRACT = yaml.safe_load((HERE.parent / "contract" / "openapi.yaml").read_text(encoding="utf-8"))
 
 
 def load_cases(name: str) -> list[dict[str, Any]]:
-    return json.loads((HERE / name).read_text())
+    return json.loads((HERE / name).read_text(encoding="utf-8"))
 
 
 REQUESTS, RESPONSES = load_cases("requests.json"), load_cases("responses.json")

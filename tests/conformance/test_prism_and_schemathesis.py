@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from leadfeeder_async.sandbox import Sandbox, run_in_thread
 from tests.models.test_models import lost
 from tests.support.clients import client_of
 from tests.support.operations import CALLS
-from tests.support.paths import CONTRACT, EXAMPLES, ROOT
+from tests.support.paths import CONTRACT, EXAMPLES, ROOT, SCRIPTS
 from tests.support.redis import unused_port
 
 
@@ -33,7 +32,7 @@ def find_prism() -> str | None:
 
 def contract_for_prism(folder: Path) -> Path:
     """Copy the contract with an optional ``filter[scope]``, because Prism never finds a required one in a request."""
-    document = yaml.load(CONTRACT.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    document = yaml.load(CONTRACT.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     document["components"]["parameters"]["FilterScopeRequired"]["required"] = False
     copy = folder / "openapi.json"
     copy.write_bytes(msgspec.json.encode(document))
@@ -100,14 +99,16 @@ def test_schemathesis_finds_no_invalid_response(tmp_path: Path) -> None:
     """All responses of the sandbox to generated requests match the contract."""
     with run_in_thread(Sandbox(rate_limit=False, credits=10**9, companies=20, visits=300)) as sandbox:
         config = tmp_path / "schemathesis.toml"
-        config.write_text(f'[parameters]\n"query.account_id" = "{sandbox.account_id}"\n')
+        config.write_text(f'[parameters]\n"query.account_id" = "{sandbox.account_id}"\n', encoding="utf-8")
         command = [
-            Path(sys.executable).with_name("st"), "--config-file", config, "run", CONTRACT, "--url", sandbox.url,
+            SCRIPTS / "st", "--config-file", config, "run", CONTRACT, "--url", sandbox.url,
             "--header", f"X-Api-Key: {sandbox.api_key}", "--phases", "examples,coverage,fuzzing", "--no-color",
             "--max-examples", SCHEMATHESIS_EXAMPLES, "--seed", "1", "--generation-deterministic",
             "--exclude-checks", ",".join(EXCLUDED_CHECKS),
         ]  # fmt: skip
         environment = {**os.environ, "SCHEMATHESIS_HOOKS": ""}
-        process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+        process = subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=False, cwd=tmp_path, env=environment
+        )
     assert process.returncode == 0, process.stdout[-6_000:]
     assert "Tested: 53" in process.stdout

@@ -243,19 +243,19 @@ async def test_close_interrupts_slot_waits() -> None:
         first = asyncio.create_task(lf.users.me())
         while not server.requests:
             await asyncio.sleep(0.001)
-        errors = await errors_of_closing(lf)
-        await asyncio.gather(first, return_exceptions=True)
+        errors = await errors_of_closing(lf, first)
     assert errors == {(ClientClosedError, "no")}
 
 
-async def errors_of_closing(lf: AsyncLeadfeeder) -> set[tuple[type[BaseException], str]]:
-    """Close a client while calls wait, and return their errors."""
+async def errors_of_closing(lf: AsyncLeadfeeder, *sent: asyncio.Task[object]) -> set[tuple[type[BaseException], str]]:
+    """Close a client while calls wait, and return their errors. Calls that are ``sent`` already end too."""
     calls = [asyncio.create_task(lf.users.me()) for _ in range(20)]
     while lf.stats.waiting < 20:
         await asyncio.sleep(0.001)
     async with asyncio.timeout(5):
         await lf.aclose()
         errors = await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.gather(*sent, return_exceptions=True)
     assert lf.stats.waiting == 0
     return {(type(error), getattr(error, "sent", "")) for error in errors if isinstance(error, BaseException)}
 
@@ -294,7 +294,9 @@ if not child:
     os._exit(0)
 os.waitpid(child, 0)
 """
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=30, check=True
+    ).stdout
     assert output.startswith("WrongLoopError" if after_first_call else "ConnectError"), output
     assert not after_first_call or "in the process that uses it" in output
 

@@ -441,7 +441,7 @@ async def test_key_callable_follows_a_rotation(sandbox: Sandbox, is_async: bool)
 async def test_key_file_follows_a_rotation(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file with the key, such as a mounted secret, is read again after the server rejected the key."""
     file = tmp_path / "key"
-    file.write_text(sandbox.api_key)
+    file.write_text(sandbox.api_key, encoding="utf-8")
     monkeypatch.setenv("LEADFEEDER_API_KEY_FILE", str(file))
     async with key_client(sandbox) as lf:
         await lf.users.me()
@@ -449,7 +449,7 @@ async def test_key_file_follows_a_rotation(sandbox: Sandbox, tmp_path: Path, mon
         sandbox.rotate_key()
         with pytest.raises(AuthenticationError):
             await lf.users.me()
-        file.write_text(sandbox.api_key + "\n")
+        file.write_text(sandbox.api_key + "\n", encoding="utf-8")
         await lf.users.me()
         assert codes(sandbox) == [200, 401, 401, 200]
         file.unlink()

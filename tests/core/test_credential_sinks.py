@@ -266,8 +266,8 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("kind", [*ENVIRONMENTS, "file"])
 async def test_credential_is_in_no_output_of_the_command(kind: str, tmp_path: Path) -> None:
     """Stderr with all logs, the output of doctor, and unfinished files show no canary."""
-    (tmp_path / "secret").write_text(KEY)
-    (tmp_path / "ips.txt").write_text("198.18.0.17\n")
+    (tmp_path / "secret").write_text(KEY, encoding="utf-8")
+    (tmp_path / "ips.txt").write_text("198.18.0.17\n", encoding="utf-8")
     environment = ENVIRONMENTS.get(kind, {"LEADFEEDER_API_KEY_FILE": str(tmp_path / "secret")})
     shared = {"LEADFEEDER_LOG": "debug", "PYTHONASYNCIODEBUG": "1", "LEADFEEDER_ACCOUNT_ID": "1"}
     sinks: Sinks = {}
@@ -285,7 +285,9 @@ async def test_credential_is_in_no_output_of_the_command(kind: str, tmp_path: Pa
     assert "token_expired" in sinks["doctor"]
     assert (tmp_path / "report.json").exists()
     (tmp_path / "secret").unlink()
-    sinks |= {path.name: path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()}
+    sinks |= {
+        path.name: path.read_text(errors="replace", encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file()
+    }
     assert hits(sinks) == []
 
 
@@ -310,7 +312,7 @@ async def test_credential_is_in_no_checkpoint_or_recording(tmp_path: Path) -> No
             visits = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).prefetch(0)
             with pytest.raises(LeadfeederError):
                 await visits.to_file(tmp_path / "cut.ndjson", on_progress=interrupt)
-        files = {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+        files = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file()}
         recordings = repr(sandbox.ledger)
     assert len(tokens) == 2
     assert {"cut.ndjson.part", "cut.ndjson.checkpoint"} <= set(files)

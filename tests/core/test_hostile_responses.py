@@ -111,7 +111,7 @@ async def test_hostile_body(processes: ProcessServer, tmp_path: Path, name: str,
 
     async with handler_server(respond) as url:
         assert await (await processes.start(url, call, stdout=output)).wait() == 0
-    stall, memory = map(float, output.read_text().split())
+    stall, memory = map(float, output.read_text(encoding="utf-8").split())
     assert stall < MAX_STALL
     assert memory < 4 * size + 16 * MIB
 

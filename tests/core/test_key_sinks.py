@@ -336,10 +336,11 @@ async def test_redis_password_after_failed_login(redis_server: RedisServer) -> N
 )
 def test_proxy_password_after_failed_constructor(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No frame contains the password of a proxy that cannot be used."""
-    monkeypatch.setenv("https_proxy", address.format(PASSWORD))
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", address.format(PASSWORD))
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    with pytest.raises(LeadfeederError, match="https_proxy") as caught:
+    with pytest.raises(LeadfeederError, match="HTTPS_PROXY") as caught:
         AsyncLeadfeeder(CANARY, trust_env=True)
     assert passwords_in(caught.value) == []
 

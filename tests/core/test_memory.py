@@ -14,6 +14,7 @@ import pytest
 
 from leadfeeder_async import ServerError
 from tests.support.clients import client_of
+from tests.support.requirements import needs_memory_limits
 from tests.support.servers import cut, http, raw_server
 
 MIB = 1024 * 1024
@@ -49,7 +50,7 @@ def packed(wbits: int) -> bytes:
     return b"".join(packer.compress(b" " * MIB) for _ in range(300)) + packer.flush()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no module resource")
+@needs_memory_limits
 @pytest.mark.parametrize(("coding", "wbits"), [("gzip", 31), ("deflate", 15)])
 async def test_decompression_bomb(coding: str, wbits: int) -> None:
     """A response of 300 kB that unpacks to 300 MiB raises ResponseTooLargeError and uses little memory."""

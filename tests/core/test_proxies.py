@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -24,6 +26,7 @@ from leadfeeder_async import (
 from leadfeeder_async._proxies import proxy_from_environment
 from leadfeeder_async.settings import read_account_id, read_api_key, read_base_url
 from tests.support.clients import KEY, client_of
+from tests.support.requirements import is_windows, needs_case_sensitive_variables
 from tests.support.servers import RawServer, http, listening, port_of, raw_server
 
 API = "https://api.leadfeeder.com"
@@ -83,12 +86,13 @@ def test_proxy_address(environment: pytest.MonkeyPatch, value: str, url: str, cr
 async def test_unusable_proxy_is_refused(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
     """A proxy that cannot be used is an error before anything is sent, and its password is not shown."""
     environment.setenv(name, value)
-    with pytest.raises(ConfigurationError, match=name) as caught:
+    shown = name.upper() if is_windows else name
+    with pytest.raises(ConfigurationError, match=shown) as caught:
         client_of(API, trust_env=True)
     assert caught.value.sent == "no"
     assert "55" not in str(caught.value)
     async with aiohttp.ClientSession(trust_env=True) as session:
-        with pytest.raises(ConfigurationError, match=name):
+        with pytest.raises(ConfigurationError, match=shown):
             client_of(API, session=session)
     client_of(API)  # without trust_env, the environment is not read
 
@@ -117,6 +121,30 @@ def test_no_proxy(environment: pytest.MonkeyPatch, entries: str, url: str, *, is
     assert (proxy_from_environment(url) is None) is is_excluded
 
 
+class VariablesOfWindows(dict[str, str]):
+    """Environment variables as Python shows them on Windows: their names are in upper case, and any case finds them."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.upper())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name.upper(), default)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(str(name).upper())
+
+
+def test_request_header_on_windows(environment: pytest.MonkeyPatch) -> None:
+    """The header of a CGI request configures no proxy, although Windows finds its variable by a lowercase name too."""
+    variables = VariablesOfWindows(HTTP_PROXY="http://proxy.test:3128")
+    environment.setattr(os, "environ", variables)
+    proxy = proxy_from_environment("http://sandbox.test:8080")
+    assert (proxy and proxy.variable) == "HTTP_PROXY"
+    variables["REQUEST_METHOD"] = "GET"
+    assert proxy_from_environment("http://sandbox.test:8080") is None
+
+
+@needs_case_sensitive_variables
 def test_precedence_of_variables(environment: pytest.MonkeyPatch) -> None:
     """Lowercase names come first, then ALL_PROXY. The header of a CGI request configures no proxy."""
     for name in ("ALL_PROXY", "HTTP_PROXY", "http_proxy"):
@@ -184,7 +212,7 @@ async def test_login_echoed_by_a_proxy(environment: pytest.MonkeyPatch, echo: st
 
 async def test_netrc_is_not_read(environment: pytest.MonkeyPatch, tmp_path: Path, proxy: RawServer) -> None:
     """Passwords of .netrc are sent neither to the API nor to the proxy."""
-    (tmp_path / "netrc").write_text("default login someone password pa55\n")
+    (tmp_path / "netrc").write_text("default login someone password pa55\n", encoding="utf-8")
     environment.setenv("NETRC", str(tmp_path / "netrc"))
     environment.setenv("HTTP_PROXY", proxy.url)
     async with client_of("http://sandbox.test:8080", allow_http=True, trust_env=True) as lf:
@@ -235,7 +263,7 @@ async def test_certificates_of_the_environment(environment: pytest.MonkeyPatch, 
         environment.setenv(variable, str(tmp_path / "ca.pem"))
         async with client_of(url, trust_env=True) as lf:
             await lf.users.me()
-        (tmp_path / "broken.pem").write_text("no certificate")
+        (tmp_path / "broken.pem").write_text("no certificate", encoding="utf-8")
         for name in ("broken.pem", "missing.pem"):
             environment.setenv(variable, str(tmp_path / name))
             with pytest.raises(ConfigurationError, match=f"{variable}=.*{name}"):

@@ -139,7 +139,7 @@ async def test_query_and_body_stay_the_same() -> None:
 
 def test_alternatives_are_those_of_the_contract() -> None:
     """The alternatives are those of the contract, and no such path contains an ID."""
-    document = yaml.safe_load(CONTRACT.read_text())
+    document = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
     listed = {
         operation["operationId"]: tuple(operation["x-path-alternatives"])
         for path in document["paths"].values()

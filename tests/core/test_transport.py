@@ -715,7 +715,7 @@ async def test_proxy_variables_need_trust_env(monkeypatch: pytest.MonkeyPatch) -
 async def test_loopback_never_uses_a_proxy(host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Unencrypted requests to this machine use no proxy, even with ``trust_env``. A .netrc file is not read."""
     netrc = tmp_path / "netrc"
-    netrc.write_text(f"machine {host} login someone password pa55word\n")
+    netrc.write_text(f"machine {host} login someone password pa55word\n", encoding="utf-8")
     monkeypatch.setenv("NETRC", str(netrc))
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)

@@ -104,7 +104,7 @@ def test_covering_tests_exist() -> None:
     for path in {name.partition("::")[0] for name in names}:
         existing = {
             f"{path}::{node.name}"
-            for node in ast.walk(ast.parse((ROOT / path).read_text()))
+            for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         }
         assert {name for name in names if name.startswith(f"{path}::")} <= existing

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from leadfeeder_async import Pager, Progress
-from tests.support.requirements import make_pipe, make_socket
+from tests.support.requirements import make_link, make_pipe, make_socket
 
 
 class Stopped(Exception):  # noqa: N818 - it ends a job and is not an error
@@ -20,7 +20,7 @@ class Stopped(Exception):  # noqa: N818 - it ends a job and is not an error
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a file of JSON lines."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def read_ids(path: Path) -> list[str]:
@@ -56,7 +56,7 @@ FOREIGN_FILES = ("file", "folder", "link", "dangling link", "hard link", "pipe",
 def make_foreign_file(path: Path, kind: str, target: Path) -> None:
     """Make a file that no job makes. A link leads to ``target``, which is empty."""
     if kind == "file":
-        path.write_text("precious")
+        path.write_text("precious", encoding="utf-8")
     elif kind == "folder":
         path.mkdir()
     elif kind == "pipe":
@@ -67,7 +67,7 @@ def make_foreign_file(path: Path, kind: str, target: Path) -> None:
         target.touch()
         path.hardlink_to(target)
     else:
-        path.symlink_to(target)
+        make_link(path, target)
     if kind == "link":
         target.touch()
 

@@ -228,7 +228,7 @@ async def test_file_and_progress(sandbox: Sandbox, lf: AsyncLeadfeeder, tag: str
     assert [line["id"] for line in lines] == ids
     assert lines[-1]["error"]["status"] == 404
     await job.to_file(tmp_path / "out.csv")
-    assert (tmp_path / "out.csv").read_text().splitlines()[0] == "row,id,outcome,error"
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()[0] == "row,id,outcome,error"
     assert names_in(tmp_path) == ["out.csv", "out.ndjson"]
     with pytest.raises(CheckpointError, match="exists"):
         await job.to_file(tmp_path / "out.csv")

@@ -30,7 +30,7 @@ async def test_report_equals_the_ledger(tmp_path: Path) -> None:
         ids = sandbox.world.company_ids()
         bad = set(rng.sample(range(IDS), IDS // 100))
         given = [f"bad-{number}" if number in bad else ids[number] for number in range(IDS)]
-        (tmp_path / "ids.txt").write_text("\n".join(given))
+        (tmp_path / "ids.txt").write_text("\n".join(given), encoding="utf-8")
         arguments = (sandbox.url, sandbox.api_key, sandbox.account_id, tag, str(tmp_path / "ids.txt"), str(out))
         async with process_server("tests.support.bulk_process") as server:
             while not out.exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gzip
+import locale
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from leadfeeder_async.jobs.duckdb_file import (
 )
 from tests.jobs.helpers import FOREIGN_FILES, make_foreign_file, names_in, small_disk
 from tests.support.paths import PACKAGE
+from tests.support.requirements import make_link, needs_names_with_any_character
 
 SCHEMA = "CREATE TABLE numbers (number INTEGER)"
 
@@ -54,7 +56,7 @@ def opened_elsewhere(path: Path, *, read_only: bool = False) -> Iterator[None]:
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        assert process.stdout.readline() == b"open\n"
+        assert process.stdout.readline().rstrip() == b"open"
         try:
             yield
         finally:
@@ -74,7 +76,9 @@ def imports_duckdb(node: ast.AST) -> bool:
 
 def test_one_module_imports_duckdb() -> None:
     """Only ``duckdb_file`` imports DuckDB."""
-    modules = [path.name for path in PACKAGE.rglob("*.py") if imports_duckdb(ast.parse(path.read_text()))]
+    modules = [
+        path.name for path in PACKAGE.rglob("*.py") if imports_duckdb(ast.parse(path.read_text(encoding="utf-8")))
+    ]
     assert modules == ["duckdb_file.py"]
 
 
@@ -167,9 +171,9 @@ def test_linked_log_of_duckdb_is_not_followed(database: Path, tmp_path: Path, su
     subprocess.run([sys.executable, "-c", KILLED_AFTER_COMMIT, str(database)], check=False)
     log = tmp_path / "a.duckdb.wal"
     log.rename(tmp_path / "elsewhere")
-    for make_link in (Path.symlink_to, Path.hardlink_to):
+    for link in (Path.hardlink_to, make_link):
         linked = tmp_path / f"a.duckdb{suffix}"
-        make_link(linked, tmp_path / "elsewhere")
+        link(linked, tmp_path / "elsewhere")
         with pytest.raises(DatabaseError, match=rf"a\.duckdb{suffix} "):
             write(database)
         linked.unlink()
@@ -208,6 +212,7 @@ def test_empty_log_is_accepted(database: Path, use: Callable[[Path], None]) -> N
     assert names_in(database.parent) == ["a.duckdb"]
 
 
+@needs_names_with_any_character
 def test_prefix_of_a_name_is_part_of_it(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name such as ``duckdb:a.duckdb`` does not open the database behind the colon."""
     monkeypatch.chdir(tmp_path)
@@ -230,9 +235,9 @@ def test_compressed_table_is_not_a_database(tmp_path: Path, name: str) -> None:
 def test_log_beside_a_link_is_checked(database: Path, tmp_path: Path) -> None:
     """DuckDB before 1.5 has the log of a linked database beside the link, so both names are checked."""
     link = tmp_path / "link.duckdb"
-    link.symlink_to(database)
+    make_link(link, database)
     for name in ("link.duckdb.wal", "a.duckdb.wal"):
-        (tmp_path / name).write_text("precious")
+        (tmp_path / name).write_text("precious", encoding="utf-8")
         with pytest.raises(DatabaseError, match=rf"{name} exists"):
             write(link)
         (tmp_path / name).unlink()
@@ -243,7 +248,7 @@ def test_database_is_created_behind_a_link(tmp_path: Path) -> None:
     """A link to a file that does not exist is kept, and the database is created there."""
     link = tmp_path / "link.duckdb"
     (tmp_path / "folder").mkdir()
-    link.symlink_to(tmp_path / "folder" / "a.duckdb")
+    make_link(link, tmp_path / "folder" / "a.duckdb")
     create_database(link, SCHEMA)
     assert (link.is_symlink(), names_in(tmp_path / "folder")) == (True, ["a.duckdb"])
 
@@ -259,7 +264,7 @@ def test_hard_link_is_only_read(database: Path, tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["a.duckdb", "other.duckdb"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="names have no question marks")
+@needs_names_with_any_character
 @pytest.mark.parametrize("name", ["a?b.duckdb", "folder?/a.duckdb"])
 def test_question_mark_is_refused(tmp_path: Path, name: str) -> None:
     """A database whose log DuckDB would give another name is neither created, opened nor removed."""
@@ -318,7 +323,7 @@ def test_open_database_stays_locked(database: Path, use: Callable[[Path], None])
         with suppress(DatabaseLockedError):
             use(database)
         code = f"import duckdb; duckdb.connect({str(database)!r})"
-        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
     assert "lock" in other.stderr
 
 
@@ -384,3 +389,26 @@ def test_errors_known_by_their_message(database: Path, message: str, reason: str
     assert (caught.value.reason, isinstance(caught.value, DatabaseLockedError)) == (reason, reason == "locked")
     assert caught.value.hint
     assert "second line" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "reason"),
+    [
+        (32, "Prosessi ei voi käyttää tiedostoa, koska se on toisen prosessin käytössä.", "locked"),
+        (112, "Levyllä ei ole tarpeeksi tilaa.", "no_space"),
+    ],
+)
+@pytest.mark.parametrize("is_decoded", [True, False])
+def test_errors_in_the_language_of_windows(
+    database: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str, reason: str, is_decoded: bool
+) -> None:
+    """DuckDB quotes the errors of Windows in its language, and not in UTF-8. They are recognized in each language."""
+    monkeypatch.setattr(
+        "ctypes.FormatError", lambda asked: words if asked == number else "Another message.", raising=False
+    )
+    monkeypatch.setattr(locale, "getencoding", lambda: "cp1252")
+    message = f'IO Error: Cannot open file "a.duckdb": {words}\r\n'
+    error = UnicodeDecodeError("utf-8", message.encode("cp1252"), 0, 1, "invalid start byte")
+    with pytest.raises(DatabaseError) as caught, translate_errors(database):
+        raise duckdb.IOException(message) if is_decoded else error
+    assert (caught.value.reason, isinstance(caught.value, DatabaseLockedError)) == (reason, reason == "locked")

@@ -41,7 +41,7 @@ async def test_table_is_finished_beside_other_tasks(lf: AsyncLeadfeeder, tmp_pat
         await lf.tags.list().to_file(tmp_path / "tags.csv")
         await lf.enrich.companies(["acme.test"], by="domain").to_file(tmp_path / "companies.csv")
     assert stall.longest < SECONDS / 2
-    assert (tmp_path / "tags.csv").read_text().startswith("id,")
+    assert (tmp_path / "tags.csv").read_text(encoding="utf-8").startswith("id,")
 
 
 async def test_canceled_export_keeps_its_lock_until_the_end(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -9,13 +10,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leadfeeder_async import CheckpointError
-from leadfeeder_async.jobs.output_lock import FcntlCalls, OutputLock, lock_path
+from leadfeeder_async.jobs.output_lock import LOCK_CALLS, FcntlCalls, OutputLock, lock_path
 from tests.jobs.helpers import names_in, small_disk
-from tests.support.requirements import needs_fork
+from tests.support.requirements import is_windows, needs_fcntl, needs_fork, needs_open_files_removed
 
 HOLDER = """
 import sys
@@ -30,7 +32,7 @@ sys.stdin.read()
 def start_holder(out: Path) -> subprocess.Popen[str]:
     """Start a process that locks an output, and wait until it has."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "locked\n"
@@ -92,6 +94,7 @@ class LockAfterRemoval(FcntlCalls):
         return super().try_lock(descriptor)
 
 
+@needs_fcntl
 def test_removed_lock_file_is_not_held(tmp_path: Path) -> None:
     """A job that opened a lock file before it was removed locks the file that has the name."""
     out = tmp_path / "o.ndjson"
@@ -103,6 +106,7 @@ def test_removed_lock_file_is_not_held(tmp_path: Path) -> None:
     assert names_in(tmp_path) == []
 
 
+@needs_open_files_removed
 def test_lock_file_of_another_job_is_not_removed(tmp_path: Path) -> None:
     """If somebody deletes the lock file, its job does not remove the lock file of the next job."""
     out = tmp_path / "o.ndjson"
@@ -118,10 +122,10 @@ def test_lock_file_of_another_job_is_not_removed(tmp_path: Path) -> None:
 def test_file_with_content_is_not_a_lock_file(tmp_path: Path) -> None:
     """A file that no job wrote is neither locked nor removed."""
     out = tmp_path / "o.ndjson"
-    lock_path(out).write_text("precious")
+    lock_path(out).write_text("precious", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"o\.ndjson\.lock exists, but no job wrote it") as caught:
         OutputLock.acquire(out)
-    assert (caught.value.reason, lock_path(out).read_text()) == ("not_ours", "precious")
+    assert (caught.value.reason, lock_path(out).read_text(encoding="utf-8")) == ("not_ours", "precious")
 
 
 def test_empty_file_is_locked_and_kept(tmp_path: Path) -> None:
@@ -169,7 +173,9 @@ def test_processes_that_race_for_a_lock(tmp_path: Path) -> None:
     for process in processes:
         process.join()
     assert failures.empty(), failures.get()
-    assert names_in(tmp_path) == []
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    if not is_windows:  # where a process cannot remove the file while another one tries to lock it
+        assert names_in(tmp_path) == []
 
 
 def test_threads_share_no_lock(tmp_path: Path) -> None:
@@ -180,3 +186,41 @@ def test_threads_share_no_lock(tmp_path: Path) -> None:
     thread.join()
     assert results == [None]
     lock.release()
+
+
+class WindowsCalls(FcntlCalls):
+    """Behaves as on Windows, where an open file cannot be removed."""
+
+    removes_open_files = False
+
+
+@needs_fcntl
+def test_lock_file_that_is_being_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows denies access to a lock file while another job removes it, so opening it is retried."""
+    os_open, failures = os.open, [PermissionError(errno.EACCES, "Permission denied")] * 3
+
+    def open_later(*args: Any) -> int:
+        if failures:
+            raise failures.pop()
+        return os_open(*args)
+
+    monkeypatch.setattr(os, "open", open_later)
+    with pytest.raises(PermissionError):
+        OutputLock.acquire(tmp_path / "o.ndjson")
+    lock = OutputLock.acquire(tmp_path / "o.ndjson", WindowsCalls())
+    assert (lock is not None, failures) == (True, [])
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
+def test_lock_file_that_cannot_be_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    """If a lock file cannot be created, the error is that of the operating system, and no job counts as running."""
+
+    def refuse(*_: Any) -> int:
+        raise error(errno.EACCES, "refused")
+
+    monkeypatch.setattr(os, "open", refuse)
+    for calls in (LOCK_CALLS, *([WindowsCalls()] if isinstance(LOCK_CALLS, FcntlCalls) else [])):
+        with pytest.raises(error, match="refused"):
+            OutputLock.acquire(tmp_path / "o.ndjson", calls)

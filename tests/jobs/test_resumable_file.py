@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,7 +29,7 @@ from leadfeeder_async.models.columns import Column
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import FOREIGN_FILES, Stopped, interrupt, make_foreign_file, names_in, read_ids
 from tests.jobs.test_export import all_ids, visits
-from tests.support.requirements import make_pipe, needs_permissions
+from tests.support.requirements import is_windows, make_link, make_pipe, needs_permissions
 
 SUFFIXES = [".ndjson", ".csv", ".parquet"]
 ROW = b'{"id":"1"}\n'
@@ -92,11 +94,11 @@ def before_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]
 def test_existing_file_is_kept(tmp_path: Path) -> None:
     """A file that exists is replaced only with overwrite=True."""
     out = tmp_path / "o.ndjson"
-    out.write_text("precious")
+    out.write_text("precious", encoding="utf-8")
     for resume in (False, True):
         with pytest.raises(CheckpointError, match=r"exists") as caught, open_copy(out, resume=resume):
             pass
-        assert (caught.value.reason, out.read_text()) == ("exists", "precious")
+        assert (caught.value.reason, out.read_text(encoding="utf-8")) == ("exists", "precious")
     write(out, overwrite=True)
     assert (out.read_bytes(), names_in(tmp_path)) == (ROW, ["o.ndjson"])
 
@@ -178,7 +180,7 @@ def test_working_file_of_others_is_not_touched(
     assert caught.value.reason in {"not_ours", "not_writable"}
     assert os.path.samestat(other.lstat(), before)
     assert names_in(tmp_path) == names
-    assert kind != "file" or other.read_text() == "precious"
+    assert kind != "file" or other.read_text(encoding="utf-8") == "precious"
     assert kind not in {"link", "hard link"} or target.read_bytes() == b""
 
 
@@ -234,9 +236,9 @@ def test_file_that_appears_before_the_end_is_kept(tmp_path: Path) -> None:
     out = tmp_path / "o.ndjson"
     with pytest.raises(CheckpointError, match="resume=True and overwrite=True") as caught, open_copy(out) as output:
         output.append(ROW, 1, output.state)
-        out.write_text("precious")
+        out.write_text("precious", encoding="utf-8")
         output.finish(columns)
-    assert (caught.value.reason, out.read_text()) == ("replaces_unfinished", "precious")
+    assert (caught.value.reason, out.read_text(encoding="utf-8")) == ("replaces_unfinished", "precious")
     with open_copy(out, resume=True, overwrite=True) as output:
         output.finish(columns)
     assert (out.read_bytes(), names_in(tmp_path)) == (ROW, ["o.ndjson"])
@@ -247,7 +249,7 @@ def test_link_to_rows_is_not_resumed(tmp_path: Path) -> None:
     out, elsewhere = tmp_path / "o.ndjson", tmp_path / "elsewhere"
     leave_unfinished(out)
     partial_path(out).rename(elsewhere)
-    partial_path(out).symlink_to(elsewhere)
+    make_link(partial_path(out), elsewhere)
     with pytest.raises(CheckpointError, match="no job wrote it"), open_copy(out, resume=True):
         pass
     assert elsewhere.read_bytes() == ROW
@@ -262,9 +264,9 @@ async def test_only_regular_files_are_replaced(
     if kind == "pipe":
         make_pipe(out)
     else:
-        out.symlink_to(target)
+        make_link(out, target)
     if kind == "link":
-        target.write_text("kept")
+        target.write_text("kept", encoding="utf-8")
     before, names = out.lstat(), names_in(tmp_path)
     with pytest.raises(CheckpointError, match="a link, a device or a pipe") as caught:
         await visits(lf, sandbox).to_file(out, overwrite=True)
@@ -324,10 +326,10 @@ def test_file_that_appears_before_the_lock_is_kept(
 ) -> None:
     """A file that appears after the first check is not replaced, and no working file is left."""
     out = tmp_path / "o.ndjson"
-    before_lock(lambda: out.write_text("precious") and None)
+    before_lock(lambda: out.write_text("precious", encoding="utf-8") and None)
     with pytest.raises(CheckpointError, match="exists"), open_copy(out):
         pass
-    assert (out.read_text(), names_in(tmp_path)) == ("precious", ["o.ndjson"])
+    assert (out.read_text(encoding="utf-8"), names_in(tmp_path)) == ("precious", ["o.ndjson"])
 
 
 def test_stop_between_the_last_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,7 +394,7 @@ def test_temporary_files_of_killed_jobs_are_removed(tmp_path: Path) -> None:
     for name in (*leftovers, *others):
         (tmp_path / name).touch()
     others += [".o.ndjson.leadfeeder-00000000.tmp", ".o.ndjson.leadfeeder-11111111.tmp"]
-    (tmp_path / others[-1]).symlink_to(tmp_path / others[0])
+    make_link(tmp_path / others[-1], tmp_path / others[0])
     (tmp_path / others[-2]).hardlink_to(tmp_path / others[1])
     write(out, overwrite=True)
     assert names_in(tmp_path) == sorted([*others, "o.ndjson"])
@@ -456,7 +458,8 @@ def test_finished_file_survives_a_power_failure(tmp_path: Path, monkeypatch: pyt
     write(out)
     renamed = next(number for number, (action, _) in enumerate(steps) if action == f"rename to {out.name}")
     assert ("sync", steps[renamed][1]) in steps[:renamed]
-    assert steps[renamed + 1] == ("sync", tmp_path.name)
+    if not is_windows:  # which cannot open a folder
+        assert steps[renamed + 1] == ("sync", tmp_path.name)
     working_files = [f"{out.name}.checkpoint", f"{out.name}.lock"]
     if suffix != ".ndjson":
         working_files.insert(0, f"{out.name}.part")
@@ -476,7 +479,7 @@ def test_rows_are_synced_before_their_checkpoint(tmp_path: Path, monkeypatch: py
             ("sync", "o.ndjson.part"),
             ("sync", temporary),
             ("rename to o.ndjson.checkpoint", temporary),
-            ("sync", tmp_path.name),
+            *([] if is_windows else [("sync", tmp_path.name)]),  # Windows cannot open a folder
         ]
         output.finish(columns)
 
@@ -502,7 +505,7 @@ async def test_replaced_file_keeps_its_permissions(
 ) -> None:
     """If a private file is replaced, its working files and the new file are private at all times."""
     out, modes = tmp_path / f"visits{suffix}", dict[str, set[int]]()
-    out.write_text("old")
+    out.write_text("old", encoding="utf-8")
     out.chmod(0o600)
 
     def look(*_: object) -> None:
@@ -538,12 +541,90 @@ def test_new_file_has_usual_permissions(tmp_path: Path, suffix: str) -> None:
 async def test_read_only_file_is_replaced_in_two_runs(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
     """The unfinished file that replaces a read-only one can be written, and the new file is read-only again."""
     out = tmp_path / "visits.ndjson"
-    out.write_text("old")
+    out.write_text("old", encoding="utf-8")
     out.chmod(0o444)
     await interrupt(visits(lf, sandbox), out, 100, overwrite=True)
     assert partial_path(out).stat().st_mode & 0o777 == 0o644
     await visits(lf, sandbox).to_file(out, overwrite=True, resume=True)
     assert (read_ids(out), out.stat().st_mode & 0o777) == (all_ids(sandbox), 0o444)
+
+
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"resume": True}, {"resume": True, "overwrite": True}])
+async def test_file_that_windows_does_not_replace(
+    lf: AsyncLeadfeeder,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, bool],
+) -> None:
+    """A file that is read-only, or open in another program, is refused before the job sends anything."""
+    out, os_open = tmp_path / "o.ndjson", os.open
+    out.write_text("old", encoding="utf-8")
+
+    def refuse(path: Any, flags: int, mode: int = 0o777) -> int:
+        if Path(path) == out:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return os_open(path, flags, mode)
+
+    monkeypatch.setattr(resumable_file, "_IS_WINDOWS", True)
+    monkeypatch.setattr(os, "open", refuse)
+    reason = "not_writable" if "overwrite" in options else "exists"
+    for job in (visits(lf, sandbox), lf.enrich.ips(["8.8.8.8"])):
+        with pytest.raises(CheckpointError) as caught:
+            await job.to_file(out, **options)
+        assert caught.value.reason == reason
+    assert (names_in(tmp_path), out.read_text(encoding="utf-8"), sandbox.ledger.requests) == (["o.ndjson"], "old", [])
+
+
+class OpenElsewhereError(PermissionError):
+    """The error of Windows for a file that another program has open."""
+
+    winerror = 32
+
+
+@pytest.mark.parametrize("method", ["replace", "unlink"])
+def test_file_open_in_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """A file that a virus scanner has open for a moment is renamed or removed a little later."""
+    out, original, delays, refused = tmp_path / "o.csv", getattr(Path, method), list[float](), list[str]()
+
+    def refuse(path: Path, *args: Any, **options: Any) -> object:
+        if path.suffix == {"replace": ".tmp", "unlink": ".part"}[method] and len(refused) < 3:
+            refused.append(path.name)
+            raise OpenElsewhereError(13, "The process cannot access the file")
+        return original(path, *args, **options)
+
+    monkeypatch.setattr(time, "sleep", delays.append)
+    with open_copy(out) as output:
+        output.append(ROW, 1, output.state)
+        output.save()
+        monkeypatch.setattr(Path, method, refuse)
+        output.finish(columns)
+    assert (out.read_bytes(), names_in(tmp_path), len(delays)) == (b"id\r\n1\r\n", ["o.csv"], 3)
+
+
+@pytest.mark.parametrize(("error", "attempts"), [(OpenElsewhereError, 5), (PermissionError, 1), (FileExistsError, 1)])
+def test_file_that_stays_open_elsewhere(monkeypatch: pytest.MonkeyPatch, error: type[OSError], attempts: int) -> None:
+    """The attempts end within a second. Other errors are not retried."""
+    made, delays = list[int](), list[float]()
+
+    def refuse() -> None:
+        made.append(1)
+        raise error(13, "refused")
+
+    monkeypatch.setattr(time, "sleep", delays.append)
+    with pytest.raises(error, match="refused"):
+        atomic_file.retry_while_open(refuse)
+    assert len(made) == attempts
+    assert sum(delays) < 1
+
+
+def test_long_path_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows reports a path that is too long as missing, and the error says what is wrong."""
+    monkeypatch.setattr(resumable_file, "_IS_WINDOWS", True)
+    for name, problem in (("x" * 240, "The path is too long"), ("x", "No such file")):
+        with pytest.raises(CheckpointError, match=f"cannot be written: {problem}"):
+            with resumable_file.translate_os_errors(tmp_path / name):
+                raise FileNotFoundError(errno.ENOENT, "No such file")
 
 
 def test_rows_are_saved_before_a_table_is_made(tmp_path: Path) -> None:

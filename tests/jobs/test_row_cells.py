@@ -19,6 +19,7 @@ from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.models.records import WebVisit
 from tests.support.clients import client_of
 from tests.support.examples import examples
+from tests.support.requirements import PATTERN_FOLDER
 from tests.support.servers import http, raw_server
 
 COLUMNS = columns_of(WebVisit)
@@ -120,7 +121,7 @@ def is_json(text: str) -> bool:
 )
 async def test_texts_are_kept_in_parquet(tmp_path: Path, name: str) -> None:
     """A parquet file has every text as it was sent, also if its folder has characters that DuckDB expands."""
-    out = tmp_path / "[a]* b=1" / "tags.parquet"
+    out = tmp_path / PATTERN_FOLDER / "tags.parquet"
     out.parent.mkdir()
     body = msgspec.json.encode({"data": [{"id": "1", "type": "tag", "attributes": {"name": name}}]})
     async with raw_server(http(body)) as server, client_of(server.url) as lf:

@@ -22,12 +22,13 @@ from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import interrupt, names_in, small_disk
 from tests.jobs.test_export import all_ids, visits
 from tests.support.clients import client_of
+from tests.support.requirements import is_windows
 from tests.support.servers import http, raw_server
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".csv":
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
     table = duckdb.sql(f"SELECT * FROM '{path}'")
     return [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
@@ -145,6 +146,8 @@ async def test_csv_for_excel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str, separator: Literal[";", ","]
 ) -> None:
     """The Excel dialect has a byte order mark, the separator of the region, and no formulas. Plain CSV is unchanged."""
+    if is_windows:  # its registry has the separator
+        monkeypatch.setattr("winreg.QueryValueEx", lambda *_: (separator, 1))
     monkeypatch.setenv("LC_ALL", locale)
     plain, excel = tmp_path / "plain.csv", tmp_path / "excel.csv"
     texts = FORMULAS + HARMLESS

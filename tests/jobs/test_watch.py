@@ -463,12 +463,12 @@ def test_state_of_another_watch(server: VisitServer, run: Any, tmp_path: Path) -
         run(watch_for(server.watch(state=state, feed=True), 10))
     for text, message in (
         ("notes\n", "not the state"),
-        (state.read_text().replace('"version":1', '"version":9'), "format 9"),
+        (state.read_text(encoding="utf-8").replace('"version":1', '"version":9'), "format 9"),
     ):
-        state.write_text(text)
+        state.write_text(text, encoding="utf-8")
         with pytest.raises(CheckpointError, match=message):
             run(watch_for(server.watch(state=state), 10))
-        assert state.read_text() == text
+        assert state.read_text(encoding="utf-8") == text
 
 
 def test_torn_line(server: VisitServer, run: Any, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from leadfeeder_async import (
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
 from tests.support.clock import VirtualLoop
+from tests.support.requirements import is_windows
 from tests.support.tasks import client_tasks, client_tasks_after_cancellation
 from tests.support.visit_server import EPOCH, MemoryStore, VisitServer, watch_servers
 
@@ -140,7 +141,7 @@ def test_errors_of_the_key_end_all_accounts(
 
     with pytest.raises(type(error)):
         run(process_slowly())
-    assert '"first"' in (tmp_path / "states" / "1.state").read_text()
+    assert '"first"' in (tmp_path / "states" / "1.state").read_text(encoding="utf-8")
 
 
 def test_outage_of_one_account(servers: list[VisitServer], run: Any) -> None:
@@ -195,13 +196,13 @@ def test_one_private_state_per_account(servers: list[VisitServer], run: Any, tmp
                 await task
 
     run(twice())
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert is_windows or stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert sorted(path.name for path in directory.iterdir()) == ["1.state", "2.state", "3.state"]
 
 
 def test_damaged_state_is_refused_before_any_request(servers: list[VisitServer], run: Any, tmp_path: Path) -> None:
     """A damaged state of one account is raised at once, because the user has to repair it."""
-    (tmp_path / "2.state").write_text("notes\n")
+    (tmp_path / "2.state").write_text("notes\n", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"2\.state is damaged"):
         run(watch_for(watch_servers(servers, tmp_path), 10))
     assert sum(server.requests for server in servers) == 0

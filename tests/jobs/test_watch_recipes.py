@@ -31,7 +31,9 @@ pytestmark = [pytest.mark.real_time, pytest.mark.timeout(90)]
 
 PAGES = (DOCS / "recipes/new-visits.md", DOCS / "watching.md")
 BLOCKS = [
-    block for page in PAGES for block in re.findall(r"^```py\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    block
+    for page in PAGES
+    for block in re.findall(r"^```py\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 ]
 
 
@@ -76,7 +78,7 @@ async def running(coroutine: Any) -> AsyncIterator[None]:
 async def web_application(sandbox: Sandbox, folder: Path) -> AsyncIterator[str]:
     """Run the FastAPI recipe with uvicorn, and yield its URL."""
     (text,) = [block for block in BLOCKS if "FastAPI(" in block]
-    (folder / "app.py").write_text(text)
+    (folder / "app.py").write_text(text, encoding="utf-8")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -193,8 +195,8 @@ async def test_queue_worker(live: Sandbox, tmp_path: Path) -> None:
         await until(lambda: live.ledger.requests)
         await asyncio.sleep(0.3)
         new = list(live.world.add_visits(30))
-        await until(lambda: done.exists() and len(done.read_text().split()) >= 30)
-    assert sorted(done.read_text().split()) == sorted(new)
+        await until(lambda: done.exists() and len(done.read_text(encoding="utf-8").split()) >= 30)
+    assert sorted(done.read_text(encoding="utf-8").split()) == sorted(new)
 
 
 async def test_slack_alert(live: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

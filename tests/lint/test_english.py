@@ -69,7 +69,7 @@ def test_limit_is_per_thousand_words(limit: Limit) -> None:
 @pytest.mark.parametrize(("text", "code"), [("Return it if it is there.", 0), ("Tell where it is.", 1)])
 def test_exit_code(text: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The check prints its figures and fails if an unwanted word occurs too often."""
-    (tmp_path / "module.py").write_text(f'"""{text}"""\n')
+    (tmp_path / "module.py").write_text(f'"""{text}"""\n', encoding="utf-8")
     assert main(["--by-file"], tmp_path) == code
     shown = capsys.readouterr().out
     assert "where" in shown

@@ -230,5 +230,5 @@ def columns_page() -> str:
 
 def test_page_of_columns() -> None:
     """docs/columns.md has the columns of every record."""
-    _, _, tables = (DOCS / "columns.md").read_text().partition("## Columns of each record\n\n")
+    _, _, tables = (DOCS / "columns.md").read_text(encoding="utf-8").partition("## Columns of each record\n\n")
     assert tables == columns_page()

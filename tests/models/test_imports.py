@@ -19,6 +19,6 @@ def imports_of(source: str) -> set[str]:
 def test_models_have_no_import_cycle() -> None:
     """The modules can be sorted so that each imports only earlier ones, and they import no other part of the package."""
     files = [file for file in (PACKAGE / "models").glob("*.py") if file.stem != "__init__"]
-    imports = {f"{MODELS}{file.stem}": imports_of(file.read_text()) for file in files}
+    imports = {f"{MODELS}{file.stem}": imports_of(file.read_text(encoding="utf-8")) for file in files}
     assert len(list(TopologicalSorter(imports).static_order())) == len(files)
     assert set().union(*imports.values()) <= set(imports)

@@ -222,7 +222,7 @@ def test_examples_with_changed_members_decode(
     name: str, endpoint: Endpoint[Any], change: Callable[[Any, Any], None]
 ) -> None:
     """Examples decode if any member is null, missing, extended or has an unknown value."""
-    text = (EXAMPLES / f"{name}.json").read_text()
+    text = (EXAMPLES / f"{name}.json").read_text(encoding="utf-8")
     for path in paths_in(json.loads(text)):
         changed = json.loads(text)
         change(_at(changed, path[:-1]), path[-1])

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import date
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -100,6 +101,7 @@ def rows_of(path: Path, server: RandomServer) -> list[str]:
 
 async def read_dlt(lf: AsyncLeadfeeder, _: RandomServer, __: Path) -> list[str]:
     """Extract the visits with dlt, which would load them into a database."""
+    pytest.importorskip("dlt", reason="dlt is not installed")
     from leadfeeder_async.integrations.dlt import leadfeeder_source
 
     url = lf.base_url
@@ -136,6 +138,8 @@ async def outcome_of(read: Read, seed: int, out: Path, style: str | None = None)
 @pytest.fixture(autouse=True)
 def _dlt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read with dlt up to the current day of the server, and without a rate limit."""
+    if find_spec("dlt") is None:
+        return
     monkeypatch.setattr("leadfeeder_async.integrations.dlt.current_day", lambda: date.fromisoformat(LAST_DAY))
     monkeypatch.setattr("leadfeeder_async.integrations.dlt.TokenBucket", partial(TokenBucket, 1e6, 100_000))
 

@@ -118,4 +118,4 @@ async def test_requests_of_job(sandbox: Sandbox, tmp_path: Path, name: str) -> N
         before = len(sandbox.ledger.requests)
         await job(lf, sandbox, tmp_path)
         assert len(sandbox.ledger.requests) - before == expected
-    assert f"| {name} | {expected} |" in (DOCS / "pagination.md").read_text()
+    assert f"| {name} | {expected} |" in (DOCS / "pagination.md").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import date
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -297,6 +298,7 @@ async def read_sync(_: Pager[Any], lf: AsyncLeadfeeder, folder: Path) -> list[st
 
 
 async def read_dlt(_: Pager[Any], lf: AsyncLeadfeeder, __: Path) -> list[str]:
+    pytest.importorskip("dlt", reason="dlt is not installed")
     from leadfeeder_async.integrations.dlt import leadfeeder_source
 
     url = lf.base_url
@@ -336,6 +338,8 @@ async def outcome_of(read: Read, server: UnexpectedServer, folder: Path, *, by_c
 @pytest.fixture(autouse=True)
 def _dlt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read with dlt up to the current day of the server, and without a rate limit."""
+    if find_spec("dlt") is None:
+        return
     monkeypatch.setattr("leadfeeder_async.integrations.dlt.current_day", lambda: date(2026, 11, 30))
     monkeypatch.setattr("leadfeeder_async.integrations.dlt.TokenBucket", partial(TokenBucket, 1e6, 100_000))
 

@@ -83,7 +83,7 @@ def pages() -> dict[str, str]:
 
 def _security_policy() -> str:
     """Return SECURITY.md as a page, because the site cannot link to files outside the documentation folder."""
-    text = (api.ROOT / "SECURITY.md").read_text()
+    text = (api.ROOT / "SECURITY.md").read_text(encoding="utf-8")
     return text.replace("# Security\n", "# Security policy\n", 1).replace("](docs/", "](../")
 
 
@@ -227,7 +227,7 @@ def _example(block: re.Match[str]) -> str:
 
 def llms() -> str:
     """Return an index for language models: each page of the menu with its first sentence."""
-    settings = yaml.safe_load((api.ROOT / "mkdocs.yml").read_text())
+    settings = yaml.safe_load((api.ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     entries = [pair for entry in settings["nav"] for pair in entry.items()]
     single = "".join(_entry(title, inside) for title, inside in entries if isinstance(inside, str))
     sections = [(title, inside) for title, inside in entries if not isinstance(inside, str)]
@@ -238,7 +238,9 @@ def llms() -> str:
 
 
 def _entry(title: str, page: str) -> str:
-    text = (DOCS / page).read_text() if not page.startswith("reference/") else pages()[page.split("/")[1]]
+    text = (
+        (DOCS / page).read_text(encoding="utf-8") if not page.startswith("reference/") else pages()[page.split("/")[1]]
+    )
     return f"- [{title}]({page}): {_first_sentence(text)}\n"
 
 
@@ -253,8 +255,8 @@ def write(docs: Path = DOCS) -> None:
     folder = docs / "reference"
     folder.mkdir(exist_ok=True)
     for name, text in pages().items():
-        (folder / name).write_text(text)
-    (docs / "llms.txt").write_text(llms())
+        (folder / name).write_text(text, encoding="utf-8")
+    (docs / "llms.txt").write_text(llms(), encoding="utf-8")
 
 
 if __name__ == "__main__":

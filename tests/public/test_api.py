@@ -29,8 +29,8 @@ def test_public_api_matches_snapshot() -> None:
     """Every public name, signature, field and default is in ``tests/api.txt``."""
     actual = api.lines()
     if os.environ.get("UPDATE_API"):
-        SNAPSHOT.write_text("\n".join(actual) + "\n")
-    message = failure_message(set(SNAPSHOT.read_text().splitlines()), set(actual))
+        SNAPSHOT.write_text("\n".join(actual) + "\n", encoding="utf-8")
+    message = failure_message(set(SNAPSHOT.read_text(encoding="utf-8").splitlines()), set(actual))
     assert not message, message
 
 

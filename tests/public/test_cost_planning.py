@@ -18,7 +18,7 @@ from leadfeeder_async.sync import sync_account
 from tests.support.clients import client_for
 from tests.support.paths import DOCS
 
-PAGE = (DOCS / "cost-planning.md").read_text()
+PAGE = (DOCS / "cost-planning.md").read_text(encoding="utf-8")
 LAST_DAY = date(2026, 11, 20)
 Job = Callable[[AsyncLeadfeeder, Sandbox, Path], Awaitable[object]]
 

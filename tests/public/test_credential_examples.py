@@ -14,7 +14,9 @@ from leadfeeder_async.sandbox import Sandbox
 from tests.support.paths import DOCS
 from tests.support.servers import handler_server
 
-ROTATION, TOKENS = re.findall(r"^```py\n(.*?)^```", (DOCS / "authentication.md").read_text(), re.DOTALL | re.MULTILINE)
+ROTATION, TOKENS = re.findall(
+    r"^```py\n(.*?)^```", (DOCS / "authentication.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+)
 
 
 def client_of_example(text: str, function: str) -> AsyncLeadfeeder:
@@ -34,10 +36,12 @@ def sandbox_environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> No
 async def test_rotating_key(sandbox: Sandbox, tmp_path: Path) -> None:
     """The example reads a changed file after the old key was rejected."""
     file = tmp_path / "leadfeeder"
-    file.write_text(f"{sandbox.api_key}\n")
-    async with client_of_example(ROTATION.replace("/run/secrets/leadfeeder", str(file)), "use_rotating_key") as lf:
+    file.write_text(f"{sandbox.api_key}\n", encoding="utf-8")
+    async with client_of_example(
+        ROTATION.replace("/run/secrets/leadfeeder", file.as_posix()), "use_rotating_key"
+    ) as lf:
         await lf.users.me()
-        file.write_text(f"{sandbox.rotate_key()}\n")
+        file.write_text(f"{sandbox.rotate_key()}\n", encoding="utf-8")
         await lf.users.me()
 
 

@@ -22,7 +22,7 @@ from leadfeeder_async.sandbox import Sandbox
 from tests.support.paths import DOCS
 from tests.support.requirements import needs_posix_shell
 
-PAGE = (DOCS / "nightly-jobs.md").read_text()
+PAGE = (DOCS / "nightly-jobs.md").read_text(encoding="utf-8")
 FINAL = {ExitCode.REJECTED, ExitCode.USAGE, ExitCode.ACCESS, ExitCode.EXHAUSTED}
 """The exit codes after which a retry does not help."""
 
@@ -116,7 +116,8 @@ async def test_retry_script(
     binary = tmp_path / "leadfeeder"
     calls = tmp_path / "calls"
     binary.write_text(
-        f"#!{sys.executable}\nopen({str(calls)!r}, 'a').write('x')\nfrom leadfeeder_async.cli import main\nmain()\n"
+        f"#!{sys.executable}\nopen({str(calls)!r}, 'a').write('x')\nfrom leadfeeder_async.cli import main\nmain()\n",
+        encoding="utf-8",
     )
     binary.chmod(0o755)
     environment = {
@@ -127,7 +128,12 @@ async def test_retry_script(
     }
     script = f"sleep() {{ :; }}\n{retry_script()}"
     result = await asyncio.to_thread(
-        subprocess.run, ["bash", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+        subprocess.run,
+        ["bash", "-e", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
     )
-    assert (result.returncode, len(calls.read_text())) == (code, attempts), result.stderr
+    assert (result.returncode, len(calls.read_text(encoding="utf-8"))) == (code, attempts), result.stderr
     assert (tmp_path / "visits.ndjson").exists() is (code == 0)

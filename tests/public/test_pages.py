@@ -12,7 +12,7 @@ import yaml
 from tests.public import api, reference
 from tests.support.paths import CONTRACT
 
-SETTINGS = yaml.safe_load((api.ROOT / "mkdocs.yml").read_text())
+SETTINGS = yaml.safe_load((api.ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
 
 EVIDENCE = {"live-verified": "live", "openapi-derived": "document", "inferred": "inferred"}
 """The words for levels of evidence in docs/api-coverage.md, by the words of the contract."""
@@ -58,10 +58,10 @@ def test_every_public_name_is_documented() -> None:
 
 def test_every_page_is_in_the_menu(site: Path) -> None:
     """The menu lists each page once. Decision records are linked from their index instead."""
-    pages = {str(page.relative_to(site)) for page in site.rglob("*.md")}
+    pages = {page.relative_to(site).as_posix() for page in site.rglob("*.md")}
     records = {page for page in pages if re.fullmatch(r"adr/\d{4}-.+", page)}
     assert sorted(nav()) == sorted(pages - records)
-    linked = re.findall(r"\]\((\d{4}-[^)]+)\)", (site / "adr/index.md").read_text())
+    linked = re.findall(r"\]\((\d{4}-[^)]+)\)", (site / "adr/index.md").read_text(encoding="utf-8"))
     assert records == {f"adr/{page}" for page in linked}
     assert "site_url" not in SETTINGS
 
@@ -70,7 +70,7 @@ def test_every_link_has_a_target(site: Path) -> None:
     """Links between pages, and from the README into them, point to existing pages and headings."""
     pages = [*site.rglob("*.md"), api.ROOT / "README.md"]
     for page in pages:
-        visible = re.sub(r"<!--.*?-->|```.*?```", "", page.read_text(), flags=re.DOTALL)
+        visible = re.sub(r"<!--.*?-->|```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         for target in re.findall(r"\]\((?!https?:)([^)]+)\)", visible):
             path, _, anchor = target.partition("#")
             end = site / path.removeprefix("docs/") if path.startswith("docs/") else page.parent / path
@@ -80,13 +80,13 @@ def test_every_link_has_a_target(site: Path) -> None:
 
 
 def _anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
 def test_api_coverage_matches_the_contract() -> None:
     """``docs/api-coverage.md`` lists each operation of the contract with its path and the evidence for it."""
-    contract = yaml.safe_load(CONTRACT.read_text())
+    contract = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
     expected = {
         (operation["operationId"], f"{method.upper()} {path}", _evidence(operation))
         for path, methods in contract["paths"].items()
@@ -94,7 +94,9 @@ def test_api_coverage_matches_the_contract() -> None:
         if isinstance(operation, dict) and "operationId" in operation
     }
     rows = re.findall(
-        r"^\| `(\w+)` \| .+ \| `(.+)` \| (.+) \|$", (reference.DOCS / "api-coverage.md").read_text(), re.MULTILINE
+        r"^\| `(\w+)` \| .+ \| `(.+)` \| (.+) \|$",
+        (reference.DOCS / "api-coverage.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
     assert set(rows) == expected
     assert len(rows) == len(expected)
@@ -131,15 +133,15 @@ def _blocks(page: str) -> list[str]:
 
 def test_llms_txt_lists_every_page(site: Path) -> None:
     """``llms.txt`` lists each page of the menu with its first sentence."""
-    lines = [line for line in (site / "llms.txt").read_text().splitlines() if line.startswith("- ")]
+    lines = [line for line in (site / "llms.txt").read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
     assert len(lines) == len(list(nav()))
     assert all(re.fullmatch(r"- \[.+\]\(.+\.md\): .{20,}", line) for line in lines), lines
 
 
 def test_measured_numbers_are_results(site: Path) -> None:
     """Each number of the section "Measured" of the first page is in the results of the benchmarks."""
-    section = (site / "index.md").read_text().split("## Measured\n")[1].strip().split("\n\n")[0]
+    section = (site / "index.md").read_text(encoding="utf-8").split("## Measured\n")[1].strip().split("\n\n")[0]
     numbers = re.findall(r"\d[\d.,]*\d(?:-\d+ ms)?|\d+ ms", section.replace("status 429", ""))
-    results = (api.ROOT / "benchmarks/results.md").read_text()
+    results = (api.ROOT / "benchmarks/results.md").read_text(encoding="utf-8")
     assert len(numbers) >= 9
     assert [number for number in numbers if not re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d.])", results)] == []

@@ -18,7 +18,7 @@ from leadfeeder_async import AuthenticationError
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.paths import DOCS
 
-TEXT = (DOCS / "recipes/web-apps.md").read_text()
+TEXT = (DOCS / "recipes/web-apps.md").read_text(encoding="utf-8")
 EXAMPLES = dict(
     zip(
         ("aiohttp", "FastAPI", "Starlette"),

@@ -111,7 +111,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pages(site: Path) -> dict[str, Links]:
     """Return the links of each page by the path in its URL."""
     return {
-        f"/{file.relative_to(site)}".removesuffix("index.html"): Links(file.read_text())
+        f"/{file.relative_to(site).as_posix()}".removesuffix("index.html"): Links(file.read_text(encoding="utf-8"))
         for file in sorted(site.rglob("*.html"))
         if file.name != "404.html"
     }

@@ -23,7 +23,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.real_time, pytest.mark.timeout(300)]
 def run(*command: Path | str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command in another folder, without environment variables that point to the repository."""
     variables = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    return subprocess.run(command, cwd=cwd, env=variables | environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=variables | environment, capture_output=True, encoding="utf-8", check=False
+    )
 
 
 def pip(python: Path | str, *arguments: str, cwd: Path) -> None:
@@ -63,8 +65,8 @@ def busy_sandbox() -> Iterator[Sandbox]:
 
 def test_first_example_with_core_only(python: Path, busy_sandbox: Sandbox, tmp_path: Path) -> None:
     """The first example of the README runs unchanged with the wheel and its core dependencies."""
-    example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
-    (tmp_path / "first.py").write_text(example)
+    example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    (tmp_path / "first.py").write_text(example, encoding="utf-8")
     process = run(python, "-W", "error", "first.py", cwd=tmp_path, **busy_sandbox.environment)
     assert (process.returncode, process.stderr) == (0, "")
     assert len(process.stdout.splitlines()) == 300
@@ -84,4 +86,4 @@ def test_command_with_extra(python: Path, wheel: Path, tmp_path: Path) -> None:
     pip(python, "install", f"{wheel}[cli]", cwd=tmp_path)
     process = run(python.with_name("leadfeeder"), "demo", "--visits", "1200", "--out", "visits.ndjson", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    assert len((tmp_path / "visits.ndjson").read_text().splitlines()) == 1_200
+    assert len((tmp_path / "visits.ndjson").read_text(encoding="utf-8").splitlines()) == 1_200

@@ -121,7 +121,7 @@ def test_page_numbers_match_the_rows(seed: int, tmp_path: Path) -> None:
     visits = visits_with_gaps(world)
     path = world_database(tmp_path / "a.duckdb", world, visits=visits)
     write_report(path, tmp_path / "report.html")
-    body = body_of((tmp_path / "report.html").read_text())
+    body = body_of((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert text_of(body.findall("./header/p")[0]) == "26 Oct to 24 Nov 2026, 30 days in UTC · account 310042"
     categorized = categorize(visits)
     now = within(categorized, MONTH)
@@ -587,7 +587,7 @@ def test_accounts_are_separate(tmp_path: Path) -> None:
 
 def test_invalid_databases_are_rejected(tmp_path: Path) -> None:
     """The error names a file that is missing, not a database, without the tables, or of another schema version."""
-    (tmp_path / "text.duckdb").write_text("not a database " * 500)
+    (tmp_path / "text.duckdb").write_text("not a database " * 500, encoding="utf-8")
     with duckdb.connect(tmp_path / "other.duckdb") as database:
         database.execute("CREATE TABLE visits (id VARCHAR)")
     make_database(tmp_path / "new.duckdb", sync_state=[{**state(END, END)[0], "version": 99}])
@@ -616,7 +616,7 @@ def opened_by_another_process(path: Path, *, read_only: bool) -> Iterator[None]:
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
         assert other.stdin
         assert other.stdout
-        assert other.stdout.readline() == b"open\n"
+        assert other.stdout.readline().rstrip() == b"open"
         try:
             yield
         finally:
@@ -659,11 +659,11 @@ def test_page_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
     """A page that exists is replaced only with ``overwrite``. A page that cannot be written leaves no file."""
     path, out = make_database(tmp_path / "a.duckdb"), tmp_path / "new" / "report.html"
     write_report(str(path), str(out), title="Weekly")
-    assert "<title>Weekly</title>" in out.read_text()
+    assert "<title>Weekly</title>" in out.read_text(encoding="utf-8")
     with pytest.raises(CheckpointError, match="exists"):
         write_report(path, out)
     write_report(path, out, title="Again", overwrite=True)
-    assert "<h1>Again</h1>" in out.read_text()
+    assert "<h1>Again</h1>" in out.read_text(encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"cannot be written: .*\. Choose another path\."):
         write_report(path, path / "report.html")
     assert [file.name for file in out.parent.iterdir()] == ["report.html"]
@@ -674,13 +674,13 @@ def test_file_that_appears_during_a_report_is_kept(tmp_path: Path, monkeypatch: 
     path, out = make_database(tmp_path / "a.duckdb"), tmp_path / "report.html"
 
     def render_slowly(*_: object) -> str:
-        out.write_text("precious")
+        out.write_text("precious", encoding="utf-8")
         return "page"
 
     monkeypatch.setattr("leadfeeder_async.report.render.render", render_slowly)
     with pytest.raises(CheckpointError, match="exists"):
         write_report(path, out)
-    assert out.read_text() == "precious"
+    assert out.read_text(encoding="utf-8") == "precious"
 
 
 @pytest.mark.parametrize("kind", FOREIGN_FILES)
@@ -698,13 +698,13 @@ def test_command_writes_the_page(tmp_path: Path) -> None:
     path = world_database(tmp_path / "a.duckdb", World(seed=1, companies=20, visits=300, days=40, end_date=END))
     options = ("--db", str(path), "--out", str(tmp_path / "report.html"), "--since", "7d", "--title", "Mine")
     command = [sys.executable, "-c", "from leadfeeder_async.cli import main; main()", "report", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     report = read_report(path, since="7d")
     assert (done.returncode, done.stdout) == (0, "")
     summary = f"{report.totals.visits} visits of {report.totals.companies} companies, 2026-11-18 to 2026-11-24, "
     assert done.stderr.startswith(summary)
-    assert "<h1>Mine</h1>" in (tmp_path / "report.html").read_text()
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "<h1>Mine</h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    again = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert again.returncode == 2
     assert "exists" in again.stderr
     assert "overwrite" in again.stderr

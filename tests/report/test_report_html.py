@@ -172,7 +172,7 @@ def test_missing_extra(missing: set[str], named: str, tmp_path: Path, monkeypatc
 def test_import_needs_no_extra() -> None:
     """Importing the report package imports neither Jinja2 nor DuckDB."""
     code = "import sys, leadfeeder_async.report; print(sorted({'duckdb', 'jinja2', 'markupsafe'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "[]\n"
 
 
@@ -227,15 +227,15 @@ async def test_new_since_the_previous_report(tmp_path: Path) -> None:
             await sync_account(lf, database)
             first = write_report(database, out)
             assert (first.coverage.account_name, first.new_since) == (name, None)
-            assert f"<bdi>{name}</bdi> (<bdi>{sandbox.account_id}</bdi>)" in out.read_text()
+            assert f"<bdi>{name}</bdi> (<bdi>{sandbox.account_id}</bdi>)" in out.read_text(encoding="utf-8")
             sandbox.world.add_visits(4)
             await sync_account(lf, database)
             await sync_account(lf, database)
     report = write_report(database, out, overwrite=True)
     assert report.new_since is not None
     assert (report.new_since.since, report.new_since.visits) == (first.coverage.finished_at, 4)
-    assert "New since the previous report" in out.read_text()
-    assert "4 visits and " in out.read_text()
+    assert "New since the previous report" in out.read_text(encoding="utf-8")
+    assert "4 visits and " in out.read_text(encoding="utf-8")
     again = write_report(database, tmp_path / "other.html")  # without a previous page: since the sync before the last
     assert again.new_since is not None
     assert again.new_since.visits == 0

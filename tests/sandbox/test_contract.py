@@ -190,7 +190,9 @@ class ContractCase:
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
     """The contract."""
-    loaded: dict[str, Any] = yaml.load(CONTRACT.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    loaded: dict[str, Any] = yaml.load(
+        CONTRACT.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    )
     return loaded
 
 

@@ -26,9 +26,9 @@ def test_hot_companies(leadfeeder_sandbox):
 
 def test_fixture_without_configuration(tmp_path: Path) -> None:
     """A test suite elsewhere can use the fixture without imports or configuration."""
-    (tmp_path / "test_hot_companies.py").write_text(USER_TESTS)
+    (tmp_path / "test_hot_companies.py").write_text(USER_TESTS, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    process = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=tmp_path)
     assert "1 passed" in process.stdout, process.stdout + process.stderr
 
 

@@ -287,7 +287,7 @@ def test_end_date_is_a_full_day() -> None:
 @pytest.fixture(scope="module")
 def components() -> dict[str, Any]:
     """The components of the contract."""
-    text = (EXAMPLES.parent / "openapi.yaml").read_text()
+    text = (EXAMPLES.parent / "openapi.yaml").read_text(encoding="utf-8")
     document: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return document["components"]
 

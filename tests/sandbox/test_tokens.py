@@ -28,7 +28,7 @@ def send(sandbox: Sandbox, path: str, **headers: str) -> tuple[int, str | None]:
 
 def test_scopes_match_the_contract() -> None:
     """Each operation needs the scope that the contract names."""
-    contract = yaml.safe_load(CONTRACT.read_text())
+    contract = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
     operations = [operation for methods in contract["paths"].values() for operation in methods.values()]
     expected = {one["operationId"]: one["x-oauth-scope"] for one in operations if "x-oauth-scope" in one}
     assert expected == SCOPES

@@ -12,7 +12,7 @@ from leadfeeder_async._core import retry
 
 async def main(url: str, key: str, account: str, tag: str, ids: str, file: str) -> None:
     async with AsyncLeadfeeder(key, base_url=url, account_id=account, rate=1e6, burst=10_000) as lf:
-        job = lf.bulk.assign_tags(Path(ids).read_text().split(), [tag])
+        job = lf.bulk.assign_tags(Path(ids).read_text(encoding="utf-8").split(), [tag])
         await job.to_file(Path(file), resume=True)
 
 

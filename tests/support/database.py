@@ -20,7 +20,7 @@ def make_database(path: Path, **tables: Iterable[Mapping[str, Any]]) -> Path:
     """Make a database with these rows. Rows without an ``account_id`` belong to account 310042."""
     with duckdb.connect(path) as database:
         database.execute("SET TimeZone = 'UTC'")
-        database.execute(files("leadfeeder_async.jobs.sync").joinpath("schema.sql").read_text())
+        database.execute(files("leadfeeder_async.jobs.sync").joinpath("schema.sql").read_text(encoding="utf-8"))
         for table, rows in tables.items():
             _insert(database, table, [{"account_id": ACCOUNT, **row} for row in rows])
     return path

@@ -15,7 +15,7 @@ from tests.support.stall import measured_stall
 
 def peak_memory() -> int:
     """Return the largest resident size of this process so far, in bytes."""
-    match = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    match = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
     assert match is not None
     return 1024 * int(match[1])
 

@@ -24,7 +24,7 @@ class FileKeyring(KeyringBackend):
         return Path(os.environ["KEYRING_FILE"])
 
     def _read(self) -> dict[str, str]:
-        text = self._file.read_text() if self._file.exists() else "{}"
+        text = self._file.read_text(encoding="utf-8") if self._file.exists() else "{}"
         if text == "locked":
             raise KeyringLocked
         passwords: dict[str, str] = json.loads(text)
@@ -34,10 +34,10 @@ class FileKeyring(KeyringBackend):
         return self._read().get(f"{service} {username}")
 
     def set_password(self, service: str, username: str, password: str) -> None:
-        self._file.write_text(json.dumps({**self._read(), f"{service} {username}": password}))
+        self._file.write_text(json.dumps({**self._read(), f"{service} {username}": password}), encoding="utf-8")
 
     def delete_password(self, service: str, username: str) -> None:
         passwords = self._read()
         if passwords.pop(f"{service} {username}", None) is None:
             raise PasswordDeleteError
-        self._file.write_text(json.dumps(passwords))
+        self._file.write_text(json.dumps(passwords), encoding="utf-8")

@@ -49,7 +49,7 @@ class RedisProcess:
     def __init__(self, *arguments: str | int, **options: float) -> None:
         settings = [f"{name}={value}" for name, value in options.items()]
         command = [sys.executable, "-m", "tests.support.redis_process", *map(str, arguments), *settings]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
         self._is_ready = False
 
     def wait_until_ready(self) -> None:

@@ -9,10 +9,34 @@ from pathlib import Path
 
 import pytest
 
+is_windows = sys.platform == "win32"
+"""True on Windows, for the few tests that expect other values there."""
+
+PATTERN_FOLDER = "it's [a]b day=1" if is_windows else "it's [a]*b day=1"
+"""A name with characters that DuckDB expands in paths. Windows allows no asterisk."""
+
+needs_case_sensitive_variables = pytest.mark.skipif(is_windows, reason="needs variables that differ in case only")
+needs_fcntl = pytest.mark.skipif(is_windows, reason="needs the locks of POSIX")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-needs_permissions = pytest.mark.skipif(sys.platform == "win32", reason="needs the file permissions of POSIX")
-needs_posix_shell = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
-needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs signals that processes can handle")
+needs_memory_limits = pytest.mark.skipif(is_windows, reason="needs limits of the memory of a process")
+needs_names_with_any_character = pytest.mark.skipif(
+    is_windows, reason="needs file names with colons and question marks"
+)
+needs_open_files_removed = pytest.mark.skipif(is_windows, reason="needs to remove a file that is open")
+needs_permissions = pytest.mark.skipif(is_windows, reason="needs the file permissions of POSIX")
+needs_posix_shell = pytest.mark.skipif(is_windows, reason="needs a POSIX shell")
+needs_signals = pytest.mark.skipif(is_windows, reason="needs signals that processes can handle")
+
+
+def make_link(path: Path, target: Path, *, is_folder: bool = False) -> None:
+    """Make a symbolic link, or skip the test. On Windows, only some users can do that."""
+    try:
+        path.symlink_to(target, is_folder)
+    except (OSError, NotImplementedError):
+        if not is_windows:
+            raise
+    if not path.is_symlink():
+        pytest.skip("needs symbolic links")
 
 
 def make_pipe(path: str | os.PathLike[str]) -> None:

@@ -36,7 +36,7 @@ async def test_exit_codes_and_output(tmp_path: Path) -> None:
         outputs = [tmp_path / str(number) for number in range(5)]
         processes = [await server.start(str(number), stdout=outputs[number]) for number in range(5)]
         assert await asyncio.gather(*(process.wait() for process in processes)) == [0, 1, 2, 3, 4]
-    assert [path.read_text() for path in outputs] == [f"{number}\n" for number in range(5)]
+    assert [path.read_text(encoding="utf-8") for path in outputs] == [f"{number}\n" for number in range(5)]
 
 
 @pytest.mark.usefixtures("kind")
@@ -133,11 +133,12 @@ def test_processes_end_with_the_server() -> None:
     assert process.returncode == -9
 
 
+@needs_fork
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("arguments", [["--collect-only", "-q", "tests"], ["tests/cli/test_record_commands.py"]])
 def test_tests_without_posix(arguments: list[str]) -> None:
     """Without the modules and functions of POSIX, all tests can be collected, and those of commands run."""
     command = (sys.executable, "-m", "pytest", "-p", "tests.support.without_posix", "-p", "no:cacheprovider", "-n", "0")
-    result = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    result = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert result.returncode == 0, result.stdout

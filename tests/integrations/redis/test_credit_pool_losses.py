@@ -382,7 +382,7 @@ async def test_withdrawn_permission_stops_credits(redis_server: RedisServer) -> 
 
 async def test_documented_permissions_suffice(redis_server: RedisServer) -> None:
     """A user with the permissions of the documentation can use both limits, and each of them is needed."""
-    documented = re.search(r"ACL SETUSER leadfeeder on >PASSWORD (.+)", (DOCS / "redis.md").read_text())
+    documented = re.search(r"ACL SETUSER leadfeeder on >PASSWORD (.+)", (DOCS / "redis.md").read_text(encoding="utf-8"))
     assert documented is not None
     permissions = documented[1].split()
     assert await use_both_limits(user_url(redis_server, *permissions)) is None

@@ -33,9 +33,9 @@ pytestmark = [pytest.mark.real_time, pytest.mark.timeout(120)]
 
 def write_recipe(page: str, path: Path) -> Path:
     """Write the first ``py`` block of a page to a file."""
-    block = re.search(r"^```py\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
+    block = re.search(r"^```py\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert block is not None
-    path.write_text(block[1])
+    path.write_text(block[1], encoding="utf-8")
     return path
 
 

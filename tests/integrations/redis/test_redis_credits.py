@@ -298,7 +298,9 @@ asyncio.run(parent())
 async def test_forked_processes_share_the_limit(redis_server: RedisServer) -> None:
     """An object that was used before a fork counts each child as a process of its own."""
     command = [sys.executable, "-W", "ignore", "-c", FORKED, redis_server.url, KEY]
-    done = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True, timeout=30)
+    done = await asyncio.to_thread(
+        subprocess.run, command, check=True, capture_output=True, encoding="utf-8", timeout=30
+    )
     assert done.stdout.strip() == "5"
     assert total(redis_server) == 5
 
@@ -513,7 +515,7 @@ async def test_recipe_in_the_documentation(
     redis_server: RedisServer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The example in the documentation runs and prints the credits that were spent."""
-    blocks = re.findall(r"```py\n(.*?)```", (DOCS / "redis.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```py\n(.*?)```", (DOCS / "redis.md").read_text(encoding="utf-8"), re.DOTALL)
     (source,) = (block for block in blocks if "RedisCredits(" in block)
     for name, value in {**sandbox.environment, "REDIS_URL": redis_server.url}.items():
         monkeypatch.setenv(name, value)

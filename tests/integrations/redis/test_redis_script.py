@@ -17,7 +17,7 @@ import leadfeeder_async.integrations.redis as integration
 from leadfeeder_async._core.rate_limit import AdaptiveRate
 from tests.support.redis import RedisServer
 
-SOURCE = (Path(integration.__file__).parent / "rate_limit.lua").read_text()
+SOURCE = (Path(integration.__file__).parent / "rate_limit.lua").read_text(encoding="utf-8")
 SOURCE_WITH_CLOCK = SOURCE.replace("redis.call('TIME')", "{ARGV[6], ARGV[7]}")
 """The script with a clock that the test controls."""
 

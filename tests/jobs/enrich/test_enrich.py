@@ -76,7 +76,7 @@ def company(number: int) -> str:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def fetched(sandbox: Sandbox) -> int:
@@ -731,9 +731,12 @@ async def test_retry_failed_of_longer_iterator(sandbox: Sandbox, lf: AsyncLeadfe
 async def test_copied_lines_keep_their_input_columns(lf: AsyncLeadfeeder, tmp_path: Path) -> None:
     """Copied lines keep their input columns, and other lines with the same key do not get them."""
     source, out = tmp_path / "in.txt", tmp_path / "out.ndjson"
-    source.write_text("company-1.test\n")
+    source.write_text("company-1.test\n", encoding="utf-8")
     await lf.enrich.companies(InputFile(source, "domain"), by="domain").to_file(out)
-    out.write_text(out.read_text() + '{"row":2,"key":"company-1.test","outcome":"failed","record":null}\n')
+    out.write_text(
+        out.read_text(encoding="utf-8") + '{"row":2,"key":"company-1.test","outcome":"failed","record":null}\n',
+        encoding="utf-8",
+    )
     await lf.enrich.companies([domain(1), domain(1)], by="domain").to_file(out, retry_failed=True)
     first, second = lines(out)
     assert (first["line"], first["input"], second["outcome"]) == (1, "company-1.test", "matched")

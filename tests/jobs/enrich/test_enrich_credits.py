@@ -88,7 +88,7 @@ def checkpoint_of(out: Path) -> Checkpoint[EnrichmentState]:
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in out.read_text().splitlines()]
+    return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
 
 
 class Pool:

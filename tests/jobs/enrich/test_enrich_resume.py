@@ -219,7 +219,7 @@ class Priced:
         self.in_flight += 1
         self.requests += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
         self.in_flight -= 1
         ip = request.query["ip"]
         charged = 0 if ip in self.free else self.price
@@ -289,22 +289,26 @@ async def test_unlimited_file_records_the_price_before_it_is_spent(tmp_path: Pat
 async def test_unlimited_run_counts_in_a_limited_one(tmp_path: Path) -> None:
     """A run without a limit that is stopped counts all it may have spent, so a later limit holds for both."""
     out, place, rows = tmp_path / "out.ndjson", Place(), keys(2_500)
-    saved = tmp_path / "saved"
+    saved, is_killed = tmp_path / "saved", asyncio.Event()
     saved.mkdir()
 
     async def answer(request: web.Request) -> web.Response:
+        if is_killed.is_set():  # a killed job would not have sent this
+            raise web.HTTPServiceUnavailable
         response = await place.answer(request)
-        if len(place.charged) >= 300 and not list(saved.iterdir()):
+        if len(place.charged) >= 300 and not any(saved.iterdir()):
             for path in tmp_path.glob("out.*"):  # what a kill at this moment leaves
                 shutil.copy(path, saved)
+            is_killed.set()
         return response
 
     async with handler_server(answer) as url, client_of(url, retries=0) as lf:
         job = asyncio.create_task(lf.enrich.companies(rows, by="domain").to_file(out))
-        while not list(saved.iterdir()):
-            await asyncio.sleep(0.001)
+        await is_killed.wait()
         job.cancel()
         await asyncio.wait([job])
+        await asyncio.sleep(0.1)
+        is_killed.clear()
         before = len(place.charged)
         target, reserved = saved / "out.ndjson", 0
         with pytest.raises(BudgetExceededError, match=r"may have been charged [\d,]+ credits") as caught:

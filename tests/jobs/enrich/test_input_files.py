@@ -25,6 +25,7 @@ from leadfeeder_async import ConfigurationError
 from leadfeeder_async.jobs.enrich import file_format, table_source, workbook_check
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, parse_rules
+from tests.support.requirements import needs_memory_limits
 
 NORD, ELBE = "xn--mller-nord-9db.test", "elbe.test"
 ROWS = [["Müller Nord GmbH", "https://www.Müller-Nord.test/", "Kiel"], ["Elbe, Söhne", "elbe.test", "Köln"]]
@@ -279,7 +280,7 @@ def test_sheet_by_name(tmp_path: Path) -> None:
     """A sheet is chosen by its name, also a hidden one. Unknown names and other formats raise ConfigurationError."""
     path, text = tmp_path / "leads.xlsx", tmp_path / "leads.csv"
     path.write_bytes(workbook(("A", [NAMES, ROWS[0]]), ("B", [NAMES, ROWS[1]]), hidden=["B"]))
-    text.write_text("Website\na.test\n")
+    text.write_text("Website\na.test\n", encoding="utf-8")
     assert [row.cells for row in InputFile(path, "domain", sheet="B")] == [dict(zip(NAMES, ROWS[1], strict=True))]
     with pytest.raises(ConfigurationError, match=r"has no sheet 'C'\. Its sheets are 'A', 'B'") as caught:
         InputFile(path, "domain", sheet="C")
@@ -328,7 +329,7 @@ def test_workbook_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.M
 def test_rows_with_too_many_columns(tmp_path: Path, name: str, text: str) -> None:
     """A row with more cells than a sheet of Excel can have is refused."""
     path = tmp_path / name
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"line \d has 20,001 columns, and tables are read up to 16,384"):
         InputFile(path, "domain")
 
@@ -336,7 +337,7 @@ def test_rows_with_too_many_columns(tmp_path: Path, name: str, text: str) -> Non
 def test_table_with_as_many_columns_as_excel(tmp_path: Path) -> None:
     """A table with the most columns of Excel is read."""
     path = tmp_path / "leads.csv"
-    path.write_text("domain" + "," * 16_383 + "\na.test\n")
+    path.write_text("domain" + "," * 16_383 + "\na.test\n", encoding="utf-8")
     assert len(InputFile(path, "domain")) == 1
 
 
@@ -358,7 +359,9 @@ LONG = "Which of these offers have you read? " * 20
 def test_columns_with_the_same_beginning(tmp_path: Path, header: list[str], columns: list[str]) -> None:
     """Names of columns are made unique, also if they only differ after the characters that are compared."""
     path = tmp_path / "leads.csv"
-    path.write_text(table(["domain", *header], [["a.test", *map(str, range(len(header)))]]))
+    path.write_text(
+        table(["domain", *header], [["a.test", *map(str, range(len(header)))]]), encoding="utf-8", newline=""
+    )
     file = InputFile(path, "domain")
     assert file.columns == ("domain", *columns)
     (row,) = file
@@ -368,7 +371,7 @@ def test_columns_with_the_same_beginning(tmp_path: Path, header: list[str], colu
 def test_extra_cells_keep_named_cells(tmp_path: Path) -> None:
     """A cell without a column does not replace the cell of a column that has its name."""
     path = tmp_path / "leads.csv"
-    path.write_text("Column 3,domain\nyes,a.test,,\n")
+    path.write_text("Column 3,domain\nyes,a.test,,\n", encoding="utf-8")
     (row,) = InputFile(path, "domain")
     assert row.cells == {"Column 3": "yes", "domain": "a.test", "column 3 2": "", "column 4": ""}
     (row,) = InputFile(path, "domain", "column 3")
@@ -378,7 +381,7 @@ def test_extra_cells_keep_named_cells(tmp_path: Path) -> None:
 def test_error_about_many_columns_is_short(tmp_path: Path) -> None:
     """The error about a missing column names only the first columns, and of each only the beginning."""
     path = tmp_path / "leads.csv"
-    path.write_text(table(["x" * 100_000, *map(str, range(1_000))], []))
+    path.write_text(table(["x" * 100_000, *map(str, range(1_000))], []), encoding="utf-8", newline="")
     with pytest.raises(ConfigurationError, match=r"xxx', '0', .* and 901 more\. Pass column=") as caught:
         InputFile(path, "domain")
     assert len(str(caught.value)) < 2_000
@@ -460,7 +463,7 @@ except ConfigurationError as error:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of the memory of a process")
+@needs_memory_limits
 @pytest.mark.parametrize("name", BOMBS)
 def test_workbook_that_would_fill_the_memory(tmp_path: Path, name: str) -> None:
     """A small workbook that would fill the memory is refused before it is read."""
@@ -468,7 +471,7 @@ def test_workbook_that_would_fill_the_memory(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     command = [sys.executable, "-c", READ_IN_LIMITED_MEMORY, str(path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=50, check=False)
     assert result.returncode == 0, result.stderr
     assert message in result.stdout
     assert "cannot be read as a workbook" not in result.stdout
@@ -484,7 +487,7 @@ def looping_xls() -> bytes:
     return bytes(header) + struct.pack("<128I", 0xFFFFFFFD, 1, *[0xFFFFFFFF] * 126) + bytes(512)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of the memory of a process")
+@needs_memory_limits
 def test_binary_workbook_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A binary workbook that would fill the memory ends a child process only."""
     monkeypatch.setattr(workbook_check, "MAX_CHILD_BYTES", 500_000_000)
@@ -523,7 +526,7 @@ def test_size_of_part_that_the_archive_understates(tmp_path: Path) -> None:
 def test_explicit_column_that_is_missing(tmp_path: Path, by: list[str], missing: str) -> None:
     """A column that is named explicitly must exist, even if another key has a column."""
     path = tmp_path / "leads.csv"
-    path.write_text(table(NAMES))
+    path.write_text(table(NAMES), encoding="utf-8", newline="")
     with pytest.raises(ConfigurationError, match=f"has no column for {missing}"):
         InputFile(path, by)
 
@@ -531,7 +534,7 @@ def test_explicit_column_that_is_missing(tmp_path: Path, by: list[str], missing:
 def test_key_without_column_is_described(tmp_path: Path) -> None:
     """The description contains the keys that have no column."""
     path = tmp_path / "leads.csv"
-    path.write_text(table(NAMES))
+    path.write_text(table(NAMES), encoding="utf-8", newline="")
     description = InputFile(path, ["website", "email", "name+city"]).description
     assert description.endswith("Key: domain in column 'Website', then name in column 'Firma' (no column for email)")
 
@@ -539,7 +542,7 @@ def test_key_without_column_is_described(tmp_path: Path) -> None:
 def test_limit_of_other_csv_readers_is_kept(tmp_path: Path) -> None:
     """Long cells do not change the limit of other CSV readers, also if several threads read files."""
     path = tmp_path / "leads.csv"
-    path.write_text("website,note\n" + f"a.test,{'x' * 200_000}\n" * 20)
+    path.write_text("website,note\n" + f"a.test,{'x' * 200_000}\n" * 20, encoding="utf-8")
     counts, before = list[int](), csv.field_size_limit(131_072)
 
     def read() -> None:

@@ -30,7 +30,7 @@ from tests.jobs.helpers import names_in
 from tests.jobs.sync.test_sync import changes_of, query
 from tests.jobs.sync.test_sync_crash_recovery import expected_contents, read_contents
 from tests.jobs.test_duckdb_file import opened_elsewhere
-from tests.support.requirements import needs_permissions
+from tests.support.requirements import PATTERN_FOLDER, make_link, needs_permissions
 
 OLD_KEYS = {"visits": "account_id, id", "engagements": "account_id, visit_id, step", "companies": "account_id, id"}
 """The tables that had an index in files of version 1, and their keys."""
@@ -120,7 +120,9 @@ async def test_spool_that_does_not_fit_is_dropped(
     elif change == "database":
         path.unlink()
     else:
-        path.with_name(f"{path.name}.checkpoint").write_text('{"format":"leadfeeder-async checkpoint","version":2}')
+        path.with_name(f"{path.name}.checkpoint").write_text(
+            '{"format":"leadfeeder-async checkpoint","version":2}', encoding="utf-8"
+        )
     await sync_account(lf, path, since=since)
     expected = expected_contents(sandbox)
     if change == "other days":
@@ -151,7 +153,7 @@ async def test_spool_is_as_private_as_the_database(lf: AsyncLeadfeeder, sandbox:
 
 async def test_database_behind_a_link(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
     """A link to a database is followed, and the spool is beside the database."""
-    path.symlink_to(path.with_name("real.duckdb"))
+    make_link(path, path.with_name("real.duckdb"))
     duckdb.connect(path.with_name("real.duckdb")).close()
     await sync_account(lf, path)
     assert read_contents(path) == expected_contents(sandbox)
@@ -160,7 +162,7 @@ async def test_database_behind_a_link(lf: AsyncLeadfeeder, sandbox: Sandbox, pat
 
 async def test_unusual_folder(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
     """Characters that DuckDB would expand in the name of a file are taken as they are."""
-    path = tmp_path / "it's [a]*b day=1" / "leadfeeder.duckdb"
+    path = tmp_path / PATTERN_FOLDER / "leadfeeder.duckdb"
     path.parent.mkdir()
     await sync_account(lf, path)
     assert read_contents(path) == expected_contents(sandbox)
@@ -182,7 +184,9 @@ async def test_other_processes_read_during_a_sync(lf: AsyncLeadfeeder, sandbox: 
     def read(_: Any) -> None:
         if not found:
             found.append(
-                subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=False)
+                subprocess.run(
+                    [sys.executable, "-c", READ, str(path)], capture_output=True, encoding="utf-8", check=False
+                )
             )
 
     await sync_account(lf, path, since=sandbox.start_date, on_progress=read)
