@@ -104,7 +104,11 @@ def check_type(name: str, value: object, kind: type[object] | UnionType, noun: s
 
 
 def check_path(name: str, value: object) -> Path:
-    """Return the path of a file, or raise ConfigurationError."""
+    """Return the absolute path of a file, which stays the same if the program changes its folder.
+
+    Raises:
+        ConfigurationError: It is not a path, or the current folder does not exist any more.
+    """
     if not isinstance(value, str | Path):
         reject(name, value, "must be a string or a Path.")
     try:
@@ -113,7 +117,10 @@ def check_path(name: str, value: object) -> Path:
         is_usable = False
     if not is_usable:
         reject(name, value, "contains a character that no file name can have.")
-    return Path(value)
+    try:
+        return Path(value).absolute()
+    except FileNotFoundError:
+        reject(name, value, "is relative, but the current folder does not exist.")
 
 
 def check_function(name: str, value: object) -> None:

@@ -46,7 +46,7 @@ MAX_ERROR_BODY = 32_768
 MAX_TEXT_CHARS = 4_096
 """Characters of a message or an id that an error contains."""
 
-MAX_ENCODED_CHARS = 20
+MAX_ENCODED_CHARS = 24
 """Characters that one character of a secret takes at most in an encoding."""
 
 MIN_ENCODED_CHARS = 8
@@ -144,18 +144,18 @@ def _patterns(secret: str) -> Iterator[str]:
         yield from _encodings(secret)
         return
     for pattern in _encodings(secret[:MAX_PATTERN_CHARS]):
-        yield pattern + r"""(?:[^\s"'<>\\]|\\+(?![\\"']))*"""
+        yield pattern + _REST
 
 
 def _encodings(key: str) -> Iterator[str]:
     """Yield patterns for the key as it is, escaped as JSON, URL, HTML or bytes, also twice, and in base64 and hex."""
-    yield "".join(_encodings_of(char) for char in key)
-    yield "".join(f"{byte:02x}" for byte in key.encode())
+    yield f"(?:{_WRAP})?".join(_encodings_of(char) for char in key)
+    yield r"(?:(?:0|\\{1,4})x|[\s:,;-]){0,4}".join(f"{byte:02x}" for byte in key.encode())
     for offset in range(3):  # the base64 form of a substring depends on its position
         encoded = base64.b64encode(b"\0" * offset + key.encode()).decode().rstrip("=")
         inner = encoded[(0, 2, 3)[offset] : -1]
         if len(inner) >= MIN_ENCODED_CHARS:
-            yield "".join(_BASE64_FORMS.get(char, char) for char in inner) + r"[\w+/-]{0,2}={0,2}"
+            yield f"(?:{_WRAP})?".join(_BASE64_FORMS.get(char, char) for char in inner) + r"[\w+/-]{0,2}={0,2}"
 
 
 def _encodings_of(char: str) -> str:
@@ -163,14 +163,25 @@ def _encodings_of(char: str) -> str:
     code, name = ord(char), _HTML_NAMES.get(char)
     forms = [
         rf"\\{{0,4}}{re.escape(char)}",
-        rf"\\{{1,4}}(?:u00|x){code:02x}",
-        f"%(?:25){{0,2}}{code:02x}",
+        rf"\\{{1,4}}(?:u(?:0000)?00{code:02x}|x{code:02x}|u\{{0{{0,4}}{code:x}\}}|0?{code:03o})",
+        f"%(?:25){{0,2}}(?:u00)?{code:02x}",
+        f"={code:02x}",
         f"&(?:amp;){{0,2}}#(?:0{{0,5}}{code}|x0{{0,5}}{code:x});",
     ]
     if name is not None:
         forms.append(f"&(?:amp;){{0,2}}{name}")
     return f"(?:{'|'.join(forms)})"
 
+
+_WRAP = r"(?:=?\r?\n|=?(?:\\{1,4}r)?\\{1,4}n)[ \t]{0,8}"
+"""Where servers wrap long lines, also in JSON: MIME wraps base64, and quoted-printable adds an equals sign."""
+
+_REST = (
+    r"""(?:[^\s"'<>\\]|\\+(?![\\"'rn])|"""
+    rf"""{_WRAP}(?=[\w+/=%.-]{{8}})|"""
+    r"""[ :,;-]{1,2}(?=(?:0x)?[0-9a-f]{2}\b))*"""
+)
+"""The rest of a word, also if it continues in further lines or in further bytes in hex."""
 
 _BASE64_FORMS = {"+": r"(?:\+|-|%2b|\\u002b)", "/": r"(?:\\{0,4}/|_|%2f|\\u002f)"}
 """Patterns of the characters of base64 that are encoded again in URLs and in JSON."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Generator, Sequence
+from codecs import getincrementaldecoder
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
@@ -56,7 +57,7 @@ async def export(
     columns = pick_columns(columns_of(pager.record_type), fields)
 
     async def write(lines: bytes) -> None:
-        await write_stdout(lines if fields is None else flat_lines(lines, columns))
+        await write_stdout(lines if fields is None else await asyncio.to_thread(flat_lines, lines, columns))
 
     with progress_bar(plural(noun), to_stdout=out is None) as on_progress:
         if out is None:
@@ -80,14 +81,25 @@ async def write_stdout(data: bytes) -> None:
 
     On a terminal, control characters are escaped, so the lines are still valid JSON.
     """
-    if sys.stdout.isatty():
-        data = escape_control_characters(data.decode("utf-8", "backslashreplace"), keep_lines=True).encode()
-    await asyncio.to_thread(_write_and_flush, data)
+    await asyncio.to_thread(_write_and_flush, data, escapes=sys.stdout.isatty())
 
 
-def _write_and_flush(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
+def _write_and_flush(data: bytes, *, escapes: bool) -> None:
+    for piece in escaped_pieces(data) if escapes else (data,):
+        sys.stdout.buffer.write(piece)
     sys.stdout.buffer.flush()
+
+
+def escaped_pieces(data: bytes) -> Iterator[bytes]:
+    """Yield lines in pieces with their control characters escaped. Escapes take many times the memory of the text."""
+    decoder = getincrementaldecoder("utf-8")("backslashreplace")
+    for start in range(0, len(data), PIECE):
+        text = decoder.decode(data[start : start + PIECE], final=start + PIECE >= len(data))
+        yield escape_control_characters(text, keep_lines=True).encode()
+
+
+PIECE = 65_536
+"""Bytes that are escaped at once."""
 
 
 async def _to_file(

@@ -17,6 +17,7 @@ from leadfeeder_async.cli.options import FLAG, AccountId, Countries, JsonLines
 from leadfeeder_async.cli.printing import print_err, print_out
 from leadfeeder_async.cli.record_tables import format_value
 from leadfeeder_async.errors import check_argument
+from leadfeeder_async.pagination.visit_time import utc_time
 
 if TYPE_CHECKING:
     from leadfeeder_async.models.records import WebVisit
@@ -102,7 +103,8 @@ def parse_interval(text: str) -> float:
 
 def format_row(visit: WebVisit) -> str:
     """Return a visit as one line of a table."""
-    started = "" if visit.started_at is None else f"{visit.started_at.astimezone(UTC):%Y-%m-%d %H:%M}"
+    time = None if visit.started_at is None else utc_time(visit.started_at)
+    started = "" if time is None else f"{time:%Y-%m-%d %H:%M}"
     name = format_value(visit.company_name or visit.company_id)
     country, page = format_value(visit.location_country_code), format_value(visit.landing_page)
     depth = "" if visit.attributes.page_depth is None else visit.attributes.page_depth

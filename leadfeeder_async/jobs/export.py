@@ -105,11 +105,13 @@ async def export_file(
     if overwrite:
         check_replaceable(path)
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
+        written = await run_in_thread(partial(_ids_already_written, output, job))
+        if written is None:
+            output.restart(initial)
         tracker.start_from(output.checkpoint.rows)
         output.set_account(await job.account_id())
         output.update(output.state.for_resume())
-        written = await run_in_thread(partial(_ids_already_written, output, job))
-        pages = job.pages(output.state.position, written, output.checkpoint.rows)
+        pages = job.pages(output.state.position, written or frozenset(), output.checkpoint.rows)
         problems = ProblemLog()
         async with aclosing(pages):
             async for page in pages:
@@ -131,10 +133,13 @@ async def export_file(
     return tracker.now()
 
 
-def _ids_already_written(output: ResumableFile[ExportState], job: ExportJob) -> frozenset[str]:
-    """Return the ids of written rows that the rest of the list may repeat."""
-    offset = output.state.resume_offset if job.partitioned_by_day else 0
-    return frozenset(found for line in output.lines(offset) if (found := row_id(line)) is not None)
+def _ids_already_written(output: ResumableFile[ExportState], job: ExportJob) -> frozenset[str] | None:
+    """Return the ids of written rows that the rest of the list may repeat, or None if it repeats rows without an id."""
+    offset, position = output.state.resume_offset if job.partitioned_by_day else 0, output.state.position
+    found = {row_id(line) for line in output.lines(offset)}
+    if None in found and (position is None or position.day is not None):
+        return None
+    return frozenset(written for written in found if written is not None)
 
 
 def _append(output: ResumableFile[ExportState], page: Page[msgspec.Raw]) -> None:

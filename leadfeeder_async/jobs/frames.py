@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.columns import Cell, Column, record_reader
+from leadfeeder_async.pagination.visit_time import utc_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +59,8 @@ class _Frame:
         for index, column in enumerate(self._columns):
             if column.type is int:
                 values[index] = [_fit(value) for value in values[index]]
+            elif column.type is datetime:
+                values[index] = [utc_time(value) if isinstance(value, datetime) else None for value in values[index]]
         return values
 
 

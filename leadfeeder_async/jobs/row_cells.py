@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.models.columns import Column, Json, Tree, tree_of, tree_reader
 
 
@@ -46,7 +47,7 @@ def read_cells(rows: Path, columns: Sequence[Column]) -> Iterator[list[Json]]:
                 cells = read(decoder.decode(line))
                 for index in json_columns:
                     cells[index] = _json_cell(cells[index])
-            except (msgspec.ValidationError, ValueError):
+            except (msgspec.ValidationError, ValueError, RecursionError):
                 yield _plain_cells(line, columns)
                 continue
             for index in booleans:
@@ -120,9 +121,17 @@ def _plain_cells(line: bytes, columns: Sequence[Column]) -> list[Json]:
 
 
 def decode_row(row: bytes | msgspec.Raw) -> Json:
-    """Return a row decoded. Numbers outside the range of Python's stay JSON."""
+    """Return a row decoded. Numbers outside the range of Python's stay JSON.
+
+    Raises:
+        DecodeError: It is nested too deeply.
+    """
     try:
         return _PLAIN.decode(row)
+    except RecursionError:
+        raise DecodeError(
+            "A row is nested too deeply for a table or for single fields.", hint="Export complete rows as JSON lines."
+        ) from None
     except msgspec.ValidationError:
         value: Json = json.loads(bytes(row), parse_int=_parse_number, parse_float=_parse_number)
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -55,14 +56,15 @@ class RawDecoder(msgspec.Struct, frozen=True):
     endpoint: Endpoint[Response[tuple[msgspec.Raw, ...]]]
 
     async def decode(self, body: bytes) -> Page[msgspec.Raw]:
-        """Return the page of a response body. Rows that are not UTF-8 are reported as errors."""
+        """Return the page of a response body. Rows that are not objects in UTF-8 are reported as errors."""
         page = _page_of(await self.executor.decode_page(self.endpoint, body))
         if len(body) > MAX_INLINE_BYTES:
             return await run_in_thread(partial(self._check, page, body))
         return self._check(page, body)
 
     def _check(self, page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:
-        return page if is_utf8(body) and b"\n" not in body and b"\r" not in body else self._clean(page)
+        is_clean = is_utf8(body) and b"\n" not in body and b"\r" not in body and all(map(_is_object, page.items))
+        return page if is_clean else self._clean(page)
 
     def row_ids(self, rows: Sequence[msgspec.Raw]) -> list[str | None]:
         """Return the id of each row, or None for a row without one."""
@@ -71,14 +73,19 @@ class RawDecoder(msgspec.Struct, frozen=True):
     def _clean(self, page: Page[msgspec.Raw]) -> Page[msgspec.Raw]:
         rows, errors, undecodable = list[msgspec.Raw](), list(page.decode_errors), page.undecodable
         for row in map(bytes, page.items):
-            if is_utf8(row):
+            if is_utf8(row) and _is_object(row):
                 rows.append(msgspec.Raw(strip_line_breaks(row)))
                 continue
             undecodable += 1
             if len(errors) < MAX_ITEM_ERRORS:
                 context = replace(self.endpoint.error_context(), sent="yes", phase="decode")
-                errors.append(DecodeError(f"A row is not UTF-8: {self.executor.redactor.excerpt(row)!r}.", context))
+                problem = "an object" if is_utf8(row) else "UTF-8"
+                errors.append(DecodeError(f"A row is not {problem}: {self.executor.redactor.excerpt(row)!r}.", context))
         return replace(page, items=tuple(rows), decode_errors=tuple(errors), undecodable=undecodable)
+
+
+_is_object = re.compile(rb"\{").match
+"""Returns a match if a row is a JSON object."""
 
 
 def _page_of(decoded: DecodedPage[U]) -> Page[U]:

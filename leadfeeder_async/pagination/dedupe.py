@@ -87,7 +87,7 @@ class SeenIds(msgspec.Struct):
 
 
 class _Identified(msgspec.Struct, frozen=True, gc=False):
-    id: str | int | None = None
+    id: str | int | float | None = None
 
 
 _IDENTIFIED = msgspec.json.Decoder(_Identified)
@@ -110,4 +110,6 @@ def row_id(row: bytes) -> str | None:
         found = _IDENTIFIED.decode(row).id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)
     return None if found is None or found == "" else str(found)

@@ -32,3 +32,11 @@ def started_at(row: object) -> datetime | None:
             return None
         started = attributes.started_at if attributes else None
     return started.replace(tzinfo=UTC) if started is not None and started.tzinfo is None else started
+
+
+def utc_time(time: datetime) -> datetime | None:
+    """Return a time in UTC, or None if it is outside the years that a datetime can have there."""
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        return None

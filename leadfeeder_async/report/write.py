@@ -7,6 +7,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
+from leadfeeder_async._argument_checks import check_path
 from leadfeeder_async.errors import CheckpointError, check_argument
 from leadfeeder_async.jobs.atomic_file import write_atomically
 from leadfeeder_async.jobs.resumable_file import validate_target
@@ -61,7 +62,7 @@ def write_report(
         None.
 
     """
-    path = Path(out)
+    path = check_path("out", out)
     validate_target(path, overwrite=overwrite)
     _check_extra()
     from leadfeeder_async.report.render import render  # noqa: PLC0415 - needs the extra

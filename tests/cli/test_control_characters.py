@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadfeeder_async import LeadfeederError
+from leadfeeder_async.cli import terminal
 from leadfeeder_async.errors import escape_control_characters
 from tests.cli.command import forked, leadfeeder
 from tests.support.servers import handler_server
@@ -89,3 +90,13 @@ def test_errors_escape_their_text() -> None:
     error = LeadfeederError(f"{HOSTILE}\nleadfeeder: all is well", hint=HOSTILE)
     assert all(escape_control_characters(text) == text for text in (str(error), error.message))
     assert escape_control_characters("Übung 日本 👩\u200d👩 a\u00a0b") == "Übung 日本 👩\u200d👩 a\u00a0b"
+
+
+@given(st.text(), st.integers(1, 20))
+def test_pieces_of_lines_are_escaped_like_the_whole(text: str, size: int) -> None:
+    """Output that is escaped in pieces is the same as if it were escaped at once."""
+    data = text.encode("utf-8", "replace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(terminal, "PIECE", size)
+        pieces = b"".join(terminal.escaped_pieces(data))
+    assert pieces == escape_control_characters(data.decode(), keep_lines=True).encode()

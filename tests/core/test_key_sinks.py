@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import pickle
+import re
 import signal
 import tempfile
 import traceback
@@ -429,7 +430,19 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
     "base64 of more": lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
     "base64 in a URL": lambda text: quote(base64.b64encode(text.encode()).decode()),
+    "base64 in lines": lambda text: base64.encodebytes(f"{'x' * 30}{text}{text}".encode()).decode(),
+    "base64 in short lines": lambda text: "\r\n".join(re.findall(".{1,9}", base64.b64encode(text.encode()).decode())),
     "hex": lambda text: text.encode().hex(),
+    "hex with colons": lambda text: text.encode().hex(":"),
+    "hex with spaces": lambda text: text.encode().hex(" "),
+    "hex numbers": lambda text: ", ".join(f"0x{byte:02x}" for byte in text.encode()),
+    "long unicode escapes": lambda text: "".join(f"\\U{ord(char):08x}" for char in text),
+    "unicode escapes in braces": lambda text: "".join(f"\\u{{{ord(char):x}}}" for char in text),
+    "percent unicode": lambda text: "".join(f"%u{ord(char):04x}" for char in text),
+    "octal": lambda text: "".join(f"\\{ord(char):03o}" for char in text),
+    "quoted printable": lambda text: "".join(f"={ord(char):02X}" for char in text),
+    "quoted printable in lines": lambda text: "=\n".join(re.findall(".{1,20}", text)),
+    "folded": lambda text: f"{text[:5]}\r\n {text[5:]}",
 }
 
 

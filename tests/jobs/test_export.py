@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -20,6 +21,7 @@ from leadfeeder_async import (
     AuthenticationError,
     BudgetExceededError,
     CheckpointError,
+    DecodeError,
     IncompleteListError,
     IncompleteWindowError,
     LeadfeederError,
@@ -31,6 +33,7 @@ from leadfeeder_async import (
 from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.export_state import EXPORT, DayOffset, ExportState
 from leadfeeder_async.jobs.resumable_file import checkpoint_path, load_unfinished, partial_path
+from leadfeeder_async.jobs.row_cells import decode_row
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sandbox import Sandbox
@@ -615,3 +618,48 @@ async def test_large_pages_with_line_breaks(tmp_path: Path) -> None:
         with pytest.raises(IncompleteListError, match="not UTF-8"):
             await pager.to_file(tmp_path / "out.ndjson")
     assert read_ids(partial_path(tmp_path / "out.ndjson")) == [str(number) for number in range(100) if number != 7]
+
+
+@pytest.mark.parametrize("row_id", [None, 7.0])
+async def test_rows_without_a_usual_id_are_written_once_after_a_resume(tmp_path: Path, row_id: float | None) -> None:
+    """A resumed export of rows without ids reads them again from the start, and rows with numbers as ids continue."""
+    is_healthy = False
+
+    async def handle(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        if page == 2 and not is_healthy:
+            return web.Response(status=500)
+        rows = [
+            {"type": "tag", "attributes": {"name": f"{page}-{row}"}}
+            | ({} if row_id is None else {"id": 100.0 * page + row})
+            for row in range(10)
+        ]
+        return web.json_response({"data": rows, "meta": {"pagination": {"page_count": 3, "total_count": 30}}})
+
+    out = tmp_path / "tags.ndjson"
+    async with handler_server(handle) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(LeadfeederError):
+            await lf.tags.list().to_file(out)
+        is_healthy = True
+        progress = await lf.tags.list().to_file(out, resume=True)
+    names = [line["attributes"]["name"] for line in read_lines(out)]
+    assert names == [f"{page}-{row}" for page in (1, 2, 3) for row in range(10)]
+    assert progress.done == 30
+
+
+@pytest.mark.parametrize("suffix", [".ndjson", ".csv"])
+async def test_rows_that_are_not_objects_are_reported(tmp_path: Path, suffix: str) -> None:
+    """A row that is not an object is reported as in a loop, and not written."""
+    body = {"data": [None, 5, {"id": "1", "type": "tag", "attributes": {"name": "a"}}]}
+    out = tmp_path / f"tags{suffix}"
+    async with raw_server(*2 * [http(json.dumps(body).encode())]) as server, client_of(server.url) as lf:
+        with pytest.raises(IncompleteListError, match="A row is not an object: 'null'"):
+            await lf.tags.list().to_file(out)
+        await lf.tags.list().to_file(out, resume=True)
+    assert len(out.read_text(encoding="utf-8").splitlines()) == (1 if suffix == ".ndjson" else 2)
+
+
+def test_deeply_nested_row_is_an_error_of_a_table() -> None:
+    """A row that is nested too deeply for a table is reported with a hint."""
+    with pytest.raises(DecodeError, match="nested too deeply"):
+        decode_row(b'{"a":' * 1_001 + b"1" + b"}" * 1_001)

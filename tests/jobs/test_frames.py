@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -110,6 +111,17 @@ async def test_integer_out_of_range() -> None:
     async with raw_server(http(body)) as server, client_of(server.url) as lf:
         assert (await lf.tags.list().to_polars())["color"].to_list() == [None, 7, None]
         assert (await lf.tags.list().to_pandas())["color"].to_list() == [pd.NA, 7, pd.NA]
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+async def test_time_out_of_range(time: str) -> None:
+    """A time that has no UTC becomes a missing value."""
+    body = {"data": [{"id": "1", "type": "web_visit", "attributes": {"started_at": time}}]}
+    async with raw_server(*2 * [http(json.dumps(body).encode())]) as server, client_of(server.url) as lf:
+        pager = lf.web_visits.search(**LONG_AGO)
+        polars, pandas = await pager.to_polars(), await pager.to_pandas()
+    assert polars["started_at"].to_list() == [None]
+    assert pandas["started_at"].isna().all()
 
 
 async def test_incomplete_list_has_no_frame() -> None:

@@ -201,6 +201,15 @@ def test_visits_without_an_id_are_reported(server: VisitServer, run: Any) -> Non
     assert problems == ["A visit has no id, so it is not known if it was delivered before."] * 2
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_time_without_utc_does_not_end_the_watch(server: VisitServer, run: Any, time: str) -> None:
+    """A visit whose time is out of range in UTC is delivered once, and so are those after it."""
+    server.times["odd"] = time
+    server.at(EPOCH + timedelta(minutes=2), lambda: server.add("odd"))
+    server.at(EPOCH + timedelta(minutes=8), lambda: server.add("new"))
+    assert run(watch_for(server.watch(), 1_500)) == ["odd", "new"]
+
+
 def test_late_visits_and_deletions(server: VisitServer, run: Any) -> None:
     """A late visit does not add up at the end of the list, so all days are read. A deletion alone delivers nothing."""
     for number in range(250):

@@ -39,6 +39,8 @@ class VisitServer(RequestExecutor):
         self.offset = timedelta(0)
         """How wrong the clock of the watch is."""
         self.days = dict[date, list[Row]]()
+        self.times = dict[str, str]()
+        """The times of visits whose times are not those of their days."""
         self.events = list[tuple[datetime, Callable[[], None]]]()
         """Changes that happen at a time, in order."""
         self.requests = 0
@@ -106,7 +108,7 @@ class VisitServer(RequestExecutor):
         rows = [
             {
                 "id": visit_id,
-                "attributes": {"started_at": begin.isoformat()},
+                "attributes": {"started_at": self.times.get(visit_id, begin.isoformat())},
                 "relationships": {"company": {"id": f"c{tie % 5}"}},
             }
             for begin, tie, visit_id in found[(number - 1) * size : number * size]

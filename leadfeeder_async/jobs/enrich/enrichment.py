@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sized
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
@@ -23,6 +24,7 @@ from leadfeeder_async._argument_checks import (
     reject,
 )
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError, check_argument
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, CompanyLookup, IpLookup, Lookup, MatchPolicy
@@ -100,7 +102,7 @@ class Enrichment(Generic[T]):
         async with aclosing(self._batches()) as batches:
             async for results in batches:
                 lines = encode_lines(results)
-                yield lines if columns is None else flat_lines(lines, columns)
+                yield lines if columns is None else await run_in_thread(partial(flat_lines, lines, columns))
 
     async def _batches(self) -> AsyncGenerator[list[ResultLine], None]:
         self.summary = EnrichmentSummary()

@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._argument_checks import check_path
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import (
     DatabaseLockedError,
@@ -125,7 +126,7 @@ async def sync_account(
     Credits:
         None.
     """
-    path = Path(path)
+    path = check_path("path", path)
     check_usable(path)
     check_argument(lookback_days >= 0, f"lookback_days={lookback_days!r} must be 0 or more.", argument="lookback_days")
     check_argument(wait >= 0, f"wait={wait!r} must be 0 or more.", argument="wait")

@@ -59,6 +59,7 @@ from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import ProblemLog
 from leadfeeder_async.pagination.source import DEFAULT_PREFETCH
+from leadfeeder_async.pagination.visit_time import utc_time
 
 logger = logging.getLogger("leadfeeder_async")
 
@@ -448,7 +449,8 @@ class VisitWatcher:
 
     def _record(self, state: WatchState, visit: WebVisit, part: int) -> Acknowledged:
         today = self._now().date()
-        day = visit.started_at.astimezone(UTC).date() if visit.started_at is not None else today
+        started = None if visit.started_at is None else utc_time(visit.started_at)
+        day = today if started is None else started.date()
         latest = window_to_watch(state.floor, state.newest, today).end
         acknowledged = Acknowledged(min(max(day, state.floor - ONE_DAY), latest), visit.id, part)
         apply_acknowledged(state, acknowledged)
