@@ -214,7 +214,7 @@ class BudgetReservation:
             try:
                 await self._reserve_shared()
             except BudgetExceededError:
-                reserved, least = self._reserved, self._price.least(self._items)
+                reserved, least = self._reserved, self._reserved - self._margin
                 self._settle()
                 if reserved <= least and not self._can_wait(least):
                     raise
@@ -318,7 +318,8 @@ class BudgetReservation:
         Args:
             charged: The credits that its response reports as charged, or None. A negative number counts as zero, so
                 that a refund cannot raise the limit.
-            is_received: The response was received. If it reports no charge, the least counts as spent.
+            is_received: The response was received. If it reports no charge, the published price counts as spent, or as
+                much as for a lost response.
             may_have_charged: The attempt may have been charged: it may have been sent and was not rejected.
 
         """
@@ -326,8 +327,10 @@ class BudgetReservation:
             self._spent += max(0, charged)
             for budget in self._budgets:
                 budget._prices.setdefault(self._context.operation, replace(self._price)).learn(self._price)
-        elif is_received:
+        elif is_received and self._price.is_published:
             self._spent += self._reserved - self._margin
+        elif is_received:
+            self._spent += self._lost
         elif may_have_charged:
             self._spent += self._lost
             self._has_losses = True

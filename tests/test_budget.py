@@ -384,6 +384,41 @@ async def test_lost_response_counts_as_charged(response: object) -> None:
                 await lf.companies.get("1")
 
 
+async def test_unreported_charge_of_an_unpublished_price_counts_as_lost() -> None:
+    """A response without its charge counts as ten credits if the price is not published."""
+    body = http(b'{"data":{"id":"1.1.1.1","type":"ip"}}')
+    async with raw_server(*10 * [body]) as server, client_of(server.url) as lf:
+        async with lf.budget(max_credits=30) as budget:
+            with pytest.raises(BudgetExceededError):
+                while True:
+                    await lf.ip.enrich("1.1.1.1")
+        assert (budget.credits, budget.requests) == (30, 3)
+
+
+class Pool:
+    """Credits that other processes have nearly used up."""
+
+    credits_left = 15
+
+    async def reserve(self, most: int, context: ErrorContext) -> None:
+        if most > self.credits_left:
+            raise BudgetExceededError("The pool is used up.", context)
+        self.credits_left -= most
+
+    def settle(self, reserved: int, charged: int) -> None:
+        self.credits_left += reserved - charged
+
+
+async def test_pool_refuses_a_call_after_a_lost_response() -> None:
+    """After a response of unknown price was lost, a call that the pool does not cover is refused, not repeated."""
+    async with raw_server(*3 * [cut(b"")]) as server, client_of(server.url, retries=0) as lf:
+        async with asyncio.timeout(20), lf.budget(shared=Pool()):
+            with pytest.raises(OutcomeUnknownError):
+                await lf.ip.enrich("1.1.1.1")
+            with pytest.raises(BudgetExceededError):
+                await lf.ip.enrich("1.1.1.2")
+
+
 async def test_rejected_request_releases_credits() -> None:
     """A rejected request is not charged."""
     async with raw_server(http(b"", "404 No")) as server, client_of(server.url) as lf:

@@ -91,7 +91,7 @@ local after = spent - own[2] + total
 
 local accepted = command ~= 'restore'
   and epoch == known_epoch
-  and sequence > own[1]
+  and (sequence > own[1] or (sequence == own[1] and total == own[2])) -- clients repeat commands after a lost reply
   and not (command == 'reserve' and (after > limit or not is_open))
   and not (command == 'end' and not totals[process])
 if accepted then

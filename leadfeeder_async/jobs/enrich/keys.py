@@ -260,7 +260,7 @@ class KeyFinder:
 
     def _columns_of(self, row: Mapping[str, object]) -> tuple[_RuleColumns, ...]:
         """Return the columns of each rule. They are kept, because most rows have the same columns as the last one."""
-        names = tuple(row)
+        names = _strings_in(row)
         if names != self._names:
             found = find_names(names, self.rules)
             location = tuple(
@@ -326,6 +326,11 @@ def _escape_surrogates_in(cells: str | Mapping[str, object]) -> str | dict[str, 
         escape_surrogates(name): escape_surrogates(cell) if isinstance(cell, str) else cell
         for name, cell in cells.items()
     }
+
+
+def _strings_in(names: Iterable[object]) -> tuple[str, ...]:
+    """Return the names that are strings. ``csv.DictReader`` adds None for surplus cells."""
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def normalize_column_name(name: str) -> str:

@@ -135,6 +135,13 @@ class ResultOrderer:
         self._count -= len(ready)
         return ready
 
+    def take_finished(self) -> list[ResultLine]:
+        """Remove the rows that wait for rows without a result, and return their results."""
+        ready = [row.result(line) for row in self._rows if (line := row.key.line) is not None]
+        self._rows.clear()
+        self._count -= len(ready)
+        return ready
+
 
 class CallMeter:
     """Measures the credits of one call, including those of rejected attempts."""
@@ -358,7 +365,7 @@ class Pipeline:
                     self._add_finished(incoming)
                 elif (result := self._add_unfinished(incoming)) is not None:
                     known.append(result)
-        except CheckpointError as error:  # requests in flight may be charged, so their results are returned first
+        except Exception as error:  # noqa: BLE001 - the results of requests in flight are returned first
             self._abort(error)
         return known, has_results
 
@@ -457,7 +464,7 @@ class Pipeline:
                 lines = self._matches_after(FailureAction.SPLIT, batch, DecodeError(message))
         for pending, line in zip(batch.items, lines, strict=False):
             if line.outcome is not Outcome.SKIPPED_BY_BUDGET:
-                self._cache.put(pending.digest, line)
+                self._remember(pending.digest, line)
         if lines:
             await matched.send(list(zip(batch.items, lines, strict=True)))
         self._matches.in_flight -= 1
@@ -519,7 +526,7 @@ class Pipeline:
             return line
         if self._options.dry_run:
             self.distinct_records += 1
-            self._cache.put(digest, match)
+            self._remember(digest, match)
             return match
         self._keys_by_record[match.id] = [pending]
         self._fetches.add(match.id, prepaid=self._lookup.is_repeat_free and match.id in self._paid_ids)
@@ -719,7 +726,7 @@ class Pipeline:
         Only the first key shows the charge.
         """
         free = replace(line, charged=0) if line.charged != 0 else line
-        self._cache.put(digest_of_record(record_id), free)
+        self._remember(digest_of_record(record_id), free)
         keys = self._keys_by_record.pop(record_id, [])
         return [(pending, free if index else line) for index, pending in enumerate(keys)]
 
@@ -747,7 +754,18 @@ class Pipeline:
             lines = self._orderer.finish(results)
             if lines:
                 await output.send(lines)
+        if self._error is not None and not self._journal.is_persistent:  # a file counts rows, so it has no gaps
+            lines = self._orderer.take_finished()
+            if lines:
+                await output.send(lines)
         self._is_complete = True
+
+    def _remember(self, digest: bytes, line: ResultLine) -> None:
+        """Add a result to the cache. If the disk is full, end the job, but return the results of requests in flight."""
+        try:
+            self._cache.put(digest, line)
+        except CheckpointError as error:
+            self._abort(error)
 
     # match and fetch
 

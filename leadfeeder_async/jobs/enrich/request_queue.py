@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._core.error_mapping import is_rejection
 from leadfeeder_async.errors import (
     APIStatusError,
     AuthenticationError,
@@ -113,7 +114,7 @@ def classify_failure(error: LeadfeederError, *, is_free: bool) -> FailureAction:
         return FailureAction.ABORT
     if isinstance(error, BudgetExceededError):
         return FailureAction.SKIP
-    if isinstance(error, APIStatusError) and error.status is not None and 400 <= error.status < 500:
+    if isinstance(error, APIStatusError) and error.status is not None and is_rejection(error.status):
         return FailureAction.SPLIT
     return FailureAction.RETRY if is_free or error.sent == "no" else FailureAction.OUTCOME_UNKNOWN
 

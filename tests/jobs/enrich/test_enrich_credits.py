@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -432,6 +434,80 @@ async def test_merged_group_after_interruption(tmp_path: Path, monkeypatch: pyte
         await lf.enrich.companies(keys(*range(10)), by="domain", max_credits=10).to_file(out, resume=True)
     assert limit <= server.charged <= 10
     assert sum(line["outcome"] == "matched" for line in lines(out)) >= (7 if absent else 10)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("status", [401, 402, 403])
+async def test_records_behind_a_fatal_error_are_returned(
+    monkeypatch: pytest.MonkeyPatch, ordered: bool, status: int
+) -> None:
+    """Records of requests in flight are returned before the error that stops the job, also with a gap before them."""
+    monkeypatch.setattr(CompanyLookup, "ids_per_fetch", 10)
+    server, others = Ledger(), asyncio.Event()
+
+    async def fetch(ids: list[str]) -> web.Response:
+        if "10" in ids:
+            await others.wait()
+            return web.json_response({"errors": [{"title": "no"}]}, status=status)
+        page = await server.respond(ids)
+        if server.charged == 30:
+            others.set()
+        await asyncio.sleep(0.1)
+        return page
+
+    server.fetch, got = fetch, list[str | None]()
+    async with handler_server(server.handle) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(LeadfeederError) as caught:
+            async for result in lf.enrich.companies(keys(*range(40)), by="domain", ordered=ordered):
+                got.append(result.id)
+    assert caught.value.status == status
+    assert (sorted(map(int, filter(None, got))), server.charged) == ([*range(10), *range(20, 40)], 30)
+
+
+@pytest.mark.parametrize("status", [408, 499])
+async def test_timeout_of_a_proxy_may_have_charged(status: int) -> None:
+    """After a 408, which does not show that the request was not carried out, no record is requested again."""
+    server = Ledger()
+
+    async def fetch(ids: list[str]) -> web.Response:
+        server.charge(ids)
+        return web.json_response({"errors": [{"title": "timeout"}]}, status=status)
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url, retries=2) as lf:
+        job = lf.enrich.companies(keys(*range(30)), by="domain", max_credits=30)
+        outcomes = [result.outcome async for result in job]
+    assert (server.charged, len(server.requests), set(outcomes)) == (30, 1, {Outcome.FAILED})
+    assert job.summary.credits_possibly_charged == 30
+
+
+async def test_surplus_cells_of_csv_rows() -> None:
+    """Rows of csv.DictReader that have more cells than the header keep their keys."""
+    text = "domain,name\na1.test,x,surplus\na2.test,y\n"
+    async with handler_server(Ledger().handle) as url, client_of(url) as lf:
+        job = lf.enrich.companies(csv.DictReader(io.StringIO(text)), by="domain", max_credits=10)
+        assert [result.id async for result in job] == ["1", "2"]
+
+
+async def test_rows_that_fail_return_the_records_in_flight() -> None:
+    """An exception of a row ends the job after the results of the rows before it."""
+
+    class Broken(dict[str, str]):
+        def __iter__(self) -> Iterator[str]:
+            raise ZeroDivisionError
+
+    async def rows() -> AsyncIterator[dict[str, str]]:
+        for number in range(20):
+            yield {"domain": f"a{number}.test"}
+        await asyncio.sleep(0.2)
+        yield Broken()
+
+    got = list[str | None]()
+    async with handler_server(Ledger().handle) as url, client_of(url) as lf:
+        with pytest.raises(ZeroDivisionError):
+            async for result in lf.enrich.companies(rows(), by="domain", max_credits=100):
+                got.append(result.id)
+    assert got == [str(number) for number in range(20)]
 
 
 @pytest.mark.parametrize("response", ["lost", "without charge"])
