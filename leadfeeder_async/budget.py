@@ -58,6 +58,8 @@ class Price(msgspec.Struct):
     """The highest charge for one item so far, and at least 1."""
     is_known: bool = True
     """True if the price is published, or a response has shown it."""
+    may_be_free: bool = False
+    """True if it is not known whether the operation charges at all."""
 
     def most(self, items: int) -> int:
         """Return the credits to reserve for some items."""
@@ -318,8 +320,8 @@ class BudgetReservation:
         Args:
             charged: The credits that its response reports as charged, or None. A negative number counts as zero, so
                 that a refund cannot raise the limit.
-            is_received: The response was received. If it reports no charge, the published price counts as spent, or as
-                much as for a lost response.
+            is_received: The response was received. If it reports no charge, the least counts as spent. If the operation
+                certainly charges and its price is not published, as much as for a lost response counts.
             may_have_charged: The attempt may have been charged: it may have been sent and was not rejected.
 
         """
@@ -327,7 +329,7 @@ class BudgetReservation:
             self._spent += max(0, charged)
             for budget in self._budgets:
                 budget._prices.setdefault(self._context.operation, replace(self._price)).learn(self._price)
-        elif is_received and self._price.is_published:
+        elif is_received and (self._price.is_published or self._price.may_be_free):
             self._spent += self._reserved - self._margin
         elif is_received:
             self._spent += self._lost

@@ -616,6 +616,7 @@ class AsyncLeadfeeder:
             retry_safety=_retry_safety(method, idempotent=idempotent, may_charge=may_charge),
             billing=Billing.PER_REQUEST if may_charge else Billing.FREE,
             is_price_published=False,
+            is_billing_known=False,
             account=AccountScope.NONE if names_account else AccountScope.REQUIRED,
         )
         body = None if json is None else _encode_argument(json)
@@ -673,27 +674,30 @@ def _encode_argument(value: object) -> bytes:
 
 
 def _most_items(params: Mapping[str, QueryValue], body: bytes | None) -> int:
-    """Return the most items that a request to an unknown route may be charged for: its longest list, or its page."""
+    """Return the most items that a request to an unknown route may be charged for: those of its lists, or its page."""
     sizes: list[int] = [1]
     for name, value in params.items():
-        if isinstance(value, str):
+        if name == "page[size]" and str(value).isdecimal():
+            sizes.append(int(str(value)[:_MAX_SIZE_DIGITS]))
+        elif isinstance(value, str):
             sizes.append(value.count(",") + 1)
         elif isinstance(value, tuple):
             sizes.append(sum(part.count(",") + 1 for part in value))
-        elif name == "page[size]" and isinstance(value, int):
-            sizes.append(value)
-    return max(*sizes, 1 if body is None else _longest_list(body))
+    return max(*sizes, 1 if body is None else _count_items(body))
 
 
-def _longest_list(encoded: bytes) -> int:
-    """Return the length of the longest list in a JSON value."""
+_MAX_SIZE_DIGITS = 9
+
+
+def _count_items(encoded: bytes) -> int:
+    """Return the number of items in the lists of a JSON value. Text with commas may be a list too."""
     if encoded.startswith(b"["):
         items = msgspec.json.decode(encoded, type=list[msgspec.Raw])
-        return max(len(items), *(_longest_list(bytes(item)) for item in items), 0)
+        return max(len(items), sum(_count_items(bytes(item)) for item in items))
     if encoded.startswith(b"{"):
         fields = msgspec.json.decode(encoded, type=dict[str, msgspec.Raw])
-        return max(0, 0, *(_longest_list(bytes(field)) for field in fields.values()))
-    return 0
+        return sum(_count_items(bytes(field)) for field in fields.values())
+    return encoded.count(b",") + 1 if b"," in encoded else 0
 
 
 def _retry_safety(method: str, *, idempotent: bool, may_charge: bool) -> RetrySafety:

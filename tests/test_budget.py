@@ -212,6 +212,7 @@ SIGNALS: dict[str, Any] = {"json": {"company_ids": [str(159_000_000 + number) fo
         ("GET", "/v1/companies", {"params": {"ids": ("159000000", "159000001")}}, 2),
         ("POST", "/v1/companies/signals", SIGNALS, 10),
         ("POST", "/v1/companies/signals", {**SIGNALS, "params": {"page[size]": 20}}, 20),
+        ("POST", "/v1/companies/signals", {**SIGNALS, "params": {"page[size]": "20"}}, 20),
     ],
 )
 async def test_custom_request_reserves_its_items(
@@ -231,6 +232,21 @@ async def test_custom_request_reserves_its_items(
     async with lf.budget(max_credits=most) as budget:
         await lf.request(method, path, idempotent=idempotent, **request_arguments)
     assert 0 < budget.credits == sandbox.ledger.credits_charged <= most
+
+
+@pytest.mark.parametrize(
+    ("body", "most"),
+    [({"ids": ["1", "2"], "more": {"ids": ["3"]}}, 3), ({"ids": "1,2,3"}, 3), ({"name": "Nord"}, 1)],
+)
+async def test_items_in_the_body_of_a_custom_request(body: dict[str, Any], most: int) -> None:
+    """All lists of a body count together, and so does a text with commas."""
+    async with raw_server(http(b'{"data":[]}')) as server, client_of(server.url) as lf:
+        async with lf.budget(max_credits=most - 1):
+            with pytest.raises(BudgetExceededError, match="may charge"):
+                await lf.request("POST", "/v1/new", json=body, idempotent=True)
+        assert not server.requests
+        async with lf.budget(max_credits=10 * most):
+            await lf.request("POST", "/v1/new", json=body, idempotent=True)
 
 
 async def test_free_custom_request() -> None:

@@ -121,7 +121,8 @@ class ClientState:
     def price(self, endpoint: Endpoint[object]) -> Price:
         """Return the price of one item of an endpoint, which learns from the responses of all copies."""
         is_published = endpoint.is_price_published
-        return self._prices.setdefault(endpoint.operation, Price(is_published, is_known=is_published))
+        price = Price(is_published, is_known=is_published, may_be_free=not endpoint.is_billing_known)
+        return self._prices.setdefault(endpoint.operation, price)
 
     async def aclose(self) -> None:
         """Close the connections. Waiting and later calls raise ClientClosedError, and calls in flight fail."""

@@ -101,6 +101,8 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
     """The query parameter with the ids that are charged, if ``billing`` is PER_ID."""
     is_price_published: bool = True
     """True if each unit of ``billing`` charges at most one credit."""
+    is_billing_known: bool = True
+    """False if a request may charge nothing at all, as those of unknown routes."""
     pagination: PaginationStyle = PaginationStyle.NONE
     account: AccountScope = AccountScope.REQUIRED
     partitioned_by_day: bool = False
@@ -151,6 +153,7 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
             billing=self.billing,
             billed_param=self.billed_param,
             is_price_published=self.is_price_published,
+            is_billing_known=self.is_billing_known,
             pagination=self.pagination,
             account=self.account,
             partitioned_by_day=self.partitioned_by_day,

@@ -238,8 +238,11 @@ def _normalize_meta(meta: dict[str, Json]) -> dict[str, Json]:
             normalized[key] = {"charged": _charge(value.get("charged"))} if isinstance(value, dict) else None
         elif key == "next_cursor":
             normalized[key] = None if value is False else _id_string(value)
+        elif key == "request_id":
+            found = _id_string(value)
+            normalized[key] = found if isinstance(found, str) else None
         else:
-            normalized[key] = _id_string(value) if key == "request_id" else value
+            normalized[key] = value
     return {key: value for key, value in normalized.items() if value is not None}
 
 

@@ -30,14 +30,14 @@ def test_control_characters_are_removed() -> None:
 
 
 async def test_numbers_of_any_size_are_shown() -> None:
-    """A number outside the range of Python's, or a row that is not an object, is shown as it was sent."""
+    """A number outside the range of Python's is shown as it was sent. A row that is not an object is reported."""
     huge = "9" * 30
     body = f'{{"data":[{{"id":"1","type":"tag","attributes":{{"name":{huge}}}}},{huge}]}}'.encode()
     async with raw_server(http(body)) as server:
         environment = {"LEADFEEDER_API_KEY": "k", "LEADFEEDER_BASE_URL": server.url, "LEADFEEDER_ACCOUNT_ID": "1"}
-        code, out, _ = await leadfeeder(None, "tags", "list", **environment)
-    assert code == 0
-    assert out.splitlines() == [body.decode()[9 : body.decode().index("},9") + 1], f'{{"value":{huge}}}']
+        code, out, error = await leadfeeder(None, "tags", "list", **environment)
+    assert (code, f"A row is not an object: '{huge}'" in error) == (5, True)
+    assert out.splitlines() == [body.decode()[9 : body.decode().index("},9") + 1]]
     assert format_value(decode_row(huge.encode())) == huge
 
 

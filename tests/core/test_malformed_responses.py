@@ -251,3 +251,12 @@ async def test_white_space_before_the_json(prefix: str, tmp_path: Path) -> None:
         raw = await lf.request("GET", "/v1/companies", may_charge=True)
         assert raw["data"] == rows
     assert budget.credits == 300
+
+
+@pytest.mark.parametrize("request_id", [{"id": 1}, ["a"], 1.5, True])
+async def test_odd_request_id_loses_no_record(request_id: object) -> None:
+    """A request id of another type is ignored, and the records beside it are returned."""
+    body = {"data": [{"id": "1", "type": "company"}], "meta": {"request_id": request_id, "credits": {"charged": 1}}}
+    async with raw_server(http(json.dumps(body).encode())) as server, client_of(server.url) as lf:
+        assert [company.id async for company in lf.companies.get_many(["1"])] == ["1"]
+        assert lf.stats.credits_charged == 1

@@ -621,7 +621,7 @@ async def test_large_pages_with_line_breaks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row_id", [None, 7.0])
-async def test_rows_without_a_usual_id_are_written_once_after_a_resume(tmp_path: Path, row_id: float | None) -> None:
+async def test_rows_without_string_ids_are_written_once(tmp_path: Path, row_id: float | None) -> None:
     """A resumed export of rows without ids reads them again from the start, and rows with numbers as ids continue."""
     is_healthy = False
 

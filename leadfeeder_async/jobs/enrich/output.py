@@ -31,7 +31,13 @@ from leadfeeder_async.jobs.enrich.result_table import read_result_table
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, ResultLine, encode_lines
 from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, PreviousRun, row_count_error
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
-from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, check_replaceable, open_resumable
+from leadfeeder_async.jobs.resumable_file import (
+    JobIdentity,
+    ResumableFile,
+    check_replaceable,
+    load_unfinished,
+    open_resumable,
+)
 from leadfeeder_async.jobs.tabular import check_table, is_table, pick_columns
 from leadfeeder_async.models.columns import Column, columns_of
 from leadfeeder_async.types import CsvDialect
@@ -201,6 +207,11 @@ async def enrich_file(
         _check_retryable(path, columns)
     if overwrite or is_retry:
         check_replaceable(path)
+    if is_retry and resume and load_unfinished(path, ENRICHMENT) is None:
+        raise CheckpointError(
+            f"{path} has no unfinished retry to resume.",
+            hint="Check the file. To start a retry, with credits of its own, do not resume.",
+        )
     identity = await job.identity()
     if is_retry:
         identity = await run_in_thread(partial(_identity_of_retry, job, columns, identity, path, total))

@@ -23,6 +23,7 @@ from leadfeeder_async import (
     AsyncLeadfeeder,
     Budget,
     BudgetExceededError,
+    CheckpointError,
     ErrorContext,
     LeadfeederError,
     Outcome,
@@ -434,6 +435,20 @@ async def test_merged_group_after_interruption(tmp_path: Path, monkeypatch: pyte
         await lf.enrich.companies(keys(*range(10)), by="domain", max_credits=10).to_file(out, resume=True)
     assert limit <= server.charged <= 10
     assert sum(line["outcome"] == "matched" for line in lines(out)) >= (7 if absent else 10)
+
+
+async def test_finished_retry_is_not_started_again_by_resume(tmp_path: Path) -> None:
+    """If a retry was finished before its caller was canceled, resuming it starts no retry with credits of its own."""
+    server, out = Ledger(), tmp_path / "out.ndjson"
+    async with handler_server(server.handle) as url, client_of(url) as lf:
+        job = lf.enrich.companies(keys(*range(30)), by="domain", max_credits=0)
+        await job.to_file(out)
+        retry = lf.enrich.companies(keys(*range(30)), by="domain", max_credits=10)
+        await retry.to_file(out, retry_failed=True)
+        finished = out.read_bytes()
+        with pytest.raises(CheckpointError, match="no unfinished retry"):
+            await retry.to_file(out, retry_failed=True, resume=True)
+    assert (server.charged, out.read_bytes()) == (10, finished)
 
 
 @pytest.mark.parametrize("ordered", [True, False])
