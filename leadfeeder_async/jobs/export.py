@@ -105,11 +105,11 @@ async def export_file(
     if overwrite:
         check_replaceable(path)
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
+        output.set_account(await job.account_id())  # first, so that rows of another account are kept
         written = await run_in_thread(partial(_ids_already_written, output, job))
         if written is None:
             output.restart(initial)
         tracker.start_from(output.checkpoint.rows)
-        output.set_account(await job.account_id())
         output.update(output.state.for_resume())
         pages = job.pages(output.state.position, written or frozenset(), output.checkpoint.rows)
         problems = ProblemLog()

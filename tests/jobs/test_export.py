@@ -647,6 +647,30 @@ async def test_rows_without_string_ids_are_written_once(tmp_path: Path, row_id: 
     assert progress.done == 30
 
 
+async def test_rows_without_ids_of_another_account_are_kept(tmp_path: Path) -> None:
+    """An export of rows without ids that resumes with the key of another account is refused, and keeps its rows."""
+    account = "1"
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path.endswith("/accounts"):
+            return web.json_response({"data": [{"id": account, "type": "account", "attributes": {}}]})
+        if request.query["page[num]"] == "2":
+            return web.Response(status=500)
+        rows = [{"type": "tag", "attributes": {"name": str(row)}} for row in range(10)]
+        return web.json_response({"data": rows, "meta": {"pagination": {"page_count": 2, "total_count": 20}}})
+
+    out = tmp_path / "tags.ndjson"
+    async with handler_server(handle) as url:
+        async with AsyncLeadfeeder("first-key", base_url=url, retries=0) as lf:
+            with pytest.raises(LeadfeederError):
+                await lf.tags.list().to_file(out)
+        rows, account = partial_path(out).read_bytes(), "2"
+        async with AsyncLeadfeeder("second-key", base_url=url, retries=0) as lf:
+            with pytest.raises(CheckpointError, match="has rows of account 1"):
+                await lf.tags.list().to_file(out, resume=True)
+    assert (len(rows.splitlines()), partial_path(out).read_bytes()) == (10, rows)
+
+
 @pytest.mark.parametrize("suffix", [".ndjson", ".csv"])
 async def test_rows_that_are_not_objects_are_reported(tmp_path: Path, suffix: str) -> None:
     """A row that is not an object is reported as in a loop, and not written."""
