@@ -18,7 +18,7 @@ test-fast: $(VENV)/.dev  ## run the tests without a marker: none that kills proc
 
 cov: $(VENV)/.dev  ## run all tests and measure branch coverage; fails below fail_under in pyproject.toml
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov=leadfeeder_async $(ARGS)
 
 matrix:  ## run all tests on every supported Python; each must be installed as python3.11, python3.12 and so on
 	for version in $(PYTHONS); do \

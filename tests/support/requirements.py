@@ -1,4 +1,4 @@
-"""Marks for tests of things that Windows does not have. There, the tests are skipped."""
+"""Marks for tests of things that not every run has: Windows lacks some, and measured runs are slower."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 
 is_windows = sys.platform == "win32"
 """True on Windows, for the few tests that expect other values there."""
+
+is_measured = Coverage.current() is not None
+"""True if the coverage of this run is measured. That changes the time, the signals and the variables of processes."""
 
 PATTERN_FOLDER = "it's [a]b day=1" if is_windows else "it's [a]*b day=1"
 """A name with characters that DuckDB expands in paths. Windows allows no asterisk."""
 
 needs_case_sensitive_variables = pytest.mark.skipif(is_windows, reason="needs variables that differ in case only")
+needs_even_speed = pytest.mark.skipif(is_measured, reason="needs the speed of code whose coverage is not measured")
 needs_fcntl = pytest.mark.skipif(is_windows, reason="needs the locks of POSIX")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 needs_memory_limits = pytest.mark.skipif(is_windows, reason="needs limits of the memory of a process")
@@ -24,6 +29,9 @@ needs_names_with_any_character = pytest.mark.skipif(
 )
 needs_open_files_removed = pytest.mark.skipif(is_windows, reason="needs to remove a file that is open")
 needs_permissions = pytest.mark.skipif(is_windows, reason="needs the file permissions of POSIX")
+needs_own_signals = pytest.mark.skipif(
+    is_measured, reason="needs processes without the signals and variables of coverage"
+)
 needs_posix_shell = pytest.mark.skipif(is_windows, reason="needs a POSIX shell")
 needs_signals = pytest.mark.skipif(is_windows, reason="needs signals that processes can handle")
 

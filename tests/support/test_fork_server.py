@@ -16,7 +16,7 @@ import pytest
 from tests.support import fork_server
 from tests.support.fork_server import KILLED, ForkedProcess, ForkServer, process_server
 from tests.support.paths import ROOT
-from tests.support.requirements import needs_fork, needs_signals
+from tests.support.requirements import needs_fork, needs_own_signals, needs_signals
 from tests.support.terminal import terminal_output
 
 MODULE = "tests.support.echo_process"
@@ -51,6 +51,7 @@ async def test_killed_processes() -> None:
     assert await running.wait() == KILLED
 
 
+@needs_own_signals
 @needs_signals
 @pytest.mark.usefixtures("kind")
 async def test_terminated_process() -> None:
@@ -71,6 +72,7 @@ async def test_error_of_a_process() -> None:
         assert await (await server.start("0")).wait() == 0
 
 
+@needs_own_signals
 @needs_fork
 @pytest.mark.parametrize("encoding", [None, "cp1252:replace", "unbuffered"])
 async def test_forked_process_starts_like_a_new_one(
@@ -98,6 +100,7 @@ async def test_forked_process_starts_like_a_new_one(
     assert b"from stdin" in results[0][0][0]
 
 
+@needs_own_signals
 @needs_fork
 async def test_forked_process_on_a_terminal() -> None:
     """A forked process on a terminal has the streams of a new Python there."""

@@ -23,6 +23,7 @@ from leadfeeder_async.jobs.enrich.keys import (
     parse_rules,
 )
 from leadfeeder_async.jobs.enrich.shared_domains import is_shared_domain
+from tests.support.requirements import needs_even_speed
 
 
 def key_of(row: Row, by: str | Collection[str], column: str | None = None, **options: bool) -> Key:
@@ -271,6 +272,7 @@ def least_seconds(function: Callable[[], object]) -> float:
     return min(seconds() for _ in range(5))
 
 
+@needs_even_speed
 @pytest.mark.parametrize(
     "name",
     ["k{}", "k{}-" + "a-" * 25, "k{}" + "\u0345\u0334" * 20, "{}" + "\u0345\u0334" * 27, "{}" + "\u0f73" * 1_000],
@@ -283,6 +285,7 @@ def test_rows_with_many_columns_take_little_time(name: str) -> None:
     assert least_seconds(lambda: key_of(row, by)) < 0.005
 
 
+@needs_even_speed
 @pytest.mark.parametrize("digit", ["_", "\u00ad"])
 def test_many_spellings_of_common_names_take_little_time(digit: str) -> None:
     """Many names that could be the column of the key do not block the event loop either."""
