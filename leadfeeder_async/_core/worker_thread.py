@@ -10,6 +10,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+MAX_INLINE_ROWS = 10_000
+"""Rows that are processed on the event loop. That takes a few milliseconds."""
+
+
+async def run_for_rows(function: Callable[[], T], rows: int) -> T:
+    """Return the result of ``function``, which runs in a thread if it processes many rows."""
+    return function() if rows <= MAX_INLINE_ROWS else await run_in_thread(function)
+
+
 async def run_in_thread(function: Callable[[], T]) -> T:
     """Return the result of ``function``, which runs in a thread.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.errors import DecodeError, LeadfeederError
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.page import Page
@@ -29,7 +31,7 @@ class CompanyFilter(msgspec.Struct, frozen=True):
         async with aclosing(pages):
             companies = await self.load()
             async for page in pages:
-                yield _filtered(page, companies)
+                yield await run_for_rows(partial(_filtered, page, companies), len(page.items))
                 del page  # so that the next page can use its memory
 
 

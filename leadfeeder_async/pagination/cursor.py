@@ -60,7 +60,7 @@ class CursorSource(msgspec.Struct, frozen=True):
                     cursor = None
                     continue
                 cursor = page.meta.next_cursor
-                items = progress.record(page, decoder.row_ids(page.items), cursor)
+                items = await progress.record(page, decoder, cursor)
                 is_next = progress.detector.verdict is Verdict.CONTINUE and progress.loop_error is None
                 if cursor is not None and is_next and can_prefetch and progress.wants_more:
                     queue.start(_at(first, cursor))
@@ -130,9 +130,9 @@ class _CursorProgress:
         """True unless the limit of the pager is reached."""
         return self._pages_wanted is None or self._pages < self._pages_wanted
 
-    def record(self, page: Page[T], ids: list[str | None], cursor: str | None) -> tuple[T, ...]:
+    async def record(self, page: Page[T], decoder: PageDecoder[T], cursor: str | None) -> tuple[T, ...]:
         """Record a page, and return its new rows."""
-        new = self._seen.filter_new(page.items, ids)
+        new = await self._seen.filter_page(page, decoder)
         facts = page_facts(page, new, self.detector, is_last=cursor is None)
         if not self._is_comparable:
             facts = replace(facts, total_count=None)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.pagination.date_range import DateWindow, parse_time_zone
 from leadfeeder_async.pagination.page import Page
@@ -42,9 +44,12 @@ class LocalDays(msgspec.Struct, frozen=True):
         """Yield pages with the visits of these days. Their number is not known in advance."""
         async with aclosing(pages):
             async for page in pages:
-                kept = tuple(item for item in page.items if self._contains(started_at(item)))
-                yield replace(page, items=kept, total=None)
+                yield await run_for_rows(partial(self._filtered, page), len(page.items))
                 del page  # so that the next page can use its memory
+
+    def _filtered(self, page: Page[U]) -> Page[U]:
+        kept = tuple(item for item in page.items if self._contains(started_at(item)))
+        return replace(page, items=kept, total=None)
 
     def _contains(self, started: datetime | None) -> bool:
         return started is None or self.start <= started < self.end

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from msgspec.structs import replace
 
+from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.numbered import DateWindowSource
@@ -48,17 +50,18 @@ async def newest_first(
                 rows += page.items
                 problems.add(page)
                 del page
-        latest_ids = frozenset(row_id for row_id in decoder.row_ids(rows) if row_id is not None)
+        latest_ids, ordered = await run_for_rows(partial(_sorted, rows, decoder), len(rows))
         others = problems.count - len(problems.problems)
-        yield Page(_sorted(rows), Meta(), undecodable=others, partial_errors=tuple(problems.problems))
+        yield Page(ordered, Meta(), undecodable=others, partial_errors=tuple(problems.problems))
         days = days * 2 if len(rows) < FEW_ROWS else 1
         end = start - timedelta(1)
-        del rows
+        del rows, ordered
 
 
-def _sorted(rows: Sequence[T]) -> tuple[T, ...]:
-    """Return rows from the newest to the oldest. Those without a time come last."""
-    return tuple(sorted(rows, key=_started_at, reverse=True))
+def _sorted(rows: Sequence[T], decoder: PageDecoder[T]) -> tuple[frozenset[str], tuple[T, ...]]:
+    """Return the ids of rows, and the rows from the newest to the oldest. Those without a time come last."""
+    ids = frozenset(row_id for row_id in decoder.row_ids(rows) if row_id is not None)
+    return ids, tuple(sorted(rows, key=_started_at, reverse=True))
 
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core.codec import decode_meta
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
+from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.errors import (
     IncompleteListError,
     IncompleteWindowError,
@@ -29,7 +30,7 @@ from leadfeeder_async.pagination.country_split import (
     with_countries,
 )
 from leadfeeder_async.pagination.date_range import DateWindow, split_count, split_window
-from leadfeeder_async.pagination.dedupe import SeenIds
+from leadfeeder_async.pagination.dedupe import NewRows, SeenIds
 from leadfeeder_async.pagination.end_detection import MAX_COUNT, EndDetector, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.source import MAX_PREFETCHED_BYTES, PagerOptions, PrefetchQueue
@@ -138,14 +139,19 @@ class WindowProgress(msgspec.Struct):
             return False
         return self.requested == self.detector.pages or self.requested < self.detector.known_pages
 
-    def record(self, page: Page[T], ids: Sequence[str | None]) -> tuple[T, ...]:
+    async def record(self, page: Page[T], decoder: PageDecoder[T]) -> tuple[T, ...]:
         """Record a page, and return its new rows."""
-        is_repeated = self.unidentified.is_repeated(page, ids)
-        new = self.seen.filter_new(page.items, ids, is_repeated=is_repeated)
+        new, is_repeated = await run_for_rows(partial(self._filter_new, page, decoder), len(page.items))
         self.detector = self.detector.record(page_facts(page, new, self.detector, is_repeated=is_repeated))
         if self.detector.verdict is not Verdict.CONTINUE:
             self.queue.close()
         return new.rows
+
+    def _filter_new(self, page: Page[T], decoder: PageDecoder[T]) -> tuple[NewRows[T], bool]:
+        """Return the new rows of a page, and True if its rows without an id are those of the page before."""
+        ids = decoder.row_ids(page.items)
+        is_repeated = self.unidentified.is_repeated(page, ids)
+        return self.seen.filter_new(page.items, ids, is_repeated=is_repeated), is_repeated
 
     def restart(self) -> None:
         """Begin another pass."""
@@ -262,16 +268,16 @@ class NumberedPages(Generic[T]):
             self._total = progress.detector.total
         if not progress.detector.pages and progress.exceeds_limit and await self._split_at_once(progress):
             return None
-        return self._accept(progress, page)
+        return await self._accept(progress, page)
 
     async def _next_body(self, progress: WindowProgress) -> bytes:
         return await progress.queue.next() if progress.queue else await self._executor.execute(self._take(progress))
 
-    def _accept(self, progress: WindowProgress, page: Page[T]) -> Page[T] | None:
+    async def _accept(self, progress: WindowProgress, page: Page[T]) -> Page[T] | None:
         """Record a page and return it without rows that came before."""
         is_first = progress.detector.passes == 1
         rows_before = progress.detector.rows
-        items = progress.record(page, self._decoder.row_ids(page.items))
+        items = await progress.record(page, self._decoder)
         is_repeated = page.row_count > 0 and progress.detector.rows == rows_before
         if progress.detector.verdict is Verdict.RESTART and not progress.is_truncated:
             progress.restart()

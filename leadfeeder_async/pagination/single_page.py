@@ -39,7 +39,7 @@ class SinglePageSource(msgspec.Struct, frozen=True):
         detector = EndDetector(options.page_size, not self.request.endpoint.is_billed)
         while detector.verdict is not Verdict.COMPLETE:
             page = await decoder.decode(await self.executor.execute(self.request))
-            new = seen.filter_new(page.items, decoder.row_ids(page.items))
+            new = await seen.filter_page(page, decoder)
             detector = detector.record(page_facts(page, new, detector, is_last=True))
             position = ResumePosition(ended=True) if detector.verdict is Verdict.COMPLETE else None
             yield replace(page, items=new.rows, total=page.meta.total_count, position=position)
