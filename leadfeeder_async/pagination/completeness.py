@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from leadfeeder_async._core.endpoint import ApiRequest
+from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.errors import IncompleteListError
 from leadfeeder_async.models.envelope import Meta
-from leadfeeder_async.pagination.dedupe import NewRows
+from leadfeeder_async.pagination.dedupe import NewRows, SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, PageFacts
-from leadfeeder_async.pagination.page import Page, ResumePosition
+from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 
 T = TypeVar("T")
 
@@ -36,6 +37,12 @@ class UnidentifiedRows:
         self._repetitions = self._repetitions + 1 if now == self._latest else 0
         self._latest = now
         return self._repetitions > 0 and now != () and (bool(page.items) or self._repetitions >= MAX_UNDECODABLE_PAGES)
+
+
+async def filter_new(seen: SeenIds, page: Page[T], decoder: PageDecoder[T]) -> NewRows[T]:
+    """Record the ids of a page, and return its new rows. Many rows are processed in a thread."""
+    rows = page.items
+    return await run_for_rows(lambda: seen.filter_new(rows, decoder.row_ids(rows)), len(rows))
 
 
 def page_facts(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import APIStatusError, BadRequestError, CursorExpiredError, CursorLoopError, NotFoundError
-from leadfeeder_async.pagination.completeness import gap_page, page_facts
+from leadfeeder_async.pagination.completeness import filter_new, gap_page, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
@@ -132,7 +132,7 @@ class _CursorProgress:
 
     async def record(self, page: Page[T], decoder: PageDecoder[T], cursor: str | None) -> tuple[T, ...]:
         """Record a page, and return its new rows."""
-        new = await self._seen.filter_page(page, decoder)
+        new = await filter_new(self._seen, page, decoder)
         facts = page_facts(page, new, self.detector, is_last=cursor is None)
         if not self._is_comparable:
             facts = replace(facts, total_count=None)

@@ -9,9 +9,6 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from leadfeeder_async._core.worker_thread import run_for_rows
-from leadfeeder_async.pagination.page import Page, PageDecoder
-
 T = TypeVar("T")
 
 
@@ -43,11 +40,6 @@ class SeenIds(msgspec.Struct):
     def start_pass(self) -> None:
         """Begin another pass over the same list."""
         self.pass_ids = set()
-
-    async def filter_page(self, page: Page[T], decoder: PageDecoder[T]) -> NewRows[T]:
-        """Record the ids of a page, and return its new rows. Many rows are processed in a thread."""
-        rows = page.items
-        return await run_for_rows(lambda: self.filter_new(rows, decoder.row_ids(rows)), len(rows))
 
     def filter_new(self, rows: tuple[T, ...], ids: Sequence[str | None], *, is_repeated: bool = False) -> NewRows[T]:
         """Record the ids of a page, and return its new rows. Nearly always, all are.

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.pagination.completeness import gap_page, page_facts
+from leadfeeder_async.pagination.completeness import filter_new, gap_page, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
@@ -39,7 +39,7 @@ class SinglePageSource(msgspec.Struct, frozen=True):
         detector = EndDetector(options.page_size, not self.request.endpoint.is_billed)
         while detector.verdict is not Verdict.COMPLETE:
             page = await decoder.decode(await self.executor.execute(self.request))
-            new = await seen.filter_page(page, decoder)
+            new = await filter_new(seen, page, decoder)
             detector = detector.record(page_facts(page, new, detector, is_last=True))
             position = ResumePosition(ended=True) if detector.verdict is Verdict.COMPLETE else None
             yield replace(page, items=new.rows, total=page.meta.total_count, position=position)
