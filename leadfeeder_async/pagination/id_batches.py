@@ -142,7 +142,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
                     failure, is_resolved = error, False
         state.merged.update(lookup.merged)
         others = state.missing if is_resolved else state.unresolved
-        others.extend(requested for requested in lookup.unmatched if requested not in lookup.merged)
+        others.extend(lookup.without_record())
         return failure
 
     async def _request_missing_again(
@@ -174,7 +174,8 @@ class IdBatchSource(msgspec.Struct, frozen=True):
 
         The ids are numbered. For each bit of the number, the ids with that bit are requested together, and those
         without it. A record belongs to the id whose bits tell in which groups it was returned. If it was returned in
-        both groups of a bit, it belongs to several ids, which are then requested one by one.
+        both groups of a bit, or in none, it belongs to several ids, or the server left it out. The remaining ids are
+        then requested one by one.
         """
         ids = lookup.unmatched
         ones, zeros = dict[str, int](), dict[str, int]()
@@ -184,17 +185,15 @@ class IdBatchSource(msgspec.Struct, frozen=True):
                 group = [requested for number, requested in enumerate(ids) if (number >> bit) & 1 == value]
                 for record_id in await self._fetch_group(group, decoder, lookup) if group else ():
                     groups[record_id] = groups.get(record_id, 0) | 1 << bit
-        shared = [record_id for record_id in {*ones, *zeros} if ones.get(record_id, 0) & zeros.get(record_id, 0)]
-        for record_id in {*ones, *zeros}.difference(shared):
-            number = ones.get(record_id, 0)
-            if number < len(ids):
+        for record_id in {*ones, *zeros}.difference(ids):
+            number, others = ones.get(record_id, 0), zeros.get(record_id, 0)
+            if number ^ others == (1 << len(bits)) - 1 and number < len(ids):
                 lookup.pair(ids[number], record_id)
-        if shared:
-            for requested in ids:
-                if requested not in lookup.merged:
-                    found = await self._fetch_group([requested], decoder, lookup)
-                    if len(found) == 1:
-                        lookup.pair(requested, next(iter(found)))
+        if not {*ones, *zeros, *lookup.unrequested}.difference(ids) <= set(lookup.merged.values()):
+            for requested in lookup.without_record():
+                found = await self._fetch_group([requested], decoder, lookup)
+                if len(found) == 1:
+                    lookup.pair(requested, next(iter(found)))
 
     async def _fetch_group(self, ids: Sequence[str], decoder: PageDecoder[T], lookup: _BatchLookup[T]) -> set[str]:
         """Request some ids of a batch again, and return the ids of the records that were returned."""
@@ -302,9 +301,14 @@ class _BatchLookup(Generic[T]):
             self._records.setdefault(record_id, row)
         return set(found)
 
+    def without_record(self) -> list[str]:
+        """Return the requested ids that no record is known for, neither under this id nor under another."""
+        return [value for value in self.unmatched if value not in self._records and value not in self.merged]
+
     def pair(self, requested: str, record_id: str) -> None:
-        """Record that an id was merged into a record."""
-        self.merged[requested] = record_id
+        """Record the id of the record that an id belongs to. It was merged if they differ."""
+        if requested != record_id:
+            self.merged[requested] = record_id
 
     def ordered(self, state: LookupState) -> tuple[T, ...]:
         """Return the records in the order of their ids, each once."""

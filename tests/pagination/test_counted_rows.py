@@ -126,3 +126,33 @@ async def test_complete_parts_are_not_counted_again() -> None:
     async with handler_server(server) as url, client_of(url) as lf:
         assert len(await lf.web_visits.search(start_date="2026-01-01", end_date="2026-01-10").collect()) == 12_000
     assert (server.ranges.count(10), len(server.ranges)) == (1, 121)
+
+
+@pytest.mark.parametrize("responses", [1, 2, 3])
+async def test_one_page_with_fewer_rows_than_counted(responses: int) -> None:
+    """A list without pages is requested up to three times for rows that the server counts but did not return."""
+    calls = 0
+
+    async def respond(_: web.Request) -> web.Response:
+        nonlocal calls
+        calls += 1
+        rows = [{"id": str(row)} for row in range(2 if calls < responses else 3)]
+        return web.json_response({"data": rows, "meta": {"total_count": 3}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        assert [one.id for one in await lf.buyer_personas.list().collect()] == ["0", "1", "2"]
+    assert calls == responses
+
+
+async def test_one_page_that_stays_incomplete() -> None:
+    """A list without pages that never has all rows reports the gap after its rows."""
+    got = list[str]()
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "0"}], "meta": {"total_count": 2}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match="1 of 2 rows are missing"):
+            async for row in lf.buyer_personas.list():
+                got.append(row.id)
+    assert got == ["0"]

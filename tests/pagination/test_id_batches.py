@@ -214,6 +214,35 @@ async def test_id_found_on_the_second_request_is_not_merged() -> None:
     assert (pager.missing, dict(pager.merged), pager.unresolved) == ((), {}, ())
 
 
+@pytest.mark.parametrize("number", range(2, 12))
+@pytest.mark.parametrize("left_out", ["o0", "o1", "o2", "o3", "o4"])
+async def test_merged_ids_of_a_server_that_leaves_out_records(number: int, left_out: str) -> None:
+    """No id is assigned to the record of another if one response lacks a record, and no record is lost."""
+    merged = {f"o{one}": f"c{one}" for one in range(5)}
+    api = PaidRecords(merged=merged)
+
+    async def respond(request: web.Request) -> web.Response:
+        if len(api.sizes) == number - 1:
+            api.left_out = {left_out}
+        return await api(request)
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        pager = lf.companies.get_many([*numbers(3), *merged], resolve_merged=True)
+        rows = [row.id for row in await pager.collect()]
+    assert sorted(rows) == sorted([*numbers(3), *merged.values()])
+    assert dict(pager.merged) == merged
+    assert (pager.missing, pager.unresolved) == ((), ())
+
+
+async def test_left_out_id_among_merged_ones() -> None:
+    """An id whose record was left out of the first response is not merged, and the others are."""
+    merged = {f"o{one}": f"c{one}" for one in range(3)}
+    async with handler_server(PaidRecords(merged=merged, left_out=["1"])) as url, client_of(url) as lf:
+        pager = lf.companies.get_many([*numbers(3), *merged], resolve_merged=True)
+        assert [row.id for row in await pager.collect()] == ["0", "1", "2", "c0", "c1", "c2"]
+    assert (dict(pager.merged), pager.missing, pager.unresolved) == (merged, (), ())
+
+
 async def test_resumed_file_requests_missing_ids_again(tmp_path: Path) -> None:
     """Ids that the part before the interruption lacks are requested again, and reported if they stay missing."""
     ids = numbers(450)
