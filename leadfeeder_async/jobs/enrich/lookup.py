@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -13,8 +13,10 @@ from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Price
 from leadfeeder_async.errors import APIStatusError, DecodeError
+from leadfeeder_async.jobs.enrich.batch import Batch
 from leadfeeder_async.jobs.enrich.keys import Key
 from leadfeeder_async.jobs.enrich.results import Outcome, ResultLine, failed_line
+from leadfeeder_async.jobs.enrich.unassigned_records import Records, UnassignedRecords, sum_charges, with_candidates
 from leadfeeder_async.models.companies import CompanyMatch
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.models.ip import EnrichedIp
@@ -26,9 +28,6 @@ from leadfeeder_async.pagination.id_batches import MAX_IDS_PER_REQUEST
 from leadfeeder_async.resources.companies import RETRIEVE_COMPANIES, Companies
 from leadfeeder_async.resources.ip import ENRICH_IP
 from leadfeeder_async.types import QueryValue
-
-if TYPE_CHECKING:
-    from leadfeeder_async.jobs.enrich.request_queue import Batch
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -65,50 +64,6 @@ class MatchPolicy(msgspec.Struct, frozen=True):
 
 def _score(match: CompanyMatch) -> float:
     return match.score or 0.0
-
-
-Records: TypeAlias = dict[str | int, bytes]
-"""Records by ID, or by their position in the response if they have no ID."""
-
-
-class UnassignedRecords(msgspec.Struct):
-    """Records with the current IDs of merged companies, which cannot be assigned to the requested IDs.
-
-    Each absent ID is therefore requested again alone. That is free if its record is one of these, because they were
-    charged with this response. Other absent IDs may be charged.
-    """
-
-    records: Records
-    """The records that were not assigned yet."""
-    charged: int | None
-    """The credits of each record, or None if only their sum is known."""
-    owners: int
-    """The number of absent IDs to which one of the records may belong."""
-    unresolved: int
-    """The number of absent IDs that have no result yet."""
-
-    @property
-    def is_certain(self) -> bool:
-        """True if each of the remaining IDs has one of the records, so that requesting it is free."""
-        return self.owners == len(self.records)
-
-    def assign(self, line: ResultLine) -> ResultLine:
-        """Return the result of an ID that was requested alone, with the credits that its record was charged.
-
-        The result of an ID without a record, and that of the last ID, get the records that are left, so that none of
-        them is lost.
-        """
-        self.unresolved -= 1
-        is_matched = line.outcome is Outcome.MATCHED
-        if is_matched:
-            self.owners -= 1
-            if line.id is not None and self.records.pop(line.id, None) is not None:
-                line = replace(line, charged=_sum(line.charged, self.charged))
-        if self.records and not (is_matched and self.unresolved):
-            line = _with_candidates(line, self.records)
-            if not self.unresolved:
-                line = replace(line, charged=_sum(line.charged, self.charged, len(self.records)))
-        return line
 
 
 class FetchResult(msgspec.Struct):
@@ -267,35 +222,14 @@ def _assign_records(
     elif len(ids) == 1:
         [company_id] = ids
         line = result.lines.get(company_id) or _ambiguous_record_line(company_id, unrequested, each)
-        result.lines[company_id] = _with_candidates(line, unrequested)
+        result.lines[company_id] = with_candidates(line, unrequested)
     elif absent:
         result.fetch_individually = absent
         result.unassigned = UnassignedRecords(unrequested, each, owners=len(absent), unresolved=len(absent))
     else:  # no row has requested these records, so the first one keeps them
-        line = _with_candidates(result.lines[ids[0]], unrequested)
-        result.lines[ids[0]] = replace(line, charged=_sum(each, each, len(unrequested)))
+        line = with_candidates(result.lines[ids[0]], unrequested)
+        result.lines[ids[0]] = replace(line, charged=sum_charges(each, each, len(unrequested)))
     return result
-
-
-def _with_candidates(line: ResultLine, records: Records) -> ResultLine:
-    """Return a result with some records that cannot be assigned as its candidates."""
-    return replace(line, candidates=(*line.candidates, *map(_candidate, records.items())))
-
-
-def _candidate(id_and_record: tuple[str | int, bytes]) -> msgspec.Raw:
-    """Return a record as a candidate of a match."""
-    company_id, record = id_and_record
-    row = {
-        "id": company_id if isinstance(company_id, str) else "",
-        "type": "company_match",
-        "relationships": {"company_summary": msgspec.Raw(record)},
-    }
-    return msgspec.Raw(msgspec.json.encode(row))
-
-
-def _sum(charged: int | None, each: int | None, records: int = 1) -> int | None:
-    """Return the credits of a row with those of some records, or None if they are not known."""
-    return None if charged is None or each is None else charged + each * records
 
 
 def _credits_per_record(charged: int | None, requested: int, found: int, price: int) -> int | None:

@@ -34,12 +34,12 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import CheckpointError, ConfigurationError, DecodeError, LeadfeederError
 from leadfeeder_async.jobs.background import ChangeSignal, batches_from_task, with_notes
+from leadfeeder_async.jobs.enrich.batch import Batch
 from leadfeeder_async.jobs.enrich.keys import FileRow, Key, Row
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, FetchResult, Lookup
 from leadfeeder_async.jobs.enrich.request_queue import (
     MAX_FETCHES,
     MAX_MATCHES,
-    Batch,
     CostJournal,
     FailureAction,
     RequestQueue,

@@ -1,0 +1,45 @@
+"""The items of one request of an enrichment."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from leadfeeder_async.jobs.enrich.unassigned_records import UnassignedRecords
+
+T = TypeVar("T")
+
+
+class Batch(msgspec.Struct, Generic[T]):
+    """The items of one request."""
+
+    items: list[T]
+    order: int
+    """The position of the first item among all requested items."""
+    attempts: int = 0
+    reserved: int = 0
+    """The credits that the budgets reserve for the request."""
+    cost: int = 0
+    """The credits that count as spent if the response is lost."""
+    prepaid: bool = False
+    """True if an earlier run has reserved the credits of these items."""
+    is_free: bool = False
+    """True if this item was certainly charged in an earlier request of the job, so that no budget has to cover it."""
+    is_repeat: bool = False
+    """True if a response has left out these items, although it may contain their records under other IDs."""
+    held: UnassignedRecords | None = None
+    """The records of an earlier response, one of which may be that of this item."""
+
+    @property
+    def is_certainly_charged(self) -> bool:
+        """True if an earlier response has certainly charged the record of this item."""
+        return self.held is not None and self.held.is_certain
+
+    def split(self, at: int) -> tuple[Batch[T], Batch[T]]:
+        """Return the items before and after a position as two batches."""
+        return (
+            replace(self, items=self.items[:at], attempts=0),
+            replace(self, items=self.items[at:], order=self.order + at, attempts=0),
+        )
