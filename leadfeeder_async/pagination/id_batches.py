@@ -7,7 +7,8 @@ yielded, and no batch is requested for more rows than are still wanted.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
 from typing import Generic, TypeVar
 
 import msgspec
@@ -27,11 +28,17 @@ MAX_IDS_PER_REQUEST = 100
 """The most ids that the API accepts in one request."""
 
 
+MAX_UNKNOWN_IDS = 8
+"""The most ids without a record that are requested alone before any request was successful."""
+
+
 class LookupState(msgspec.Struct):
     """The ids of one iteration that were missing or merged so far."""
 
     missing: list[str] = msgspec.field(default_factory=list[str])
     """Ids that the server did not return under any id so far."""
+    not_found: set[str] = msgspec.field(default_factory=set[str])
+    """Ids for which the server responded 404 when they were requested alone."""
     merged: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Ids that were merged, and their current ids."""
     unresolved: list[str] = msgspec.field(default_factory=list[str])
@@ -71,46 +78,70 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         """
         state.returned.update(options.exclude_ids)
         plan, queue = _BatchPlan(self.ids, options), BatchQueue(self.executor)
-        failure: Exception | None = None
         total: int | None = None
         try:
-            while queue or (failure is None and self._start_batches(plan, queue, 1)):
-                batch = plan.next_received()
-                try:
-                    page = await decoder.decode(await queue.next())
-                except NotSentError:
-                    plan.mark_failed(batch)
-                    continue
-                except Exception as error:  # noqa: BLE001 - raised after the batches in flight
-                    failure = failure or error
-                    plan.mark_failed(batch)
-                    continue
-                if failure is None:
-                    self._start_batches(plan, queue, options.prefetch)
-                lookup = _BatchLookup(batch, page.items, decoder.row_ids(page.items))
-                unresolved = await self._resolve(lookup, decoder, state, may_request=failure is None)
-                failure = failure or unresolved
-                items = lookup.ordered(state)
-                plan.mark_received(batch, len(items))
-                if failure is None:
-                    self._start_batches(plan, queue, options.prefetch)
-                total = page.meta.total_count if total is None else total
-                yield replace(page, items=items, total=total, position=plan.position(state.missing))
-                del page, lookup, items, unresolved  # so that the next page can use their memory
-            if failure is not None:
-                raise failure
+            while queue or self._start_batches(plan, queue, 1):
+                async with aclosing(self._receive(plan, queue, decoder, state)) as parts:
+                    async for ids, page in parts:
+                        self._start_batches(plan, queue, options.prefetch)
+                        lookup = _BatchLookup(ids, page.items, decoder.row_ids(page.items))
+                        plan.fail(await self._resolve(lookup, decoder, state, may_request=plan.failure is None))
+                        items = lookup.ordered(state)
+                        plan.mark_received(ids, len(items))
+                        self._start_batches(plan, queue, options.prefetch)
+                        total = page.meta.total_count if total is None else total
+                        yield replace(page, items=items, total=total, position=plan.position(state.missing))
+                        del page, lookup, items  # so that the next page can use their memory
+            if plan.failure is not None:
+                raise plan.failure
         finally:
             queue.close()
-            del failure  # its traceback references this frame
+            plan.failure = None  # its traceback references this frame
         if state.missing and state.returned:
             async for last in self._request_missing_again(decoder, state):
                 yield last
 
     def _start_batches(self, plan: _BatchPlan, queue: BatchQueue, prefetch: int) -> bool:
         """Request batches until ``prefetch`` are in flight or waiting. Return True if there are any."""
-        while len(queue) < prefetch and not queue.has_failed and (batch := plan.take()):
-            queue.start(self.request_for(batch))
+        if plan.failure is None:
+            while len(queue) < prefetch and not queue.has_failed and (batch := plan.take()):
+                queue.start(self.request_for(batch))
         return len(queue) > 0
+
+    async def _receive(
+        self, plan: _BatchPlan, queue: BatchQueue, decoder: PageDecoder[T], state: LookupState
+    ) -> AsyncGenerator[tuple[tuple[str, ...], Page[T]], None]:
+        """Yield the ids of the next batch, and its page.
+
+        Some servers respond 404 to a batch if one of its ids has no record. They are then asked for its halves, down to
+        single ids. An id without a record has an empty page. If no request was successful yet, only a few ids are
+        tried, and then the 404 is the error of the batch, because the path or the account may be wrong.
+        """
+        parts, unknown = [plan.next_received()], list[tuple[str, ...]]()
+        result = await _page_or_error(queue.next(), decoder)
+        while True:
+            ids = parts.pop()
+            if isinstance(result, Page):
+                plan.has_succeeded = True
+            elif not isinstance(result, NotFoundError) or plan.failure is not None:
+                plan.mark_failed(ids)
+                plan.fail(result)
+            elif len(ids) > 1:
+                parts += [ids[len(ids) // 2 :], ids[: len(ids) // 2]]
+            else:
+                unknown.append(ids)
+                state.not_found.update(ids)
+            while unknown and plan.has_succeeded:
+                yield unknown.pop(0), Page((), Meta())
+            if isinstance(result, Page):
+                yield ids, result
+            if not parts or plan.failure is not None or len(unknown) == MAX_UNKNOWN_IDS:
+                break
+            result = await _page_or_error(self.executor.execute(self.request_for(parts[-1])), decoder)
+        if unknown and not isinstance(result, Page):
+            plan.fail(result)
+        for ids in (*unknown, *reversed(parts)):
+            plan.mark_failed(ids)
 
     def request_for(self, batch: tuple[str, ...], most_new: int | None = None) -> ApiRequest[bytes]:
         """Return the request for some ids.
@@ -151,9 +182,11 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         """Find out which missing ids were merged into records that were requested too.
 
         Their records were returned under their current ids, so no earlier response shows the merge. This takes one
-        request for 100 missing ids.
+        request for 100 missing ids. An id that was not found alone was not merged.
         """
-        candidates, checked = tuple(state.missing), list[str]()
+        candidates = [value for value in state.missing if value not in state.not_found]
+        checked = [value for value in state.missing if value in state.not_found]
+        order = {value: index for index, value in enumerate(self.ids)}
         for start in range(0, len(candidates), MAX_IDS_PER_REQUEST):
             end = start + MAX_IDS_PER_REQUEST
             page = await self._fetch_ids(candidates[start:end], decoder)
@@ -161,7 +194,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
             state.missing = checked
             failure = await self._resolve(lookup, decoder, state)
             checked = state.missing
-            state.missing = [*checked, *candidates[end:]]
+            state.missing = sorted((*checked, *candidates[end:]), key=order.__getitem__)
             items = lookup.ordered(state)
             if items:
                 position = ResumePosition(ids=len(self.ids), missing_ids=tuple(state.missing))
@@ -208,6 +241,14 @@ class IdBatchSource(msgspec.Struct, frozen=True):
             return Page((), Meta())
 
 
+async def _page_or_error(body: Awaitable[bytes], decoder: PageDecoder[T]) -> Page[T] | Exception:
+    """Return the page of a response body, or the error that prevents it."""
+    try:
+        return await decoder.decode(await body)
+    except Exception as error:  # noqa: BLE001 - raised after the batches in flight
+        return error
+
+
 class _BatchPlan:
     """Decides which ids are requested next, and which are done.
 
@@ -230,6 +271,15 @@ class _BatchPlan:
         self._requested = 0
         self._received = 0
         self._failed = list[str]()
+        self.failure: Exception | None = None
+        """The first error. After it, nothing more is requested."""
+        self.has_succeeded = False
+        """True if a request was successful."""
+
+    def fail(self, error: Exception | None) -> None:
+        """Record an error, unless there is one already."""
+        if self.failure is None and not isinstance(error, NotSentError):
+            self.failure = error
 
     def take(self) -> tuple[str, ...]:
         """Return the ids of the next request. There are none if all are requested, or those in flight may suffice.

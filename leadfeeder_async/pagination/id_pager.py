@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from leadfeeder_async._argument_checks import check_ids
 from leadfeeder_async._core.endpoint import ApiRequest
@@ -41,22 +41,22 @@ class IdPager(Pager[T]):
         super().__init__(executor, request, ids=tuple(dict.fromkeys(check_ids("ids", ids))))
         assert isinstance(self._source, IdBatchSource)
         self._source = IdBatchSource(executor, request.undecoded, self._source.ids, resolve_merged)
-        self._state = LookupState()
+        self._latest = _LatestIteration()
 
     @property
     def missing(self) -> tuple[str, ...]:
         """The ids read so far that the server did not return, in order, of the latest iteration."""
-        return tuple(self._state.missing)
+        return tuple(self._latest.state.missing)
 
     @property
     def merged(self) -> Mapping[str, str]:
         """The ids read so far that were merged: the requested id, and the current one."""
-        return MappingProxyType(self._state.merged)
+        return MappingProxyType(self._latest.state.merged)
 
     @property
     def unresolved(self) -> tuple[str, ...]:
         """The ids read so far that are missing, or were merged into one of several records that were returned."""
-        return tuple(self._state.unresolved)
+        return tuple(self._latest.state.unresolved)
 
     async def count(self) -> int | None:
         """Return None, because only requesting the records, which may charge, tells how many there are."""
@@ -64,5 +64,17 @@ class IdPager(Pager[T]):
 
     def _read(self, decoder: PageDecoder[U]) -> AsyncGenerator[Page[U], None]:
         assert isinstance(self._source, IdBatchSource)
-        self._state = LookupState()
-        return self._source.resolved_pages(decoder, self._options, self._state)
+        self._latest.state = LookupState()
+        return self._source.resolved_pages(decoder, self._options, self._latest.state)
+
+    def _variant(self, **changes: object) -> Self:
+        other = super()._variant(**changes)
+        other._latest = _LatestIteration()  # noqa: SLF001 - a copy of its own
+        return other
+
+
+class _LatestIteration:
+    """The ids of the latest iteration, also if a copy of the list read it, as ``to_file`` and ``first`` do."""
+
+    def __init__(self) -> None:
+        self.state = LookupState()

@@ -200,7 +200,7 @@ class Pager(Generic[T]):
         if position.day is not None and isinstance(self._source, DateWindowSource):
             window = self._source.window
             check_argument(position.day <= window.end, f"{position.day} is after {window}.", argument="position")
-        return self._with_options(position=position, exclude_ids=frozenset(check_strings("exclude_ids", exclude_ids)))
+        return self._variant(position=position, exclude_ids=frozenset(check_strings("exclude_ids", exclude_ids)))
 
     def prefetch(self, pages: int) -> Self:
         """Return the same list, read with at most ``pages`` pages in flight or waiting.
@@ -211,7 +211,7 @@ class Pager(Generic[T]):
 
         """
         check_integer("pages", pages, 0)
-        return self._with_options(prefetch=pages)
+        return self._variant(prefetch=pages)
 
     async def to_file(
         self,
@@ -384,6 +384,10 @@ class Pager(Generic[T]):
         current = self._options.limit
         return self._with_options(limit=limit if current is None else min(limit, current))
 
+    def _variant(self, **changes: object) -> Self:
+        """Return another list for the caller. Other copies read this list."""
+        return self._with_options(**changes)
+
     def _with_options(self, **changes: object) -> Self:
         other = copy(self)
         other._options = replace(self._options, **changes)  # noqa: SLF001 - a copy of its own
@@ -422,9 +426,9 @@ class Pager(Generic[T]):
     def _remaining(
         self, position: ResumePosition | None, exclude_ids: frozenset[str], done: int
     ) -> AsyncGenerator[Page[msgspec.Raw], None]:
-        limit = self._options.limit
-        pager = self._with_options(limit=None if limit is None else max(0, limit - done))
-        return pager.resume_from(position or ResumePosition(), exclude_ids)._raw_views()  # noqa: SLF001 - a copy of its own
+        limit = None if self._options.limit is None else max(0, self._options.limit - done)
+        changes = {"limit": limit, "position": position or ResumePosition(), "exclude_ids": exclude_ids}
+        return self._with_options(**changes)._raw_views()  # noqa: SLF001 - a copy of its own
 
     def _description(self) -> str:
         account_id = self._request.account_id or self._executor.options.account_id

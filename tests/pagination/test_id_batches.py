@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from leadfeeder_async import AsyncLeadfeeder, BudgetExceededError, LeadfeederError, ResumePosition
+from leadfeeder_async import AsyncLeadfeeder, BudgetExceededError, LeadfeederError, NotFoundError, ResumePosition
 from tests.jobs.helpers import Stopped
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
@@ -27,6 +27,7 @@ class PaidRecords:
         left_out: Ids that are left out of the first response.
         merged: Old ids, and their current ids.
         fails_from: The number of the first request that fails.
+        rejects_absent: Respond 404 to a request in which an id has no record.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class PaidRecords:
         left_out: Collection[str] = (),
         merged: dict[str, str] | None = None,
         fails_from: int = 1_000_000,
+        rejects_absent: bool = False,
     ) -> None:
         self.failing = set(failing)
         self.absent = set(absent)
         self.left_out = set(left_out)
         self.merged = merged or {}
         self.fails_from = fails_from
+        self.rejects_absent = rejects_absent
         self.paid = set[str]()
         self.sizes = list[int]()
 
@@ -52,6 +55,8 @@ class PaidRecords:
         if ids[0] in self.failing or len(self.sizes) >= self.fails_from:
             await asyncio.sleep(0.02)
             return web.json_response({"errors": [{"code": "x"}]}, status=422)
+        if self.rejects_absent and self.absent & set(ids):
+            return web.json_response({"errors": [{"code": "not_found"}]}, status=404)
         await asyncio.sleep(0.05 if self.failing else 0)
         found = [one for one in ids if one not in self.absent | self.left_out]
         self.left_out -= set(ids)
@@ -282,3 +287,76 @@ async def test_budget_error_type_is_kept() -> None:
     async with handler_server(PaidRecords()) as url, client_of(url) as lf, lf.budget(max_credits=150):
         with pytest.raises(BudgetExceededError, match="100 credits, but 100 of 150"):
             await lf.companies.get_many(numbers(900)).collect()
+
+
+@pytest.mark.parametrize("absent", [["0"], ["99"], ["100", "101", "249"], numbers(7), numbers(100)[50:]])
+@pytest.mark.parametrize("prefetch", [0, 16])
+async def test_server_that_rejects_batches_with_unknown_ids(absent: list[str], prefetch: int, tmp_path: Path) -> None:
+    """The other ids of a batch are found, in order and for the same price, and the unknown ones are missing."""
+    api, ids = PaidRecords(absent=absent, rejects_absent=True), numbers(250)
+    expected = [one for one in ids if one not in absent]
+    async with handler_server(api) as url, client_of(url) as lf:
+        pager = lf.companies.get_many(ids).prefetch(prefetch)
+        async with lf.budget(max_credits=len(ids)) as spent:
+            assert [row.id for row in await pager.collect()] == expected
+        assert spent.credits == len(api.paid) == len(expected)
+        assert pager.missing == tuple(absent)
+        assert len(api.sizes) <= 3 + 20 * len(absent)
+        await lf.companies.get_many(ids).to_file(tmp_path / "x.ndjson")
+    assert ids_of(tmp_path / "x.ndjson") == expected
+
+
+async def test_missing_ids_after_a_file_and_a_first_record(tmp_path: Path) -> None:
+    """A list knows its missing and merged ids also after an export, and a variant of it has its own."""
+    async with handler_server(PaidRecords(absent=["3"], merged={"7": "c7"})) as url, client_of(url) as lf:
+        pager = lf.companies.get_many(numbers(9), resolve_merged=True)
+        other = pager.prefetch(0)
+        await pager.to_file(tmp_path / "x.ndjson")
+        assert (pager.missing, dict(pager.merged), other.missing) == (("3",), {"7": "c7"}, ())
+        await other.first()
+        assert (pager.missing, other.missing) == (("3",), ())
+        assert len(await other.collect(8)) == 8
+        assert other.missing == ("3",)
+
+
+async def test_all_ids_are_unknown() -> None:
+    """A list without a single record raises the 404 after a few requests, because its path may be wrong."""
+    api = PaidRecords(absent=numbers(1_000), rejects_absent=True)
+    async with handler_server(api) as url, client_of(url) as lf:
+        with pytest.raises(NotFoundError):
+            await lf.companies.get_many(numbers(1_000)).collect()
+        assert len(api.sizes) <= 40
+        with pytest.raises(NotFoundError):
+            await lf.companies.get_many(numbers(3)).collect()
+
+
+@pytest.mark.parametrize("stop", range(1, 9))
+async def test_resume_after_rejected_batches(stop: int, tmp_path: Path) -> None:
+    """A file that is interrupted between the parts of a rejected batch is resumed without loss and without payment."""
+    api, ids, calls = PaidRecords(absent=["30", "70", "71"], rejects_absent=True), numbers(150), 0
+    path = tmp_path / "x.ndjson"
+
+    def interrupt(_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == stop:
+            raise Stopped
+
+    async with handler_server(api) as url, client_of(url) as lf:
+        with suppress(Stopped):
+            await lf.companies.get_many(ids).prefetch(0).to_file(path, on_progress=interrupt)
+        assert calls == stop
+        pager = lf.companies.get_many(ids)
+        await pager.to_file(path, resume=True)
+    assert sorted(ids_of(path), key=int) == [one for one in ids if one not in api.absent]
+    assert pager.missing == ("30", "70", "71")
+
+
+async def test_merged_id_beside_unknown_ones() -> None:
+    """An id that was merged into another requested one is found, although unknown ids are rejected."""
+    api = PaidRecords(absent=["3", "40"], merged={"7": "8"}, rejects_absent=True)
+    async with handler_server(api) as url, client_of(url) as lf:
+        pager = lf.companies.get_many(numbers(50))
+        rows = [row.id for row in await pager.collect()]
+    assert rows == [one for one in numbers(50) if one not in {"3", "7", "40"}]
+    assert (dict(pager.merged), pager.missing) == ({"7": "8"}, ("3", "40"))
