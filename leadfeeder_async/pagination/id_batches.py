@@ -92,11 +92,11 @@ class IdBatchSource(msgspec.Struct, frozen=True):
                         total = page.meta.total_count if total is None else total
                         yield replace(page, items=items, total=total, position=plan.position(state.missing))
                         del page, lookup, items  # so that the next page can use their memory
-            if plan.failure is not None:
-                raise plan.failure
+            if plan.error is not None:
+                raise plan.error
         finally:
             queue.close()
-            plan.failure = None  # its traceback references this frame
+            plan.failure = plan.rejection = None  # their tracebacks reference this frame
         if state.missing and state.returned:
             async for last in self._request_missing_again(decoder, state):
                 yield last
@@ -115,32 +115,28 @@ class IdBatchSource(msgspec.Struct, frozen=True):
 
         Some servers respond 404 to a batch if one of its ids has no record. They are then asked for its halves, down to
         single ids. An id without a record has an empty page. If no request was successful yet, only a few ids are
-        tried, and then the 404 is the error of the batch, because the path or the account may be wrong.
+        tried, and then the 404 is the error of the list, because the path or the account may be wrong.
         """
-        parts, unknown = [plan.next_received()], list[tuple[str, ...]]()
+        parts = [plan.next_received()]
         result = await _page_or_error(queue.next(), decoder)
         while True:
             ids = parts.pop()
             if isinstance(result, Page):
                 plan.has_succeeded = True
+                yield ids, result
             elif not isinstance(result, NotFoundError) or plan.failure is not None:
                 plan.mark_failed(ids)
                 plan.fail(result)
             elif len(ids) > 1:
                 parts += [ids[len(ids) // 2 :], ids[: len(ids) // 2]]
             else:
-                unknown.append(ids)
                 state.not_found.update(ids)
-            while unknown and plan.has_succeeded:
-                yield unknown.pop(0), Page((), Meta())
-            if isinstance(result, Page):
-                yield ids, result
-            if not parts or plan.failure is not None or len(unknown) == MAX_UNKNOWN_IDS:
+                plan.record_not_found(result)
+                yield ids, Page((), Meta())
+            if not parts or plan.failure is not None:
                 break
             result = await _page_or_error(self.executor.execute(self.request_for(parts[-1])), decoder)
-        if unknown and not isinstance(result, Page):
-            plan.fail(result)
-        for ids in (*unknown, *reversed(parts)):
+        for ids in reversed(parts):
             plan.mark_failed(ids)
 
     def request_for(self, batch: tuple[str, ...], most_new: int | None = None) -> ApiRequest[bytes]:
@@ -273,8 +269,22 @@ class _BatchPlan:
         self._failed = list[str]()
         self.failure: Exception | None = None
         """The first error. After it, nothing more is requested."""
+        self.rejection: NotFoundError | None = None
+        self._not_found = 0
         self.has_succeeded = False
         """True if a request was successful."""
+
+    @property
+    def error(self) -> Exception | None:
+        """The error of the list. If no request was successful, an id that was not found is one."""
+        return self.failure if self.has_succeeded else self.failure or self.rejection
+
+    def record_not_found(self, error: NotFoundError) -> None:
+        """Record that the server responded 404 to an id that was requested alone."""
+        self.rejection = self.rejection or error
+        self._not_found += 1
+        if not self.has_succeeded and self._not_found == MAX_UNKNOWN_IDS:
+            self.fail(error)
 
     def fail(self, error: Exception | None) -> None:
         """Record an error, unless there is one already."""

@@ -330,6 +330,17 @@ async def test_all_ids_are_unknown() -> None:
             await lf.companies.get_many(numbers(3)).collect()
 
 
+@pytest.mark.parametrize("limit", [1, 2, 5])
+async def test_first_ids_are_unknown(limit: int) -> None:
+    """Ids without a record at the start of a list are missing, also if the limit allows few ids per request."""
+    api = PaidRecords(absent=numbers(6), rejects_absent=True)
+    async with handler_server(api) as url, client_of(url) as lf:
+        pager = lf.companies.get_many(numbers(20))
+        assert [row.id for row in await pager.collect(limit)] == numbers(20)[6 : 6 + limit]
+        assert pager.missing == tuple(numbers(6))
+    assert len(api.paid) == limit
+
+
 @pytest.mark.parametrize("stop", range(1, 9))
 async def test_resume_after_rejected_batches(stop: int, tmp_path: Path) -> None:
     """A file that is interrupted between the parts of a rejected batch is resumed without loss and without payment."""
