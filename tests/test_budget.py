@@ -177,7 +177,15 @@ async def test_signals_page_reserves_maximum_charge(sandbox: Sandbox, lf: AsyncL
         assert await lf.companies.search_signals(company_ids=ids).collect()
     async with lf.budget(max_credits=4):
         with pytest.raises(BudgetExceededError, match="5 credits, but 0 of 4"):
-            await lf.companies.search_signals(company_ids=ids, page_size=5).first()
+            await lf.companies.search_signals(company_ids=ids, page_size=5).collect()
+
+
+async def test_first_signal_charges_one_row(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A list that charges for each row requests no more rows than its limit."""
+    signals = lf.companies.search_signals(company_ids=[company(number) for number in range(20)])
+    async with lf.budget(max_credits=1) as spent:
+        assert await signals.first() is not None
+    assert spent.credits == 1
 
 
 async def test_budget_of_zero_credits(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:

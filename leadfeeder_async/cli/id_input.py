@@ -43,7 +43,7 @@ class IdParser:
         self._delimiter = ","
         self._cell: int | None = None
         """The position of the id in a row of CSV. None if the input is not CSV."""
-        self._unfinished = ""
+        self._unfinished = list[str]()
         """The lines of a CSV row that has an open quote."""
 
     def feed(self, line: bytes) -> str | None:
@@ -69,7 +69,7 @@ class IdParser:
     def _is_header(self, text: str) -> bool:
         """Return True if a line is the header of a CSV file, and remember the position of the id."""
         self._delimiter = max(_DELIMITERS, key=text.count)
-        names = [name.strip() for name in _cells(text, self._delimiter)]
+        names = [name.strip() for name in self._cells([text]) or [text]]
         wanted = ID_COLUMNS if self._column is None else (self._column,)
         known = [name.casefold() for name in names]
         self._cell = next((known.index(name.casefold()) for name in wanted if name.casefold() in known), None)
@@ -82,10 +82,13 @@ class IdParser:
         return self._cell is not None
 
     def _id_in_row(self, text: str) -> str | None:
-        self._unfinished += text
-        if self._unfinished.count('"') % 2:
+        self._unfinished.append(text)
+        if len(self._unfinished) > 1 and '"' not in text:
             return None
-        cells, self._unfinished = _cells(self._unfinished, self._delimiter), ""
+        cells = self._cells(self._unfinished)
+        if cells is None:
+            return None
+        self._unfinished = []
         position = self._cell or 0
         return cells[position].strip() or None if len(cells) > position else None
 
@@ -104,17 +107,43 @@ class IdParser:
                 return str(value)
         raise self._error(f"has no {self._column or 'id'!r}", "Name the key of the id with --column.")
 
+    def _cells(self, lines: Sequence[str]) -> list[str] | None:
+        """Return the cells of a CSV row, or None if it has an open quote at its end, so that the row continues."""
+        is_open = False
+
+        def given() -> Iterator[str]:
+            nonlocal is_open
+            yield from lines
+            is_open = True  # only asked for if the row continues
+
+        try:
+            cells = next(csv.reader(given(), delimiter=self._delimiter), list[str]())
+        except csv.Error:
+            raise self._error("is not valid CSV, or has a cell that is too long", "Check its quotes.") from None
+        return None if is_open else cells
+
+    def finish(self) -> None:
+        """Check that the input did not end within a row.
+
+        Raises:
+            ConfigurationError: A quote was not closed.
+
+        """
+        if self._unfinished:
+            self._number -= len(self._unfinished) - 1
+            raise self._error("has a quote that is not closed", "Check its quotes.")
+
     def _error(self, problem: str, hint: str) -> ConfigurationError:
         return ConfigurationError(f"Line {self._number:,} of {self._source} {problem}.", hint=hint)
 
 
-def _cells(text: str, delimiter: str) -> list[str]:
-    return next(csv.reader([text], delimiter=delimiter), list[str]())
-
-
 def ids_in_lines(lines: Iterable[bytes], parser: IdParser) -> Iterator[str]:
     """Yield the id of each line that has one."""
-    return (found for line in lines if (found := parser.feed(line)) is not None)
+    for line in lines:
+        found = parser.feed(line)
+        if found is not None:
+            yield found
+    parser.finish()
 
 
 def read_ids_of_file(path: Path, scope: str, column: str | None) -> list[str]:
@@ -146,6 +175,7 @@ async def ids_from_stdin(scope: str, column: str | None) -> AsyncIterator[str]:
             record_id = parser.feed(line)
             if record_id is not None:
                 yield record_id
+        parser.finish()
         return
     reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
     try:
@@ -161,6 +191,7 @@ async def ids_from_stdin(scope: str, column: str | None) -> AsyncIterator[str]:
             record_id = parser.feed(line)
             if record_id is not None:
                 yield record_id
+        parser.finish()
     finally:
         transport.close()
 

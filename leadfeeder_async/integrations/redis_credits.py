@@ -244,6 +244,7 @@ class RedisCredits:
             charged: The credits that were charged.
 
         """
+        self._check_process()
         self._reserved += charged - reserved
         self._spawn_report()
 

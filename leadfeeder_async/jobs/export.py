@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from leadfeeder_async._core.worker_thread import run_in_thread
+from leadfeeder_async._core.worker_thread import run_for_rows, run_in_thread
 from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, PaginationError
 from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker, notify
@@ -46,6 +46,8 @@ class ExportJob(msgspec.Struct, frozen=True):
     """The most rows of the export."""
     partitioned_by_day: bool
     """True if each row belongs to one day, so that a day that is done does not repeat its rows."""
+    is_sorted: bool = False
+    """True if the rows are sorted, so that an interrupted export writes all of them again."""
 
 
 async def write_rows(
@@ -107,16 +109,17 @@ async def export_file(
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
         output.set_account(await job.account_id())  # first, so that rows of another account are kept
         written = await run_in_thread(partial(_ids_already_written, output, job))
-        if written is None:
+        if written is None or (job.is_sorted and output.state.position is None):
             output.restart(initial)
+            written = frozenset[str]()
         tracker.start_from(output.checkpoint.rows)
         output.update(output.state.for_resume())
-        pages = job.pages(output.state.position, written or frozenset(), output.checkpoint.rows)
+        pages = job.pages(output.state.position, written, output.checkpoint.rows)
         problems = ProblemLog()
         async with aclosing(pages):
             async for page in pages:
                 problems.add(page)
-                _append(output, page)
+                await run_for_rows(partial(_append, output, page), len(page.items))
                 notify(tracker.count(len(page.items), page.total), on_progress)
                 # If the list stopped early, the next run may find its end, so do not continue past this point.
                 stops = [problem for problem in page.problems if isinstance(problem, IncompleteListError)]

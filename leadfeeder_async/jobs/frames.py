@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from leadfeeder_async._core.worker_thread import run_in_thread
+from leadfeeder_async._core.worker_thread import run_for_rows, run_in_thread
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.columns import Cell, Column, record_reader
 from leadfeeder_async.pagination.visit_time import utc_time
@@ -86,7 +87,7 @@ class PolarsFrame(_Frame):
 
     async def add(self, records: Sequence[object]) -> None:
         """Add the records of a page."""
-        if self._read_records(records):
+        if await run_for_rows(partial(self._read_records, records), len(records)):
             await run_in_thread(self._convert)
 
     async def finish(self) -> pl.DataFrame:
@@ -133,7 +134,7 @@ class PandasFrame(_Frame):
 
     async def add(self, records: Sequence[object]) -> None:
         """Add the records of a page."""
-        if self._read_records(records):
+        if await run_for_rows(partial(self._read_records, records), len(records)):
             await run_in_thread(self._convert)
 
     async def finish(self) -> pd.DataFrame:

@@ -12,8 +12,11 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.errors import DecodeError, LeadfeederError
+from leadfeeder_async.models.companies import CompanyLocation
+from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.page import Page
+from leadfeeder_async.pagination.problems import ProblemLog
 
 U = TypeVar("U")
 
@@ -23,16 +26,34 @@ class CompanyFilter(msgspec.Struct, frozen=True):
 
     description: str
     """The filter in words. It is part of the description of the list."""
-    load: Callable[[], Awaitable[frozenset[str]]]
-    """Requests the ids of the companies."""
+    load: Callable[[], Awaitable[tuple[frozenset[str], ProblemLog]]]
+    """Requests the ids of the companies, and returns the errors about those that could not be read too."""
 
     async def apply(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         """Yield pages with the rows of these companies. Their number is not known in advance."""
         async with aclosing(pages):
-            companies = await self.load()
+            companies, problems = await self.load()
+            position, window = None, None
             async for page in pages:
+                position, window = page.position, page.window
                 yield await run_for_rows(partial(_filtered, page, companies), len(page.items))
                 del page  # so that the next page can use its memory
+            if problems.count:  # visits of the other companies are missing
+                others = problems.count - len(problems.problems)
+                errors = tuple(problems.problems)
+                yield Page((), Meta(), None, window, position, undecodable=others, partial_errors=errors)
+
+
+async def read_company_ids(
+    pages: AsyncGenerator[Page[CompanyLocation], None],
+) -> tuple[frozenset[str], ProblemLog]:
+    """Return the ids of visitor companies, and the errors about those that could not be read."""
+    found, problems = set[str](), ProblemLog()
+    async with aclosing(pages):
+        async for page in pages:
+            found.update(row.company.id for row in page.items if row.company is not None)
+            problems.add(page)
+    return frozenset(found), problems
 
 
 def _filtered(page: Page[U], companies: frozenset[str]) -> Page[U]:

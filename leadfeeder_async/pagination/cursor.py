@@ -43,6 +43,9 @@ class CursorSource(msgspec.Struct, frozen=True):
 
     async def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the pages in order."""
+        if self.request.endpoint.is_billed and options.limit and options.position.cursor is None:
+            # Each row of a page is charged.
+            options = replace(options, page_size=min(options.page_size, options.limit))
         first = self.request.with_params({"page[size]": options.page_size})
         progress = _CursorProgress(first, options)
         can_prefetch = options.prefetch > 0 and not first.endpoint.is_billed

@@ -11,7 +11,7 @@ from leadfeeder_async._argument_checks import check_type
 from leadfeeder_async.errors import LeadfeederError
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.page import Page
-from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.pager import Pager, charges_per_page
 from leadfeeder_async.pagination.problems import FATAL_ERRORS, ProblemLog, account_error, incomplete_list_error
 from leadfeeder_async.pagination.source import DEFAULT_PREFETCH
 
@@ -22,7 +22,8 @@ class MultiAccountPager(Generic[T]):
     """The lists of several accounts, read concurrently and fairly: ``async for account_id, row in lf.sweep(...)``.
 
     The prefetched pages are divided evenly between the accounts and returned in turn, so a large account does not delay
-    a small one. The rows of one account keep the order of its list.
+    a small one. The rows of one account keep the order of its list. Lists whose pages may charge are read one after the
+    other, and each of their pages is requested when it is needed.
 
     If the list of an account fails, the others are read to their end, and
     :class:`~leadfeeder_async.IncompleteListError` then names it in ``problems``. An error that affects every account,
@@ -68,9 +69,38 @@ class MultiAccountPager(Generic[T]):
 
     async def pages(self) -> AsyncGenerator[tuple[str, Page[T]], None]:
         """Iterate over the pages, each with the id of its account."""
-        prefetch = max(1, DEFAULT_PREFETCH // max(1, len(self._pagers)))
-        streams = [_AccountStream(account_id, pager.prefetch(prefetch)) for account_id, pager in self._pagers.items()]
+        billed = {account_id: pager for account_id, pager in self._pagers.items() if charges_per_page(pager)}
+        free = {account_id: pager for account_id, pager in self._pagers.items() if account_id not in billed}
         problems = ProblemLog()
+        for pages in (self._concurrent_pages(free, problems), self._consecutive_pages(billed, problems)):
+            async with aclosing(pages):
+                async for account_id, page in pages:
+                    yield account_id, page
+        if problems.count:
+            raise incomplete_list_error(problems.problems, problems.count)
+
+    async def _consecutive_pages(
+        self, pagers: Mapping[str, Pager[T]], problems: ProblemLog
+    ) -> AsyncGenerator[tuple[str, Page[T]], None]:
+        """Yield the pages of one account after the other. Each is requested when it is needed."""
+        for account_id, pager in pagers.items():
+            try:
+                async with aclosing(pager.prefetch(0).pages()) as pages:
+                    async for page in pages:
+                        found = [account_error(account_id, problem) for problem in page.problems]
+                        problems.extend(found, page.problem_count)
+                        yield account_id, page
+            except FATAL_ERRORS:
+                raise
+            except LeadfeederError as error:
+                problems.extend([account_error(account_id, error)], 1)
+
+    async def _concurrent_pages(
+        self, pagers: Mapping[str, Pager[T]], problems: ProblemLog
+    ) -> AsyncGenerator[tuple[str, Page[T]], None]:
+        """Yield the pages of all accounts in turn, with the next page of each in flight."""
+        prefetch = max(1, DEFAULT_PREFETCH // max(1, len(pagers)))
+        streams = [_AccountStream(account_id, pager.prefetch(prefetch)) for account_id, pager in pagers.items()]
         failure: LeadfeederError | None = None
         try:
             while pending := [stream.next_page for stream in streams if stream.next_page is not None]:
@@ -88,8 +118,6 @@ class MultiAccountPager(Generic[T]):
         finally:
             await asyncio.gather(*(stream.aclose() for stream in streams))
             del failure  # its traceback references this frame
-        if problems.count:
-            raise incomplete_list_error(problems.problems, problems.count)
 
 
 class _AccountStream(Generic[T]):

@@ -173,9 +173,10 @@ class Pager(Generic[T]):
                     problems.add(page)
                     batch.extend(page.items)
                     del page
-                    while len(batch) >= size:
-                        yield batch[:size]
-                        batch = batch[size:]
+                    end = len(batch) - len(batch) % size
+                    for start in range(0, end, size):
+                        yield batch[start : start + size]
+                    del batch[:end]
             except LeadfeederError as error:
                 failure = error
         if batch:
@@ -264,7 +265,15 @@ class Pager(Generic[T]):
         endpoint, limit = self._request.endpoint, self._options.limit
         stats = Stats()
         remaining = self._with_stats(stats)._remaining  # noqa: SLF001 - a copy of its own
-        job = ExportJob(identity, self._account_id, remaining, self.record_type, limit, endpoint.partitioned_by_day)
+        job = ExportJob(
+            identity,
+            self._account_id,
+            remaining,
+            self.record_type,
+            limit,
+            endpoint.partitioned_by_day,
+            is_sorted=self._order == "newest",
+        )
         tracker = ProgressTracker(stats, limit)
         return await export_file(
             job,
@@ -455,6 +464,12 @@ class Pager(Generic[T]):
             ids,
         )
         return sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def charges_per_page(pager: Pager[T]) -> bool:
+    """Return True if each page of a list may charge, so that none is requested before it is needed."""
+    endpoint = pager._request.endpoint  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the same module
+    return endpoint.is_billed and endpoint.pagination is not PaginationStyle.ID_BATCH
 
 
 async def _without_frames(pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:

@@ -29,6 +29,7 @@ GET_CONTACT = Endpoint(
     params=("include",),
     retry_safety=RetrySafety.BILLED_READ,
     billing=Billing.PER_REQUEST,
+    is_price_published=False,
     verification_hint=_RECHECK_IS_FREE,
 )
 RETRIEVE_CONTACTS = Endpoint(
@@ -40,6 +41,7 @@ RETRIEVE_CONTACTS = Endpoint(
     retry_safety=RetrySafety.BILLED_READ,
     billing=Billing.PER_ID,
     billed_param="ids",
+    is_price_published=False,
     pagination=PaginationStyle.ID_BATCH,
     verification_hint=_RECHECK_IS_FREE,
 )

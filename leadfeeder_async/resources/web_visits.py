@@ -26,10 +26,11 @@ from leadfeeder_async.models.includes import WebVisitInclude
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.models.search_filters import WebVisitFilters, WebVisitSearchRequest
 from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
-from leadfeeder_async.pagination.company_filter import CompanyFilter
+from leadfeeder_async.pagination.company_filter import CompanyFilter, read_company_ids
 from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.pagination.local_days import local_days
 from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.problems import ProblemLog
 from leadfeeder_async.pagination.row_filter import RowFilter
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import add_extra, encode_validated, include_param, parse_days
@@ -156,11 +157,11 @@ class WebVisits:
         if custom_feed_id is not None:
             check_id("custom_feed_id", custom_feed_id)
 
-            async def companies_of_feed() -> frozenset[str]:
-                rows = await self.companies(
+            async def companies_of_feed() -> tuple[frozenset[str], ProblemLog]:
+                companies = self.companies(
                     start_date=window.start, end_date=window.end, custom_feed_id=custom_feed_id, account_id=account_id
-                ).collect()
-                return frozenset(row.company.id for row in rows if row.company is not None)
+                )
+                return await read_company_ids(companies.pages())
 
             row_filters.append(CompanyFilter(f"custom feed {custom_feed_id}", companies_of_feed))
         return Pager(

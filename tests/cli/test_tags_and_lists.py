@@ -208,3 +208,26 @@ async def test_no_records_on_terminal(quarter: Sandbox) -> None:
     """On a terminal, an empty list is one sentence instead of an empty table."""
     code, screen = await leadfeeder_on_terminal(quarter, "tags", "list")
     assert (code, screen.strip()) == (0, "No tags found.")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("name", ['Monitor 24" GmbH', '24" und 27" GmbH', '"Elbe"', '"a\n""b"""', '"Elbe" GmbH', ""])
+def test_quotes_in_rows_of_ids(delimiter: str, name: str) -> None:
+    """A quote within a cell is part of its text, as Python and spreadsheets read it, and hides no row."""
+    text = f"id{delimiter}name\n" + "".join(f"15900000{row}{delimiter}{name}\n" for row in range(5))
+    parser = IdParser("ids", "company", None)
+    assert list(ids_in_lines(BytesIO(text.encode()), parser)) == [f"15900000{row}" for row in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ('1,a\n2,"b\n3,c\n4,d\n', "Line 3 of ids has a quote that is not closed"),
+        ("1,a\r2,b\r", "Line 2 of ids is not valid CSV"),
+        ('1,a\n2,"' + "x" * 200_000 + '"\n', "Line 3 of ids is not valid CSV, or has a cell that is too long"),
+    ],
+)
+def test_invalid_rows_of_ids(rows: str, message: str) -> None:
+    """Rows that cannot be separated are refused, and none is left out."""
+    with pytest.raises(ConfigurationError, match=message):
+        list(ids_in_lines(BytesIO(f"id,name\n{rows}".encode()), IdParser("ids", "company", None)))

@@ -41,7 +41,7 @@ from leadfeeder_async.jobs.watch.watch_plan import (
 )
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sandbox import Sandbox
-from tests.jobs.helpers import FOREIGN_FILES, make_foreign_file, names_in
+from tests.jobs.helpers import FOREIGN_FILES, make_foreign_file, names_in, small_disk
 from tests.support.clients import client_for
 from tests.support.clock import VirtualLoop
 from tests.support.requirements import needs_permissions
@@ -287,6 +287,53 @@ def test_custom_feed(server: VisitServer, run: Any) -> None:
     assert server.requests == 1 + 3 + 2
 
 
+def test_custom_feed_of_days_in_parts(server: VisitServer, run: Any) -> None:
+    """The companies of the feed are requested for each part of the days that has new visits."""
+    server.row_limit, server.feed_by_days = 200, True
+    server.feed = {"c1", "c2", "c3"}
+    for number in range(260):
+        server.add(f"old{number}", EPOCH - timedelta(days=2 * (number % 2)) - timedelta(seconds=number), tie=4)
+
+    def add() -> None:
+        server.add("late", EPOCH - timedelta(days=2), tie=1)
+        server.add("new", tie=2)
+
+    server.at(EPOCH + timedelta(minutes=1), add)
+    assert run(watch_for(server.watch(feed=True), 1_000)) == ["late", "new"]
+
+
+def test_custom_feed_that_grows_while_visits_are_read(server: VisitServer, run: Any) -> None:
+    """A company that visits after the feed was requested is not taken for one outside of the feed."""
+    server.feed = {"c1"}
+    for number in range(1_950):
+        server.add(f"v{number}", EPOCH - timedelta(seconds=2_000 - number), tie=1 if number == 3 else 4)
+    delivered = list[str]()
+
+    async def consume() -> None:
+        async with aclosing(server.watch(feed=True, since=EPOCH - timedelta(days=1))) as visits:
+            async for visit in visits:
+                delivered.append(visit.id)
+                if len(delivered) == 1:
+                    server.feed.add("c2")
+                    server.add("new", EPOCH + timedelta(hours=1), tie=2)
+
+    async def limited() -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(consume(), 1_000)
+
+    run(limited())
+    assert delivered == ["v3", "new"]
+
+
+def test_custom_feed_with_an_unreadable_company(server: VisitServer, run: Any) -> None:
+    """A visit of a company that could not be read is delivered when the company can be read."""
+    server.feed, server.bad_companies = {"c1"}, 1
+    server.at(EPOCH + timedelta(minutes=1), lambda: server.add("new", tie=1))
+    statuses = list[WatchStatus]()
+    assert run(watch_for(server.watch(feed=True, on_status=statuses.append), 1_000)) == ["new"]
+    assert sum(len(status.problems) for status in statuses) == 1
+
+
 def test_since(server: VisitServer, run: Any) -> None:
     """With ``since``, earlier visits are delivered first."""
     for day in range(10):
@@ -496,6 +543,27 @@ def test_torn_line(server: VisitServer, run: Any, tmp_path: Path) -> None:
     run(crash())
     state.write_bytes(state.read_bytes()[:-3])
     assert run(watch_for(server.watch(state=state), 400)) == ["a", "b"]
+
+
+def test_full_disk(server: VisitServer, run: Any, tmp_path: Path) -> None:
+    """A line that does not fit on the disk is not left in the state, so that the next one does not continue it."""
+    state, delivered = tmp_path / "visits.state", list[str]()
+    run(watch_for(server.watch(state=state), 10))
+    for number in range(10):
+        server.add(f"v{number}")
+
+    async def fill(limit: Callable[[int], None]) -> None:
+        async with aclosing(server.watch(state=state)) as visits:
+            async for visit in visits:
+                delivered.append(visit.id)
+                if len(delivered) == 3:
+                    limit(state.stat().st_size + 40)
+
+    with small_disk() as limit, pytest.raises(CheckpointError, match="cannot be written"):
+        run(fill(limit))
+    assert state.read_bytes().endswith(b"]\n")
+    rest = run(watch_for(server.watch(state=state), 400))
+    assert rest == [f"v{number}" for number in range(len(delivered) - 1, 10)]
 
 
 # With a client and the sandbox

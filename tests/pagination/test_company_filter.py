@@ -79,3 +79,25 @@ async def test_command(tmp_path: Path) -> None:
         assert (code, [json.loads(line)["id"] for line in out.splitlines()]) == (0, EXPECTED)
         code, _, stderr = await leadfeeder(None, "export", "visits", "--filter", "[]", **environment)
         assert (code, "[] cannot be read" in stderr) == (2, True)
+
+
+async def test_unreadable_company_of_a_feed(tmp_path: Path) -> None:
+    """If a company of the feed cannot be read, all visits of the others are returned before the error."""
+
+    async def respond(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            rows = [{"id": "c3-1", "relationships": {"company": {"id": "c3"}}}, 7]
+            return web.json_response({"data": rows, "meta": {"pagination": {"total_count": 2, "page_count": 1}}})
+        return await handle(request)
+
+    expected, got, out = [f"v{one}" for one in range(250) if one % 10 == 3], list[str](), tmp_path / "visits.ndjson"
+    async with handler_server(respond) as url, client_of(url) as lf:
+        pager = lf.web_visits.search(**DATES, custom_feed_id="6001")
+        with pytest.raises(IncompleteListError):
+            async for visit in pager:
+                got.append(visit.id)
+        assert got == expected
+        with pytest.raises(IncompleteListError):
+            await pager.to_file(out)
+        assert (await pager.to_file(out, resume=True)).done == 25
+    assert read_ids(out) == expected

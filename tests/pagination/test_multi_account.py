@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -240,3 +241,24 @@ async def test_string_is_not_a_list_of_accounts() -> None:
     async with sandbox_of(1) as sandbox, client_for(sandbox) as lf:
         with pytest.raises(ConfigurationError):
             search_visits(sandbox, lf, "310042")
+
+
+async def test_pages_that_charge_are_requested_when_needed() -> None:
+    """No page of a list that charges is requested before the rows of the one before it were taken."""
+    requested = list[str]()
+
+    async def respond(request: web.Request) -> web.Response:
+        account, cursor = request.query["account_id"], request.query.get("page[cursor]", "0")
+        requested.append(f"{account}/{cursor}")
+        row = {"id": f"{account}.{cursor}", "type": "signal", "attributes": {}}
+        following = str(int(cursor) + 1) if cursor != "2" else None
+        return web.json_response({"data": [row], "meta": {"next_cursor": following, "credits": {"charged": 1}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        sweep = lf.sweep(["a", "b"], lambda account: account.companies.search_signals(company_ids=["1"]))
+        async with aclosing(sweep.__aiter__()) as rows:
+            got = [(await anext(rows))[1].id]
+            assert requested == ["a/0"]
+            got += [row.id async for _, row in rows]
+    assert got == [f"{account}.{page}" for account in "ab" for page in range(3)]
+    assert requested == [f"{account}/{page}" for account in "ab" for page in range(3)]

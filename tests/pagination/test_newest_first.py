@@ -110,3 +110,14 @@ async def test_unknown_order(lf: AsyncLeadfeeder) -> None:
 def test_time_of_an_undecoded_visit(row: bytes, expected: datetime | None) -> None:
     """The time of an undecoded row is read. A row without a valid time has none."""
     assert started_at(msgspec.Raw(row)) == expected
+
+
+async def test_resume_with_visits_that_are_new(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:
+    """An export that is resumed after new visits arrived has them at its start."""
+    out = tmp_path / "visits.ndjson"
+    await interrupt(newest(lf, sandbox), out, 60)
+    sandbox.world.add_visits(5, day=sandbox.end_date)
+    await newest(lf, sandbox).to_file(out, resume=True)
+    ids = [msgspec.json.decode(line)["id"] for line in out.read_bytes().splitlines()]
+    assert ids == [visit.id for visit in await newest(lf, sandbox).collect()]
+    assert len(ids) == 505

@@ -52,6 +52,10 @@ class VisitServer(RequestExecutor):
         self.caps_count = False
         self.used, self.quota = 0, 100_000
         self.feed = set[str]()
+        self.feed_by_days = False
+        """Return only companies with visits on the requested days."""
+        self.bad_companies = 0
+        """The number of requests for companies whose rows cannot be decoded."""
 
     def now(self) -> datetime:
         return EPOCH + timedelta(seconds=self.loop.now - self.started)
@@ -92,7 +96,14 @@ class VisitServer(RequestExecutor):
         if self.error is not None:
             raise self.error
         if request.endpoint.operation == "retrieve_visitor_companies":
-            rows = [{"id": f"{one}-1", "relationships": {"company": {"id": one}}} for one in sorted(self.feed)]
+            feed = self.feed
+            if self.feed_by_days:
+                days = (str(request.params["start_date"]), str(request.params["end_date"]))
+                found = [row for day in self.days if days[0] <= day.isoformat() <= days[1] for row in self.days[day]]
+                feed = feed & {f"c{tie % 5}" for _, tie, _ in found}
+            rows: list[Any] = [{"id": f"{one}-1", "relationships": {"company": {"id": one}}} for one in sorted(feed)]
+            if self.bad_companies:
+                self.bad_companies, rows = self.bad_companies - 1, [7] * len(rows)
             return msgspec.json.encode({"data": rows, "meta": {"pagination": {"total_count": len(rows)}}})
         body = msgspec.json.decode(request.body or b"{}")
         number, size = int(str(request.params["page[num]"])), int(str(request.params["page[size]"]))

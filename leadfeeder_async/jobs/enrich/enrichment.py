@@ -38,7 +38,7 @@ from leadfeeder_async.jobs.enrich.results import (
     ResultLine,
     encode_lines,
 )
-from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions
+from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, read_once
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.jobs.tabular import flat_lines, pick_columns
 from leadfeeder_async.models.companies import CompanyMatch
@@ -373,6 +373,7 @@ class Enrichments:
 def _options(
     rows: Iterable[Row] | AsyncIterable[Row], keys: KeyFinder, *, limit: int | None, ordered: bool
 ) -> EnrichmentOptions:
+    rows = read_once(rows)
     return EnrichmentOptions(rows=rows, keys=keys, limit=_check_limit("limit", limit), ordered=ordered)
 
 

@@ -135,6 +135,10 @@ class ResultOrderer:
         self._count -= len(ready)
         return ready
 
+    def count_finished(self) -> int:
+        """Return the number of rows with a result that wait for a row without one."""
+        return sum(row.key.line is not None for row in self._rows)
+
     def take_finished(self) -> list[ResultLine]:
         """Remove the rows that wait for rows without a result, and return their results."""
         ready = [row.result(line) for row in self._rows if (line := row.key.line) is not None]
@@ -540,6 +544,10 @@ class Pipeline:
             if batch is None:
                 await self._changed.wait()
                 continue
+            if self._fetches.in_flight and self._must_finish_rows:
+                self._fetches.push_retry(batch)
+                await self._changed.wait()
+                continue
             batch.is_free = batch.is_free and batch.is_certainly_charged
             left = self._credits_left(batch)
             affordable = self._affordable_ids(batch, left)
@@ -560,6 +568,13 @@ class Pipeline:
             self._reserve(batch, left)
             group.start_soon(self._request_records, batch, resolved)
         resolved.close()
+
+    @property
+    def _must_finish_rows(self) -> bool:
+        """True if enough results of a file wait for an earlier row. If the job ended now, they would be paid again."""
+        if self._lookup.is_repeat_free or not self._journal.is_persistent:
+            return False
+        return self._orderer.count_finished() >= MAX_FETCHES
 
     def _reserve(self, batch: Batch[str], left: int | None) -> None:
         """Record the credits that a batch reserves, before it is sent."""
@@ -752,6 +767,7 @@ class Pipeline:
             for pending, _ in results:
                 self._pending_keys.pop(pending.identity, None)
             lines = self._orderer.finish(results)
+            self._changed.notify()
             if lines:
                 await output.send(lines)
         if self._error is not None and not self._journal.is_persistent:  # a file counts rows, so it has no gaps

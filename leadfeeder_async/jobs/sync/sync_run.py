@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,9 +20,11 @@ import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async._argument_checks import check_path
+from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import (
     DatabaseLockedError,
+    DecodeError,
     IncompleteListError,
     LeadfeederError,
     NotFoundError,
@@ -275,7 +278,7 @@ class SyncRun:
         if not spool.state.has_companies:
             async with aclosing(self._pages(self._visitors(days.window))) as companies:
                 async for visitors in companies:
-                    spool.add_companies(visitors)
+                    await run_for_rows(partial(spool.add_companies, visitors), len(visitors.items))
             spool.end_companies()
         state = spool.state
         slices = [state.current] if state.current else []
@@ -310,7 +313,7 @@ class SyncRun:
             spool.begin_slice(window)
         async with aclosing(self._pages(visits)) as pages:
             async for page in pages:
-                spool.add_visits(page)
+                await run_for_rows(partial(spool.add_visits, page), len(page.items))
                 progress = self._tracker.count(len(page.items), self._expected or page.total)
                 notify(progress, self._on_progress)
         self._is_incomplete |= spool.state.is_incomplete
@@ -373,6 +376,9 @@ class SyncRun:
                 self._lookup_writes.append(await LOOKUP_TABLES[table](self._lf, self._account))
             except (PermissionDeniedError, NotFoundError) as error:
                 self.skipped[table] = error
+            except (DecodeError, IncompleteListError) as error:
+                message = f"The table {table} was not updated. {error.message}"
+                self._problems.extend([error.with_context(error.context, message=message)], 1)
 
     def server_now(self) -> datetime:
         """Return the time by the server's clock. A clock of this machine that is ahead would skip days."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -159,13 +160,24 @@ class FileJournal:
         with translate_os_errors(self._path, _HINT):
             if self._file is None:
                 self._file = self._path.open("ab", buffering=0)
-            self._file.write(encode_acknowledged(visit))
-            os.fsync(self._file.fileno())
+            size, line = os.fstat(self._file.fileno()).st_size, encode_acknowledged(visit)
+            try:
+                _write_line(self._file, line)
+            except OSError:
+                self._file.truncate(size)  # otherwise the next line would continue this one
+                raise
 
     def _close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _write_line(file: IO[bytes], line: bytes) -> None:
+    """Append a line, and wait until it is on the disk."""
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(file.fileno())
 
 
 def make_journal(state: object) -> StateJournal:

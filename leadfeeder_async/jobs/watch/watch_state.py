@@ -129,7 +129,7 @@ def _add_acknowledged(state: WatchState, lines: Iterable[bytes]) -> None:
         try:
             visit = decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            return
+            continue  # a line that was cut off: its visit is delivered again
         apply_acknowledged(state, visit)
 
 

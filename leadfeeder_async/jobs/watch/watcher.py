@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -53,6 +53,7 @@ from leadfeeder_async.jobs.watch.watch_state import Acknowledged, WatchState, ap
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.records import WebVisit
+from leadfeeder_async.pagination.company_filter import read_company_ids
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.decoders import ModelDecoder
 from leadfeeder_async.pagination.page import Page
@@ -154,22 +155,16 @@ class VisitReader:
             await self._executor.execute(request.with_params({"page[num]": number, "page[size]": size}))
         )
 
-    async def companies(self, window: DateWindow) -> tuple[set[str], ProblemLog] | None:
-        """Return the companies of the custom feed that visited on some days, or None if there is no feed.
+    @property
+    def has_feed(self) -> bool:
+        """True if only the visits of a custom feed are delivered."""
+        return self._query.feed is not None
 
-        Returns:
-            Their ids, and errors about companies that could not be read.
-
-        """
-        if self._query.feed is None:
-            return None
-        found, problems = set[str](), ProblemLog()
+    async def companies(self, window: DateWindow) -> tuple[frozenset[str], ProblemLog]:
+        """Return the ids of the companies of the custom feed that visited on some days, and errors about others."""
+        assert self._query.feed is not None
         companies = Pager(self._executor, self._query.feed, window=window).prefetch(self._prefetch)
-        async with aclosing(companies.pages()) as pages:
-            async for page in pages:
-                found.update(row.company.id for row in page.items if row.company is not None)
-                problems.add(page)
-        return found, problems
+        return await read_company_ids(companies.pages())
 
 
 class RowCounter:
@@ -268,7 +263,8 @@ class VisitWatcher:
         self._reading: WatchReading | None = None
         self._delivered = 0
         self._problems = ProblemLog()
-        self._companies: set[str] | None = None
+        self._companies, self._other_companies = set[str](), set[str]()
+        """The companies of the custom feed so far, and companies that are not in it."""
 
     async def visits(self) -> AsyncGenerator[WebVisit, None]:
         """Yield new visits until the caller stops. Each one is recorded when the next one is requested."""
@@ -288,7 +284,8 @@ class VisitWatcher:
         """Yield new visits until the caller stops. The caller acknowledges each one before it requests the next."""
         while True:
             started_at, started = self._now(), anyio.current_time()
-            self._reading, self._delivered, self._companies = None, 0, None
+            self._reading, self._delivered = None, 0
+            self._companies, self._other_companies = set[str](), set[str]()
             self._problems.clear()
             error: LeadfeederError | None = None
             try:
@@ -412,22 +409,40 @@ class VisitWatcher:
     async def _select(
         self, state: WatchState, new: Iterable[WebVisit], window: DateWindow, part: int
     ) -> list[WebVisit]:
-        """Return the visits to deliver, in order of time. The others are recorded as known."""
-        if self._companies is None and (companies := await self._reader.companies(window)) is not None:
-            self._companies, problems = companies
-            self._problems.extend(problems.problems, problems.count)
-        wanted = list[WebVisit]()
-        for visit in sorted(new, key=_start):
+        """Return the visits to deliver, in order of time. Those that will not be delivered are recorded as known."""
+        visits, wanted = sorted(new, key=_start), list[WebVisit]()
+        if self._reader.has_feed:
+            await self._find_companies(visits, window)
+        for visit in visits:
             if self._is_wanted(state, visit):
                 wanted.append(visit)
-            else:
+            elif self._is_unwanted(state, visit):
                 self._record(state, visit, part)
         return wanted
+
+    async def _find_companies(self, visits: Sequence[WebVisit], window: DateWindow) -> None:
+        """Request the companies of the custom feed, if it is not known of all visits whether they belong to it.
+
+        The feed lists the visitors of some days up to now, so it may change while other days or pages are read.
+        """
+        unknown = {visit.company.id for visit in visits if visit.company is not None}
+        unknown -= self._companies | self._other_companies
+        if unknown:
+            companies, problems = await self._reader.companies(window)
+            self._companies |= companies
+            if not problems.count:  # otherwise the next poll requests them again
+                self._other_companies |= unknown - companies
+            self._problems.extend(problems.problems, problems.count)
 
     def _is_wanted(self, state: WatchState, visit: WebVisit) -> bool:
         if state.read_on is None and _start(visit) < state.since:
             return False
-        return self._companies is None or (visit.company is not None and visit.company.id in self._companies)
+        return not self._reader.has_feed or (visit.company is not None and visit.company.id in self._companies)
+
+    def _is_unwanted(self, state: WatchState, visit: WebVisit) -> bool:
+        """Return True unless it is unknown whether the company of a visit is in the custom feed."""
+        is_old = state.read_on is None and _start(visit) < state.since
+        return is_old or visit.company is None or visit.company.id in self._other_companies
 
     def _divide(self, state: WatchState) -> None:
         """Divide the days if one count would reach the row limit of the API."""

@@ -270,6 +270,18 @@ async def test_denied_tables_are_skipped(path: Path) -> None:
     assert result.tables["credits"] == SyncChanges(new=1)
 
 
+async def test_unreadable_table_is_reported(path: Path) -> None:
+    """If a row of a small table cannot be decoded, all other tables are synced, and the run counts as finished."""
+    async with Sandbox(companies=9, visits=90, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+        sandbox.records.tags.add({"name": "Hot", "color": "red"})
+        with pytest.raises(IncompleteListError, match="The table tags was not updated") as caught:
+            await sync_account(lf, path)
+        assert caught.value.run_completed
+        assert read_contents(path) == expected_contents(sandbox)
+        assert query(path, "SELECT count(*) FROM credits") == [(1,)]
+        assert query(path, "SELECT finished_at IS NOT NULL FROM sync_state") == [(True,)]
+
+
 async def test_denied_visits_are_an_error(path: Path) -> None:
     """A sync without access to visits fails."""
     async with Sandbox(companies=9, visits=9, rate_limit=False, not_entitled=["search_web_visits"]) as sandbox:
