@@ -460,6 +460,9 @@ class Pipeline:
         except LeadfeederError as error:
             action = self._record_failure(self._matches, batch, error, is_free=True)
             lines = self._matches_after(action, batch, error)
+        except Exception as error:  # noqa: BLE001 - as in _request_records
+            self._abort(error)
+            lines = []
         else:
             if len(lines) == len(batch.items):
                 self._matches.record_success()
@@ -621,6 +624,10 @@ class Pipeline:
             result = await self._lookup.fetch(executor, batch)
         except LeadfeederError as error:
             finished = self._fail(batch, error, meter)
+        except Exception as error:  # noqa: BLE001 - the caller's rate limiter and pool of credits may raise anything
+            self._record_interruption(batch, meter)
+            self._abort(error)
+            finished = []
         except BaseException:
             self._record_interruption(batch, meter)
             raise

@@ -24,6 +24,7 @@ from leadfeeder_async import (
     Budget,
     BudgetExceededError,
     CheckpointError,
+    ConfigurationError,
     ErrorContext,
     LeadfeederError,
     Outcome,
@@ -32,6 +33,7 @@ from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.checkpoint import Checkpoint
 from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
 from leadfeeder_async.jobs.enrich.lookup import CompanyLookup
+from leadfeeder_async.jobs.enrich.request_queue import MAX_FETCHES
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
@@ -790,3 +792,84 @@ async def test_random_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     print(SCHEDULES, "schedules", dict(counts))  # noqa: T201
     assert counts["killed"]
     assert counts["kept"]
+
+
+class BrokenPool(Pool):
+    """A pool whose connection is lost at one reservation, while other requests are in flight."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(1_000_000)
+        self.remaining = number
+
+    async def reserve(self, most: int, context: ErrorContext) -> None:
+        self.remaining -= 1
+        if self.remaining == 0:
+            await asyncio.sleep(0.05)
+            raise ConnectionResetError("the pool is gone")
+        await super().reserve(most, context)
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+async def test_paid_records_are_returned_before_another_error(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """If a pool of credits raises an error of its own, the records in flight are returned first."""
+    monkeypatch.setattr(CompanyLookup, "ids_per_fetch", 10)
+    server, got = Ledger(), list[str | None]()
+
+    async def fetch(ids: list[str]) -> web.Response:
+        await asyncio.sleep(0.2)
+        return await server.respond(ids)
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(ConnectionResetError, match="the pool is gone"):
+            async with lf.budget(shared=BrokenPool(number)):
+                async for result in lf.enrich.companies(keys(*range(80)), by="domain"):
+                    got.append(result.id)
+    assert len(got) == server.charged
+
+
+async def test_few_paid_addresses_wait_for_a_slow_one(tmp_path: Path) -> None:
+    """An interrupted file of IP addresses has paid for few results that wait for an earlier row."""
+    charged, out = list[str](), tmp_path / "out.ndjson"
+
+    async def respond(request: web.Request) -> web.Response:
+        address = request.query["ip"]
+        charged.append(address)
+        if address.endswith(".5") and len(charged) < 100:
+            await asyncio.sleep(0.5)
+            return web.json_response({"errors": [{"code": "x"}]}, status=403)
+        return web.json_response({"data": {"type": "ip", "attributes": {}}, "meta": {"credits": {"charged": 1}}})
+
+    addresses = [f"8.8.8.{number}" for number in range(1, 201)]
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(LeadfeederError):
+            await lf.enrich.ips(addresses, max_credits=1_000).to_file(out)
+        assert len(charged) <= 4 + 1 + 2 * MAX_FETCHES
+        charged.extend([""] * 100)
+        await lf.enrich.ips(addresses, max_credits=1_000).to_file(out, resume=True)
+    assert len(lines(out)) == 200
+
+
+@pytest.mark.parametrize("kind", ["generator", "csv", "asynchronous"])
+async def test_iterator_is_read_once(tmp_path: Path, kind: str) -> None:
+    """A second use of a job raises if its rows are an iterator, and changes no file."""
+
+    async def asynchronous() -> AsyncIterator[str]:
+        for key in keys(*range(30)):
+            yield key
+
+    rows: Any = iter(keys(*range(30)))
+    if kind == "csv":
+        rows = csv.DictReader(["domain", *keys(*range(30))])
+    elif kind == "asynchronous":
+        rows = asynchronous()
+    server, out = Ledger(), tmp_path / "out.ndjson"
+    async with handler_server(server.handle) as url, client_of(url) as lf:
+        job = lf.enrich.companies(rows, by="domain", max_credits=100)
+        await job.to_file(out)
+        before = out.read_bytes()
+        for use in (job.estimate, lambda: job.to_file(out, overwrite=True)):
+            with pytest.raises(ConfigurationError, match="can be read only once"):
+                await use()
+    assert out.read_bytes() == before
+    assert (len(lines(out)), server.charged) == (30, 30)
