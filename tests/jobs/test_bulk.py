@@ -310,3 +310,12 @@ async def test_input_that_fails(sandbox: Sandbox, tag: str) -> None:
             async for result in job:
                 results.append(result)
     assert len(results) <= 1
+
+
+async def test_iterator_is_read_once(sandbox: Sandbox, lf: AsyncLeadfeeder, tag: str) -> None:
+    """A second use of a job raises if its ids are an iterator, because it would continue where the first one ended."""
+    job = lf.bulk.assign_tags(iter(sandbox.world.company_ids()[:5]), [tag])
+    await job.run()
+    with pytest.raises(ConfigurationError, match="can be read only once"):
+        await job.run()
+    assert len(tagged(sandbox)) == 5

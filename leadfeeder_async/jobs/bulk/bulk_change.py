@@ -19,6 +19,7 @@ from leadfeeder_async.jobs.bulk.change_run import Change, ChangeRun
 from leadfeeder_async.jobs.checkpoint import Checkpoint, JobKind, JobState
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
+from leadfeeder_async.jobs.single_use import read_once
 from leadfeeder_async.jobs.tabular import check_table
 from leadfeeder_async.models.columns import Column
 from leadfeeder_async.models.envelope import Response
@@ -57,7 +58,8 @@ class BulkChange:
     """A job that makes the same change to many records. ``lf.bulk`` creates it.
 
     Nothing is sent until the job is iterated over, run or written to a file. Each of these uses reads the ids from
-    their start.
+    their start. If they are an iterator, which can be read only once, a second use raises
+    :class:`~leadfeeder_async.ConfigurationError`.
 
     ``async for result in job`` yields one :class:`BulkResult` per id. An id that the server rejects is a result too,
     and does not stop the job. A change can be repeated safely, so a request whose response was lost is sent again.
@@ -81,7 +83,7 @@ class BulkChange:
     ) -> None:
         self._executor = executor
         self._change = change
-        self._ids = ids
+        self._ids = read_once(ids)
         self._ordered = ordered
         self._identity = identity
         self.summary = BulkSummary()

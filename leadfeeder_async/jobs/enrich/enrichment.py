@@ -38,8 +38,9 @@ from leadfeeder_async.jobs.enrich.results import (
     ResultLine,
     encode_lines,
 )
-from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, read_once
+from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
+from leadfeeder_async.jobs.single_use import read_once
 from leadfeeder_async.jobs.tabular import flat_lines, pick_columns
 from leadfeeder_async.models.companies import CompanyMatch
 from leadfeeder_async.models.includes import CompanyInclude
@@ -59,7 +60,8 @@ class Enrichment(Generic[T]):
     """A job that looks up each row of an input. ``lf.enrich`` creates it.
 
     Nothing is sent until the job is iterated over, estimated or written to a file. Each of these uses reads the input
-    from its start.
+    from its start. If the input is an iterator, which can be read only once, a second use raises
+    :class:`~leadfeeder_async.ConfigurationError`.
 
     ``async for result in job`` yields one :class:`EnrichmentResult` per row. Rows that fail are results too, and do not
     stop the job. An invalid key, no credits, a used-up quota, or a server that fails or rejects constantly stops it.

@@ -11,7 +11,7 @@ import anyio
 import msgspec
 from anyio.lowlevel import checkpoint
 
-from leadfeeder_async.errors import CheckpointError, ConfigurationError
+from leadfeeder_async.errors import CheckpointError
 from leadfeeder_async.jobs.enrich.keys import FileRow, Key, KeyFinder, Row
 from leadfeeder_async.jobs.enrich.results import ResultLine
 
@@ -125,50 +125,6 @@ class RowReader:
                 return await self._receiver.receive()
         await checkpoint()  # if the event loop was blocked, the row may have arrived too
         return self._receiver.receive_nowait()
-
-
-def read_once(rows: Rows) -> Rows:
-    """Return rows that raise ConfigurationError if they are read again, if they can be read only once.
-
-    Otherwise, a second use would continue where the first one ended, and its rows would be numbered from 1.
-    """
-    if isinstance(rows, AsyncIterator):
-        return _AsyncOnce(rows)
-    return _Once(rows) if isinstance(rows, Iterator) else rows
-
-
-class _Once:
-    """Rows of an iterator, such as a generator or a reader of the module csv."""
-
-    def __init__(self, rows: Iterator[Row]) -> None:
-        self._rows: Iterator[Row] | None = rows
-
-    def __iter__(self) -> Iterator[Row]:
-        rows, self._rows = self._rows, None
-        if rows is None:
-            raise _read_again_error()
-        return rows
-
-
-class _AsyncOnce:
-    """Rows of an asynchronous iterator."""
-
-    def __init__(self, rows: AsyncIterator[Row]) -> None:
-        self._rows: AsyncIterator[Row] | None = rows
-
-    def __aiter__(self) -> AsyncIterator[Row]:
-        rows, self._rows = self._rows, None
-        if rows is None:
-            raise _read_again_error()
-        return rows
-
-
-def _read_again_error() -> ConfigurationError:
-    return ConfigurationError(
-        "The rows were read by an earlier use of this job, and an iterator can be read only once.",
-        hint="Pass a list, or an object whose iteration begins anew, or make a new job.",
-        argument="rows",
-    )
 
 
 class EnrichmentOptions(msgspec.Struct, frozen=True, kw_only=True):

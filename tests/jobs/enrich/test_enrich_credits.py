@@ -816,8 +816,9 @@ async def test_paid_records_are_returned_before_another_error(monkeypatch: pytes
     server, got = Ledger(), list[str | None]()
 
     async def fetch(ids: list[str]) -> web.Response:
+        response = await server.respond(ids)
         await asyncio.sleep(0.2)
-        return await server.respond(ids)
+        return response
 
     server.fetch = fetch
     async with handler_server(server.handle) as url, client_of(url, retries=0) as lf:

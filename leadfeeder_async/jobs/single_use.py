@@ -1,0 +1,53 @@
+"""Inputs of jobs that can be read only once, such as generators."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import Generic, TypeVar
+
+from leadfeeder_async.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+def read_once(rows: Iterable[T] | AsyncIterable[T]) -> Iterable[T] | AsyncIterable[T]:
+    """Return rows that raise ConfigurationError if they are read again, if they can be read only once.
+
+    Otherwise, a second use would continue where the first one ended, and its rows would be numbered from 1.
+    """
+    if isinstance(rows, AsyncIterator):
+        return _AsyncOnce(rows)
+    return _Once(rows) if isinstance(rows, Iterator) else rows
+
+
+class _Once(Generic[T]):
+    """Rows of an iterator, such as a generator or a reader of the module csv."""
+
+    def __init__(self, rows: Iterator[T]) -> None:
+        self._rows: Iterator[T] | None = rows
+
+    def __iter__(self) -> Iterator[T]:
+        rows, self._rows = self._rows, None
+        if rows is None:
+            raise _read_again_error()
+        return rows
+
+
+class _AsyncOnce(Generic[T]):
+    """Rows of an asynchronous iterator."""
+
+    def __init__(self, rows: AsyncIterator[T]) -> None:
+        self._rows: AsyncIterator[T] | None = rows
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        rows, self._rows = self._rows, None
+        if rows is None:
+            raise _read_again_error()
+        return rows
+
+
+def _read_again_error() -> ConfigurationError:
+    return ConfigurationError(
+        "The input was read by an earlier use of this job, and an iterator can be read only once.",
+        hint="Pass a list, or an object whose iteration begins anew, or make a new job.",
+    )
