@@ -109,7 +109,8 @@ async def export_file(
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
         output.set_account(await job.account_id())  # first, so that rows of another account are kept
         written = await run_in_thread(partial(_ids_already_written, output, job))
-        if written is None or (job.is_sorted and output.state.position is None):
+        is_read = job.limit is not None and output.checkpoint.rows >= job.limit
+        if written is None or (job.is_sorted and output.state.position is None and not is_read):
             output.restart(initial)
             written = frozenset[str]()
         tracker.start_from(output.checkpoint.rows)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, DecodeError, Pager
+from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, DecodeError, IncompleteListError, Pager
 from leadfeeder_async.models import WebVisit
 from leadfeeder_async.pagination.visit_time import started_at
 from leadfeeder_async.sandbox import Sandbox
@@ -121,3 +121,15 @@ async def test_resume_with_visits_that_are_new(lf: AsyncLeadfeeder, sandbox: San
     ids = [msgspec.json.decode(line)["id"] for line in out.read_bytes().splitlines()]
     assert ids == [visit.id for visit in await newest(lf, sandbox).collect()]
     assert len(ids) == 505
+
+
+async def test_gap_of_a_limited_export(tmp_path: Path) -> None:
+    """An export that reached its limit beside a row that cannot be decoded is finished by resuming it."""
+    rows = [{"id": str(row), "attributes": {"started_at": f"2026-11-20T0{row}:00:00"}} for row in range(5)]
+    bad = {"id": "bad", "relationships": 7, "attributes": 7}
+    body = msgspec.json.encode({"data": [*rows, bad, 7]})
+    async with raw_server(http(body)) as server, client_of(server.url) as lf:
+        pager = lf.web_visits.search(start_date=DAY, end_date=DAY, order="newest", limit=3)
+        with pytest.raises(IncompleteListError):
+            await pager.to_file(tmp_path / "x.ndjson")
+        assert (await pager.to_file(tmp_path / "x.ndjson", resume=True)).done == 3
