@@ -118,6 +118,8 @@ class ErrorContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     phase: RequestPhase | None = None
     retry_after: float | None = None
     retry_at: datetime | None = None
+    charged: int = 0
+    """The credits that the server charged although it rejected the request."""
 
     def __str__(self) -> str:
         call = " ".join(part for part in (self.operation, self.method, self.path) if part)

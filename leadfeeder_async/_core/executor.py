@@ -295,7 +295,8 @@ class RequestExecutor:
     def _rejection(self, call: CallContext, trace: AttemptTrace, response: HttpResponse) -> LeadfeederError:
         """Return the error for an unsuccessful response. After a 429, all calls pause."""
         now = datetime.now(UTC)
-        error = error_from_response(response, trace.context, self._state.redactor, now)
+        context = replace(trace.context, charged=max(0, trace.charged or 0))
+        error = error_from_response(response, context, self._state.redactor, now)
         if isinstance(error, RateLimitedError):
             for stats in self._all_stats:
                 stats.rate_limited += 1

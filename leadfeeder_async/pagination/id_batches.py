@@ -124,7 +124,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
             if isinstance(result, Page):
                 plan.has_succeeded = True
                 yield ids, result
-            elif not isinstance(result, NotFoundError) or plan.failure is not None:
+            elif not isinstance(result, NotFoundError) or result.context.charged or plan.failure is not None:
                 plan.mark_failed(ids)
                 plan.fail(result)
             elif len(ids) > 1:

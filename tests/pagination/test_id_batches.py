@@ -371,3 +371,20 @@ async def test_merged_id_beside_unknown_ones() -> None:
         rows = [row.id for row in await pager.collect()]
     assert rows == [one for one in numbers(50) if one not in {"3", "7", "40"}]
     assert (dict(pager.merged), pager.missing) == ({"7": "8"}, ("3", "40"))
+
+
+async def test_rejected_batch_that_was_charged() -> None:
+    """A batch that is rejected with 404 and charged is not requested again, because its parts could be charged too."""
+    charged = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal charged
+        ids = request.query["ids"].split(",")
+        charged += len(ids)
+        body = {"errors": [{"code": "not_found"}], "meta": {"credits": {"charged": len(ids)}}}
+        return web.json_response(body, status=404)
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(NotFoundError) as caught:
+            await lf.companies.get_many(numbers(20)).collect()
+    assert caught.value.context.charged == charged == 20
