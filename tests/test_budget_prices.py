@@ -34,6 +34,10 @@ def _enrich(lf: AsyncLeadfeeder, number: int) -> Awaitable[object]:
     return lf.ip.enrich(f"8.8.{number // 250}.{number % 250}")
 
 
+def _contact(lf: AsyncLeadfeeder, number: int) -> Awaitable[object]:
+    return lf.contacts.get(str(number))
+
+
 def _request(lf: AsyncLeadfeeder, number: int) -> Awaitable[object]:
     return lf.request("GET", "/v1/unknown", params={"ip": str(number)})
 
@@ -79,7 +83,7 @@ async def selling(price: int, faults: Sequence[str] = (), delay: float = 0.002) 
         yield seller
 
 
-@pytest.mark.parametrize("call", [_enrich, _request])
+@pytest.mark.parametrize("call", [_enrich, _contact, _request])
 @pytest.mark.parametrize(("limit", "price", "spent"), [(12, 3, 12), (13, 3, 12), (3, 3, 3), (40, 1, 40), (100, 7, 98)])
 async def test_concurrent_calls_stay_within_the_budget(call: Call, limit: int, price: int, spent: int) -> None:
     """Calls that are started together spend the budget and not more, by the ledger of the server."""

@@ -81,7 +81,13 @@ class Enrichment(Generic[T]):
         return f"<Enrichment {self._job.description}>"
 
     def __aiter__(self) -> AsyncGenerator[EnrichmentResult[T], None]:  # noqa: PYI058 - callers may rely on aclose()
-        """Iterate over the results."""
+        """Iterate over the results.
+
+        Credits:
+            As described at ``lf.enrich``. If you leave the iteration early, records that were received or are in flight
+            have been charged, but are not yielded. :meth:`to_file` writes them.
+
+        """
         return self._results()
 
     async def _results(self) -> AsyncGenerator[EnrichmentResult[T], None]:
@@ -288,7 +294,8 @@ class Enrichments:
 
         Credits:
             1 for each company that was not unlocked in the last 12 months. Matches are free. If a response is lost, its
-            rows fail and its credits count as spent.
+            rows fail and its credits count as spent. If you leave the iteration early, some records were charged
+            without being yielded.
 
         """
         _check_arguments("rows", rows, column, ordered, account_id)
