@@ -60,22 +60,27 @@ class Price(msgspec.Struct):
     """True if the price is published, or a response has shown it."""
     may_be_free: bool = False
     """True if it is not known whether the operation charges at all."""
+    of_free_call: int = 0
+    """The highest charge so far for a call without items, which should be free."""
 
     def most(self, items: int) -> int:
         """Return the credits to reserve for some items."""
-        return items * self.highest * (1 if self.is_published else PRICE_MARGIN)
+        return self.least(items) * (1 if self.is_published else PRICE_MARGIN)
 
     def lost(self, items: int) -> int:
         """Return the credits that a lost response may have charged."""
-        return items * self.highest * (1 if self.is_known else PRICE_MARGIN)
+        return self.least(items) * (1 if self.is_known else PRICE_MARGIN)
 
     def least(self, items: int) -> int:
         """Return the fewest credits that must be left to request some items."""
-        return items * self.highest
+        return items * self.highest if items else self.of_free_call
 
     def record_charge(self, charged: int, items: int = 1) -> None:
         """Learn from what a response charged. A response that charged nothing shows no price."""
-        each = -(-charged // max(items, 1))
+        if not items:
+            self.of_free_call = max(self.of_free_call, charged)
+            return
+        each = -(-charged // items)
         if each > self.highest:
             self.highest, self.is_published = each, False
         self.is_known |= each > 0
@@ -83,6 +88,7 @@ class Price(msgspec.Struct):
     def learn(self, other: Price) -> None:
         """Learn from the price that others know of the same endpoint."""
         self.highest = max(self.highest, other.highest)
+        self.of_free_call = max(self.of_free_call, other.of_free_call)
         self.is_published &= other.is_published
         self.is_known |= other.is_known
 
@@ -190,7 +196,7 @@ class BudgetReservation:
     @property
     def needs_shared_credits(self) -> bool:
         """True if credits must be reserved in a pool of several processes before the call is sent."""
-        return self._items > 0 and any(budget.shared is not None for budget in self._budgets)
+        return self._price.least(self._items) > 0 and any(budget.shared is not None for budget in self._budgets)
 
     def reserve_at_once(self) -> bool:
         """Reserve the credits if no wait is needed.
@@ -257,7 +263,7 @@ class BudgetReservation:
         least, most = price.least(items), price.most(items)
         if self._most is not None:
             most = max(least, min(most, self._most))
-        if items:
+        if least:
             if not price.is_known and any(budget._has_unpriced_losses for budget in self._budgets):
                 least = price.most(items)
             for budget in self._budgets:
@@ -295,13 +301,13 @@ class BudgetReservation:
             budget._has_unpriced_losses |= self._has_losses and not self._price.is_known
             budget.credits += self._spent
             _wake_first(budget)
+        if not self._reserved and self._spent:  # a free call reserves nothing, but the server has charged it
+            for pool in {id(budget.shared): budget.shared for budget in self._budgets if budget.shared}.values():
+                pool.settle(0, self._spent)
         while self._shared_reservations:
             pool = self._shared_reservations.pop()
             if self._pid == os.getpid():  # after a fork, the copy of the call in the child has reserved nothing
                 pool.settle(self._reserved, self._spent)
-        if self._spent and not self._items:  # a free call reserves nothing, but the server has charged it
-            for pool in {id(budget.shared): budget.shared for budget in self._budgets if budget.shared}.values():
-                pool.settle(0, self._spent)
 
     def check_request(self, context: ErrorContext) -> None:
         """Raise BudgetExceededError if no further request is allowed."""

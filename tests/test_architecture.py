@@ -91,12 +91,12 @@ def retry_safety_of(endpoint: Endpoint[Any], operation: dict[str, Any]) -> Retry
 
 
 def billing_of(endpoint: Endpoint[Any], operation: dict[str, Any]) -> Billing:
-    """Return the billing that the contract implies: per item of a list, per id of a parameter, or per request."""
+    """Return the billing that the contract implies: per id of a parameter, or per request."""
     if not operation["x-credits"].startswith(("1 per", "about 1 per", "not published")):
         return Billing.FREE
     if {"ids", "company_ids"} & set(endpoint.params):
         return Billing.PER_ID
-    return Billing.PER_REQUEST if endpoint.pagination is PaginationStyle.NONE else Billing.PER_ITEM
+    return Billing.PER_REQUEST
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.operation)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -34,7 +35,7 @@ from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.accounts import User
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for, client_of
-from tests.support.servers import cut, http, raw_server, silence
+from tests.support.servers import cut, handler_server, http, raw_server, silence
 
 OK = http(b'{"data":{"id":"1"}}')
 
@@ -170,20 +171,45 @@ async def test_batch_reserves_all_records(sandbox: Sandbox, lf: AsyncLeadfeeder)
     assert sandbox.ledger.count("retrieve_companies") == 1
 
 
-async def test_signals_page_reserves_maximum_charge(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """A page of signals reserves credits for its companies or its rows, whichever are fewer."""
+async def test_signals_reserve_all_their_companies(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """Any page may charge all companies of the search, except those that earlier pages have charged."""
     ids = [company(number) for number in range(20)]
-    async with lf.budget(max_credits=20):
-        assert await lf.companies.search_signals(company_ids=ids).collect()
-    async with lf.budget(max_credits=4):
-        with pytest.raises(BudgetExceededError, match="5 credits, but 0 of 4"):
-            await lf.companies.search_signals(company_ids=ids, page_size=5).collect()
+    signals = lf.companies.search_signals(company_ids=ids, page_size=5)
+    async with lf.budget(max_credits=19):
+        with pytest.raises(BudgetExceededError, match="20 credits, but 0 of 19"):
+            await signals.collect()
+    async with lf.budget(max_credits=20) as spent:
+        assert await signals.collect()
+    assert 0 < spent.credits <= 20
+    assert len(sandbox.ledger.requests) > 1
+
+
+async def test_search_that_charges_is_refused_at_the_limit() -> None:
+    """Searches are documented as free. If they charge, they end when a budget is spent."""
+    charged = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal charged
+        charged += 7
+        rows = [{"id": f"{charged}-{number}", "type": "company_summary"} for number in range(100)]
+        meta = {"credits": {"charged": 7}, "pagination": {"next_cursor": str(charged)}}
+        return web.json_response({"data": rows, "meta": meta})
+
+    async with handler_server(answer) as url, client_of(url) as lf:
+        async with lf.budget(max_credits=20) as spent:
+            with pytest.raises(BudgetExceededError, match="7 credits, but 14 of 20"):
+                await lf.companies.search(search_terms=["e"]).collect()
+        assert charged == spent.credits == 14
+        async with lf.budget(max_credits=0):
+            with pytest.raises(BudgetExceededError, match="7 credits, but 0 of 0"):
+                await lf.companies.search(search_terms=["e"]).first()
+    assert charged == 14
 
 
 async def test_first_signal_charges_one_row(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """A list that charges for each row requests no more rows than its limit."""
+    """A list that may charge requests no more rows than its limit."""
     signals = lf.companies.search_signals(company_ids=[company(number) for number in range(20)])
-    async with lf.budget(max_credits=1) as spent:
+    async with lf.budget(max_credits=20) as spent:
         assert await signals.first() is not None
     assert spent.credits == 1
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from leadfeeder_async._argument_checks import check_account_id
 from leadfeeder_async._core.json_text import is_utf8
 from leadfeeder_async.errors import ErrorContext
-from leadfeeder_async.models.envelope import EmptyResponse, Response
+from leadfeeder_async.models.envelope import EmptyResponse, Meta, Response
 from leadfeeder_async.types import QueryValue
 
 T_co = TypeVar("T_co", covariant=True)
@@ -44,8 +44,6 @@ class Billing(Enum):
     """One credit per request, unless the request knows its number of records."""
     PER_ID = "id"
     """At most one credit per id in the query parameter ``Endpoint.billed_param``."""
-    PER_ITEM = "item"
-    """At most one credit per item of a page, and per record that the request is about."""
 
 
 class PaginationStyle(Enum):
@@ -221,6 +219,13 @@ class ApiRequest(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
         if self.account_id is not None:
             check_account_id("account_id", self.account_id)
 
+    def after_charge(self, meta: Meta) -> ApiRequest[T_co]:
+        """Return the same request for the next page, whose records were partly charged with this one."""
+        charged = max(0, meta.credits.charged or 0) if meta.credits else 0
+        if self.billable_records is None or not charged:
+            return self
+        return replace(self, billable_records=max(0, self.billable_records - charged))
+
     @property
     def billable_items(self) -> int:
         """The most items that the request can be charged for, as its endpoint declares."""
@@ -232,10 +237,6 @@ class ApiRequest(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
             case Billing.PER_ID:
                 ids = self.params.get(self.endpoint.billed_param)
                 return len(ids) if isinstance(ids, tuple) else 1
-            case Billing.PER_ITEM:
-                size = self.params.get("page[size]")
-                limits = [limit for limit in (self.billable_records, size) if isinstance(limit, int)]
-                return min(limits, default=1)
 
     def with_params(self, extra: Mapping[str, QueryValue]) -> ApiRequest[T_co]:
         """Return the same request with more query parameters."""

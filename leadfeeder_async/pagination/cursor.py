@@ -44,7 +44,7 @@ class CursorSource(msgspec.Struct, frozen=True):
     async def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the pages in order."""
         if self.request.endpoint.is_billed and options.limit and options.position.cursor is None:
-            # Each row of a page is charged.
+            # The companies of a page are charged.
             options = replace(options, page_size=min(options.page_size, options.limit))
         first = self.request.with_params({"page[size]": options.page_size})
         progress = _CursorProgress(first, options)
@@ -63,6 +63,7 @@ class CursorSource(msgspec.Struct, frozen=True):
                     cursor = None
                     continue
                 cursor = page.meta.next_cursor
+                first = first.after_charge(page.meta)
                 items = await progress.record(page, decoder, cursor)
                 is_next = progress.detector.verdict is Verdict.CONTINUE and progress.loop_error is None
                 if cursor is not None and is_next and can_prefetch and progress.wants_more:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.endpoint import ApiRequest, Billing
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import NotFoundError
+from leadfeeder_async.errors import BudgetExceededError, NotFoundError
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.batch_queue import BatchQueue, NotSentError
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
@@ -45,6 +45,11 @@ class LookupState(msgspec.Struct):
     """Ids that are missing, or were merged into one of several records."""
     returned: set[str] = msgspec.field(default_factory=set[str])
     """The ids of the records that were returned."""
+
+    @property
+    def without_record(self) -> tuple[str, ...]:
+        """The ids that were requested and have no record of their own."""
+        return (*self.missing, *self.unresolved)
 
 
 class IdBatchSource(msgspec.Struct, frozen=True):
@@ -90,15 +95,18 @@ class IdBatchSource(msgspec.Struct, frozen=True):
                         plan.mark_received(ids, len(items))
                         self._start_batches(plan, queue, options.prefetch)
                         total = page.meta.total_count if total is None else total
-                        yield replace(page, items=items, total=total, position=plan.position(state.missing))
+                        yield replace(page, items=items, total=total, position=plan.position(state.without_record))
                         del page, lookup, items  # so that the next page can use their memory
             if plan.error is not None:
                 raise plan.error
         finally:
             queue.close()
             plan.failure = plan.rejection = None  # their tracebacks reference this frame
-        if state.missing and state.returned:
+        has_found_more = bool(state.returned)
+        while state.missing and has_found_more:  # the server may return only some records of each request
+            before, has_found_more = len(state.missing), False
             async for last in self._request_missing_again(decoder, state):
+                has_found_more |= len(last.items) > 0 and len(state.missing) < before
                 yield last
 
     def _start_batches(self, plan: _BatchPlan, queue: BatchQueue, prefetch: int) -> bool:
@@ -178,14 +186,20 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         """Find out which missing ids were merged into records that were requested too.
 
         Their records were returned under their current ids, so no earlier response shows the merge. This takes one
-        request for 100 missing ids. An id that was not found alone was not merged.
+        request for 100 missing ids. An id that was not found alone was not merged. If the budget does not cover the
+        request, the ids stay unresolved, because an error here would hide that all batches were received.
         """
         candidates = [value for value in state.missing if value not in state.not_found]
         checked = [value for value in state.missing if value in state.not_found]
         order = {value: index for index, value in enumerate(self.ids)}
         for start in range(0, len(candidates), MAX_IDS_PER_REQUEST):
             end = start + MAX_IDS_PER_REQUEST
-            page = await self._fetch_ids(candidates[start:end], decoder)
+            try:
+                page = await self._fetch_ids(candidates[start:end], decoder)
+            except BudgetExceededError:
+                state.unresolved.extend(candidates[start:])
+                state.missing = checked
+                return
             lookup = _BatchLookup(candidates[start:end], page.items, decoder.row_ids(page.items))
             state.missing = checked
             failure = await self._resolve(lookup, decoder, state)
@@ -193,9 +207,9 @@ class IdBatchSource(msgspec.Struct, frozen=True):
             state.missing = sorted((*checked, *candidates[end:]), key=order.__getitem__)
             items = lookup.ordered(state)
             if items:
-                position = ResumePosition(ids=len(self.ids), missing_ids=tuple(state.missing))
+                position = ResumePosition(ids=len(self.ids), missing_ids=state.without_record)
                 yield replace(page, items=items, position=position)
-            if failure is not None:
+            if failure is not None and not isinstance(failure, BudgetExceededError):
                 raise failure
 
     async def _resolve_by_groups(self, lookup: _BatchLookup[T], decoder: PageDecoder[T]) -> None:

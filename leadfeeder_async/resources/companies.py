@@ -88,7 +88,7 @@ SEARCH_COMPANY_SIGNALS = Endpoint(
     "/v1/companies/signals",
     Response[tuple[Signal, ...]],
     retry_safety=RetrySafety.BILLED_READ,
-    billing=Billing.PER_ITEM,
+    billing=Billing.PER_REQUEST,
     pagination=PaginationStyle.CURSOR,
     verification_hint=_RECHECK_IS_FREE,
     path_alternatives=("/v1/companies/signals/search",),
@@ -315,7 +315,7 @@ class Companies:
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
         Credits:
-            1 per company that has signals and is not unlocked.
+            1 per company that has signals and is not unlocked. A budget must cover all ``company_ids``.
 
         Pagination:
             Cursors. Pages are not prefetched, because they may charge credits.

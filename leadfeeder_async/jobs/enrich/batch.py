@@ -27,8 +27,6 @@ class Batch(msgspec.Struct, Generic[T]):
     """True if an earlier run has reserved the credits of these items."""
     is_free: bool = False
     """True if this item was certainly charged in an earlier request of the job, so that no budget has to cover it."""
-    is_repeat: bool = False
-    """True if a response has left out these items, although it may contain their records under other IDs."""
     held: UnassignedRecords | None = None
     """The records of an earlier response, one of which may be that of this item."""
 

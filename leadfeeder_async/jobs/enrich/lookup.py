@@ -148,9 +148,7 @@ class CompanyLookup:
         page = await executor.decode_page(_RAW_COMPANIES, body)
         rows = [strip_line_breaks(bytes(row)) for row in page.items]
         charged = _charged_credits(page.meta)
-        return _assign_records(
-            batch.items, rows, charged, page.partial_errors, price=self.price.highest, is_repeat=batch.is_repeat
-        )
+        return _assign_records(batch.items, rows, charged, page.partial_errors, price=self.price.highest)
 
     def record_id(self, line: ResultLine) -> str | None:
         """Return the ID of the company."""
@@ -180,12 +178,12 @@ def _assign_records(
     errors: Sequence[APIStatusError],
     *,
     price: int = 1,
-    is_repeat: bool = False,
 ) -> FetchResult:
     """Assign the records of a response to the requested IDs. A merged company is returned under its current ID.
 
-    If all records have requested IDs, an absent ID may still be a merged company of one of them. Absent IDs are
-    therefore requested once more without the others.
+    If all records have requested IDs, an absent ID may still be a merged company of one of them, or the server may have
+    returned only some of the records. Absent IDs are therefore requested again without the others, until a response
+    contains none of them.
 
     Args:
         ids: The requested IDs.
@@ -193,7 +191,6 @@ def _assign_records(
         charged: The credits that the response charged, if they are known.
         errors: The errors that the server reports beside the records.
         price: The highest price of a record.
-        is_repeat: An earlier response has left out the IDs.
 
     """
     found = Records()
@@ -208,7 +205,7 @@ def _assign_records(
     }
     absent = [company_id for company_id in ids if company_id not in found]
     if len(found) == len(result.lines):
-        if found and absent and not errors and not is_repeat:
+        if found and absent and not errors:
             result.fetch_again = absent
         else:
             of_absent = _credits_of_absent(charged, len(ids), len(found), price)

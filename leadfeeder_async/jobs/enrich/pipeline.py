@@ -458,8 +458,9 @@ class Pipeline:
             finally:
                 self._count_free_call(meter)
         except LeadfeederError as error:
-            action = self._record_failure(self._matches, batch, error, is_free=True)
-            lines = self._matches_after(action, batch, error)
+            is_charged = meter.charged > 0
+            action = self._record_failure(self._matches, batch, error, is_free=not is_charged, is_charged=is_charged)
+            lines = self._matches_after(action, batch, error, is_charged=is_charged)
         except Exception as error:  # noqa: BLE001 - as in _request_records
             self._abort(error)
             lines = []
@@ -468,7 +469,9 @@ class Pipeline:
                 self._matches.record_success()
             else:
                 message = f"The response contains {len(lines):,} entries for {len(batch.items):,} keys."
-                lines = self._matches_after(FailureAction.SPLIT, batch, DecodeError(message))
+                is_charged = meter.charged > 0
+                action = FailureAction.OUTCOME_UNKNOWN if is_charged else FailureAction.SPLIT
+                lines = self._matches_after(action, batch, DecodeError(message), is_charged=is_charged)
         for pending, line in zip(batch.items, lines, strict=False):
             if line.outcome is not Outcome.SKIPPED_BY_BUDGET:
                 self._remember(pending.digest, line)
@@ -478,7 +481,7 @@ class Pipeline:
         self._changed.notify()
 
     def _matches_after(
-        self, action: FailureAction, batch: Batch[PendingKey], error: LeadfeederError
+        self, action: FailureAction, batch: Batch[PendingKey], error: LeadfeederError, *, is_charged: bool
     ) -> list[ResultLine]:
         """Put a failed batch back if it is sent again. Otherwise, return the results of its keys."""
         if self._matches.requeue(batch, action) or action is FailureAction.ABORT:
@@ -486,7 +489,7 @@ class Pipeline:
         if action is FailureAction.SPLIT and self._matches.record_rejection():
             self._abort(error)
         outcome = Outcome.SKIPPED_BY_BUDGET if action is FailureAction.SKIP else Outcome.FAILED
-        return [failed_line(error, outcome)] * len(batch.items)
+        return [failed_line(error, outcome, charged=None if is_charged else 0)] * len(batch.items)
 
     # order
 
@@ -570,6 +573,9 @@ class Pipeline:
             self._fetches.in_flight += 1
             self._reserve(batch, left)
             group.start_soon(self._request_records, batch, resolved)
+        for batch in self._fetches.take_retries():
+            if self._error is not None and (finished := self._held_results(batch, self._error)):
+                await resolved.send(finished)
         resolved.close()
 
     @property
@@ -650,7 +656,7 @@ class Pipeline:
         for record_id in result.fetch_individually:
             self._fetches.push_retry(Batch([record_id], batch.order, prepaid=batch.prepaid, held=unassigned))
         if result.fetch_again:
-            self._fetches.push_retry(Batch(result.fetch_again, batch.order, prepaid=batch.prepaid, is_repeat=True))
+            self._fetches.push_retry(Batch(result.fetch_again, batch.order, prepaid=batch.prepaid))
         return self._resolve_all(lines)
 
     def _fail(self, batch: Batch[str], error: LeadfeederError, meter: CallMeter) -> KeyResults:
@@ -659,7 +665,9 @@ class Pipeline:
         action = self._record_failure(self._fetches, batch, error, is_free=False, is_charged=is_charged)
         is_outcome_unknown = action is FailureAction.OUTCOME_UNKNOWN
         self._settle(batch, meter)
-        if self._fetches.requeue(batch, action) or action is FailureAction.ABORT:
+        if action is FailureAction.ABORT:
+            return self._held_results(batch, error)
+        if self._fetches.requeue(batch, action):
             return []
         if action is FailureAction.SKIP:
             if batch.is_certainly_charged and not batch.is_free:  # another process has spent the credits
@@ -735,6 +743,16 @@ class Pipeline:
         held = batch.held
         return lines if held is None else {record_id: held.assign(line) for record_id, line in lines.items()}
 
+    def _held_results(self, batch: Batch[str], error: Exception) -> KeyResults:
+        """Return the records of an earlier response as candidates of failed rows, because the job ends with an error.
+
+        A file leaves these rows out, so that the next run requests them again.
+        """
+        if batch.held is None or self._journal.is_persistent:
+            return []
+        lines = {record_id: failed_line(error, Outcome.FAILED, record_id) for record_id in batch.items}
+        return self._resolve_all(self._with_held_records(batch, lines))
+
     def _resolve_all(self, lines: Mapping[str, ResultLine]) -> KeyResults:
         """Return the results of the keys that wait for some records."""
         finished = KeyResults()
@@ -754,10 +772,9 @@ class Pipeline:
 
     def _skip(self, batch: Batch[str], error: LeadfeederError | None) -> KeyResults:
         """Return the results of keys whose records the budget does not cover."""
-        outcome = Outcome.NOT_FOUND if batch.is_repeat else Outcome.SKIPPED_BY_BUDGET
         finished = KeyResults()
         for record_id in batch.items:
-            line = failed_line(error, outcome, record_id)
+            line = failed_line(error, Outcome.SKIPPED_BY_BUDGET, record_id)
             if batch.held is not None:
                 line = batch.held.assign(line)
             finished += [(pending, line) for pending in self._keys_by_record.pop(record_id, ())]

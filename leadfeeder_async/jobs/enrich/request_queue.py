@@ -163,6 +163,11 @@ class RequestQueue(Generic[T]):
         """Put a batch before all batches that come after it in the original order."""
         insort(self._retries, batch, key=lambda other: other.order)
 
+    def take_retries(self) -> list[Batch[T]]:
+        """Remove and return the batches that wait to be sent again."""
+        retries, self._retries = self._retries, []
+        return retries
+
     def requeue(self, batch: Batch[T], action: FailureAction) -> bool:
         """Put a failed batch back, complete or split. Return False if the action does not send it again."""
         if action is FailureAction.RETRY:
