@@ -28,6 +28,7 @@ class PaidRecords:
         merged: Old ids, and their current ids.
         fails_from: The number of the first request that fails.
         rejects_absent: Respond 404 to a request in which an id has no record.
+        most: The most records of a response. All ids of the request are charged.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class PaidRecords:
         merged: dict[str, str] | None = None,
         fails_from: int = 1_000_000,
         rejects_absent: bool = False,
+        most: int = 100,
     ) -> None:
         self.failing = set(failing)
         self.absent = set(absent)
@@ -46,6 +48,7 @@ class PaidRecords:
         self.merged = merged or {}
         self.fails_from = fails_from
         self.rejects_absent = rejects_absent
+        self.most = most
         self.paid = set[str]()
         self.sizes = list[int]()
 
@@ -63,7 +66,7 @@ class PaidRecords:
         found = list(dict.fromkeys(self.merged.get(one, one) for one in found))
         new = set(found) - self.paid
         self.paid |= new
-        data: list[Any] = [{"id": one, "type": "company", "attributes": {"name": "x"}} for one in found]
+        data: list[Any] = [{"id": one, "type": "company", "attributes": {"name": "x"}} for one in found[: self.most]]
         return web.json_response({"data": data, "meta": {"credits": {"charged": len(new)}}})
 
 
@@ -388,3 +391,41 @@ async def test_rejected_batch_that_was_charged() -> None:
         with pytest.raises(NotFoundError) as caught:
             await lf.companies.get_many(numbers(20)).collect()
     assert caught.value.context.charged == charged == 20
+
+
+@pytest.mark.parametrize(("count", "most"), [(100, 50), (300, 50), (1_000, 20), (7, 1)])
+async def test_server_returns_only_some_of_the_records(count: int, most: int, tmp_path: Path) -> None:
+    """A server that returns fewer records in a response than it has charged is asked for the others."""
+    server = PaidRecords(most=most, absent={"3"})
+    async with handler_server(server) as url, client_of(url) as lf:
+        pager = lf.companies.get_many(numbers(count))
+        await pager.to_file(tmp_path / "out.ndjson")
+        assert sorted(ids_of(tmp_path / "out.ndjson"), key=int) == [one for one in numbers(count) if one != "3"]
+        assert (pager.missing, pager.unresolved) == (("3",), ())
+
+
+async def test_unresolved_ids_are_requested_again_by_a_resumed_file(tmp_path: Path) -> None:
+    """Ids that are missing or merged when an export stops are requested again by the next run."""
+    server = PaidRecords(merged={"5": "m5", "6": "m6"}, left_out={"9"}, absent={"20"}, fails_from=3)
+    out = tmp_path / "out.ndjson"
+    async with handler_server(server) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(LeadfeederError):
+            await lf.companies.get_many(numbers(150), resolve_merged=True).to_file(out)
+        server.fails_from = 1_000_000
+        pager = lf.companies.get_many(numbers(150), resolve_merged=True)
+        await pager.to_file(out, resume=True)
+    assert sorted(ids_of(out)) == sorted({*numbers(150), "m5", "m6"} - {"5", "6", "20"})
+    assert (pager.missing, dict(pager.merged), pager.unresolved) == (("20",), {"5": "m5", "6": "m6"}, ())
+
+
+@pytest.mark.parametrize("absent", [{"17"}, {"17", "40"}])
+async def test_last_request_for_missing_ids_needs_no_budget(absent: set[str]) -> None:
+    """If a budget does not cover the last request for missing ids, the list ends, and they stay unresolved."""
+    server = PaidRecords(absent=absent)
+    async with handler_server(server) as url, client_of(url) as lf, lf.budget(max_credits=200) as budget:
+        pager = lf.companies.get_many(numbers(200))
+        rows = list[str]()
+        async for batch in pager.batches(100):
+            rows += [company.id for company in batch]
+            budget.credits = 200  # another task has spent the rest
+    assert (len(rows), sorted(pager.unresolved), pager.missing) == (200 - len(absent), sorted(absent), ())

@@ -874,3 +874,73 @@ async def test_iterator_is_read_once(tmp_path: Path, kind: str) -> None:
                 await use()
     assert out.read_bytes() == before
     assert (len(lines(out)), server.charged) == (30, 30)
+
+
+@pytest.mark.parametrize("status", [400, 422, 500, 502, 504])
+async def test_charged_match_that_fails_is_not_sent_again(status: int) -> None:
+    """A match is documented as free. If a failed one reports a charge, it is not repeated."""
+    server, matches = Ledger(), 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal matches
+        matches += 1
+        body = {"errors": [{"title": "no"}], "meta": {"credits": {"charged": 5}}}
+        return web.json_response(body, status=status)
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        job = lf.enrich.companies(keys(*range(20)), by="domain", max_credits=100)
+        results = [result async for result in job]
+    assert (matches, job.summary.credits, server.requests) == (1, 5, [])
+    assert {(result.outcome, result.charged) for result in results} == {(Outcome.FAILED, None)}
+
+
+async def test_server_returns_only_some_of_the_companies() -> None:
+    """If a response contains fewer companies than it has charged, the others are requested again."""
+    server = Ledger()
+
+    async def fetch(ids: list[str]) -> web.Response:
+        rows, charged = server.charge(ids)
+        return server.page(rows[:20], charged)
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url) as lf:
+        job = lf.enrich.companies(keys(*range(300)), by="domain")
+        outcomes = [result.outcome async for result in job]
+    assert (set(outcomes), server.charged) == ({Outcome.MATCHED}, 300)
+
+
+async def test_left_out_company_beyond_the_limit_can_be_retried(tmp_path: Path) -> None:
+    """A company that a charged response has left out is not reported as not found while the budget is spent."""
+    server, out = Ledger(), tmp_path / "out.ndjson"
+
+    async def fetch(ids: list[str]) -> web.Response:
+        rows, charged = server.charge(ids)
+        return server.page([row for row in rows if row["id"] != "7" or len(ids) == 1], charged)
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url) as lf:
+        job = lf.enrich.companies(keys(*range(100)), by="domain", max_credits=100)
+        await job.to_file(out)
+        assert job.summary.outcomes == {Outcome.MATCHED: 99, Outcome.SKIPPED_BY_BUDGET: 1}
+        job = lf.enrich.companies(keys(*range(100)), by="domain", max_credits=101)
+        await job.to_file(out, retry_failed=True)
+    assert (job.summary.outcomes, server.charged) == ({Outcome.MATCHED: 100}, 100)
+
+
+@pytest.mark.parametrize("status", [402, 403])
+async def test_merged_records_before_a_fatal_error_are_returned(status: int) -> None:
+    """Records that cannot be assigned are candidates of their rows, if the error of a later request stops the job."""
+    server = Ledger({"1": "m1", "2": "m2", "3": "m3"})
+
+    async def fetch(ids: list[str]) -> web.Response:
+        if len(ids) == 1:
+            return web.json_response({"errors": [{"title": "no"}]}, status=status)
+        return await server.respond(ids)
+
+    server.fetch, got = fetch, list[str | None]()
+    async with handler_server(server.handle) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(LeadfeederError):
+            async for result in lf.enrich.companies(keys(*range(10)), by="domain"):
+                got += [result.id] if result.record else []
+                got += [str(candidate.relationships.company_summary.id) for candidate in result.candidates]
+    assert set(got) == {"0", "4", "5", "6", "7", "8", "9", "m1", "m2", "m3"}
