@@ -198,14 +198,6 @@ _HTML_NAMES = {chr(code): f"(?:{name});" for code, name in codepoint2name.items(
 """The names of ASCII characters in HTML."""
 
 
-def is_rejection(status: int) -> bool:
-    """Return True if a status shows that the request was not carried out.
-
-    408 and 499 only show that a server or proxy has stopped waiting, so the request may have been charged.
-    """
-    return 400 <= status < 500 and status not in {408, 499}
-
-
 def error_from_response(
     response: HttpResponse, context: ErrorContext, redactor: Redactor, now: datetime
 ) -> LeadfeederError:

@@ -18,7 +18,7 @@ from leadfeeder_async._core.attempt import AttemptTrace, call_hook, debug_enable
 from leadfeeder_async._core.client_state import ClientState, OpenResources
 from leadfeeder_async._core.credential import TOKEN_HINT
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint, ResponseShape
-from leadfeeder_async._core.error_mapping import Redactor, error_from_response, is_rejection
+from leadfeeder_async._core.error_mapping import Redactor, error_from_response
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async._core.worker_thread import run_in_thread
@@ -419,7 +419,7 @@ class RequestExecutor:
 
 def _is_client_error(error: BaseException | None) -> bool:
     """Return True if the server rejected the attempt with a 4xx, so that it cannot have charged."""
-    return isinstance(error, LeadfeederError) and error.status is not None and is_rejection(error.status)
+    return isinstance(error, LeadfeederError) and error.status is not None and retry.is_rejection(error.status)
 
 
 def _deadline_error(error: LeadfeederError) -> LeadfeederError:

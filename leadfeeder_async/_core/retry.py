@@ -10,7 +10,8 @@ BILLED_READ      retry           OutcomeUnknownError    pause, then retry
 NON_IDEMPOTENT   retry           OutcomeUnknownError    pause, then retry
 ===============  ==============  =====================  =================
 
-An ambiguous failure is an invalid, incomplete or late response, or any 5xx: the server may have acted before it failed.
+An ambiguous failure is an invalid, incomplete or late response, a 408, a 499, or any 5xx: the server may have acted
+before it failed.
 If a 5xx has a Retry-After of up to a minute, the retry waits for it. A longer one is not waited for, as after a 429.
 All other responses are final. The server rejects a request with 429 before any work, so it can always be retried. The
 same holds for a 401, which the executor retries once if there is a new credential.
@@ -34,6 +35,7 @@ from leadfeeder_async.errors import (
     ProtocolError,
     RateLimitedError,
     ServerError,
+    UnexpectedStatusError,
 )
 
 T = TypeVar("T")
@@ -91,7 +93,7 @@ def delay_or_error(
     """
     if isinstance(error, RateLimitedError):
         return error if attempt >= attempts or _exceeds_max_retry_after(error.context.retry_after) else 0.0
-    if not isinstance(error, _AMBIGUOUS_ERRORS):
+    if not _is_ambiguous(error):
         return error
     if error.sent != "no" and not is_retry_safe(endpoint):
         return _outcome_unknown(error, endpoint)
@@ -99,6 +101,19 @@ def delay_or_error(
     if attempt >= attempts or _exceeds_max_retry_after(retry_after):
         return error
     return max(backoff(attempt) * random(), retry_after or 0.0)
+
+
+def is_rejection(status: int) -> bool:
+    """Return True if a status shows that the request was not carried out.
+
+    408 and 499 only show that a server or proxy has stopped waiting, so the request may have been charged.
+    """
+    return 400 <= status < 500 and status not in {408, 499}
+
+
+def _is_ambiguous(error: LeadfeederError) -> bool:
+    is_client_error = isinstance(error, UnexpectedStatusError) and error.status is not None and error.status < 500
+    return isinstance(error, _AMBIGUOUS_ERRORS) or (is_client_error and not is_rejection(error.status or 0))
 
 
 def is_retry_safe(endpoint: Endpoint[T]) -> bool:

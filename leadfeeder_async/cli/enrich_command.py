@@ -243,9 +243,15 @@ async def _estimate(job: Enrichment[Company] | Enrichment[EnrichedIp]) -> ExitCo
         cost = f"at most {pluralize(estimate.max_credits, 'credit')}"
     print_err(
         f"{pluralize(estimate.rows, 'row')}, {estimate.distinct:,} distinct keys: {_format_outcomes(outcomes)}. "
-        f"Nothing was charged. The job would send about {pluralize(estimate.requests, 'request')} and charge {cost}."
+        f"{_describe_charge(job.summary)} "
+        f"The job would send about {pluralize(estimate.requests, 'request')} and charge {cost}."
     )
     return ExitCode.SUCCESS
+
+
+def _describe_charge(summary: EnrichmentSummary) -> str:
+    charged = summary.credits + summary.credits_possibly_charged
+    return f"The matches charged {pluralize(charged, 'credit')}." if charged else "Nothing was charged."
 
 
 async def _write_to_stdout(
@@ -255,10 +261,14 @@ async def _write_to_stdout(
     fields: Sequence[str] | None,
 ) -> ExitCode:
     with terminal.progress_bar("rows", to_stdout=True) as on_progress:
-        async with aclosing(job.raw_lines(fields=fields)) as batches:
-            async for lines in batches:
-                await terminal.write_stdout(lines)
-                on_progress(tracker.count(lines.count(b"\n"), total))
+        try:
+            async with aclosing(job.raw_lines(fields=fields)) as batches:
+                async for lines in batches:
+                    await terminal.write_stdout(lines)
+                    on_progress(tracker.count(lines.count(b"\n"), total))
+        except BaseException:
+            _print_summary(job.summary, None)
+            raise
     return _print_summary(job.summary, None)
 
 
@@ -266,7 +276,7 @@ def _print_summary(summary: EnrichmentSummary, out: Path | None) -> ExitCode:
     outcomes = {outcome.value: summary.outcomes[outcome] for outcome in Outcome}
     costs = f"{pluralize(summary.credits, 'credit')} charged"
     if summary.credits_possibly_charged:
-        costs += f", up to {summary.credits_possibly_charged:,} more for lost responses"
+        costs += f", up to {summary.credits_possibly_charged:,} more for responses that were lost or report no charge"
     if summary.credits_of_previous_runs:
         costs += f", up to {summary.credits_of_previous_runs:,} in previous runs"
     target = f" -> {out}" if out else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -65,8 +66,12 @@ N = TypeVar("N", bound=Named)
 
 
 def has_name(record: Named, name: str) -> bool:
-    """Return True if a record has a name, ignoring case and surrounding spaces."""
-    return (record.name or "").casefold().strip() == name.casefold().strip()
+    """Return True if a record has a name, ignoring case, additional spaces and the Unicode form."""
+    return _comparable(record.name or "") == _comparable(name)
+
+
+def _comparable(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).split())
 
 
 def find_by_name(name: str, records: Iterable[N], kind: str) -> N | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import TypeVar
 
-from leadfeeder_async.errors import OutcomeUnknownError, check_argument
+from leadfeeder_async.errors import OutcomeUnknownError, UnexpectedStatusError, check_argument
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.tags_and_lists import List, Tag
 from leadfeeder_async.pagination.pager import Pager
@@ -22,7 +23,9 @@ async def find_or_create(
     create: Callable[[], Coroutine[None, None, Response[R]]],
     lock: asyncio.Lock,
 ) -> R:
-    """Return the record with a name. Create it if it does not exist, or find it if the response was lost.
+    """Return the record with a name. Create it if it does not exist.
+
+    If the response is lost, or the server responds that the record exists, it is searched again.
 
     Args:
         name: The name.
@@ -39,7 +42,9 @@ async def find_or_create(
             return found
         try:
             return (await create()).data
-        except OutcomeUnknownError:
+        except (OutcomeUnknownError, UnexpectedStatusError) as error:
+            if isinstance(error, UnexpectedStatusError) and error.status != HTTPStatus.CONFLICT:
+                raise
             found = find_by_name(name, await records.collect(), kind)
             if found is None:
                 raise

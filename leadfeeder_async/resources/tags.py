@@ -109,8 +109,8 @@ class Tags:
 
         ``tag = await lf.tags.get_or_create("Hot lead")``
 
-        Names are compared without case and surrounding spaces. Concurrent calls of one client create one tag. Other
-        programs may create the same tag at the same moment.
+        Names are compared without case, additional spaces and Unicode forms. Concurrent calls of one client create one
+        tag. Other programs may create the same tag at the same moment.
 
         Contract: ``retrieve_tags``, ``create_tag``, scopes ``tags:read`` and ``tags:write``.
 

@@ -107,8 +107,23 @@ async def test_failed_rows(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.fail_next(500, operation="retrieve_companies", after_work=True)
     code, _, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--yes", "--out", out)
     assert code == 5
-    assert "50 failed; 0 credits charged, up to 50 more for lost responses" in stderr
+    assert "50 failed; 0 credits charged, up to 50 more for responses that were lost or report no charge" in stderr
     assert "--retry-failed" in stderr
+
+
+async def test_interrupted_output_names_the_credits(sandbox: Sandbox, tmp_path: Path) -> None:
+    """An interrupted job that prints its results says how many credits were charged."""
+    source = write_input(tmp_path, range(900))
+    sandbox.latency = 0.03
+    process = await start(sandbox, "enrich", str(source), "--by", "domain", "--yes")
+    while len(sandbox.ledger.requests) < 8:
+        await asyncio.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    stderr = (await process.communicate())[1].decode()
+    assert process.returncode == 130, stderr
+    found = re.search(r"([\d,]+) credits charged(?:, up to ([\d,]+) more)?", stderr)
+    assert found is not None, stderr
+    assert sum(int((part or "0").replace(",", "")) for part in found.groups()) >= sandbox.ledger.credits_charged > 0
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from leadfeeder_async import (
     ResponseTooLargeError,
     ServerError,
     TLSError,
+    UnexpectedStatusError,
 )
 from leadfeeder_async._core import retry
 from leadfeeder_async._core.endpoint import Endpoint, RetrySafety
@@ -51,6 +52,20 @@ def decide(
     error: LeadfeederError, retry_safety: RetrySafety, attempt: int = 1, attempts: int = 3
 ) -> float | LeadfeederError:
     return retry.delay_or_error(error, endpoint(retry_safety), attempt, attempts, lambda: 1.0)
+
+
+@pytest.mark.parametrize(("status", "is_final"), [(408, False), (499, False), (409, True), (410, True), (451, True)])
+@pytest.mark.parametrize("retry_safety", list(RetrySafety))
+def test_statuses_of_impatient_proxies(status: int, is_final: bool, retry_safety: RetrySafety) -> None:
+    """A 408 or 499 does not show that the request was not carried out. Other 4xx are final."""
+    error = UnexpectedStatusError("x", ErrorContext(status=status, sent="yes"))
+    decision = decide(error, retry_safety)
+    if is_final:
+        assert decision is error
+    elif retry_safety in RETRY_SAFE:
+        assert decision == 0.5
+    else:
+        assert isinstance(decision, OutcomeUnknownError)
 
 
 @pytest.mark.parametrize("kind", AMBIGUOUS)

@@ -193,6 +193,24 @@ async def test_id_that_always_fails_is_unknown() -> None:
             assert all(isinstance(result.error, ServerError) for result in results if result.outcome is UNKNOWN)
 
 
+@pytest.mark.parametrize("second", [400, 404, 409, 422])
+@pytest.mark.parametrize("retries", [0, 3])
+async def test_rejection_after_a_lost_response_is_unknown(second: int, retries: int) -> None:
+    """If a retry is rejected, the first request, whose response was lost, may have changed the record."""
+    seen = set[str]()
+
+    async def handle(request: web.Request) -> web.Response:
+        is_first = request.path not in seen
+        seen.add(request.path)
+        if "/lost" in request.path:
+            return web.json_response({"errors": [{"code": "x"}]}, status=504 if is_first else second)
+        return web.json_response({"meta": {}}, status=second if "/bad" in request.path else 200)
+
+    async with handler_server(handle) as url, client_of(url, retries=retries) as lf:
+        results = [result async for result in lf.bulk.remove_from_lists(["1", "lost", "bad", "2"], ["7"])]
+    assert [result.outcome for result in results] == [CHANGED, UNKNOWN, FAILED, CHANGED]
+
+
 async def test_rejected_ids_in_a_row_stop_the_job(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     """A tag that does not exist is rejected for every id, so the job stops."""
     job = lf.bulk.assign_tags((str(number) for number in range(1_000)), ["nothing"])

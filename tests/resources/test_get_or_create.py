@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, OutcomeUnknownError
+from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, OutcomeUnknownError, UnexpectedStatusError
 from leadfeeder_async.sandbox import Sandbox
 
 
@@ -50,3 +50,21 @@ async def test_lost_response(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     sandbox.fail_next(502, operation="create_list")
     with pytest.raises(OutcomeUnknownError):
         await lf.lists.get_or_create("DACH", scope="company")
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"), [("Mu\u0308ller", "M\u00fcller"), ("Hot  lead", "Hot lead"), ("STRASSE", "Stra\u00dfe")]
+)
+async def test_names_that_a_server_stores_in_another_form(name: str, stored: str, lf: AsyncLeadfeeder) -> None:
+    """A name is found in the Unicode form and with the spaces that the server stores."""
+    tag = (await lf.tags.create(name=stored)).data
+    assert (await lf.tags.get_or_create(name)).id == tag.id
+
+
+async def test_conflict_with_another_program(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """If the server responds that the record exists, it is found in the list. Otherwise the error is raised."""
+    sandbox.fail_next(409, operation="create_tag", after_work=True)
+    assert (await lf.tags.get_or_create("Hot")).id in sandbox.ledger.creations
+    sandbox.fail_next(409, operation="create_tag")
+    with pytest.raises(UnexpectedStatusError):
+        await lf.tags.get_or_create("Cold")

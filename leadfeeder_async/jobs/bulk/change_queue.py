@@ -90,18 +90,24 @@ class ChangeQueue:
 
     def record_failure(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
         """Count a failed call, and return its consequence. A change to retry is put back."""
+        may_be_changed = change.sent != "no" or error.attempts > 1
         change.calls += 1
         change.sent = merge_sent(change.sent, error.sent)
         action = classify_failure(error, is_free=True)
         if action in {FailureAction.ABORT, FailureAction.SKIP}:
             return FailureVerdict.ABORT
-        return self._reject(error) if action is FailureAction.SPLIT else self._retry(change, error)
+        if action is FailureAction.SPLIT:
+            return self._reject(error, may_be_changed=may_be_changed)
+        return self._retry(change, error)
 
-    def _reject(self, error: LeadfeederError) -> FailureVerdict:
+    def _reject(self, error: LeadfeederError, *, may_be_changed: bool) -> FailureVerdict:
+        """Return the consequence of a rejection, which an earlier request for the id may have caused."""
         self._consecutive_rejections += 1
         is_patient = self._has_succeeded or isinstance(error, NotFoundError)
         limit = MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES
-        return FailureVerdict.ABORT if self._consecutive_rejections >= limit else FailureVerdict.FAILED
+        if self._consecutive_rejections >= limit:
+            return FailureVerdict.ABORT
+        return FailureVerdict.UNKNOWN if may_be_changed else FailureVerdict.FAILED
 
     def _retry(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
         self._consecutive_failures += 1

@@ -486,7 +486,7 @@ class Pipeline:
         """Put a failed batch back if it is sent again. Otherwise, return the results of its keys."""
         if self._matches.requeue(batch, action) or action is FailureAction.ABORT:
             return []
-        if action is FailureAction.SPLIT and self._matches.record_rejection():
+        if action is FailureAction.SPLIT and self._matches.record_rejection(error):
             self._abort(error)
         outcome = Outcome.SKIPPED_BY_BUDGET if action is FailureAction.SKIP else Outcome.FAILED
         return [failed_line(error, outcome, charged=None if is_charged else 0)] * len(batch.items)
@@ -680,7 +680,7 @@ class Pipeline:
             self._fetches.push_retry(batch)  # another process has spent the credits, so fewer IDs are affordable
             return []
         is_not_found = error.status == 404 and not is_outcome_unknown
-        if action is FailureAction.SPLIT and self._fetches.record_rejection(is_not_found=is_not_found):
+        if action is FailureAction.SPLIT and self._fetches.record_rejection(error, is_not_found=is_not_found):
             self._abort(error)
         outcome = Outcome.NOT_FOUND if is_not_found else Outcome.FAILED
         is_known = not meter.possibly_charged and (not is_charged or len(batch.items) == 1)
@@ -750,7 +750,8 @@ class Pipeline:
         """
         if batch.held is None or self._journal.is_persistent:
             return []
-        lines = {record_id: failed_line(error, Outcome.FAILED, record_id) for record_id in batch.items}
+        shown = error if isinstance(error, LeadfeederError) else None
+        lines = {record_id: failed_line(shown, Outcome.FAILED, record_id) for record_id in batch.items}
         return self._resolve_all(self._with_held_records(batch, lines))
 
     def _resolve_all(self, lines: Mapping[str, ResultLine]) -> KeyResults:

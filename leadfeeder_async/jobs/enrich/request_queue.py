@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Generic, TypeVar
 
-from leadfeeder_async._core.error_mapping import is_rejection
+from leadfeeder_async._core.retry import is_rejection
 from leadfeeder_async.errors import (
     APIStatusError,
     AuthenticationError,
@@ -199,6 +199,8 @@ class RequestQueue(Generic[T]):
 
         """
         action = classify_failure(error, is_free=is_free)
+        if isinstance(error, PermissionDeniedError) and self.has_succeeded:
+            action = FailureAction.SPLIT  # one of the items is not permitted, unless too many are rejected in a row
         if action is FailureAction.SPLIT and is_charged and len(batch.items) > 1:
             action = FailureAction.OUTCOME_UNKNOWN
         if action in {FailureAction.RETRY, FailureAction.OUTCOME_UNKNOWN}:
@@ -210,10 +212,11 @@ class RequestQueue(Generic[T]):
             return FailureAction.SPLIT
         return action
 
-    def record_rejection(self, *, is_not_found: bool = False) -> bool:
+    def record_rejection(self, error: LeadfeederError, *, is_not_found: bool = False) -> bool:
         """Count an item that was rejected alone.
 
         Args:
+            error: The error.
             is_not_found: True if the item does not exist, which is a normal result.
 
         Returns:
@@ -221,7 +224,8 @@ class RequestQueue(Generic[T]):
 
         """
         self.consecutive_rejections += 1
-        is_patient = is_not_found or self.has_succeeded
+        is_permitted = self.has_succeeded and not isinstance(error, PermissionDeniedError)
+        is_patient = is_not_found or is_permitted
         return self.consecutive_rejections >= (MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES)
 
 

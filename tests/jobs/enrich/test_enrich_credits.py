@@ -28,6 +28,7 @@ from leadfeeder_async import (
     ErrorContext,
     LeadfeederError,
     Outcome,
+    PermissionDeniedError,
 )
 from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.checkpoint import Checkpoint
@@ -838,7 +839,7 @@ async def test_few_paid_addresses_wait_for_a_slow_one(tmp_path: Path) -> None:
         charged.append(address)
         if address.endswith(".5") and len(charged) < 100:
             await asyncio.sleep(0.5)
-            return web.json_response({"errors": [{"code": "x"}]}, status=403)
+            return web.json_response({"errors": [{"code": "x"}]}, status=402)
         return web.json_response({"data": {"type": "ip", "attributes": {}}, "meta": {"credits": {"charged": 1}}})
 
     addresses = [f"8.8.8.{number}" for number in range(1, 201)]
@@ -927,7 +928,7 @@ async def test_left_out_company_beyond_the_limit_can_be_retried(tmp_path: Path) 
     assert (job.summary.outcomes, server.charged) == ({Outcome.MATCHED: 100}, 100)
 
 
-@pytest.mark.parametrize("status", [402, 403])
+@pytest.mark.parametrize("status", [401, 402])
 async def test_merged_records_before_a_fatal_error_are_returned(status: int) -> None:
     """Records that cannot be assigned are candidates of their rows, if the error of a later request stops the job."""
     server = Ledger({"1": "m1", "2": "m2", "3": "m3"})
@@ -944,3 +945,24 @@ async def test_merged_records_before_a_fatal_error_are_returned(status: int) -> 
                 got += [result.id] if result.record else []
                 got += [str(candidate.relationships.company_summary.id) for candidate in result.candidates]
     assert set(got) == {"0", "4", "5", "6", "7", "8", "9", "m1", "m2", "m3"}
+
+
+async def test_company_that_is_not_permitted_fails_alone() -> None:
+    """A 403 for one of many companies fails its row. If too many in a row are not permitted, the job stops."""
+    server, forbidden = Ledger(), {"17"}
+
+    async def fetch(ids: list[str]) -> web.Response:
+        if forbidden.intersection(ids):
+            return web.json_response({"errors": [{"title": "no"}]}, status=403)
+        return await server.respond(ids)
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url) as lf:
+        await lf.companies.get("1000")
+        job = lf.enrich.companies(keys(*range(500)), by="domain")
+        assert [result.id async for result in job if result.outcome is Outcome.FAILED] == ["17"]
+        forbidden.update(map(str, range(50, 500)))
+        with pytest.raises(PermissionDeniedError):
+            async for _ in lf.enrich.companies(keys(*range(500)), by="domain"):
+                pass
+    assert len(server.requests) < 100
