@@ -29,6 +29,7 @@ from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._core.normalize import (
     MAX_RECORD_BYTES,
     UNREADABLE,
+    has_unlisted_error,
     next_link,
     normalize_meta,
     normalize_response,
@@ -165,7 +166,13 @@ def _decode_strictly(endpoint: Endpoint[T], body: bytes) -> T:
     value = endpoint.decoder.decode(body)
     if getattr(value, "_included", UNSET) is not UNSET:
         raise msgspec.ValidationError("its included records cannot be resolved")
+    if has_unlisted_error(*(getattr(value, name, None) for name in _ERROR_FIELDS)):
+        raise msgspec.ValidationError("it reports an error")
     return value
+
+
+_ERROR_FIELDS = ("_error", "_code", "_message", "_success")
+"""Fields of a response in which some servers report an error."""
 
 
 def _check_bounds(endpoint: Endpoint[T], body: bytes, context: ErrorContext, redactor: Redactor) -> None:
@@ -207,7 +214,7 @@ def _count(decoder: msgspec.json.Decoder[_Rows] | msgspec.json.Decoder[_Errors],
 
 
 def _raise_embedded_error(body: bytes, context: ErrorContext, redactor: Redactor) -> None:
-    if b'"errors"' in body:
+    if b'"error' in body or b'"message"' in body or b'"success"' in body:
         error = embedded_error(body, context, redactor, datetime.now(UTC))
         if error is not None:
             raise error

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.json_text import replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpResponse
-from leadfeeder_async._core.normalize import UNREADABLE, Json
+from leadfeeder_async._core.normalize import UNREADABLE, Json, has_unlisted_error
 from leadfeeder_async._core.retry import parse_retry_after
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import (
@@ -81,8 +81,8 @@ class Redactor:
     __slots__ = ("_margin", "_patterns", "_permanent")
 
     def __init__(self, *secrets: Secret) -> None:
-        self._permanent: tuple[re.Pattern[str], ...] = ()
-        self._patterns: tuple[re.Pattern[str], ...] = ()
+        self._permanent: tuple[_SecretForms, ...] = ()
+        self._patterns: tuple[_SecretForms, ...] = ()
         self._margin = 0
         for secret in secrets:
             self.add(secret)
@@ -97,10 +97,11 @@ class Redactor:
         """Remove one more secret, which is not replaced while the client is open."""
         self._permanent = (*self._permanent, self._compile(secret))
 
-    def _compile(self, secret: Secret) -> re.Pattern[str]:
+    def _compile(self, secret: Secret) -> _SecretForms:
         key = secret.reveal()
         self._margin = max(self._margin, MAX_ENCODED_CHARS * len(key))
-        return re.compile("|".join(_patterns(key)), re.IGNORECASE)
+        rare = frozenset(form.lower() for form in _rare_forms(key))
+        return _SecretForms(re.compile("|".join(_patterns(key)), re.IGNORECASE), rare)
 
     def __repr__(self) -> str:
         return "<Redactor>"
@@ -124,18 +125,41 @@ class Redactor:
 
     def _beginning(self, body: bytes, size: int, errors: str) -> str:
         """Return the redacted beginning of a body, without the part of a secret that the limit splits."""
-        text = self.replace_in(body[: size + self._margin].decode("utf-8", errors))
+        # In UTF-16 and UTF-32, NULs would separate the characters of a secret.
+        text = self.replace_in(body[: size + self._margin].replace(b"\0", b"").decode("utf-8", errors))
         return self._without_split_secret(text, is_cut=len(body) > size + self._margin)
 
     def replace_in(self, text: str) -> str:
         """Return a complete text with each key and token replaced by stars, which takes long for large texts."""
-        for pattern in (*self._permanent, *self._patterns):
-            text = pattern.sub("***", text)
+        lowered = text.lower()
+        for forms in (*self._permanent, *self._patterns):
+            text = forms.pattern.sub("***", text)
+            for form in forms.rare:
+                if form in lowered:  # much faster than one more alternative of the pattern
+                    text = re.sub(re.escape(form) + r"[\w+/=-]*", "***", text, flags=re.IGNORECASE)
         return text
 
     def _without_split_secret(self, text: str, *, is_cut: bool) -> str:
         """Return a text without its end, which may be a part of a secret if the text was cut."""
         return text[: -self._margin] if is_cut and self._margin else text
+
+
+class _SecretForms(msgspec.Struct, frozen=True):
+    """The forms in which servers return a secret."""
+
+    pattern: re.Pattern[str]
+    rare: frozenset[str]
+    """Forms without variants, in lower case."""
+
+
+def _rare_forms(key: str) -> Iterator[str]:
+    """Yield the key reversed, in base32, and in base64 within base64 or hex."""
+    yield key[::-1]
+    for offset in range(5):  # the form of a substring depends on its position
+        yield base64.b32encode(b"\0" * offset + key.encode()).decode().rstrip("=")[-(-8 * offset // 5) : -1]
+    for inner in _base64_parts(key.encode()):
+        yield from (part.decode() for part in _base64_parts(inner))
+        yield inner.hex()
 
 
 def _patterns(secret: str) -> Iterator[str]:
@@ -149,13 +173,22 @@ def _patterns(secret: str) -> Iterator[str]:
 
 def _encodings(key: str) -> Iterator[str]:
     """Yield patterns for the key as it is, escaped as JSON, URL, HTML or bytes, also twice, and in base64 and hex."""
-    yield f"(?:{_WRAP})?".join(_encodings_of(char) for char in key)
-    yield r"(?:(?:0|\\{1,4})x|[\s:,;-]){0,4}".join(f"{byte:02x}" for byte in key.encode())
-    for offset in range(3):  # the base64 form of a substring depends on its position
-        encoded = base64.b64encode(b"\0" * offset + key.encode()).decode().rstrip("=")
+    data = key.encode()
+    yield f"(?:{_WRAP}|{_BREAK}| )?".join(_encodings_of(char) for char in key)
+    yield r"(?:(?:0|\\{1,4})x|[\s:,;-]){0,4}".join(f"{byte:02x}" for byte in data)
+    yield r"[\s,;]{1,4}".join(map(str, data))
+    for inner in _base64_parts(data):  # the form of a substring depends on its position
+        chars = (_BASE64_FORMS.get(char, char) for char in inner.decode())
+        yield f"(?:{_WRAP})?".join(chars) + r"[\w+/-]{0,2}={0,2}"
+
+
+def _base64_parts(data: bytes) -> Iterator[bytes]:
+    """Yield the base64 forms of data within other data, without the characters that depend on it."""
+    for offset in range(3):
+        encoded = base64.b64encode(b"\0" * offset + data).rstrip(b"=")
         inner = encoded[(0, 2, 3)[offset] : -1]
         if len(inner) >= MIN_ENCODED_CHARS:
-            yield f"(?:{_WRAP})?".join(_BASE64_FORMS.get(char, char) for char in inner) + r"[\w+/-]{0,2}={0,2}"
+            yield inner
 
 
 def _encodings_of(char: str) -> str:
@@ -176,9 +209,12 @@ def _encodings_of(char: str) -> str:
 _WRAP = r"(?:=?\r?\n|=?(?:\\{1,4}r)?\\{1,4}n)[ \t]{0,8}"
 """Where servers wrap long lines, also in JSON: MIME wraps base64, and quoted-printable adds an equals sign."""
 
+_BREAK = r"[\0\u00ad\u200b\u2060\ufeff]|\\u(?:0000|00ad|200b)|<wbr\s?/?>|&(?:shy|#0*(?:173|8203|xad|x200b));"
+"""Invisible characters between those of a secret, with which pages break long words, and NULs."""
+
 _REST = (
     r"""(?:[^\s"'<>\\]|\\+(?![\\"'rn])|"""
-    rf"""{_WRAP}(?=[\w+/=%.-]{{8}})|"""
+    rf"""{_WRAP}(?=[\w+/=%.-]{{8}})|(?:{_BREAK})(?=\S)| (?=\S(?: |$))|"""
     r"""[ :,;-]{1,2}(?=(?:0x)?[0-9a-f]{2}\b))*"""
 )
 """The rest of a word, also if it continues in further lines or in further bytes in hex."""
@@ -212,7 +248,9 @@ def error_from_response(
 def embedded_error(body: bytes, context: ErrorContext, redactor: Redactor, now: datetime) -> APIStatusError | None:
     """Return the error that a response with status 200 contains in place of data, if it does."""
     value = json_object(body[:MAX_ERROR_BODY])
-    if value.get("errors") and value.get("data") is None:
+    code, message, success = (value.get(name) for name in ("code", "message", "success"))
+    is_error = bool(value.get("errors")) or has_unlisted_error(value.get("error"), code, message, success)
+    if is_error and value.get("data") is None:
         response = redactor.response(HttpResponse(200, {}, body))
         return _status_error(response, replace(context, status=200, sent="yes", phase="decode"), redactor, now)
     return None

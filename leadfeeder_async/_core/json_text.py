@@ -66,7 +66,8 @@ def is_utf8(body: bytes) -> bool:
 
 def replace_lone_surrogates(body: bytes) -> bytes:
     """Return a JSON body with unpaired surrogate escapes replaced by U+FFFD. Other bodies are returned as they are."""
-    if not _SURROGATE.search(body):
+    # In parts, because a search holds the interpreter, also in a thread.
+    if not any(_SURROGATE.search(body, start, start + CHUNK + 3) for start in range(0, len(body), CHUNK)):
         return body
     repaired = BytesIO()  # takes half the memory of joining a list
     for chunk in _chunks_of_escapes(body):

@@ -44,6 +44,10 @@ class _Body(msgspec.Struct):
     included: msgspec.Raw = msgspec.Raw()
     meta: msgspec.Raw = msgspec.Raw()
     errors: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+    code: msgspec.Raw = msgspec.Raw()
+    message: msgspec.Raw = msgspec.Raw()
+    success: msgspec.Raw = msgspec.Raw()
     links: msgspec.Raw = msgspec.Raw()
 
 
@@ -72,11 +76,11 @@ def normalize_response(body: bytes, *, is_list: bool, is_empty: bool) -> bytes:
         response = _BODY.decode(body)
     parts = [b'{"data":']
     parts += [b"null"] if is_empty else _normalize_data(response, len(body), is_list=is_list)
-    meta, errors = _section(response.meta), _section(response.errors)
+    meta, errors = _section(response.meta), _reported_errors(response)
     if isinstance(meta, dict):
         parts += [b',"meta":', msgspec.json.encode(_normalize_meta(meta))]
-    if isinstance(errors, list):
-        parts += [b',"errors":', msgspec.json.encode([_normalize_error(error) for error in errors])]
+    if errors:
+        parts += [b',"errors":', msgspec.json.encode(errors)]
     links = _section(response.links)
     if isinstance(links, dict):
         parts += [b',"links":', msgspec.json.encode(links)]
@@ -94,6 +98,27 @@ def normalize_meta(body: bytes) -> bytes:
         credits_ = _section(_CREDITS.decode(raw).credits)
     normalized = _normalize_meta({**(meta if isinstance(meta, dict) else {}), "credits": credits_})
     return msgspec.json.encode(normalized)
+
+
+def _reported_errors(response: _Body) -> list[Json]:
+    """Return the errors of a response, in whatever form it reports them."""
+    listed, single = _section(response.errors), _section(response.error)
+    found: list[Json] = list(listed) if isinstance(listed, list) else [listed]
+    if len(response.errors) > MAX_SECTION_BYTES:
+        found = ["The response reports too many errors."]
+    code, message, success = _section(response.code), _section(response.message), _section(response.success)
+    if has_unlisted_error(None, code, message, success):
+        found.append({"code": code, "message": message or "The response reports that it was not successful."})
+    return [_normalize_error(error) for error in (*found, single) if error]
+
+
+def has_unlisted_error(error: object, code: object, message: object, success: object) -> bool:
+    """Return True if fields beside ``data`` report an error: ``error``, ``code`` with ``message``, or ``success``."""
+    is_code = isinstance(code, str) and isinstance(message, str) and code.casefold() not in _CODES_OF_SUCCESS
+    return bool(error) or success is False or is_code
+
+
+_CODES_OF_SUCCESS = frozenset({"", "0", "200", "ok", "success"})
 
 
 def _section(raw: msgspec.Raw) -> Json:
@@ -216,7 +241,10 @@ def _normalize_relationship(value: Json, included: IncludedResolver) -> Json:
 
 
 def _normalize_error(value: Json) -> Json:
-    return {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {"message": value if isinstance(value, str) else msgspec.json.encode(value).decode()}
+    texts: dict[str, Json] = {key: text for key, text in value.items() if isinstance(text, str)}
+    return texts or {"message": msgspec.json.encode(value).decode()}
 
 
 def _id_string(value: Json) -> Json:

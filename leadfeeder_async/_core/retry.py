@@ -104,16 +104,17 @@ def delay_or_error(
 
 
 def is_rejection(status: int) -> bool:
-    """Return True if a status shows that the request was not carried out.
+    """Return True if a status shows that the request was not carried out."""
+    return 400 <= status < 500 and status not in _TIMEOUTS
 
-    408 and 499 only show that a server or proxy has stopped waiting, so the request may have been charged.
-    """
-    return 400 <= status < 500 and status not in {408, 499}
+
+_TIMEOUTS = frozenset({408, 499})
+"""With these statuses, a server or proxy has only stopped waiting, so the request may have been charged."""
 
 
 def _is_ambiguous(error: LeadfeederError) -> bool:
-    is_client_error = isinstance(error, UnexpectedStatusError) and error.status is not None and error.status < 500
-    return isinstance(error, _AMBIGUOUS_ERRORS) or (is_client_error and not is_rejection(error.status or 0))
+    is_timeout = isinstance(error, UnexpectedStatusError) and error.status in _TIMEOUTS
+    return is_timeout or isinstance(error, _AMBIGUOUS_ERRORS)
 
 
 def is_retry_safe(endpoint: Endpoint[T]) -> bool:

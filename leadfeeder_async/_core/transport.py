@@ -178,7 +178,7 @@ class Transport:
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         if encoding not in _READABLE_ENCODINGS and response.ok:
             response.close()
-            raise _encoding_error(encoding[:40], replace(trace.context, status=response.status, sent="yes"))
+            raise _encoding_error(encoding, replace(trace.context, status=response.status, sent="yes"))
         chunks: list[bytes] = []
         size = 0
         while chunk := await response.content.read(READ_SIZE):
@@ -334,6 +334,11 @@ _READABLE_ENCODINGS = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"
 _UNREADABLE_ENCODING = re.compile(r"content-encoding: ([\w ()-]{1,40})")
 """The encoding in aiohttp's error about a response that it cannot decode."""
 
+_ENCODING_NAME = re.compile(
+    r"\b(?:br|brotli|zstd|gzip|deflate|compress|dcb|dcz|lz4|lzma|xz|bzip2|snappy|aes128gcm|exi)\b"
+)
+"""Known encodings. Others are not shown, because a server can return the key in any header."""
+
 
 def _early_response(trace: AttemptTrace) -> ProtocolError:
     context = replace(trace.context, sent=trace.sent_by_call, phase=trace.phase)
@@ -344,8 +349,10 @@ _NOT_HTTP = "The response is not valid HTTP."
 
 
 def _encoding_error(encoding: str, context: ErrorContext) -> ProtocolError:
+    known = _ENCODING_NAME.search(encoding)
+    name = f"the content encoding {known[0]}" if known else "an unknown content encoding"
     return ProtocolError(
-        f"The response has the content encoding {encoding}, which was not requested and cannot be decoded.",
+        f"The response has {name}, which was not requested and cannot be decoded.",
         context,
         hint="Probably a proxy compressed it. Turn that off for the API's host.",
     )

@@ -443,6 +443,17 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "quoted printable": lambda text: "".join(f"={ord(char):02X}" for char in text),
     "quoted printable in lines": lambda text: "=\n".join(re.findall(".{1,20}", text)),
     "folded": lambda text: f"{text[:5]}\r\n {text[5:]}",
+    "spaces": " ".join,
+    "nulls": "\0".join,
+    "zero-width spaces": lambda text: "\u200b".join(re.findall(".{1,8}", text)),
+    "soft hyphens": lambda text: "&shy;".join(re.findall(".{1,8}", text)),
+    "word breaks": lambda text: "<wbr>".join(re.findall(".{1,8}", text)),
+    "list of bytes": lambda text: json.dumps(list(text.encode())),
+    "reversed": lambda text: text[::-1],
+    "base32": lambda text: base64.b32encode(text.encode()).decode(),
+    "base32 of more": lambda text: base64.b32encode(f"key: {text}; ".encode()).decode(),
+    "base64 twice": double(lambda text: base64.b64encode(f"key: {text}".encode()).decode()),
+    "hex of base64": lambda text: base64.b64encode(text.encode()).hex(),
 }
 
 
@@ -461,6 +472,27 @@ def test_encoded_key_is_redacted(name: str, key: str) -> None:
     title = json.loads(response.body)["title"]
     assert echo not in redactor.text(title)
     assert echo not in (response.header("X-Request-Id") or "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ["<h1>Key %s", '{"errors":[{"title":"%s"}]}'])
+def test_key_in_wide_characters_is_redacted(encoding: str, text: str) -> None:
+    """The key is removed from responses in other encodings than UTF-8."""
+    body, redactor = (text % CANARY).encode(encoding), Redactor(Secret(CANARY))
+    shown = redactor.excerpt(body) + redactor.response(HttpResponse(400, {}, body)).body.decode(errors="replace")
+    assert "***" in shown
+    assert CANARY[:8] not in shown.replace("\0", "")
+
+
+async def test_key_in_the_content_encoding() -> None:
+    """A content encoding is only shown if it is a known one."""
+    for encoding, is_shown in ((CANARY, False), (f"br, {CANARY}", True), ("zstd", True)):
+        async with raw_server(http(b"{}", "200 OK", f"Content-Encoding: {encoding}\r\n")) as server:
+            async with AsyncLeadfeeder(CANARY, account_id="1", base_url=server.url, retries=0) as lf:
+                with pytest.raises(LeadfeederError) as caught:
+                    await lf.tags.list().collect()
+        assert CANARY.lower() not in str(caught.value).lower()
+        assert ("content encoding " + encoding.partition(",")[0] in str(caught.value)) == is_shown
 
 
 SERVER_TEXTS: dict[str, tuple[str, Callable[[AsyncLeadfeeder], Awaitable[object]]]] = {

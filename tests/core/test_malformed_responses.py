@@ -148,6 +148,53 @@ async def test_request_id_that_is_not_ascii() -> None:
     assert (caught.value.request_id, events[0].request_id) == ("caf?", "caf?")
 
 
+REPORTS = [
+    '"errors":[{"code":"partial_result"}]',
+    '"errors":{"code":"partial_result"}',
+    '"errors":["partial_result"]',
+    '"errors":"partial_result"',
+    '"errors":{"shards":["partial_result"]}',
+    '"error":{"code":"partial_result"}',
+    '"error":"partial_result"',
+    '"code":"partial_result","message":"2 of 5 shards timed out"',
+    '"success":false,"message":"partial_result"',
+]
+"""The forms in which servers report an error with status 200."""
+
+
+@pytest.mark.parametrize("report", REPORTS)
+async def test_errors_beside_data_of_any_form(report: str) -> None:
+    """A list is not complete if the server reports an error beside the data, in whatever form."""
+    text = f'{{"data":[{{"id":"1","type":"tag"}}],{report}}}'
+    async with handler_server(responding(text)) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match=r"partial_result|5 shards"):
+            await lf.tags.list().collect()
+
+
+@pytest.mark.parametrize("report", ['"code":"OK","message":"done"', '"success":true', '"error":null', '"errors":[]'])
+async def test_reports_of_success_beside_data(report: str) -> None:
+    """Fields that report no error change nothing."""
+    text = f'{{"data":[{{"id":"1","type":"tag"}}],{report}}}'
+    async with handler_server(responding(text)) as url, client_of(url) as lf:
+        assert len(await lf.tags.list().collect()) == 1
+
+
+@pytest.mark.parametrize("call", ["list", "search", "match", "record"])
+@pytest.mark.parametrize("report", REPORTS)
+@pytest.mark.parametrize("data", ['"data":null,', ""])
+async def test_errors_in_place_of_data_of_any_form(report: str, call: str, data: str) -> None:
+    """An error in place of data is raised, and is not an empty list."""
+    calls: dict[str, Any] = {
+        "list": lambda lf: lf.tags.list().collect(),
+        "search": lambda lf: lf.companies.search(search_terms=["x"]).collect(),
+        "match": lambda lf: lf.companies.match([{"company_name": "x"}]),
+        "record": lambda lf: lf.tags.get("1"),
+    }
+    async with handler_server(responding(f"{{{data}{report}}}")) as url, client_of(url) as lf:
+        with pytest.raises(APIStatusError):
+            await calls[call](lf)
+
+
 @pytest.mark.parametrize("text", ['{"data":null,"errors":[{"code":"entity_not_found"}]}', '{"errors":[{"code":"x"}]}'])
 async def test_errors_without_data(text: str) -> None:
     """Errors in a response without data are raised by a read and by a write."""

@@ -227,7 +227,9 @@ class Pipeline:
         self._intake = RowIntake(options, previous_run)
         self._orderer = ResultOrderer(ordered=options.ordered)
         self._matches = RequestQueue[PendingKey](KEYS_PER_MATCH, probe_size=KEYS_PER_MATCH, max_in_flight=MAX_MATCHES)
-        self._fetches = RequestQueue[str](lookup.ids_per_fetch, probe_size=1, max_in_flight=MAX_FETCHES)
+        self._fetches = RequestQueue[str](
+            lookup.ids_per_fetch, probe_size=1, max_in_flight=MAX_FETCHES, may_forbid_items=True
+        )
         self._credits_in_flight = 0
         """The most credits that the requests in flight can charge to the budget."""
         self._preserve_order = options.ordered or self._budgeted_executor.credits_left() is not None

@@ -91,10 +91,11 @@ class RequestQueue(Generic[T]):
         size: The most items of one request.
         probe_size: The most items of a new request after a failure.
         max_in_flight: The most requests in flight.
+        may_forbid_items: True if the server can respond 403 because of a single item. Otherwise, it forbids all.
 
     """
 
-    def __init__(self, size: int, *, probe_size: int, max_in_flight: int) -> None:
+    def __init__(self, size: int, *, probe_size: int, max_in_flight: int, may_forbid_items: bool = False) -> None:
         self.in_flight = 0
         """Requests that were sent and whose results were not passed on yet."""
         self.consecutive_failures = 0
@@ -105,6 +106,7 @@ class RequestQueue(Generic[T]):
         self._size = size
         self._probe_size = probe_size
         self._max_in_flight = max_in_flight
+        self._may_forbid_items = may_forbid_items
         self._waiting = deque[T]()
         self._prepaid = deque[T]()
         self._retries = list[Batch[T]]()
@@ -199,8 +201,8 @@ class RequestQueue(Generic[T]):
 
         """
         action = classify_failure(error, is_free=is_free)
-        if isinstance(error, PermissionDeniedError) and self.has_succeeded:
-            action = FailureAction.SPLIT  # one of the items is not permitted, unless too many are rejected in a row
+        if isinstance(error, PermissionDeniedError) and self._may_forbid_items:
+            action = FailureAction.SPLIT
         if action is FailureAction.SPLIT and is_charged and len(batch.items) > 1:
             action = FailureAction.OUTCOME_UNKNOWN
         if action in {FailureAction.RETRY, FailureAction.OUTCOME_UNKNOWN}:
@@ -224,9 +226,12 @@ class RequestQueue(Generic[T]):
 
         """
         self.consecutive_rejections += 1
-        is_permitted = self.has_succeeded and not isinstance(error, PermissionDeniedError)
-        is_patient = is_not_found or is_permitted
-        return self.consecutive_rejections >= (MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES)
+        if isinstance(error, PermissionDeniedError):
+            limit = MAX_CONSECUTIVE_FAILURES if self.has_succeeded else MAX_ATTEMPTS
+        else:
+            is_patient = is_not_found or self.has_succeeded
+            limit = MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES
+        return self.consecutive_rejections >= limit
 
 
 class CostJournal:

