@@ -50,7 +50,7 @@ MAX_ENCODED_CHARS = 24
 """Characters that one character of a secret takes at most in an encoding."""
 
 MIN_ENCODED_CHARS = 8
-"""Shorter base64 strings are too common to redact."""
+"""Shorter strings in base64 and other encodings are too common to redact."""
 
 MAX_PATTERN_CHARS = 64
 """The first characters of a secret, which its pattern matches. A pattern of a complete JSON web token takes long to
@@ -100,7 +100,7 @@ class Redactor:
     def _compile(self, secret: Secret) -> _SecretForms:
         key = secret.reveal()
         self._margin = max(self._margin, MAX_ENCODED_CHARS * len(key))
-        rare = frozenset(form.lower() for form in _rare_forms(key))
+        rare = frozenset(form.lower() for form in _rare_forms(key) if len(form) >= MIN_ENCODED_CHARS)
         return _SecretForms(re.compile("|".join(_patterns(key)), re.IGNORECASE), rare)
 
     def __repr__(self) -> str:
@@ -176,7 +176,8 @@ def _encodings(key: str) -> Iterator[str]:
     data = key.encode()
     yield f"(?:{_WRAP}|{_BREAK}| )?".join(_encodings_of(char) for char in key)
     yield r"(?:(?:0|\\{1,4})x|[\s:,;-]){0,4}".join(f"{byte:02x}" for byte in data)
-    yield r"[\s,;]{1,4}".join(map(str, data))
+    if len(data) > 1:
+        yield r"[\s,;]{1,4}".join(map(str, data))
     for inner in _base64_parts(data):  # the form of a substring depends on its position
         chars = (_BASE64_FORMS.get(char, char) for char in inner.decode())
         yield f"(?:{_WRAP})?".join(chars) + r"[\w+/-]{0,2}={0,2}"

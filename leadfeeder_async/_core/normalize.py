@@ -103,13 +103,13 @@ def normalize_meta(body: bytes) -> bytes:
 def _reported_errors(response: _Body) -> list[Json]:
     """Return the errors of a response, in whatever form it reports them."""
     listed, single = _section(response.errors), _section(response.error)
-    found: list[Json] = list(listed) if isinstance(listed, list) else [listed]
+    found = [_normalize_error(error) for error in (listed if isinstance(listed, list) else [listed] if listed else [])]
     if len(response.errors) > MAX_SECTION_BYTES:
-        found = ["The response reports too many errors."]
+        found = [{"message": "The response reports too many errors."}]
     code, message, success = _section(response.code), _section(response.message), _section(response.success)
     if has_unlisted_error(None, code, message, success):
         found.append({"code": code, "message": message or "The response reports that it was not successful."})
-    return [_normalize_error(error) for error in (*found, single) if error]
+    return [*found, *([_normalize_error(single)] if single else [])]
 
 
 def has_unlisted_error(error: object, code: object, message: object, success: object) -> bool:
@@ -241,6 +241,8 @@ def _normalize_relationship(value: Json, included: IncludedResolver) -> Json:
 
 
 def _normalize_error(value: Json) -> Json:
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         return {"message": value if isinstance(value, str) else msgspec.json.encode(value).decode()}
     texts: dict[str, Json] = {key: text for key, text in value.items() if isinstance(text, str)}

@@ -24,6 +24,9 @@ MAX_FRUITLESS_PASSES = 2
 """Consecutive passes without new rows after which no further pass is made."""
 
 
+USUAL_PAGE_SIZES = frozenset({10, 20, 25, 50})
+"""A first page of this size may be all that a server returns at once, although a larger page was requested."""
+
 MAX_COUNT = 1_000_000_000
 """Higher counts are not trustworthy."""
 
@@ -203,6 +206,14 @@ class EndDetector(msgspec.Struct, frozen=True):
         is_refuted = self.missing_in_pass > (0 if self.has_hole else self.fall + self.rise)
         return Verdict.INCOMPLETE if is_short or is_refuted else Verdict.COMPLETE
 
+    def _may_count_page(self, page: PageFacts) -> bool:
+        """Return True if the total may be only that of the page: it has a usual size, and more pages may exist."""
+        if page.row_count >= self.page_size:
+            return self.pages != self.last_page
+        if self.last_page is None:
+            return self.pages == 1 and page.row_count in USUAL_PAGE_SIZES
+        return self.pages < self.last_page
+
     def _pass_continues(self, page: PageFacts) -> bool:
         if page.is_last or self.names_end:
             return not page.is_last
@@ -215,6 +226,5 @@ class EndDetector(msgspec.Struct, frozen=True):
             if self.largest_page < self.page_size and self.stuck_pages:
                 return False  # the first page was short, and the next one brought nothing: the list was complete
             return page.row_count > 0 and (is_full or self.pages < (self.last_page or 0))
-        may_count_page = self.can_restart and page.row_count >= self.page_size and self.pages != self.last_page
-        may_continue = missing < 0 or may_count_page
+        may_continue = missing < 0 or (self.can_restart and self._may_count_page(page))
         return missing > 0 or (may_continue and is_full and page.new_rows > 0)
