@@ -103,13 +103,17 @@ def normalize_meta(body: bytes) -> bytes:
 def _reported_errors(response: _Body) -> list[Json]:
     """Return the errors of a response, in whatever form it reports them."""
     listed, single = _section(response.errors), _section(response.error)
-    found = [_normalize_error(error) for error in (listed if isinstance(listed, list) else [listed] if listed else [])]
-    if len(response.errors) > MAX_SECTION_BYTES:
-        found = [{"message": "The response reports too many errors."}]
+    found: list[Json] = [{"message": "It is too large."}] if len(response.errors) > MAX_SECTION_BYTES else []
+    if isinstance(listed, list):
+        found += [_normalize_error(error) for error in listed]
+    elif listed:
+        found.append(_normalize_error(listed))
+    if single:
+        found.append(_normalize_error(single))
     code, message, success = _section(response.code), _section(response.message), _section(response.success)
     if has_unlisted_error(None, code, message, success):
         found.append({"code": code, "message": message or "The response reports that it was not successful."})
-    return [*found, *([_normalize_error(single)] if single else [])]
+    return found
 
 
 def has_unlisted_error(error: object, code: object, message: object, success: object) -> bool:

@@ -18,6 +18,7 @@ from leadfeeder_async.cli.printing import pluralize, print_err
 from leadfeeder_async.cli.record_tables import format_value
 from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.models.records import WebVisit
+from leadfeeder_async.pagination.visit_time import utc_time
 
 WebhookFormat: TypeAlias = Literal["json", "slack", "teams"]
 
@@ -129,7 +130,7 @@ def describe(visit: WebVisit) -> str:
     if attributes.page_depth:
         parts.append(f"({pluralize(attributes.page_depth, 'page')})")
     if visit.started_at is not None:
-        parts.append(f"on {visit.started_at:%Y-%m-%d at %H:%M} UTC")
+        parts.append(f"on {utc_time(visit.started_at):%Y-%m-%d at %H:%M} UTC")
     if attributes.source:
         parts.append(f"from {_text(attributes.source)}")
     return " ".join(parts) + "."

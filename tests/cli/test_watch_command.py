@@ -143,6 +143,8 @@ def test_messages() -> None:
     visit = msgspec.convert(data, WebVisit)
     text = "A&B <GmbH> (DE) visited /p (2 pages) on 2026-11-20 at 09:14 UTC from x."
     assert webhook.describe(visit) == text
+    berlin = {**data, "attributes": {**data["attributes"], "started_at": "2026-11-21T00:30:00+01:00"}}
+    assert "on 2026-11-20 at 23:30 UTC" in webhook.describe(msgspec.convert(berlin, WebVisit))
     slack = webhook.message_of(visit, "slack")["text"]
     assert slack == text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     teams: Any = webhook.message_of(visit, "teams")

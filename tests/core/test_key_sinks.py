@@ -154,6 +154,7 @@ def run(call: Coroutine[Any, Any, object]) -> BaseException | None:
 def test_key_after_interrupted_request(kind: str) -> None:
     """Ctrl-C and sys.exit during a request leave no frames with headers."""
     raise_it = exit_process if kind == "SystemExit" else lambda: signal.raise_signal(signal.SIGINT)
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for background jobs
 
     async def call() -> None:
         async with raw_server(http(b'{"data":{}}')) as server:
@@ -161,7 +162,10 @@ def test_key_after_interrupted_request(kind: str) -> None:
             async with AsyncLeadfeeder(CANARY, base_url=server.url, account_id="1", trace_configs=traces) as lf:
                 await lf.users.me()
 
-    assert type(run(call())).__name__ == kind
+    try:
+        assert type(run(call())).__name__ == kind
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def test_closed_coroutine_shows_no_key() -> None:

@@ -152,6 +152,30 @@ def test_new_visits_once(server: VisitServer, run: Any) -> None:
     assert run(watch_for(server.watch(), 3_600)) == [f"new{number}" for number in range(20)]
 
 
+@pytest.mark.parametrize("minutes", [6, 11, 21])
+def test_visit_that_is_counted_before_it_is_returned(server: VisitServer, run: Any, minutes: int) -> None:
+    """Polls read the days again until the server returns as many visits as it counts."""
+    server.add("old", EPOCH - timedelta(hours=1))
+    start = EPOCH + timedelta(minutes=7)
+    server.at(start, lambda: setattr(server, "hidden", 1))
+
+    def appear() -> None:
+        server.hidden = 0
+        server.add("late", start)
+
+    server.at(start + timedelta(minutes=minutes), appear)
+    assert run(watch_for(server.watch(), 3_600)) == ["late"]
+
+
+def test_count_that_stays_too_high_costs_few_requests(server: VisitServer, run: Any) -> None:
+    """If the server always counts more visits than it returns, most polls only count."""
+    for number in range(300):
+        server.add(f"old{number}", EPOCH - timedelta(seconds=number + 1))
+    server.hidden = 1
+    assert run(watch_for(server.watch(), 12 * 3_600)) == []
+    assert server.requests < 300
+
+
 def test_quiet_month_costs_at_most_9000_requests(server: VisitServer, run: Any) -> None:
     """Five-minute polls of a quiet account stay below 9,000 requests in 31 days."""
     for hour in range(0, 744, 30):

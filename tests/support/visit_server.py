@@ -50,6 +50,8 @@ class VisitServer(RequestExecutor):
         self.newest_first = False
         self.row_limit = 10_000
         self.caps_count = False
+        self.hidden = 0
+        """Visits that are counted but not returned yet."""
         self.used, self.quota = 0, 100_000
         self.feed = set[str]()
         self.feed_by_days = False
@@ -124,7 +126,7 @@ class VisitServer(RequestExecutor):
             }
             for begin, tie, visit_id in found[(number - 1) * size : number * size]
         ]
-        count = min(len(found), self.row_limit) if self.caps_count else len(found)
+        count = min(len(found), self.row_limit) if self.caps_count else len(found) + self.hidden
         meta = {"pagination": {"page_num": number, "page_count": -(-count // size), "total_count": count}}
         return msgspec.json.encode({"data": rows, "meta": meta})
 

@@ -67,6 +67,9 @@ logger = logging.getLogger("leadfeeder_async")
 MAX_TAIL_ROUNDS = 3
 """How often the last pages are read again if more visits arrive meanwhile. Then all pages are read."""
 
+MAX_LAGGING_READS = 5
+"""The consecutive polls that read all pages again because the server counts more rows than it returns."""
+
 NO_PART = -1
 """The position of visits that were found while all pages were read. The reading replaces the count at its end."""
 
@@ -179,7 +182,7 @@ class RowCounter:
     def __init__(self, window: DateWindow, max_rows: int) -> None:
         self._window = window
         self._max_rows = max_rows
-        self._rows = 0
+        self._rows = self._new_rows = 0
         self._total: int | None = None
         self._is_split = False
         self._starts = list[datetime]()
@@ -187,6 +190,7 @@ class RowCounter:
     def add(self, page: Page[WebVisit]) -> None:
         """Count a page."""
         self._rows += page.row_count
+        self._new_rows += len(page.items) + page.undecodable
         self._is_split |= page.window not in {None, self._window}
         if page.meta.total_count is not None:
             self._total = page.meta.total_count
@@ -199,6 +203,11 @@ class RowCounter:
         """The rows that the server counts. If it counts each part of the days, the rows that it returned."""
         is_total_known = self._total is not None and self._total < self._max_rows and not self._is_split
         return self._total if is_total_known and self._total is not None else self._rows
+
+    @property
+    def missing(self) -> int:
+        """The rows that the server counts and did not return."""
+        return max(0, self.count - self._new_rows)
 
     @property
     def newest_first(self) -> bool | None:
@@ -259,6 +268,8 @@ class VisitWatcher:
         self._account_id = ""
         self._known = set[str]()
         self._failures = 0
+        self._lagging_reads = 0
+        """The consecutive readings of all pages that returned fewer rows than the server counts."""
         # Of the current poll:
         self._reading: WatchReading | None = None
         self._delivered = 0
@@ -342,7 +353,7 @@ class VisitWatcher:
                 yield visit
         state.forget_before(state.floor)
         self._known = {visit_id for ids in state.known.values() for visit_id in ids}
-        state.parts, state.read_on = [Part(window, counted.count)], today
+        state.parts, state.read_on = [self._known_part(counted, window)], today
         self._divide(state)
         await self._journal.save(state)
 
@@ -364,7 +375,16 @@ class VisitWatcher:
         async with aclosing(self._read_all_pages(state, counted, part.window)) as visits:
             async for visit in visits:
                 yield visit, NO_PART
-        state.parts[index] = Part(part.window, counted.count)
+        state.parts[index] = self._known_part(counted, part.window)
+
+    def _known_part(self, counted: RowCounter, window: DateWindow) -> Part:
+        """Return some days after all their pages were read.
+
+        Missing rows may follow soon, so the next polls read the days again. If they stay missing, the count is wrong.
+        """
+        self._lagging_reads = self._lagging_reads + 1 if counted.missing else 0
+        is_lagging = 0 < self._lagging_reads <= MAX_LAGGING_READS
+        return Part(window, counted.count - (counted.missing if is_lagging else 0))
 
     async def _read_tail(self, state: WatchState, part: Part, count: int) -> list[WebVisit] | None:
         """Return the new visits on the last pages, or None unless they are as many as the count grew by."""

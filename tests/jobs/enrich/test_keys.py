@@ -258,7 +258,12 @@ CJK = "".join(map(chr, range(0x4E00, 0x9FFF)))
 )
 def test_long_texts_take_little_time(function: Callable[[str], object], text: str) -> None:
     """No text blocks the event loop for 5 ms."""
-    assert least_seconds(lambda: function(text)) < 0.005
+    assert least_seconds(lambda: function(text)) < longest_hold()
+
+
+def longest_hold() -> float:
+    """Return 5 ms, or more on a machine that is slower than usual."""
+    return 0.005 * max(1.0, least_seconds(lambda: sum(number * number for number in range(50_000))) / 0.0013)
 
 
 def least_seconds(function: Callable[[], object]) -> float:
@@ -282,7 +287,7 @@ def test_rows_with_many_columns_take_little_time(name: str) -> None:
     row = FileRow({**{name.format(number): 0 for number in range(16_383)}, "Domain ": "nordlicht.test"}, 1)
     by = ["domain", "email", "name"]
     assert key_of(row, by).value == "nordlicht.test"
-    assert least_seconds(lambda: key_of(row, by)) < 0.005
+    assert least_seconds(lambda: key_of(row, by)) < longest_hold()
 
 
 @needs_even_speed
@@ -292,7 +297,7 @@ def test_many_spellings_of_common_names_take_little_time(digit: str) -> None:
     spellings = {digit.join(f"{number:014b}").replace("0", digit).replace("1", f"{digit}-") for number in range(16_000)}
     row = {f"domain{spelling}"[:60]: "" for spelling in spellings}
     assert len(row) == 16_000
-    assert least_seconds(lambda: key_of(row, "domain")) < 0.005
+    assert least_seconds(lambda: key_of(row, "domain")) < longest_hold()
 
 
 @pytest.mark.parametrize("name", ["domain" + " " * 300, "x" * 1_000_000, "  Umsatz  " * 20, "société", "\u0345" * 700])
