@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.json_text import replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpResponse
-from leadfeeder_async._core.normalize import UNREADABLE, Json, has_unlisted_error
+from leadfeeder_async._core.normalize import UNREADABLE, Json, has_unlisted_error, outline
 from leadfeeder_async._core.retry import parse_retry_after
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import (
@@ -248,7 +248,7 @@ def error_from_response(
 
 def embedded_error(body: bytes, context: ErrorContext, redactor: Redactor, now: datetime) -> APIStatusError | None:
     """Return the error that a response with status 200 contains in place of data, if it does."""
-    value = json_object(body[:MAX_ERROR_BODY])
+    value = json_object(body) if len(body) <= MAX_ERROR_BODY else outline(body)
     code, message, success = (value.get(name) for name in ("code", "message", "success"))
     is_error = bool(value.get("errors")) or has_unlisted_error(value.get("error"), code, message, success)
     if is_error and value.get("data") is None:

@@ -103,7 +103,8 @@ def normalize_meta(body: bytes) -> bytes:
 def _reported_errors(response: _Body) -> list[Json]:
     """Return the errors of a response, in whatever form it reports them."""
     listed, single = _section(response.errors), _section(response.error)
-    found: list[Json] = [{"message": "It is too large."}] if len(response.errors) > MAX_SECTION_BYTES else []
+    is_large = max(len(response.errors), len(response.error)) > MAX_SECTION_BYTES
+    found: list[Json] = [{"message": "The report of an error is too large."}] if is_large else []
     if isinstance(listed, list):
         found += [_normalize_error(error) for error in listed]
     elif listed:
@@ -114,6 +115,16 @@ def _reported_errors(response: _Body) -> list[Json]:
     if has_unlisted_error(None, code, message, success):
         found.append({"code": code, "message": message or "The response reports that it was not successful."})
     return found
+
+
+def outline(body: bytes) -> dict[str, Json]:
+    """Return the errors of a response of any size, and whether it has data, or nothing if it is not a JSON object."""
+    try:
+        response = _BODY.decode(body)
+    except UNREADABLE:
+        return {}
+    has_data = not isinstance(response.data, msgspec.UnsetType) and bytes(memoryview(response.data)[:1]) != b"n"
+    return {"data": True if has_data else None, "errors": _reported_errors(response)}
 
 
 def has_unlisted_error(error: object, code: object, message: object, success: object) -> bool:

@@ -267,7 +267,8 @@ async def _write_to_stdout(
                     await terminal.write_stdout(lines)
                     on_progress(tracker.count(lines.count(b"\n"), total))
         except BaseException:
-            _print_summary(job.summary, None)
+            if job.summary.credits or job.summary.credits_possibly_charged:
+                _print_summary(job.summary, None)
             raise
     return _print_summary(job.summary, None)
 

@@ -97,10 +97,10 @@ class Response(Model, Generic[T], frozen=True, kw_only=True, gc=False, repr_omit
     """Errors of a partial response. The records that they are about are missing from ``data``."""
     _included: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="included")
     # Set only while a response is decoded. The decoder moves included records into the relationships.
-    _error: object = msgspec.field(default=None, name="error")
-    _code: object = msgspec.field(default=None, name="code")
-    _message: object = msgspec.field(default=None, name="message")
-    _success: object = msgspec.field(default=None, name="success")
+    _error: object = msgspec.field(default=msgspec.UNSET, name="error")
+    _code: object = msgspec.field(default=msgspec.UNSET, name="code")
+    _message: object = msgspec.field(default=msgspec.UNSET, name="message")
+    _success: object = msgspec.field(default=msgspec.UNSET, name="success")
     # Other forms in which servers report an error. The decoder moves them to ``errors``.
     _links: object = msgspec.field(default=None, name="links")
     # The links of pages, of which lists without a cursor in ``meta`` use the one to the next page.

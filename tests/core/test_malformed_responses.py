@@ -158,6 +158,7 @@ REPORTS = [
     '"error":"partial_result"',
     '"code":"partial_result","message":"2 of 5 shards timed out"',
     '"success":false,"message":"partial_result"',
+    '"error":{"code":"partial_result","stack":"' + "x" * 70_000 + '"}',
 ]
 """The forms in which servers report an error with status 200."""
 
@@ -167,7 +168,7 @@ async def test_errors_beside_data_of_any_form(report: str) -> None:
     """A list is not complete if the server reports an error beside the data, in whatever form."""
     text = f'{{"data":[{{"id":"1","type":"tag"}}],{report}}}'
     async with handler_server(responding(text)) as url, client_of(url) as lf:
-        with pytest.raises(IncompleteListError, match=r"partial_result|5 shards"):
+        with pytest.raises(IncompleteListError, match=r"partial_result|5 shards|too large"):
             await lf.tags.list().collect()
 
 
