@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
@@ -166,13 +167,16 @@ def _decode_strictly(endpoint: Endpoint[T], body: bytes) -> T:
     value = endpoint.decoder.decode(body)
     if getattr(value, "_included", UNSET) is not UNSET:
         raise msgspec.ValidationError("its included records cannot be resolved")
-    if has_unlisted_error(*(getattr(value, name, None) for name in _ERROR_FIELDS)):
+    reported = _REPORT(value) if hasattr(value, "_error") else _NO_REPORT
+    if reported != _NO_REPORT and has_unlisted_error(*reported):
         raise msgspec.ValidationError("it reports an error")
     return value
 
 
-_ERROR_FIELDS = ("_error", "_code", "_message", "_success")
-"""Fields of a response in which some servers report an error."""
+_REPORT = attrgetter("_error", "_code", "_message", "_success")
+"""Returns the fields of a response in which some servers report an error."""
+
+_NO_REPORT = (UNSET, UNSET, UNSET, UNSET)
 
 
 def _check_bounds(endpoint: Endpoint[T], body: bytes, context: ErrorContext, redactor: Redactor) -> None:

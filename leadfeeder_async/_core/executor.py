@@ -287,10 +287,11 @@ class RequestExecutor:
             trace.meta = decode()
             raise
         finally:
-            if trace.charged is not None:
+            charged = trace.charged
+            if charged is not None:
                 for stats in self._all_stats:
-                    stats.credits_charged += max(0, trace.charged)
-                call.price.record_charge(trace.charged, call.items)
+                    stats.credits_charged += max(0, charged)
+                call.price.record_charge(charged, call.items)
 
     def _rejection(self, call: CallContext, trace: AttemptTrace, response: HttpResponse) -> LeadfeederError:
         """Return the error for an unsuccessful response. After a 429, all calls pause."""
