@@ -167,7 +167,7 @@ def _decode_strictly(endpoint: Endpoint[T], body: bytes) -> T:
     value = endpoint.decoder.decode(body)
     if getattr(value, "_included", UNSET) is not UNSET:
         raise msgspec.ValidationError("its included records cannot be resolved")
-    reported = _REPORT(value) if hasattr(value, "_error") else _NO_REPORT
+    reported = _REPORT(value) if issubclass(type(value), Response) else _NO_REPORT
     if reported != _NO_REPORT and has_unlisted_error(*reported):
         raise msgspec.ValidationError("it reports an error")
     return value
