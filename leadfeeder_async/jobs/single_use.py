@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 def read_once(rows: Iterable[T] | AsyncIterable[T]) -> Iterable[T] | AsyncIterable[T]:
-    """Return rows that raise ConfigurationError if they are read again, if they can be read only once.
+    """Return the rows. If they are an iterator, reading them a second time raises ConfigurationError.
 
-    Otherwise, a second use would continue where the first one ended, and its rows would be numbered from 1.
+    Without this error, a second use of a job would silently skip the rows that the first use has read.
     """
     if isinstance(rows, AsyncIterator):
         return _AsyncOnce(rows)
@@ -49,5 +49,5 @@ class _AsyncOnce(Generic[T]):
 def _read_again_error() -> ConfigurationError:
     return ConfigurationError(
         "The input was read by an earlier use of this job, and an iterator can be read only once.",
-        hint="Pass a list, or an object whose iteration begins anew, or make a new job.",
+        hint="Pass a list, or make a new job with a new iterator.",
     )

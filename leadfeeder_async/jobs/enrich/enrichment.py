@@ -276,8 +276,8 @@ class Enrichments:
                 row uses the first one that is valid. ``"domain=Seite"`` names the column.
             column: The column that contains the key. By default, it is detected by common names.
             max_credits: The most credits to spend, which are used for the first rows. Other rows become
-                ``skipped_by_budget``. The limit holds for all runs of one file, and anew for each iteration; a budget
-                of the client limits several iterations together. None for no limit.
+                ``skipped_by_budget``. All runs of one file share the limit, but each iteration has its own. To limit
+                several iterations together, use ``lf.budget``. None for no limit.
             limit: The most rows to read. None for all.
             ordered: Return results in the order of the rows. With False, they are returned as soon as they are ready.
             min_score: The lowest score of a match, from 0 to 1. If no match reaches it, the row is ``ambiguous``.
@@ -342,8 +342,8 @@ class Enrichments:
             ips: Any iterable or async iterable. A row is an address, or a mapping of columns.
             column: The column that contains the address. By default, it is detected by common names.
             max_credits: The most credits to spend, which are used for the first rows. Other rows become
-                ``skipped_by_budget``. The limit holds for all runs of one file, and anew for each iteration; a budget
-                of the client limits several iterations together. None for no limit.
+                ``skipped_by_budget``. All runs of one file share the limit, but each iteration has its own. To limit
+                several iterations together, use ``lf.budget``. None for no limit.
             limit: The most rows to read. None for all.
             ordered: Return results in the order of the rows. With False, they are returned as soon as they are ready.
             account_id: The account. Defaults to that of the client.
