@@ -98,6 +98,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     """Different rows that arrived, in all passes."""
     pass_rows: int = 0
     """Different rows that arrived in this pass."""
+    received: int = 0
+    """All rows that arrived in this pass, including repeated ones."""
     largest_page: int = 0
     """The rows of the largest page so far."""
     last_page: int | None = None
@@ -164,6 +166,7 @@ class EndDetector(msgspec.Struct, frozen=True):
             pages=self.pages + 1,
             rows=self.rows + page.new_rows,
             pass_rows=self.pass_rows + new_in_pass,
+            received=self.received + page.row_count,
             largest_page=max(self.largest_page, page.row_count),
             new_in_pass=self.new_in_pass + page.new_rows,
             last_was_empty=page.row_count == 0,
@@ -178,6 +181,7 @@ class EndDetector(msgspec.Struct, frozen=True):
             self,
             pages=0,
             pass_rows=0,
+            received=0,
             stuck_pages=0,
             fall=0,
             rise=0,

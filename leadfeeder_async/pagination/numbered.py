@@ -178,13 +178,13 @@ class WindowProgress(msgspec.Struct):
 
         A total equal to the limit is not conclusive, because some servers count no further.
         """
-        rows, largest = self.detector.rows, self.detector.largest_page
+        total, received, largest = self.detector.total, self.detector.received, self.detector.largest_page
         if self.window is None:
             return False
-        if self.exceeds_limit and self.detector.total != self.max_rows:
-            return rows < (self.detector.total or 0)
-        is_countless = self.detector.total in {None, self.max_rows}
-        return is_countless and rows + largest > self.max_rows and rows % max(largest, 1) == 0
+        if self.exceeds_limit and total != self.max_rows:
+            return self.detector.rows < (total or 0)
+        is_countless = total in {None, self.max_rows}
+        return is_countless and received + largest > self.max_rows and received % max(largest, 1) == 0
 
     def next_request(self, page_size: int) -> ApiRequest[bytes]:
         """Return the request of the next page."""

@@ -1033,6 +1033,23 @@ async def test_error_of_day_over_row_limit() -> None:
     assert caught.value.message == "2026-11-01 may contain more rows than the API returns: 0 were returned."
 
 
+async def test_truncation_without_counts_of_changing_day() -> None:
+    """If visits arrive while a day is read, repeated rows do not hide that the server stopped at 10,000 rows."""
+    pages = 0
+
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        nonlocal pages
+        pages += 1
+        newest = 15_000 + pages // 40
+        first = (int(request.query["page[num]"]) - 1) * 100
+        shown = range(first, min(first + 100, 10_000))
+        return 200, {"data": rows(*(str(newest - number) for number in shown)), "meta": {}}
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteWindowError, match=r"may contain more rows .*: 9,998 were returned"):
+            await visit_ids(lf)
+
+
 def truncated_after(most: int) -> Callable[[web.Request, dict[str, Any]], StatusAndBody]:
     """Return numbered pages of 12,000 rows, and empty pages after ``most`` rows."""
 
