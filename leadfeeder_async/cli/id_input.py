@@ -64,6 +64,9 @@ class IdParser:
             self._has_started = True
             if self._is_header(text):
                 return None
+        if text.lstrip().startswith('"'):  # a single column of quoted ids without a header
+            self._cell = 0
+            return self._id_in_row(text)
         return text.strip()
 
     def _is_header(self, text: str) -> bool:
@@ -103,7 +106,7 @@ class IdParser:
         path = (self._column or "id").split(".")
         for key in (path, ["attributes", *path], ["relationships", *path]):
             value = json_at(record, key)
-            if isinstance(value, str | int):
+            if isinstance(value, str | int) and not isinstance(value, bool):
                 return str(value)
         raise self._error(f"has no {self._column or 'id'!r}", "Name the key of the id with --column.")
 

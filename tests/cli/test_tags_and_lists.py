@@ -69,6 +69,7 @@ async def test_failed_id_is_named_and_the_others_are_done(quarter: Sandbox, tmp_
     ("text", "options"),
     [
         ("159000001\n\n159000002\n", []),
+        ('"159000001"\r\n\r\n"159000002"\r\n', []),
         ('name;Company_ID;note\r\nA;159000001;x\r\nB;159000002;"two\nlines"\r\n', []),
         ("\ufeffid,name\n159000001,A\n159000002,B\n", []),
         ("key\tname\n159000001\tA\n159000002\tB\n", ["--column", "key"]),
@@ -88,6 +89,7 @@ def test_formats_of_ids(text: str, options: list[str]) -> None:
         ("name,city\nA,B\n", "has no column 'id'"),
         ('{"id":"v","type":"web_visit"}\n', "Line 1 of ids is a web_visit, not a company."),
         ('{"name":"v"}\n', "has no 'id'"),
+        ('{"id":true}\n', "has no 'id'"),
         ('{"id":\n', "is not a JSON object"),
         ("1\n\udcff", "Line 2 of ids is not UTF-8"),
     ],
