@@ -226,13 +226,16 @@ class Pipeline:
         self._cache = ResultCache()
         self._intake = RowIntake(options, previous_run)
         self._orderer = ResultOrderer(ordered=options.ordered)
-        self._matches = RequestQueue[PendingKey](KEYS_PER_MATCH, probe_size=KEYS_PER_MATCH, max_in_flight=MAX_MATCHES)
+        is_bounded = self._budgeted_executor.credits_left() is not None
+        self._matches = RequestQueue[PendingKey](
+            KEYS_PER_MATCH, probe_size=KEYS_PER_MATCH, max_in_flight=MAX_MATCHES, first_alone=is_bounded
+        )
         self._fetches = RequestQueue[str](
             lookup.ids_per_fetch, probe_size=1, max_in_flight=MAX_FETCHES, may_forbid_items=True
         )
         self._credits_in_flight = 0
         """The most credits that the requests in flight can charge to the budget."""
-        self._preserve_order = options.ordered or self._budgeted_executor.credits_left() is not None
+        self._preserve_order = options.ordered or is_bounded
         self._keys_in_row_order = deque[PendingKey]()
         """The keys that the order stage has not processed, if the order is preserved."""
         self._unordered_keys = 0

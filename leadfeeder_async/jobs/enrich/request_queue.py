@@ -92,10 +92,19 @@ class RequestQueue(Generic[T]):
         probe_size: The most items of a new request after a failure.
         max_in_flight: The most requests in flight.
         may_forbid_items: True if the server can respond 403 because of a single item. Otherwise, it forbids all.
+        first_alone: True if the first response must show that such a request is free before others are sent.
 
     """
 
-    def __init__(self, size: int, *, probe_size: int, max_in_flight: int, may_forbid_items: bool = False) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        probe_size: int,
+        max_in_flight: int,
+        may_forbid_items: bool = False,
+        first_alone: bool = False,
+    ) -> None:
         self.in_flight = 0
         """Requests that were sent and whose results were not passed on yet."""
         self.consecutive_failures = 0
@@ -107,6 +116,7 @@ class RequestQueue(Generic[T]):
         self._probe_size = probe_size
         self._max_in_flight = max_in_flight
         self._may_forbid_items = may_forbid_items
+        self._first_alone = first_alone
         self._waiting = deque[T]()
         self._prepaid = deque[T]()
         self._retries = list[Batch[T]]()
@@ -120,7 +130,8 @@ class RequestQueue(Generic[T]):
     @property
     def can_send(self) -> bool:
         """True if another request may be sent. After a failure, only one request is in flight at a time."""
-        return self.in_flight < (1 if self.consecutive_failures else self._max_in_flight)
+        is_first = self._first_alone and not self.has_succeeded
+        return self.in_flight < (1 if is_first or self.consecutive_failures else self._max_in_flight)
 
     @property
     def has_full_batch(self) -> bool:

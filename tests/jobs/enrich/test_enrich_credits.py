@@ -895,6 +895,24 @@ async def test_charged_match_that_fails_is_not_sent_again(status: int) -> None:
     assert {(result.outcome, result.charged) for result in results} == {(Outcome.FAILED, None)}
 
 
+async def test_first_match_under_a_limit_is_sent_alone() -> None:
+    """Matches are documented as free. Under a limit, others follow when the first response has not charged."""
+    server, matches = Ledger(), 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal matches
+        matches += 1
+        response = await server.handle(request)
+        body = json.loads(response.body or b"")  # type: ignore[arg-type]
+        return web.json_response({**body, "meta": {"credits": {"charged": 200}}})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        job = lf.enrich.companies(keys(*range(2_000)), by="domain", max_credits=10)
+        outcomes = [result.outcome async for result in job]
+    assert (matches, job.summary.credits, server.requests) == (1, 200, [])
+    assert set(outcomes) == {Outcome.SKIPPED_BY_BUDGET}
+
+
 async def test_server_returns_only_some_of_the_companies() -> None:
     """If a response contains fewer companies than it has charged, the others are requested again."""
     server = Ledger()
