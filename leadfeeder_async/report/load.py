@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from leadfeeder_async.errors import check_argument
-from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, read_types
+from leadfeeder_async.jobs.sync.schema import FIRST_SEEN, read_types
 from leadfeeder_async.pagination.date_range import (
     DateLike,
     DateWindow,
@@ -84,7 +84,7 @@ class _SyncRun(msgspec.Struct, frozen=True):
 
 def _sync_run(connection: DuckDBPyConnection, coverage: Coverage) -> _SyncRun:
     """Return the state of the sync. A database of an earlier version does not have it."""
-    if not read_types(connection).keys() >= ADDED_COLUMNS:
+    if ("visits", FIRST_SEEN) not in read_types(connection):
         return _SyncRun()
     return next(iter(rows(connection, queries.SYNC_RUN, _SyncRun, {"account": coverage.account_id})), _SyncRun())
 
@@ -95,7 +95,7 @@ class _NewCounts(msgspec.Struct, frozen=True):
 
 
 def _with_new(connection: DuckDBPyConnection, report: Report, since: datetime | None) -> Report:
-    if since is None or not read_types(connection).keys() >= ADDED_COLUMNS:
+    if since is None or ("visits", FIRST_SEEN) not in read_types(connection):
         return report
     values = {"account": report.coverage.account_id, "since": since.isoformat()}
     (counts,) = rows(connection, queries.NEW, _NewCounts, values)

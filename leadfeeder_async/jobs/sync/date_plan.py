@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async.jobs.sync.transaction import SyncState
 from leadfeeder_async.pagination.date_range import DateWindow, make_window, split_window
@@ -96,7 +97,40 @@ def extended(state: SyncState | None, window: DateWindow) -> SyncState:
     """Return the days that are synced after ``window``, which overlaps or adjoins those that are."""
     if state is None:
         return SyncState(window.start, window.end)
-    return SyncState(min(state.first_day, window.start), max(state.last_day, window.end), state.reread_on)
+    return replace(state, first_day=min(state.first_day, window.start), last_day=max(state.last_day, window.end))
+
+
+def with_visit_counts(state: SyncState, window: DateWindow, counts: Mapping[str, int]) -> SyncState:
+    """Return the state with the number of visits of some days that were read. Only recent days are kept.
+
+    Args:
+        state: The days that are synced, including those that were read.
+        window: The days that were read.
+        counts: The visits of each day that has any.
+    """
+    recent = min((state.last_day - date.min).days, MAX_COUNTED_DAYS)
+    first = state.last_day - timedelta(recent)
+    kept = {day: visits for day, visits in state.visit_counts.items() if day >= first.isoformat()}
+    for number in range((window.end - max(window.start, first)).days + 1):
+        day = (window.end - timedelta(number)).isoformat()
+        kept[day] = counts.get(day, 0)
+    return replace(state, visit_counts=kept)
+
+
+def visits_when_read(state: SyncState, window: DateWindow) -> int | None:
+    """Return the number of visits of some days when they were last read, or None if it is not known.
+
+    The database may have more, because it keeps visits that were deleted on the server.
+    """
+    visits = 0
+    for number in range(window.days):
+        day = window.start + timedelta(number)
+        if day <= state.last_day:
+            known = state.visit_counts.get(day.isoformat())
+            if known is None:
+                return None
+            visits += known
+    return visits
 
 
 def without_future(state: SyncState, today: date, last_visit_day: date | None) -> SyncState | None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from leadfeeder_async.jobs.duckdb_file import Connection, connect_in_memory
 
-VERSION = 3
+VERSION = 4
 """The version of the tables, saved with the state of each account. Files of earlier versions are continued.
 
 Files of version 1 have an index for each table, and keep it.
@@ -24,6 +24,7 @@ ADDED_COLUMNS = frozenset(
         ("sync_state", "reread_on"),
         ("sync_state", "account_name"),
         ("sync_state", "previous_finished_at"),
+        ("sync_state", "visit_counts"),
         *((table, FIRST_SEEN) for table in TABLES_WITH_FIRST_SEEN),
     }
 )

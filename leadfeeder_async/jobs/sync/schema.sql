@@ -121,7 +121,8 @@ CREATE TABLE IF NOT EXISTS sync_state (
     finished_at TIMESTAMPTZ, -- the time at which the last complete run finished
     reread_on DATE, -- the day on which all days of the lookback were last read
     account_name VARCHAR,
-    previous_finished_at TIMESTAMPTZ -- the time at which the complete run before the last one finished
+    previous_finished_at TIMESTAMPTZ, -- the time at which the complete run before the last one finished
+    visit_counts VARCHAR -- the visits of each recent day when it was last read, as JSON: {"2026-11-01": 120}
 );
 
 -- Columns that a file of version 1 does not have.
@@ -132,6 +133,9 @@ ALTER TABLE sync_state ADD COLUMN IF NOT EXISTS account_name VARCHAR;
 ALTER TABLE sync_state ADD COLUMN IF NOT EXISTS previous_finished_at TIMESTAMPTZ;
 ALTER TABLE visits ADD COLUMN IF NOT EXISTS first_seen_at TIMESTAMPTZ;
 ALTER TABLE companies ADD COLUMN IF NOT EXISTS first_seen_at TIMESTAMPTZ;
+
+-- A column that a file of version 3 does not have.
+ALTER TABLE sync_state ADD COLUMN IF NOT EXISTS visit_counts VARCHAR;
 
 -- One row per visit with its company and location, with the columns of an exported visit.
 CREATE OR REPLACE VIEW visit_rows AS

@@ -41,6 +41,8 @@ from leadfeeder_async.jobs.sync.date_plan import (
     is_reread_due,
     plan_ranges,
     split_at,
+    visits_when_read,
+    with_visit_counts,
     without_future,
 )
 from leadfeeder_async.jobs.sync.lookup_tables import LOOKUP_TABLES, TableWrite
@@ -255,13 +257,16 @@ class SyncRun:
     ) -> tuple[list[SyncRange], bool]:
         """Return the recent days to read, and whether these are all of them.
 
-        Days that the database knows with as many visits as the server counts are not read.
+        Days for which the server counts as many visits as when they were last read are not read.
         """
         if synced is None or is_reread_due(synced, today, lookback_days):
             return [recent], True
         parts = split_at(recent.window, synced.last_day)
         known = await self._database.transact(
-            lambda transaction: [transaction.count_visits(self._account, part) for part in parts]
+            lambda transaction: [
+                transaction.count_visits(self._account, part) if visits is None else visits
+                for part, visits in ((part, visits_when_read(synced, part)) for part in parts)
+            ]
         )
         if sum(known) <= MAX_PAGE_SIZE:  # they cost no more requests than their counts
             return [recent], True
@@ -328,22 +333,24 @@ class SyncRun:
             must_finish: If the database is open elsewhere, wait for it. Otherwise, keep the spool.
         """
         spool, read = self._spool, self._spool.state
-        after = extended(synced, read.complete) if read.complete else synced
 
-        def work(transaction: Transaction) -> Mapping[str, SyncChanges]:
+        def work(transaction: Transaction) -> tuple[Mapping[str, SyncChanges], SyncState | None]:
+            counts, after = dict[str, int](), synced
             if spool.rows:
-                transaction.merge_spool(spool.path, read.longest_line, self._account)
+                counts = transaction.merge_spool(spool.path, read.longest_line, self._account)
+            if read.complete:
+                after = with_visit_counts(extended(synced, read.complete), read.complete, counts)
             if after is not None:
                 transaction.save_state(self._account, after)
-            return transaction.changes
+            return transaction.changes, after
 
         if must_finish:
-            changes = await self._database.transact(work)
+            changes, after = await self._database.transact(work)
         else:
             done = await self._database.try_transact(work)
             if done is None:
                 return synced
-            changes = done.result
+            changes, after = done.result
         self._add_changes(changes)
         rest = days.without(read.complete) or days
         self._begin_spool(

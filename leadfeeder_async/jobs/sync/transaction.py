@@ -6,7 +6,7 @@ rows, so nothing is counted before or after.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TypeAlias
@@ -42,6 +42,8 @@ class SyncState(msgspec.Struct, frozen=True):
     last_day: date
     reread_on: date | None = None
     """The day on which all days of the lookback were last read."""
+    visit_counts: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
+    """The visits of recent days (ISO 8601) when they were last read. The database keeps deleted visits."""
 
 
 class Transaction:
@@ -71,8 +73,8 @@ class Transaction:
         removed = self._number(gone, [account_id, [row["id"] for row in rows]])
         self.changes[table] += SyncChanges(removed=removed)
 
-    def merge_spool(self, path: Path, longest_line: int, account_id: str) -> None:
-        """Merge all rows of a spool.
+    def merge_spool(self, path: Path, longest_line: int, account_id: str) -> dict[str, int]:
+        """Merge all rows of a spool, and return the number of visits of each day in it.
 
         Args:
             path: The spool.
@@ -85,12 +87,18 @@ class Transaction:
             self._merge(source.table, source.columns, source.select, [account_id], is_unique=source.is_unique)
         removed = self._number(spool_sql.DELETE_STALE_ENGAGEMENTS, [account_id])
         self.changes["engagements"] += SyncChanges(removed=removed)
+        counts = dict[str, int](self._connection.execute(spool_sql.COUNT_BY_DAY).fetchall())
         for name in ("spool", "incoming", "known"):
             self._connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
+        return counts
 
     def read_states(self) -> dict[str, SyncState]:
         """Return the days that are synced, by account."""
-        return {str(account): SyncState(*days) for account, *days in self._connection.execute(_STATES).fetchall()}
+        states = dict[str, SyncState]()
+        for account, first_day, last_day, reread_on, counts in self._connection.execute(_STATES).fetchall():
+            visit_counts = msgspec.json.decode(counts or "{}", type=dict[str, int])
+            states[str(account)] = SyncState(first_day, last_day, reread_on, visit_counts)
+        return states
 
     def save_state(self, account_id: str, state: SyncState, *, is_finished: bool = False) -> None:
         """Save the days of an account that are synced.
@@ -107,6 +115,7 @@ class Transaction:
             "first_day": state.first_day.isoformat(),
             "last_day": state.last_day.isoformat(),
             "reread_on": state.reread_on.isoformat() if state.reread_on else None,
+            "visit_counts": msgspec.json.encode(state.visit_counts, order="sorted").decode(),
         }
         if is_finished:
             previous, now = self._time(_FINISHED_AT, [account_id]), self._time(_NOW)
@@ -154,7 +163,7 @@ class Transaction:
         return int(row[0]) if row else 0
 
 
-_STATES = "SELECT account_id, first_day, last_day, reread_on FROM sync_state WHERE last_day IS NOT NULL"
+_STATES = "SELECT account_id, first_day, last_day, reread_on, visit_counts FROM sync_state WHERE last_day IS NOT NULL"
 
 _LAST_VISIT_DAY = """
 SELECT max(started_at)::DATE FROM visits

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 
 from leadfeeder_async import ConfigurationError
-from leadfeeder_async.jobs.sync.date_plan import SLICE_ROWS, SyncRange, extended, plan_ranges
+from leadfeeder_async.jobs.sync.date_plan import (
+    MAX_COUNTED_DAYS,
+    SLICE_ROWS,
+    SyncRange,
+    extended,
+    plan_ranges,
+    visits_when_read,
+    with_visit_counts,
+)
 from leadfeeder_async.jobs.sync.lookup_tables import months_before
 from leadfeeder_async.jobs.sync.transaction import SyncState
 from leadfeeder_async.pagination.date_range import DateWindow
@@ -36,6 +44,28 @@ def test_synced_days_have_no_gap(runs: list[tuple[int, int | None, int, int]]) -
             assert set(synced) == set(read_on)
             assert all(read_on[day] >= day for day in synced)
             assert stops_after < len(slices) or state.last_day == today
+
+
+@given(st.lists(st.tuples(days, st.integers(0, 12)), min_size=1), days, st.integers(0, 12))
+def test_visit_counts_are_those_of_the_latest_read(reads: list[tuple[int, int]], start: int, length: int) -> None:
+    """The count of some days is the sum of what was last read, or unknown if a day was not read recently."""
+    first, state, latest = date(2026, 1, 1), None, dict[date, int]()
+    for number, (offset, span) in enumerate(reads):
+        window = DateWindow(first + timedelta(offset), first + timedelta(offset + span))
+        read = {window.start + timedelta(day): number + 1 for day in range(0, window.days, 2)}
+        latest |= {window.start + timedelta(day): read.get(window.start + timedelta(day), 0) for day in range(span + 1)}
+        state = with_visit_counts(
+            extended(state, window), window, {day.isoformat(): visits for day, visits in read.items()}
+        )
+        assert len(state.visit_counts) <= MAX_COUNTED_DAYS + 1
+    assert state is not None
+    asked = [first + timedelta(start + day) for day in range(length + 1)]
+    visits = visits_when_read(state, DateWindow(asked[0], asked[-1]))
+    synced = [day for day in asked if day <= state.last_day]
+    if visits is None:
+        assert any(day not in latest or (state.last_day - day).days > MAX_COUNTED_DAYS for day in synced)
+    else:
+        assert visits == sum(latest[day] for day in synced)
 
 
 def test_first_run_reads_ninety_days() -> None:

@@ -329,6 +329,19 @@ async def test_file_of_version_2_is_continued(lf: AsyncLeadfeeder, sandbox: Sand
     assert query(path, counts) == [(len(before), 5)]
 
 
+async def test_file_of_version_3_is_continued(busy: Sandbox, path: Path) -> None:
+    """A file of version 3 has no counts of visits, so its own rows are counted."""
+    async with AsyncLeadfeeder(busy.api_key, base_url=busy.url, account_id=busy.account_id, rate=1e6, burst=99) as lf:
+        await sync_account(lf, path, since=busy.start_date)
+        with duckdb.connect(path) as database:
+            database.execute("ALTER TABLE sync_state DROP COLUMN visit_counts")
+            database.execute("UPDATE sync_state SET version = 3")
+        assert (await sync_account(lf, path)).requests == 7
+        busy.world.add_visits(2)
+        assert (await sync_account(lf, path)).tables["visits"] == SyncChanges(new=2)
+    assert query(path, "SELECT version FROM sync_state") == [(VERSION,)]
+
+
 async def test_first_seen_at(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
     """The time of a row is that of the run that added it. Later changes of the row keep it."""
     await sync_account(lf, path)
@@ -404,6 +417,23 @@ async def test_unchanged_days_are_only_counted(busy: Sandbox, path: Path) -> Non
         busy.world.add_visits(2)
         assert (await sync_account(lf, path)).tables["visits"] == SyncChanges(new=2)
     assert read_contents(path) == expected_contents(busy)
+
+
+async def test_late_visit_is_found_after_a_deletion(busy: Sandbox, path: Path) -> None:
+    """The database keeps deleted visits. They do not make up for late ones, and do not cause a reread each time."""
+    async with AsyncLeadfeeder(busy.api_key, base_url=busy.url, account_id=busy.account_id, rate=1e6, burst=99) as lf:
+        await sync_account(lf, path, since=busy.start_date)
+        day = busy.end_date - timedelta(2)
+        deleted = busy.world.visit_ids(day, day)[:2]
+        for visit_id in deleted:
+            busy.world.remove_visit(visit_id)
+        assert (await sync_account(lf, path)).requests > 7
+        assert (await sync_account(lf, path)).requests == 7
+        [late] = busy.world.add_visits(1, day=day)
+        result = await sync_account(lf, path)
+        assert result.tables["visits"] == SyncChanges(new=1)
+        assert (await sync_account(lf, path)).requests == 7
+    assert {late, *deleted} < read_contents(path).keys()
 
 
 async def test_edits_are_found_when_a_reread_is_due(busy: Sandbox, path: Path) -> None:
