@@ -76,13 +76,16 @@ def plan_ranges(state: SyncState | None, since: date | None, today: date, lookba
         state: The days that are synced.
         since: The first day to sync.
         today: The last day to sync.
-        lookback_days: The days before the last synced one that are read again.
+        lookback_days: The days before the last synced one that are read again. If all are due, the lookback begins
+            before the day on which all were last read.
     """
     if state is None:
         yield SyncRange(make_window(since or default_since(today), today))
         return
     newest = min(state.last_day, today)
-    start = newest - timedelta(min(lookback_days, (newest - state.first_day).days))
+    if state.reread_on is not None and is_reread_due(state, today, lookback_days):
+        newest = min(newest, state.reread_on)  # days that have left the lookback since then may have been edited
+    start = newest - timedelta(min(lookback_days, max(0, (newest - state.first_day).days)))
     yield SyncRange(DateWindow(start, max(start, today)))
     if since is not None and since < state.first_day:
         yield SyncRange(DateWindow(since, state.first_day - timedelta(1)), backward=True)
@@ -101,36 +104,56 @@ def extended(state: SyncState | None, window: DateWindow) -> SyncState:
 
 
 def with_visit_counts(state: SyncState, window: DateWindow, counts: Mapping[str, int]) -> SyncState:
-    """Return the state with the number of visits of some days that were read. Only recent days are kept.
+    """Return the state with the visits that the server counted before some days were read. Only recent days are kept.
 
     Args:
         state: The days that are synced, including those that were read.
         window: The days that were read.
-        counts: The visits of each day that has any.
+        counts: The visits by day (ISO 8601).
     """
-    recent = min((state.last_day - date.min).days, MAX_COUNTED_DAYS)
-    first = state.last_day - timedelta(recent)
-    kept = {day: visits for day, visits in state.visit_counts.items() if day >= first.isoformat()}
-    for number in range((window.end - max(window.start, first)).days + 1):
-        day = (window.end - timedelta(number)).isoformat()
-        kept[day] = counts.get(day, 0)
-    return replace(state, visit_counts=kept)
+    oldest = date.fromordinal(max(1, state.last_day.toordinal() - MAX_COUNTED_DAYS))
+    read = {day.isoformat() for day in days_of(window) if day >= oldest}
+    others = {
+        day: visits for day, visits in state.visit_counts.items() if day >= oldest.isoformat() and day not in read
+    }
+    return replace(state, visit_counts=others | {day: visits for day, visits in counts.items() if day in read})
 
 
-def visits_when_read(state: SyncState, window: DateWindow) -> int | None:
-    """Return the number of visits of some days when they were last read, or None if it is not known.
+def days_to_count(window: DateWindow, lookback_days: int, last_day: date | None) -> list[date]:
+    """Return the days whose visits are counted before they are read.
 
-    The database may have more, because it keeps visits that were deleted on the server.
+    These are the days of the lookback of the next run, and those that this run does not read if their count is the
+    same as before.
+
+    Args:
+        window: The recent days.
+        lookback_days: The days before the last synced one that are read again.
+        last_day: The last synced day, or None if this run reads all days of the window.
     """
-    visits = 0
-    for number in range(window.days):
-        day = window.start + timedelta(number)
-        if day <= state.last_day:
-            known = state.visit_counts.get(day.isoformat())
-            if known is None:
-                return None
-            visits += known
-    return visits
+    if lookback_days > MAX_COUNTED_DAYS:
+        return []
+    next_start = window.end - timedelta(lookback_days)
+    return [day for day in days_of(window) if day >= next_start or (last_day is not None and day <= last_day)]
+
+
+def changed_ranges(state: SyncState, window: DateWindow, counts: Mapping[str, int]) -> list[SyncRange]:
+    """Return the date ranges of the days whose visits are not as many as when they were last read.
+
+    Args:
+        state: The days that are synced. Those after them have no visits in the database.
+        window: The recent days.
+        counts: The visits by day (ISO 8601), as the server counts them now.
+    """
+    ranges = list[SyncRange]()
+    for day in days_of(window):
+        known = state.visit_counts.get(day.isoformat()) if day <= state.last_day else 0
+        if known is not None and counts.get(day.isoformat()) == known:
+            continue
+        if ranges and ranges[-1].window.end == day - timedelta(1):
+            ranges[-1] = SyncRange(DateWindow(ranges[-1].window.start, day))
+        else:
+            ranges.append(SyncRange(DateWindow(day, day)))
+    return ranges
 
 
 def without_future(state: SyncState, today: date, last_visit_day: date | None) -> SyncState | None:
@@ -146,17 +169,15 @@ def without_future(state: SyncState, today: date, last_visit_day: date | None) -
     return SyncState(state.first_day, max(state.first_day, min(last_visit_day or state.first_day, today)))
 
 
-def split_at(window: DateWindow, day: date) -> list[DateWindow]:
-    """Return the days before ``day`` and the others, each unless it is empty."""
-    if not window.start < day <= window.end:
-        return [window]
-    return [DateWindow(window.start, day - timedelta(1)), DateWindow(day, window.end)]
+def days_of(window: DateWindow) -> Iterator[date]:
+    """Yield the days of a date range."""
+    return (window.start + timedelta(number) for number in range(window.days))
 
 
 def is_reread_due(state: SyncState, today: date, lookback_days: int) -> bool:
     """Return True if the days of the lookback are read, and False if their visits are only counted.
 
-    Counts do not show edits. Each day is therefore read once more before it leaves the lookback.
+    Counts do not show edits. All days that were in the lookback since it was last read are therefore read again.
     """
     if state.reread_on is None or lookback_days > MAX_COUNTED_DAYS:
         return True

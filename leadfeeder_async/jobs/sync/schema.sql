@@ -122,7 +122,7 @@ CREATE TABLE IF NOT EXISTS sync_state (
     reread_on DATE, -- the day on which all days of the lookback were last read
     account_name VARCHAR,
     previous_finished_at TIMESTAMPTZ, -- the time at which the complete run before the last one finished
-    visit_counts VARCHAR -- the visits of each recent day when it was last read, as JSON: {"2026-11-01": 120}
+    visit_counts VARCHAR -- visits of recent days as the server counted them before the last read: {"2026-11-01": 9}
 );
 
 -- Columns that a file of version 1 does not have.

@@ -110,11 +110,6 @@ USING (SELECT id, max(rowid) AS last FROM temp.spool WHERE id IS NOT NULL GROUP 
 WHERE spool.id = repeated.id AND spool.rowid < repeated.last
 """
 
-COUNT_BY_DAY = """
-SELECT TRY_CAST(started_at AS TIMESTAMPTZ)::DATE::VARCHAR AS day, count(*) FROM temp.spool
-WHERE id IS NOT NULL GROUP BY day HAVING day IS NOT NULL
-"""
-
 DELETE_STALE_ENGAGEMENTS = """
 DELETE FROM engagements USING temp.spool
 WHERE engagements.account_id = ? AND engagements.visit_id = spool.id

@@ -36,12 +36,12 @@ from leadfeeder_async.jobs.sync.date_plan import (
     MIN_DAYS_TO_COUNT,
     SLICE_ROWS,
     SyncRange,
+    changed_ranges,
     continue_range,
+    days_to_count,
     extended,
     is_reread_due,
     plan_ranges,
-    split_at,
-    visits_when_read,
     with_visit_counts,
     without_future,
 )
@@ -202,6 +202,8 @@ class SyncRun:
         self._expected: int | None = None
         """The number of visits of this run, as the server counted them."""
         self._problems = ProblemLog()
+        self._visit_counts: Mapping[str, int] = {}
+        """The visits of recent days, as the server counted them before they were read."""
         self._is_incomplete = False
         """True if a list of visits stopped early. The synced days are then no longer extended."""
         self._lookup_writes = list[TableWrite]()
@@ -214,9 +216,10 @@ class SyncRun:
         synced = await self._read_state(today)
         self._empty = SpoolState(account=self._account, today=today)
         planned = list(plan_ranges(synced, since, today, lookback_days))
-        ranges, is_reread = self._continued(synced, planned), True
+        is_reread = synced is None or is_reread_due(synced, today, lookback_days)
+        ranges = self._continued(synced, planned)
         if ranges is None:
-            recent, is_reread = await self._due_ranges(synced, planned[0], today, lookback_days)
+            recent = await self._due_ranges(None if is_reread else synced, planned[0], lookback_days)
             ranges = [*recent, *planned[1:]]
             self._restore_problems()
             self._begin_spool(self._empty)
@@ -244,42 +247,41 @@ class SyncRun:
         ranges = continue_range(interrupted, planned)
         if ranges is not None:
             self._restore_problems()
+            self._visit_counts = self._spool.state.visit_counts
         return ranges
 
     def _restore_problems(self) -> None:
-        """Report the problems of an earlier run that was killed."""
-        if self._spool.state.account == self._account:
-            problems = self._spool.drop_repeated_problems()
-            self._problems.extend(problems, self._spool.state.problem_count)
+        """Report the problems of an earlier run that was killed, which may have been one of another account."""
+        problems = self._spool.drop_repeated_problems(self._account)
+        self._problems.extend(problems, self._spool.state.problem_count)
 
-    async def _due_ranges(
-        self, synced: SyncState | None, recent: SyncRange, today: date, lookback_days: int
-    ) -> tuple[list[SyncRange], bool]:
-        """Return the recent days to read, and whether these are all of them.
+    async def _due_ranges(self, synced: SyncState | None, recent: SyncRange, lookback_days: int) -> list[SyncRange]:
+        """Count the visits of recent days, and return the days to read.
 
-        Days for which the server counts as many visits as when they were last read are not read.
+        Args:
+            synced: The days that are synced, or None if all recent days are read. Otherwise, those for which the
+                server counts as many visits as before they were last read are not read.
+            recent: The recent days.
+            lookback_days: The days before the last synced one that are read again.
         """
-        if synced is None or is_reread_due(synced, today, lookback_days):
-            return [recent], True
-        parts = split_at(recent.window, synced.last_day)
-        known = await self._database.transact(
-            lambda transaction: [
-                transaction.count_visits(self._account, part) if visits is None else visits
-                for part, visits in ((part, visits_when_read(synced, part)) for part in parts)
-            ]
-        )
-        if sum(known) <= MAX_PAGE_SIZE:  # they cost no more requests than their counts
-            return [recent], True
-        changed = [
-            part for part, visits in zip(parts, known, strict=True) if await self._visits(part).count() != visits
-        ]
-        return ([recent], True) if changed == parts else ([SyncRange(part) for part in changed], False)
+        window = recent.window
+        if synced is not None:
+            known = await self._database.transact(lambda transaction: transaction.count_visits(self._account, window))
+            if known <= MAX_PAGE_SIZE:  # they cost no more requests than their counts
+                return [recent]
+        counts = dict[str, int]()
+        for day in days_to_count(window, lookback_days, synced.last_day if synced else None):
+            visits = await self._visits(DateWindow(day, day)).count()
+            if visits is not None:
+                counts[day.isoformat()] = visits
+        self._visit_counts = counts
+        return changed_ranges(synced, window, counts) if synced else [recent]
 
     async def _read_range(self, days: SyncRange, synced: SyncState | None) -> SyncState | None:
         """Read a date range and merge it slice by slice. Return the days that are synced then."""
         spool = self._spool
         if spool.state.range != days:
-            self._begin_spool(replace(self._empty, synced=synced, range=days, is_incomplete=self._is_incomplete))
+            self._begin_range(days, synced)
         if not spool.state.has_companies:
             async with aclosing(self._pages(self._visitors(days.window))) as companies:
                 async for visitors in companies:
@@ -332,36 +334,39 @@ class SyncRun:
             synced: The days that are synced.
             must_finish: If the database is open elsewhere, wait for it. Otherwise, keep the spool.
         """
-        spool, read = self._spool, self._spool.state
+        spool, read, after = self._spool, self._spool.state, synced
+        if read.complete:
+            # Rows that cannot be read do not count as read, so that the next run reads their days again.
+            counts = dict[str, int]() if self._problems.count else self._visit_counts
+            after = with_visit_counts(extended(synced, read.complete), read.complete, counts)
 
-        def work(transaction: Transaction) -> tuple[Mapping[str, SyncChanges], SyncState | None]:
-            counts, after = dict[str, int](), synced
+        def work(transaction: Transaction) -> Mapping[str, SyncChanges]:
             if spool.rows:
-                counts = transaction.merge_spool(spool.path, read.longest_line, self._account)
-            if read.complete:
-                after = with_visit_counts(extended(synced, read.complete), read.complete, counts)
+                transaction.merge_spool(spool.path, read.longest_line, self._account)
             if after is not None:
                 transaction.save_state(self._account, after)
-            return transaction.changes, after
+            return transaction.changes
 
         if must_finish:
-            changes, after = await self._database.transact(work)
+            changes = await self._database.transact(work)
         else:
             done = await self._database.try_transact(work)
             if done is None:
                 return synced
-            changes, after = done.result
+            changes = done.result
         self._add_changes(changes)
-        rest = days.without(read.complete) or days
-        self._begin_spool(
-            replace(self._empty, synced=after, range=rest, has_companies=True, is_incomplete=self._is_incomplete)
-        )
+        self._begin_range(days.without(read.complete) or days, after, has_companies=True)
         return after
+
+    def _begin_range(self, days: SyncRange, synced: SyncState | None, *, has_companies: bool = False) -> None:
+        """Drop all rows of the spool, and begin the rows of some days."""
+        state = replace(self._empty, synced=synced, range=days, has_companies=has_companies)
+        self._begin_spool(replace(state, visit_counts=self._visit_counts, is_incomplete=self._is_incomplete))
 
     def _begin_spool(self, state: SpoolState) -> None:
         """Drop all rows of the spool, and keep its problems until they are reported."""
         before = self._spool.state
-        self._spool.begin(state.with_problems_of(before) if before.account == self._account else state)
+        self._spool.begin(state.with_problems_of(before))
 
     def _visits(self, window: DateWindow) -> Pager[WebVisit]:
         return self._lf.web_visits.search(start_date=window.start, end_date=window.end)
@@ -419,7 +424,7 @@ class SyncRun:
     def include_problems(self) -> Generator[None]:
         """Append the rows and days that could not be read to the error that ends the run.
 
-        Later runs have no record of them.
+        If the run is interrupted, the spool keeps the record of them, and the next run reports them.
         """
         try:
             yield
@@ -431,7 +436,6 @@ class SyncRun:
             raise error.with_context(error.context, message=message) from error.__cause__
         except BaseException as error:
             if self._problems.count:
-                self._forget_reported_problems()
                 error.add_note(self._problem_summary())
             raise
 

@@ -43,7 +43,10 @@ class SyncState(msgspec.Struct, frozen=True):
     reread_on: date | None = None
     """The day on which all days of the lookback were last read."""
     visit_counts: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
-    """The visits of recent days (ISO 8601) when they were last read. The database keeps deleted visits."""
+    """The visits of recent days (ISO 8601), as the server counted them before they were last read.
+
+    The database can differ: it keeps visits that were deleted, and the days of the server may not be those in UTC.
+    """
 
 
 class Transaction:
@@ -73,8 +76,8 @@ class Transaction:
         removed = self._number(gone, [account_id, [row["id"] for row in rows]])
         self.changes[table] += SyncChanges(removed=removed)
 
-    def merge_spool(self, path: Path, longest_line: int, account_id: str) -> dict[str, int]:
-        """Merge all rows of a spool, and return the number of visits of each day in it.
+    def merge_spool(self, path: Path, longest_line: int, account_id: str) -> None:
+        """Merge all rows of a spool.
 
         Args:
             path: The spool.
@@ -87,10 +90,8 @@ class Transaction:
             self._merge(source.table, source.columns, source.select, [account_id], is_unique=source.is_unique)
         removed = self._number(spool_sql.DELETE_STALE_ENGAGEMENTS, [account_id])
         self.changes["engagements"] += SyncChanges(removed=removed)
-        counts = dict[str, int](self._connection.execute(spool_sql.COUNT_BY_DAY).fetchall())
         for name in ("spool", "incoming", "known"):
             self._connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
-        return counts
 
     def read_states(self) -> dict[str, SyncState]:
         """Return the days that are synced, by account."""

@@ -6,7 +6,7 @@ then, because its rows may then be merged already.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from errno import EDQUOT, EFBIG, ENOSPC
@@ -83,6 +83,8 @@ class SpoolState(JobState, frozen=True, kw_only=True):
     """The number of messages and of problems before ``position``. A continued run finds the later ones again."""
     is_incomplete: bool = False
     """True if a list of visits stopped early."""
+    visit_counts: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
+    """The visits of recent days, as the server counted them before they were read."""
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -131,9 +133,17 @@ class VisitSpool:
         """True if the spool has rows or complete days that are not merged."""
         return self.rows > 0 or self.state.complete is not None
 
-    def drop_repeated_problems(self) -> list[LeadfeederError]:
-        """Drop the problems that a continued run finds again, and return the first ones of the others."""
-        self._output.update(self.state.with_problems_of(self.state))
+    def drop_repeated_problems(self, account: str) -> list[LeadfeederError]:
+        """Drop the problems that a continued run finds again, and return the first ones of the others.
+
+        Args:
+            account: The account of this run. If the spool is that of another one, its messages name it.
+        """
+        state = self.state.with_problems_of(self.state)
+        if state.account not in {"", account}:
+            problems = tuple(f"Account {state.account}: {message}" for message in state.problems)
+            state = replace(state, problems=problems, account=account)
+        self._output.update(state)
         return [IncompleteListError(message) for message in self.state.problems]
 
     def belongs_to(self, expected: SpoolState) -> bool:

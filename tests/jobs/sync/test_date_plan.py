@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from leadfeeder_async import ConfigurationError
 from leadfeeder_async.jobs.sync.date_plan import (
     MAX_COUNTED_DAYS,
     SLICE_ROWS,
     SyncRange,
+    changed_ranges,
+    days_of,
+    days_to_count,
     extended,
+    is_reread_due,
     plan_ranges,
-    visits_when_read,
     with_visit_counts,
 )
 from leadfeeder_async.jobs.sync.lookup_tables import months_before
@@ -46,26 +51,49 @@ def test_synced_days_have_no_gap(runs: list[tuple[int, int | None, int, int]]) -
             assert stops_after < len(slices) or state.last_day == today
 
 
-@given(st.lists(st.tuples(days, st.integers(0, 12)), min_size=1), days, st.integers(0, 12))
-def test_visit_counts_are_those_of_the_latest_read(reads: list[tuple[int, int]], start: int, length: int) -> None:
-    """The count of some days is the sum of what was last read, or unknown if a day was not read recently."""
-    first, state, latest = date(2026, 1, 1), None, dict[date, int]()
-    for number, (offset, span) in enumerate(reads):
-        window = DateWindow(first + timedelta(offset), first + timedelta(offset + span))
-        read = {window.start + timedelta(day): number + 1 for day in range(0, window.days, 2)}
-        latest |= {window.start + timedelta(day): read.get(window.start + timedelta(day), 0) for day in range(span + 1)}
-        state = with_visit_counts(
-            extended(state, window), window, {day.isoformat(): visits for day, visits in read.items()}
+class Server(dict[date, tuple[int, int]]):
+    """The number of visits of each day, and the number of edits."""
+
+    def counts(self, counted: Iterable[date]) -> dict[str, int]:
+        return {day.isoformat(): self.get(day, (0, 0))[0] for day in counted}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.lists(st.tuples(st.integers(0, 4), st.booleans()))), min_size=8),
+    st.integers(0, 4),
+)
+def test_visits_and_edits_within_the_lookback_are_found(
+    runs: list[tuple[int, list[tuple[int, bool]]]], lookback_days: int
+) -> None:
+    """Visits are found by the next run, and edits after at most as many days as the lookback has."""
+    today, state, server = date(2026, 1, 1), None, Server()
+    copied, due = Server(), dict[date, date]()
+    for days_passed, changes in runs:
+        today += timedelta(days_passed)
+        [recent] = plan_ranges(state, today if state is None else None, today, lookback_days)
+        in_lookback = {today - timedelta(number) for number in range(lookback_days + 1)}
+        for days_ago, is_edit in changes:
+            day = today - timedelta(days_ago)
+            visits, edits = server.get(day, (0, 0))
+            server[day] = (visits, edits + 1) if is_edit else (visits + 1, edits)
+            if is_edit and state is not None and day in days_of(recent.window) and day in in_lookback:
+                due.setdefault(day, today + timedelta(lookback_days))
+        is_due = state is None or is_reread_due(state, today, lookback_days)
+        counts = server.counts(
+            days_to_count(recent.window, lookback_days, None if is_due or not state else state.last_day)
         )
+        ranges = [recent] if is_due or state is None else changed_ranges(state, recent.window, counts)
+        for days in ranges:
+            for day in days_of(days.window):
+                copied[day] = server.get(day, (0, 0))
+                due.pop(day, None)
+            state = with_visit_counts(extended(state, days.window), days.window, counts)
+        state = extended(state, recent.window)
+        state = replace(state, reread_on=today if is_due else state.reread_on)
         assert len(state.visit_counts) <= MAX_COUNTED_DAYS + 1
-    assert state is not None
-    asked = [first + timedelta(start + day) for day in range(length + 1)]
-    visits = visits_when_read(state, DateWindow(asked[0], asked[-1]))
-    synced = [day for day in asked if day <= state.last_day]
-    if visits is None:
-        assert any(day not in latest or (state.last_day - day).days > MAX_COUNTED_DAYS for day in synced)
-    else:
-        assert visits == sum(latest[day] for day in synced)
+        for day in days_of(recent.window):
+            assert copied.get(day, (0, 0))[0] == server.get(day, (0, 0))[0]
+        assert all(today < last for last in due.values())
 
 
 def test_first_run_reads_ninety_days() -> None:

@@ -324,7 +324,7 @@ class StoppingServer:
     def __init__(self, broken: str) -> None:
         self.broken = broken
         today = datetime.now(UTC).date()
-        self.days = (today - timedelta(60), today - timedelta(30))
+        self.days: tuple[date, ...] = (today - timedelta(60), today - timedelta(30))
 
     async def __call__(self, request: web.Request) -> web.Response:
         params = {**request.query, **json.loads(await request.read() or b"{}")}
@@ -390,6 +390,41 @@ async def test_many_problems_are_counted(path: Path) -> None:
         with pytest.raises(IncompleteListError, match=r"^1,500 rows or days") as caught:
             await sync_account(lf, path, since=today)
     assert len(caught.value.problems) == MAX_KEPT_PROBLEMS
+
+
+async def test_interrupted_run_keeps_its_problems(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that cannot be read are reported by the run after an interrupted one, also if that is of another account."""
+    monkeypatch.setattr(date_plan, "SLICE_ROWS", 300)
+    server, job = StoppingServer(""), None
+
+    async def respond(request: web.Request) -> web.Response:
+        response = await server(request)
+        if request.path != "/v1/web-visits":
+            return response
+        body = json.loads(response.body or b"")  # type: ignore[arg-type]
+        starts = {row["attributes"]["started_at"][:10] for row in body["data"]}
+        if job is not None and str(server.days[1]) in starts and request.query["page[size]"] != "1":
+            job.cancel()
+            await asyncio.sleep(30)
+        if starts & {str(day) for day in server.days[:1]}:
+            body["data"][0]["attributes"] = "none"
+        return web.json_response(body)
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        job = asyncio.create_task(sync_account(lf, path))
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        job = None
+        with pytest.raises(IncompleteListError, match=r"^3 rows or days .* Row 0 of a page cannot be decoded"):
+            await sync_account(lf, path)
+        job = asyncio.create_task(sync_account(lf, path.with_name("b.duckdb")))
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        job, account = None, lf.account_id
+        server.days = ()
+        with pytest.raises(IncompleteListError, match=rf"^3 rows or days .* Account {account}: Row 0 of a page"):
+            await sync_account(lf, path.with_name("b.duckdb"), account_id="2")
+        await sync_account(lf, path.with_name("b.duckdb"), account_id="2")
 
 
 async def test_later_error_includes_earlier_problems(sandbox: Sandbox, path: Path) -> None:
