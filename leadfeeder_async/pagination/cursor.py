@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import APIStatusError, BadRequestError, CursorExpiredError, CursorLoopError, NotFoundError
+from leadfeeder_async.errors import APIStatusError, CursorExpiredError, CursorLoopError
 from leadfeeder_async.pagination.completeness import filter_new, gap_page, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
@@ -18,6 +18,9 @@ from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.source import PagerOptions, PrefetchQueue
 
 T = TypeVar("T")
+
+REJECTIONS = frozenset({400, 404, 409, 410, 416, 422})
+"""The statuses with which a server may reject a cursor that has expired."""
 
 MAX_STUCK_PAGES = 50
 """Consecutive pages without new rows, each with a new cursor, that are considered a loop."""
@@ -56,8 +59,8 @@ class CursorSource(msgspec.Struct, frozen=True):
                 try:
                     body = await queue.next() if queue else await self.executor.execute(_at(first, cursor))
                     page = await decoder.decode(body)
-                except (BadRequestError, NotFoundError) as error:
-                    if cursor is None:
+                except APIStatusError as error:
+                    if cursor is None or error.status not in REJECTIONS:
                         raise
                     progress.restart_after_rejection(error)
                     cursor = None

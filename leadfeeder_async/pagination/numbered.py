@@ -99,8 +99,12 @@ class DayInGroups(msgspec.Struct):
     groups_left: int
     split: SplitRange | None
     """The date range that the day is a part of."""
+    is_counted: bool
+    """True if the server counted the whole day. Some servers reject any page of a search with too many rows."""
     undecodable: int = 0
     """Rows of the groups that cannot be decoded."""
+    is_truncated: bool = False
+    """True if the server has, or may have, more rows of a group than it returns."""
 
     @property
     def missing(self) -> int:
@@ -110,7 +114,9 @@ class DayInGroups(msgspec.Struct):
     @property
     def is_complete(self) -> bool:
         """True if no rows can be missing. Without a count, rows without a country mean that there may be more."""
-        return not self.missing and not (self.is_count_limited and self.without_group)
+        if self.missing or self.is_truncated or not self.is_counted:
+            return False
+        return not (self.is_count_limited and self.without_group)
 
 
 class WindowProgress(msgspec.Struct):
@@ -183,8 +189,10 @@ class WindowProgress(msgspec.Struct):
             return False
         if self.exceeds_limit and total != self.max_rows:
             return self.detector.rows < (total or 0)
-        is_countless = total in {None, self.max_rows}
-        return is_countless and received + largest > self.max_rows and received % max(largest, 1) == 0
+        if total not in {None, self.max_rows}:
+            return False
+        # The last page ends at the limit, or the server rejects the page that would cross it.
+        return received >= self.max_rows or (received + largest > self.max_rows and received % max(largest, 1) == 0)
 
     def next_request(self, page_size: int) -> ApiRequest[bytes]:
         """Return the request of the next page."""
@@ -370,6 +378,7 @@ class NumberedPages(Generic[T]):
             self._insert_groups(progress, window, groups)
             return None
         if progress.day is not None:
+            progress.day.is_truncated |= progress.is_truncated or progress.detector.missing != 0
             return self._finish_group(progress, progress.day)
         self._finish_part(progress, progress.detector.total)
         return self._gap_page(progress, _incomplete_window_error(progress, None, error))
@@ -453,14 +462,17 @@ class NumberedPages(Generic[T]):
         try:
             return (await self._executor.fetch_meta(one_row)).total_count
         except OffsetExceededError:  # some servers reject any page of a search with too many rows
-            return None
+            return self._executor.max_search_rows
 
     def _insert_groups(self, progress: WindowProgress, window: DateWindow, groups: list[CountryGroup]) -> None:
         """Put the groups of a day in front of the windows that follow."""
         counted, total = sum(group.count for group in groups), progress.detector.total or 0
         is_count_limited = total <= progress.max_rows < counted
         ids = progress.seen.ids
-        day = DayInGroups(max(total, counted), ids, set(ids), is_count_limited, len(groups), progress.split)
+        is_counted = progress.detector.total is not None
+        day = DayInGroups(
+            max(total, counted), ids, set(ids), is_count_limited, len(groups), progress.split, is_counted=is_counted
+        )
         for group in reversed(groups):
             seen = SeenIds(inherited=progress.seen.inherited, shared=day.ids)
             part = self._progress(window, seen)

@@ -30,6 +30,7 @@ class VisitServer:
     countries_by_day: list[list[str | None]]
     ignores_countries: bool = False
     is_count_limited: bool = False
+    rejects_large_searches: bool = False
     requests: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @property
@@ -48,6 +49,8 @@ class VisitServer:
             for row, country in enumerate(day)
             if codes is None or self.ignores_countries or country in codes
         ]
+        if self.rejects_large_searches and len(rows) > LIMIT:
+            return web.json_response({"errors": [{"code": "offset_exceeded"}]}, status=416)
         size, page = int(request.query["page[size]"]), int(request.query["page[num]"])
         total = min(len(rows), LIMIT) if self.is_count_limited else len(rows)
         pagination = {"page_num": page, "page_count": -(-total // size), "total_count": total}
@@ -132,6 +135,24 @@ async def test_server_that_counts_up_to_the_limit() -> None:
     assert isinstance(error, IncompleteWindowError)
     assert sorted(ids) == sorted(server.ids)
     assert "may contain more rows" in error.message
+
+
+@pytest.mark.parametrize(("french", "returned"), [(0, 40), (30, 70)])
+async def test_country_over_the_limit_of_counts(french: int, returned: int) -> None:
+    """If the count of a single country is capped at the row limit, more of its visits may exist."""
+    server = VisitServer([["DE"] * 70 + ["FR"] * french], is_count_limited=True)
+    ids, error = await read(server)
+    assert isinstance(error, IncompleteWindowError)
+    assert (len(ids), "may contain more rows" in error.message) == (returned, True)
+
+
+async def test_server_that_rejects_large_searches() -> None:
+    """If the server does not count a day, visits without a country may be missing."""
+    for day in (spread(100), [*spread(100), None]):
+        server = VisitServer([spread(5), day], rejects_large_searches=True)
+        ids, error = await read(server)
+        assert isinstance(error, IncompleteWindowError)
+        assert (len(ids), "may contain more rows" in error.message) == (105, True)
 
 
 async def test_countries_of_the_filter_are_split() -> None:

@@ -171,7 +171,7 @@ def expiring(times: int, *, status: int = 400) -> FakeApi:
     return FakeApi(respond)
 
 
-@pytest.mark.parametrize("status", [400, 404, 422])
+@pytest.mark.parametrize("status", [400, 404, 409, 410, 416, 422])
 async def test_expired_cursor_of_free_list_restarts_it(status: int) -> None:
     """A free list is read again from its start if its cursor has expired, and each row is returned once."""
     api = expiring(1, status=status)
@@ -489,8 +489,8 @@ async def test_ids_are_requested_in_batches_of_100(sandbox: Sandbox, lf: AsyncLe
 
 
 async def test_ids_of_an_empty_response_are_requested_once() -> None:
-    """If no record was returned, no id was merged into one of them, so the request is not repeated, as it may charge."""
-    empty = http(b'{"data":[],"meta":{"credits":{"charged":2}}}')
+    """If a response has no record and no charge, no id was merged and nothing was paid, so it is not repeated."""
+    empty = http(b'{"data":[],"meta":{"credits":{"charged":0}}}')
     async with raw_server(empty) as server, client_of(server.url) as lf:
         pager = lf.companies.get_many(["1", "2"])
         assert await pager.collect() == []
@@ -1031,6 +1031,19 @@ async def test_error_of_day_over_row_limit() -> None:
             await visit_ids(lf)
     assert (caught.value.status, caught.value.code, caught.value.request_id) == (416, "offset_exceeded", "r-1")
     assert caught.value.message == "2026-11-01 may contain more rows than the API returns: 0 were returned."
+
+
+@pytest.mark.parametrize("page_size", [60, 90])
+async def test_truncation_within_a_page(page_size: int) -> None:
+    """A server without counts that ends the last page at its row limit raises IncompleteWindowError."""
+
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        first = (int(request.query["page[num]"]) - 1) * page_size
+        return 200, {"data": rows(*map(str, range(first, min(first + page_size, 10_000)))), "meta": {}}
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteWindowError, match=r"may contain more rows .*: 10,000 were returned"):
+            await visit_ids(lf, page_size=page_size)
 
 
 async def test_truncation_without_counts_of_changing_day() -> None:

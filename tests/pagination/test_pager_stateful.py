@@ -122,7 +122,7 @@ class CursorMachine(Model):
         cursor = call.params.get("page[cursor]")
         if cursor and self.expired:
             self.expired -= 1
-            raise BadRequestError("expired")
+            raise BadRequestError("expired", ErrorContext(status=400))
         start_row = self.rows.index(str(cursor)) + 1 if cursor else 0
         size = SIZE - bool(self.short)
         self.short = max(0, self.short - 1)
