@@ -51,8 +51,11 @@ async def read_company_ids(
     found, problems = set[str](), ProblemLog()
     async with aclosing(pages):
         async for page in pages:
-            found.update(row.company.id for row in page.items if row.company is not None)
+            ids = [row.company.id for row in page.items if row.company is not None]
+            found.update(ids)
             problems.add(page)
+            if len(ids) < len(page.items):
+                problems.extend([_WITHOUT_COMPANY], len(page.items) - len(ids))
     return frozenset(found), problems
 
 
@@ -82,6 +85,7 @@ class _Row(msgspec.Struct, frozen=True, gc=False):
 
 
 _ROW = msgspec.json.Decoder(_Row)
+_WITHOUT_COMPANY = DecodeError("A row of the visitor companies has no company, so its visits may be missing.")
 _UNREADABLE = DecodeError("The company of a visit cannot be read, so the visit may be missing.")
 
 

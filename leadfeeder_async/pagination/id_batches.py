@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.endpoint import ApiRequest, Billing
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async.budget import PRICE_MARGIN
 from leadfeeder_async.errors import BudgetExceededError, NotFoundError
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.batch_queue import BatchQueue, NotSentError
@@ -67,7 +68,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
 
     def count_request(self, options: PagerOptions) -> ApiRequest[bytes]:
         """Return the request for the first batch."""
-        return self.request_for(_BatchPlan(self.ids, options).take())
+        return self.request_for(_BatchPlan(self.ids, options).take(MAX_IDS_PER_REQUEST))
 
     def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the pages in order."""
@@ -84,11 +85,13 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         state.returned.update(options.exclude_ids)
         plan, queue = _BatchPlan(self.ids, options), BatchQueue(self.executor)
         total: int | None = None
+        was_charged = False
         try:
             while queue or self._start_batches(plan, queue, 1):
                 async with aclosing(self._receive(plan, queue, decoder, state)) as parts:
                     async for ids, page in parts:
                         self._start_batches(plan, queue, options.prefetch)
+                        was_charged |= bool(page.meta.charged)
                         lookup = _BatchLookup(ids, page.items, decoder.row_ids(page.items))
                         plan.fail(await self._resolve(lookup, decoder, state, may_request=plan.failure is None))
                         items = lookup.ordered(state)
@@ -102,17 +105,24 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         finally:
             queue.close()
             plan.failure = plan.rejection = None  # their tracebacks reference this frame
-        has_found_more = bool(state.returned)
+        has_found_more = was_charged or bool(state.returned)
         while state.missing and has_found_more:  # the server may return only some records of each request
             before, has_found_more = len(state.missing), False
             async for last in self._request_missing_again(decoder, state):
                 has_found_more |= len(last.items) > 0 and len(state.missing) < before
                 yield last
 
+    def _most_ids(self) -> int:
+        """Return the most ids of a request. A budget limits them while no response has shown an unpublished price."""
+        left = self.executor.credits_left()
+        if left is None or self.executor.price(self.request.endpoint).is_known:
+            return MAX_IDS_PER_REQUEST
+        return max(1, min(MAX_IDS_PER_REQUEST, left // PRICE_MARGIN))
+
     def _start_batches(self, plan: _BatchPlan, queue: BatchQueue, prefetch: int) -> bool:
         """Request batches until ``prefetch`` are in flight or waiting. Return True if there are any."""
         if plan.failure is None:
-            while len(queue) < prefetch and not queue.has_failed and (batch := plan.take()):
+            while len(queue) < prefetch and not queue.has_failed and (batch := plan.take(self._most_ids())):
                 queue.start(self.request_for(batch))
         return len(queue) > 0
 
@@ -305,13 +315,18 @@ class _BatchPlan:
         if self.failure is None and not isinstance(error, NotSentError):
             self.failure = error
 
-    def take(self) -> tuple[str, ...]:
+    def take(self, most: int) -> tuple[str, ...]:
         """Return the ids of the next request. There are none if all are requested, or those in flight may suffice.
 
         A batch that the limit makes smaller waits for those in flight. If they lack records, it is larger, which takes
         fewer requests.
+
+        Args:
+            most: The most ids of the request.
         """
-        size, pending = MAX_IDS_PER_REQUEST, self._requested - self._received
+        size, pending = most, self._requested - self._received
+        if pending and most < MAX_IDS_PER_REQUEST:
+            return ()
         if self._limit is not None:
             size = max(0, min(size, self._limit - self._rows - pending))
             if pending and size < MAX_IDS_PER_REQUEST:

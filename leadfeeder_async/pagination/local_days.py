@@ -1,4 +1,4 @@
-"""Visits of the days of a time zone. The API has days in UTC only."""
+"""Visits of the days of a time zone, which the API does not know."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from leadfeeder_async.pagination.visit_time import started_at
 
 U = TypeVar("U")
 
+_WESTERNMOST, _EASTERNMOST = timedelta(hours=-12), timedelta(hours=14)
+"""The largest offsets from UTC that a time zone has."""
+
 
 class LocalDays(msgspec.Struct, frozen=True):
     """Keeps the visits that started on the days of a time zone. A visit without a time is kept too."""
@@ -36,9 +39,10 @@ class LocalDays(msgspec.Struct, frozen=True):
         return f"days of {self.zone_name} {self.days}"
 
     @property
-    def utc_days(self) -> DateWindow:
-        """The days in UTC that contain these days."""
-        return DateWindow(self.start.date(), (self.end - timedelta(microseconds=1)).date())
+    def requested_days(self) -> DateWindow:
+        """The days that contain these days, whatever time zone the API uses. It is not documented."""
+        end = self.end - timedelta(microseconds=1)
+        return DateWindow((self.start + _WESTERNMOST).date(), (end + _EASTERNMOST).date())
 
     async def apply(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         """Yield pages with the visits of these days. Their number is not known in advance."""
@@ -65,5 +69,5 @@ def local_days(days: DateWindow, tz: str) -> LocalDays | None:
         argument="start_date",
     )
     start, end = (datetime.combine(day, time(), zone).astimezone(UTC) for day in (days.start, days.end + timedelta(1)))
-    found = LocalDays(days, tz, start, end)
-    return None if (start.time(), end.time(), found.utc_days) == (time(), time(), days) else found
+    is_utc = (start, end) == tuple(datetime.combine(day, time(), UTC) for day in (days.start, days.end + timedelta(1)))
+    return None if is_utc else LocalDays(days, tz, start, end)

@@ -44,6 +44,21 @@ async def test_visits_of_a_feed(tmp_path: Path) -> None:
         assert read_ids(out) == EXPECTED
 
 
+@pytest.mark.parametrize("relationships", [None, {}, {"company": None}])
+async def test_feed_rows_without_a_company(relationships: object, tmp_path: Path) -> None:
+    """If a row of the feed has no company, visits may be missing, which is an error."""
+
+    async def respond(request: web.Request) -> web.Response:
+        row = {"id": "c1-1"} if relationships is None else {"id": "c1-1", "relationships": relationships}
+        visit = {"id": "v", "relationships": {"company": {"id": "c1"}}}
+        return web.json_response({"data": [row if request.method == "GET" else visit]})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        pager = lf.web_visits.search(**DATES, custom_feed_id="6001")
+        with pytest.raises(IncompleteListError, match="A row of the visitor companies has no company"):
+            await pager.to_file(tmp_path / "visits.ndjson")
+
+
 @pytest.mark.parametrize("company", [{"id": 7}, {"data": {"id": "7"}}, {"data": {"id": 7}}])
 async def test_ids_in_other_forms(company: object, tmp_path: Path) -> None:
     """A file contains the visits that a loop returns, also if the server writes the company in another form."""

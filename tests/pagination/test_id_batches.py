@@ -393,6 +393,41 @@ async def test_rejected_batch_that_was_charged() -> None:
     assert caught.value.context.charged == charged == 20
 
 
+async def test_charge_without_records_is_requested_once_more() -> None:
+    """If a response charges for records and contains none, they are requested once more."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        found = [{"id": one, "type": "company"} for one in request.query["ids"].split(",")]
+        meta = {"credits": {"charged": 3 if requests == 1 else 0}}
+        return web.json_response({"data": found if requests == 2 else [], "meta": meta})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        assert len(await lf.companies.get_many(numbers(3)).collect()) == 3
+        requests = 2
+        pager = lf.companies.get_many(numbers(3))
+        assert (await pager.collect(), pager.missing, requests) == ([], ("0", "1", "2"), 3)
+
+
+@pytest.mark.parametrize(("price", "charged", "sizes"), [(1, 100, [10, 90]), (3, 30, [10]), (0, 0, [10] * 10)])
+async def test_contacts_under_a_budget(price: int, charged: int, sizes: list[int]) -> None:
+    """Until a response shows the price of contacts, a budget limits the first requests to a tenth of its credits."""
+    requested = list[int]()
+
+    async def respond(request: web.Request) -> web.Response:
+        ids = request.query["ids"].split(",")
+        requested.append(len(ids))
+        data = [{"id": one, "type": "contact", "attributes": {}} for one in ids]
+        return web.json_response({"data": data, "meta": {"credits": {"charged": price * len(ids)}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf, lf.budget(max_credits=100) as budget:
+        with suppress(BudgetExceededError):
+            await lf.contacts.get_many(numbers(100)).collect()
+    assert (budget.credits, requested) == (charged, sizes)
+
+
 @pytest.mark.parametrize(("count", "most"), [(100, 50), (300, 50), (1_000, 20), (7, 1)])
 async def test_server_returns_only_some_of_the_records(count: int, most: int, tmp_path: Path) -> None:
     """A server that returns fewer records in a response than it has charged is asked for the others."""

@@ -30,6 +30,9 @@ class Batch(msgspec.Struct, Generic[T]):
     held: UnassignedRecords | None = None
     """The records of an earlier response, one of which may be that of this item."""
 
+    is_repeat: bool = False
+    """True if an earlier response charged these items and contained no record."""
+
     @property
     def is_certainly_charged(self) -> bool:
         """True if an earlier response has certainly charged the record of this item."""

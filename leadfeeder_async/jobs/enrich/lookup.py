@@ -148,7 +148,9 @@ class CompanyLookup:
         page = await executor.decode_page(_RAW_COMPANIES, body)
         rows = [strip_line_breaks(bytes(row)) for row in page.items]
         charged = _charged_credits(page.meta)
-        return _assign_records(batch.items, rows, charged, page.partial_errors, price=self.price.highest)
+        return _assign_records(
+            batch.items, rows, charged, page.partial_errors, price=self.price.highest, is_repeat=batch.is_repeat
+        )
 
     def record_id(self, line: ResultLine) -> str | None:
         """Return the ID of the company."""
@@ -178,12 +180,13 @@ def _assign_records(
     errors: Sequence[APIStatusError],
     *,
     price: int = 1,
+    is_repeat: bool = False,
 ) -> FetchResult:
     """Assign the records of a response to the requested IDs. A merged company is returned under its current ID.
 
     If all records have requested IDs, an absent ID may still be a merged company of one of them, or the server may have
     returned only some of the records. Absent IDs are therefore requested again without the others, until a response
-    contains none of them.
+    contains none of them. If a response charges for IDs and contains no record, they are requested once more.
 
     Args:
         ids: The requested IDs.
@@ -191,6 +194,7 @@ def _assign_records(
         charged: The credits that the response charged, if they are known.
         errors: The errors that the server reports beside the records.
         price: The highest price of a record.
+        is_repeat: An earlier response has charged these IDs and contained no record.
 
     """
     found = Records()
@@ -205,7 +209,7 @@ def _assign_records(
     }
     absent = [company_id for company_id in ids if company_id not in found]
     if len(found) == len(result.lines):
-        if found and absent and not errors:
+        if (found or (charged and not is_repeat)) and absent and not errors:
             result.fetch_again = absent
         else:
             of_absent = _credits_of_absent(charged, len(ids), len(found), price)
@@ -286,6 +290,8 @@ class IpLookup:
         params: dict[str, QueryValue] = {"ip": ip}
         response = await executor.execute(ApiRequest(_RAW_IP, params=params, account_id=self._account_id))
         charged = _charged_credits(response.meta)
+        if bytes(response.data) in {b"null", b"[]"}:
+            return FetchResult({ip: ResultLine(outcome=Outcome.NOT_FOUND, charged=charged)}, charged=charged)
         record = msgspec.Raw(strip_line_breaks(bytes(response.data)))
         line = ResultLine(outcome=Outcome.NOT_FOUND, record=record, charged=charged)
         try:

@@ -661,7 +661,8 @@ class Pipeline:
         for record_id in result.fetch_individually:
             self._fetches.push_retry(Batch([record_id], batch.order, prepaid=batch.prepaid, held=unassigned))
         if result.fetch_again:
-            self._fetches.push_retry(Batch(result.fetch_again, batch.order, prepaid=batch.prepaid))
+            again = Batch(result.fetch_again, batch.order, prepaid=batch.prepaid, is_repeat=not result.lines)
+            self._fetches.push_retry(again)
         return self._resolve_all(lines)
 
     def _fail(self, batch: Batch[str], error: LeadfeederError, meter: CallMeter) -> KeyResults:

@@ -913,6 +913,35 @@ async def test_first_match_under_a_limit_is_sent_alone() -> None:
     assert set(outcomes) == {Outcome.SKIPPED_BY_BUDGET}
 
 
+@pytest.mark.parametrize("lagging", [1, 5])
+async def test_charge_without_records_is_requested_once_more(lagging: int) -> None:
+    """If a response charges for companies and contains none, they are requested once more."""
+    server = Ledger()
+
+    async def fetch(ids: list[str]) -> web.Response:
+        rows, charged = server.charge(ids)
+        return server.page(rows if len(server.requests) > lagging else [], charged if len(server.requests) == 1 else 3)
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url) as lf:
+        job = lf.enrich.companies(keys(*range(3)), by="domain", max_credits=100)
+        outcomes = {result.outcome async for result in job}
+    assert (len(server.requests), outcomes) == (2, {Outcome.MATCHED if lagging == 1 else Outcome.NOT_FOUND})
+
+
+@pytest.mark.parametrize("data", [None, []])
+async def test_ip_address_without_data_is_not_found(data: object) -> None:
+    """An address for which the response has no data is not found, and its charge counts."""
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.json_response({"data": data, "meta": {"credits": {"charged": 1}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        job = lf.enrich.ips([f"8.8.8.{number}" for number in range(40)], max_credits=100)
+        charged = [(result.outcome, result.charged) async for result in job]
+    assert (set(charged), job.summary.credits) == ({(Outcome.NOT_FOUND, 1)}, 40)
+
+
 async def test_server_returns_only_some_of_the_companies() -> None:
     """If a response contains fewer companies than it has charged, the others are requested again."""
     server = Ledger()
