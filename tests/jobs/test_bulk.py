@@ -252,6 +252,29 @@ async def test_file_and_progress(sandbox: Sandbox, lf: AsyncLeadfeeder, tag: str
         await job.to_file(tmp_path / "out.csv")
 
 
+async def test_resume_in_another_account(tmp_path: Path) -> None:
+    """A job without an account is one of the account of its key. A key of another account cannot continue its file."""
+    account, changes, out = "111", 0, tmp_path / "out.ndjson"
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal changes
+        if request.path == "/v1/accounts":
+            return web.json_response({"data": [{"id": account, "type": "account", "attributes": {}}]})
+        changes += 1
+        return web.json_response({"data": None}, status=401 if changes == 30 else 200)
+
+    ids = [str(number) for number in range(60)]
+    async with handler_server(respond) as url:
+        async with client_of(url, account_id=None) as lf:
+            with pytest.raises(AuthenticationError):
+                await lf.bulk.assign_tags(ids, ["5"]).to_file(out)
+        account, done = "222", changes
+        async with client_of(url, account_id=None) as lf:
+            with pytest.raises(CheckpointError, match="assign_tags_to_company, account 111"):
+                await lf.bulk.assign_tags(ids, ["5"]).to_file(out, resume=True)
+    assert changes == done
+
+
 async def test_resume_repeats_at_most_what_was_in_flight(
     sandbox: Sandbox, lf: AsyncLeadfeeder, tag: str, tmp_path: Path
 ) -> None:

@@ -358,6 +358,14 @@ def test_custom_feed_with_an_unreadable_company(server: VisitServer, run: Any) -
     assert sum(len(status.problems) for status in statuses) == 1
 
 
+def test_custom_feed_with_a_company_that_is_unreadable_twice(server: VisitServer, run: Any) -> None:
+    """A reading of all pages that cannot decide about a visit is repeated by the next polls."""
+    server.feed, server.bad_companies = {"c1"}, 2
+    server.add("old", EPOCH - timedelta(hours=1), tie=1)
+    watch = server.watch(feed=True, since=EPOCH - timedelta(days=1))
+    assert run(watch_for(watch, 1_000)) == ["old"]
+
+
 def test_since(server: VisitServer, run: Any) -> None:
     """With ``since``, earlier visits are delivered first."""
     for day in range(10):

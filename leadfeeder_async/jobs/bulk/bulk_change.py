@@ -79,18 +79,17 @@ class BulkChange:
         ids: Iterable[str] | AsyncIterable[str],
         *,
         ordered: bool,
-        identity: JobIdentity,
     ) -> None:
         self._executor = executor
         self._change = change
         self._ids = read_once(ids)
         self._ordered = ordered
-        self._identity = identity
         self.summary = BulkSummary()
         """The totals of the latest use."""
 
     def __repr__(self) -> str:
-        return f"<BulkChange {self._identity.description}>"
+        account = self._change.account_id or self._executor.options.account_id
+        return f"<BulkChange {self._change.describe(account or 'of the key')}>"
 
     def __aiter__(self) -> AsyncGenerator[BulkResult, None]:  # noqa: PYI058 - callers may rely on aclose()
         """Iterate over the results."""
@@ -164,7 +163,7 @@ class BulkChange:
         check_function("on_progress", on_progress)
         check_table(path, "plain")
         with open_resumable(
-            path, BULK_CHANGE, self._identity, BulkState(), resume=resume, overwrite=overwrite
+            path, BULK_CHANGE, await self._identity(), BulkState(), resume=resume, overwrite=overwrite
         ) as output:
             tracker.start_from(output.checkpoint.rows)
             run = self._start(ordered=True, max_pending=MAX_IN_FLIGHT, output=output)
@@ -178,6 +177,13 @@ class BulkChange:
                 raise
             output.finish(lambda: _COLUMNS)
         return self.summary
+
+    async def _identity(self) -> JobIdentity:
+        """Return the identity of the job. The account is part of it, also if it belongs to the key."""
+        account = self._change.account_id or await self._executor.resolve_account_id()
+        description = self._change.describe(account)
+        facts = (self._executor.base_url, description, self._change.body)
+        return JobIdentity(sha256(msgspec.json.encode(facts)).hexdigest(), description)
 
     def _start(self, *, ordered: bool, max_pending: int, output: ResumableFile[BulkState] | None = None) -> ChangeRun:
         run = ChangeRun(
@@ -390,8 +396,4 @@ class Bulk:
         if account_id is not None:
             check_account_id("account_id", account_id)
         body = encode_linkages(kind, linked_ids, None)
-        account = account_id or self._executor.options.account_id or "of the key"
-        description = f"{endpoint.operation}, account {account}"
-        facts = (self._executor.base_url, description, body)
-        identity = JobIdentity(sha256(msgspec.json.encode(facts)).hexdigest(), description)
-        return BulkChange(self._executor, Change(endpoint, body, account_id), ids, ordered=ordered, identity=identity)
+        return BulkChange(self._executor, Change(endpoint, body, account_id), ids, ordered=ordered)

@@ -42,6 +42,10 @@ class Change(msgspec.Struct, frozen=True):
         """Return the request for one record."""
         return ApiRequest(self.endpoint, (record_id,), body=self.body, account_id=self.account_id)
 
+    def describe(self, account: str) -> str:
+        """Return the change in words, for errors."""
+        return f"{self.endpoint.operation}, account {account}"
+
 
 class PendingChange(msgspec.Struct, eq=False):
     """A row that was read and whose result was not emitted yet."""

@@ -269,6 +269,8 @@ class VisitWatcher:
         self._known = set[str]()
         self._failures = 0
         self._lagging_reads = 0
+        self._undecided = 0
+        """The visits of the latest reading of which it is not known whether they belong to the custom feed."""
         """The consecutive readings of all pages that returned fewer rows than the server counts."""
         # Of the current poll:
         self._reading: WatchReading | None = None
@@ -370,7 +372,7 @@ class VisitWatcher:
             for visit in await self._select(state, new, part.window, index):
                 yield visit, index
             return
-        self._reading = WatchReading.COMPLETE
+        self._reading, self._undecided = WatchReading.COMPLETE, 0
         counted = RowCounter(part.window, self._reader.max_rows)
         async with aclosing(self._read_all_pages(state, counted, part.window)) as visits:
             async for visit in visits:
@@ -382,9 +384,10 @@ class VisitWatcher:
 
         Missing rows may follow soon, so the next polls read the days again. If they stay missing, the count is wrong.
         """
-        self._lagging_reads = self._lagging_reads + 1 if counted.missing else 0
+        missing = counted.missing + self._undecided
+        self._lagging_reads = self._lagging_reads + 1 if missing else 0
         is_lagging = 0 < self._lagging_reads <= MAX_LAGGING_READS
-        return Part(window, counted.count - (counted.missing if is_lagging else 0))
+        return Part(window, counted.count - (missing if is_lagging else 0))
 
     async def _read_tail(self, state: WatchState, part: Part, count: int) -> list[WebVisit] | None:
         """Return the new visits on the last pages, or None unless they are as many as the count grew by."""
@@ -438,6 +441,8 @@ class VisitWatcher:
                 wanted.append(visit)
             elif self._is_unwanted(state, visit):
                 self._record(state, visit, part)
+            else:
+                self._undecided += 1
         return wanted
 
     async def _find_companies(self, visits: Sequence[WebVisit], window: DateWindow) -> None:
