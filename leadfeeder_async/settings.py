@@ -195,7 +195,9 @@ def _read_file(file: str) -> str:
         return Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-    raise MissingKeyError(f"LEADFEEDER_API_KEY_FILE={file!r} cannot be read: {reason}.")
+    is_path = any(mark in file for mark in "/\\.")
+    shown = f"={file!r}" if is_path else " (its value is not shown, because it may be the key)"
+    raise MissingKeyError(f"LEADFEEDER_API_KEY_FILE{shown} cannot be read: {reason}.")
 
 
 def _read_keyring(base_url: str) -> str:

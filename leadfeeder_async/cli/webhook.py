@@ -129,8 +129,9 @@ def describe(visit: WebVisit) -> str:
     parts = [f"{name} ({_text(place)})" if place else name, "visited", page]
     if attributes.page_depth:
         parts.append(f"({pluralize(attributes.page_depth, 'page')})")
-    if visit.started_at is not None:
-        parts.append(f"on {utc_time(visit.started_at):%Y-%m-%d at %H:%M} UTC")
+    started = None if visit.started_at is None else utc_time(visit.started_at)
+    if started is not None:
+        parts.append(f"on {started:%Y-%m-%d at %H:%M} UTC")
     if attributes.source:
         parts.append(f"from {_text(attributes.source)}")
     return " ".join(parts) + "."

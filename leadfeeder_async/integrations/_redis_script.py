@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from hashlib import sha1, sha256
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -27,6 +29,9 @@ except ImportError:
 
 FAILURES = (RedisError, OSError, TimeoutError, msgspec.MsgspecError)
 """The errors of a script if the server is down, slow, failing over or out of memory."""
+
+
+_QUOTED_ARGUMENTS = re.compile(r",? with args beginning with:.*", re.DOTALL)
 
 
 class RunIdError(RedisError):
@@ -80,7 +85,7 @@ class RedisScript:
         """Run the script on one key and return its response.
 
         Raises one of ``FAILURES`` if the server fails or does not respond in time. Errors are raised outside the except
-        block and without the frames of redis-py, which hold the password.
+        block, without the frames of redis-py and without the arguments of commands, which hold the password.
         """
         failure: BaseException
         try:
@@ -88,7 +93,15 @@ class RedisScript:
         except BaseException as error:  # noqa: BLE001 - cancellations must lose those frames too
             failure = error
         failure.__cause__ = failure.__context__ = None
+        failure.args = tuple(self._without_password(arg) if isinstance(arg, str) else arg for arg in failure.args)
         raise failure.with_traceback(None)
+
+    def _without_password(self, text: str) -> str:
+        """Return an error message of a server. Servers that do not know a command quote its arguments."""
+        password = urlsplit(self._url.reveal()).password if self._url else None
+        if password:
+            text = text.replace(unquote(password), "***")
+        return _QUOTED_ARGUMENTS.sub(" with arguments that are not shown", text)
 
     async def _run(self, key: str, *args: str | float) -> object:
         async with asyncio.timeout(self._timeout):

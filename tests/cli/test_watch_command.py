@@ -145,6 +145,8 @@ def test_messages() -> None:
     assert webhook.describe(visit) == text
     berlin = {**data, "attributes": {**data["attributes"], "started_at": "2026-11-21T00:30:00+01:00"}}
     assert "on 2026-11-20 at 23:30 UTC" in webhook.describe(msgspec.convert(berlin, WebVisit))
+    last = {**data, "attributes": {"started_at": "9999-12-31T23:59:59-01:00"}}
+    assert webhook.describe(msgspec.convert(last, WebVisit)) == "A&B <GmbH> (DE) visited the website."
     slack = webhook.message_of(visit, "slack")["text"]
     assert slack == text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     teams: Any = webhook.message_of(visit, "teams")

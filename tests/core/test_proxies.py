@@ -312,6 +312,11 @@ def test_key_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> Non
     environment.setenv("LEADFEEDER_API_KEY_FILE", str(path))
     with pytest.raises(MissingKeyError, match=r"LEADFEEDER_API_KEY_FILE=.*cannot be read: No such file"):
         read_api_key(None)
+    environment.setenv("LEADFEEDER_API_KEY_FILE", "k3y-in-the-wrong-variable")
+    with pytest.raises(MissingKeyError, match="its value is not shown") as mistaken:
+        read_api_key(None)
+    assert "k3y" not in str(mistaken.value)
+    environment.setenv("LEADFEEDER_API_KEY_FILE", str(path))
     path.write_bytes(b"\xff\xfe\x00secret")
     with pytest.raises(MissingKeyError, match="is not text") as caught:
         read_api_key(None)

@@ -6,6 +6,7 @@ Tests that wait for a server run in real time.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from datetime import UTC, datetime, tzinfo
 
 import pytest
@@ -244,3 +245,26 @@ async def test_limit_follows_the_key_of_the_client(redis_server: RedisServer) ->
             await lf.users.me()
             assert limiter.used == 2
     assert (stored(redis_server, "used", old), stored(redis_server, "used", new)) == ("2", "2")
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_server_that_quotes_the_password(protocol: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Servers that do not know a command quote its arguments, which are in no error and no log."""
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while received := await reader.read(4_096):
+            arguments = " ".join(
+                f"'{part.decode()}'" for part in received.split(b"\r\n") if part and part[0] not in b"*$"
+            )
+            writer.write(f"-ERR unknown command, with args beginning with: {arguments}\r\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        url = f"redis://:pa%2755word@127.0.0.1:{port}/0?protocol={protocol}"
+        async with RedisLimiter(url, KEY, rate=50, burst=5, outage_timeout=0.2) as limiter:
+            with pytest.raises(RateLimiterUnavailableError, match="arguments that are not shown") as caught:
+                await limiter.acquire()
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert "55word" not in shown
