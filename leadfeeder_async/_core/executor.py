@@ -123,6 +123,10 @@ class RequestExecutor:
         limits = (budget.credits_left for budget in self._budgets())
         return min((limit for limit in limits if limit is not None), default=None)
 
+    def credits_reserved(self) -> int:
+        """Return the credits that calls in flight have reserved in a budget with a limit, and may release."""
+        return max((budget.reserved for budget in self._budgets() if budget.credits_left is not None), default=0)
+
     def price(self, endpoint: Endpoint[object]) -> Price:
         """Return the price of one item of an endpoint, as far as known."""
         return self._state.price(endpoint)

@@ -62,6 +62,9 @@ T = TypeVar("T")
 MAX_PENDING_ROWS = 16 * KEYS_PER_MATCH
 """The most rows that were read and whose results the caller has not taken."""
 
+RESERVATION_POLL = 0.1
+"""Seconds after which the credits are checked again while other calls of the budget have reserved them all."""
+
 
 class PendingKey(msgspec.Struct, eq=False):
     """A key that is being looked up. Rows with the same key share it."""
@@ -569,6 +572,10 @@ class Pipeline:
                     continue
                 if batch.is_certainly_charged:
                     batch.is_free = True
+                elif affordable <= 0 and self._budgeted_executor.credits_reserved():  # by other calls of the budget
+                    self._fetches.push_retry(batch)
+                    await anyio.sleep(RESERVATION_POLL)
+                    continue
                 elif affordable <= 0:
                     await resolved.send(self._skip(batch, None))
                     continue
@@ -578,10 +585,13 @@ class Pipeline:
             self._fetches.in_flight += 1
             self._reserve(batch, left)
             group.start_soon(self._request_records, batch, resolved)
+        await self._send_held_results(resolved)
+        resolved.close()
+
+    async def _send_held_results(self, resolved: MemoryObjectSendStream[KeyResults]) -> None:
         for batch in self._fetches.take_retries():
             if self._error is not None and (finished := self._held_results(batch, self._error)):
                 await resolved.send(finished)
-        resolved.close()
 
     @property
     def _must_finish_rows(self) -> bool:

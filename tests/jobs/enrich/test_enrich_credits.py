@@ -913,6 +913,24 @@ async def test_first_match_under_a_limit_is_sent_alone() -> None:
     assert set(outcomes) == {Outcome.SKIPPED_BY_BUDGET}
 
 
+async def test_jobs_of_one_budget_wait_for_reservations() -> None:
+    """Credits that another job of the budget has reserved, but does not spend, are waited for."""
+    server = Ledger(price=0)
+
+    async def fetch(ids: list[str]) -> web.Response:
+        await asyncio.sleep(0.3)
+        return await server.respond(ids)
+
+    async def run(lf: AsyncLeadfeeder, first: int) -> set[Outcome]:
+        job = lf.enrich.companies(keys(*range(first, first + 100)), by="domain")
+        return {result.outcome async for result in job}
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url) as lf, lf.budget(max_credits=100) as budget:
+        assert await asyncio.gather(run(lf, 0), run(lf, 500)) == [{Outcome.MATCHED}] * 2
+    assert budget.credits == 0
+
+
 @pytest.mark.parametrize("lagging", [1, 5])
 async def test_charge_without_records_is_requested_once_more(lagging: int) -> None:
     """If a response charges for companies and contains none, they are requested once more."""
