@@ -94,7 +94,7 @@ def _visits(source: _Source, first: date, lookback_days: int) -> DltResource:
         since, newest = _since(state, first, lookback_days), state.get("last_day", str(first))
         async for page in source.rows(lambda lf: lf.web_visits.search(start_date=since, end_date=today)):
             days = [str(row["started_at"])[:10] for row in page if row.get("started_at")]
-            newest = max(newest, *days)
+            newest = max([newest, *days])
             yield page
         state["last_day"] = min(newest, str(source.server_today()))  # a visit may be dated in the future
 

@@ -202,8 +202,9 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         candidates = [value for value in state.missing if value not in state.not_found]
         checked = [value for value in state.missing if value in state.not_found]
         order = {value: index for index, value in enumerate(self.ids)}
-        for start in range(0, len(candidates), MAX_IDS_PER_REQUEST):
-            end = start + MAX_IDS_PER_REQUEST
+        end = 0
+        while end < len(candidates):
+            start, end = end, end + self._most_ids()
             try:
                 page = await self._fetch_ids(candidates[start:end], decoder)
             except BudgetExceededError:

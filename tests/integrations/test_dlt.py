@@ -129,6 +129,15 @@ def test_visits_without_valid_start_time(pipeline: Any, sandbox: Sandbox) -> Non
     assert sandbox.ledger.count("search_web_visits") - before < before
 
 
+def test_run_before_the_first_visit(pipeline: Any, sandbox: Sandbox) -> None:
+    """If no visit has a start time, the next run begins at the same day."""
+    for visit_id in sandbox.world.visit_ids():
+        sandbox.world.update_visit(visit_id, started_at=None)
+    run(pipeline, sandbox, sandbox.account_id)
+    run(pipeline, sandbox, sandbox.account_id)
+    assert query(pipeline, "SELECT count(*), count(DISTINCT id) FROM visits") == [(450, 450)]
+
+
 def test_attributes_do_not_replace_keys(pipeline: Any, sandbox: Sandbox) -> None:
     """Attributes named like the primary key do not replace it, nor the id of a related record."""
     for visit_id in sandbox.world.visit_ids():

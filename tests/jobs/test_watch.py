@@ -366,6 +366,16 @@ def test_custom_feed_with_a_company_that_is_unreadable_twice(server: VisitServer
     assert run(watch_for(watch, 1_000)) == ["old"]
 
 
+def test_custom_feed_that_is_unreadable_for_a_while(server: VisitServer, run: Any) -> None:
+    """Undecided visits are counted once, however often they are read, so the watch goes on."""
+    server.feed, server.bad_companies = {"c1"}, 9
+    for number in range(5):
+        server.add(f"old{number}", EPOCH - timedelta(hours=1 + number), tie=1)
+    server.at(EPOCH + timedelta(minutes=30), lambda: server.add("new", tie=1))
+    watch = server.watch(feed=True, since=EPOCH - timedelta(days=1))
+    assert set(run(watch_for(watch, 200_000))) >= {"new"}
+
+
 def test_since(server: VisitServer, run: Any) -> None:
     """With ``since``, earlier visits are delivered first."""
     for day in range(10):

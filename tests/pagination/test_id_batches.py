@@ -428,6 +428,23 @@ async def test_contacts_under_a_budget(price: int, charged: int, sizes: list[int
     assert (budget.credits, requested) == (charged, sizes)
 
 
+async def test_last_request_for_missing_contacts_is_small() -> None:
+    """While no response has shown the price, the last request for missing ids is limited by the budget too."""
+    requested = list[int]()
+
+    async def respond(request: web.Request) -> web.Response:
+        ids = request.query["ids"].split(",")
+        requested.append(len(ids))
+        found = [{"id": one, "type": "contact", "attributes": {}} for one in ids if len(requested) <= 10][:1]
+        charged = 0 if len(requested) <= 10 else 3 * len(ids)
+        return web.json_response({"data": found, "meta": {"credits": {"charged": charged}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf, lf.budget(max_credits=20) as budget:
+        await lf.contacts.get_many(numbers(20)).collect()
+    assert max(requested) == 2
+    assert budget.credits <= 20
+
+
 @pytest.mark.parametrize(("count", "most"), [(100, 50), (300, 50), (1_000, 20), (7, 1)])
 async def test_server_returns_only_some_of_the_records(count: int, most: int, tmp_path: Path) -> None:
     """A server that returns fewer records in a response than it has charged is asked for the others."""

@@ -671,7 +671,9 @@ class Pipeline:
         for record_id in result.fetch_individually:
             self._fetches.push_retry(Batch([record_id], batch.order, prepaid=batch.prepaid, held=unassigned))
         if result.fetch_again:
-            again = Batch(result.fetch_again, batch.order, prepaid=batch.prepaid, is_repeat=not result.lines)
+            is_repeat = not result.lines  # the response has used up what was reserved for these items
+            prepaid = batch.prepaid and not is_repeat
+            again = Batch(result.fetch_again, batch.order, prepaid=prepaid, held=batch.held, is_repeat=is_repeat)
             self._fetches.push_retry(again)
         return self._resolve_all(lines)
 

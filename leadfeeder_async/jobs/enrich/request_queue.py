@@ -130,8 +130,7 @@ class RequestQueue(Generic[T]):
     @property
     def can_send(self) -> bool:
         """True if another request may be sent. After a failure, only one request is in flight at a time."""
-        is_first = self._first_alone and not self.has_succeeded
-        return self.in_flight < (1 if is_first or self.consecutive_failures else self._max_in_flight)
+        return self.in_flight < (1 if self._first_alone or self.consecutive_failures else self._max_in_flight)
 
     @property
     def has_full_batch(self) -> bool:
@@ -195,7 +194,7 @@ class RequestQueue(Generic[T]):
     def record_success(self) -> None:
         """Reset the counts of failures and rejections."""
         self.consecutive_failures = self.consecutive_rejections = 0
-        self.has_succeeded = True
+        self.has_succeeded, self._first_alone = True, False
 
     def record_failure(
         self, batch: Batch[T], error: LeadfeederError, *, is_free: bool, is_charged: bool = False

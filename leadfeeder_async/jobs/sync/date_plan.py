@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async.jobs.sync.transaction import SyncState
 from leadfeeder_async.pagination.date_range import DateWindow, make_window, split_window
+from leadfeeder_async.settings import DEFAULT_MAX_SEARCH_ROWS
 
 SLICE_ROWS = 20_000
 """The approximate number of visits that are merged at once. Smaller slices cost more, and larger ones more memory."""
@@ -136,17 +137,25 @@ def days_to_count(window: DateWindow, lookback_days: int, last_day: date | None)
     return [day for day in days_of(window) if day >= next_start or (last_day is not None and day <= last_day)]
 
 
+def is_trustworthy(count: int) -> bool:
+    """Return True if a server can be trusted to count all visits of a day.
+
+    Some servers always count no rows, only the requested row, or no further than their row limit.
+    """
+    return count > 1 and count != DEFAULT_MAX_SEARCH_ROWS
+
+
 def changed_ranges(state: SyncState, window: DateWindow, counts: Mapping[str, int]) -> list[SyncRange]:
     """Return the date ranges of the days whose visits are not as many as when they were last read.
 
     Args:
-        state: The days that are synced. Those after them have no visits in the database.
+        state: The days that are synced.
         window: The recent days.
-        counts: The visits by day (ISO 8601), as the server counts them now.
+        counts: The visits by day (ISO 8601), as the server counts them now. A day without a count is read.
     """
     ranges = list[SyncRange]()
     for day in days_of(window):
-        known = state.visit_counts.get(day.isoformat()) if day <= state.last_day else 0
+        known = state.visit_counts.get(day.isoformat())
         if known is not None and counts.get(day.isoformat()) == known:
             continue
         if ranges and ranges[-1].window.end == day - timedelta(1):

@@ -41,6 +41,7 @@ from leadfeeder_async.jobs.sync.date_plan import (
     days_to_count,
     extended,
     is_reread_due,
+    is_trustworthy,
     plan_ranges,
     with_visit_counts,
     without_future,
@@ -272,7 +273,7 @@ class SyncRun:
         counts = dict[str, int]()
         for day in days_to_count(window, lookback_days, synced.last_day if synced else None):
             visits = await self._visits(DateWindow(day, day)).count()
-            if visits is not None:
+            if visits is not None and is_trustworthy(visits):
                 counts[day.isoformat()] = visits
         self._visit_counts = counts
         return changed_ranges(synced, window, counts) if synced else [recent]

@@ -200,9 +200,9 @@ class RowCounter:
 
     @property
     def count(self) -> int:
-        """The rows that the server counts. If it counts each part of the days, the rows that it returned."""
+        """The rows that the server counts. If it counts fewer than it returned, or parts of the days, those returned."""
         is_total_known = self._total is not None and self._total < self._max_rows and not self._is_split
-        return self._total if is_total_known and self._total is not None else self._rows
+        return max(self._total, self._new_rows) if is_total_known and self._total is not None else self._rows
 
     @property
     def missing(self) -> int:
@@ -269,8 +269,8 @@ class VisitWatcher:
         self._known = set[str]()
         self._failures = 0
         self._lagging_reads = 0
-        self._undecided = 0
-        """The visits of the latest reading of which it is not known whether they belong to the custom feed."""
+        self._undecided = set[str]()
+        """The ids of the visits of a reading of which it is not known whether they belong to the custom feed."""
         """The consecutive readings of all pages that returned fewer rows than the server counts."""
         # Of the current poll:
         self._reading: WatchReading | None = None
@@ -347,6 +347,7 @@ class VisitWatcher:
     async def _read_all(self, state: WatchState, today: date) -> AsyncGenerator[WebVisit, None]:
         """Read all days, which happens once a day, so that no change of the counts hides a visit for longer."""
         self._reading = WatchReading.COMPLETE
+        self._undecided.clear()
         state.floor = next_floor(state.floor, state.newest, today, self._options.lookback_days)
         window = window_to_watch(state.floor, state.newest, today)
         counted = RowCounter(window, self._reader.max_rows)
@@ -372,7 +373,8 @@ class VisitWatcher:
             for visit in await self._select(state, new, part.window, index):
                 yield visit, index
             return
-        self._reading, self._undecided = WatchReading.COMPLETE, 0
+        self._reading = WatchReading.COMPLETE
+        self._undecided.clear()
         counted = RowCounter(part.window, self._reader.max_rows)
         async with aclosing(self._read_all_pages(state, counted, part.window)) as visits:
             async for visit in visits:
@@ -384,7 +386,7 @@ class VisitWatcher:
 
         Missing rows may follow soon, so the next polls read the days again. If they stay missing, the count is wrong.
         """
-        missing = counted.missing + self._undecided
+        missing = min(counted.count, counted.missing + len(self._undecided))
         self._lagging_reads = self._lagging_reads + 1 if missing else 0
         is_lagging = 0 < self._lagging_reads <= MAX_LAGGING_READS
         return Part(window, counted.count - (missing if is_lagging else 0))
@@ -442,7 +444,7 @@ class VisitWatcher:
             elif self._is_unwanted(state, visit):
                 self._record(state, visit, part)
             else:
-                self._undecided += 1
+                self._undecided.add(visit.id)
         return wanted
 
     async def _find_companies(self, visits: Sequence[WebVisit], window: DateWindow) -> None:

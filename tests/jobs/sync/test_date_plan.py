@@ -20,6 +20,7 @@ from leadfeeder_async.jobs.sync.date_plan import (
     days_to_count,
     extended,
     is_reread_due,
+    is_trustworthy,
     plan_ranges,
     with_visit_counts,
 )
@@ -55,7 +56,8 @@ class Server(dict[date, tuple[int, int]]):
     """The number of visits of each day, and the number of edits."""
 
     def counts(self, counted: Iterable[date]) -> dict[str, int]:
-        return {day.isoformat(): self.get(day, (0, 0))[0] for day in counted}
+        counts = {day.isoformat(): self.get(day, (0, 0))[0] for day in counted}
+        return {day: count for day, count in counts.items() if is_trustworthy(count)}
 
 
 @given(

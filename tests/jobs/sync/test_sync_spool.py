@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import stat
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from aiohttp import web
 
 from leadfeeder_async import (
     AsyncLeadfeeder,
@@ -21,6 +23,7 @@ from leadfeeder_async import (
     DatabaseError,
     DatabaseLockedError,
     IncompleteListError,
+    IncompleteWindowError,
 )
 from leadfeeder_async.jobs.sync import date_plan, sync_run
 from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, VERSION, schema_sql
@@ -30,7 +33,9 @@ from tests.jobs.helpers import names_in
 from tests.jobs.sync.test_sync import changes_of, query
 from tests.jobs.sync.test_sync_crash_recovery import expected_contents, read_contents
 from tests.jobs.test_duckdb_file import opened_elsewhere
+from tests.support.clients import client_of
 from tests.support.requirements import PATTERN_FOLDER, make_link, needs_permissions
+from tests.support.servers import handler_server
 
 OLD_KEYS = {"visits": "account_id, id", "engagements": "account_id, visit_id, step", "companies": "account_id, id"}
 """The tables that had an index in files of version 1, and their keys."""
@@ -418,6 +423,35 @@ async def test_unchanged_days_are_only_counted(busy: Sandbox, path: Path) -> Non
         busy.world.add_visits(2)
         assert (await sync_account(lf, path)).tables["visits"] == SyncChanges(new=2)
     assert read_contents(path) == expected_contents(busy)
+
+
+@pytest.mark.parametrize("counted", ["all", "none", "row", "limit", "unknown"])
+async def test_new_visits_of_a_server_that_counts_otherwise(path: Path, counted: str) -> None:
+    """New visits are found, whatever the server reports as the number of visits."""
+    today, rows = datetime.now(UTC).date(), 300
+
+    async def respond(request: web.Request) -> web.Response:
+        if request.path != "/v1/web-visits":
+            return web.json_response({"data": []})
+        body = json.loads(await request.read())
+        first, last = (date.fromisoformat(body[name]) for name in ("start_date", "end_date"))
+        size, page = int(request.query["page[size]"]), int(request.query["page[num]"])
+        days = [today - timedelta(row % 4) for row in range(rows)]
+        found = [row for row, day in enumerate(days) if first <= day <= last]
+        shown = found[size * (page - 1) : size * page]
+        data = [
+            {"id": str(row), "type": "web_visit", "attributes": {"started_at": f"{days[row]}T00:00:01Z"}}
+            for row in shown
+        ]
+        total = {"all": len(found), "none": 0, "row": len(shown), "limit": 10_000, "unknown": None}[counted]
+        return web.json_response({"data": data, "meta": {"pagination": {"total_count": total}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        for _ in range(3):
+            with suppress(IncompleteListError, IncompleteWindowError):  # rows are missing by the count
+                await sync_account(lf, path, since=today - timedelta(3))
+            assert query(path, "SELECT count(*) FROM visits") == [(rows,)]
+            rows += 3
 
 
 async def test_late_visit_is_found_after_a_deletion(busy: Sandbox, path: Path) -> None:
