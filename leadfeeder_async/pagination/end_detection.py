@@ -99,7 +99,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     pass_rows: int = 0
     """Different rows that arrived in this pass."""
     received: int = 0
-    """All rows that arrived in this pass, including repeated ones."""
+    """All rows of the pages of this pass that had new rows, including repeated ones."""
     largest_page: int = 0
     """The rows of the largest page so far."""
     last_page: int | None = None
@@ -166,7 +166,7 @@ class EndDetector(msgspec.Struct, frozen=True):
             pages=self.pages + 1,
             rows=self.rows + page.new_rows,
             pass_rows=self.pass_rows + new_in_pass,
-            received=self.received + page.row_count,
+            received=self.received + (page.row_count if new_in_pass else 0),
             largest_page=max(self.largest_page, page.row_count),
             new_in_pass=self.new_in_pass + page.new_rows,
             last_was_empty=page.row_count == 0,

@@ -192,7 +192,7 @@ class WindowProgress(msgspec.Struct):
         if total not in {None, self.max_rows}:
             return False
         # The last page ends at the limit, or the server rejects the page that would cross it.
-        return received >= self.max_rows or (received + largest > self.max_rows and received % max(largest, 1) == 0)
+        return received == self.max_rows or (received + largest > self.max_rows and received % max(largest, 1) == 0)
 
     def next_request(self, page_size: int) -> ApiRequest[bytes]:
         """Return the request of the next page."""
@@ -266,7 +266,9 @@ class NumberedPages(Generic[T]):
             page = await self._decoder.decode(body)
             del body
         except OffsetExceededError as error:
-            return await self._split(progress, 2, error)
+            if progress.detector.missing != 0:
+                return await self._split(progress, 2, error)
+            page = Page((), Meta())  # all rows that the server counts have arrived
         except NotFoundError:
             if not progress.is_past_known_pages:
                 raise
@@ -467,7 +469,7 @@ class NumberedPages(Generic[T]):
     def _insert_groups(self, progress: WindowProgress, window: DateWindow, groups: list[CountryGroup]) -> None:
         """Put the groups of a day in front of the windows that follow."""
         counted, total = sum(group.count for group in groups), progress.detector.total or 0
-        is_count_limited = total <= progress.max_rows < counted
+        is_count_limited = total == progress.max_rows or total < progress.max_rows < counted
         ids = progress.seen.ids
         is_counted = progress.detector.total is not None
         day = DayInGroups(

@@ -146,6 +146,14 @@ async def test_country_over_the_limit_of_counts(french: int, returned: int) -> N
     assert (len(ids), "may contain more rows" in error.message) == (returned, True)
 
 
+async def test_many_visits_without_country_over_the_limit_of_counts() -> None:
+    """If the count of a day is capped, visits without a country may be missing, however many have one."""
+    server = VisitServer([["DE", "FR", None] * 18], is_count_limited=True)
+    ids, error = await read(server)
+    assert isinstance(error, IncompleteWindowError)
+    assert (len(ids), "may contain more rows" in error.message) == (49, True)
+
+
 async def test_server_that_rejects_large_searches() -> None:
     """If the server does not count a day, visits without a country may be missing."""
     for day in (spread(100), [*spread(100), None]):

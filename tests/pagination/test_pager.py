@@ -1033,6 +1033,31 @@ async def test_error_of_day_over_row_limit() -> None:
     assert caught.value.message == "2026-11-01 may contain more rows than the API returns: 0 were returned."
 
 
+@pytest.mark.parametrize(("count", "repeats"), [(9_700, True), (9_750, True), (10_550, False), (9_950, False)])
+async def test_complete_day_near_the_row_limit(count: int, repeats: bool) -> None:
+    """Without counts, a day is complete if its last page is short, or if the pages after it repeat it."""
+
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        page = int(request.query["page[num]"])
+        first = 100 * (min(page, -(-count // 100)) - 1 if repeats else page - 1)
+        return 200, {"data": rows(*map(str, range(first, min(first + 100, count)))), "meta": {}}
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        assert len(await visit_ids(lf)) == count
+
+
+async def test_416_after_a_full_last_page() -> None:
+    """A 416 after as many rows as the server counts is the end of a list."""
+
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        if request.query["page[num]"] != "1":
+            return 416, {"errors": [{"code": "offset_exceeded"}]}
+        return 200, {"data": rows(*map(str, range(100))), "meta": {"pagination": {"total_count": 100}}}
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        assert len(await lf.tags.list().collect()) == 100
+
+
 @pytest.mark.parametrize("page_size", [60, 90])
 async def test_truncation_within_a_page(page_size: int) -> None:
     """A server without counts that ends the last page at its row limit raises IncompleteWindowError."""

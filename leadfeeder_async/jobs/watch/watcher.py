@@ -200,7 +200,7 @@ class RowCounter:
 
     @property
     def count(self) -> int:
-        """The rows that the server counts. If it counts fewer than it returned, or parts of the days, those returned."""
+        """The rows that the server counts. If it counts parts of the days, or too few, the rows that it returned."""
         is_total_known = self._total is not None and self._total < self._max_rows and not self._is_split
         return max(self._total, self._new_rows) if is_total_known and self._total is not None else self._rows
 
