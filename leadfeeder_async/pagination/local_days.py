@@ -40,7 +40,7 @@ class LocalDays(msgspec.Struct, frozen=True):
 
     @property
     def requested_days(self) -> DateWindow:
-        """The days that contain these days, whatever time zone the API uses. It is not documented."""
+        """The days of the API that contain these days. Its time zone is not documented, so any is considered."""
         end = self.end - timedelta(microseconds=1)
         return DateWindow((self.start + _WESTERNMOST).date(), (end + _EASTERNMOST).date())
 

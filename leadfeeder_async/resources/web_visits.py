@@ -114,9 +114,9 @@ class WebVisits:
             limit: The maximum number of records in total. None returns all records.
             order: ``"oldest"`` returns the days in order, as exports need it. ``"newest"`` returns the latest visit
                 first, so ``limit=20`` returns the latest 20 visits.
-            tz: The time zone of the days, such as ``Europe/Berlin``. The API has days in UTC only, so the days in UTC
-                that contain them are read, and other visits are left out by ``started_at``. ``count`` returns None
-                then.
+            tz: The time zone of the days, such as ``Europe/Berlin``. The API does not know it, so all of its days that
+                may contain them are read, at most two more, and other visits are left out by ``started_at``. ``count``
+                returns None then.
             extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             split_days: Read a day with more than 10,000 visits by country. False only reads its first 10,000 visits.
             account_id: The account to use. Defaults to the account of the client.

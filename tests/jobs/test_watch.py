@@ -367,7 +367,7 @@ def test_custom_feed_with_a_company_that_is_unreadable_twice(server: VisitServer
 
 
 def test_custom_feed_that_is_unreadable_for_a_while(server: VisitServer, run: Any) -> None:
-    """Undecided visits are counted once, however often they are read, so the watch goes on."""
+    """Visits of unknown companies are counted once, although each poll reads them, so the watch goes on."""
     server.feed, server.bad_companies = {"c1"}, 9
     for number in range(5):
         server.add(f"old{number}", EPOCH - timedelta(hours=1 + number), tie=1)
