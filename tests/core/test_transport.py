@@ -9,7 +9,7 @@ import ssl
 import traceback
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,7 +38,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async._core.transport import READ_SIZE
 from tests.support.clients import KEY, client_of
-from tests.support.servers import cut, handler_server, http, listening, port_of, raw_server, silence
+from tests.support.servers import RawServer, cut, handler_server, http, listening, port_of, raw_server, silence
 
 pytestmark = pytest.mark.usefixtures("short_backoff")
 
@@ -562,32 +562,31 @@ async def test_echoed_key_is_redacted(response: bytes) -> None:
 
 async def test_no_tokens_are_taken_before_first_connection() -> None:
     """No token is taken before the first connection is made, because tokens would expire."""
-    acquired = list[float]()
+    taken = list[str]()
 
     class Limiter:
         async def acquire(self) -> None:
-            acquired.append(asyncio.get_running_loop().time())
+            taken.append("token")
 
         def pause(self, seconds: float) -> None:
             raise AssertionError
 
-    slow = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    accepting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority = trustme.CA()
-    authority.issue_cert("localhost").configure_cert(slow)
+    authority.issue_cert("localhost").configure_cert(accepting)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    connected = list[float]()
-
-    async def respond(writer: asyncio.StreamWriter) -> None:
-        connected.append(asyncio.get_running_loop().time())
-        writer.write(OK)
-
-    async with raw_server(respond, ssl=slow) as server:
-        async with client_of(server.url, ssl_context=trusting, limiter=Limiter()) as lf:
-            await asyncio.gather(*(lf.users.me() for _ in range(5)))
-    assert len(acquired) == 5
-    assert acquired[0] < acquired[1]
-    assert acquired[1] - acquired[0] > 0.3 * (connected[0] - acquired[0])
+    async with AsyncExitStack() as stack:
+        waiting = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # connects, but has no TLS yet
+        url = f"https://localhost:{waiting.getsockname()[1]}"
+        lf = await stack.enter_async_context(client_of(url, ssl_context=trusting, limiter=Limiter()))
+        calls = asyncio.gather(*(lf.users.me() for _ in range(5)))
+        await asyncio.sleep(0.05)
+        assert len(taken) == 1
+        await stack.enter_async_context(listening(RawServer(OK).handle, ssl=accepting, sock=waiting))
+        await calls
+        await lf.aclose()
+    assert len(taken) == 5
 
 
 async def test_failed_first_call_does_not_block_others() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from ssl import SSLContext
@@ -46,9 +47,14 @@ class RawServer:
 
 @asynccontextmanager
 async def listening(
-    handle: Handle, host: str = "127.0.0.1", *, ssl: SSLContext | None = None, start_serving: bool = True
+    handle: Handle,
+    host: str = "127.0.0.1",
+    *,
+    ssl: SSLContext | None = None,
+    sock: socket.socket | None = None,
+    start_serving: bool = True,
 ) -> AsyncIterator[asyncio.Server]:
-    """Run a server. On exit, close all connections, including those that are just being accepted."""
+    """Run a server, on ``sock`` if given. On exit, close all connections, including those just being accepted."""
     handlers = dict[asyncio.Task[None], asyncio.StreamWriter]()
 
     def start_handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,7 +69,8 @@ async def listening(
         ):
             handler.result()
 
-    server = await asyncio.start_server(start_handler, host, 0, ssl=ssl, start_serving=start_serving)
+    address = {"host": host, "port": 0} if sock is None else {"sock": sock}
+    server = await asyncio.start_server(start_handler, **address, ssl=ssl, start_serving=start_serving)
     try:
         yield server
     finally:
