@@ -34,9 +34,12 @@ from leadfeeder_async.pagination.dedupe import NewRows, SeenIds
 from leadfeeder_async.pagination.end_detection import MAX_COUNT, EndDetector, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.source import MAX_PREFETCHED_BYTES, PagerOptions, PrefetchQueue
-from leadfeeder_async.pagination.split_check import SplitRange
+from leadfeeder_async.pagination.split_check import RECOUNTS, SplitRange
 
 T = TypeVar("T")
+
+_ONE_ROW = {"page[num]": 1, "page[size]": 1}
+"""The parameters of a request whose response only counts."""
 
 
 class NumberedSource(msgspec.Struct, frozen=True):
@@ -51,7 +54,7 @@ class NumberedSource(msgspec.Struct, frozen=True):
 
     def count_request(self, options: PagerOptions) -> ApiRequest[bytes]:  # noqa: ARG002 - as the other sources
         """Return a request for one row, whose response tells the number of rows."""
-        return self.request.with_params({"page[num]": 1, "page[size]": 1})
+        return self.request.with_params(_ONE_ROW)
 
     def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the pages in order."""
@@ -73,7 +76,7 @@ class DateWindowSource(msgspec.Struct, frozen=True):
     def count_request(self, options: PagerOptions) -> ApiRequest[bytes]:
         """Return a request for one row, whose response tells the number of rows."""
         window = self.remaining(options)
-        return self.request.with_dates(window.start, window.end).with_params({"page[num]": 1, "page[size]": 1})
+        return self.request.with_dates(window.start, window.end).with_params(_ONE_ROW)
 
     def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the pages in order."""
@@ -88,33 +91,35 @@ class DateWindowSource(msgspec.Struct, frozen=True):
 class DayInGroups(msgspec.Struct):
     """A day over the row limit that is read in groups of countries."""
 
-    total: int
-    """The number of rows that the server counts."""
+    request: ApiRequest[bytes]
+    """The search of the whole day."""
+    total: int | None
+    """The rows that the server counted before the groups were read."""
+    counted: int
+    """The sum of the counts of the groups."""
     ids: set[str]
     """The ids of all rows that were returned."""
     without_group: set[str]
     """The ids of rows that only the search of the whole day returned, because they have no country."""
     is_count_limited: bool
-    """True if the server counts no further than its row limit, so ``total`` is only the sum of the groups."""
+    """True if the server counts no further than its row limit."""
     groups_left: int
     split: SplitRange | None
     """The date range that the day is a part of."""
-    is_counted: bool
-    """True if the server counted the whole day. Some servers reject any page of a search with too many rows."""
-    undecodable: int = 0
-    """Rows of the groups that cannot be decoded."""
     is_truncated: bool = False
     """True if the server has, or may have, more rows of a group than it returns."""
+    unreadable: int = 0
+    """Rows without a country that the server counts but did not return."""
 
     @property
-    def missing(self) -> int:
-        """The number of rows that the server counts but did not return."""
-        return max(0, self.total - len(self.ids) - self.undecodable)
+    def rows(self) -> int:
+        """The number of rows that the day should have."""
+        return max(self.total or 0, self.counted, len(self.ids) + self.unreadable)
 
     @property
     def is_complete(self) -> bool:
         """True if no rows can be missing. Without a count, rows without a country mean that there may be more."""
-        if self.missing or self.is_truncated or not self.is_counted:
+        if self.unreadable or self.is_truncated or self.total is None:
             return False
         return not (self.is_count_limited and self.without_group)
 
@@ -134,6 +139,8 @@ class WindowProgress(msgspec.Struct):
     """The number of pages of this pass that were requested."""
     groups: list[CountryGroup] | None = None
     """The groups of countries by which the day will be read after these pages."""
+    is_count_limited: bool = False
+    """True if the server counts no further than its row limit, as the groups show."""
     day: DayInGroups | None = None
     """The day that this group of countries belongs to."""
     split: SplitRange | None = None
@@ -295,8 +302,6 @@ class NumberedPages(Generic[T]):
         if not items and (is_repeated or not is_first):
             return None
         errors, undecodable = (page.decode_errors, page.undecodable) if is_first else ((), 0)
-        if progress.day is not None:
-            progress.day.undecodable += undecodable
         return replace(
             page,
             items=items,
@@ -312,24 +317,46 @@ class NumberedPages(Generic[T]):
         if progress.is_truncated:
             return await self._split(progress, 2)
         self._advance(progress)
-        if progress.day is not None:
-            return self._finish_group(progress, progress.day)
         is_complete = progress.detector.verdict is Verdict.COMPLETE
+        if progress.day is not None:
+            progress.day.is_truncated |= not is_complete
+            return await self._finish_group(progress, progress.day)
         self._finish_part(progress, 0 if is_complete else progress.detector.total)
         if is_complete:
             return None
         return self._gap_page(progress, missing_rows_error(progress.detector, progress.request))
 
-    def _finish_group(self, progress: WindowProgress, day: DayInGroups) -> Page[T] | None:
+    async def _finish_group(self, progress: WindowProgress, day: DayInGroups) -> Page[T] | None:
         """Report a gap after the last group if rows of the day are missing."""
         day.groups_left -= 1
         day.without_group -= progress.seen.ids
         if day.groups_left:
             return None
-        self._add_part(day.split, day.ids, max(day.total, len(day.ids)), progress.position)
+        await self._count_unreadable(day)
+        self._add_part(day.split, day.ids, len(day.ids) if day.is_complete else day.rows, progress.position)
         if day.is_complete:
             return None
         return self._gap_page(progress, _incomplete_window_error(progress, day))
+
+    async def _count_unreadable(self, day: DayInGroups) -> None:
+        """Count the rows without a country that did not arrive: the server's rows now, less those with a country.
+
+        Rows may be added and removed meanwhile, so the counts from before the groups were read prove nothing.
+        """
+        if day.total is None or day.is_count_limited:
+            return
+        codes = requested_countries(day.request)
+        for _ in range(RECOUNTS):
+            before = await self._count(day.request)
+            with_country = await self._count(day.request, codes)
+            after = await self._count(day.request)
+            if before is None or with_country is None or after is None:
+                day.unreadable = max(0, day.rows - len(day.ids))
+                return
+            day.unreadable = max(0, max(before, after) - with_country - len(day.without_group))
+            day.is_count_limited = day.total == after < len(day.ids)
+            if before == after or not day.unreadable:
+                return
 
     def _advance(self, progress: WindowProgress) -> None:
         progress.queue.close()
@@ -357,7 +384,7 @@ class NumberedPages(Generic[T]):
         if limit is not None and limit <= progress.max_rows:
             return False
         groups = await self._find_groups(progress)
-        if total == progress.max_rows or sum(group.count for group in groups) < total:
+        if progress.is_count_limited or sum(group.count for group in groups) < total:
             return False
         progress.queue.close()
         self._windows.popleft()
@@ -381,7 +408,7 @@ class NumberedPages(Generic[T]):
             return None
         if progress.day is not None:
             progress.day.is_truncated |= progress.is_truncated or progress.detector.missing != 0
-            return self._finish_group(progress, progress.day)
+            return await self._finish_group(progress, progress.day)
         self._finish_part(progress, progress.detector.total)
         return self._gap_page(progress, _incomplete_window_error(progress, None, error))
 
@@ -441,7 +468,7 @@ class NumberedPages(Generic[T]):
     async def _count_window(self, window: DateWindow) -> int:
         """Return the number of rows of a date range. Without a count, these are none."""
         request = self._request.with_dates(window.start, window.end)
-        one_row = request.with_params({"page[num]": 1, "page[size]": 1})
+        one_row = request.with_params(_ONE_ROW)
         try:
             return (await self._executor.fetch_meta(one_row)).total_count or 0
         except OffsetExceededError:  # some servers reject any page of a search with too many rows
@@ -457,23 +484,36 @@ class NumberedPages(Generic[T]):
                 max_rows = progress.max_rows - progress.max_rows % self._options.page_size
                 found = await find_country_groups(codes, max_rows, partial(self._count, progress.request))
                 progress.groups = found or []
+                progress.is_count_limited = await self._limits_counts(progress, progress.groups)
         return progress.groups
 
-    async def _count(self, request: ApiRequest[bytes], codes: tuple[str, ...]) -> int | None:
-        one_row = with_countries(request, codes).with_params({"page[num]": 1, "page[size]": 1})
+    async def _limits_counts(self, progress: WindowProgress, groups: list[CountryGroup]) -> bool:
+        """Return True if the server counts no further than its row limit: the parts of a day exceed the day."""
+        total, counted = progress.detector.total, sum(group.count for group in groups)
+        may_be_limited = total is not None and total - progress.max_rows in {0, 1}  # some count one row further
+        if may_be_limited or total is None or total >= counted:
+            return may_be_limited
+        now = await self._count(progress.request)  # visits may have arrived meanwhile
+        return now is None or now < counted
+
+    async def _count(self, request: ApiRequest[bytes], codes: tuple[str, ...] = ()) -> int | None:
+        search = with_countries(request, codes) if codes else request
         try:
-            return (await self._executor.fetch_meta(one_row)).total_count
+            return (await self._executor.fetch_meta(search.with_params(_ONE_ROW))).total_count
         except OffsetExceededError:  # some servers reject any page of a search with too many rows
             return self._executor.max_search_rows
 
     def _insert_groups(self, progress: WindowProgress, window: DateWindow, groups: list[CountryGroup]) -> None:
         """Put the groups of a day in front of the windows that follow."""
-        counted, total = sum(group.count for group in groups), progress.detector.total or 0
-        is_count_limited = total == progress.max_rows or total < progress.max_rows < counted
-        ids = progress.seen.ids
-        is_counted = progress.detector.total is not None
         day = DayInGroups(
-            max(total, counted), ids, set(ids), is_count_limited, len(groups), progress.split, is_counted=is_counted
+            progress.request,
+            progress.detector.total,
+            sum(group.count for group in groups),
+            progress.seen.ids,
+            set(progress.seen.ids),
+            progress.is_count_limited,
+            len(groups),
+            progress.split,
         )
         for group in reversed(groups):
             seen = SeenIds(inherited=progress.seen.inherited, shared=day.ids)
@@ -529,10 +569,13 @@ def _incomplete_window_error(
     progress: WindowProgress, day: DayInGroups | None, error: OffsetExceededError | None = None
 ) -> IncompleteWindowError:
     """Return the error for a day that contains more rows than the API returns."""
-    total = progress.detector.total if day is None else day.total
-    is_known = total not in {None, progress.max_rows} if day is None else day.missing
+    if day is None:
+        rows, total = progress.detector.rows, progress.detector.total
+        is_known = total not in {None, progress.max_rows}
+    else:
+        rows, total = len(day.ids), day.rows
+        is_known = total > rows
     verb = "contains" if is_known else "may contain"
-    rows = progress.detector.rows if day is None else day.total - day.missing
     of_total = f" of {total:,}" if total else ""
     missing = f", {total - rows:,} are missing" if total and total > rows else ""
     return IncompleteWindowError(

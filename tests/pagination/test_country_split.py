@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -30,6 +31,9 @@ class VisitServer:
     countries_by_day: list[list[str | None]]
     ignores_countries: bool = False
     is_count_limited: bool = False
+    count_limit: int = LIMIT
+    on_group: Callable[[list[str | None]], None] | None = None
+    """Changes the countries of the last day before the first page of a group is returned."""
     rejects_large_searches: bool = False
     requests: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
@@ -41,6 +45,9 @@ class VisitServer:
         body = json.loads(await request.read())
         self.requests.append({**request.query, **body})
         codes = body.get("filters", {}).get("location_country_codes")
+        if codes and request.query["page[size]"] != "1" and self.on_group is not None:
+            self.on_group(self.countries_by_day[-1])
+            self.on_group = None
         start, end = (date.fromisoformat(body[name]) for name in ("start_date", "end_date"))
         rows = [
             {"id": f"{number}-{row}", "type": "web_visit", "attributes": {"country_code": country}}
@@ -52,7 +59,7 @@ class VisitServer:
         if self.rejects_large_searches and len(rows) > LIMIT:
             return web.json_response({"errors": [{"code": "offset_exceeded"}]}, status=416)
         size, page = int(request.query["page[size]"]), int(request.query["page[num]"])
-        total = min(len(rows), LIMIT) if self.is_count_limited else len(rows)
+        total = min(len(rows), self.count_limit) if self.is_count_limited else len(rows)
         pagination = {"page_num": page, "page_count": -(-total // size), "total_count": total}
         data = rows[:LIMIT][(page - 1) * size : page * size]
         return web.json_response({"data": data, "meta": {"pagination": pagination}})
@@ -152,6 +159,43 @@ async def test_many_visits_without_country_over_the_limit_of_counts() -> None:
     ids, error = await read(server)
     assert isinstance(error, IncompleteWindowError)
     assert (len(ids), "may contain more rows" in error.message) == (49, True)
+
+
+@pytest.mark.parametrize("day", [[*spread(100), None], [*spread(38), None, *spread(3)], [None, *spread(39)] * 2])
+async def test_counts_limited_above_the_row_limit(day: list[str | None]) -> None:
+    """A count that is capped just above the row limit does not hide visits without a country."""
+    server = VisitServer([day], is_count_limited=True, count_limit=LIMIT + 1)
+    ids, error = await read(server)
+    assert isinstance(error, IncompleteWindowError)
+    assert len(ids) == len(set(ids))
+
+
+async def test_new_visits_do_not_hide_missing_ones() -> None:
+    """Visits that arrive while a day is read in groups do not make up for visits that cannot be read."""
+    day = [None if number % 10 == 0 else country for number, country in enumerate(spread(60))]
+    server = VisitServer([day], on_group=lambda day: day.extend(["DE", "DE"]))
+    ids, error = await read(server)
+    assert isinstance(error, IncompleteWindowError)
+    assert len(set(server.ids) - set(ids)) == 2
+    assert "2 are missing" in error.message
+
+
+@pytest.mark.parametrize("days", [1, 2])
+async def test_removed_visit_of_large_day_is_not_missing(days: int) -> None:
+    """A visit that is removed while a day is read in groups is not reported as missing."""
+    server = VisitServer([spread(5)] * (days - 1) + [spread(100)], on_group=lambda day: day.__delitem__(-1))
+    ids, error = await read(server)
+    assert error is None
+    assert sorted(ids) == sorted(server.ids)
+
+
+async def test_new_visits_of_large_day_are_no_gap() -> None:
+    """Visits that arrive while a day is read in groups, of a new country or of another, are no gap."""
+    for new in ("AQ", "DE"):
+        server = VisitServer([[None, *spread(100)]], on_group=lambda day, new=new: day.extend([new] * 5))
+        ids, error = await read(server)
+        assert error is None
+        assert len(server.ids) - len(ids) <= 5
 
 
 async def test_server_that_rejects_large_searches() -> None:
