@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from functools import partial
@@ -195,9 +196,19 @@ def _read_file(file: str) -> str:
         return Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-    is_path = any(mark in file for mark in "/\\.")
-    shown = f"={file!r}" if is_path else " (its value is not shown, because it may be the key)"
+    shown = f"={file!r}" if _is_path(file) else " (its value is not shown, because it may be the key)"
     raise MissingKeyError(f"LEADFEEDER_API_KEY_FILE{shown} cannot be read: {reason}.")
+
+
+def _is_path(text: str) -> bool:
+    """Return True if a text names a folder that exists, or is a short file name, so that it cannot be a key."""
+    if re.fullmatch(r"[\w-]{1,16}\.[a-z]{1,5}", text) is not None:
+        return True
+    try:
+        folder = Path(text).expanduser().parent
+        return folder.name != "" and any(part.is_dir() for part in (folder, *folder.parents[:-1]))
+    except (OSError, RuntimeError):  # the name is too long, or names an unknown user
+        return False
 
 
 def _read_keyring(base_url: str) -> str:

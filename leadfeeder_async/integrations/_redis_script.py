@@ -7,16 +7,16 @@ import re
 from hashlib import sha1, sha256
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from leadfeeder_async._core.error_mapping import Redactor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.settings import read_api_key
 
 try:
-    from redis.asyncio import from_url
+    from redis.asyncio import Redis, from_url
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.credentials import CredentialProvider
@@ -74,6 +74,7 @@ class RedisScript:
         try:
             if isinstance(redis, str):
                 self._url = Secret(redis)
+            self._redactor = Redactor(*_passwords_of(redis))
             self._client: RedisClient = _connect(Secret(redis), timeout) if isinstance(redis, str) else redis
         finally:
             redis = ""  # a traceback with locals would show the password
@@ -98,10 +99,7 @@ class RedisScript:
 
     def _without_password(self, text: str) -> str:
         """Return an error message of a server. Servers that do not know a command quote its arguments."""
-        password = urlsplit(self._url.reveal()).password if self._url else None
-        if password:
-            text = text.replace(unquote(password), "***")
-        return _QUOTED_ARGUMENTS.sub(" with arguments that are not shown", text)
+        return _QUOTED_ARGUMENTS.sub(" with arguments that are not shown", self._redactor.text(text))
 
     async def _run(self, key: str, *args: str | float) -> object:
         async with asyncio.timeout(self._timeout):
@@ -166,6 +164,18 @@ class _Password(CredentialProvider):
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
         return self.get_credentials()
+
+
+def _passwords_of(redis: str | RedisClient) -> list[Secret]:
+    """Return the password of a URL or of a client, if there is one. Nothing is connected."""
+    try:
+        client = from_url(redis) if isinstance(redis, str) else redis
+    except ValueError:
+        return []
+    finally:
+        redis = ""  # a traceback with locals would show the password
+    password = client.connection_pool.connection_kwargs.get("password") if isinstance(client, Redis) else None
+    return [Secret(password)] if isinstance(password, str) and password else []
 
 
 def _connect(url: Secret, timeout: float) -> RedisClient:

@@ -51,7 +51,7 @@ async def read_company_ids(
     found, problems = set[str](), ProblemLog()
     async with aclosing(pages):
         async for page in pages:
-            ids = [row.company.id for row in page.items if row.company is not None]
+            ids = [row.company.id for row in page.items if row.company is not None and row.company.id]
             found.update(ids)
             problems.add(page)
             if len(ids) < len(page.items):

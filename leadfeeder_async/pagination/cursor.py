@@ -152,7 +152,8 @@ class _CursorProgress:
         return new.rows
 
     def restart(self) -> None:
-        """Begin another pass over the list."""
+        """Begin another pass over the list, after which all of its rows are known."""
+        self._is_comparable = True
         self.detector = self.detector.restarted()
         self._highest_total = self.detector.total
         self._seen.start_pass()

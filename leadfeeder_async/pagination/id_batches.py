@@ -28,6 +28,8 @@ T = TypeVar("T")
 MAX_IDS_PER_REQUEST = 100
 """The most ids that the API accepts in one request."""
 
+_SHOWN_PRICE_MARGIN = 4
+"""Under a budget, a request with an unpublished price contains at most one id for this many credits left."""
 
 MAX_UNKNOWN_IDS = 8
 """The most ids without a record that are requested alone before any request was successful."""
@@ -113,11 +115,15 @@ class IdBatchSource(msgspec.Struct, frozen=True):
                 yield last
 
     def _most_ids(self) -> int:
-        """Return the most ids of a request. A budget limits them while no response has shown an unpublished price."""
-        left = self.executor.credits_left()
-        if left is None or self.executor.price(self.request.endpoint).is_known:
+        """Return the most ids of a request. A budget limits them if the price of an id is not published.
+
+        A response shows only the average, because ids that were charged before are free.
+        """
+        left, price = self.executor.credits_left(), self.executor.price(self.request.endpoint)
+        if left is None or price.is_published:
             return MAX_IDS_PER_REQUEST
-        return max(1, min(MAX_IDS_PER_REQUEST, left // PRICE_MARGIN))
+        margin = max(_SHOWN_PRICE_MARGIN, price.highest) if price.is_known else PRICE_MARGIN
+        return max(1, min(MAX_IDS_PER_REQUEST, left // margin))
 
     def _start_batches(self, plan: _BatchPlan, queue: BatchQueue, prefetch: int) -> bool:
         """Request batches until ``prefetch`` are in flight or waiting. Return True if there are any."""

@@ -38,11 +38,17 @@ class LocalDays(msgspec.Struct, frozen=True):
         """The days in words."""
         return f"days of {self.zone_name} {self.days}"
 
-    @property
-    def requested_days(self) -> DateWindow:
-        """The days of the API that contain these days. Its time zone is not documented, so any is considered."""
-        end = self.end - timedelta(microseconds=1)
-        return DateWindow((self.start + _WESTERNMOST).date(), (end + _EASTERNMOST).date())
+    def requested_days(self, now: datetime) -> DateWindow:
+        """Return the days of the API that contain these days.
+
+        The time zone of the API is not documented, so any is considered. But no day after today is added, because the
+        API may reject it.
+
+        Args:
+            now: The current time, in UTC.
+        """
+        last = (self.end - timedelta(microseconds=1) + _EASTERNMOST).date()
+        return DateWindow((self.start + _WESTERNMOST).date(), min(last, max(self.days.end, now.date())))
 
     async def apply(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         """Yield pages with the visits of these days. Their number is not known in advance."""
@@ -63,7 +69,7 @@ def local_days(days: DateWindow, tz: str) -> LocalDays | None:
     """Return the filter for days of a time zone, or None if it has the days of the API."""
     zone = parse_time_zone(tz)
     check_argument(
-        date.min < days.start and days.end < date.max - timedelta(1),
+        date.min + timedelta(1) < days.start and days.end < date.max - timedelta(1),
         f"{days} has no start or end in {tz}.",
         "Pass other days.",
         argument="start_date",

@@ -15,6 +15,8 @@ from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
 from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.errors import (
+    APIStatusError,
+    BadRequestError,
     IncompleteListError,
     IncompleteWindowError,
     LeadfeederError,
@@ -173,12 +175,20 @@ class WindowProgress(msgspec.Struct):
         self.seen.start_pass()
         self.requested = 0
 
-    @property
-    def is_past_known_pages(self) -> bool:
-        """True if no count shows that the next page exists."""
+    def ends_with(self, error: APIStatusError) -> bool:
+        """Return True if a page was rejected because the one before was the last. Some servers respond with 404."""
         detector = self.detector
+        if isinstance(error, OffsetExceededError):
+            return detector.missing == 0
         is_counted = detector.missing is not None and detector.missing > 0
-        return detector.pages > 0 and not is_counted and detector.pages >= (detector.last_page or 0)
+        is_past_known_pages = detector.pages > 0 and not is_counted and detector.pages >= (detector.last_page or 0)
+        return isinstance(error, NotFoundError) and is_past_known_pages
+
+    def is_over_limit(self, error: APIStatusError) -> bool:
+        """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
+        if isinstance(error, OffsetExceededError):
+            return True
+        return self.window is not None and self.detector.received + self.detector.largest_page > self.max_rows
 
     @property
     def exceeds_limit(self) -> bool:
@@ -272,14 +282,12 @@ class NumberedPages(Generic[T]):
             self._largest_body = max(self._largest_body, len(body))
             page = await self._decoder.decode(body)
             del body
-        except OffsetExceededError as error:
-            if progress.detector.missing != 0:
-                return await self._split(progress, 2, error)
-            page = Page((), Meta())  # all rows that the server counts have arrived
-        except NotFoundError:
-            if not progress.is_past_known_pages:
+        except (OffsetExceededError, NotFoundError, BadRequestError) as error:
+            if not progress.ends_with(error):
+                if progress.is_over_limit(error):
+                    return await self._split(progress, 2, error)
                 raise
-            page = Page((), Meta())  # some servers reject the page after the last one
+            page = Page((), Meta())
         progress.detector = progress.detector.record_counts(page.meta.pages, page.meta.total_count)
         if self._total is None:
             self._total = progress.detector.total
@@ -391,9 +399,7 @@ class NumberedPages(Generic[T]):
         self._insert_groups(progress, window, groups)
         return True
 
-    async def _split(
-        self, progress: WindowProgress, parts: int, error: OffsetExceededError | None = None
-    ) -> Page[T] | None:
+    async def _split(self, progress: WindowProgress, parts: int, error: APIStatusError | None = None) -> Page[T] | None:
         """Replace a window by its parts, or report a gap if it cannot be split."""
         window = progress.window
         if window is None:
@@ -566,7 +572,7 @@ def _peek_total(progress: WindowProgress) -> None:
 
 
 def _incomplete_window_error(
-    progress: WindowProgress, day: DayInGroups | None, error: OffsetExceededError | None = None
+    progress: WindowProgress, day: DayInGroups | None, error: APIStatusError | None = None
 ) -> IncompleteWindowError:
     """Return the error for a day that contains more rows than the API returns."""
     if day is None:

@@ -443,7 +443,8 @@ class Pager(Generic[T]):
         account_id = self._request.account_id or self._executor.options.account_id
         row_filters = [row_filter.description for row_filter in self._row_filters]
         order = "newest first" if self._order == "newest" else ""
-        parts = (self._request.endpoint.operation, self._source.describe(), *row_filters, order)
+        days = self._source.describe() if self._days is None else str(self._days)
+        parts = (self._request.endpoint.operation, days, *row_filters, order)
         return ", ".join([*(part for part in parts if part), f"account {account_id or 'of the key'}"])
 
     async def _account_id(self) -> str | None:

@@ -141,14 +141,14 @@ def hostile_page(size: int) -> st.SearchStrategy[bytes]:
 @given(hostile_page(MAX_INLINE_REPAIR))
 def test_small_pages_are_decoded_quickly(body: bytes) -> None:
     """A page that is decoded on the event loop is decoded or rejected in little time."""
-    start = time.perf_counter()
+    start = time.thread_time()  # does not depend on other processes
     try:
         page = decode_page(SEARCH_WEB_VISITS, body, SEARCH_WEB_VISITS.error_context(), REDACTOR)
     except LeadfeederError:
         pass
     else:
         assert len(page.decode_errors) <= min(page.undecodable, MAX_ITEM_ERRORS)
-    assert time.perf_counter() - start < MAX_STALL
+    assert time.thread_time() - start < MAX_STALL
 
 
 @settings(deadline=None, max_examples=30)

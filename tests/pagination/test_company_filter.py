@@ -44,7 +44,7 @@ async def test_visits_of_a_feed(tmp_path: Path) -> None:
         assert read_ids(out) == EXPECTED
 
 
-@pytest.mark.parametrize("relationships", [None, {}, {"company": None}])
+@pytest.mark.parametrize("relationships", [None, {}, {"company": None}, {"company": {"id": ""}}])
 async def test_feed_rows_without_a_company(relationships: object, tmp_path: Path) -> None:
     """If a row of the feed has no company, visits may be missing, which is an error."""
 

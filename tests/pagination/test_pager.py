@@ -198,6 +198,27 @@ async def test_expiring_cursors_restart_while_rows_are_new() -> None:
     assert reach == 5
 
 
+@pytest.mark.parametrize("knows_ids", [True, False])
+async def test_expired_cursor_of_resumed_list(knows_ids: bool) -> None:
+    """A resumed list that is read again from its start is compared with the server's count."""
+    is_expired = False
+
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        page = int(request.query.get("page[cursor]", "0"))
+        if page == 2 and is_expired:
+            return 410, {"errors": [{"code": "cursor_expired"}]}
+        cursor = str(page + 1) if page < (1 if is_expired else 3) else None
+        return 200, {"data": rows(page), "meta": {"pagination": {"next_cursor": cursor, "total_count": 4}}}
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        pager = lf.companies.search(search_terms=["a"])
+        first = [page async for page in pager.prefetch(0).pages()][1]
+        is_expired = True
+        ids = ["0", "1"] if knows_ids else []
+        with pytest.raises(IncompleteListError, match="2 of 4 rows are missing"):
+            await pager.resume_from(first.position, ids).collect()
+
+
 async def test_expired_cursor_without_progress() -> None:
     """A cursor that expires again without new rows raises CursorExpiredError."""
     async with handler_server(expiring(9)) as url, client_of(url) as lf:
@@ -393,8 +414,8 @@ async def test_date_range_over_row_limit_is_complete() -> None:
 class DailyVisits:
     """A server of ``per_day`` visits a day that returns a 416 after ``row_limit`` rows, and may omit its counts."""
 
-    def __init__(self, per_day: dict[date, int], row_limit: int, *, counts: bool = True) -> None:
-        self.per_day, self.row_limit, self.counts = per_day, row_limit, counts
+    def __init__(self, per_day: dict[date, int], row_limit: int, *, counts: bool = True, status: int = 416) -> None:
+        self.per_day, self.row_limit, self.counts, self.status = per_day, row_limit, counts, status
 
     def ids(self, start: date, end: date) -> list[str]:
         days = sorted(day for day in self.per_day if start <= day <= end)
@@ -403,7 +424,8 @@ class DailyVisits:
     def __call__(self, request: web.Request, body: dict[str, Any]) -> StatusAndBody:
         ids = self.ids(date.fromisoformat(body["start_date"]), date.fromisoformat(body["end_date"]))
         if int(request.query["page[num]"]) * int(request.query["page[size]"]) > self.row_limit:
-            return 416, {"errors": [{"code": "offset_exceeded", "title": "too deep"}]}
+            code = "offset_exceeded" if self.status == 416 else "bad_page"
+            return self.status, {"errors": [{"code": code, "title": "too deep"}]}
         overrides: dict[str, Any] = {} if self.counts else {"total_count": None, "page_count": None}
         return numbered_pages(ids, **overrides)(request, body)
 
@@ -423,11 +445,12 @@ def test_date_ranges_are_split_until_they_fit(per_day: list[int], counts: bool) 
 
 
 @pytest.mark.parametrize("counts", [True, False])
-async def test_day_over_row_limit_raises(counts: bool) -> None:
-    """A single day with too many rows raises an error after all rows that can be read."""
-    server = DailyVisits({DAY: 30, DAY + timedelta(1): 60, DAY + timedelta(2): 30}, 40, counts=counts)
+@pytest.mark.parametrize("status", [400, 404, 416])
+async def test_day_over_row_limit_raises(counts: bool, status: int) -> None:
+    """A single day with too many rows raises an error after all rows that can be read, whatever the server responds."""
+    server = DailyVisits({DAY: 30, DAY + timedelta(1): 60, DAY + timedelta(2): 30}, 40, counts=counts, status=status)
     got = list[str]()
-    async with handler_server(FakeApi(server)) as url, client_of(url) as lf:
+    async with handler_server(FakeApi(server)) as url, client_of(url, max_search_rows=40) as lf:
         with pytest.raises(IncompleteWindowError, match="2026-11-02") as caught:
             async for visit in lf.web_visits.search(start_date=DAY, end_date=DAY + timedelta(2), page_size=10):
                 got.append(visit.id)

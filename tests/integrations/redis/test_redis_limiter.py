@@ -10,6 +10,9 @@ import traceback
 from datetime import UTC, datetime, tzinfo
 
 import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, QuotaExceededError, RateLimiterUnavailableError
 from leadfeeder_async._core.monthly_quota import next_month
@@ -227,6 +230,27 @@ async def test_namespace_replaces_the_key(redis_server: RedisServer) -> None:
         RedisLimiter(redis_server.url, KEY, namespace="prod")
     with pytest.raises(ConfigurationError, match="must not be empty"):
         RedisLimiter(redis_server.url, namespace="")
+
+
+@pytest.mark.parametrize("url", ["redis://:{}@{}/0", "redis://{1}/0?password={0}", "client"])
+async def test_server_that_returns_the_password(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An error of the server that contains the password in any form is shown without it."""
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4_096):
+            writer.write(b"-WRONGPASS pa'55word, pa%2755word and cGEnNTV3b3Jk are invalid\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = Redis(port=port, password="pa'55word", retry=Retry(NoBackoff(), 0))
+    target = client if url == "client" else url.format("pa%2755word", f"127.0.0.1:{port}")
+    async with server, client, RedisLimiter(target, KEY, rate=50, burst=5, outage_timeout=0.2) as limiter:
+        with pytest.raises(RateLimiterUnavailableError, match=r"\*\*\* are invalid") as caught:
+            await limiter.acquire()
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert "55word" not in shown
+    assert "cGEnNTV3b3Jk" not in shown
 
 
 async def test_limit_follows_the_key_of_the_client(redis_server: RedisServer) -> None:
