@@ -193,9 +193,16 @@ class BudgetReservation:
     def __exit__(self, *_: object) -> None:
         self._settle()
 
+    def _learn_price(self) -> None:
+        """Learn the price from the calls of all clients that share a budget."""
+        for budget in self._budgets:
+            if known := budget._prices.get(self._context.operation):
+                self._price.learn(known)
+
     @property
     def needs_shared_credits(self) -> bool:
         """True if credits must be reserved in a pool of several processes before the call is sent."""
+        self._learn_price()
         return self._price.least(self._items) > 0 and any(budget.shared is not None for budget in self._budgets)
 
     def reserve_at_once(self) -> bool:
@@ -256,10 +263,8 @@ class BudgetReservation:
             queue: The budget whose queue contains the call, if any.
 
         """
+        self._learn_price()
         items, price = self._items, self._price
-        for budget in self._budgets:
-            if known := budget._prices.get(self._context.operation):
-                price.learn(known)
         least, most = price.least(items), price.most(items)
         if self._most is not None:
             most = max(least, min(most, self._most))

@@ -287,6 +287,24 @@ async def test_shared_credits_cover_unpublished_prices(stale: bool, others: int)
     assert stale or seller.ledger == highest
 
 
+async def test_free_calls_that_charge_are_shared_by_all_clients() -> None:
+    """A pool counts the charge of a free call of each client, and refuses the calls that it does not cover."""
+    pool, charged = Pool(7), 0
+
+    async def match(_: web.Request) -> web.Response:
+        nonlocal charged
+        charged += 3
+        return web.json_response({"data": [[]], "meta": {"credits": {"charged": 3}}})
+
+    budget = Budget(shared=pool)
+    async with handler_server(match) as url:
+        for _ in range(4):
+            async with client_of(url) as lf:
+                with suppress(BudgetExceededError):
+                    await lf.with_options(budget=budget).companies.match([{"url": "a.test"}])
+    assert charged == pool.spent == budget.credits == 6
+
+
 FAULTS = ["ok", "ok", "free", "reject", "limit", "cut", "error", "broken"]
 
 

@@ -123,9 +123,10 @@ class RequestExecutor:
         limits = (budget.credits_left for budget in self._budgets())
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def credits_reserved(self) -> int:
-        """Return the credits that calls in flight have reserved in a budget with a limit, and may release."""
-        return max((budget.reserved for budget in self._budgets() if budget.credits_left is not None), default=0)
+    def may_release_credits(self) -> bool:
+        """Return True if a call may have credits left when the calls in flight have released what they reserved."""
+        budgets = [(budget.reserved, left) for budget in self._budgets() if (left := budget.credits_left) is not None]
+        return any(reserved for reserved, _ in budgets) and all(reserved + left > 0 for reserved, left in budgets)
 
     def price(self, endpoint: Endpoint[object]) -> Price:
         """Return the price of one item of an endpoint, as far as known."""

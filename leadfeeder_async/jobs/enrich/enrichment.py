@@ -26,6 +26,7 @@ from leadfeeder_async._argument_checks import (
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError, check_argument
+from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, CompanyLookup, IpLookup, Lookup, MatchPolicy
 from leadfeeder_async.jobs.enrich.output import EnrichmentJob, columns_of_job, enrich_file
@@ -269,7 +270,7 @@ class Enrichments:
         Contract: ``match_companies``, ``retrieve_companies``.
 
         Args:
-            rows: Any iterable or async iterable. A row is a key, or a mapping of columns.
+            rows: Any iterable or async iterable. A row is a key, or a mapping of columns. Other rows are unusable.
             by: The kind of key: ``"domain"``, ``"email"``, ``"name"`` or ``"vat"``. An email address is looked up by
                 its domain. For ``"name"``, the columns ``city``, ``postal_code`` and ``country`` are used too. A list
                 such as ``["website", "email", "name+city"]`` contains several kinds or common column names, and each
@@ -417,6 +418,12 @@ def _check_share(name: str, value: object) -> None:
 
 def _check_arguments(rows_name: str, rows: object, column: object, ordered: object, account_id: object) -> None:
     check_stream(rows_name, rows, "row")
+    check_argument(
+        isinstance(rows, InputFile) or not hasattr(rows, "columns"),
+        f"{rows_name} is a table, of which a loop returns the columns and not the rows.",
+        "Pass the rows as mappings: table.to_dict('records') of pandas, or table.iter_rows(named=True) of Polars.",
+        argument=rows_name,
+    )
     if column is not None:
         check_string("column", column)
     check_boolean("ordered", ordered)

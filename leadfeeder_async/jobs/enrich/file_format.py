@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
 
-from leadfeeder_async.errors import ConfigurationError
+from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.tabular import WORKBOOKS
 
 FileFormat: TypeAlias = Literal["json lines", "text", "table", "workbook"]
@@ -129,6 +129,11 @@ def separator_of(line: str) -> str | None:
 
 def _read_sample(path: Path) -> bytes:
     try:
+        check_argument(
+            path.is_file() or path.is_dir() or not path.exists(),
+            f"{path} is a pipe or a device, but an input file is read more than once.",
+            "Write its content to a file first.",
+        )
         with path.open("rb") as file:
             return file.read(SAMPLE_BYTES)
     except OSError as error:

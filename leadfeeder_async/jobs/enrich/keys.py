@@ -254,7 +254,9 @@ class KeyFinder:
             key = self.find(row.cells)
             return Key(key.value, problem=row.problem) if row.problem else key
         if not isinstance(row, Mapping):
-            text = str(row)
+            text = str(row) if isinstance(row, IPv4Address | IPv6Address) else _text_of(row)
+            if text is None:
+                return Key("", problem=f"it is {_kind_of(row)}, not a text or a mapping of columns")
             return _first_valid(self._key(text, rule, {}) for rule in self.rules)
         return _first_valid(self._key_in(row, columns) for columns in self._columns_of(row))
 
@@ -367,6 +369,12 @@ _KNOWN_LETTERS = frozenset(map(_letters_of, KNOWN_NAMES))
 def _is_padded(name: str) -> bool:
     """Return True if a name is only long because of spaces, as in the header of a table with columns of equal width."""
     return len(name) <= MAX_COLUMN_NAME_CHARACTERS and len(name.strip()) <= MAX_KEY_COLUMN_CHARACTERS
+
+
+def _kind_of(row: object) -> str:
+    """Return the type of a row that is not a key, in words."""
+    is_missing = row is None or row != row  # noqa: PLR0124 - NaN
+    return "empty" if is_missing else f"of type {type(row).__name__}"
 
 
 def _text_of(value: object) -> str | None:

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core import codec
 from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint
+from leadfeeder_async._core.error_mapping import partial_errors
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Price
-from leadfeeder_async.errors import APIStatusError, DecodeError
+from leadfeeder_async.errors import APIStatusError, DecodeError, LeadfeederError
 from leadfeeder_async.jobs.enrich.batch import Batch
 from leadfeeder_async.jobs.enrich.keys import Key
 from leadfeeder_async.jobs.enrich.results import Outcome, ResultLine, failed_line
@@ -25,11 +26,12 @@ from leadfeeder_async.models.search_filters import CompanyMatchInput
 from leadfeeder_async.pagination.decoders import strip_line_breaks
 from leadfeeder_async.pagination.dedupe import row_ids
 from leadfeeder_async.pagination.id_batches import MAX_IDS_PER_REQUEST
-from leadfeeder_async.resources.companies import RETRIEVE_COMPANIES, Companies
+from leadfeeder_async.resources.companies import MATCH_COMPANIES, RETRIEVE_COMPANIES, Companies
 from leadfeeder_async.resources.ip import ENRICH_IP
 from leadfeeder_async.types import QueryValue
 
 T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
 
 KEYS_PER_MATCH = 200
 """The most companies that the API matches in one request."""
@@ -137,7 +139,11 @@ class CompanyLookup:
         """Match up to 200 keys in one request."""
         fields = [CompanyMatchInput(**key.match_fields) for key in keys]
         response = await Companies(executor).match(fields, CANDIDATES, account_id=self._account_id)
-        return [self._policy.evaluate(matches) for matches in response.data]
+        lines = [self._policy.evaluate(matches) for matches in response.data]
+        problem = _first_error(executor, MATCH_COMPANIES, response)
+        if problem is None:
+            return lines
+        return [failed_line(problem) if line.outcome is Outcome.NOT_FOUND else line for line in lines]
 
     async def fetch(self, executor: RequestExecutor, batch: Batch[str]) -> FetchResult:
         """Fetch up to 100 companies in one request."""
@@ -146,10 +152,17 @@ class CompanyLookup:
         request = ApiRequest(endpoint, params=params, account_id=self._account_id)
         body = await executor.execute(request.undecoded)
         page = await executor.decode_page(_RAW_COMPANIES, body)
-        rows = [strip_line_breaks(bytes(row)) for row in page.items]
-        charged = _charged_credits(page.meta)
+        rows, errors = [strip_line_breaks(bytes(row)) for row in page.items], list[LeadfeederError](page.partial_errors)
+        records = [row for row in rows if row.startswith(b"{")]
+        if len(records) < len(rows):
+            errors.append(DecodeError("A record of the response is not an object.", RETRIEVE_COMPANIES.error_context()))
         return _assign_records(
-            batch.items, rows, charged, page.partial_errors, price=self.price.highest, is_repeat=batch.is_repeat
+            batch.items,
+            records,
+            _charged_credits(page.meta),
+            errors,
+            price=self.price.highest,
+            is_repeat=batch.is_repeat,
         )
 
     def record_id(self, line: ResultLine) -> str | None:
@@ -167,6 +180,14 @@ _RETRIEVE_CHARGED_COMPANIES = replace(RETRIEVE_COMPANIES, billing=Billing.FREE)
 _RAW_COMPANIES = RETRIEVE_COMPANIES.with_response_type(Response[tuple[msgspec.Raw, ...]])
 
 
+def _first_error(
+    executor: RequestExecutor, endpoint: Endpoint[Response[U]], response: Response[U]
+) -> APIStatusError | None:
+    """Return the first error that a response reports beside its data."""
+    errors = partial_errors(response, endpoint.error_context(), executor.redactor)
+    return errors[0] if errors else None
+
+
 def _charged_credits(meta: Meta) -> int | None:
     """Return the credits that a response charged, or None if it does not contain them. Refunds count as zero."""
     charged = meta.credits.charged if meta.credits else None
@@ -177,7 +198,7 @@ def _assign_records(
     ids: Sequence[str],
     rows: Sequence[bytes],
     charged: int | None,
-    errors: Sequence[APIStatusError],
+    errors: Sequence[LeadfeederError],
     *,
     price: int = 1,
     is_repeat: bool = False,
@@ -192,7 +213,7 @@ def _assign_records(
         ids: The requested IDs.
         rows: The records.
         charged: The credits that the response charged, if they are known.
-        errors: The errors that the server reports beside the records.
+        errors: The errors beside the records.
         price: The highest price of a record.
         is_repeat: An earlier response has charged these IDs and contained no record.
 
@@ -251,7 +272,7 @@ def _matched_line(company_id: str, row: bytes, charged: int | None) -> ResultLin
     return ResultLine(outcome=Outcome.MATCHED, id=company_id, record=msgspec.Raw(row), charged=charged)
 
 
-def _absent_line(company_id: str, errors: Sequence[APIStatusError], charged: int | None) -> ResultLine:
+def _absent_line(company_id: str, errors: Sequence[LeadfeederError], charged: int | None) -> ResultLine:
     if errors:
         return failed_line(errors[0], company_id=company_id, charged=charged)
     return ResultLine(outcome=Outcome.NOT_FOUND, id=company_id, charged=charged)
@@ -290,19 +311,23 @@ class IpLookup:
         params: dict[str, QueryValue] = {"ip": ip}
         response = await executor.execute(ApiRequest(_RAW_IP, params=params, account_id=self._account_id))
         charged = _charged_credits(response.meta)
+        problem = _first_error(executor, _RAW_IP, response)
+        absent = ResultLine(outcome=Outcome.NOT_FOUND, charged=charged)
+        if problem is not None:
+            absent = failed_line(problem, charged=charged)
         if bytes(response.data) in {b"null", b"[]"}:
-            return FetchResult({ip: ResultLine(outcome=Outcome.NOT_FOUND, charged=charged)}, charged=charged)
+            return FetchResult({ip: absent}, charged=charged)
         record = msgspec.Raw(strip_line_breaks(bytes(response.data)))
-        line = ResultLine(outcome=Outcome.NOT_FOUND, record=record, charged=charged)
+        line = replace(absent, record=record)
         try:
             company = _decode(executor, _IP_COMPANY, b'{"data":%b}' % bytes(record)).data.relationships.company
         except DecodeError:
             if not bytes(record).startswith(b"{"):
                 raise
-            line = replace(line, outcome=Outcome.MATCHED)  # the record was charged, so it is kept as it is
+            line = replace(line, outcome=Outcome.MATCHED, error=None)  # the record was charged, so it is kept as it is
         else:
             if company is not None:
-                line = replace(line, outcome=Outcome.MATCHED, id=company.id)
+                line = replace(line, outcome=Outcome.MATCHED, id=company.id, error=None)
         return FetchResult({ip: line}, charged=charged)
 
     def record_id(self, line: ResultLine) -> str | None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from enum import Enum
 from typing import TypeAlias, TypeVar
@@ -61,6 +61,9 @@ T = TypeVar("T")
 
 MAX_PENDING_ROWS = 16 * KEYS_PER_MATCH
 """The most rows that were read and whose results the caller has not taken."""
+
+MAX_PART_BYTES = 1_048_576
+"""Results are passed on in parts of about this size, so that writing them does not block the event loop."""
 
 RESERVATION_POLL = 0.1
 """Seconds after which the credits are checked again while other calls of the budget have reserved them all."""
@@ -148,6 +151,19 @@ class ResultOrderer:
         self._rows.clear()
         self._count -= len(ready)
         return ready
+
+
+def _parts(lines: Sequence[ResultLine]) -> Iterator[list[ResultLine]]:
+    """Split some results into parts of a limited size. Many rows may have the same large record."""
+    part, size = list[ResultLine](), 0
+    for line in lines:
+        part.append(line)
+        size += sum(memoryview(raw).nbytes for raw in (line.record, *line.candidates))
+        if size >= MAX_PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 class CallMeter:
@@ -572,7 +588,7 @@ class Pipeline:
                     continue
                 if batch.is_certainly_charged:
                     batch.is_free = True
-                elif affordable <= 0 and self._budgeted_executor.credits_reserved():  # by other calls of the budget
+                elif affordable <= 0 and self._budgeted_executor.may_release_credits():  # other calls of the budget
                     self._fetches.push_retry(batch)
                     await anyio.sleep(RESERVATION_POLL)
                     continue
@@ -811,12 +827,11 @@ class Pipeline:
                 self._pending_keys.pop(pending.identity, None)
             lines = self._orderer.finish(results)
             self._changed.notify()
-            if lines:
-                await output.send(lines)
+            for part in _parts(lines):
+                await output.send(part)
         if self._error is not None and not self._journal.is_persistent:  # a file counts rows, so it has no gaps
-            lines = self._orderer.take_finished()
-            if lines:
-                await output.send(lines)
+            for part in _parts(self._orderer.take_finished()):
+                await output.send(part)
         self._is_complete = True
 
     def _remember(self, digest: bytes, line: ResultLine) -> None:

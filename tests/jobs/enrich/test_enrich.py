@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
+import pandas as pd
 import pytest
 from aiohttp import web
 from hypothesis import given, settings
@@ -905,6 +906,43 @@ async def test_invalid_arguments(lf: AsyncLeadfeeder) -> None:
         2,
         3,
     ]
+
+
+@pytest.mark.parametrize("row", [None, float("nan"), ("Nord", "Kiel"), b"Nord", ["Nord"], 2.5])
+@pytest.mark.parametrize("by", ["name", "vat"])
+async def test_rows_that_are_neither_text_nor_mapping(
+    sandbox: Sandbox, lf: AsyncLeadfeeder, row: Any, by: Literal["name", "vat"]
+) -> None:
+    """A row that is neither a text nor a mapping is unusable, and nothing is sent for it."""
+    results = [result async for result in lf.enrich.companies([row], by=by, max_credits=10)]
+    assert [(result.outcome, result.key) for result in results] == [(Outcome.UNUSABLE, "")]
+    assert not sandbox.ledger.requests
+
+
+async def test_table_as_rows_is_refused(lf: AsyncLeadfeeder) -> None:
+    """A loop over a data frame returns the names of its columns, so it is refused."""
+    frame = pd.DataFrame({"Company": ["Nord"]})
+    with pytest.raises(ConfigurationError, match=r"rows is a table.*to_dict"):
+        lf.enrich.companies(frame, by="name")
+    assert lf.enrich.companies(frame["Company"], by="name")
+    assert lf.enrich.companies(frame.to_dict("records"), by="name")
+
+
+async def test_many_rows_of_one_large_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of the same company that finish at once are passed on in parts of a limited size."""
+    monkeypatch.setattr(pipeline, "MAX_PART_BYTES", 10_000)
+
+    async def respond(request: web.Request) -> web.Response:
+        if request.path.endswith("/match"):
+            companies = (await request.json())["companies"]
+            match = {"id": "1", "type": "company_match", "attributes": {"match_score": 0.95}}
+            return web.json_response({"data": [[match]] * len(companies)})
+        return web.json_response({"data": [{"id": "1", "type": "company", "attributes": {"name": "x" * 1_000}}]})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        parts = [len(part) async for part in lf.enrich.companies(["a.test"] * 300, by="domain").raw_lines()]
+    assert max(parts) < 20_000
+    assert len(parts) > 20
 
 
 @pytest.mark.parametrize("step", ["read", "find"])

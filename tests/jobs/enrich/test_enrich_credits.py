@@ -960,6 +960,77 @@ async def test_ip_address_without_data_is_not_found(data: object) -> None:
     assert (set(charged), job.summary.credits) == ({(Outcome.NOT_FOUND, 1)}, 40)
 
 
+async def test_used_up_limit_does_not_wait_for_others() -> None:
+    """A job whose own limit is spent ends, although calls of an outer budget with enough credits are in flight."""
+    server, is_done = Ledger(), asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/999"):
+            await is_done.wait()
+        return await server.handle(request)
+
+    async with handler_server(handle) as url, client_of(url) as lf, lf.budget(max_credits=1_000):
+        sibling = asyncio.create_task(lf.companies.get("999"))
+        await asyncio.sleep(0.05)
+        job = lf.enrich.companies(keys(*range(6)), by="domain", max_credits=2)
+        outcomes = Counter([result.outcome async for result in job])
+        sibling.cancel()
+        is_done.set()
+    assert outcomes == {Outcome.MATCHED: 2, Outcome.SKIPPED_BY_BUDGET: 4}
+
+
+@pytest.mark.parametrize("problem", [{"errors": [{"code": "backend_unavailable"}]}, {"success": False}])
+async def test_matches_with_errors_are_not_final(problem: dict[str, object], tmp_path: Path) -> None:
+    """If a match response reports an error, keys without a match have failed, and can be requested again."""
+    server, out, is_down = Ledger(), tmp_path / "out.ndjson", True
+
+    async def handle(request: web.Request) -> web.Response:
+        response = await server.handle(request)
+        body = json.loads(response.body or b"")  # type: ignore[arg-type]
+        if not (is_down and request.path.endswith("/match")):
+            return response
+        return web.json_response({"data": [body["data"][0], *[[]] * (len(body["data"]) - 1)], **problem})
+
+    async with handler_server(handle) as url, client_of(url, retries=0) as lf:
+        job = lf.enrich.companies(keys(*range(5)), by="domain")
+        await job.to_file(out)
+        assert job.summary.outcomes == {Outcome.MATCHED: 1, Outcome.FAILED: 4}
+        is_down = False
+        job = lf.enrich.companies(keys(*range(5)), by="domain")
+        await job.to_file(out, retry_failed=True)
+    assert (job.summary.outcomes, server.charged) == ({Outcome.MATCHED: 5}, 5)
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"id": "1", "relationships": {"company": None}}])
+async def test_ip_lookup_with_errors_is_not_final(data: object) -> None:
+    """An address without a company has failed if the response reports an error."""
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.json_response({"data": data, "errors": [{"code": "backend_unavailable"}]})
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        results = [result async for result in lf.enrich.ips(["8.8.8.8", "8.8.4.4"], max_credits=100)]
+    assert {result.outcome for result in results} == {Outcome.FAILED}
+    assert all(result.error is not None for result in results)
+
+
+@pytest.mark.parametrize("entry", [None, 5, []])
+async def test_entries_that_are_no_records_fail_their_rows(entry: object) -> None:
+    """An entry that is no object is not taken for the record of a company that is missing."""
+    server = Ledger()
+
+    async def fetch(ids: list[str]) -> web.Response:
+        rows, charged = server.charge([one for one in ids if one != "2"])
+        return server.page([*rows[:2], entry, *rows[2:]], charged)
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url) as lf:
+        results = [result async for result in lf.enrich.companies(keys(*range(5)), by="domain")]
+    assert [result.outcome for result in results].count(Outcome.MATCHED) == 4
+    [failed] = [result for result in results if result.outcome is Outcome.FAILED]
+    assert (failed.id, failed.record) == ("2", None)
+
+
 async def test_server_returns_only_some_of_the_companies() -> None:
     """If a response contains fewer companies than it has charged, the others are requested again."""
     server = Ledger()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -554,6 +555,16 @@ def test_limit_of_other_csv_readers_is_kept(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert (counts, csv.field_size_limit(before)) == ([20] * 4, 131_072)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipe_is_refused(tmp_path: Path) -> None:
+    """An input file is read more than once, which a pipe cannot be."""
+    pipe = tmp_path / "rows.csv"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(ConfigurationError, match="is a pipe or a device"):
+            InputFile(path, "domain")
 
 
 def test_separator_line() -> None:
