@@ -376,6 +376,22 @@ def test_custom_feed_that_is_unreadable_for_a_while(server: VisitServer, run: An
     assert set(run(watch_for(watch, 200_000))) >= {"new"}
 
 
+def test_custom_feed_that_is_unreadable_for_long(server: VisitServer, run: Any) -> None:
+    """After several polls, only the companies are requested again, until the waiting visits can be delivered."""
+    statuses = list[WatchStatus]()
+    server.feed, server.bad_companies = {"c0", "c1"}, 1_000
+    server.add("old", EPOCH - timedelta(hours=2), tie=1)
+    for number in range(150):
+        server.add(f"v{number}", EPOCH - timedelta(hours=1) + timedelta(seconds=number))
+    server.at(EPOCH + timedelta(hours=2), lambda: setattr(server, "bad_companies", 0))
+    watch = server.watch(feed=True, since=EPOCH - timedelta(days=1), on_status=statuses.append)
+    assert run(watch_for(watch, 3 * 3_600)) == [*(f"v{number}" for number in range(150)), "old"]
+    readings = [status.reading for status in statuses]
+    assert readings[10:24] == [WatchReading.NOTHING] * 14
+    assert all(status.problems for status in statuses[:24])
+    assert not statuses[-1].problems
+
+
 def test_since(server: VisitServer, run: Any) -> None:
     """With ``since``, earlier visits are delivered first."""
     for day in range(10):

@@ -57,7 +57,7 @@ class VisitServer(RequestExecutor):
         self.feed_by_days = False
         """Return only companies with visits on the requested days."""
         self.bad_companies = 0
-        """The number of requests for companies whose rows cannot be decoded."""
+        """The number of requests for companies in which the row of company c1 cannot be decoded."""
 
     def now(self) -> datetime:
         return EPOCH + timedelta(seconds=self.loop.now - self.started)
@@ -105,7 +105,7 @@ class VisitServer(RequestExecutor):
                 feed = feed & {f"c{tie % 5}" for _, tie, _ in found}
             rows: list[Any] = [{"id": f"{one}-1", "relationships": {"company": {"id": one}}} for one in sorted(feed)]
             if self.bad_companies:
-                self.bad_companies, rows = self.bad_companies - 1, [7] * len(rows)
+                self.bad_companies, rows = self.bad_companies - 1, [7 if row["id"] == "c1-1" else row for row in rows]
             return msgspec.json.encode({"data": rows, "meta": {"pagination": {"total_count": len(rows)}}})
         body = msgspec.json.decode(request.body or b"{}")
         number, size = int(str(request.params["page[num]"])), int(str(request.params["page[size]"]))

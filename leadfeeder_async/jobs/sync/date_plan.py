@@ -29,9 +29,17 @@ class SyncRange(msgspec.Struct, frozen=True):
     backward: bool = False
     """True if its latest days are read first, so that they join the synced days."""
 
-    def slices(self, visits: int) -> tuple[DateWindow, ...]:
-        """Split the range into slices of about ``SLICE_ROWS`` visits. Each slice adjoins the days that are synced."""
+    def slices(self, visits: int, first_counted: date | None = None) -> tuple[DateWindow, ...]:
+        """Split the range into slices of about ``SLICE_ROWS`` visits. Each slice adjoins the days that are synced.
+
+        Args:
+            visits: The visits of the range.
+            first_counted: The first day whose visits were counted. A slice begins there, so that its rows can be
+                compared with the counts.
+        """
         slices = split_window(self.window, max(1, -(-visits // SLICE_ROWS)))
+        if first_counted is not None:
+            slices = tuple(part for days in slices for part in _cut(days, first_counted))
         return tuple(reversed(slices)) if self.backward else slices
 
     def without(self, done: DateWindow | None) -> SyncRange | None:
@@ -137,6 +145,28 @@ def days_to_count(window: DateWindow, lookback_days: int, last_day: date | None)
     return [day for day in days_of(window) if day >= next_start or (last_day is not None and day <= last_day)]
 
 
+def proven_counts(counts: Mapping[str, int], window: DateWindow, rows: int) -> dict[str, int]:
+    """Return the counts of all days after some of them were read.
+
+    If fewer visits were returned than counted before, a later run must read these days again, so their counts are left
+    out.
+
+    Args:
+        counts: The visits by day (ISO 8601).
+        window: The days that were read.
+        rows: The visits that were returned.
+    """
+    days = {day.isoformat() for day in days_of(window)}
+    if days <= counts.keys() and rows >= sum(counts[day] for day in days):
+        return dict(counts)
+    return {day: visits for day, visits in counts.items() if day not in days}
+
+
+def trusted_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts that show whether the visits of a day have changed."""
+    return {day: visits for day, visits in counts.items() if is_trustworthy(visits)}
+
+
 def is_trustworthy(count: int) -> bool:
     """Return True if a server can be trusted to count all visits of a day.
 
@@ -176,6 +206,13 @@ def without_future(state: SyncState, today: date, last_visit_day: date | None) -
     if state.first_day > today:
         return None
     return SyncState(state.first_day, max(state.first_day, min(last_visit_day or state.first_day, today)))
+
+
+def _cut(window: DateWindow, day: date) -> tuple[DateWindow, ...]:
+    """Return the days before a day and the others, or the date range if it does not contain both."""
+    if not window.start < day <= window.end:
+        return (window,)
+    return DateWindow(window.start, day - timedelta(1)), DateWindow(day, window.end)
 
 
 def days_of(window: DateWindow) -> Iterator[date]:

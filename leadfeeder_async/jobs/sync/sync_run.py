@@ -41,8 +41,9 @@ from leadfeeder_async.jobs.sync.date_plan import (
     days_to_count,
     extended,
     is_reread_due,
-    is_trustworthy,
     plan_ranges,
+    proven_counts,
+    trusted_counts,
     with_visit_counts,
     without_future,
 )
@@ -203,8 +204,9 @@ class SyncRun:
         self._expected: int | None = None
         """The number of visits of this run, as the server counted them."""
         self._problems = ProblemLog()
-        self._visit_counts: Mapping[str, int] = {}
-        """The visits of recent days, as the server counted them before they were read."""
+        self._visit_counts = dict[str, int]()
+        """The visits of recent days, as the server counted them before they were read. Days that turn out to have fewer
+        are left out."""
         self._is_incomplete = False
         """True if a list of visits stopped early. The synced days are then no longer extended."""
         self._lookup_writes = list[TableWrite]()
@@ -248,7 +250,6 @@ class SyncRun:
         ranges = continue_range(interrupted, planned)
         if ranges is not None:
             self._restore_problems()
-            self._visit_counts = self._spool.state.visit_counts
         return ranges
 
     def _restore_problems(self) -> None:
@@ -273,10 +274,10 @@ class SyncRun:
         counts = dict[str, int]()
         for day in days_to_count(window, lookback_days, synced.last_day if synced else None):
             visits = await self._visits(DateWindow(day, day)).count()
-            if visits is not None and is_trustworthy(visits):
+            if visits is not None:
                 counts[day.isoformat()] = visits
         self._visit_counts = counts
-        return changed_ranges(synced, window, counts) if synced else [recent]
+        return changed_ranges(synced, window, trusted_counts(counts)) if synced else [recent]
 
     async def _read_range(self, days: SyncRange, synced: SyncState | None) -> SyncState | None:
         """Read a date range and merge it slice by slice. Return the days that are synced then."""
@@ -293,7 +294,8 @@ class SyncRun:
         rest = days.without(state.complete)
         rest = rest.without(state.current) if rest else None
         if rest:
-            slices.extend(rest.slices(await self._count(rest)))
+            first_counted = date.fromisoformat(min(self._visit_counts)) if self._visit_counts else None
+            slices.extend(rest.slices(await self._count(rest), first_counted))
         for window in slices:
             await self._read_slice(window)
             synced = await self._merge(days, synced, must_finish=spool.rows > MAX_SPOOLED)
@@ -319,11 +321,14 @@ class SyncRun:
             visits = visits.resume_from(spool.state.position)
         else:
             spool.begin_slice(window)
+        rows = 0
         async with aclosing(self._pages(visits)) as pages:
             async for page in pages:
                 await run_for_rows(partial(spool.add_visits, page), len(page.items))
+                rows += len(page.items)
                 progress = self._tracker.count(len(page.items), self._expected or page.total)
                 notify(progress, self._on_progress)
+        self._visit_counts = proven_counts(self._visit_counts, window, rows)
         self._is_incomplete |= spool.state.is_incomplete
         spool.end_slice(is_complete=not self._is_incomplete)
 
@@ -338,7 +343,7 @@ class SyncRun:
         spool, read, after = self._spool, self._spool.state, synced
         if read.complete:
             # Rows that cannot be read do not count as read, so that the next run reads their days again.
-            counts = dict[str, int]() if self._problems.count else self._visit_counts
+            counts = dict[str, int]() if self._problems.count else trusted_counts(self._visit_counts)
             after = with_visit_counts(extended(synced, read.complete), read.complete, counts)
 
         def work(transaction: Transaction) -> Mapping[str, SyncChanges]:
@@ -362,7 +367,7 @@ class SyncRun:
     def _begin_range(self, days: SyncRange, synced: SyncState | None, *, has_companies: bool = False) -> None:
         """Drop all rows of the spool, and begin the rows of some days."""
         state = replace(self._empty, synced=synced, range=days, has_companies=has_companies)
-        self._begin_spool(replace(state, visit_counts=self._visit_counts, is_incomplete=self._is_incomplete))
+        self._begin_spool(replace(state, is_incomplete=self._is_incomplete))
 
     def _begin_spool(self, state: SpoolState) -> None:
         """Drop all rows of the spool, and keep its problems until they are reported."""

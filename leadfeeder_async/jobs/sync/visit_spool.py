@@ -6,7 +6,7 @@ then, because its rows may then be merged already.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from errno import EDQUOT, EFBIG, ENOSPC
@@ -83,8 +83,6 @@ class SpoolState(JobState, frozen=True, kw_only=True):
     """The number of messages and of problems before ``position``. A continued run finds the later ones again."""
     is_incomplete: bool = False
     """True if a list of visits stopped early."""
-    visit_counts: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
-    """The visits of recent days, as the server counted them before they were read."""
 
     @property
     def is_worth_keeping(self) -> bool:

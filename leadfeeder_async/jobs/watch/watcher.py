@@ -269,9 +269,9 @@ class VisitWatcher:
         self._known = set[str]()
         self._failures = 0
         self._lagging_reads = 0
+        """The consecutive readings of all pages that returned fewer rows than the server counts."""
         self._undecided = set[str]()
         """The ids of the visits of a reading of which it is not known whether they belong to the custom feed."""
-        """The consecutive readings of all pages that returned fewer rows than the server counts."""
         # Of the current poll:
         self._reading: WatchReading | None = None
         self._delivered = 0
@@ -330,7 +330,7 @@ class VisitWatcher:
 
     async def _poll(self, state: WatchState, today: date) -> AsyncGenerator[tuple[WebVisit, int], None]:
         """Yield the new visits, each with the position of the part whose count includes it, or -1."""
-        if state.read_on != today:
+        if state.read_on != today or await self._can_decide(state):
             async with aclosing(self._read_all(state, today)) as visits:
                 async for visit in visits:
                     yield visit, NO_PART
@@ -446,6 +446,19 @@ class VisitWatcher:
             else:
                 self._undecided.add(visit.id)
         return wanted
+
+    async def _can_decide(self, state: WatchState) -> bool:
+        """Return True if visits wait for the companies of the custom feed, and these can be read again.
+
+        A few polls read all visits again for that. Later ones request the companies first, which costs less.
+        """
+        if not self._undecided or self._lagging_reads <= MAX_LAGGING_READS:
+            return False
+        window = DateWindow(state.parts[0].window.start, state.parts[-1].window.end)
+        companies, problems = await self._reader.companies(window)
+        self._companies |= companies
+        self._problems.extend(problems.problems, problems.count)
+        return not problems.count
 
     async def _find_companies(self, visits: Sequence[WebVisit], window: DateWindow) -> None:
         """Request the companies of the custom feed, if it is not known of all visits whether they belong to it.

@@ -22,6 +22,7 @@ from leadfeeder_async.jobs.sync.date_plan import (
     is_reread_due,
     is_trustworthy,
     plan_ranges,
+    proven_counts,
     with_visit_counts,
 )
 from leadfeeder_async.jobs.sync.lookup_tables import months_before
@@ -31,15 +32,22 @@ from leadfeeder_async.pagination.date_range import DateWindow
 days = st.integers(0, 40)
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), days), st.integers(0, 5), st.integers(0, 12))))
-def test_synced_days_have_no_gap(runs: list[tuple[int, int | None, int, int]]) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), days), st.integers(0, 5), st.integers(0, 12))),
+    st.integers(-1, 5),
+)
+def test_synced_days_have_no_gap(runs: list[tuple[int, int | None, int, int]], counted: int) -> None:
     """Whatever runs follow each other, and wherever they stop, each synced day was read on that day or later."""
     today, state, read_on = date(2026, 1, 1), None, dict[date, date]()
     for days_passed, days_ago, lookback_days, stops_after in runs:
         today += timedelta(days_passed)
         since = None if days_ago is None else today - timedelta(days_ago)
         ranges = plan_ranges(state, since, today, lookback_days)
-        slices = [window for days in ranges for window in days.slices(SLICE_ROWS * 3)]
+        first_counted = None if counted < 0 else today - timedelta(counted)
+        slices = [window for days in ranges for window in days.slices(SLICE_ROWS * 3, first_counted)]
+        assert first_counted is None or all(
+            window.end < first_counted or first_counted <= window.start for window in slices
+        )
         if stops_after >= len(slices) and since is not None:
             assert min(window.start for window in slices) <= since or (state and state.first_day <= since)
         for window in slices[:stops_after]:
@@ -50,6 +58,16 @@ def test_synced_days_have_no_gap(runs: list[tuple[int, int | None, int, int]]) -
             assert set(synced) == set(read_on)
             assert all(read_on[day] >= day for day in synced)
             assert stops_after < len(slices) or state.last_day == today
+
+
+def test_counts_are_proven_by_as_many_rows() -> None:
+    """Days that return fewer rows than counted, or that were not all counted, keep no count."""
+    counts = {"2026-01-01": 5, "2026-01-02": 7, "2026-01-03": 2}
+    window = DateWindow(date(2026, 1, 1), date(2026, 1, 2))
+    assert proven_counts(counts, window, 12) == proven_counts(counts, window, 13) == counts
+    assert proven_counts(counts, window, 11) == {"2026-01-03": 2}
+    longer = DateWindow(date(2026, 1, 1), date(2026, 1, 4))
+    assert proven_counts(counts, longer, 100) == {}
 
 
 class Server(dict[date, tuple[int, int]]):

@@ -366,6 +366,42 @@ async def test_days_of_stopped_list_are_read_again(
     assert query(path, counts) == [(600, 1)]
 
 
+@pytest.mark.parametrize("lags_first", [True, False])
+async def test_list_that_lags_behind_its_count(path: Path, lags_first: bool) -> None:
+    """Visits that the server counts before a list returns them are read by the next run, even if no count changes."""
+    today, is_lagging = datetime.now(UTC).date(), lags_first
+    visits = {f"{day}-{row}": str(today - timedelta(day)) for day in range(5) for row in range(60)}
+    late = {f"1-{row}" for row in range(60, 65)}
+
+    async def respond(request: web.Request) -> web.Response:
+        params = {**request.query, **json.loads(await request.read() or b"{}")}
+        if not request.path.endswith("/web-visits"):
+            return web.json_response({"data": []})
+        lags = is_lagging and params["page[size]"] != "1"
+        rows = [
+            {"id": visit, "type": "web_visit", "attributes": {"started_at": f"{day}T00:00:00Z"}}
+            for visit, day in visits.items()
+            if params["start_date"] <= day <= params["end_date"] and not (lags and visit in late)
+        ]
+        size, page = int(params["page[size]"]), int(params["page[num]"])
+        pagination = {"page_count": -(-len(rows) // size), "total_count": len(rows)}
+        return web.json_response({"data": rows[size * (page - 1) : size * page], "meta": {"pagination": pagination}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        if not lags_first:
+            await sync_account(lf, path, since=today - timedelta(30))
+        visits |= dict.fromkeys(late, str(today - timedelta(1)))
+        is_lagging = True
+        await sync_account(lf, path, since=today - timedelta(30))
+        assert query(path, "SELECT count(*) FROM visits") == [(300,)]
+        is_lagging = False
+        await sync_account(lf, path)
+        assert query(path, "SELECT count(*) FROM visits") == [(305,)]
+        quiet = await sync_account(lf, path)
+    assert quiet.tables["visits"] == SyncChanges()
+    assert query(path, "SELECT visit_counts FROM sync_state")[0][0].count(":") == 4
+
+
 async def test_many_problems_are_counted(path: Path) -> None:
     """Of many rows that cannot be decoded, the error and the spool keep the first ones and the number of all."""
     today, fails = datetime.now(UTC).date(), True

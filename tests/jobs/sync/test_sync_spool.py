@@ -363,7 +363,7 @@ async def test_first_seen_at(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) 
     await sync_account(lf, path)
     new = "SELECT count(*) FROM visits JOIN sync_state USING (account_id) WHERE first_seen_at > previous_finished_at"
     assert query(path, new) == [(5,)]
-    assert query(path, "SELECT count(*) FROM visits WHERE source = 'edited' AND first_seen_at > ?", first[0][0]) == [
+    assert query(path, "SELECT count(*) FROM visits WHERE source = 'edited' AND first_seen_at > ?", max(first)[0]) == [
         (0,)
     ]
 
