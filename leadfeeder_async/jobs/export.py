@@ -123,8 +123,10 @@ async def export_file(
                 await run_for_rows(partial(_append, output, page), len(page.items))
                 notify(tracker.count(len(page.items), page.total), on_progress)
                 # If the list stopped early, the next run may find its end, so do not continue past this point.
+                # If it stops at the same place again, the rows are missing for good, so read the rest.
                 stops = [problem for problem in page.problems if isinstance(problem, IncompleteListError)]
-                if stops:
+                if stops and not output.state.has_stopped_at(page.window):
+                    output.update(output.state.with_stop(page.window))
                     raise combine_problems(stops, len(stops))
                 del page  # so that the next page can use its memory
         if job.limit is None or output.checkpoint.rows < job.limit:
@@ -141,7 +143,7 @@ def _ids_already_written(output: ResumableFile[ExportState], job: ExportJob) -> 
     """Return the ids of written rows that the rest of the list may repeat, or None if it repeats rows without an id."""
     offset, position = output.state.resume_offset if job.partitioned_by_day else 0, output.state.position
     found = {row_id(line) for line in output.lines(offset)}
-    if None in found and (position is None or position.day is not None):
+    if None in found and (position is None or not (position.cursor or position.ended)):
         return None
     return frozenset(written for written in found if written is not None)
 

@@ -52,6 +52,8 @@ class ExportState(JobState, frozen=True, kw_only=True):
     """The number of gaps beyond those."""
     unrecorded_gaps_until: date | None = None
     """The latest first day of their date ranges."""
+    stopped_at: str | None = None
+    """The date range in which the list stopped early, or an empty string if it has none."""
     gaps_acknowledged: bool = False
     """True if the gaps have been reported. Resuming then completes the file without the missing rows."""
 
@@ -100,6 +102,14 @@ class ExportState(JobState, frozen=True, kw_only=True):
         unrecorded = self.unrecorded_gaps + len(gaps[MAX_RECORDED_GAPS:]) + count - len(problems)
         until = max(filter(None, (self.unrecorded_gaps_until, start)), default=None) if unrecorded else None
         return replace(self, gaps=gaps[:MAX_RECORDED_GAPS], unrecorded_gaps=unrecorded, unrecorded_gaps_until=until)
+
+    def has_stopped_at(self, window: DateWindow | None) -> bool:
+        """Return True if an earlier run ended because the list stopped early at the same place."""
+        return self.stopped_at == str(window or "")
+
+    def with_stop(self, window: DateWindow | None) -> ExportState:
+        """Return the state of a run that ends because the list stopped early."""
+        return replace(self, stopped_at=str(window or ""))
 
     def for_resume(self) -> ExportState:
         """Return the state for a resumed run, without gaps in date ranges that it reads again.

@@ -110,6 +110,7 @@ class _CursorProgress:
         self._seen = SeenIds(ids=set(options.exclude_ids)) if resumes else SeenIds(inherited=(options.exclude_ids,))
         self._cursors = set[str]()
         self._rejections = 0
+        self._has_unidentified = False
         self._pages = 0
         self._made_progress = False
         self._is_comparable = not resumes or bool(options.exclude_ids)
@@ -130,6 +131,7 @@ class _CursorProgress:
     def position(self, cursor: str | None) -> ResumePosition:
         """Return the position before a cursor, with the highest count, so that a resumed run detects a lower one."""
         ended = self.detector.verdict is Verdict.COMPLETE
+        cursor = cursor if self.detector.passes == 1 else None  # a later pass leaves out rows of the first one
         return ResumePosition(cursor=cursor, ended=ended, total=self._highest_total)
 
     @property
@@ -140,6 +142,9 @@ class _CursorProgress:
     async def record(self, page: Page[T], decoder: PageDecoder[T], cursor: str | None) -> tuple[T, ...]:
         """Record a page, and return its new rows."""
         new = await filter_new(self._seen, page, decoder)
+        self._has_unidentified |= new.unidentified > 0
+        if self._rejections and self._has_unidentified:
+            raise self._expired_error("The server rejected its own cursor")
         facts = page_facts(page, new, self.detector, is_last=cursor is None)
         if not self._is_comparable:
             facts = replace(facts, total_count=None)
@@ -160,13 +165,19 @@ class _CursorProgress:
         self._cursors.clear()
 
     def restart_after_rejection(self, error: APIStatusError) -> None:
-        """Begin another pass, or raise if that could be charged or made no progress before."""
-        if self._request.endpoint.is_billed or (self._rejections and not self._made_progress):
-            message = f"The server rejected its own cursor: {error.message}"
-            raise CursorExpiredError(message, error.context) from error
+        """Begin another pass, or raise if that may charge, made no progress before, or could return rows twice."""
+        is_stuck = self._rejections > 0 and not self._made_progress
+        if self._request.endpoint.is_billed or is_stuck or self._has_unidentified:
+            raise self._expired_error(f"The server rejected its own cursor: {error.message}", error) from error
         self._rejections += 1
         self._made_progress = False
         self.restart()
+
+    def _expired_error(self, message: str, error: APIStatusError | None = None) -> CursorExpiredError:
+        context = self._request.endpoint.error_context() if error is None else error.context
+        if self._has_unidentified:
+            message = f"{message.rstrip('.')}. Some rows have no id, so reading the list again would repeat them."
+        return CursorExpiredError(message, context)
 
     def _detect_loop(self, cursor: str | None) -> CursorLoopError | None:
         context = self._request.endpoint.error_context()

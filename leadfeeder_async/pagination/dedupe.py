@@ -21,6 +21,8 @@ class NewRows(msgspec.Struct, Generic[T], frozen=True):
     """Their number, with rows that an earlier window or run returned. Rows with equal ids count once."""
     count_in_pass: int
     """The number of rows that no earlier page of the same pass contained."""
+    unidentified: int = 0
+    """The number of rows without an id."""
 
 
 class SeenIds(msgspec.Struct):
@@ -57,9 +59,10 @@ class SeenIds(msgspec.Struct):
 
     def _filter(self, rows: tuple[T, ...], ids: Sequence[str | None], *, returns_unidentified: bool) -> NewRows[T]:
         is_first_pass = self.pass_ids is None
-        returned, count, count_in_pass = list[T](), 0, 0
+        returned, count, count_in_pass, unidentified = list[T](), 0, 0, 0
         for row, row_id in zip(rows, ids, strict=True):
             if row_id is None:
+                unidentified += 1
                 if returns_unidentified:
                     returned.append(row)
                     count += 1
@@ -69,7 +72,7 @@ class SeenIds(msgspec.Struct):
             if self._are_new({row_id}):
                 returned.append(row)
             self._add({row_id})
-        return NewRows(tuple(returned), count, count if is_first_pass else count_in_pass)
+        return NewRows(tuple(returned), count, count if is_first_pass else count_in_pass, unidentified)
 
     def _are_new(self, ids: AbstractSet[str]) -> bool:
         return (

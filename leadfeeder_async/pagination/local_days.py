@@ -38,17 +38,11 @@ class LocalDays(msgspec.Struct, frozen=True):
         """The days in words."""
         return f"days of {self.zone_name} {self.days}"
 
-    def requested_days(self, now: datetime) -> DateWindow:
-        """Return the days of the API that contain these days.
-
-        The time zone of the API is not documented, so any is considered. But no day after today is added, because the
-        API may reject it.
-
-        Args:
-            now: The current time, in UTC.
-        """
-        last = (self.end - timedelta(microseconds=1) + _EASTERNMOST).date()
-        return DateWindow((self.start + _WESTERNMOST).date(), min(last, max(self.days.end, now.date())))
+    @property
+    def requested_days(self) -> DateWindow:
+        """The days of the API that contain these days. Its time zone is not documented, so any is considered."""
+        end = self.end - timedelta(microseconds=1)
+        return DateWindow((self.start + _WESTERNMOST).date(), (end + _EASTERNMOST).date())
 
     async def apply(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         """Yield pages with the visits of these days. Their number is not known in advance."""

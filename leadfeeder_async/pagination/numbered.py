@@ -176,19 +176,20 @@ class WindowProgress(msgspec.Struct):
         self.requested = 0
 
     def ends_with(self, error: APIStatusError) -> bool:
-        """Return True if a page was rejected because the one before was the last. Some servers respond with 404."""
-        detector = self.detector
+        """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
+        missing = self.detector.missing
         if isinstance(error, OffsetExceededError):
-            return detector.missing == 0
-        is_counted = detector.missing is not None and detector.missing > 0
-        is_past_known_pages = detector.pages > 0 and not is_counted and detector.pages >= (detector.last_page or 0)
-        return isinstance(error, NotFoundError) and is_past_known_pages
+            return missing == 0
+        if not isinstance(error, NotFoundError) or not self.detector.pages:
+            return False
+        is_complete = missing is not None and missing <= 0 and not self.is_truncated
+        return is_complete or not self.is_over_limit(error)
 
     def is_over_limit(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
         if isinstance(error, OffsetExceededError):
             return True
-        return self.window is not None and self.detector.received + self.detector.largest_page > self.max_rows
+        return self.window is not None and (self.detector.pages + 1) * self.detector.largest_page > self.max_rows
 
     @property
     def exceeds_limit(self) -> bool:
@@ -199,14 +200,15 @@ class WindowProgress(msgspec.Struct):
     def is_truncated(self) -> bool:
         """True if the server stopped a search by date at its row limit although it counts, or may have, more rows.
 
-        A total equal to the limit is not conclusive, because some servers count no further.
+        A total equal to the limit is not conclusive, because some servers count no further. A total of fewer rows than
+        arrived is none of the list, because some servers count the rows of the page.
         """
         total, received, largest = self.detector.total, self.detector.received, self.detector.largest_page
         if self.window is None:
             return False
         if self.exceeds_limit and total != self.max_rows:
             return self.detector.rows < (total or 0)
-        if total not in {None, self.max_rows}:
+        if total not in {None, self.max_rows} and self.detector.rows <= (total or 0):
             return False
         # The last page ends at the limit, or the server rejects the page that would cross it.
         return received == self.max_rows or (received + largest > self.max_rows and received % max(largest, 1) == 0)
@@ -361,7 +363,9 @@ class NumberedPages(Generic[T]):
             if before is None or with_country is None or after is None:
                 day.unreadable = max(0, day.rows - len(day.ids))
                 return
-            day.unreadable = max(0, max(before, after) - with_country - len(day.without_group))
+            removed = max(0, day.total - min(before, after), day.counted - with_country)
+            without_country = max(0, len(day.without_group) - removed)  # removed rows are in no group either
+            day.unreadable = max(0, max(before, after) - with_country - without_country)
             day.is_count_limited = day.total == after < len(day.ids)
             if before == after or not day.unreadable:
                 return
@@ -496,6 +500,8 @@ class NumberedPages(Generic[T]):
     async def _limits_counts(self, progress: WindowProgress, groups: list[CountryGroup]) -> bool:
         """Return True if the server counts no further than its row limit: the parts of a day exceed the day."""
         total, counted = progress.detector.total, sum(group.count for group in groups)
+        if total is not None and total < progress.detector.rows:  # some servers count the rows of the page
+            return True
         may_be_limited = total is not None and total - progress.max_rows in {0, 1}  # some count one row further
         if may_be_limited or total is None or total >= counted:
             return may_be_limited

@@ -23,7 +23,7 @@ from leadfeeder_async._argument_checks import (
 )
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import LeadfeederError, check_argument
+from leadfeeder_async.errors import LeadfeederError, OffsetExceededError, check_argument
 from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.cursor import CursorSource
@@ -385,7 +385,10 @@ class Pager(Generic[T]):
         """
         if self._row_filters:
             return None
-        body = await self._executor.execute(self._source.count_request(self._options))
+        try:
+            body = await self._executor.execute(self._source.count_request(self._options))
+        except OffsetExceededError:  # some servers reject any page of a search with too many rows
+            return None
         return (await self._executor.decode_page(self._request.endpoint, body)).meta.total_count
 
     def _with_limit(self, limit: int) -> Self:
@@ -443,8 +446,7 @@ class Pager(Generic[T]):
         account_id = self._request.account_id or self._executor.options.account_id
         row_filters = [row_filter.description for row_filter in self._row_filters]
         order = "newest first" if self._order == "newest" else ""
-        days = self._source.describe() if self._days is None else str(self._days)
-        parts = (self._request.endpoint.operation, days, *row_filters, order)
+        parts = (self._request.endpoint.operation, self._source.describe(), *row_filters, order)
         return ", ".join([*(part for part in parts if part), f"account {account_id or 'of the key'}"])
 
     async def _account_id(self) -> str | None:

@@ -152,7 +152,7 @@ class WebVisits:
         row_filters: list[RowFilter] = []
         zone_days = local_days(window, tz)
         if zone_days is not None:
-            window = zone_days.requested_days(self._executor.server_now())
+            window = zone_days.requested_days
             row_filters.append(zone_days)
         if custom_feed_id is not None:
             check_id("custom_feed_id", custom_feed_id)

@@ -159,6 +159,32 @@ async def test_gaps_of_a_page_that_is_read_again_are_forgotten(tmp_path: Path) -
     assert len(read_lines(out)) == 200
 
 
+async def test_rows_that_stay_missing_do_not_stop_an_export(tmp_path: Path) -> None:
+    """If a date range has fewer rows than counted in two runs, the rest is exported, and a third one finishes."""
+    day, out = date(2026, 11, 1), tmp_path / "visits.ndjson"
+
+    async def respond(request: web.Request) -> web.Response:
+        body = json.loads(await request.read())
+        days = [f"{day + timedelta(number)}" for number in range(3)]
+        days = [one for one in days if body["start_date"] <= one <= body["end_date"]]
+        size, page = int(request.query["page[size]"]), int(request.query["page[num]"])
+        ids = [f"{one}/{number}" for one in days for number in range(60)]
+        total = len(ids) + (f"{day}" in days)
+        if page * size > 150:
+            return web.json_response({"errors": [{"code": "offset_exceeded"}]}, status=416)
+        data = [{"id": one, "type": "web_visit"} for one in ids[(page - 1) * size : page * size]]
+        return web.json_response({"data": data, "meta": {"pagination": {"total_count": total}}})
+
+    async with handler_server(respond) as url, client_of(url, max_search_rows=150) as lf:
+        pager = lf.web_visits.search(start_date=day, end_date=day + timedelta(2), page_size=10)
+        with pytest.raises(IncompleteListError, match="1 of 61 rows are missing"):
+            await pager.to_file(out)
+        with pytest.raises(IncompleteListError, match=r"Pass resume=True to finish the file"):
+            await pager.to_file(out, resume=True)
+        await pager.to_file(out, resume=True)
+    assert len(set(read_ids(out))) == len(read_ids(out)) == 180
+
+
 async def test_list_that_stopped_keeps_the_previous_file(tmp_path: Path) -> None:
     """An export of a list that stops early does not replace the previous file. The next run reads all rows."""
     out, server = tmp_path / "tags.ndjson", TagServer([], [], [])

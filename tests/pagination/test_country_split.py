@@ -22,6 +22,7 @@ from tests.support.servers import handler_server
 
 DAY = date(2026, 11, 1)
 LIMIT = 40
+REMOVED = "removed"
 
 
 @dataclass
@@ -32,6 +33,8 @@ class VisitServer:
     ignores_countries: bool = False
     is_count_limited: bool = False
     count_limit: int = LIMIT
+    counts_page: bool = False
+    """Count the rows of the page, as some servers do."""
     on_group: Callable[[list[str | None]], None] | None = None
     """Changes the countries of the last day before the first page of a group is returned."""
     rejects_large_searches: bool = False
@@ -39,7 +42,12 @@ class VisitServer:
 
     @property
     def ids(self) -> list[str]:
-        return [f"{number}-{row}" for number, day in enumerate(self.countries_by_day) for row, _ in enumerate(day)]
+        return [
+            f"{number}-{row}"
+            for number, day in enumerate(self.countries_by_day)
+            for row, country in enumerate(day)
+            if country != REMOVED
+        ]
 
     async def __call__(self, request: web.Request) -> web.Response:
         body = json.loads(await request.read())
@@ -54,14 +62,17 @@ class VisitServer:
             for number, day in enumerate(self.countries_by_day)
             if start <= DAY + timedelta(number) <= end
             for row, country in enumerate(day)
+            if country != REMOVED
             if codes is None or self.ignores_countries or country in codes
         ]
         if self.rejects_large_searches and len(rows) > LIMIT:
             return web.json_response({"errors": [{"code": "offset_exceeded"}]}, status=416)
         size, page = int(request.query["page[size]"]), int(request.query["page[num]"])
         total = min(len(rows), self.count_limit) if self.is_count_limited else len(rows)
-        pagination = {"page_num": page, "page_count": -(-total // size), "total_count": total}
         data = rows[:LIMIT][(page - 1) * size : page * size]
+        pagination = {"page_num": page, "page_count": -(-total // size), "total_count": total}
+        if self.counts_page:
+            pagination = {"total_count": len(data)}
         return web.json_response({"data": data, "meta": {"pagination": pagination}})
 
 
@@ -170,6 +181,29 @@ async def test_counts_limited_above_the_row_limit(day: list[str | None]) -> None
     assert len(ids) == len(set(ids))
 
 
+async def test_server_that_counts_the_rows_of_the_page() -> None:
+    """Such a count shows neither that a day is complete, nor that all visits have a country."""
+    server = VisitServer([spread(30), [*spread(30), *[None] * 30], spread(30)], counts_page=True)
+    ids, error = await read(server)
+    assert isinstance(error, IncompleteWindowError)
+    assert len(ids) == len(set(ids)) == 100
+    server = VisitServer([spread(30)] * 4, counts_page=True)
+    assert await read(server) == (server.ids, None)
+
+
+async def test_removed_visits_do_not_hide_missing_ones() -> None:
+    """Visits that are removed while a day is read in groups are not counted as visits without a country."""
+    day = [None if number % 10 == 0 else country for number, country in enumerate(spread(60))]
+
+    def remove_two(day: list[str | None]) -> None:
+        day[11] = day[21] = REMOVED
+
+    server = VisitServer([day], on_group=remove_two)
+    ids, error = await read(server)
+    assert isinstance(error, IncompleteWindowError)
+    assert set(server.ids) - set(ids)
+
+
 async def test_new_visits_do_not_hide_missing_ones() -> None:
     """Visits that arrive while a day is read in groups do not make up for visits that cannot be read."""
     day = [None if number % 10 == 0 else country for number, country in enumerate(spread(60))]
@@ -183,7 +217,7 @@ async def test_new_visits_do_not_hide_missing_ones() -> None:
 @pytest.mark.parametrize("days", [1, 2])
 async def test_removed_visit_of_large_day_is_not_missing(days: int) -> None:
     """A visit that is removed while a day is read in groups is not reported as missing."""
-    server = VisitServer([spread(5)] * (days - 1) + [spread(100)], on_group=lambda day: day.__delitem__(-1))
+    server = VisitServer([spread(5)] * (days - 1) + [spread(100)], on_group=lambda day: day.__setitem__(-1, REMOVED))
     ids, error = await read(server)
     assert error is None
     assert sorted(ids) == sorted(server.ids)

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadfeeder_async import AsyncLeadfeeder, CheckpointError, ConfigurationError, Progress, WebVisit
-from leadfeeder_async._core.server_clock import ServerClock
 from leadfeeder_async.pagination.date_range import DateWindow, parse_time_zone
 from leadfeeder_async.pagination.local_days import local_days
 from leadfeeder_async.sandbox import Sandbox
@@ -92,50 +91,7 @@ def test_every_instant_belongs_to_its_days(day: date, length: int, zone: str, of
             assert belongs == (found.start <= instant < found.end)
             for hours in (-12, 0, 14):
                 day = (instant + timedelta(hours=hours)).date()
-                requested = found.requested_days(instant + timedelta(days=1))
-                assert not belongs or requested.start <= day <= requested.end
-
-
-async def test_resume_on_the_next_day(
-    sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An export of days in a time zone continues on a later day, on which other days of the API are requested."""
-    out, days = (
-        tmp_path / "visits.ndjson",
-        {"start_date": sandbox.end_date - timedelta(9), "end_date": sandbox.end_date},
-    )
-    noon = datetime.combine(sandbox.end_date, time(12), UTC)
-
-    def stop(progress: Progress) -> None:
-        if progress.done:
-            raise InterruptedError
-
-    monkeypatch.setattr(ServerClock, "now", lambda _: noon)
-    with pytest.raises(InterruptedError):
-        await lf.web_visits.search(**days, tz="Europe/Berlin", page_size=10).to_file(out, on_progress=stop)
-    monkeypatch.setattr(ServerClock, "now", lambda _: noon + timedelta(1))
-    later = lf.web_visits.search(**days, tz="Europe/Berlin", page_size=10)
-    await later.to_file(out, resume=True)
-    assert read_ids(out) == [visit.id async for visit in later]
-
-
-@pytest.mark.parametrize(
-    ("zone", "now", "end"),
-    [
-        ("Europe/Berlin", "2026-11-05 12:00", "2026-11-05"),
-        ("Europe/Berlin", "2026-11-04 23:30", "2026-11-05"),
-        ("America/New_York", "2026-11-05 12:00", "2026-11-05"),
-        ("America/New_York", "2026-11-06 03:00", "2026-11-06"),
-        ("Europe/Berlin", "2026-11-06 00:00", "2026-11-06"),
-        ("Pacific/Pago_Pago", "2026-11-09 00:00", "2026-11-07"),
-    ],
-)
-def test_days_after_today_are_not_added(zone: str, now: str, end: str) -> None:
-    """The API may reject days that have not begun, so only days that the caller names are requested early."""
-    day = date(2026, 11, 5)
-    found = local_days(DateWindow(day, day), zone)
-    assert found is not None
-    assert str(found.requested_days(datetime.fromisoformat(f"{now}+00:00")).end) == end
+                assert not belongs or found.requested_days.start <= day <= found.requested_days.end
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Callable
 from contextlib import aclosing
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -471,6 +472,62 @@ async def test_truncation_at_row_limit() -> None:
     async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
         with pytest.raises(IncompleteWindowError, match="10,000 of 12,000"):
             await visit_ids(lf)
+
+
+@pytest.mark.parametrize("end", ["404", "400", "416", "204", "empty"])
+async def test_row_limit_of_server_that_counts_pages(end: str) -> None:
+    """A server that counts the rows of the page, and ends at its limit in any way, returns all days."""
+    per_day = {DAY + timedelta(number): 30 for number in range(3)}
+
+    def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
+        days = [f"{day}" for day in per_day if body["start_date"] <= f"{day}" <= body["end_date"]]
+        size, page = int(request.query["page[size]"]), int(request.query["page[num]"])
+        if page * size > 40 and end != "empty":
+            return int(end), {} if end == "204" else {"errors": [{"code": "bad_page"}]}
+        ids = [f"{day}/{number}" for day in days for number in range(30)][:40][(page - 1) * size : page * size]
+        return 200, {"data": rows(*ids), "meta": {"pagination": {"total_count": len(ids)}}}
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url, max_search_rows=40) as lf:
+        assert len(set(await visit_ids(lf, 3, page_size=10))) == 90
+
+
+@pytest.mark.parametrize("counted", [200, 201])
+async def test_rejected_page_after_the_last_row(counted: int) -> None:
+    """A 404 for a page that only a wrong count promises is the end of the list, whose gap is reported."""
+
+    def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
+        if int(request.query["page[num]"]) > 2:
+            return 404, {"errors": [{"code": "not_found"}]}
+        return numbered_pages([f"{number}" for number in range(200)], total_count=counted)(request, body)
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        if counted == 200:
+            assert len(await visit_ids(lf)) == 200
+        else:
+            with pytest.raises(IncompleteListError, match="1 of 201 rows are missing"):
+                await visit_ids(lf)
+
+
+async def test_rows_without_an_id_and_an_expired_cursor(tmp_path: Path) -> None:
+    """A list with rows without an id is not read again from its start, because these rows would repeat."""
+    is_expired = True
+
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        page = int(request.query.get("page[cursor]", "0"))
+        if page == 2 and is_expired:
+            return 410, {"errors": [{"code": "cursor_expired"}]}
+        cursor = str(page + 1) if page < 3 else None
+        data = [{"id": str(page), "type": "list_item"}, {"id": "", "type": "list_item", "attributes": {"n": page}}]
+        return 200, {"data": data, "meta": {"pagination": {"next_cursor": cursor}}}
+
+    out = tmp_path / "rows.ndjson"
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        for resume in (False, True):
+            with pytest.raises(CursorExpiredError, match="Some rows have no id"):
+                await lf.lists.items("1").to_file(out, resume=resume)
+        is_expired = False
+        await lf.lists.items("1").to_file(out, resume=True)
+    assert len(out.read_bytes().splitlines()) == 8
 
 
 async def test_row_limit_of_cursor_list() -> None:

@@ -103,7 +103,7 @@ JOBS: dict[str, tuple[int, Job]] = {
     "`count()` of 2,500 visits": (1, count),
     "`first()` of 2,500 visits": (1, first),
     "A search that matches 1,000 companies": (10, search),
-    "The first sync of 2,500 visits of 527 companies": (41, first_sync),
+    "The first sync of 2,500 visits of 527 companies": (42, first_sync),
     "A nightly sync with nothing new": (9, nightly_sync),
     NIGHTLY_SYNC: (11, nightly_sync_with_new_visit),
     "`get_many` with 350 ids": (4, get_many),

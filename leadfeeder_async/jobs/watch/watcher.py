@@ -21,6 +21,7 @@ from leadfeeder_async.errors import (
     CheckpointError,
     DecodeError,
     LeadfeederError,
+    NotFoundError,
     OffsetExceededError,
     QuotaExceededError,
     RateLimitedError,
@@ -410,7 +411,7 @@ class VisitWatcher:
         for number in range(pages.first, pages.last + 1):
             try:
                 page = await self._reader.page(window, pages.size, number)
-            except OffsetExceededError:
+            except (OffsetExceededError, NotFoundError):  # the count may be ahead of the rows
                 return None
             found.update({visit.id: visit for visit in page.items if visit.id and visit.id not in self._known})
             latest = page.meta.total_count if page.meta.total_count is not None else latest
