@@ -128,6 +128,18 @@ class RequestExecutor:
         budgets = [(budget.reserved, left) for budget in self._budgets() if (left := budget.credits_left) is not None]
         return any(reserved for reserved, _ in budgets) and all(reserved + left > 0 for reserved, left in budgets)
 
+    async def refresh_shared_credits(self) -> None:
+        """Let the pools of several processes learn what the others have released, by a reservation that is undone."""
+        pools = {id(budget.shared): budget.shared for budget in self._budgets() if budget.shared is not None}
+        for pool in pools.values():
+            if pool.credits_left > 0:
+                continue
+            try:
+                await pool.reserve(1, ErrorContext())
+            except Exception:  # noqa: BLE001, S112 - the pool may raise anything; a call would report it
+                continue
+            pool.settle(1, 0)
+
     def price(self, endpoint: Endpoint[object]) -> Price:
         """Return the price of one item of an endpoint, as far as known."""
         return self._state.price(endpoint)

@@ -579,7 +579,7 @@ class Pipeline:
                 await self._changed.wait()
                 continue
             batch.is_free = batch.is_free and batch.is_certainly_charged
-            left = self._credits_left(batch)
+            left = await self._current_credits(batch)
             affordable = self._affordable_ids(batch, left)
             if affordable < len(batch.items):
                 if self._fetches.in_flight:  # a request in flight may release credits
@@ -639,6 +639,14 @@ class Pipeline:
         left = (self._executor if batch.prepaid else self._budgeted_executor).credits_left()
         # A request that was just started has not reserved its credits in the budget yet.
         return None if left is None else left - (self._credits_in_flight - self._budget.reserved)
+
+    async def _current_credits(self, batch: Batch[str]) -> int | None:
+        """Return the credits that the budgets cover. If none are left, ask the pools of other processes again."""
+        left = self._credits_left(batch)
+        if left is not None and left <= 0 and not self._fetches.in_flight:
+            await self._budgeted_executor.refresh_shared_credits()
+            left = self._credits_left(batch)
+        return left
 
     def _affordable_ids(self, batch: Batch[str], left: int | None) -> int:
         """Return how many records can be requested now, in addition to the requests in flight.

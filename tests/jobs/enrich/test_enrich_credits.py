@@ -810,6 +810,30 @@ class BrokenPool(Pool):
         await super().reserve(most, context)
 
 
+class LaggingPool(Pool):
+    """A pool that learns at each reservation what other processes have released."""
+
+    known = 0
+
+    @property
+    def credits_left(self) -> int:
+        return self.known
+
+    async def reserve(self, most: int, context: ErrorContext) -> None:
+        self.known = self.limit - self.spent
+        await super().reserve(most, context)
+
+
+@pytest.mark.parametrize("limit", [60, 0])
+async def test_shared_credits_that_others_have_released(limit: int) -> None:
+    """A job that knows of no credits asks the pool again before it skips rows."""
+    server = Ledger()
+    async with handler_server(server.handle) as url, client_of(url) as lf, lf.budget(shared=LaggingPool(limit)):
+        outcomes = Counter([result.outcome async for result in lf.enrich.companies(keys(*range(150)), by="domain")])
+    assert (outcomes[Outcome.MATCHED], server.charged) == (limit, limit)
+    assert outcomes[Outcome.SKIPPED_BY_BUDGET] == 150 - limit
+
+
 @pytest.mark.parametrize("number", [1, 2, 5])
 async def test_paid_records_are_returned_before_another_error(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """If a pool of credits raises an error of its own, the records in flight are returned first."""
