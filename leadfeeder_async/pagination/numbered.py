@@ -177,12 +177,15 @@ class WindowProgress(msgspec.Struct):
 
     def ends_with(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
-        missing = self.detector.missing
+        missing, pages = self.detector.missing, self.detector.pages
         if isinstance(error, OffsetExceededError):
             return missing == 0
-        if not isinstance(error, NotFoundError) or not self.detector.pages:
+        is_short = missing is not None and missing > 0
+        if not isinstance(error, NotFoundError) or not pages:
             return False
-        is_complete = missing is not None and missing <= 0 and not self.is_truncated
+        if not is_short and pages < (self.detector.last_page or 0):
+            return False  # nothing else would show that rows are missing
+        is_complete = missing is not None and not is_short and not self.is_truncated
         return is_complete or not self.is_over_limit(error)
 
     def is_over_limit(self, error: APIStatusError) -> bool:

@@ -25,6 +25,7 @@ from leadfeeder_async import (
     IncompleteListError,
     IncompleteWindowError,
     InvalidIdError,
+    NotFoundError,
     OffsetExceededError,
     PermissionDeniedError,
     ServerError,
@@ -506,6 +507,26 @@ async def test_rejected_page_after_the_last_row(counted: int) -> None:
         else:
             with pytest.raises(IncompleteListError, match="1 of 201 rows are missing"):
                 await visit_ids(lf)
+
+
+@pytest.mark.parametrize("counts", [{"total_count": None}, {"total_count": 100}, {}])
+async def test_rejected_page_before_the_last_row(counts: dict[str, Any]) -> None:
+    """A 404 for a page in the middle is an error, or the page is requested again, but the list does not end there."""
+    rejections = 0
+
+    def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
+        nonlocal rejections
+        if request.query["page[num]"] == "3" and not rejections:
+            rejections += 1
+            return 404, {"errors": [{"code": "not_found"}]}
+        return numbered_pages([f"{number}" for number in range(500)], **counts)(request, body)
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        if counts:
+            with pytest.raises(NotFoundError):
+                await visit_ids(lf)
+        else:
+            assert len(await visit_ids(lf)) == 500
 
 
 async def test_rows_without_an_id_and_an_expired_cursor(tmp_path: Path) -> None:
