@@ -229,7 +229,7 @@ def _decode_normalized(endpoint: Endpoint[T], body: bytes) -> T:
         body = replace_lone_surrogates(body)
     else:
         is_list, is_empty = endpoint.shape is ResponseShape.LIST, endpoint.shape is ResponseShape.EMPTY
-        body = normalize_response(body, is_list=is_list, is_empty=is_empty)
+        body = normalize_response(body, is_list=is_list, is_empty=is_empty, has_list_rows=endpoint.has_list_rows)
     return msgspec.json.decode(body, type=endpoint.response_type, strict=False)
 
 

@@ -128,6 +128,11 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
         return ResponseShape.LIST if is_list else ResponseShape.OBJECT
 
     @cached_property
+    def has_list_rows(self) -> bool:
+        """True if each row of the response's data is a list, as in the matches of companies."""
+        return self.shape is ResponseShape.LIST and get_origin(get_args(get_args(self.response_type)[0])[0]) is tuple
+
+    @cached_property
     def decoder(self) -> ResponseDecoder[T_co]:
         """The strict decoder of responses, built once."""
         return msgspec.json.Decoder(self.response_type)

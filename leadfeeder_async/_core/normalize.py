@@ -67,7 +67,7 @@ _IDENTIFIER = msgspec.json.Decoder(_Identifier)
 _JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
 
 
-def normalize_response(body: bytes, *, is_list: bool, is_empty: bool) -> bytes:
+def normalize_response(body: bytes, *, is_list: bool, is_empty: bool, has_list_rows: bool = False) -> bytes:
     """Return a response in the shape of the contract, or raise an error of msgspec if it is not a JSON object."""
     try:
         response = _BODY.decode(body)
@@ -75,7 +75,9 @@ def normalize_response(body: bytes, *, is_list: bool, is_empty: bool) -> bytes:
         body = replace_lone_surrogates(body)
         response = _BODY.decode(body)
     parts = [b'{"data":']
-    parts += [b"null"] if is_empty else _normalize_data(response, len(body), is_list=is_list)
+    parts += (
+        [b"null"] if is_empty else _normalize_data(response, len(body), is_list=is_list, has_list_rows=has_list_rows)
+    )
     meta, errors = _section(response.meta), _reported_errors(response)
     if isinstance(meta, dict):
         parts += [b',"meta":', msgspec.json.encode(_normalize_meta(meta))]
@@ -144,7 +146,7 @@ def _section(raw: msgspec.Raw) -> Json:
         return None
 
 
-def _normalize_data(response: _Body, size: int, *, is_list: bool) -> list[bytes]:
+def _normalize_data(response: _Body, size: int, *, is_list: bool, has_list_rows: bool) -> list[bytes]:
     if isinstance(response.data, msgspec.UnsetType):
         return [b"null"]
     included = IncludedResolver(response.included, MAX_RESOLVED_BYTES + size)
@@ -156,7 +158,8 @@ def _normalize_data(response: _Body, size: int, *, is_list: bool) -> list[bytes]
         if rows:
             parts = [b"["]
             for row in rows:
-                parts += [_normalize_raw(row, included), b","]
+                is_null = has_list_rows and bytes(memoryview(row)[:5]) == b"null"
+                parts += [b"[]" if is_null else _normalize_raw(row, included), b","]
             return [*parts[:-1], b"]"]
         return [b"[]"]
     record = _normalize_raw(response.data, included)

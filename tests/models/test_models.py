@@ -404,12 +404,17 @@ def test_list_without_data_raises() -> None:
         codec.decode(tags.RETRIEVE_TAGS, b'{"meta":{}}', ErrorContext(), REDACTOR)
 
 
-def test_null_in_a_list_raises() -> None:
-    """A null among matches is not dropped, because the other matches would move to the wrong index."""
+def test_null_in_a_list_keeps_the_place_of_others() -> None:
+    """A null in place of the matches of a company means none. It is not dropped, so the others keep their index."""
     match = {"id": "1", "attributes": {"match_score": 0.9}}
-    for data in ([[match], None, [match]], [None, [match]]):
-        with pytest.raises(DecodeError):
-            codec.decode(companies.MATCH_COMPANIES, json.dumps({"data": data}).encode(), ErrorContext(), REDACTOR)
+    for data in ([[match], None, [match]], [None, [match]], [None]):
+        body = json.dumps({"data": data}).encode()
+        found = codec.decode(companies.MATCH_COMPANIES, body, ErrorContext(), REDACTOR).data
+        assert [len(matches) for matches in found] == [len(matches or ()) for matches in data]
+    with pytest.raises(DecodeError):
+        codec.decode(companies.MATCH_COMPANIES, b'{"data":[[null]]}', ErrorContext(), REDACTOR)
+    with pytest.raises(DecodeError):
+        codec.decode(tags.RETRIEVE_TAGS, b'{"data":[{"id":"1"},null]}', ErrorContext(), REDACTOR)
 
 
 def test_attributes_are_not_normalized() -> None:
