@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from math import isnan
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
@@ -373,7 +374,7 @@ def _is_padded(name: str) -> bool:
 
 def _kind_of(row: object) -> str:
     """Return the type of a row that is not a key, in words."""
-    is_missing = row is None or row != row  # noqa: PLR0124 - NaN
+    is_missing = row is None or (isinstance(row, float) and isnan(row))
     return "empty" if is_missing else f"of type {type(row).__name__}"
 
 

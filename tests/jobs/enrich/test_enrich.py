@@ -908,7 +908,7 @@ async def test_invalid_arguments(lf: AsyncLeadfeeder) -> None:
     ]
 
 
-@pytest.mark.parametrize("row", [None, float("nan"), ("Nord", "Kiel"), b"Nord", ["Nord"], 2.5])
+@pytest.mark.parametrize("row", [None, float("nan"), pd.NA, pd.Series(["Nord"] * 2), ("Nord", "Kiel"), b"", 2.5])
 @pytest.mark.parametrize("by", ["name", "vat"])
 async def test_rows_that_are_neither_text_nor_mapping(
     sandbox: Sandbox, lf: AsyncLeadfeeder, row: Any, by: Literal["name", "vat"]
