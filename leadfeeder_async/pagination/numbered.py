@@ -10,10 +10,8 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async._core.codec import decode_meta
 from leadfeeder_async._core.endpoint import ApiRequest
-from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
-from leadfeeder_async._core.worker_thread import run_for_rows
+from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import (
     APIStatusError,
     BadRequestError,
@@ -24,7 +22,7 @@ from leadfeeder_async.errors import (
     OffsetExceededError,
 )
 from leadfeeder_async.models.envelope import Meta
-from leadfeeder_async.pagination.completeness import UnidentifiedRows, missing_rows_error, page_facts
+from leadfeeder_async.pagination.completeness import missing_rows_error
 from leadfeeder_async.pagination.country_split import (
     CountryGroup,
     find_country_groups,
@@ -32,11 +30,13 @@ from leadfeeder_async.pagination.country_split import (
     with_countries,
 )
 from leadfeeder_async.pagination.date_range import DateWindow, split_count, split_window
-from leadfeeder_async.pagination.dedupe import NewRows, SeenIds
+from leadfeeder_async.pagination.day_in_groups import DayInGroups
+from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import MAX_COUNT, EndDetector, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.source import MAX_PREFETCHED_BYTES, PagerOptions, PrefetchQueue
 from leadfeeder_async.pagination.split_check import RECOUNTS, SplitRange
+from leadfeeder_async.pagination.window_progress import WindowProgress
 
 T = TypeVar("T")
 
@@ -88,143 +88,6 @@ class DateWindowSource(msgspec.Struct, frozen=True):
         """Return the part of the date range that begins at the position of ``options``."""
         day = options.position.day
         return self.window if day is None else DateWindow(max(day, self.window.start), self.window.end)
-
-
-class DayInGroups(msgspec.Struct):
-    """A day over the row limit that is read in groups of countries."""
-
-    request: ApiRequest[bytes]
-    """The search of the whole day."""
-    total: int | None
-    """The rows that the server counted before the groups were read."""
-    counted: int
-    """The sum of the counts of the groups."""
-    ids: set[str]
-    """The ids of all rows that were returned."""
-    without_group: set[str]
-    """The ids of rows that only the search of the whole day returned, because they have no country."""
-    is_count_limited: bool
-    """True if the server counts no further than its row limit."""
-    groups_left: int
-    split: SplitRange | None
-    """The date range that the day is a part of."""
-    is_truncated: bool = False
-    """True if the server has, or may have, more rows of a group than it returns."""
-    unreadable: int = 0
-    """Rows without a country that the server counts but did not return."""
-
-    @property
-    def rows(self) -> int:
-        """The number of rows that the day should have."""
-        return max(self.total or 0, self.counted, len(self.ids) + self.unreadable)
-
-    @property
-    def is_complete(self) -> bool:
-        """True if no rows can be missing. Without a count, rows without a country mean that there may be more."""
-        if self.unreadable or self.is_truncated or self.total is None:
-            return False
-        return not (self.is_count_limited and self.without_group)
-
-
-class WindowProgress(msgspec.Struct):
-    """The progress of reading one date window, or a list without dates, in one or several passes over its pages."""
-
-    request: ApiRequest[bytes]
-    window: DateWindow | None
-    seen: SeenIds
-    detector: EndDetector
-    queue: PrefetchQueue
-    max_rows: int
-    """The most rows of one search that the API returns."""
-    unidentified: UnidentifiedRows = msgspec.field(default_factory=UnidentifiedRows)
-    requested: int = 0
-    """The number of pages of this pass that were requested."""
-    groups: list[CountryGroup] | None = None
-    """The groups of countries by which the day will be read after these pages."""
-    is_count_limited: bool = False
-    """True if the server counts no further than its row limit, as the groups show."""
-    day: DayInGroups | None = None
-    """The day that this group of countries belongs to."""
-    split: SplitRange | None = None
-    """The date range that this window is a part of."""
-
-    def can_request(self) -> bool:
-        """Return True if the next page is known to exist, or the page before it was not the last."""
-        if self.detector.verdict is not Verdict.CONTINUE:
-            return False
-        return self.requested == self.detector.pages or self.requested < self.detector.known_pages
-
-    async def record(self, page: Page[T], decoder: PageDecoder[T]) -> tuple[T, ...]:
-        """Record a page, and return its new rows."""
-        new, is_repeated = await run_for_rows(partial(self._filter_new, page, decoder), len(page.items))
-        self.detector = self.detector.record(page_facts(page, new, self.detector, is_repeated=is_repeated))
-        if self.detector.verdict is not Verdict.CONTINUE:
-            self.queue.close()
-        return new.rows
-
-    def _filter_new(self, page: Page[T], decoder: PageDecoder[T]) -> tuple[NewRows[T], bool]:
-        """Return the new rows of a page, and True if its rows without an id are those of the page before."""
-        ids = decoder.row_ids(page.items)
-        is_repeated = self.unidentified.is_repeated(page, ids)
-        return self.seen.filter_new(page.items, ids, is_repeated=is_repeated), is_repeated
-
-    def restart(self) -> None:
-        """Begin another pass."""
-        self.queue.close()
-        self.detector = self.detector.restarted()
-        self.seen.start_pass()
-        self.requested = 0
-
-    def ends_with(self, error: APIStatusError) -> bool:
-        """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
-        missing, pages = self.detector.missing, self.detector.pages
-        if isinstance(error, OffsetExceededError):
-            return missing == 0
-        is_short = missing is not None and missing > 0
-        if not isinstance(error, NotFoundError) or not pages:
-            return False
-        if not is_short and pages < (self.detector.last_page or 0):
-            return False  # nothing else would show that rows are missing
-        is_complete = missing is not None and not is_short and not self.is_truncated
-        return is_complete or not self.is_over_limit(error)
-
-    def is_over_limit(self, error: APIStatusError) -> bool:
-        """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
-        if isinstance(error, OffsetExceededError):
-            return True
-        return self.window is not None and (self.detector.pages + 1) * self.detector.largest_page > self.max_rows
-
-    @property
-    def exceeds_limit(self) -> bool:
-        """True if the list has, or may have, more rows than the API returns."""
-        return self.detector.total is not None and self.detector.total >= self.max_rows
-
-    @property
-    def is_truncated(self) -> bool:
-        """True if the server stopped a search by date at its row limit although it counts, or may have, more rows.
-
-        A total equal to the limit is not conclusive, because some servers count no further. A total of fewer rows than
-        arrived is none of the list, because some servers count the rows of the page.
-        """
-        total, received, largest = self.detector.total, self.detector.received, self.detector.largest_page
-        if self.window is None:
-            return False
-        if self.exceeds_limit and total != self.max_rows:
-            return self.detector.rows < (total or 0)
-        if total not in {None, self.max_rows} and self.detector.rows <= (total or 0):
-            return False
-        # The last page ends at the limit, or the server rejects the page that would cross it.
-        return received == self.max_rows or (received + largest > self.max_rows and received % max(largest, 1) == 0)
-
-    def next_request(self, page_size: int) -> ApiRequest[bytes]:
-        """Return the request of the next page."""
-        self.requested += 1
-        return self.request.with_params({"page[num]": self.requested, "page[size]": page_size})
-
-    @property
-    def position(self) -> ResumePosition | None:
-        """The position after the latest page. Page numbers are not stable, so a window is read again."""
-        return ResumePosition(day=self.window.start) if self.window else None
 
 
 class NumberedPages(Generic[T]):
@@ -366,10 +229,7 @@ class NumberedPages(Generic[T]):
             if before is None or with_country is None or after is None:
                 day.unreadable = max(0, day.rows - len(day.ids))
                 return
-            removed = max(0, day.total - min(before, after), day.counted - with_country)
-            without_country = max(0, len(day.without_group) - removed)  # removed rows are in no group either
-            day.unreadable = max(0, max(before, after) - with_country - without_country)
-            day.is_count_limited = day.total == after < len(day.ids)
+            day.record_counts(before, with_country, after)
             if before == after or not day.unreadable:
                 return
 
@@ -556,7 +416,7 @@ class NumberedPages(Generic[T]):
         waiting = sum(len(progress.queue) for progress in self._windows)
         prefetch = min(self._options.prefetch, max(1, MAX_PREFETCHED_BYTES // self._largest_body))
         for progress in self._windows:
-            _peek_total(progress)
+            progress.peek_total()
             while progress.can_request() and waiting < prefetch:
                 wanted = self._options.pages_wanted
                 if wanted is not None and self._requested >= wanted:
@@ -568,16 +428,6 @@ class NumberedPages(Generic[T]):
         """Return the request of the next page that was not requested yet."""
         self._requested += 1
         return progress.next_request(self._options.page_size)
-
-
-def _peek_total(progress: WindowProgress) -> None:
-    """Read the page count of a later window from its first response, without decoding the rows."""
-    if progress.detector.total is not None or progress.detector.pages:
-        return
-    body = progress.queue.peek()
-    if body is not None and len(body) <= MAX_INLINE_BYTES:
-        meta = decode_meta(body)
-        progress.detector = progress.detector.record_counts(meta.pages, meta.total_count)
 
 
 def _incomplete_window_error(

@@ -1,0 +1,135 @@
+"""The progress of reading one date window, or one list of numbered pages without dates."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from leadfeeder_async._core.codec import decode_meta
+from leadfeeder_async._core.endpoint import ApiRequest
+from leadfeeder_async._core.executor import MAX_INLINE_BYTES
+from leadfeeder_async._core.worker_thread import run_for_rows
+from leadfeeder_async.errors import APIStatusError, NotFoundError, OffsetExceededError
+from leadfeeder_async.pagination.completeness import UnidentifiedRows, page_facts
+from leadfeeder_async.pagination.country_split import CountryGroup
+from leadfeeder_async.pagination.date_range import DateWindow
+from leadfeeder_async.pagination.day_in_groups import DayInGroups
+from leadfeeder_async.pagination.dedupe import NewRows, SeenIds
+from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
+from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
+from leadfeeder_async.pagination.source import PrefetchQueue
+from leadfeeder_async.pagination.split_check import SplitRange
+
+T = TypeVar("T")
+
+
+class WindowProgress(msgspec.Struct):
+    """The progress of reading one date window, or a list without dates, in one or several passes over its pages."""
+
+    request: ApiRequest[bytes]
+    window: DateWindow | None
+    seen: SeenIds
+    detector: EndDetector
+    queue: PrefetchQueue
+    max_rows: int
+    """The most rows of one search that the API returns."""
+    unidentified: UnidentifiedRows = msgspec.field(default_factory=UnidentifiedRows)
+    requested: int = 0
+    """The number of pages of this pass that were requested."""
+    groups: list[CountryGroup] | None = None
+    """The groups of countries by which the day will be read after these pages."""
+    is_count_limited: bool = False
+    """True if the server counts no further than its row limit, as the groups show."""
+    day: DayInGroups | None = None
+    """The day that this group of countries belongs to."""
+    split: SplitRange | None = None
+    """The date range that this window is a part of."""
+
+    def can_request(self) -> bool:
+        """Return True if the next page is known to exist, or the page before it was not the last."""
+        if self.detector.verdict is not Verdict.CONTINUE:
+            return False
+        return self.requested == self.detector.pages or self.requested < self.detector.known_pages
+
+    async def record(self, page: Page[T], decoder: PageDecoder[T]) -> tuple[T, ...]:
+        """Record a page, and return its new rows."""
+        new, is_repeated = await run_for_rows(partial(self._filter_new, page, decoder), len(page.items))
+        self.detector = self.detector.record(page_facts(page, new, self.detector, is_repeated=is_repeated))
+        if self.detector.verdict is not Verdict.CONTINUE:
+            self.queue.close()
+        return new.rows
+
+    def _filter_new(self, page: Page[T], decoder: PageDecoder[T]) -> tuple[NewRows[T], bool]:
+        """Return the new rows of a page, and True if its rows without an id are those of the page before."""
+        ids = decoder.row_ids(page.items)
+        is_repeated = self.unidentified.is_repeated(page, ids)
+        return self.seen.filter_new(page.items, ids, is_repeated=is_repeated), is_repeated
+
+    def restart(self) -> None:
+        """Begin another pass."""
+        self.queue.close()
+        self.detector = self.detector.restarted()
+        self.seen.start_pass()
+        self.requested = 0
+
+    def ends_with(self, error: APIStatusError) -> bool:
+        """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
+        missing, pages = self.detector.missing, self.detector.pages
+        if isinstance(error, OffsetExceededError):
+            return missing == 0
+        is_short = missing is not None and missing > 0
+        if not isinstance(error, NotFoundError) or not pages:
+            return False
+        if not is_short and pages < (self.detector.last_page or 0):
+            return False  # nothing else would show that rows are missing
+        is_complete = missing is not None and not is_short and not self.is_truncated
+        return is_complete or not self.is_over_limit(error)
+
+    def is_over_limit(self, error: APIStatusError) -> bool:
+        """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
+        if isinstance(error, OffsetExceededError):
+            return True
+        return self.window is not None and (self.detector.pages + 1) * self.detector.largest_page > self.max_rows
+
+    @property
+    def exceeds_limit(self) -> bool:
+        """True if the list has, or may have, more rows than the API returns."""
+        return self.detector.total is not None and self.detector.total >= self.max_rows
+
+    @property
+    def is_truncated(self) -> bool:
+        """True if the server stopped a search by date at its row limit although it counts, or may have, more rows.
+
+        A total equal to the limit is not conclusive, because some servers count no further. A total of fewer rows than
+        arrived is none of the list, because some servers count the rows of the page.
+        """
+        total, received, largest = self.detector.total, self.detector.received, self.detector.largest_page
+        if self.window is None:
+            return False
+        if self.exceeds_limit and total != self.max_rows:
+            return self.detector.rows < (total or 0)
+        if total not in {None, self.max_rows} and self.detector.rows <= (total or 0):
+            return False
+        # The last page ends at the limit, or the server rejects the page that would cross it.
+        return received == self.max_rows or (received + largest > self.max_rows and received % max(largest, 1) == 0)
+
+    def peek_total(self) -> None:
+        """Read the counts of a first response that is waiting, without decoding its rows."""
+        if self.detector.total is not None or self.detector.pages:
+            return
+        body = self.queue.peek()
+        if body is not None and len(body) <= MAX_INLINE_BYTES:
+            meta = decode_meta(body)
+            self.detector = self.detector.record_counts(meta.pages, meta.total_count)
+
+    def next_request(self, page_size: int) -> ApiRequest[bytes]:
+        """Return the request of the next page."""
+        self.requested += 1
+        return self.request.with_params({"page[num]": self.requested, "page[size]": page_size})
+
+    @property
+    def position(self) -> ResumePosition | None:
+        """The position after the latest page. Page numbers are not stable, so a window is read again."""
+        return ResumePosition(day=self.window.start) if self.window else None
