@@ -35,7 +35,7 @@ from leadfeeder_async import (
     OutcomeUnknownError,
     QuotaExceededError,
 )
-from leadfeeder_async.jobs.enrich import pipeline, request_queue
+from leadfeeder_async.jobs.enrich import pending_rows, pipeline, request_queue
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, normalize_domain
 from leadfeeder_async.jobs.enrich.lookup import MatchPolicy
@@ -930,7 +930,7 @@ async def test_table_as_rows_is_refused(lf: AsyncLeadfeeder) -> None:
 
 async def test_many_rows_of_one_large_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of the same company that finish at once are passed on in parts of a limited size."""
-    monkeypatch.setattr(pipeline, "MAX_PART_BYTES", 10_000)
+    monkeypatch.setattr(pending_rows, "MAX_PART_BYTES", 10_000)
 
     async def respond(request: web.Request) -> web.Response:
         if request.path.endswith("/match"):
