@@ -185,9 +185,10 @@ def _check_bounds(endpoint: Endpoint[T], body: bytes, context: ErrorContext, red
         message = f"The response has too many values for its size of {len(body):,} bytes."
         raise decode_error(message, context, redactor)
     counted = [_count(_ERRORS, body)] if b'"errors"' in body else []
+    counted += [_count(_INCLUDED, body)] if b'"included"' in body else []
     counted += [_count(_ROWS, body)] if endpoint.shape is ResponseShape.LIST else []
     if max(counted, default=0) > max(MAX_ROWS, len(body) // MIN_BYTES_PER_ROW):
-        message = f"The response has {max(counted):,} rows or errors in {len(body):,} bytes, which are too many."
+        message = f"The response has {max(counted):,} records or errors in {len(body):,} bytes, which are too many."
         raise decode_error(message, context, redactor)
 
 
@@ -202,14 +203,21 @@ class _Rows(msgspec.Struct):
     items: tuple[msgspec.Raw, ...] = msgspec.field(default=(), name="data")
 
 
+class _Included(msgspec.Struct):
+    items: tuple[msgspec.Raw, ...] = msgspec.field(default=(), name="included")
+
+
 class _Errors(msgspec.Struct):
     items: tuple[msgspec.Raw, ...] = msgspec.field(default=(), name="errors")
 
 
-_ROWS, _ERRORS = msgspec.json.Decoder(_Rows), msgspec.json.Decoder(_Errors)
+_ROWS, _INCLUDED = msgspec.json.Decoder(_Rows), msgspec.json.Decoder(_Included)
+_ERRORS = msgspec.json.Decoder(_Errors)
 
 
-def _count(decoder: msgspec.json.Decoder[_Rows] | msgspec.json.Decoder[_Errors], body: bytes) -> int:
+def _count(
+    decoder: msgspec.json.Decoder[_Rows] | msgspec.json.Decoder[_Included] | msgspec.json.Decoder[_Errors], body: bytes
+) -> int:
     """Return the number of items of a list in a body, or 0 if there is none."""
     try:
         return len(decoder.decode(body).items)

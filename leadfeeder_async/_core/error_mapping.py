@@ -59,6 +59,9 @@ compile."""
 MAX_SECRETS = 8
 """The keys and tokens of one client that are still redacted. Renewed ones are not sent any more."""
 
+MIN_PASSWORD_CHARS = 4
+"""Shorter passwords are parts of too many words to redact."""
+
 ERROR_HEADERS = ("Retry-After", "X-Request-Id", "Location")
 """Response headers that errors use."""
 

@@ -28,6 +28,10 @@ MIN_BYTES_PER_VALUE = 8
 """Bodies with less are rejected. Values take much more memory than their text, and real records have longer ones."""
 
 
+MIN_BYTES_PER_OBJECT = 24
+"""The same for objects, because each of them takes several hundred bytes."""
+
+
 def count_values(body: bytes) -> int:
     """Return an upper bound of the number of objects, lists and values in a JSON body."""
     return body.count(b",") + body.count(b"{") + body.count(b"[")
@@ -41,12 +45,13 @@ def is_too_dense(body: bytes) -> bool:
         first, second = choice(_STRIDES)  # noqa: S311 - not used for security
         if _is_sparse(body[::first]) and _is_sparse(body[::second]):
             return False
-    return count_values(body) * MIN_BYTES_PER_VALUE > len(body)
+    return count_values(body) * MIN_BYTES_PER_VALUE > len(body) or body.count(b"{") * MIN_BYTES_PER_OBJECT > len(body)
 
 
 def _is_sparse(part: bytes) -> bool:
-    """Return True if a sample of a body has less than half of the values that are allowed."""
-    return 2 * MIN_BYTES_PER_VALUE * count_values(part) < len(part)
+    """Return True if a sample of a body has less than half of the values and objects that are allowed."""
+    values, objects = MIN_BYTES_PER_VALUE * count_values(part), MIN_BYTES_PER_OBJECT * part.count(b"{")
+    return 2 * max(values, objects) < len(part)
 
 
 def is_utf8(body: bytes) -> bool:

@@ -20,6 +20,7 @@ from yarl import URL
 
 from leadfeeder_async._core.attempt import AttemptTrace
 from leadfeeder_async._core.credential import Credential
+from leadfeeder_async._core.error_mapping import MIN_PASSWORD_CHARS
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._proxies import CABundle
 from leadfeeder_async._secret import Secret
@@ -294,10 +295,6 @@ def _login_parts(credentials: Secret) -> Iterator[Secret]:
     user, _, password = credentials.reveal().partition(":")
     if len(password or user) >= MIN_PASSWORD_CHARS:
         yield Secret(password or user)
-
-
-MIN_PASSWORD_CHARS = 4
-"""Shorter passwords are parts of too many words to redact."""
 
 
 _CURRENT_ATTEMPT: ContextVar[tuple[AttemptTrace, aiohttp.ClientTimeout]] = ContextVar("leadfeeder_attempt")

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.exit_codes import ExitCode
+from leadfeeder_async.cli.input_files import check_input_is_kept, interruptible
 from leadfeeder_async.cli.options import FLAG, AccountId, Columns, Excel, Out, Overwrite, csv_dialect, split_fields
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
 from leadfeeder_async.client import AsyncLeadfeeder
@@ -22,7 +23,6 @@ from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import KINDS, By, Key, KeyFinder, KeyRule, parse_rules
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
-from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path
 from leadfeeder_async.jobs.tabular import pick_columns
 from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
@@ -86,19 +86,22 @@ async def enrich(
         "Add --out.",
     )
     if out is not None:
-        _check_input_is_kept(source, out)
+        check_input_is_kept(source, out)
     dialect, names = csv_dialect(out, excel=excel), split_fields(fields)
     if by is None:
         raise _missing_by_error(source, encoding, sheet)
     keys = tuple(key.strip() for key in by.split(","))
     finder = KeyFinder(parse_rules(keys, column), allow_free_mail=allow_free_mail)
     is_by_ip = any(rule.kind == "ip" for rule in finder.rules)
-    rows = InputFile(source, keys, column, encoding, sheet)
+    with interruptible():
+        rows = InputFile(source, keys, column, encoding, sheet)
     from leadfeeder_async.jobs.enrich.output import columns_for, input_columns  # imports anyio
 
     pick_columns((*columns_for(EnrichedIp if is_by_ip else Company), *input_columns(rows)), names)
     print_err(f"{source}: {rows.description}.")
-    print_err(_describe_rows(rows, finder, limit))
+    with interruptible():
+        description = _describe_rows(rows, finder, limit)
+    print_err(description)
     is_free = dry_run or max_credits is not None
     terminal.check_can_confirm(
         "Without --max-credits, this command can charge any number of credits, and there is no terminal to ask.",
@@ -218,13 +221,6 @@ def _cost_question(rows: InputFile, limit: int | None, *, is_by_ip: bool) -> str
     if is_by_ip:
         return f"Each of {count} may charge credits, and the price is not published. Continue without --max-credits?"
     return f"Each of {count} may charge 1 credit, and --dry-run shows how many do. Continue without --max-credits?"
-
-
-def _check_input_is_kept(source: Path, out: Path) -> None:
-    """Raise ConfigurationError if the output or one of its temporary files is the input file."""
-    for path in (out, partial_path(out), checkpoint_path(out)):
-        is_input = path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source))
-        check_argument(not is_input, f"{path} is the input file and would be overwritten.", "Change --out.")
 
 
 async def _estimate(job: Enrichment[Company] | Enrichment[EnrichedIp]) -> ExitCode:

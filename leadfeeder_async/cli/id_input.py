@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from leadfeeder_async.cli import stdin
+from leadfeeder_async.cli.input_files import interruptible
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.columns import Json, json_at
 
@@ -164,7 +165,7 @@ def read_ids_of_file(path: Path, scope: str, column: str | None) -> list[str]:
         "Save the sheet as .csv, or pass the output file of `leadfeeder enrich`.",
     )
     try:
-        with path.open("rb") as file:
+        with interruptible(), path.open("rb") as file:
             return list(ids_in_lines(file, IdParser(str(path), scope, column)))
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None

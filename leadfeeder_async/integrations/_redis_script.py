@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._core.error_mapping import MIN_PASSWORD_CHARS, Redactor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.settings import read_api_key
@@ -175,7 +175,9 @@ def _passwords_of(redis: str | RedisClient) -> list[Secret]:
     finally:
         redis = ""  # a traceback with locals would show the password
     password = client.connection_pool.connection_kwargs.get("password") if isinstance(client, Redis) else None
-    return [Secret(password)] if isinstance(password, str) and password else []
+    if isinstance(password, bytes):
+        password = password.decode(errors="replace")
+    return [Secret(password)] if isinstance(password, str) and len(password) >= MIN_PASSWORD_CHARS else []
 
 
 def _connect(url: Secret, timeout: float) -> RedisClient:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async._core.worker_thread import run_for_rows, run_in_thread
 from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, PaginationError
@@ -18,7 +19,7 @@ from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, che
 from leadfeeder_async.jobs.tabular import check_table, pick_columns
 from leadfeeder_async.models.columns import columns_of
 from leadfeeder_async.pagination.dedupe import row_id
-from leadfeeder_async.pagination.page import Page, ResumePosition
+from leadfeeder_async.pagination.page import Page, ResumePosition, reads_from_start
 from leadfeeder_async.pagination.problems import (
     ProblemLog,
     combine_problems,
@@ -111,7 +112,7 @@ async def export_file(
         written = await run_in_thread(partial(_ids_already_written, output, job))
         is_read = job.limit is not None and output.checkpoint.rows >= job.limit
         if written is None or (job.is_sorted and output.state.position is None and not is_read):
-            output.restart(initial)
+            output.restart(replace(initial, stopped_at=output.state.stopped_at))
             written = frozenset[str]()
         tracker.start_from(output.checkpoint.rows)
         output.update(output.state.for_resume())
@@ -143,7 +144,7 @@ def _ids_already_written(output: ResumableFile[ExportState], job: ExportJob) -> 
     """Return the ids of written rows that the rest of the list may repeat, or None if it repeats rows without an id."""
     offset, position = output.state.resume_offset if job.partitioned_by_day else 0, output.state.position
     found = {row_id(line) for line in output.lines(offset)}
-    if None in found and (position is None or not (position.cursor or position.ended)):
+    if None in found and (position is None or position.day is not None or reads_from_start(position)):
         return None
     return frozenset(written for written in found if written is not None)
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from leadfeeder_async.errors import LeadfeederError
 from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState
 from leadfeeder_async.pagination.date_range import DateWindow
-from leadfeeder_async.pagination.page import ResumePosition
+from leadfeeder_async.pagination.page import ResumePosition, reads_from_start
 
 MAX_RECORDED_GAPS = 100
 """Gaps that are recorded one by one. More of them are only counted."""
@@ -116,7 +116,7 @@ class ExportState(JobState, frozen=True, kw_only=True):
 
         A range that was split is read again only from its last part, so a gap in it remains.
         """
-        if self.position is None:
+        if self.position is None or reads_from_start(self.position):
             return replace(self, gaps=(), unrecorded_gaps=0)
         day, until = self.position.day, self.unrecorded_gaps_until
         if day is None:

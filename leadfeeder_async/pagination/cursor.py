@@ -67,14 +67,14 @@ class CursorSource(msgspec.Struct, frozen=True):
                     continue
                 cursor = page.meta.next_cursor
                 first = first.after_charge(page.meta)
-                items = await progress.record(page, decoder, cursor)
+                page = await progress.record(page, decoder, cursor)
                 is_next = progress.detector.verdict is Verdict.CONTINUE and progress.loop_error is None
                 if cursor is not None and is_next and can_prefetch and progress.wants_more:
                     queue.start(_at(first, cursor))
                 total = page.meta.total_count if total is None else total
                 position = progress.position(cursor)
-                yield replace(page, items=items, total=total, position=position)
-                del page, items, body  # so that the next page can use their memory
+                yield replace(page, total=total, position=position)
+                del page, body  # so that the next page can use their memory
                 if progress.loop_error is not None:
                     raise progress.loop_error
                 if position.ended:
@@ -139,8 +139,10 @@ class _CursorProgress:
         """True unless the limit of the pager is reached."""
         return self._pages_wanted is None or self._pages < self._pages_wanted
 
-    async def record(self, page: Page[T], decoder: PageDecoder[T], cursor: str | None) -> tuple[T, ...]:
-        """Record a page, and return its new rows."""
+    async def record(self, page: Page[T], decoder: PageDecoder[T], cursor: str | None) -> Page[T]:
+        """Record a page, and return it with its new rows, and with the errors that no earlier pass has reported."""
+        if self.detector.passes > 1:
+            page = replace(page, decode_errors=())
         new = await filter_new(self._seen, page, decoder)
         self._has_unidentified |= new.unidentified > 0
         if self._rejections and self._has_unidentified:
@@ -154,7 +156,8 @@ class _CursorProgress:
             self._highest_total = max(self._highest_total or 0, self.detector.total)
         self._made_progress = self._made_progress or facts.new_rows > 0
         self.loop_error = self._detect_loop(cursor)
-        return new.rows
+        undecodable = page.undecodable if self.detector.passes == 1 else 0
+        return replace(page, items=new.rows, undecodable=undecodable)
 
     def restart(self) -> None:
         """Begin another pass over the list, after which all of its rows are known."""

@@ -32,6 +32,13 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     """The number of rows of a cursor list, as the server counted them so far."""
 
 
+def reads_from_start(position: ResumePosition | None) -> bool:
+    """Return True if a list that continues at a position is read again from its start."""
+    return position is None or not (
+        position.cursor or position.day or position.ids or position.missing_ids or position.ended
+    )
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page of a list, without rows that an earlier page contained."""
 

@@ -75,6 +75,27 @@ async def test_exit_code_of_a_signal(sandbox: Sandbox, tmp_path: Path, number: i
     assert (process.returncode, b"Traceback" in stderr) == (expected, False), stderr
 
 
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@needs_signals
+async def test_signal_while_a_pipe_of_ids_is_read(sandbox: Sandbox, tmp_path: Path, number: int, expected: int) -> None:
+    """A command that waits for a pipe without a writer ends at the first signal."""
+    pipe = tmp_path / "ids"
+    os.mkfifo(pipe)
+    process = await asyncio.create_subprocess_exec(
+        *(*COMMAND, "tags", "add", "X", "--ids", pipe, "--yes"),
+        env={**os.environ, **sandbox.environment},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    writer = await asyncio.to_thread(os.open, pipe, os.O_WRONLY)  # waits until the command reads
+    try:
+        await asyncio.sleep(0.2)
+        process.send_signal(number)
+        _, stderr = await asyncio.wait_for(process.communicate(), 20)
+    finally:
+        os.close(writer)
+    assert (process.returncode, b"Traceback" in stderr) == (expected, False), stderr
+
+
 @pytest.mark.skipif(not SCRIPT.exists(), reason="the package is not installed with its scripts")
 @pytest.mark.e2e
 async def test_installed_script(sandbox: Sandbox) -> None:

@@ -53,6 +53,19 @@ async def test_missing_tags_and_lists_can_be_created(quarter: Sandbox, tmp_path:
     assert (code, "is a workbook" in stderr) == (2, True)
 
 
+async def test_input_of_ids_is_not_overwritten(quarter: Sandbox, tmp_path: Path) -> None:
+    """The output cannot be the file of the ids."""
+    path = tmp_path / "ids.csv"
+    path.write_text("id\n159000001\n", encoding="utf-8")
+    quarter.records.tags.add({"name": "Hot", "color": 1})
+    code, _, stderr = await leadfeeder(
+        quarter, "tags", "add", "Hot", "--ids", path, "--out", path, "--overwrite", "--yes"
+    )
+    assert (code, "is the input file" in stderr) == (2, True)
+    assert path.read_text(encoding="utf-8") == "id\n159000001\n"
+    assert not quarter.records.company_tags
+
+
 async def test_failed_id_is_named_and_the_others_are_done(quarter: Sandbox, tmp_path: Path) -> None:
     """A rejected id is printed with its error, the others are changed, and the exit code is 5."""
     tag = quarter.records.tags.add({"name": "Hot", "color": 1})

@@ -57,6 +57,7 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "keys": lambda: repeated(b'{"data":{', b'"a":1,', b'"a":1}}'),
     "nested lists": lambda: b'{"data":' + b"[" * (SIZE // 2) + b"]" * (SIZE // 2) + b"}",
     "short rows": lambda: repeated(b'{"data":[', b'{"id":"123456","type":"web_visit"},', b'{"id":"1","type":"t"}]}'),
+    "very short rows": lambda: repeated(b'{"data":[', b'{"id":"1"},', b'{"id":"1"}]}'),
     "short included records": lambda: repeated(
         b'{"data":[],"included":[', b'{"id":"123456","type":"web_visit"},', b"{}]}"
     ),

@@ -384,12 +384,25 @@ def test_custom_feed_that_is_unreadable_for_long(server: VisitServer, run: Any) 
     for number in range(150):
         server.add(f"v{number}", EPOCH - timedelta(hours=1) + timedelta(seconds=number))
     server.at(EPOCH + timedelta(hours=2), lambda: setattr(server, "bad_companies", 0))
+    server.at(EPOCH + timedelta(hours=2), lambda: setattr(server, "failing_searches", 1))
     watch = server.watch(feed=True, since=EPOCH - timedelta(days=1), on_status=statuses.append)
     assert run(watch_for(watch, 3 * 3_600)) == [*(f"v{number}" for number in range(150)), "old"]
     readings = [status.reading for status in statuses]
     assert readings[10:24] == [WatchReading.NOTHING] * 14
     assert all(status.problems for status in statuses[:24])
     assert not statuses[-1].problems
+
+
+def test_custom_feed_that_is_unreadable_before_a_restart(server: VisitServer, run: Any, tmp_path: Path) -> None:
+    """A new process delivers the visits that waited for the companies of the feed."""
+    server.feed, server.bad_companies = {"c0", "c1"}, 1_000
+    server.add("old", EPOCH - timedelta(hours=2), tie=1)
+    for number in range(150):
+        server.add(f"v{number}", EPOCH - timedelta(hours=1) + timedelta(seconds=number))
+    options = {"feed": True, "since": EPOCH - timedelta(days=1), "state": tmp_path / "state"}
+    assert len(run(watch_for(server.watch(**options), 2 * 3_600))) == 150
+    server.bad_companies = 0
+    assert run(watch_for(server.watch(**options), 1_000)) == ["old"]
 
 
 def test_since(server: VisitServer, run: Any) -> None:

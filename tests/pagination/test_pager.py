@@ -221,6 +221,25 @@ async def test_expired_cursor_of_resumed_list(knows_ids: bool) -> None:
             await pager.resume_from(first.position, ids).collect()
 
 
+async def test_later_passes_report_no_error_again(tmp_path: Path) -> None:
+    """A row that cannot be decoded is reported once, and a gap that a resumed export has filled is not reported."""
+    returned = 2
+
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        data = [*rows(*range(returned)), {"id": "bad", "attributes": 5}]
+        return 200, {"data": data, "meta": {"pagination": {"next_cursor": None, "total_count": 4}}}
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        pager = lf.companies.search(search_terms=["a"])
+        with pytest.raises(IncompleteListError, match=r"^2 rows or parts of this list could not be read"):
+            await pager.collect()
+        with pytest.raises(IncompleteListError, match="1 of 4 rows are missing"):
+            await pager.to_file(tmp_path / "out.ndjson")
+        returned = 3
+        await pager.to_file(tmp_path / "out.ndjson", resume=True)
+    assert len((tmp_path / "out.ndjson").read_bytes().splitlines()) == 4
+
+
 async def test_expired_cursor_without_progress() -> None:
     """A cursor that expires again without new rows raises CursorExpiredError."""
     async with handler_server(expiring(9)) as url, client_of(url) as lf:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from leadfeeder_async import LeadfeederError, OffsetExceededError, WatchStatus, WebVisit
+from leadfeeder_async import ErrorContext, LeadfeederError, OffsetExceededError, ServerError, WatchStatus, WebVisit
 from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
@@ -56,6 +56,8 @@ class VisitServer(RequestExecutor):
         self.feed = set[str]()
         self.feed_by_days = False
         """Return only companies with visits on the requested days."""
+        self.failing_searches = 0
+        """The number of requests for pages of visits that fail."""
         self.bad_companies = 0
         """The number of requests for companies in which the row of company c1 cannot be decoded."""
 
@@ -107,6 +109,9 @@ class VisitServer(RequestExecutor):
             if self.bad_companies:
                 self.bad_companies, rows = self.bad_companies - 1, [7 if row["id"] == "c1-1" else row for row in rows]
             return msgspec.json.encode({"data": rows, "meta": {"pagination": {"total_count": len(rows)}}})
+        if request.params["page[size]"] != 1 and self.failing_searches:
+            self.failing_searches -= 1
+            raise ServerError("down", ErrorContext(status=503))
         body = msgspec.json.decode(request.body or b"{}")
         number, size = int(str(request.params["page[num]"])), int(str(request.params["page[size]"]))
         self.sizes.append(size)

@@ -26,10 +26,10 @@ from leadfeeder_async._argument_checks import (
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError, check_argument
-from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, CompanyLookup, IpLookup, Lookup, MatchPolicy
 from leadfeeder_async.jobs.enrich.output import EnrichmentJob, columns_of_job, enrich_file
+from leadfeeder_async.jobs.enrich.pending_rows import split_results
 from leadfeeder_async.jobs.enrich.results import (
     NO_RECORD,
     EnrichmentEstimate,
@@ -110,8 +110,9 @@ class Enrichment(Generic[T]):
         columns = None if fields is None else pick_columns(columns_of_job(self._job), fields)
         async with aclosing(self._batches()) as batches:
             async for results in batches:
-                lines = encode_lines(results)
-                yield lines if columns is None else await run_in_thread(partial(flat_lines, lines, columns))
+                for part in split_results(results):
+                    lines = encode_lines(part)
+                    yield lines if columns is None else await run_in_thread(partial(flat_lines, lines, columns))
 
     async def _batches(self) -> AsyncGenerator[list[ResultLine], None]:
         self.summary = EnrichmentSummary()
@@ -419,7 +420,7 @@ def _check_share(name: str, value: object) -> None:
 def _check_arguments(rows_name: str, rows: object, column: object, ordered: object, account_id: object) -> None:
     check_stream(rows_name, rows, "row")
     check_argument(
-        isinstance(rows, InputFile) or not hasattr(rows, "columns"),
+        not (hasattr(rows, "columns") and hasattr(rows, "shape")),
         f"{rows_name} is a table, of which a loop returns the columns and not the rows.",
         "Pass the rows as mappings: table.to_dict('records') of pandas, or table.iter_rows(named=True) of Polars.",
         argument=rows_name,

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from math import isnan
+from numbers import Integral
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
@@ -255,7 +256,7 @@ class KeyFinder:
             key = self.find(row.cells)
             return Key(key.value, problem=row.problem) if row.problem else key
         if not isinstance(row, Mapping):
-            text = str(row) if isinstance(row, IPv4Address | IPv6Address) else _text_of(row)
+            text = _text_of(row)
             if text is None:
                 return Key("", problem=f"it is {_kind_of(row)}, not a text or a mapping of columns")
             return _first_valid(self._key(text, rule, {}) for rule in self.rules)
@@ -379,10 +380,12 @@ def _kind_of(row: object) -> str:
 
 
 def _text_of(value: object) -> str | None:
-    """Return a cell as text, or None if it is not a text or an integer of 64 bits."""
+    """Return a cell as text, or None if it is not a text, an IP address or an integer of 64 bits."""
     if isinstance(value, str):
         return value
-    return str(value) if isinstance(value, int) and value.bit_length() < 64 else None
+    if isinstance(value, IPv4Address | IPv6Address):
+        return str(value)
+    return str(value) if isinstance(value, Integral) and int(value).bit_length() < 64 else None
 
 
 def _location(row: Mapping[str, object], columns: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -35,6 +36,9 @@ U = TypeVar("U")
 
 KEYS_PER_MATCH = 200
 """The most companies that the API matches in one request."""
+
+MAX_MATCHES_AFTER_ERROR = 16
+"""The most requests that find the keys that an error beside the matches is about."""
 
 CANDIDATES = 3
 """The most companies that the API returns for one key. Two are enough to detect ambiguous keys."""
@@ -137,13 +141,42 @@ class CompanyLookup:
 
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:
         """Match up to 200 keys in one request."""
+        lines, problem = await self._match(executor, keys)
+        if problem is not None:
+            await self._match_again(executor, keys, lines, problem)
+        return lines
+
+    async def _match(
+        self, executor: RequestExecutor, keys: Sequence[Key]
+    ) -> tuple[list[ResultLine], APIStatusError | None]:
         fields = [CompanyMatchInput(**key.match_fields) for key in keys]
         response = await Companies(executor).match(fields, CANDIDATES, account_id=self._account_id)
         lines = [self._policy.evaluate(matches) for matches in response.data]
-        problem = _first_error(executor, MATCH_COMPANIES, response)
-        if problem is None:
-            return lines
-        return [failed_line(problem) if line.outcome is Outcome.NOT_FOUND else line for line in lines]
+        return lines, _first_error(executor, MATCH_COMPANIES, response)
+
+    async def _match_again(
+        self, executor: RequestExecutor, keys: Sequence[Key], lines: list[ResultLine], problem: APIStatusError
+    ) -> None:
+        """Request the keys without a match again, in halves, until only the keys that the error is about have failed.
+
+        If it is about all keys, this ends after a few requests.
+        """
+        pending = deque([([place for place, line in enumerate(lines) if line.outcome is Outcome.NOT_FOUND], problem)])
+        requests_left = MAX_MATCHES_AFTER_ERROR
+        while pending:
+            places, problem = pending.popleft()
+            if len(places) == 1 or requests_left <= 1:
+                for place in places:
+                    lines[place] = failed_line(problem)
+                continue
+            for half in (places[: len(places) // 2], places[len(places) // 2 :]):
+                requests_left -= 1
+                found, error = await self._match(executor, [keys[place] for place in half])
+                for place, line in zip(half, found, strict=True):
+                    lines[place] = line
+                rest = [place for place in half if lines[place].outcome is Outcome.NOT_FOUND]
+                if error is not None and rest:
+                    pending.append((rest, error))
 
     async def fetch(self, executor: RequestExecutor, batch: Batch[str]) -> FetchResult:
         """Fetch up to 100 companies in one request."""
@@ -163,6 +196,7 @@ class CompanyLookup:
             errors,
             price=self.price.highest,
             is_repeat=batch.is_repeat,
+            is_partial=len(page.partial_errors) > 0,
         )
 
     def record_id(self, line: ResultLine) -> str | None:
@@ -202,6 +236,7 @@ def _assign_records(
     *,
     price: int = 1,
     is_repeat: bool = False,
+    is_partial: bool = False,
 ) -> FetchResult:
     """Assign the records of a response to the requested IDs. A merged company is returned under its current ID.
 
@@ -216,6 +251,7 @@ def _assign_records(
         errors: The errors beside the records.
         price: The highest price of a record.
         is_repeat: An earlier response has charged these IDs and contained no record.
+        is_partial: The server reports that records are missing.
 
     """
     found = Records()
@@ -230,7 +266,7 @@ def _assign_records(
     }
     absent = [company_id for company_id in ids if company_id not in found]
     if len(found) == len(result.lines):
-        if (found or (charged and not is_repeat)) and absent and not errors:
+        if absent and not is_partial and (found or (charged and not is_repeat)):
             result.fetch_again = absent
         else:
             of_absent = _credits_of_absent(charged, len(ids), len(found), price)

@@ -8,6 +8,7 @@ such an ID is free for twelve months.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -25,6 +26,7 @@ from leadfeeder_async.jobs.checkpoint import lines_from
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT, EnrichmentState
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.lookup import Lookup
+from leadfeeder_async.jobs.enrich.pending_rows import split_results
 from leadfeeder_async.jobs.enrich.pipeline import MAX_PENDING_ROWS, Pipeline
 from leadfeeder_async.jobs.enrich.request_queue import CostJournal, split_credits
 from leadfeeder_async.jobs.enrich.result_table import read_result_table
@@ -229,11 +231,24 @@ async def enrich_file(
         try:
             async with aclosing(pipeline.result_batches()) as batches:
                 async for batch in batches:
-                    journal.write(batch, job.lookup)
+                    await _write_parts(journal, batch, job.lookup)
                     notify(tracker.count(len(batch), total), on_progress)
         finally:
             journal.close()
         await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, is_picked=fields is not None))
+
+
+async def _write_parts(journal: CheckpointCostJournal, lines: Sequence[ResultLine], lookup: Lookup[object]) -> None:
+    """Write results in parts, between which other tasks get a turn. A cancellation does not lose the other parts."""
+    parts = split_results(lines)
+    try:
+        for part in parts:
+            journal.write(part, lookup)
+            await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        for part in parts:
+            journal.write(part, lookup)
+        raise
 
 
 def _check_reserved(state: EnrichmentState, max_credits: int | None) -> None:

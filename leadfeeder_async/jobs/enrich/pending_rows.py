@@ -13,7 +13,7 @@ from leadfeeder_async.jobs.enrich.keys import FileRow, Key
 from leadfeeder_async.jobs.enrich.results import ResultLine
 
 MAX_PART_BYTES = 1_048_576
-"""Results are passed on in parts of about this size, so that writing them does not block the event loop."""
+"""Results are passed on in parts of about this size, because encoding and writing them blocks the event loop."""
 
 
 class PendingKey(msgspec.Struct, eq=False):

@@ -37,7 +37,7 @@ from leadfeeder_async.jobs.enrich.batch import Batch
 from leadfeeder_async.jobs.enrich.call_meter import CallMeter
 from leadfeeder_async.jobs.enrich.keys import Row
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, FetchResult, Lookup
-from leadfeeder_async.jobs.enrich.pending_rows import KeyResults, PendingKey, PendingRow, ResultOrderer, split_results
+from leadfeeder_async.jobs.enrich.pending_rows import KeyResults, PendingKey, PendingRow, ResultOrderer
 from leadfeeder_async.jobs.enrich.request_queue import (
     MAX_FETCHES,
     MAX_MATCHES,
@@ -708,11 +708,12 @@ class Pipeline:
                 self._pending_keys.pop(pending.identity, None)
             lines = self._orderer.finish(results)
             self._changed.notify()
-            for part in split_results(lines):
-                await output.send(part)
+            if lines:
+                await output.send(lines)
         if self._error is not None and not self._journal.is_persistent:  # a file counts rows, so it has no gaps
-            for part in split_results(self._orderer.take_finished()):
-                await output.send(part)
+            lines = self._orderer.take_finished()
+            if lines:
+                await output.send(lines)
         self._is_complete = True
 
     def _remember(self, digest: bytes, line: ResultLine) -> None:

@@ -29,17 +29,16 @@ class SyncRange(msgspec.Struct, frozen=True):
     backward: bool = False
     """True if its latest days are read first, so that they join the synced days."""
 
-    def slices(self, visits: int, first_counted: date | None = None) -> tuple[DateWindow, ...]:
+    def slices(self, visits: int, *starts: date) -> tuple[DateWindow, ...]:
         """Split the range into slices of about ``SLICE_ROWS`` visits. Each slice adjoins the days that are synced.
 
         Args:
             visits: The visits of the range.
-            first_counted: The first day whose visits were counted. A slice begins there, so that its rows can be
-                compared with the counts.
+            starts: Days at which a slice begins, so that its rows can be compared with counts.
         """
         slices = split_window(self.window, max(1, -(-visits // SLICE_ROWS)))
-        if first_counted is not None:
-            slices = tuple(part for days in slices for part in _cut(days, first_counted))
+        for start in starts:
+            slices = tuple(part for days in slices for part in _cut(days, start))
         return tuple(reversed(slices)) if self.backward else slices
 
     def without(self, done: DateWindow | None) -> SyncRange | None:

@@ -294,12 +294,17 @@ class SyncRun:
         rest = days.without(state.complete)
         rest = rest.without(state.current) if rest else None
         if rest:
-            first_counted = date.fromisoformat(min(self._visit_counts)) if self._visit_counts else None
-            slices.extend(rest.slices(await self._count(rest), first_counted))
+            slices.extend(rest.slices(await self._count(rest), *self._starts()))
         for window in slices:
             await self._read_slice(window)
             synced = await self._merge(days, synced, must_finish=spool.rows > MAX_SPOOLED)
         return await self._merge(days, synced, must_finish=True) if spool.is_pending else synced
+
+    def _starts(self) -> tuple[date, ...]:
+        """Return the first counted day, and today, whose new visits would hide that a list lacks earlier ones."""
+        if not self._visit_counts or self._empty.today is None:
+            return ()
+        return date.fromisoformat(min(self._visit_counts)), self._empty.today
 
     async def _count(self, days: SyncRange) -> int:
         self._expected = None

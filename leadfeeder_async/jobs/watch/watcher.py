@@ -271,8 +271,10 @@ class VisitWatcher:
         self._failures = 0
         self._lagging_reads = 0
         """The consecutive readings of all pages that returned fewer rows than the server counts."""
-        self._undecided = set[str]()
-        """The ids of the visits of a reading of which it is not known whether they belong to the custom feed."""
+        self._undecided = dict[str, date]()
+        """The ids of the visits of which it is not known whether they belong to the custom feed, and their days."""
+        self._still_undecided = dict[str, date]()
+        """Those of the current reading."""
         # Of the current poll:
         self._reading: WatchReading | None = None
         self._delivered = 0
@@ -348,7 +350,7 @@ class VisitWatcher:
     async def _read_all(self, state: WatchState, today: date) -> AsyncGenerator[WebVisit, None]:
         """Read all days, which happens once a day, so that no change of the counts hides a visit for longer."""
         self._reading = WatchReading.COMPLETE
-        self._undecided.clear()
+        self._still_undecided = {}
         state.floor = next_floor(state.floor, state.newest, today, self._options.lookback_days)
         window = window_to_watch(state.floor, state.newest, today)
         counted = RowCounter(window, self._reader.max_rows)
@@ -364,6 +366,8 @@ class VisitWatcher:
     async def _read_part(self, state: WatchState, index: int) -> AsyncGenerator[tuple[WebVisit, int], None]:
         """Count the rows of some days, and read what may be new."""
         part = state.parts[index]
+        if self._lagging_reads > MAX_LAGGING_READS:  # these visits wait for the companies of the custom feed
+            part = Part(part.window, part.count + self._count_undecided(part.window))
         count = (await self._reader.page(part.window, 1, 1)).meta.total_count
         reading = choose_reading(part, count, self._reader.max_rows)
         if reading is WatchReading.NOTHING:
@@ -375,7 +379,7 @@ class VisitWatcher:
                 yield visit, index
             return
         self._reading = WatchReading.COMPLETE
-        self._undecided.clear()
+        self._still_undecided = {}
         counted = RowCounter(part.window, self._reader.max_rows)
         async with aclosing(self._read_all_pages(state, counted, part.window)) as visits:
             async for visit in visits:
@@ -387,10 +391,16 @@ class VisitWatcher:
 
         Missing rows may follow soon, so the next polls read the days again. If they stay missing, the count is wrong.
         """
-        missing = min(counted.count, counted.missing + len(self._undecided))
+        others = {visit: day for visit, day in self._undecided.items() if not window.start <= day <= window.end}
+        self._undecided = others | self._still_undecided
+        undecided = self._count_undecided(window)
+        missing = counted.missing + undecided
         self._lagging_reads = self._lagging_reads + 1 if missing else 0
         is_lagging = 0 < self._lagging_reads <= MAX_LAGGING_READS
-        return Part(window, counted.count - (missing if is_lagging else 0))
+        return Part(window, max(0, counted.count - (missing if is_lagging else undecided)))
+
+    def _count_undecided(self, window: DateWindow) -> int:
+        return sum(window.start <= day <= window.end for day in self._undecided.values())
 
     async def _read_tail(self, state: WatchState, part: Part, count: int) -> list[WebVisit] | None:
         """Return the new visits on the last pages, or None unless they are as many as the count grew by."""
@@ -445,7 +455,7 @@ class VisitWatcher:
             elif self._is_unwanted(state, visit):
                 self._record(state, visit, part)
             else:
-                self._undecided.add(visit.id)
+                self._undecided[visit.id] = self._still_undecided[visit.id] = _start(visit).date()
         return wanted
 
     async def _can_decide(self, state: WatchState) -> bool:

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, QuotaExceededError, RateLimiterUnavailableError
 from leadfeeder_async._core.monthly_quota import next_month
 from leadfeeder_async.integrations import redis as integration
-from leadfeeder_async.integrations._redis_script import key_of
+from leadfeeder_async.integrations._redis_script import RedisScript, key_of
 from leadfeeder_async.integrations.redis import RedisLimiter
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
@@ -251,6 +251,13 @@ async def test_server_that_returns_the_password(url: str, caplog: pytest.LogCapt
     shown = "".join(traceback.format_exception(caught.value)) + caplog.text
     assert "55word" not in shown
     assert "cGEnNTV3b3Jk" not in shown
+
+
+def test_short_passwords_are_not_searched_for() -> None:
+    """A password that is part of many words would make errors unreadable."""
+    for password, shown in (("e", "the server"), (b"server", "the ***")):
+        script = RedisScript(Redis(password=password), "rate_limit.lua", 1)
+        assert script._without_password("the server") == shown
 
 
 async def test_limit_follows_the_key_of_the_client(redis_server: RedisServer) -> None:

@@ -10,10 +10,12 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 from aiohttp import web
@@ -37,7 +39,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.jobs.enrich import pending_rows, pipeline, request_queue
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import KeyFinder, normalize_domain
+from leadfeeder_async.jobs.enrich.keys import KeyFinder, normalize_domain, parse_rules
 from leadfeeder_async.jobs.enrich.lookup import MatchPolicy
 from leadfeeder_async.jobs.enrich.results import SerializedError
 from leadfeeder_async.jobs.resumable_file import partial_path
@@ -919,12 +921,28 @@ async def test_rows_that_are_neither_text_nor_mapping(
     assert not sandbox.ledger.requests
 
 
+class QueryResult(list[dict[str, str]]):
+    """Rows of a database, with a method for their columns, such as those of SQLAlchemy."""
+
+    def columns(self) -> tuple[str, ...]:
+        return ("name",)
+
+
+@pytest.mark.parametrize("as_mapping", [False, True])
+async def test_keys_of_other_types(as_mapping: bool) -> None:
+    """IP addresses, and integers of numpy, are keys as bare rows and in columns."""
+    for by, value, text in (("ip", ip_address("8.8.8.8"), "8.8.8.8"), ("vat", np.int64(811569869), "811569869")):
+        found = KeyFinder(parse_rules(by, None)).find({by: value} if as_mapping else value)  # type: ignore[arg-type]
+        assert (found.problem, found.value) == ("", text)
+
+
 async def test_table_as_rows_is_refused(lf: AsyncLeadfeeder) -> None:
     """A loop over a data frame returns the names of its columns, so it is refused."""
     frame = pd.DataFrame({"Company": ["Nord"]})
     with pytest.raises(ConfigurationError, match=r"rows is a table.*to_dict"):
         lf.enrich.companies(frame, by="name")
     assert lf.enrich.companies(frame["Company"], by="name")
+    assert lf.enrich.companies(QueryResult(), by="name")
     assert lf.enrich.companies(frame.to_dict("records"), by="name")
 
 

@@ -32,9 +32,12 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.checkpoint import Checkpoint
+from leadfeeder_async.jobs.enrich import pending_rows
 from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
 from leadfeeder_async.jobs.enrich.lookup import CompanyLookup
+from leadfeeder_async.jobs.enrich.output import _write_parts
 from leadfeeder_async.jobs.enrich.request_queue import MAX_FETCHES
+from leadfeeder_async.jobs.enrich.results import ResultLine
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
@@ -1013,7 +1016,9 @@ async def test_matches_with_errors_are_not_final(problem: dict[str, object], tmp
         body = json.loads(response.body or b"")  # type: ignore[arg-type]
         if not (is_down and request.path.endswith("/match")):
             return response
-        return web.json_response({"data": [body["data"][0], *[[]] * (len(body["data"]) - 1)], **problem})
+        urls = [one["url"] for one in (await request.json())["companies"]]
+        data = [found if url == "a0.test" else [] for url, found in zip(urls, body["data"], strict=True)]
+        return web.json_response({"data": data, **problem})
 
     async with handler_server(handle) as url, client_of(url, retries=0) as lf:
         job = lf.enrich.companies(keys(*range(5)), by="domain")
@@ -1023,6 +1028,58 @@ async def test_matches_with_errors_are_not_final(problem: dict[str, object], tmp
         job = lf.enrich.companies(keys(*range(5)), by="domain")
         await job.to_file(out, retry_failed=True)
     assert (job.summary.outcomes, server.charged) == ({Outcome.MATCHED: 5}, 5)
+
+
+@pytest.mark.parametrize(("rejected", "requests"), [({"7"}, 17), (set(map(str, range(150))), 17)])
+async def test_error_about_some_keys_of_a_match(rejected: set[str], requests: int) -> None:
+    """The keys that an error beside the matches is about are found with few requests. The others are not found."""
+    matches = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal matches
+        matches += 1
+        numbers = {one["url"].removeprefix("c").removesuffix(".test") for one in (await request.json())["companies"]}
+        errors = [{"code": "invalid_url"}] if numbers & rejected else []
+        return web.json_response({"data": [[]] * len(numbers), "errors": errors})
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        rows = [f"c{number}.test" for number in range(150)]
+        outcomes = Counter([result.outcome async for result in lf.enrich.companies(rows, by="domain")])
+    assert matches <= requests
+    assert outcomes[Outcome.FAILED] == len(rejected)
+    assert outcomes[Outcome.NOT_FOUND] == 150 - len(rejected)
+
+
+async def test_entry_that_is_no_record_beside_a_merged_company() -> None:
+    """The other ids of a response with a null are requested again, as without it."""
+    server = Ledger({"2": "1"})
+
+    async def fetch(ids: list[str]) -> web.Response:
+        rows, charged = server.charge([one for one in ids if one != "4"])
+        distinct = list({row["id"]: row for row in rows}.values())
+        return server.page([*distinct, *[None] * ("4" in ids)], charged)
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url) as lf:
+        results = [result async for result in lf.enrich.companies(keys(*range(1, 6)), by="domain")]
+    assert [result.outcome for result in results] == [Outcome.MATCHED] * 3 + [Outcome.FAILED, Outcome.MATCHED]
+
+
+async def test_cancellation_between_parts_loses_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancellation while several results are written waits until all are."""
+    monkeypatch.setattr(pending_rows, "MAX_PART_BYTES", 1)
+    lines = [ResultLine(row=row, outcome=Outcome.NOT_FOUND) for row in range(5)]
+    written = list[int]()
+
+    class Journal:
+        def write(self, lines: list[ResultLine], _: object) -> None:
+            written.extend(line.row for line in lines)
+            if len(written) == 2:
+                task.cancel()
+
+    task = asyncio.create_task(_write_parts(Journal(), lines, None))  # type: ignore[arg-type]
+    await asyncio.gather(task, return_exceptions=True)
+    assert (task.cancelled(), written) == (True, list(range(5)))
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"id": "1", "relationships": {"company": None}}])

@@ -43,11 +43,9 @@ def test_synced_days_have_no_gap(runs: list[tuple[int, int | None, int, int]], c
         today += timedelta(days_passed)
         since = None if days_ago is None else today - timedelta(days_ago)
         ranges = plan_ranges(state, since, today, lookback_days)
-        first_counted = None if counted < 0 else today - timedelta(counted)
-        slices = [window for days in ranges for window in days.slices(SLICE_ROWS * 3, first_counted)]
-        assert first_counted is None or all(
-            window.end < first_counted or first_counted <= window.start for window in slices
-        )
+        starts = () if counted < 0 else (today - timedelta(counted), today)
+        slices = [window for days in ranges for window in days.slices(SLICE_ROWS * 3, *starts)]
+        assert all(window.end < start or start <= window.start for window in slices for start in starts)
         if stops_after >= len(slices) and since is not None:
             assert min(window.start for window in slices) <= since or (state and state.first_day <= since)
         for window in slices[:stops_after]:
