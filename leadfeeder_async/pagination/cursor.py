@@ -141,8 +141,6 @@ class _CursorProgress:
 
     async def record(self, page: Page[T], decoder: PageDecoder[T], cursor: str | None) -> Page[T]:
         """Record a page, and return it with its new rows, and with the errors that no earlier pass has reported."""
-        if self.detector.passes > 1:
-            page = replace(page, decode_errors=())
         new = await filter_new(self._seen, page, decoder)
         self._has_unidentified |= new.unidentified > 0
         if self._rejections and self._has_unidentified:
@@ -156,8 +154,9 @@ class _CursorProgress:
             self._highest_total = max(self._highest_total or 0, self.detector.total)
         self._made_progress = self._made_progress or facts.new_rows > 0
         self.loop_error = self._detect_loop(cursor)
-        undecodable = page.undecodable if self.detector.passes == 1 else 0
-        return replace(page, items=new.rows, undecodable=undecodable)
+        page = replace(page, items=new.rows)
+        is_reported = self.detector.passes > 1 and not self._rejections  # an expired cursor ends a pass early
+        return replace(page, decode_errors=(), undecodable=0) if is_reported else page
 
     def restart(self) -> None:
         """Begin another pass over the list, after which all of its rows are known."""

@@ -221,6 +221,24 @@ async def test_expired_cursor_of_resumed_list(knows_ids: bool) -> None:
             await pager.resume_from(first.position, ids).collect()
 
 
+async def test_unreadable_row_after_an_expired_cursor() -> None:
+    """A row that cannot be decoded is reported, although only the pass after an expired cursor reached it."""
+    rejections = 0
+
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        nonlocal rejections
+        page = int(request.query.get("page[cursor]", "0"))
+        if page == 1 and not rejections:
+            rejections += 1
+            return 410, {"errors": [{"code": "cursor_expired"}]}
+        data = [*rows(page), {"id": "bad", "attributes": 5}][: page + 1]
+        return 200, {"data": data, "meta": {"pagination": {"next_cursor": str(page + 1) if page < 1 else None}}}
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match=r"^1 row or part of this list could not be read"):
+            await company_ids(lf)
+
+
 async def test_later_passes_report_no_error_again(tmp_path: Path) -> None:
     """A row that cannot be decoded is reported once, and a gap that a resumed export has filled is not reported."""
     returned = 2
