@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator
+from datetime import date, timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -70,6 +71,8 @@ class DateWindowSource(msgspec.Struct, frozen=True):
     request: ApiRequest[bytes]
     """The request without its dates."""
     window: DateWindow
+    required_end: date
+    """The last day that must be read. The API may reject later ones, which may be in the future."""
 
     def describe(self) -> str:
         """Return the date range."""
@@ -82,7 +85,9 @@ class DateWindowSource(msgspec.Struct, frozen=True):
 
     def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the pages in order."""
-        return NumberedPages(self.executor, self.request, decoder, options, self.remaining(options)).pages()
+        window = self.remaining(options)
+        pages = NumberedPages(self.executor, self.request, decoder, options, window, required_end=self.required_end)
+        return pages.pages()
 
     def remaining(self, options: PagerOptions) -> DateWindow:
         """Return the part of the date range that begins at the position of ``options``."""
@@ -103,6 +108,7 @@ class NumberedPages(Generic[T]):
         decoder: Decodes the pages.
         options: The options of the pager.
         window: The date range, or None for a list without dates.
+        required_end: The last day that must be read.
 
     """
 
@@ -113,11 +119,14 @@ class NumberedPages(Generic[T]):
         decoder: PageDecoder[T],
         options: PagerOptions,
         window: DateWindow | None,
+        *,
+        required_end: date | None = None,
     ) -> None:
         self._executor = executor
         self._request = request
         self._decoder = decoder
         self._options = options
+        self._required_end = required_end
         self._requested = 0
         self._total: int | None = None
         self._largest_body = 1
@@ -151,6 +160,8 @@ class NumberedPages(Generic[T]):
             page = await self._decoder.decode(body)
             del body
         except (OffsetExceededError, NotFoundError, BadRequestError) as error:
+            if self._leave_out_last_day(progress, error):
+                return None
             if not progress.ends_with(error):
                 if progress.is_over_limit(error):
                     return await self._split(progress, 2, error)
@@ -162,6 +173,22 @@ class NumberedPages(Generic[T]):
         if not progress.detector.pages and progress.exceeds_limit and await self._split_at_once(progress):
             return None
         return await self._accept(progress, page)
+
+    def _leave_out_last_day(self, progress: WindowProgress, error: APIStatusError) -> bool:
+        """Shorten a window whose first page was rejected, and return True, if its last day need not be read."""
+        window, is_first = progress.window, progress.detector.pages == 0 and progress.detector.passes == 1
+        if window is None or self._required_end is None or window.end <= self._required_end:
+            return False
+        if not isinstance(error, BadRequestError) or not is_first:
+            return False
+        self._advance(progress)
+        if window.days == 1:
+            self._finish_part(progress, 0)
+        else:
+            shorter = self._progress(DateWindow(window.start, window.end - timedelta(1)), progress.seen)
+            shorter.split = progress.split
+            self._windows.appendleft(shorter)
+        return True
 
     async def _next_body(self, progress: WindowProgress) -> bytes:
         return await progress.queue.next() if progress.queue else await self._executor.execute(self._take(progress))

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from leadfeeder_async import (
     AsyncLeadfeeder,
     AuthenticationError,
+    BadRequestError,
     Budget,
     BudgetExceededError,
     CheckpointError,
@@ -403,6 +404,19 @@ def test_custom_feed_that_is_unreadable_before_a_restart(server: VisitServer, ru
     assert len(run(watch_for(server.watch(**options), 2 * 3_600))) == 150
     server.bad_companies = 0
     assert run(watch_for(server.watch(**options), 1_000)) == ["old"]
+
+
+def test_server_that_rejects_days_after_today(server: VisitServer, run: Any, tmp_path: Path) -> None:
+    """If the API rejects the day after today, the watch ends its days today, also with an earlier state."""
+    state = tmp_path / "state"
+    assert run(watch_for(server.watch(state=state), 100)) == []
+    server.rejects_future = True
+    for hours in (1, 13, 30):
+        server.at(EPOCH + timedelta(hours=hours), lambda hours=hours: server.add(f"v{hours}"))
+    assert run(watch_for(server.watch(state=state), 40 * 3_600)) == ["v1", "v13", "v30"]
+    server.error = BadRequestError("bad filter", ErrorContext(status=400))
+    with pytest.raises(BadRequestError, match="bad filter"):
+        run(watch_for(server.watch(state=state), 1_000))
 
 
 def test_since(server: VisitServer, run: Any) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadfeeder_async import AsyncLeadfeeder, CheckpointError, ConfigurationError, Progress, WebVisit
+from leadfeeder_async import AsyncLeadfeeder, BadRequestError, CheckpointError, ConfigurationError, Progress, WebVisit
+from leadfeeder_async._core.server_clock import ServerClock
 from leadfeeder_async.pagination.date_range import DateWindow, parse_time_zone
 from leadfeeder_async.pagination.local_days import local_days
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import leadfeeder
 from tests.jobs.helpers import read_ids
+from tests.support.clients import client_of
+from tests.support.servers import handler_server
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Kiritimati", "Pacific/Pago_Pago")
 
@@ -92,6 +97,35 @@ def test_every_instant_belongs_to_its_days(day: date, length: int, zone: str, of
             for hours in (-12, 0, 14):
                 day = (instant + timedelta(hours=hours)).date()
                 assert not belongs or found.requested_days.start <= day <= found.requested_days.end
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+@pytest.mark.parametrize(("zone", "now"), [("Europe/Berlin", "2026-11-05T12:00"), ("Asia/Tokyo", "2026-11-04T16:00")])
+async def test_server_that_rejects_days_after_today(
+    zone: str, now: str, order: Literal["oldest", "newest"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days that the caller did not name are left out if the API rejects them because they have not begun."""
+    today = now[:10]
+    monkeypatch.setattr(ServerClock, "now", lambda _: datetime.fromisoformat(f"{now}+00:00"))
+    visits = {"before": "2026-11-02T10:00:00Z", "early": "2026-11-04T15:30:00Z", "late": f"{now[:11]}11:00:00Z"}
+
+    async def respond(request: web.Request) -> web.Response:
+        body = await request.json()
+        if body["end_date"] > today:
+            return web.json_response({"errors": [{"code": "invalid_date"}]}, status=400)
+        rows = [
+            {"id": visit, "type": "web_visit", "attributes": {"started_at": time}}
+            for visit, time in visits.items()
+            if body["start_date"] <= time[:10] <= body["end_date"]
+        ]
+        return web.json_response({"data": rows, "meta": {"pagination": {"total_count": len(rows)}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        found = lf.web_visits.search(start_date="2026-11-04", end_date="2026-11-05", tz=zone, order=order)
+        expected = {visit for visit, time in visits.items() if time > "2026-11-04"}
+        assert {visit.id async for visit in found} == expected
+        with pytest.raises(BadRequestError):
+            await lf.web_visits.search(start_date="2027-11-04", end_date="2027-11-05", tz=zone).collect()
 
 
 @pytest.mark.parametrize(

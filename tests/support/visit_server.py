@@ -10,7 +10,15 @@ from typing import Any
 
 import msgspec
 
-from leadfeeder_async import ErrorContext, LeadfeederError, OffsetExceededError, ServerError, WatchStatus, WebVisit
+from leadfeeder_async import (
+    BadRequestError,
+    ErrorContext,
+    LeadfeederError,
+    OffsetExceededError,
+    ServerError,
+    WatchStatus,
+    WebVisit,
+)
 from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
@@ -56,6 +64,7 @@ class VisitServer(RequestExecutor):
         self.feed = set[str]()
         self.feed_by_days = False
         """Return only companies with visits on the requested days."""
+        self.rejects_future = False
         self.failing_searches = 0
         """The number of requests for pages of visits that fail."""
         self.bad_companies = 0
@@ -113,6 +122,8 @@ class VisitServer(RequestExecutor):
             self.failing_searches -= 1
             raise ServerError("down", ErrorContext(status=503))
         body = msgspec.json.decode(request.body or b"{}")
+        if self.rejects_future and body["end_date"] > f"{self.now():%Y-%m-%d}":
+            raise BadRequestError("400 end_date_in_future", ErrorContext(status=400))
         number, size = int(str(request.params["page[num]"])), int(str(request.params["page[size]"]))
         self.sizes.append(size)
         return self.search(date.fromisoformat(body["start_date"]), date.fromisoformat(body["end_date"]), number, size)

@@ -103,13 +103,20 @@ def pages_of_new_rows(count: int, new: int, *, newest_first: bool) -> PageRange:
     return min(ranges, key=lambda pages: pages.pages)
 
 
-def window_to_watch(floor: date, newest: date | None, today: date) -> DateWindow:
+def window_to_watch(floor: date, newest: date | None, today: date, *, ends_today: bool = False) -> DateWindow:
     """Return the days to count.
 
     They end a day after today, because the days of the account may be ahead of UTC. If the clock was set back, they
     still contain the day of the newest visit and the day after it.
+
+    Args:
+        floor: The first day.
+        newest: The day of the newest visit.
+        today: The current day.
+        ends_today: Leave out the day after today, because the API rejects it.
     """
-    return DateWindow(min(floor, today), max(today, newest or today) + ONE_DAY)
+    end = max(today, newest or today)
+    return DateWindow(min(floor, today), end if ends_today else end + ONE_DAY)
 
 
 def next_floor(floor: date, newest: date | None, today: date, lookback_days: int) -> date:

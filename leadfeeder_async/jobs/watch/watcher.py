@@ -17,6 +17,7 @@ from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import (
     APIStatusError,
+    BadRequestError,
     BudgetExceededError,
     CheckpointError,
     DecodeError,
@@ -269,6 +270,8 @@ class VisitWatcher:
         self._account_id = ""
         self._known = set[str]()
         self._failures = 0
+        self._ends_today = False
+        """True if the API rejects the day after today."""
         self._lagging_reads = 0
         """The consecutive readings of all pages that returned fewer rows than the server counts."""
         self._undecided = dict[str, date]()
@@ -309,6 +312,9 @@ class VisitWatcher:
                     async for visit, part in new:
                         yield Delivery(visit, partial(self._acknowledge, state, visit, part))
             except LeadfeederError as failure:
+                if isinstance(failure, BadRequestError) and not self._ends_today:
+                    self._ends_today = True  # the API may reject days after today
+                    continue
                 if not _may_pass(failure):
                     self._report(started_at, None, failure)
                     raise
@@ -333,7 +339,9 @@ class VisitWatcher:
 
     async def _poll(self, state: WatchState, today: date) -> AsyncGenerator[tuple[WebVisit, int], None]:
         """Yield the new visits, each with the position of the part whose count includes it, or -1."""
-        if state.read_on != today or await self._can_decide(state):
+        window = window_to_watch(state.floor, state.newest, today, ends_today=self._ends_today)
+        is_too_long = len(state.parts) > 0 and state.parts[-1].window.end > window.end
+        if state.read_on != today or is_too_long or await self._can_decide(state):
             async with aclosing(self._read_all(state, today)) as visits:
                 async for visit in visits:
                     yield visit, NO_PART
@@ -352,7 +360,7 @@ class VisitWatcher:
         self._reading = WatchReading.COMPLETE
         self._still_undecided = {}
         state.floor = next_floor(state.floor, state.newest, today, self._options.lookback_days)
-        window = window_to_watch(state.floor, state.newest, today)
+        window = window_to_watch(state.floor, state.newest, today, ends_today=self._ends_today)
         counted = RowCounter(window, self._reader.max_rows)
         async with aclosing(self._read_all_pages(state, counted, window)) as visits:
             async for visit in visits:
