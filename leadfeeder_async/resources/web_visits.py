@@ -158,10 +158,10 @@ class WebVisits:
             check_id("custom_feed_id", custom_feed_id)
 
             async def companies_of_feed() -> tuple[frozenset[str], ProblemLog]:
-                companies = self.companies(
-                    start_date=window.start, end_date=window.end, custom_feed_id=custom_feed_id, account_id=account_id
-                )
-                return await read_company_ids(companies.pages())
+                params = {"custom_feed_id": custom_feed_id}
+                visitors = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params=params, account_id=account_id)
+                days = None if zone_days is None else zone_days.days
+                return await read_company_ids(Pager(self._executor, visitors, window=window, days=days).pages())
 
             row_filters.append(CompanyFilter(f"custom feed {custom_feed_id}", companies_of_feed))
         return Pager(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Literal
@@ -99,10 +100,11 @@ def test_every_instant_belongs_to_its_days(day: date, length: int, zone: str, of
                 assert not belongs or found.requested_days.start <= day <= found.requested_days.end
 
 
+@pytest.mark.parametrize("feed", [None, "1"])
 @pytest.mark.parametrize("order", ["oldest", "newest"])
 @pytest.mark.parametrize(("zone", "now"), [("Europe/Berlin", "2026-11-05T12:00"), ("Asia/Tokyo", "2026-11-04T16:00")])
 async def test_server_that_rejects_days_after_today(
-    zone: str, now: str, order: Literal["oldest", "newest"], monkeypatch: pytest.MonkeyPatch
+    zone: str, now: str, order: Literal["oldest", "newest"], feed: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Days that the caller did not name are left out if the API rejects them because they have not begun."""
     today = now[:10]
@@ -110,18 +112,27 @@ async def test_server_that_rejects_days_after_today(
     visits = {"before": "2026-11-02T10:00:00Z", "early": "2026-11-04T15:30:00Z", "late": f"{now[:11]}11:00:00Z"}
 
     async def respond(request: web.Request) -> web.Response:
-        body = await request.json()
+        body = {**request.query, **json.loads(await request.read() or b"{}")}
         if body["end_date"] > today:
             return web.json_response({"errors": [{"code": "invalid_date"}]}, status=400)
+        if request.method == "GET":
+            return web.json_response({"data": [{"id": "c-1", "relationships": {"company": {"id": "c"}}}]})
         rows = [
-            {"id": visit, "type": "web_visit", "attributes": {"started_at": time}}
+            {
+                "id": visit,
+                "type": "web_visit",
+                "attributes": {"started_at": time},
+                "relationships": {"company": {"id": "c"}},
+            }
             for visit, time in visits.items()
             if body["start_date"] <= time[:10] <= body["end_date"]
         ]
         return web.json_response({"data": rows, "meta": {"pagination": {"total_count": len(rows)}}})
 
     async with handler_server(respond) as url, client_of(url) as lf:
-        found = lf.web_visits.search(start_date="2026-11-04", end_date="2026-11-05", tz=zone, order=order)
+        found = lf.web_visits.search(
+            start_date="2026-11-04", end_date="2026-11-05", tz=zone, order=order, custom_feed_id=feed
+        )
         expected = {visit for visit, time in visits.items() if time > "2026-11-04"}
         assert {visit.id async for visit in found} == expected
         with pytest.raises(BadRequestError):
