@@ -245,7 +245,7 @@ BODY = (
         trigger="`data` contains one array for each input of a match.",
         expected="One tuple for each input, in the order of the inputs.",
         covered_by=(
-            "tests/models/test_models.py::test_null_in_a_list_raises",
+            "tests/models/test_models.py::test_null_in_a_list_keeps_the_place_of_others",
             "tests/resources/test_resource_methods.py::test_matching",
         ),
     ),

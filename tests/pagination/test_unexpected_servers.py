@@ -27,7 +27,7 @@ from tests.support.servers import handler_server
 ROWS = 250
 """The rows of each list, unless its server says otherwise."""
 
-MAX_REQUESTS = 550
+MAX_REQUESTS = 800
 """The most requests that any of these servers may receive for one list."""
 
 Response: TypeAlias = "dict[str, Any] | web.Response"
