@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -71,8 +71,8 @@ class DateWindowSource(msgspec.Struct, frozen=True):
     request: ApiRequest[bytes]
     """The request without its dates."""
     window: DateWindow
-    required_end: date
-    """The last day that must be read. The API may reject later ones, which may be in the future."""
+    named: DateWindow | None = None
+    """The days that the caller named, if others are requested. Days after today are then optional."""
 
     def describe(self) -> str:
         """Return the date range."""
@@ -86,7 +86,7 @@ class DateWindowSource(msgspec.Struct, frozen=True):
     def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the pages in order."""
         window = self.remaining(options)
-        pages = NumberedPages(self.executor, self.request, decoder, options, window, required_end=self.required_end)
+        pages = NumberedPages(self.executor, self.request, decoder, options, window, named=self.named)
         return pages.pages()
 
     def remaining(self, options: PagerOptions) -> DateWindow:
@@ -108,7 +108,7 @@ class NumberedPages(Generic[T]):
         decoder: Decodes the pages.
         options: The options of the pager.
         window: The date range, or None for a list without dates.
-        required_end: The last day that must be read.
+        named: The days that the caller named, if others are requested.
 
     """
 
@@ -120,13 +120,13 @@ class NumberedPages(Generic[T]):
         options: PagerOptions,
         window: DateWindow | None,
         *,
-        required_end: date | None = None,
+        named: DateWindow | None = None,
     ) -> None:
         self._executor = executor
         self._request = request
         self._decoder = decoder
         self._options = options
-        self._required_end = required_end
+        self._named = named
         self._requested = 0
         self._total: int | None = None
         self._largest_body = 1
@@ -160,7 +160,7 @@ class NumberedPages(Generic[T]):
             page = await self._decoder.decode(body)
             del body
         except (OffsetExceededError, NotFoundError, BadRequestError) as error:
-            if self._leave_out_last_day(progress, error):
+            if self._leave_out_future(progress, error):
                 return None
             if not progress.ends_with(error):
                 if progress.is_over_limit(error):
@@ -174,18 +174,23 @@ class NumberedPages(Generic[T]):
             return None
         return await self._accept(progress, page)
 
-    def _leave_out_last_day(self, progress: WindowProgress, error: APIStatusError) -> bool:
-        """Shorten a window whose first page was rejected, and return True, if its last day need not be read."""
+    def _leave_out_future(self, progress: WindowProgress, error: APIStatusError) -> bool:
+        """Shorten a window whose first page was rejected, and return True, if its last day may not have begun.
+
+        The day after today is left out last, because the days of the API may be ahead of UTC.
+        """
         window, is_first = progress.window, progress.detector.pages == 0 and progress.detector.passes == 1
-        if window is None or self._required_end is None or window.end <= self._required_end:
+        if self._named is None or window is None or not is_first or not isinstance(error, BadRequestError):
             return False
-        if not isinstance(error, BadRequestError) or not is_first:
+        today = self._executor.server_now().date()
+        if window.end <= today or self._named.start > today + timedelta(1):
             return False
         self._advance(progress)
-        if window.days == 1:
+        end = min(window.end - timedelta(1), today + timedelta(1))
+        if window.start > end:
             self._finish_part(progress, 0)
         else:
-            shorter = self._progress(DateWindow(window.start, window.end - timedelta(1)), progress.seen)
+            shorter = self._progress(DateWindow(window.start, end), progress.seen)
             shorter.split = progress.split
             self._windows.appendleft(shorter)
         return True

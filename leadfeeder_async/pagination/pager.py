@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from copy import copy
-from datetime import date, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeAlias, TypeVar, get_args
@@ -487,17 +486,6 @@ async def _without_frames(pages: AsyncGenerator[Page[U], None]) -> AsyncGenerato
             raise error.with_traceback(None)  # noqa: B904 - the same error
 
 
-def _required_end(executor: RequestExecutor, window: DateWindow, days: DateWindow | None) -> date:
-    """Return the last day that must be read. Days of another time zone may reach into days that the API rejects."""
-    if days is None:
-        return window.end
-    today = executor.server_now().date()
-    return max(window.start, window.end - _MAX_DAYS_LEFT_OUT, min(days.end, today))
-
-
-_MAX_DAYS_LEFT_OUT = timedelta(3)
-
-
 def _choose_source(
     executor: RequestExecutor,
     request: ApiRequest[bytes],
@@ -511,7 +499,7 @@ def _choose_source(
         case PaginationStyle.ID_BATCH:
             return IdBatchSource(executor, request, ids)
         case PaginationStyle.PAGE_NUMBER if window is not None:
-            return DateWindowSource(executor, request, window, _required_end(executor, window, days))
+            return DateWindowSource(executor, request, window, days)
         case PaginationStyle.PAGE_NUMBER:
             return NumberedSource(executor, request)
         case PaginationStyle.NONE:

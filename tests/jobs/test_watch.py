@@ -406,11 +406,12 @@ def test_custom_feed_that_is_unreadable_before_a_restart(server: VisitServer, ru
     assert run(watch_for(server.watch(**options), 1_000)) == ["old"]
 
 
-def test_server_that_rejects_days_after_today(server: VisitServer, run: Any, tmp_path: Path) -> None:
-    """If the API rejects the day after today, the watch ends its days today, also with an earlier state."""
+@pytest.mark.parametrize("hours_ahead", [-8, 0, 9])
+def test_server_that_rejects_days_after_today(server: VisitServer, run: Any, tmp_path: Path, hours_ahead: int) -> None:
+    """If the API rejects days that have not begun, the watch leaves them out, also with an earlier state."""
     state = tmp_path / "state"
     assert run(watch_for(server.watch(state=state), 100)) == []
-    server.rejects_future = True
+    server.rejects_future = timedelta(hours=hours_ahead)
     for hours in (1, 13, 30):
         server.at(EPOCH + timedelta(hours=hours), lambda hours=hours: server.add(f"v{hours}"))
     assert run(watch_for(server.watch(state=state), 40 * 3_600)) == ["v1", "v13", "v30"]

@@ -100,6 +100,22 @@ def test_every_instant_belongs_to_its_days(day: date, length: int, zone: str, of
                 assert not belongs or found.requested_days.start <= day <= found.requested_days.end
 
 
+async def test_rejected_days_in_the_past_are_an_error() -> None:
+    """A range that the API rejects for another reason is not shortened."""
+
+    async def respond(request: web.Request) -> web.Response:
+        body = await request.json()
+        days = (date.fromisoformat(body["end_date"]) - date.fromisoformat(body["start_date"])).days + 1
+        status = 400 if days > 31 else 200
+        return web.json_response({"data": [], "errors": [{"code": "range_too_long"}] * (days > 31)}, status=status)
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(BadRequestError, match="range_too_long"):
+            await lf.web_visits.search(
+                start_date="2026-03-10", end_date="2026-04-08", tz="America/Los_Angeles"
+            ).collect()
+
+
 @pytest.mark.parametrize("feed", [None, "1"])
 @pytest.mark.parametrize("order", ["oldest", "newest"])
 @pytest.mark.parametrize(("zone", "now"), [("Europe/Berlin", "2026-11-05T12:00"), ("Asia/Tokyo", "2026-11-04T16:00")])

@@ -142,7 +142,7 @@ class NumberedMachine(Model):
         self.days, self.counts = days, counts
         self.begin(count)
         window = DateWindow(DAY, DAY + timedelta(days - 1))
-        self.pages = DateWindowSource(self, ApiRequest(ENDPOINT).undecoded, window, window.end).pages(self, OPTIONS)
+        self.pages = DateWindowSource(self, ApiRequest(ENDPOINT).undecoded, window).pages(self, OPTIONS)
 
     @rule(index=st.integers(0, 20))
     def insert(self, index: int) -> None:

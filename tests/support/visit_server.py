@@ -64,7 +64,8 @@ class VisitServer(RequestExecutor):
         self.feed = set[str]()
         self.feed_by_days = False
         """Return only companies with visits on the requested days."""
-        self.rejects_future = False
+        self.rejects_future: timedelta | None = None
+        """The time of the account ahead of UTC, if days after its today are rejected."""
         self.failing_searches = 0
         """The number of requests for pages of visits that fail."""
         self.bad_companies = 0
@@ -122,7 +123,7 @@ class VisitServer(RequestExecutor):
             self.failing_searches -= 1
             raise ServerError("down", ErrorContext(status=503))
         body = msgspec.json.decode(request.body or b"{}")
-        if self.rejects_future and body["end_date"] > f"{self.now():%Y-%m-%d}":
+        if self.rejects_future is not None and body["end_date"] > f"{self.now() + self.rejects_future:%Y-%m-%d}":
             raise BadRequestError("400 end_date_in_future", ErrorContext(status=400))
         number, size = int(str(request.params["page[num]"])), int(str(request.params["page[size]"]))
         self.sizes.append(size)

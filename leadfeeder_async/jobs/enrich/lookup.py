@@ -165,7 +165,7 @@ class CompanyLookup:
         requests_left = MAX_MATCHES_AFTER_ERROR
         while pending:
             places, problem = pending.popleft()
-            if len(places) == 1 or requests_left <= 1:
+            if len(places) <= 1 or requests_left <= 1:
                 for place in places:
                     lines[place] = failed_line(problem)
                 continue

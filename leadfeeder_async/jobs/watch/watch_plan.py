@@ -103,7 +103,7 @@ def pages_of_new_rows(count: int, new: int, *, newest_first: bool) -> PageRange:
     return min(ranges, key=lambda pages: pages.pages)
 
 
-def window_to_watch(floor: date, newest: date | None, today: date, *, ends_today: bool = False) -> DateWindow:
+def window_to_watch(floor: date, newest: date | None, today: date, days_ahead: int = 1) -> DateWindow:
     """Return the days to count.
 
     They end a day after today, because the days of the account may be ahead of UTC. If the clock was set back, they
@@ -113,10 +113,12 @@ def window_to_watch(floor: date, newest: date | None, today: date, *, ends_today
         floor: The first day.
         newest: The day of the newest visit.
         today: The current day.
-        ends_today: Leave out the day after today, because the API rejects it.
+        days_ahead: The days after today that are counted, which are fewer than one if the API rejects later days.
     """
-    end = max(today, newest or today)
-    return DateWindow(min(floor, today), end if ends_today else end + ONE_DAY)
+    if days_ahead < 1:
+        end = today + timedelta(days_ahead)
+        return DateWindow(min(floor, end), end)
+    return DateWindow(min(floor, today), max(today, newest or today) + ONE_DAY)
 
 
 def next_floor(floor: date, newest: date | None, today: date, lookback_days: int) -> date:

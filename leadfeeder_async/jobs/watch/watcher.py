@@ -72,6 +72,9 @@ MAX_TAIL_ROUNDS = 3
 MAX_LAGGING_READS = 5
 """The consecutive polls that read all pages again because the server counts more rows than it returns."""
 
+MIN_DAYS_AHEAD = -1
+"""The days of the API may be behind UTC, so that even today has not begun there."""
+
 NO_PART = -1
 """The position of visits that were found while all pages were read. The reading replaces the count at its end."""
 
@@ -270,8 +273,10 @@ class VisitWatcher:
         self._account_id = ""
         self._known = set[str]()
         self._failures = 0
-        self._ends_today = False
-        """True if the API rejects the day after today."""
+        self._days_ahead = 1
+        """The days after today that the API accepts, as far as known."""
+        self._ahead_on: date | None = None
+        """The day on which they were tried."""
         self._lagging_reads = 0
         """The consecutive readings of all pages that returned fewer rows than the server counts."""
         self._undecided = dict[str, date]()
@@ -312,8 +317,8 @@ class VisitWatcher:
                     async for visit, part in new:
                         yield Delivery(visit, partial(self._acknowledge, state, visit, part))
             except LeadfeederError as failure:
-                if isinstance(failure, BadRequestError) and not self._ends_today:
-                    self._ends_today = True  # the API may reject days after today
+                if isinstance(failure, BadRequestError) and self._days_ahead > MIN_DAYS_AHEAD:
+                    self._days_ahead -= 1  # the API may reject later days
                     continue
                 if not _may_pass(failure):
                     self._report(started_at, None, failure)
@@ -339,7 +344,9 @@ class VisitWatcher:
 
     async def _poll(self, state: WatchState, today: date) -> AsyncGenerator[tuple[WebVisit, int], None]:
         """Yield the new visits, each with the position of the part whose count includes it, or -1."""
-        window = window_to_watch(state.floor, state.newest, today, ends_today=self._ends_today)
+        if self._ahead_on != today:
+            self._ahead_on, self._days_ahead = today, 1
+        window = window_to_watch(state.floor, state.newest, today, self._days_ahead)
         is_too_long = len(state.parts) > 0 and state.parts[-1].window.end > window.end
         if state.read_on != today or is_too_long or await self._can_decide(state):
             async with aclosing(self._read_all(state, today)) as visits:
@@ -360,7 +367,7 @@ class VisitWatcher:
         self._reading = WatchReading.COMPLETE
         self._still_undecided = {}
         state.floor = next_floor(state.floor, state.newest, today, self._options.lookback_days)
-        window = window_to_watch(state.floor, state.newest, today, ends_today=self._ends_today)
+        window = window_to_watch(state.floor, state.newest, today, self._days_ahead)
         counted = RowCounter(window, self._reader.max_rows)
         async with aclosing(self._read_all_pages(state, counted, window)) as visits:
             async for visit in visits:

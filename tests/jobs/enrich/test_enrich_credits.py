@@ -1030,6 +1030,21 @@ async def test_matches_with_errors_are_not_final(problem: dict[str, object], tmp
     assert (job.summary.outcomes, server.charged) == ({Outcome.MATCHED: 5}, 5)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+async def test_error_beside_complete_matches(count: int) -> None:
+    """An error beside the matches of all keys changes nothing."""
+    server = Ledger()
+
+    async def handle(request: web.Request) -> web.Response:
+        response = await server.handle(request)
+        body = json.loads(response.body or b"")  # type: ignore[arg-type]
+        return web.json_response({**body, "errors": [{"code": "warning"}]})
+
+    async with handler_server(handle) as url, client_of(url, retries=0) as lf:
+        outcomes = [result.outcome async for result in lf.enrich.companies(keys(*range(count)), by="domain")]
+    assert outcomes == [Outcome.MATCHED] * count
+
+
 @pytest.mark.parametrize(("rejected", "requests"), [({"7"}, 17), (set(map(str, range(150))), 17)])
 async def test_error_about_some_keys_of_a_match(rejected: set[str], requests: int) -> None:
     """The keys that an error beside the matches is about are found with few requests. The others are not found."""
