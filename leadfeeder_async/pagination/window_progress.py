@@ -105,15 +105,18 @@ class WindowProgress(msgspec.Struct):
         A total equal to the limit is not conclusive, because some servers count no further. A total of fewer rows than
         arrived is none of the list, because some servers count the rows of the page.
         """
-        total, received, largest = self.detector.total, self.detector.received, self.detector.largest_page
+        total, largest = self.detector.total, max(self.detector.largest_page, 1)
         if self.window is None:
             return False
         if self.exceeds_limit and total != self.max_rows:
             return self.detector.rows < (total or 0)
         if total not in {None, self.max_rows} and self.detector.rows <= (total or 0):
             return False
-        # The last page ends at the limit, or the server rejects the page that would cross it.
-        return received == self.max_rows or (received + largest > self.max_rows and received % max(largest, 1) == 0)
+        # The last page ends at the limit, or the server rejects the page that crosses it. A later pass may end early.
+        return any(
+            rows == self.max_rows or (rows + largest > self.max_rows and rows % largest == 0)
+            for rows in (self.detector.received, self.detector.rows)
+        )
 
     def peek_total(self) -> None:
         """Read the counts of a first response that is waiting, without decoding its rows."""

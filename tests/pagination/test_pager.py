@@ -529,6 +529,24 @@ async def test_row_limit_of_server_that_counts_pages(end: str) -> None:
         assert len(set(await visit_ids(lf, 3, page_size=10))) == 90
 
 
+async def test_rejected_page_of_server_that_counts_up_to_the_limit() -> None:
+    """A page that is rejected once does not hide that a day has more rows than the server counts and returns."""
+    rejections = 0
+
+    def respond(request: web.Request, _: dict[str, Any]) -> StatusAndBody:
+        nonlocal rejections
+        page = int(request.query["page[num]"])
+        if page == 2 and not rejections:
+            rejections += 1
+            return 404, {"errors": [{"code": "not_found"}]}
+        ids = [f"{number}" for number in range(40)][(page - 1) * 10 : page * 10]  # of 100
+        return 200, {"data": rows(*ids), "meta": {"pagination": {"total_count": 40}}}
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url, max_search_rows=40) as lf:
+        with pytest.raises(IncompleteWindowError):
+            await lf.web_visits.search(start_date=DAY, end_date=DAY, page_size=10, split_days=False).collect()
+
+
 @pytest.mark.parametrize("counted", [200, 201])
 async def test_rejected_page_after_the_last_row(counted: int) -> None:
     """A 404 for a page that only a wrong count promises is the end of the list, whose gap is reported."""
