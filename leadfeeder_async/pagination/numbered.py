@@ -251,7 +251,8 @@ class NumberedPages(Generic[T]):
 
         Rows may be added and removed meanwhile, so the counts from before the groups were read prove nothing.
         """
-        if day.total is None or day.is_count_limited:
+        if day.total is None or day.is_count_limited:  # a limited count is still the least that the day should have
+            day.unreadable = max(0, (day.total or 0) - len(day.ids))
             return
         codes = requested_countries(day.request)
         for _ in range(RECOUNTS):

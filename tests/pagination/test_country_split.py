@@ -204,6 +204,21 @@ async def test_removed_visits_do_not_hide_missing_ones() -> None:
     assert set(server.ids) - set(ids)
 
 
+async def test_interrupted_day_of_server_that_counts_up_to_the_limit() -> None:
+    """If the pages of a day end early, its limited count still shows that visits without a country are missing."""
+    visits = VisitServer([[*spread(30), *[None] * 10]], is_count_limited=True)
+
+    async def respond(request: web.Request) -> web.Response:
+        is_whole_day = "filters" not in await request.json()
+        if is_whole_day and request.query["page[num]"] == "3":
+            return web.json_response({"errors": [{"code": "offset_exceeded"}]}, status=416)
+        return await visits(request)
+
+    async with handler_server(respond) as url, client_of(url, max_search_rows=LIMIT) as lf:
+        with pytest.raises(IncompleteWindowError, match="10 are missing"):
+            await lf.web_visits.search(start_date=DAY, end_date=DAY, page_size=10).collect()
+
+
 async def test_new_visits_do_not_hide_missing_ones() -> None:
     """Visits that arrive while a day is read in groups do not make up for visits that cannot be read."""
     day = [None if number % 10 == 0 else country for number, country in enumerate(spread(60))]
