@@ -142,7 +142,7 @@ class CompanyLookup:
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:
         """Match up to 200 keys in one request."""
         lines, problem = await self._match(executor, keys)
-        if problem is not None:
+        if problem is not None and len(lines) == len(keys):  # the caller reports other numbers of entries
             await self._match_again(executor, keys, lines, problem)
         return lines
 
@@ -172,6 +172,8 @@ class CompanyLookup:
             for half in (places[: len(places) // 2], places[len(places) // 2 :]):
                 requests_left -= 1
                 found, error = await self._match(executor, [keys[place] for place in half])
+                if len(found) != len(half):
+                    found = [failed_line(error or problem)] * len(half)
                 for place, line in zip(half, found, strict=True):
                     lines[place] = line
                 rest = [place for place in half if lines[place].outcome is Outcome.NOT_FOUND]

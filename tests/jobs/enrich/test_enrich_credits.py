@@ -1030,6 +1030,19 @@ async def test_matches_with_errors_are_not_final(problem: dict[str, object], tmp
     assert (job.summary.outcomes, server.charged) == ({Outcome.MATCHED: 5}, 5)
 
 
+async def test_error_beside_matches_of_which_some_are_left_out() -> None:
+    """If a response about some of the keys has fewer entries than keys, these keys have failed."""
+
+    async def respond(request: web.Request) -> web.Response:
+        count = len((await request.json())["companies"])
+        entries = count if count == 8 else count - 1
+        return web.json_response({"data": [[]] * entries, "errors": [{"code": "invalid_url"}]})
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        outcomes = [result.outcome async for result in lf.enrich.companies(keys(*range(8)), by="domain")]
+    assert outcomes == [Outcome.FAILED] * 8
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 async def test_error_beside_complete_matches(count: int) -> None:
     """An error beside the matches of all keys changes nothing."""
