@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
-from datetime import date, datetime
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,7 @@ from leadfeeder_async._argument_checks import check_path
 from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import (
+    BadRequestError,
     DatabaseLockedError,
     DecodeError,
     IncompleteListError,
@@ -149,7 +150,7 @@ async def sync_account(
         run = SyncRun(of_account, database, spool, account, tracker=tracker, on_progress=on_progress)
         with run.include_problems():
             await run.read_lookup_tables(TABLE_WITH_DATE)
-            state = await run.read_days(first_day, run.server_now().date(), lookback_days)
+            state = await run.read_until_today(first_day, lookback_days)
             await run.read_lookup_tables(*(table for table in LOOKUP_TABLES if table != TABLE_WITH_DATE))
             await run.finish(state)
     progress = tracker.now()
@@ -168,6 +169,9 @@ async def sync_account(
 
 TABLE_WITH_DATE = "credits"
 """The small table that is read first, because its response has the date of the server."""
+
+LATEST_START_OF_DAY = 12
+"""The hour in UTC at which a day has begun in all time zones."""
 
 REREAD_HINT = "The next sync retries these rows if their dates are within its lookback."
 
@@ -213,6 +217,20 @@ class SyncRun:
         self.skipped = dict[str, LeadfeederError]()
         """The small tables to which the server denied access."""
         self.changes = {table: SyncChanges() for table in KEYS if table != "sync_state"}
+
+    async def read_until_today(self, since: date | None, lookback_days: int) -> SyncState:
+        """Read the days that are due, and return the days that are then synced.
+
+        In the account's time zone, today may not have begun. If the server then rejects it, the days end yesterday.
+        """
+        now = self._lf.server_now()  # a clock of this machine that is ahead would skip days
+        today = now.date()
+        try:
+            return await self.read_days(since, today, lookback_days)
+        except BadRequestError:
+            if now.hour >= LATEST_START_OF_DAY or since == today:
+                raise
+        return await self.read_days(since, today - timedelta(1), lookback_days)
 
     async def read_days(self, since: date | None, today: date, lookback_days: int) -> SyncState:
         """Read the companies and visits of the days that are due, and return the days that are then synced."""
@@ -402,10 +420,6 @@ class SyncRun:
             except (DecodeError, IncompleteListError) as error:
                 message = f"The table {table} was not updated. {error.message}"
                 self._problems.extend([error.with_context(error.context, message=message)], 1)
-
-    def server_now(self) -> datetime:
-        """Return the time by the server's clock. A clock of this machine that is ahead would skip days."""
-        return self._lf.server_now()
 
     async def finish(self, state: SyncState) -> None:
         """Write the small tables and the end of the run. Raise IncompleteListError if rows or days are missing."""

@@ -12,6 +12,7 @@ import duckdb
 import pytest
 from aiohttp import web
 
+from leadfeeder_async import BadRequestError
 from leadfeeder_async._core.server_clock import ServerClock
 from leadfeeder_async.sync import SyncResult, sync_account
 from tests.support.clients import client_of
@@ -29,9 +30,13 @@ class DatedServer:
         self.header: str | None = None
         """A ``Date`` header to send instead."""
         self.windows = list[tuple[str, str]]()
+        self.rejects_today = False
+        """True if today has not begun in the time zone of the account, so that the server rejects it."""
 
     async def __call__(self, request: web.Request) -> web.Response:
         body = json.loads(await request.read() or b"{}")
+        if self.rejects_today and {**request.query, **body}.get("end_date", "") >= str(self.today):
+            return web.json_response({"errors": [{"status": "400"}]}, status=400, headers={"Date": self.header or ""})
         rows: list[dict[str, Any]] = []
         if request.path == "/v1/web-visits":
             self.windows.append((body["start_date"], body["end_date"]))
@@ -98,6 +103,36 @@ async def test_first_sync_in_the_future_is_replaced(tmp_path: Path) -> None:
     day = START + timedelta(2)
     result = await sync_on(server, path, day, since=START)
     assert (result.first_day, result.last_day, missing_days(path, day)) == (START, day, [])
+
+
+async def test_today_has_not_begun_for_the_account(tmp_path: Path) -> None:
+    """A server that rejects today is synced until yesterday. Later runs read today."""
+    path, server = tmp_path / "x.duckdb", DatedServer()
+    await sync_on(server, path, START, since=START)
+    server.rejects_today = True
+    for night in (3, 4):
+        day = START + timedelta(night)
+        server.header = format_datetime(datetime.combine(day, time(2), UTC), usegmt=True)
+        assert (await sync_on(server, path, day)).last_day == day - timedelta(1)
+        assert missing_days(path, day) == [str(day)]
+    server.header = format_datetime(datetime.combine(day, time(12), UTC), usegmt=True)
+    with pytest.raises(BadRequestError):
+        await sync_on(server, path, day)
+    server.rejects_today = False
+    assert (await sync_on(server, path, day)).last_day == day
+    assert missing_days(path, day) == []
+
+
+@pytest.mark.parametrize("since", [None, "2025-11-01"])
+async def test_first_sync_ends_yesterday(tmp_path: Path, since: str | None) -> None:
+    """A first sync leaves out a day that the server rejects, unless it is the only one."""
+    path, server = tmp_path / "x.duckdb", DatedServer()
+    server.rejects_today, day = True, START + timedelta(1)
+    server.header = format_datetime(datetime.combine(day, time(2), UTC), usegmt=True)
+    result = await sync_on(server, path, day, since=since)
+    assert (result.last_day, missing_days(path, day)) == (START, [str(day)])
+    with pytest.raises(BadRequestError):
+        await sync_on(server, tmp_path / "y.duckdb", day, since=day)
 
 
 @pytest.mark.parametrize("header", [None, "", "today", "Sun, 99 Nov 2026 12:00:00 GMT"])
