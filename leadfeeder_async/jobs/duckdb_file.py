@@ -196,7 +196,7 @@ def remove_database(path: Path) -> None:
         if path.exists():
             if not _is_database(path):
                 raise _not_a_database(path)
-            _check_files(path)
+            check_files(path)
             for log in _log_paths(path):  # first, because a kill must leave no log without its database
                 log.unlink(missing_ok=True)
             path.unlink()
@@ -275,7 +275,7 @@ def _create(path: Path, schema: str) -> None:
 def _connect(path: Path, *, read_only: bool, config: Mapping[str, str | bool] | None = None) -> Connection:
     import duckdb  # noqa: PLC0415 - an extra
 
-    _check_files(path)
+    check_files(path)
     try:
         # Without a config, a writable connection shares the database with other connections of this process.
         # An absolute path has no prefix such as ``duckdb:``, which DuckDB would take away.
@@ -291,7 +291,7 @@ def _connect(path: Path, *, read_only: bool, config: Mapping[str, str | bool] | 
     return connection
 
 
-def _check_files(path: Path) -> None:
+def check_files(path: Path) -> None:
     """Raise DatabaseError unless a path is a regular file, if it exists, and DuckDB wrote its logs.
 
     The database is not opened here. If this process has it open already, closing it would release DuckDB's lock, so

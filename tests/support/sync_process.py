@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import signal
 import sys
-from datetime import date
 
 from leadfeeder_async import AsyncLeadfeeder, DatabaseError
 from leadfeeder_async._core import retry
@@ -28,7 +27,8 @@ def inject_ordering_bug() -> None:
     read_slice = sync_run.SyncRun._read_slice
 
     async def save_then_read(self: sync_run.SyncRun, window: DateWindow) -> None:
-        state = date_plan.extended(await self._read_state(date.max), window)
+        states = await self._database.transact(lambda transaction: transaction.read_states())
+        state = date_plan.extended(states.get(self._account), window)
         await self._database.transact(lambda transaction: transaction.save_state(self._account, state))
         await read_slice(self, window)
 

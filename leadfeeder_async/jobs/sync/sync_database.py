@@ -21,13 +21,14 @@ from leadfeeder_async.errors import DatabaseError, DatabaseLockedError, check_ar
 from leadfeeder_async.jobs.duckdb_file import (
     Connection,
     check_creatable,
+    check_files,
     create_database,
     open_writable,
     require_duckdb,
     translate_errors,
 )
-from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, VERSION, expected_types, read_types, schema_sql
-from leadfeeder_async.jobs.sync.transaction import Transaction
+from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, VERSION, Types, expected_types, read_types, schema_sql
+from leadfeeder_async.jobs.sync.transaction import SyncState, Transaction
 
 T = TypeVar("T")
 
@@ -66,6 +67,9 @@ class SyncDatabase:
         self._path = path
         self._wait = wait
         self._locked_since: float | None = None
+        self._checked: tuple[int, int] | None = None
+        """The identity of the file whose tables were checked."""
+        self._types: Types = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leadfeeder-sync")
 
     def __enter__(self) -> Self:
@@ -79,12 +83,21 @@ class SyncDatabase:
         """True if the file exists."""
         return self._path.exists()
 
-    async def check(self) -> None:
-        """Raise DatabaseError if the file cannot be used, or cannot be created."""
+    def check_file(self) -> None:
+        """Raise DatabaseError if the path is not a file, or DuckDB did not write its logs. The file is not opened."""
+        with translate_errors(self._path):
+            check_files(self._path)
+
+    async def read_states(self) -> dict[str, SyncState]:
+        """Return the days that are synced, by account.
+
+        Raises:
+            DatabaseError: The file cannot be used, or cannot be created.
+        """
         if self.exists:
-            await self.transact(lambda _: None)
-        else:
-            check_creatable(self._path)
+            return await self.transact(Transaction.read_states)
+        check_creatable(self._path)
+        return {}
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` in one transaction. Either all of its changes are committed or none.
@@ -123,22 +136,36 @@ class SyncDatabase:
     def _run(self, work: Callable[[Transaction], T], *, is_bounded: bool) -> T:
         connection = open_writable(self._path, is_bounded=is_bounded)
         with translate_errors(self._path), closing(connection):
-            _check_schema(connection, self._path)
-            connection.execute(schema_sql())
+            types = self._prepare(connection)
             connection.execute("SET SESSION TimeZone = 'UTC'")
             connection.execute("SET SESSION enable_progress_bar = false")  # it would mix with that of the command
             connection.execute("BEGIN")
             try:
-                result = work(Transaction(connection, read_types(connection)))
+                result = work(Transaction(connection, types))
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
             return result
 
+    def _prepare(self, connection: Connection) -> Types:
+        """Check the tables of a file and add missing ones, once in a run. Return the types of all columns."""
+        file = self._path.stat()
+        if self._checked != (file.st_dev, file.st_ino):
+            self._types = _check_schema(connection, self._path)
+            connection.execute(schema_sql())
+            if not self._types.keys() >= expected_types().keys():
+                self._types = read_types(connection)
+            self._checked = file.st_dev, file.st_ino
+        return self._types
 
-def _check_schema(connection: Connection, path: Path) -> None:
-    """Refuse a database of a newer version, or whose own tables have our names, before anything in it changes."""
+
+def _check_schema(connection: Connection, path: Path) -> Types:
+    """Refuse a database of a newer version, or whose own tables have our names, before anything in it changes.
+
+    Returns:
+        The types of all columns.
+    """
     types = read_types(connection)
     if ("sync_state", "version") in types:
         newest = connection.execute("SELECT max(version) FROM sync_state").fetchone()
@@ -158,3 +185,4 @@ def _check_schema(connection: Connection, path: Path) -> None:
             hint="Choose another file. This one was not changed.",
             reason="not_synced",
         )
+    return types

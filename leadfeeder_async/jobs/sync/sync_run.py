@@ -143,11 +143,13 @@ async def sync_account(
     tracker = ProgressTracker(stats)
     lf = lf.with_options(stats=stats)
     with SyncDatabase(path, wait) as database, ExitStack() as stack:
-        await database.check()  # a file that cannot be used is refused before anything is sent
+        database.check_file()
         spool = await _open_spool(stack, path, wait)
+        states = await database.read_states()  # a file that cannot be used is refused before anything is sent
         account = account_id or lf.account_id or (await lf.accounts.get()).data.id
         of_account = lf.with_options(account_id=account)
-        run = SyncRun(of_account, database, spool, account, tracker=tracker, on_progress=on_progress)
+        synced = states.get(account)
+        run = SyncRun(of_account, database, spool, account, synced=synced, tracker=tracker, on_progress=on_progress)
         with run.include_problems():
             await run.read_lookup_tables(TABLE_WITH_DATE)
             state = await run.read_until_today(first_day, lookback_days)
@@ -184,6 +186,7 @@ class SyncRun:
         database: The database.
         spool: The rows that are not merged yet.
         account: The id of the account.
+        synced: The days that are synced, or None before the first run.
         tracker: Counts the visits.
         on_progress: Called after each page of visits.
     """
@@ -195,6 +198,7 @@ class SyncRun:
         spool: VisitSpool,
         account: str,
         *,
+        synced: SyncState | None,
         tracker: ProgressTracker,
         on_progress: OnProgress | None,
     ) -> None:
@@ -202,6 +206,7 @@ class SyncRun:
         self._database = database
         self._spool = spool
         self._account = account
+        self._synced = synced
         self._tracker = tracker
         self._on_progress = on_progress
         self._empty = SpoolState(account=account)
@@ -234,7 +239,7 @@ class SyncRun:
 
     async def read_days(self, since: date | None, today: date, lookback_days: int) -> SyncState:
         """Read the companies and visits of the days that are due, and return the days that are then synced."""
-        synced = await self._read_state(today)
+        synced = await self._synced_until(today)
         self._empty = SpoolState(account=self._account, today=today)
         planned = list(plan_ranges(synced, since, today, lookback_days))
         is_reread = synced is None or is_reread_due(synced, today, lookback_days)
@@ -251,14 +256,13 @@ class SyncRun:
         assert synced is not None
         return replace(synced, reread_on=today) if is_reread else synced
 
-    async def _read_state(self, today: date) -> SyncState | None:
-        def read(transaction: Transaction) -> SyncState | None:
-            state = transaction.read_states().get(self._account)
-            if state is None or state.last_day <= today:
-                return state
-            return without_future(state, today, transaction.last_visit_day(self._account, today))
-
-        return await self._database.transact(read) if self._database.exists else None
+    async def _synced_until(self, today: date) -> SyncState | None:
+        """Return the days that are synced, without those after today."""
+        state = self._synced
+        if state is None or state.last_day <= today:
+            return state
+        last = await self._database.transact(lambda transaction: transaction.last_visit_day(self._account, today))
+        return without_future(state, today, last)
 
     def _continued(self, synced: SyncState | None, planned: Sequence[SyncRange]) -> list[SyncRange] | None:
         """Return the date ranges of a run that continues the spool, or None if the spool cannot be continued."""
