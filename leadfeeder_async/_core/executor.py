@@ -326,9 +326,10 @@ class RequestExecutor:
     async def _replace_credential(self, call: CallContext, error: LeadfeederError) -> bool:
         """Replace a credential that the server rejected, once for each call. Return True if there is another one.
 
-        The server rejects a request with 401 before any work, so it can always be sent again.
+        The server checks the credential of a request before any work, so a rejected request can always be sent again.
         """
-        if call.has_new_credential or error.status != 401 or not isinstance(error, AuthenticationError):
+        is_rejected = isinstance(error, AuthenticationError) and error.status in {401, 403}
+        if call.has_new_credential or not is_rejected:
             return False
         call.has_new_credential = True
         credential, replaced = self._state.credential, False

@@ -14,7 +14,7 @@ An ambiguous failure is an invalid, incomplete or late response, a 408, a 499, o
 before it failed.
 If a 5xx has a Retry-After of up to a minute, the retry waits for it. A longer one is not waited for, as after a 429.
 All other responses are final. The server rejects a request with 429 before any work, so it can always be retried. The
-same holds for a 401, which the executor retries once if there is a new credential.
+same holds for a rejected credential, which the executor retries once if there is a new credential.
 """
 
 from __future__ import annotations

@@ -188,6 +188,16 @@ async def test_second_rejection_is_raised(sandbox: Sandbox) -> None:
     assert (len(endpoint.tokens), codes(sandbox), caught.value.attempts) == (2, [401, 401], 2)
 
 
+@pytest.mark.parametrize("code", ["invalid_api_key", "token_expired"])
+async def test_rejection_with_403_is_renewed(sandbox: Sandbox, code: str) -> None:
+    """A credential is renewed after a 403 with a code about it, which some versions of the API send."""
+    endpoint = TokenEndpoint(sandbox)
+    async with client(sandbox, endpoint, retries=0) as lf:
+        sandbox.fail_next(403, code=code)
+        await lf.companies.get(sandbox.world.company_ids()[0])
+    assert (len(endpoint.tokens), codes(sandbox), sandbox.ledger.credits_charged) == (2, [403, 200], 1)
+
+
 async def test_late_rejection_of_an_old_token_does_not_renew() -> None:
     """A rejection that arrives after the renewal is about the old token, so the call is only sent again."""
     tokens, old_requests, is_expired = list[str](), 0, False
