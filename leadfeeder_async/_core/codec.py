@@ -372,8 +372,27 @@ class _MetaOnly(msgspec.Struct, frozen=True, gc=False):
 _META = msgspec.json.Decoder(_MetaOnly)
 
 
+MAX_META_BYTES = 4_096
+"""The last bytes of a body in which its metadata is looked for first."""
+
+
+def meta_at_end(body: bytes) -> Meta | None:
+    """Return the metadata of a body that ends with it, or None. The rest of the body is not read.
+
+    If a key and all that follows it are the rest of one object, the key belongs to the outermost object of the body.
+    """
+    start = body.rfind(b'"meta":', max(0, len(body) - MAX_META_BYTES))
+    if start >= 0:
+        with suppress(*UNREADABLE):
+            return _META.decode(b"{" + body[start:]).meta
+    return None
+
+
 def decode_meta(body: bytes) -> Meta:
     """Return the metadata of a body without decoding its data, or empty metadata if it is not readable."""
+    found = meta_at_end(body)
+    if found is not None:
+        return found
     with suppress(*UNREADABLE):
         return _META.decode(body).meta
     with suppress(*UNREADABLE):

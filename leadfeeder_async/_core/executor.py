@@ -274,8 +274,11 @@ class RequestExecutor:
         self._state.server_clock.record(response.headers.get("Date"))
         max_inline = MAX_INLINE_BYTES if endpoint.shape is ResponseShape.UNDECODED else MAX_INLINE_REPAIR
         is_large = len(response.body) > max_inline
-        if response.body.rfind(b'"charged"') >= 0:  # a third of the time of `in`
-            await self._record_charge(call, trace, response.body, is_large=is_large)
+        trace.meta = codec.meta_at_end(response.body)
+        if trace.meta is not None:
+            self._record_charge(call, trace)
+        elif response.body.rfind(b'"charged"') >= 0:  # a third of the time of `in`
+            await self._decode_charge(call, trace, response.body, is_large=is_large)
         if not 200 <= response.status < 300:
             response = trace.response = self._state.redactor.response(response)
             raise self._rejection(call, trace, response)
@@ -295,7 +298,7 @@ class RequestExecutor:
         finally:
             del failure, decode
 
-    async def _record_charge(self, call: CallContext, trace: AttemptTrace, body: bytes, *, is_large: bool) -> None:
+    async def _decode_charge(self, call: CallContext, trace: AttemptTrace, body: bytes, *, is_large: bool) -> None:
         """Count what a response charged, also if the call is canceled meanwhile."""
         decode = partial(codec.decode_meta, body)
         try:
@@ -304,11 +307,14 @@ class RequestExecutor:
             trace.meta = decode()
             raise
         finally:
-            charged = trace.charged
-            if charged is not None:
-                for stats in self._all_stats:
-                    stats.credits_charged += max(0, charged)
-                call.price.record_charge(charged, call.items)
+            self._record_charge(call, trace)
+
+    def _record_charge(self, call: CallContext, trace: AttemptTrace) -> None:
+        charged = trace.charged
+        if charged is not None:
+            for stats in self._all_stats:
+                stats.credits_charged += max(0, charged)
+            call.price.record_charge(charged, call.items)
 
     def _rejection(self, call: CallContext, trace: AttemptTrace, response: HttpResponse) -> LeadfeederError:
         """Return the error for an unsuccessful response. After a 429, all calls pause."""
@@ -328,8 +334,7 @@ class RequestExecutor:
 
         The server checks the credential of a request before any work, so a rejected request can always be sent again.
         """
-        is_rejected = isinstance(error, AuthenticationError) and error.status in {401, 403}
-        if call.has_new_credential or not is_rejected:
+        if call.has_new_credential or not isinstance(error, AuthenticationError) or error.status not in {401, 403}:
             return False
         call.has_new_credential = True
         credential, replaced = self._state.credential, False

@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leadfeeder_async import (
     APIStatusError,
@@ -284,6 +287,28 @@ async def test_undecodable_row_beside_unpaired_surrogate(tmp_path: Path) -> None
                 names.append(tag.name)
     assert (names, len(caught.value.problems)) == (["a \ufffd"], 1)
     assert codec.decode_meta(b'{"x":"\\ud83d","meta":{"credits":{"charged":7}}}').charged == 7
+
+
+METADATA = st.fixed_dictionaries({}, optional={"credits": st.builds(lambda n: {"charged": n}, st.integers(0, 99))})
+NESTED = st.recursive(
+    METADATA | st.sampled_from(["meta", '"meta":', '{"meta":{"credits":{"charged":3}}}', None, 1]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["meta", "data", "x"]), inner),
+    max_leaves=8,
+)
+MEMBERS = st.lists(st.tuples(st.just("meta"), METADATA) | st.tuples(st.sampled_from(["data", "links"]), NESTED))
+
+
+@given(members=MEMBERS, separators=st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : ")]))
+def test_metadata_at_the_end(members: list[tuple[str, Any]], separators: tuple[str, str]) -> None:
+    """Metadata that is read from the end of a body is that of the outermost object, also if keys are repeated."""
+    comma, colon = separators
+    body = comma.join(json.dumps(key) + colon + json.dumps(value, separators=separators) for key, value in members)
+    found = codec.meta_at_end(f"{{{body}}}".encode())
+    expected = msgspec.json.decode(f"{{{body}}}", type=dict[str, Any]).get("meta", {})
+    if found is not None:
+        assert found.charged == expected.get("credits", {}).get("charged", 0)
+    elif members and members[-1][0] == "meta":
+        assert separators == (" , ", " : ")
 
 
 @pytest.mark.parametrize("prefix", ["", "\n", " \t\r\n"])
