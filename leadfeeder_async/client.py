@@ -487,8 +487,8 @@ class AsyncLeadfeeder:
 
         Args:
             account_ids: The accounts, at least one.
-            every: Seconds between two polls of one account, at least 1. A warning is logged if all polls together need
-                more than a tenth of the monthly quota.
+            every: Seconds between two polls of one account, 1 to 86,400. A warning is logged if all polls together
+                need more than a tenth of the monthly quota.
             since: Deliver visits that started at this time or later: ``now``, a datetime, or the start of a day in UTC.
                 It is ignored for accounts that have a state, because their watches continue.
             state: A directory for one file per account, which is created if necessary, or a function that returns the

@@ -22,7 +22,7 @@ T = TypeVar("T")
 REJECTIONS = frozenset({400, 404, 409, 410, 416, 422})
 """The statuses with which a server may reject a cursor that has expired."""
 
-MAX_STUCK_PAGES = 50
+MAX_LOOP_PAGES = 50
 """Consecutive pages without new rows, each with a new cursor, that are considered a loop."""
 
 
@@ -187,7 +187,7 @@ class _CursorProgress:
             return None
         if cursor in self._cursors:
             return CursorLoopError("The server returned the same cursor twice.", context)
-        if self.detector.stuck_pages >= MAX_STUCK_PAGES:
+        if self.detector.stuck_pages >= MAX_LOOP_PAGES:
             message = f"{self.detector.stuck_pages} consecutive pages had no new rows, each with a new cursor."
             return CursorLoopError(message, context)
         self._cursors.add(cursor)

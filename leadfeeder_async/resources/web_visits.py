@@ -204,7 +204,7 @@ class WebVisits:
         Contract: ``search_web_visits``, scope ``web_visits:read``.
 
         Args:
-            every: Seconds between two polls, at least 1. A warning is logged if polls need more than a tenth of the
+            every: Seconds between two polls, 1 to 86,400. A warning is logged if polls need more than a tenth of the
                 monthly quota.
             since: Deliver visits that started at this time or later: ``now``, a datetime, or the start of a day in UTC.
                 It is ignored if ``state`` contains a state, because the watch continues then.
