@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 
     SUCCESS = 0
     REJECTED = 1
-    """The server rejected the request, or the contract check found a difference that breaks calls."""
+    """The server rejected the request, or a contract command found a missing path or a difference that breaks calls."""
     USAGE = 2
     """The usage is invalid, or a file cannot be used."""
     ACCESS = 3

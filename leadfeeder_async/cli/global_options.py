@@ -14,7 +14,7 @@ HELP = (
 
 
 def take_global_options(arguments: list[str]) -> tuple[list[str], bool, Path | None]:
-    """Return the arguments without the options of every command, True if ``--quiet`` is one of them, and the file.
+    """Return the other arguments, True if ``--quiet`` is given, and the path in ``--env-file`` or None.
 
     Arguments after ``--`` are not options.
 

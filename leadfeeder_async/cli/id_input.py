@@ -26,7 +26,7 @@ _DELIMITERS = ",;\t"
 
 
 class IdParser:
-    """Finds the id in each line of an input. The first line decides about the format.
+    """Finds the id in each line of an input. The first line determines the format.
 
     Args:
         source: The name of the input, for errors.
@@ -118,7 +118,7 @@ class IdParser:
         def given() -> Iterator[str]:
             nonlocal is_open
             yield from lines
-            is_open = True  # only asked for if the row continues
+            is_open = True  # the reader only gets here if the row continues
 
         try:
             cells = next(csv.reader(given(), delimiter=self._delimiter), list[str]())

@@ -44,7 +44,7 @@ def is_closed_pipe(error: OSError) -> bool:
 def flush_streams() -> bool:
     """Write the rest of the output. Return False if that is impossible.
 
-    Then the rest is discarded, because Python would print an error and change the exit code.
+    The rest is then discarded. Otherwise, Python would print an error and change the exit code.
     """
     return all([_flush(sys.stdout), _flush(sys.stderr)])
 

@@ -62,7 +62,8 @@ def leadfeeder_source(
             late.
         api_key: The API key. Defaults to dlt's configuration, then to LEADFEEDER_API_KEY.
         base_url: The URL of the API. Defaults to LEADFEEDER_BASE_URL, then to https://api.leadfeeder.com.
-        trust_env: Use the proxy and the certificates of the environment. Defaults to LEADFEEDER_TRUST_ENV=1.
+        trust_env: Use the proxy and the certificates of the environment. Defaults to LEADFEEDER_TRUST_ENV, then to
+            False.
 
     Returns:
         Four dlt resources.
@@ -199,7 +200,7 @@ _NO_ID = DecodeError("A row has no id, so it cannot be loaded.")
 def _flat(row: bytes, account_id: str) -> Row | None:
     """Return the columns of a record: its keys, its attributes, and its related records by name.
 
-    A row that is not an object with an id has none. Primary key columns always win over attributes with the same name.
+    Return None for a row that is not an object with an id.
     """
     record: Json = msgspec.json.decode(row)
     if not isinstance(record, dict) or not record.get("id"):
@@ -211,7 +212,7 @@ def _flat(row: bytes, account_id: str) -> Row | None:
         flat.update({name: _related(value) for name, value in relationships.items()})
     if "started_at" in flat:
         flat["started_at"] = _timestamp(flat["started_at"])
-    return {**keys, **flat, **keys}  # the keys are the first columns, and they win
+    return {**keys, **flat, **keys}  # the keys are the first columns, and replace attributes with the same name
 
 
 def _loadable(value: Json) -> Json:

@@ -48,7 +48,10 @@ MAX_RESTORES = 3
 
 
 _Totals: TypeAlias = dict[str, tuple[int, int]]
-"""The sequence number and the total of each process, and the number and the sum of those that ended in one epoch."""
+"""By process, its sequence number and its total.
+
+A field ``ended:...`` has the number of the processes that ended in one epoch, and the sum of their totals.
+"""
 
 
 class _RunIdResponse(msgspec.Struct, frozen=True):
@@ -334,7 +337,7 @@ class RedisCredits:
     async def _send(self, command: Literal["reserve", "report", "end"], most: int = 0) -> _Response | None:
         """Send the total of this process. If the server has lost any totals, restore them and send it again.
 
-        Return None if they are lost again each time. The command does not count as accepted.
+        Return None if they are lost again each time. The server has then not accepted the command.
         """
         total, self._reported = max(0, self._reserved + most), -1  # unknown until the server responds
         for _ in range(MAX_RESTORES + 1):

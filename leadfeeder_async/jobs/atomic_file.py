@@ -1,6 +1,7 @@
 """Files that replace others in one step: written under a temporary name, synced, and renamed.
 
-Also the checks of working files. A job uses a file at the name of a working file only if a job can have written it.
+This module also checks working files, which a job writes beside its output: the unfinished file, its checkpoint and its
+lock. A job uses a file with such a name only if a job can have written it.
 """
 
 from __future__ import annotations

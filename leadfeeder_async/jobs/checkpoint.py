@@ -46,7 +46,7 @@ class Checkpoint(msgspec.Struct, Generic[S], frozen=True, kw_only=True, tag_fiel
     fingerprint: str
     description: str
     rows: Count = 0
-    """The number of rows that are safe."""
+    """The number of rows that are synced to the disk."""
     size: Count = 0
     """The bytes of those rows."""
     account_id: str | None = None

@@ -25,7 +25,7 @@ def csv_lines(rows: Iterable[Sequence[object]], delimiter: str = ",") -> Iterato
             if _is_special(cell, delimiter):
                 cells[index] = '"' + cell.replace('"', '""') + '"'
         line = delimiter.join(cells)
-        yield f"{line}\r\n" if line or not cells else '""\r\n'  # a line without characters is no row
+        yield f"{line}\r\n" if line or not cells else '""\r\n'  # readers skip an empty line
 
 
 def _is_special(cell: str, delimiter: str) -> bool:

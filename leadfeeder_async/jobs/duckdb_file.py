@@ -318,7 +318,7 @@ def _check_links(path: Path) -> None:
 
 
 def _check_name(path: Path) -> None:
-    """Raise DatabaseError for a name with a question mark, because DuckDB names the log of such a database otherwise.
+    """Raise DatabaseError for a name with a question mark, for which DuckDB gives the log another name.
 
     A path such as ``//?/C:/visits.duckdb`` has its question mark in the drive.
     """

@@ -57,7 +57,7 @@ def list_separator() -> str:
 
 
 def separator_of_locale(name: str) -> str:
-    """Return the list separator of a locale such as ``de_DE.UTF-8``. It is a comma if the name is not one."""
+    """Return the list separator of a locale such as ``de_DE.UTF-8``. The default is a comma."""
     region = re.split(r"[.@]", name)[0].replace("-", "_")
     language = region.split("_")[0].lower()
     uses_comma = language in _COMMA_LANGUAGES or region in _COMMA_REGIONS or not re.fullmatch(r"[a-z]{2,3}", language)

@@ -49,9 +49,9 @@ class ExportState(JobState, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...] = ()
     """The first gaps."""
     unrecorded_gaps: Count = 0
-    """The number of gaps beyond those."""
+    """The number of gaps that are only counted."""
     unrecorded_gaps_until: date | None = None
-    """The latest first day of their date ranges."""
+    """The latest first day of the date ranges of these gaps."""
     stopped_at: str | None = None
     """The date range in which the list stopped early, or an empty string if it has none."""
     gaps_acknowledged: bool = False

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from leadfeeder_async.jobs.atomic_file import open_working_file, unknown_file_error
 
 MARK = b"leadfeeder-async lock\n"
-"""The content of a lock file. A job removes no lock file without it, unless the job created the file."""
+"""The content of a lock file. A job removes a lock file only if it has this content, or if the job created it."""
 
 MAX_TRIES = 100
 """Attempts to lock a file that other jobs remove at the same moment."""
@@ -55,11 +55,11 @@ class FcntlCalls:
 
 
 _LOCKED_BYTE = 1 << 30
-"""The byte of a file that is locked on Windows, where nobody can read a locked byte. It is behind the content."""
+"""The byte of a file that is locked on Windows. It is after the content, because a locked byte cannot be read."""
 
 
 class MsvcrtCalls:
-    """Locks a byte of a file on Windows. The file need not have it."""
+    """Locks a byte of a file on Windows. The file may end before that byte."""
 
     removes_open_files = False
 
@@ -147,7 +147,7 @@ class OutputLock:
             except PermissionError as error:
                 if calls.removes_open_files:
                     raise
-                failure = error  # Windows opens no file that another job is removing at the same moment
+                failure = error  # Windows cannot open a file that another job is removing at the same moment
                 time.sleep(0.001)
                 continue
             try:

@@ -4,8 +4,8 @@ Rows go to ``….part`` as JSON lines, with a checkpoint beside it. When the las
 name, or is converted into a table first if its suffix asks for one.
 
 A job writes its checkpoint before it creates its ``….part``, and removes it after that. A ``….part`` without a
-checkpoint was therefore not written by a job, and is not changed. Nor is a link, or any file that does not begin as a
-job writes it.
+checkpoint was therefore not written by a job, and is not changed. The same is true of a link, and of a file that begins
+with a byte that no job writes first.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class ResumableFile(Generic[S]):
         path: The final path.
         file: The unfinished file, opened for appending.
         checkpoint: The checkpoint from which the job continues.
-        overwrite: A file that has the final name is replaced.
+        overwrite: Replace a file that has the final name.
     """
 
     def __init__(self, path: Path, file: IO[bytes], checkpoint: Checkpoint[S], *, overwrite: bool) -> None:
@@ -181,7 +181,7 @@ class ResumableFile(Generic[S]):
         Args:
             columns: Returns the columns of the table.
             csv_dialect: The dialect of a .csv file.
-            is_picked: JSON lines have only the columns too.
+            is_picked: Write only these columns into JSON lines too. Otherwise, JSON lines have complete records.
 
         Raises:
             CheckpointError: A file with the final name has appeared, or the last step failed.
@@ -189,7 +189,7 @@ class ResumableFile(Generic[S]):
         self.checkpoint = replace(self.checkpoint, is_complete=True)
         self.save()
         validate_target(self._path, overwrite=self._overwrite, resume=True)
-        self._file.close()  # Windows renames no open file
+        self._file.close()  # Windows cannot rename an open file
         with translate_os_errors(self._path):
             write_table(self.path, self._path, columns, csv_dialect, is_picked=is_picked)
             self._remove()

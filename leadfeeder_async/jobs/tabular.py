@@ -106,7 +106,7 @@ def write_table(
         path: The final name.
         columns: Returns the columns of the table.
         csv_dialect: The dialect of a .csv file.
-        is_picked: JSON lines have only the columns too.
+        is_picked: Write only these columns into JSON lines too. Otherwise, JSON lines have complete records.
     """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None and is_picked:

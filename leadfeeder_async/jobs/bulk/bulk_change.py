@@ -48,7 +48,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class BulkState(JobState, frozen=True, kw_only=True):
-    """The state of a bulk change. The rows of the file say everything."""
+    """The state of a bulk change. It is empty, because the rows of the file contain all results."""
 
 
 BULK_CHANGE = JobKind("bulk change", Checkpoint[BulkState])
@@ -64,9 +64,9 @@ class BulkChange:
     ``async for result in job`` yields one :class:`BulkResult` per id. An id that the server rejects is a result too,
     and does not stop the job. A change can be repeated safely, so a request whose response was lost is sent again.
 
-    The job stops if no later request can succeed: after an invalid key, a used-up quota or an exceeded budget, after 20
-    failed calls in a row, and after 200 rejected ids in a row (20 if nothing was changed before, unless the ids are
-    unknown). Results of requests in flight are yielded first, then the error is raised.
+    The job stops if no later request can succeed: after an invalid API key, a used-up quota or an exceeded budget,
+    after 20 failed calls in a row, and after 200 rejected ids in a row (20 if nothing was changed before, unless the
+    ids are unknown). Results of requests in flight are yielded first, then the error is raised.
 
     Equal ids that are in flight at the same time share one request. At most 1,000 ids are pending, regardless of the
     input.

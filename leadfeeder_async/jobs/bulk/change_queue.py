@@ -46,7 +46,7 @@ class FailureVerdict(Enum):
 
     @property
     def outcome(self) -> BulkOutcome:
-        """The outcome of the id, for the last two."""
+        """The outcome of the id, for ``FAILED`` and ``UNKNOWN``."""
         return BulkOutcome.FAILED if self is FailureVerdict.FAILED else BulkOutcome.UNKNOWN
 
 

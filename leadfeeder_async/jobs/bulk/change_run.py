@@ -1,7 +1,7 @@
 """One run of a bulk change: read ids > send > emit results.
 
-Each stage is a coroutine in one task group. At most ``max_pending`` ids are read whose results the caller has not
-taken, so the memory is bounded and no new requests are sent while the caller does not take results.
+Each stage is a coroutine in one task group. At most ``max_pending`` ids are pending: they were read, and the caller has
+not taken their results. This limits the memory, and stops new requests while the caller does not take results.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class ChangeRun:
         self._previous_rows = previous_rows
         self._queue = ChangeQueue()
         self._rows = deque[PendingChange]()
-        """The rows without a result, if results are ordered. Otherwise, the rows with one."""
+        """The rows that were not emitted yet, if results are ordered. Otherwise, only those of them with a result."""
         self._rows_by_id = dict[str, list[PendingChange]]()
         """The rows that wait for each id in the queue. Equal ids share one request."""
         self._read = self._pending = 0

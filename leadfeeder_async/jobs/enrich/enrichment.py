@@ -65,8 +65,8 @@ class Enrichment(Generic[T]):
     :class:`~leadfeeder_async.ConfigurationError`.
 
     ``async for result in job`` yields one :class:`EnrichmentResult` per row. Rows that fail are results too, and do not
-    stop the job. An invalid key, no credits, a used-up quota, or a server that fails or rejects constantly stops it.
-    The results that are ready are yielded first, then the error is raised.
+    stop the job. An invalid API key, no credits, a used-up quota, or a server that fails or rejects constantly stops
+    it. The results that are ready are yielded first, then the error is raised.
 
     At most 3,200 rows are pending, regardless of the input. Results that later rows may need are kept in temporary
     files, which are about as large as the output.
@@ -170,8 +170,8 @@ class Enrichment(Generic[T]):
             resume: Continue an unfinished file of the same job. Rows that were written are not requested again. The
                 input must begin with the same rows. ``max_credits`` counts all runs together.
             overwrite: Replace a file that exists.
-            retry_failed: Read a complete file, and request its rows again that failed or were skipped by the budget.
-                ``max_credits`` counts this run alone.
+            retry_failed: Read a complete file, and request those of its rows again that are ``failed`` or
+                ``skipped_by_budget``. ``max_credits`` counts this run alone.
             csv_dialect: ``"excel"`` writes a .csv file that Excel opens by a double-click: with a byte order mark, the
                 list separator of this computer's region, and an apostrophe before text that Excel would run as a
                 formula. ``"plain"`` writes UTF-8 with commas and unchanged text.
@@ -357,10 +357,10 @@ class Enrichments:
             ConfigurationError: An argument is not valid. Errors of requests are raised when the job is used.
 
         Credits:
-            The price is not published. With ``max_credits``, addresses are looked up one at a time until a response
-            shows the price. Later requests reserve ten times the highest price so far, and are sent together only
-            while the remaining credits cover this. A single lookup can exceed ``max_credits`` if it costs more than the
-            credits that are left.
+            The price is not published. With ``max_credits`` or into a file, addresses are looked up one at a time until
+            a response shows the price. Later requests reserve ten times the highest price so far, and are sent together
+            only while the remaining credits cover this. A single lookup can exceed ``max_credits`` if it costs more
+            than the credits that are left.
 
         """
         _check_arguments("ips", ips, column, ordered, account_id)

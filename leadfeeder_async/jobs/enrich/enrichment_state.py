@@ -13,9 +13,10 @@ class EnrichmentState(JobState, frozen=True, kw_only=True):
     reserved_credits: Count = 0
     """The most credits that all runs may have been charged, including requests in flight."""
     paid_ids: dict[str, Count] = msgspec.field(default_factory=dict[str, Count])
-    """The IDs that these credits pay for and whose lines are not safe. Requesting them again is counted already.
+    """The IDs that these credits pay for and whose lines are not on the disk yet.
 
-    The number is the part of the reserved credits that the ID may still be charged. It is 0 if the ID was charged.
+    The credits for requesting them again are counted already. The number is the part of the reserved credits that the
+    ID may still be charged. It is 0 if the ID was charged.
     """
 
     @property

@@ -283,7 +283,7 @@ class Header(msgspec.Struct, frozen=True):
     keys: tuple[int, ...] = (0,)
     """The positions of the cells that contain keys."""
     skipped_rows: int = 0
-    """The rows from the beginning to the header."""
+    """The number of rows up to the header, which is one of them."""
     line: int = 0
     has_names_as_keys: bool = False
     """True if a company name can be the key, so that any text would be looked up."""

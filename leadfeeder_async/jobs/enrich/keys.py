@@ -1,6 +1,6 @@
-"""Keys: pure functions that turn a row into a normalized key, or into the reason why it has no valid key.
+"""Keys: the normalized key of a row, or the reason why it has no valid key. Nothing is requested here.
 
-Every function checks the length of a text before it does anything else with it, so a row never blocks the event loop.
+The length of a text is limited before the text is parsed, so a row never blocks the event loop.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ MAX_URL_CHARACTERS = 2_048
 """The most characters in which a domain is searched. The host is at the beginning of a URL."""
 
 MAX_UNICODE_URL_CHARACTERS = 600
-"""The same if they are not all ASCII. To sort combining characters takes time that grows with their square."""
+"""The same limit for text that is not all ASCII. The time to normalize it grows with the square of its length."""
 
 MAX_NAME_CHARACTERS = 500
 """The most characters of a company name, a city or another text of a match request."""
@@ -104,7 +104,7 @@ MAX_KEY_COLUMN_CHARACTERS = 60
 """The longest name of a column that is compared with the common names. A longer column must be named exactly."""
 
 MAX_CANDIDATES = 200
-"""The most column names of a row that are normalized to find its key, of ASCII names and of others."""
+"""The most ASCII column names of a row that are normalized to find its key, and the most other names."""
 
 
 class KeyRule(msgspec.Struct, frozen=True):
@@ -237,7 +237,7 @@ class KeyFinder:
 
     Args:
         rules: The rules.
-        allow_free_mail: Use domains of mail providers, social networks and link shorteners as keys.
+        allow_free_mail: Use domains of mail providers, social networks, link shorteners and website builders as keys.
 
     """
 
@@ -346,8 +346,8 @@ def normalize_column_name(name: str) -> str:
 def find_names(names: Collection[str], rules: Iterable[KeyRule]) -> dict[str, str]:
     """Return the names that rules may use, by normalized name.
 
-    If two of them are equal, the exact name of a rule's column counts, or the last one. Rows may have thousands of
-    names, so a name is only normalized if its letters and digits are those of a wanted name.
+    If two names are equal when they are normalized, the exact name of a rule's column is used, or else the last one.
+    Rows may have thousands of names, so a name is only normalized if its letters and digits are those of a wanted name.
     """
     columns = [rule.column for rule in rules if rule.column is not None]
     wanted = _KNOWN_LETTERS.union(_letters_of(normalize_column_name(column)) for column in columns)

@@ -38,7 +38,7 @@ KEYS_PER_MATCH = 200
 """The most companies that the API matches in one request."""
 
 MAX_MATCHES_AFTER_ERROR = 16
-"""The most requests that find the keys that an error beside the matches is about."""
+"""The most requests of one match to find out which keys have caused an error that was reported beside the matches."""
 
 CANDIDATES = 3
 """The most companies that the API returns for one key. Two are enough to detect ambiguous keys."""
@@ -157,9 +157,9 @@ class CompanyLookup:
     async def _match_again(
         self, executor: RequestExecutor, keys: Sequence[Key], lines: list[ResultLine], problem: APIStatusError
     ) -> None:
-        """Request the keys without a match again, in halves, until only the keys that the error is about have failed.
+        """Request the keys without a match again, in halves, until only the keys that cause the error have failed.
 
-        If it is about all keys, this ends after a few requests.
+        If all keys cause it, this ends after a few requests.
         """
         pending = deque([([place for place, line in enumerate(lines) if line.outcome is Outcome.NOT_FOUND], problem)])
         requests_left = MAX_MATCHES_AFTER_ERROR

@@ -135,11 +135,11 @@ class CheckpointCostJournal(CostJournal):
         for record_id in ids:
             self._paid_ids.pop(record_id, None)
         self._paid_ids.update(paid)
-        if spent > cost:  # more than is recorded on the disk
+        if spent > cost:  # more than the checkpoint records
             self._output.save_state(self._state())
 
     def cover(self, ids: Iterable[str], charged: int) -> int:
-        """Take a charge from the credits that an earlier run has reserved for some IDs. Return what they lack."""
+        """Take a charge from the credits that an earlier run has reserved for some IDs. Return the rest of it."""
         for record_id in ids:
             reserved = self._paid_ids.get(record_id, 0)
             if reserved:
@@ -155,7 +155,7 @@ class CheckpointCostJournal(CostJournal):
         return sum(self._previous_ids.get(record_id, 0) for record_id in ids)
 
     def write(self, lines: Sequence[ResultLine], lookup: Lookup[object]) -> None:
-        """Write some lines. When they are safe, the IDs of their records are no longer needed."""
+        """Write some lines. When a checkpoint counts them, the IDs of their records are no longer needed."""
         ids = map(lookup.record_id, lines)
         self._written_ids.extend(record_id for record_id in ids if record_id is not None)
         if self._output.append(encode_lines(lines), len(lines), self._state()):
@@ -283,7 +283,7 @@ def _previous_lines(
 def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
     """Yield the lines of a file. Raise CheckpointError if a line is damaged or is not a result."""
     for number, line in enumerate(lines_from(path, 0, size), 1):
-        try:  # a line with picked fields has no record
+        try:  # a line with picked fields has no record, so it is not a complete result
             yield _DECODER.decode(line if b'"record":' in line else b"")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise CheckpointError(
@@ -294,7 +294,7 @@ def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
 
 
 def _check_retryable(path: Path, columns: Sequence[Column]) -> None:
-    """Raise ConfigurationError if a file with some columns does not tell which rows failed."""
+    """Raise ConfigurationError if a file with only these columns does not show which rows failed."""
     missing = [name for name in RESULT_COLUMNS if name not in {column.name for column in columns}]
     check_argument(is_table(path), f"{path} cannot be retried with fields.", "Use a table.", argument="fields")
     check_argument(

@@ -60,7 +60,7 @@ from leadfeeder_async.jobs.enrich.row_reader import (
 T = TypeVar("T")
 
 MAX_PENDING_ROWS = 16 * KEYS_PER_MATCH
-"""The most rows that were read and whose results the caller has not taken."""
+"""The most pending rows: rows that were read and whose results the caller has not taken."""
 
 RESERVATION_POLL = 0.1
 """Seconds after which the credits are checked again while other calls of the budget have reserved them all."""
@@ -484,7 +484,7 @@ class Pipeline:
 
     @property
     def _must_finish_rows(self) -> bool:
-        """True if enough results of a file wait for an earlier row. If the job ended now, they would be paid again."""
+        """True if enough results of a file wait for an earlier row. If the job ended now, they would be paid twice."""
         if self._lookup.is_repeat_free or not self._journal.is_persistent:
             return False
         return self._orderer.count_finished() >= MAX_FETCHES
@@ -524,8 +524,8 @@ class Pipeline:
     def _affordable_ids(self, batch: Batch[str], left: int | None) -> int:
         """Return how many records can be requested now, in addition to the requests in flight.
 
-        The first response shows an unknown price. Until then, no other request is sent if a budget limits the credits,
-        or if a file records them.
+        If the price is unknown, the first response shows it. Until then, no other request is sent if a budget limits
+        the credits, or if a file records them.
         """
         price, is_alone = self._lookup.price, not self._fetches.in_flight
         if batch.is_free:  # one at a time, because the next result may show that the others are not free

@@ -103,7 +103,7 @@ class ResultLine(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None = None
     """The score of the match, from 0 to 1."""
     charged: int | None = 0
-    """The credits for this row, or null if one response charged for some of several companies."""
+    """The credits for this row, or null if a response charged for several companies and does not show for which."""
     error: SerializedError | None = None
     candidates: tuple[msgspec.Raw, ...] = ()
     """The companies of an ambiguous row, the best match first, or the records that came for a failed row."""
@@ -148,7 +148,7 @@ class EnrichmentResult(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     record: T | None = None
     """The company, or the data of the IP address."""
     id: str | None = None
-    """The current id of the company."""
+    """The current ID of the company."""
     score: float | None = None
     """The score of the match, from 0 to 1."""
     candidates: tuple[CompanyMatch, ...] = ()
@@ -159,7 +159,7 @@ class EnrichmentResult(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     error: LeadfeederError | None = None
     """The error of a failed or unusable row."""
     charged: int | None = 0
-    """The credits for this row, or None if one response charged for some of several companies."""
+    """The credits for this row, or None if a response charged for several companies and does not show for which."""
 
 
 class EnrichmentEstimate(msgspec.Struct, frozen=True, kw_only=True):

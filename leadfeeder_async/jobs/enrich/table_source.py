@@ -151,7 +151,7 @@ def _hint(error: str) -> str:
 
 
 class SheetSource:
-    """A sheet of a workbook: .xlsx, .xls, .xlsb or .ods. It needs the extra ``excel``.
+    """A sheet of a workbook: .xlsx, .xlsm, .xlsb, .xls or .ods. It needs the extra ``excel``.
 
     Args:
         path: The workbook.

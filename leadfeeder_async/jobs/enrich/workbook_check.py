@@ -149,7 +149,7 @@ class _WorkbookCheck:
                 self._parse(entry, _XlsxSheet(strings.lengths))
 
     def _parse(self, entry: zipfile.ZipInfo, handler: _Handler) -> None:
-        """Parse a part that is XML. Macros are not, and are skipped if the reader cannot find a sheet in them."""
+        """Parse a part that is XML. A binary part, such as macros, is skipped if no sheet can be found in it."""
         chunks = self._chunks(entry)
         first = next(chunks, b"")
         if not first.lstrip(b"\xef\xbb\xbf\xff\xfe\0\t\r\n ").startswith(b"<"):

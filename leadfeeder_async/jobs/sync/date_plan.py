@@ -16,10 +16,10 @@ SLICE_ROWS = 20_000
 """The approximate number of visits that are merged at once. Smaller slices cost more, and larger ones more memory."""
 
 MIN_DAYS_TO_COUNT = 8
-"""Date ranges of this many days are counted first, with one request. Shorter ones are one slice."""
+"""Date ranges of this many days or more are counted first, with one request. Shorter ones are one slice."""
 
 MAX_COUNTED_DAYS = 7
-"""A longer lookback is always read, because it is a request to find edits."""
+"""The longest lookback that may be counted instead of read. A caller with a longer one wants to find edits."""
 
 
 class SyncRange(msgspec.Struct, frozen=True):
@@ -84,8 +84,8 @@ def plan_ranges(state: SyncState | None, since: date | None, today: date, lookba
         state: The days that are synced.
         since: The first day to sync.
         today: The last day to sync.
-        lookback_days: The days before the last synced one that are read again. If all are due, the lookback begins
-            before the day on which all were last read.
+        lookback_days: The days before the last synced one that are read again. If all of them must be read, they count
+            from the day on which all were last read.
     """
     if state is None:
         yield SyncRange(make_window(since or default_since(today), today))
@@ -175,7 +175,7 @@ def is_trustworthy(count: int) -> bool:
 
 
 def changed_ranges(state: SyncState, window: DateWindow, counts: Mapping[str, int]) -> list[SyncRange]:
-    """Return the date ranges of the days whose visits are not as many as when they were last read.
+    """Return the date ranges of the days whose number of visits has changed since they were last read.
 
     Args:
         state: The days that are synced.

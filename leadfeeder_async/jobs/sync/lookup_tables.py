@@ -1,4 +1,4 @@
-"""The small tables beside the visits. Each is read with one or two requests, and the server may deny any of them."""
+"""The small tables beside the visits. Each is read with a few requests, and the server may deny any of them."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class SyncDatabase:
 
     Args:
         path: The file. The first transaction creates it if it does not exist.
-        wait: The seconds for which a file that is open elsewhere is waited for.
+        wait: The seconds to wait for a file that is open elsewhere.
     """
 
     def __init__(self, path: Path, wait: float) -> None:
@@ -112,7 +112,7 @@ class SyncDatabase:
             await asyncio.sleep(POLL_INTERVAL)
 
     async def try_transact(self, work: Callable[[Transaction], T]) -> Done[T] | None:
-        """Run ``work`` in one transaction, or return None if the file is open elsewhere but not for too long."""
+        """Run ``work`` in one transaction, or return None if the file is open elsewhere and ``wait`` has not passed."""
         try:
             result = await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
         except DatabaseLockedError:
@@ -161,10 +161,10 @@ class SyncDatabase:
 
 
 def _check_schema(connection: Connection, path: Path) -> Types:
-    """Refuse a database of a newer version, or whose own tables have our names, before anything in it changes.
+    """Return the types of all columns.
 
-    Returns:
-        The types of all columns.
+    Raises:
+        DatabaseError: A newer version wrote the database, or it has other tables of these names. Nothing changes.
     """
     types = read_types(connection)
     if ("sync_state", "version") in types:

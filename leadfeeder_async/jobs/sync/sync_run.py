@@ -113,8 +113,8 @@ async def sync_account(
     Args:
         lf: The client.
         path: The database. It is created if it does not exist.
-        since: The first day. Defaults to 90 days ago in the first run, and then to the first synced day. An earlier day
-            adds the days before the first synced one.
+        since: The first day. The first run defaults to the last 90 days, including today, and later runs to the first
+            synced day. An earlier day adds the days before the first synced one.
         lookback_days: The number of days before the last synced one that are read again.
         account_id: The account. Defaults to that of the client, or to the only account of the key.
         on_progress: Called after each page of visits.
@@ -125,7 +125,8 @@ async def sync_account(
         The synced days, and the changes of each table.
 
     Raises:
-        ConfigurationError: DuckDB is not installed, or the path has the suffix of a data file such as .csv.
+        ConfigurationError: DuckDB is not installed, an argument is not valid, or the path has the suffix of a data file
+            such as .csv.
         DatabaseLockedError: Another process has the database open, or syncs it, for longer than ``wait``.
         DatabaseError: The file is not a DuckDB database, has tables of the same names with other columns, was written
             by a newer version, or cannot grow. Committed data is kept.
@@ -275,7 +276,7 @@ class SyncRun:
         return ranges
 
     def _restore_problems(self) -> None:
-        """Report the problems of an earlier run that was killed, which may have been one of another account."""
+        """Report the problems of an earlier run that was killed. It may have synced another account."""
         problems = self._spool.drop_repeated_problems(self._account)
         self._problems.extend(problems, self._spool.state.problem_count)
 
@@ -283,8 +284,8 @@ class SyncRun:
         """Count the visits of recent days, and return the days to read.
 
         Args:
-            synced: The days that are synced, or None if all recent days are read. Otherwise, those for which the
-                server counts as many visits as before they were last read are not read.
+            synced: The days that are synced. A day is left out if the server counts as many visits as before it was
+                last read. None reads all recent days.
             recent: The recent days.
             lookback_days: The days before the last synced one that are read again.
         """
@@ -323,7 +324,10 @@ class SyncRun:
         return await self._merge(days, synced, must_finish=True) if spool.is_pending else synced
 
     def _starts(self) -> tuple[date, ...]:
-        """Return the first counted day, and today, whose new visits would hide that a list lacks earlier ones."""
+        """Return the days that begin a slice: the first counted day, and today.
+
+        In one slice with earlier days, new visits of today would hide that the list lacks earlier ones.
+        """
         if not self._visit_counts or self._empty.today is None:
             return ()
         return date.fromisoformat(min(self._visit_counts)), self._empty.today

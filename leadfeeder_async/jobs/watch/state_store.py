@@ -191,7 +191,7 @@ def make_account_journals(state: object, account_ids: Iterable[str]) -> dict[str
     """Return the journal of each account for the ``state`` argument of a watch of several accounts.
 
     Raises:
-        ConfigurationError: The function returned no store, or ``state`` is no path.
+        ConfigurationError: The function returned no store, or ``state`` is not a path.
         CheckpointError: The directory cannot be created.
 
     """

@@ -22,10 +22,10 @@ MAX_QUOTA_DELAY = 3_600.0
 """The longest wait between two polls while the monthly quota is used up. Nothing is sent in these polls."""
 
 STRETCH_FROM = 0.8
-"""The part of the monthly quota from which on polls are stretched."""
+"""When this part of the monthly quota is used, the interval between polls is stretched."""
 
 STRETCH_SHARE = 0.5
-"""The part of the remaining quota that polls may use then."""
+"""The part of the remaining quota that stretched polls may use."""
 
 WARNING_SHARE = 0.1
 """A warning is logged if the polls of a month need more than this part of the quota."""
@@ -69,12 +69,12 @@ class PageRange(msgspec.Struct, frozen=True):
 def choose_reading(part: Part, count: int | None, max_rows: int) -> WatchReading:
     """Return what to read, given the rows that were known and the rows that the server counts now.
 
-    Pages past the row limit of the API cannot be requested. If the server counts no further than its limit, it does not
-    tell that a day over the limit has new rows, so such a day is always read.
+    Pages past the row limit of the API cannot be requested. If the server stops counting at that limit, the count does
+    not show new rows of a day over the limit, so such a day is always read.
 
     Args:
         part: The days, and the rows in them that are known.
-        count: The rows that the server counts now, or None if it does not tell.
+        count: The rows that the server counts now, or None if the response has no count.
         max_rows: The most rows of one search that the API returns.
 
     """
@@ -124,7 +124,7 @@ def window_to_watch(floor: date, newest: date | None, today: date, days_ahead: i
 def next_floor(floor: date, newest: date | None, today: date, lookback_days: int) -> date:
     """Return the first day to watch from now on. It never moves back, and never past the newest visit.
 
-    So visits of a clock that was wrong, or of the days in which no watch was running, are not left out.
+    No visit is therefore left out after the clock was wrong, or after days without a running watch.
     """
     latest = today if newest is None else min(newest, today)
     return max(floor, latest - timedelta(lookback_days)) if newest is not None else floor

@@ -92,7 +92,7 @@ def encode_acknowledged(visit: Acknowledged) -> bytes:
 def decode_state(data: bytes, name: str, fingerprint: str, description: str) -> WatchState | None:
     """Return a saved state with the visits that were delivered after it, or None if nothing was saved.
 
-    A line that is not complete, as a kill or a power failure may leave it, ends the delivered visits.
+    A line that a kill or a power failure has left incomplete is ignored, so its visit is delivered again.
 
     Args:
         data: The saved state.

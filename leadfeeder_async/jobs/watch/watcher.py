@@ -67,16 +67,16 @@ from leadfeeder_async.pagination.visit_time import utc_time
 logger = logging.getLogger("leadfeeder_async")
 
 MAX_TAIL_ROUNDS = 3
-"""How often the last pages are read again if more visits arrive meanwhile. Then all pages are read."""
+"""How often the newest pages are read if more visits arrive each time. After that, all pages are read."""
 
 MAX_LAGGING_READS = 5
 """The consecutive polls that read all pages again because the server counts more rows than it returns."""
 
 MIN_DAYS_AHEAD = -1
-"""The days of the API may be behind UTC, so that even today has not begun there."""
+"""The lowest ``_days_ahead``. The time zone of the API may be behind UTC, so that today has not begun there."""
 
 NO_PART = -1
-"""The position of visits that were found while all pages were read. The reading replaces the count at its end."""
+"""The part of visits that were found while all pages were read. When that reading ends, it replaces the count."""
 
 
 class WatchStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +87,10 @@ class WatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     """The time at which the poll began, in UTC."""
     reading: WatchReading | None
-    """What was read: only the count, the last pages, or all days. None if the count failed."""
+    """The pages that were read: none but the count, those with the new visits, or all pages of some days.
+
+    A poll that failed at its first count has ``NOTHING``. None if it failed before that.
+    """
     delivered: int
     """The number of new visits that were delivered."""
     next_poll_in: float | None
@@ -169,7 +172,7 @@ class VisitReader:
         return self._query.feed is not None
 
     async def companies(self, window: DateWindow) -> tuple[frozenset[str], ProblemLog]:
-        """Return the ids of the companies of the custom feed that visited on some days, and errors about others."""
+        """Return the ids of the companies of the custom feed that visited on some days, and errors of the rest."""
         assert self._query.feed is not None
         companies = Pager(self._executor, self._query.feed, window=window).prefetch(self._prefetch)
         return await read_company_ids(companies.pages())
@@ -280,9 +283,9 @@ class VisitWatcher:
         self._lagging_reads = 0
         """The consecutive readings of all pages that returned fewer rows than the server counts."""
         self._undecided = dict[str, date]()
-        """The ids of the visits of which it is not known whether they belong to the custom feed, and their days."""
+        """The days of the visits that may belong to the custom feed, by visit id. Their companies are not known yet."""
         self._still_undecided = dict[str, date]()
-        """Those of the current reading."""
+        """The same for the current reading."""
         # Of the current poll:
         self._reading: WatchReading | None = None
         self._delivered = 0
@@ -343,7 +346,7 @@ class VisitWatcher:
     # A poll
 
     async def _poll(self, state: WatchState, today: date) -> AsyncGenerator[tuple[WebVisit, int], None]:
-        """Yield the new visits, each with the position of the part whose count includes it, or -1."""
+        """Yield the new visits, each with the position of the part whose count includes it, or ``NO_PART``."""
         if self._ahead_on != today:
             self._ahead_on, self._days_ahead = today, 1
         window = window_to_watch(state.floor, state.newest, today, self._days_ahead)
@@ -363,7 +366,7 @@ class VisitWatcher:
             await self._journal.save(state)
 
     async def _read_all(self, state: WatchState, today: date) -> AsyncGenerator[WebVisit, None]:
-        """Read all days, which happens once a day, so that no change of the counts hides a visit for longer."""
+        """Read all days. This is done at least once a day, so that counts do not hide a new visit for longer."""
         self._reading = WatchReading.COMPLETE
         self._still_undecided = {}
         state.floor = next_floor(state.floor, state.newest, today, self._options.lookback_days)
@@ -418,7 +421,7 @@ class VisitWatcher:
         return sum(window.start <= day <= window.end for day in self._undecided.values())
 
     async def _read_tail(self, state: WatchState, part: Part, count: int) -> list[WebVisit] | None:
-        """Return the new visits on the last pages, or None unless they are as many as the count grew by."""
+        """Return the new visits on the newest pages, or None if the count has not grown by their number."""
         found = dict[str, WebVisit]()
         for _ in range(MAX_TAIL_ROUNDS):
             pages = pages_of_new_rows(count, count - part.count, newest_first=state.newest_first)
@@ -487,7 +490,7 @@ class VisitWatcher:
         return not problems.count
 
     async def _find_companies(self, visits: Sequence[WebVisit], window: DateWindow) -> None:
-        """Request the companies of the custom feed, if it is not known of all visits whether they belong to it.
+        """Request the companies of the custom feed, unless all visits are from companies that were checked already.
 
         The feed lists the visitors of some days up to now, so it may change while other days or pages are read.
         """
