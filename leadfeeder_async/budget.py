@@ -29,7 +29,7 @@ from leadfeeder_async.errors import BudgetExceededError, ErrorContext
 
 
 class SharedCreditPool(Protocol):
-    """Credits that several processes spend together, for ``Budget(shared=...)``; ``RedisCredits`` is one."""
+    """Credits that several processes spend together, such as ``RedisCredits``, for ``Budget(shared=...)``."""
 
     @property
     def credits_left(self) -> int:
@@ -86,7 +86,7 @@ class Price(msgspec.Struct):
         self.is_known |= each > 0
 
     def learn(self, other: Price) -> None:
-        """Learn from the price that others know of the same endpoint."""
+        """Learn from the price of the same endpoint that other clients have recorded."""
         self.highest = max(self.highest, other.highest)
         self.of_free_call = max(self.of_free_call, other.of_free_call)
         self.is_published &= other.is_published
@@ -331,8 +331,8 @@ class BudgetReservation:
         Args:
             charged: The credits that its response reports as charged, or None. A negative number counts as zero, so
                 that a refund cannot raise the limit.
-            is_received: The response was received. If it reports no charge, the least counts as spent. If the operation
-                certainly charges and its price is not published, as much as for a lost response counts.
+            is_received: The response was received. If it reports no charge, the least counts as spent if the price is
+                published or the operation may be free. Otherwise, as much as for a lost response counts.
             may_have_charged: The attempt may have been charged: it may have been sent and was not rejected.
 
         """

@@ -120,11 +120,12 @@ class AsyncLeadfeeder:
         retries: How often a request is sent again, if that is safe.
         monthly_quota: Requests per month of the key. A 429 near its end stops all requests.
         max_body_bytes: The largest response, after decompression.
-        max_search_rows: The most rows of one search that the API returns. Longer date ranges are split.
+        max_search_rows: The most rows of one search that the API returns. Date ranges with more rows are split.
         on_attempt: Called with an :class:`~leadfeeder_async.AttemptEvent` after each attempt. It must not block.
         trace_configs: Trace configurations for aiohttp.
-        trust_env: Use the proxy of HTTPS_PROXY or HTTP_PROXY, with the exceptions of NO_PROXY, and the certificates of
-            REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE. Defaults to LEADFEEDER_TRUST_ENV=1, then to False.
+        trust_env: Use the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, with the exceptions of NO_PROXY, and the
+            certificates of REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE. Defaults to LEADFEEDER_TRUST_ENV=1,
+            then to False. A ``session`` with ``trust_env=True`` also turns it on.
         allow_http: Allow a ``base_url`` with plain HTTP on another machine, which sends the API key unencrypted.
             Defaults to LEADFEEDER_ALLOW_HTTP=1, then to False.
         ssl_context: An SSL context with your own certificates.

@@ -24,7 +24,7 @@
     │   ├── DecodeError               not the JSON that the contract describes
     │   ├── ResponseTooLargeError     larger than `max_body_bytes`
     │   ├── RedirectError             redirects are never followed
-    │   └── ProtocolError             not valid HTTP
+    │   └── ProtocolError             not valid HTTP, or an encoding that cannot be decoded
     ├── OutcomeUnknownError           possibly charged or created, so not retried
     ├── BudgetExceededError           a budget does not allow the next request
     ├── PaginationError               a list cannot be completed
@@ -210,7 +210,7 @@ class LeadfeederError(Exception):
 
     @property
     def sent(self) -> SentState:
-        """Whether any attempt of the call was sent. Attempts that the server rejected with a 429 do not count."""
+        """Whether any attempt of the call was sent. Earlier attempts that ended with a 429 or a 401 do not count."""
         return self._context.sent
 
     @property
@@ -354,7 +354,7 @@ class RedirectError(ResponseError):
 
 
 class ProtocolError(ResponseError):
-    """The response is not valid HTTP."""
+    """The response is not valid HTTP, arrived before the request, or has an encoding that cannot be decoded."""
 
     default_hint = "Check LEADFEEDER_BASE_URL and any proxy in between."
 
@@ -377,7 +377,7 @@ class PaginationError(LeadfeederError):
 
 
 class CursorLoopError(PaginationError):
-    """Cursor pagination loops, or returns only empty pages."""
+    """Cursor pagination loops: a cursor was returned twice, or 50 consecutive pages had no new rows."""
 
     default_hint = "The rows so far are valid. Try again later, or narrow the search."
 
@@ -385,7 +385,8 @@ class CursorLoopError(PaginationError):
 class CursorExpiredError(PaginationError):
     """The server rejected a cursor that it had issued.
 
-    The list was not restarted because that could be charged, or because a previous restart made no progress.
+    The list was not restarted because that could be charged, because a previous restart made no progress, or because
+    rows without an id would be returned twice.
     """
 
     default_hint = "The rows so far are valid. Start again if reading them once more is acceptable."
@@ -612,7 +613,7 @@ def check_argument(condition: object, message: str, hint: str | None = None, *, 
 
 
 def with_call(error: LeadfeederError, call: ErrorContext, phase: RequestPhase) -> LeadfeederError:
-    """Add the call to an error of a rate limiter, which does not know the call."""
+    """Add the call to an error of a rate limiter or a credit pool, which do not know the call."""
     own = error.context
     return error.with_context(
         replace(own, operation=call.operation, method=call.method, path=call.path, phase=phase, attempts=call.attempts)

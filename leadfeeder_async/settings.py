@@ -139,9 +139,10 @@ def _source(kind: CredentialKind, argument: str | ApiKeyProvider | AccessTokenPr
 
 
 def read_api_key(argument: object) -> Secret:
-    """Return the key from the argument, LEADFEEDER_API_KEY or the file LEADFEEDER_API_KEY_FILE, without white space.
+    """Return the key without white space around it, or raise ConfigurationError if a header cannot carry it.
 
-    Reject a key that a header cannot carry.
+    The key is the argument, LEADFEEDER_API_KEY, the content of LEADFEEDER_API_KEY_FILE, or with LEADFEEDER_KEYRING=1
+    the key in the system keyring.
     """
     try:
         if argument is not None:
@@ -201,7 +202,7 @@ def _read_file(file: str) -> str:
 
 
 def _is_path(text: str) -> bool:
-    """Return True if a text names a folder that exists, or is a short file name, so that it cannot be a key."""
+    """Return True if a text is a path in an existing folder, or a short file name, so that it cannot be a key."""
     if re.fullmatch(r"[\w-]{1,16}\.[a-z]{1,5}", text) is not None:
         return True
     try:

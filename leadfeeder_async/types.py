@@ -1,4 +1,4 @@
-"""Public types that signatures show: protocols to implement, events to receive, and aliases."""
+"""Public types of signatures: protocols to implement, events to receive, and aliases."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Stats(msgspec.Struct):
     in_flight: int = 0
     """Calls that hold a concurrency slot at present."""
     waiting: int = 0
-    """Calls that wait for a slot, a token, a connection or a retry at present."""
+    """Calls that wait at present: for an account, a budget, a slot, a token, a connection, a credential or a retry."""
 
 
 class LastError(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +137,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     """Calls that hold a concurrency slot."""
     waiting: int
-    """Calls that wait for a slot, a token, a connection, a credential or a retry."""
+    """Calls that wait for an account, a budget, a slot, a token, a connection, a credential or a retry."""
     rate: float | None
     """Requests per second at present. Repeated 429s reduce it. None for a custom rate limiter."""
     paused_for: float
@@ -198,5 +198,5 @@ class KeyedRateLimiter(Protocol):
     """Optional method of a rate limiter that counts per API key."""
 
     def use_key(self, api_key: str) -> None:
-        """Count for another key from now on, because the callable of ``api_key`` returned it."""
+        """Count for another key from now on, because the client has replaced its key."""
         ...

@@ -119,7 +119,7 @@ class ClientState:
         return resources
 
     def price(self, endpoint: Endpoint[object]) -> Price:
-        """Return the price of one item of an endpoint, which learns from the responses of all copies."""
+        """Return the price of one item of an endpoint. The responses of all copies update it."""
         is_published = endpoint.is_price_published
         price = Price(is_published, is_known=is_published, may_be_free=not endpoint.is_billing_known)
         return self._prices.setdefault(endpoint.operation, price)

@@ -1,4 +1,4 @@
-"""Endpoints of the API as inert rows, and requests to them."""
+"""Endpoints of the API as data, and requests to them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Billing(Enum):
 
     FREE = "free"
     PER_REQUEST = "request"
-    """One credit per request, unless the request knows its number of records."""
+    """One credit per request, or one per record if ``ApiRequest.billable_records`` is set."""
     PER_ID = "id"
     """At most one credit per id in the query parameter ``Endpoint.billed_param``."""
 
@@ -218,7 +218,7 @@ class ApiRequest(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
     body: bytes | None = None
     account_id: str | None = None
     billable_records: int | None = None
-    """The number of records that the request is about, if neither its path nor its parameters tell."""
+    """The most records that the request can be charged for, if its parameters do not contain their number."""
 
     def __post_init__(self) -> None:
         if self.account_id is not None:

@@ -1,4 +1,4 @@
-"""Responses and transport exceptions mapped to errors. The only module that redacts keys and tokens."""
+"""Errors of unsuccessful responses. The only module that redacts keys and tokens."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ MIN_ENCODED_CHARS = 8
 """Shorter strings in base64 and other encodings are too common to redact."""
 
 MAX_PATTERN_CHARS = 64
-"""The first characters of a secret, which its pattern matches. A pattern of a complete JSON web token takes long to
-compile."""
+"""The most characters of a secret that its pattern contains. The pattern of a complete JSON web token would take long
+to compile."""
 
 MAX_SECRETS = 8
-"""The keys and tokens of one client that are still redacted. Renewed ones are not sent any more."""
+"""The most keys and tokens of one client that are redacted. Older ones are not sent any more."""
 
 MIN_PASSWORD_CHARS = 4
 """Shorter passwords are parts of too many words to redact."""
@@ -288,7 +288,7 @@ def incomplete_body_error(response: HttpResponse, context: ErrorContext, redacto
 
 
 def json_object(body: bytes) -> dict[str, Json]:
-    """Return a body as a JSON object, or an empty one if it is not."""
+    """Return a body as a JSON object, or an empty dict if it is another value."""
     try:
         value = _JSON.decode(body)
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""The only road to the wire: context, budget, retry loop and accounting of each call."""
+"""Execute each call of the API: its context, its budget, its retries and its statistics."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class CallContext(WaitBounds):
     items: int
     """The most items that the call can be charged for."""
     price: Price
-    """The price of one of them."""
+    """The price of one item."""
     reservation: BudgetReservation | None
     """None if no budget applies."""
     credential_version: int = 0
@@ -115,7 +115,7 @@ class RequestExecutor:
         return RequestExecutor(self._state, self.options, (*self._job_stats, stats))
 
     def with_budget(self, budget: Budget) -> RequestExecutor:
-        """Return an executor whose calls fall under one more budget."""
+        """Return an executor whose calls must fit into one more budget."""
         return self.with_options(replace(self.options, budgets=(*self.options.budgets, budget)))
 
     def credits_left(self) -> int | None:
@@ -124,12 +124,12 @@ class RequestExecutor:
         return min((limit for limit in limits if limit is not None), default=None)
 
     def may_release_credits(self) -> bool:
-        """Return True if a call may have credits left when the calls in flight have released what they reserved."""
+        """Return True if credits may be left after the calls in flight have released their reservations."""
         budgets = [(budget.reserved, left) for budget in self._budgets() if (left := budget.credits_left) is not None]
         return any(reserved for reserved, _ in budgets) and all(reserved + left > 0 for reserved, left in budgets)
 
     async def refresh_shared_credits(self) -> None:
-        """Let the pools of several processes learn what the others have released, by a reservation that is undone."""
+        """Update empty shared pools by a reservation that is undone, because other processes may release credits."""
         pools = {id(budget.shared): budget.shared for budget in self._budgets() if budget.shared is not None}
         for pool in pools.values():
             if pool.credits_left > 0:
@@ -347,7 +347,7 @@ class RequestExecutor:
         return replaced
 
     def _use_alternative(self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError) -> bool:
-        """Change the call to the next path of its endpoint, if this one does not exist and there is another."""
+        """Change the call to the next path of its endpoint, and return True, if this path does not exist."""
         routes, current = self._state.routes, call.context.path or endpoint.path
         path = routes.next_path(endpoint, current, error.status)
         if path is None:
@@ -362,7 +362,10 @@ class RequestExecutor:
     async def _delay_before_next(
         self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError
     ) -> float | None:
-        """Return the seconds to wait before the next attempt, or None if it is not a retry. Raise if there is none."""
+        """Return the seconds to wait before a retry, or None before an attempt with another path.
+
+        Raise the error of the call if there is no other attempt.
+        """
         if endpoint.path_alternatives and self._use_alternative(endpoint, call, error):
             return None
         if await self._replace_credential(call, error):

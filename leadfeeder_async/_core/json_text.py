@@ -22,7 +22,7 @@ MAX_SAMPLED_BYTES = 262_144
 """Smaller bodies are sampled first, which takes a twentieth of the time. Nearly all pages have far fewer values."""
 
 _STRIDES = tuple(combinations((101, 103, 107, 109, 113, 127, 131, 137, 139), 2))
-"""Pairs of distances of bytes in a sample. Repeated text can hide its values from one prime number, not from two."""
+"""Pairs of distances of bytes in a sample. In repeated text, one distance can miss all values, but not two."""
 
 MIN_BYTES_PER_VALUE = 8
 """Bodies with less are rejected. Values take much more memory than their text, and real records have longer ones."""

@@ -86,7 +86,7 @@ class MonthlyQuota:
     def check(self, now: datetime, context: ErrorContext) -> None:
         """Raise QuotaExceededError while the quota is used up.
 
-        If the clock was set back since then, the time is unknown, so the next response shows whether it still is.
+        If the clock was set back since then, the block ends, and the next response shows if the quota is still used up.
         """
         if self._blocked_at is not None and now < self._blocked_at - CLOCK_TOLERANCE:
             self._blocked_at = self.blocked_until = None
@@ -98,7 +98,7 @@ class MonthlyQuota:
             )
 
     def _end_of_block(self, now: datetime) -> datetime:
-        """Return when to send again. Other processes are informed only if it cannot be the previous month."""
+        """Return the end of the block. Inform other processes if the quota cannot be that of the previous month."""
         if may_refer_to_previous_month(now, self._used_in(now), self._requests):
             return now + ROLLOVER_RECHECK
         if self._shared is not None:

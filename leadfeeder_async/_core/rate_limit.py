@@ -5,7 +5,7 @@ waits for a slot, and requests with expired tokens are sent all at once.
 
 The API allows a key 10 requests per second and a burst of 15. The default bucket stays slightly below both, with 9.9
 per second and 12, because requests do not arrive as evenly as they are sent. In simulations with up to 150 ms of jitter
-and clocks that differ by half a percent, the exact figures caused a 429 in four of five jobs, and these in none.
+and clocks that differ by half a percent, the exact figures caused a 429 in four of five jobs, and the defaults in none.
 
 After a 429, all callers wait until the same point in time, and the latest one counts. It is a time and not an event, so
 a call that finishes meanwhile cannot end the pause early. The bucket is emptied, because the server's is empty too. If

@@ -1,4 +1,4 @@
-"""The only module that uses aiohttp: send a request, read the response, map the exceptions."""
+"""The only module of the client that uses aiohttp: send a request, read the response, map the exceptions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LOOP_STALL_THRESHOLD = 0.02
 """A timeout that fires later than this many seconds shows that the event loop was blocked."""
 
 MAX_EARLY_RESPONSES = 4
-"""Connections to give up in a row because they contain a response before a request was sent."""
+"""The most connections in a row that are closed because they received a response before a request was sent."""
 
 READ_SIZE = 1 << 20
 """The most bytes of a body that are read at once, so that decompression lets other tasks run in between."""
@@ -237,7 +237,7 @@ class Transport:
 
 
 def _schedule_timeout(timeout: float, scope: asyncio.Timeout, loop: asyncio.AbstractEventLoop) -> asyncio.TimerHandle:
-    """End ``scope`` in time, but let responses be read that arrived while other code blocked the loop."""
+    """End ``scope`` after the timeout. If other code blocked the loop, wait for responses that arrived meanwhile."""
     end = loop.time() + timeout
 
     def expire() -> None:
@@ -279,7 +279,7 @@ class _Connector(aiohttp.TCPConnector):
         for _ in range(MAX_EARLY_RESPONSES):
             if connection.protocol is None or not connection.protocol.should_close:
                 break
-            connection.close()  # it has received a response to no request, which must not pass for the next one
+            connection.close()  # it has received a response too early, which must not be taken for the next one
             connection = await super().connect(req, traces, timeout)
         else:
             connection.close()

@@ -1,4 +1,4 @@
-"""Waits of calls that were not sent yet, bounded by the call's deadline and by the closing of the client."""
+"""Waits of calls before a request, bounded by the call's deadline and by the closing of the client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from leadfeeder_async.types import Stats
 
 
 class PendingWaits:
-    """Pending waits of calls that were not sent. Closing the client ends them.
+    """Pending waits of calls before a request. Closing the client ends them.
 
     Args:
         stats: Statistics that count the pending waits.

@@ -73,7 +73,7 @@ async def probe_contract(*, account_id: AccountId = None, json: JsonLines = Fals
     """Check with your key which inferred paths exist. An inferred path is in no public source.
 
     Only operations that are free and change nothing are tried. Prints a line for each, and the `paths=` argument that
-    corrects wrong paths. Exits with 1 if a path does not exist. Sends about 25 requests.
+    corrects wrong paths. Exits with 1 if a path does not exist. Sends about 20 requests.
 
     Credits: none.
     """

@@ -7,7 +7,7 @@ list.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -16,6 +16,10 @@ from leadfeeder_async.cli.dates import utc_today
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import AuthenticationError, LeadfeederError
 from leadfeeder_async.models.campaigns import CampaignStats
+from leadfeeder_async.pagination.decoders import HasId
+from leadfeeder_async.pagination.pager import Pager
+
+T = TypeVar("T", bound=HasId)
 
 ProbeStatus: TypeAlias = Literal["exists", "missing", "unknown"]
 """The result for a path. ``unknown``: no record to try it with, or an error that says nothing about the path."""
@@ -35,34 +39,15 @@ class ProbeResult(msgspec.Struct, frozen=True):
     """The path that exists, if it differs from the path in this package."""
 
 
-async def _tag_id(lf: AsyncLeadfeeder) -> str | None:
-    tag = await lf.tags.list().first()
-    return tag.id if tag else None
+def _first_of(list_records: Callable[[AsyncLeadfeeder], Pager[T]]) -> FindId:
+    async def find(lf: AsyncLeadfeeder) -> str | None:
+        record = await list_records(lf).first()
+        return record.id if record else None
+
+    return find
 
 
-async def _custom_field_id(lf: AsyncLeadfeeder) -> str | None:
-    field = await lf.custom_fields.list().first()
-    return field.id if field else None
-
-
-async def _campaign_id(lf: AsyncLeadfeeder) -> str | None:
-    campaign = await lf.campaigns.list().first()
-    return campaign.id if campaign else None
-
-
-async def _custom_feed_id(lf: AsyncLeadfeeder) -> str | None:
-    feed = await lf.custom_feeds.list().first()
-    return feed.id if feed else None
-
-
-async def _icp_id(lf: AsyncLeadfeeder) -> str | None:
-    icp = await lf.icps.list().first()
-    return icp.id if icp else None
-
-
-async def _buyer_persona_id(lf: AsyncLeadfeeder) -> str | None:
-    persona = await lf.buyer_personas.list().first()
-    return persona.id if persona else None
+_FIND_CAMPAIGN = _first_of(lambda lf: lf.campaigns.list())
 
 
 async def _first_stats(lf: AsyncLeadfeeder, campaign_id: str) -> CampaignStats | None:
@@ -81,13 +66,13 @@ LIST_PROBES: Mapping[str, Call] = {
 """The inferred operations that need no id."""
 
 RECORD_PROBES: Mapping[str, tuple[FindId, CallWithId]] = {
-    "get_custom_feed": (_custom_feed_id, lambda lf, record_id: lf.custom_feeds.get(record_id)),
-    "get_tag": (_tag_id, lambda lf, record_id: lf.tags.get(record_id)),
-    "get_custom_field": (_custom_field_id, lambda lf, record_id: lf.custom_fields.get(record_id)),
-    "get_campaign": (_campaign_id, lambda lf, record_id: lf.campaigns.get(record_id)),
-    "get_campaign_stats": (_campaign_id, _first_stats),
-    "get_icp": (_icp_id, lambda lf, record_id: lf.icps.get(record_id)),
-    "get_buyer_persona": (_buyer_persona_id, lambda lf, record_id: lf.buyer_personas.get(record_id)),
+    "get_custom_feed": (_first_of(lambda lf: lf.custom_feeds.list()), lambda lf, id_: lf.custom_feeds.get(id_)),
+    "get_tag": (_first_of(lambda lf: lf.tags.list()), lambda lf, id_: lf.tags.get(id_)),
+    "get_custom_field": (_first_of(lambda lf: lf.custom_fields.list()), lambda lf, id_: lf.custom_fields.get(id_)),
+    "get_campaign": (_FIND_CAMPAIGN, lambda lf, id_: lf.campaigns.get(id_)),
+    "get_campaign_stats": (_FIND_CAMPAIGN, _first_stats),
+    "get_icp": (_first_of(lambda lf: lf.icps.list()), lambda lf, id_: lf.icps.get(id_)),
+    "get_buyer_persona": (_first_of(lambda lf: lf.buyer_personas.list()), lambda lf, id_: lf.buyer_personas.get(id_)),
 }
 """The inferred operations that need the id of a record."""
 

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.dates import parse_day, start_date_of_export
-from leadfeeder_async.cli.json_file import read_json_file
+from leadfeeder_async.cli.input_files import read_file
 from leadfeeder_async.cli.options import (
     DEFAULT_TARGET,
     FLAG,
@@ -215,7 +215,7 @@ async def lists(*, scope: Scope = "company", target: OutputTarget = DEFAULT_TARG
 
 def read_filter_option(text: str) -> WebVisitFilters:
     """Return the filters in a JSON object, or in a file that contains one."""
-    data = text.encode() if text.lstrip().startswith("{") else read_json_file(Path(text))
+    data = text.encode() if text.lstrip().startswith("{") else read_file(Path(text))
     try:
         filters = msgspec.json.decode(data, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

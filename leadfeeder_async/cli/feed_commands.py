@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.exit_codes import ExitCode
-from leadfeeder_async.cli.json_file import read_json_file
+from leadfeeder_async.cli.input_files import read_file
 from leadfeeder_async.cli.options import DEFAULT_OUTPUT, OPTIONS_GROUP, AccountId, OutputOptions
 from leadfeeder_async.cli.printing import print_err
 from leadfeeder_async.cli.record_tables import schema_of, show_record, show_records, to_record
@@ -137,6 +137,6 @@ def read_filters(path: Path) -> object:
 
     """
     try:
-        return msgspec.json.decode(read_json_file(path))
+        return msgspec.json.decode(read_file(path))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path} is not valid JSON: {error}.", hint="Check the file.") from None

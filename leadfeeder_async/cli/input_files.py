@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from leadfeeder_async.errors import check_argument
+from leadfeeder_async.errors import ConfigurationError, check_argument
 
 
 @contextmanager
@@ -25,6 +25,18 @@ def interruptible() -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file that an option names.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def check_input_is_kept(source: Path, out: Path) -> None:

@@ -48,6 +48,11 @@ class _Frame:
         self._read = record_reader(columns)
         self._rows = list[list[Cell]]()
 
+    async def add(self, records: Sequence[object]) -> None:
+        """Add the records of a page."""
+        if await run_for_rows(partial(self._read_records, records), len(records)):
+            await run_in_thread(self._convert)
+
     def _read_records(self, records: Sequence[object]) -> bool:
         """Add the cells of some records, and return True if there are enough to convert."""
         self._rows.extend(map(self._read, records))
@@ -63,6 +68,10 @@ class _Frame:
             elif column.type is datetime:
                 values[index] = [utc_time(value) if isinstance(value, datetime) else None for value in values[index]]
         return values
+
+    def _convert(self) -> None:
+        """Convert the cells so far into a part of the frame."""
+        raise NotImplementedError
 
 
 def _fit(value: Cell) -> Cell:
@@ -84,11 +93,6 @@ class PolarsFrame(_Frame):
         _require("polars")
         super().__init__(columns)
         self._parts = list["pl.DataFrame"]()
-
-    async def add(self, records: Sequence[object]) -> None:
-        """Add the records of a page."""
-        if await run_for_rows(partial(self._read_records, records), len(records)):
-            await run_in_thread(self._convert)
 
     async def finish(self) -> pl.DataFrame:
         """Return the frame."""
@@ -131,11 +135,6 @@ class PandasFrame(_Frame):
         _require("pandas")
         super().__init__(columns)
         self._parts = list["pd.DataFrame"]()
-
-    async def add(self, records: Sequence[object]) -> None:
-        """Add the records of a page."""
-        if await run_for_rows(partial(self._read_records, records), len(records)):
-            await run_in_thread(self._convert)
 
     async def finish(self) -> pd.DataFrame:
         """Return the frame."""

@@ -82,7 +82,7 @@ class ResumableFile(Generic[S]):
     """
 
     def __init__(self, path: Path, file: IO[bytes], checkpoint: Checkpoint[S], *, overwrite: bool) -> None:
-        self._path = path
+        self._target = path
         self._overwrite = overwrite
         self.path = partial_path(path)
         """The path of the unfinished file."""
@@ -148,14 +148,14 @@ class ResumableFile(Generic[S]):
         self.update(state)
         self._saved = replace(self._saved, state=state)
         with translate_os_errors(self.path):
-            write_checkpoint(checkpoint_path(self._path), self._saved, self.path)
+            write_checkpoint(checkpoint_path(self._target), self._saved, self.path)
 
     def restart(self, state: S) -> None:
         """Drop all rows, and begin again with a state."""
         self.checkpoint = self._saved = replace(self.checkpoint, rows=0, size=0, state=state)
         self._saved_at = time.monotonic()
         with translate_os_errors(self.path):
-            write_checkpoint(checkpoint_path(self._path), self.checkpoint, self.path)
+            write_checkpoint(checkpoint_path(self._target), self.checkpoint, self.path)
             self._file.truncate(0)  # after the checkpoint, so that it never counts more rows than the file has
 
     def save(self) -> None:
@@ -163,7 +163,7 @@ class ResumableFile(Generic[S]):
         if self.checkpoint is not self._saved:
             with translate_os_errors(self.path):
                 os.fsync(self._file.fileno())
-                write_checkpoint(checkpoint_path(self._path), self.checkpoint, self.path)
+                write_checkpoint(checkpoint_path(self._target), self.checkpoint, self.path)
             self._saved = self.checkpoint
         self._saved_at = time.monotonic()
 
@@ -188,10 +188,10 @@ class ResumableFile(Generic[S]):
         """
         self.checkpoint = replace(self.checkpoint, is_complete=True)
         self.save()
-        validate_target(self._path, overwrite=self._overwrite, resume=True)
+        validate_target(self._target, overwrite=self._overwrite, resume=True)
         self._file.close()  # Windows cannot rename an open file
-        with translate_os_errors(self._path):
-            write_table(self.path, self._path, columns, csv_dialect, is_picked=is_picked)
+        with translate_os_errors(self._target):
+            write_table(self.path, self._target, columns, csv_dialect, is_picked=is_picked)
             self._remove()
 
     def close(self) -> None:
@@ -206,7 +206,7 @@ class ResumableFile(Generic[S]):
     def _remove(self) -> None:
         """Remove the unfinished file if it still exists, and then its checkpoint."""
         retry_while_open(lambda: self.path.unlink(missing_ok=True))
-        remove_checkpoint(checkpoint_path(self._path))
+        remove_checkpoint(checkpoint_path(self._target))
 
     def _write(self, data: bytes) -> None:
         try:

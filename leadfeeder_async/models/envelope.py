@@ -103,7 +103,7 @@ class Response(Model, Generic[T], frozen=True, kw_only=True, gc=False, repr_omit
     _success: object = msgspec.field(default=msgspec.UNSET, name="success")
     # Other forms in which servers report an error. The decoder moves them to ``errors``.
     _links: object = msgspec.field(default=None, name="links")
-    # The links of pages, of which lists without a cursor in ``meta`` use the one to the next page.
+    # The links of a page. Lists without a cursor in ``meta`` use the link to the next page.
 
 
 class ResourceIdentifier(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):

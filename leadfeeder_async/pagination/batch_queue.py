@@ -19,8 +19,8 @@ class NotSentError(Exception):
 class BatchQueue(PrefetchQueue):
     """Requests in flight that may charge, in the order in which their pages are needed.
 
-    Under a budget, a request reserves its credits after the one before it has done so. If that was refused, it is not
-    sent, even if the budget covers it, because it may be smaller.
+    Under a budget, each request waits until the one before it has reserved its credits. If the budget refused that one,
+    the request is not sent, even if it is smaller and the budget would cover it.
     """
 
     def __init__(self, executor: RequestExecutor) -> None:

@@ -27,7 +27,7 @@ class CompanyFilter(msgspec.Struct, frozen=True):
     description: str
     """The filter in words. It is part of the description of the list."""
     load: Callable[[], Awaitable[tuple[frozenset[str], ProblemLog]]]
-    """Requests the ids of the companies, and returns the errors about those that could not be read too."""
+    """Requests the companies. Returns their ids, and the errors about companies that could not be read."""
 
     async def apply(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         """Yield pages with the rows of these companies. Their number is not known in advance."""
@@ -38,7 +38,7 @@ class CompanyFilter(msgspec.Struct, frozen=True):
                 position, window = page.position, page.window
                 yield await run_for_rows(partial(_filtered, page, companies), len(page.items))
                 del page  # so that the next page can use its memory
-            if problems.count:  # visits of the other companies are missing
+            if problems.count:  # visits of companies that could not be read are missing
                 others = problems.count - len(problems.problems)
                 errors = tuple(problems.problems)
                 yield Page((), Meta(), None, window, position, undecodable=others, partial_errors=errors)

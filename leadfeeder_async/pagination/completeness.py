@@ -1,4 +1,4 @@
-"""From a page to the facts that decide whether its list is complete, and the error if it is not."""
+"""The facts about a page that decide whether its list is complete, and the error if it is not."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def page_facts(
 
 
 def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | None) -> Page[Any]:
-    """Return a page without rows that reports the missing ones. A list that may charge is not read again for them."""
+    """Return a page without rows that reports missing rows. Resuming does not read a list again that may charge."""
     position = ResumePosition(ended=request.endpoint.is_billed)
     return Page((), Meta(), total, position=position, partial_errors=(missing_rows_error(detector, request),))
 

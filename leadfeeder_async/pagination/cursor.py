@@ -47,7 +47,7 @@ class CursorSource(msgspec.Struct, frozen=True):
     async def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the pages in order."""
         if self.request.endpoint.is_billed and options.limit and options.position.cursor is None:
-            # The companies of a page are charged.
+            # Each company of a page may be charged.
             options = replace(options, page_size=min(options.page_size, options.limit))
         first = self.request.with_params({"page[size]": options.page_size})
         progress = _CursorProgress(first, options)
@@ -155,7 +155,8 @@ class _CursorProgress:
         self._made_progress = self._made_progress or facts.new_rows > 0
         self.loop_error = self._detect_loop(cursor)
         page = replace(page, items=new.rows)
-        is_reported = self.detector.passes > 1 and not self._rejections  # an expired cursor ends a pass early
+        # A rejected cursor ends a pass early, so the next pass reports its errors.
+        is_reported = self.detector.passes > 1 and not self._rejections
         return replace(page, decode_errors=(), undecodable=0) if is_reported else page
 
     def restart(self) -> None:

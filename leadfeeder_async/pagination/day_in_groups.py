@@ -1,4 +1,4 @@
-"""A day over the row limit that is read in groups of countries: its rows so far, and whether they are all."""
+"""The rows of a day that is read in groups of countries, and the check that none is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DayInGroups(msgspec.Struct):
     ids: set[str]
     """The ids of all rows that were returned."""
     without_group: set[str]
-    """The ids of rows that only the search of the whole day returned, because they have no country."""
+    """The ids of rows that the search of the whole day returned, but no group so far."""
     is_count_limited: bool
     """True if the server counts no further than its row limit."""
     groups_left: int
@@ -38,7 +38,7 @@ class DayInGroups(msgspec.Struct):
 
     @property
     def is_complete(self) -> bool:
-        """True if no rows can be missing. Without a count, rows without a country mean that there may be more."""
+        """True if no rows can be missing. If the count is limited, rows without a country may be missing."""
         if self.unreadable or self.is_truncated or self.total is None:
             return False
         return not (self.is_count_limited and self.without_group)
@@ -52,6 +52,6 @@ class DayInGroups(msgspec.Struct):
             after: The rows of the day, counted last.
         """
         removed = max(0, (self.total or 0) - min(before, after), self.counted - with_country)
-        without_country = max(0, len(self.without_group) - removed)  # removed rows are in no group either
+        without_country = max(0, len(self.without_group) - removed)  # no group returned the removed rows either
         self.unreadable = max(0, max(before, after) - with_country - without_country)
         self.is_count_limited = self.total == after < len(self.ids)

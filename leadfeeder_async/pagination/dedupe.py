@@ -18,7 +18,7 @@ class NewRows(msgspec.Struct, Generic[T], frozen=True):
     rows: tuple[T, ...]
     """The rows to return."""
     count: int
-    """Their number, with rows that an earlier window or run returned. Rows with equal ids count once."""
+    """Their number, including rows that an earlier window or run returned. Rows with equal ids count once."""
     count_in_pass: int
     """The number of rows that no earlier page of the same pass contained."""
     unidentified: int = 0
@@ -28,7 +28,7 @@ class NewRows(msgspec.Struct, Generic[T], frozen=True):
 class SeenIds(msgspec.Struct):
     """The ids of the rows of one list, or of one date window.
 
-    Rows without an id are different rows. Only the first pass over a list returns them.
+    Each row without an id counts as a different row. Only the first pass over a list returns them.
     """
 
     ids: set[str] = msgspec.field(default_factory=set[str])
@@ -44,7 +44,7 @@ class SeenIds(msgspec.Struct):
         self.pass_ids = set()
 
     def filter_new(self, rows: tuple[T, ...], ids: Sequence[str | None], *, is_repeated: bool = False) -> NewRows[T]:
-        """Record the ids of a page, and return its new rows. Nearly always, all are.
+        """Record the ids of a page, and return its new rows. Nearly always, all rows are new.
 
         Args:
             rows: The rows of the page.

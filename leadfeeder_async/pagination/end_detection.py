@@ -1,4 +1,4 @@
-"""The end of a list: a pure decision from the pages so far.
+"""Decide from the pages so far whether a list has ended, and whether it is complete.
 
 A list is complete only if as many different rows arrived as the last trustworthy count says. A count of zero, a
 negative count, a missing count and a count of more than a billion are not trustworthy.
@@ -72,8 +72,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     above zero   past these pages and without new rows several times, or the last   RESTART if reading again is
                  page of a later pass                                               free and passes are left,
                                                                                     otherwise INCOMPLETE
-    zero         of a free list, with as many new rows as requested, and not the    CONTINUE
-                 last reported page: some servers count the rows of the page
+    zero         of a free list, full and with new rows, if the count may be that   CONTINUE
+                 of the page only: it has a usual size, and more pages may exist
     zero         any other                                                          COMPLETE
     below zero   full and with new rows, because the count is outdated              CONTINUE
     below zero   any other                                                          COMPLETE
@@ -81,9 +81,9 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     A page is full if it has as many rows as the largest page so far. If the count fell during a pass, rows may have
     moved to a page that was already read, so COMPLETE becomes RESTART until a pass contains as many rows as it counts.
-    If the last pass lacks more rows than were added and removed meanwhile, it becomes INCOMPLETE. An empty page before
-    other rows shows that rows are missing, so that changes do not explain them.
-    A list that names its end (by a missing cursor) continues until there.
+    If the last pass lacks more rows than were added and removed meanwhile, COMPLETE becomes INCOMPLETE. If an empty
+    page came before other rows, one lacking row is enough.
+    A list with cursors continues until a response has no cursor.
     """
 
     page_size: int
@@ -99,7 +99,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     pass_rows: int = 0
     """Different rows that arrived in this pass."""
     received: int = 0
-    """All rows of the pages of this pass that had new rows, including repeated ones."""
+    """The rows of those pages of this pass that had new rows, including their repeated rows."""
     largest_page: int = 0
     """The rows of the largest page so far."""
     last_page: int | None = None

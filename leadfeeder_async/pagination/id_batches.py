@@ -29,7 +29,7 @@ MAX_IDS_PER_REQUEST = 100
 """The most ids that the API accepts in one request."""
 
 _SHOWN_PRICE_MARGIN = 4
-"""Under a budget, a request with an unpublished price contains at most one id for this many credits left."""
+"""The fewest credits that must be left for each id of a request, if only responses have shown its price."""
 
 MAX_UNKNOWN_IDS = 8
 """The most ids without a record that are requested alone before any request was successful."""
@@ -137,7 +137,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
     ) -> AsyncGenerator[tuple[tuple[str, ...], Page[T]], None]:
         """Yield the ids of the next batch, and its page.
 
-        Some servers respond 404 to a batch if one of its ids has no record. They are then asked for its halves, down to
+        Some servers respond 404 to a batch if one of its ids has no record. Its halves are then requested, down to
         single ids. An id without a record has an empty page. If no request was successful yet, only a few ids are
         tried, and then the 404 is the error of the list, because the path or the account may be wrong.
         """
@@ -202,7 +202,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         """Find out which missing ids were merged into records that were requested too.
 
         Their records were returned under their current ids, so no earlier response shows the merge. This takes one
-        request for 100 missing ids. An id that was not found alone was not merged. If the budget does not cover the
+        request for each 100 missing ids. An id that was not found alone was not merged. If the budget does not cover a
         request, the ids stay unresolved, because an error here would hide that all batches were received.
         """
         candidates = [value for value in state.missing if value not in state.not_found]
@@ -307,7 +307,7 @@ class _BatchPlan:
 
     @property
     def error(self) -> Exception | None:
-        """The error of the list. If no request was successful, an id that was not found is one."""
+        """The error of the list. If no request was successful, this is the first 404 if there is no other error."""
         return self.failure if self.has_succeeded else self.failure or self.rejection
 
     def record_not_found(self, error: NotFoundError) -> None:
@@ -323,10 +323,10 @@ class _BatchPlan:
             self.failure = error
 
     def take(self, most: int) -> tuple[str, ...]:
-        """Return the ids of the next request. There are none if all are requested, or those in flight may suffice.
+        """Return the ids of the next request, or none if all were requested or the batch must wait.
 
-        A batch that the limit makes smaller waits for those in flight. If they lack records, it is larger, which takes
-        fewer requests.
+        A batch that the limit or a budget makes smaller waits for the batches in flight. If these lack records, the
+        limit then allows more ids, which takes fewer requests.
 
         Args:
             most: The most ids of the request.

@@ -20,7 +20,7 @@ U = TypeVar("U")
 
 
 class IdPager(Pager[T]):
-    """A list by id. After it was read or exported, it knows which ids are missing and which were merged into others.
+    """A list by id. After it was read or exported, its properties contain the ids without a record of their own.
 
     A merged id is returned as the record that it was merged into. If several ids of one request were merged, the
     response does not tell which id became which record. These ids are ``unresolved``, unless ``resolve_merged`` was
@@ -74,7 +74,7 @@ class IdPager(Pager[T]):
 
 
 class _LatestIteration:
-    """The ids of the latest iteration, also if a copy of the list read it, as ``to_file`` and ``first`` do."""
+    """The ids of the latest iteration. Copies share them, because ``to_file`` and ``first`` read a copy."""
 
     def __init__(self) -> None:
         self.state = LookupState()

@@ -1,4 +1,4 @@
-"""Visits of the days of a time zone, which the API does not know."""
+"""Filter visits by the days of a time zone, because the API has no parameter for it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class LocalDays(msgspec.Struct, frozen=True):
 
 
 def local_days(days: DateWindow, tz: str) -> LocalDays | None:
-    """Return the filter for days of a time zone, or None if it has the days of the API."""
+    """Return the filter for days of a time zone, or None if they are days of UTC."""
     zone = parse_time_zone(tz)
     check_argument(
         date.min + timedelta(1) < days.start and days.end < date.max - timedelta(1),

@@ -1,4 +1,4 @@
-"""Numbered pages, of one list or of several date windows in order."""
+"""Read numbered pages of one list, or of several date windows in order."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from leadfeeder_async.pagination.window_progress import WindowProgress
 T = TypeVar("T")
 
 _ONE_ROW = {"page[num]": 1, "page[size]": 1}
-"""The parameters of a request whose response only counts."""
+"""The parameters of a request that needs only the count of its response."""
 
 
 class NumberedSource(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class DateWindowSource(msgspec.Struct, frozen=True):
     """The request without its dates."""
     window: DateWindow
     named: DateWindow | None = None
-    """The days that the caller named, if others are requested. Days after today are then optional."""
+    """The days that the caller passed, if ``window`` has more days. The server may then reject days after today."""
 
     def describe(self) -> str:
         """Return the date range."""
@@ -98,9 +98,8 @@ class DateWindowSource(msgspec.Struct, frozen=True):
 class NumberedPages(Generic[T]):
     """Yields numbered pages in order, with requests in flight for those that follow.
 
-    A window over the row limit is split, and its parts take its place. A single day is split by country. If rows of it
-    are still missing, or fewer rows arrive than the server counts, a page reports the gap, and reading continues after
-    it.
+    A window over the row limit is replaced by its parts: shorter windows, or groups of countries for a single day. If
+    fewer rows arrive than the server counts, a page without rows reports the gap, and the next window is read.
 
     Args:
         executor: Executes the requests.
@@ -108,7 +107,7 @@ class NumberedPages(Generic[T]):
         decoder: Decodes the pages.
         options: The options of the pager.
         window: The date range, or None for a list without dates.
-        named: The days that the caller named, if others are requested.
+        named: The days that the caller passed, if ``window`` has more days.
 
     """
 
@@ -175,9 +174,10 @@ class NumberedPages(Generic[T]):
         return await self._accept(progress, page)
 
     def _leave_out_future(self, progress: WindowProgress, error: APIStatusError) -> bool:
-        """Shorten a window whose first page was rejected, and return True, if its last day may not have begun.
+        """Leave out the days after today if the first page of a window was rejected, and return True.
 
-        The day after today is left out last, because the days of the API may be ahead of UTC.
+        The day after today is left out last, because the days of the API may be ahead of UTC. Return False if the
+        window has no such days, or if the caller passed only later days.
         """
         window, is_first = progress.window, progress.detector.pages == 0 and progress.detector.passes == 1
         if self._named is None or window is None or not is_first or not isinstance(error, BadRequestError):
@@ -199,7 +199,7 @@ class NumberedPages(Generic[T]):
         return await progress.queue.next() if progress.queue else await self._executor.execute(self._take(progress))
 
     async def _accept(self, progress: WindowProgress, page: Page[T]) -> Page[T] | None:
-        """Record a page and return it without rows that came before."""
+        """Record a page, and return it without rows of earlier pages. Return None if it adds nothing."""
         is_first = progress.detector.passes == 1
         rows_before = progress.detector.rows
         items = await progress.record(page, self._decoder)
@@ -221,7 +221,7 @@ class NumberedPages(Generic[T]):
         )
 
     async def _finish(self, progress: WindowProgress) -> Page[T] | None:
-        """Continue with the next window, or split this one if the server truncated it."""
+        """Split a window that the server truncated. Otherwise end it, and report a gap if rows are missing."""
         if progress.is_truncated:
             return await self._split(progress, 2)
         self._advance(progress)
@@ -247,9 +247,10 @@ class NumberedPages(Generic[T]):
         return self._gap_page(progress, _incomplete_window_error(progress, day))
 
     async def _count_unreadable(self, day: DayInGroups) -> None:
-        """Count the rows without a country that did not arrive: the server's rows now, less those with a country.
+        """Count the rows without a country that did not arrive.
 
-        Rows may be added and removed meanwhile, so the counts from before the groups were read prove nothing.
+        The server counts the rows of the day again, and those with a country, because rows may have been added and
+        removed since the first counts.
         """
         if day.total is None or day.is_count_limited:  # a limited count is still the least that the day should have
             day.unreadable = max(0, (day.total or 0) - len(day.ids))
@@ -277,10 +278,10 @@ class NumberedPages(Generic[T]):
             following.seen.inherited = (ids, *following.seen.inherited)
 
     async def _split_at_once(self, progress: WindowProgress) -> bool:
-        """Split a window over the row limit after its first page, and return True.
+        """Split a window over the row limit before its first page is used. Return False if its pages are read first.
 
-        The pages of a single day are read first if they are needed for the rows without a country, or if the pager
-        needs no more rows than they contain.
+        The pages of a single day are read first if they may have rows without a country, or if the limit of the pager
+        needs no other pages.
         """
         total, window = progress.detector.total or 0, progress.window
         if window is None or progress.day is not None:
@@ -330,11 +331,11 @@ class NumberedPages(Generic[T]):
             self._windows.appendleft(following)
 
     def _finish_part(self, progress: WindowProgress, reported: int | None) -> None:
-        """Record a window that is done in the range that it is a part of.
+        """Add a finished window to the split range that contains it.
 
         Args:
             progress: The window.
-            reported: The rows that it should have, if a gap is reported for the window itself.
+            reported: The rows that it should have, if it reports a gap itself. Otherwise 0.
         """
         rows = max(progress.detector.rows, reported or 0)
         self._add_part(progress.split, progress.seen.ids, rows, progress.position)
@@ -372,7 +373,7 @@ class NumberedPages(Generic[T]):
         return Page((), Meta(), self._total, split.window, split.position, partial_errors=(error,))
 
     async def _count_window(self, window: DateWindow) -> int:
-        """Return the number of rows of a date range. Without a count, these are none."""
+        """Return the number of rows of a date range, or 0 if the server does not report it."""
         request = self._request.with_dates(window.start, window.end)
         one_row = request.with_params(_ONE_ROW)
         try:
@@ -394,7 +395,7 @@ class NumberedPages(Generic[T]):
         return progress.groups
 
     async def _limits_counts(self, progress: WindowProgress, groups: list[CountryGroup]) -> bool:
-        """Return True if the server counts no further than its row limit: the parts of a day exceed the day."""
+        """Return True if the server counts no further than its row limit, so that the groups exceed the day."""
         total, counted = progress.detector.total, sum(group.count for group in groups)
         if total is not None and total < progress.detector.rows:  # some servers count the rows of the page
             return True
@@ -445,7 +446,7 @@ class NumberedPages(Generic[T]):
         return WindowProgress(request, window, seen, detector, queue, self._executor.max_search_rows)
 
     def _prefetch(self) -> None:
-        """Request the pages that follow, through the windows in order, as far as they are known to exist."""
+        """Request the next pages of the windows, in order, if they are known to exist."""
         waiting = sum(len(progress.queue) for progress in self._windows)
         prefetch = min(self._options.prefetch, max(1, MAX_PREFETCHED_BYTES // self._largest_body))
         for progress in self._windows:

@@ -29,7 +29,7 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
     """True if the list was read to its end."""
     total: int | None = None
-    """The number of rows of a cursor list, as the server counted them so far."""
+    """The highest number of rows that the server has counted for a cursor list."""
 
 
 def reads_from_start(position: ResumePosition | None) -> bool:
@@ -55,7 +55,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     undecodable: int = 0
     """The number of rows of this page that cannot be decoded."""
     partial_errors: tuple[LeadfeederError, ...] = ()
-    """Errors that the server reports beside its data, and rows of the list that it does not return."""
+    """Errors that the server reports beside its data, and errors about rows that it does not return."""
 
     @property
     def problems(self) -> tuple[LeadfeederError, ...]:

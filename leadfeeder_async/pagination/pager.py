@@ -142,8 +142,8 @@ class Pager(Generic[T]):
     def pages(self) -> AsyncGenerator[Page[T], None]:
         """Iterate over the pages.
 
-        Undecodable rows and days over the row limit are reported in ``page.problems``. This iterator does not raise
-        for them.
+        Undecodable rows, days over the row limit and other missing rows are reported in ``page.problems``. This
+        iterator does not raise for them.
         """
         return self._apply_limit(self._model_pages())
 
@@ -362,11 +362,11 @@ class Pager(Generic[T]):
     async def collect(self, limit: int | None = None) -> list[T]:
         """Return all rows as a list.
 
-        Args:
-            limit: The most rows to return. A list by id never has more ids in flight than rows are still wanted.
-
         If an error is raised, no rows are returned. To keep the rows of a list that charges, iterate or use
         :meth:`to_file`.
+
+        Args:
+            limit: The most rows to return. A list by id never has more ids in flight than rows are still wanted.
 
         Raises:
             IncompleteListError: Some rows could not be read.
@@ -397,7 +397,7 @@ class Pager(Generic[T]):
         return self._with_options(limit=limit if current is None else min(limit, current))
 
     def _variant(self, **changes: object) -> Self:
-        """Return another list for the caller. Other copies read this list."""
+        """Return a list for the caller, with a state of its own. Copies by ``_with_options`` share the state."""
         return self._with_options(**changes)
 
     def _with_options(self, **changes: object) -> Self:

@@ -20,7 +20,7 @@ DEFAULT_PREFETCH = 16
 
 
 MAX_PREFETCHED_BYTES = 32 * 1024 * 1024
-"""Bytes that prefetched pages take together, if they are as large as the largest page so far."""
+"""The most bytes of all prefetched pages, if each is as large as the largest page so far."""
 
 
 class PagerOptions(msgspec.Struct, frozen=True, kw_only=True):

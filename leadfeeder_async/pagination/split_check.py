@@ -69,8 +69,8 @@ class SplitRange(msgspec.Struct):
         """Return how many rows the server counts in the range, but not in its parts.
 
         If fewer rows arrived than were counted, the range and its parts are counted again, because rows may have been
-        removed meanwhile. A range that counts as many rows as its parts is complete, because each part is compared with
-        its own count.
+        removed meanwhile. A range is complete if its count equals the counts of its parts, because the rows of each
+        part are compared with the count of the part.
         """
         missing = self.total - self.distinct_rows
         for _ in range(RECOUNTS):

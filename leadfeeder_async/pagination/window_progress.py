@@ -102,8 +102,8 @@ class WindowProgress(msgspec.Struct):
     def is_truncated(self) -> bool:
         """True if the server stopped a search by date at its row limit although it counts, or may have, more rows.
 
-        A total equal to the limit is not conclusive, because some servers count no further. A total of fewer rows than
-        arrived is none of the list, because some servers count the rows of the page.
+        A total equal to the limit is not conclusive, because some servers count no further. A total below the number of
+        rows that arrived is not conclusive either, because some servers count the rows of the page.
         """
         total, largest = self.detector.total, max(self.detector.largest_page, 1)
         if self.window is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from leadfeeder_async.errors import check_argument
+from leadfeeder_async.jobs.duckdb_file import Connection
 from leadfeeder_async.jobs.sync.schema import FIRST_SEEN, read_types
 from leadfeeder_async.pagination.date_range import (
     DateLike,
@@ -35,9 +35,6 @@ from leadfeeder_async.report.report_data import (
     VisitorCompany,
 )
 from leadfeeder_async.report.report_database import open_database, rows
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 
 def read_report(
@@ -82,7 +79,7 @@ class _SyncRun(msgspec.Struct, frozen=True):
     previous_finished_at: datetime | None = None
 
 
-def _sync_run(connection: DuckDBPyConnection, coverage: Coverage) -> _SyncRun:
+def _sync_run(connection: Connection, coverage: Coverage) -> _SyncRun:
     """Return the state of the sync. A database of an earlier version does not have it."""
     if ("visits", FIRST_SEEN) not in read_types(connection):
         return _SyncRun()
@@ -94,7 +91,7 @@ class _NewCounts(msgspec.Struct, frozen=True):
     companies: int
 
 
-def _with_new(connection: DuckDBPyConnection, report: Report, since: datetime | None) -> Report:
+def _with_new(connection: Connection, report: Report, since: datetime | None) -> Report:
     if since is None or ("visits", FIRST_SEEN) not in read_types(connection):
         return report
     values = {"account": report.coverage.account_id, "since": since.isoformat()}
@@ -169,7 +166,7 @@ def choose_granularity(days: int) -> Granularity:
     return "day" if days <= 92 else "week" if days <= 731 else "month"
 
 
-def _with_visits(connection: DuckDBPyConnection, report: Report) -> Report:
+def _with_visits(connection: Connection, report: Report) -> Report:
     window, first_day = report.window, report.coverage.first_day
     days = {"start": window.start, "end": window.end}
     start_before = report.window_before.start
@@ -193,7 +190,7 @@ def _with_visits(connection: DuckDBPyConnection, report: Report) -> Report:
     )
 
 
-def _totals(connection: DuckDBPyConnection, *, in_window: bool) -> Totals:
+def _totals(connection: Connection, *, in_window: bool) -> Totals:
     return rows(connection, queries.TOTALS, Totals, {"in_window": in_window})[0]
 
 
@@ -201,12 +198,12 @@ class _CountedShare(Share, frozen=True, kw_only=True):
     distinct_values: int
 
 
-def _breakdown(connection: DuckDBPyConnection, query: str) -> Breakdown:
+def _breakdown(connection: Connection, query: str) -> Breakdown:
     shares = rows(connection, query, _CountedShare, {"limit": queries.MAX_SHARES})
     return Breakdown(shares=shares, distinct_values=shares[0].distinct_values if shares else 0)
 
 
-def _with_usage(connection: DuckDBPyConnection, report: Report) -> Report:
+def _with_usage(connection: Connection, report: Report) -> Report:
     account = {"account": report.coverage.account_id}
     since = {**account, "start": report.window.start, "granularity": report.granularity}
     return msgspec.structs.replace(

@@ -12,9 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from leadfeeder_async._version import __version__
 from leadfeeder_async.report import charts, formatting
 from leadfeeder_async.report.report_data import Report, Totals
-
-MONTHLY_QUOTA = 100_000
-"""The published number of requests per key and month."""
+from leadfeeder_async.settings import DEFAULT_MONTHLY_QUOTA
 
 MAX_TAGS = 6
 """The number of tags that are shown for a company."""
@@ -62,7 +60,7 @@ def render(report: Report) -> str:
             share_bar=charts.share_bar,
             visits_chart=charts.visits_chart,
             MAX_TAGS=MAX_TAGS,
-            MONTHLY_QUOTA=MONTHLY_QUOTA,
+            MONTHLY_QUOTA=DEFAULT_MONTHLY_QUOTA,
             PLACEHOLDER=formatting.PLACEHOLDER,
             VERSION=__version__,
             VISIT_CATEGORIES=charts.VISIT_CATEGORIES,

@@ -25,7 +25,7 @@ async def find_or_create(
 ) -> R:
     """Return the record with a name. Create it if it does not exist.
 
-    If the response is lost, or the server responds that the record exists, it is searched again.
+    If the response is lost, or the server responds that the record exists, the records are requested again.
 
     Args:
         name: The name.

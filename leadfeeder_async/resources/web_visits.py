@@ -115,8 +115,8 @@ class WebVisits:
             order: ``"oldest"`` returns the days in order, as exports need it. ``"newest"`` returns the latest visit
                 first, so ``limit=20`` returns the latest 20 visits.
             tz: The time zone of the days, such as ``Europe/Berlin``. The API does not know it, so all of its days that
-                may contain them are read, at most two more, and other visits are left out by ``started_at``. ``count``
-                returns None then.
+                may contain them are read, at most three more. Other visits are left out by ``started_at``.
+                ``count`` returns None then.
             extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             split_days: Read a day with more than 10,000 visits by country. False only reads its first 10,000 visits.
             account_id: The account to use. Defaults to the account of the client.
@@ -138,8 +138,8 @@ class WebVisits:
             Page numbers. Up to 16 pages are prefetched and returned in order. A date range with more than 10,000 visits
             is split into smaller ones, which are read in the order of their days. A single day with more visits is read
             in groups of countries. This takes at most 27 further requests for each 10,000 visits of the day to count
-            and read the groups, and 100 if some visits have no country. The day is complete if as many visits were
-            returned as the server counts for it.
+            and read the groups, 100 if some visits have no country, and 3 to 9 to count these at the end. The day is
+            complete if as many visits were returned as the server counts for it.
 
             The API has no order. With ``order="oldest"``, the days of a split range are in order, and the visits of one
             search are in the order of the server. With ``order="newest"``, complete days are read from the last one

@@ -83,8 +83,6 @@ class FetchResult(msgspec.Struct):
     """The records of these IDs."""
     fetch_again: list[str] = msgspec.field(default_factory=list[str])
     """IDs that are absent from the response. Their records may have been returned for other requested IDs."""
-    charged: int | None = None
-    """The credits that the response charged, or None if it does not contain them."""
 
 
 class Lookup(Protocol[T_co]):
@@ -260,7 +258,7 @@ def _assign_records(
     for index, (row_id, record) in enumerate(zip(row_ids(rows), rows, strict=True)):
         found[index if row_id is None else row_id] = record
     each = _credits_per_record(charged, len(ids), len(found), price)
-    result = FetchResult(charged=charged)
+    result = FetchResult()
     result.lines = {
         company_id: _matched_line(company_id, row, each)
         for company_id in ids
@@ -354,7 +352,7 @@ class IpLookup:
         if problem is not None:
             absent = failed_line(problem, charged=charged)
         if bytes(response.data) in {b"null", b"[]"}:
-            return FetchResult({ip: absent}, charged=charged)
+            return FetchResult({ip: absent})
         record = msgspec.Raw(strip_line_breaks(bytes(response.data)))
         line = replace(absent, record=record)
         try:
@@ -366,7 +364,7 @@ class IpLookup:
         else:
             if company is not None:
                 line = replace(line, outcome=Outcome.MATCHED, id=company.id, error=None)
-        return FetchResult({ip: line}, charged=charged)
+        return FetchResult({ip: line})
 
     def record_id(self, line: ResultLine) -> str | None:
         """Return the IP address."""

@@ -398,7 +398,7 @@ class Pipeline:
         async for results in matched:
             finished = KeyResults()
             for pending, match in self._in_row_order(results):
-                line = self._request_record(pending, match)
+                line = self._queue_record(pending, match)
                 if line is not None:
                     finished.append((pending, line))
             self._changed.notify()
@@ -418,7 +418,7 @@ class Pipeline:
         self._unordered_keys -= len(results)
         return results
 
-    def _request_record(self, pending: PendingKey, match: ResultLine) -> ResultLine | None:
+    def _queue_record(self, pending: PendingKey, match: ResultLine) -> ResultLine | None:
         """Return the result of a key if no record has to be fetched for it. Otherwise, queue its record."""
         if match.outcome is not Outcome.MATCHED or match.id is None:
             return match

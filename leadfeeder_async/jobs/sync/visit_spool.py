@@ -183,9 +183,9 @@ class VisitSpool:
             company, location = visit.relationships.company, visit.relationships.location
             ids = (company.id if company else None, location.id if location else None)
             lines.append(SpoolLine(SpooledVisit(visit.id, visit.attributes, *ids)))
-            if company and self._is_news(company):
+            if company and self._has_changed(company):
                 lines.append(SpoolLine(company=row_mapping.company_row(account, company)))
-            if location and self._is_news(location):
+            if location and self._has_changed(location):
                 lines.append(SpoolLine(location=row_mapping.location_row(account, location)))
         self._append(lines, page, page.position)
 
@@ -204,7 +204,7 @@ class VisitSpool:
                 lines.append(SpoolLine(location_stub=row.location.id))
         self._append(lines, page, None)
 
-    def _is_news(self, record: Company | Location) -> bool:
+    def _has_changed(self, record: Company | Location) -> bool:
         """Return True if a record has attributes other than those of its latest line."""
         attributes = record.attributes
         if not row_mapping.has_attributes(record) or self._latest.get(record.id) == attributes:
