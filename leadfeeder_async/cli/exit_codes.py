@@ -54,6 +54,7 @@ def exit_code(error: LeadfeederError) -> ExitCode:
             return ExitCode.EXHAUSTED
         case (
             DatabaseLockedError()
+            | DatabaseError(reason="no_space")
             | CheckpointError(__cause__=OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG | errno.EIO))
         ):
             return ExitCode.INCOMPLETE

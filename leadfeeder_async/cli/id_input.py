@@ -44,6 +44,8 @@ class IdParser:
         self._delimiter = ","
         self._cell: int | None = None
         """The position of the id in a row of CSV. None if the input is not CSV."""
+        self._width = 0
+        """The number of columns, if the input has a header."""
         self._unfinished = list[str]()
         """The lines of a CSV row that has an open quote."""
 
@@ -83,6 +85,7 @@ class IdParser:
                 f"{self._source} has no column {' or '.join(map(repr, wanted))}. Its columns are {columns}.",
                 argument="column",
             )
+        self._width = 0 if self._cell is None else len(names)
         return self._cell is not None
 
     def _id_in_row(self, text: str) -> str | None:
@@ -94,7 +97,23 @@ class IdParser:
             return None
         self._unfinished = []
         position = self._cell or 0
+        if self._width and any(map(str.strip, cells[self._width :])):
+            raise self._error(f"has {len(cells):,} cells, and there are {self._width:,} columns", "Check its quotes.")
+        if any("\n" in cell for cell in cells) and self._is_several_rows(cells):
+            raise self._error("ends a cell that contains rows with ids", "Check the quotes of the lines before it.")
         return cells[position].strip() or None if len(cells) > position else None
+
+    def _is_several_rows(self, cells: Sequence[str]) -> bool:
+        """Return True if a line within a cell has all cells of a row and an id, as after an unclosed quote."""
+        from leadfeeder_async.jobs.enrich.table_source import lines_within  # not needed by other inputs
+
+        position = self._cell or 0
+        for place, line in lines_within(cells):
+            parts = line.split(self._delimiter)
+            is_row = place <= position and place + len(parts) == self._width
+            if is_row and len(parts[position - place].split()) == 1:
+                return True
+        return False
 
     def _id_in_json(self, text: str) -> str:
         try:

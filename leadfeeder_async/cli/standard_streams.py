@@ -10,16 +10,18 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
 
+STDOUT = 1
+
 
 def prepare_streams() -> None:
     """Make stdout and stderr usable.
 
-    A closed stream discards its text. JSON lines in a pipe or file are UTF-8 in any locale. On a terminal, characters
-    that its encoding does not have are replaced.
+    Text for a closed stdout is an error, and text for a closed stderr is discarded. JSON lines in a pipe or file are
+    UTF-8 in any locale. On a terminal, characters that its encoding does not have are replaced.
     """
     for descriptor in range(3):
         _open_if_closed(descriptor)
-    sys.stdout = sys.stdout or _discard()
+    sys.stdout = sys.stdout or os.fdopen(STDOUT, "w", encoding="utf-8", closefd=False)
     sys.stderr = sys.stderr or _discard()
     if sys.stdout.isatty():
         _configure(sys.stdout, errors="replace")
@@ -65,7 +67,8 @@ def _open_if_closed(descriptor: int) -> None:
         os.fstat(descriptor)
     except OSError:
         with suppress(OSError):
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            # The new descriptor gets the lowest number that is free. Nothing can be written to stdout.
+            os.open(os.devnull, os.O_RDONLY if descriptor == STDOUT else os.O_RDWR)
 
 
 def _discard() -> TextIO:

@@ -148,6 +148,11 @@ def test_exit_code_of_each_error(name: str, code: int) -> None:
     assert exit_code(kind("x")) == code
 
 
+def test_exit_code_of_a_full_disk() -> None:
+    """A sync that a full disk has stopped can be continued, as an export can."""
+    assert exit_code(errors.DatabaseError("x", reason="no_space")) == 5
+
+
 def test_plurals() -> None:
     """Nouns in messages have a regular plural."""
     assert [plural(noun) for noun in ("visit", "company", "day", "match")] == ["visits", "companies", "days", "matches"]

@@ -238,6 +238,9 @@ def test_quotes_in_rows_of_ids(delimiter: str, name: str) -> None:
     ("rows", "message"),
     [
         ('1,a\n2,"b\n3,c\n4,d\n', "Line 3 of ids has a quote that is not closed"),
+        ('1,"Elbe 19"" rack\n2,b\n3,"c"\n', "Line 4 of ids ends a cell that contains rows with ids"),
+        ('1,"Elbe\n2,b\n3,19"\n4,d\n', "Line 4 of ids ends a cell that contains rows with ids"),
+        ("1,Elbe, Inc.\n2,b\n", "Line 2 of ids has 3 cells, and there are 2 columns"),
         ("1,a\r2,b\r", "Line 2 of ids is not valid CSV"),
         ('1,a\n2,"' + "x" * 200_000 + '"\n', "Line 3 of ids is not valid CSV, or has a cell that is too long"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, NoReturn
@@ -14,9 +14,11 @@ from leadfeeder_async.jobs.enrich.file_format import detect_format, separator_of
 from leadfeeder_async.jobs.enrich.keys import (
     KNOWN_NAMES,
     MAX_COLUMN_NAME_CHARACTERS,
+    By,
     FileRow,
     KeyRule,
     escape_surrogates,
+    is_valid_key,
     normalize_column_name,
     parse_rules,
 )
@@ -27,6 +29,7 @@ from leadfeeder_async.jobs.enrich.table_source import (
     TableSource,
     check_width,
     clean_lines,
+    lines_within,
     open_text,
 )
 
@@ -203,7 +206,7 @@ class InputFile(Iterable[FileRow]):
         place = self._header_place([row.cells for row in rows])
         if place is not None:
             self._check_explicit_columns(rows[place].cells)
-            return Header.of(rows[place], self._rules, place + 1)
+            return Header.of(rows[place], self._rules, place + 1, source.delimiter)
         first = rows[0].cells
         has_known_name = not KNOWN_NAMES.isdisjoint(map(normalize_column_name, first))
         is_explicit = any(rule.column is not None or rule.location for rule in self._rules)
@@ -254,8 +257,9 @@ class InputFile(Iterable[FileRow]):
 
     def _raise_encoding(self, error: UnicodeError) -> NoReturn:
         reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+        line = f", line {self._bad_line():,}" if self._encoding.casefold().startswith("utf-8") else ""
         raise ConfigurationError(
-            f"{self.path}, line {self._bad_line():,} is not valid {self._encoding}: {reason}.",
+            f"{self.path}{line} is not valid {self._encoding}: {reason}.",
             hint='Save it as UTF-8, or pass its encoding, such as encoding="cp1252".',
             argument="encoding",
         ) from None
@@ -287,16 +291,28 @@ class Header(msgspec.Struct, frozen=True):
     line: int = 0
     has_names_as_keys: bool = False
     """True if a company name can be the key, so that any text would be looked up."""
+    kinds: Mapping[int, By] = msgspec.field(default_factory=dict[int, By])
+    """The kinds of the keys that are not names, by the positions of their cells."""
+    delimiter: str = ""
+    """The character between two cells of a CSV file."""
 
     @classmethod
-    def of(cls, row: TableRow, rules: Iterable[KeyRule], skipped_rows: int) -> Header:
+    def of(cls, row: TableRow, rules: Iterable[KeyRule], skipped_rows: int, delimiter: str) -> Header:
         """Return the header for a row of names."""
         unique_names = _unique_column_names(row.cells)
         names = tuple(unique_names.values())
         columns = {rule: column for rule in rules if (column := rule.find_column(names)) is not None}
         keys = tuple(sorted(map(names.index, columns.values())))
-        has_names_as_keys = any(rule.kind == "name" for rule in columns)
-        return cls(names, frozenset(unique_names), keys, skipped_rows, row.first_line, has_names_as_keys)
+        return cls(
+            names,
+            frozenset(unique_names),
+            keys,
+            skipped_rows,
+            row.first_line,
+            has_names_as_keys=any(rule.kind == "name" for rule in columns),
+            kinds={names.index(column): rule.kind for rule, column in columns.items() if rule.kind != "name"},
+            delimiter=delimiter,
+        )
 
     def row(self, row: TableRow) -> FileRow:
         """Return a row of the table, with the reason if it cannot be used. Extra cells are named by their position."""
@@ -314,9 +330,20 @@ class Header(msgspec.Struct, frozen=True):
             return f"line {line:,} has {len(cells):,} cells, and there are {width:,} columns"
         if any(not _LINE_ENDS.isdisjoint(cells[place].strip()) for place in self.keys if place < len(cells)):
             return f"its key spans lines {line:,} to {row.last_line:,} (an unclosed quote?)"
+        if row.last_line > row.first_line and self.delimiter and self._hides_rows(cells):
+            return f"lines {line:,} to {row.last_line:,} are one row, but others have a key too (an unclosed quote?)"
         if self.has_names_as_keys and len(cells) == 1 < width - 1:
             return f"line {line:,} has 1 cell, and there are {width:,} columns (a note or a broken line?)"
         return ""
+
+    def _hides_rows(self, cells: Sequence[str]) -> bool:
+        """Return True if a line within a cell has all cells of a row, one of them a valid key."""
+        for place, line in lines_within(cells):
+            parts = line.split(self.delimiter)
+            is_row = place + len(parts) == len(self.names)
+            if is_row and any(at >= place and is_valid_key(parts[at - place], kind) for at, kind in self.kinds.items()):
+                return True
+        return False
 
 
 def _unique_column_names(names: list[str]) -> dict[str, str]:

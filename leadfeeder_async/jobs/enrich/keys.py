@@ -421,6 +421,11 @@ INVALID_KEY_MESSAGES: dict[By, str] = {
 _SHARED_DOMAIN_MESSAGE = "{!r} belongs to a mail provider, a social network, a link shortener or a website builder"
 
 
+def is_valid_key(text: str, kind: By) -> bool:
+    """Return True if a text is a valid key."""
+    return _normalize(text, kind)[0] is not None
+
+
 def _normalize(text: str, kind: By) -> tuple[str | None, str]:
     """Return the normalized key, or None if it is not valid, and its field in a match request."""
     match kind:
@@ -528,11 +533,22 @@ def normalize_company_name(text: str) -> str | None:
 
 
 def normalize_vat_id(text: str) -> str | None:
-    """Return a VAT ID in capitals without separators, or None if it is not valid."""
+    """Return a VAT ID in capitals without separators, or None if it is not valid.
+
+    A number with decimal places, such as 123456789.0, is not valid, because its digits together are another number.
+    """
     if len(text) > MAX_CODE_CHARACTERS:
         return None
-    vat_id = re.sub(r"[\s./-]", "", unicodedata.normalize("NFKC", _remove_invisible(text))).upper()
-    return vat_id if re.fullmatch(r"[A-Z]{2}[0-9A-Z+*]{2,13}|[0-9]{5,15}", vat_id) else None
+    given = unicodedata.normalize("NFKC", _remove_invisible(text)).upper().strip()
+    if _DECIMAL.fullmatch(given):
+        return None
+    vat_id = re.sub(r"[\s./-]", "", given)
+    return vat_id if _VAT_ID.fullmatch(vat_id) else None
+
+
+_DECIMAL = re.compile(r"(?:[A-Z]{2}\s*)?[0-9]+[./][0-9]{1,2}")
+_VAT_ID = re.compile(r"(?=[^0-9]*[0-9][^0-9]*[0-9])[A-Z]{2}[0-9A-Z+*]{2,13}|[0-9]{5,15}")
+"""A VAT ID without separators. All countries have at least two digits in it."""
 
 
 _TEST_NETWORK = ip_network("198.18.0.0/15")

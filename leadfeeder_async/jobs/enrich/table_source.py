@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, TypeAlias
 
@@ -42,6 +43,11 @@ class TableRow(msgspec.Struct, frozen=True):
 
 class TableSource(Protocol):
     """A table that can be read several times."""
+
+    @property
+    def delimiter(self) -> str:
+        """The character between two cells of a CSV file, or an empty string."""
+        ...
 
     def rows(self) -> Iterator[TableRow]:
         """Yield the rows that are not blank."""
@@ -121,6 +127,23 @@ def check_width(path: Path, line: int, width: int) -> None:
     )
 
 
+MAX_CHECKED_LINES, MAX_CHECKED_CHARACTERS = 100, 4_096
+"""The most lines within the cells of a row that are searched for other rows, and the most characters of a cell."""
+
+
+def lines_within(cells: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield the lines of cells with several lines, each with the position of its first cell, without the last lines.
+
+    After an unclosed quote, they are rows.
+    """
+    found = (
+        (0 if number else place, line)
+        for place, cell in enumerate(cells)
+        for number, line in enumerate(cell[:MAX_CHECKED_CHARACTERS].splitlines()[:-1])
+    )
+    return islice(found, MAX_CHECKED_LINES)
+
+
 def clean_lines(file: IO[str]) -> Iterator[str]:
     """Yield the lines of a text without NUL characters and without a byte order mark."""
     for number, line in enumerate(file):
@@ -158,6 +181,8 @@ class SheetSource:
         name: The name of the sheet, or None for the first one that is visible.
 
     """
+
+    delimiter = ""
 
     def __init__(self, path: Path, name: str | None) -> None:
         check_argument(

@@ -236,6 +236,26 @@ def test_files_that_are_refused(tmp_path: Path, name: str, content: bytes | str,
         InputFile(path, "domain")
 
 
+@pytest.mark.parametrize(
+    ("text", "is_hidden"),
+    [
+        ('Company,Website\n"Best Screens,a.test\nBeta,b.test\nScreens 19",c.test\n', True),
+        ('Company;Website\n"Best Screens;a.test\nScreens 19";c.test\n', True),
+        ('Nr,Company,Website\n1,"Best,a.test\n2,Screens 19",c.test\n', True),
+        ('Website,Note\nc.test,"x\nb.test,y\nz"\n', True),
+        ('Website,Note\nc.test,"two\nlines, or\nthree"\n', False),
+        ('Address,Website\n"Elbe 1, Kiel\nb.test",c.test\n', False),
+        ('Address,Website\n"Elbe 1\nKiel\nb.test",c.test\n', False),
+    ],
+)
+def test_rows_within_a_cell_are_reported(tmp_path: Path, text: str, is_hidden: bool) -> None:
+    """A row that contains other rows after an unclosed quote is not looked up. Addresses with line breaks are."""
+    path = tmp_path / "leads.csv"
+    path.write_text(text, encoding="utf-8")
+    (row,) = InputFile(path, "domain")
+    assert ("others have a key too" in row.problem) == is_hidden
+
+
 CELLS = st.text(alphabet=st.sampled_from("a.test ü;,|\t\"'\r\n\0\ufeff=+{[<"), max_size=12)
 
 

@@ -145,6 +145,20 @@ def test_vat_ids() -> None:
     assert [normalize_vat_id(text) for text in texts] == ["DE123456789", "12345678", "DE123456789", None, None, None]
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("123456789.0", None), ("DE123456789.00", None), ("DE 123456789.0", None), ("DE123456789/2", None),
+        ("none", None), ("pending", None), ("ATU 123.456.78", "ATU12345678"), ("BE 0123.456.789", "BE0123456789"),
+        ("NL 8012.34.567.B.01", "NL801234567B01"), ("12.345.678/0001-95", "12345678000195"), ("RO12", "RO12"),
+        ("XI 123 4567 89", "XI123456789"), ("1.234.567", "1234567"),
+    ],
+)  # fmt: skip
+def test_vat_ids_keep_their_number(text: str, found: str | None) -> None:
+    """A decimal point is not a separator, because the digits before and after it are another company's number."""
+    assert normalize_vat_id(text) == found
+
+
 def test_columns_by_common_names() -> None:
     """The column of a key is detected by common names or is given."""
     assert key_of({"IP Address": "8.8.8.8"}, "ip").value == "8.8.8.8"
