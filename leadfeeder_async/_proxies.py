@@ -106,6 +106,8 @@ def _read_address(variable: str) -> _Address | None:
     Only this function has the password in its variables. It raises nothing, so no traceback shows them.
     """
     value = os.environ[variable].strip()
+    if ":/" in value.replace("://", "", 1):  # with one slash, the scheme would be taken for the host
+        return None
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
         if not parts.hostname or parts.port == 0:

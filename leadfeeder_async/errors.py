@@ -115,6 +115,8 @@ class ErrorContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     request_id: str | None = None
     attempts: int = 0
     sent: SentState = "no"
+    sent_before: SentState = "no"
+    """Whether an earlier attempt of the call was sent, so that it may have had an effect. A rejection has none."""
     phase: RequestPhase | None = None
     retry_after: float | None = None
     retry_at: datetime | None = None

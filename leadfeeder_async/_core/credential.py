@@ -42,9 +42,14 @@ FAILURE_PAUSE = 1.0
 """Seconds for which a failure of the callable is raised again, so that waiting calls do not repeat it one by one."""
 
 RENEWABLE_CODES = frozenset(
-    {None, "unauthorized", "invalid_token", "token_expired", "token_revoked", "invalid_api_key", "api_key_expired"}
-)
+    {
+        None, "missing_token", "unauthorized", "invalid_token", "token_expired", "token_revoked", "invalid_api_key",
+        "api_key_expired",
+    }
+)  # fmt: skip
 """Codes of responses after which a new credential can help. None is the code of a 401 without one."""
+
+UNAUTHORIZED = 401
 
 TOKEN_HINT = "Pass a new access token, or a callable for access_token= that returns one when it is needed."  # noqa: S105 - a sentence
 
@@ -143,7 +148,7 @@ class Credential:
         if self._source.provider is None or error.code not in RENEWABLE_CODES:
             return False
         if version == self.version:
-            self._is_rejected = True
+            self._is_rejected = error.status == UNAUTHORIZED  # a 403 may concern this request only
             await self.renew()
         return version != self.version
 

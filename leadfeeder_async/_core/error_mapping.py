@@ -243,7 +243,8 @@ def error_from_response(
 ) -> LeadfeederError:
     """Return the error for a response that is not successful, chosen by its code and status."""
     response = redactor.response(response)
-    context = replace(context, status=response.status, sent="yes", request_id=response.header("X-Request-Id"))
+    request_id = response.header("X-Request-Id")
+    context = replace(context, status=response.status, sent="yes", sent_before=context.sent, request_id=request_id)
     if 300 <= response.status < 400:
         return RedirectError(_redirect_message(response), context)
     return _status_error(response, context, redactor, now)
@@ -256,7 +257,8 @@ def embedded_error(body: bytes, context: ErrorContext, redactor: Redactor, now: 
     is_error = bool(value.get("errors")) or has_unlisted_error(value.get("error"), code, message, success)
     if is_error and value.get("data") is None:
         response = redactor.response(HttpResponse(200, {}, body))
-        return _status_error(response, replace(context, status=200, sent="yes", phase="decode"), redactor, now)
+        context = replace(context, status=200, sent="yes", sent_before=context.sent, phase="decode")
+        return _status_error(response, context, redactor, now)
     return None
 
 

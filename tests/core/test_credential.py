@@ -188,7 +188,19 @@ async def test_second_rejection_is_raised(sandbox: Sandbox) -> None:
     assert (len(endpoint.tokens), codes(sandbox), caught.value.attempts) == (2, [401, 401], 2)
 
 
-@pytest.mark.parametrize("code", ["invalid_api_key", "token_expired"])
+async def test_forbidden_endpoint_blocks_no_other_call(sandbox: Sandbox) -> None:
+    """If a credential cannot be renewed after a 403, which may concern one endpoint, other calls go on with it."""
+    tokens = iter([AccessToken(sandbox.issue_token())])
+    async with client(sandbox, lambda: next(tokens), retries=0) as lf:
+        await lf.users.me()
+        sandbox.fail_next(403, code="invalid_api_key")
+        with pytest.raises(CredentialError):
+            await lf.tags.list().collect()
+        await lf.users.me()
+    assert codes(sandbox) == [200, 403, 200]
+
+
+@pytest.mark.parametrize("code", ["invalid_api_key", "token_expired", "missing_token"])
 async def test_rejection_with_403_is_renewed(sandbox: Sandbox, code: str) -> None:
     """A credential is renewed after a 403 with a code about it, which some versions of the API send."""
     endpoint = TokenEndpoint(sandbox)

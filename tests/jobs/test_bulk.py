@@ -211,6 +211,28 @@ async def test_rejection_after_a_lost_response_is_unknown(second: int, retries: 
     assert [result.outcome for result in results] == [CHANGED, UNKNOWN, FAILED, CHANGED]
 
 
+@pytest.mark.parametrize("first", [429, 401])
+async def test_rejection_after_a_rejection_is_a_failure(first: int) -> None:
+    """If the first request was rejected before any work, a later rejection shows that nothing was changed."""
+    seen = set[str]()
+
+    async def handle(request: web.Request) -> web.Response:
+        is_first = request.path not in seen
+        seen.add(request.path)
+        return web.json_response(
+            {"errors": [{"code": "unauthorized" if is_first and first == 401 else "x"}]},
+            status=first if is_first else 404,
+        )
+
+    keys = iter("abcdefgh")
+    async with (
+        handler_server(handle) as url,
+        AsyncLeadfeeder(lambda: next(keys) * 40, base_url=url, account_id="1") as lf,
+    ):
+        results = [result async for result in lf.bulk.remove_from_lists(["1", "2"], ["7"])]
+    assert [result.outcome for result in results] == [FAILED, FAILED]
+
+
 async def test_rejected_ids_in_a_row_stop_the_job(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     """A tag that does not exist is rejected for every id, so the job stops."""
     job = lf.bulk.assign_tags((str(number) for number in range(1_000)), ["nothing"])

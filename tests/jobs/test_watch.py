@@ -420,6 +420,17 @@ def test_server_that_rejects_days_after_today(server: VisitServer, run: Any, tmp
         run(watch_for(server.watch(state=state), 1_000))
 
 
+@pytest.mark.parametrize("hours_ahead", [-8, 9])
+def test_rejected_day_is_tried_again_each_hour(server: VisitServer, run: Any, hours_ahead: int) -> None:
+    """A day that the API rejects until it has begun is read at most an hour later."""
+    server.rejects_future, delivered = timedelta(hours=hours_ahead), list[str]()
+    begin = EPOCH.replace(hour=0) + timedelta(days=1 if hours_ahead < 0 else 0, hours=-hours_ahead % 24)
+    local_day = (begin + timedelta(hours=hours_ahead)).date()
+    server.at(begin, lambda: server.add("first", datetime.combine(local_day, datetime.min.time(), UTC)))
+    run(watch_for(server.watch(), (begin - EPOCH).total_seconds() + 4_000, delivered))
+    assert delivered == ["first"]
+
+
 def test_since(server: VisitServer, run: Any) -> None:
     """With ``since``, earlier visits are delivered first."""
     for day in range(10):

@@ -90,7 +90,7 @@ class ChangeQueue:
 
     def record_failure(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
         """Count a failed call, and return its consequence. A change to retry is put back."""
-        may_be_changed = change.sent != "no" or error.attempts > 1
+        may_be_changed = change.sent != "no" or error.context.sent_before != "no"
         change.calls += 1
         change.sent = merge_sent(change.sent, error.sent)
         action = classify_failure(error, is_free=True)

@@ -66,8 +66,10 @@ def read_types(connection: Connection) -> Types:
 
 
 # Views do not count, and DuckDB 1.2 adds its own to each database.
-_TYPES = (
-    "SELECT table_name, column_name, data_type FROM duckdb_columns() "
-    "WHERE database_name = current_database() AND NOT internal "
-    "AND table_name IN (SELECT table_name FROM duckdb_tables() WHERE database_name = current_database())"
+_TYPES = """
+SELECT table_name, column_name, data_type FROM duckdb_columns()
+WHERE database_name = current_database() AND schema_name = current_schema() AND NOT internal AND table_name IN (
+    SELECT table_name FROM duckdb_tables()
+    WHERE database_name = current_database() AND schema_name = current_schema()
 )
+"""

@@ -35,6 +35,8 @@ T = TypeVar("T")
 POLL_INTERVAL = 0.1
 """Seconds between two attempts to open a file that is open elsewhere."""
 
+_RUN_AGAIN = "Nothing was written since then. Put the synced file back, and run the same call again."
+
 _DATA_SUFFIXES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"})
 """DuckDB would open such a file as data, in a view that is lost when the process ends."""
 
@@ -70,6 +72,8 @@ class SyncDatabase:
         self._checked: tuple[int, int] | None = None
         """The identity of the file whose tables were checked."""
         self._types: Types = {}
+        self._states: dict[str, SyncState] | None = None
+        """The synced days by account at the end of the last transaction."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leadfeeder-sync")
 
     def __enter__(self) -> Self:
@@ -125,6 +129,8 @@ class SyncDatabase:
         return Done(result)
 
     def _transact(self, work: Callable[[Transaction], T]) -> T:
+        if self._states and not self.exists:
+            raise DatabaseError(f"{self._path} was moved or removed during the sync.", hint=_RUN_AGAIN)
         create_database(self._path, schema_sql())
         try:
             return self._run(work, is_bounded=True)
@@ -141,23 +147,44 @@ class SyncDatabase:
             connection.execute("SET SESSION enable_progress_bar = false")  # it would mix with that of the command
             connection.execute("BEGIN")
             try:
-                result = work(Transaction(connection, types))
+                transaction = Transaction(connection, types)
+                self._check_states(transaction)
+                result, states = work(transaction), transaction.read_states()
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+            self._states = states
             return result
+
+    def _check_states(self, transaction: Transaction) -> None:
+        """Raise DatabaseError if the synced days are not those that this run has written or read before."""
+        if self._states is not None and transaction.read_states() != self._states:
+            raise DatabaseError(f"Another program replaced {self._path} during the sync.", hint=_RUN_AGAIN)
 
     def _prepare(self, connection: Connection) -> Types:
         """Check the tables of a file and add missing ones, once in a run. Return the types of all columns."""
         file = self._path.stat()
-        if self._checked != (file.st_dev, file.st_ino):
+        if self._checked == (file.st_dev, file.st_ino):
+            _check_version(connection, self._path)
+        else:
             self._types = _check_schema(connection, self._path)
             connection.execute(schema_sql())
             if not self._types.keys() >= expected_types().keys():
                 self._types = read_types(connection)
             self._checked = file.st_dev, file.st_ino
         return self._types
+
+
+def _check_version(connection: Connection, path: Path) -> None:
+    """Raise DatabaseError if a newer version wrote the database."""
+    newest = connection.execute("SELECT max(version) FROM sync_state").fetchone()
+    if newest and newest[0] is not None and newest[0] > VERSION:
+        raise DatabaseError(
+            f"{path} was written by a newer version of this package (tables {newest[0]}, not {VERSION}).",
+            hint="Upgrade leadfeeder-async, or choose another file.",
+            reason="newer_version",
+        )
 
 
 def _check_schema(connection: Connection, path: Path) -> Types:
@@ -168,13 +195,7 @@ def _check_schema(connection: Connection, path: Path) -> Types:
     """
     types = read_types(connection)
     if ("sync_state", "version") in types:
-        newest = connection.execute("SELECT max(version) FROM sync_state").fetchone()
-        if newest and newest[0] is not None and newest[0] > VERSION:
-            raise DatabaseError(
-                f"{path} was written by a newer version of this package (tables {newest[0]}, not {VERSION}).",
-                hint="Upgrade leadfeeder-async, or choose another file.",
-                reason="newer_version",
-            )
+        _check_version(connection, path)
     tables = {table for table, _ in types}
     expected = {key: kind for key, kind in expected_types().items() if key in types or key not in ADDED_COLUMNS}
     different = sorted(key for key, kind in expected.items() if key[0] in tables and types.get(key) != kind)

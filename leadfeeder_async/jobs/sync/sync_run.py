@@ -23,6 +23,7 @@ from leadfeeder_async._argument_checks import check_path
 from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import (
+    AuthenticationError,
     BadRequestError,
     DatabaseLockedError,
     DecodeError,
@@ -176,6 +177,9 @@ TABLE_WITH_DATE = "credits"
 LATEST_START_OF_DAY = 12
 """The hour in UTC at which a day has begun in all time zones."""
 
+REJECTED_KEY = 401
+"""The status of a rejected key. A key that is accepted for visits may have no access to another table."""
+
 REREAD_HINT = "The next sync retries these rows if their dates are within its lookback."
 
 
@@ -236,6 +240,8 @@ class SyncRun:
         except BadRequestError:
             if now.hour >= LATEST_START_OF_DAY or since == today:
                 raise
+            if self._database.exists:
+                self._synced = (await self._database.read_states()).get(self._account)
         return await self.read_days(since, today - timedelta(1), lookback_days)
 
     async def read_days(self, since: date | None, today: date, lookback_days: int) -> SyncState:
@@ -423,7 +429,9 @@ class SyncRun:
         for table in tables:
             try:
                 self._lookup_writes.append(await LOOKUP_TABLES[table](self._lf, self._account))
-            except (PermissionDeniedError, NotFoundError) as error:
+            except (PermissionDeniedError, NotFoundError, AuthenticationError) as error:
+                if error.status == REJECTED_KEY:
+                    raise
                 self.skipped[table] = error
             except (DecodeError, IncompleteListError) as error:
                 message = f"The table {table} was not updated. {error.message}"

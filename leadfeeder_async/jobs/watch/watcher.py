@@ -278,7 +278,7 @@ class VisitWatcher:
         self._failures = 0
         self._days_ahead = 1
         """The days after today that the API accepts, as far as known."""
-        self._ahead_on: date | None = None
+        self._ahead_since: datetime | None = None
         """The day on which they were tried."""
         self._lagging_reads = 0
         """The consecutive readings of all pages that returned fewer rows than the server counts."""
@@ -316,7 +316,7 @@ class VisitWatcher:
             self._problems.clear()
             error: LeadfeederError | None = None
             try:
-                async with aclosing(self._poll(state, started_at.date())) as new:
+                async with aclosing(self._poll(state, started_at)) as new:
                     async for visit, part in new:
                         yield Delivery(visit, partial(self._acknowledge, state, visit, part))
             except LeadfeederError as failure:
@@ -345,13 +345,14 @@ class VisitWatcher:
 
     # A poll
 
-    async def _poll(self, state: WatchState, today: date) -> AsyncGenerator[tuple[WebVisit, int], None]:
+    async def _poll(self, state: WatchState, started_at: datetime) -> AsyncGenerator[tuple[WebVisit, int], None]:
         """Yield the new visits, each with the position of the part whose count includes it, or ``NO_PART``."""
-        if self._ahead_on != today:
-            self._ahead_on, self._days_ahead = today, 1
+        today, hour = started_at.date(), started_at.replace(minute=0, second=0, microsecond=0)
+        if self._ahead_since != hour:  # a rejected day has begun meanwhile, or was rejected for another cause
+            self._ahead_since, self._days_ahead = hour, 1
         window = window_to_watch(state.floor, state.newest, today, self._days_ahead)
-        is_too_long = len(state.parts) > 0 and state.parts[-1].window.end > window.end
-        if state.read_on != today or is_too_long or await self._can_decide(state):
+        has_other_end = len(state.parts) > 0 and state.parts[-1].window.end != window.end
+        if state.read_on != today or has_other_end or await self._can_decide(state):
             async with aclosing(self._read_all(state, today)) as visits:
                 async for visit in visits:
                     yield visit, NO_PART

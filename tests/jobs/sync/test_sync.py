@@ -28,6 +28,7 @@ from leadfeeder_async import (
     IncompleteListError,
     IncompleteWindowError,
     PermissionDeniedError,
+    Progress,
     ServerError,
 )
 from leadfeeder_async.jobs import duckdb_file
@@ -268,6 +269,24 @@ async def test_denied_tables_are_skipped(path: Path) -> None:
     )
     assert read_contents(path) == expected_contents(sandbox)
     assert result.tables["credits"] == SyncChanges(new=1)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_denial_in_the_words_of_a_rejected_key(path: Path, status: int) -> None:
+    """A 403 of one table skips it, whatever its code is. A 401 ends the run."""
+    async with Sandbox(companies=9, visits=90, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+
+        def deny(progress: Progress) -> None:
+            if progress.done == 90:
+                sandbox.fail_next(status, code="access_denied", operation="get_usage")
+
+        if status == 401:
+            with pytest.raises(AuthenticationError):
+                await sync_account(lf, path, on_progress=deny)
+            return
+        result = await sync_account(lf, path, on_progress=deny)
+    assert list(result.skipped) == ["usage"]
+    assert query(path, "SELECT finished_at IS NOT NULL FROM sync_state") == [(True,)]
 
 
 async def test_unreadable_table_is_reported(path: Path) -> None:

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from aiohttp import web
 
-from leadfeeder_async import BadRequestError
+from leadfeeder_async import BadRequestError, DatabaseError, Progress
 from leadfeeder_async._core.server_clock import ServerClock
 from leadfeeder_async.sync import SyncResult, sync_account
 from tests.support.clients import client_of
@@ -121,6 +121,48 @@ async def test_today_has_not_begun_for_the_account(tmp_path: Path) -> None:
     server.rejects_today = False
     assert (await sync_on(server, path, day)).last_day == day
     assert missing_days(path, day) == []
+
+
+@pytest.mark.parametrize("change", ["moved", "restored", "emptied", "newer"])
+async def test_database_that_another_program_changes(tmp_path: Path, change: str) -> None:
+    """A file that is moved or replaced during a run is not recorded as synced for days that it does not contain."""
+    path, server = tmp_path / "x.duckdb", DatedServer()
+    await sync_on(server, path, START, since=START)
+    backup = path.read_bytes()
+    await sync_on(server, path, START + timedelta(20))
+
+    def replace_file(_: Progress) -> None:
+        if change == "moved" and path.exists():
+            path.rename(tmp_path / "published.duckdb")
+        elif change == "restored":
+            path.write_bytes(backup)
+        elif change != "moved":
+            with duckdb.connect(str(path)) as database:
+                database.execute(
+                    "DELETE FROM sync_state" if change == "emptied" else "UPDATE sync_state SET version = 99"
+                )
+
+    day = START + timedelta(30)
+    messages = {"moved": "was moved or removed", "newer": "newer version"}
+    with pytest.raises(DatabaseError, match=messages.get(change, "Another program replaced")):
+        await sync_on(server, path, day, on_progress=replace_file)
+    assert path.exists() != (change == "moved")
+    if change != "newer":
+        await sync_on(server, path, day, since=START)
+        assert missing_days(path, day) == []
+
+
+async def test_table_of_another_schema_is_no_obstacle(tmp_path: Path) -> None:
+    """A table with the name of one of ours in another schema is neither checked nor changed."""
+    path, server = tmp_path / "x.duckdb", DatedServer()
+    with duckdb.connect(str(path)) as database:
+        database.execute(
+            "CREATE SCHEMA other; CREATE TABLE other.visits (x INTEGER); INSERT INTO other.visits VALUES (1)"
+        )
+    await sync_on(server, path, START, since=START)
+    assert missing_days(path, START) == []
+    with duckdb.connect(str(path), read_only=True) as database:
+        assert database.execute("SELECT * FROM other.visits").fetchall() == [(1,)]
 
 
 @pytest.mark.parametrize("since", [None, "2025-11-01"])
