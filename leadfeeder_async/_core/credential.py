@@ -43,8 +43,8 @@ FAILURE_PAUSE = 1.0
 
 RENEWABLE_CODES = frozenset(
     {
-        None, "missing_token", "unauthorized", "invalid_token", "token_expired", "token_revoked", "invalid_api_key",
-        "api_key_expired",
+        None, "access_denied", "missing_token", "unauthorized", "invalid_token", "token_expired", "token_revoked",
+        "invalid_api_key", "api_key_expired",
     }
 )  # fmt: skip
 """Codes of responses after which a new credential can help. None is the code of a 401 without one."""
@@ -145,7 +145,8 @@ class Credential:
             version: The version that the request was sent with.
 
         """
-        if self._source.provider is None or error.code not in RENEWABLE_CODES:
+        is_ambiguous = error.code == "access_denied" and error.status != UNAUTHORIZED  # a permission may be missing
+        if self._source.provider is None or is_ambiguous or error.code not in RENEWABLE_CODES:
             return False
         if version == self.version:
             self._is_rejected = error.status == UNAUTHORIZED  # a 403 may concern this request only
