@@ -24,11 +24,11 @@ from leadfeeder_async._argument_checks import (
     check_type,
     reject,
 )
-from leadfeeder_async._core.attempt import log_to_stderr
 from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.codec import encode_json
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Billing, Endpoint, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async._core.log_output import log_to_stderr
 from leadfeeder_async._proxies import ca_bundle_from_environment, proxy_from_environment
 from leadfeeder_async.budget import Budget, BudgetScope, SharedCreditPool
 from leadfeeder_async.errors import ConfigurationError

@@ -32,7 +32,7 @@ from leadfeeder_async import (
     WrongLoopError,
 )
 from leadfeeder_async._core import executor
-from leadfeeder_async._core.attempt import JsonFormatter
+from leadfeeder_async._core.log_output import JsonFormatter
 from leadfeeder_async._core.monthly_quota import MonthlyQuota
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import ErrorContext

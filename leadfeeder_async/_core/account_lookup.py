@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leadfeeder_async._core.endpoint import AccountScope, Endpoint
-from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.models.accounts import AccountSummary
 from leadfeeder_async.models.envelope import Response

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import time
 from datetime import UTC, datetime, timedelta
-
-import msgspec
 
 from leadfeeder_async._core.messages import HttpResponse
 from leadfeeder_async.errors import (
@@ -168,37 +164,3 @@ def call_hook(on_attempt: OnAttempt, event: AttemptEvent) -> None:
         on_attempt(event)
     except Exception:
         logger.exception("on_attempt failed")
-
-
-class JsonFormatter(logging.Formatter):
-    """Formats each record as one line of JSON, with the fields of an attempt if it has them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record."""
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line: dict[str, object] = {
-            "time": time.replace("+00:00", "Z"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "leadfeeder", {}),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        try:
-            return msgspec.json.encode(line).decode()
-        except UnicodeEncodeError:  # an unpaired surrogate
-            return json.dumps(line)
-
-
-def log_to_stderr() -> None:
-    """Log to stderr if LEADFEEDER_LOG names a level, such as ``debug``, or ``json`` for all lines as JSON."""
-    wanted = os.environ.get("LEADFEEDER_LOG", "").upper()
-    level = logging.DEBUG if wanted == "JSON" else logging.getLevelNamesMapping().get(wanted)
-    if level is not None and not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.addFilter(lambda _: not logging.getLogger().handlers)  # the program's handlers get each line too
-        plain = logging.Formatter("%(asctime)s %(name)s %(message)s")
-        handler.setFormatter(JsonFormatter() if wanted == "JSON" else plain)
-        logger.addHandler(handler)
-        logger.setLevel(level)

@@ -17,14 +17,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, ResponseShape
-from leadfeeder_async._core.error_mapping import (
-    MAX_ERROR_BODY,
-    Redactor,
-    decode_error,
-    embedded_error,
-    incomplete_body_error,
-    partial_errors,
-)
+from leadfeeder_async._core.error_mapping import decode_error, embedded_error, incomplete_body_error, partial_errors
 from leadfeeder_async._core.json_text import MIN_CHECKED_BYTES, is_too_dense, is_utf8, replace_lone_surrogates
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._core.normalize import (
@@ -35,6 +28,7 @@ from leadfeeder_async._core.normalize import (
     normalize_meta,
     normalize_response,
 )
+from leadfeeder_async._core.redaction import MAX_ERROR_BODY, Redactor
 from leadfeeder_async.errors import APIStatusError, ConfigurationError, DecodeError, ErrorContext
 from leadfeeder_async.models.envelope import Meta, Response
 from leadfeeder_async.types import QueryValue

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 
-from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import (
     AuthenticationError,

@@ -18,8 +18,9 @@ from leadfeeder_async._core.attempt import AttemptTrace, call_hook, debug_enable
 from leadfeeder_async._core.client_state import ClientState, OpenResources
 from leadfeeder_async._core.credential import TOKEN_HINT
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint, ResponseShape
-from leadfeeder_async._core.error_mapping import Redactor, error_from_response
+from leadfeeder_async._core.error_mapping import error_from_response
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
+from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, Price, active_budgets

@@ -20,8 +20,8 @@ from yarl import URL
 
 from leadfeeder_async._core.attempt import AttemptTrace
 from leadfeeder_async._core.credential import Credential
-from leadfeeder_async._core.error_mapping import MIN_PASSWORD_CHARS
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
+from leadfeeder_async._core.redaction import MIN_PASSWORD_CHARS
 from leadfeeder_async._proxies import CABundle
 from leadfeeder_async._secret import Secret
 from leadfeeder_async._version import __version__

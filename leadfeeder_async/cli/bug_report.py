@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async._version import __version__
 from leadfeeder_async.cli.contract_probe import ProbeStatus

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from leadfeeder_async._core.error_mapping import MIN_PASSWORD_CHARS, Redactor
+from leadfeeder_async._core.redaction import MIN_PASSWORD_CHARS, Redactor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.settings import read_api_key

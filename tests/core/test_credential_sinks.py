@@ -21,7 +21,7 @@ from aiohttp import web
 
 from leadfeeder_async import AccessToken, AsyncLeadfeeder, AttemptEvent, CredentialError, LeadfeederError
 from leadfeeder_async._core.credential import Credential
-from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.settings import CredentialSource
 from tests.cli.command import leadfeeder

@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.traceback import Traceback
 
 from leadfeeder_async import AsyncLeadfeeder, Budget, IncompleteListError, LeadfeederError
-from leadfeeder_async._core.error_mapping import Redactor
 from leadfeeder_async._core.messages import HttpResponse
+from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import ErrorContext
 from tests.support.clients import client_of

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from leadfeeder_async import ServerError, WatchReading, WatchStatus
-from leadfeeder_async._core.error_mapping import ErrorContext
+from leadfeeder_async.errors import ErrorContext
 from tests.support.clock import VirtualLoop
 from tests.support.visit_server import VisitServer
 

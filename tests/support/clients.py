@@ -6,7 +6,7 @@ from typing import Any
 
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async._core.endpoint import RetrySafety
-from leadfeeder_async._core.error_mapping import Redactor
+from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.sandbox import Sandbox
 
