@@ -34,9 +34,9 @@ from leadfeeder_async.pagination.date_range import DateWindow, split_count, spli
 from leadfeeder_async.pagination.day_in_groups import DayInGroups
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import MAX_COUNT, EndDetector, Verdict
-from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
+from leadfeeder_async.pagination.page import Page, PageDecoder
 from leadfeeder_async.pagination.source import MAX_PREFETCHED_BYTES, PagerOptions, PrefetchQueue
-from leadfeeder_async.pagination.split_check import RECOUNTS, SplitRange
+from leadfeeder_async.pagination.split_check import RECOUNTS, SplitRange, SplitRanges
 from leadfeeder_async.pagination.window_progress import WindowProgress
 
 T = TypeVar("T")
@@ -129,8 +129,7 @@ class NumberedPages(Generic[T]):
         self._requested = 0
         self._total: int | None = None
         self._largest_body = 1
-        self._latest_ids = set[str]()
-        self._done_splits = deque[SplitRange]()
+        self._splits = SplitRanges()
         shared = None if request.endpoint.partitioned_by_day or window is None else set[str]()
         self._windows = deque([self._progress(window, SeenIds(inherited=(options.exclude_ids,), shared=shared))])
 
@@ -142,10 +141,8 @@ class NumberedPages(Generic[T]):
                 if page is not None:
                     yield page
                 del page  # so that the next page can use its memory
-                while self._done_splits:
-                    gap = await self._check_split(self._done_splits.popleft())
-                    if gap is not None:
-                        yield gap
+                while (gap := await self._splits.next_gap(self._count_window)) is not None:
+                    yield self._split_gap_page(*gap)
         finally:
             for progress in self._windows:
                 progress.queue.close()
@@ -241,7 +238,7 @@ class NumberedPages(Generic[T]):
         if day.groups_left:
             return None
         await self._count_unreadable(day)
-        self._add_part(day.split, day.ids, len(day.ids) if day.is_complete else day.rows, progress.position)
+        self._splits.add_part(day.split, day.ids, len(day.ids) if day.is_complete else day.rows, progress.position)
         if day.is_complete:
             return None
         return self._gap_page(progress, _incomplete_window_error(progress, day))
@@ -338,32 +335,10 @@ class NumberedPages(Generic[T]):
             reported: The rows that it should have, if it reports a gap itself. Otherwise 0.
         """
         rows = max(progress.detector.rows, reported or 0)
-        self._add_part(progress.split, progress.seen.ids, rows, progress.position)
+        self._splits.add_part(progress.split, progress.seen.ids, rows, progress.position)
 
-    def _add_part(self, split: SplitRange | None, ids: set[str], rows: int, position: ResumePosition | None) -> None:
-        overlap = 0
-        if split is not None and split.ids is not None:
-            split.ids |= ids
-            rows -= len(ids)
-        else:
-            overlap = len(ids & self._latest_ids)
-            self._latest_ids = ids
-        self._add_to_split(split, rows, overlap, position)
-
-    def _add_to_split(self, split: SplitRange | None, rows: int, overlap: int, position: ResumePosition | None) -> None:
-        if split is not None:
-            split.add(rows, overlap, position)
-            if split.is_done:
-                self._done_splits.append(split)
-
-    async def _check_split(self, split: SplitRange) -> Page[T] | None:
-        """Return a page that reports a gap if the parts of a range have fewer rows than the range."""
-        missing = await split.count_missing(self._count_window)
-        if split.parent is not None and split.parent.ids is not None:
-            split.parent.ids |= split.ids or set()
-        self._add_to_split(split.parent, split.rows + missing, split.first_overlap, split.position)
-        if not missing:
-            return None
+    def _split_gap_page(self, split: SplitRange, missing: int) -> Page[T]:
+        """Return a page that reports that the parts of a range have fewer rows than the range."""
         error = IncompleteListError(
             f"{missing:,} of {split.total:,} rows of {split.window} are missing: the server counts them in this date "
             "range, but neither counts nor returns them in its parts.",

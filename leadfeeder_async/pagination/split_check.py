@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -83,3 +84,49 @@ class SplitRange(msgspec.Struct):
             total = min(before, await count(self.window))
             missing = min(total - counted, total - self.distinct_rows)
         return max(0, missing)
+
+
+class SplitRanges:
+    """The ranges of one list that were split."""
+
+    def __init__(self) -> None:
+        self._latest_ids = set[str]()
+        """The ids of the latest part."""
+        self._done = deque[SplitRange]()
+        """The ranges whose parts were all read and whose rows were not counted yet."""
+
+    def add_part(self, split: SplitRange | None, ids: set[str], rows: int, position: ResumePosition | None) -> None:
+        """Record a part that is done, or a range that was not split.
+
+        Args:
+            split: The range that it is a part of.
+            ids: The ids of its rows.
+            rows: The number of its rows, including those without an id.
+            position: The position after it.
+        """
+        overlap = 0
+        if split is not None and split.ids is not None:
+            split.ids |= ids
+            rows -= len(ids)
+        else:
+            overlap = len(ids & self._latest_ids)
+            self._latest_ids = ids
+        self._add(split, rows, overlap, position)
+
+    async def next_gap(self, count: CountRows) -> tuple[SplitRange, int] | None:
+        """Return the next range whose parts lack rows, and the number of these rows. Return None if there is none."""
+        while self._done:
+            split = self._done.popleft()
+            missing = await split.count_missing(count)
+            if split.parent is not None and split.parent.ids is not None:
+                split.parent.ids |= split.ids or set()
+            self._add(split.parent, split.rows + missing, split.first_overlap, split.position)
+            if missing:
+                return split, missing
+        return None
+
+    def _add(self, split: SplitRange | None, rows: int, overlap: int, position: ResumePosition | None) -> None:
+        if split is not None:
+            split.add(rows, overlap, position)
+            if split.is_done:
+                self._done.append(split)
