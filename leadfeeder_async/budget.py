@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextvars import ContextVar, Token
 from typing import Protocol, Self
 
@@ -141,6 +141,11 @@ class Budget:
         if self.shared is not None:
             limits.append(self.shared.credits_left)
         return min(limits, default=None)
+
+
+def shared_pools(budgets: Iterable[Budget]) -> Collection[SharedCreditPool]:
+    """Return the shared pools of some budgets, each once."""
+    return {id(budget.shared): budget.shared for budget in budgets if budget.shared is not None}.values()
 
 
 class BudgetReservation:
@@ -289,8 +294,7 @@ class BudgetReservation:
 
     async def _reserve_shared(self) -> None:
         self._pid = os.getpid()
-        pools = {id(budget.shared): budget.shared for budget in self._budgets if budget.shared is not None}
-        for pool in pools.values():
+        for pool in shared_pools(self._budgets):
             await pool.reserve(self._reserved, self._context)
             self._shared_reservations.append(pool)
 
@@ -307,7 +311,7 @@ class BudgetReservation:
             budget.credits += self._spent
             _wake_first(budget)
         if not self._reserved and self._spent:  # a free call reserves nothing, but the server has charged it
-            for pool in {id(budget.shared): budget.shared for budget in self._budgets if budget.shared}.values():
+            for pool in shared_pools(self._budgets):
                 pool.settle(0, self._spent)
         while self._shared_reservations:
             pool = self._shared_reservations.pop()

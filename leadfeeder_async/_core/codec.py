@@ -97,11 +97,6 @@ def _format_query_value(value: str | int | tuple[str, ...]) -> str:
     return str(value) if isinstance(value, int) else _percent_encode_cached(str(value))
 
 
-def encode_body(body: Mapping[str, object]) -> bytes:
-    """Return a request body as JSON, without the keys whose value is None."""
-    return encode_json({key: value for key, value in body.items() if value is not None})
-
-
 def encode_json(value: object) -> bytes:
     """Return a value as JSON."""
     try:

@@ -140,30 +140,16 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
     @cached_property
     def undecoded(self) -> UndecodedEndpoint:
         """The same endpoint with bodies that are checked for completeness and returned as they are."""
-        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__}
-        fields["response_type"] = bytes
-        return UndecodedEndpoint(**fields)
+        return UndecodedEndpoint(**self._fields_with(bytes))
 
     def with_response_type(self, response_type: type[U]) -> Endpoint[U]:
         """Return the same endpoint with another response type."""
-        return Endpoint(
-            self.operation,
-            self.method,
-            self.path,
-            response_type,
-            params=self.params,
-            retry_safety=self.retry_safety,
-            billing=self.billing,
-            billed_param=self.billed_param,
-            is_price_published=self.is_price_published,
-            is_billing_known=self.is_billing_known,
-            pagination=self.pagination,
-            account=self.account,
-            partitioned_by_day=self.partitioned_by_day,
-            path_alternatives=self.path_alternatives,
-            split_filter=self.split_filter,
-            verification_hint=self.verification_hint,
-        )
+        return Endpoint(**self._fields_with(response_type))
+
+    def _fields_with(self, response_type: type[object]) -> dict[str, Any]:
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__}
+        fields["response_type"] = response_type
+        return fields
 
     def error_context(self, path: str = "") -> ErrorContext:
         """Return the context of errors about this endpoint."""

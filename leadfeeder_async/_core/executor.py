@@ -23,7 +23,7 @@ from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async._core.worker_thread import run_in_thread
-from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, Price, active_budgets
+from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, Price, active_budgets, shared_pools
 from leadfeeder_async.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -131,8 +131,7 @@ class RequestExecutor:
 
     async def refresh_shared_credits(self) -> None:
         """Update empty shared pools by a reservation that is undone, because other processes may release credits."""
-        pools = {id(budget.shared): budget.shared for budget in self._budgets() if budget.shared is not None}
-        for pool in pools.values():
+        for pool in shared_pools(self._budgets()):
             if pool.credits_left > 0:
                 continue
             try:

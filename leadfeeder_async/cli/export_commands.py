@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from cyclopts import App, Parameter
 
+from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.dates import parse_day, start_date_of_export
@@ -218,7 +219,7 @@ def read_filter_option(text: str) -> WebVisitFilters:
     data = text.encode() if text.lstrip().startswith("{") else read_file(Path(text))
     try:
         filters = msgspec.json.decode(data, type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ConfigurationError(f"--filter is not a JSON object: {error}.") from None
     check_arguments(WebVisitSearchRequest, {"filters": filters})
     return msgspec.convert(filters, WebVisitFilters)

@@ -9,6 +9,7 @@ import msgspec
 from cyclopts import App, Parameter
 from msgspec import UNSET
 
+from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.exit_codes import ExitCode
 from leadfeeder_async.cli.input_files import read_file
@@ -138,5 +139,5 @@ def read_filters(path: Path) -> object:
     """
     try:
         return msgspec.json.decode(read_file(path))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ConfigurationError(f"{path} is not valid JSON: {error}.", hint="Check the file.") from None

@@ -13,6 +13,7 @@ from typing import Annotated, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.errors import CheckpointError, CheckpointReason
 from leadfeeder_async.jobs.atomic_file import open_working_file, remove_temporaries, retry_while_open, write_atomically
 
@@ -92,7 +93,7 @@ def read_checkpoint(path: Path, kind: JobKind[S]) -> Checkpoint[S] | None:
             return msgspec.json.decode(data, type=kind.checkpoint_type)
     except FileNotFoundError:  # its job has just finished
         return None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         problem, reason = "is damaged", "damaged"
     else:
         if header.version == VERSION:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.errors import DecodeError, LeadfeederError
 from leadfeeder_async.models.companies import CompanyLocation
@@ -65,7 +66,7 @@ def _filtered(page: Page[U], companies: frozenset[str]) -> Page[U]:
         try:
             if _company_of(item) in companies:
                 kept.append(item)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             errors.append(_UNREADABLE)
     return replace(page, items=tuple(kept), total=None, partial_errors=(*page.partial_errors, *errors))
 

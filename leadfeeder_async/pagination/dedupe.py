@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from leadfeeder_async._core.normalize import UNREADABLE
+
 T = TypeVar("T")
 
 
@@ -111,7 +113,7 @@ def row_id(row: bytes) -> str | None:
         if first:
             return first[1].decode()
         found = _IDENTIFIED.decode(row).id
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     if isinstance(found, float) and found.is_integer():
         found = int(found)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.models.records import WebVisit
 
 
@@ -28,7 +29,7 @@ def started_at(row: object) -> datetime | None:
     elif isinstance(row, msgspec.Raw):
         try:
             attributes = _ROW.decode(row).attributes
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return None
         started = attributes.started_at if attributes else None
     return started.replace(tzinfo=UTC) if started is not None and started.tzinfo is None else started

@@ -99,11 +99,6 @@ def test_account_id_in_query() -> None:
     assert codec.build_request(explicit, "https://a.test", "/v1/x", "7").url.count("account_id=8") == 1
 
 
-def test_body_omits_none() -> None:
-    """Only None is left out of a body. False, zero and empty lists are sent."""
-    assert codec.encode_body({"a": None, "b": False, "c": 0, "d": []}) == b'{"b":false,"c":0,"d":[]}'
-
-
 CASES: list[tuple[int, str, type[LeadfeederError], str | None]] = [
     (400, "error-400.json", BadRequestError, "invalid_request"),
     (401, "error-401-invalid-api-key.json", AuthenticationError, "invalid_api_key"),

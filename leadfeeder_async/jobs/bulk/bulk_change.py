@@ -12,6 +12,7 @@ import msgspec
 from leadfeeder_async._argument_checks import check_account_id, check_boolean, check_function, check_path, check_stream
 from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.errors import CheckpointError, LeadfeederError
 from leadfeeder_async.jobs.bulk.change_queue import MAX_IN_FLIGHT
 from leadfeeder_async.jobs.bulk.change_results import BulkResult, BulkSummary, ChangeLine
@@ -222,7 +223,7 @@ def _previous_lines(output: ResumableFile[BulkState]) -> Iterator[ChangeLine]:
     for number, line in enumerate(output.lines(), 1):
         try:
             yield _DECODER.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise CheckpointError(
                 f"{output.path}, line {number:,} is damaged.",
                 hint="Pass overwrite=True without resume=True to start over.",

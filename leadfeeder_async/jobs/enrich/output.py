@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from leadfeeder_async._core.executor import RequestExecutor
+from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import BudgetExceededError, CheckpointError, check_argument
@@ -285,7 +286,7 @@ def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
     for number, line in enumerate(lines_from(path, 0, size), 1):
         try:  # a line with picked fields has no record, so it is not a complete result
             yield _DECODER.decode(line if b'"record":' in line else b"")
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise CheckpointError(
                 f"{path}, line {number:,} is damaged or is not a result of an enrichment.",
                 hint="Give the file that this enrichment wrote, or pass overwrite=True to start over.",

@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 import msgspec
 
+from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.errors import CheckpointError
 from leadfeeder_async.jobs.watch.watch_plan import ONE_DAY, Part
 
@@ -113,7 +114,7 @@ def decode_state(data: bytes, name: str, fingerprint: str, description: str) -> 
             state = msgspec.json.decode(first, type=WatchState)
             _add_acknowledged(state, rest.split(b"\n")[:-1])
             return state
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         problem = "is damaged, or is not the state of a watch"
     else:
         if header.version != VERSION:
