@@ -364,7 +364,7 @@ def map_transport_error(  # noqa: PLR0911 - one return per kind of failure
         case aiohttp.ClientConnectorCertificateError() if trace.sent == "no":
             reason = getattr(error.certificate_error, "verify_message", "it could not be verified")
             return TLSError(f"The server's certificate was rejected: {reason}.", replace(context, phase="tls"))
-        case aiohttp.ClientSSLError() | ssl.SSLError():
+        case aiohttp.ClientSSLError() | ssl.SSLError() if trace.sent == "no":
             return ConnectError("The secure connection could not be established.", replace(context, phase="tls"))
         case aiohttp.ConnectionTimeoutError():
             seconds = round(min(CONNECT_TIMEOUT, timeout), 3)
@@ -385,4 +385,5 @@ def map_transport_error(  # noqa: PLR0911 - one return per kind of failure
         case aiohttp.ClientError() | OSError():
             return DisconnectedError(f"The connection was lost ({type(error).__name__}).", context)
         case _:
-            return ConnectError(f"The request could not be sent ({type(error).__name__}).", context)
+            kind = ConnectError if trace.sent == "no" else DisconnectedError
+            return kind(f"The request failed ({type(error).__name__}).", context)
