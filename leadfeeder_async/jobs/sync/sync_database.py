@@ -101,6 +101,7 @@ class SyncDatabase:
         if self.exists:
             return await self.transact(Transaction.read_states)
         check_creatable(self._path)
+        self._states = {}
         return {}
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
