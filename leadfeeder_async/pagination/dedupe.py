@@ -53,7 +53,7 @@ class SeenIds(msgspec.Struct):
             ids: The id of each row, or None.
             is_repeated: True if the rows without an id are those of the page before.
         """
-        unique = {row_id for row_id in ids if row_id is not None}
+        unique = set(filter(None, ids))
         if self.pass_ids is None and len(unique) == len(rows) and self._are_new(unique):
             self._add(unique)
             return NewRows(rows, len(rows), len(rows))
