@@ -57,6 +57,7 @@ def page_facts(
         total_count=page.meta.total_count,
         page_count=page.meta.pages,
         is_last=is_last,
+        names_next=page.meta.next_cursor is not None,
     )
 
 
@@ -68,6 +69,13 @@ def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | Non
 
 def missing_rows_error(detector: EndDetector, request: ApiRequest[bytes]) -> IncompleteListError:
     """Return the error for a list that ended with fewer rows than the server counts."""
+    if detector.total is None:
+        return IncompleteListError(
+            f"The list has more rows than the {detector.rows:,} that arrived: the last response names another page, "
+            "but this list cannot request it.",
+            request.endpoint.error_context(),
+            hint="The rows so far are valid. Report the operation to the authors of this package.",
+        )
     again = f" in {detector.passes} passes" if detector.passes > 1 else ""
     missing = max(detector.missing or 0, detector.missing_in_pass)
     return IncompleteListError(

@@ -55,6 +55,8 @@ class PageFacts(msgspec.Struct, frozen=True):
     """The number of pages that the server reports."""
     is_last: bool = False
     """True if no page follows, for example because the response has no cursor."""
+    names_next: bool = False
+    """True if the response names another page, such as by a cursor."""
 
 
 class EndDetector(msgspec.Struct, frozen=True):
@@ -66,7 +68,11 @@ class EndDetector(msgspec.Struct, frozen=True):
     missing      page                                                               verdict
     ===========  =================================================================  ===============================
     unknown      full, or not the last of the reported pages                        CONTINUE
-    unknown      empty, or not full, or without new rows several times              COMPLETE
+    unknown      after an empty page before the last of the reported pages          RESTART if reading again is
+                                                                                    free, otherwise COMPLETE
+    unknown      with rows, the last that can be requested or without new rows,     INCOMPLETE
+                 although the response names another page
+    unknown      not full, or without new rows several times                        COMPLETE
     unknown      without new rows, after pages smaller than requested               COMPLETE
     above zero   before the last of the pages that should exist, or with new rows   CONTINUE
     above zero   past these pages and without new rows several times, or the last   RESTART if reading again is
@@ -199,8 +205,12 @@ class EndDetector(msgspec.Struct, frozen=True):
     def _decide(self, page: PageFacts) -> Verdict:
         if self._pass_continues(page):
             return Verdict.CONTINUE
+        has_next = self.total is None and page.names_next and page.row_count > 0
+        if has_next and (page.is_last or self.stuck_pages > 0):
+            return Verdict.INCOMPLETE
         is_short = self.missing is not None and self.missing > 0
-        is_unproven = self.fall > 0 or self.missing_in_pass > 0
+        has_gap = self.has_hole or (self.last_was_empty and self.pages < (self.last_page or 0))
+        is_unproven = self.fall > 0 or self.missing_in_pass > 0 or (self.total is None and has_gap)
         if not (is_short or is_unproven):
             return Verdict.COMPLETE
         fruitless = self.fruitless_passes + (self.passes > 1 and not self.new_in_pass)
@@ -229,6 +239,6 @@ class EndDetector(msgspec.Struct, frozen=True):
         if missing is None:
             if self.largest_page < self.page_size and self.stuck_pages:
                 return False  # the first page was short, and the next one brought nothing: the list was complete
-            return page.row_count > 0 and (is_full or self.pages < (self.last_page or 0))
+            return (page.row_count > 0 and is_full) or self.pages < (self.last_page or 0)
         may_continue = missing < 0 or (self.can_restart and self._may_count_page(page))
         return missing > 0 or (may_continue and is_full and page.new_rows > 0)

@@ -40,7 +40,8 @@ class SinglePageSource(msgspec.Struct, frozen=True):
         while detector.verdict is not Verdict.COMPLETE:
             page = await decoder.decode(await self.executor.execute(self.request))
             new = await filter_new(seen, page, decoder)
-            detector = detector.record(page_facts(page, new, detector, is_last=True))
+            facts = page_facts(page, new, detector, is_last=True)
+            detector = detector.record(replace(facts, names_next=facts.names_next or (page.meta.pages or 1) > 1))
             position = ResumePosition(ended=True) if detector.verdict is Verdict.COMPLETE else None
             yield replace(page, items=new.rows, total=page.meta.total_count, position=position)
             if detector.verdict is Verdict.INCOMPLETE:

@@ -25,6 +25,10 @@ from leadfeeder_async.pagination.split_check import SplitRange
 T = TypeVar("T")
 
 
+ROUND_COUNT = 1_000
+"""A count that is a multiple of this may be the limit of a server."""
+
+
 class WindowProgress(msgspec.Struct):
     """The progress of reading one date window, or a list without dates, in one or several passes over its pages."""
 
@@ -78,7 +82,7 @@ class WindowProgress(msgspec.Struct):
         """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
         missing, pages = self.detector.missing, self.detector.pages
         if isinstance(error, OffsetExceededError):
-            return missing == 0
+            return missing == 0 and not self._may_be_capped
         is_short = missing is not None and missing > 0
         if not isinstance(error, NotFoundError) or not pages:
             return False
@@ -86,6 +90,13 @@ class WindowProgress(msgspec.Struct):
             return False  # nothing else would show that rows are missing
         is_complete = missing is not None and not is_short and not self.is_truncated
         return is_complete or not self.is_over_limit(error)
+
+    @property
+    def _may_be_capped(self) -> bool:
+        """True if the server may count no further than it returns rows, so that its count proves nothing."""
+        total = self.detector.total or 0
+        is_round = self.window is not None and total % ROUND_COUNT == 0
+        return self.detector.pages < (self.detector.last_page or 0) or total >= self.max_rows or is_round
 
     def is_over_limit(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""

@@ -1,0 +1,127 @@
+"""Servers without a count whose responses contradict the end of a list."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from leadfeeder_async import IncompleteListError, OffsetExceededError
+from tests.support.clients import client_of
+from tests.support.servers import handler_server
+
+
+def rows(first: int, last: int, kind: str = "tag") -> list[dict[str, Any]]:
+    return [{"id": str(number), "type": kind, "attributes": {}} for number in range(first, last)]
+
+
+@pytest.mark.parametrize("hole", [3, 5])
+@pytest.mark.parametrize("body", [None, {"data": []}, {"data": None}])
+@pytest.mark.parametrize("is_permanent", [False, True])
+async def test_empty_page_before_the_last(hole: int, body: Any, is_permanent: bool) -> None:
+    """An empty page before the last reported page does not end a list, and the list is read again once."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        page = int(request.query["page[num]"])
+        if page == hole and (is_permanent or requests <= 6):
+            return web.Response(status=204) if body is None else web.json_response(body)
+        found = rows((page - 1) * 100, min(page * 100, 550))
+        return web.json_response({"data": found, "meta": {"pagination": {"page_count": 6}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        found = await lf.tags.list().collect()
+    assert len({tag.id for tag in found}) == len(found) == (450 if is_permanent else 550)
+    assert requests == (18 if is_permanent else 12)
+
+
+async def test_short_last_page_needs_no_second_reading() -> None:
+    """A page count that is one too high costs one more request, and no second reading."""
+    pages = list[int]()
+
+    async def respond(request: web.Request) -> web.Response:
+        pages.append(int(request.query["page[num]"]))
+        found = rows((pages[-1] - 1) * 100, min(pages[-1] * 100, 250))
+        return web.json_response({"data": found, "meta": {"pagination": {"page_count": 4}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        assert len(await lf.tags.list().collect()) == 250
+    assert sorted(pages) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("meta", [{"next_cursor": "c2"}, {"pagination": {"next_cursor": "c2"}}, {"page_count": 3}])
+@pytest.mark.parametrize("operation", ["custom_feeds", "icps", "tags"])
+async def test_list_in_another_paging_style(meta: dict[str, Any], operation: str) -> None:
+    """A list whose response names a page that cannot be requested is not complete."""
+
+    async def respond(request: web.Request) -> web.Response:
+        if operation == "tags" and "page_count" in meta:  # the style of this list
+            page = int(request.query["page[num]"])
+            return web.json_response({"data": rows((page - 1) * 100, min(page * 100, 250)), "meta": meta})
+        return web.json_response({"data": rows(0, 100), "meta": meta})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        pager: Any = getattr(lf, operation).list()
+        if operation == "tags" and "page_count" in meta:
+            assert len(await pager.collect()) == 250
+            return
+        found = list[str]()
+        with pytest.raises(IncompleteListError, match="names another page"):
+            async for record in pager:
+                found.append(record.id)
+    assert len(found) == len(set(found)) == 100
+
+
+async def test_cursor_on_an_empty_last_page_is_ignored() -> None:
+    """A numbered list of a server that always sends a cursor ends with its empty page."""
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        return web.json_response({"data": rows((page - 1) * 100, min(page * 100, 200)), "meta": {"next_cursor": "x"}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        assert len(await lf.tags.list().collect()) == 200
+
+
+@pytest.mark.parametrize(("counted", "pages"), [(10_000, None), (5_000, 80)])
+async def test_offset_error_at_a_capped_count(counted: int, pages: int | None) -> None:
+    """A 416 after as many rows as a server can count is not the end of the list."""
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        if page * 100 > counted:
+            return web.json_response({"errors": [{"code": "offset_exceeded"}]}, status=416)
+        pagination = {"total_count": counted, "page_count": pages}
+        body = {"data": rows((page - 1) * 100, page * 100), "meta": {"pagination": pagination}}
+        return web.json_response(body)
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(OffsetExceededError):
+            await lf.tags.list().collect()
+
+
+@pytest.mark.parametrize("limit", [5_000, 2_000])
+async def test_visits_beyond_a_capped_count(limit: int) -> None:
+    """If a server counts and returns no more visits than a round number, the date range is split."""
+
+    async def respond(request: web.Request) -> web.Response:
+        body, page = json.loads(await request.read()), int(request.query["page[num]"])
+        days = [day for day in ("2026-11-02", "2026-11-03") if body["start_date"] <= day <= body["end_date"]]
+        found = [
+            row
+            for day in days
+            for row in rows(0, limit - 500, "web_visit")
+            if row.update(id=f"{day}-{row['id']}") is None
+        ]
+        if page * 100 > limit:
+            return web.json_response({"errors": [{"code": "offset_exceeded"}]}, status=416)
+        pagination = {"total_count": min(len(found), limit)}
+        return web.json_response({"data": found[(page - 1) * 100 : page * 100], "meta": {"pagination": pagination}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        found = await lf.web_visits.search(start_date="2026-11-02", end_date="2026-11-03").collect()
+    assert len({visit.id for visit in found}) == len(found) == 2 * limit - 1_000
