@@ -148,6 +148,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     @property
     def known_pages(self) -> int:
         """The number of pages that are known to exist."""
+        if self.passes > 1 and self.total is None:
+            return max(self.pass_pages, self.last_page or 0)
         if self.passes > 1:
             added = max(0, (self.total or 0) - self.first_total)
             return self.pass_pages + -(-added // max(1, self.largest_page))
@@ -231,14 +233,20 @@ class EndDetector(msgspec.Struct, frozen=True):
     def _pass_continues(self, page: PageFacts) -> bool:
         if page.is_last or self.names_end:
             return not page.is_last
-        if self.stuck_pages >= (MAX_STUCK_KNOWN_PAGES if self.pages < self.known_pages else MAX_STUCK_PAGES):
+        # Without a count, empty pages show that a reported number of pages is too high.
+        is_known = self.pages < self.known_pages and (self.total is not None or page.row_count > 0)
+        if self.stuck_pages >= (MAX_STUCK_KNOWN_PAGES if is_known else MAX_STUCK_PAGES):
             return False
         missing, is_full = self.missing, page.row_count >= self.largest_page > 0
         if self.passes > 1:
             return self.pages < self.known_pages and (self.needs_proof or missing is None or missing > 0)
         if missing is None:
-            if self.largest_page < self.page_size and self.stuck_pages:
-                return False  # the first page was short, and the next one brought nothing: the list was complete
-            return (page.row_count > 0 and is_full) or self.pages < (self.last_page or 0)
+            return self._continues_without_count(page, is_full=is_full)
         may_continue = missing < 0 or (self.can_restart and self._may_count_page(page))
         return missing > 0 or (may_continue and is_full and page.new_rows > 0)
+
+    def _continues_without_count(self, page: PageFacts, *, is_full: bool) -> bool:
+        is_early = page.row_count == 0 and self.pages < (self.last_page or 0)
+        if self.largest_page < self.page_size and self.stuck_pages and not is_early:
+            return False  # the first page was short, and the next one brought nothing: the list was complete
+        return (page.row_count > 0 and is_full) or self.pages < (self.last_page or 0)

@@ -39,6 +39,44 @@ async def test_empty_page_before_the_last(hole: int, body: Any, is_permanent: bo
     assert requests == (18 if is_permanent else 12)
 
 
+@pytest.mark.parametrize("size", [50, 100])
+@pytest.mark.parametrize("holes", [{3}, {3, 4}, {3, 4, 5}, {2, 3, 4, 5}])
+async def test_outage_of_some_pages(holes: set[int], size: int) -> None:
+    """Pages that are empty during an outage are read again, and all pages after them."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        page = int(request.query["page[num]"])
+        found = (
+            []
+            if page in holes and requests <= 10
+            else rows((page - 1) * size, page * size)[: 1_000 - page * size + size]
+        )
+        return web.json_response({"data": found, "meta": {"pagination": {"page_count": 1_000 // size}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        found = await lf.tags.list().prefetch(0).collect()
+    assert len({tag.id for tag in found}) == len(found) == 1_000
+
+
+async def test_page_count_that_is_much_too_high() -> None:
+    """If a list has far fewer pages than reported, a few empty pages end it."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        page = int(request.query["page[num]"])
+        found = rows((page - 1) * 100, min(page * 100, 250))
+        return web.json_response({"data": found, "meta": {"pagination": {"page_count": 120}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        assert len(await lf.tags.list().prefetch(0).collect()) == 250
+    assert requests == 18
+
+
 async def test_short_last_page_needs_no_second_reading() -> None:
     """A page count that is one too high costs one more request, and no second reading."""
     pages = list[int]()
