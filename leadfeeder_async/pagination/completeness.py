@@ -69,6 +69,14 @@ def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | Non
 
 def missing_rows_error(detector: EndDetector, request: ApiRequest[bytes]) -> IncompleteListError:
     """Return the error for a list that ended with fewer rows than the server counts."""
+    again = f" in {detector.passes} passes" if detector.passes > 1 else ""
+    if detector.lacks_page:
+        return IncompleteListError(
+            f"The list has more rows than the {detector.rows:,} that arrived: a page before its last one was empty"
+            f"{again}, although all others are full.",
+            request.endpoint.error_context(),
+            hint="The rows so far are valid. Try again later.",
+        )
     if detector.total is None:
         return IncompleteListError(
             f"The list has more rows than the {detector.rows:,} that arrived: the last response names another page, "
@@ -76,7 +84,6 @@ def missing_rows_error(detector: EndDetector, request: ApiRequest[bytes]) -> Inc
             request.endpoint.error_context(),
             hint="The rows so far are valid. Report the operation to the authors of this package.",
         )
-    again = f" in {detector.passes} passes" if detector.passes > 1 else ""
     missing = max(detector.missing or 0, detector.missing_in_pass)
     return IncompleteListError(
         f"{missing:,} of {detector.total:,} rows are missing: the server counts them, but did not return them{again}.",

@@ -88,7 +88,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     A page is full if it has as many rows as the largest page so far. If the count fell during a pass, rows may have
     moved to a page that was already read, so COMPLETE becomes RESTART until a pass contains as many rows as it counts.
     If the last pass lacks more rows than were added and removed meanwhile, COMPLETE becomes INCOMPLETE. If an empty
-    page came before other rows, one lacking row is enough.
+    page came before other rows, one lacking row is enough. Without a count, COMPLETE becomes INCOMPLETE if a page stays
+    empty between full ones. If other pages are not full either, the server may filter rows after it made the pages.
     A list with cursors continues until a response has no cursor.
     """
 
@@ -116,10 +117,12 @@ class EndDetector(msgspec.Struct, frozen=True):
     """The rows by which the count fell during this pass."""
     rise: int = 0
     """The rows by which the count rose during this pass."""
-    last_was_empty: bool = False
-    """True if the latest page of this pass had no rows."""
+    latest_rows: int | None = None
+    """The rows of the latest page of this pass."""
     has_hole: bool = False
     """True if a page of this pass had no rows, although a later one had."""
+    has_short_page: bool = False
+    """True if a page of this pass had rows, but was not full, although it was not the last one."""
     needs_proof: bool = False
     """True if the count fell during an earlier pass."""
     stuck_pages: int = 0
@@ -144,6 +147,12 @@ class EndDetector(msgspec.Struct, frozen=True):
     def missing_in_pass(self) -> int:
         """The number of counted rows that did not arrive in this pass, if earlier passes may contain removed rows."""
         return (self.total or 0) - self.pass_rows if self.needs_proof else 0
+
+    @property
+    def lacks_page(self) -> bool:
+        """True if a list without a count has an empty page between full ones, whose rows no pass contained."""
+        is_hole = self.total is None and self.has_hole and not self.has_short_page
+        return is_hole and self.rows <= ((self.last_page or 0) - 1) * self.largest_page
 
     @property
     def known_pages(self) -> int:
@@ -177,8 +186,9 @@ class EndDetector(msgspec.Struct, frozen=True):
             received=self.received + (page.row_count if new_in_pass else 0),
             largest_page=max(self.largest_page, page.row_count),
             new_in_pass=self.new_in_pass + page.new_rows,
-            last_was_empty=page.row_count == 0,
-            has_hole=self.has_hole or (self.last_was_empty and page.row_count > 0),
+            latest_rows=page.row_count,
+            has_hole=self.has_hole or (self.latest_rows == 0 and page.row_count > 0),
+            has_short_page=self.has_short_page or 0 < (self.latest_rows or 0) < self.largest_page,
             stuck_pages=0 if new_in_pass else self.stuck_pages + 1,
         )
         return replace(detector, verdict=detector._decide(page))  # noqa: SLF001 - the same class
@@ -193,8 +203,9 @@ class EndDetector(msgspec.Struct, frozen=True):
             stuck_pages=0,
             fall=0,
             rise=0,
-            last_was_empty=False,
+            latest_rows=None,
             has_hole=False,
+            has_short_page=False,
             needs_proof=self.needs_proof or self.fall > 0,
             passes=self.passes + 1,
             pass_pages=self.pass_pages or min(self.pages, max(self.pages - self.stuck_pages, self.known_pages)),
@@ -211,7 +222,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         if has_next and (page.is_last or self.stuck_pages > 0):
             return Verdict.INCOMPLETE
         is_short = self.missing is not None and self.missing > 0
-        has_gap = self.has_hole or (self.last_was_empty and self.pages < (self.last_page or 0))
+        has_gap = self.has_hole or (self.latest_rows == 0 and self.pages < (self.last_page or 0))
         is_unproven = self.fall > 0 or self.missing_in_pass > 0 or (self.total is None and has_gap)
         if not (is_short or is_unproven):
             return Verdict.COMPLETE
@@ -219,7 +230,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         if self.can_restart and self.passes < MAX_PASSES and fruitless < MAX_FRUITLESS_PASSES:
             return Verdict.RESTART
         # Each added or removed row may explain one row that this pass does not contain, but not an empty page.
-        is_refuted = self.missing_in_pass > (0 if self.has_hole else self.fall + self.rise)
+        is_refuted = self.missing_in_pass > (0 if self.has_hole else self.fall + self.rise) or self.lacks_page
         return Verdict.INCOMPLETE if is_short or is_refuted else Verdict.COMPLETE
 
     def _may_count_page(self, page: PageFacts) -> bool:

@@ -347,12 +347,12 @@ class NumberedPages(Generic[T]):
         )
         return Page((), Meta(), self._total, split.window, split.position, partial_errors=(error,))
 
-    async def _count_window(self, window: DateWindow) -> int:
-        """Return the number of rows of a date range, or 0 if the server does not report it."""
+    async def _count_window(self, window: DateWindow) -> int | None:
+        """Return the number of rows of a date range, or None if the server does not report it."""
         request = self._request.with_dates(window.start, window.end)
         one_row = request.with_params(_ONE_ROW)
         try:
-            return (await self._executor.fetch_meta(one_row)).total_count or 0
+            return (await self._executor.fetch_meta(one_row)).total_count
         except OffsetExceededError:  # some servers reject any page of a search with too many rows
             return MAX_COUNT
 

@@ -11,8 +11,8 @@ import msgspec
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.page import ResumePosition
 
-CountRows: TypeAlias = Callable[[DateWindow], Awaitable[int]]
-"""Returns the number of rows of a date range, as the server counts them now."""
+CountRows: TypeAlias = Callable[[DateWindow], Awaitable[int | None]]
+"""Returns the number of rows of a date range, as the server counts them now, or None if it does not report it."""
 
 RECOUNTS = 3
 """How often a gap is counted again, because rows may be added and removed meanwhile."""
@@ -78,11 +78,15 @@ class SplitRange(msgspec.Struct):
             if missing <= 0:
                 return 0
             before = await count(self.window)
-            if before <= self.distinct_rows:
+            if before is not None and before <= self.distinct_rows:
                 return 0
-            counted = sum([await count(part) for part in self.parts]) - self.overlap
-            total = min(before, await count(self.window))
-            missing = min(total - counted, total - self.distinct_rows)
+            counts = [await count(part) for part in self.parts]
+            after = await count(self.window)
+            reported = [found for found in counts if found is not None]
+            if before is None or after is None or len(reported) < len(counts):
+                break  # the first count remains the last one that can be trusted
+            total = min(before, after)
+            missing = min(total - sum(reported) + self.overlap, total - self.distinct_rows)
         return max(0, missing)
 
 

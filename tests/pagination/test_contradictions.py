@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from leadfeeder_async import IncompleteListError, OffsetExceededError
+from leadfeeder_async import IncompleteListError, OffsetExceededError, Tag
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
@@ -21,7 +22,7 @@ def rows(first: int, last: int, kind: str = "tag") -> list[dict[str, Any]]:
 @pytest.mark.parametrize("body", [None, {"data": []}, {"data": None}])
 @pytest.mark.parametrize("is_permanent", [False, True])
 async def test_empty_page_before_the_last(hole: int, body: Any, is_permanent: bool) -> None:
-    """An empty page before the last reported page does not end a list, and the list is read again once."""
+    """An empty page before the last reported page does not end a list. If it stays empty, rows are missing."""
     requests = 0
 
     async def respond(request: web.Request) -> web.Response:
@@ -34,9 +35,25 @@ async def test_empty_page_before_the_last(hole: int, body: Any, is_permanent: bo
         return web.json_response({"data": found, "meta": {"pagination": {"page_count": 6}}})
 
     async with handler_server(respond) as url, client_of(url) as lf:
-        found = await lf.tags.list().collect()
+        found = list[Tag]()
+        with pytest.raises(IncompleteListError, match="was empty in 3 passes") if is_permanent else nullcontext():
+            async for tag in lf.tags.list():
+                found.append(tag)
     assert len({tag.id for tag in found}) == len(found) == (450 if is_permanent else 550)
     assert requests == (18 if is_permanent else 12)
+
+
+@pytest.mark.parametrize("sizes", [(100, 40, 0, 100, 50), (100, 0, 60, 100, 50), (100, 100, 100, 0, 0)])
+async def test_filtered_pages_without_count(sizes: tuple[int, ...]) -> None:
+    """A list whose server removes rows from its pages, or reports too many pages, is complete with an empty page."""
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        found = rows(page * 100, page * 100 + sizes[page - 1])
+        return web.json_response({"data": found, "meta": {"pagination": {"page_count": 5}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        assert len(await lf.tags.list().collect()) == sum(sizes)
 
 
 @pytest.mark.parametrize("size", [50, 100])
