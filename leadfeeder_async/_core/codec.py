@@ -18,7 +18,13 @@ from msgspec.structs import replace
 from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, ResponseShape
 from leadfeeder_async._core.error_mapping import decode_error, embedded_error, incomplete_body_error, partial_errors
-from leadfeeder_async._core.json_text import MIN_CHECKED_BYTES, is_too_dense, is_utf8, replace_lone_surrogates
+from leadfeeder_async._core.json_text import (
+    LARGE_BODY,
+    MIN_CHECKED_BYTES,
+    is_too_dense,
+    is_utf8,
+    replace_lone_surrogates,
+)
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._core.normalize import (
     MAX_RECORD_BYTES,
@@ -176,7 +182,8 @@ def _check_bounds(endpoint: Endpoint[T], body: bytes, context: ErrorContext, red
     counted = [_count(_ERRORS, body)] if b'"errors"' in body else []
     counted += [_count(_INCLUDED, body)] if b'"included"' in body else []
     counted += [_count(_ROWS, body)] if endpoint.shape is ResponseShape.LIST else []
-    if max(counted, default=0) > max(MAX_ROWS, len(body) // MIN_BYTES_PER_ROW):
+    per_row = MIN_BYTES_PER_ROW if len(body) <= LARGE_BODY else MIN_BYTES_PER_ROW_OF_LARGE_BODY
+    if max(counted, default=0) > max(MAX_ROWS, len(body) // per_row):
         message = f"The response has {max(counted):,} records or errors in {len(body):,} bytes, which are too many."
         raise decode_error(message, context, redactor)
 
@@ -186,6 +193,9 @@ MAX_ROWS = 10_000
 
 MIN_BYTES_PER_ROW = 160
 """Bytes per row of longer lists. A decoded row takes several hundred bytes, however short its text is."""
+
+MIN_BYTES_PER_ROW_OF_LARGE_BODY = 400
+"""The same for large bodies, whose rows may be normalized, which takes their size once more."""
 
 
 class _Rows(msgspec.Struct):
@@ -266,7 +276,9 @@ class DecodedPage(msgspec.Struct, Generic[U], frozen=True):
     undecodable: int = 0
     """The number of items that cannot be decoded."""
     partial_errors: tuple[APIStatusError, ...] = ()
-    """The errors that the server reports beside its data."""
+    """The first errors that the server reports beside its data."""
+    further_errors: int = 0
+    """The number of its other errors."""
 
 
 def decode_page(
@@ -293,8 +305,11 @@ def decode_page_strictly(
 
 
 def _page_of(response: Response[tuple[U, ...]], context: ErrorContext, redactor: Redactor) -> DecodedPage[U]:
-    partial = partial_errors(response, context, redactor) if response.errors else ()
-    return DecodedPage(response.data, _with_link(response), partial_errors=partial)
+    if not response.errors:
+        return DecodedPage(response.data, _with_link(response))
+    partial = partial_errors(response, context, redactor)
+    further = len(response.errors) - len(partial)
+    return DecodedPage(response.data, _with_link(response), partial_errors=partial, further_errors=further)
 
 
 def _with_link(response: Response[tuple[U, ...]]) -> Meta:

@@ -67,7 +67,7 @@ def embedded_error(body: bytes, context: ErrorContext, redactor: Redactor, now: 
 
 
 def partial_errors(response: Response[T], context: ErrorContext, redactor: Redactor) -> tuple[APIStatusError, ...]:
-    """Return the errors that a successful response reports beside its data."""
+    """Return the first errors that a successful response reports beside its data."""
     request_id = response.meta.request_id
     request_id = None if request_id is None else redactor.text(request_id)
     context = replace(context, status=200, sent="yes", request_id=request_id)

@@ -277,7 +277,7 @@ class RequestExecutor:
         trace.meta = codec.meta_at_end(response.body)
         if trace.meta is not None:
             self._record_charge(call, trace)
-        elif response.body.rfind(b'"charged"') >= 0:  # a third of the time of `in`
+        elif response.body.rfind(b'"charged"') >= 0 or response.body.rfind(b"\\u00") >= 0:  # faster than `in`
             await self._decode_charge(call, trace, response.body, is_large=is_large)
         if not 200 <= response.status < 300:
             response = trace.response = self._state.redactor.response(response)

@@ -31,6 +31,12 @@ MIN_BYTES_PER_VALUE = 8
 MIN_BYTES_PER_OBJECT = 24
 """The same for objects, because each of them takes several hundred bytes."""
 
+LARGE_BODY = 8 * 1024 * 1024
+"""Larger bodies need longer objects, because the memory that they take matters. A page of 100 companies is smaller."""
+
+MIN_BYTES_PER_OBJECT_OF_LARGE_BODY = 64
+"""Objects of this length take about three times their text. Shorter ones take up to seven times theirs."""
+
 
 def count_values(body: bytes) -> int:
     """Return an upper bound of the number of objects, lists and values in a JSON body."""
@@ -45,7 +51,8 @@ def is_too_dense(body: bytes) -> bool:
         first, second = choice(_STRIDES)  # noqa: S311 - not used for security
         if _is_sparse(body[::first]) and _is_sparse(body[::second]):
             return False
-    return count_values(body) * MIN_BYTES_PER_VALUE > len(body) or body.count(b"{") * MIN_BYTES_PER_OBJECT > len(body)
+    per_object = MIN_BYTES_PER_OBJECT if len(body) <= LARGE_BODY else MIN_BYTES_PER_OBJECT_OF_LARGE_BODY
+    return count_values(body) * MIN_BYTES_PER_VALUE > len(body) or body.count(b"{") * per_object > len(body)
 
 
 def _is_sparse(part: bytes) -> bool:

@@ -42,7 +42,7 @@ class CompanyFilter(msgspec.Struct, frozen=True):
             if problems.count:  # visits of companies that could not be read are missing
                 others = problems.count - len(problems.problems)
                 errors = tuple(problems.problems)
-                yield Page((), Meta(), None, window, position, undecodable=others, partial_errors=errors)
+                yield Page((), Meta(), None, window, position, partial_errors=errors, further_errors=others)
 
 
 async def read_company_ids(

@@ -95,6 +95,7 @@ def _page_of(decoded: DecodedPage[U]) -> Page[U]:
         decode_errors=decoded.decode_errors,
         undecodable=decoded.undecodable,
         partial_errors=decoded.partial_errors,
+        further_errors=decoded.further_errors,
     )
 
 

@@ -52,7 +52,7 @@ async def newest_first(
                 del page
         latest_ids, ordered = await run_for_rows(partial(_sorted, rows, decoder), len(rows))
         others = problems.count - len(problems.problems)
-        yield Page(ordered, Meta(), undecodable=others, partial_errors=tuple(problems.problems))
+        yield Page(ordered, Meta(), partial_errors=tuple(problems.problems), further_errors=others)
         days = days * 2 if len(rows) < FEW_ROWS else 1
         end = start - timedelta(1)
         del rows, ordered

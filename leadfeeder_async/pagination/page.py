@@ -56,6 +56,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     """The number of rows of this page that cannot be decoded."""
     partial_errors: tuple[LeadfeederError, ...] = ()
     """Errors that the server reports beside its data, and errors about rows that it does not return."""
+    further_errors: int = 0
+    """The number of errors that are not listed in ``partial_errors``, because there are too many."""
 
     @property
     def problems(self) -> tuple[LeadfeederError, ...]:
@@ -65,7 +67,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     @property
     def problem_count(self) -> int:
         """The number of missing rows or parts. It is larger than the number of ``problems`` if those are too many."""
-        return self.undecodable + len(self.partial_errors)
+        return self.undecodable + len(self.partial_errors) + self.further_errors
 
     @property
     def row_count(self) -> int:

@@ -537,5 +537,6 @@ async def _detach_rows(pages: AsyncGenerator[Page[msgspec.Raw], None]) -> AsyncG
                 page.decode_errors,
                 page.undecodable,
                 page.partial_errors,
+                page.further_errors,
             )
             del page

@@ -17,9 +17,9 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leadfeeder_async import AttemptEvent, IncompleteListError, LeadfeederError
+from leadfeeder_async import AttemptEvent, DecodeError, IncompleteListError, LeadfeederError
 from leadfeeder_async._core import json_text, normalize
-from leadfeeder_async._core.codec import MAX_ITEM_ERRORS, decode_page
+from leadfeeder_async._core.codec import MAX_ITEM_ERRORS, MIN_BYTES_PER_ROW_OF_LARGE_BODY, decode_page
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, MAX_INLINE_REPAIR
 from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
 from leadfeeder_async.resources.web_visits import SEARCH_WEB_VISITS
@@ -254,6 +254,39 @@ def test_dense_bodies_of_any_size(row: str, size: int) -> None:
         )
     assert json_text.is_too_dense(f"[{dense}1]".encode())
     assert not json_text.is_too_dense(f"[{TEXTS * (size // len(TEXTS))}1]".encode())
+
+
+@pytest.mark.parametrize("size", [json_text.LARGE_BODY - 1_000, json_text.LARGE_BODY + 1_000])
+@pytest.mark.parametrize("filler", ["tag", "x" * 60])
+def test_large_bodies_need_longer_objects(filler: str, size: int) -> None:
+    """Many short related records are rejected in a large body only, because they take a multiple of their text."""
+    identifier = f'{{"id":"1234","type":"{filler}"}},'
+    assert json_text.is_too_dense(f"[{identifier * (size // len(identifier))}1]".encode()) == (
+        filler == "tag" and size > json_text.LARGE_BODY
+    )
+
+
+@pytest.mark.parametrize("length", [300, 500])
+async def test_large_lists_need_longer_rows(length: int) -> None:
+    """Many short rows of a large body are rejected, and longer ones are returned."""
+    text = "n" * length
+    rows = [{"id": number, "attributes": {"name": text}} for number in range(json_text.LARGE_BODY // length)]
+    async with raw_server(http(json.dumps({"data": rows}).encode())) as server, client_of(server.url) as lf:
+        if length < MIN_BYTES_PER_ROW_OF_LARGE_BODY:
+            with pytest.raises(DecodeError, match="which are too many"):
+                await lf.tags.list().collect()
+        else:
+            assert len(await lf.tags.list().collect()) == len(rows)
+
+
+@pytest.mark.parametrize(
+    "body", [b'"meta":{"credits":{"ch\\u0061rged":7}}', b'"m\\u0065ta":{"cr\\u0065dits":{"charged":7}}']
+)
+async def test_charge_under_escaped_keys(body: bytes) -> None:
+    """A charge is counted if a server escapes the letters of its keys."""
+    async with raw_server(http(b'{"data":[],' + body + b"}")) as server, client_of(server.url) as lf:
+        await lf.tags.list().collect()
+        assert lf.stats.credits_charged == 7
 
 
 @pytest.mark.parametrize("part", ["A", KEY[:-1], "\\\\"])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from aiohttp import web
@@ -908,6 +908,20 @@ async def test_errors_beside_data(error: object) -> None:
         assert (got, type(caught.value.problems[0]), len(caught.value.problems)) == (["1"], PermissionDeniedError, 2)
         raw = [page async for page in lf.tags.list().raw_pages()]
         assert len(raw[0].problems) == 2
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+async def test_many_errors_beside_data_are_counted(order: Literal["oldest", "newest"]) -> None:
+    """All errors of a response are counted, although only the first ones are kept."""
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "1"}], "errors": [{"title": "No contacts"}] * 400})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        visits = lf.web_visits.search(start_date=DAY, end_date=DAY, order=order)
+        with pytest.raises(IncompleteListError, match="400 rows or parts of this list") as caught:
+            await visits.collect()
+    assert len(caught.value.problems) == 100
 
 
 async def test_early_exit_of_cursor_list_cancels_prefetch() -> None:
