@@ -55,28 +55,36 @@ class LookupState(msgspec.Struct):
         return (*self.missing, *self.unresolved)
 
 
+class LatestLookup(msgspec.Struct):
+    """The ids of the latest iteration. Copies of a list share them, because ``to_file`` and ``first`` read a copy."""
+
+    state: LookupState = msgspec.field(default_factory=LookupState)
+
+
 class IdBatchSource(msgspec.Struct, frozen=True):
     """Requests records by their ids, and prefetches several batches."""
 
     executor: RequestExecutor
     request: ApiRequest[bytes]
     ids: tuple[str, ...]
-    resolve_merged: bool = False
+    resolve_merged: bool
     """Request the current id of each merged id."""
+    latest: LatestLookup
 
     def describe(self) -> str:
         """Return the number of ids."""
         return f"{len(self.ids):,} ids"
 
-    def count_request(self, options: PagerOptions) -> ApiRequest[bytes]:
-        """Return the request for the first batch."""
-        return self.request_for(_BatchPlan(self.ids, options).take(MAX_IDS_PER_REQUEST))
+    def count_request(self, options: PagerOptions) -> None:  # noqa: ARG002 - as the other sources
+        """Return None, because only requesting the records, which may charge, tells how many there are."""
+        return
 
     def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
-        """Yield the pages in order."""
-        return self.resolved_pages(decoder, options, LookupState())
+        """Yield the pages in order, and record missing and merged ids as those of the latest iteration."""
+        self.latest.state = LookupState()
+        return self._resolved_pages(decoder, options, self.latest.state)
 
-    async def resolved_pages(
+    async def _resolved_pages(
         self, decoder: PageDecoder[T], options: PagerOptions, state: LookupState
     ) -> AsyncGenerator[Page[T], None]:
         """Yield pages with the records in the order of their ids, each once, and record missing and merged ids.

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Self, TypeVar
+
+from msgspec.structs import replace
 
 from leadfeeder_async._argument_checks import check_ids
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.decoders import HasId
-from leadfeeder_async.pagination.id_batches import IdBatchSource, LookupState
-from leadfeeder_async.pagination.page import Page, PageDecoder
+from leadfeeder_async.pagination.id_batches import IdBatchSource, LatestLookup
 from leadfeeder_async.pagination.pager import Pager
 
 T = TypeVar("T", bound=HasId)
-U = TypeVar("U")
 
 
 class IdPager(Pager[T]):
@@ -38,10 +38,9 @@ class IdPager(Pager[T]):
         *,
         resolve_merged: bool = False,
     ) -> None:
-        super().__init__(executor, request, ids=tuple(dict.fromkeys(check_ids("ids", ids))))
-        assert isinstance(self._source, IdBatchSource)
-        self._source = IdBatchSource(executor, request.undecoded, self._source.ids, resolve_merged)
-        self._latest = _LatestIteration()
+        unique, self._latest = tuple(dict.fromkeys(check_ids("ids", ids))), LatestLookup()
+        source = IdBatchSource(executor, request.undecoded, unique, resolve_merged, self._latest)
+        super().__init__(executor, request, source=source)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -58,23 +57,8 @@ class IdPager(Pager[T]):
         """The ids read so far that are missing, or were merged into one of several records that were returned."""
         return tuple(self._latest.state.unresolved)
 
-    async def count(self) -> int | None:
-        """Return None, because only requesting the records, which may charge, tells how many there are."""
-        return None
-
-    def _read(self, decoder: PageDecoder[U]) -> AsyncGenerator[Page[U], None]:
-        assert isinstance(self._source, IdBatchSource)
-        self._latest.state = LookupState()
-        return self._source.resolved_pages(decoder, self._options, self._latest.state)
-
     def _variant(self, **changes: object) -> Self:
         other = super()._variant(**changes)
-        other._latest = _LatestIteration()  # noqa: SLF001 - a copy of its own
+        other._latest = LatestLookup()  # noqa: SLF001 - a copy of its own
+        other._source = replace(self._source, latest=other._latest)  # noqa: SLF001
         return other
-
-
-class _LatestIteration:
-    """The ids of the latest iteration. Copies share them, because ``to_file`` and ``first`` read a copy."""
-
-    def __init__(self) -> None:
-        self.state = LookupState()

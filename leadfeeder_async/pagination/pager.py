@@ -68,7 +68,7 @@ class Pager(Generic[T]):
         request: ApiRequest[Response[tuple[T, ...]]],
         *,
         window: DateWindow | None = None,
-        ids: tuple[str, ...] = (),
+        source: PageSource | None = None,
         page_size: int = MAX_PAGE_SIZE,
         limit: int | None = None,
         split_days: bool = True,
@@ -84,7 +84,7 @@ class Pager(Generic[T]):
             check_integer("limit", limit, 0)
         self._executor = executor
         self._request = request
-        self._source: PageSource = _choose_source(executor, request.undecoded, window, ids, days)
+        self._source: PageSource = source or _choose_source(executor, request.undecoded, window, days)
         self._options = PagerOptions(page_size=page_size, limit=limit, split_days=split_days)
         self._row_filters = row_filters
         self._days = days or window  # as the caller counts them
@@ -383,10 +383,11 @@ class Pager(Generic[T]):
         Credits:
             One request. If the operation charges, so does this request.
         """
-        if self._row_filters:
+        request = self._source.count_request(self._options)
+        if request is None or self._row_filters:
             return None
         try:
-            body = await self._executor.execute(self._source.count_request(self._options))
+            body = await self._executor.execute(request)
         except OffsetExceededError:  # some servers reject any page of a search with too many rows
             return None
         return (await self._executor.decode_page(self._request.endpoint, body)).meta.total_count
@@ -490,19 +491,16 @@ def _choose_source(
     executor: RequestExecutor,
     request: ApiRequest[bytes],
     window: DateWindow | None,
-    ids: tuple[str, ...],
     days: DateWindow | None,
 ) -> PageSource:
     match request.endpoint.pagination:
         case PaginationStyle.CURSOR:
             return CursorSource(executor, request)
-        case PaginationStyle.ID_BATCH:
-            return IdBatchSource(executor, request, ids)
         case PaginationStyle.PAGE_NUMBER if window is not None:
             return DateWindowSource(executor, request, window, days)
         case PaginationStyle.PAGE_NUMBER:
             return NumberedSource(executor, request)
-        case PaginationStyle.NONE:
+        case PaginationStyle.NONE | PaginationStyle.ID_BATCH:
             return SinglePageSource(executor, request)
 
 
