@@ -1,7 +1,7 @@
 """Results that are read back from a finished table, so that its failed rows can be requested again.
 
-A table has less than the response: unknown fields and the candidates of ambiguous rows are missing. Everything that it
-has is read, so writing the same results as a table again changes nothing.
+A table has less than the response: unknown fields and candidates are missing. Everything that it has is read, so
+writing the same results as a table again changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from leadfeeder_async.jobs.enrich.results import ResultLine
 from leadfeeder_async.jobs.enrich.table_source import CsvSource
 from leadfeeder_async.models.columns import Column, KeyPath
 
-_Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | msgspec.Raw"
+_Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | msgspec.Raw | None"
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
@@ -85,7 +85,7 @@ _ROWS_AT_ONCE = 200
 
 
 def _result(cells: Sequence[str | None], columns: Sequence[Column]) -> ResultLine:
-    line = dict[str, _Json]()
+    line: dict[str, _Json] = {"charged": None}  # an empty cell, but a missing field would be 0
     for column, cell in zip(columns, cells, strict=True):
         if cell is not None and column.path[0] not in {"line", "input"}:  # the input has them
             _set(line, column.path, _value(cell, column))

@@ -57,6 +57,25 @@ def charges_removed(path: Path) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+async def test_retry_keeps_unknown_charges(sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path, name: str) -> None:
+    """The rows whose charge is unknown keep an empty cell when other rows are retried."""
+    out, rows = tmp_path / name, [*map(domain, range(6))]
+    await lf.enrich.companies(rows[:1], by="domain").to_file(tmp_path / "first.csv")  # this company is free now
+    await lf.enrich.companies(rows, by="domain", max_credits=4).to_file(out)
+    before = charges(out)
+    assert None in before
+    await lf.enrich.companies(rows, by="domain", max_credits=100).to_file(out, retry_failed=True)
+    assert [after for old, after in zip(before, charges(out), strict=True) if old is None] == [None] * before.count(
+        None
+    )
+
+
+def charges(path: Path) -> list[int | None]:
+    """Return the charge of each row of a table."""
+    return [charged for (charged,) in duckdb.sql(f"SELECT charged FROM '{path}' ORDER BY row::INT").fetchall()]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
 async def test_retry_of_another_table(lf: AsyncLeadfeeder, tmp_path: Path, name: str) -> None:
     """A table that this enrichment did not write is not retried."""
     out = tmp_path / name
