@@ -110,7 +110,7 @@ async def enrich(
     )
     question = _cost_question(rows, limit, is_by_ip=is_by_ip)
     if not await terminal.confirm(question, "Nothing was sent.", yes=yes or is_free):
-        return ExitCode.SUCCESS
+        return ExitCode.INCOMPLETE
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         job: Enrichment[Company] | Enrichment[EnrichedIp]
         if is_by_ip:
