@@ -60,7 +60,7 @@ class Price(msgspec.Struct):
     """True if the price is published, or a response has shown it."""
     may_be_free: bool = False
     """True if it is not known whether the operation charges at all."""
-    of_free_call: int = 0
+    highest_of_free_call: int = 0
     """The highest charge so far for a call without items, which should be free."""
 
     def most(self, items: int) -> int:
@@ -73,12 +73,12 @@ class Price(msgspec.Struct):
 
     def least(self, items: int) -> int:
         """Return the fewest credits that must be left to request some items."""
-        return items * self.highest if items else self.of_free_call
+        return items * self.highest if items else self.highest_of_free_call
 
     def record_charge(self, charged: int, items: int = 1) -> None:
         """Learn from what a response charged. A response that charged nothing shows no price."""
         if not items:
-            self.of_free_call = max(self.of_free_call, charged)
+            self.highest_of_free_call = max(self.highest_of_free_call, charged)
             return
         each = -(-charged // items)
         if each > self.highest:
@@ -88,7 +88,7 @@ class Price(msgspec.Struct):
     def learn(self, other: Price) -> None:
         """Learn from the price of the same endpoint that other clients have recorded."""
         self.highest = max(self.highest, other.highest)
-        self.of_free_call = max(self.of_free_call, other.of_free_call)
+        self.highest_of_free_call = max(self.highest_of_free_call, other.highest_of_free_call)
         self.is_published &= other.is_published
         self.is_known |= other.is_known
 

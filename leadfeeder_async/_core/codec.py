@@ -21,8 +21,8 @@ from leadfeeder_async._core.error_mapping import decode_error, embedded_error, i
 from leadfeeder_async._core.json_text import (
     LARGE_BODY,
     MIN_CHECKED_BYTES,
+    check_json,
     is_too_dense,
-    is_utf8,
     replace_lone_surrogates,
 )
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
@@ -240,10 +240,6 @@ def _decode_normalized(endpoint: Endpoint[T], body: bytes) -> T:
     return msgspec.json.decode(body, type=endpoint.response_type, strict=False)
 
 
-_SCANNER = msgspec.json.Decoder(msgspec.Raw)
-"""Validates JSON without building values."""
-
-
 def _has_proven_end(response: HttpResponse) -> bool:
     return "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
 
@@ -260,10 +256,10 @@ def _is_complete(body: bytes, *, must_be_object: bool) -> bool:
 
 def _is_valid_json(body: bytes) -> bool:
     try:
-        _SCANNER.decode(body)
+        check_json(body)
     except UNREADABLE:
         return False
-    return is_utf8(body)
+    return True
 
 
 class DecodedPage(msgspec.Struct, Generic[U], frozen=True):

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async._argument_checks import check_account_id
-from leadfeeder_async._core.json_text import is_utf8
+from leadfeeder_async._core.json_text import check_json
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.envelope import EmptyResponse, Meta, Response
 from leadfeeder_async.types import QueryValue
@@ -185,14 +185,8 @@ class _CompleteBody(msgspec.Struct, frozen=True):
         if stripped and not (stripped.startswith(b"{") and stripped.endswith(b"}")):
             raise msgspec.DecodeError("not a complete JSON object")
         if self.scan and stripped:
-            _SCANNER.decode(stripped)
-            if not is_utf8(stripped):
-                raise msgspec.DecodeError("not valid UTF-8")
+            check_json(stripped)
         return body
-
-
-_SCANNER = msgspec.json.Decoder(msgspec.Raw)
-"""Validates JSON without building values."""
 
 
 class ApiRequest(msgspec.Struct, Generic[T_co], frozen=True, gc=False):

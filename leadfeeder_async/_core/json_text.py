@@ -12,6 +12,8 @@ from io import BytesIO
 from itertools import combinations
 from random import choice
 
+import msgspec
+
 CHUNK = 65_536
 """Bytes that are processed at once."""
 
@@ -60,6 +62,16 @@ def _is_sparse(part: bytes) -> bool:
     objects = part.count(b"{")
     values = objects + part.count(b",") + part.count(b"[")
     return 4 * max(MIN_BYTES_PER_VALUE * values, MIN_BYTES_PER_OBJECT * objects) < 3 * len(part)
+
+
+def check_json(body: bytes) -> None:
+    """Raise DecodeError if a body is not valid JSON. No values are built."""
+    _SCANNER.decode(body)
+    if not is_utf8(body):
+        raise msgspec.DecodeError("not valid UTF-8")
+
+
+_SCANNER = msgspec.json.Decoder(msgspec.Raw)
 
 
 def is_utf8(body: bytes) -> bool:

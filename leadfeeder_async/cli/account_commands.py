@@ -8,13 +8,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from leadfeeder_async.cli.dates import utc_today
 from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId, OutputOptions
 from leadfeeder_async.cli.printing import format_charge, print_err
 from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.usage import ApiUsage
+from leadfeeder_async.pagination.date_range import utc_today
 from leadfeeder_async.settings import DEFAULT_MONTHLY_QUOTA
 
 MAX_MONTHS = 120

@@ -12,10 +12,10 @@ from typing import Literal, TypeAlias, TypeVar
 import msgspec
 
 from leadfeeder_async._core.routes import UNKNOWN_ROUTE_STATUSES
-from leadfeeder_async.cli.dates import utc_today
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import AuthenticationError, LeadfeederError
 from leadfeeder_async.models.campaigns import CampaignStats
+from leadfeeder_async.pagination.date_range import utc_today
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 
 from leadfeeder_async.errors import check_argument
-from leadfeeder_async.pagination.date_range import parse_relative_date
+from leadfeeder_async.pagination.date_range import parse_relative_date, utc_today
 
 MAX_HOURS = 24 * 366
 """The longest period that can be given in hours."""
-
-
-def utc_today() -> date:
-    """Return the current date in UTC."""
-    return datetime.now(UTC).date()
 
 
 def parse_day(text: str, today: date | None = None) -> date:

@@ -14,11 +14,11 @@ import msgspec
 from cyclopts import Parameter
 
 from leadfeeder_async.cli import terminal
-from leadfeeder_async.cli.dates import utc_today
 from leadfeeder_async.cli.printing import print_err
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import CheckpointError, IncompleteWindowError
 from leadfeeder_async.models.records import WebVisit
+from leadfeeder_async.pagination.date_range import utc_today
 
 if TYPE_CHECKING:
     from leadfeeder_async.pagination.date_range import DateWindow

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from leadfeeder_async._version import __version__
-from leadfeeder_async.cli.dates import utc_today
 from leadfeeder_async.cli.error_options import option_hint
 from leadfeeder_async.cli.exit_codes import ExitCode, exit_code
 from leadfeeder_async.cli.record_tables import format_value
@@ -25,6 +24,7 @@ from leadfeeder_async.errors import (
     TLSError,
 )
 from leadfeeder_async.models.accounts import AccountSummary
+from leadfeeder_async.pagination.date_range import utc_today
 from leadfeeder_async.settings import DEFAULT_MONTHLY_QUOTA, read_account_id
 
 if TYPE_CHECKING:

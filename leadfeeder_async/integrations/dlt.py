@@ -20,7 +20,7 @@ from dlt.extract import DltResource
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import DecodeError
-from leadfeeder_async.pagination.date_range import DateLike, parse_date
+from leadfeeder_async.pagination.date_range import DateLike, parse_date, utc_today
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import ProblemLog
@@ -91,7 +91,7 @@ def leadfeeder_source(
 def _visits(source: _Source, first: date, lookback_days: int) -> DltResource:
     @dlt.resource(name="visits", primary_key=KEY, write_disposition="merge")
     async def visits() -> Rows:
-        state, today = _account_state(source), current_day()
+        state, today = _account_state(source), utc_today()
         since, newest = _since(state, first, lookback_days), state.get("last_day", str(first))
         async for page in source.rows(lambda lf: lf.web_visits.search(start_date=since, end_date=today)):
             days = [str(row["started_at"])[:10] for row in page if row.get("started_at")]
@@ -105,7 +105,7 @@ def _visits(source: _Source, first: date, lookback_days: int) -> DltResource:
 def _visitor_companies(source: _Source, first: date, lookback_days: int) -> DltResource:
     @dlt.resource(name="visitor_companies", primary_key=KEY, write_disposition="merge")
     async def visitor_companies() -> Rows:
-        state, until = _account_state(source), current_day()
+        state, until = _account_state(source), utc_today()
         since = _since(state, first, lookback_days)
         async for page in source.rows(
             lambda lf: lf.web_visits.companies(start_date=since, end_date=until, include=["company"])
@@ -124,7 +124,7 @@ def _account_state(source: _Source) -> dict[str, str]:
 
 def _since(state: dict[str, str], first: date, lookback_days: int) -> date:
     """Return the first day to read: some days before the last one that was loaded."""
-    last_day = min(date.fromisoformat(state.get("last_day", str(first))), max(first, current_day()))
+    last_day = min(date.fromisoformat(state.get("last_day", str(first))), max(first, utc_today()))
     return max(first, last_day - timedelta(lookback_days))
 
 
@@ -242,8 +242,3 @@ def _related(value: Json) -> Json:
         return value
     attributes = value.get("attributes")
     return {**(attributes if isinstance(attributes, dict) else {}), "id": value["id"]}
-
-
-def current_day() -> date:
-    """Return the current day in UTC, by the clock of this machine."""
-    return datetime.now(UTC).date()

@@ -53,7 +53,7 @@ def page_facts(
     return PageFacts(
         row_count=page.row_count,
         new_rows=new.count + undecodable,
-        new_in_pass=new.count_in_pass + undecodable,
+        new_to_pass=new.count_in_pass + undecodable,
         total_count=page.meta.total_count,
         page_count=page.meta.pages,
         is_last=is_last,

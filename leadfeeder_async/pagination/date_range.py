@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
-from leadfeeder_async._argument_checks import check_string, show_value, spelling_hint
+from leadfeeder_async._argument_checks import check_string, reject, show_value, spelling_hint
 from leadfeeder_async.errors import ConfigurationError, check_argument
 
 DateLike: TypeAlias = "date | datetime | str"
@@ -31,15 +31,27 @@ class DateWindow(msgspec.Struct, frozen=True, order=True):
         return (self.end - self.start).days + 1
 
 
-def make_window(start: DateLike, end: DateLike) -> DateWindow:
-    """Return the window of a search, or raise ConfigurationError if its end is before its start."""
-    window = DateWindow(parse_date("start_date", start), parse_date("end_date", end))
+def utc_today() -> date:
+    """Return the current day in UTC, by the clock of this machine."""
+    return datetime.now(UTC).date()
+
+
+def parse_days(start_name: str, start: object, end_name: str, end: object) -> DateWindow:
+    """Return the days between two arguments, or raise ConfigurationError if the last one is before the first one."""
+    days = DateWindow(_parse_day(start_name, start), _parse_day(end_name, end))
     check_argument(
-        window.start <= window.end,
-        f"start_date={window.start} is after end_date={window.end}.",
-        "Pass the earlier day as start_date.",
+        days.start <= days.end,
+        f"{start_name}={days.start} is after {end_name}={days.end}.",
+        f"Pass the earlier day as {start_name}.",
+        argument=start_name,
     )
-    return window
+    return days
+
+
+def _parse_day(name: str, value: object) -> date:
+    if not isinstance(value, date | str):
+        reject(name, value, "must be a date.", "Pass a date, or write YYYY-MM-DD.")
+    return parse_date(name, value)
 
 
 def parse_date(name: str, value: DateLike) -> date:

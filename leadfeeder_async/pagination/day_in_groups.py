@@ -28,18 +28,18 @@ class DayInGroups(msgspec.Struct):
     """The date range that the day is a part of."""
     is_truncated: bool = False
     """True if the server has, or may have, more rows of a group than it returns."""
-    unreadable: int = 0
+    missing: int = 0
     """Rows without a country that the server counts but did not return."""
 
     @property
     def rows(self) -> int:
         """The number of rows that the day should have."""
-        return max(self.total or 0, self.counted, len(self.ids) + self.unreadable)
+        return max(self.total or 0, self.counted, len(self.ids) + self.missing)
 
     @property
     def is_complete(self) -> bool:
         """True if no rows can be missing. If the count is limited, rows without a country may be missing."""
-        if self.unreadable or self.is_truncated or self.total is None:
+        if self.missing or self.is_truncated or self.total is None:
             return False
         return not (self.is_count_limited and self.without_group)
 
@@ -53,5 +53,5 @@ class DayInGroups(msgspec.Struct):
         """
         removed = max(0, (self.total or 0) - min(before, after), self.counted - with_country)
         without_country = max(0, len(self.without_group) - removed)  # no group returned the removed rows either
-        self.unreadable = max(0, max(before, after) - with_country - without_country)
+        self.missing = max(0, max(before, after) - with_country - without_country)
         self.is_count_limited = self.total == after < len(self.ids)

@@ -47,7 +47,7 @@ class PageFacts(msgspec.Struct, frozen=True):
     """Rows that arrived, including those that cannot be decoded."""
     new_rows: int
     """Rows that no earlier page contained."""
-    new_in_pass: int = -1
+    new_to_pass: int = -1
     """Rows that no earlier page of this pass contained. -1 in the first pass, where these are the new rows."""
     total_count: int | None = None
     """The number of rows that the server reports."""
@@ -128,11 +128,11 @@ class EndDetector(msgspec.Struct, frozen=True):
     stuck_pages: int = 0
     """Consecutive pages without new rows."""
     passes: int = 1
-    pass_pages: int = 0
+    first_pass_pages: int = 0
     """The number of pages of the first pass. Later passes read more only for rows that were added."""
     first_total: int = 0
     """The count at the end of the first pass."""
-    new_in_pass: int = 0
+    new_rows_in_pass: int = 0
     """Rows of this pass that no earlier pass contained."""
     fruitless_passes: int = 0
     """Consecutive earlier passes without new rows."""
@@ -158,10 +158,10 @@ class EndDetector(msgspec.Struct, frozen=True):
     def known_pages(self) -> int:
         """The number of pages that are known to exist."""
         if self.passes > 1 and self.total is None:
-            return max(self.pass_pages, self.last_page or 0)
+            return max(self.first_pass_pages, self.last_page or 0)
         if self.passes > 1:
             added = max(0, (self.total or 0) - self.first_total)
-            return self.pass_pages + -(-added // max(1, self.largest_page))
+            return self.first_pass_pages + -(-added // max(1, self.largest_page))
         if self.total and self.largest_page:
             return -(-self.total // self.largest_page)
         return self.last_page or 1
@@ -177,19 +177,19 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     def record(self, page: PageFacts) -> EndDetector:
         """Return the state after a received page."""
-        new_in_pass = page.new_rows if page.new_in_pass < 0 else page.new_in_pass
+        new_to_pass = page.new_rows if page.new_to_pass < 0 else page.new_to_pass
         detector = replace(
             self.record_counts(page.page_count, page.total_count),
             pages=self.pages + 1,
             rows=self.rows + page.new_rows,
-            pass_rows=self.pass_rows + new_in_pass,
-            received=self.received + (page.row_count if new_in_pass else 0),
+            pass_rows=self.pass_rows + new_to_pass,
+            received=self.received + (page.row_count if new_to_pass else 0),
             largest_page=max(self.largest_page, page.row_count),
-            new_in_pass=self.new_in_pass + page.new_rows,
+            new_rows_in_pass=self.new_rows_in_pass + page.new_rows,
             latest_rows=page.row_count,
             has_hole=self.has_hole or (self.latest_rows == 0 and page.row_count > 0),
             has_short_page=self.has_short_page or 0 < (self.latest_rows or 0) < self.largest_page,
-            stuck_pages=0 if new_in_pass else self.stuck_pages + 1,
+            stuck_pages=0 if new_to_pass else self.stuck_pages + 1,
         )
         return replace(detector, verdict=detector._decide(page))  # noqa: SLF001 - the same class
 
@@ -208,10 +208,11 @@ class EndDetector(msgspec.Struct, frozen=True):
             has_short_page=False,
             needs_proof=self.needs_proof or self.fall > 0,
             passes=self.passes + 1,
-            pass_pages=self.pass_pages or min(self.pages, max(self.pages - self.stuck_pages, self.known_pages)),
+            first_pass_pages=self.first_pass_pages
+            or min(self.pages, max(self.pages - self.stuck_pages, self.known_pages)),
             first_total=self.first_total or self.total or 0,
-            new_in_pass=0,
-            fruitless_passes=0 if self.new_in_pass else self.fruitless_passes + 1,
+            new_rows_in_pass=0,
+            fruitless_passes=0 if self.new_rows_in_pass else self.fruitless_passes + 1,
             verdict=Verdict.CONTINUE,
         )
 
@@ -226,7 +227,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         is_unproven = self.fall > 0 or self.missing_in_pass > 0 or (self.total is None and has_gap)
         if not (is_short or is_unproven):
             return Verdict.COMPLETE
-        fruitless = self.fruitless_passes + (self.passes > 1 and not self.new_in_pass)
+        fruitless = self.fruitless_passes + (self.passes > 1 and not self.new_rows_in_pass)
         if self.can_restart and self.passes < MAX_PASSES and fruitless < MAX_FRUITLESS_PASSES:
             return Verdict.RESTART
         # Each added or removed row may explain one row that this pass does not contain, but not an empty page.

@@ -71,7 +71,7 @@ class DateWindowSource(msgspec.Struct, frozen=True):
     request: ApiRequest[bytes]
     """The request without its dates."""
     window: DateWindow
-    named: DateWindow | None = None
+    caller_days: DateWindow | None = None
     """The days that the caller passed, if ``window`` has more days. The server may then reject days after today."""
 
     def describe(self) -> str:
@@ -86,7 +86,7 @@ class DateWindowSource(msgspec.Struct, frozen=True):
     def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the pages in order."""
         window = self.remaining(options)
-        pages = NumberedPages(self.executor, self.request, decoder, options, window, named=self.named)
+        pages = NumberedPages(self.executor, self.request, decoder, options, window, caller_days=self.caller_days)
         return pages.pages()
 
     def remaining(self, options: PagerOptions) -> DateWindow:
@@ -107,7 +107,7 @@ class NumberedPages(Generic[T]):
         decoder: Decodes the pages.
         options: The options of the pager.
         window: The date range, or None for a list without dates.
-        named: The days that the caller passed, if ``window`` has more days.
+        caller_days: The days that the caller passed, if ``window`` has more days.
 
     """
 
@@ -119,13 +119,13 @@ class NumberedPages(Generic[T]):
         options: PagerOptions,
         window: DateWindow | None,
         *,
-        named: DateWindow | None = None,
+        caller_days: DateWindow | None = None,
     ) -> None:
         self._executor = executor
         self._request = request
         self._decoder = decoder
         self._options = options
-        self._named = named
+        self._caller_days = caller_days
         self._requested = 0
         self._total: int | None = None
         self._largest_body = 1
@@ -177,10 +177,10 @@ class NumberedPages(Generic[T]):
         window has no such days, or if the caller passed only later days.
         """
         window, is_first = progress.window, progress.detector.pages == 0 and progress.detector.passes == 1
-        if self._named is None or window is None or not is_first or not isinstance(error, BadRequestError):
+        if self._caller_days is None or window is None or not is_first or not isinstance(error, BadRequestError):
             return False
         today = self._executor.server_now().date()
-        if window.end <= today or self._named.start > today + timedelta(1):
+        if window.end <= today or self._caller_days.start > today + timedelta(1):
             return False
         self._advance(progress)
         end = min(window.end - timedelta(1), today + timedelta(1))
@@ -237,20 +237,20 @@ class NumberedPages(Generic[T]):
         day.without_group -= progress.seen.ids
         if day.groups_left:
             return None
-        await self._count_unreadable(day)
+        await self._count_missing(day)
         self._splits.add_part(day.split, day.ids, len(day.ids) if day.is_complete else day.rows, progress.position)
         if day.is_complete:
             return None
         return self._gap_page(progress, _incomplete_window_error(progress, day))
 
-    async def _count_unreadable(self, day: DayInGroups) -> None:
+    async def _count_missing(self, day: DayInGroups) -> None:
         """Count the rows without a country that did not arrive.
 
         The server counts the rows of the day again, and those with a country, because rows may have been added and
         removed since the first counts.
         """
         if day.total is None or day.is_count_limited:  # a limited count is still the least that the day should have
-            day.unreadable = max(0, (day.total or 0) - len(day.ids))
+            day.missing = max(0, (day.total or 0) - len(day.ids))
             return
         codes = requested_countries(day.request)
         for _ in range(RECOUNTS):
@@ -258,10 +258,10 @@ class NumberedPages(Generic[T]):
             with_country = await self._count(day.request, codes)
             after = await self._count(day.request)
             if before is None or with_country is None or after is None:
-                day.unreadable = max(0, day.rows - len(day.ids))
+                day.missing = max(0, day.rows - len(day.ids))
                 return
             day.record_counts(before, with_country, after)
-            if before == after or not day.unreadable:
+            if before == after or not day.missing:
                 return
 
     def _advance(self, progress: WindowProgress) -> None:

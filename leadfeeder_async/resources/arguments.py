@@ -32,7 +32,6 @@ from leadfeeder_async.models.request_bodies import (
     ListRequest,
     TagRequest,
 )
-from leadfeeder_async.pagination.date_range import DateWindow, parse_date
 from leadfeeder_async.resources.body_checks import (
     check_arguments,
     check_dict,
@@ -135,24 +134,6 @@ def check_some_ids(name: str, ids: Iterable[str], most: int | None = None) -> tu
 def optional_ids(name: str, ids: Iterable[str] | None) -> tuple[str, ...] | None:
     """Return the ids of a condition, or None if it is left out."""
     return None if ids is None else check_some_ids(name, ids)
-
-
-def parse_days(start_name: str, start: object, end_name: str, end: object) -> DateWindow:
-    """Return the days between two arguments, or raise ConfigurationError if the last one is before the first one."""
-    days = DateWindow(_parse_day(start_name, start), _parse_day(end_name, end))
-    check_argument(
-        days.start <= days.end,
-        f"{start_name}={days.start} is after {end_name}={days.end}.",
-        f"Pass the earlier day as {start_name}.",
-        argument=start_name,
-    )
-    return days
-
-
-def _parse_day(name: str, value: object) -> date:
-    if not isinstance(value, date | str):
-        reject(name, value, "must be a date.", "Pass a date, or write YYYY-MM-DD.")
-    return parse_date(name, value)
 
 
 def encode_validated(kind: type[msgspec.Struct], arguments: Mapping[str, object]) -> bytes:

@@ -10,10 +10,10 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.campaigns import Campaign, CampaignStats
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.includes import CampaignInclude
-from leadfeeder_async.pagination.date_range import DateLike
+from leadfeeder_async.pagination.date_range import DateLike, parse_days
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
-from leadfeeder_async.resources.arguments import include_param, parse_days
+from leadfeeder_async.resources.arguments import include_param
 
 LIST_CAMPAIGNS = Endpoint(
     "list_campaigns",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadfeeder_async import ConfigurationError, DateWindow
-from leadfeeder_async.pagination.date_range import make_window, split_count, split_window
+from leadfeeder_async.pagination.date_range import parse_days, split_count, split_window
 
 DAYS = st.dates(date(2020, 1, 1), date(2030, 1, 1))
 
@@ -48,11 +48,11 @@ def test_date_types() -> None:
     """Dates, datetimes and strings denote the same day."""
     day = date(2026, 11, 1)
     assert (
-        make_window("2026-11-01", day)
-        == make_window(datetime(2026, 11, 1, 23, tzinfo=UTC), day)
+        parse_days("start_date", "2026-11-01", "end_date", day)
+        == parse_days("start_date", datetime(2026, 11, 1, 23, tzinfo=UTC), "end_date", day)
         == DateWindow(day, day)
     )
-    assert make_window("2026-11-01", "2026-11-30").days == 30
+    assert parse_days("start_date", "2026-11-01", "end_date", "2026-11-30").days == 30
 
 
 @pytest.mark.parametrize(
@@ -62,21 +62,22 @@ def test_date_types() -> None:
         ("01.11.2026", "2026-11-01", "start_date"),
         ("2026-11-01", "", "end_date"),
         (None, "2026-11-01", "start_date"),
-        (20261101, "2026-11-01.5", "end_date"),
+        (20261101, "2026-11-01", "start_date"),
+        ("20261101", "2026-11-01.5", "end_date"),
     ],
 )
 def test_invalid_dates(start: Any, end: Any, name: str) -> None:
     """Dates in the wrong order or format raise an error that names the argument."""
     with pytest.raises(ConfigurationError, match=name):
-        make_window(start, end)
+        parse_days("start_date", start, "end_date", end)
 
 
 def test_messages_for_invalid_dates() -> None:
     """Each message contains the value and a hint."""
     with pytest.raises(ConfigurationError) as order:
-        make_window("2026-11-02", "2026-11-01")
+        parse_days("start_date", "2026-11-02", "end_date", "2026-11-01")
     with pytest.raises(ConfigurationError) as form:
-        make_window("01.11.2026", "2026-11-01")
+        parse_days("start_date", "01.11.2026", "end_date", "2026-11-01")
     assert (order.value.message, order.value.hint) == (
         "start_date=2026-11-02 is after end_date=2026-11-01.",
         "Pass the earlier day as start_date.",
@@ -89,5 +90,5 @@ def test_messages_for_invalid_dates() -> None:
 
 def test_date_range_as_string() -> None:
     """A single day is one date, and several days are a range."""
-    assert str(make_window("2026-11-01", "2026-11-01")) == "2026-11-01"
-    assert str(make_window("2026-11-01", "2026-11-03")) == "2026-11-01 to 2026-11-03"
+    assert str(parse_days("start_date", "2026-11-01", "end_date", "2026-11-01")) == "2026-11-01"
+    assert str(parse_days("start_date", "2026-11-01", "end_date", "2026-11-03")) == "2026-11-01 to 2026-11-03"

@@ -28,7 +28,7 @@ def pages(*, can_end: bool) -> list[PageFacts]:
     page_counts = [None] if can_end else PAGE_COUNTS  # A list that names its end has no page numbers.
     return [
         PageFacts(
-            row_count=rows, new_rows=new, new_in_pass=in_pass, total_count=count, page_count=page_count, is_last=end
+            row_count=rows, new_rows=new, new_to_pass=in_pass, total_count=count, page_count=page_count, is_last=end
         )
         for (rows, new), count, page_count, end in itertools.product(ROWS, COUNTS, page_counts, last)
         for in_pass in {new, rows}
@@ -45,7 +45,7 @@ def follow(states: set[EndDetector], choices: list[PageFacts]) -> set[EndDetecto
     successors = set[EndDetector]()
     for state in states:
         open_state = state.restarted() if state.verdict is Verdict.RESTART else state
-        possible = choices if open_state.passes > 1 else [page for page in choices if page.new_in_pass == page.new_rows]
+        possible = choices if open_state.passes > 1 else [page for page in choices if page.new_to_pass == page.new_rows]
         successors.update(simplify(open_state.record(page)) for page in possible)
     return successors
 
@@ -75,7 +75,7 @@ def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, names_end:
 @pytest.mark.parametrize("names_end", [True, False])
 def test_every_list_without_new_rows_ends(names_end: bool) -> None:
     """From every state, pages without new rows end the list within a bounded number of pages."""
-    choices = [page for page in pages(can_end=False) if not page.new_rows and page.new_in_pass == page.row_count]
+    choices = [page for page in pages(can_end=False) if not page.new_rows and page.new_to_pass == page.row_count]
     states = {EndDetector(PAGE_SIZE, can_restart=True)}
     for _ in range(PAGES - 2):
         states = {
@@ -112,6 +112,6 @@ def test_deleted_rows_cause_another_pass() -> None:
         detector = detector.record(page)
     assert detector.verdict is Verdict.RESTART
     detector = detector.restarted()
-    detector = detector.record(PageFacts(row_count=2, new_rows=0, new_in_pass=2, total_count=4))
-    detector = detector.record(PageFacts(row_count=2, new_rows=1, new_in_pass=2, total_count=4))
+    detector = detector.record(PageFacts(row_count=2, new_rows=0, new_to_pass=2, total_count=4))
+    detector = detector.record(PageFacts(row_count=2, new_rows=1, new_to_pass=2, total_count=4))
     assert (detector.verdict, detector.rows) == (Verdict.COMPLETE, 5)

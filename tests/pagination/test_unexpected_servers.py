@@ -340,7 +340,7 @@ def _dlt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read with dlt up to the current day of the server, and without a rate limit."""
     if find_spec("dlt") is None:
         return
-    monkeypatch.setattr("leadfeeder_async.integrations.dlt.current_day", lambda: date(2026, 11, 30))
+    monkeypatch.setattr("leadfeeder_async.integrations.dlt.utc_today", lambda: date(2026, 11, 30))
     monkeypatch.setattr("leadfeeder_async.integrations.dlt.TokenBucket", partial(TokenBucket, 1e6, 100_000))
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async.jobs.sync.transaction import SyncState
-from leadfeeder_async.pagination.date_range import DateWindow, make_window, split_window
+from leadfeeder_async.pagination.date_range import DateWindow, parse_days, split_window
 from leadfeeder_async.settings import DEFAULT_MAX_SEARCH_ROWS
 
 SLICE_ROWS = 20_000
@@ -88,7 +88,7 @@ def plan_ranges(state: SyncState | None, since: date | None, today: date, lookba
             from the day on which all were last read.
     """
     if state is None:
-        yield SyncRange(make_window(since or default_since(today), today))
+        yield SyncRange(parse_days("since", since or default_since(today), "today", today))
         return
     newest = min(state.last_day, today)
     if state.reread_on is not None and is_reread_due(state, today, lookback_days):
