@@ -1,17 +1,28 @@
-"""Work that takes long, in a thread, so that the event loop is free for other tasks."""
+"""Work that takes long, in a thread, so that the event loop is free for other tasks.
+
+Each event loop has threads of its own for it. The default executor of asyncio also runs functions of the program, and
+they would delay the calls of a client past their deadlines, or forever if they wait for one of these calls.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
 
 MAX_INLINE_ROWS = 10_000
 """Rows that are processed on the event loop. That takes a few milliseconds."""
+
+MAX_THREADS = 32
+"""The most threads of one event loop. Some functions wait for a file that another program has locked."""
+
+_EXECUTORS = WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor]()
 
 
 async def run_for_rows(function: Callable[[], T], rows: int) -> T:
@@ -22,15 +33,28 @@ async def run_for_rows(function: Callable[[], T], rows: int) -> T:
 async def run_in_thread(function: Callable[[], T]) -> T:
     """Return the result of ``function``, which runs in a thread.
 
-    A canceled caller still waits until the function has returned, because the function may use the caller's files.
+    A canceled caller still waits until the function has returned, because the function may use the caller's files. A
+    function that has not started is left out.
     """
-    future = asyncio.get_running_loop().run_in_executor(None, function)
+    work = _executor().submit(function)
+    future = asyncio.wrap_future(work)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
+        if work.cancel():
+            raise
         while not future.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([future])
         if not future.cancelled():
             future.exception()
         raise
+
+
+def _executor() -> ThreadPoolExecutor:
+    """Return the executor of the running event loop. Its threads end with the loop."""
+    loop = asyncio.get_running_loop()
+    executor = _EXECUTORS.get(loop)
+    if executor is None:
+        executor = _EXECUTORS[loop] = ThreadPoolExecutor(MAX_THREADS, "leadfeeder")
+    return executor

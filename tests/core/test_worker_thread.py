@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 
 import pytest
 
+from leadfeeder_async._core import worker_thread
 from leadfeeder_async._core.worker_thread import run_in_thread
 
 
@@ -38,3 +40,49 @@ async def test_error_of_the_function_is_raised() -> None:
     """The error of the function is raised in the caller."""
     with pytest.raises(ZeroDivisionError):
         await run_in_thread(lambda: 1 // 0)
+
+
+async def test_threads_of_the_program_do_not_matter() -> None:
+    """A function runs although all threads of the default executor are in use."""
+    release = threading.Event()
+    blocked = [asyncio.create_task(asyncio.to_thread(release.wait, 30)) for _ in range(40)]
+    try:
+        async with asyncio.timeout(10):
+            assert await run_in_thread(lambda: 5) == 5
+    finally:
+        release.set()
+        await asyncio.gather(*blocked)
+
+
+async def test_canceled_function_that_waits_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A canceled caller does not wait for a function that has not started, and it never runs."""
+    monkeypatch.setattr(worker_thread, "MAX_THREADS", 1)
+    started, release, ran = asyncio.Event(), threading.Event(), list[int]()
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        loop.call_soon_threadsafe(started.set)
+        release.wait(30)
+
+    first = asyncio.create_task(run_in_thread(work))
+    await started.wait()
+    second = asyncio.create_task(run_in_thread(lambda: ran.append(1)))
+    await asyncio.sleep(0)
+    second.cancel()
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await second
+    release.set()
+    await first
+    assert await run_in_thread(lambda: 5) == 5
+    assert ran == []
+
+
+def test_threads_end_with_the_loop() -> None:
+    """After a loop was closed and collected, none of its threads is left."""
+    names = asyncio.run(run_in_thread(lambda: threading.current_thread().name))
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name == names:
+            thread.join(10)
+    assert names not in [thread.name for thread in threading.enumerate()]
