@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from difflib import get_close_matches
+from inspect import iscoroutinefunction
 from math import inf
 from os import fsencode
 from pathlib import Path
@@ -124,9 +125,11 @@ def check_path(name: str, value: object) -> Path:
 
 
 def check_function(name: str, value: object) -> None:
-    """Raise ConfigurationError unless a value is a function or None."""
+    """Raise ConfigurationError unless a value is a function or None. A coroutine function would never be awaited."""
     if value is not None and not callable(value):
         reject(name, value, "must be a function.")
+    if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004 - the method
+        reject(name, value, "must not be a coroutine function, because it is not awaited.")
 
 
 def check_methods(name: str, value: object, noun: str, *methods: str) -> None:
@@ -150,10 +153,12 @@ def check_query(name: str, params: object) -> None:
     for key, value in check_string_keys(name, params).items():
         if is_list(value) and not isinstance(value, str):
             if not isinstance(value, tuple):
-                reject(f"{name}[{key!r}]", value, "must be a string, a number or a tuple.", "Pass a tuple of strings.")
+                reject(
+                    f"{name}[{key!r}]", value, "must be a string, an integer or a tuple.", "Pass a tuple of strings."
+                )
             check_strings(f"{name}[{key!r}]", value)
         elif value is not None and not isinstance(value, str | int):
-            reject(f"{name}[{key!r}]", value, "must be a string, a number or a tuple.")
+            reject(f"{name}[{key!r}]", value, "must be a string, an integer or a tuple.")
 
 
 def check_stream(name: str, values: object, item: str) -> None:

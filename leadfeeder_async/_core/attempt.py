@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -162,5 +163,5 @@ def call_hook(on_attempt: OnAttempt, event: AttemptEvent) -> None:
     """Call the user's hook. Its exceptions are logged, because a call that may have charged must not fail for it."""
     try:
         on_attempt(event)
-    except Exception:
+    except (Exception, asyncio.CancelledError):
         logger.exception("on_attempt failed")

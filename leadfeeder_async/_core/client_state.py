@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,7 +24,6 @@ from leadfeeder_async.errors import (
     BudgetExceededError,
     ClientClosedError,
     ConfigurationError,
-    CredentialError,
     ErrorContext,
     LeadfeederError,
     UsageError,
@@ -43,8 +43,23 @@ if TYPE_CHECKING:
 
 FORK_HINT = "Create the client in the process that uses it. Its connections cannot be shared."
 
+OTHER_LOOP_HINT = "Close it in its own loop: asyncio.run_coroutine_threadsafe(lf.aclose(), loop)."
 
 ASYNCIO_HINT = "Use asyncio.run(), or the asyncio backend of anyio. The client does not run on trio."
+
+
+REJECTION_PAUSE = timedelta(minutes=1)
+"""The time after which a client with a new credential may be ready. Without calls, the credential is not renewed."""
+
+
+class LookupFailure(msgspec.Struct, frozen=True):
+    """A failed lookup of the account. Calls that waited for it with the same options do not repeat it."""
+
+    at: float
+    """The time on the loop's clock."""
+    timeout: float
+    retries: int
+    error: LeadfeederError
 
 
 class OpenResources(msgspec.Struct, frozen=True):
@@ -91,10 +106,13 @@ class ClientState:
         self.account_id: str | None = None
         """The only account of the key, once it was looked up."""
         self.account_lock = asyncio.Lock()
-        self.creation_lock = asyncio.Lock()
+        self.account_failure: LookupFailure | None = None
+        """The latest lookup of the account, if it failed."""
+        self.creation_locks = defaultdict[tuple[str, str], asyncio.Lock](asyncio.Lock)
+        """A lock for each kind of named record and account."""
         self._last_success_at: datetime | None = None
         self._last_error: LastError | None = None
-        self._is_rejected = False
+        self._rejected_at: datetime | None = None
         self._prices = dict[str, Price]()
         """The prices of the operations that may charge."""
         self._external_session = session
@@ -125,9 +143,18 @@ class ClientState:
         return self._prices.setdefault(endpoint.operation, price)
 
     async def aclose(self) -> None:
-        """Close the connections. Waiting and later calls raise ClientClosedError, and calls in flight fail."""
-        self._closed = True
-        resources, self._resources = self._resources, None
+        """Close the connections. Waiting and later calls raise ClientClosedError, and calls in flight fail.
+
+        Raises:
+            WrongLoopError: The event loop of the client runs in another thread.
+        """
+        resources = self._resources
+        if resources is not None and resources.pid != os.getpid():
+            self._closed = True  # the connections are those of the other process
+            return
+        if resources is not None and resources.loop is not asyncio.get_running_loop() and resources.loop.is_running():
+            raise WrongLoopError("This client belongs to another event loop.", hint=OTHER_LOOP_HINT)
+        self._closed, self._resources = True, None
         if resources is not None:
             resources.pending.close()
             await self.credential.aclose()
@@ -140,17 +167,18 @@ class ClientState:
 
     def record_success(self) -> None:
         """Record that a call succeeded."""
-        self._last_success_at, self._is_rejected = datetime.now(UTC), False
+        self._last_success_at, self._rejected_at = datetime.now(UTC), None
 
     def record_error(self, error: LeadfeederError) -> None:
         """Record the error of a call, unless the caller caused it."""
         if isinstance(error, BudgetExceededError) or (isinstance(error, UsageError) and error.phase != "credential"):
             return
-        is_rejection = isinstance(error, AuthenticationError | CredentialError | ConfigurationError)
+        is_rejection = isinstance(error, AuthenticationError | ConfigurationError)
+        now = datetime.now(UTC)
         if is_rejection or error.status is not None:  # a lost connection says nothing about the credential
-            self._is_rejected = is_rejection
+            self._rejected_at = now if is_rejection else None
         self._last_error = LastError(
-            at=datetime.now(UTC),
+            at=now,
             error=type(error).__name__,
             operation=error.context.operation,
             status=error.status,
@@ -164,7 +192,7 @@ class ClientState:
         blocked_until = self.quota.blocked_until_after(now)
         limiter = self._limiter_statistics()
         return Health(
-            ready=not (self._closed or self._is_rejected or blocked_until),
+            ready=not (self._closed or self._is_rejected(now) or blocked_until),
             in_flight=self.stats.in_flight,
             waiting=self.stats.waiting,
             rate=limiter[0],
@@ -176,6 +204,12 @@ class ClientState:
             last_success_at=self._last_success_at,
             last_error=self._last_error,
         )
+
+    def _is_rejected(self, now: datetime) -> bool:
+        """Return True if the credential was rejected. One that can be renewed counts as rejected for a minute."""
+        if self._rejected_at is None:
+            return False
+        return not self.credential.is_renewable or abs(now - self._rejected_at) < REJECTION_PAUSE
 
     def _limiter_statistics(self) -> tuple[float | None, float]:
         """Return the current rate and the seconds of the current pause."""

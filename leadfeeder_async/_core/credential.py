@@ -92,6 +92,11 @@ class Credential:
         """The kind of the credential."""
         return self._source.kind
 
+    @property
+    def is_renewable(self) -> bool:
+        """True if a callable returns new credentials."""
+        return self._source.provider is not None
+
     def headers(self) -> dict[str, str]:
         """Return the header that authenticates a request."""
         if self._secret is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core import codec, retry
 from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS, only_account
 from leadfeeder_async._core.attempt import AttemptTrace, call_hook, debug_enabled
-from leadfeeder_async._core.client_state import ClientState, OpenResources
+from leadfeeder_async._core.client_state import ClientState, LookupFailure, OpenResources
 from leadfeeder_async._core.credential import TOKEN_HINT
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint, ResponseShape
 from leadfeeder_async._core.error_mapping import error_from_response
@@ -98,11 +99,6 @@ class RequestExecutor:
         return self._state.settings.max_search_rows
 
     @property
-    def creation_lock(self) -> asyncio.Lock:
-        """Held while a record is looked up by name and created if it does not exist."""
-        return self._state.creation_lock
-
-    @property
     def redactor(self) -> Redactor:
         """Removes keys and tokens from what servers send."""
         return self._state.redactor
@@ -146,13 +142,29 @@ class RequestExecutor:
 
     async def resolve_account_id(self) -> str:
         """Return the account of calls that name none. Request the accounts of the key if they are not known."""
-        resources = self._state.ensure_open()
-        known = self.options.account_id or self._state.account_id
-        if known is not None:
-            return known
-        deadline = None if self.options.deadline is None else resources.loop.time() + self.options.deadline
-        context = LIST_ACCOUNTS.error_context()
-        return await self._fetch_account_id(WaitBounds(resources.pending, resources.loop, deadline, context))
+        bounds = self._wait_bounds(LIST_ACCOUNTS.error_context())
+        return self.options.account_id or self._state.account_id or await self._fetch_account_id(bounds)
+
+    @asynccontextmanager
+    async def hold_creation_lock(self, endpoint: Endpoint[T], account_id: str | None) -> AsyncGenerator[None, None]:
+        """Hold the lock under which a record is looked up by name, and created if it does not exist.
+
+        Args:
+            endpoint: Creates the record.
+            account_id: The account of the record, or None for that of the client.
+        """
+        account_id = account_id or await self.resolve_account_id()
+        lock = self._state.creation_locks[endpoint.operation, account_id]
+        await self._wait_bounds(endpoint.error_context()).wait(lock.acquire(), "slot")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _wait_bounds(self, context: ErrorContext) -> WaitBounds:
+        resources, seconds = self._state.ensure_open(), self.options.deadline
+        deadline = None if seconds is None else resources.loop.time() + seconds
+        return WaitBounds(resources.pending, resources.loop, deadline, context)
 
     def record_monthly_usage(self, requests: int) -> None:
         """Record how many requests all programs used this month, as far as known."""
@@ -431,17 +443,34 @@ class RequestExecutor:
 
     async def _fetch_account_id(self, bounds: WaitBounds) -> str:
         """Return the only account of the key, and request it if it is not known yet."""
-        state = self._state
+        state, started_at = self._state, bounds.loop.time()
         await bounds.wait(state.account_lock.acquire(), "account")
         try:
             if state.account_id is None:
+                self._check_lookup_since(started_at)
                 remaining = None if bounds.deadline is None else bounds.remaining_timeout(inf)
                 executor = self.with_options(replace(self.options, deadline=remaining))
                 accounts = await executor.execute(ApiRequest(LIST_ACCOUNTS))
                 state.account_id = only_account(accounts.data, state.redactor)
+        except (DeadlineExceededError, BudgetExceededError):  # limits of this call only
+            raise
+        except LeadfeederError as error:
+            failed_at, options = bounds.loop.time(), self.options
+            copy = error.with_context(error.context)  # without the frames of this call
+            state.account_failure = LookupFailure(failed_at, options.timeout, options.retries, copy)
+            raise
+        else:
             return state.account_id
         finally:
             state.account_lock.release()
+
+    def _check_lookup_since(self, started_at: float) -> None:
+        """Raise the error of a lookup that failed while this call waited for it."""
+        failure, options = self._state.account_failure, self.options
+        if failure is None or failure.at < started_at:
+            return
+        if (failure.timeout, failure.retries) == (options.timeout, options.retries):
+            raise failure.error.with_context(failure.error.context)
 
 
 def _is_client_error(error: BaseException | None) -> bool:

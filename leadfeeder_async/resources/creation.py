@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ async def find_or_create(
     kind: str,
     records: Pager[R],
     create: Callable[[], Coroutine[None, None, Response[R]]],
-    lock: asyncio.Lock,
+    lock: AbstractAsyncContextManager[None],
 ) -> R:
     """Return the record with a name. Create it if it does not exist.
 

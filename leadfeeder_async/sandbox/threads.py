@@ -22,7 +22,7 @@ def run_in_thread(sandbox: Sandbox) -> Generator[Sandbox]:
     Args:
         sandbox: The sandbox to run. It must not be running yet.
     """
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:  # without the loop of the caller
         loop = runner.get_loop()
         runner.run(sandbox.__aenter__())
         thread = Thread(target=loop.run_forever, name="leadfeeder-sandbox", daemon=True)

@@ -17,11 +17,13 @@ from leadfeeder_async import (
     AsyncLeadfeeder,
     AttemptEvent,
     ClientClosedError,
+    ConfigurationError,
     ConnectError,
     LeadfeederError,
     OutcomeUnknownError,
     RateLimitedError,
     ServerError,
+    WrongLoopError,
 )
 from leadfeeder_async._core.attempt import AttemptTrace
 from leadfeeder_async._core.rate_limit import TokenBucket
@@ -334,3 +336,68 @@ async def test_event_of_unknown_outcome() -> None:
     assert [(event.sent, event.credits_charged, event.error) for event in events] == [
         ("maybe", None, "DisconnectedError")
     ]
+
+
+@needs_fork
+def test_child_that_closes_the_client() -> None:
+    """A forked child can close the client of its parent, whose connections stay usable."""
+    code = """
+import asyncio, os, warnings
+from leadfeeder_async import *
+from leadfeeder_async.sandbox import Sandbox
+warnings.simplefilter("ignore")
+async def main():
+    async with Sandbox(rate_limit=False) as sandbox:
+        async with AsyncLeadfeeder(sandbox.api_key, base_url=sandbox.url, account_id=sandbox.account_id) as lf:
+            await lf.users.me()
+            child = os.fork()
+            if not child:
+                await lf.aclose()
+                try: await lf.users.me()
+                except WrongLoopError: os._exit(0)
+                os._exit(1)
+            print(os.waitpid(child, 0)[1], end=" ")
+            async with asyncio.timeout(5):
+                await lf.users.me()
+            print(lf.stats.requests, lf.stats.retries)
+asyncio.run(main())
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=30, check=True
+    ).stdout
+    assert output == "0 2 0\n"
+
+
+async def test_close_from_another_thread() -> None:
+    """A client that another thread closes stays open and usable."""
+    async with raw_server(ME) as server, client_of(server.url) as lf:
+        await lf.users.me()
+
+        def close_in_thread() -> None:
+            with pytest.raises(WrongLoopError, match="run_coroutine_threadsafe"):
+                asyncio.run(lf.aclose())
+
+        await anyio.to_thread.run_sync(close_in_thread)
+        assert (await lf.users.me()).data.id == "u-1"
+
+
+async def test_body_with_byte_order_mark() -> None:
+    """A byte order mark before the JSON of a response is ignored."""
+    body = b'\xef\xbb\xbf{"data":{"id":"1"},"meta":{"credits":{"charged":1}}}'
+    async with raw_server(http(body)) as server, client_of(server.url) as lf:
+        assert (await lf.companies.get("1")).data.id == "1"
+        assert lf.stats.credits_charged == 1
+
+
+@pytest.mark.parametrize("kind", ["function", "method"])
+def test_coroutine_function_as_hook(kind: str) -> None:
+    """A hook that would never be awaited is rejected."""
+
+    async def hook(_: object) -> None:
+        pass
+
+    class Hook:
+        __call__ = staticmethod(hook)
+
+    with pytest.raises(ConfigurationError, match="must not be a coroutine function"):
+        AsyncLeadfeeder("k", on_attempt=hook if kind == "function" else Hook())  # type: ignore[arg-type]

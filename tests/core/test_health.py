@@ -171,3 +171,40 @@ async def test_custom_limiter_has_no_rate(sandbox: Sandbox) -> None:
         assert lf.health().rate is None
         await lf.users.me()
         assert lf.health().rate is None
+
+
+class NextMinutes(datetime):
+    """A clock that is ahead by two minutes."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(minutes=2)
+
+
+async def test_unreachable_token_provider_is_ready(sandbox: Sandbox) -> None:
+    """A callable that fails does not show that the token is rejected, so the client stays ready."""
+
+    def provide() -> AccessToken:
+        raise OSError
+
+    async with AsyncLeadfeeder(access_token=provide, base_url=sandbox.url, account_id=sandbox.account_id) as lf:
+        with pytest.raises(CredentialError):
+            await lf.users.me()
+        assert lf.health().ready
+
+
+@pytest.mark.parametrize("is_renewable", [False, True])
+async def test_renewable_key_is_ready_later(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, is_renewable: bool
+) -> None:
+    """A minute after a rejection, a client that can get a new key is ready, so that calls can renew it."""
+    key = sandbox.api_key
+    async with AsyncLeadfeeder(
+        (lambda: key) if is_renewable else key, base_url=sandbox.url, account_id=sandbox.account_id
+    ) as lf:
+        sandbox.revoke_key()
+        with pytest.raises(AuthenticationError):
+            await lf.users.me()
+        assert not lf.health().ready
+        monkeypatch.setattr("leadfeeder_async._core.client_state.datetime", NextMinutes)
+        assert lf.health().ready == is_renewable

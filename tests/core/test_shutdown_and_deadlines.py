@@ -10,6 +10,7 @@ import pytest
 
 from leadfeeder_async import (
     AsyncLeadfeeder,
+    AttemptTimeoutError,
     BudgetExceededError,
     ClientClosedError,
     ConnectError,
@@ -209,3 +210,31 @@ async def test_monthly_quota_stops_waiting_calls() -> None:
         errors = await asyncio.gather(*(lf.users.me() for _ in range(50)), return_exceptions=True)
     assert {type(error) for error in errors} == {QuotaExceededError}
     assert len(server.requests) <= 2
+
+
+async def test_failed_account_lookup_is_shared() -> None:
+    """Calls that waited for a failed lookup of the account raise its error, and later calls repeat it."""
+    async with raw_server(silence) as server:
+        async with AsyncLeadfeeder(KEY, base_url=server.url, timeout=0.3, retries=0, rate=1e6, burst=1_000) as lf:
+            calls = [lf.tags.list().collect() for _ in range(20)]
+            errors = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(error) for error in errors} == {AttemptTimeoutError}
+            assert len({id(error) for error in errors}) == 20
+            assert lf.stats.requests == 1
+            with pytest.raises(AttemptTimeoutError):
+                await lf.tags.list().collect()
+            assert lf.stats.requests == 2
+
+
+async def test_failed_account_lookup_with_other_options() -> None:
+    """The deadline or timeout of one call does not end others that wait for the account with more time."""
+    accounts = http(b'{"data":[{"id":"1"}]}')
+    async with raw_server(silence, accounts, http(b'{"data":[]}')) as server:
+        async with AsyncLeadfeeder(KEY, base_url=server.url, retries=0) as lf:
+            hasty = lf.with_options(timeout=0.2)
+            first = asyncio.create_task(hasty.tags.list().collect())
+            await asyncio.sleep(0)
+            second = asyncio.create_task(lf.tags.list().collect())
+            with pytest.raises(AttemptTimeoutError):
+                await first
+            assert await second == []

@@ -6,7 +6,14 @@ import asyncio
 
 import pytest
 
-from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, OutcomeUnknownError, UnexpectedStatusError
+from leadfeeder_async import (
+    AsyncLeadfeeder,
+    ConfigurationError,
+    DeadlineExceededError,
+    LeadfeederError,
+    OutcomeUnknownError,
+    UnexpectedStatusError,
+)
 from leadfeeder_async.sandbox import Sandbox
 
 
@@ -68,3 +75,20 @@ async def test_conflict_with_another_program(sandbox: Sandbox, lf: AsyncLeadfeed
     sandbox.fail_next(409, operation="create_tag")
     with pytest.raises(UnexpectedStatusError):
         await lf.tags.get_or_create("Cold")
+
+
+async def test_deadline_while_another_call_creates(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A call waits for another one no longer than its deadline, and not at all for one of another account."""
+    await lf.users.me()
+    sandbox.latency = 1.0
+    slow = asyncio.create_task(lf.tags.get_or_create("Hot"))
+    await asyncio.sleep(0.05)
+    with pytest.raises(DeadlineExceededError):
+        await lf.with_options(deadline=0.2).tags.get_or_create("Cold")
+    sandbox.latency = 0.0
+    other = asyncio.create_task(lf.tags.get_or_create("Cold", account_id="2"))
+    await asyncio.wait([other], timeout=0.5)
+    assert (other.done(), slow.done()) == (True, False)
+    await slow
+    with pytest.raises(LeadfeederError):
+        await other

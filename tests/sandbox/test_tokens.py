@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 from urllib.error import HTTPError
@@ -78,3 +79,16 @@ def test_unknown_scopes_and_tokens() -> None:
         sandbox.revoke_token("other")
     with pytest.raises(ValueError, match="has not issued"):
         sandbox.expire_token("other")
+
+
+def test_thread_keeps_the_loop_of_the_caller() -> None:
+    """A sandbox in a thread does not replace the event loop of the thread that starts it."""
+    own = asyncio.new_event_loop()
+    asyncio.set_event_loop(own)
+    try:
+        with run_in_thread(Sandbox(rate_limit=False)):
+            assert asyncio.get_event_loop_policy().get_event_loop() is own
+        assert asyncio.get_event_loop_policy().get_event_loop() is own
+    finally:
+        asyncio.set_event_loop(None)
+        own.close()
