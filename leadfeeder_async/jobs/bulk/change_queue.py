@@ -9,7 +9,7 @@ import msgspec
 
 from leadfeeder_async.errors import APIStatusError, LeadfeederError, NotFoundError, SentState, merge_sent
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome
-from leadfeeder_async.jobs.enrich.request_queue import FailureAction, classify_failure
+from leadfeeder_async.jobs.failure_action import FailureAction, classify_failure
 
 MAX_IN_FLIGHT = 16
 """The most requests in flight, as many as a client sends at a time."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from leadfeeder_async.errors import LeadfeederError
-from leadfeeder_async.jobs.enrich.results import SerializedError
+from leadfeeder_async.jobs.serialized_error import SerializedError
 
 
 class BulkOutcome(StrEnum):

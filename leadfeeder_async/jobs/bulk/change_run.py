@@ -23,9 +23,8 @@ from leadfeeder_async.errors import CheckpointError, InvalidIdError, LeadfeederE
 from leadfeeder_async.jobs.background import ChangeSignal, batches_from_task, with_notes
 from leadfeeder_async.jobs.bulk.change_queue import ChangeQueue, FailureVerdict, QueuedChange
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary, ChangeLine
-from leadfeeder_async.jobs.enrich.keys import escape_surrogates
-from leadfeeder_async.jobs.enrich.results import SerializedError
-from leadfeeder_async.jobs.enrich.row_reader import RowReader
+from leadfeeder_async.jobs.row_reader import RowReader
+from leadfeeder_async.jobs.serialized_error import SerializedError, escape_surrogates
 from leadfeeder_async.models.envelope import Response
 
 _INPUT_CHANGED_HINT = "Give the same ids again, or start over with overwrite=True."
@@ -140,7 +139,7 @@ class ChangeRun:
         self._reading.cancel()
         self._changed.notify()
 
-    async def _read_ids(self, reader: RowReader) -> None:
+    async def _read_ids(self, reader: RowReader[str]) -> None:
         while self._error is None and not reader.has_ended:
             with anyio.CancelScope() as self._reading:
                 while self._pending >= self._max_pending:

@@ -39,7 +39,7 @@ from leadfeeder_async.jobs.enrich.results import (
     ResultLine,
     encode_lines,
 )
-from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions
+from leadfeeder_async.jobs.enrich.row_intake import EnrichmentOptions
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.jobs.single_use import read_once
 from leadfeeder_async.jobs.tabular import flat_lines, pick_columns

@@ -17,7 +17,6 @@ from leadfeeder_async.jobs.enrich.keys import (
     By,
     FileRow,
     KeyRule,
-    escape_surrogates,
     is_valid_key,
     normalize_column_name,
     parse_rules,
@@ -32,6 +31,7 @@ from leadfeeder_async.jobs.enrich.table_source import (
     lines_within,
     open_text,
 )
+from leadfeeder_async.jobs.serialized_error import escape_surrogates
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
 """The delimiters that are detected, and their names."""

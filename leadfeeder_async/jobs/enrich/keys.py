@@ -17,6 +17,7 @@ import msgspec
 
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.shared_domains import is_shared_domain
+from leadfeeder_async.jobs.serialized_error import escape_surrogates
 
 By: TypeAlias = Literal["domain", "email", "name", "ip", "vat"]
 """The kind of key."""
@@ -316,11 +317,6 @@ def _first_valid(keys: Iterable[Key]) -> Key:
     given = next((key for key in invalid if key.value), invalid[0])
     problem = "; ".join(dict.fromkeys(key.problem for key in invalid))
     return Key(given.value, problem=problem, is_shared=any(key.is_shared for key in invalid))
-
-
-def escape_surrogates(text: str) -> str:
-    r"""Replace unpaired surrogates, which UTF-8 cannot encode, by escapes such as ``\ud800``."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _escape_surrogates_in(cells: str | Mapping[str, object]) -> str | dict[str, object]:

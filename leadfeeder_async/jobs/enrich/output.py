@@ -32,7 +32,7 @@ from leadfeeder_async.jobs.enrich.pipeline import MAX_PENDING_ROWS, Pipeline
 from leadfeeder_async.jobs.enrich.request_queue import CostJournal, split_credits
 from leadfeeder_async.jobs.enrich.result_table import read_result_table
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, ResultLine, encode_lines
-from leadfeeder_async.jobs.enrich.row_reader import EnrichmentOptions, PreviousRun, row_count_error
+from leadfeeder_async.jobs.enrich.row_intake import EnrichmentOptions, PreviousRun, row_count_error
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import (
     JobIdentity,

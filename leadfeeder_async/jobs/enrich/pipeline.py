@@ -42,20 +42,15 @@ from leadfeeder_async.jobs.enrich.request_queue import (
     MAX_FETCHES,
     MAX_MATCHES,
     CostJournal,
-    FailureAction,
     RequestQueue,
     split_credits,
 )
 from leadfeeder_async.jobs.enrich.result_cache import ResultCache, digest_of_key, digest_of_record
-from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome, ResultLine, SerializedError, failed_line
-from leadfeeder_async.jobs.enrich.row_reader import (
-    MAX_BLOCKING_TIME,
-    EnrichmentOptions,
-    IncomingRow,
-    PreviousRun,
-    RowIntake,
-    RowReader,
-)
+from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome, ResultLine, failed_line
+from leadfeeder_async.jobs.enrich.row_intake import EnrichmentOptions, IncomingRow, PreviousRun, RowIntake
+from leadfeeder_async.jobs.failure_action import FailureAction
+from leadfeeder_async.jobs.row_reader import MAX_BLOCKING_TIME, RowReader
+from leadfeeder_async.jobs.serialized_error import SerializedError
 
 T = TypeVar("T")
 
@@ -197,7 +192,7 @@ class Pipeline:
 
     async def _read(
         self,
-        reader: RowReader,
+        reader: RowReader[Row],
         matched: MemoryObjectSendStream[KeyResults],
         resolved: MemoryObjectSendStream[KeyResults],
     ) -> None:
@@ -218,7 +213,7 @@ class Pipeline:
             self._abort(error)
         self._set_input(InputState.ENDED)
 
-    async def _next_rows(self, reader: RowReader) -> list[Row] | None:
+    async def _next_rows(self, reader: RowReader[Row]) -> list[Row] | None:
         """Wait until there is room, then return the next rows, or None after the last ones."""
         remaining = self._intake.remaining
         if self._error is not None or reader.has_ended or remaining == 0:
