@@ -125,6 +125,13 @@ def next_floor(floor: date, newest: date | None, today: date, lookback_days: int
     """Return the first day to watch from now on. It never moves back, and never past the newest visit.
 
     No visit is therefore left out after the clock was wrong, or after days without a running watch.
+
+    Args:
+        floor: The first day so far.
+        newest: The day of the newest visit when a poll last ended. A poll that was interrupted may have delivered
+            newer visits before older ones.
+        today: The current day.
+        lookback_days: The days before the newest visit that are read again.
     """
     latest = today if newest is None else min(newest, today)
     return max(floor, latest - timedelta(lookback_days)) if newest is not None else floor

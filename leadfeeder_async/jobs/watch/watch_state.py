@@ -39,6 +39,8 @@ class WatchState(msgspec.Struct, kw_only=True):
     """True if the server returns the newest visits first."""
     read_on: date | None = None
     """The day of the latest complete reading of all days, or None before the first one."""
+    complete_until: date | None = None
+    """The day of the newest visit when a poll last ended, so that no visit before it can be missing."""
 
     @property
     def newest(self) -> date | None:

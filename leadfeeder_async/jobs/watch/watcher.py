@@ -362,6 +362,7 @@ class VisitWatcher:
             async with aclosing(self._read_part(state, index)) as rows:
                 async for row in rows:
                     yield row
+        state.complete_until = state.newest
         if self._reading is not WatchReading.NOTHING:
             self._divide(state)
             await self._journal.save(state)
@@ -370,7 +371,7 @@ class VisitWatcher:
         """Read all days. This is done at least once a day, so that counts do not hide a new visit for longer."""
         self._reading = WatchReading.COMPLETE
         self._still_undecided = {}
-        state.floor = next_floor(state.floor, state.newest, today, self._options.lookback_days)
+        state.floor = next_floor(state.floor, state.complete_until, today, self._options.lookback_days)
         window = window_to_watch(state.floor, state.newest, today, self._days_ahead)
         counted = RowCounter(window, self._reader.max_rows)
         async with aclosing(self._read_all_pages(state, counted, window)) as visits:
@@ -379,6 +380,7 @@ class VisitWatcher:
         state.forget_before(state.floor)
         self._known = {visit_id for ids in state.known.values() for visit_id in ids}
         state.parts, state.read_on = [self._known_part(counted, window)], today
+        state.complete_until = state.newest
         self._divide(state)
         await self._journal.save(state)
 
