@@ -7,7 +7,6 @@ import re
 import ssl
 import sys
 from base64 import b64encode
-from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
@@ -192,8 +191,7 @@ class Transport:
             chunks.append(chunk)
             if len(chunk) == READ_SIZE:  # aiohttp may decompress the next part without waiting for the network
                 await asyncio.sleep(0)
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        return HttpResponse(response.status, response.headers, body.removeprefix(BOM_UTF8))
+        return HttpResponse(response.status, response.headers, chunks[0] if len(chunks) == 1 else b"".join(chunks))
 
     def _headers(self, *, has_body: bool) -> dict[str, str]:
         headers = {

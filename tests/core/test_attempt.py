@@ -381,14 +381,6 @@ async def test_close_from_another_thread() -> None:
         assert (await lf.users.me()).data.id == "u-1"
 
 
-async def test_body_with_byte_order_mark() -> None:
-    """A byte order mark before the JSON of a response is ignored."""
-    body = b'\xef\xbb\xbf{"data":{"id":"1"},"meta":{"credits":{"charged":1}}}'
-    async with raw_server(http(body)) as server, client_of(server.url) as lf:
-        assert (await lf.companies.get("1")).data.id == "1"
-        assert lf.stats.credits_charged == 1
-
-
 @pytest.mark.parametrize("kind", ["function", "method"])
 def test_coroutine_function_as_hook(kind: str) -> None:
     """A hook that would never be awaited is rejected."""
