@@ -71,11 +71,13 @@ async def brief(
     now = datetime.now(parse_time_zone(tz))
     start = parse_start(since, now)
     end = datetime.combine(parse_day(until, now.date()) + timedelta(1), time(), now.tzinfo)
-    first_day, last_day = start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()
+    last_day = (end - timedelta(microseconds=1)).date()
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        visits = await lf.web_visits.search(start_date=first_day, end_date=last_day, include=["company"]).collect()
+        visits = await lf.web_visits.search(
+            start_date=start.date(), end_date=last_day, include=["company"], tz=tz
+        ).collect()
         visits = [visit for visit in visits if visit.started_at is None or visit.started_at < end]
-        ranked = rank(visits, start, await _prior_visits(lf, first_day, history), by)
+        ranked = rank(visits, start, await _prior_visits(lf, start.astimezone(UTC).date(), history), by)
         cost = f"{pluralize(lf.stats.requests, 'request')}, {format_charge(lf.stats.credits_charged)}"
     show_records([to_record(_in_time_zone(activity, now)) for activity in ranked[:limit]], BRIEF, output, "visit")
     print_err(f"{_summary(ranked, start, tz)} {cost}")

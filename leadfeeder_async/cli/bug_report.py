@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._secret import Secret
@@ -140,7 +141,7 @@ class Recorder:
             checks=[ReportedCheck(check=one.check, status=one.status, error=_reported(one.error)) for one in results],
             probes=self.probes,
             attempts=list(self.attempts),
-            health=self.health,
+            health=self.health and _without_texts(self.health),
         )
 
 
@@ -213,7 +214,22 @@ def _host_of(base_url: str) -> str:
 def _reported(error: LeadfeederError | None) -> ReportedError | None:
     if error is None:
         return None
-    return ReportedError(error=type(error).__name__, context=error.context, message=_message(error))
+    context = replace(error.context, code=_code(error.code))
+    return ReportedError(error=type(error).__name__, context=context, message=_message(error))
+
+
+def _without_texts(health: Health) -> Health:
+    """Return the state of a client without a code of its last error that is not the form of one."""
+    last = health.last_error
+    return health if last is None else replace(health, last_error=replace(last, code=_code(last.code)))
+
+
+def _code(code: str | None) -> str | None:
+    return code if code is not None and _CODE.fullmatch(code) else None
+
+
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
+"""The form of error codes. Other texts in their place may contain data of the account."""
 
 
 def _message(error: LeadfeederError) -> str | None:

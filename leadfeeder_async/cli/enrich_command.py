@@ -85,8 +85,7 @@ async def enrich(
         "--resume and --retry-failed need an output file.",
         "Add --out.",
     )
-    if out is not None:
-        check_input_is_kept(source, out)
+    check_input_is_kept(source, out)
     dialect, names = csv_dialect(out, excel=excel), split_fields(fields)
     if by is None:
         raise _missing_by_error(source, encoding, sheet)

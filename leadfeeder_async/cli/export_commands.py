@@ -14,7 +14,7 @@ from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.dates import parse_day, start_date_of_export
-from leadfeeder_async.cli.input_files import read_file
+from leadfeeder_async.cli.input_files import check_input_is_kept, read_file
 from leadfeeder_async.cli.options import (
     DEFAULT_TARGET,
     FLAG,
@@ -82,7 +82,7 @@ async def visits(
     """
     include: list[WebVisitInclude] | None = ["company"] if include_company else None
     days = _date_range(since, until, tz, target)
-    filters = None if filter is None else read_filter_option(filter)
+    filters = None if filter is None else read_filter_option(filter, target.out)
     await _export(
         "visit",
         target,
@@ -214,9 +214,13 @@ async def lists(*, scope: Scope = "company", target: OutputTarget = DEFAULT_TARG
     await _export("list", target, lambda lf: lf.lists.list(scope=scope, limit=target.limit))
 
 
-def read_filter_option(text: str) -> WebVisitFilters:
-    """Return the filters in a JSON object, or in a file that contains one."""
-    data = text.encode() if text.lstrip().startswith("{") else read_file(Path(text))
+def read_filter_option(text: str, out: Path | None = None) -> WebVisitFilters:
+    """Return the filters in a JSON object, or in a file that contains one, which must not be the output file."""
+    if text.lstrip().startswith("{"):
+        data = text.encode()
+    else:
+        check_input_is_kept(Path(text), out)
+        data = read_file(Path(text))
     try:
         filters = msgspec.json.decode(data, type=dict[str, object])
     except UNREADABLE as error:

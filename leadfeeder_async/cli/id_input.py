@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET
 
 from leadfeeder_async.cli import stdin
 from leadfeeder_async.cli.input_files import interruptible
@@ -115,7 +116,7 @@ class IdParser:
                 return True
         return False
 
-    def _id_in_json(self, text: str) -> str:
+    def _id_in_json(self, text: str) -> str | None:
         try:
             record = _DECODER.decode(text)
         except (msgspec.MsgspecError, RecursionError):
@@ -128,6 +129,9 @@ class IdParser:
             value = json_at(record, key)
             if isinstance(value, str | int) and not isinstance(value, bool):
                 return str(value)
+        parent = json_at(record, path[:-1])
+        if isinstance(parent, dict) and parent.get(path[-1], UNSET) is None:
+            return None  # a row that no company was found for
         raise self._error(f"has no {self._column or 'id'!r}", "Name the key of the id with --column.")
 
     def _cells(self, lines: Sequence[str]) -> list[str] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -39,10 +41,27 @@ def read_file(path: Path) -> bytes:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def check_input_is_kept(source: Path, out: Path) -> None:
-    """Raise ConfigurationError if the output or one of its temporary files is the input file."""
-    from leadfeeder_async.jobs.resumable_file import checkpoint_path, partial_path  # not needed by other commands
+def check_input_is_kept(source: Path, out: Path | None) -> None:
+    """Raise ConfigurationError if the output or one of its temporary files is the input file.
 
+    Args:
+        source: The input file.
+        out: The output file, or None for stdout.
+    """
+    from leadfeeder_async.jobs.resumable_file import checkpoint_path, is_same_file, partial_path  # not always needed
+
+    if out is None:
+        check_argument(not _is_stdout(source), f"stdout is the input file {source}.", "Write to another file.")
+        return
     for path in (out, partial_path(out), checkpoint_path(out)):
-        is_input = path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source))
+        is_input = is_same_file(path, source)
         check_argument(not is_input, f"{path} is the input file and would be overwritten.", "Change --out.")
+
+
+def _is_stdout(path: Path) -> bool:
+    """Return True if stdout is redirected to a regular file, and the path names this file."""
+    try:
+        stdout = os.fstat(1)
+        return stat.S_ISREG(stdout.st_mode) and os.path.samestat(stdout, path.stat())
+    except OSError:
+        return False

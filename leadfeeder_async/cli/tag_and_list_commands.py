@@ -325,8 +325,8 @@ async def _run_bulk(
 ) -> ExitCode:
     """Ask for confirmation and run a job. Print each id that was not changed, and the totals, also after an error."""
     check_argument(options.out is not None or not options.resume, "--resume requires an output file.", "Add --out.")
-    if options.out is not None and options.ids not in {None, "-"}:
-        check_input_is_kept(Path(options.ids or ""), options.out)
+    if options.ids is not None and options.ids != "-":
+        check_input_is_kept(Path(options.ids), options.out)
     if not await terminal.confirm(question, "Nothing was changed.", yes=yes):
         return ExitCode.INCOMPLETE
     with terminal.progress_bar("ids") as on_progress:

@@ -207,7 +207,8 @@ def _flat(row: bytes, account_id: str) -> Row | None:
         return None
     attributes, relationships = record.get("attributes"), record.get("relationships")
     keys: Row = {"account_id": account_id, "id": record["id"]}
-    flat: Row = {name: _loadable(value) for name, value in attributes.items()} if isinstance(attributes, dict) else {}
+    loadable = _loadable(attributes)
+    flat: Row = loadable if isinstance(loadable, dict) else {}
     if isinstance(relationships, dict):
         flat.update({name: _related(value) for name, value in relationships.items()})
     if "started_at" in flat:
@@ -215,13 +216,29 @@ def _flat(row: bytes, account_id: str) -> Row | None:
     return {**keys, **flat, **keys}  # the keys are the first columns, and replace attributes with the same name
 
 
-def _loadable(value: Json) -> Json:
-    """Return a value with integers beyond 64 bits as strings, because no destination has a larger type."""
+_NUMBERS = frozenset(
+    {"earnings", "match_score", "net_worth", "revenue", "score", "time_on_page", "value", "value_eur", "visit_length"}
+)
+"""Fields that are numbers with fractions. Servers write some as integers, from which dlt would infer another column."""
+
+_TEXTS = frozenset({"confidence_score", "employee_range"})
+"""Fields that are texts, which some servers write as numbers."""
+
+
+def _loadable(value: Json, name: str = "") -> Json:
+    """Return a value of the same type in each row, so that dlt loads all values of a field into one column.
+
+    Integers beyond 64 bits become strings, because no destination has a larger type.
+    """
     if isinstance(value, dict):
-        return {name: _loadable(inner) for name, inner in value.items()}
+        return {key: _loadable(inner, key) for key, inner in value.items()}
     if isinstance(value, list):
         return [_loadable(inner) for inner in value]
-    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return value
+    if name in _TEXTS or not -(2**63) <= value < 2**63:
+        return str(value)
+    return float(value) if name in _NUMBERS else value
 
 
 def _timestamp(value: Json) -> datetime | None:

@@ -274,6 +274,11 @@ def checkpoint_path(path: Path) -> Path:
     return path.with_name(path.name + ".checkpoint")
 
 
+def is_same_file(path: Path, other: Path) -> bool:
+    """Return True if two paths name one file, whether it exists or not."""
+    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
+
+
 def validate_target(path: Path, *, overwrite: bool, resume: bool = False) -> None:
     """Raise CheckpointError if ``path`` cannot be written, or exists and must not be replaced."""
     with translate_os_errors(path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from leadfeeder_async._argument_checks import check_path
 from leadfeeder_async.errors import CheckpointError, check_argument
 from leadfeeder_async.jobs.atomic_file import write_atomically
-from leadfeeder_async.jobs.resumable_file import validate_target
+from leadfeeder_async.jobs.resumable_file import is_same_file, validate_target
 from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.report.load import read_report
 from leadfeeder_async.report.report_data import Report
@@ -63,6 +63,11 @@ def write_report(
 
     """
     path = check_path("out", out)
+    check_argument(
+        not is_same_file(path, check_path("database", database)),
+        f"{path} is the database and would be overwritten.",
+        "Write the report to another file.",
+    )
     validate_target(path, overwrite=overwrite)
     _check_extra()
     from leadfeeder_async.report.render import render  # noqa: PLC0415 - needs the extra

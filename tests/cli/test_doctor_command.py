@@ -186,6 +186,16 @@ async def test_bundle_contains_no_data_of_the_account(quarter: Sandbox, tmp_path
     assert [value for value in (*personal, quarter.api_key) if value in shown] == []
 
 
+async def test_bundle_without_texts_in_place_of_codes(quarter: Sandbox, tmp_path: Path) -> None:
+    """A code that is a sentence is left out, because it may name records of the account."""
+    file = tmp_path / "report.json"
+    quarter.fail_next(
+        403, code="Account 310042 of ada@seller.test may not read it", operation="list_accounts", times=50
+    )
+    await leadfeeder(quarter, "doctor", "--bundle", file)
+    assert "may not read it" not in file.read_text(encoding="utf-8")
+
+
 async def test_bundle_of_a_mismatch(tmp_path: Path) -> None:
     """An undecodable response is reported by its field, without its values, also if it echoes the key."""
     key, file = "canary-key-0123456789", tmp_path / "report.json"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import os
 import re
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.resumable_file import partial_path
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import (
+    COMMAND,
     json_lines,
     leadfeeder,
     leadfeeder_in_new_python,
@@ -301,6 +304,21 @@ async def test_input_is_never_overwritten(sandbox: Sandbox, tmp_path: Path, kind
     code, _, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "domain", "--yes", "--out", out, *flags)
     assert (code, sandbox.ledger.requests, source.read_bytes()) == (2, [], before)
     assert "is the input file and would be overwritten" in stderr
+
+
+@pytest.mark.parametrize("mode", ["ab", "r+b"])
+async def test_stdout_that_is_the_input_file(sandbox: Sandbox, tmp_path: Path, mode: str) -> None:
+    """A command whose output is redirected to its input file is rejected before anything is sent."""
+    source = write_input(tmp_path, range(2))
+    before = source.read_bytes()
+    with source.open(mode) as stdout:
+        command = (*COMMAND, "enrich", str(source), "--by", "domain", "--yes")
+        child = await asyncio.create_subprocess_exec(
+            *command, stdout=stdout, stderr=subprocess.PIPE, env={**os.environ, **sandbox.environment}
+        )
+        _, stderr = await child.communicate()
+    assert (child.returncode, sandbox.ledger.requests, source.read_bytes()) == (2, [], before)
+    assert "stdout is the input file" in stderr.decode()
 
 
 IRREGULAR_CSV = b'''

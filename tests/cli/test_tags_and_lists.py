@@ -87,6 +87,7 @@ async def test_failed_id_is_named_and_the_others_are_done(quarter: Sandbox, tmp_
         ("\ufeffid,name\n159000001,A\n159000002,B\n", []),
         ("key\tname\n159000001\tA\n159000002\tB\n", ["--column", "key"]),
         ('{"id":"159000001","type":"company"}\n{"id":"159000002","type":"company_summary"}\n', []),
+        ('{"id":"159000001"}\n{"id":null,"key":"x"}\n{"id":"159000002"}\n', []),
         (VISIT.format("159000001") + VISIT.format("159000002"), ["--column", "company.id"]),
     ],
 )

@@ -239,6 +239,31 @@ async def test_clock_ahead_of_the_server(pipeline: Any) -> None:
     assert starts == {path: ["2026-11-01", "2026-11-07"] for path in ("/v1/web-visits", "/v1/web-visits/companies")}
 
 
+async def test_fractions_after_integers(pipeline: Any) -> None:
+    """A number that the first row has without a fraction, and a text that it has as a number, stay in one column."""
+    today = datetime.now(UTC).date()
+    rows = [
+        {
+            **visit(str(number), today, visit_length=length, engagements=[{"time_on_page": length}]),
+            "relationships": {
+                "company": {
+                    "id": str(number),
+                    "type": "company",
+                    "attributes": {"intent": {"score": length}, "employee_range": employees},
+                }
+            },
+        }
+        for number, (length, employees) in enumerate([(6, 250), (6.25, "51-200"), (3, 7)])
+    ]
+    async with scripted(rows) as url:
+        await load(pipeline, url)
+    values = query(
+        pipeline, "SELECT visit_length, company__intent__score, company__employee_range FROM visits ORDER BY id"
+    )
+    assert values == [(6.0, 6.0, "250"), (6.25, 6.25, "51-200"), (3.0, 3.0, "7")]
+    assert query(pipeline, "SELECT sum(time_on_page) FROM visits__engagements") == [(15.25,)]
+
+
 async def test_integers_beyond_64_bits(pipeline: Any) -> None:
     """An attribute that no destination can store as an integer is loaded as text."""
     today = datetime.now(UTC).date()

@@ -703,3 +703,30 @@ async def test_budget_and_arguments(sandbox: Sandbox, tmp_path: Path) -> None:
             lf.web_visits.watch(filters={"location_country_codes": 1})
         with pytest.raises(CheckpointError, match="not the name of a file"):
             lf.web_visits.watch(state=tmp_path)
+
+
+@pytest.mark.parametrize("has_failure", [True, False])
+def test_first_reading_that_is_interrupted(server: VisitServer, run: Any, tmp_path: Path, has_failure: bool) -> None:
+    """If a list with the newest visits first fails or is left at its second page, older visits are not left out."""
+    server.newest_first = True
+    for number in range(280):
+        server.add(f"v{number}", EPOCH - timedelta(hours=number / 2))
+    options = {"since": EPOCH - timedelta(days=7), "state": tmp_path / "state"}
+    delivered = list[str]()
+    if has_failure:
+        server.at(EPOCH, lambda: setattr(server, "fails_at_page", 2))
+        server.at(EPOCH + timedelta(minutes=1), lambda: setattr(server, "fails_at_page", 0))
+        run(watch_for(server.watch(**options), 3_600, delivered))
+    else:
+        for _ in range(2):
+            run(take(server.watch(**options), 150, delivered))
+    assert sorted(set(delivered)) == sorted(f"v{number}" for number in range(280))
+
+
+async def take(visits: Any, count: int, delivered: list[str]) -> None:
+    """Read some visits, and leave the loop at the last one, which is then not acknowledged."""
+    async for visit in visits:
+        delivered.append(visit.id)
+        if len(delivered) % count == 0 or len(set(delivered)) == 280:
+            break
+    await visits.aclose()

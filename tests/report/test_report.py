@@ -736,3 +736,17 @@ def test_unknown_time_zone(tmp_path: Path) -> None:
     """A time zone that does not exist is refused, with the most similar one."""
     with pytest.raises(ConfigurationError, match=r"tz='Europe/Berln' is not a time zone. Did you mean 'Europe/Berlin'"):
         read_report(make_database(tmp_path / "a.duckdb"), tz="Europe/Berln")
+
+
+@pytest.mark.parametrize("kind", ["same", "other path", "hard link"])
+def test_report_never_replaces_its_database(tmp_path: Path, kind: str) -> None:
+    """The database is rejected as the file of the page, also with ``overwrite``."""
+    database = make_database(tmp_path / "a.duckdb", visits=[one_visit()], sync_state=state(END, END))
+    out = tmp_path / "x" / ".." / "a.duckdb" if kind == "other path" else tmp_path / "link.html"
+    (tmp_path / "x").mkdir()
+    if kind == "hard link":
+        out.hardlink_to(database)
+    before = database.read_bytes()
+    with pytest.raises(ConfigurationError, match="is the database and would be overwritten"):
+        write_report(database, database if kind == "same" else out, overwrite=True)
+    assert database.read_bytes() == before

@@ -66,6 +66,8 @@ class VisitServer(RequestExecutor):
         """Return only companies with visits on the requested days."""
         self.rejects_future: timedelta | None = None
         """The time of the account ahead of UTC, if days after its today are rejected."""
+        self.fails_at_page = 0
+        """The number of the page that fails, or 0."""
         self.failing_searches = 0
         """The number of requests for pages of visits that fail."""
         self.bad_companies = 0
@@ -119,6 +121,8 @@ class VisitServer(RequestExecutor):
             if self.bad_companies:
                 self.bad_companies, rows = self.bad_companies - 1, [7 if row["id"] == "c1-1" else row for row in rows]
             return msgspec.json.encode({"data": rows, "meta": {"pagination": {"total_count": len(rows)}}})
+        if request.params["page[num]"] == self.fails_at_page:
+            raise ServerError("down", ErrorContext(status=503))
         if request.params["page[size]"] != 1 and self.failing_searches:
             self.failing_searches -= 1
             raise ServerError("down", ErrorContext(status=503))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, NoReturn
@@ -97,7 +98,7 @@ class InputFile(Iterable[FileRow]):
                 self._header = self._find_header(self._source)
         except UnicodeError as error:
             self._raise_encoding(error)
-        self._rows = sum(1 for _ in self)
+        self._rows = sum(1 for _ in self._read_rows())
 
     def __len__(self) -> int:
         return self._rows
@@ -113,6 +114,22 @@ class InputFile(Iterable[FileRow]):
         return ". ".join((", ".join(self._describe_format()), self._describe_keys()))
 
     def __iter__(self) -> Generator[FileRow]:
+        """Yield the rows that were counted at the start.
+
+        Raises:
+            ConfigurationError: The file has more or fewer rows now.
+        """
+        count = 0
+        with closing(self._read_rows()) as rows:
+            for row in rows:
+                if count == self._rows:
+                    self._raise_changed("more")
+                count += 1
+                yield row
+        if count < self._rows:
+            self._raise_changed("fewer")
+
+    def _read_rows(self) -> Generator[FileRow]:
         try:
             if self._source is not None:
                 yield from map(self._header.row, islice(self._source.rows(), self._header.skipped_rows, None))
@@ -253,6 +270,12 @@ class InputFile(Iterable[FileRow]):
             f"{self.path} has no column for {wanted}. It has {_list_of(names)}.",
             hint="Pass column= with one of these names.",
             argument="column",
+        )
+
+    def _raise_changed(self, change: str) -> NoReturn:
+        raise ConfigurationError(
+            f"{self.path} has {change} rows now than the {self._rows:,} that were counted at the start.",
+            hint="Use a copy that no program changes.",
         )
 
     def _raise_encoding(self, error: UnicodeError) -> NoReturn:

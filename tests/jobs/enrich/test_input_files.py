@@ -600,3 +600,19 @@ def test_separator_line() -> None:
         "sep=;x": None,
     }
     assert {line: file_format.separator_of(line) for line in lines} == lines
+
+
+@pytest.mark.parametrize(
+    ("content", "change"), [("Domain\na.test\n", "fewer"), ("Domain\na.test\nb.test\nc.test\n", "more")]
+)
+def test_file_that_changes_after_it_was_counted(tmp_path: Path, content: str, change: str) -> None:
+    """Rows that are added or removed after the file was counted are an error, so that they are not charged unseen."""
+    source = tmp_path / "in.csv"
+    source.write_text("Domain\na.test\nb.test\n", encoding="utf-8")
+    rows = InputFile(source, "domain")
+    source.write_text(content, encoding="utf-8")
+    read = iter(rows)
+    for _ in range(1 if change == "fewer" else 2):
+        next(read)
+    with pytest.raises(ConfigurationError, match=f"has {change} rows now than the 2 that were counted"):
+        next(read)
