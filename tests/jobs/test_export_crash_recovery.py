@@ -81,8 +81,8 @@ async def test_nothing_is_lost_or_doubled(noun: str, tmp_path: Path) -> None:
         results = await asyncio.gather(*map(run, range(SEQUENCES)))
     assert [seed for seed, (wrong, _) in enumerate(results) if wrong] == []
     assert sum(kills for _, kills in results) >= SEQUENCES // 2
-    # A kill between the last steps leaves a checkpoint or a lock file, which do not matter to the next job.
-    assert {path.suffix for path in tmp_path.iterdir()} - {".checkpoint", ".lock"} == {".ndjson"}
+    # A kill between the last steps leaves working files, which do not matter to the next job.
+    assert {path.suffix for path in tmp_path.iterdir()} - {".checkpoint", ".lock", ".tmp"} == {".ndjson"}
     assert [load_unfinished(path, EXPORT) for path in tmp_path.glob("*.ndjson")] == [None] * SEQUENCES
 
 
