@@ -151,14 +151,13 @@ def check_string_keys(name: str, value: object) -> Mapping[object, object]:
 def check_query(name: str, params: object) -> None:
     """Raise ConfigurationError unless each query parameter can be sent."""
     for key, value in check_string_keys(name, params).items():
+        argument, problem = f"{name}[{key!r}]", "must be a string, an integer or a tuple."
         if is_list(value) and not isinstance(value, str):
             if not isinstance(value, tuple):
-                reject(
-                    f"{name}[{key!r}]", value, "must be a string, an integer or a tuple.", "Pass a tuple of strings."
-                )
-            check_strings(f"{name}[{key!r}]", value)
+                reject(argument, value, problem, "Pass a tuple of strings.")
+            check_strings(argument, value)
         elif value is not None and not isinstance(value, str | int):
-            reject(f"{name}[{key!r}]", value, "must be a string, an integer or a tuple.")
+            reject(argument, value, problem)
 
 
 def check_stream(name: str, values: object, item: str) -> None:

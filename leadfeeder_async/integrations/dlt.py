@@ -7,6 +7,7 @@ and all of them share one rate limit.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
@@ -236,9 +237,11 @@ def _loadable(value: Json, name: str = "") -> Json:
         return [_loadable(inner) for inner in value]
     if not isinstance(value, int | float) or isinstance(value, bool):
         return value
-    if name in _TEXTS or not -(2**63) <= value < 2**63:
+    if name in _TEXTS:
         return str(value)
-    return float(value) if name in _NUMBERS else value
+    if name in _NUMBERS and abs(value) <= sys.float_info.max:
+        return float(value)
+    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
 
 def _timestamp(value: Json) -> datetime | None:

@@ -239,6 +239,15 @@ async def test_clock_ahead_of_the_server(pipeline: Any) -> None:
     assert starts == {path: ["2026-11-01", "2026-11-07"] for path in ("/v1/web-visits", "/v1/web-visits/companies")}
 
 
+@pytest.mark.parametrize("value", [1e19, -1e300, 2**64, 5])
+async def test_large_numbers_with_fractions(pipeline: Any, value: float) -> None:
+    """A field with fractions is loaded as a number of any size, also if the server writes it as an integer."""
+    rows = [visit("1", datetime.now(UTC).date(), visit_length=value, other=float(value))]
+    async with scripted(rows) as url:
+        await load(pipeline, url)
+    assert query(pipeline, "SELECT visit_length, other FROM visits") == [(float(value), float(value))]
+
+
 async def test_fractions_after_integers(pipeline: Any) -> None:
     """A number that the first row has without a fraction, and a text that it has as a number, stay in one column."""
     today = datetime.now(UTC).date()
