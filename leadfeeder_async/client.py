@@ -42,6 +42,7 @@ from leadfeeder_async.pagination.multi_account import MultiAccountPager
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.resources import check_operations
 from leadfeeder_async.resources.accounts import Accounts, Users
+from leadfeeder_async.resources.body_checks import check_json
 from leadfeeder_async.resources.campaigns import Campaigns
 from leadfeeder_async.resources.companies import Companies
 from leadfeeder_async.resources.contacts import Contacts
@@ -669,6 +670,7 @@ def _check_returns(returns: object) -> None:
 
 def _encode_argument(value: object) -> bytes:
     try:
+        check_json("json", msgspec.to_builtins(value, str_keys=True))
         return encode_json(value)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise ConfigurationError(f"json cannot be encoded: {error}.", argument="json") from None

@@ -37,6 +37,7 @@ from leadfeeder_async._core.monthly_quota import MonthlyQuota
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.models.accounts import User
+from leadfeeder_async.models.companies import CompanyFinancialsAttributes
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.settings import CredentialSource, Settings
@@ -551,6 +552,24 @@ def test_json_logs_of_the_environment() -> None:
     assert (failure["level"], failure["message"]) == ("ERROR", "on_attempt failed")
     assert "ValueError: broken hook" in failure["exception"]
     assert KEY not in got.stderr
+
+
+def test_unknown_log_level_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelled ``LEADFEEDER_LOG`` raises an error, because it would log nothing."""
+    monkeypatch.setenv("LEADFEEDER_LOG", "verbose")
+    with pytest.raises(ConfigurationError, match="LEADFEEDER_LOG='verbose' is not a log level"):
+        client_of("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), {"rows": [{"x": float("inf")}]}, CompanyFinancialsAttributes(revenue=float("nan"))]
+)
+async def test_request_refuses_numbers_that_json_lacks(value: object) -> None:
+    """A number that JSON cannot contain raises an error, because it would be sent as null."""
+    async with client_of("http://127.0.0.1:9") as lf:
+        with pytest.raises(ConfigurationError, match="is not a finite number") as caught:
+            await lf.request("POST", "/v1/new", json=value)
+    assert str(caught.value.argument).startswith("json")
 
 
 def test_synchronous_with_shows_the_correction() -> None:

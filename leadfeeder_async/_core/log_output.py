@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from leadfeeder_async._core.attempt import logger
+from leadfeeder_async.errors import check_argument
 
 
 class JsonFormatter(logging.Formatter):
@@ -34,9 +35,18 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Log to stderr if LEADFEEDER_LOG names a level, such as ``debug``, or ``json`` for all lines as JSON."""
+    """Log to stderr if LEADFEEDER_LOG names a level, such as ``debug``, or ``json`` for all lines as JSON.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
     wanted = os.environ.get("LEADFEEDER_LOG", "").upper()
     level = logging.DEBUG if wanted == "JSON" else logging.getLevelNamesMapping().get(wanted)
+    check_argument(
+        level is not None or not wanted,
+        f"LEADFEEDER_LOG={wanted.lower()!r} is not a log level.",
+        "Write debug, info, warning or error, or json for JSON lines.",
+    )
     if level is not None and not logger.handlers:
         handler = logging.StreamHandler()
         handler.addFilter(lambda _: not logging.getLogger().handlers)  # the program's handlers get each line too

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated
 
 import msgspec
@@ -15,8 +15,13 @@ from leadfeeder_async.cli.printing import format_charge, pluralize, print_err
 from leadfeeder_async.cli.ranking import REENGAGED_AFTER_DAYS, CompanyActivity, PriorVisits, RankBy, rank
 from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import check_argument
-from leadfeeder_async.pagination.date_range import parse_time_zone
+from leadfeeder_async.errors import BadRequestError, check_argument
+from leadfeeder_async.models.records import WebVisit
+from leadfeeder_async.pagination.date_range import DateWindow, parse_time_zone
+from leadfeeder_async.pagination.local_days import days_around
+
+MAX_HISTORY = 3_660
+"""The most days of ``--history``."""
 
 BRIEF = schema_of_names(
     "id",
@@ -59,28 +64,42 @@ async def brief(
     The status of a company is new (no earlier visit within --history), re-engaged (first visit after 30 days or more)
     or returning.
 
-    Sends one request for each 100 visits of the period, and one for each 100 companies that visited before it.
+    Sends one request for each 100 visits, and one for each 100 companies that visited before. The time zone of the
+    API's days is not documented, so all of its days that may contain the period are read.
 
     Credits: none.
     """
     BRIEF.check_fields(output)
     check_argument(
-        history > REENGAGED_AFTER_DAYS, f"--history {history} must be greater than {REENGAGED_AFTER_DAYS} days."
+        REENGAGED_AFTER_DAYS < history <= MAX_HISTORY,
+        f"--history {history} must be more than {REENGAGED_AFTER_DAYS} and at most {MAX_HISTORY:,} days.",
     )
     check_argument(limit is None or limit >= 0, f"--limit {limit} must be at least 0.")
     now = datetime.now(parse_time_zone(tz))
     start = parse_start(since, now)
-    end = datetime.combine(parse_day(until, now.date()) + timedelta(1), time(), now.tzinfo)
-    last_day = (end - timedelta(microseconds=1)).date()
+    last_day = parse_day(until, now.date())
+    check_argument(start.date() > date.min + timedelta(MAX_HISTORY), f"--since {since} is too early.")
+    check_argument(last_day < date.max - timedelta(1), f"--until {until} is too late.")
+    end = datetime.combine(last_day + timedelta(1), time(), now.tzinfo)
+    check_argument(start < end, f"--since {since} is after --until {until}.")
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        visits = await lf.web_visits.search(
-            start_date=start.date(), end_date=last_day, include=["company"], tz=tz
-        ).collect()
-        visits = [visit for visit in visits if visit.started_at is None or visit.started_at < end]
-        ranked = rank(visits, start, await _prior_visits(lf, start.astimezone(UTC).date(), history), by)
+        days = days_around(start, end)
+        visits = [visit for visit in await _read_visits(lf, days) if visit.started_at is None or visit.started_at < end]
+        ranked = rank(visits, start, await _prior_visits(lf, days.start, history), by)
         cost = f"{pluralize(lf.stats.requests, 'request')}, {format_charge(lf.stats.credits_charged)}"
     show_records([to_record(_in_time_zone(activity, now)) for activity in ranked[:limit]], BRIEF, output, "visit")
     print_err(f"{_summary(ranked, start, tz)} {cost}")
+
+
+async def _read_visits(lf: AsyncLeadfeeder, days: DateWindow) -> list[WebVisit]:
+    """Return the visits of some days. The API may reject days after today, so they are left out if it does."""
+    while True:
+        try:
+            return await lf.web_visits.search(start_date=days.start, end_date=days.end, include=["company"]).collect()
+        except BadRequestError:
+            if days.end <= max(days.start, lf.server_now().date()):
+                raise
+        days = DateWindow(days.start, days.end - timedelta(1))
 
 
 async def _prior_visits(lf: AsyncLeadfeeder, first_day: date, history: int) -> PriorVisits:

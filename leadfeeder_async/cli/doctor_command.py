@@ -43,7 +43,7 @@ async def doctor(*, account_id: AccountId = None, json: JsonLines = False, bundl
     """Check the key, account, credits, quota, tracker, visits and clock.
 
     Each check is ok, warn or fail, and includes a hint if necessary. The exit code is 0, or the code of the first
-    failure. Sends 6 requests, or about 25 with --bundle.
+    failure. Sends 7 requests, or about 25 with --bundle.
 
     Credits: none.
     """

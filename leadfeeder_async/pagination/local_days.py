@@ -40,9 +40,8 @@ class LocalDays(msgspec.Struct, frozen=True):
 
     @property
     def requested_days(self) -> DateWindow:
-        """The days of the API that contain these days. Its time zone is not documented, so any is considered."""
-        end = self.end - timedelta(microseconds=1)
-        return DateWindow((self.start + _WESTERNMOST).date(), (end + _EASTERNMOST).date())
+        """The days of the API that may contain these days."""
+        return days_around(self.start, self.end)
 
     async def apply(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         """Yield pages with the visits of these days. Their number is not known in advance."""
@@ -57,6 +56,17 @@ class LocalDays(msgspec.Struct, frozen=True):
 
     def _contains(self, started: datetime | None) -> bool:
         return started is None or self.start <= started < self.end
+
+
+def days_around(start: datetime, end: datetime) -> DateWindow:
+    """Return the days of the API that may contain a period. Its time zone is not documented, so any is considered.
+
+    Args:
+        start: The start of the period.
+        end: The end of the period, which does not belong to it.
+    """
+    first, last = start.astimezone(UTC), end.astimezone(UTC) - timedelta(microseconds=1)
+    return DateWindow((first + _WESTERNMOST).date(), (last + _EASTERNMOST).date())
 
 
 def local_days(days: DateWindow, tz: str) -> LocalDays | None:

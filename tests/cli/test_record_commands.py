@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from aiohttp import web
 
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import json_lines, leadfeeder, leadfeeder_on_terminal
+from tests.support.clients import KEY
+from tests.support.servers import handler_server
 
 
 async def test_accounts_in_a_pipe(quarter: Sandbox) -> None:
@@ -87,6 +92,50 @@ async def test_match_contacts_and_ip(quarter: Sandbox) -> None:
     assert len(json_lines(stdout)) == 3
     _, stdout, _ = await leadfeeder(quarter, "ip", quarter.world.company_ips(company["id"])[0])
     assert json_lines(stdout)[0]["relationships"]["company"]["id"] == company["id"]
+
+
+@pytest.mark.parametrize("hours_ahead", [-8, 0, 11])
+@pytest.mark.parametrize("rejects_future", [False, True])
+async def test_brief_with_any_days_of_the_api(hours_ahead: int, rejects_future: bool) -> None:
+    """The last 24 hours are complete in whatever time zone the days of the API are."""
+    zone = timezone(timedelta(hours=hours_ahead))
+    now = datetime.now(UTC)
+    starts = [now - timedelta(minutes=30 * number + 15) for number in range(7 * 48)]
+
+    async def respond(request: web.Request) -> web.Response:
+        rows = list[dict[str, object]]()
+        if request.path == "/v1/web-visits":
+            asked = json.loads(await request.read())
+            if rejects_future and asked["end_date"] > str(datetime.now(zone).date()):
+                return web.json_response({"errors": [{"code": "invalid_parameter"}]}, status=400)
+            for number, start in enumerate(starts):
+                if asked["start_date"] <= str(start.astimezone(zone).date()) <= asked["end_date"]:
+                    company = {"company": {"data": {"type": "company", "id": "7"}}}
+                    visit = {"type": "web_visit", "id": str(number), "attributes": {"started_at": start.isoformat()}}
+                    rows.append(visit | {"relationships": company})
+        page, size = int(request.query["page[num]"]), int(request.query["page[size]"])
+        total = {"pagination": {"total_count": len(rows), "page_count": -(-len(rows) // size)}}
+        return web.json_response({"data": rows[(page - 1) * size : page * size], "meta": total})
+
+    async with handler_server(respond) as url:
+        options = {"LEADFEEDER_API_KEY": KEY, "LEADFEEDER_BASE_URL": url, "LEADFEEDER_ACCOUNT_ID": "1"}
+        code, stdout, stderr = await leadfeeder(None, "brief", "--since", "24h", "--json", **options)
+    assert (code, json_lines(stdout)[0]["visits"], json_lines(stdout)[0]["status"]) == (0, 48, "returning"), stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--since", "0001-01-01"), "--since 0001-01-01 is too early"),
+        (("--history", "1000000"), "--history 1000000"),
+        (("--since", "1d", "--until", "9999-12-31"), "--until 9999-12-31 is too late"),
+        (("--since", "1d", "--until", "yesterday"), "--since 1d is after --until yesterday"),
+    ],
+)
+async def test_brief_of_impossible_days(words: tuple[str, ...], message: str) -> None:
+    """Days that no calendar has, or that end before they begin, are refused before anything is sent."""
+    code, stdout, stderr = await leadfeeder(None, "brief", *words, LEADFEEDER_API_KEY=KEY)
+    assert (code, stdout, message in stderr) == (2, "", True), stderr
 
 
 async def test_brief_in_a_time_zone(sandbox: Sandbox) -> None:

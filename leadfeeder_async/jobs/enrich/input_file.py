@@ -169,15 +169,15 @@ class InputFile(Iterable[FileRow]):
         first_line = first_lines[blank]
         separator = separator_of(first_line)
         if separator is not None:
-            return CsvSource(self.path, self._encoding, separator, line_end, blank + 1)
+            return CsvSource(self.path, self._encoding, separator, line_end, blank + 1, ignores_spaces=True)
         candidates = [
-            CsvSource(self.path, self._encoding, delimiter, line_end, 0)
+            CsvSource(self.path, self._encoding, delimiter, line_end, 0, ignores_spaces=True)
             for delimiter in DELIMITERS
             if delimiter in beginning
         ]
         scores = [(self._score(source), source) for source in candidates]
         best = max(scores, key=lambda pair: pair[0], default=None)
-        source = CsvSource(self.path, self._encoding, ",", line_end, 0) if best is None else best[1]
+        source = best[1] if best else CsvSource(self.path, self._encoding, ",", line_end, 0, ignores_spaces=True)
         if self._format == "text":
             is_table = "\t" in first_line or self._has_header(source)
             return source if is_table else None

@@ -80,15 +80,26 @@ class CsvSource:
         delimiter: The character between two cells.
         line_end: The character at which a line ends: a line feed, or a carriage return for files of old Macs.
         skipped_lines: The lines at the beginning that do not belong to the table.
+        ignores_spaces: True if spaces after a delimiter do not belong to a cell, so that quotes may follow them.
 
     """
 
-    def __init__(self, path: Path, encoding: str, delimiter: str, line_end: str, skipped_lines: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        encoding: str,
+        delimiter: str,
+        line_end: str,
+        skipped_lines: int,
+        *,
+        ignores_spaces: bool = False,
+    ) -> None:
         self.delimiter = delimiter
         self._path = path
         self._encoding = encoding
         self._line_end = line_end
         self._skipped_lines = skipped_lines
+        self._ignores_spaces = ignores_spaces
 
     def rows(self) -> Iterator[TableRow]:
         """Yield the rows that are not blank.
@@ -104,7 +115,9 @@ class CsvSource:
             yield from self._parse(lines)
 
     def _parse(self, lines: Iterator[str]) -> Generator[TableRow]:
-        reader, begin = csv.reader(lines, delimiter=self.delimiter, strict=True), 1 + self._skipped_lines
+        spaces = self._ignores_spaces
+        reader = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=spaces, strict=True)
+        begin = 1 + self._skipped_lines
         try:
             while (cells := _next_row(reader)) is not None:
                 end = reader.line_num + self._skipped_lines

@@ -221,6 +221,8 @@ class SyncRun:
         self._visit_counts = dict[str, int]()
         """The visits of recent days, as the server counted them before they were read. Days that turn out to have fewer
         are left out."""
+        self._unnamed = set[str]()
+        """The ids of companies without a name in the list of companies."""
         self._is_incomplete = False
         """True if a list of visits stopped early. The synced days are then no longer extended."""
         self._lookup_writes = list[TableWrite]()
@@ -261,6 +263,7 @@ class SyncRun:
         for days in planned:
             synced = extended(synced, days.window)
         assert synced is not None
+        await self._read_late_companies(synced, today)
         return replace(synced, reread_on=today) if is_reread else synced
 
     async def _synced_until(self, today: date) -> SyncState | None:
@@ -314,9 +317,7 @@ class SyncRun:
         if spool.state.range != days:
             self._begin_range(days, synced)
         if not spool.state.has_companies:
-            async with aclosing(self._pages(self._visitors(days.window))) as companies:
-                async for visitors in companies:
-                    await run_for_rows(partial(spool.add_companies, visitors), len(visitors.items))
+            await self._read_companies(days.window)
             spool.end_companies()
         state = spool.state
         slices = [state.current] if state.current else []
@@ -328,6 +329,39 @@ class SyncRun:
             await self._read_slice(window)
             synced = await self._merge(days, synced, must_finish=spool.rows > MAX_SPOOLED)
         return await self._merge(days, synced, must_finish=True) if spool.is_pending else synced
+
+    async def _read_companies(self, window: DateWindow) -> None:
+        async with aclosing(self._pages(self._visitors(window))) as pages:
+            async for page in pages:
+                await run_for_rows(partial(self._spool.add_companies, page), len(page.items))
+                self._unnamed.update(row.company.id for row in page.items if row.company and not row.company.name)
+
+    async def _read_late_companies(self, synced: SyncState, today: date) -> None:
+        """Read the companies of visits that arrived after the companies had been read.
+
+        This is likely in a run that continues an interrupted one. Without it, such a company has no name until a visit
+        of it is read again.
+        """
+        if not self.changes["companies"].new:
+            return
+        unnamed = sorted(self._unnamed)
+        found = await self._database.transact(lambda transaction: transaction.days_of_unnamed(self._account, unnamed))
+        if found is None:
+            return
+        # A visit near midnight in UTC may be one of another day of the API.
+        start = max(found.start - timedelta(1) if found.start > synced.first_day else found.start, synced.first_day)
+        end = min(found.end, today - timedelta(1)) + timedelta(1)
+        if start > end:
+            return
+        self._begin_spool(self._empty)
+        await self._read_companies(DateWindow(start, end))
+        self._add_changes(await self._database.transact(self._merge_spool))
+        self._begin_spool(self._empty)
+
+    def _merge_spool(self, transaction: Transaction) -> Mapping[str, SyncChanges]:
+        if self._spool.rows:
+            transaction.merge_spool(self._spool.path, self._spool.state.longest_line, self._account)
+        return transaction.changes
 
     def _starts(self) -> tuple[date, ...]:
         """Return the days that begin a slice: the first counted day, and today.
@@ -377,18 +411,17 @@ class SyncRun:
             synced: The days that are synced.
             must_finish: If the database is open elsewhere, wait for it. Otherwise, keep the spool.
         """
-        spool, read, after = self._spool, self._spool.state, synced
+        read, after = self._spool.state, synced
         if read.complete:
             # Rows that cannot be read do not count as read, so that the next run reads their days again.
             counts = dict[str, int]() if self._problems.count else trusted_counts(self._visit_counts)
             after = with_visit_counts(extended(synced, read.complete), read.complete, counts)
 
         def work(transaction: Transaction) -> Mapping[str, SyncChanges]:
-            if spool.rows:
-                transaction.merge_spool(spool.path, read.longest_line, self._account)
+            changes = self._merge_spool(transaction)
             if after is not None:
                 transaction.save_state(self._account, after)
-            return transaction.changes
+            return changes
 
         if must_finish:
             changes = await self._database.transact(work)

@@ -141,6 +141,16 @@ class Transaction:
         """Return the number of visits of some days."""
         return self._number(_COUNT_VISITS, [account_id, window.start, window.end])
 
+    def days_of_unnamed(self, account_id: str, known_ids: Sequence[str]) -> DateWindow | None:
+        """Return the days with visits of companies without a name that are new since the last finished sync.
+
+        Args:
+            account_id: The account.
+            known_ids: The companies of which it is known that they have no name. They do not count.
+        """
+        row = self._connection.execute(_DAYS_OF_UNNAMED, [account_id, list(known_ids)]).fetchone()
+        return DateWindow(row[0], row[1]) if row and row[0] else None
+
     def _merge(
         self, table: str, columns: Sequence[str], source: str, values: Sequence[object], *, is_unique: bool = False
     ) -> None:
@@ -170,6 +180,15 @@ _LAST_VISIT_DAY = """
 SELECT max(started_at)::DATE FROM visits
 WHERE account_id = ? AND started_at < ?::DATE::TIMESTAMP + INTERVAL 1 DAY
 """
+_DAYS_OF_UNNAMED = """
+SELECT min(v.started_at)::DATE, max(v.started_at)::DATE
+FROM companies AS c
+JOIN visits AS v ON v.account_id = c.account_id AND v.company_id = c.id
+LEFT JOIN sync_state AS s ON s.account_id = c.account_id
+WHERE c.account_id = ? AND c.name IS NULL AND c.id NOT IN (SELECT UNNEST(?::VARCHAR[]))
+AND c.first_seen_at > coalesce(s.finished_at, '-infinity')
+"""
+
 _NOW = "SELECT current_timestamp AT TIME ZONE 'UTC'"
 _FINISHED_AT = "SELECT finished_at AT TIME ZONE 'UTC' FROM sync_state WHERE account_id = ?"
 

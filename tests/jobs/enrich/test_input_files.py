@@ -155,6 +155,7 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("invisible.csv", "\u200bFirma\u00a0;\u00a0Web\u00adsite \nA;\u200bmüller-nord\u00ad.test\u00a0\nB;elbe.test.\n", "domain", DOMAINS, "semicolons"),
     ("long-cell.csv", "Website,Note\nmüller-nord.test," + "x" * 150_000 + "\nelbe.test,y\n", "domain", DOMAINS, "commas"),
     ("long-quoted-cell.csv", 'Website,Note\nmüller-nord.test,"' + "x\n" * 500_000 + '"\nelbe.test,y\n', "domain", DOMAINS, "commas"),
+    ("spaces.csv", '"Firma", "Website"\n"Müller, Nord", "müller-nord.test"\n"Elbe",  elbe.test\n', "domain", DOMAINS, "commas"),
     ("short-rows.csv", "Website,Firma,Ort\nmüller-nord.test\nelbe.test,Elbe\n", "domain", DOMAINS, "commas"),
     ("broken-line.csv", "Firma,Note,Ort\nMüller,first line\nsecond line\nElbe,x,Kiel\n", "name", ["Müller", "", "Elbe, Kiel"], "commas"),
     ("extra-cells.csv", "Firma,Ort\nMüller,Kiel\nElbe, Söhne,Köln\n", "name", ["Müller, Kiel", ""], "commas"),

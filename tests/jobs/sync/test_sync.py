@@ -140,6 +140,31 @@ async def test_changed_company_is_updated(lf: AsyncLeadfeeder, sandbox: Sandbox,
     assert query(path, "SELECT name FROM companies WHERE id = ?", last) == [("Renamed AG",)]
 
 
+async def test_continued_run_names_new_companies(path: Path) -> None:
+    """Companies whose first visits arrive between an interruption and the next run get their names."""
+
+    def interrupt(_: Progress) -> None:
+        raise RuntimeError("interrupted")
+
+    async with Sandbox(companies=500, visits=450, days=10, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+        with pytest.raises(RuntimeError, match="interrupted"):
+            await sync_account(lf, path, on_progress=interrupt)
+        sandbox.world.add_visits(300, day=sandbox.end_date - timedelta(2))
+        await sync_account(lf, path)
+        assert read_contents(path) == expected_contents(sandbox)
+        assert query(path, "SELECT count(*) FROM companies WHERE name IS NULL") == [(0,)]
+
+
+async def test_company_without_name_is_not_read_again(path: Path) -> None:
+    """A company that the API lists without a name costs no requests beyond those of other companies."""
+    async with Sandbox(companies=9, visits=90, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+        requests = (await sync_account(lf, path)).requests
+        for company in sandbox.world.company_ids():
+            sandbox.world.update_company(company, name=None)
+        assert (await sync_account(lf, path.with_suffix(".db"))).requests == requests
+        assert query(path.with_suffix(".db"), "SELECT count(*) FROM companies WHERE name IS NULL")[0][0] > 0
+
+
 async def upsert(path: Path, *upserts: tuple[str, list[Row]]) -> dict[str, SyncChanges]:
     """Insert or replace rows, and return the tables that changed."""
 
