@@ -154,7 +154,17 @@ def read_api_key(argument: object) -> Secret:
         if "LEADFEEDER_API_KEY" not in os.environ and read_switch("keyring", None):
             return read_secret("api_key", _read_keyring(read_base_url(None)))
         return read_secret("api_key", os.environ.get("LEADFEEDER_API_KEY", ""), "LEADFEEDER_API_KEY")
-    return read_secret("api_key", _read_file(file), f"The file {file!r}")
+    text = _read_file(file)
+    try:
+        check_argument(
+            not _ASSIGNMENT.match(text),
+            f"The file {file!r} has assignments to variables, not only a key (they are not shown).",
+            "Write only the key into it. On the command line, --env-file reads such a file.",
+            argument="api_key",
+        )
+        return read_secret("api_key", text, f"The file {file!r}")
+    finally:
+        text = ""  # a traceback with locals would show it
 
 
 def read_secret(kind: CredentialKind, value: object, origin: str | None = None) -> Secret:
@@ -185,6 +195,9 @@ def read_secret(kind: CredentialKind, value: object, origin: str | None = None) 
         argument=kind,
     )
     return secret
+
+
+_ASSIGNMENT = re.compile(r"\s*(export\s+)?LEADFEEDER_\w+\s*=")
 
 
 def _key_file() -> str | None:

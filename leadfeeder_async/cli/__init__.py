@@ -26,8 +26,11 @@ def main() -> None:
     if missing:
         print_err(f"The command requires {' and '.join(missing)}. Run: pip install cyclopts pyyaml rich")
         sys.exit(ExitCode.USAGE)
-    code = _run()
-    messages.release(has_failed=code != ExitCode.SUCCESS)
+    code: int = ExitCode.INCOMPLETE  # a bug ends with a traceback
+    try:
+        code = _run()
+    finally:
+        messages.release(has_failed=code != ExitCode.SUCCESS)
     sys.exit(code if flush_streams() else code or ExitCode.INCOMPLETE)
 
 

@@ -16,14 +16,14 @@ from leadfeeder_async.cli.input_files import interruptible
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.columns import Json, json_at
 
-ID_COLUMNS = ("id", "company_id", "company.id", "contact_id", "contact.id")
-"""The names of columns that contain an id, if ``--column`` is not given. The first one that exists is used."""
+ID_COLUMNS = ("id", "{scope}_id", "{scope}.id")
+"""The names of columns that contain an id of a scope, if ``--column`` is not given."""
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """The longest line of stdin."""
 
 _DECODER: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder()
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
 
 
 class IdParser:
@@ -43,6 +43,8 @@ class IdParser:
         self._number = 0
         self._has_started = False
         self._delimiter = ","
+        self._separator: str | None = None
+        """The delimiter that the first line names, as Excel writes it."""
         self._cell: int | None = None
         """The position of the id in a row of CSV. None if the input is not CSV."""
         self._width = 0
@@ -64,22 +66,38 @@ class IdParser:
         if text.lstrip().startswith("{"):
             self._has_started = True
             return self._id_in_json(text)
-        if not self._has_started:
-            self._has_started = True
-            if self._is_header(text):
-                return None
+        if not self._has_started and self._is_head(text):
+            return None
         if text.lstrip().startswith('"'):  # a single column of quoted ids without a header
             self._cell = 0
             return self._id_in_row(text)
         return text.strip()
 
+    def _is_head(self, text: str) -> bool:
+        """Return True if a line is the header of a CSV file, or names its delimiter."""
+        from leadfeeder_async.jobs.enrich.file_format import separator_of  # not needed by other inputs
+
+        if self._number == 1 and (separator := separator_of(text)) is not None:
+            self._separator = separator
+            return True
+        self._has_started = True
+        return self._is_header(text)
+
     def _is_header(self, text: str) -> bool:
         """Return True if a line is the header of a CSV file, and remember the position of the id."""
-        self._delimiter = max(_DELIMITERS, key=text.count)
+        self._delimiter = self._separator or max(_DELIMITERS, key=text.count)
         names = [name.strip() for name in self._cells([text]) or [text]]
-        wanted = ID_COLUMNS if self._column is None else (self._column,)
-        known = [name.casefold() for name in names]
-        self._cell = next((known.index(name.casefold()) for name in wanted if name.casefold() in known), None)
+        wanted = [name.format(scope=self._scope) for name in ID_COLUMNS] if self._column is None else [self._column]
+        known = {name.casefold() for name in wanted}
+        found = [place for place, name in enumerate(names) if name.casefold() in known]
+        if len(found) > 1:
+            several = ", ".join(repr(names[place]) for place in found)
+            raise ConfigurationError(
+                f"{self._source} has several columns that may contain the id: {several}.",
+                hint="Name the right one. Each name must occur once.",
+                argument="column",
+            )
+        self._cell = found[0] if found else None
         if self._cell is None and (len(names) > 1 or self._column is not None):
             columns = ", ".join(map(repr, names))
             raise ConfigurationError(

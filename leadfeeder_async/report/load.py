@@ -28,6 +28,7 @@ from leadfeeder_async.report.report_data import (
     MonthlyUsage,
     NewCompany,
     NewSince,
+    PreviousReport,
     Report,
     Share,
     TimeBucket,
@@ -45,12 +46,13 @@ def read_report(
     title: str | None = None,
     account_id: str | None = None,
     now: datetime | None = None,
-    new_since: datetime | None = None,
+    previous: PreviousReport | None = None,
     tz: str = "UTC",
 ) -> Report:
     """Return the figures of a report. Arguments and errors are those of ``write_report``; tests pass ``now``.
 
-    ``new_since`` is the time of the sync that the previous report shows.
+    ``previous`` is the report that this one replaces. If it shows the same account, its sync is the one since which
+    visits are new.
     """
     now, zone = now or datetime.now(UTC), parse_time_zone(tz)
     with open_database(Path(database)) as connection:
@@ -70,7 +72,9 @@ def read_report(
             window_before=DateWindow(start_before, window.start - timedelta(1)),
             granularity=choose_granularity(window.days),
         )
-        report = _with_new(connection, report, new_since or run.previous_finished_at)
+        is_same_account = previous is not None and previous.account_id == coverage.account_id
+        synced_before = previous.synced_at if previous and is_same_account else run.previous_finished_at
+        report = _with_new(connection, report, synced_before)
         return _with_usage(connection, _with_visits(connection, report))
 
 
@@ -129,10 +133,10 @@ def last_complete_day(coverage: Coverage, zone: tzinfo) -> date | None:
 
     The days of a sync are days in UTC. West of it, a day ends later.
     """
-    last, synced, first = coverage.last_day, coverage.finished_at, coverage.first_day
-    if last is None or synced is None or first is None:
+    last, first = coverage.last_day, coverage.first_day
+    if last is None or coverage.finished_at is None or first is None:
         return last
-    last = max(first, min(last, synced.date() - timedelta(1)))
+    last = last if coverage.is_last_day_over else max(first, last - timedelta(1))
     return (datetime.combine(last, time(), UTC) + timedelta(1)).astimezone(zone).date() - timedelta(1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -28,6 +28,23 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """The end of the last sync. None if the first sync has not finished."""
     visits_without_timestamp: int = 0
     """Visits without a start time. They belong to no day and are not counted."""
+
+    @property
+    def is_last_day_over(self) -> bool:
+        """True if the last day was over when it was synced.
+
+        A sync reads up to the day on which it begins. If it ends on the day after, that day was not over.
+        """
+        synced, last = self.finished_at, self.last_day
+        return synced is not None and last is not None and synced.date() > last + timedelta(1)
+
+
+class PreviousReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The report in the file that a new one replaces."""
+
+    account_id: str | None
+    synced_at: datetime
+    """The end of the sync that it shows."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):

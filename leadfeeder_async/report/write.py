@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from html import unescape
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from leadfeeder_async.jobs.atomic_file import write_atomically
 from leadfeeder_async.jobs.resumable_file import is_same_file, validate_target
 from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.report.load import read_report
-from leadfeeder_async.report.report_data import Report
+from leadfeeder_async.report.report_data import PreviousReport, Report
 
 
 def write_report(
@@ -42,7 +43,7 @@ def write_report(
         out: The HTML file to write.
         since: The first day, or ``30d`` for the last 30 days up to ``until``. Days that the database does not contain
             are omitted, and the page shows a note.
-        until: The last day, included. By default, the last day that was over when it was synced.
+        until: The last day, included. By default, the last day that was over when its sync began.
         title: The heading of the page, "Website visitors" by default.
         account_id: The account of the report. Required if the database contains several accounts.
         overwrite: Replace a file that exists.
@@ -73,7 +74,7 @@ def write_report(
     from leadfeeder_async.report.render import render  # noqa: PLC0415 - needs the extra
 
     report = read_report(
-        database, since=since, until=until, title=title, account_id=account_id, new_since=_synced_at(path), tz=tz
+        database, since=since, until=until, title=title, account_id=account_id, previous=_previous_report(path), tz=tz
     )
     page = render(report).encode()
     validate_target(path, overwrite=overwrite)  # again, because the file may have been created meanwhile
@@ -81,17 +82,27 @@ def write_report(
     return report
 
 
-def _synced_at(path: Path) -> datetime | None:
-    """Return the time of the sync that an existing report shows, or None if there is no report."""
+def _previous_report(path: Path) -> PreviousReport | None:
+    """Return the report in an existing file, or None if there is none."""
     try:
         with path.open("rb") as file:
-            found = _SYNCED_AT.search(file.read(_HEAD_BYTES))
-        return datetime.fromisoformat(found[1].decode()) if found else None
-    except (OSError, ValueError):
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return None
+    account, synced_at = (_META[name].search(head) for name in ("account", "synced-at"))
+    if synced_at is None:
+        return None
+    try:
+        time = datetime.fromisoformat(synced_at[1].decode())
+        return PreviousReport(account_id=unescape(account[1].decode()) if account else None, synced_at=time)
+    except ValueError:
         return None
 
 
-_SYNCED_AT = re.compile(rb'<meta name="leadfeeder-synced-at" content="([^"]+)">')
+_META = {
+    name: re.compile(rf'<meta name="leadfeeder-{name}" content="([^"]+)">'.encode())
+    for name in ("account", "synced-at")
+}
 
 _HEAD_BYTES = 4_096
 """The bytes of a page that contain its meta elements."""

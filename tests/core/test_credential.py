@@ -28,6 +28,7 @@ from leadfeeder_async import (
 from leadfeeder_async._core import credential
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.sandbox import Sandbox
+from tests.support.clients import KEY
 from tests.support.servers import handler_server, http, raw_server
 
 
@@ -458,6 +459,17 @@ async def test_key_callable_follows_a_rotation(sandbox: Sandbox, is_async: bool)
         await asyncio.gather(*(lf.users.me() for _ in range(20)))
         assert calls == 2
     assert codes(sandbox).count(200) == 40
+
+
+def test_key_file_with_assignments_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with variables instead of a key is an error that names the file and does not show the key."""
+    file = tmp_path / ".env"
+    file.write_text(f"export LEADFEEDER_API_KEY={KEY}\n", encoding="utf-8")
+    monkeypatch.delenv("LEADFEEDER_API_KEY", raising=False)
+    monkeypatch.setenv("LEADFEEDER_API_KEY_FILE", str(file))
+    with pytest.raises(ConfigurationError, match="has assignments to variables, not only a key") as caught:
+        AsyncLeadfeeder()
+    assert KEY not in str(caught.value)
 
 
 async def test_key_file_follows_a_rotation(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

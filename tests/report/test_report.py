@@ -347,23 +347,42 @@ def test_company_row_shows_every_field(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("finished_at", "has_note"), [("2026-11-24T23:59:59Z", True), ("2026-11-25T00:00:00Z", False)])
+@pytest.mark.parametrize(("finished_at", "has_note"), [("2026-11-24T23:59:59Z", True), ("2026-11-26T00:00:00Z", False)])
 def test_partial_last_day_has_a_note(finished_at: str, has_note: bool, tmp_path: Path) -> None:
     """A last day that was not over when it was synced is shown with a note."""
     page = page_of(tmp_path, visits=[one_visit()], sync_state=state(END, END, finished_at=finished_at))
-    note = "The last sync was on 24 Nov 2026, 23:59, so the visits of that day are incomplete."
+    note = "The last sync was on 24 Nov 2026, 23:59, so the visits of 24 Nov 2026 are incomplete."
     assert (note in page) == has_note
 
 
-def test_partial_day_is_shown_only_if_requested(tmp_path: Path) -> None:
-    """By default, the report ends with the last day that was over when it was synced."""
-    sync_state = state(date(2026, 9, 1), END, finished_at="2026-11-24T12:00:00Z")
+@pytest.mark.parametrize("finished_at", ["2026-11-24T12:00:00Z", "2026-11-25T00:10:00Z"])
+def test_partial_day_is_shown_only_if_requested(finished_at: str, tmp_path: Path) -> None:
+    """By default, the report ends with the last day that was over when its sync began, which may end after midnight."""
+    sync_state = state(date(2026, 9, 1), END, finished_at=finished_at)
     path = make_database(tmp_path / "a.duckdb", visits=[one_visit()], sync_state=sync_state)
     report = read_report(path, since="7d")
     assert report.window == DateWindow(date(2026, 11, 17), date(2026, 11, 23))
     assert report.totals.visits == 0
     assert "are incomplete" not in render(report)
     assert read_report(path, since="7d", until=END).totals.visits == 1
+
+
+def test_previous_report_of_another_account(tmp_path: Path) -> None:
+    """A page that replaces that of another account does not count from the sync of that account."""
+    out = tmp_path / "report.html"
+    for account in ("1", "2"):
+        finished_at = f"2026-11-2{5 + int(account)}T01:00:00Z"
+        write_report(
+            make_database(
+                tmp_path / f"{account}.duckdb",
+                visits=[one_visit(account_id=account)],
+                sync_state=state(END, END, finished_at=finished_at, account_id=account),
+            ),
+            out,
+            overwrite=True,
+        )
+        assert f'<meta name="leadfeeder-account" content="{account}">' in out.read_text(encoding="utf-8")
+    assert "New since the previous report" not in out.read_text(encoding="utf-8")
 
 
 def test_nan_and_infinity_are_unknown(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def world_database(path: Path, world: World, **tables: Iterable[Mapping[str, Any
         "tags": [{"id": str(number), "name": name} for number, name in enumerate(TAGS)],
         "credits": credits_rows(world),
         "usage": usage_rows(world),
-        "sync_state": state(world.start_date, world.end_date, finished_at=world.end_date + timedelta(1)),
+        "sync_state": state(world.start_date, world.end_date, finished_at=world.end_date + timedelta(2)),
     }
     return make_database(path, **{**generated, **tables})
 

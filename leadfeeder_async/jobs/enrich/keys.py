@@ -294,6 +294,8 @@ class KeyFinder:
         text = text.strip()
         if not text:
             return Key("", problem="its key is empty")
+        if _PLACEHOLDER.fullmatch(text[: MAX_SHOWN_CHARACTERS + 1]):
+            return Key(text, problem=f"{text!r} stands for an empty cell or an error")
         value, field = _normalize(text, rule.kind)
         if value is None:
             shown = _shorten(text)
@@ -396,6 +398,10 @@ def _location(row: Mapping[str, object], columns: Iterable[tuple[str, tuple[str,
         location["country_code"] = location.pop("country").upper()
     return location
 
+
+_ERRORS = "NULL|DIV/0|VALUE|REF|NAME|NUM|SPILL|CALC|WERT|BEZUG|ZAHL|NUL|VALEUR|NOM|NOMBRE"
+_PLACEHOLDER = re.compile(rf"#({_ERRORS})[!?]|#N/A|#NV|#N/D|(?i:[<(]?(null|none|nan|blank)[>)]?|n/a|<na>)|\\N")
+"""The texts that spreadsheets write for an error, and databases and data frames for an empty cell."""
 
 _FIELDS: dict[By, str] = {
     "domain": "url",

@@ -117,7 +117,10 @@ def decode_state(data: bytes, name: str, fingerprint: str, description: str) -> 
             _add_acknowledged(state, rest.split(b"\n")[:-1])
             return state
     except UNREADABLE:
-        problem = "is damaged, or is not the state of a watch"
+        raise CheckpointError(
+            f"{name} is damaged, or is not the state of a watch.",
+            hint="Choose another state. This one was not changed.",
+        ) from None
     else:
         if header.version != VERSION:
             problem = f"was written by another version of this package (format {header.version}, not {VERSION})"

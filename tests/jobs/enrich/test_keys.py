@@ -175,6 +175,8 @@ LEADS: list[tuple[Mapping[str, object], str, str | None]] = [
     ({"Website": "https://linkedin.com/company/elbe", "E-Mail": "eva@gmail.com", "Company": "Elbe", "City": "Kiel",
       "Country": "DE"}, "Elbe, Kiel", "name"),
     ({"Website": "n/a", "E-Mail": "unknown", "Company": "Elbe"}, "Elbe", "name"),
+    ({"Website": "#N/A", "E-Mail": "NULL", "Company": "#BEZUG!"}, "#N/A", None),
+    ({"Website": "nan", "E-Mail": "<NA>", "Company": "Nanotec"}, "Nanotec", "name"),
     ({"Website": "n/a", "E-Mail": "eva@gmail.com", "Company": "-"}, "n/a", None),
 ]  # fmt: skip
 
@@ -190,7 +192,7 @@ def test_problems_of_all_fallback_keys() -> None:
     """If no key is valid, the problem contains the reason for each."""
     key = key_of(LEADS[-1][0], ["website", "email", "name"])
     assert key.problem == (
-        "'n/a' is not a domain; 'gmail.com' belongs to a mail provider, a social network, a link shortener or a website "
+        "'n/a' stands for an empty cell or an error; 'gmail.com' belongs to a mail provider, a social network, a link shortener or a website "
         "builder; '-' is not a name"
     )
     assert key.is_shared
