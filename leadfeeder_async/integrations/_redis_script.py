@@ -35,7 +35,7 @@ _QUOTED_ARGUMENTS = re.compile(r",? with args beginning with:.*", re.DOTALL)
 
 
 class RunIdError(RedisError):
-    """The script could not read the run ID of the server. The message is the server's reason."""
+    """The script could not read the run id of the server. The message is the server's reason."""
 
 
 RETRY_INTERVAL = 0.1

@@ -55,10 +55,10 @@ A field ``ended:...`` has the number of the processes that ended in one epoch, a
 
 
 class _RunIdResponse(msgspec.Struct, frozen=True):
-    """The response of the script, as far as it concerns the run ID of the server."""
+    """The response of the script, as far as it concerns the run id of the server."""
 
     run_id_error: str = ""
-    """The reason of the server if its run ID cannot be read."""
+    """The reason of the server if its run id cannot be read."""
 
 
 class _Response(msgspec.Struct, frozen=True):
@@ -287,7 +287,7 @@ class RedisCredits:
                     response = await self._send("reserve", most)
                 except RunIdError as error:
                     raise RateLimiterUnavailableError(
-                        f"The shared credits of {self.name!r} need the run ID of the Redis server, which it does not "
+                        f"The shared credits of {self.name!r} need the run id of the Redis server, which it does not "
                         f"show ({error}).",
                         context,
                         hint="Permit the command INFO (+info) in the ACL of the Redis user.",

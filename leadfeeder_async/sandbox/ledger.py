@@ -23,7 +23,7 @@ class RecordedRequest:
     charged: int
     """The credits that the response reported as charged."""
     request_id: str
-    """The request ID in the response."""
+    """The request id in the response."""
 
 
 @dataclass(slots=True)
@@ -33,9 +33,9 @@ class Ledger:
     requests: list[RecordedRequest] = field(default_factory=list[RecordedRequest])
     """Every request so far."""
     charges: list[str] = field(default_factory=list[str])
-    """The ID of each record that was charged. An ID that occurs twice was charged twice."""
+    """The id of each record that was charged. An id that occurs twice was charged twice."""
     creations: list[str] = field(default_factory=list[str])
-    """The ID of each record that a request created."""
+    """The id of each record that a request created."""
     operations: frozenset[str] = frozenset()
     """The operation names in the contract."""
 

@@ -35,7 +35,7 @@ class Query:
         return self.account
 
     def id_list(self, name: str, max_count: int = 100) -> list[str]:
-        """Return the IDs in a comma-separated query parameter."""
+        """Return the ids in a comma-separated query parameter."""
         ids = split_list(self.params.get(name, ""))
         if not 1 <= len(ids) <= max_count:
             raise ApiError(400, "invalid_request", f"{name} takes 1 to {max_count} ids")

@@ -10,13 +10,13 @@ class RecordStore:
 
     Args:
         type_: The type of the records in responses.
-        first_id: The ID of the first record. Each further record gets the next number.
+        first_id: The id of the first record. Each further record gets the next number.
     """
 
     type: str
     """The type of the records in responses."""
     records: dict[str, dict[str, object]]
-    """The attributes of each record, by ID."""
+    """The attributes of each record, by id."""
 
     def __init__(self, type_: str, first_id: int) -> None:
         self.type = type_
@@ -24,7 +24,7 @@ class RecordStore:
         self._next_id = first_id
 
     def add(self, attributes: dict[str, object]) -> str:
-        """Add a record and return its ID.
+        """Add a record and return its id.
 
         Args:
             attributes: The attributes of the record, which are not validated.
@@ -63,9 +63,9 @@ class SandboxRecords:
     custom_feeds: RecordStore
     """The custom feeds."""
     company_tags: dict[tuple[str, str], None]
-    """Company ID and tag ID of each assigned tag, in the order of assignment."""
+    """Company id and tag id of each assigned tag, in the order of assignment."""
     list_members: dict[tuple[str, str, str], None]
-    """List ID, record type and record ID of each list member, in the order of addition."""
+    """List id, record type and record id of each list member, in the order of addition."""
 
     def __init__(self) -> None:
         self.tags = RecordStore("tag", 7_001)
@@ -76,7 +76,7 @@ class SandboxRecords:
         self.list_members = {}
 
     def tags_of(self, company_id: str) -> Iterator[str]:
-        """Yield the IDs of the tags of a company.
+        """Yield the ids of the tags of a company.
 
         Args:
             company_id: The company to read.
@@ -84,7 +84,7 @@ class SandboxRecords:
         return (tag_id for tagged_id, tag_id in self.company_tags if tagged_id == company_id)
 
     def lists_of(self, record_type: str, record_id: str) -> Iterator[str]:
-        """Yield the IDs of the lists that contain a record.
+        """Yield the ids of the lists that contain a record.
 
         Args:
             record_type: ``"company"`` or ``"contact"``.
@@ -94,7 +94,7 @@ class SandboxRecords:
         return (list_id for list_id, *listed in self.list_members if tuple(listed) == member)
 
     def members_of(self, list_id: str) -> list[tuple[str, str]]:
-        """Return the type and ID of each member of a list.
+        """Return the type and id of each member of a list.
 
         Args:
             list_id: The list to read.

@@ -217,7 +217,7 @@ def contact_attributes(seed: int, contact_id: str) -> Json:
 
 
 def format_visit_id(seed: int, number: int) -> str:
-    """Return the ID of a visit, formatted as a UUID. Its last 16 hexadecimal digits are ``number``."""
+    """Return the id of a visit, formatted as a UUID. Its last 16 hexadecimal digits are ``number``."""
     digits = f"{hash_mix(seed, 6, number):016x}{number:016x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 

@@ -247,12 +247,12 @@ class Sandbox:
 
     @property
     def account_id(self) -> str:
-        """The ID of the first account."""
+        """The id of the first account."""
         return next(iter(self._state.accounts))
 
     @property
     def account_ids(self) -> tuple[str, ...]:
-        """The IDs of all accounts."""
+        """The ids of all accounts."""
         return tuple(self._state.accounts)
 
     @property
@@ -324,10 +324,10 @@ class Sandbox:
         self._faults.clear()
 
     def reject_company(self, company_id: str, status: int = 400) -> None:
-        """Fail every batch request that contains a company ID, like a server that rejects a batch for one invalid ID.
+        """Fail every batch request that contains a company id, like a server that rejects a batch for one invalid id.
 
         Args:
-            company_id: The ID to reject.
+            company_id: The id to reject.
             status: The status of the error.
         """
         self._state.rejected_ids[company_id] = status
@@ -340,11 +340,11 @@ class Sandbox:
             account_id: The account to change. Default: the first account.
 
         Raises:
-            ValueError: If no account has this ID.
+            ValueError: If no account has this id.
         """
         account = self._state.accounts.get(account_id or self.account_id)
         if account is None:
-            raise ValueError(f"The sandbox has no account {account_id!r}. Use an ID from `sandbox.account_ids`.")
+            raise ValueError(f"The sandbox has no account {account_id!r}. Use an id from `sandbox.account_ids`.")
         account.credits = credits
 
     def revoke_key(self) -> None:

@@ -95,10 +95,10 @@ class SandboxState:
     max_search_rows: int
     paging_faults: PagingFaults
     lax: bool
-    """True to ignore unknown parameters, keys, relations, filters and IDs in searches instead of rejecting them."""
+    """True to ignore unknown parameters, keys, relations, filters and ids in searches instead of rejecting them."""
     records: SandboxRecords = field(default_factory=SandboxRecords)
     rejected_ids: dict[str, int] = field(default_factory=dict[str, int])
-    """Company IDs that batch requests are rejected for, and the status of the error."""
+    """Company ids that batch requests are rejected for, and the status of the error."""
 
     def charge(self, account: SandboxAccount, record_ids: Iterable[str]) -> int:
         """Charge one credit for each locked record and return the total. Charge nothing if credits are missing.

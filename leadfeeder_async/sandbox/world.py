@@ -119,9 +119,9 @@ class World:
         return self._visits_before_day[-1] + len(self._inserted_visits) - len(self._removed_visits)
 
     def visit_ids(self, start_date: date | None = None, end_date: date | None = None) -> Sequence[str]:
-        """Return the IDs of visits in order of time.
+        """Return the ids of visits in order of time.
 
-        The sequence computes an ID when it is accessed. Use ``list(...)`` to compare it with a list.
+        The sequence computes an id when it is accessed. Use ``list(...)`` to compare it with a list.
 
         Args:
             start_date: The first day to include. Default: the first day of the world.
@@ -138,7 +138,7 @@ class World:
         country_codes: frozenset[str] = frozenset(),
         cities: frozenset[str] = frozenset(),
     ) -> Sequence[str]:
-        """Return the IDs of visits that match all filters, in order of time.
+        """Return the ids of visits that match all filters, in order of time.
 
         Args:
             start_date: The first day to include.
@@ -157,20 +157,20 @@ class World:
             visit_id: The visit to read.
 
         Raises:
-            ValueError: If no visit has this ID.
+            ValueError: If no visit has this id.
         """
         number = self._number_of(visit_id)
         started_at = self._started_at(number).strftime("%Y-%m-%dT%H:%M:%SZ")
         return {**visit_attributes(self.seed, number, started_at), **self._visit_changes.get(number, {})}
 
     def company_of_visit(self, visit_id: str) -> str:
-        """Return the ID of the company that made a visit.
+        """Return the id of the company that made a visit.
 
         Args:
             visit_id: The visit to read.
 
         Raises:
-            ValueError: If no visit has this ID.
+            ValueError: If no visit has this id.
         """
         return self._company_of_number(self._number_of(visit_id))
 
@@ -181,13 +181,13 @@ class World:
             visit_id: The visit to read.
 
         Raises:
-            ValueError: If no visit has this ID.
+            ValueError: If no visit has this id.
         """
         number = self._number_of(visit_id)
         return self._location_of_number(number, self._company_of_number(number))
 
     def visitor_companies(self, start_date: date, end_date: date) -> Sequence[tuple[str, int]]:
-        """Return the company ID and location number of each visitor, in order of the first visit.
+        """Return the company id and location number of each visitor, in order of the first visit.
 
         Args:
             start_date: The first day to include.
@@ -216,7 +216,7 @@ class World:
         return True
 
     def visits_of_company(self, company_id: str) -> Sequence[str]:
-        """Return the IDs of the visits of a company in order of time.
+        """Return the ids of the visits of a company in order of time.
 
         Args:
             company_id: The company to read.
@@ -224,7 +224,7 @@ class World:
         return _VisitIds(self.seed, self._visits_by_company(self._revision).get(company_id, ()))
 
     def add_visits(self, count: int, *, day: date | None = None) -> Sequence[str]:
-        """Add generated visits to a day and return their IDs.
+        """Add generated visits to a day and return their ids.
 
         Visits added to the last day start at its end, after all other visits. Visits added to an earlier day are
         spread over it, like visits that the tracker reports late. Existing visits do not change.
@@ -259,7 +259,7 @@ class World:
             **attributes: The attributes to replace or add. Values are sent as they are, even if they are invalid.
 
         Raises:
-            ValueError: If no visit has this ID.
+            ValueError: If no visit has this id.
         """
         number = self._number_of(visit_id)
         self._visit_changes[number] = {**self._visit_changes.get(number, {}), **attributes}
@@ -271,7 +271,7 @@ class World:
             visit_id: The visit to remove.
 
         Raises:
-            ValueError: If no visit has this ID.
+            ValueError: If no visit has this id.
         """
         self._removed_visits |= {self._number_of(visit_id)}
         self._revision += 1
@@ -279,23 +279,23 @@ class World:
     # Companies
 
     def company_ids(self) -> list[str]:
-        """Return the IDs of all companies."""
+        """Return the ids of all companies."""
         ids = (_company_id(number) for number in range(self._company_count))
         return [company_id for company_id in ids if company_id not in self._removed_companies]
 
     def has_company(self, company_id: str) -> bool:
-        """Return True if a company has this ID now. Old IDs of merged companies are in ``merged_ids``.
+        """Return True if a company has this id now. Old ids of merged companies are in ``merged_ids``.
 
         Args:
-            company_id: The ID to look up.
+            company_id: The id to look up.
         """
         return self._was_generated(company_id) and company_id not in self._removed_companies
 
     def find_company(self, company_id: str) -> str | None:
-        """Return the current ID of a company, or None if no company has or had the ID.
+        """Return the current id of a company, or None if no company has or had the id.
 
         Args:
-            company_id: A current ID, or the old ID of a merged company.
+            company_id: A current id, or the old id of a merged company.
         """
         if company_id in self._removed_companies:
             return None
@@ -303,10 +303,10 @@ class World:
         return current_id if self.has_company(current_id) else None
 
     def merged_ids(self) -> dict[str, str]:
-        """Return the current ID of each merged company by its old ID.
+        """Return the current id of each merged company by its old id.
 
-        Some companies of every world were merged before it starts: one old ID for each 20 companies, and at least one.
-        Every second one is a text ID of the older API. ``merge_company`` adds more.
+        Some companies of every world were merged before it starts: one old id for each 20 companies, and at least one.
+        Every second one is a text id of the older API. ``merge_company`` adds more.
 
         ::
 
@@ -317,7 +317,7 @@ class World:
         return {old_id: self.current_company_id(old_id) for old_id in self._merged_companies}
 
     def group_company_of(self, company_id: str) -> str | None:
-        """Return the ID of the company that heads the group of a company, or None if it is not a group member.
+        """Return the id of the company that heads the group of a company, or None if it is not a group member.
 
         Args:
             company_id: The company to read.
@@ -332,13 +332,13 @@ class World:
             company_id: The company to read.
 
         Raises:
-            ValueError: If no company has or had this ID.
+            ValueError: If no company has or had this id.
         """
         self._check_company(company_id)
         return {**self._company(company_id), **self._company_changes.get(company_id, {})}
 
     def current_company_id(self, company_id: str) -> str:
-        """Return the ID of the company that this one was merged into, or ``company_id`` if it was not merged.
+        """Return the id of the company that this one was merged into, or ``company_id`` if it was not merged.
 
         Args:
             company_id: The company to read.
@@ -367,7 +367,7 @@ class World:
         return [str(IPv4Address(first + index)) for index in range(IPS_PER_COMPANY)]
 
     def company_at_ip(self, ip: str) -> str | None:
-        """Return the ID of the company that has an IP address, or None if no company has it.
+        """Return the id of the company that has an IP address, or None if no company has it.
 
         Args:
             ip: An IPv4 or IPv6 address.
@@ -380,7 +380,7 @@ class World:
 
     @property
     def match_index(self) -> dict[str, dict[str, list[str]]]:
-        """Company IDs by lowercase ``vat_id``, ``hostname`` and ``name``.
+        """Company ids by lowercase ``vat_id``, ``hostname`` and ``name``.
 
         The index is built when it is first used, which takes a while if there are thousands of companies.
         """
@@ -396,21 +396,21 @@ class World:
             **attributes: The attributes to replace or add. Values are sent as they are, even if they are invalid.
 
         Raises:
-            ValueError: If no company has or had this ID.
+            ValueError: If no company has or had this id.
         """
         self._check_company(company_id)
         self._company_changes[company_id] = {**self._company_changes.get(company_id, {}), **attributes}
         self._match_index = None
 
     def merge_company(self, company_id: str, into: str) -> None:
-        """Merge a company into another. Requests for its old ID then return the other company.
+        """Merge a company into another. Requests for its old id then return the other company.
 
         Args:
             company_id: The company to merge.
             into: The company to return instead.
 
         Raises:
-            ValueError: If no company has or had one of the IDs.
+            ValueError: If no company has or had one of the ids.
         """
         for checked_id in (company_id, into):
             self._check_company(checked_id)
@@ -419,13 +419,13 @@ class World:
     def remove_company(self, company_id: str) -> None:
         """Remove a company.
 
-        Its visits remain, and matching still returns its ID, like a search index that is not up to date.
+        Its visits remain, and matching still returns its id, like a search index that is not up to date.
 
         Args:
             company_id: The company to remove.
 
         Raises:
-            ValueError: If no company has or had this ID.
+            ValueError: If no company has or had this id.
         """
         self._check_company(company_id)
         self._removed_companies.add(company_id)
@@ -433,14 +433,14 @@ class World:
     # Contacts
 
     def contact_ids(self) -> list[str]:
-        """Return the IDs of all contacts."""
+        """Return the ids of all contacts."""
         return [str(FIRST_CONTACT_ID + number) for number in range(CONTACTS_PER_COMPANY * self._company_count)]
 
     def has_contact(self, contact_id: str) -> bool:
-        """Return True if a contact has this ID.
+        """Return True if a contact has this id.
 
         Args:
-            contact_id: The ID to look up.
+            contact_id: The id to look up.
         """
         number = int(contact_id) - FIRST_CONTACT_ID if contact_id.isdecimal() else -1
         return 0 <= number < CONTACTS_PER_COMPANY * self._company_count
@@ -452,14 +452,14 @@ class World:
             contact_id: The contact to read.
 
         Raises:
-            ValueError: If no contact has this ID.
+            ValueError: If no contact has this id.
         """
         if not self.has_contact(contact_id):
-            raise ValueError(f"This sandbox has no contact {contact_id!r}. Use an ID from world.contact_ids().")
+            raise ValueError(f"This sandbox has no contact {contact_id!r}. Use an id from world.contact_ids().")
         return contact_attributes(self.seed, contact_id)
 
     def company_of_contact(self, contact_id: str) -> str:
-        """Return the ID of the company that a contact works for.
+        """Return the id of the company that a contact works for.
 
         Args:
             contact_id: The contact to read.
@@ -471,7 +471,7 @@ class World:
     def _number_of(self, visit_id: str) -> int:
         number = self._parsed_number(visit_id)
         if not self._has_visit(number):
-            raise ValueError(f"This sandbox has no visit {visit_id!r}. Use an ID from world.visit_ids().")
+            raise ValueError(f"This sandbox has no visit {visit_id!r}. Use an id from world.visit_ids().")
         return number
 
     def _parse_number(self, visit_id: str) -> int:
@@ -568,7 +568,7 @@ class World:
 
     def _check_company(self, company_id: str) -> None:
         if not self._was_generated(company_id):
-            raise ValueError(f"This sandbox has no company {company_id!r}. Use an ID from world.company_ids().")
+            raise ValueError(f"This sandbox has no company {company_id!r}. Use an id from world.company_ids().")
 
     def _build_company(self, company_id: str) -> Json:
         return company_attributes(self.seed, _company_number(company_id), str(self.end_date))
@@ -589,7 +589,7 @@ class World:
 
 
 class _VisitIds(Sequence[str]):
-    """The IDs of numbered visits, computed when they are accessed."""
+    """The ids of numbered visits, computed when they are accessed."""
 
     def __init__(self, seed: int, numbers: Sequence[int]) -> None:
         self._seed = seed

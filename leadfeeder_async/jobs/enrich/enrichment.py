@@ -265,7 +265,7 @@ class Enrichments:
 
         ``async for result in lf.enrich.companies(["nordlicht.test", "Alster.test"], by="domain", max_credits=500)``
 
-        Keys are matched in requests of up to 200 keys, and companies are fetched in requests of up to 100 IDs. Each key
+        Keys are matched in requests of up to 200 keys, and companies are fetched in requests of up to 100 ids. Each key
         is matched once and each company is fetched once, regardless of how often they appear. If the server rejects a
         request, it is split until the invalid rows are alone. A request that may have been charged is never retried.
         Contract: ``match_companies``, ``retrieve_companies``.
@@ -392,7 +392,7 @@ def _options(
 
 
 def _decode_candidate(match: msgspec.Raw) -> CompanyMatch:
-    """Return a candidate. If its company has fields of unexpected types, only its ID is returned."""
+    """Return a candidate. If its company has fields of unexpected types, only its id is returned."""
     try:
         return msgspec.json.decode(match, type=CompanyMatch)
     except msgspec.ValidationError:

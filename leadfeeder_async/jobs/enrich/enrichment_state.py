@@ -8,15 +8,15 @@ from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobStat
 
 
 class EnrichmentState(JobState, frozen=True, kw_only=True):
-    """The credits that an enrichment may have been charged. They are saved together with their IDs."""
+    """The credits that an enrichment may have been charged. They are saved together with their ids."""
 
     reserved_credits: Count = 0
     """The most credits that all runs may have been charged, including requests in flight."""
     paid_ids: dict[str, Count] = msgspec.field(default_factory=dict[str, Count])
-    """The IDs that these credits pay for and whose lines are not on the disk yet.
+    """The ids that these credits pay for and whose lines are not on the disk yet.
 
     The credits for requesting them again are counted already. The number is the part of the reserved credits that the
-    ID may still be charged. It is 0 if the ID was charged.
+    id may still be charged. It is 0 if the id was charged.
     """
 
     @property

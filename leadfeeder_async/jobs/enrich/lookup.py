@@ -53,7 +53,7 @@ class MatchPolicy(msgspec.Struct, frozen=True):
     """The lowest difference between the score and the next one."""
 
     def evaluate(self, matches: Sequence[CompanyMatch]) -> ResultLine:
-        """Return the result of the matches of one key. An accepted match has an ID, but no record yet."""
+        """Return the result of the matches of one key. An accepted match has an id, but no record yet."""
         if len(matches) > 1:
             best_by_id = {match.id: match for match in sorted(matches, key=_score)}
             matches = sorted(best_by_id.values(), key=_score, reverse=True)
@@ -76,37 +76,37 @@ class FetchResult(msgspec.Struct):
     """The result of one charged request."""
 
     lines: dict[str, ResultLine] = msgspec.field(default_factory=dict[str, ResultLine])
-    """Results by requested ID."""
+    """Results by requested id."""
     fetch_individually: list[str] = msgspec.field(default_factory=list[str])
-    """IDs to request one by one, because their records cannot be assigned to them."""
+    """Ids to request one by one, because their records cannot be assigned to them."""
     unassigned: UnassignedRecords | None = None
-    """The records of these IDs."""
+    """The records of these ids."""
     fetch_again: list[str] = msgspec.field(default_factory=list[str])
-    """IDs that are absent from the response. Their records may have been returned for other requested IDs."""
+    """Ids that are absent from the response. Their records may have been returned for other requested ids."""
 
 
 class Lookup(Protocol[T_co]):
     """The requests for one kind of key."""
 
     needs_match: bool
-    """True if keys are matched to IDs first. Otherwise, each key is its own ID."""
+    """True if keys are matched to ids first. Otherwise, each key is its own id."""
     ids_per_fetch: int
-    """The most IDs of one charged request."""
+    """The most ids of one charged request."""
     price: Price
-    """The price of one ID."""
+    """The price of one id."""
     is_repeat_free: bool
-    """True if an ID that was charged is free for twelve months."""
+    """True if an id that was charged is free for twelve months."""
 
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:
         """Match some keys, for free."""
         ...
 
     async def fetch(self, executor: RequestExecutor, batch: Batch[str]) -> FetchResult:
-        """Fetch the records of some IDs, which may charge."""
+        """Fetch the records of some ids, which may charge."""
         ...
 
     def record_id(self, line: ResultLine) -> str | None:
-        """Return the ID with which the record of a result was requested."""
+        """Return the id with which the record of a result was requested."""
         ...
 
     def decode_record(self, executor: RequestExecutor, line: ResultLine) -> T_co:
@@ -200,7 +200,7 @@ class CompanyLookup:
         )
 
     def record_id(self, line: ResultLine) -> str | None:
-        """Return the ID of the company."""
+        """Return the id of the company."""
         return line.id
 
     def decode_record(self, executor: RequestExecutor, line: ResultLine) -> Company:
@@ -238,19 +238,19 @@ def _assign_records(
     is_repeat: bool = False,
     is_partial: bool = False,
 ) -> FetchResult:
-    """Assign the records of a response to the requested IDs. A merged company is returned under its current ID.
+    """Assign the records of a response to the requested ids. A merged company is returned under its current id.
 
-    If all records have requested IDs, an absent ID may still be a merged company of one of them, or the server may have
-    returned only some of the records. Absent IDs are therefore requested again without the others, until a response
-    contains none of them. If a response charges for IDs and contains no record, they are requested once more.
+    If all records have requested ids, an absent id may still be a merged company of one of them, or the server may have
+    returned only some of the records. Absent ids are therefore requested again without the others, until a response
+    contains none of them. If a response charges for ids and contains no record, they are requested once more.
 
     Args:
-        ids: The requested IDs.
+        ids: The requested ids.
         rows: The records.
         charged: The credits that the response charged, if they are known.
         errors: The errors beside the records.
         price: The highest price of a record.
-        is_repeat: An earlier response has charged these IDs and contained no record.
+        is_repeat: An earlier response has charged these ids and contained no record.
         is_partial: The server reports that records are missing.
 
     """
@@ -298,7 +298,7 @@ def _credits_per_record(charged: int | None, requested: int, found: int, price: 
 
 
 def _credits_of_absent(charged: int | None, requested: int, found: int, price: int) -> int | None:
-    """Return the credits of each ID without a record, or None if the response charged more than for its records."""
+    """Return the credits of each id without a record, or None if the response charged more than for its records."""
     if requested == 1:
         return charged or 0
     return None if (charged or 0) > found * price else 0
@@ -315,7 +315,7 @@ def _absent_line(company_id: str, errors: Sequence[LeadfeederError], charged: in
 
 
 def _ambiguous_record_line(company_id: str, unrequested: Records, charged: int | None) -> ResultLine:
-    """Return a failure, because none of several records can be assigned to the requested ID."""
+    """Return a failure, because none of several records can be assigned to the requested id."""
     message = f"The server returned {len(unrequested):,} other companies for the requested company {company_id}."
     return failed_line(DecodeError(message), company_id=company_id, charged=charged)
 
@@ -338,7 +338,7 @@ class IpLookup:
         self._account_id = account_id
 
     async def match(self, executor: RequestExecutor, keys: Sequence[Key]) -> list[ResultLine]:  # noqa: ARG002 - of Lookup
-        """Return nothing, because an IP address is its own ID."""
+        """Return nothing, because an IP address is its own id."""
         return []
 
     async def fetch(self, executor: RequestExecutor, batch: Batch[str]) -> FetchResult:

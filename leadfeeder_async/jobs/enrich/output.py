@@ -1,9 +1,9 @@
 """Enrichment into a file, with one line per row, in the order of the rows.
 
-Before each request that may charge, its cost and its IDs are saved. A job that was killed therefore continues within
-its ``max_credits``. It requests the saved IDs again without reserving credits, because they are counted already. An ID
+Before each request that may charge, its cost and its ids are saved. A job that was killed therefore continues within
+its ``max_credits``. It requests the saved ids again without reserving credits, because they are counted already. An id
 is saved while its request is in flight. After the response, it stays saved only if it was certainly charged, because
-such an ID is free for twelve months.
+such an id is free for twelve months.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class EnrichmentJob(msgspec.Struct, frozen=True):
 
 
 class CheckpointCostJournal(CostJournal):
-    """Saves credits and their IDs in the checkpoint of a file.
+    """Saves credits and their ids in the checkpoint of a file.
 
     Args:
         output: The file.
@@ -140,7 +140,7 @@ class CheckpointCostJournal(CostJournal):
             self._output.save_state(self._state())
 
     def cover(self, ids: Iterable[str], charged: int) -> int:
-        """Take a charge from the credits that an earlier run has reserved for some IDs. Return the rest of it."""
+        """Take a charge from the credits that an earlier run has reserved for some ids. Return the rest of it."""
         for record_id in ids:
             reserved = self._paid_ids.get(record_id, 0)
             if reserved:
@@ -152,18 +152,18 @@ class CheckpointCostJournal(CostJournal):
         return charged
 
     def reserved_for(self, ids: Iterable[str]) -> int:
-        """Return the credits that an earlier run has reserved for some IDs and that were perhaps not charged then."""
+        """Return the credits that an earlier run has reserved for some ids and that were perhaps not charged then."""
         return sum(self._previous_ids.get(record_id, 0) for record_id in ids)
 
     def write(self, lines: Sequence[ResultLine], lookup: Lookup[object]) -> None:
-        """Write some lines. When a checkpoint counts them, the IDs of their records are no longer needed."""
+        """Write some lines. When a checkpoint counts them, the ids of their records are no longer needed."""
         ids = map(lookup.record_id, lines)
         self._written_ids.extend(record_id for record_id in ids if record_id is not None)
         if self._output.append(encode_lines(lines), len(lines), self._state()):
             for record_id in self._written_ids:
                 self._paid_ids.pop(record_id, None)
             self._written_ids.clear()
-            # A merged company is written under its current ID, so the requested ID never appears in a line.
+            # A merged company is written under its current id, so the requested id never appears in a line.
             for record_id in list(islice(self._paid_ids, max(0, len(self._paid_ids) - 2 * MAX_PENDING_ROWS))):
                 del self._paid_ids[record_id]
 
@@ -255,7 +255,7 @@ async def _write_parts(journal: CheckpointCostJournal, lines: Sequence[ResultLin
 def _check_reserved(state: EnrichmentState, max_credits: int | None) -> None:
     """Raise BudgetExceededError if more credits are reserved than this run may spend.
 
-    Each of the reserved IDs is either charged already, or would be charged beyond the limit now.
+    Each of the reserved ids is either charged already, or would be charged beyond the limit now.
     """
     reserved = state.reserved_credits
     if max_credits is not None and reserved > max_credits and state.paid_ids:

@@ -3,9 +3,9 @@
 Each stage is a coroutine in one task group::
 
     read   rows -> keys; equal keys share one lookup, and cached results are reused
-    match  keys -> company IDs, with free requests of up to 200 keys
+    match  keys -> company ids, with free requests of up to 200 keys
     order  puts matches in the order of the rows, so that the first rows get the credits
-    fetch  company IDs -> records, with charged requests of up to 100 IDs
+    fetch  company ids -> records, with charged requests of up to 100 ids
     emit   records -> results, in the order of the rows
 
 Streams without a buffer join the stages. Each stage waits until the next one takes its output, so no new requests are
@@ -130,7 +130,7 @@ class Pipeline:
         self._pending_keys = dict[bytes, PendingKey]()
         """The keys that are being looked up, by identity."""
         self._keys_by_record = dict[str, list[PendingKey]]()
-        """The keys that wait for each record ID."""
+        """The keys that wait for each record id."""
         self._untaken_rows = 0
         """The rows that were read and whose results the caller has not taken."""
         self._max_untaken_rows = MAX_PENDING_ROWS - KEYS_PER_MATCH
@@ -587,7 +587,7 @@ class Pipeline:
             left = self._credits_left(batch)
             if batch.is_free or left is None or left >= self._lookup.price.least(len(batch.items)):
                 return self._skip(batch, error)
-            self._fetches.push_retry(batch)  # another process has spent the credits, so fewer IDs are affordable
+            self._fetches.push_retry(batch)  # another process has spent the credits, so fewer ids are affordable
             return []
         is_not_found = error.status == 404 and not is_outcome_unknown
         if action is FailureAction.SPLIT and self._fetches.record_rejection(error, is_not_found=is_not_found):
@@ -604,17 +604,17 @@ class Pipeline:
         """Count the credits of a request that has ended.
 
         Args:
-            batch: The IDs of the request.
+            batch: The ids of the request.
             meter: Its credits.
-            resolved_ids: The IDs that have a result now.
-            charged_ids: The IDs that were certainly charged.
+            resolved_ids: The ids that have a result now.
+            charged_ids: The ids that were certainly charged.
 
         """
         if batch.prepaid and not batch.is_free:
             self._count_prepaid_call(batch, meter, resolved_ids)
             return
         self._count(meter)
-        if meter.possibly_charged >= self._lookup.price.least(len(batch.items)):  # the credits of all IDs stay counted
+        if meter.possibly_charged >= self._lookup.price.least(len(batch.items)):  # the credits of all ids stay counted
             paid = split_credits(batch.items, meter.possibly_charged)
         else:
             paid = dict.fromkeys(charged_ids, 0)

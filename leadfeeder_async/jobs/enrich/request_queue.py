@@ -197,10 +197,10 @@ class CostJournal:
     """True if a later run reads the records."""
 
     def reserve(self, ids: Iterable[str], cost: int) -> None:
-        """Record that a request for some IDs is about to be sent.
+        """Record that a request for some ids is about to be sent.
 
         Args:
-            ids: The IDs.
+            ids: The ids.
             cost: The most credits that the request can charge.
 
         """
@@ -209,16 +209,16 @@ class CostJournal:
         """Replace a reservation with the credits that were spent.
 
         Args:
-            ids: The IDs of the request.
+            ids: The ids of the request.
             cost: The credits of the reservation.
             spent: The credits that were charged, or may have been.
-            paid: The IDs that a later run may request without reserving credits, with the part of ``spent`` that they
+            paid: The ids that a later run may request without reserving credits, with the part of ``spent`` that they
                 may still be charged.
 
         """
 
     def cover(self, ids: Iterable[str], charged: int) -> int:
-        """Take the charge of a prepaid request from the credits that an earlier run has reserved for its IDs.
+        """Take the charge of a prepaid request from the credits that an earlier run has reserved for its ids.
 
         Returns:
             The credits beyond these, which are recorded too.
@@ -228,12 +228,12 @@ class CostJournal:
         return charged
 
     def reserved_for(self, ids: Iterable[str]) -> int:
-        """Return the credits that an earlier run has reserved for some IDs and that were perhaps not charged then."""
+        """Return the credits that an earlier run has reserved for some ids and that were perhaps not charged then."""
         del ids
         return 0
 
 
 def split_credits(ids: Sequence[str], cost: int) -> dict[str, int]:
-    """Distribute the credits of a request over its IDs."""
+    """Distribute the credits of a request over its ids."""
     each, rest = divmod(cost, max(1, len(ids)))
     return {record_id: each + (index < rest) for index, record_id in enumerate(ids)}

@@ -34,7 +34,7 @@ _SETTINGS = ("journal_mode = OFF", "synchronous = OFF", "cache_size = -2048", "t
 
 
 class ResultCache:
-    """Stores results by the digest of a key or of a record ID."""
+    """Stores results by the digest of a key or of a record id."""
 
     def __init__(self) -> None:
         import sqlite3  # noqa: PLC0415 - some builds of Python lack it
@@ -131,7 +131,7 @@ def digest_of_key(identity: bytes) -> bytes:
 
 
 def digest_of_record(record_id: str) -> bytes:
-    """Return the cache digest of a record ID."""
+    """Return the cache digest of a record id."""
     return blake2b(record_id.encode(), digest_size=16, person=b"record").digest()
 
 

@@ -101,7 +101,7 @@ class EnrichmentResult(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     record: T | None = None
     """The company, or the data of the IP address."""
     id: str | None = None
-    """The current ID of the company."""
+    """The current id of the company."""
     score: float | None = None
     """The score of the match, from 0 to 1."""
     candidates: tuple[CompanyMatch, ...] = ()

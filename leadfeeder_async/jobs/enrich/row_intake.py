@@ -39,7 +39,7 @@ class PreviousRun(msgspec.Struct, frozen=True):
     rows: int = 0
     """The rows that are done and must not be returned again."""
     paid_ids: frozenset[str] = frozenset()
-    """IDs whose credits were reserved and whose records were not written."""
+    """Ids whose credits were reserved and whose records were not written."""
 
 
 class IncomingRow(msgspec.Struct, frozen=True):

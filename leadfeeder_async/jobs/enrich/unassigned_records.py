@@ -1,4 +1,4 @@
-"""Records that a response contains under other IDs than the requested ones."""
+"""Records that a response contains under other ids than the requested ones."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from leadfeeder_async.jobs.enrich.results import Outcome, ResultLine
 
 Records: TypeAlias = dict[str | int, bytes]
-"""Records by ID, or by their position in the response if they have no ID."""
+"""Records by id, or by their position in the response if they have no id."""
 
 
 class UnassignedRecords(msgspec.Struct):
-    """Records with the current IDs of merged companies, which cannot be assigned to the requested IDs.
+    """Records with the current ids of merged companies, which cannot be assigned to the requested ids.
 
-    Each absent ID is therefore requested again alone. That is free if its record is one of these, because they were
-    charged with this response. Other absent IDs may be charged.
+    Each absent id is therefore requested again alone. That is free if its record is one of these, because they were
+    charged with this response. Other absent ids may be charged.
     """
 
     records: Records
@@ -25,19 +25,19 @@ class UnassignedRecords(msgspec.Struct):
     charged: int | None
     """The credits of each record, or None if only their sum is known."""
     owners: int
-    """The number of absent IDs to which one of the records may belong."""
+    """The number of absent ids to which one of the records may belong."""
     unresolved: int
-    """The number of absent IDs that have no result yet."""
+    """The number of absent ids that have no result yet."""
 
     @property
     def is_certain(self) -> bool:
-        """True if each of the remaining IDs has one of the records, so that requesting it is free."""
+        """True if each of the remaining ids has one of the records, so that requesting it is free."""
         return self.owners == len(self.records)
 
     def assign(self, line: ResultLine) -> ResultLine:
-        """Return the result of an ID that was requested alone, with the credits that its record was charged.
+        """Return the result of an id that was requested alone, with the credits that its record was charged.
 
-        The result of an ID without a record, and that of the last ID, get the records that are left, so that none of
+        The result of an id without a record, and that of the last id, get the records that are left, so that none of
         them is lost.
         """
         self.unresolved -= 1

@@ -25,14 +25,14 @@ from leadfeeder_async.sandbox.server_state import ApiError
 
 
 def get_company(query: Query) -> OperationResult:
-    """Return a company under its current ID."""
+    """Return a company under its current id."""
     company_id = require_company(query, query.path_params["id"])
     charged = query.state.charge(query.require_account(), [company_id])
     return OperationResult(company_json(query, company_id), charged=charged)
 
 
 def retrieve_companies(query: Query) -> OperationResult:
-    """Return several companies, each under its current ID. Omit unknown IDs."""
+    """Return several companies, each under its current id. Omit unknown ids."""
     rejected_ids = query.state.rejected_ids
     requested_ids = query.id_list("ids")
     for company_id in requested_ids:
@@ -183,7 +183,7 @@ def _signals(query: Query, company_id: str, search: SignalSearch) -> Iterable[Js
 
 
 def retrieve_company_ips(query: Query) -> OperationResult:
-    """Return the IP addresses of companies. Omit unknown IDs."""
+    """Return the IP addresses of companies. Omit unknown ids."""
     max_ips = query.int_param("max_ip_addresses", 2, 10**6)
     known_ids = find_companies(query, query.id_list("company_ids"))
     charged = query.state.charge(query.require_account(), known_ids)

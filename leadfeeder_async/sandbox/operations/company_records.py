@@ -31,7 +31,7 @@ COMPANY_RELATIONS = (
 
 
 def require_company(query: Query, company_id: str) -> str:
-    """Return the current ID of a company, or raise a 404 error if there is none."""
+    """Return the current id of a company, or raise a 404 error if there is none."""
     current_id = query.state.world.find_company(company_id)
     if current_id is None:
         raise ApiError(404, "entity_not_found", "No such company")
@@ -39,13 +39,13 @@ def require_company(query: Query, company_id: str) -> str:
 
 
 def find_companies(query: Query, company_ids: list[str]) -> list[str]:
-    """Return the current IDs of companies, each once. Omit unknown IDs."""
+    """Return the current ids of companies, each once. Omit unknown ids."""
     found = (query.state.world.find_company(company_id) for company_id in company_ids)
     return list(dict.fromkeys(company_id for company_id in found if company_id is not None))
 
 
 def company_reference(query: Query, company_id: str) -> Json:
-    """Return a company for ``relationships``: the full record if it is included, otherwise its ID and type."""
+    """Return a company for ``relationships``: the full record if it is included, otherwise its id and type."""
     return company_json(query, company_id) if "company" in query.includes else {"id": company_id, "type": "company"}
 
 
@@ -75,7 +75,7 @@ def company_json(query: Query, company_id: str) -> Json:
 
 
 def related(query: Query, relation: str, record: Json) -> Json:
-    """Return a record for ``relationships``: the full record if ``relation`` is included, otherwise its ID and type."""
+    """Return a record for ``relationships``: the full record if ``relation`` is included, otherwise its id and type."""
     return record if relation in query.includes else {"id": record["id"], "type": record["type"]}
 
 

@@ -38,7 +38,7 @@ def get_contact(query: Query) -> OperationResult:
 
 
 def retrieve_contacts(query: Query) -> OperationResult:
-    """Return several contacts. Omit unknown IDs."""
+    """Return several contacts. Omit unknown ids."""
     known_ids = [contact_id for contact_id in query.id_list("ids") if query.state.world.has_contact(contact_id)]
     charged = query.state.charge(query.require_account(), known_ids)
     return OperationResult([_contact_json(query, contact_id) for contact_id in known_ids], charged=charged)

@@ -58,12 +58,12 @@ def matching_personas(contact: Json) -> list[Json]:
 
 
 def require_icps(query: Query, icp_ids: list[str]) -> set[str]:
-    """Return the IDs of known ICPs, or raise a 404 error if one is unknown."""
+    """Return the ids of known ICPs, or raise a 404 error if one is unknown."""
     return _require_ids(query, icp_ids, _ICP_COUNTRIES, "ICP")
 
 
 def require_personas(query: Query, persona_ids: list[str]) -> set[str]:
-    """Return the IDs of known buyer personas, or raise a 404 error if one is unknown."""
+    """Return the ids of known buyer personas, or raise a 404 error if one is unknown."""
     return _require_ids(query, persona_ids, _PERSONA_DEPARTMENTS, "buyer persona")
 
 

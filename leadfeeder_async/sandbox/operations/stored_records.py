@@ -85,7 +85,7 @@ def with_name(operation: Operation, name: str) -> Operation:
 
 
 def require_record(query: Query, store: RecordStore) -> str:
-    """Return the record ID in the path, or raise a 404 error if the store does not have it."""
+    """Return the record id in the path, or raise a 404 error if the store does not have it."""
     (record_id,) = query.path_params.values()
     if record_id not in store.records:
         raise ApiError(404, "entity_not_found", f"No such {store.type.replace('_', ' ')}")

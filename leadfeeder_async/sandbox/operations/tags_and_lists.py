@@ -154,7 +154,7 @@ class Linkages(msgspec.Struct, frozen=True):
 
 
 def _decode_linkages(query: Query, store: RecordStore) -> list[str]:
-    """Return the record IDs in the body, or raise an error if one is unknown."""
+    """Return the record ids in the body, or raise an error if one is unknown."""
     linkages = query.decode_body(Linkages).data
     for linkage in linkages:
         if linkage.type != store.type:

@@ -7,7 +7,7 @@ from leadfeeder_async.sandbox.sample_data import Json, location_attributes
 
 
 def web_visit_json(query: Query, visit_id: str, company: Json) -> Json:
-    """Return a visit with its location and ``company``, which is a record or an ID and type."""
+    """Return a visit with its location and ``company``, which is a record or an id and type."""
     world = query.state.world
     location = world.location_of_visit(visit_id)
     location_json = {
