@@ -149,7 +149,7 @@ def test_unknown_visit(visit_id: str) -> None:
     """An unknown visit ID raises an error."""
     world = world_of()
     for method in (world.visit, world.company_of_visit, world.location_of_visit, world.update_visit):
-        with pytest.raises(ValueError, match=r"Use an ID from world\.visit_ids\(\)"):
+        with pytest.raises(ValueError, match=r"Use an id from world\.visit_ids\(\)"):
             method(visit_id)
 
 

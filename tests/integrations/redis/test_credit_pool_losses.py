@@ -105,7 +105,7 @@ def wait_for_link(replica: RedisServer) -> None:
 async def test_failback_with_older_data_is_noticed(
     pools: AsyncExitStack, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    """A server that loads older data from a former replica keeps its run ID, and grants nothing before a recovery."""
+    """A server that loads older data from a former replica keeps its run id, and grants nothing before a recovery."""
     other = RedisServer(tmp_path)
     other.start()
     try:
@@ -364,7 +364,7 @@ async def test_user_without_info_gets_no_credits(redis_server: RedisServer) -> N
     """Without INFO, a restart with older data would go unnoticed, so the first call names the permission."""
     url = user_url(redis_server, "~*", "&*", "+@all", "-@dangerous")
     async with RedisCredits(url, "job", 10, KEY, timeout=5.0) as pool:
-        with pytest.raises(RateLimiterUnavailableError, match=r"run ID.*\(\+info\)"):
+        with pytest.raises(RateLimiterUnavailableError, match=r"run id.*\(\+info\)"):
             await asyncio.wait_for(pool.reserve(1, CONTEXT), 5)
     assert redis_server.execute("DBSIZE") == 0
 
