@@ -86,10 +86,13 @@ class Transaction:
         """
         self._create("spool", spool_sql.select_spool(path, longest_line))
         self._number(spool_sql.DELETE_REPEATED_VISITS)
+        has_known_visits = False
         for source in spool_sql.sources(self._types):
-            self._merge(source.table, source.columns, source.select, [account_id], is_unique=source.is_unique)
-        removed = self._number(spool_sql.DELETE_STALE_ENGAGEMENTS, [account_id])
-        self.changes["engagements"] += SyncChanges(removed=removed)
+            known = self._merge(source.table, source.columns, source.select, [account_id], is_unique=source.is_unique)
+            has_known_visits |= source.table == "visits" and known > 0
+        if has_known_visits:
+            removed = self._number(spool_sql.DELETE_STALE_ENGAGEMENTS, [account_id])
+            self.changes["engagements"] += SyncChanges(removed=removed)
         for name in ("spool", "incoming", "known"):
             self._connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
 
@@ -153,17 +156,18 @@ class Transaction:
 
     def _merge(
         self, table: str, columns: Sequence[str], source: str, values: Sequence[object], *, is_unique: bool = False
-    ) -> None:
-        """Insert the rows of a query that are new, and update those that differ."""
+    ) -> int:
+        """Insert the rows of a query that are new, update those that differ, and return the number of known ones."""
         if not self._create("incoming", merge_sql.select_incoming(table, columns, source, is_unique=is_unique), values):
-            return
-        updated = 0
-        if self._create("known", merge_sql.select_known(table)) and len(columns) > len(KEYS[table]):
+            return 0
+        updated, known = 0, self._create("known", merge_sql.select_known(table))
+        if known and len(columns) > len(KEYS[table]):
             updated = self._create("changed", merge_sql.select_changed(table, columns))
             if updated:
                 self._number(merge_sql.update_changed(table, columns))
         new = self._number(merge_sql.insert_new(table, columns))
         self.changes[table] += SyncChanges(new=new, updated=updated)
+        return known
 
     def _create(self, name: str, select: str, values: Iterable[object] = ()) -> int:
         """Create a temporary table, and return the number of its rows."""
