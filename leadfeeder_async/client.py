@@ -451,8 +451,9 @@ class AsyncLeadfeeder:
 
         """
         accounts = _check_account_ids(account_ids)
-        if not callable(list_of):
+        if list_of is None:
             reject("list_of", list_of, "must be a function.")
+        check_function("list_of", list_of)
         pagers = dict[str, Pager[Row]]()
         for account in accounts:
             pagers[account] = list_of(self.with_options(account_id=account))

@@ -187,7 +187,9 @@ def read_secret(kind: CredentialKind, value: object, origin: str | None = None) 
     secret = Secret(value.strip())
     value = None
     if secret.is_blank:
-        raise MissingKeyError("No API key was given." if kind == "api_key" else "The access token is empty.")
+        if kind == "api_key":
+            raise MissingKeyError("No API key was given.")
+        raise MissingKeyError("The access token is empty.", hint="Set LEADFEEDER_ACCESS_TOKEN, or pass access_token=.")
     check_argument(
         secret.is_header_safe and (kind == "api_key" or secret.is_one_word),
         f"{origin or kind} contains characters that an HTTP header cannot carry (its value is not shown).",
@@ -211,7 +213,9 @@ def _read_file(file: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
     shown = f"={file!r}" if _is_path(file) else " (its value is not shown, because it may be the key)"
-    raise MissingKeyError(f"LEADFEEDER_API_KEY_FILE{shown} cannot be read: {reason}.")
+    raise MissingKeyError(
+        f"LEADFEEDER_API_KEY_FILE{shown} cannot be read: {reason}.", hint="Check its path and permissions."
+    )
 
 
 def _is_path(text: str) -> bool:

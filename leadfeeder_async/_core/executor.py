@@ -218,6 +218,7 @@ class RequestExecutor:
                 try:
                     if delay is not None:
                         await call.wait(asyncio.sleep(delay), "backoff")
+                        trace = AttemptTrace(call.resources.transport, call.context)  # the delay is no part of it
                         for stats in self._all_stats:
                             stats.retries += 1
                     result = await self._receive(request.endpoint, call, trace, await self._attempt(call, trace))

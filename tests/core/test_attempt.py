@@ -38,7 +38,7 @@ ME = http(b'{"data":{"id":"u-1"},"meta":{"request_id":"r-7","credits":{"charged"
 
 
 async def test_event_per_attempt() -> None:
-    """Each attempt emits one event with its status, phases, durations and charge."""
+    """Each attempt emits one event with its status, phases, durations and charge, without the delay before it."""
     events = list[AttemptEvent]()
     async with (
         raw_server(http(b"{}", "500 Oops", "X-Request-Id: r-5\r\n"), ME) as server,
@@ -52,6 +52,7 @@ async def test_event_per_attempt() -> None:
     assert (good.sent, good.phase) == ("yes", "body")
     assert set(good.phase_durations) >= {"slot", "limiter", "connect", "headers", "body"}
     assert good.elapsed == pytest.approx(sum(good.phase_durations.values()))
+    assert good.phase_durations["slot"] < 0.1
     assert KEY not in repr(events)
 
 
