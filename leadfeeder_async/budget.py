@@ -1,12 +1,12 @@
 """Budgets: limits on the requests and credits of some calls.
 
 Each attempt consumes one request. A call that may charge reserves the most it can cost before it is sent, and
-``meta.credits.charged`` of its response then replaces the reservation. If the response is lost, the reservation
-becomes spent, because the credits may have been charged. Budgets nest, and all tasks started inside a budget share it.
+``meta.credits.charged`` of its response then replaces the reservation. If the response is lost, the credits that it may
+have charged count as spent. Budgets nest, and all tasks started inside a budget share it.
 
-The price of some calls is not published. Such a call reserves a multiple of the highest price so far. If the budget
-does not cover this beside the calls in flight, it waits for them, because they release what they did not spend. Until a
-response has shown the price, these calls are sent one at a time.
+The price of some calls is not published. Such a call reserves a multiple of the highest price so far. If too few
+credits are left for this, it waits for the other calls of this kind in flight, because they release the credits that
+they did not spend. Until a response has shown the price, these calls are sent one at a time.
 """
 
 # pyright: reportPrivateUsage=false
@@ -112,7 +112,7 @@ class Budget:
         self.requests: int = 0
         """Requests sent, or about to be sent."""
         self.credits: int = 0
-        """Credits charged, including the reservations of lost responses."""
+        """Credits charged, including those that lost responses may have charged."""
         self.reserved: int = 0
         """Credits that calls in flight may still charge."""
         self._margin = 0
@@ -226,7 +226,8 @@ class BudgetReservation:
         """Reserve the credits in all budgets and in the pools that other processes share.
 
         Raises:
-            BudgetExceededError: A budget does not cover the call, even if the calls in flight charge the least.
+            BudgetExceededError: A budget does not cover the call at the highest price so far, even if the calls in
+                flight charge no more.
 
         """
         while True:
@@ -335,9 +336,9 @@ class BudgetReservation:
         Args:
             charged: The credits that its response reports as charged, or None. A negative number counts as zero, so
                 that a refund cannot raise the limit.
-            is_received: The response was received. If it reports no charge, the least counts as spent if the price is
-                published or the operation may be free. Otherwise, as much as for a lost response counts.
-            may_have_charged: The attempt may have been charged: it may have been sent and was not rejected.
+            is_received: The response was received. If it does not report a charge, and the price is published or the
+                operation may be free, the least counts as spent. Otherwise, the same counts as for a lost response.
+            may_have_charged: The attempt may have been sent and was not rejected, so it may have charged.
 
         """
         if charged is not None:

@@ -102,14 +102,15 @@ class AsyncLeadfeeder:
 
     Args:
         api_key: The API key, or a callable that returns it. Defaults to LEADFEEDER_API_KEY, then to the content of the
-            file LEADFEEDER_API_KEY_FILE, then to the system keyring if LEADFEEDER_KEYRING=1 is set. The callable, the
-            file or the keyring is used again after the server has rejected the key.
-        access_token: An OAuth2 access token to send instead of an API key, or a callable that returns an
-            :class:`~leadfeeder_async.AccessToken`. Defaults to LEADFEEDER_ACCESS_TOKEN if no key is set. The callable
-            is called ahead of the expiry, and after the server has rejected the token. All calls that wait share one
-            call of it.
-        account_id: The account of calls that name none. Defaults to LEADFEEDER_ACCOUNT_ID, then to the only account of
+            file LEADFEEDER_API_KEY_FILE. If no access token is set either, it defaults to the key in the system keyring
+            with LEADFEEDER_KEYRING=1. The callable, the file or the keyring is used again after the server has rejected
             the key.
+        access_token: An OAuth2 access token to send instead of an API key, or a callable that returns an
+            :class:`~leadfeeder_async.AccessToken`. Defaults to LEADFEEDER_ACCESS_TOKEN if neither LEADFEEDER_API_KEY
+            nor LEADFEEDER_API_KEY_FILE is set. The callable is called before the token expires, and after the server
+            has rejected it. All calls that wait for a token share one call of the callable.
+        account_id: The account for calls that do not name one. Defaults to LEADFEEDER_ACCOUNT_ID, then to the only
+            account of the key.
         base_url: The URL of the API. Defaults to LEADFEEDER_BASE_URL, then to https://api.leadfeeder.com.
         session: An existing aiohttp.ClientSession to use. It is not closed by the client.
         limiter: A rate limiter to use instead of the built-in token bucket, for example a ``RedisLimiter`` that several
@@ -118,22 +119,23 @@ class AsyncLeadfeeder:
         burst: Requests that may be sent at once.
         max_concurrency: Requests that may be in flight at the same time.
         timeout: Seconds per attempt.
-        retries: How often a request is sent again, if that is safe.
-        monthly_quota: Requests per month of the key. A 429 near its end stops all requests.
+        retries: The most retries of a call. Requests that may have charged or created something are not retried.
+        monthly_quota: Requests per month of the key. Once 95 % of them are used, a 429 stops all requests.
         max_body_bytes: The largest response, after decompression.
         max_search_rows: The most rows of one search that the API returns. Date ranges with more rows are split.
-        on_attempt: Called with an :class:`~leadfeeder_async.AttemptEvent` after each attempt. It must not block.
+        on_attempt: Called with an :class:`~leadfeeder_async.AttemptEvent` after each attempt to send a request. It must
+            not block.
         trace_configs: Trace configurations for aiohttp.
         trust_env: Use the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, with the exceptions of NO_PROXY, and the
-            certificates of REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE. Defaults to LEADFEEDER_TRUST_ENV=1,
-            then to False. A ``session`` with ``trust_env=True`` also turns it on.
+            certificates of REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE. Defaults to True if
+            LEADFEEDER_TRUST_ENV=1 is set, otherwise to False. A ``session`` with ``trust_env=True`` also turns it on.
         allow_http: Allow a ``base_url`` with plain HTTP on another machine, which sends the API key unencrypted.
-            Defaults to LEADFEEDER_ALLOW_HTTP=1, then to False.
+            Defaults to True if LEADFEEDER_ALLOW_HTTP=1 is set, otherwise to False.
         ssl_context: An SSL context with your own certificates.
-        paths: Paths that replace the path of an operation, by the operation's name in the contract.
+        paths: Paths to use instead of those of the contract, by operation.
 
     Raises:
-        MissingKeyError: No API key was given.
+        MissingKeyError: No API key or access token was given, or the key file cannot be read.
         ConfigurationError: An argument is out of range, both ``api_key`` and ``access_token`` were passed, or the proxy
             of the environment cannot be used.
 
@@ -222,7 +224,7 @@ class AsyncLeadfeeder:
 
     @property
     def account_id(self) -> str | None:
-        """The account of calls that name none. None means the only account of the key."""
+        """The account for calls that do not name one. None means the only account of the key."""
         return self._executor.options.account_id
 
     @property
@@ -248,7 +250,7 @@ class AsyncLeadfeeder:
 
     @property
     def paths(self) -> Mapping[str, str]:
-        """The paths that differ from the contract, by operation: those that were set, and alternatives that exist."""
+        """The paths that differ from the contract, by operation: those that were set, and alternatives in use."""
         return MappingProxyType(dict(self._state.routes.found))
 
     @cached_property
@@ -258,7 +260,7 @@ class AsyncLeadfeeder:
 
     @cached_property
     def users(self) -> Users:
-        """The user of the key."""
+        """The owner of the key."""
         return Users(self._executor)
 
     @cached_property
@@ -355,9 +357,9 @@ class AsyncLeadfeeder:
         Copies are cheap. Close only the original. Options that are left out keep their value.
 
         Args:
-            account_id: The account of calls that name none.
+            account_id: The account for calls that do not name one.
             timeout: Seconds per attempt.
-            retries: How often a request is sent again, if that is safe.
+            retries: The most retries of a call. Requests that may have charged or created something are not retried.
             deadline: Seconds for a whole call, including its waits and attempts.
             budget: One more budget for the calls of the copy.
             stats: Statistics that also count the requests of the copy, such as those of one job.
@@ -438,7 +440,7 @@ class AsyncLeadfeeder:
 
         Args:
             account_ids: The accounts.
-            list_of: Returns the list of one account, given a copy of this client for it.
+            list_of: A function that takes a copy of this client for one account, and returns the list of this account.
 
         Returns:
             An async iterator of account ids and records.
@@ -482,7 +484,7 @@ class AsyncLeadfeeder:
 
         If an account cannot be read any longer, for example because a permission is missing, its watch ends and the
         others continue. The error is logged and passed to ``on_status``. An error that affects every account is raised.
-        The iterator also ends if the watches of all accounts have ended.
+        If the watches of all accounts have ended, the first error is raised.
 
         While the caller processes a visit, the other accounts are polled until each has a visit to deliver.
 
@@ -492,8 +494,8 @@ class AsyncLeadfeeder:
             account_ids: The accounts, at least one.
             every: Seconds between two polls of one account, 1 to 86,400. A warning is logged if all polls together
                 need more than a tenth of the monthly quota.
-            since: Deliver visits that started at this time or later: ``now``, a datetime, or the start of a day in UTC.
-                It is ignored for accounts that have a state, because their watches continue.
+            since: Deliver visits that started at this time or later: ``now``, a datetime, or a day, which begins in
+                UTC. It is ignored for accounts that have a state, because their watches continue.
             state: A directory for one file per account, which is created if necessary, or a function that returns the
                 store of an account. None keeps the states in memory.
             lookback_days: The days before today in which visits can still be added, 0 to 90.
@@ -512,11 +514,11 @@ class AsyncLeadfeeder:
             CheckpointError: A state is damaged, is used by another watch, or belongs to another account or filter.
             AuthenticationError: The key is no longer valid.
             BudgetExceededError: A budget does not allow the next request.
-            LeadfeederError: The watches of all accounts have ended. This is the error of the first one, and its notes
-                are the others.
+            LeadfeederError: The watches of all accounts have ended. This is the first error. Its notes contain the
+                others.
 
         Credits:
-            None. A poll of one account without new visits is one request.
+            None. A poll of one account without new visits is one request, if the lookback has up to 8,000 visits.
 
         """
         from leadfeeder_async.jobs.watch.multi_account_watch import MultiAccountWatch  # only needed by watches
@@ -598,10 +600,10 @@ class AsyncLeadfeeder:
                 are only sent again after a lost response if they are idempotent and free.
 
         Credits:
-            Those that the response charges. They are counted whatever ``idempotent`` is. If ``may_charge`` is true, the
-            call may charge for each id or other item in the request, or for each row of ``page[size]``, and for at
-            least one. A budget sends such calls one at a time until a response shows a price, and then reserves ten
-            times the highest price so far.
+            Those that the response charges. They are counted even if ``may_charge`` is false. If it is true, a budget
+            assumes that the call may charge for each id or other item in the request, or for each row of
+            ``page[size]``, and for at least one. It sends such calls one at a time until a response shows a price, and
+            then reserves ten times the highest price so far.
 
         """
         _check_route(method, path)

@@ -116,7 +116,8 @@ class ErrorContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     attempts: int = 0
     sent: SentState = "no"
     sent_before: SentState = "no"
-    """Whether an earlier attempt of the call was sent, so that it may have had an effect. A rejection has none."""
+    """Whether an earlier attempt of the call was sent and may have had an effect. Attempts that the server rejected,
+    such as with a 429, do not count."""
     phase: RequestPhase | None = None
     retry_after: float | None = None
     retry_at: datetime | None = None
@@ -145,7 +146,7 @@ class LeadfeederError(Exception):
     Errors are immutable. :meth:`with_context` returns a changed copy.
 
     Args:
-        message: The fact, with its value.
+        message: The problem, with the value that caused it.
         context: Facts about the call.
         hint: One sentence on how to proceed. Defaults to the hint of the class.
 
@@ -177,7 +178,7 @@ class LeadfeederError(Exception):
 
     @property
     def message(self) -> str:
-        """The fact, without the context and the hint. Control characters are escaped."""
+        """The problem, without the context and the hint. Control characters are escaped."""
         return escape_control_characters(str(self.args[0]))
 
     @property
@@ -212,7 +213,10 @@ class LeadfeederError(Exception):
 
     @property
     def sent(self) -> SentState:
-        """Whether any attempt of the call was sent. Earlier attempts that ended with a 429 or a 401 do not count."""
+        """Whether any attempt of the call was sent.
+
+        Earlier attempts that the server rejected, such as with a 429, do not count.
+        """
         return self._context.sent
 
     @property
@@ -371,7 +375,7 @@ class OutcomeUnknownError(LeadfeederError):
 
 
 class BudgetExceededError(LeadfeederError):
-    """A budget does not allow the next request. Nothing was sent."""
+    """A budget does not allow the next request, so it was not sent."""
 
 
 class PaginationError(LeadfeederError):
@@ -398,7 +402,7 @@ class IncompleteWindowError(PaginationError):
     """One day has more rows than the API returns, so the list is not complete.
 
     Args:
-        message: The fact, with its value.
+        message: The problem, with the value that caused it.
         context: Facts about the call.
         hint: One sentence on how to proceed.
         problems: One error for each such day, if there are several.
@@ -423,7 +427,7 @@ class IncompleteListError(PaginationError):
     """Some rows of a list could not be read, or the server left some out. All other rows were returned.
 
     Args:
-        message: The fact, with its value.
+        message: The problem, with the value that caused it.
         context: Facts about the call.
         hint: One sentence on how to proceed.
         problems: One error for each missing row or part.
@@ -484,7 +488,7 @@ class CheckpointError(LeadfeederError):
     """A saved position or an output file cannot be used.
 
     Args:
-        message: The fact, with its value.
+        message: The problem, with the value that caused it.
         context: Facts about the call.
         hint: One sentence on how to proceed.
         reason: Why the file cannot be used.
@@ -521,7 +525,7 @@ class DatabaseError(LeadfeederError):
     """A synced database is missing, damaged, or has another schema.
 
     Args:
-        message: The fact, with its value.
+        message: The problem, with the value that caused it.
         context: Facts about the call.
         hint: One sentence on how to proceed.
         reason: Why the database cannot be used.
@@ -546,9 +550,9 @@ class DatabaseLockedError(DatabaseError):
 
 
 class CredentialError(LeadfeederError):
-    """The callable of ``api_key`` or ``access_token`` failed. The message of its exception may contain secrets.
+    """The callable of ``api_key`` or ``access_token`` failed.
 
-    Therefore this error contains only the class of that exception.
+    The message of its exception may contain secrets, so this error contains only the class of that exception.
     """
 
     default_hint = "Call the function by itself to see its error."
@@ -565,7 +569,7 @@ class UsageError(LeadfeederError):
 
 
 class ClientClosedError(UsageError):
-    """The client is closed."""
+    """The client is closed, or was closed while the call waited. ``sent`` tells if an earlier attempt was sent."""
 
     default_hint = "Keep the calls inside `async with AsyncLeadfeeder() as lf:`."
 
@@ -580,7 +584,7 @@ class ConfigurationError(UsageError, ValueError):
     """A setting or an argument is missing or out of range.
 
     Args:
-        message: The fact, with its value.
+        message: The problem, with the value that caused it.
         context: Facts about the call.
         hint: One sentence on how to proceed.
         argument: The name of the argument, if the error is about one.
@@ -603,7 +607,7 @@ class InvalidIdError(ConfigurationError):
 
 
 class MissingKeyError(ConfigurationError):
-    """No API key was given, neither as an argument nor in the environment."""
+    """No API key or access token was given, or the file of LEADFEEDER_API_KEY_FILE cannot be read."""
 
     default_hint = "Set LEADFEEDER_API_KEY, or pass api_key=. The sandbox provides a key for first steps."
 

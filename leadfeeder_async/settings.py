@@ -238,7 +238,7 @@ def _read_keyring(base_url: str) -> str:
 def read_account_id(argument: object) -> str | None:
     """Return the account from the argument or LEADFEEDER_ACCOUNT_ID. None means the only account of the key.
 
-    White space around it is removed, as around the key. Other characters that no id has are rejected.
+    White space around it is removed, as around the key. Characters that an id cannot have are rejected.
     """
     name = "account_id" if argument is not None else "LEADFEEDER_ACCOUNT_ID"
     value = argument if argument is not None else os.environ.get(name, "").strip() or None

@@ -1,4 +1,4 @@
-"""Public types of signatures: protocols to implement, events to receive, and aliases."""
+"""Types of public signatures: protocols to implement, events to receive, and aliases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VisitOrder: TypeAlias = Literal["oldest", "newest"]
 class AccessToken:
     """An OAuth2 access token and its expiry, as returned by the callable of ``AsyncLeadfeeder(access_token=...)``.
 
-    The token is shown in no ``repr``, and the object cannot be pickled.
+    The ``repr`` does not contain the token, and the object cannot be pickled.
 
     Args:
         token: The token, without ``Bearer``.
@@ -67,7 +67,10 @@ AccessTokenProvider: TypeAlias = Callable[[], "AccessToken | Awaitable[AccessTok
 
 
 class AttemptEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished attempt, as passed to ``on_attempt``. It never contains the key, a query string or a body."""
+    """One attempt that has ended, as passed to ``on_attempt``. It never contains the key, a query string or a body.
+
+    An attempt that ends before it requests a connection has no event.
+    """
 
     operation: str
     """The ``operationId`` of the contract, or ``request`` for other routes."""
@@ -77,7 +80,7 @@ class AttemptEvent(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     """1 for the first attempt of a call."""
     started_at: datetime
-    """When the attempt began to wait for a concurrency slot, in UTC."""
+    """When the attempt began to wait for a concurrency slot, in UTC. A retry begins after its backoff."""
     elapsed: float
     """Seconds from ``started_at`` to the end of the attempt."""
     phase_durations: Mapping[RequestPhase, float]

@@ -26,7 +26,7 @@ def main() -> None:
     if missing:
         print_err(f"The command requires {' and '.join(missing)}. Run: pip install cyclopts pyyaml rich")
         sys.exit(ExitCode.USAGE)
-    code: int = ExitCode.INCOMPLETE  # a bug ends with a traceback
+    code: int = ExitCode.INCOMPLETE  # for release() after an unexpected exception; Python then exits with 1
     try:
         code = _run()
     finally:

@@ -63,7 +63,7 @@ def build_app(*, help_only: bool = False) -> App:
     app["--help"].help = "Show this help and exit."
     app["--version"].help = "Show the version and exit."
     for path, summary in _COMMANDS.items():
-        # Cyclopts shows this text in place of the command's own help too, which is longer.
+        # With the summary, `leadfeeder COMMAND --help` would not show the longer help of the command itself.
         app.command(f"leadfeeder_async.cli.{path}", help=summary if help_only else None)
     app.command(completion)
     return app
@@ -89,4 +89,4 @@ else
   (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
   compdef _cyclopts_leadfeeder leadfeeder
 fi"""
-"""Registers the function that Cyclopts writes, in a sourced script, or runs it, in a file of a folder in ``fpath``."""
+"""Registers the function of Cyclopts if the script is sourced. Runs it if the script is a file in ``fpath``."""

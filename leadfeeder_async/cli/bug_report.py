@@ -152,7 +152,7 @@ def check_target(path: Path) -> None:
 
 
 def write_report(path: Path, report: BugReport) -> None:
-    """Write a report to a new file. Secrets of the environment are removed, whatever contains them."""
+    """Write a report to a new file. Credentials of the environment are removed from all of its text."""
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
     encoded = _LONG_FRACTION.sub(r"\1", encoded)
     encoded = Redactor(*_secrets()).replace_in(encoded)
@@ -161,7 +161,7 @@ def write_report(path: Path, report: BugReport) -> None:
 
 
 def _secrets() -> Iterator[Secret]:
-    """Yield the credentials of the environment, also those that no header can carry."""
+    """Yield the credentials of the environment, including those with characters that are not valid in a header."""
     with suppress(LeadfeederError):
         secret = read_credential(None, None, read_base_url(None)).secret
         if secret is not None:
@@ -203,7 +203,7 @@ def _settings() -> Iterator[tuple[str, str]]:
 
 
 def _host_of(base_url: str) -> str:
-    """Return a base URL without its path, or ``set`` if it is not valid. It could contain a login in any form then."""
+    """Return a base URL without its path, or ``set`` if it is invalid, because an invalid URL may contain a login."""
     try:
         parts = urlsplit(read_base_url(base_url))
     except ConfigurationError:
@@ -219,7 +219,7 @@ def _reported(error: LeadfeederError | None) -> ReportedError | None:
 
 
 def _without_texts(health: Health) -> Health:
-    """Return the state of a client without a code of its last error that is not the form of one."""
+    """Return the state of a client, without the code of its last error if that may be a text of the server."""
     last = health.last_error
     return health if last is None else replace(health, last_error=replace(last, code=_code(last.code)))
 
@@ -229,7 +229,7 @@ def _code(code: str | None) -> str | None:
 
 
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
-"""The form of error codes. Other texts in their place may contain data of the account."""
+"""Matches an error code. A text in place of a code may contain data of the account."""
 
 
 def _message(error: LeadfeederError) -> str | None:

@@ -1,7 +1,7 @@
-"""Try the paths that no public source states, without a charge and without a change.
+"""Try the inferred paths, which no public source states. Nothing is charged or changed.
 
-An inferred operation is tried if it is free and only reads. If it needs an id, the id comes from the first record of a
-list.
+A path is tried if its operation is free and only reads. If the operation needs an id, the id comes from the first
+record of a list.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ LIST_PROBES: Mapping[str, Call] = {
     "list_icps": lambda lf: lf.icps.list().first(),
     "list_buyer_personas": lambda lf: lf.buyer_personas.list().first(),
 }
-"""The inferred operations that need no id."""
+"""The operations that have an inferred path and need no id."""
 
 RECORD_PROBES: Mapping[str, tuple[FindId, CallWithId]] = {
     "get_custom_feed": (_first_of(lambda lf: lf.custom_feeds.list()), lambda lf, id_: lf.custom_feeds.get(id_)),
@@ -74,7 +74,7 @@ RECORD_PROBES: Mapping[str, tuple[FindId, CallWithId]] = {
     "get_icp": (_first_of(lambda lf: lf.icps.list()), lambda lf, id_: lf.icps.get(id_)),
     "get_buyer_persona": (_first_of(lambda lf: lf.buyer_personas.list()), lambda lf, id_: lf.buyer_personas.get(id_)),
 }
-"""The inferred operations that need the id of a record."""
+"""The operations that have an inferred path and need the id of a record."""
 
 
 async def probe_paths(lf: AsyncLeadfeeder) -> AsyncGenerator[ProbeResult, None]:

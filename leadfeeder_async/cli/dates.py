@@ -14,7 +14,7 @@ MAX_HOURS = 24 * 366
 def parse_day(text: str, today: date | None = None) -> date:
     """Parse ``2026-11-01``, ``today``, ``yesterday`` or ``30d``. ``today`` defaults to the current date in UTC."""
     check_argument(
-        not _is_hours(text), f"{text!r} is not a date. Only `leadfeeder brief` accepts hours.", "Use `1d` for today."
+        not _is_hours(text), f"{text!r} is not a date. Only `brief` and `watch` accept hours.", "Use `1d` for today."
     )
     return parse_relative_date(text, today or utc_today())
 
@@ -30,9 +30,10 @@ def parse_start(text: str, now: datetime) -> datetime:
 
 
 def start_date_of_export(until: str, last_day: date, today: date) -> date:
-    """Return the date on which an export was started, if its ``until`` was resolved to ``last_day`` then.
+    """Return the date on which an export was started.
 
-    An absolute date such as ``2026-11-01`` does not reveal it. The result is ``today`` then.
+    On that date, ``until`` was resolved to ``last_day``. If ``until`` is an absolute date such as ``2026-11-01``, the
+    start is unknown, and the result is ``today``.
     """
     resolved_today = parse_day(until, today)
     is_absolute = resolved_today == parse_day(until, today + timedelta(1))

@@ -42,8 +42,8 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
 async def doctor(*, account_id: AccountId = None, json: JsonLines = False, bundle: Bundle = None) -> ExitCode:
     """Check the key, account, credits, quota, tracker, visits and clock.
 
-    Each check is ok, warn or fail, and includes a hint if necessary. The exit code is 0, or the code of the first
-    failure. Sends 7 requests, or about 25 with --bundle.
+    Each check is ok, warn, fail or skip, and includes a hint if necessary. The exit code is 0, or the code of the first
+    failure. Sends 6 requests, or about 25 with --bundle.
 
     Credits: none.
     """

@@ -1,4 +1,4 @@
-"""Addresses other than the API's. Requests to them use the proxy and the certificates of the environment, too."""
+"""Addresses other than that of the API. Their requests use the proxy and the certificates of the environment too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.settings import read_switch
 
 _HOST = re.compile(r"[\w.-]{1,253}|[0-9a-f:.]+(?:%25[\w.-]+)?", re.ASCII)
-"""A host name or an address that can be looked up."""
+"""A host name or an IP address."""
 
 
 class RequestOptions(TypedDict):

@@ -66,14 +66,14 @@ class IdParser:
         if text.lstrip().startswith("{"):
             self._has_started = True
             return self._id_in_json(text)
-        if not self._has_started and self._is_head(text):
+        if not self._has_started and self._read_separator_or_header(text):
             return None
         if text.lstrip().startswith('"'):  # a single column of quoted ids without a header
             self._cell = 0
             return self._id_in_row(text)
         return text.strip()
 
-    def _is_head(self, text: str) -> bool:
+    def _read_separator_or_header(self, text: str) -> bool:
         """Return True if a line is the header of a CSV file, or names its delimiter."""
         from leadfeeder_async.jobs.enrich.file_format import separator_of  # not needed by other inputs
 
@@ -81,9 +81,9 @@ class IdParser:
             self._separator = separator
             return True
         self._has_started = True
-        return self._is_header(text)
+        return self._read_header(text)
 
-    def _is_header(self, text: str) -> bool:
+    def _read_header(self, text: str) -> bool:
         """Return True if a line is the header of a CSV file, and remember the position of the id."""
         self._delimiter = self._separator or max(_DELIMITERS, key=text.count)
         names = [name.strip() for name in self._cells([text]) or [text]]
@@ -118,11 +118,11 @@ class IdParser:
         position = self._cell or 0
         if self._width and any(map(str.strip, cells[self._width :])):
             raise self._error(f"has {len(cells):,} cells, and there are {self._width:,} columns", "Check its quotes.")
-        if any("\n" in cell for cell in cells) and self._is_several_rows(cells):
+        if any("\n" in cell for cell in cells) and self._contains_rows(cells):
             raise self._error("ends a cell that contains rows with ids", "Check the quotes of the lines before it.")
         return cells[position].strip() or None if len(cells) > position else None
 
-    def _is_several_rows(self, cells: Sequence[str]) -> bool:
+    def _contains_rows(self, cells: Sequence[str]) -> bool:
         """Return True if a line within a cell has all cells of a row and an id, as after an unclosed quote."""
         from leadfeeder_async.jobs.enrich.table_source import lines_within  # not needed by other inputs
 

@@ -17,7 +17,7 @@ from leadfeeder_async.errors import ConfigurationError, check_argument
 def interruptible() -> Generator[None]:
     """Let Ctrl-C and SIGTERM end a block that does not return to the event loop, such as reading a pipe.
 
-    The handler of the event loop cancels the task of the command, which gets no turn within such a block.
+    The handler of the event loop only cancels the task of the command, and a task in such a block does not notice that.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

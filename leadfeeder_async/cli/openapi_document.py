@@ -1,4 +1,4 @@
-"""Read an OpenAPI document in YAML or JSON that may be odd or hostile."""
+"""Read an OpenAPI document in YAML or JSON. The document is not trusted."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ def rank(
 ) -> list[CompanyActivity]:
     """Return the companies that visited since ``since``, sorted by ``by`` in descending order.
 
-    Earlier visits in ``visits`` only affect the status of a company. The API returns them because it filters by whole
-    days. Visits without a company are ignored. Unknown values are sorted last.
+    The API filters by whole days, so ``visits`` can contain earlier visits. These only affect the status of a company.
+    Visits without a company are ignored. Unknown values are sorted last.
     """
     recent = set(prior.recent)
     by_company = dict[str, list[WebVisit]]()

@@ -17,7 +17,11 @@ def report(
     out: Annotated[Path, Parameter(help="The HTML file to write.")] = Path("report.html"),
     since: Annotated[str, Parameter(help="The first day: YYYY-MM-DD, or `30d` for the last 30 days.")] = "30d",
     until: Annotated[
-        str | None, Parameter(help="The last day, included. By default, the last complete day of the database.")
+        str | None,
+        Parameter(
+            help="The last day, included: YYYY-MM-DD, `today` or `yesterday`. By default, the last complete day of the "
+            "database."
+        ),
     ] = None,
     title: Annotated[str | None, Parameter(help="The heading of the page.")] = None,
     account_id: Annotated[

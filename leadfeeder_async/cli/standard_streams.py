@@ -16,7 +16,7 @@ STDOUT = 1
 def prepare_streams() -> None:
     """Make stdout and stderr usable.
 
-    Text for a closed stdout is an error, and text for a closed stderr is discarded. JSON lines in a pipe or file are
+    Writing to a closed stdout is an error, and text for a closed stderr is discarded. JSON lines in a pipe or file are
     UTF-8 in any locale. On a terminal, characters that its encoding does not have are replaced.
     """
     for descriptor in range(3):
@@ -31,7 +31,7 @@ def prepare_streams() -> None:
 
 
 def _configure(stream: TextIO, **options: str) -> None:
-    """Change a stream, unless it is one that a program put in place of Python's, such as one that collects text."""
+    """Reconfigure a stream, unless a program has replaced it, for example with a ``StringIO``."""
     if isinstance(stream, TextIOWrapper):
         reconfigure: Callable[..., None] = stream.reconfigure
         reconfigure(**options)

@@ -16,10 +16,10 @@ _CHUNK_BYTES = 65_536
 
 
 async def read_chunk() -> bytes:
-    """Return the next bytes of stdin, which are a line if stdin is a console, or no bytes at its end.
+    """Return the next bytes of stdin, or no bytes at its end. A console returns one line at a time.
 
-    They are read in a thread that does not keep the process from ending. The thread does not use ``sys.stdin``, whose
-    lock it would hold when the process ends.
+    The bytes are read in a daemon thread, so that the process can end meanwhile. The thread does not use ``sys.stdin``,
+    because it would hold the lock of ``sys.stdin`` when the process ends.
     """
     loop = asyncio.get_running_loop()
     received: asyncio.Future[bytes] = loop.create_future()

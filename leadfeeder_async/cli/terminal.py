@@ -91,7 +91,7 @@ def _write_and_flush(data: bytes, *, escapes: bool) -> None:
 
 
 def escaped_pieces(data: bytes) -> Iterator[bytes]:
-    """Yield lines in pieces with their control characters escaped. Escapes take many times the memory of the text."""
+    """Yield lines in pieces with their control characters escaped, because escapes take many times more memory."""
     decoder = getincrementaldecoder("utf-8")("backslashreplace")
     for start in range(0, len(data), PIECE):
         text = decoder.decode(data[start : start + PIECE], final=start + PIECE >= len(data))

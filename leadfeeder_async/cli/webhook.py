@@ -38,8 +38,8 @@ MAX_TEXT_CHARACTERS = 200
 class Webhook:
     """Posts each visit until the receiver has accepted it.
 
-    A post that fails for a reason that may pass is repeated without an end, so nothing is lost. The receiver may get a
-    visit twice. The header ``Idempotency-Key`` contains the id of the visit.
+    A post that fails temporarily is repeated until it succeeds, so no visit is lost. The receiver may get a visit
+    twice. The header ``Idempotency-Key`` contains the id of the visit.
 
     Args:
         url: The address. It often contains a secret, so it is never printed.
@@ -80,7 +80,7 @@ class Webhook:
             delay = min(LONGEST_DELAY, delay * 2)
 
     async def _try_post(self, visit_id: str, body: bytes) -> str | None:
-        """Post once. Return the reason of a failure that may pass, or None."""
+        """Post once. Return None after a success, or the reason of a temporary failure."""
         assert self._session is not None
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key(visit_id)}
         options = self._address.request_options(headers)

@@ -98,7 +98,7 @@ class RedisScript:
         raise failure.with_traceback(None)
 
     def _without_password(self, text: str) -> str:
-        """Return an error message of a server. Servers that do not know a command quote its arguments."""
+        """Return an error message without the password. A server that does not know a command quotes its arguments."""
         return _QUOTED_ARGUMENTS.sub(" with arguments that are not shown", self._redactor.text(text))
 
     async def _run(self, key: str, *args: str | float) -> object:

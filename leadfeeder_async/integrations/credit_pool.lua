@@ -12,9 +12,9 @@
 -- number is the newer one.
 --
 -- ARGV: command, process, sequence number, total, limit, the epoch as the process knows it, 1 if the process has known
--- it long enough to open the record, a name for a new epoch, then the fields and values to restore. 'reserve' is refused
--- if the total of all processes would exceed the limit, 'report' is not, 'end' moves the total of the process to the sum
--- of ended processes, and 'restore' adds the values that are missing or older.
+-- it long enough to open the record, a name for a new epoch, then the fields and values to restore.
+-- Commands: 'reserve' is refused if the total of all processes would exceed the limit. 'report' has no limit. 'end'
+-- moves the total of the process to the sum of ended processes. 'restore' adds the values that are missing or older.
 -- Response: JSON with accepted, spent (of all processes), epoch, is_open and totals (field to number and total). If the
 -- run ID of the server cannot be read, nothing is read or written, because the script cannot tell if older data was
 -- loaded. The response is then JSON with only run_id_error.

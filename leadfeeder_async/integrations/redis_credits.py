@@ -48,9 +48,9 @@ MAX_RESTORES = 3
 
 
 _Totals: TypeAlias = dict[str, tuple[int, int]]
-"""By process, its sequence number and its total.
+"""The sequence number and the total of each process.
 
-A field ``ended:...`` has the number of the processes that ended in one epoch, and the sum of their totals.
+A field ``ended:...`` has the number of processes that ended in one epoch, and the sum of their totals.
 """
 
 
@@ -387,9 +387,9 @@ def _now() -> float:
 
 
 def _is_older(totals: _Totals, copy: _Totals) -> bool:
-    """Return True if ``totals`` lack credits in ``copy``, which are those of an earlier response.
+    """Return True if ``totals`` lack credits that ``copy``, an earlier response, contains.
 
-    A process may be missing if it has ended. There must be as many new ended processes as missing ones.
+    A process is missing if it has ended, so the number of ended processes must have grown by at least as many.
     """
     if any(field in totals and totals[field] < numbers for field, numbers in copy.items()):
         return True

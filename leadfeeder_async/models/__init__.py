@@ -1,4 +1,4 @@
-"""Records, request bodies and responses: one Struct for each schema of the API.
+"""Records, request bodies and responses: a type for each schema of the API.
 
 The names are those of the API without their version suffix. ``SCHEMAS`` maps each schema of the contract to its type.
 """

@@ -134,7 +134,7 @@ def _type_at(hint: object, path: KeyPath) -> type[object]:
 
 
 def _without_none(hint: object) -> type[object]:
-    """Return the type of a column: ``str`` for strings that may also be numbers, ``dict`` for all that is not flat."""
+    """Return the type of a column: ``str`` for strings that may also be numbers, ``dict`` for nested values."""
     if get_origin(hint) not in {Union, types.UnionType}:
         return hint if isinstance(hint, type) and (hint in SCALARS or _is_struct(hint)) else dict
     choices = [choice for choice in get_args(hint) if choice is not type(None)]

@@ -141,7 +141,7 @@ class FindContactDataJob(Model, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FindContactDataJobData(Model, frozen=True, kw_only=True):
-    """A job to create that finds contact data."""
+    """A contact data job to create."""
 
     type: str = "job"
     id: str | UnsetType = UNSET

@@ -78,7 +78,7 @@ def date_and_time(moment: datetime) -> str:
 
 
 def website(url: str | None) -> str | None:
-    """Return a URL that a link may have, or None if it is not the address of a website."""
+    """Return the URL for a link, or None if ``url`` is not the address of a website."""
     address = (url or "").strip()
     if "://" not in address:
         address = f"https://{address}"

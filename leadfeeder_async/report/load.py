@@ -49,17 +49,17 @@ def read_report(
     previous: PreviousReport | None = None,
     tz: str = "UTC",
 ) -> Report:
-    """Return the figures of a report. Arguments and errors are those of ``write_report``; tests pass ``now``.
+    """Return the figures of a report. Arguments and errors are those of ``write_report``. Tests pass ``now``.
 
-    ``previous`` is the report that this one replaces. If it shows the same account, its sync is the one since which
-    visits are new.
+    ``previous`` is the report that this one replaces. If it shows the same account, visits and companies are new if
+    they were synced after the sync that it shows.
     """
     now, zone = now or datetime.now(UTC), parse_time_zone(tz)
     with open_database(Path(database)) as connection:
         coverage = select_account(rows(connection, queries.COVERAGE, Coverage), account_id)
         run = _sync_run(connection, coverage)
         coverage = msgspec.structs.replace(coverage, account_name=run.account_name)
-        requested = requested_window(since, until, last_complete_day(coverage, zone) or now.astimezone(zone).date())
+        requested = requested_window(since, until, last_complete_day(coverage, zone), now.astimezone(zone).date())
         window = available_window(requested, coverage)
         start_before = window.start - timedelta(window.days)
         report = Report(
@@ -131,7 +131,7 @@ def select_account(accounts: tuple[Coverage, ...], account_id: str | None) -> Co
 def last_complete_day(coverage: Coverage, zone: tzinfo) -> date | None:
     """Return the last day that was over when it was synced. A partial last day would look like a drop in visits.
 
-    The days of a sync are days in UTC. West of it, a day ends later.
+    The days of a sync are days in UTC. In a time zone west of UTC, a day ends later.
     """
     last, first = coverage.last_day, coverage.first_day
     if last is None or coverage.finished_at is None or first is None:
@@ -140,9 +140,12 @@ def last_complete_day(coverage: Coverage, zone: tzinfo) -> date | None:
     return (datetime.combine(last, time(), UTC) + timedelta(1)).astimezone(zone).date() - timedelta(1)
 
 
-def requested_window(since: DateLike, until: DateLike | None, last_day: date) -> DateWindow:
-    """Return the requested days, which end on ``last_day`` if there is no ``until``."""
-    end = last_day if until is None else parse_date("until", until)
+def requested_window(since: DateLike, until: DateLike | None, last_day: date | None, today: date) -> DateWindow:
+    """Return the requested days. They end on ``last_day``, or today without one, if there is no ``until``."""
+    if until is None:
+        end = last_day or today
+    else:
+        end = parse_relative_date(until, today) if isinstance(until, str) else parse_date("until", until)
     start = parse_relative_date(since, end) if isinstance(since, str) else parse_date("since", since)
     check_argument(
         start <= end,

@@ -43,7 +43,8 @@ def write_report(
         out: The HTML file to write.
         since: The first day, or ``30d`` for the last 30 days up to ``until``. Days that the database does not contain
             are omitted, and the page shows a note.
-        until: The last day, included. By default, the last day that was over when its sync began.
+        until: The last day, included: a date, ``today``, ``yesterday`` or YYYY-MM-DD. By default, the last day that was
+            over when its sync began.
         title: The heading of the page, "Website visitors" by default.
         account_id: The account of the report. Required if the database contains several accounts.
         overwrite: Replace a file that exists.

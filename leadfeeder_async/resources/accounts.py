@@ -60,7 +60,8 @@ class Accounts:
             next reset.
 
         Raises:
-            NotFoundError: The API key cannot use an account with this id.
+            PermissionDeniedError: The API key cannot use an account with this id.
+            NotFoundError: The server returned an empty list for this id.
 
         Credits:
             None.

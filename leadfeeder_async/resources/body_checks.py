@@ -1,7 +1,8 @@
 """Find the argument for which a request body is invalid, and describe the mistake.
 
-msgspec validates bodies. This is fast, but its errors do not show values and do not suggest other keys. These
-functions only run if msgspec rejects a body, or if it may contain a value that was lost in JSON.
+msgspec validates the bodies of searches. This is fast, but its errors do not show values and do not suggest other
+keys. For searches, these functions run only if msgspec rejects a body, or if a value may have been lost in JSON. The
+arguments of calls that create or change records are always checked here.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ class Companies:
     """The companies that Leadfeeder knows.
 
     Searches and matches are free and return summaries. Complete records charge 1 credit per company, unless the company
-    is unlocked: it was charged in the last 12 months, or it visited the account's website.
+    is unlocked. A company is unlocked if it was charged in the last 12 months, or if it visited the account's website.
     """
 
     def __init__(self, executor: RequestExecutor) -> None:
@@ -208,8 +208,8 @@ class Companies:
         Args:
             ids: The ids of the companies. Ids of merged companies are accepted.
             resolve_merged: If several ids of a batch were merged, the response does not say which id became which
-                company. True requests these ids again in groups, at most 14 further requests for each batch in most
-                cases. False lists them in ``unresolved``.
+                company. True requests these ids again in groups, with at most 14 further requests for each batch in
+                most cases. False lists them in ``unresolved``.
             include: Relationships to return with all attributes: ``group_company``, ``tags``, ``lists``,
                 ``web_visits``, ``icps``, ``crm_connections``, ``crm_connections.crm_record``,
                 ``crm_connections.crm_record.crm_owner``, ``crm_suggestions``, ``crm_suggestions.crm_record``,
@@ -219,8 +219,9 @@ class Companies:
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
-            A pager of companies. After the iteration, ``missing`` has the ids without a company, ``merged`` maps the
-            ids of merged companies to their current ids, and ``unresolved`` has the ids that are one or the other.
+            A pager of companies. After the iteration, ``missing`` has the ids without a company, and ``merged`` maps
+            the ids of merged companies to their current ids. ``unresolved`` has the ids for which the response leaves
+            open if they are missing or merged.
 
         Raises:
             InsufficientCreditsError: The account does not have enough credits.
@@ -456,7 +457,8 @@ class Companies:
 
         Args:
             company_ids: The ids of 1 to 100 companies.
-            max_ip_addresses: The maximum number of IP addresses per company. The most reliable ones are returned.
+            max_ip_addresses: The maximum number of IP addresses per company, 1 to 1,000,000. The most reliable ones are
+                returned.
             include: Relationships to return with all attributes: ``company``.
             account_id: The account to use. Defaults to the account of the client.
 
@@ -530,7 +532,7 @@ class Companies:
 
         ``await lf.companies.remove_from_lists("159001425", ["8101"])``
 
-        The request is a DELETE with a body, which some proxies drop.
+        The request is a DELETE with a body. Some proxies drop the body.
 
         Contract: ``remove_company_from_lists`` (path inferred), scope ``companies:write``.
 
@@ -608,7 +610,7 @@ class Companies:
 
         ``await lf.companies.unassign_tags("159001425", ["7001"])``
 
-        The request is a DELETE with a body, which some proxies drop.
+        The request is a DELETE with a body. Some proxies drop the body.
 
         Contract: ``unassign_tags_from_company`` (path inferred), scope ``companies:write``.
 

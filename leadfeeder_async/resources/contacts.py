@@ -64,8 +64,8 @@ REMOVE_CONTACT_FROM_LISTS = Endpoint(
 class Contacts:
     """People at companies.
 
-    Searches are free and return summaries. Complete records charge about 1 credit per contact, unless the contact was
-    charged in the last 12 months.
+    Searches are free and return summaries. Complete records charge about 1 credit per contact, unless the contact is
+    unlocked. A contact is unlocked if it was charged in the last 12 months.
     """
 
     def __init__(self, executor: RequestExecutor) -> None:
@@ -122,16 +122,17 @@ class Contacts:
         Args:
             ids: The ids of the contacts.
             resolve_merged: If several ids of a batch were merged, the response does not say which id became which
-                contact. True requests these ids again in groups, at most 14 further requests for each batch in most
-                cases. False lists them in ``unresolved``.
+                contact. True requests these ids again in groups, with at most 14 further requests for each batch in
+                most cases. False lists them in ``unresolved``.
             include: Relationships to return with all attributes: ``company``, ``lists``, ``buyer_personas``,
                 ``crm_connections``, ``crm_connections.crm_record``, ``crm_connections.crm_record.crm_owner``,
                 ``crm_suggestions``, ``crm_suggestions.crm_record``, ``crm_suggestions.crm_record.crm_owner``.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
-            A pager of contacts. After the iteration, ``missing`` has the ids without a contact, ``merged`` maps the ids
-            of merged contacts to their current ids, and ``unresolved`` has the ids that are one or the other.
+            A pager of contacts. After the iteration, ``missing`` has the ids without a contact, and ``merged`` maps the
+            ids of merged contacts to their current ids. ``unresolved`` has the ids for which the response leaves open
+            if they are missing or merged.
 
         Raises:
             InsufficientCreditsError: The account does not have enough credits.
@@ -175,7 +176,7 @@ class Contacts:
 
         ``async for contact in lf.contacts.search(company_ids=["159001425"], departments=["sales_department"])``
 
-        The API publishes no complete lists of departments, hierarchy levels and affiliations.
+        The departments, hierarchy levels and affiliations are not all published.
 
         Contract: ``search_contacts``, scope ``contacts:read``.
 
@@ -273,7 +274,7 @@ class Contacts:
 
         ``await lf.contacts.remove_from_lists("52200417", ["8102"])``
 
-        The request is a DELETE with a body, which some proxies drop.
+        The request is a DELETE with a body. Some proxies drop the body.
 
         Contract: ``remove_contact_from_lists`` (path inferred), scope ``contacts:write``.
 

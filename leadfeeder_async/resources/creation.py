@@ -32,7 +32,7 @@ async def find_or_create(
         kind: The kind of record, for errors.
         records: All records.
         create: Creates the record.
-        lock: Held meanwhile, so that concurrent calls create one record.
+        lock: The lock to hold, so that concurrent calls create only one record.
 
     """
     check_argument(name.strip(), f"The name of the {kind} is empty.", argument="name")

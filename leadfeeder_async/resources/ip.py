@@ -55,8 +55,8 @@ class Ip:
 
         Credits:
             The price is not published. A budget sends one lookup at a time until a response shows the price, and then
-            reserves ten times the highest price so far. Lookups that it does not cover beside those in flight wait for
-            them.
+            reserves ten times the highest price so far. If too few credits are left for that, a lookup waits for those
+            in flight.
 
         """
         params = {"ip": _address(ip)}

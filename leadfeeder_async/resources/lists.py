@@ -113,7 +113,7 @@ class Lists:
 
         ``company_list = await lf.lists.get_or_create("DACH", scope="company")``
 
-        Names are compared without case, additional spaces and Unicode forms. Concurrent calls of one client create one
+        Case, additional spaces and the Unicode form of names are ignored. Concurrent calls of one client create one
         list. Other programs may create the same list at the same moment.
 
         Contract: ``retrieve_lists``, ``create_list``, scopes ``lists:read`` and ``lists:write``.

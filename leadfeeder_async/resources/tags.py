@@ -109,7 +109,7 @@ class Tags:
 
         ``tag = await lf.tags.get_or_create("Hot lead")``
 
-        Names are compared without case, additional spaces and Unicode forms. Concurrent calls of one client create one
+        Case, additional spaces and the Unicode form of names are ignored. Concurrent calls of one client create one
         tag. Other programs may create the same tag at the same moment.
 
         Contract: ``retrieve_tags``, ``create_tag``, scopes ``tags:read`` and ``tags:write``.

@@ -31,8 +31,8 @@ class Usage:
 
         ``(await lf.usage.get(start_period="2026-10", end_period="2026-11")).data``
 
-        The client remembers the number of requests in the current month. If this number is close to ``monthly_quota``,
-        it treats a 429 as the end of the quota.
+        The client remembers the number of requests in the current month. If 95 % of ``monthly_quota`` are used, the
+        client treats a 429 as the end of the quota.
 
         Contract: ``get_usage``, scope ``usage:read``.
 

@@ -108,17 +108,17 @@ class WebVisits:
             filters: More conditions, as :class:`~leadfeeder_async.models.WebVisitFilters` or a mapping: ``company_id``,
                 ``location_country_codes`` (such as ``["DE"]``) and ``location_cities``.
             custom_feed_id: Only visits of companies that match this custom feed. The companies are requested first,
-                then all visits are read, because the API has no such filter. ``count`` returns None then.
+                then all visits are read, because the API has no such filter. ``count`` then returns None.
             include: Relationships to return with all attributes: ``company``. It makes pages about ten times larger.
             page_size: The number of records per request, 1 to 100.
             limit: The maximum number of records in total. None returns all records.
             order: ``"oldest"`` returns the days in order, as exports need it. ``"newest"`` returns the latest visit
                 first, so ``limit=20`` returns the latest 20 visits.
-            tz: The time zone of the days, such as ``Europe/Berlin``. The API does not know it, so all of its days that
-                may contain them are read, at most three more. Other visits are left out by ``started_at``.
-                ``count`` returns None then.
+            tz: The time zone of the days, such as ``Europe/Berlin``. The API does not accept one, so up to three more
+                of its days are read, and visits of other days are left out by ``started_at``. If the time zone differs
+                from UTC on these days, ``count`` returns None.
             extra: New conditions of the API that this package does not know. They are added to the body unchanged.
-            split_days: Read a day with more than 10,000 visits by country. False only reads its first 10,000 visits.
+            split_days: Read a day with more than 10,000 visits by country. False reads only its first 10,000 visits.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -206,8 +206,8 @@ class WebVisits:
         Args:
             every: Seconds between two polls, 1 to 86,400. A warning is logged if polls need more than a tenth of the
                 monthly quota.
-            since: Deliver visits that started at this time or later: ``now``, a datetime, or the start of a day in UTC.
-                It is ignored if ``state`` contains a state, because the watch continues then.
+            since: Deliver visits that started at this time or later: ``now``, a datetime, or a day, which begins in
+                UTC. It is ignored if ``state`` contains a state, because the watch then continues.
             state: A file, or an object with ``load`` and ``save``, that keeps the state between runs. None keeps it in
                 memory.
             lookback_days: The days before today in which visits can still be added, 0 to 90.
@@ -224,13 +224,13 @@ class WebVisits:
         Raises:
             ConfigurationError: An argument is out of range or has the wrong type.
             CheckpointError: The state is damaged, is used by another watch, or belongs to another account or filter.
-            AuthenticationError: The key is no longer valid. Other errors that cannot pass are raised too.
+            AuthenticationError: The key is no longer valid. Other permanent errors are raised too.
             BudgetExceededError: A budget does not allow the next request.
 
         Credits:
-            None. A poll without new visits is one request, which counts. A poll with new visits needs one more request
-            for each started hundred of them. All visits of the lookback are read once a day, and whenever the new
-            visits are fewer or more than the count grew by.
+            None. A poll counts the visits of the lookback, with one request if they are at most 8,000. New visits need
+            one more request for each started hundred, and sometimes one more. All visits of the lookback are read once
+            a day, and whenever the number of new visits differs from the growth of the count.
 
         """
         from leadfeeder_async.jobs.watch.state_store import make_journal  # only needed by watches

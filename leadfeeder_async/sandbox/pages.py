@@ -16,7 +16,8 @@ T = TypeVar("T")
 MAX_PAGE_NUMBER = 10**9
 
 TIED_ROWS = 61
-"""The number of consecutive rows that trade places if the order is unstable. It does not divide a page size."""
+"""The number of neighboring rows that change places if the order is unstable. Common page sizes are not multiples of
+it, so rows also move to other pages."""
 
 _CURSOR = re.compile(r"c\.([0-9a-f]+)/\+=")
 """A cursor. It contains characters that a client must percent-encode."""
@@ -27,7 +28,7 @@ def numbered_page(
 ) -> OperationResult:
     """Return the page of ``rows`` that the query requests by number.
 
-    If ``max_rows`` is given, a page that ends after this row is a 416 error.
+    If ``max_rows`` is given, a request for a page that ends after this row fails with status 416.
     """
     faults = query.state.paging_faults
     requested_size, page = query.int_param("page[size]", 20, 100), query.int_param("page[num]", 1, MAX_PAGE_NUMBER)

@@ -113,7 +113,7 @@ class SandboxRecords:
         self.company_tags = {pair: None for pair in self.company_tags if pair[1] != tag_id}
 
     def delete_list(self, list_id: str) -> None:
-        """Delete a list. Its members are kept.
+        """Delete a list. Its companies or contacts are not deleted.
 
         Args:
             list_id: The list to delete.

@@ -85,7 +85,7 @@ _ROLES = (
 )
 _SOURCES = (("google", "organic"), ("google", "cpc"), ("linkedin", "social"), (None, None), ("newsletter", "email"))
 _ROLES_IN_GROUP = {0: "group", 1: "group_member", 2: "group_member"}
-"""The roles of the first companies of each ten. The others belong to no group."""
+"""The roles of the first companies of each ten. The others do not belong to a group."""
 _UINT64_MASK = (1 << 64) - 1
 
 

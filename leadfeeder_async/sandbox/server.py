@@ -324,7 +324,7 @@ class Sandbox:
         self._faults.clear()
 
     def reject_company(self, company_id: str, status: int = 400) -> None:
-        """Fail every batch request that contains a company id, like a server that rejects a batch for one invalid id.
+        """Fail each ``companies.get_many`` batch with this id, like a server that rejects a batch for one invalid id.
 
         Args:
             company_id: The id to reject.

@@ -71,7 +71,7 @@ class SandboxAccount:
     """The credits per period, used ones included."""
     used: int = 0
     unlocked: dict[str, date] = field(default_factory=dict[str, date])
-    """Record IDs and the day from which each is charged again."""
+    """Record ids and the day from which each is charged again."""
 
 
 @dataclass(frozen=True, slots=True)

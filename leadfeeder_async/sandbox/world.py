@@ -279,12 +279,12 @@ class World:
     # Companies
 
     def company_ids(self) -> list[str]:
-        """Return the ids of all companies."""
+        """Return the ids of all companies that were not removed."""
         ids = (_company_id(number) for number in range(self._company_count))
         return [company_id for company_id in ids if company_id not in self._removed_companies]
 
     def has_company(self, company_id: str) -> bool:
-        """Return True if a company has this id now. Old ids of merged companies are in ``merged_ids``.
+        """Return True if ``company_ids()`` contains the id. Companies that ``merge_company`` merged are included.
 
         Args:
             company_id: The id to look up.

@@ -385,6 +385,16 @@ def test_previous_report_of_another_account(tmp_path: Path) -> None:
     assert "New since the previous report" not in out.read_text(encoding="utf-8")
 
 
+def test_relative_last_day(tmp_path: Path) -> None:
+    """The last day of a report can be given relative to the current day in its time zone."""
+    path = make_database(tmp_path / "a.duckdb", visits=[one_visit()], sync_state=state(date(2026, 9, 1), END))
+    now = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
+    assert read_report(path, until="yesterday", now=now).window.end == date(2026, 11, 23)
+    assert read_report(path, until="yesterday", now=now, tz="Europe/Berlin").window.end == END
+    with pytest.raises(ConfigurationError, match="'tomorrow' is not a date"):
+        read_report(path, until="tomorrow")
+
+
 def test_nan_and_infinity_are_unknown(tmp_path: Path) -> None:
     """A visit length of NaN and an infinite score are shown as missing."""
     path = make_database(

@@ -115,7 +115,7 @@ def _list_json(records: SandboxRecords, list_id: str) -> Json:
 
 
 def delete_list(query: Query) -> OperationResult:
-    """Delete a list. Its members are kept."""
+    """Delete a list. Its companies or contacts are not deleted."""
     records = query.state.records
     records.delete_list(require_record(query, records.lists))
     return OperationResult()
