@@ -158,7 +158,7 @@ def read_api_key(argument: object) -> Secret:
     try:
         check_argument(
             not _ASSIGNMENT.match(text),
-            f"The file {file!r} has assignments to variables, not only a key (they are not shown).",
+            f"The file {file!r} has an assignment or quotes, not only a key (its content is not shown).",
             "Write only the key into it. On the command line, --env-file reads such a file.",
             argument="api_key",
         )
@@ -199,7 +199,7 @@ def read_secret(kind: CredentialKind, value: object, origin: str | None = None) 
     return secret
 
 
-_ASSIGNMENT = re.compile(r"\s*(export\s+)?LEADFEEDER_\w+\s*=")
+_ASSIGNMENT = re.compile(r"\s*([\w -]+\s|\$env:)?\w*(API|ACCESS)_?(KEY|TOKEN)\w*\s*[=:]|\s*[\"']", re.IGNORECASE)
 
 
 def _key_file() -> str | None:

@@ -15,7 +15,7 @@ from leadfeeder_async.cli.printing import format_charge, pluralize, print_err
 from leadfeeder_async.cli.ranking import REENGAGED_AFTER_DAYS, CompanyActivity, PriorVisits, RankBy, rank
 from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import BadRequestError, check_argument
+from leadfeeder_async.errors import BadRequestError, NotFoundError, check_argument
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.date_range import DateWindow, parse_time_zone
 from leadfeeder_async.pagination.local_days import days_around
@@ -83,29 +83,59 @@ async def brief(
     end = datetime.combine(last_day + timedelta(1), time(), now.tzinfo)
     check_argument(start < end, f"--since {since} is after --until {until}.")
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        days = days_around(start, end)
-        visits = [visit for visit in await _read_visits(lf, days) if visit.started_at is None or visit.started_at < end]
-        ranked = rank(visits, start, await _prior_visits(lf, days.start, history), by)
+        days, around = DateWindow(start.date(), last_day), days_around(start, end)
+        visits = await _read_visits(lf, days, around, end)
+        prior = await _prior_visits(lf, days.start, min(days.start, around.start), history)
+        ranked = rank(visits, start, prior, by)
         cost = f"{pluralize(lf.stats.requests, 'request')}, {format_charge(lf.stats.credits_charged)}"
     show_records([to_record(_in_time_zone(activity, now)) for activity in ranked[:limit]], BRIEF, output, "visit")
     print_err(f"{_summary(ranked, start, tz)} {cost}")
 
 
-async def _read_visits(lf: AsyncLeadfeeder, days: DateWindow) -> list[WebVisit]:
-    """Return the visits of some days. The API may reject days after today, so they are left out if it does."""
-    while True:
+async def _read_visits(lf: AsyncLeadfeeder, days: DateWindow, around: DateWindow, end: datetime) -> list[WebVisit]:
+    """Return the visits of some days of the API and of those around them, without those after the period.
+
+    The API may reject days after today, so they are left out if it does. A visit without a time only counts on a day of
+    the period.
+
+    Args:
+        lf: The client.
+        days: The days of the period.
+        around: The days of the API that may contain a part of it.
+        end: The end of the period.
+    """
+    found = dict[str, WebVisit]()
+    for window in _parts(around, days):
         try:
-            return await lf.web_visits.search(start_date=days.start, end_date=days.end, include=["company"]).collect()
-        except BadRequestError:
-            if days.end <= max(days.start, lf.server_now().date()):
+            async for visit in lf.web_visits.search(start_date=window.start, end_date=window.end, include=["company"]):
+                is_inside = window == days if visit.started_at is None else visit.started_at < end
+                if is_inside:
+                    found.setdefault(visit.id, visit)
+        except (BadRequestError, NotFoundError):
+            if window.start <= max(days.end, lf.server_now().date()):
                 raise
-        days = DateWindow(days.start, days.end - timedelta(1))
+    return list(found.values())
 
 
-async def _prior_visits(lf: AsyncLeadfeeder, first_day: date, history: int) -> PriorVisits:
+def _parts(around: DateWindow, days: DateWindow) -> list[DateWindow]:
+    """Return the days, and those around them."""
+    before = DateWindow(around.start, days.start - timedelta(1))
+    after = DateWindow(days.end + timedelta(1), around.end)
+    return [days, *(part for part in (before, after) if part.start <= part.end)]
+
+
+async def _prior_visits(lf: AsyncLeadfeeder, first_day: date, first_read: date, history: int) -> PriorVisits:
+    """Return the companies that visited before the period.
+
+    Args:
+        lf: The client.
+        first_day: The first day of the period.
+        first_read: The first day whose visits are read themselves.
+        history: The number of days before the period.
+    """
     recent_start, history_start = first_day - timedelta(REENGAGED_AFTER_DAYS), first_day - timedelta(history)
     return PriorVisits(
-        recent=await _company_ids(lf, recent_start, first_day - timedelta(1)),
+        recent=await _company_ids(lf, recent_start, first_read - timedelta(1)),
         older=await _company_ids(lf, history_start, recent_start - timedelta(1)),
     )
 

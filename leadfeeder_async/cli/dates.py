@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.pagination.date_range import parse_relative_date, utc_today
@@ -22,7 +22,8 @@ def parse_day(text: str, today: date | None = None) -> date:
 def parse_start(text: str, now: datetime) -> datetime:
     """Parse the start of a period: ``24h``, or a date as in :func:`parse_day`, in the time zone of ``now``."""
     if _is_hours(text) and 1 <= int(text[:-1]) <= MAX_HOURS:
-        return now - timedelta(hours=int(text[:-1]))
+        # In the local time of a day on which the clocks change, an hour would be missing or counted twice.
+        return (now.astimezone(UTC) - timedelta(hours=int(text[:-1]))).astimezone(now.tzinfo)
     check_argument(
         not text.endswith("h"), f"{text!r} is not a valid number of hours.", "Use `24h` for the last 24 hours."
     )

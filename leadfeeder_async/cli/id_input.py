@@ -23,7 +23,7 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 """The longest line of stdin."""
 
 _DECODER: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder()
-_DELIMITERS = ",;\t|"
+_DELIMITERS = ",;\t"
 
 
 class IdParser:
@@ -86,6 +86,8 @@ class IdParser:
     def _read_header(self, text: str) -> bool:
         """Return True if a line is the header of a CSV file, and remember the position of the id."""
         self._delimiter = self._separator or max(_DELIMITERS, key=text.count)
+        if self._separator is None and text.count(self._delimiter) == 0:
+            self._delimiter = "|"
         names = [name.strip() for name in self._cells([text]) or [text]]
         wanted = [name.format(scope=self._scope) for name in ID_COLUMNS] if self._column is None else [self._column]
         known = {name.casefold() for name in wanted}
@@ -124,13 +126,13 @@ class IdParser:
 
     def _contains_rows(self, cells: Sequence[str]) -> bool:
         """Return True if a line within a cell has all cells of a row and an id, as after an unclosed quote."""
-        from leadfeeder_async.jobs.enrich.table_source import lines_within  # not needed by other inputs
+        from leadfeeder_async.jobs.enrich.table_source import rows_within  # not needed by other inputs
 
         position = self._cell or 0
-        for place, line in lines_within(cells):
-            parts = line.split(self._delimiter)
-            is_row = place <= position and place + len(parts) == self._width
-            if is_row and len(parts[position - place].split()) == 1:
+        own = cells[position].strip() if len(cells) > position else ""
+        for row in rows_within(cells, self._delimiter, self._width):
+            found = row.cell(position).strip()
+            if len(found.split()) == 1 and found.isdecimal() >= own.isdecimal():
                 return True
         return False
 
@@ -142,15 +144,36 @@ class IdParser:
         kind = record.get("type")
         if self._column is None and isinstance(kind, str) and not kind.startswith(self._scope):
             raise self._error(f"is a {kind}, not a {self._scope}", "Name the id with --column, such as company.id.")
+        if self._column is None and not isinstance(kind, str):
+            return self._only_id(record)
         path = (self._column or "id").split(".")
         for key in (path, ["attributes", *path], ["relationships", *path]):
-            value = json_at(record, key)
-            if isinstance(value, str | int) and not isinstance(value, bool):
-                return str(value)
+            found = _as_id(json_at(record, key))
+            if found is not None:
+                return found
         parent = json_at(record, path[:-1])
         if isinstance(parent, dict) and parent.get(path[-1], UNSET) is None:
             return None  # a row that no company was found for
         raise self._error(f"has no {self._column or 'id'!r}", "Name the key of the id with --column.")
+
+    def _only_id(self, record: dict[str, Json]) -> str | None:
+        """Return the id of an object that does not say what it is, or None if it has a key of an id without a value."""
+        names = [name.format(scope=self._scope) for name in ID_COLUMNS]
+        values = dict[str, Json]()
+        for name in names:
+            *path, key = [name] if name in record else name.split(".")
+            parent = json_at(record, path)
+            if isinstance(parent, dict) and key in parent:
+                values[name] = parent[key]
+        ids = {name: found for name, value in values.items() if (found := _as_id(value)) is not None}
+        if len(set(ids.values())) > 1:
+            several = ", ".join(map(repr, ids))
+            raise self._error(
+                f"has several keys that may contain the id: {several}", "Name the right one with --column."
+            )
+        if not ids and None not in values.values():
+            raise self._error(f"has no {' or '.join(map(repr, names))}", "Name the key of the id with --column.")
+        return next(iter(ids.values()), None)
 
     def _cells(self, lines: Sequence[str]) -> list[str] | None:
         """Return the cells of a CSV row, or None if it has an open quote at its end, so that the row continues."""
@@ -162,7 +185,10 @@ class IdParser:
             is_open = True  # the reader only gets here if the row continues
 
         try:
-            cells = next(csv.reader(given(), delimiter=self._delimiter), list[str]())
+            # Text after a closing quote is accepted as spreadsheets do, unless the quote may be that of another row.
+            is_strict = len(lines) > 1
+            reader = csv.reader(given(), delimiter=self._delimiter, skipinitialspace=True, strict=is_strict)
+            cells = next(reader, list[str]())
         except csv.Error:
             raise self._error("is not valid CSV, or has a cell that is too long", "Check its quotes.") from None
         return None if is_open else cells
@@ -180,6 +206,10 @@ class IdParser:
 
     def _error(self, problem: str, hint: str) -> ConfigurationError:
         return ConfigurationError(f"Line {self._number:,} of {self._source} {problem}.", hint=hint)
+
+
+def _as_id(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def ids_in_lines(lines: Iterable[bytes], parser: IdParser) -> Iterator[str]:

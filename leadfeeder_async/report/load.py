@@ -58,7 +58,9 @@ def read_report(
     with open_database(Path(database)) as connection:
         coverage = select_account(rows(connection, queries.COVERAGE, Coverage), account_id)
         run = _sync_run(connection, coverage)
-        coverage = msgspec.structs.replace(coverage, account_name=run.account_name)
+        coverage = msgspec.structs.replace(
+            coverage, account_name=run.account_name, first_day=first_complete_day(coverage, zone)
+        )
         requested = requested_window(since, until, last_complete_day(coverage, zone), now.astimezone(zone).date())
         window = available_window(requested, coverage)
         start_before = window.start - timedelta(window.days)
@@ -126,6 +128,20 @@ def select_account(accounts: tuple[Coverage, ...], account_id: str | None) -> Co
         argument="account_id",
     )
     return matches[0]
+
+
+def first_complete_day(coverage: Coverage, zone: tzinfo) -> date | None:
+    """Return the first day of a time zone that is completely in the database.
+
+    The days of a sync are days in UTC, which begin within a day of another time zone. If the database has no complete
+    day, return its last one.
+    """
+    first, last = coverage.first_day, coverage.last_day
+    if first is None or last is None:
+        return first
+    begin = datetime.combine(first, time(), UTC).astimezone(zone)
+    is_complete = begin.time() == time()
+    return min(begin.date() if is_complete else begin.date() + timedelta(1), last)
 
 
 def last_complete_day(coverage: Coverage, zone: tzinfo) -> date | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_parse_invalid_day(text: str) -> None:
     """Other strings raise ConfigurationError."""
     with pytest.raises(ConfigurationError):
         parse_day(text, TODAY)
+
+
+@pytest.mark.parametrize("day", [date(2027, 3, 28), date(2026, 10, 25)])
+@pytest.mark.parametrize("hours", [1, 2, 24])
+def test_hours_when_the_clocks_change(day: date, hours: int) -> None:
+    """Hours are real hours, also on a day on which the clocks change."""
+    now = datetime.combine(day, time(3, 30), ZoneInfo("Europe/Berlin"))
+    start = parse_start(f"{hours}h", now)
+    assert now.timestamp() - start.timestamp() == hours * 3_600
+    assert start.tzinfo is now.tzinfo
 
 
 def test_parse_start() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -12,7 +13,7 @@ from aiohttp import web
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import json_lines, leadfeeder, leadfeeder_on_terminal
 from tests.support.clients import KEY
-from tests.support.servers import handler_server
+from tests.support.servers import Handler, handler_server
 
 
 async def test_accounts_in_a_pipe(quarter: Sandbox) -> None:
@@ -94,33 +95,76 @@ async def test_match_contacts_and_ip(quarter: Sandbox) -> None:
     assert json_lines(stdout)[0]["relationships"]["company"]["id"] == company["id"]
 
 
-@pytest.mark.parametrize("hours_ahead", [-8, 0, 11])
-@pytest.mark.parametrize("rejects_future", [False, True])
-async def test_brief_with_any_days_of_the_api(hours_ahead: int, rejects_future: bool) -> None:
-    """The last 24 hours are complete in whatever time zone the days of the API are."""
-    zone = timezone(timedelta(hours=hours_ahead))
-    now = datetime.now(UTC)
-    starts = [now - timedelta(minutes=30 * number + 15) for number in range(7 * 48)]
+def visits_handler(starts: list[datetime | None], zone: tzinfo, status_of_future: int | None = None) -> Handler:
+    """Return a server of the visits of one company, whose days are those of a time zone.
+
+    A visit without a time is one of the day before yesterday.
+    """
 
     async def respond(request: web.Request) -> web.Response:
-        rows = list[dict[str, object]]()
-        if request.path == "/v1/web-visits":
-            asked = json.loads(await request.read())
-            if rejects_future and asked["end_date"] > str(datetime.now(zone).date()):
-                return web.json_response({"errors": [{"code": "invalid_parameter"}]}, status=400)
-            for number, start in enumerate(starts):
-                if asked["start_date"] <= str(start.astimezone(zone).date()) <= asked["end_date"]:
-                    company = {"company": {"data": {"type": "company", "id": "7"}}}
-                    visit = {"type": "web_visit", "id": str(number), "attributes": {"started_at": start.isoformat()}}
-                    rows.append(visit | {"relationships": company})
+        rows, today = list[dict[str, object]](), datetime.now(zone).date()
+        asked = json.loads(await request.read() or b"null") or request.query
+        if status_of_future is not None and asked["end_date"] > str(today):
+            return web.json_response({"errors": [{"code": "invalid_parameter"}]}, status=status_of_future)
+        company = {"company": {"data": {"type": "company", "id": "7"}}}
+        for number, start in enumerate(starts):
+            day = start.astimezone(zone).date() if start else today - timedelta(2)
+            if asked["start_date"] <= str(day) <= asked["end_date"]:
+                visit = {
+                    "type": "web_visit",
+                    "id": str(number),
+                    "attributes": {"started_at": start and start.isoformat()},
+                }
+                rows.append(visit | {"relationships": company})
+        if request.path.endswith("/companies"):
+            rows = [{"type": "company_location", "id": "L", "relationships": company}] if rows else []
         page, size = int(request.query["page[num]"]), int(request.query["page[size]"])
         total = {"pagination": {"total_count": len(rows), "page_count": -(-len(rows) // size)}}
         return web.json_response({"data": rows[(page - 1) * size : page * size], "meta": total})
 
-    async with handler_server(respond) as url:
+    return respond
+
+
+async def brief_of(handler: Handler, *words: str) -> list[dict[str, Any]]:
+    """Return the companies that ``leadfeeder brief`` prints."""
+    async with handler_server(handler) as url:
         options = {"LEADFEEDER_API_KEY": KEY, "LEADFEEDER_BASE_URL": url, "LEADFEEDER_ACCOUNT_ID": "1"}
-        code, stdout, stderr = await leadfeeder(None, "brief", "--since", "24h", "--json", **options)
-    assert (code, json_lines(stdout)[0]["visits"], json_lines(stdout)[0]["status"]) == (0, 48, "returning"), stderr
+        code, stdout, stderr = await leadfeeder(None, "brief", *words, "--json", **options)
+    assert code == 0, stderr
+    return json_lines(stdout)
+
+
+@pytest.mark.parametrize("hours_ahead", [-8, 0, 11])
+@pytest.mark.parametrize("status_of_future", [None, 400, 404])
+async def test_brief_with_any_days_of_the_api(hours_ahead: int, status_of_future: int | None) -> None:
+    """The last 24 hours are complete in whatever time zone the days of the API are."""
+    now = datetime.now(UTC)
+    starts: list[datetime | None] = [now - timedelta(minutes=30 * number + 15) for number in range(7 * 48)]
+    handler = visits_handler(starts, timezone(timedelta(hours=hours_ahead)), status_of_future)
+    (company,) = await brief_of(handler, "--since", "24h")
+    assert (company["visits"], company["status"]) == (48, "returning")
+
+
+async def test_brief_with_visits_without_a_time() -> None:
+    """A visit without a time only counts if the API returns it for a day of the period."""
+    today = datetime.now(UTC).replace(hour=0, minute=30)
+    starts: list[datetime | None] = [today - timedelta(1), today - timedelta(2), None]
+    handler = visits_handler(starts, UTC)
+    (company,) = await brief_of(handler, "--since", "2d", "--until", "yesterday")
+    assert company["visits"] == 1
+    (company,) = await brief_of(handler, "--since", "3d", "--until", "yesterday")
+    assert company["visits"] == 3
+
+
+@pytest.mark.parametrize(
+    ("days_before", "status"),
+    [(1, "returning"), (29, "returning"), (31, "re-engaged"), (89, "re-engaged"), (91, "new")],
+)
+async def test_status_in_a_brief(days_before: int, status: str) -> None:
+    """The days before the period decide the status of a company, also those around it that are read themselves."""
+    today = datetime.now(UTC).replace(hour=0, minute=30)
+    (company,) = await brief_of(visits_handler([today, today - timedelta(days_before)], UTC), "--since", "today")
+    assert (company["visits"], company["status"]) == (1, status)
 
 
 @pytest.mark.parametrize(

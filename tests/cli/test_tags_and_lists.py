@@ -88,6 +88,11 @@ async def test_failed_id_is_named_and_the_others_are_done(quarter: Sandbox, tmp_
         ("key\tname\n159000001\tA\n159000002\tB\n", ["--column", "key"]),
         ("sep=;\r\nid;name\r\n159000001;A, B, C\r\n159000002;B\r\n", []),
         ("name|id\nA|159000001\nB|159000002\n", []),
+        ("id,Name (DE|EN|FR)\n159000001,A\n159000002,B\n", []),
+        ('name, id\n"Elbe, Inc", "159000001"\n"B", "159000002"\n', []),
+        ('{"company_id":"159000001"}\n{"company":{"id":"159000002"}}\n', []),
+        ('{"id":"159000001","company":{"id":"159000001"}}\n{"id":"159000002","company":null}\n', []),
+        ('{"id":"159000001","company_id":"7","type":"company"}\n{"id":"159000002"}\n', []),
         ("contact.id,id\n9,159000001\n9,159000002\n", []),
         ("id,company.id\n9,159000001\n9,159000002\n", ["--column", "company.id"]),
         ('{"id":"159000001","type":"company"}\n{"id":"159000002","type":"company_summary"}\n', []),
@@ -106,6 +111,8 @@ def test_formats_of_ids(text: str, options: list[str]) -> None:
     [
         ("name,city\nA,B\n", "has no column 'id'"),
         ("id,name,company.id\n1,A,2\n", "has several columns that may contain the id: 'id', 'company.id'"),
+        ('{"id":"1","company_id":"2"}\n', "Line 1 of ids has several keys that may contain the id: 'id', 'company_id'"),
+        ('{"id":"1","company":{"id":"2"}}\n', "has several keys that may contain the id: 'id', 'company.id'"),
         ("ID,id\n1,2\n", "has several columns that may contain the id: 'ID', 'id'"),
         ('{"id":"v","type":"web_visit"}\n', "Line 1 of ids is a web_visit, not a company."),
         ('{"name":"v"}\n', "has no 'id'"),
@@ -208,6 +215,13 @@ async def test_declined_changes_send_nothing(quarter: Sandbox, tmp_path: Path) -
     assert [request for request in quarter.ledger.requests if request.method != "GET"] == changes
 
 
+def test_note_in_rows_of_ids() -> None:
+    """The last line of a note may have as many cells as a row, if its first word is no number like the ids."""
+    text = 'id,note\n159000001,"call back\nthanks, Eva"\n159000002,\n'
+    parser = IdParser("ids", "company", None)
+    assert list(ids_in_lines(BytesIO(text.encode()), parser)) == ["159000001", "159000002"]
+
+
 async def test_name_of_several_tags(quarter: Sandbox) -> None:
     """A name that two tags have is refused, and the hint names their ids."""
     first, second = (quarter.records.tags.add({"name": name, "color": 1}) for name in ("Hot", "hot"))
@@ -245,8 +259,11 @@ def test_quotes_in_rows_of_ids(delimiter: str, name: str) -> None:
     ("rows", "message"),
     [
         ('1,a\n2,"b\n3,c\n4,d\n', "Line 3 of ids has a quote that is not closed"),
-        ('1,"Elbe 19"" rack\n2,b\n3,"c"\n', "Line 4 of ids ends a cell that contains rows with ids"),
+        ('1,"Elbe 19"" rack\n2,b\n3,"c"\n', "Line 4 of ids is not valid CSV"),
         ('1,"Elbe\n2,b\n3,19"\n4,d\n', "Line 4 of ids ends a cell that contains rows with ids"),
+        ('1,"call back\n2,"ok"\n3,y\n', "Line 3 of ids is not valid CSV"),
+        ('1,"call back\n2,27"\n3,y\n', "Line 3 of ids ends a cell that contains rows with ids"),
+        ('1,"' + "long note " * 1_000 + '\n2,y\n3,27"\n4,z\n', "Line 4 of ids ends a cell that contains rows with ids"),
         ("1,Elbe, Inc.\n2,b\n", "Line 2 of ids has 3 cells, and there are 2 columns"),
         ("1,a\r2,b\r", "Line 2 of ids is not valid CSV"),
         ('1,a\n2,"' + "x" * 200_000 + '"\n', "Line 3 of ids is not valid CSV, or has a cell that is too long"),

@@ -467,7 +467,7 @@ def test_key_file_with_assignments_is_refused(tmp_path: Path, monkeypatch: pytes
     file.write_text(f"export LEADFEEDER_API_KEY={KEY}\n", encoding="utf-8")
     monkeypatch.delenv("LEADFEEDER_API_KEY", raising=False)
     monkeypatch.setenv("LEADFEEDER_API_KEY_FILE", str(file))
-    with pytest.raises(ConfigurationError, match="has assignments to variables, not only a key") as caught:
+    with pytest.raises(ConfigurationError, match="has an assignment or quotes, not only a key") as caught:
         AsyncLeadfeeder()
     assert KEY not in str(caught.value)
 

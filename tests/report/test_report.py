@@ -761,6 +761,17 @@ def test_days_of_a_time_zone(tmp_path: Path, zone: str, day: date) -> None:
     assert f"in {zone}" in text_of(body_of(render(report)))
 
 
+@pytest.mark.parametrize(
+    ("zone", "first"),
+    [("UTC", date(2026, 11, 20)), ("Asia/Tokyo", date(2026, 11, 21)), ("America/Lima", date(2026, 11, 20))],
+)
+def test_first_day_of_a_time_zone(tmp_path: Path, zone: str, first: date) -> None:
+    """A report begins with the first day of its time zone that is completely in the database."""
+    synced = state(date(2026, 11, 20), date(2026, 11, 25), finished_at="2026-11-25T01:00:00Z")
+    path = make_database(tmp_path / "a.duckdb", visits=[one_visit()], sync_state=synced)
+    assert read_report(path, tz=zone).window.start == first
+
+
 def test_unknown_time_zone(tmp_path: Path) -> None:
     """A time zone that does not exist is refused, with the most similar one."""
     with pytest.raises(ConfigurationError, match=r"tz='Europe/Berln' is not a time zone. Did you mean 'Europe/Berlin'"):

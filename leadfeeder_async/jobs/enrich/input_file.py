@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import chain, count, islice
+from itertools import chain, count, islice, pairwise
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -29,8 +30,8 @@ from leadfeeder_async.jobs.enrich.table_source import (
     TableSource,
     check_width,
     clean_lines,
-    lines_within,
     open_text,
+    rows_within,
 )
 from leadfeeder_async.jobs.serialized_error import escape_surrogates
 
@@ -168,16 +169,19 @@ class InputFile(Iterable[FileRow]):
         blank = next((place for place, line in enumerate(first_lines) if line.strip()), 0)
         first_line = first_lines[blank]
         separator = separator_of(first_line)
+        # Without such a space in the header, a quote after a space is a part of the cell.
+        header = first_lines[blank : blank + 1] if separator is None else first_lines[blank + 1 : blank + 2]
+        spaced = any(map(_SPACE_BEFORE_QUOTE.search, header))
         if separator is not None:
-            return CsvSource(self.path, self._encoding, separator, line_end, blank + 1, ignores_spaces=True)
+            return CsvSource(self.path, self._encoding, separator, line_end, blank + 1, ignores_spaces=spaced)
         candidates = [
-            CsvSource(self.path, self._encoding, delimiter, line_end, 0, ignores_spaces=True)
+            CsvSource(self.path, self._encoding, delimiter, line_end, 0, ignores_spaces=spaced)
             for delimiter in DELIMITERS
             if delimiter in beginning
         ]
         scores = [(self._score(source), source) for source in candidates]
         best = max(scores, key=lambda pair: pair[0], default=None)
-        source = best[1] if best else CsvSource(self.path, self._encoding, ",", line_end, 0, ignores_spaces=True)
+        source = best[1] if best else CsvSource(self.path, self._encoding, ",", line_end, 0, ignores_spaces=spaced)
         if self._format == "text":
             is_table = "\t" in first_line or self._has_header(source)
             return source if is_table else None
@@ -302,6 +306,12 @@ class InputFile(Iterable[FileRow]):
 _FORMAT_NAMES: dict[str, str] = {"json lines": "JSON lines", "text": "one key per line"}
 
 
+_SPACE_BEFORE_QUOTE = re.compile(r'[,;|\t] +"')
+
+MIN_NAMED_COLUMNS = 3
+"""The fewest columns in which lines of a note are not likely to look like rows with a name."""
+
+
 class Header(msgspec.Struct, frozen=True):
     """The header of a table. Without names, the first cell of a row is the key."""
 
@@ -360,13 +370,17 @@ class Header(msgspec.Struct, frozen=True):
         return ""
 
     def _hides_rows(self, cells: Sequence[str]) -> bool:
-        """Return True if a line within a cell has all cells of a row, one of them a valid key."""
-        for place, line in lines_within(cells):
-            parts = line.split(self.delimiter)
-            is_row = place + len(parts) == len(self.names)
-            if is_row and any(at >= place and is_valid_key(parts[at - place], kind) for at, kind in self.kinds.items()):
+        """Return True if a line within a cell has all cells of a row and a valid key.
+
+        Any text can be a name. If a name can be the key, the last two lines must therefore have all cells of a row.
+        """
+        width, lines_after = len(self.names), list[int]()
+        for row in rows_within(cells, self.delimiter, width):
+            if any(is_valid_key(row.cell(place), kind) for place, kind in self.kinds.items()):
                 return True
-        return False
+            lines_after.append(row.lines_after)
+        is_table = any(pair == (1, 0) for pair in pairwise(lines_after))
+        return self.has_names_as_keys and width >= MIN_NAMED_COLUMNS and is_table
 
 
 def _unique_column_names(names: list[str]) -> dict[str, str]:

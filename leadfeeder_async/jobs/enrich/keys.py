@@ -294,7 +294,7 @@ class KeyFinder:
         text = text.strip()
         if not text:
             return Key("", problem="its key is empty")
-        if _PLACEHOLDER.fullmatch(text[: MAX_SHOWN_CHARACTERS + 1]):
+        if _is_placeholder(text):
             return Key(text, problem=f"{text!r} stands for an empty cell or an error")
         value, field = _normalize(text, rule.kind)
         if value is None:
@@ -390,7 +390,7 @@ def _location(row: Mapping[str, object], columns: Iterable[tuple[str, tuple[str,
     location = dict[str, str]()
     for kind, names in columns:
         texts = (" ".join((_text_of(row[name]) or "")[: MAX_NAME_CHARACTERS + 1].split()) for name in names)
-        text = next(filter(None, texts), "")
+        text = next((text for text in texts if text and not _is_placeholder(text)), "")
         if text and len(text) <= MAX_NAME_CHARACTERS:
             location[kind] = text
     country = location.get("country", "")
@@ -399,9 +399,17 @@ def _location(row: Mapping[str, object], columns: Iterable[tuple[str, tuple[str,
     return location
 
 
-_ERRORS = "NULL|DIV/0|VALUE|REF|NAME|NUM|SPILL|CALC|WERT|BEZUG|ZAHL|NUL|VALEUR|NOM|NOMBRE"
-_PLACEHOLDER = re.compile(rf"#({_ERRORS})[!?]|#N/A|#NV|#N/D|(?i:[<(]?(null|none|nan|blank)[>)]?|n/a|<na>)|\\N")
+_PLACEHOLDER = re.compile(
+    r"#[¡¿]?[A-ZÀ-Þ0-9/]+[!?]|#(N/A|NV|N/D|N/B|GETTING_DATA)|Err:\d{3}|Loading\.\.\.|\\N"
+    r"|(?i:[<(]?(null|none|nan|blank)[>)]?|n/a|<na>)"
+)
 """The texts that spreadsheets write for an error, and databases and data frames for an empty cell."""
+
+
+def _is_placeholder(text: str) -> bool:
+    """Return True if a text stands for an empty cell or an error."""
+    return len(text) <= MAX_CODE_CHARACTERS and _PLACEHOLDER.fullmatch(text) is not None
+
 
 _FIELDS: dict[By, str] = {
     "domain": "url",

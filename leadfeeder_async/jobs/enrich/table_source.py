@@ -7,7 +7,6 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, TypeAlias
 
@@ -140,21 +139,59 @@ def check_width(path: Path, line: int, width: int) -> None:
     )
 
 
-MAX_CHECKED_LINES, MAX_CHECKED_CHARACTERS = 100, 4_096
-"""The most lines within the cells of a row that are searched for other rows, and the most characters of a cell."""
+MAX_CHECKED_LINES, MAX_CHECKED_CHARACTERS, MAX_CHECKED_CELLS = 100, 16_384, 4
+"""The most lines and characters at each end of a cell that are searched for other rows, and the most cells of a row."""
 
 
-def lines_within(cells: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Yield the lines of cells with several lines, each with the position of its first cell, without the last lines.
+class RowInCell(msgspec.Struct, frozen=True):
+    """A line within a cell that has all cells of a row."""
 
-    After an unclosed quote, they are rows.
+    cells: Sequence[str]
+    """The cells in this line."""
+    place: int
+    """The position of the first one in its row."""
+    lines_after: int
+    """The number of lines that follow within the cell."""
+
+    def cell(self, place: int) -> str:
+        """Return the cell at a position of the row, or an empty string if it is not in this line."""
+        return self.cells[place - self.place] if 0 <= place - self.place < len(self.cells) else ""
+
+
+def rows_within(cells: Sequence[str], delimiter: str, width: int) -> Iterator[RowInCell]:
+    """Yield the lines within cells that have all cells of a row, as after an unclosed quote.
+
+    Only the longest cells are searched, and only their first and last lines. After an unclosed quote, the lines up to
+    the end of the cell are rows.
+
+    Args:
+        cells: The cells of a row.
+        delimiter: The character between two cells.
+        width: The number of cells that a row has.
     """
-    found = (
-        (0 if number else place, line)
-        for place, cell in enumerate(cells)
-        for number, line in enumerate(cell[:MAX_CHECKED_CHARACTERS].splitlines()[:-1])
-    )
-    return islice(found, MAX_CHECKED_LINES)
+    longest = sorted(range(len(cells)), key=lambda place: len(cells[place]), reverse=True)[:MAX_CHECKED_CELLS]
+    for place in longest:
+        for number, lines_after, line in _lines_at_ends(cells[place]):
+            parts, first = line.split(delimiter), 0 if number else place
+            rest = 0 if lines_after else len(cells) - place - 1  # the last line continues after the closing quote
+            if number + lines_after and first + len(parts) + rest == width:
+                yield RowInCell(parts, first, lines_after)
+
+
+def _lines_at_ends(cell: str) -> Iterator[tuple[int, int, str]]:
+    """Yield the first and the last lines of a cell, each with a number of lines before and after it.
+
+    If the cell is long, these numbers only tell whether there are any, and whether lines follow each other.
+    """
+    if len(cell) <= 2 * MAX_CHECKED_CHARACTERS:
+        lines = cell.splitlines()
+        numbers = [*range(len(lines))[:MAX_CHECKED_LINES], *range(MAX_CHECKED_LINES, len(lines))[-MAX_CHECKED_LINES:]]
+        yield from ((number, len(lines) - number - 1, lines[number]) for number in numbers)
+        return
+    head = cell[:MAX_CHECKED_CHARACTERS].splitlines()[:-1][:MAX_CHECKED_LINES]
+    tail = cell[-MAX_CHECKED_CHARACTERS:].splitlines()[1:][-MAX_CHECKED_LINES:]
+    yield from ((number, len(tail) + len(head) - number, line) for number, line in enumerate(head))
+    yield from ((len(head) + 1 + number, len(tail) - 1 - number, line) for number, line in enumerate(tail))
 
 
 def clean_lines(file: IO[str]) -> Iterator[str]:

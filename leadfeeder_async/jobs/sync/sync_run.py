@@ -263,7 +263,6 @@ class SyncRun:
         for days in planned:
             synced = extended(synced, days.window)
         assert synced is not None
-        await self._read_late_companies(synced, today)
         return replace(synced, reread_on=today) if is_reread else synced
 
     async def _synced_until(self, today: date) -> SyncState | None:
@@ -336,21 +335,19 @@ class SyncRun:
                 await run_for_rows(partial(self._spool.add_companies, page), len(page.items))
                 self._unnamed.update(row.company.id for row in page.items if row.company and not row.company.name)
 
-    async def _read_late_companies(self, synced: SyncState, today: date) -> None:
+    async def _read_late_companies(self, found: DateWindow, synced: SyncState) -> None:
         """Read the companies of visits that arrived after the companies had been read.
 
         This is likely in a run that continues an interrupted one. Without it, such a company has no name until a visit
         of it is read again.
+
+        Args:
+            found: The days of these visits.
+            synced: The days that are synced.
         """
-        if not self.changes["companies"].new:
-            return
-        unnamed = sorted(self._unnamed)
-        found = await self._database.transact(lambda transaction: transaction.days_of_unnamed(self._account, unnamed))
-        if found is None:
-            return
         # A visit near midnight in UTC may be one of another day of the API.
-        start = max(found.start - timedelta(1) if found.start > synced.first_day else found.start, synced.first_day)
-        end = min(found.end, today - timedelta(1)) + timedelta(1)
+        start = max(found.start, synced.first_day + timedelta(1)) - timedelta(1)
+        end = min(found.end, synced.last_day - timedelta(1)) + timedelta(1)
         if start > end:
             return
         self._begin_spool(self._empty)
@@ -472,15 +469,11 @@ class SyncRun:
 
     async def finish(self, state: SyncState) -> None:
         """Write the small tables and the end of the run. Raise IncompleteListError if rows or days are missing."""
-
-        def work(transaction: Transaction) -> Mapping[str, SyncChanges]:
-            for write in self._lookup_writes:
-                write(transaction)
-            if not self._is_incomplete:
-                transaction.save_state(self._account, state, is_finished=True)
-            return transaction.changes
-
-        self._add_changes(await self._database.transact(work))
+        late_or_changes = await self._database.transact(partial(self._find_late_companies_or_end, state))
+        if isinstance(late_or_changes, DateWindow):
+            await self._read_late_companies(late_or_changes, state)
+            late_or_changes = await self._database.transact(partial(self._end, state))
+        self._add_changes(late_or_changes)
         self._spool.begin(self._empty)
         if self._problems.count:
             problems = self._problems.problems
@@ -493,6 +486,21 @@ class SyncRun:
             )
             self._problems.clear()
             raise error
+
+    def _find_late_companies_or_end(
+        self, state: SyncState, transaction: Transaction
+    ) -> DateWindow | Mapping[str, SyncChanges]:
+        """Return the days with visits of new companies without a name. If there are none, write the end of the run."""
+        days = transaction.days_of_unnamed(self._account, sorted(self._unnamed))
+        return days if days is not None else self._end(state, transaction)
+
+    def _end(self, state: SyncState, transaction: Transaction) -> Mapping[str, SyncChanges]:
+        """Write the small tables and the end of the run."""
+        for write in self._lookup_writes:
+            write(transaction)
+        if not self._is_incomplete:
+            transaction.save_state(self._account, state, is_finished=True)
+        return transaction.changes
 
     @contextmanager
     def include_problems(self) -> Generator[None]:

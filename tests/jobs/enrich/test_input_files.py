@@ -156,6 +156,7 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("long-cell.csv", "Website,Note\nmüller-nord.test," + "x" * 150_000 + "\nelbe.test,y\n", "domain", DOMAINS, "commas"),
     ("long-quoted-cell.csv", 'Website,Note\nmüller-nord.test,"' + "x\n" * 500_000 + '"\nelbe.test,y\n', "domain", DOMAINS, "commas"),
     ("spaces.csv", '"Firma", "Website"\n"Müller, Nord", "müller-nord.test"\n"Elbe",  elbe.test\n', "domain", DOMAINS, "commas"),
+    ("quote-after-space.csv", 'Firma,Website\n "Best" Elbe GmbH,müller-nord.test\nElbe,elbe.test\n', "domain", DOMAINS, "commas"),
     ("short-rows.csv", "Website,Firma,Ort\nmüller-nord.test\nelbe.test,Elbe\n", "domain", DOMAINS, "commas"),
     ("broken-line.csv", "Firma,Note,Ort\nMüller,first line\nsecond line\nElbe,x,Kiel\n", "name", ["Müller", "", "Elbe, Kiel"], "commas"),
     ("extra-cells.csv", "Firma,Ort\nMüller,Kiel\nElbe, Söhne,Köln\n", "name", ["Müller, Kiel", ""], "commas"),
@@ -244,6 +245,12 @@ def test_files_that_are_refused(tmp_path: Path, name: str, content: bytes | str,
         ('Company;Website\n"Best Screens;a.test\nScreens 19";c.test\n', True),
         ('Nr,Company,Website\n1,"Best,a.test\n2,Screens 19",c.test\n', True),
         ('Website,Note\nc.test,"x\nb.test,y\nz"\n', True),
+        ('Website,Note\nc.test,"x\nb.test,27"\n', True),
+        ('Website,Note\nc.test,"' + "long note " * 5_000 + '\nb.test,y\na.test,27"\n', True),
+        ('Website,Note\nc.test,"' + "a line\n" * 500 + 'b.test,y\na.test,27"\n', True),
+        ('Website,A,B,C,D,E\nc.test,"x\ny","x\ny","x\ny","x\ny","' + "a line\n" * 9 + 'a.test,1,2,3,4,27"\n', True),
+        ('Website,Note\nc.test,"' + "long note, really\n" * 5_000 + '"\n', False),
+        ('Note,Website\n"two\nlines",c.test\n', False),
         ('Website,Note\nc.test,"two\nlines, or\nthree"\n', False),
         ('Address,Website\n"Elbe 1, Kiel\nb.test",c.test\n', False),
         ('Address,Website\n"Elbe 1\nKiel\nb.test",c.test\n', False),
@@ -254,6 +261,23 @@ def test_rows_within_a_cell_are_reported(tmp_path: Path, text: str, is_hidden: b
     path = tmp_path / "leads.csv"
     path.write_text(text, encoding="utf-8")
     (row,) = InputFile(path, "domain")
+    assert ("others have a key too" in row.problem) == is_hidden
+
+
+@pytest.mark.parametrize(
+    ("text", "is_hidden"),
+    [
+        ('Firma,Ort,Note\nElbe,Kiel,"x\nMain,Bonn,y\nIsar,Rom,27"\n', True),
+        ('Firma,Website,Note\nElbe,,"x\nMain,,y\nIsar,,27"\n', True),
+        ('Firma,Anschrift,Note\nElbe,"Hafenweg 12\n20457 Hamburg, DE",x\n', False),
+        ('Firma,Note\nElbe,"call back, soon\nthanks, Eva\nbye, Eva"\n', False),
+    ],
+)
+def test_rows_with_names_within_a_cell(tmp_path: Path, text: str, is_hidden: bool) -> None:
+    """If names are looked up, a cell whose last lines have all cells of a row is reported. A note or address is not."""
+    path = tmp_path / "leads.csv"
+    path.write_text(text, encoding="utf-8")
+    (row,) = InputFile(path, ["domain", "name"])
     assert ("others have a key too" in row.problem) == is_hidden
 
 

@@ -176,6 +176,8 @@ LEADS: list[tuple[Mapping[str, object], str, str | None]] = [
       "Country": "DE"}, "Elbe, Kiel", "name"),
     ({"Website": "n/a", "E-Mail": "unknown", "Company": "Elbe"}, "Elbe", "name"),
     ({"Website": "#N/A", "E-Mail": "NULL", "Company": "#BEZUG!"}, "#N/A", None),
+    ({"Website": "#¡VALOR!", "E-Mail": "Err:502", "Company": "Loading..."}, "#¡VALOR!", None),
+    ({"Website": "", "Company": "Elbe", "City": "#N/A", "Country": "NULL"}, "Elbe", "name"),
     ({"Website": "nan", "E-Mail": "<NA>", "Company": "Nanotec"}, "Nanotec", "name"),
     ({"Website": "n/a", "E-Mail": "eva@gmail.com", "Company": "-"}, "n/a", None),
 ]  # fmt: skip

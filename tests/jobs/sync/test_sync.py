@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -140,18 +141,43 @@ async def test_changed_company_is_updated(lf: AsyncLeadfeeder, sandbox: Sandbox,
     assert query(path, "SELECT name FROM companies WHERE id = ?", last) == [("Renamed AG",)]
 
 
-async def test_continued_run_names_new_companies(path: Path) -> None:
-    """Companies whose first visits arrive between an interruption and the next run get their names."""
+@pytest.mark.parametrize("page", [1, 10, 11, 12])
+async def test_late_companies_have_names(path: Path, page: int) -> None:
+    """Companies whose first visits arrive after the companies were read get their names, also after an interruption."""
+    async with Sandbox(companies=800, visits=900, days=20, rate_limit=False) as sandbox, client_for(sandbox) as lf:
+        calls = itertools.count(1)
 
-    def interrupt(_: Progress) -> None:
-        raise RuntimeError("interrupted")
+        def interrupt(_: Progress) -> None:
+            call = next(calls)
+            if call == 1:
+                sandbox.world.add_visits(200, day=sandbox.end_date - timedelta(12))
+            if call == page:
+                raise RuntimeError("interrupted")
 
-    async with Sandbox(companies=500, visits=450, days=10, rate_limit=False) as sandbox, client_for(sandbox) as lf:
         with pytest.raises(RuntimeError, match="interrupted"):
             await sync_account(lf, path, on_progress=interrupt)
-        sandbox.world.add_visits(300, day=sandbox.end_date - timedelta(2))
         await sync_account(lf, path)
+        assert query(path, "SELECT count(*) FROM companies WHERE name IS NULL") == [(0,)]
+        rest = await sync_account(lf, path, lookback_days=19)
+        assert rest.tables["companies"].updated == 0
         assert read_contents(path) == expected_contents(sandbox)
+
+
+async def test_interrupted_list_of_late_companies(path: Path) -> None:
+    """If the list of late companies fails, the run is not finished, and the next one reads it again."""
+    async with Sandbox(companies=800, visits=900, days=20, rate_limit=False) as sandbox:
+        calls = itertools.count(1)
+
+        def fail(_: Progress) -> None:
+            if next(calls) == 1:
+                sandbox.world.add_visits(200, day=sandbox.end_date - timedelta(12))
+                sandbox.fail_next(500, operation="retrieve_visitor_companies")
+
+        async with client_for(sandbox, retries=0) as lf:
+            with pytest.raises(ServerError):
+                await sync_account(lf, path, on_progress=fail)
+            assert query(path, "SELECT finished_at FROM sync_state") == [(None,)]
+            await sync_account(lf, path)
         assert query(path, "SELECT count(*) FROM companies WHERE name IS NULL") == [(0,)]
 
 
