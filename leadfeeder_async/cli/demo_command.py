@@ -123,16 +123,17 @@ async def _sync_and_report(
     if overwrite:
         _remove_demo_database(database)
     result = await _sync(database, exported.visits, today)
-    synced = FileContents(result.tables["visits"].new, result.tables["companies"].new, exported.days)
+    synced_visits, synced_companies = result.tables["visits"].new, result.tables["companies"].new
     report = await asyncio.to_thread(
         write_report, database, page, since="30d", title="Demonstration", overwrite=overwrite
     )
     expected = read_contents(out, report.window)
     shown = (report.totals.visits, report.totals.companies)
-    if synced != exported or shown != (expected.visits, expected.companies):
+    synced = (synced_visits, synced_companies)
+    if synced != (exported.visits, exported.companies) or shown != (expected.visits, expected.companies):
         raise IncompleteWindowError(f"{database} and {page} do not have the visits of {out}.")
     print_err(
-        f"\n{database}: the same {synced.visits:,} visits of {synced.companies:,} companies, "
+        f"\n{database}: the same {synced_visits:,} visits of {synced_companies:,} companies, "
         f"synced in {result.elapsed:.1f} s\n"
         f"{page}: the last {report.window.days} complete days of them, "
         f"{expected.visits:,} visits of {expected.companies:,} companies"

@@ -71,8 +71,8 @@ class TableSchema:
 
     def _hint(self, name: str) -> str:
         all_fields = f"Available fields: {', '.join(self.paths)}."
-        hint = field_hint(name, list(self.paths))
-        return f"{hint} {all_fields}" if hint.startswith("Did") else all_fields
+        hint = field_hint(name, list(self.paths), otherwise=all_fields)
+        return hint if hint == all_fields else f"{hint} {all_fields}"
 
 
 def schema_of(model: type[object], columns: Mapping[str, str], never_truncated: Sequence[str] = ("id",)) -> TableSchema:

@@ -38,10 +38,12 @@ def pick_columns(columns: Sequence[Column], fields: Iterable[str] | None) -> tup
     return tuple(known[name] for name in names)
 
 
-def field_hint(name: str, known: Sequence[str]) -> str:
-    """Return a hint with the column that an unknown name probably means."""
+def field_hint(name: str, known: Sequence[str], otherwise: str = "") -> str:
+    """Return a hint with the column that an unknown name probably means, or else another hint."""
     nested = [column for column in known if column.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
-    return f"Did you mean {' or '.join(map(repr, nested))}?" if 0 < len(nested) <= 3 else spelling_hint(name, known)
+    if 0 < len(nested) <= 3:
+        return f"Did you mean {' or '.join(map(repr, nested))}?"
+    return spelling_hint(name, known, otherwise)
 
 
 def flat_lines(lines: bytes, columns: Sequence[Column]) -> bytes:
