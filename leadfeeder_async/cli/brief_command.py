@@ -20,6 +20,9 @@ from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.date_range import DateWindow, parse_time_zone
 from leadfeeder_async.pagination.local_days import days_around
 
+LATEST_START_OF_DAY = 12
+"""The hour in UTC at which a day has begun in all time zones."""
+
 MAX_HISTORY = 3_660
 """The most days of ``--history``."""
 
@@ -95,8 +98,7 @@ async def brief(
 async def _read_visits(lf: AsyncLeadfeeder, days: DateWindow, around: DateWindow, end: datetime) -> list[WebVisit]:
     """Return the visits of some days of the API and of those around them, without those after the period.
 
-    The API may reject days after today, so they are left out if it does. A visit without a time only counts on a day of
-    the period.
+    A visit without a time only counts on a day of the period.
 
     Args:
         lf: The client.
@@ -104,24 +106,31 @@ async def _read_visits(lf: AsyncLeadfeeder, days: DateWindow, around: DateWindow
         around: The days of the API that may contain a part of it.
         end: The end of the period.
     """
+    before = DateWindow(around.start, days.start - timedelta(1))
+    after = DateWindow(days.end + timedelta(1), around.end)
     found = dict[str, WebVisit]()
-    for window in _parts(around, days):
-        try:
-            async for visit in lf.web_visits.search(start_date=window.start, end_date=window.end, include=["company"]):
-                is_inside = window == days if visit.started_at is None else visit.started_at < end
-                if is_inside:
-                    found.setdefault(visit.id, visit)
-        except (BadRequestError, NotFoundError):
-            if window.start <= max(days.end, lf.server_now().date()):
-                raise
+    for window in (before, days, after):
+        for visit in await _read_days_until_today(lf, window):
+            if (window is days) if visit.started_at is None else visit.started_at < end:
+                found.setdefault(visit.id, visit)
     return list(found.values())
 
 
-def _parts(around: DateWindow, days: DateWindow) -> list[DateWindow]:
-    """Return the days, and those around them."""
-    before = DateWindow(around.start, days.start - timedelta(1))
-    after = DateWindow(days.end + timedelta(1), around.end)
-    return [days, *(part for part in (before, after) if part.start <= part.end)]
+async def _read_days_until_today(lf: AsyncLeadfeeder, days: DateWindow) -> list[WebVisit]:
+    """Return the visits of some days. If the API rejects days that have not begun, leave them out.
+
+    In the time zone of the API, the current day in UTC may not have begun, or the next one may have.
+    """
+    end = days.end
+    while days.start <= end:
+        search = lf.web_visits.search(start_date=days.start, end_date=end, include=["company"])
+        try:
+            return await search.collect()
+        except (BadRequestError, NotFoundError):
+            if end <= (lf.server_now() - timedelta(hours=LATEST_START_OF_DAY)).date():
+                raise
+        end -= timedelta(1)
+    return []
 
 
 async def _prior_visits(lf: AsyncLeadfeeder, first_day: date, first_read: date, history: int) -> PriorVisits:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import re
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,11 +20,17 @@ from leadfeeder_async.models.columns import Json, json_at
 ID_COLUMNS = ("id", "{scope}_id", "{scope}.id")
 """The names of columns that contain an id of a scope, if ``--column`` is not given."""
 
+_TYPES = {
+    "company": frozenset({"company", "company_summary", "company_match"}),
+    "contact": frozenset({"contact", "contact_summary"}),
+}
+"""The types of records whose ``id`` is that of a company or contact."""
+
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """The longest line of stdin."""
 
 _DECODER: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder()
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
 
 
 class IdParser:
@@ -85,12 +92,9 @@ class IdParser:
 
     def _read_header(self, text: str) -> bool:
         """Return True if a line is the header of a CSV file, and remember the position of the id."""
-        self._delimiter = self._separator or max(_DELIMITERS, key=text.count)
-        if self._separator is None and text.count(self._delimiter) == 0:
-            self._delimiter = "|"
-        names = [name.strip() for name in self._cells([text]) or [text]]
         wanted = [name.format(scope=self._scope) for name in ID_COLUMNS] if self._column is None else [self._column]
         known = {name.casefold() for name in wanted}
+        names = self._split_header(text, known)
         found = [place for place, name in enumerate(names) if name.casefold() in known]
         if len(found) > 1:
             several = ", ".join(repr(names[place]) for place in found)
@@ -109,6 +113,19 @@ class IdParser:
         self._width = 0 if self._cell is None else len(names)
         return self._cell is not None
 
+    def _split_header(self, text: str, known: Container[str]) -> list[str]:
+        """Return the names in a header, and remember the delimiter: the most frequent one beside a known name."""
+        likely = [self._separator] if self._separator else sorted(_DELIMITERS, key=text.count, reverse=True)
+        for self._delimiter in likely:
+            names = self._names(text)
+            if any(name.casefold() in known for name in names):
+                return names
+        self._delimiter = likely[0]
+        return self._names(text)
+
+    def _names(self, text: str) -> list[str]:
+        return [name.strip() for name in self._cells([text]) or [text]]
+
     def _id_in_row(self, text: str) -> str | None:
         self._unfinished.append(text)
         if len(self._unfinished) > 1 and '"' not in text:
@@ -122,6 +139,8 @@ class IdParser:
             raise self._error(f"has {len(cells):,} cells, and there are {self._width:,} columns", "Check its quotes.")
         if any("\n" in cell for cell in cells) and self._contains_rows(cells):
             raise self._error("ends a cell that contains rows with ids", "Check the quotes of the lines before it.")
+        if len(cells) <= position and any(map(str.strip, cells)):
+            raise self._error(f"has {len(cells):,} cells, and the id is in column {position + 1}", "Check its quotes.")
         return cells[position].strip() or None if len(cells) > position else None
 
     def _contains_rows(self, cells: Sequence[str]) -> bool:
@@ -132,7 +151,7 @@ class IdParser:
         own = cells[position].strip() if len(cells) > position else ""
         for row in rows_within(cells, self._delimiter, self._width):
             found = row.cell(position).strip()
-            if len(found.split()) == 1 and found.isdecimal() >= own.isdecimal():
+            if len(found.split()) == 1 and (not own or _shape_of(found) == _shape_of(own)):
                 return True
         return False
 
@@ -142,7 +161,7 @@ class IdParser:
         except (msgspec.MsgspecError, RecursionError):
             raise self._error("is not a JSON object", "Give one JSON object or one id per line.") from None
         kind = record.get("type")
-        if self._column is None and isinstance(kind, str) and not kind.startswith(self._scope):
+        if self._column is None and isinstance(kind, str) and kind not in _TYPES[self._scope]:
             raise self._error(f"is a {kind}, not a {self._scope}", "Name the id with --column, such as company.id.")
         if self._column is None and not isinstance(kind, str):
             return self._only_id(record)
@@ -154,6 +173,8 @@ class IdParser:
         parent = json_at(record, path[:-1])
         if isinstance(parent, dict) and parent.get(path[-1], UNSET) is None:
             return None  # a row that no company was found for
+        if path == [self._scope, "id"] and (self._scope in record or "relationships" in record) and parent is None:
+            return None  # a visit without a company
         raise self._error(f"has no {self._column or 'id'!r}", "Name the key of the id with --column.")
 
     def _only_id(self, record: dict[str, Json]) -> str | None:
@@ -165,6 +186,8 @@ class IdParser:
             parent = json_at(record, path)
             if isinstance(parent, dict) and key in parent:
                 values[name] = parent[key]
+            elif path and path[0] in record and parent is None:
+                values[name] = None
         ids = {name: found for name, value in values.items() if (found := _as_id(value)) is not None}
         if len(set(ids.values())) > 1:
             several = ", ".join(map(repr, ids))
@@ -185,11 +208,11 @@ class IdParser:
             is_open = True  # the reader only gets here if the row continues
 
         try:
-            # Text after a closing quote is accepted as spreadsheets do, unless the quote may be that of another row.
-            is_strict = len(lines) > 1
-            reader = csv.reader(given(), delimiter=self._delimiter, skipinitialspace=True, strict=is_strict)
+            reader = csv.reader(given(), delimiter=self._delimiter, skipinitialspace=True, strict=True)
             cells = next(reader, list[str]())
         except csv.Error:
+            if is_open:
+                return None
             raise self._error("is not valid CSV, or has a cell that is too long", "Check its quotes.") from None
         return None if is_open else cells
 
@@ -206,6 +229,16 @@ class IdParser:
 
     def _error(self, problem: str, hint: str) -> ConfigurationError:
         return ConfigurationError(f"Line {self._number:,} of {self._source} {problem}.", hint=hint)
+
+
+def _shape_of(text: str) -> str:
+    """Return a text with the same character for all letters and for all digits, so that similar ids have one shape.
+
+    Numbers of nearly the same length have one shape too.
+    """
+    if text.isdecimal():
+        return f"number of {len(text) // 4}"
+    return re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "0", text))
 
 
 def _as_id(value: object) -> str | None:

@@ -153,7 +153,8 @@ def last_complete_day(coverage: Coverage, zone: tzinfo) -> date | None:
     if last is None or coverage.finished_at is None or first is None:
         return last
     last = last if coverage.is_last_day_over else max(first, last - timedelta(1))
-    return (datetime.combine(last, time(), UTC) + timedelta(1)).astimezone(zone).date() - timedelta(1)
+    end = (datetime.combine(last, time(), UTC) + timedelta(1)).astimezone(zone).date() - timedelta(1)
+    return max(end, first)
 
 
 def requested_window(since: DateLike, until: DateLike | None, last_day: date | None, today: date) -> DateWindow:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import web
@@ -143,6 +144,20 @@ async def test_brief_with_any_days_of_the_api(hours_ahead: int, status_of_future
     handler = visits_handler(starts, timezone(timedelta(hours=hours_ahead)), status_of_future)
     (company,) = await brief_of(handler, "--since", "24h")
     assert (company["visits"], company["status"]) == (48, "returning")
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/Los_Angeles"])
+@pytest.mark.parametrize("hours_ahead", [-11, 0, 13])
+async def test_brief_in_a_time_zone_with_a_strict_api(hours_ahead: int, zone: str) -> None:
+    """Days that have not begun in the time zone of the API are left out if it rejects them."""
+    now = datetime.now(UTC)
+    starts: list[datetime | None] = [now - timedelta(minutes=30 * number + 15) for number in range(7 * 48)]
+    handler = visits_handler(starts, timezone(timedelta(hours=hours_ahead)), 400)
+    (company,) = await brief_of(handler, "--since", "24h", "--tz", zone)
+    assert company["visits"] == 48
+    first = datetime.combine(now.astimezone(ZoneInfo(zone)).date() - timedelta(2), time(), ZoneInfo(zone))
+    (company,) = await brief_of(handler, "--since", "3d", "--tz", zone)
+    assert company["visits"] == sum(start >= first for start in starts if start)
 
 
 async def test_brief_with_visits_without_a_time() -> None:

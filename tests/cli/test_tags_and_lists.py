@@ -90,7 +90,12 @@ async def test_failed_id_is_named_and_the_others_are_done(quarter: Sandbox, tmp_
         ("name|id\nA|159000001\nB|159000002\n", []),
         ("id,Name (DE|EN|FR)\n159000001,A\n159000002,B\n", []),
         ('name, id\n"Elbe, Inc", "159000001"\n"B", "159000002"\n', []),
-        ('{"company_id":"159000001"}\n{"company":{"id":"159000002"}}\n', []),
+        ('{"company_id":"159000001"}\n{"company":null}\n{"company":{"id":"159000002"}}\n', []),
+        ("id|company|city, country\n159000001|A|B, C\n159000002|B|\n", []),
+        (
+            VISIT.format("159000001") + '{"type":"web_visit","relationships":{}}\n' + VISIT.format("159000002"),
+            ["--column", "company.id"],
+        ),
         ('{"id":"159000001","company":{"id":"159000001"}}\n{"id":"159000002","company":null}\n', []),
         ('{"id":"159000001","company_id":"7","type":"company"}\n{"id":"159000002"}\n', []),
         ("contact.id,id\n9,159000001\n9,159000002\n", []),
@@ -116,6 +121,7 @@ def test_formats_of_ids(text: str, options: list[str]) -> None:
         ("ID,id\n1,2\n", "has several columns that may contain the id: 'ID', 'id'"),
         ('{"id":"v","type":"web_visit"}\n', "Line 1 of ids is a web_visit, not a company."),
         ('{"name":"v"}\n', "has no 'id'"),
+        ('{"id":"L","type":"company_location"}\n', "Line 1 of ids is a company_location, not a company."),
         ('{"id":true}\n', "has no 'id'"),
         ('{"id":\n', "is not a JSON object"),
         ("1\n\udcff", "Line 2 of ids is not UTF-8"),
@@ -215,9 +221,18 @@ async def test_declined_changes_send_nothing(quarter: Sandbox, tmp_path: Path) -
     assert [request for request in quarter.ledger.requests if request.method != "GET"] == changes
 
 
-def test_note_in_rows_of_ids() -> None:
-    """The last line of a note may have as many cells as a row, if its first word is no number like the ids."""
-    text = 'id,note\n159000001,"call back\nthanks, Eva"\n159000002,\n'
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'id,note\n159000001,"call back\nthanks, Eva"\n159000002,\n',
+        'id,note\n159000001,"Angebot:\n1500,50 EUR"\n159000002,\n',
+        'id,name,address\n159000001,A,"Weg 1\n20095,Hamburg,DE"\n159000002,B,\n',
+        'note;id\n"a ""quote""\nand; more\n27"" wide";159000001\nx;159000002\n;\n',
+    ],
+)
+def test_notes_in_rows_of_ids(rows: str) -> None:
+    """A line of a note may have as many cells as a row, if it does not begin like the ids."""
+    text = rows
     parser = IdParser("ids", "company", None)
     assert list(ids_in_lines(BytesIO(text.encode()), parser)) == ["159000001", "159000002"]
 
@@ -247,7 +262,7 @@ async def test_no_records_on_terminal(quarter: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-@pytest.mark.parametrize("name", ['Monitor 24" GmbH', '24" und 27" GmbH', '"Elbe"', '"a\n""b"""', '"Elbe" GmbH', ""])
+@pytest.mark.parametrize("name", ['Monitor 24" GmbH', '24" und 27" GmbH', '"Elbe"', '"a\n""b"""', '"a\n""b""\nc"', ""])
 def test_quotes_in_rows_of_ids(delimiter: str, name: str) -> None:
     """A quote within a cell is part of its text, as Python and spreadsheets read it, and hides no row."""
     text = f"id{delimiter}name\n" + "".join(f"15900000{row}{delimiter}{name}\n" for row in range(5))
@@ -258,9 +273,24 @@ def test_quotes_in_rows_of_ids(delimiter: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
+        ('"Monitor 27"","159000001"\n"B","159000002"\n', "Line 2 of ids is not valid CSV"),
+        ('"Elbe GmbH,"159000001"\n"B","159000002"\n', "Line 2 of ids is not valid CSV"),
+        ("Elbe;159000001\nB,159000002\n", "Line 2 of ids has 1 cells, and the id is in column 2"),
+    ],
+)
+def test_rows_without_the_column_of_the_id(rows: str, message: str) -> None:
+    """A row whose id is hidden by a quote or another delimiter is refused, and not left out."""
+    with pytest.raises(ConfigurationError, match=message):
+        list(ids_in_lines(BytesIO(f"name,id\n{rows}".encode()), IdParser("ids", "company", None)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
         ('1,a\n2,"b\n3,c\n4,d\n', "Line 3 of ids has a quote that is not closed"),
         ('1,"Elbe 19"" rack\n2,b\n3,"c"\n', "Line 4 of ids is not valid CSV"),
         ('1,"Elbe\n2,b\n3,19"\n4,d\n', "Line 4 of ids ends a cell that contains rows with ids"),
+        ('1,"Elbe" GmbH\n2,b\n', "Line 2 of ids is not valid CSV"),
         ('1,"call back\n2,"ok"\n3,y\n', "Line 3 of ids is not valid CSV"),
         ('1,"call back\n2,27"\n3,y\n', "Line 3 of ids ends a cell that contains rows with ids"),
         ('1,"' + "long note " * 1_000 + '\n2,y\n3,27"\n4,z\n', "Line 4 of ids ends a cell that contains rows with ids"),

@@ -767,9 +767,10 @@ def test_days_of_a_time_zone(tmp_path: Path, zone: str, day: date) -> None:
 )
 def test_first_day_of_a_time_zone(tmp_path: Path, zone: str, first: date) -> None:
     """A report begins with the first day of its time zone that is completely in the database."""
-    synced = state(date(2026, 11, 20), date(2026, 11, 25), finished_at="2026-11-25T01:00:00Z")
-    path = make_database(tmp_path / "a.duckdb", visits=[one_visit()], sync_state=synced)
-    assert read_report(path, tz=zone).window.start == first
+    for last_day in (date(2026, 11, 25), date(2026, 11, 21)):
+        synced = state(date(2026, 11, 20), last_day, finished_at=f"{last_day}T21:00:00Z")
+        path = make_database(tmp_path / f"{last_day}.duckdb", visits=[one_visit()], sync_state=synced)
+        assert read_report(path, tz=zone).window.start == first
 
 
 def test_unknown_time_zone(tmp_path: Path) -> None:

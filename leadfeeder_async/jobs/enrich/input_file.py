@@ -372,13 +372,15 @@ class Header(msgspec.Struct, frozen=True):
     def _hides_rows(self, cells: Sequence[str]) -> bool:
         """Return True if a line within a cell has all cells of a row and a valid key.
 
-        Any text can be a name. If a name can be the key, the last two lines must therefore have all cells of a row.
+        Any text can be a name. If a name can be the key, the last two lines, and none of them the first one, must
+        therefore have all cells of a row.
         """
         width, lines_after = len(self.names), list[int]()
         for row in rows_within(cells, self.delimiter, width):
             if any(is_valid_key(row.cell(place), kind) for place, kind in self.kinds.items()):
                 return True
-            lines_after.append(row.lines_after)
+            if row.lines_before:
+                lines_after.append(row.lines_after)
         is_table = any(pair == (1, 0) for pair in pairwise(lines_after))
         return self.has_names_as_keys and width >= MIN_NAMED_COLUMNS and is_table
 

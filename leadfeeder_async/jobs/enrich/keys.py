@@ -399,9 +399,10 @@ def _location(row: Mapping[str, object], columns: Iterable[tuple[str, tuple[str,
     return location
 
 
+_ERRORS = "N/A|NV|N/D|N/B|\u041d/\u0414|I/T|YOK|HIÁNYZIK|IKKE_TILGÆNGELIG|GETTING_DATA"
 _PLACEHOLDER = re.compile(
-    r"#[¡¿]?[A-ZÀ-Þ0-9/]+[!?]|#(N/A|NV|N/D|N/B|GETTING_DATA)|Err:\d{3}|Loading\.\.\.|\\N"
-    r"|(?i:[<(]?(null|none|nan|blank)[>)]?|n/a|<na>)"
+    rf"#[¡¿]?[^\W\d_][^\Wa-z_/]*(?:/0)?[!?]|#(?:{_ERRORS})|Err:\d{{3}}|Loading\.\.\."
+    r"|null|NULL|Null|[(<\[](?i:null|none|blank|na)[)>\]]|none|None|NONE|nan|NaN|NaT|[nN]/[aA]|\\N"
 )
 """The texts that spreadsheets write for an error, and databases and data frames for an empty cell."""
 

@@ -150,6 +150,8 @@ class RowInCell(msgspec.Struct, frozen=True):
     """The cells in this line."""
     place: int
     """The position of the first one in its row."""
+    lines_before: int
+    """The number of lines before it within the cell."""
     lines_after: int
     """The number of lines that follow within the cell."""
 
@@ -162,7 +164,7 @@ def rows_within(cells: Sequence[str], delimiter: str, width: int) -> Iterator[Ro
     """Yield the lines within cells that have all cells of a row, as after an unclosed quote.
 
     Only the longest cells are searched, and only their first and last lines. After an unclosed quote, the lines up to
-    the end of the cell are rows.
+    the end of the cell are rows. A line with a space after a delimiter is taken for text.
 
     Args:
         cells: The cells of a row.
@@ -174,8 +176,9 @@ def rows_within(cells: Sequence[str], delimiter: str, width: int) -> Iterator[Ro
         for number, lines_after, line in _lines_at_ends(cells[place]):
             parts, first = line.split(delimiter), 0 if number else place
             rest = 0 if lines_after else len(cells) - place - 1  # the last line continues after the closing quote
-            if number + lines_after and first + len(parts) + rest == width:
-                yield RowInCell(parts, first, lines_after)
+            has_all_cells = number + lines_after > 0 and first + len(parts) + rest == width
+            if has_all_cells and not any(part.startswith(" ") for part in parts[1:]):
+                yield RowInCell(parts, first, number, lines_after)
 
 
 def _lines_at_ends(cell: str) -> Iterator[tuple[int, int, str]]:

@@ -177,6 +177,8 @@ LEADS: list[tuple[Mapping[str, object], str, str | None]] = [
     ({"Website": "n/a", "E-Mail": "unknown", "Company": "Elbe"}, "Elbe", "name"),
     ({"Website": "#N/A", "E-Mail": "NULL", "Company": "#BEZUG!"}, "#N/A", None),
     ({"Website": "#¡VALOR!", "E-Mail": "Err:502", "Company": "Loading..."}, "#¡VALOR!", None),
+    ({"Website": "#\u041d/\u0414", "E-Mail": "#DIV/0!", "Company": "NaT"}, "#\u041d/\u0414", None),
+    ({"Website": "", "Company": "#1 Pizza!", "City": "Nan", "Country": "TH"}, "#1 Pizza!, Nan", "name"),
     ({"Website": "", "Company": "Elbe", "City": "#N/A", "Country": "NULL"}, "Elbe", "name"),
     ({"Website": "nan", "E-Mail": "<NA>", "Company": "Nanotec"}, "Nanotec", "name"),
     ({"Website": "n/a", "E-Mail": "eva@gmail.com", "Company": "-"}, "n/a", None),
