@@ -161,6 +161,8 @@ class AsyncLeadfeeder:
         try:
             url = read_base_url(base_url, allow_http=allow_http)
             credential = read_credential(api_key, access_token, url)
+        except BaseException as error:  # noqa: BLE001 - also KeyboardInterrupt
+            raise error.with_traceback(None)  # noqa: B904 - the same error, without frames that contain the key
         finally:
             api_key = access_token = base_url = None  # a traceback with locals would show them
         _check_objects(session, limiter, trace_configs, ssl_context)

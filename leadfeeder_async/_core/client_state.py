@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from leadfeeder_async._core.creation_lock import CreationLock
 from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.monthly_quota import MonthlyQuota
 from leadfeeder_async._core.retry import RetryBudget
@@ -108,7 +109,7 @@ class ClientState:
         self.account_lock = asyncio.Lock()
         self.account_failure: LookupFailure | None = None
         """The latest lookup of the account, if it failed."""
-        self.creation_locks = defaultdict[tuple[str, str], asyncio.Lock](asyncio.Lock)
+        self.creation_locks = defaultdict[tuple[str, str], CreationLock](CreationLock)
         """A lock for each kind of named record and account."""
         self._last_success_at: datetime | None = None
         self._last_error: LastError | None = None

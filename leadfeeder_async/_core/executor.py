@@ -146,20 +146,22 @@ class RequestExecutor:
         return self.options.account_id or self._state.account_id or await self._fetch_account_id(bounds)
 
     @asynccontextmanager
-    async def hold_creation_lock(self, endpoint: Endpoint[T], account_id: str | None) -> AsyncGenerator[None, None]:
+    async def hold_creation_lock(
+        self, endpoint: Endpoint[T], account_id: str | None, name: str
+    ) -> AsyncGenerator[OutcomeUnknownError | None, None]:
         """Hold the lock under which a record is looked up by name, and created if it does not exist.
+
+        Yield the error if another call may have created the record while this one was waiting.
 
         Args:
             endpoint: Creates the record.
             account_id: The account of the record, or None for that of the client.
+            name: The name of the record.
         """
         account_id = account_id or await self.resolve_account_id()
         lock = self._state.creation_locks[endpoint.operation, account_id]
-        await self._wait_bounds(endpoint.error_context()).wait(lock.acquire(), "slot")
-        try:
-            yield
-        finally:
-            lock.release()
+        async with lock.hold(name, self._wait_bounds(endpoint.error_context())) as lost:
+            yield lost
 
     def _wait_bounds(self, context: ErrorContext) -> WaitBounds:
         resources, seconds = self._state.ensure_open(), self.options.deadline

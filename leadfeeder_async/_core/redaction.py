@@ -60,13 +60,20 @@ class Redactor:
 
     def add(self, secret: Secret) -> None:
         """Remove one more key or token from now on. Of many, the latest ones are kept."""
-        pattern = self._compile(secret)
+        pattern = self._compile_without_frames(secret)
         if pattern not in self._patterns:
             self._patterns = (pattern, *self._patterns[: MAX_SECRETS - 1])
 
     def add_permanently(self, secret: Secret) -> None:
         """Remove one more secret, which is not replaced while the client is open."""
-        self._permanent = (*self._permanent, self._compile(secret))
+        self._permanent = (*self._permanent, self._compile_without_frames(secret))
+
+    def _compile_without_frames(self, secret: Secret) -> _SecretForms:
+        """Compile the forms of a secret. Ctrl-C in between leaves no frames, because these contain the secret."""
+        try:
+            return self._compile(secret)
+        except BaseException as error:  # noqa: BLE001 - also KeyboardInterrupt
+            raise error.with_traceback(None)  # noqa: B904 - the same error
 
     def _compile(self, secret: Secret) -> _SecretForms:
         key = secret.reveal()

@@ -21,7 +21,7 @@ async def find_or_create(
     kind: str,
     records: Pager[R],
     create: Callable[[], Coroutine[None, None, Response[R]]],
-    lock: AbstractAsyncContextManager[None],
+    lock: AbstractAsyncContextManager[OutcomeUnknownError | None],
 ) -> R:
     """Return the record with a name. Create it if it does not exist.
 
@@ -36,12 +36,14 @@ async def find_or_create(
 
     """
     check_argument(name.strip(), f"The name of the {kind} is empty.", argument="name")
-    async with lock:
+    async with lock as lost:
         found = find_by_name(name, await records.collect(), kind)
         if found is not None:
             return found
+        if lost is not None:  # a concurrent call may have created it, and the list may not show it yet
+            raise lost.with_context(lost.context)
         try:
-            return (await create()).data
+            created = (await create()).data
         except (OutcomeUnknownError, UnexpectedStatusError) as error:
             if isinstance(error, UnexpectedStatusError) and error.status != HTTPStatus.CONFLICT:
                 raise
@@ -49,3 +51,4 @@ async def find_or_create(
             if found is None:
                 raise
             return found
+        return created if created.id else find_by_name(name, await records.collect(), kind) or created

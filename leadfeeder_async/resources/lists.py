@@ -140,7 +140,7 @@ class Lists:
             "list",
             self.list(scope=scope, account_id=account_id),
             lambda: self.create(name=name, scope=scope, account_id=account_id),
-            self._executor.hold_creation_lock(CREATE_LIST, account_id),
+            self._executor.hold_creation_lock(CREATE_LIST, account_id, name),
         )
 
     async def get(self, list_id: str, *, account_id: str | None = None) -> Response[List]:

@@ -136,7 +136,7 @@ class Tags:
             "tag",
             self.list(account_id=account_id),
             lambda: self.create(name=name, color=color, account_id=account_id),
-            self._executor.hold_creation_lock(CREATE_TAG, account_id),
+            self._executor.hold_creation_lock(CREATE_TAG, account_id, name),
         )
 
     async def get(self, tag_id: str, *, account_id: str | None = None) -> Response[Tag]:

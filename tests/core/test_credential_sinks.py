@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import logging
 import pickle
 import sys
@@ -14,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -70,6 +72,8 @@ async def provider_with_arguments(client_secret: str, refresh_token: str) -> Acc
     assert client_secret
     raise RuntimeError(refresh_token)
 
+
+PACKAGE_NAME = "leadfeeder_async/"
 
 KINDS: dict[str, dict[str, Any]] = {
     "api_key": {"api_key": KEY},
@@ -204,6 +208,33 @@ def test_interrupted_callable_is_in_no_sink() -> None:
     assert [type(error) for error in found] == [SystemExit]
     texts = [repr(value) for frame in frames_of(found[0]) for value in frame.f_locals.values()]
     assert hits({"locals": "".join(texts), "rich": rich_traceback(without_test_frames(found[0]))}) == []
+
+
+def interrupt_construction(at_call: int) -> KeyboardInterrupt | None:
+    """Construct a client, and press Ctrl-C when the package makes its n-th call. Return the error, if it was raised."""
+    calls = itertools.count(1)
+
+    def press_ctrl_c(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and PACKAGE_NAME in frame.f_code.co_filename and next(calls) == at_call:
+            raise KeyboardInterrupt
+
+    sys.setprofile(press_ctrl_c)
+    try:
+        AsyncLeadfeeder(KEY, base_url="http://127.0.0.1:9")
+    except KeyboardInterrupt as error:
+        return error
+    finally:
+        sys.setprofile(None)
+    return None
+
+
+def test_interrupted_constructor_is_in_no_sink() -> None:
+    """Ctrl-C while a client is constructed leaves no frames that hold the key. The first call is the constructor itself."""
+    errors = [error for call in range(2, 400, 3) if (error := interrupt_construction(call)) is not None]
+    assert len(errors) > 20
+    for error in errors:
+        frames = [frame for frame in frames_of(error) if PACKAGE_NAME in frame.f_code.co_filename]
+        assert hits({frame.f_code.co_name: repr(frame.f_locals) for frame in frames}) == []
 
 
 # Each measure is broken on purpose, to see that the sinks above notice.

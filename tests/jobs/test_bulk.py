@@ -23,6 +23,7 @@ from leadfeeder_async import (
     ConfigurationError,
     InvalidIdError,
     NotFoundError,
+    PermissionDeniedError,
     QuotaExceededError,
     ServerError,
 )
@@ -191,6 +192,32 @@ async def test_id_that_always_fails_is_unknown() -> None:
             expected = [UNKNOWN if each.startswith("bad") else CHANGED for each in ids]
             assert [result.outcome for result in results] == expected
             assert all(isinstance(result.error, ServerError) for result in results if result.outcome is UNKNOWN)
+
+
+@pytest.mark.parametrize("place", [0, 5, 99])
+async def test_denied_id_does_not_stop_the_job(place: int) -> None:
+    """An id to which the server denies access fails, and the others are changed, wherever it is."""
+
+    async def handle(request: web.Request) -> web.Response:
+        is_denied = request.path.startswith(f"/v1/companies/{place}/")
+        error = {"errors": [{"code": "insufficient_entitlements"}]}
+        return web.json_response(error if is_denied else {"meta": {}}, status=403 if is_denied else 200)
+
+    async with handler_server(handle) as url, client_of(url, rate=1_000, burst=1_000) as lf:
+        results = [result async for result in lf.bulk.assign_tags(map(str, range(100)), ["7"])]
+        assert [result.id for result in results if result.outcome is FAILED] == [str(place)]
+        assert sum(result.outcome is CHANGED for result in results) == 99
+        (alone,) = [result async for result in lf.bulk.assign_tags([str(place)], ["7"])]
+        assert isinstance(alone.error, PermissionDeniedError)
+
+
+async def test_denied_key_stops_the_job(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """If every call is denied, the job stops early, and no id is recorded as failed."""
+    sandbox.fail_next(403, code="insufficient_entitlements", operation="assign_tags_to_company", times=1_000)
+    job = lf.bulk.assign_tags(sandbox.world.company_ids(), ["7"])
+    with pytest.raises(PermissionDeniedError):
+        await job.run()
+    assert (job.summary.rows, sandbox.ledger.count("assign_tags_to_company") <= 20) == (0, True)
 
 
 @pytest.mark.parametrize("second", [400, 404, 409, 422])

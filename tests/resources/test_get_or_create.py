@@ -45,6 +45,17 @@ async def test_duplicates_are_named(sandbox: Sandbox, lf: AsyncLeadfeeder) -> No
         await lf.lists.get_or_create(" ", scope="company")
 
 
+async def test_lost_response_of_a_concurrent_call(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """Calls that waited for one whose response was lost create nothing, because the list may not show its record yet."""
+    sandbox.latency = 0.01
+    sandbox.fail_next(502, operation="create_tag")
+    calls = (lf.tags.get_or_create(name) for name in ("Hot", " HOT", "hot", "Cold"))
+    *hot, cold = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in hot] == [OutcomeUnknownError] * 3
+    assert [cold.id] == sandbox.ledger.creations if not isinstance(cold, BaseException) else cold
+    assert (await lf.tags.get_or_create("Hot")).id in sandbox.ledger.creations
+
+
 async def test_lost_response(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     """If the response is lost after the record was created, it is found in the list. Otherwise the error is raised."""
     sandbox.fail_next(502, operation="create_tag", after_work=True)

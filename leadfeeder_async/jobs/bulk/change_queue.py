@@ -7,7 +7,14 @@ from enum import Enum
 
 import msgspec
 
-from leadfeeder_async.errors import APIStatusError, LeadfeederError, NotFoundError, SentState, merge_sent
+from leadfeeder_async.errors import (
+    APIStatusError,
+    LeadfeederError,
+    NotFoundError,
+    PermissionDeniedError,
+    SentState,
+    merge_sent,
+)
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome
 from leadfeeder_async.jobs.failure_action import FailureAction, classify_failure
 
@@ -22,6 +29,9 @@ MAX_FAILING_IDS = 4
 
 MAX_CONSECUTIVE_FAILURES = 20
 """Abort after this many failed calls in a row, or rejected ids in a row if no id has been changed yet."""
+
+MAX_DENIALS = 3
+"""Abort after this many calls in a row that end with 403, if no id has been changed yet."""
 
 MAX_CONSECUTIVE_REJECTIONS = 200
 """Abort after this many rejected ids in a row, even if others were changed before."""
@@ -92,6 +102,9 @@ class ChangeQueue:
         """Count a failed call, and return its consequence. A change to retry is put back."""
         may_be_changed = change.sent != "no" or error.context.sent_before != "no"
         change.calls += 1
+        if isinstance(error, PermissionDeniedError):  # it can concern a single id
+            change.sent = merge_sent(change.sent, error.context.sent_before)
+            return self._retry(change, error)
         change.sent = merge_sent(change.sent, error.sent)
         action = classify_failure(error, is_free=True)
         if action in {FailureAction.ABORT, FailureAction.SKIP}:
@@ -112,10 +125,12 @@ class ChangeQueue:
     def _retry(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
         self._consecutive_failures += 1
         self._failing.add(change.id)
-        if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
-            return FailureVerdict.ABORT
+        is_denied = isinstance(error, PermissionDeniedError)
+        limit = MAX_DENIALS if is_denied and not self._has_succeeded else MAX_CONSECUTIVE_FAILURES
         if change.calls >= MAX_ATTEMPTS and len(self._failing) <= MAX_FAILING_IDS:
-            is_unsent = change.sent == "no" and not isinstance(error, APIStatusError)
-            return FailureVerdict.FAILED if is_unsent else FailureVerdict.UNKNOWN
+            is_unchanged = change.sent == "no" and (is_denied or not isinstance(error, APIStatusError))
+            return FailureVerdict.FAILED if is_unchanged else FailureVerdict.UNKNOWN
+        if self._consecutive_failures >= limit:
+            return FailureVerdict.ABORT
         self._retries.append(change)
         return FailureVerdict.RETRY
