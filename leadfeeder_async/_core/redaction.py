@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from hashlib import blake2b
 from html.entities import codepoint2name
 
 import msgspec
@@ -69,7 +70,7 @@ class Redactor:
         self._permanent = (*self._permanent, self._compile_without_frames(secret))
 
     def _compile_without_frames(self, secret: Secret) -> _SecretForms:
-        """Compile the forms of a secret. Ctrl-C in between leaves no frames, because these contain the secret."""
+        """Return the forms of a secret. Ctrl-C in between leaves no frames, because these contain the secret."""
         try:
             return self._compile(secret)
         except BaseException as error:  # noqa: BLE001 - also KeyboardInterrupt
@@ -78,8 +79,15 @@ class Redactor:
     def _compile(self, secret: Secret) -> _SecretForms:
         key = secret.reveal()
         self._margin = max(self._margin, MAX_ENCODED_CHARS * len(key))
-        rare = frozenset(form.lower() for form in _rare_forms(key) if len(form) >= MIN_ENCODED_CHARS)
-        return _SecretForms(re.compile("|".join(_patterns(key)), re.IGNORECASE), rare)
+        digest = blake2b(key.encode("utf-8", "surrogatepass")).digest()
+        forms = _COMPILED.get(digest)
+        if forms is None:
+            rare = frozenset(form.lower() for form in _rare_forms(key) if len(form) >= MIN_ENCODED_CHARS)
+            forms = _SecretForms(re.compile("|".join(_patterns(key)), re.IGNORECASE), rare)
+            if len(_COMPILED) >= MAX_COMPILED:
+                _COMPILED.clear()
+            _COMPILED[digest] = forms
+        return forms
 
     def __repr__(self) -> str:
         return "<Redactor>"
@@ -128,6 +136,14 @@ class _SecretForms(msgspec.Struct, frozen=True):
     pattern: re.Pattern[str]
     rare: frozenset[str]
     """Forms without variants, in lower case."""
+
+
+_COMPILED = dict[bytes, _SecretForms]()
+"""The forms of recent secrets by their digests. To compile them takes tens of milliseconds, and a program may make a
+client for each of its requests."""
+
+MAX_COMPILED = 64
+"""The most secrets whose forms are kept."""
 
 
 def _rare_forms(key: str) -> Iterator[str]:

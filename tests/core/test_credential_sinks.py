@@ -22,6 +22,7 @@ import pytest
 from aiohttp import web
 
 from leadfeeder_async import AccessToken, AsyncLeadfeeder, AttemptEvent, CredentialError, LeadfeederError
+from leadfeeder_async._core import redaction
 from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._secret import Secret
@@ -218,6 +219,7 @@ def interrupt_construction(at_call: int) -> KeyboardInterrupt | None:
         if event == "call" and PACKAGE_NAME in frame.f_code.co_filename and next(calls) == at_call:
             raise KeyboardInterrupt
 
+    redaction._COMPILED.clear()
     sys.setprofile(press_ctrl_c)
     try:
         AsyncLeadfeeder(KEY, base_url="http://127.0.0.1:9")
