@@ -56,6 +56,8 @@ class IdParser:
         """The position of the id in a row of CSV. None if the input is not CSV."""
         self._width = 0
         """The number of columns, if the input has a header."""
+        self._has_spaces = False
+        """True if the header has spaces after its delimiters."""
         self._unfinished = list[str]()
         """The lines of a CSV row that has an open quote."""
 
@@ -95,6 +97,7 @@ class IdParser:
         wanted = [name.format(scope=self._scope) for name in ID_COLUMNS] if self._column is None else [self._column]
         known = {name.casefold() for name in wanted}
         names = self._split_header(text, known)
+        self._has_spaces = f"{self._delimiter} " in text
         found = [place for place, name in enumerate(names) if name.casefold() in known]
         if len(found) > 1:
             several = ", ".join(repr(names[place]) for place in found)
@@ -140,7 +143,7 @@ class IdParser:
         if any("\n" in cell for cell in cells) and self._contains_rows(cells):
             raise self._error("ends a cell that contains rows with ids", "Check the quotes of the lines before it.")
         if len(cells) <= position and any(map(str.strip, cells)):
-            raise self._error(f"has {len(cells):,} cells, and the id is in column {position + 1}", "Check its quotes.")
+            raise self._error(f"has no cell in column {position + 1}, that of the id", "Check its quotes.")
         return cells[position].strip() or None if len(cells) > position else None
 
     def _contains_rows(self, cells: Sequence[str]) -> bool:
@@ -149,7 +152,7 @@ class IdParser:
 
         position = self._cell or 0
         own = cells[position].strip() if len(cells) > position else ""
-        for row in rows_within(cells, self._delimiter, self._width):
+        for row in rows_within(cells, self._delimiter, self._width, has_spaces=self._has_spaces):
             found = row.cell(position).strip()
             if len(found.split()) == 1 and (not own or _shape_of(found) == _shape_of(own)):
                 return True

@@ -275,7 +275,7 @@ def test_quotes_in_rows_of_ids(delimiter: str, name: str) -> None:
     [
         ('"Monitor 27"","159000001"\n"B","159000002"\n', "Line 2 of ids is not valid CSV"),
         ('"Elbe GmbH,"159000001"\n"B","159000002"\n', "Line 2 of ids is not valid CSV"),
-        ("Elbe;159000001\nB,159000002\n", "Line 2 of ids has 1 cells, and the id is in column 2"),
+        ("Elbe;159000001\nB,159000002\n", "Line 2 of ids has no cell in column 2, that of the id"),
     ],
 )
 def test_rows_without_the_column_of_the_id(rows: str, message: str) -> None:

@@ -227,7 +227,7 @@ class InputFile(Iterable[FileRow]):
         place = self._header_place([row.cells for row in rows])
         if place is not None:
             self._check_explicit_columns(rows[place].cells)
-            return Header.of(rows[place], self._rules, place + 1, source.delimiter)
+            return Header.of(rows[place], self._rules, place + 1, source)
         first = rows[0].cells
         has_known_name = not KNOWN_NAMES.isdisjoint(map(normalize_column_name, first))
         is_explicit = any(rule.column is not None or rule.location for rule in self._rules)
@@ -328,9 +328,11 @@ class Header(msgspec.Struct, frozen=True):
     """The kinds of the keys that are not names, by the positions of their cells."""
     delimiter: str = ""
     """The character between two cells of a CSV file."""
+    has_spaces: bool = False
+    """True if it has spaces after its delimiters."""
 
     @classmethod
-    def of(cls, row: TableRow, rules: Iterable[KeyRule], skipped_rows: int, delimiter: str) -> Header:
+    def of(cls, row: TableRow, rules: Iterable[KeyRule], skipped_rows: int, source: TableSource) -> Header:
         """Return the header for a row of names."""
         unique_names = _unique_column_names(row.cells)
         names = tuple(unique_names.values())
@@ -344,7 +346,8 @@ class Header(msgspec.Struct, frozen=True):
             row.first_line,
             has_names_as_keys=any(rule.kind == "name" for rule in columns),
             kinds={names.index(column): rule.kind for rule, column in columns.items() if rule.kind != "name"},
-            delimiter=delimiter,
+            delimiter=source.delimiter,
+            has_spaces=source.ignores_spaces or any(name.startswith(" ") for name in row.cells[1:]),
         )
 
     def row(self, row: TableRow) -> FileRow:
@@ -376,7 +379,7 @@ class Header(msgspec.Struct, frozen=True):
         therefore have all cells of a row.
         """
         width, lines_after = len(self.names), list[int]()
-        for row in rows_within(cells, self.delimiter, width):
+        for row in rows_within(cells, self.delimiter, width, has_spaces=self.has_spaces):
             if any(is_valid_key(row.cell(place), kind) for place, kind in self.kinds.items()):
                 return True
             if row.lines_before:

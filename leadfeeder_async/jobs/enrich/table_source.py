@@ -48,6 +48,11 @@ class TableSource(Protocol):
         """The character between two cells of a CSV file, or an empty string."""
         ...
 
+    @property
+    def ignores_spaces(self) -> bool:
+        """True if spaces after a delimiter do not belong to a cell."""
+        ...
+
     def rows(self) -> Iterator[TableRow]:
         """Yield the rows that are not blank."""
         ...
@@ -98,7 +103,7 @@ class CsvSource:
         self._encoding = encoding
         self._line_end = line_end
         self._skipped_lines = skipped_lines
-        self._ignores_spaces = ignores_spaces
+        self.ignores_spaces = ignores_spaces
 
     def rows(self) -> Iterator[TableRow]:
         """Yield the rows that are not blank.
@@ -114,7 +119,7 @@ class CsvSource:
             yield from self._parse(lines)
 
     def _parse(self, lines: Iterator[str]) -> Generator[TableRow]:
-        spaces = self._ignores_spaces
+        spaces = self.ignores_spaces
         reader = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=spaces, strict=True)
         begin = 1 + self._skipped_lines
         try:
@@ -160,16 +165,17 @@ class RowInCell(msgspec.Struct, frozen=True):
         return self.cells[place - self.place] if 0 <= place - self.place < len(self.cells) else ""
 
 
-def rows_within(cells: Sequence[str], delimiter: str, width: int) -> Iterator[RowInCell]:
+def rows_within(cells: Sequence[str], delimiter: str, width: int, *, has_spaces: bool) -> Iterator[RowInCell]:
     """Yield the lines within cells that have all cells of a row, as after an unclosed quote.
 
     Only the longest cells are searched, and only their first and last lines. After an unclosed quote, the lines up to
-    the end of the cell are rows. A line with a space after a delimiter is taken for text.
+    the end of the cell are rows.
 
     Args:
         cells: The cells of a row.
         delimiter: The character between two cells.
         width: The number of cells that a row has.
+        has_spaces: True if the header has spaces after its delimiters. Otherwise, a line with such a space is text.
     """
     longest = sorted(range(len(cells)), key=lambda place: len(cells[place]), reverse=True)[:MAX_CHECKED_CELLS]
     for place in longest:
@@ -177,7 +183,8 @@ def rows_within(cells: Sequence[str], delimiter: str, width: int) -> Iterator[Ro
             parts, first = line.split(delimiter), 0 if number else place
             rest = 0 if lines_after else len(cells) - place - 1  # the last line continues after the closing quote
             has_all_cells = number + lines_after > 0 and first + len(parts) + rest == width
-            if has_all_cells and not any(part.startswith(" ") for part in parts[1:]):
+            is_text = not has_spaces and any(part.startswith(" ") for part in parts[1:])
+            if has_all_cells and not is_text:
                 yield RowInCell(parts, first, number, lines_after)
 
 
@@ -236,6 +243,7 @@ class SheetSource:
     """
 
     delimiter = ""
+    ignores_spaces = False
 
     def __init__(self, path: Path, name: str | None) -> None:
         check_argument(
