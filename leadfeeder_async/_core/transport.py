@@ -381,7 +381,7 @@ def map_transport_error(  # noqa: PLR0911 - one return per kind of failure
             encoding = _UNREADABLE_ENCODING.search(error.message)
             return _encoding_error(encoding[1], context) if encoding else ProtocolError(_NOT_HTTP, context)
         case _ImplicitRetry():
-            return DisconnectedError("The kept-alive connection was closed by the server.", context)
+            return DisconnectedError("The server closed the connection before it responded.", context)
         case aiohttp.ClientError() | OSError():
             return DisconnectedError(f"The connection was lost ({type(error).__name__}).", context)
         case _:

@@ -88,7 +88,7 @@ async def brief(
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         days, around = DateWindow(start.date(), last_day), days_around(start, end)
         visits = await _read_visits(lf, days, around, end)
-        prior = await _prior_visits(lf, days.start, min(days.start, around.start), history)
+        prior = await _prior_visits(lf, days.start, around.start, history)
         ranked = rank(visits, start, prior, by)
         cost = f"{pluralize(lf.stats.requests, 'request')}, {format_charge(lf.stats.credits_charged)}"
     show_records([to_record(_in_time_zone(activity, now)) for activity in ranked[:limit]], BRIEF, output, "visit")
