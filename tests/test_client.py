@@ -92,7 +92,7 @@ def test_key_after_failed_constructor() -> None:
     with pytest.raises(ConfigurationError) as caught:
         AsyncLeadfeeder(f"{KEY}\nX")
     frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
-    own_frames = [frame for frame in frames if frame.filename.endswith("settings.py")]
+    own_frames = [frame for frame in frames if "leadfeeder_async" in frame.filename]
     assert own_frames
     assert KEY not in repr([frame.locals for frame in own_frames])
     assert repr(object.__new__(AsyncLeadfeeder)) == "<AsyncLeadfeeder without settings>"
