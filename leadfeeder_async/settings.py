@@ -157,9 +157,9 @@ def read_api_key(argument: object) -> Secret:
     text = _read_file(file)
     try:
         check_argument(
-            not _ASSIGNMENT.match(text),
+            not _ASSIGNMENT.match(text[:_MAX_ASSIGNMENT]),
             f"The file {file!r} has an assignment or quotes, not only a key (its content is not shown).",
-            "Write only the key into it. On the command line, --env-file reads such a file.",
+            "Write only the key into it.",
             argument="api_key",
         )
         return read_secret("api_key", text, f"The file {file!r}")
@@ -200,6 +200,9 @@ def read_secret(kind: CredentialKind, value: object, origin: str | None = None) 
 
 
 _ASSIGNMENT = re.compile(r"\s*([\w -]+\s|\$env:)?\w*(API|ACCESS)_?(KEY|TOKEN)\w*\s*[=:]|\s*[\"']", re.IGNORECASE)
+
+_MAX_ASSIGNMENT = 200
+"""The characters in which an assignment is searched."""
 
 
 def _key_file() -> str | None:
