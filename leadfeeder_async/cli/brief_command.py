@@ -17,11 +17,8 @@ from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import BadRequestError, NotFoundError, check_argument
 from leadfeeder_async.models.records import WebVisit
-from leadfeeder_async.pagination.date_range import DateWindow, parse_time_zone
+from leadfeeder_async.pagination.date_range import LATEST_START_OF_DAY, DateWindow, parse_time_zone
 from leadfeeder_async.pagination.local_days import days_around
-
-LATEST_START_OF_DAY = 12
-"""The hour in UTC at which a day has begun in all time zones."""
 
 MAX_HISTORY = 3_660
 """The most days of ``--history``."""

@@ -16,6 +16,10 @@ DateLike: TypeAlias = "date | datetime | str"
 """A day: a date, a datetime (its date counts) or a string ``YYYY-MM-DD``."""
 
 
+LATEST_START_OF_DAY = 12
+"""The hour in UTC at which a day has begun in all time zones."""
+
+
 class DateWindow(msgspec.Struct, frozen=True, order=True):
     """The days from ``start`` to ``end``, both inclusive."""
 

@@ -51,4 +51,12 @@ async def find_or_create(
             if found is None:
                 raise
             return found
-        return created if created.id else find_by_name(name, await records.collect(), kind) or created
+        if created.id:
+            return created
+        found = find_by_name(name, await records.collect(), kind)
+        if found is None:
+            raise OutcomeUnknownError(f"The server created the {kind} {name!r} without an id.", hint=_LOOK_IT_UP)
+        return found
+
+
+_LOOK_IT_UP = "Call get_or_create again later. It finds the record once the server lists it."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import web
 
 from leadfeeder_async import (
     AsyncLeadfeeder,
@@ -15,6 +16,8 @@ from leadfeeder_async import (
     UnexpectedStatusError,
 )
 from leadfeeder_async.sandbox import Sandbox
+from tests.support.clients import client_of
+from tests.support.servers import handler_server
 
 
 async def test_existing_records_are_returned(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -54,6 +57,22 @@ async def test_lost_response_of_a_concurrent_call(sandbox: Sandbox, lf: AsyncLea
     assert [type(result) for result in hot] == [OutcomeUnknownError] * 3
     assert [cold.id] == sandbox.ledger.creations if not isinstance(cold, BaseException) else cold
     assert (await lf.tags.get_or_create("Hot")).id in sandbox.ledger.creations
+
+
+async def test_record_without_id() -> None:
+    """If the server creates a record without an id and does not list it, no caller gets it, and none creates another."""
+    creations = 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal creations
+        creations += request.method == "POST"
+        record = {"id": "", "type": "tag", "attributes": {"name": "Hot"}}
+        return web.json_response({"data": record if request.method == "POST" else [], "meta": {}})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        calls = [lf.tags.get_or_create("Hot") for _ in range(3)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert ([type(result) for result in results], creations) == ([OutcomeUnknownError] * 3, 1)
 
 
 async def test_lost_response(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:

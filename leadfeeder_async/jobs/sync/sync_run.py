@@ -56,7 +56,7 @@ from leadfeeder_async.jobs.sync.transaction import SyncChanges, SyncState, Trans
 from leadfeeder_async.jobs.sync.visit_spool import SpoolState, VisitSpool, open_spool
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.records import WebVisit
-from leadfeeder_async.pagination.date_range import DateLike, DateWindow, parse_date
+from leadfeeder_async.pagination.date_range import LATEST_START_OF_DAY, DateLike, DateWindow, parse_date
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.end_detection import MAX_COUNT
 from leadfeeder_async.pagination.page import Page
@@ -173,9 +173,6 @@ async def sync_account(
 
 TABLE_WITH_DATE = "credits"
 """The small table that is read first, because its response has the date of the server."""
-
-LATEST_START_OF_DAY = 12
-"""The hour in UTC at which a day has begun in all time zones."""
 
 REJECTED_KEY = 401
 """The status of a rejected key. A key that is accepted for visits may have no access to another table."""
