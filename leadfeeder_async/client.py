@@ -246,7 +246,7 @@ class AsyncLeadfeeder:
     @property
     def paths(self) -> Mapping[str, str]:
         """The paths that differ from the contract, by operation: those that were set, and alternatives in use."""
-        return MappingProxyType(dict(self._state.routes.found))
+        return MappingProxyType(dict(self._state.routes.paths))
 
     @cached_property
     def accounts(self) -> Accounts:

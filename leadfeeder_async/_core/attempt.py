@@ -154,11 +154,6 @@ class AttemptTrace:
         return named or (self.response.header("X-Request-Id") if self.response else None)
 
 
-def debug_enabled() -> bool:
-    """Return True if log lines are wanted."""
-    return logger.isEnabledFor(logging.DEBUG)
-
-
 def call_hook(on_attempt: OnAttempt, event: AttemptEvent) -> None:
     """Call the user's hook. Its exceptions are logged, because a call that may have charged must not fail for it."""
     try:

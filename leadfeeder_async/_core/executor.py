@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, nullcontext
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core import codec, retry
 from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS, only_account
-from leadfeeder_async._core.attempt import AttemptTrace, call_hook, debug_enabled
+from leadfeeder_async._core.attempt import AttemptTrace, call_hook, logger
 from leadfeeder_async._core.client_state import ClientState, LookupFailure, OpenResources
 from leadfeeder_async._core.credential import TOKEN_HINT
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint, ResponseShape
@@ -267,7 +268,7 @@ class RequestExecutor:
         """Return the context of a call: its account, its HTTP request, its deadline and its budgets."""
         resources, settings, options = self._state.ensure_open(), self._state.settings, self.options
         endpoint = request.endpoint
-        path = self._state.routes.path(endpoint)
+        path = self._state.routes.paths.get(endpoint.operation, endpoint.path)
         context = ErrorContext(operation=endpoint.operation, method=endpoint.method, path=path)
         self._state.credential.check_caller(context)
         deadline = None if options.deadline is None else resources.loop.time() + options.deadline
@@ -414,7 +415,7 @@ class RequestExecutor:
         trace.response = None  # timers of the attempt keep its trace until they expire, even if they are canceled
 
     def _emit_event(self, trace: AttemptTrace, error: BaseException | None) -> None:
-        on_attempt, is_logged = self._state.on_attempt, debug_enabled()
+        on_attempt, is_logged = self._state.on_attempt, logger.isEnabledFor(logging.DEBUG)
         if not trace.connect_started or (on_attempt is None and not is_logged):
             return
         trace.start_phase(trace.phase)

@@ -58,18 +58,16 @@ class AdaptiveRate:
     def __init__(self, rate: float, burst: int) -> None:
         self._full_rate, self._full_burst = rate, burst
         self.rate, self.burst = rate, burst
+        self.is_reduced = False
+        """True while the rate is below the full rate."""
         self._last_429 = -inf
         self._next_step = inf
-
-    @property
-    def is_reduced(self) -> bool:
-        """True while the rate is below the full rate."""
-        return self._next_step != inf
 
     def on_rate_limited(self, now: float) -> None:
         """Record a 429 that no earlier pause explains."""
         if now - self._last_429 < self.REPEAT_WINDOW:
             self.rate, self.burst = max(self.rate * 0.9, self._full_rate / 10), 1
+            self.is_reduced = True
             self._next_step = now + self.RECOVERY_INTERVAL
         self._last_429 = now
 
@@ -81,7 +79,7 @@ class AdaptiveRate:
         self.rate = min(self._full_rate, self.rate + steps * self._full_rate / 100)
         self._next_step += steps * self.RECOVERY_INTERVAL
         if self.rate == self._full_rate:
-            self.burst, self._next_step = self._full_burst, inf
+            self.burst, self._next_step, self.is_reduced = self._full_burst, inf, False
         return True
 
 

@@ -25,25 +25,17 @@ class Routes:
     """
 
     def __init__(self, overrides: Mapping[str, str]) -> None:
-        self._paths = dict(overrides)
+        self.paths = dict(overrides)
+        """The paths that differ from the contract, by operation."""
         self._settled = set(overrides)
         self._unknown = set[str]()
-
-    @property
-    def found(self) -> Mapping[str, str]:
-        """The paths that differ from the contract, by operation."""
-        return self._paths
-
-    def path(self, endpoint: Endpoint[T]) -> str:
-        """Return the path of an endpoint."""
-        return self._paths.get(endpoint.operation, endpoint.path)
 
     def next_path(self, endpoint: Endpoint[T], path: str, status: int | None) -> str | None:
         """Return the path to try after an error, or None if there is no other. They are tried once in a client."""
         if status not in UNKNOWN_ROUTE_STATUSES:
             return None
         if endpoint.operation in self._settled:
-            known = self.path(endpoint)  # another call may have found it meanwhile
+            known = self.paths.get(endpoint.operation, endpoint.path)  # another call may have found it meanwhile
             return known if known != path and endpoint.operation not in self._unknown else None
         candidates = (endpoint.path, *endpoint.path_alternatives)
         following = candidates[candidates.index(path) + 1 :]
@@ -66,7 +58,7 @@ class Routes:
             return
         self._settled.add(endpoint.operation)
         if path != endpoint.path:
-            self._paths[endpoint.operation] = path
+            self.paths[endpoint.operation] = path
             logger.warning(
                 "%s: %s %s exists, but %s does not. Pass paths={%r: %r} to use it at once.",
                 *(endpoint.operation, endpoint.method, path, endpoint.path, endpoint.operation, path),
