@@ -47,7 +47,7 @@ from leadfeeder_async.resources.profiles import BuyerPersonas, Icps
 from leadfeeder_async.resources.reference import Reference
 from leadfeeder_async.resources.tags import Tags
 from leadfeeder_async.resources.usage import Usage
-from leadfeeder_async.resources.web_visits import WebVisits, make_watcher, search_request
+from leadfeeder_async.resources.web_visits import WebVisits, search_request
 from leadfeeder_async.settings import (
     DEFAULT_BURST,
     DEFAULT_MAX_BODY,
@@ -517,6 +517,7 @@ class AsyncLeadfeeder:
 
         """
         from leadfeeder_async.jobs.watch.multi_account_watch import MultiAccountWatch  # only needed by watches
+        from leadfeeder_async.jobs.watch.start_watch import make_watcher
         from leadfeeder_async.jobs.watch.state_store import make_account_journals
         from leadfeeder_async.jobs.watch.watcher import warn_about_cost
 

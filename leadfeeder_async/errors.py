@@ -56,7 +56,6 @@ from datetime import datetime
 from typing import ClassVar, Literal, Self, TypeAlias
 
 import msgspec
-from msgspec.structs import replace
 
 SentState: TypeAlias = Literal["no", "maybe", "yes"]
 """The sending state of a request: ``yes`` if a response arrived, ``no`` if it was certainly not sent, otherwise
@@ -616,11 +615,3 @@ def check_argument(condition: object, message: str, hint: str | None = None, *, 
     """Raise :class:`ConfigurationError` unless ``condition`` is true."""
     if not condition:
         raise ConfigurationError(message, hint=hint, argument=argument)
-
-
-def with_call(error: LeadfeederError, call: ErrorContext, phase: RequestPhase) -> LeadfeederError:
-    """Add the call to an error of a rate limiter or a credit pool, which do not know the call."""
-    own = error.context
-    return error.with_context(
-        replace(own, operation=call.operation, method=call.method, path=call.path, phase=phase, attempts=call.attempts)
-    )

@@ -14,7 +14,6 @@ from leadfeeder_async.errors import (
     ErrorContext,
     LeadfeederError,
     RequestPhase,
-    with_call,
 )
 from leadfeeder_async.types import Stats
 
@@ -86,7 +85,7 @@ class WaitBounds(msgspec.Struct):
                 finally:
                     self.pending.discard(scope)
         except LeadfeederError as error:
-            raise with_call(error, self.context, phase) from error.__cause__
+            raise _with_call(error, self.context, phase) from error.__cause__
         except TimeoutError:
             if not scope.expired():  # raised by the awaitable itself
                 raise
@@ -100,3 +99,11 @@ class WaitBounds(msgspec.Struct):
         if self.pending.closed:
             return ClientClosedError("The client was closed while the call waited.", context)
         return DeadlineExceededError("The deadline passed while the call waited.", context)
+
+
+def _with_call(error: LeadfeederError, call: ErrorContext, phase: RequestPhase) -> LeadfeederError:
+    """Add the call to an error of a rate limiter or a credit pool, which do not know the call."""
+    own = error.context
+    return error.with_context(
+        replace(own, operation=call.operation, method=call.method, path=call.path, phase=phase, attempts=call.attempts)
+    )

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from cyclopts import Parameter
 
-from leadfeeder_async.cli import terminal
+from leadfeeder_async.cli.export_job import export_list
 from leadfeeder_async.cli.printing import print_err
+from leadfeeder_async.cli.progress_bar import progress_bar
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import CheckpointError, IncompleteWindowError
 from leadfeeder_async.models.records import WebVisit
@@ -99,7 +100,7 @@ async def _export(out: Path, visits: int, today: date, *, overwrite: bool) -> Fi
         client = AsyncLeadfeeder(sandbox.api_key, account_id=sandbox.account_id, base_url=sandbox.url, trust_env=False)
         async with client as lf:
             pager = lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date)
-            await terminal.export(pager, lf.stats, out, "visit", overwrite=overwrite)
+            await export_list(pager, lf.stats, out, "visit", overwrite=overwrite)
         contents, ledger = read_contents(out), sandbox.ledger
     if contents.visits != visits:
         raise IncompleteWindowError(f"The sandbox has {visits:,} visits, but {out} has {contents.visits:,}.")
@@ -165,7 +166,7 @@ async def _sync(database: Path, visits: int, today: date) -> SyncResult:
             trust_env=False,
         )
         async with client as lf:
-            with terminal.progress_bar("visits") as on_progress:
+            with progress_bar("visits") as on_progress:
                 return await sync_account(lf, database, since=sandbox.start_date, on_progress=on_progress)
 
 

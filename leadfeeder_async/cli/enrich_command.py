@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from cyclopts import Parameter
 
-from leadfeeder_async.cli import terminal
+from leadfeeder_async.cli.confirmation import check_can_confirm, confirm
 from leadfeeder_async.cli.exit_codes import ExitCode
+from leadfeeder_async.cli.export_job import ResumeHint, rebuild_command
 from leadfeeder_async.cli.input_files import check_input_is_kept, interruptible
 from leadfeeder_async.cli.options import FLAG, AccountId, Columns, Excel, Out, Overwrite, csv_dialect, split_fields
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out
+from leadfeeder_async.cli.progress_bar import progress_bar
+from leadfeeder_async.cli.stdout_writer import write_stdout
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT
@@ -102,13 +105,13 @@ async def enrich(
         description = _describe_rows(rows, finder, limit)
     print_err(description)
     is_free = dry_run or max_credits is not None
-    terminal.check_can_confirm(
+    check_can_confirm(
         "Without --max-credits, this command can charge any number of credits, and there is no terminal to ask.",
         "Add --max-credits to limit the credits, or --yes to confirm.",
         yes=yes or is_free,
     )
     question = _cost_question(rows, limit, is_by_ip=is_by_ip)
-    if not await terminal.confirm(question, "Nothing was sent.", yes=yes or is_free):
+    if not await confirm(question, "Nothing was sent.", yes=yes or is_free):
         return ExitCode.INCOMPLETE
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         job: Enrichment[Company] | Enrichment[EnrichedIp]
@@ -128,8 +131,8 @@ async def enrich(
             return await _estimate(job)
         if out is None:
             return await _write_to_stdout(job, ProgressTracker(lf.stats, limit), len(rows), names)
-        with terminal.progress_bar("rows") as on_progress:
-            resume_hint = terminal.ResumeHint(on_progress)
+        with progress_bar("rows") as on_progress:
+            resume_hint = ResumeHint(on_progress)
             try:
                 summary = await job.to_file(
                     out,
@@ -255,11 +258,11 @@ async def _write_to_stdout(
     total: int,
     fields: Sequence[str] | None,
 ) -> ExitCode:
-    with terminal.progress_bar("rows", to_stdout=True) as on_progress:
+    with progress_bar("rows", to_stdout=True) as on_progress:
         try:
             async with aclosing(job.raw_lines(fields=fields)) as batches:
                 async for lines in batches:
-                    await terminal.write_stdout(lines)
+                    await write_stdout(lines)
                     on_progress(tracker.count(lines.count(b"\n"), total))
         except BaseException:
             if job.summary.credits or job.summary.credits_possibly_charged:
@@ -280,7 +283,7 @@ def _print_summary(summary: EnrichmentSummary, out: Path | None) -> ExitCode:
     skipped, failed = summary.outcomes[Outcome.SKIPPED_BY_BUDGET], summary.outcomes[Outcome.FAILED]
     if (skipped or failed) and out is not None:
         rows = pluralize(skipped + failed, "row")
-        print_err(f"To retry the {rows} that failed or were skipped:\n  {terminal.rebuild_command('--retry-failed')}")
+        print_err(f"To retry the {rows} that failed or were skipped:\n  {rebuild_command('--retry-failed')}")
     if skipped:
         return ExitCode.EXHAUSTED
     return ExitCode.INCOMPLETE if failed else ExitCode.SUCCESS

@@ -12,8 +12,8 @@ from cyclopts import App, Parameter
 
 from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.budget import Budget
-from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.dates import parse_day, start_date_of_export
+from leadfeeder_async.cli.export_job import export_list
 from leadfeeder_async.cli.input_files import check_input_is_kept, read_file
 from leadfeeder_async.cli.options import (
     DEFAULT_TARGET,
@@ -233,7 +233,7 @@ async def _export(
     noun: str, target: OutputTarget, make_pager: Callable[[AsyncLeadfeeder], Pager[T]], days: str | None = None
 ) -> None:
     async with AsyncLeadfeeder(account_id=target.account_id) as lf:
-        await terminal.export(
+        await export_list(
             make_pager(lf),
             lf.stats,
             target.out,

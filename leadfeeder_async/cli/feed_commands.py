@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from msgspec import UNSET
 
 from leadfeeder_async._core.normalize import UNREADABLE
-from leadfeeder_async.cli import terminal
+from leadfeeder_async.cli.confirmation import check_can_confirm, confirm
 from leadfeeder_async.cli.exit_codes import ExitCode
 from leadfeeder_async.cli.input_files import read_file
 from leadfeeder_async.cli.options import DEFAULT_OUTPUT, OPTIONS_GROUP, AccountId, OutputOptions
@@ -72,10 +72,10 @@ async def create_feed(
     Credits: none.
     """
     FEED.check_fields(output)
-    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     value = UNSET if filters is None else read_filters(filters)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        if not await terminal.confirm(f"Create the feed {name!r}?", "Nothing was changed.", yes=yes):
+        if not await confirm(f"Create the feed {name!r}?", "Nothing was changed.", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.custom_feeds.create(name=name, filters=value)).data
     show_record(to_record(created), FEED, output)
@@ -99,13 +99,11 @@ async def update_feed(
     """
     FEED.check_fields(output)
     check_argument(name is not None or filters is not None, "Nothing to change.", "Add --name or --filters.")
-    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     value = UNSET if filters is None else read_filters(filters)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(feed, await lf.custom_feeds.list().collect(), "feed")
-        if not await terminal.confirm(
-            f"Change the feed {selected.name!r} ({selected.id})?", "Nothing was changed.", yes=yes
-        ):
+        if not await confirm(f"Change the feed {selected.name!r} ({selected.id})?", "Nothing was changed.", yes=yes):
             return ExitCode.INCOMPLETE
         changed = await lf.custom_feeds.update(selected.id, name=UNSET if name is None else name, filters=value)
     show_record(to_record(changed.data), FEED, output)
@@ -118,12 +116,10 @@ async def delete_feed(feed: FeedName, /, *, yes: Yes = False, account_id: Accoun
 
     Credits: none.
     """
-    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(feed, await lf.custom_feeds.list().collect(), "feed")
-        if not await terminal.confirm(
-            f"Delete the feed {selected.name!r} ({selected.id})?", "Nothing was changed.", yes=yes
-        ):
+        if not await confirm(f"Delete the feed {selected.name!r} ({selected.id})?", "Nothing was changed.", yes=yes):
             return ExitCode.INCOMPLETE
         await lf.custom_feeds.delete(selected.id)
     print_err(f"Deleted the feed {selected.name!r} ({selected.id}).")

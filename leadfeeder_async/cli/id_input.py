@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from leadfeeder_async.cli import stdin
+from leadfeeder_async.cli import windows_stdin
 from leadfeeder_async.cli.input_files import interruptible
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.columns import Json, json_at
@@ -281,8 +281,8 @@ def read_ids_of_file(path: Path, scope: str, column: str | None) -> list[str]:
 async def ids_from_stdin(scope: str, column: str | None) -> AsyncIterator[str]:
     """Yield the ids in stdin as they arrive."""
     parser = IdParser("stdin", scope, column)
-    if not stdin.LOOP_READS_STDIN:
-        async for line in stdin.read_lines():
+    if not windows_stdin.LOOP_READS_STDIN:
+        async for line in windows_stdin.read_lines():
             record_id = parser.feed(line)
             if record_id is not None:
                 yield record_id

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from leadfeeder_async.cli import terminal
 from leadfeeder_async.cli.dates import parse_day
+from leadfeeder_async.cli.export_job import rebuild_command
 from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId
 from leadfeeder_async.cli.printing import pluralize, print_err
+from leadfeeder_async.cli.progress_bar import progress_bar
 from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
 from leadfeeder_async.errors import IncompleteListError
 
@@ -50,7 +51,7 @@ async def sync(
     from leadfeeder_async.sync import sync_account
 
     first_day, saved_visits = None if since is None else parse_day(since), 0
-    with terminal.progress_bar("visits") as show_progress:
+    with progress_bar("visits") as show_progress:
 
         def on_progress(progress: Progress) -> None:
             nonlocal saved_visits
@@ -66,7 +67,7 @@ async def sync(
             is_complete = isinstance(error, IncompleteListError) and error.run_completed
             if (saved_visits or not isinstance(error, Exception)) and not is_complete:
                 saved = f"Not finished: {pluralize(saved_visits, 'visit')} read and kept."
-                print_err(f"{saved} To resume:\n  {terminal.rebuild_command()}")
+                print_err(f"{saved} To resume:\n  {rebuild_command()}")
             raise
     _print_result(result, db)
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from leadfeeder_async.cli import terminal
+from leadfeeder_async.cli.confirmation import check_can_confirm, confirm
 from leadfeeder_async.cli.exit_codes import ExitCode
+from leadfeeder_async.cli.export_job import ResumeHint
 from leadfeeder_async.cli.id_input import choose_ids
 from leadfeeder_async.cli.input_files import check_input_is_kept
 from leadfeeder_async.cli.options import (
@@ -26,6 +27,7 @@ from leadfeeder_async.cli.options import (
     Scope,
 )
 from leadfeeder_async.cli.printing import plural, pluralize, print_err
+from leadfeeder_async.cli.progress_bar import progress_bar
 from leadfeeder_async.cli.record_tables import schema_of, schema_of_names, show_list, show_records, to_record
 from leadfeeder_async.cli.shell import quote_argument
 from leadfeeder_async.client import AsyncLeadfeeder
@@ -33,7 +35,7 @@ from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.models.tags_and_lists import List, Tag
-from leadfeeder_async.resources.arguments import Named, has_name
+from leadfeeder_async.resources.creation import Named, has_name
 
 if TYPE_CHECKING:
     from leadfeeder_async.jobs.bulk.bulk_change import BulkChange  # imports anyio
@@ -106,10 +108,10 @@ async def create_tag(
     Credits: none.
     """
     TAG.check_fields(output)
-    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.tags.list().collect(), "tag")
-        if not await terminal.confirm(f"Create the tag {name!r}?", "Nothing was changed.", yes=yes):
+        if not await confirm(f"Create the tag {name!r}?", "Nothing was changed.", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.tags.create(name=name, color=color)).data
     show_records([to_record(created)], TAG, output, "tag")
@@ -132,7 +134,7 @@ async def add_tag(
 
     Credits: none. One request per company.
     """
-    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         create = f"`leadfeeder tags create {quote_argument(tag)}` creates it."
@@ -158,7 +160,7 @@ async def remove_tag(
 
     Credits: none. One request per company.
     """
-    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
@@ -195,10 +197,10 @@ async def create_list(
     Credits: none.
     """
     LIST.check_fields(output)
-    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.lists.list(scope=scope).collect(), "list")
-        if not await terminal.confirm(f"Create the {scope} list {name!r}?", "Nothing was changed.", yes=yes):
+        if not await confirm(f"Create the {scope} list {name!r}?", "Nothing was changed.", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.lists.create(name=name, scope=scope)).data
     show_records([to_record(created)], LIST, output, "list")
@@ -222,7 +224,7 @@ async def add_to_list(
 
     Credits: none. One request per record.
     """
-    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         create = f"`leadfeeder lists create {quote_argument(name)} --scope {scope}` creates it."
@@ -249,7 +251,7 @@ async def remove_from_list(
 
     Credits: none. One request per record.
     """
-    terminal.check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
     chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
@@ -327,9 +329,9 @@ async def _run_bulk(
     check_argument(options.out is not None or not options.resume, "--resume requires an output file.", "Add --out.")
     if options.ids is not None and options.ids != "-":
         check_input_is_kept(Path(options.ids), options.out)
-    if not await terminal.confirm(question, "Nothing was changed.", yes=yes):
+    if not await confirm(question, "Nothing was changed.", yes=yes):
         return ExitCode.INCOMPLETE
-    with terminal.progress_bar("ids") as on_progress:
+    with progress_bar("ids") as on_progress:
         try:
             if options.out is None:
                 await _print_failures(job, ProgressTracker(lf.stats), on_progress)
@@ -351,7 +353,7 @@ async def _print_failures(job: BulkChange, tracker: ProgressTracker, on_progress
 async def _change_to_file(job: BulkChange, out: Path, options: BulkOptions, on_progress: OnProgress) -> None:
     from leadfeeder_async.jobs.bulk.bulk_change import BULK_CHANGE  # imports anyio
 
-    resume_hint = terminal.ResumeHint(on_progress)
+    resume_hint = ResumeHint(on_progress)
     try:
         await job.to_file(out, resume=options.resume, overwrite=options.overwrite, on_progress=resume_hint)
     except BaseException as error:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Protocol, TypeVar, get_args
+from typing import TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -45,47 +44,6 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 _NOT_JSON = (bytes, bytearray, memoryview, date, datetime, UUID, Decimal)
 """Types that msgspec would encode as strings. They are checked as they are."""
-
-
-class Named(Protocol):
-    """A record with an id and a name."""
-
-    @property
-    def id(self) -> str:
-        """The id."""
-        ...
-
-    @property
-    def name(self) -> str | None:
-        """The name."""
-        ...
-
-
-N = TypeVar("N", bound=Named)
-
-
-def has_name(record: Named, name: str) -> bool:
-    """Return True if a record has a name, ignoring case, additional spaces and the Unicode form."""
-    return _comparable(record.name or "") == _comparable(name)
-
-
-def _comparable(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).split())
-
-
-def find_by_name(name: str, records: Iterable[N], kind: str) -> N | None:
-    """Return the only record with a name, or None if there is none.
-
-    Raises:
-        ConfigurationError: Several records have this name.
-
-    """
-    found = [record for record in records if has_name(record, name)]
-    ids = ", ".join(record.id for record in found)
-    check_argument(
-        len(found) <= 1, f"There are {len(found)} {kind}s with the name {name!r}.", f"Use one of their ids: {ids}."
-    )
-    return found[0] if found else None
 
 
 def include_param(include: Iterable[str] | None, literal: object) -> tuple[str, ...] | None:

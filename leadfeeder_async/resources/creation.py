@@ -1,19 +1,36 @@
-"""Creation of records that have a name, each once."""
+"""Find records by name, and create each of them once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import unicodedata
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from leadfeeder_async.errors import OutcomeUnknownError, UnexpectedStatusError, check_argument
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.tags_and_lists import List, Tag
 from leadfeeder_async.pagination.pager import Pager
-from leadfeeder_async.resources.arguments import find_by_name
 
 R = TypeVar("R", Tag, List)
+
+
+class Named(Protocol):
+    """A record with an id and a name."""
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        ...
+
+    @property
+    def name(self) -> str | None:
+        """The name."""
+        ...
+
+
+N = TypeVar("N", bound=Named)
 
 
 async def find_or_create(
@@ -60,3 +77,27 @@ async def find_or_create(
 
 
 _LOOK_IT_UP = "Call get_or_create again later. It finds the record once the server lists it."
+
+
+def has_name(record: Named, name: str) -> bool:
+    """Return True if a record has a name, ignoring case, additional spaces and the Unicode form."""
+    return _comparable(record.name or "") == _comparable(name)
+
+
+def _comparable(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).split())
+
+
+def find_by_name(name: str, records: Iterable[N], kind: str) -> N | None:
+    """Return the only record with a name, or None if there is none.
+
+    Raises:
+        ConfigurationError: Several records have this name.
+
+    """
+    found = [record for record in records if has_name(record, name)]
+    ids = ", ".join(record.id for record in found)
+    check_argument(
+        len(found) <= 1, f"There are {len(found)} {kind}s with the name {name!r}.", f"Use one of their ids: {ids}."
+    )
+    return found[0] if found else None

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from leadfeeder_async._argument_checks import (
-    check_function,
     check_id,
-    check_integer,
-    check_positive,
     reject,
 )
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.filter_dicts import WebVisitFiltersDict
@@ -38,8 +33,8 @@ from leadfeeder_async.resources.body_checks import check_arguments, check_dict
 from leadfeeder_async.types import VisitOrder
 
 if TYPE_CHECKING:
-    from leadfeeder_async.jobs.watch.state_store import StateJournal, WatchStore
-    from leadfeeder_async.jobs.watch.watcher import OnStatus, VisitWatcher
+    from leadfeeder_async.jobs.watch.state_store import WatchStore
+    from leadfeeder_async.jobs.watch.watcher import OnStatus
 
 SEARCH_WEB_VISITS = Endpoint(
     "search_web_visits",
@@ -67,9 +62,6 @@ GET_WEB_VISITS_TRACKER_SCRIPT = Endpoint(
     Response[WebVisitsTrackerScript],
     path_alternatives=("/v1/web-visits/tracker-script", "/v1/web-visits/website-tracking-script"),
 )
-
-MAX_INTERVAL = 86_400
-"""The longest interval of a watch in seconds."""
 
 
 class WebVisits:
@@ -233,7 +225,8 @@ class WebVisits:
             a day, and whenever the number of new visits differs from the growth of the count.
 
         """
-        from leadfeeder_async.jobs.watch.state_store import make_journal  # only needed by watches
+        from leadfeeder_async.jobs.watch.start_watch import make_watcher  # only needed by watches
+        from leadfeeder_async.jobs.watch.state_store import make_journal
 
         if custom_feed_id is not None:
             check_id("custom_feed_id", custom_feed_id)
@@ -343,47 +336,6 @@ def search_request(
         body=add_extra(WebVisitSearchRequest, body, extra),
         account_id=account_id,
     )
-
-
-def make_watcher(
-    executor: RequestExecutor,
-    visits: ApiRequest[Response[tuple[WebVisit, ...]]],
-    feed: ApiRequest[Response[tuple[CompanyLocation, ...]]] | None,
-    journal: StateJournal,
-    *,
-    every: float,
-    since: DateLike,
-    lookback_days: int,
-    on_status: OnStatus | None,
-    accounts: int = 1,
-) -> VisitWatcher:
-    """Return a watch of one account, or raise ConfigurationError for arguments that are out of range."""
-    from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions, WatchQuery
-
-    interval = check_positive("every", every, "seconds")
-    if not 1 <= interval <= MAX_INTERVAL:
-        reject("every", every, f"must be 1 to {MAX_INTERVAL:,} seconds.")
-    check_integer("lookback_days", lookback_days, 0, 90)
-    check_function("on_status", on_status)
-    start = datetime.now(UTC) if since == "now" else _parse_start(since)
-    options = WatchOptions(
-        every=every, since=start, lookback_days=lookback_days, on_status=on_status, accounts=accounts
-    )
-    return VisitWatcher(executor, WatchQuery(visits, feed), options, journal, lambda: datetime.now(UTC))
-
-
-def _parse_start(since: DateLike) -> datetime:
-    """Return a time in UTC. A day means its start."""
-    if isinstance(since, datetime):
-        return since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
-    try:
-        if isinstance(since, str) and len(since) > len("YYYY-MM-DD"):
-            return _parse_start(datetime.fromisoformat(since))
-    except ValueError:
-        raise ConfigurationError(
-            f"since={since!r} is not a date or time.", hint="Write `now`, YYYY-MM-DD or an ISO time.", argument="since"
-        ) from None
-    return datetime.combine(parse_days("since", since, "since", since).start, time(), UTC)
 
 
 def _with_company(filters: object, company_id: str | None) -> object:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadfeeder_async import LeadfeederError
-from leadfeeder_async.cli import terminal
+from leadfeeder_async.cli import stdout_writer
+from leadfeeder_async.cli.stdout_writer import escaped_pieces
 from leadfeeder_async.errors import escape_control_characters
 from tests.cli.command import forked, leadfeeder
 from tests.support.servers import handler_server
@@ -97,6 +98,6 @@ def test_pieces_of_lines_are_escaped_like_the_whole(text: str, size: int) -> Non
     """Output that is escaped in pieces is the same as if it were escaped at once."""
     data = text.encode("utf-8", "replace")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(terminal, "PIECE", size)
-        pieces = b"".join(terminal.escaped_pieces(data))
+        patch.setattr(stdout_writer, "PIECE", size)
+        pieces = b"".join(escaped_pieces(data))
     assert pieces == escape_control_characters(data.decode(), keep_lines=True).encode()

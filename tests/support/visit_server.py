@@ -25,7 +25,8 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.jobs.watch.multi_account_watch import MultiAccountWatch
 from leadfeeder_async.jobs.watch.state_store import WatchStore, make_account_journals, make_journal
-from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions, WatchQuery
+from leadfeeder_async.jobs.watch.visit_reader import WatchQuery
+from leadfeeder_async.jobs.watch.watcher import VisitWatcher, WatchOptions
 from leadfeeder_async.resources.web_visits import RETRIEVE_VISITOR_COMPANIES, search_request
 from leadfeeder_async.settings import CredentialSource, Options, Settings
 from tests.support.clock import VirtualLoop

@@ -10,15 +10,15 @@ from typing import IO
 
 import pytest
 
-from leadfeeder_async.cli import stdin
+from leadfeeder_async.cli import windows_stdin
+from leadfeeder_async.cli.confirmation import confirm
 from leadfeeder_async.cli.id_input import ids_from_stdin
-from leadfeeder_async.cli.terminal import confirm
 
 
 @pytest.fixture
 def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[bytes]]:
     """The other end of the pipe that is stdin."""
-    monkeypatch.setattr(stdin, "LOOP_READS_STDIN", False)
+    monkeypatch.setattr(windows_stdin, "LOOP_READS_STDIN", False)
     reading, writing = os.pipe()
     with os.fdopen(reading) as file, os.fdopen(writing, "wb", buffering=0) as end:
         monkeypatch.setattr(sys, "stdin", file)

@@ -1,23 +1,18 @@
-"""Run a job with a progress bar, and print the command that resumes it."""
+"""Run an export with a progress bar, and print the command that resumes it."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from codecs import getincrementaldecoder
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
-
-from leadfeeder_async.cli import stdin
-from leadfeeder_async.cli.printing import messages, plural, pluralize, print_err
+from leadfeeder_async.cli.printing import plural, pluralize, print_err
+from leadfeeder_async.cli.progress_bar import progress_bar
 from leadfeeder_async.cli.shell import join_command
-from leadfeeder_async.errors import CheckpointError, UsageError, check_argument, escape_control_characters
+from leadfeeder_async.cli.stdout_writer import write_stdout
+from leadfeeder_async.errors import CheckpointError, UsageError, check_argument
 from leadfeeder_async.jobs.checkpoint import JobKind, JobState
 from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
 from leadfeeder_async.jobs.export import write_rows
@@ -36,7 +31,7 @@ S = TypeVar("S", bound=JobState)
 _FILE_OPTIONS = frozenset({"--overwrite", "--resume", "--retry-failed"})
 
 
-async def export(
+async def export_list(
     pager: Pager[T],
     stats: Stats,
     out: Path | None,
@@ -74,32 +69,6 @@ async def export(
             )
     print_err(summary(progress, noun, days) + (f" -> {out}" if out else ""))
     return progress
-
-
-async def write_stdout(data: bytes) -> None:
-    """Write to stdout in a thread, so that a slow reader of the pipe does not block requests in flight.
-
-    On a terminal, control characters are escaped, so the lines are still valid JSON.
-    """
-    await asyncio.to_thread(_write_and_flush, data, escapes=sys.stdout.isatty())
-
-
-def _write_and_flush(data: bytes, *, escapes: bool) -> None:
-    for piece in escaped_pieces(data) if escapes else (data,):
-        sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
-
-
-def escaped_pieces(data: bytes) -> Iterator[bytes]:
-    """Yield lines in pieces with their control characters escaped, because escapes take many times more memory."""
-    decoder = getincrementaldecoder("utf-8")("backslashreplace")
-    for start in range(0, len(data), PIECE):
-        text = decoder.decode(data[start : start + PIECE], final=start + PIECE >= len(data))
-        yield escape_control_characters(text, keep_lines=True).encode()
-
-
-PIECE = 65_536
-"""Bytes that are escaped at once."""
 
 
 async def _to_file(
@@ -174,77 +143,3 @@ def summary(progress: Progress, noun: str, days: str | None = None) -> str:
         f"{pluralize(progress.requests, 'request')}, {progress.rate_limited:,} rate-limited, "
         f"{pluralize(progress.credits, 'credit')} charged"
     )
-
-
-@contextmanager
-def progress_bar(label: str, *, to_stdout: bool = False) -> Generator[OnProgress]:
-    """Show a progress bar on stderr if it is a terminal.
-
-    Args:
-        label: The text before the bar.
-        to_stdout: True if the rows are written to stdout. There is no bar if that is a terminal too.
-
-    """
-    console = Console(stderr=True)
-    bar = RichProgress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[counters]}"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-    is_visible = console.is_terminal and not messages.is_quiet and not (to_stdout and sys.stdout.isatty())
-    with bar if is_visible else nullcontext():
-        task = bar.add_task(label, total=None, counters="")
-
-        def on_progress(progress: Progress) -> None:
-            bar.update(task, completed=progress.done, total=progress.total, counters=_counters(progress))
-
-        yield on_progress
-
-
-def _counters(progress: Progress) -> str:
-    total = "?" if progress.total is None else f"{progress.total:,}"
-    return (
-        f"{progress.done:,}/{total} rows  {progress.pages:,} pages  {progress.requests:,} requests  "
-        f"{progress.credits:,} credits  {progress.rate:,.0f}/s"
-    )
-
-
-def check_can_confirm(problem: str, hint: str, *, yes: bool) -> None:
-    """Raise ConfigurationError before anything is sent if there is no terminal for a question.
-
-    Args:
-        problem: The message of the error.
-        hint: The options that answer the question.
-        yes: True if the question is answered already.
-
-    """
-    check_argument(yes or (sys.stdin.isatty() and sys.stderr.isatty()), problem, hint)
-
-
-async def confirm(question: str, refusal: str, *, yes: bool) -> bool:
-    """Ask a question on the terminal, and return True if the user agrees. Otherwise, print ``refusal``."""
-    if yes:
-        return True
-    sys.stderr.write(f"{escape_control_characters(question)} [y/N] ")
-    sys.stderr.flush()
-    if (await _read_line()).strip().lower() in {"y", "yes"}:
-        return True
-    print_err(refusal)
-    return False
-
-
-async def _read_line() -> str:
-    """Read a line from the terminal without blocking the event loop, so that Ctrl-C works."""
-    if not stdin.LOOP_READS_STDIN:
-        return (await stdin.read_chunk()).decode(errors="replace")
-    loop, has_input = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(sys.stdin, has_input.set)
-    try:
-        await has_input.wait()
-    finally:
-        loop.remove_reader(sys.stdin)
-    return sys.stdin.readline()
