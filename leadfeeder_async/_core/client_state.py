@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from leadfeeder_async._core.creation_lock import CreationLock
+from leadfeeder_async._core.creation_lock import CreationLocks
 from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.monthly_quota import MonthlyQuota
 from leadfeeder_async._core.retry import RetryBudget
@@ -109,8 +108,7 @@ class ClientState:
         self.account_lock = asyncio.Lock()
         self.account_failure: LookupFailure | None = None
         """The latest lookup of the account, if it failed."""
-        self.creation_locks = defaultdict[tuple[str, str], CreationLock](CreationLock)
-        """A lock for each kind of named record and account."""
+        self.creation_locks = CreationLocks()
         self._last_success_at: datetime | None = None
         self._last_error: LastError | None = None
         self._rejected_at: datetime | None = None

@@ -302,13 +302,13 @@ def decode_page_strictly(
 
 def _page_of(response: Response[tuple[U, ...]], context: ErrorContext, redactor: Redactor) -> DecodedPage[U]:
     if not response.errors:
-        return DecodedPage(response.data, _with_link(response))
+        return DecodedPage(response.data, page_meta(response))
     partial = partial_errors(response, context, redactor)
     further = len(response.errors) - len(partial)
-    return DecodedPage(response.data, _with_link(response), partial_errors=partial, further_errors=further)
+    return DecodedPage(response.data, page_meta(response), partial_errors=partial, further_errors=further)
 
 
-def _with_link(response: Response[tuple[U, ...]]) -> Meta:
+def page_meta(response: Response[tuple[U, ...]]) -> Meta:
     """Return the metadata of a page. If it has no cursor, the link to the next page takes its place."""
     meta, links = response.meta, response._links  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if links is None or meta.next_cursor is not None:
@@ -346,8 +346,8 @@ def _decode_items(
             reason = f"The response does not match {endpoint.operation}: {problem}."
             message = f"Row {index} of a page cannot be decoded: {reason} It is {excerpt!r}."
             errors.append(decode_error(message, context, redactor))
-    decoded = _page_of(Response(data=tuple(items), meta=page.meta, errors=page.errors), context, redactor)
-    return replace(decoded, decode_errors=tuple(errors), undecodable=undecodable)
+    read = _page_of(page, context, redactor)
+    return DecodedPage(tuple(items), read.meta, tuple(errors), undecodable, read.partial_errors, read.further_errors)
 
 
 def _decode_item(endpoint: Endpoint[Response[tuple[U, ...]]], raw: msgspec.Raw) -> tuple[tuple[U, ...], str | None]:

@@ -1,44 +1,50 @@
-"""The lock under which records are looked up by name, and created if they do not exist."""
+"""The locks under which named records are looked up, and created if they do not exist."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Hashable
 from contextlib import asynccontextmanager
 
 from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async.errors import OutcomeUnknownError
 
 
-class CreationLock:
-    """A lock for one kind of record and account."""
+class Creation:
+    """The creation of one record, with its result for the calls that wait for the lock meanwhile."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self._waiting = 0
-        self._lost = dict[str, OutcomeUnknownError]()
-        """The creations that may have succeeded since the first of the waiting calls began to wait, by name."""
+        self.lock = asyncio.Lock()
+        self.users = 0
+        self.record: object = None
+        """The record that was created or found."""
+        self.lost: OutcomeUnknownError | None = None
+        """The error of a creation that may have succeeded."""
+
+
+class CreationLocks:
+    """A lock for each record that is being looked up or created."""
+
+    def __init__(self) -> None:
+        self._creations = dict[Hashable, Creation]()
 
     @asynccontextmanager
-    async def hold(self, name: str, bounds: WaitBounds) -> AsyncGenerator[OutcomeUnknownError | None, None]:
-        """Hold the lock. Yield the error if a record of this name may have been created while this call was waiting.
+    async def hold(self, key: Hashable, bounds: WaitBounds) -> AsyncGenerator[Creation, None]:
+        """Hold the lock of a record. Its result is forgotten when no other call waits for the lock.
 
         Args:
-            name: The name of the record.
+            key: Identifies the record.
             bounds: The deadline of the call.
         """
-        name = " ".join(name.split()).casefold()
-        self._waiting += 1
+        creation = self._creations.setdefault(key, Creation())
+        creation.users += 1
         try:
-            await bounds.wait(self._lock.acquire(), "slot")
+            await bounds.wait(creation.lock.acquire(), "slot")
+            try:
+                yield creation
+            finally:
+                creation.lock.release()
         finally:
-            self._waiting -= 1
-        try:
-            yield self._lost.get(name)
-        except OutcomeUnknownError as error:
-            self._lost[name] = error
-            raise
-        finally:
-            if not self._waiting:
-                self._lost.clear()
-            self._lock.release()
+            creation.users -= 1
+            if not creation.users:
+                del self._creations[key]

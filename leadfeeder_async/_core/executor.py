@@ -18,6 +18,7 @@ from leadfeeder_async._core import codec, retry
 from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS, only_account
 from leadfeeder_async._core.attempt import AttemptTrace, call_hook, logger
 from leadfeeder_async._core.client_state import ClientState, LookupFailure, OpenResources
+from leadfeeder_async._core.creation_lock import Creation
 from leadfeeder_async._core.credential import TOKEN_HINT
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint, ResponseShape
 from leadfeeder_async._core.error_mapping import error_from_response
@@ -148,21 +149,19 @@ class RequestExecutor:
 
     @asynccontextmanager
     async def hold_creation_lock(
-        self, endpoint: Endpoint[T], account_id: str | None, name: str
-    ) -> AsyncGenerator[OutcomeUnknownError | None, None]:
+        self, endpoint: Endpoint[T], account_id: str | None, *key: str
+    ) -> AsyncGenerator[Creation, None]:
         """Hold the lock under which a record is looked up by name, and created if it does not exist.
-
-        Yield the error if another call may have created the record while this one was waiting.
 
         Args:
             endpoint: Creates the record.
             account_id: The account of the record, or None for that of the client.
-            name: The name of the record.
+            key: Identifies the record in the account.
         """
         account_id = account_id or await self.resolve_account_id()
-        lock = self._state.creation_locks[endpoint.operation, account_id]
-        async with lock.hold(name, self._wait_bounds(endpoint.error_context())) as lost:
-            yield lost
+        bounds = self._wait_bounds(endpoint.error_context())
+        async with self._state.creation_locks.hold((endpoint.operation, account_id, *key), bounds) as creation:
+            yield creation
 
     def _wait_bounds(self, context: ErrorContext) -> WaitBounds:
         resources, seconds = self._state.ensure_open(), self.options.deadline

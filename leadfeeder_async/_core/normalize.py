@@ -35,7 +35,7 @@ MAX_RECORD_BYTES = 1024 * 1024
 """The largest record that is normalized. Its values take several times its size."""
 
 MAX_SECTION_BYTES = 65_536
-"""The largest ``meta`` or ``errors`` that is normalized."""
+"""The largest ``errors``, ``links`` or part of ``meta`` that is normalized."""
 
 
 class _Body(msgspec.Struct):
@@ -52,8 +52,16 @@ class _Body(msgspec.Struct):
     links: msgspec.Raw = msgspec.Raw()
 
 
-class _Credits(msgspec.Struct):
+class _MetaParts(msgspec.Struct):
+    """The parts of metadata that are known. Others may be of any size."""
+
+    pagination: msgspec.Raw = msgspec.Raw()
     credits: msgspec.Raw = msgspec.Raw()
+    request_id: msgspec.Raw = msgspec.Raw()
+    num_results: msgspec.Raw = msgspec.Raw()
+    page_count: msgspec.Raw = msgspec.Raw()
+    total_count: msgspec.Raw = msgspec.Raw()
+    next_cursor: msgspec.Raw = msgspec.Raw()
 
 
 class _Identifier(msgspec.Struct, gc=False):
@@ -63,7 +71,7 @@ class _Identifier(msgspec.Struct, gc=False):
 
 _BODY = msgspec.json.Decoder(_Body)
 _RECORDS = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
-_CREDITS = msgspec.json.Decoder(_Credits)
+_META_PARTS = msgspec.json.Decoder(_MetaParts)
 _IDENTIFIER = msgspec.json.Decoder(_Identifier)
 _JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
 
@@ -81,7 +89,7 @@ def normalize_response(body: bytes, *, is_list: bool, is_empty: bool, has_list_r
         normalized.write(b"null")
     else:
         _write_data(normalized, response, len(body), is_list=is_list, has_list_rows=has_list_rows)
-    meta, errors = _section(response.meta), _reported_errors(response)
+    meta, errors = _meta(response.meta), _reported_errors(response)
     if isinstance(meta, dict):
         normalized.write(b',"meta":' + msgspec.json.encode(_normalize_meta(meta)))
     if errors:
@@ -94,16 +102,9 @@ def normalize_response(body: bytes, *, is_list: bool, is_empty: bool, has_list_r
 
 
 def normalize_meta(body: bytes) -> bytes:
-    """Return the metadata of a response in the shape of the contract, or raise an error of msgspec if it is not JSON.
-
-    The credits are read by themselves, so that they are found in metadata of any size.
-    """
-    raw = _BODY.decode(body).meta
-    meta, credits_ = _section(raw), None
-    with suppress(*UNREADABLE):
-        credits_ = _section(_CREDITS.decode(raw).credits)
-    normalized = _normalize_meta({**(meta if isinstance(meta, dict) else {}), "credits": credits_})
-    return msgspec.json.encode(normalized)
+    """Return the metadata of a body in the shape of the contract, or raise an error of msgspec if it is not JSON."""
+    meta = _meta(_BODY.decode(body).meta)
+    return msgspec.json.encode(_normalize_meta(meta if isinstance(meta, dict) else {}))
 
 
 def _reported_errors(response: _Body) -> list[Json]:
@@ -148,6 +149,17 @@ def _section(raw: msgspec.Raw) -> Json:
         return _JSON.decode(raw) if 0 < len(raw) <= MAX_SECTION_BYTES else None
     except UNREADABLE:
         return None
+
+
+def _meta(raw: msgspec.Raw) -> Json:
+    """Return metadata decoded, or only its known parts if it is large."""
+    if len(raw) <= MAX_SECTION_BYTES:
+        return _section(raw)
+    try:
+        parts = _META_PARTS.decode(raw)
+    except UNREADABLE:
+        return None
+    return {name: _section(part) for name, part in msgspec.structs.asdict(parts).items()}
 
 
 def _write_data(output: BytesIO, response: _Body, size: int, *, is_list: bool, has_list_rows: bool) -> None:

@@ -77,14 +77,14 @@ def missing_rows_error(detector: EndDetector, request: ApiRequest[bytes]) -> Inc
             request.endpoint.error_context(),
             hint="The rows so far are valid. Try again later.",
         )
-    if detector.total is None:
+    missing = max(detector.missing or 0, detector.missing_in_pass)
+    if missing <= 0 or detector.total is None:
         return IncompleteListError(
             f"The list has more rows than the {detector.rows:,} that arrived: the last response names another page, "
             "but this list cannot request it.",
             request.endpoint.error_context(),
-            hint="The rows so far are valid. Report the operation to the authors of this package.",
+            hint="Report the operation to the authors of this package, and request its other pages with lf.request().",
         )
-    missing = max(detector.missing or 0, detector.missing_in_pass)
     return IncompleteListError(
         f"{missing:,} of {detector.total:,} rows are missing: the server counts them, but did not return them{again}.",
         request.endpoint.error_context(),

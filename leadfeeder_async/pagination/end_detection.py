@@ -67,7 +67,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     ===========  =================================================================  ===============================
     missing      page                                                               verdict
     ===========  =================================================================  ===============================
-    unknown      full, or not the last of the reported pages                        CONTINUE
+    unknown      full, or not the last of the reported pages, or with new rows      CONTINUE
+                 if the response names another page
     unknown      after an empty page before the last of the reported pages          RESTART if reading again is
                                                                                     free, otherwise COMPLETE
     unknown      with rows, the last that can be requested or without new rows,     INCOMPLETE
@@ -78,11 +79,15 @@ class EndDetector(msgspec.Struct, frozen=True):
     above zero   past these pages and without new rows several times, or the last   RESTART if reading again is
                  page of a later pass                                               free and passes are left,
                                                                                     otherwise INCOMPLETE
+    zero or      with new rows, although the server reports or names more pages,    CONTINUE
+    below        or before the last of these pages
+    zero or      the last that can be requested, although the response names        INCOMPLETE
+    below        another page
     zero         of a free list, full and with new rows, if the count may be that   CONTINUE
                  of the page only: it has a usual size, and more pages may exist
-    zero         any other                                                          COMPLETE
     below zero   full and with new rows, because the count is outdated              CONTINUE
-    below zero   any other                                                          COMPLETE
+    zero or      any other                                                          COMPLETE
+    below
     ===========  =================================================================  ===============================
 
     A page is full if it has as many rows as the largest page so far. If the count fell during a pass, rows may have
@@ -219,8 +224,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     def _decide(self, page: PageFacts) -> Verdict:
         if self._pass_continues(page):
             return Verdict.CONTINUE
-        has_next = self.total is None and page.names_next and page.row_count > 0
-        if has_next and (page.is_last or self.stuck_pages > 0):
+        if page.names_next and page.row_count > 0 and (page.is_last or (self.total is None and self.stuck_pages > 0)):
             return Verdict.INCOMPLETE
         is_short = self.missing is not None and self.missing > 0
         has_gap = self.has_hole or (self.latest_rows == 0 and self.pages < (self.last_page or 0))
@@ -239,7 +243,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         if page.row_count >= self.page_size:
             return self.pages != self.last_page
         if self.last_page is None:
-            return self.pages == 1 and page.row_count in USUAL_PAGE_SIZES
+            return self.pages > 1 or page.row_count in USUAL_PAGE_SIZES
         return self.pages < self.last_page
 
     def _pass_continues(self, page: PageFacts) -> bool:
@@ -254,6 +258,8 @@ class EndDetector(msgspec.Struct, frozen=True):
             return self.pages < self.known_pages and (self.needs_proof or missing is None or missing > 0)
         if missing is None:
             return self._continues_without_count(page, is_full=is_full)
+        if missing <= 0 and (self.pages < (self.last_page or 0) or (page.names_next and page.new_rows > 0)):
+            return True
         may_continue = missing < 0 or (self.can_restart and self._may_count_page(page))
         return missing > 0 or (may_continue and is_full and page.new_rows > 0)
 
@@ -261,4 +267,5 @@ class EndDetector(msgspec.Struct, frozen=True):
         is_early = page.row_count == 0 and self.pages < (self.last_page or 0)
         if self.largest_page < self.page_size and self.stuck_pages and not is_early:
             return False  # the first page was short, and the next one brought nothing: the list was complete
-        return (page.row_count > 0 and is_full) or self.pages < (self.last_page or 0)
+        is_followed = is_full or (page.names_next and page.new_rows > 0)
+        return (page.row_count > 0 and is_followed) or self.pages < (self.last_page or 0)

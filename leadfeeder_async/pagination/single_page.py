@@ -8,15 +8,34 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from leadfeeder_async._core.codec import page_meta
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.pagination.completeness import filter_new, gap_page, page_facts
+from leadfeeder_async.models.envelope import Meta, Response
+from leadfeeder_async.pagination.completeness import filter_new, gap_page, missing_rows_error, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
-from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
+from leadfeeder_async.pagination.end_detection import EndDetector, PageFacts, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.source import PagerOptions
 
 T = TypeVar("T")
+
+
+async def fetch_whole_list(
+    executor: RequestExecutor, request: ApiRequest[Response[tuple[T, ...]]]
+) -> Response[tuple[T, ...]]:
+    """Return a list that comes as one response.
+
+    Raises:
+        IncompleteListError: The server has more rows than it returned.
+    """
+    response = await executor.execute(request)
+    meta, rows = page_meta(response), len(response.data)
+    facts = PageFacts(rows, rows, total_count=meta.total_count, page_count=meta.pages, is_last=True)
+    detector = EndDetector(rows, can_restart=False).record(replace(facts, names_next=names_next(meta)))
+    if detector.verdict is Verdict.INCOMPLETE:
+        raise missing_rows_error(detector, request.undecoded)
+    return response
 
 
 class SinglePageSource(msgspec.Struct, frozen=True):
@@ -41,7 +60,7 @@ class SinglePageSource(msgspec.Struct, frozen=True):
             page = await decoder.decode(await self.executor.execute(self.request))
             new = await filter_new(seen, page, decoder)
             facts = page_facts(page, new, detector, is_last=True)
-            detector = detector.record(replace(facts, names_next=facts.names_next or (page.meta.pages or 1) > 1))
+            detector = detector.record(replace(facts, names_next=names_next(page.meta)))
             position = ResumePosition(ended=True) if detector.verdict is Verdict.COMPLETE else None
             yield replace(page, items=new.rows, total=page.meta.total_count, position=position)
             if detector.verdict is Verdict.INCOMPLETE:
@@ -50,3 +69,8 @@ class SinglePageSource(msgspec.Struct, frozen=True):
             if detector.verdict is Verdict.RESTART:
                 detector = detector.restarted()
                 seen.start_pass()
+
+
+def names_next(meta: Meta) -> bool:
+    """Return True if a response names another page, or says that there are several."""
+    return meta.next_cursor is not None or (meta.pages or 1) > 1

@@ -25,7 +25,7 @@ from leadfeeder_async.pagination.split_check import SplitRange
 T = TypeVar("T")
 
 
-ROUND_COUNT = 1_000
+ROUND_COUNT = 500
 """A count that is a multiple of this may be the limit of a server."""
 
 
@@ -102,7 +102,7 @@ class WindowProgress(msgspec.Struct):
         """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
         if isinstance(error, OffsetExceededError):
             return True
-        return self.window is not None and (self.detector.pages + 1) * self.detector.largest_page > self.max_rows
+        return self.window is not None and (self.detector.pages + 1) * self.detector.largest_page >= self.max_rows
 
     @property
     def exceeds_limit(self) -> bool:
@@ -114,18 +114,19 @@ class WindowProgress(msgspec.Struct):
         """True if the server stopped a search by date at its row limit although it counts, or may have, more rows.
 
         A total equal to the limit is not conclusive, because some servers count no further. A total below the number of
-        rows that arrived is not conclusive either, because some servers count the rows of the page.
+        rows that arrived is not conclusive either, because some servers count the rows of the page. On some servers,
+        the last row that can be requested is the one before the limit.
         """
         total, largest = self.detector.total, max(self.detector.largest_page, 1)
         if self.window is None:
             return False
         if self.exceeds_limit and total != self.max_rows:
             return self.detector.rows < (total or 0)
-        if total not in {None, self.max_rows} and self.detector.rows <= (total or 0):
+        if total not in {None, self.max_rows - 1, self.max_rows} and self.detector.rows <= (total or 0):
             return False
         # The last page ends at the limit, or the server rejects the page that crosses it. A later pass may end early.
         return any(
-            rows == self.max_rows or (rows + largest > self.max_rows and rows % largest == 0)
+            rows in {self.max_rows - 1, self.max_rows} or (rows + largest >= self.max_rows and rows % largest == 0)
             for rows in (self.detector.received, self.detector.rows)
         )
 

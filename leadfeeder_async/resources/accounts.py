@@ -13,6 +13,7 @@ from leadfeeder_async.errors import NotFoundError
 from leadfeeder_async.models.accounts import Account, AccountSummary, User
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.includes import AccountInclude
+from leadfeeder_async.pagination.single_page import fetch_whole_list
 from leadfeeder_async.resources.arguments import include_param
 
 GET_ACCOUNT = Endpoint("list_accounts", "GET", "/v1/accounts", Response[tuple[Account, ...]], params=("include",))
@@ -35,11 +36,14 @@ class Accounts:
         Returns:
             All accounts, with their ids and names.
 
+        Raises:
+            IncompleteListError: The server has more accounts than it returned.
+
         Credits:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(LIST_ACCOUNTS))
+        return await fetch_whole_list(self._executor, ApiRequest(LIST_ACCOUNTS))
 
     async def get(
         self, account_id: str | None = None, *, include: Iterable[AccountInclude] | None = None

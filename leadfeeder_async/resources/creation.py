@@ -8,10 +8,18 @@ from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Protocol, TypeVar
 
-from leadfeeder_async.errors import OutcomeUnknownError, UnexpectedStatusError, check_argument
+from leadfeeder_async._core.creation_lock import Creation
+from leadfeeder_async.errors import (
+    APIStatusError,
+    LeadfeederError,
+    OutcomeUnknownError,
+    UnexpectedStatusError,
+    check_argument,
+)
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.tags_and_lists import List, Tag
 from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.types import Stats
 
 R = TypeVar("R", Tag, List)
 
@@ -35,10 +43,10 @@ N = TypeVar("N", bound=Named)
 
 async def find_or_create(
     name: str,
-    kind: str,
+    record_type: type[R],
     records: Pager[R],
-    create: Callable[[], Coroutine[None, None, Response[R]]],
-    lock: AbstractAsyncContextManager[OutcomeUnknownError | None],
+    create: Callable[[Stats], Coroutine[None, None, Response[R]]],
+    lock: AbstractAsyncContextManager[Creation],
 ) -> R:
     """Return the record with a name. Create it if it does not exist.
 
@@ -46,34 +54,72 @@ async def find_or_create(
 
     Args:
         name: The name.
-        kind: The kind of record, for errors.
+        record_type: The kind of record.
         records: All records.
-        create: Creates the record.
-        lock: The lock to hold, so that concurrent calls create only one record.
+        create: Creates the record, and counts its requests.
+        lock: The lock of the record, so that concurrent calls create only one. Calls that wait for it get its result.
 
     """
-    check_argument(name.strip(), f"The name of the {kind} is empty.", argument="name")
-    async with lock as lost:
-        found = find_by_name(name, await records.collect(), kind)
-        if found is not None:
-            return found
-        if lost is not None:  # a concurrent call may have created it, and the list may not show it yet
-            raise lost.with_context(lost.context)
-        try:
-            created = (await create()).data
-        except (OutcomeUnknownError, UnexpectedStatusError) as error:
-            if isinstance(error, UnexpectedStatusError) and error.status != HTTPStatus.CONFLICT:
-                raise
-            found = find_by_name(name, await records.collect(), kind)
-            if found is None:
-                raise
-            return found
+    check_argument(name.strip(), f"The name of the {_kind(record_type)} is empty.", argument="name")
+    async with lock as creation:
+        if isinstance(creation.record, record_type):  # the list may not show it yet
+            return creation.record
+        found = find_by_name(name, await records.collect(), _kind(record_type))
+        if found is None:
+            if creation.lost is not None:
+                raise creation.lost.with_context(creation.lost.context)
+            found = await _create(name, record_type, records, create, creation)
+        creation.record = found
+        return found
+
+
+async def _create(
+    name: str,
+    record_type: type[R],
+    records: Pager[R],
+    create: Callable[[Stats], Coroutine[None, None, Response[R]]],
+    creation: Creation,
+) -> R:
+    """Create a record. If it is unclear whether that succeeded, look for the record."""
+    kind, sent = _kind(record_type), Stats()
+    failure: LeadfeederError
+    try:
+        created = (await create(sent)).data
+    except UnexpectedStatusError as error:
+        if error.status != HTTPStatus.CONFLICT:
+            raise
+        failure = error
+    except OutcomeUnknownError as error:
+        failure = creation.lost = error
+    except BaseException as error:
+        if _may_have_created(error, sent):
+            message = f"A concurrent call stopped while it created the {kind} {name!r}."
+            creation.lost = OutcomeUnknownError(message, hint=_LOOK_IT_UP)
+        raise
+    else:
         if created.id:
             return created
-        found = find_by_name(name, await records.collect(), kind)
-        if found is None:
-            raise OutcomeUnknownError(f"The server created the {kind} {name!r} without an id.", hint=_LOOK_IT_UP)
-        return found
+        message = f"The server created the {kind} {name!r} without an id."
+        failure = creation.lost = OutcomeUnknownError(message, hint=_LOOK_IT_UP)
+    try:
+        listed = await records.collect()
+    except LeadfeederError:  # that the record may exist is more important
+        raise failure from failure.__cause__
+    found = find_by_name(name, listed, kind)
+    if found is None:
+        raise failure
+    return found
+
+
+def _may_have_created(error: BaseException, sent: Stats) -> bool:
+    """Return True unless the server rejected the request, or it was not sent."""
+    if isinstance(error, LeadfeederError):
+        return error.sent != "no" and not isinstance(error, APIStatusError)
+    return sent.requests > 0
+
+
+def _kind(record_type: type[Tag | List]) -> str:
+    return record_type.__name__.lower()
 
 
 _LOOK_IT_UP = "Call get_or_create again later. It finds the record once the server lists it."
@@ -81,10 +127,11 @@ _LOOK_IT_UP = "Call get_or_create again later. It finds the record once the serv
 
 def has_name(record: Named, name: str) -> bool:
     """Return True if a record has a name, ignoring case, additional spaces and the Unicode form."""
-    return _comparable(record.name or "") == _comparable(name)
+    return comparable(record.name or "") == comparable(name)
 
 
-def _comparable(name: str) -> str:
+def comparable(name: str) -> str:
+    """Return a name without case, additional spaces and its Unicode form."""
     return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).split())
 
 

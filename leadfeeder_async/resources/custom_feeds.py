@@ -14,6 +14,7 @@ from leadfeeder_async.models.envelope import EmptyResponse, Response
 from leadfeeder_async.models.includes import CustomFeedFolderInclude, CustomFeedInclude
 from leadfeeder_async.models.request_bodies import CustomFeedChanges, CustomFeedData, CustomFeedRequest
 from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.single_page import fetch_whole_list
 from leadfeeder_async.resources.arguments import checked, encode_record, include_param
 from leadfeeder_async.resources.body_checks import check_dict, check_json
 
@@ -264,14 +265,16 @@ class CustomFeeds:
         Returns:
             All folders.
 
+        Raises:
+            IncompleteListError: The server has more folders than it returned.
+
         Credits:
             None.
 
         """
         params = {"include": include_param(include, CustomFeedFolderInclude)}
-        return await self._executor.execute(
-            ApiRequest(RETRIEVE_CUSTOM_FEED_FOLDERS, params=params, account_id=account_id)
-        )
+        request = ApiRequest(RETRIEVE_CUSTOM_FEED_FOLDERS, params=params, account_id=account_id)
+        return await fetch_whole_list(self._executor, request)
 
 
 def _relationships(value: object) -> dict[str, object]:

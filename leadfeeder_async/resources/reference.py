@@ -7,6 +7,7 @@ from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.reference import Industry, NaceCode
+from leadfeeder_async.pagination.single_page import fetch_whole_list
 
 LIST_INDUSTRIES = Endpoint(
     "list_industries",
@@ -39,12 +40,13 @@ class Reference:
 
         Raises:
             NotFoundError: The inferred path does not exist.
+            IncompleteListError: The server has more industries than it returned.
 
         Credits:
             None.
 
         """
-        return await self._executor.execute(ApiRequest(LIST_INDUSTRIES, account_id=account_id))
+        return await fetch_whole_list(self._executor, ApiRequest(LIST_INDUSTRIES, account_id=account_id))
 
     def nace_codes(self) -> tuple[NaceCode, ...]:
         """Return the NACE codes of all sections, divisions, groups and classes.

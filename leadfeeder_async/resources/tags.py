@@ -15,7 +15,7 @@ from leadfeeder_async.models.tags_and_lists import Tag
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import checked, encode_record
-from leadfeeder_async.resources.creation import find_or_create
+from leadfeeder_async.resources.creation import comparable, find_or_create
 
 RETRIEVE_TAGS = Endpoint(
     "retrieve_tags", "GET", "/v1/tags", Response[tuple[Tag, ...]], pagination=PaginationStyle.PAGE_NUMBER
@@ -131,12 +131,13 @@ class Tags:
 
         """
         checked(TagChanges, name=name, color=UNSET if color is None else color)
+        executor = self._executor
         return await find_or_create(
             name,
-            "tag",
+            Tag,
             self.list(account_id=account_id),
-            lambda: self.create(name=name, color=color, account_id=account_id),
-            self._executor.hold_creation_lock(CREATE_TAG, account_id, name),
+            lambda stats: Tags(executor.with_stats(stats)).create(name=name, color=color, account_id=account_id),
+            executor.hold_creation_lock(CREATE_TAG, account_id, comparable(name)),
         )
 
     async def get(self, tag_id: str, *, account_id: str | None = None) -> Response[Tag]:

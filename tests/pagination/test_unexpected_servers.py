@@ -127,6 +127,22 @@ NUMBERED: dict[str, tuple[str, int, Callable[[Query], Response]]] = {
     "count of the rows so far": (
         "complete", 250, lambda q: q.body(total_count=min(q.total, q.num * q.size), page_count="absent")
     ),
+    "count that is too low, and full pages of 50": (
+        "complete", 220, lambda q: q.body(q.data((q.num - 1) * 50, min(q.size, 50)), total_count=200, page_count="absent")
+    ),
+    "short page, and count of the page": (
+        "complete", 250, lambda q: q.body(short_second_page(q), total_count=len(short_second_page(q)))
+    ),
+    "short page, and a link": (
+        "complete", 250, lambda q: {**q.body(short_second_page(q), **UNCOUNTED), "links": link(q, "")}
+    ),
+    "short page, a link, and count of the page": (
+        "complete", 250,
+        lambda q: {
+            **q.body(short_second_page(q), page_count="absent", total_count=len(short_second_page(q))),
+            "links": link(q, ""),
+        },
+    ),
     "count of the rows that remain": (
         "complete", 250, lambda q: q.body(total_count=max(0, q.total - q.start), page_count="absent")
     ),
@@ -240,6 +256,11 @@ CURSORS: dict[str, tuple[str, int, Callable[[Query], Response]]] = {
     "repeated rows": ("reported", 250, lambda q: q.body([*q.data()[:-1], q.record(0)])),
 }  # fmt: skip
 """Servers of companies by name, as above."""
+
+
+def short_second_page(q: Query) -> list[dict[str, Any]]:
+    """Return the rows of a page of which one was filtered after the pages were made: the second page is not full."""
+    return q.data(q.start - (q.num > 2), q.size - (q.num == 2))
 
 
 def following(q: Query, more: float = 0) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
@@ -13,10 +14,13 @@ from leadfeeder_async import (
     DeadlineExceededError,
     LeadfeederError,
     OutcomeUnknownError,
+    RedirectError,
     UnexpectedStatusError,
 )
+from leadfeeder_async.models import List
+from leadfeeder_async.models.request_bodies import Scope
 from leadfeeder_async.sandbox import Sandbox
-from tests.support.clients import client_of
+from tests.support.clients import client_for, client_of
 from tests.support.servers import handler_server
 
 
@@ -57,6 +61,118 @@ async def test_lost_response_of_a_concurrent_call(sandbox: Sandbox, lf: AsyncLea
     assert [type(result) for result in hot] == [OutcomeUnknownError] * 3
     assert [cold.id] == sandbox.ledger.creations if not isinstance(cold, BaseException) else cold
     assert (await lf.tags.get_or_create("Hot")).id in sandbox.ledger.creations
+
+
+class SlowList:
+    """A server that lists a new tag or list half a second later, and lets a test handle the first creation."""
+
+    def __init__(self, fail: Callable[[], Awaitable[web.Response | None]]) -> None:
+        self.fail = fail
+        self.creations = 0
+        self.lists_fail = 0
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        """Answer a request."""
+        if request.method != "POST":
+            self.lists_fail -= 1
+            return web.json_response({"data": [], "meta": {}}, status=403 if self.lists_fail >= 0 else 200)
+        self.creations += 1
+        response = await self.fail() if self.creations == 1 else None
+        attributes = (await request.json())["data"]["attributes"]
+        record = {"id": str(self.creations), "type": "tag", "attributes": attributes}
+        return response or web.json_response({"data": record}, status=201)
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def _bad_gateway() -> web.Response:
+    return web.json_response({}, status=502)
+
+
+async def _slow() -> None:
+    await asyncio.sleep(0.3)
+
+
+async def _redirect() -> web.Response:
+    return web.Response(status=302)
+
+
+async def test_created_record_that_is_not_listed_yet() -> None:
+    """Calls that waited for the creation of a record get it, also if the list does not show it yet."""
+    server = SlowList(_nothing)
+    async with handler_server(server) as url, client_of(url) as lf:
+        tags = await asyncio.gather(*(lf.tags.get_or_create("Hot") for _ in range(4)))
+        assert ({tag.id for tag in tags}, server.creations) == ({"1"}, 1)
+        assert lf._executor._state.creation_locks._creations == {}
+
+
+async def test_canceled_creation() -> None:
+    """If a call is canceled while its request is under way, a call that waited for it creates nothing."""
+    server = SlowList(_slow)
+    async with handler_server(server) as url, client_of(url) as lf:
+        first = asyncio.create_task(lf.tags.get_or_create("Hot"))
+        while not server.creations:
+            await asyncio.sleep(0.01)
+        second = asyncio.create_task(lf.tags.get_or_create("HOT"))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        with pytest.raises(OutcomeUnknownError, match=r"A concurrent call stopped while it created the tag 'Hot'\."):
+            await second
+        assert (first.cancelled(), server.creations) == (True, 1)
+
+
+async def test_creation_that_is_canceled_before_it_is_sent(sandbox: Sandbox) -> None:
+    """If a call is canceled while it waits for the rate limit, a call that waited for it creates the record."""
+    async with client_for(sandbox, rate=2, burst=1) as lf:
+        first = asyncio.create_task(lf.tags.get_or_create("Hot"))
+        while not lf.stats.requests:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # the list has arrived
+        second = asyncio.create_task(lf.tags.get_or_create("Hot"))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        assert [(await second).id] == sandbox.ledger.creations
+
+
+@pytest.mark.parametrize(
+    ("fail", "error"), [(_bad_gateway, OutcomeUnknownError), (_redirect, RedirectError)], ids=["502", "redirect"]
+)
+async def test_creation_of_unknown_outcome(
+    fail: Callable[[], Awaitable[web.Response]], error: type[LeadfeederError]
+) -> None:
+    """Whatever left the outcome unknown, calls that waited create nothing, in any spelling of the name."""
+    server = SlowList(fail)
+    async with handler_server(server) as url, client_of(url) as lf:
+        names = ("Caf\u00e9 A", "Cafe\u0301 A", "CAFE\u0301\u00a0 a")
+        results = await asyncio.gather(*(lf.tags.get_or_create(name) for name in names), return_exceptions=True)
+        assert [type(result) for result in results] == [error, OutcomeUnknownError, OutcomeUnknownError]
+        assert server.creations == 1
+
+
+async def test_failed_look_up_after_a_lost_response() -> None:
+    """If the records cannot be requested after a lost response, the error is still that the outcome is unknown."""
+    server = SlowList(_bad_gateway)
+
+    async def lose() -> web.Response:
+        server.lists_fail = 1
+        return await _bad_gateway()
+
+    server.fail = lose
+    async with handler_server(server) as url, client_of(url) as lf:
+        results = await asyncio.gather(*(lf.tags.get_or_create("Hot") for _ in range(2)), return_exceptions=True)
+    assert ([type(result) for result in results], server.creations) == ([OutcomeUnknownError] * 2, 1)
+
+
+async def test_lists_of_both_scopes() -> None:
+    """A lost response of one scope does not concern a list of the same name in the other scope."""
+    server = SlowList(_bad_gateway)
+    async with handler_server(server) as url, client_of(url) as lf:
+        scopes: tuple[Scope, ...] = ("company", "contact")
+        calls = (lf.lists.get_or_create("DACH", scope=scope) for scope in scopes)
+        lost, created = await asyncio.gather(*calls, return_exceptions=True)
+    assert (type(lost), type(created)) == (OutcomeUnknownError, List)
 
 
 async def test_record_without_id() -> None:
@@ -108,17 +224,18 @@ async def test_conflict_with_another_program(sandbox: Sandbox, lf: AsyncLeadfeed
 
 
 async def test_deadline_while_another_call_creates(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
-    """A call waits for another one no longer than its deadline, and not at all for one of another account."""
+    """A call waits for one with the same name no longer than its deadline, and not at all for any other."""
     await lf.users.me()
     sandbox.latency = 1.0
     slow = asyncio.create_task(lf.tags.get_or_create("Hot"))
     await asyncio.sleep(0.05)
     with pytest.raises(DeadlineExceededError):
-        await lf.with_options(deadline=0.2).tags.get_or_create("Cold")
+        await lf.with_options(deadline=0.2).tags.get_or_create("hot")
     sandbox.latency = 0.0
-    other = asyncio.create_task(lf.tags.get_or_create("Cold", account_id="2"))
-    await asyncio.wait([other], timeout=0.5)
-    assert (other.done(), slow.done()) == (True, False)
-    await slow
+    other = asyncio.create_task(lf.tags.get_or_create("Hot", account_id="2"))
+    cold = asyncio.create_task(lf.tags.get_or_create("Cold"))
+    await asyncio.wait([other, cold], timeout=0.5)
+    assert (other.done(), cold.done(), slow.done()) == (True, True, False)
+    await asyncio.gather(slow, cold)
     with pytest.raises(LeadfeederError):
         await other
