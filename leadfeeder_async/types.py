@@ -76,7 +76,7 @@ class AttemptEvent(msgspec.Struct, frozen=True, kw_only=True):
     """The ``operationId`` of the contract, or ``request`` for other routes."""
     method: str
     path: str
-    """The path template, without ids."""
+    """The path template, without ids. For other routes, the path that was passed to ``lf.request``."""
     attempt: int
     """1 for the first attempt of a call."""
     started_at: datetime

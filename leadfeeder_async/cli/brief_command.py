@@ -140,14 +140,32 @@ async def _prior_visits(lf: AsyncLeadfeeder, first_day: date, first_read: date, 
         history: The number of days before the period.
     """
     recent_start, history_start = first_day - timedelta(REENGAGED_AFTER_DAYS), first_day - timedelta(history)
-    return PriorVisits(
-        recent=await _company_ids(lf, recent_start, first_read - timedelta(1)),
-        older=await _company_ids(lf, history_start, recent_start - timedelta(1)),
+    rejected = list[date]()
+    prior = PriorVisits(
+        recent=await _company_ids(lf, recent_start, first_read - timedelta(1), rejected),
+        older=await _company_ids(lf, history_start, recent_start - timedelta(1), rejected),
     )
+    if rejected:
+        print_err(f"Visits up to {max(rejected)} are not known, because the API rejected these days.")
+    return prior
 
 
-async def _company_ids(lf: AsyncLeadfeeder, start: date, end: date) -> set[str]:
-    return {row.company.id async for row in lf.web_visits.companies(start_date=start, end_date=end) if row.company}
+async def _company_ids(lf: AsyncLeadfeeder, start: date, end: date, rejected: list[date]) -> set[str]:
+    """Return the companies that visited on some days, or an empty set if the API rejects the last of these days.
+
+    The API may reject the days before the account began. The last day of each rejected range is added to ``rejected``.
+    """
+    try:
+        visitors = lf.web_visits.companies(start_date=start, end_date=end)
+        return {row.company.id async for row in visitors if row.company}
+    except BadRequestError:
+        is_end = start >= end
+    if is_end:
+        rejected.append(end)
+        return set()
+    middle = start + (end - start) / 2
+    later = await _company_ids(lf, middle + timedelta(1), end, rejected)
+    return later if end in rejected else later | await _company_ids(lf, start, middle, rejected)
 
 
 def _in_time_zone(activity: CompanyActivity, now: datetime) -> CompanyActivity:

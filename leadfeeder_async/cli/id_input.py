@@ -60,6 +60,8 @@ class IdParser:
         """True if the header has spaces after its delimiters."""
         self._unfinished = list[str]()
         """The lines of a CSV row that has an open quote."""
+        self._shapes = set[str]()
+        """The shapes of the ids of the CSV rows so far."""
 
     def feed(self, line: bytes) -> str | None:
         """Return the id in a line, or None if there is none: a blank line, a header, or part of a CSV row."""
@@ -140,21 +142,22 @@ class IdParser:
         position = self._cell or 0
         if self._width and any(map(str.strip, cells[self._width :])):
             raise self._error(f"has {len(cells):,} cells, and there are {self._width:,} columns", "Check its quotes.")
-        if any("\n" in cell for cell in cells) and self._contains_rows(cells):
-            raise self._error("ends a cell that contains rows with ids", "Check the quotes of the lines before it.")
         if len(cells) <= position and any(map(str.strip, cells)):
             raise self._error(f"has no cell in column {position + 1}, that of the id", "Check its quotes.")
-        return cells[position].strip() or None if len(cells) > position else None
+        found = cells[position].strip() if len(cells) > position else ""
+        if found:
+            self._shapes.add(_shape_of(found))
+        if any("\n" in cell for cell in cells) and self._contains_rows(cells):
+            raise self._error("ends a cell that contains rows with ids", "Check the quotes of the lines before it.")
+        return found or None
 
     def _contains_rows(self, cells: Sequence[str]) -> bool:
         """Return True if a line within a cell has all cells of a row and an id, as after an unclosed quote."""
         from leadfeeder_async.jobs.enrich.table_source import rows_within  # not needed by other inputs
 
-        position = self._cell or 0
-        own = cells[position].strip() if len(cells) > position else ""
         for row in rows_within(cells, self._delimiter, self._width, has_spaces=self._has_spaces):
-            found = row.cell(position).strip()
-            if len(found.split()) == 1 and (not own or _shape_of(found) == _shape_of(own)):
+            found = row.cell(self._cell or 0).strip()
+            if len(found.split()) == 1 and (not self._shapes or _shape_of(found) in self._shapes):
                 return True
         return False
 
@@ -168,6 +171,8 @@ class IdParser:
             raise self._error(f"is a {kind}, not a {self._scope}", "Name the id with --column, such as company.id.")
         if self._column is None and not isinstance(kind, str):
             return self._only_id(record)
+        if self._column is not None and self._column in record:  # a flat row, with a key such as `company.id`
+            return _as_id(record[self._column])
         path = (self._column or "id").split(".")
         for key in (path, ["attributes", *path], ["relationships", *path]):
             found = _as_id(json_at(record, key))
@@ -192,8 +197,8 @@ class IdParser:
             elif path and path[0] in record and parent is None:
                 values[name] = None
         ids = {name: found for name, value in values.items() if (found := _as_id(value)) is not None}
-        if len(set(ids.values())) > 1:
-            several = ", ".join(map(repr, ids))
+        if len(set(ids.values())) > 1 or (ids and any(record.get(name, UNSET) is None for name in values)):
+            several = ", ".join(map(repr, values))
             raise self._error(
                 f"has several keys that may contain the id: {several}", "Name the right one with --column."
             )
@@ -235,13 +240,19 @@ class IdParser:
 
 
 def _shape_of(text: str) -> str:
-    """Return a text with the same character for all letters and for all digits, so that similar ids have one shape.
+    """Return a text that is the same for similar ids.
 
-    Numbers of nearly the same length have one shape too.
+    Numbers of nearly the same length have one shape, and so have all codes of letters, digits and hyphens. In any other
+    text, the same character stands for all letters, and for all digits.
     """
     if text.isdecimal():
         return f"number of {len(text) // 4}"
+    if _CODE.fullmatch(text):
+        return "code"
     return re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "0", text))
+
+
+_CODE = re.compile(r"(?=.*[a-z])(?=.*\d)[\w-]{8,}", re.IGNORECASE | re.ASCII)
 
 
 def _as_id(value: object) -> str | None:

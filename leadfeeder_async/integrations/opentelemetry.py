@@ -7,6 +7,7 @@ sent to the API.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -149,7 +150,11 @@ class _Observer:
 
     def _request_attributes(self, event: AttemptEvent) -> Attributes:
         """Return the attributes that spans and metrics of a request share."""
-        attributes: Attributes = {"http.request.method": event.method, "url.template": event.path, **self._server}
+        attributes: Attributes = {
+            "http.request.method": event.method,
+            "url.template": _without_ids(event),
+            **self._server,
+        }
         if event.status is not None:
             attributes["http.response.status_code"] = event.status
         if event.error is not None:
@@ -160,12 +165,12 @@ class _Observer:
     def _record_span(self, event: AttemptEvent, duration: float, attributes: Attributes) -> None:
         end = event.started_at.timestamp() + event.elapsed
         span = self._tracer.start_span(
-            f"{event.method} {event.path}",
+            f"{event.method} {_without_ids(event)}",
             kind=SpanKind.CLIENT,
             start_time=_nanoseconds(end - duration),
             attributes={
                 **attributes,
-                "url.full": self._base_url + event.path,
+                "url.full": self._base_url + _without_ids(event),
                 "leadfeeder.operation": event.operation,
                 "leadfeeder.sent": event.sent,
             },
@@ -276,3 +281,16 @@ def _server_attributes(state: ClientState) -> Attributes:
 
 def _nanoseconds(seconds: float) -> int:
     return int(seconds * 1_000_000_000)
+
+
+def _without_ids(event: AttemptEvent) -> str:
+    """Return the path of a request without ids. In other routes, all segments with digits but the version count as ids.
+
+    Each id would otherwise begin another time series.
+    """
+    if event.operation != "request":
+        return event.path
+    return "/".join("{id}" if _ID_SEGMENT.fullmatch(part) else part for part in event.path.split("/"))
+
+
+_ID_SEGMENT = re.compile(r"(?!v\d+$).*\d.*")

@@ -96,10 +96,12 @@ async def test_match_contacts_and_ip(quarter: Sandbox) -> None:
     assert json_lines(stdout)[0]["relationships"]["company"]["id"] == company["id"]
 
 
-def visits_handler(starts: list[datetime | None], zone: tzinfo, status_of_future: int | None = None) -> Handler:
+def visits_handler(
+    starts: list[datetime | None], zone: tzinfo, status_of_future: int | None = None, first_day: str = ""
+) -> Handler:
     """Return a server of the visits of one company, whose days are those of a time zone.
 
-    A visit without a time is one of the day before yesterday.
+    A visit without a time is one of the day before yesterday. Days before ``first_day`` are rejected.
     """
 
     async def respond(request: web.Request) -> web.Response:
@@ -107,6 +109,8 @@ def visits_handler(starts: list[datetime | None], zone: tzinfo, status_of_future
         asked = json.loads(await request.read() or b"null") or request.query
         if status_of_future is not None and asked["end_date"] > str(today):
             return web.json_response({"errors": [{"code": "invalid_parameter"}]}, status=status_of_future)
+        if asked["start_date"] < first_day:
+            return web.json_response({"errors": [{"code": "invalid_parameter"}]}, status=400)
         company = {"company": {"data": {"type": "company", "id": "7"}}}
         for number, start in enumerate(starts):
             day = start.astimezone(zone).date() if start else today - timedelta(2)
@@ -180,6 +184,23 @@ async def test_status_in_a_brief(days_before: int, status: str) -> None:
     today = datetime.now(UTC).replace(hour=0, minute=30)
     (company,) = await brief_of(visits_handler([today, today - timedelta(days_before)], UTC), "--since", "today")
     assert (company["visits"], company["status"]) == (1, status)
+
+
+@pytest.mark.parametrize(
+    ("days_before", "age", "status"), [(4, 10, "returning"), (33, 45, "re-engaged"), (4, 4, "returning"), (0, 1, "new")]
+)
+async def test_brief_of_a_young_account(days_before: int, age: int, status: str) -> None:
+    """Days before the account that the API rejects are left out, with one message, and all others are read."""
+    now = datetime.now(UTC)
+    starts: list[datetime | None] = [now, now - timedelta(days_before)]
+    handler = visits_handler(starts, UTC, first_day=str((now - timedelta(age)).date()))
+    async with handler_server(handler) as url:
+        options = {"LEADFEEDER_API_KEY": KEY, "LEADFEEDER_BASE_URL": url, "LEADFEEDER_ACCOUNT_ID": "1"}
+        code, stdout, stderr = await leadfeeder(None, "brief", "--since", "24h", "--json", **options)
+    assert (code, [company["status"] for company in json_lines(stdout)]) == (0, [status]), stderr
+    last = (now - timedelta(age + 1)).date()
+    assert stderr.count("\n") == 2
+    assert f"Visits up to {last} are not known, because the API rejected these days.\n" in stderr
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,10 @@ async def test_failed_id_is_named_and_the_others_are_done(quarter: Sandbox, tmp_
         ('{"id":"159000001","type":"company"}\n{"id":"159000002","type":"company_summary"}\n', []),
         ('{"id":"159000001"}\n{"id":null,"key":"x"}\n{"id":"159000002"}\n', []),
         (VISIT.format("159000001") + VISIT.format("159000002"), ["--column", "company.id"]),
+        (
+            '{"id":"9","company.id":"159000001"}\n{"id":"9","company.id":null}\n{"company.id":159000002}\n',
+            ["--column", "company.id"],
+        ),
     ],
 )
 def test_formats_of_ids(text: str, options: list[str]) -> None:
@@ -118,6 +122,14 @@ def test_formats_of_ids(text: str, options: list[str]) -> None:
         ("id,name,company.id\n1,A,2\n", "has several columns that may contain the id: 'id', 'company.id'"),
         ('{"id":"1","company_id":"2"}\n', "Line 1 of ids has several keys that may contain the id: 'id', 'company_id'"),
         ('{"id":"1","company":{"id":"2"}}\n', "has several keys that may contain the id: 'id', 'company.id'"),
+        (
+            '{"id":"9","company.id":null}\n',
+            "Line 1 of ids has several keys that may contain the id: 'id', 'company.id'",
+        ),
+        (
+            '{"id":"9","company_id":null}\n',
+            "Line 1 of ids has several keys that may contain the id: 'id', 'company_id'",
+        ),
         ("ID,id\n1,2\n", "has several columns that may contain the id: 'ID', 'id'"),
         ('{"id":"v","type":"web_visit"}\n', "Line 1 of ids is a web_visit, not a company."),
         ('{"name":"v"}\n', "has no 'id'"),
@@ -282,6 +294,36 @@ def test_rows_without_the_column_of_the_id(rows: str, message: str) -> None:
     """A row whose id is hidden by a quote or another delimiter is refused, and not left out."""
     with pytest.raises(ConfigurationError, match=message):
         list(ids_in_lines(BytesIO(f"name,id\n{rows}".encode()), IdParser("ids", "company", None)))
+
+
+UUID = "0b5f9c52-7a57-4c1e-9f3a-00000000000"
+
+
+@pytest.mark.parametrize(
+    ("header", "ids", "end"),
+    [
+        ("id,name,note", [f"{UUID}{number}" for number in range(6)], ""),
+        ("id,name,note", [f"5f9c{number}7a5d4c1e9f3a0000" for number in range(6)], ""),
+        ("id,name,note", ["159000000", "159000001", "kqX3vT9bQm", "159000003", "159000004", "159000005"], ""),
+        ("id,name,note", ["159000000", "159000001", "1590002", "159000003", "159000004", "159000005"], ""),
+        ("id,name,note", [f"15900000{number}" for number in range(6)], ","),
+        ("id,name,note,owner", [f"15900000{number}" for number in range(6)], ""),
+    ],
+)
+def test_rows_with_ids_that_a_missing_quote_hides(header: str, ids: list[str], end: str) -> None:
+    """Hidden rows are found by any kind of id, also if they have one cell more or less than the header."""
+    lines = [f"{record_id},Elbe,note{end}" for record_id in ids]
+    lines[2], lines[4] = f'{ids[2]},Elbe,"note{end}', f'{ids[4]},Elbe,Screen 5"{end}'
+    with pytest.raises(ConfigurationError, match="Line 6 of ids ends a cell that contains rows with ids"):
+        list(ids_in_lines(BytesIO("\n".join([header, *lines]).encode()), IdParser("ids", "company", None)))
+
+
+@pytest.mark.parametrize("note", ["Call 2026-01-05,Eva,ok", "20457,Hamburg,DE", "Hafen,City,DE", "see,b.test,c.test"])
+def test_notes_that_hide_no_ids(note: str) -> None:
+    """A note with several lines hides no ids."""
+    text = f'id,name,note\n159000001,Elbe,"a\n{note}\nb"\n159000002,Main,c\n'
+    parser = IdParser("ids", "company", None)
+    assert list(ids_in_lines(BytesIO(text.encode()), parser)) == ["159000001", "159000002"]
 
 
 @pytest.mark.parametrize(

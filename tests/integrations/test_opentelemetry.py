@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -31,6 +32,7 @@ from leadfeeder_async import (
 from leadfeeder_async.integrations.opentelemetry import instrument
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import KEY, client_for, client_of
+from tests.support.servers import handler_server
 
 
 class Telemetry:
@@ -269,6 +271,21 @@ async def test_hook_of_the_user_is_kept(sandbox: Sandbox, telemetry: Telemetry) 
     async with telemetry.instrument(client_for(sandbox, on_attempt=events.append)) as lf:
         await lf.users.me()
     assert [event.operation for event in events] == ["get_current_user"]
+
+
+async def test_ids_in_other_routes(telemetry: Telemetry) -> None:
+    """The ids in the path of ``lf.request`` are in no span, and do not begin a time series each."""
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.json_response({"data": None})
+
+    async with handler_server(handle) as url, telemetry.instrument(client_of(url)) as lf:
+        for record_id in ("159000001", "kqX3vT9b", "0b5f9c52-7a57-4c1e-9f3a-0000000000aa"):
+            await lf.request("GET", f"/v2/contacts/{record_id}/notes", returns=object)
+    assert len(telemetry.points("http.client.request.duration")) == 1
+    paths = {attributes(span).get("url.template") for span in telemetry.spans}
+    assert paths - {None} == {"/v2/contacts/{id}/notes"}
+    assert not [span for span in telemetry.spans if "159000001" in span.to_json() or "kqX3" in span.to_json()]
 
 
 async def test_client_is_instrumented_once(sandbox: Sandbox, telemetry: Telemetry) -> None:

@@ -211,6 +211,25 @@ async def test_denied_id_does_not_stop_the_job(place: int) -> None:
         assert isinstance(alone.error, PermissionDeniedError)
 
 
+async def test_denied_ids_after_an_interruption(tmp_path: Path) -> None:
+    """A resumed job continues past denied ids, as it would have without the interruption."""
+    stops = True
+
+    async def handle(request: web.Request) -> web.Response:
+        number = int(request.path.split("/")[3])
+        if stops and number >= 50:
+            await asyncio.sleep(60)
+        return web.json_response({"meta": {}}, status=403 if 50 <= number < 55 else 200)
+
+    async with handler_server(handle) as url, client_of(url, rate=1_000, burst=1_000) as lf:
+        ids, out = [str(number) for number in range(100)], tmp_path / "out.ndjson"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(lf.bulk.assign_tags(ids, ["7"]).to_file(out), 0.5)
+        stops = False
+        summary = await lf.bulk.assign_tags(ids, ["7"]).to_file(out, resume=True)
+    assert (summary.outcomes[CHANGED], summary.outcomes[FAILED]) == (95, 5)
+
+
 async def test_denied_key_stops_the_job(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
     """If every call is denied, the job stops early, and no id is recorded as failed."""
     sandbox.fail_next(403, code="insufficient_entitlements", operation="assign_tags_to_company", times=1_000)

@@ -74,7 +74,8 @@ class ChangeQueue:
         self._failing = set[str]()
         self._consecutive_failures = 0
         self._consecutive_rejections = 0
-        self._has_succeeded = False
+        self.has_succeeded = False
+        """True if an id was changed, so that a rejection concerns single ids."""
 
     @property
     def is_empty(self) -> bool:
@@ -96,7 +97,7 @@ class ChangeQueue:
         """Reset the counts of failures and rejections."""
         self._consecutive_failures = self._consecutive_rejections = 0
         self._failing.clear()
-        self._has_succeeded = True
+        self.has_succeeded = True
 
     def record_failure(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
         """Count a failed call, and return its consequence. A change to retry is put back."""
@@ -116,7 +117,7 @@ class ChangeQueue:
     def _reject(self, error: LeadfeederError, *, may_be_changed: bool) -> FailureVerdict:
         """Return the consequence of a rejection, which an earlier request for the id may have caused."""
         self._consecutive_rejections += 1
-        is_patient = self._has_succeeded or isinstance(error, NotFoundError)
+        is_patient = self.has_succeeded or isinstance(error, NotFoundError)
         limit = MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES
         if self._consecutive_rejections >= limit:
             return FailureVerdict.ABORT
@@ -126,7 +127,7 @@ class ChangeQueue:
         self._consecutive_failures += 1
         self._failing.add(change.id)
         is_denied = isinstance(error, PermissionDeniedError)
-        limit = MAX_DENIALS if is_denied and not self._has_succeeded else MAX_CONSECUTIVE_FAILURES
+        limit = MAX_DENIALS if is_denied and not self.has_succeeded else MAX_CONSECUTIVE_FAILURES
         if change.calls >= MAX_ATTEMPTS and len(self._failing) <= MAX_FAILING_IDS:
             is_unchanged = change.sent == "no" and (is_denied or not isinstance(error, APIStatusError))
             return FailureVerdict.FAILED if is_unchanged else FailureVerdict.UNKNOWN

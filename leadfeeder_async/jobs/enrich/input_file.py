@@ -382,7 +382,7 @@ class Header(msgspec.Struct, frozen=True):
         for row in rows_within(cells, self.delimiter, width, has_spaces=self.has_spaces):
             if any(is_valid_key(row.cell(place), kind) for place, kind in self.kinds.items()):
                 return True
-            if row.lines_before:
+            if row.lines_before and row.is_exact:
                 lines_after.append(row.lines_after)
         is_table = any(pair == (1, 0) for pair in pairwise(lines_after))
         return self.has_names_as_keys and width >= MIN_NAMED_COLUMNS and is_table

@@ -144,8 +144,11 @@ def check_width(path: Path, line: int, width: int) -> None:
     )
 
 
-MAX_CHECKED_LINES, MAX_CHECKED_CHARACTERS, MAX_CHECKED_CELLS = 100, 16_384, 4
+MAX_CHECKED_LINES, MAX_CHECKED_CHARACTERS, MAX_CHECKED_CELLS = 100, 262_144, 50
 """The most lines and characters at each end of a cell that are searched for other rows, and the most cells of a row."""
+
+
+_LINE_BREAKS = frozenset("\n\r")
 
 
 class RowInCell(msgspec.Struct, frozen=True):
@@ -159,6 +162,8 @@ class RowInCell(msgspec.Struct, frozen=True):
     """The number of lines before it within the cell."""
     lines_after: int
     """The number of lines that follow within the cell."""
+    is_exact: bool
+    """True if it has as many cells as the header. Otherwise, it has one more or one less."""
 
     def cell(self, place: int) -> str:
         """Return the cell at a position of the row, or an empty string if it is not in this line."""
@@ -168,24 +173,28 @@ class RowInCell(msgspec.Struct, frozen=True):
 def rows_within(cells: Sequence[str], delimiter: str, width: int, *, has_spaces: bool) -> Iterator[RowInCell]:
     """Yield the lines within cells that have all cells of a row, as after an unclosed quote.
 
-    Only the longest cells are searched, and only their first and last lines. After an unclosed quote, the lines up to
-    the end of the cell are rows.
+    Rows may end with a delimiter that the header lacks, or lack the last cell. Only the longest cells with several
+    lines are searched, and only their first and last lines. After an unclosed quote, the lines up to the end of the
+    cell are rows.
 
     Args:
         cells: The cells of a row.
         delimiter: The character between two cells.
         width: The number of cells that a row has.
-        has_spaces: True if the header has spaces after its delimiters. Otherwise, a line with such a space is text.
+        has_spaces: True if the header has spaces after its delimiters. Otherwise, a line with one space after each
+            delimiter is text.
     """
-    longest = sorted(range(len(cells)), key=lambda place: len(cells[place]), reverse=True)[:MAX_CHECKED_CELLS]
+    spanning = [place for place, cell in enumerate(cells) if not _LINE_BREAKS.isdisjoint(cell)]
+    longest = sorted(spanning, key=lambda place: len(cells[place]), reverse=True)[:MAX_CHECKED_CELLS]
     for place in longest:
         for number, lines_after, line in _lines_at_ends(cells[place]):
             parts, first = line.split(delimiter), 0 if number else place
             rest = 0 if lines_after else len(cells) - place - 1  # the last line continues after the closing quote
-            has_all_cells = number + lines_after > 0 and first + len(parts) + rest == width
-            is_text = not has_spaces and any(part.startswith(" ") for part in parts[1:])
-            if has_all_cells and not is_text:
-                yield RowInCell(parts, first, number, lines_after)
+            more = first + len(parts) + rest - width
+            has_all_cells = abs(more) <= 1 and (more >= 0 or len(parts) > 1)
+            is_text = len(parts) > 1 and all(part[:1] == " " != part[1:2] for part in parts[1:])
+            if has_all_cells and (has_spaces or not is_text):
+                yield RowInCell(parts, first, number, lines_after, is_exact=more == 0)
 
 
 def _lines_at_ends(cell: str) -> Iterator[tuple[int, int, str]]:

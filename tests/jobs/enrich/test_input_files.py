@@ -238,6 +238,9 @@ def test_files_that_are_refused(tmp_path: Path, name: str, content: bytes | str,
         InputFile(path, "domain")
 
 
+COPIES = ',"a long\\nnote"' * 5
+
+
 @pytest.mark.parametrize(
     ("text", "is_hidden"),
     [
@@ -252,6 +255,15 @@ def test_files_that_are_refused(tmp_path: Path, name: str, content: bytes | str,
         ('Website,Note\nc.test,"' + "long note, really\n" * 5_000 + '"\n', False),
         ('Website, Note\nc.test,"x\nb.test, y\na.test, 27"\n', True),
         ('"Website", "Note"\n"c.test", "x\nb.test, y\na.test, 27"\n', True),
+        ('Firma;Website;Note\nElbe;c.test;"x;\nMain;b.test;y;\nIsar;a.test;27";\n', True),
+        ('Firma;Website;Note;\nElbe;c.test;"x\nMain;b.test;y\nIsar;a.test;27"\n', True),
+        ('Firma;Website;Note;Owner\nElbe;c.test;"x\nMain;b.test;y\nIsar;a.test;27"\n', True),
+        ('Firma;Website;Betrag\n"Elbe;c.test;   12,50\nMain;b.test;    3,00\nIsar";a.test;  12,50\n', True),
+        ('Firma;Website;Note\nElbe; c.test;"x\nMain; b.test;y\nIsar; a.test;27"\n', True),
+        (f'Website{",A" * 4_000}\nc.test,"x{",y" * 3_999}\nb.test{",value" * 4_000}\na.test,27"{",z" * 3_999}\n', True),
+        (f'Website,A,B,C,D,E,F\nc.test,"x,a,b,c,d,e\nb.test,5"{COPIES}\n', True),
+        ('Website,Note\nc.test,"see\nother.test\nbye"\n', False),
+        ('Firma,Website,Note\nElbe,c.test,"Main, b.test, see mail\nand\nmore"\n', False),
         ('Website,Note\nc.test,"From Eva:\nmain.test, see mail"\n', False),
         ('Note,Website\n"two\nlines",c.test\n', False),
         ('Website,Note\nc.test,"two\nlines, or\nthree"\n', False),
