@@ -34,7 +34,7 @@ MAX_DENIALS = 3
 """Abort after this many calls in a row that end with 403, if no id has been changed yet."""
 
 MAX_CONSECUTIVE_REJECTIONS = 200
-"""Abort after this many rejected ids in a row, even if others were changed before."""
+"""Abort after this many rejected ids, or calls that end with 403, in a row, even if others were changed before."""
 
 
 class QueuedChange(msgspec.Struct, eq=False):
@@ -126,9 +126,11 @@ class ChangeQueue:
     def _retry(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
         self._consecutive_failures += 1
         self._failing.add(change.id)
-        is_denied = isinstance(error, PermissionDeniedError)
-        limit = MAX_DENIALS if is_denied and not self.has_succeeded else MAX_CONSECUTIVE_FAILURES
-        if change.calls >= MAX_ATTEMPTS and len(self._failing) <= MAX_FAILING_IDS:
+        is_denied, limit = isinstance(error, PermissionDeniedError), MAX_CONSECUTIVE_FAILURES
+        if is_denied:
+            limit = MAX_CONSECUTIVE_REJECTIONS if self.has_succeeded else MAX_DENIALS
+        is_about_id = len(self._failing) <= MAX_FAILING_IDS or (is_denied and self.has_succeeded)
+        if change.calls >= MAX_ATTEMPTS and is_about_id:
             is_unchanged = change.sent == "no" and (is_denied or not isinstance(error, APIStatusError))
             return FailureVerdict.FAILED if is_unchanged else FailureVerdict.UNKNOWN
         if self._consecutive_failures >= limit:
