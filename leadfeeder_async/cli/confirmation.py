@@ -10,19 +10,24 @@ from leadfeeder_async.cli.printing import print_err
 from leadfeeder_async.errors import check_argument, escape_control_characters
 
 
-def check_can_confirm(problem: str, hint: str, *, yes: bool) -> None:
+def check_can_confirm(
+    *,
+    yes: bool,
+    problem: str = "This command changes the account, and there is no terminal to ask for confirmation.",
+    hint: str = "Add --yes to confirm.",
+) -> None:
     """Raise ConfigurationError before anything is sent if there is no terminal for a question.
 
     Args:
+        yes: True if the question is answered already.
         problem: The message of the error.
         hint: The options that answer the question.
-        yes: True if the question is answered already.
 
     """
     check_argument(yes or (sys.stdin.isatty() and sys.stderr.isatty()), problem, hint)
 
 
-async def confirm(question: str, refusal: str, *, yes: bool) -> bool:
+async def confirm(question: str, *, yes: bool, refusal: str = "Nothing was changed.") -> bool:
     """Ask a question on the terminal, and return True if the user agrees. Otherwise, print ``refusal``."""
     if yes:
         return True

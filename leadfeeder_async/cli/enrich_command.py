@@ -106,12 +106,12 @@ async def enrich(
     print_err(description)
     is_free = dry_run or max_credits is not None
     check_can_confirm(
-        "Without --max-credits, this command can charge any number of credits, and there is no terminal to ask.",
-        "Add --max-credits to limit the credits, or --yes to confirm.",
         yes=yes or is_free,
+        problem="Without --max-credits, this command can charge any number of credits. There is no terminal to ask.",
+        hint="Add --max-credits to limit the credits, or --yes to confirm.",
     )
     question = _cost_question(rows, limit, is_by_ip=is_by_ip)
-    if not await confirm(question, "Nothing was sent.", yes=yes or is_free):
+    if not await confirm(question, yes=yes or is_free, refusal="Nothing was sent."):
         return ExitCode.INCOMPLETE
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         job: Enrichment[Company] | Enrichment[EnrichedIp]

@@ -16,7 +16,7 @@ from leadfeeder_async.cli.input_files import read_file
 from leadfeeder_async.cli.options import DEFAULT_OUTPUT, OPTIONS_GROUP, AccountId, OutputOptions
 from leadfeeder_async.cli.printing import print_err
 from leadfeeder_async.cli.record_tables import schema_of, show_record, show_records, to_record
-from leadfeeder_async.cli.tag_and_list_commands import NO_TERMINAL, Yes, find_by_id_or_name
+from leadfeeder_async.cli.tag_and_list_commands import Yes, find_by_id_or_name
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.custom_feeds import CustomFeed
@@ -72,10 +72,10 @@ async def create_feed(
     Credits: none.
     """
     FEED.check_fields(output)
-    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(yes=yes)
     value = UNSET if filters is None else read_filters(filters)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        if not await confirm(f"Create the feed {name!r}?", "Nothing was changed.", yes=yes):
+        if not await confirm(f"Create the feed {name!r}?", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.custom_feeds.create(name=name, filters=value)).data
     show_record(to_record(created), FEED, output)
@@ -99,11 +99,11 @@ async def update_feed(
     """
     FEED.check_fields(output)
     check_argument(name is not None or filters is not None, "Nothing to change.", "Add --name or --filters.")
-    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(yes=yes)
     value = UNSET if filters is None else read_filters(filters)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(feed, await lf.custom_feeds.list().collect(), "feed")
-        if not await confirm(f"Change the feed {selected.name!r} ({selected.id})?", "Nothing was changed.", yes=yes):
+        if not await confirm(f"Change the feed {selected.name!r} ({selected.id})?", yes=yes):
             return ExitCode.INCOMPLETE
         changed = await lf.custom_feeds.update(selected.id, name=UNSET if name is None else name, filters=value)
     show_record(to_record(changed.data), FEED, output)
@@ -116,10 +116,10 @@ async def delete_feed(feed: FeedName, /, *, yes: Yes = False, account_id: Accoun
 
     Credits: none.
     """
-    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(feed, await lf.custom_feeds.list().collect(), "feed")
-        if not await confirm(f"Delete the feed {selected.name!r} ({selected.id})?", "Nothing was changed.", yes=yes):
+        if not await confirm(f"Delete the feed {selected.name!r} ({selected.id})?", yes=yes):
             return ExitCode.INCOMPLETE
         await lf.custom_feeds.delete(selected.id)
     print_err(f"Deleted the feed {selected.name!r} ({selected.id}).")

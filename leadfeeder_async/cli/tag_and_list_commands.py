@@ -47,7 +47,6 @@ TAG = schema_of(Tag, {"id": "id", "name": "name", "color": "color"})
 LIST_ITEM = schema_of_names("id", "type")
 LIST = schema_of(List, {"id": "id", "name": "name", "scope": "scope", "item_count": "items"})
 
-NO_TERMINAL = "This command changes the account, and there is no terminal to ask for confirmation."
 
 Yes = Annotated[bool, FLAG, Parameter(help="Do not ask for confirmation.")]
 TagName = Annotated[str, Parameter(help="The id or name of the tag.")]
@@ -108,10 +107,10 @@ async def create_tag(
     Credits: none.
     """
     TAG.check_fields(output)
-    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.tags.list().collect(), "tag")
-        if not await confirm(f"Create the tag {name!r}?", "Nothing was changed.", yes=yes):
+        if not await confirm(f"Create the tag {name!r}?", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.tags.create(name=name, color=color)).data
     show_records([to_record(created)], TAG, output, "tag")
@@ -134,7 +133,7 @@ async def add_tag(
 
     Credits: none. One request per company.
     """
-    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(yes=yes)
     ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         create = f"`leadfeeder tags create {quote_argument(tag)}` creates it."
@@ -160,7 +159,7 @@ async def remove_tag(
 
     Credits: none. One request per company.
     """
-    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(yes=yes)
     ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
@@ -197,10 +196,10 @@ async def create_list(
     Credits: none.
     """
     LIST.check_fields(output)
-    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         check_name_is_free(name, await lf.lists.list(scope=scope).collect(), "list")
-        if not await confirm(f"Create the {scope} list {name!r}?", "Nothing was changed.", yes=yes):
+        if not await confirm(f"Create the {scope} list {name!r}?", yes=yes):
             return ExitCode.INCOMPLETE
         created = (await lf.lists.create(name=name, scope=scope)).data
     show_records([to_record(created)], LIST, output, "list")
@@ -224,7 +223,7 @@ async def add_to_list(
 
     Credits: none. One request per record.
     """
-    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(yes=yes)
     chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         create = f"`leadfeeder lists create {quote_argument(name)} --scope {scope}` creates it."
@@ -251,7 +250,7 @@ async def remove_from_list(
 
     Credits: none. One request per record.
     """
-    check_can_confirm(NO_TERMINAL, "Add --yes to confirm.", yes=yes)
+    check_can_confirm(yes=yes)
     chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
@@ -329,7 +328,7 @@ async def _run_bulk(
     check_argument(options.out is not None or not options.resume, "--resume requires an output file.", "Add --out.")
     if options.ids is not None and options.ids != "-":
         check_input_is_kept(Path(options.ids), options.out)
-    if not await confirm(question, "Nothing was changed.", yes=yes):
+    if not await confirm(question, yes=yes):
         return ExitCode.INCOMPLETE
     with progress_bar("ids") as on_progress:
         try:

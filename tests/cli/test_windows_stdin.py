@@ -43,13 +43,13 @@ async def test_confirmation(pipe: IO[bytes], capsys: pytest.CaptureFixture[str],
     pipe.write(answer)
     if not answer:
         pipe.close()
-    assert await confirm("Continue?", "Nothing was sent.", yes=False) is agrees
-    assert ("Nothing was sent." in capsys.readouterr().err) is not agrees
+    assert await confirm("Continue?", yes=False) is agrees
+    assert ("Nothing was changed." in capsys.readouterr().err) is not agrees
 
 
 async def test_other_tasks_run_during_a_question(pipe: IO[bytes]) -> None:
     """The event loop is free while a question waits, and a canceled question ends at once."""
-    question = asyncio.create_task(confirm("Continue?", "Nothing was sent.", yes=False))
+    question = asyncio.create_task(confirm("Continue?", yes=False))
     done, _ = await asyncio.wait([question], timeout=0.05)
     question.cancel()
     await asyncio.wait([question])
