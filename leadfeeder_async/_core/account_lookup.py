@@ -20,15 +20,18 @@ LIST_ACCOUNTS = Endpoint(
 )
 
 
-def only_account(accounts: Sequence[AccountSummary], redactor: Redactor) -> str:
-    """Return the id of the only account, or raise ConfigurationError if there are none or several."""
-    if len(accounts) == 1:
+def only_account(accounts: Sequence[AccountSummary], redactor: Redactor, total: int | None = None) -> str:
+    """Return the id of the only account, or raise ConfigurationError if there are none or several.
+
+    ``total`` is the number of accounts that the server counts.
+    """
+    if len(accounts) == 1 and (total or 1) <= 1:
         return accounts[0].id
     if not accounts:
         raise ConfigurationError("This key has no account.", hint="Ask an admin of the account for access.")
     choices = redactor.text(", ".join(f"{account.id} ({account.name})" for account in accounts))
     raise ConfigurationError(
-        f"This key has {len(accounts)} accounts, and none was chosen: {choices}.",
+        f"This key has {max(len(accounts), total or 0)} accounts, and none was chosen: {choices}.",
         hint="Set LEADFEEDER_ACCOUNT_ID, or pass account_id=.",
         argument="account_id",
     )

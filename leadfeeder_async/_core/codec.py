@@ -311,7 +311,7 @@ def _page_of(response: Response[tuple[U, ...]], context: ErrorContext, redactor:
 def page_meta(response: Response[tuple[U, ...]]) -> Meta:
     """Return the metadata of a page. If it has no cursor, the link to the next page takes its place."""
     meta, links = response.meta, response._links  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    if links is None or meta.next_cursor is not None:
+    if links is None or meta.outer_next_cursor or (meta.pagination and meta.pagination.next_cursor):
         return meta
     url = next_link(links)
     return meta if url is None else replace(meta, outer_next_cursor=url)

@@ -17,7 +17,9 @@ class Creation:
         self.lock = asyncio.Lock()
         self.users = 0
         self.record: object = None
-        """The record that was created or found."""
+        """The record that was created or found last."""
+        self.is_fresh = False
+        """True if it was created or found while the call that holds the lock was waiting."""
         self.lost: OutcomeUnknownError | None = None
         """The error of a creation that may have succeeded."""
 
@@ -38,8 +40,10 @@ class CreationLocks:
         """
         creation = self._creations.setdefault(key, Creation())
         creation.users += 1
+        before = creation.record
         try:
             await bounds.wait(creation.lock.acquire(), "slot")
+            creation.is_fresh = creation.record is not before
             try:
                 yield creation
             finally:

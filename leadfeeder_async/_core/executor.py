@@ -454,7 +454,7 @@ class RequestExecutor:
                 remaining = None if bounds.deadline is None else bounds.remaining_timeout(inf)
                 executor = self.with_options(replace(self.options, deadline=remaining))
                 accounts = await executor.execute(ApiRequest(LIST_ACCOUNTS))
-                state.account_id = only_account(accounts.data, state.redactor)
+                state.account_id = only_account(accounts.data, state.redactor, accounts.meta.total_count)
         except (DeadlineExceededError, BudgetExceededError):  # limits of this call only
             raise
         except LeadfeederError as error:

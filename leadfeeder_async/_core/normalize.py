@@ -35,7 +35,7 @@ MAX_RECORD_BYTES = 1024 * 1024
 """The largest record that is normalized. Its values take several times its size."""
 
 MAX_SECTION_BYTES = 65_536
-"""The largest ``errors``, ``links`` or part of ``meta`` that is normalized."""
+"""The largest ``errors``, or part of ``meta`` or ``links``, that is normalized."""
 
 
 class _Body(msgspec.Struct):
@@ -52,8 +52,8 @@ class _Body(msgspec.Struct):
     links: msgspec.Raw = msgspec.Raw()
 
 
-class _MetaParts(msgspec.Struct):
-    """The parts of metadata that are known. Others may be of any size."""
+class _Parts(msgspec.Struct):
+    """The known parts of metadata, of its pagination and of links. Others may be of any size."""
 
     pagination: msgspec.Raw = msgspec.Raw()
     credits: msgspec.Raw = msgspec.Raw()
@@ -62,6 +62,7 @@ class _MetaParts(msgspec.Struct):
     page_count: msgspec.Raw = msgspec.Raw()
     total_count: msgspec.Raw = msgspec.Raw()
     next_cursor: msgspec.Raw = msgspec.Raw()
+    next: msgspec.Raw = msgspec.Raw()
 
 
 class _Identifier(msgspec.Struct, gc=False):
@@ -71,7 +72,7 @@ class _Identifier(msgspec.Struct, gc=False):
 
 _BODY = msgspec.json.Decoder(_Body)
 _RECORDS = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
-_META_PARTS = msgspec.json.Decoder(_MetaParts)
+_PARTS = msgspec.json.Decoder(_Parts)
 _IDENTIFIER = msgspec.json.Decoder(_Identifier)
 _JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
 
@@ -89,12 +90,12 @@ def normalize_response(body: bytes, *, is_list: bool, is_empty: bool, has_list_r
         normalized.write(b"null")
     else:
         _write_data(normalized, response, len(body), is_list=is_list, has_list_rows=has_list_rows)
-    meta, errors = _meta(response.meta), _reported_errors(response)
+    meta, errors = _known_parts(response.meta), _reported_errors(response)
     if isinstance(meta, dict):
         normalized.write(b',"meta":' + msgspec.json.encode(_normalize_meta(meta)))
     if errors:
         normalized.write(b',"errors":' + msgspec.json.encode(errors))
-    links = _section(response.links)
+    links = _known_parts(response.links)
     if isinstance(links, dict):
         normalized.write(b',"links":' + msgspec.json.encode(links))
     normalized.write(b"}")
@@ -103,7 +104,7 @@ def normalize_response(body: bytes, *, is_list: bool, is_empty: bool, has_list_r
 
 def normalize_meta(body: bytes) -> bytes:
     """Return the metadata of a body in the shape of the contract, or raise an error of msgspec if it is not JSON."""
-    meta = _meta(_BODY.decode(body).meta)
+    meta = _known_parts(_BODY.decode(body).meta)
     return msgspec.json.encode(_normalize_meta(meta if isinstance(meta, dict) else {}))
 
 
@@ -151,15 +152,19 @@ def _section(raw: msgspec.Raw) -> Json:
         return None
 
 
-def _meta(raw: msgspec.Raw) -> Json:
-    """Return metadata decoded, or only its known parts if it is large."""
-    if len(raw) <= MAX_SECTION_BYTES:
+def _known_parts(raw: msgspec.Raw, depth: int = 1) -> Json:
+    """Return metadata or links decoded. Of a large object, only the known parts are decoded, and theirs."""
+    if len(raw) <= MAX_SECTION_BYTES or depth > MAX_PARTS_DEPTH:
         return _section(raw)
     try:
-        parts = _META_PARTS.decode(raw)
+        parts = msgspec.structs.asdict(_PARTS.decode(raw))
     except UNREADABLE:
         return None
-    return {name: _section(part) for name, part in msgspec.structs.asdict(parts).items()}
+    return {name: _known_parts(part, depth + 1) for name, part in parts.items()}
+
+
+MAX_PARTS_DEPTH = 2
+"""The depth of the known parts: those of metadata, and those of its pagination."""
 
 
 def _write_data(output: BytesIO, response: _Body, size: int, *, is_list: bool, has_list_rows: bool) -> None:

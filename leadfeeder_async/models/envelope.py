@@ -13,6 +13,9 @@ from leadfeeder_async.models.base import Model
 T = TypeVar("T")
 
 
+_URL = re.compile(r"https?://|/v\d+/|/[^?]*\?")
+"""A URL. Only those with a cursor name the next page of a list with cursors."""
+
 _CURSOR_IN_URL = re.compile(r"[?&]page(?:\[|%5B)cursor(?:\]|%5D)=([^&#]+)", re.IGNORECASE)
 
 
@@ -73,8 +76,12 @@ class Meta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     def next_cursor(self) -> str | None:
         """The cursor of the next page, also if the response has it in a URL. None on the last page."""
         cursor = (self.pagination.next_cursor if self.pagination else None) or self.outer_next_cursor or None
-        found = None if cursor is None else _CURSOR_IN_URL.search(cursor)
-        return cursor if found is None else unquote_plus(found[1])
+        if cursor is None:
+            return None
+        found = _CURSOR_IN_URL.search(cursor)
+        if found is not None:
+            return unquote_plus(found[1])
+        return None if _URL.match(cursor) else cursor
 
 
 class ErrorObject(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):

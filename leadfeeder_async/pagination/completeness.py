@@ -57,8 +57,16 @@ def page_facts(
         total_count=page.meta.total_count,
         page_count=page.meta.pages,
         is_last=is_last,
-        names_next=page.meta.next_cursor is not None,
+        next_page=next_page(page.meta),
+        has_cursor=page.meta.next_cursor is not None,
+        identified=new.count > new.unidentified,
     )
+
+
+def next_page(meta: Meta) -> str | None:
+    """Return the cursor or the URL of the next page, or None if a response names none."""
+    cursor = meta.pagination.next_cursor if meta.pagination else None
+    return cursor or meta.outer_next_cursor or None
 
 
 def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | None) -> Page[Any]:

@@ -55,8 +55,12 @@ class PageFacts(msgspec.Struct, frozen=True):
     """The number of pages that the server reports."""
     is_last: bool = False
     """True if no page follows, for example because the response has no cursor."""
-    names_next: bool = False
-    """True if the response names another page, such as by a cursor."""
+    next_page: str | None = None
+    """The cursor or link of the next page, if the response names one."""
+    has_cursor: bool = False
+    """True if it names that page by a cursor."""
+    identified: bool = True
+    """True if some of the new rows have an id, so that they are known to be new."""
 
 
 class EndDetector(msgspec.Struct, frozen=True):
@@ -71,31 +75,33 @@ class EndDetector(msgspec.Struct, frozen=True):
                  if the response names another page
     unknown      after an empty page before the last of the reported pages          RESTART if reading again is
                                                                                     free, otherwise COMPLETE
-    unknown      with rows, the last that can be requested or without new rows,     INCOMPLETE
-                 although the response names another page
+    unknown      with rows, the last that can be requested, although the response   INCOMPLETE
+                 names another page, or the same as the first page, although the
+                 response has a cursor
     unknown      not full, or without new rows several times                        COMPLETE
     unknown      without new rows, after pages smaller than requested               COMPLETE
     above zero   before the last of the pages that should exist, or with new rows   CONTINUE
     above zero   past these pages and without new rows several times, or the last   RESTART if reading again is
                  page of a later pass                                               free and passes are left,
                                                                                     otherwise INCOMPLETE
-    zero or      with new rows, although the server reports or names more pages,    CONTINUE
-    below        or before the last of these pages
-    zero or      the last that can be requested, although the response names        INCOMPLETE
-    below        another page
     zero         of a free list, full and with new rows, if the count may be that   CONTINUE
                  of the page only: it has a usual size, and more pages may exist
-    below zero   full and with new rows, because the count is outdated              CONTINUE
-    zero or      any other                                                          COMPLETE
-    below
+    zero         the first page, or one whose count has risen, if more pages are    CONTINUE
+                 reported or named: the count may be that of the rows so far
+    zero         the only page that can be requested, of a usual size, although     INCOMPLETE
+                 the response names another page
+    zero         any other                                                          COMPLETE
+    below zero   as without a count, because the count is that of the page or is    as without a count
+                 outdated
     ===========  =================================================================  ===============================
 
-    A page is full if it has as many rows as the largest page so far. If the count fell during a pass, rows may have
-    moved to a page that was already read, so COMPLETE becomes RESTART until a pass contains as many rows as it counts.
-    If the last pass lacks more rows than were added and removed meanwhile, COMPLETE becomes INCOMPLETE. If an empty
-    page came before other rows, one lacking row is enough. Without a count, COMPLETE becomes INCOMPLETE if a page stays
-    empty between full ones. If other pages are not full either, the server may filter rows after it made the pages.
-    A list with cursors continues until a response has no cursor.
+    A count is that of a whole list if several pages together have as many rows. A page is full if it has as many rows
+    as the largest page so far. If the count fell during a pass, rows may have moved to a page that was already read, so
+    COMPLETE becomes RESTART until a pass contains as many rows as it counts. If the last pass lacks more rows than were
+    added and removed meanwhile, COMPLETE becomes INCOMPLETE. If an empty page came before other rows, one lacking row
+    is enough. Without a count, COMPLETE becomes INCOMPLETE if a page stays empty between full ones. If other pages are
+    not full either, the server may filter rows after it made the pages. A list with cursors continues until a response
+    has no cursor.
     """
 
     page_size: int
@@ -124,6 +130,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     """The rows by which the count rose during this pass."""
     latest_rows: int | None = None
     """The rows of the latest page of this pass."""
+    latest_next: str | None = None
+    """The cursor or link to another page that the latest page named. A server may name the same one on each page."""
     has_hole: bool = False
     """True if a page of this pass had no rows, although a later one had."""
     has_short_page: bool = False
@@ -196,7 +204,8 @@ class EndDetector(msgspec.Struct, frozen=True):
             has_short_page=self.has_short_page or 0 < (self.latest_rows or 0) < self.largest_page,
             stuck_pages=0 if new_to_pass else self.stuck_pages + 1,
         )
-        return replace(detector, verdict=detector._decide(page))  # noqa: SLF001 - the same class
+        verdict = detector._decide(page)  # noqa: SLF001 - the same class
+        return replace(detector, latest_next=page.next_page, verdict=verdict)
 
     def restarted(self) -> EndDetector:
         """Return the state at the start of another pass."""
@@ -224,7 +233,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     def _decide(self, page: PageFacts) -> Verdict:
         if self._pass_continues(page):
             return Verdict.CONTINUE
-        if page.names_next and page.row_count > 0 and (page.is_last or (self.total is None and self.stuck_pages > 0)):
+        if page.row_count > 0 and self._lacks_named_page(page):
             return Verdict.INCOMPLETE
         is_short = self.missing is not None and self.missing > 0
         has_gap = self.has_hole or (self.latest_rows == 0 and self.pages < (self.last_page or 0))
@@ -237,6 +246,20 @@ class EndDetector(msgspec.Struct, frozen=True):
         # Each added or removed row may explain one row that this pass does not contain, but not an empty page.
         is_refuted = self.missing_in_pass > (0 if self.has_hole else self.fall + self.rise) or self.lacks_page
         return Verdict.INCOMPLETE if is_short or is_refuted else Verdict.COMPLETE
+
+    @property
+    def latest_is_short(self) -> bool:
+        """True if the latest page had fewer rows than another one, or than servers return at most."""
+        rows = self.latest_rows or 0
+        return rows < self.largest_page or (rows < self.page_size and rows not in USUAL_PAGE_SIZES)
+
+    def _lacks_named_page(self, page: PageFacts) -> bool:
+        """Return True if the response names a page that cannot be requested."""
+        if page.is_last:
+            is_counted = self.missing is not None and (self.missing > 0 or (self.missing == 0 and self.latest_is_short))
+            return page.next_page is not None and not is_counted
+        # A server that ignores page numbers repeats the first page. Others may repeat the last one.
+        return page.has_cursor and self.total is None and 0 < self.stuck_pages == self.pages - 1
 
     def _may_count_page(self, page: PageFacts) -> bool:
         """Return True if the total may be only that of the page: it has a usual size, and more pages may exist."""
@@ -256,16 +279,28 @@ class EndDetector(msgspec.Struct, frozen=True):
         missing, is_full = self.missing, page.row_count >= self.largest_page > 0
         if self.passes > 1:
             return self.pages < self.known_pages and (self.needs_proof or missing is None or missing > 0)
-        if missing is None:
+        if missing is None or missing < 0:
             return self._continues_without_count(page, is_full=is_full)
-        if missing <= 0 and (self.pages < (self.last_page or 0) or (page.names_next and page.new_rows > 0)):
+        return missing > 0 or (page.new_rows > 0 and self._continues_beyond_count(page, is_full=is_full))
+
+    def _continues_beyond_count(self, page: PageFacts, *, is_full: bool) -> bool:
+        """Return True if the counted rows have arrived, but the count may be that of the rows so far."""
+        is_proven = self.pages > 1 and not self.rise  # several pages together have as many rows
+        if not is_proven and self._has_more_pages(page):
             return True
-        may_continue = missing < 0 or (self.can_restart and self._may_count_page(page))
-        return missing > 0 or (may_continue and is_full and page.new_rows > 0)
+        return self.can_restart and is_full and self._may_count_page(page)
+
+    def _has_more_pages(self, page: PageFacts) -> bool:
+        """Return True if the server reports more pages, or names another one without reporting how many there are."""
+        if self.last_page is not None:
+            return self.pages < self.last_page
+        return page.next_page not in {None, self.latest_next} and page.identified
 
     def _continues_without_count(self, page: PageFacts, *, is_full: bool) -> bool:
         is_early = page.row_count == 0 and self.pages < (self.last_page or 0)
         if self.largest_page < self.page_size and self.stuck_pages and not is_early:
             return False  # the first page was short, and the next one brought nothing: the list was complete
-        is_followed = is_full or (page.names_next and page.new_rows > 0)
+        if self.missing is not None and not page.new_rows and not is_early:
+            return False  # the list was complete, although its count is too low
+        is_followed = is_full or (page.new_rows > 0 and self._has_more_pages(page))
         return (page.row_count > 0 and is_followed) or self.pages < (self.last_page or 0)

@@ -12,11 +12,11 @@ from leadfeeder_async._core.codec import page_meta
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Meta, Response
-from leadfeeder_async.pagination.completeness import filter_new, gap_page, missing_rows_error, page_facts
+from leadfeeder_async.pagination.completeness import filter_new, gap_page, missing_rows_error, next_page, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, PageFacts, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
-from leadfeeder_async.pagination.source import PagerOptions
+from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ async def fetch_whole_list(
     response = await executor.execute(request)
     meta, rows = page_meta(response), len(response.data)
     facts = PageFacts(rows, rows, total_count=meta.total_count, page_count=meta.pages, is_last=True)
-    detector = EndDetector(rows, can_restart=False).record(replace(facts, names_next=names_next(meta)))
+    detector = EndDetector(MAX_PAGE_SIZE, can_restart=False).record(replace(facts, next_page=_further_page(meta)))
     if detector.verdict is Verdict.INCOMPLETE:
         raise missing_rows_error(detector, request.undecoded)
     return response
@@ -60,7 +60,7 @@ class SinglePageSource(msgspec.Struct, frozen=True):
             page = await decoder.decode(await self.executor.execute(self.request))
             new = await filter_new(seen, page, decoder)
             facts = page_facts(page, new, detector, is_last=True)
-            detector = detector.record(replace(facts, names_next=names_next(page.meta)))
+            detector = detector.record(replace(facts, next_page=_further_page(page.meta)))
             position = ResumePosition(ended=True) if detector.verdict is Verdict.COMPLETE else None
             yield replace(page, items=new.rows, total=page.meta.total_count, position=position)
             if detector.verdict is Verdict.INCOMPLETE:
@@ -71,6 +71,6 @@ class SinglePageSource(msgspec.Struct, frozen=True):
                 seen.start_pass()
 
 
-def names_next(meta: Meta) -> bool:
-    """Return True if a response names another page, or says that there are several."""
-    return meta.next_cursor is not None or (meta.pages or 1) > 1
+def _further_page(meta: Meta) -> str | None:
+    """Return the next page that a response names, or a text if it only says that there are several."""
+    return next_page(meta) or ("another page" if (meta.pages or 1) > 1 else None)

@@ -81,6 +81,8 @@ class WindowProgress(msgspec.Struct):
     def ends_with(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
         missing, pages = self.detector.missing, self.detector.pages
+        if pages and self.detector.latest_is_short and self._has_all_pages:
+            return True  # the response named another page, or reported more pages of another size
         if isinstance(error, OffsetExceededError):
             return missing == 0 and not self._may_be_capped
         is_short = missing is not None and missing > 0
@@ -90,6 +92,14 @@ class WindowProgress(msgspec.Struct):
             return False  # nothing else would show that rows are missing
         is_complete = missing is not None and not is_short and not self.is_truncated
         return is_complete or not self.is_over_limit(error)
+
+    @property
+    def _has_all_pages(self) -> bool:
+        """True if all counted rows arrived or, without a trustworthy count, all reported pages."""
+        missing = self.detector.missing
+        if missing is None or missing < 0:
+            return self.detector.pages >= (self.detector.last_page or 0)
+        return missing == 0
 
     @property
     def _may_be_capped(self) -> bool:
@@ -102,7 +112,7 @@ class WindowProgress(msgspec.Struct):
         """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
         if isinstance(error, OffsetExceededError):
             return True
-        return self.window is not None and (self.detector.pages + 1) * self.detector.largest_page >= self.max_rows
+        return self.window is not None and (self.detector.pages + 1) * self.detector.largest_page > self.max_rows
 
     @property
     def exceeds_limit(self) -> bool:
@@ -114,19 +124,18 @@ class WindowProgress(msgspec.Struct):
         """True if the server stopped a search by date at its row limit although it counts, or may have, more rows.
 
         A total equal to the limit is not conclusive, because some servers count no further. A total below the number of
-        rows that arrived is not conclusive either, because some servers count the rows of the page. On some servers,
-        the last row that can be requested is the one before the limit.
+        rows that arrived is not conclusive either, because some servers count the rows of the page.
         """
         total, largest = self.detector.total, max(self.detector.largest_page, 1)
         if self.window is None:
             return False
         if self.exceeds_limit and total != self.max_rows:
             return self.detector.rows < (total or 0)
-        if total not in {None, self.max_rows - 1, self.max_rows} and self.detector.rows <= (total or 0):
+        if total not in {None, self.max_rows} and self.detector.rows <= (total or 0):
             return False
         # The last page ends at the limit, or the server rejects the page that crosses it. A later pass may end early.
         return any(
-            rows in {self.max_rows - 1, self.max_rows} or (rows + largest >= self.max_rows and rows % largest == 0)
+            rows == self.max_rows or (rows + largest > self.max_rows and rows % largest == 0)
             for rows in (self.detector.received, self.detector.rows)
         )
 

@@ -62,7 +62,7 @@ async def find_or_create(
     """
     check_argument(name.strip(), f"The name of the {_kind(record_type)} is empty.", argument="name")
     async with lock as creation:
-        if isinstance(creation.record, record_type):  # the list may not show it yet
+        if creation.is_fresh and isinstance(creation.record, record_type):  # the list may not show it yet
             return creation.record
         found = find_by_name(name, await records.collect(), _kind(record_type))
         if found is None:

@@ -219,7 +219,7 @@ async def test_denied_ids_after_an_interruption(tmp_path: Path) -> None:
         number = int(request.path.split("/")[3])
         if stops and number >= 50:
             await asyncio.sleep(60)
-        return web.json_response({"meta": {}}, status=403 if 50 <= number < 80 else 200)
+        return web.json_response({"meta": {}}, status=403 if 50 <= number < 60 else 200)
 
     async with handler_server(handle) as url, client_of(url, rate=1_000, burst=1_000) as lf:
         ids, out = [str(number) for number in range(100)], tmp_path / "out.ndjson"
@@ -227,7 +227,27 @@ async def test_denied_ids_after_an_interruption(tmp_path: Path) -> None:
             await asyncio.wait_for(lf.bulk.assign_tags(ids, ["7"]).to_file(out), 0.5)
         stops = False
         summary = await lf.bulk.assign_tags(ids, ["7"]).to_file(out, resume=True)
-    assert (summary.outcomes[CHANGED], summary.outcomes[FAILED]) == (70, 30)
+    assert (summary.outcomes[CHANGED], summary.outcomes[FAILED]) == (90, 10)
+
+
+async def test_denied_key_after_an_interruption(sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_path: Path) -> None:
+    """If every call of a resumed job is denied, no id is recorded as failed, so the job can be resumed again."""
+    ids, out = sandbox.world.company_ids()[:8], tmp_path / "out.ndjson"
+    tag = sandbox.records.tags.add({"name": "Hot", "color": 1})
+
+    async def interrupted() -> AsyncIterator[str]:
+        for company_id in ids[:4]:
+            yield company_id
+        await asyncio.sleep(60)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(lf.bulk.assign_tags(interrupted(), [tag]).to_file(out), 0.5)
+    sandbox.fail_next(403, code="insufficient_entitlements", operation="assign_tags_to_company", times=1_000)
+    with pytest.raises(PermissionDeniedError):
+        await lf.bulk.assign_tags(ids, [tag]).to_file(out, resume=True)
+    sandbox.clear_faults()
+    summary = await lf.bulk.assign_tags(ids, [tag]).to_file(out, resume=True)
+    assert summary.outcomes[CHANGED] == 8
 
 
 async def test_denied_key_stops_the_job(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:

@@ -183,11 +183,11 @@ async def test_counts_limited_above_the_row_limit(day: list[str | None]) -> None
 
 async def test_server_that_counts_the_rows_of_the_page() -> None:
     """Such a count shows neither that a day is complete, nor that all visits have a country."""
-    server = VisitServer([spread(25), [*spread(30), *[None] * 30], spread(25)], counts_page=True)
+    server = VisitServer([spread(30), [*spread(30), *[None] * 30], spread(30)], counts_page=True)
     ids, error = await read(server)
     assert isinstance(error, IncompleteWindowError)
-    assert len(ids) == len(set(ids)) == 90
-    server = VisitServer([spread(25)] * 4, counts_page=True)
+    assert len(ids) == len(set(ids)) == 100
+    server = VisitServer([spread(30)] * 4, counts_page=True)
     assert await read(server) == (server.ids, None)
 
 

@@ -143,6 +143,33 @@ NUMBERED: dict[str, tuple[str, int, Callable[[Query], Response]]] = {
             "links": link(q, ""),
         },
     ),
+    "link on each page": ("complete", 250, lambda q: {**q.body(), "links": {"next": f"/v1/x?page={q.num + 1}"}}),
+    "link on each page, 416 after the last one": (
+        "complete", 130,
+        lambda q: {**q.body(**UNCOUNTED), "links": {"next": f"/v1/x?page={q.num + 1}"}}
+        if q.start < q.total else error(416, "offset_exceeded"),
+    ),
+    "link on each page, last page repeats": (
+        "complete", 250,
+        lambda q: {
+            **q.body(q.data((min(q.num, q.pages) - 1) * q.size), **UNCOUNTED), "links": {"next": f"/v1/x?page={q.num + 1}"}
+        },
+    ),
+    "link on each page, pages begin again": (
+        "complete", 150,
+        lambda q: {
+            **q.body(q.data((q.num - 1) % q.pages * q.size if q.pages else 0)),
+            "links": {"next": f"/v1/x?page={q.num + 1}"},
+        },
+    ),
+    "page count of another page size, 404 after the last page": (
+        "complete", 101,
+        lambda q: q.body(page_count=-(-q.total // 20)) if q.start < max(1, q.total) else error(404, "not_found"),
+    ),
+    "page count of another page size, 416 after the only page": (
+        "complete", 33,
+        lambda q: q.body(page_count=-(-q.total // 20)) if q.start < max(1, q.total) else error(416, "offset_exceeded"),
+    ),
     "count of the rows that remain": (
         "complete", 250, lambda q: q.body(total_count=max(0, q.total - q.start), page_count="absent")
     ),

@@ -108,6 +108,24 @@ async def test_created_record_that_is_not_listed_yet() -> None:
         assert lf._executor._state.creation_locks._creations == {}
 
 
+async def test_deleted_record_is_not_returned_to_later_calls(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
+    """A call only gets the result of another one if that ended while it was waiting."""
+    sandbox.latency = 0.01
+    first = (await lf.tags.get_or_create("Hot")).id
+    deleted = False
+
+    async def call_often() -> list[str]:
+        return [(await lf.tags.get_or_create("Hot")).id for _ in range(6 if deleted else 3)]
+
+    callers = [asyncio.create_task(call_often()) for _ in range(5)]
+    await asyncio.sleep(0.03)
+    await lf.tags.delete(first)
+    deleted = True
+    later = await asyncio.gather(*(call_often() for _ in range(5)))
+    await asyncio.gather(*callers)
+    assert first not in {tag_id for ids in later for tag_id in ids[1:]}
+
+
 async def test_canceled_creation() -> None:
     """If a call is canceled while its request is under way, a call that waited for it creates nothing."""
     server = SlowList(_slow)

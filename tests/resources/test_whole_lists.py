@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from leadfeeder_async import AsyncLeadfeeder, IncompleteListError
-from tests.support.clients import client_of
+from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, IncompleteListError
+from tests.support.clients import KEY, client_of
 from tests.support.servers import handler_server
 
 
@@ -27,13 +27,13 @@ WHOLE_LISTS: dict[str, Callable[[AsyncLeadfeeder], Awaitable[object]]] = {
 NEXT = "/v1/x?page%5Bnum%5D=2"
 
 INCOMPLETE: dict[str, dict[str, Any]] = {
-    "count": {"meta": {"total_count": 3}},
+    "count": {"meta": {"total_count": 21}},
     "pages": {"meta": {"pagination": {"page_count": 2}}},
-    "pages and count of the page": {"meta": {"pagination": {"page_count": 2, "total_count": 2}}},
+    "pages and count of the page": {"meta": {"pagination": {"page_count": 2, "total_count": 20}}},
     "cursor": {"meta": {"pagination": {"next_cursor": "abc"}}},
-    "cursor and count of the page": {"meta": {"pagination": {"next_cursor": "abc", "total_count": 2}}},
+    "cursor and count of the page": {"meta": {"pagination": {"next_cursor": "abc", "total_count": 20}}},
     "link": {"links": {"next": NEXT}},
-    "link and count of the page": {"links": {"next": {"href": NEXT}}, "meta": {"total_count": 2}},
+    "link and count of the page": {"links": {"next": {"href": NEXT}}, "meta": {"total_count": 20}},
 }
 
 
@@ -41,24 +41,33 @@ INCOMPLETE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("sign", INCOMPLETE)
 async def test_incomplete_list(kind: str, sign: str) -> None:
     """A server that says in any way that there are more rows than it returned is not believed to have returned all."""
-    rows = [{"id": str(number), "type": "row", "attributes": {"name": str(number)}} for number in (1, 2)]
+    rows = [{"id": str(number), "type": "row", "attributes": {"name": str(number)}} for number in range(1, 21)]
 
     async def handle(_: web.Request) -> web.Response:
         return web.json_response({"data": rows, **INCOMPLETE[sign]})
 
     async with handler_server(handle) as url, client_of(url) as lf:
-        with pytest.raises(IncompleteListError, match=r"more rows than the 2 that arrived|1 of 3 rows are missing"):
+        with pytest.raises(IncompleteListError, match=r"more rows than the 20 that arrived|1 of 21 rows are missing"):
             await WHOLE_LISTS[kind](lf)
 
 
 @pytest.mark.parametrize("kind", WHOLE_LISTS)
-@pytest.mark.parametrize("meta", [{}, {"total_count": 2}, {"pagination": {"page_count": 1, "total_count": 2}}])
-async def test_complete_list(kind: str, meta: dict[str, Any]) -> None:
-    """A list is complete if the server counts as many rows as it returned, or none."""
-    rows = [{"id": str(number), "type": "row", "attributes": {"name": str(number)}} for number in (1, 2)]
+@pytest.mark.parametrize(
+    ("count", "response"),
+    [
+        (20, {"links": {"next": None}}),
+        (20, {"meta": {"total_count": 20}}),
+        (20, {"meta": {"pagination": {"page_count": 1, "total_count": 20}}}),
+        (23, {"meta": {"pagination": {"page_count": 2, "total_count": 23}}}),
+        (23, {"meta": {"total_count": 23}, "links": {"next": NEXT}}),
+    ],
+)
+async def test_complete_list(kind: str, count: int, response: dict[str, Any]) -> None:
+    """A list is complete if the server counts as many rows as it returned, and these cannot be one page of several."""
+    rows = [{"id": str(number), "type": "row", "attributes": {"name": str(number)}} for number in range(count)]
 
     async def handle(_: web.Request) -> web.Response:
-        return web.json_response({"data": rows, "meta": meta, "links": {"next": None}})
+        return web.json_response({"data": rows, **response})
 
     async with handler_server(handle) as url, client_of(url) as lf:
         await WHOLE_LISTS[kind](lf)
@@ -80,15 +89,57 @@ async def test_row_that_cannot_be_decoded_on_a_page_with_a_link() -> None:
     assert (sum(len(page.items) for page in pages), sum(len(page.problems) for page in pages)) == (299, 1)
 
 
+LARGE: dict[str, Callable[[str], dict[str, Any]]] = {
+    "metadata": lambda text: {"meta": {"facets": text}},
+    "pagination": lambda text: {"meta": {"pagination": {"links": text}}},
+    "links": lambda text: {"links": {"pages": text}},
+}
+
+
 @pytest.mark.parametrize("size", [60_000, 70_000, 700_000])
-async def test_large_metadata(size: int) -> None:
-    """Cursor and counts are found beside metadata of any size, also on pages that need normalization."""
+@pytest.mark.parametrize("kind", LARGE)
+async def test_large_metadata(size: int, kind: str) -> None:
+    """Cursor and counts are found beside metadata and links of any size, also on pages that need normalization."""
 
     async def handle(request: web.Request) -> web.Response:
         start = int(request.query.get("page[cursor]", 1))
         rows = [{"id": number, "type": "company"} for number in range(start, start + 100)]
-        pagination = {"total_count": 300, "next_cursor": str(start + 100) if start < 201 else None}
-        return web.json_response({"meta": {"facets": "f" * size, "pagination": pagination}, "data": rows})
+        following = str(start + 100) if start < 201 else None
+        response: dict[str, Any] = {"meta": {}, **LARGE[kind]("f" * size), "data": rows}
+        pagination = response["meta"].setdefault("pagination", {})
+        pagination["total_count"] = 300
+        if kind == "links":
+            response["links"]["next"] = following and f"/v1/companies/search?page%5Bcursor%5D={following}"
+        else:
+            pagination["next_cursor"] = following
+        return web.json_response(response)
 
     async with handler_server(handle) as url, client_of(url) as lf:
         assert len(await lf.companies.search(filters={"has_email": True}).collect()) == 300
+
+
+@pytest.mark.parametrize("link", ["/v1/x?page[num]=2", "https://api.test/v1/x", "/v1/companies/search"])
+async def test_link_without_a_cursor(link: str) -> None:
+    """A list that is charged does not follow a link without a cursor. It would return the same rows again."""
+
+    async def handle(_: web.Request) -> web.Response:
+        rows = [{"id": str(number), "type": "company"} for number in range(3)]
+        meta = {"credits": {"charged": 3}, "pagination": {"total_count": 3}}
+        return web.json_response({"data": rows, "links": {"next": link}, "meta": meta})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        assert len(await lf.companies.search(filters={"has_email": True}).collect()) == 3
+        assert (lf.stats.requests, lf.stats.credits_charged) == (1, 3)
+
+
+async def test_only_account_of_several() -> None:
+    """An account is not chosen if the server counts more of them than it returned."""
+
+    async def handle(_: web.Request) -> web.Response:
+        account = {"id": "11", "type": "account", "attributes": {"name": "A"}}
+        return web.json_response({"data": [account], "meta": {"total_count": 3}})
+
+    async with handler_server(handle) as url, AsyncLeadfeeder(KEY, base_url=url) as lf:
+        with pytest.raises(ConfigurationError, match="This key has 3 accounts, and none was chosen"):
+            await lf.tags.create(name="Hot")
+        assert lf.stats.requests == 1

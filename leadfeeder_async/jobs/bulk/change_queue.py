@@ -74,8 +74,9 @@ class ChangeQueue:
         self._failing = set[str]()
         self._consecutive_failures = 0
         self._consecutive_rejections = 0
-        self.has_succeeded = False
-        """True if an id was changed, so that a rejection concerns single ids."""
+        self.succeeded_before = False
+        """True if an earlier run of the job changed an id, so that a first rejection may concern single ids."""
+        self._has_succeeded = False
 
     @property
     def is_empty(self) -> bool:
@@ -97,7 +98,7 @@ class ChangeQueue:
         """Reset the counts of failures and rejections."""
         self._consecutive_failures = self._consecutive_rejections = 0
         self._failing.clear()
-        self.has_succeeded = True
+        self._has_succeeded = True
 
     def record_failure(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
         """Count a failed call, and return its consequence. A change to retry is put back."""
@@ -117,7 +118,7 @@ class ChangeQueue:
     def _reject(self, error: LeadfeederError, *, may_be_changed: bool) -> FailureVerdict:
         """Return the consequence of a rejection, which an earlier request for the id may have caused."""
         self._consecutive_rejections += 1
-        is_patient = self.has_succeeded or isinstance(error, NotFoundError)
+        is_patient = self._has_succeeded or self.succeeded_before or isinstance(error, NotFoundError)
         limit = MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES
         if self._consecutive_rejections >= limit:
             return FailureVerdict.ABORT
@@ -127,9 +128,11 @@ class ChangeQueue:
         self._consecutive_failures += 1
         self._failing.add(change.id)
         is_denied, limit = isinstance(error, PermissionDeniedError), MAX_CONSECUTIVE_FAILURES
-        if is_denied:
-            limit = MAX_CONSECUTIVE_REJECTIONS if self.has_succeeded else MAX_DENIALS
-        is_about_id = len(self._failing) <= MAX_FAILING_IDS or (is_denied and self.has_succeeded)
+        if is_denied and self._has_succeeded:
+            limit = MAX_CONSECUTIVE_REJECTIONS
+        elif is_denied and not self.succeeded_before:
+            limit = MAX_DENIALS
+        is_about_id = len(self._failing) <= (1 if is_denied else MAX_FAILING_IDS) or (is_denied and self._has_succeeded)
         if change.calls >= MAX_ATTEMPTS and is_about_id:
             is_unchanged = change.sent == "no" and (is_denied or not isinstance(error, APIStatusError))
             return FailureVerdict.FAILED if is_unchanged else FailureVerdict.UNKNOWN

@@ -171,7 +171,7 @@ class ChangeRun:
             )
         if line is not None:
             self.summary.outcomes[line.outcome] += 1
-            self._queue.has_succeeded |= line.outcome is BulkOutcome.CHANGED
+            self._queue.succeeded_before |= line.outcome is BulkOutcome.CHANGED
             return
         self._pending += 1
         row = PendingChange(self._read, record_id)
