@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 
 from leadfeeder_async.cli import windows_stdin
 from leadfeeder_async.cli.printing import print_err
@@ -31,12 +32,22 @@ async def confirm(question: str, *, yes: bool, refusal: str = "Nothing was chang
     """Ask a question on the terminal, and return True if the user agrees. Otherwise, print ``refusal``."""
     if yes:
         return True
+    _discard_earlier_input()
     sys.stderr.write(f"{escape_control_characters(question)} [y/N] ")
     sys.stderr.flush()
     if (await _read_line()).strip().lower() in {"y", "yes"}:
         return True
     print_err(refusal)
     return False
+
+
+def _discard_earlier_input() -> None:
+    """Discard lines that were typed before the question, because they answer something else."""
+    if sys.platform != "win32":
+        import termios
+
+        with suppress(OSError, ValueError, termios.error):  # stdin of a test has no terminal
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
 
 async def _read_line() -> str:

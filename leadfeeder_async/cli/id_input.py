@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import re
 import sys
 from collections.abc import AsyncIterator, Container, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET
@@ -16,6 +16,9 @@ from leadfeeder_async.cli import windows_stdin
 from leadfeeder_async.cli.input_files import interruptible
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.columns import Json, json_at
+
+if TYPE_CHECKING:
+    from leadfeeder_async.jobs.enrich.table_source import RowShapes
 
 ID_COLUMNS = ("id", "{scope}_id", "{scope}.id")
 """The names of columns that contain an id of a scope, if ``--column`` is not given."""
@@ -56,12 +59,12 @@ class IdParser:
         """The position of the id in a row of CSV. None if the input is not CSV."""
         self._width = 0
         """The number of columns, if the input has a header."""
-        self._has_spaces = False
-        """True if the header has spaces after its delimiters."""
+        self._row_shapes: RowShapes | None = None
+        """The shapes of the CSV rows so far."""
         self._unfinished = list[str]()
         """The lines of a CSV row that has an open quote."""
-        self._shapes = set[str]()
-        """The shapes of the ids of the CSV rows so far."""
+        self._id_lengths = dict[str, set[int]]()
+        """The lengths of the ids of the CSV rows so far, by the kinds of their characters."""
 
     def feed(self, line: bytes) -> str | None:
         """Return the id in a line, or None if there is none: a blank line, a header, or part of a CSV row."""
@@ -99,7 +102,6 @@ class IdParser:
         wanted = [name.format(scope=self._scope) for name in ID_COLUMNS] if self._column is None else [self._column]
         known = {name.casefold() for name in wanted}
         names = self._split_header(text, known)
-        self._has_spaces = f"{self._delimiter} " in text
         found = [place for place, name in enumerate(names) if name.casefold() in known]
         if len(found) > 1:
             several = ", ".join(repr(names[place]) for place in found)
@@ -115,7 +117,13 @@ class IdParser:
                 f"{self._source} has no column {' or '.join(map(repr, wanted))}. Its columns are {columns}.",
                 argument="column",
             )
-        self._width = 0 if self._cell is None else len(names)
+        if self._cell is not None:
+            from leadfeeder_async.jobs.enrich.table_source import RowShapes  # not needed by other inputs
+
+            self._width = len(names)
+            self._row_shapes = RowShapes(text.split(self._delimiter))
+            for width in (self._width - 1, self._width + 1):  # the first rows may be broken
+                self._row_shapes.allow(width)
         return self._cell is not None
 
     def _split_header(self, text: str, known: Container[str]) -> list[str]:
@@ -133,31 +141,44 @@ class IdParser:
 
     def _id_in_row(self, text: str) -> str | None:
         self._unfinished.append(text)
-        if len(self._unfinished) > 1 and '"' not in text:
+        if len(self._unfinished) > 1 and ('"' not in text or self._cells(['"' + text]) is None):
             return None
         cells = self._cells(self._unfinished)
         if cells is None:
             return None
-        self._unfinished = []
+        is_single_line, self._unfinished = len(self._unfinished) == 1, []
         position = self._cell or 0
         if self._width and any(map(str.strip, cells[self._width :])):
             raise self._error(f"has {len(cells):,} cells, and there are {self._width:,} columns", "Check its quotes.")
         if len(cells) <= position and any(map(str.strip, cells)):
             raise self._error(f"has no cell in column {position + 1}, that of the id", "Check its quotes.")
         found = cells[position].strip() if len(cells) > position else ""
+        if len(found.split()) > 1 and not is_single_line:
+            raise self._error(f"ends an id with a line break: {found[:40]!r}", "Check its quotes.")
         if found:
-            self._shapes.add(_shape_of(found))
-        if any("\n" in cell for cell in cells) and self._contains_rows(cells):
-            raise self._error("ends a cell that contains rows with ids", "Check the quotes of the lines before it.")
+            kind, length = _kind_of(found)
+            self._id_lengths.setdefault(kind, set()).add(length)
+        if is_single_line and self._row_shapes is not None:
+            self._row_shapes.add(text.rstrip("\r\n").split(self._delimiter))
+        if not is_single_line and self._contains_rows(cells):
+            hint = "Check the quotes of the lines before it, or pass a file that has no other columns."
+            raise self._error("ends a cell that contains rows with ids", hint)
         return found or None
 
     def _contains_rows(self, cells: Sequence[str]) -> bool:
-        """Return True if a line within a cell has all cells of a row and an id, as after an unclosed quote."""
+        """Return True if a line within a cell has all cells of a row and an id, as after an unclosed quote.
+
+        A word is considered an id if it resembles one of the rows so far.
+        """
         from leadfeeder_async.jobs.enrich.table_source import rows_within  # not needed by other inputs
 
-        for row in rows_within(cells, self._delimiter, self._width, has_spaces=self._has_spaces):
+        if self._row_shapes is None:
+            return False
+        for row in rows_within(cells, self._delimiter, self._row_shapes):
             found = row.cell(self._cell or 0).strip()
-            if len(found.split()) == 1 and (not self._shapes or _shape_of(found) in self._shapes):
+            kind, length = _kind_of(found)
+            lengths = self._id_lengths.get(kind, set[int]()) if self._id_lengths else {length}
+            if len(found.split()) == 1 and any(abs(length - known) <= MAX_LENGTH_DIFFERENCE for known in lengths):
                 return True
         return False
 
@@ -239,20 +260,14 @@ class IdParser:
         return ConfigurationError(f"Line {self._number:,} of {self._source} {problem}.", hint=hint)
 
 
-def _shape_of(text: str) -> str:
-    """Return a text that is the same for similar ids.
-
-    Numbers of nearly the same length have one shape, and so have all codes of letters, digits and hyphens. In any other
-    text, the same character stands for all letters, and for all digits.
-    """
-    if text.isdecimal():
-        return f"number of {len(text) // 4}"
-    if _CODE.fullmatch(text):
-        return "code"
-    return re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "0", text))
+MAX_LENGTH_DIFFERENCE = 2
+"""The characters by which ids of one kind may differ in length."""
 
 
-_CODE = re.compile(r"(?=.*[a-z])(?=.*\d)[\w-]{8,}", re.IGNORECASE | re.ASCII)
+def _kind_of(text: str) -> tuple[str, int]:
+    """Return the kinds of characters of a text, and its length."""
+    kinds = ("digits" if any(map(str.isdigit, text)) else "", "letters" if any(map(str.isalpha, text)) else "")
+    return " and ".join(filter(None, kinds)), len(text)
 
 
 def _as_id(value: object) -> str | None:

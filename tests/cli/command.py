@@ -79,9 +79,12 @@ async def leadfeeder_on_terminal(
     columns: int = 80,
     answer: str = "",
     interrupt_at: str = "",
-    answer_at: str = "",
+    answer_at: str = "[y/N] ",
 ) -> tuple[int, str]:
-    """Run the command in a pseudo-terminal. Return its exit code and the text on the screen."""
+    """Run the command in a pseudo-terminal. Return its exit code and the text on the screen.
+
+    ``answer`` is typed after the question of the command, or after another text, or at once if ``answer_at`` is empty.
+    """
     environment = sandbox.environment if sandbox else {}
     return await asyncio.to_thread(
         run_on_terminal, forked(*arguments), environment, columns, answer, interrupt_at, answer_at

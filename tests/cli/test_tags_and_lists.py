@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -212,6 +213,14 @@ async def test_ctrl_c_at_confirmation(quarter: Sandbox) -> None:
     assert "Interrupted" in screen
 
 
+async def test_line_typed_before_the_question(quarter: Sandbox) -> None:
+    """A line that was typed before the question is no answer."""
+    code, screen = await leadfeeder_on_terminal(
+        quarter, "tags", "create", "Hot", answer="y\n", answer_at="", interrupt_at="[y/N]"
+    )
+    assert (code, quarter.ledger.creations) == (130, []), screen
+
+
 async def test_declined_changes_send_nothing(quarter: Sandbox, tmp_path: Path) -> None:
     """Without a yes, no list, feed or tag is changed."""
     filters = tmp_path / "filters.json"
@@ -308,6 +317,9 @@ UUID = "0b5f9c52-7a57-4c1e-9f3a-00000000000"
         ("id,name,note", ["159000000", "159000001", "1590002", "159000003", "159000004", "159000005"], ""),
         ("id,name,note", [f"15900000{number}" for number in range(6)], ","),
         ("id,name,note,owner", [f"15900000{number}" for number in range(6)], ""),
+        ("id,name,note,owner,city", [f"15900000{number}" for number in range(6)], ""),
+        ("id,name,note", [f"15900000{number}" for number in range(6)], ",,"),
+        ("id,name,note", ["ab12c", "q7k2p", "9xk3d", "k2z5z", "zz9aa", "7abcd"], ""),
     ],
 )
 def test_rows_with_ids_that_a_missing_quote_hides(header: str, ids: list[str], end: str) -> None:
@@ -316,6 +328,28 @@ def test_rows_with_ids_that_a_missing_quote_hides(header: str, ids: list[str], e
     lines[2], lines[4] = f'{ids[2]},Elbe,"note{end}', f'{ids[4]},Elbe,Screen 5"{end}'
     with pytest.raises(ConfigurationError, match="Line 6 of ids ends a cell that contains rows with ids"):
         list(ids_in_lines(BytesIO("\n".join([header, *lines]).encode()), IdParser("ids", "company", None)))
+
+
+def test_id_with_a_line_break() -> None:
+    """An id cell that contains another row is refused, also in the first row."""
+    text = b'id,name,note\n"159000001,N,x\n159000002,N",x\n159000003,N,x\n'
+    with pytest.raises(ConfigurationError, match="Line 3 of ids ends an id with a line break"):
+        list(ids_in_lines(BytesIO(text), IdParser("ids", "company", None)))
+
+
+def test_lines_of_a_cell_are_parsed_twice_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of a long cell with quotes are not parsed again for each of them."""
+    parsed, parse = list[int](), IdParser._cells
+
+    def count(parser: IdParser, lines: Sequence[str]) -> list[str] | None:
+        parsed.append(len(lines))
+        return parse(parser, lines)
+
+    monkeypatch.setattr(IdParser, "_cells", count)
+    text = 'id,note\n159000001,"' + '<a href=""x"">\n' * 1_000 + '"\n159000002,x\n'
+    parser = IdParser("ids", "company", None)
+    assert list(ids_in_lines(BytesIO(text.encode()), parser)) == ["159000001", "159000002"]
+    assert sum(parsed) < 2_100
 
 
 @pytest.mark.parametrize("note", ["Call 2026-01-05,Eva,ok", "20457,Hamburg,DE", "Hafen,City,DE", "see,b.test,c.test"])

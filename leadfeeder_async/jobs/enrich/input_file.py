@@ -19,12 +19,13 @@ from leadfeeder_async.jobs.enrich.keys import (
     By,
     FileRow,
     KeyRule,
-    is_valid_key,
     normalize_column_name,
     parse_rules,
+    unshared_key,
 )
 from leadfeeder_async.jobs.enrich.table_source import (
     CsvSource,
+    RowShapes,
     SheetSource,
     TableRow,
     TableSource,
@@ -328,8 +329,8 @@ class Header(msgspec.Struct, frozen=True):
     """The kinds of the keys that are not names, by the positions of their cells."""
     delimiter: str = ""
     """The character between two cells of a CSV file."""
-    has_spaces: bool = False
-    """True if it has spaces after its delimiters."""
+    shapes: RowShapes | None = None
+    """The shapes of the rows of a CSV file."""
 
     @classmethod
     def of(cls, row: TableRow, rules: Iterable[KeyRule], skipped_rows: int, source: TableSource) -> Header:
@@ -347,7 +348,7 @@ class Header(msgspec.Struct, frozen=True):
             has_names_as_keys=any(rule.kind == "name" for rule in columns),
             kinds={names.index(column): rule.kind for rule, column in columns.items() if rule.kind != "name"},
             delimiter=source.delimiter,
-            has_spaces=source.ignores_spaces or any(name.startswith(" ") for name in row.cells[1:]),
+            shapes=_row_shapes(row, skipped_rows, source) if source.delimiter else None,
         )
 
     def row(self, row: TableRow) -> FileRow:
@@ -366,26 +367,36 @@ class Header(msgspec.Struct, frozen=True):
             return f"line {line:,} has {len(cells):,} cells, and there are {width:,} columns"
         if any(not _LINE_ENDS.isdisjoint(cells[place].strip()) for place in self.keys if place < len(cells)):
             return f"its key spans lines {line:,} to {row.last_line:,} (an unclosed quote?)"
-        if row.last_line > row.first_line and self.delimiter and self._hides_rows(cells):
+        if row.last_line > row.first_line and self.shapes and self._hides_rows(cells, self.shapes):
             return f"lines {line:,} to {row.last_line:,} are one row, but others have a key too (an unclosed quote?)"
         if self.has_names_as_keys and len(cells) == 1 < width - 1:
             return f"line {line:,} has 1 cell, and there are {width:,} columns (a note or a broken line?)"
         return ""
 
-    def _hides_rows(self, cells: Sequence[str]) -> bool:
-        """Return True if a line within a cell has all cells of a row and a valid key.
+    def _hides_rows(self, cells: Sequence[str], shapes: RowShapes) -> bool:
+        """Return True if a line within a cell has all cells of a row and a valid key, which is not that of the row.
 
         Any text can be a name. If a name can be the key, the last two lines, and none of them the first one, must
-        therefore have all cells of a row.
+        therefore have all cells of a row, and equally many.
         """
-        width, lines_after = len(self.names), list[int]()
-        for row in rows_within(cells, self.delimiter, width, has_spaces=self.has_spaces):
-            if any(is_valid_key(row.cell(place), kind) for place, kind in self.kinds.items()):
+        own = {unshared_key(cells[place], kind) for place, kind in self.kinds.items() if place < len(cells)}
+        rows = list[tuple[int, int]]()
+        for row in rows_within(cells, self.delimiter, shapes):
+            if any(unshared_key(row.cell(place), kind) not in {None, *own} for place, kind in self.kinds.items()):
                 return True
-            if row.lines_before and row.is_exact:
-                lines_after.append(row.lines_after)
-        is_table = any(pair == (1, 0) for pair in pairwise(lines_after))
-        return self.has_names_as_keys and width >= MIN_NAMED_COLUMNS and is_table
+            if row.lines_before:
+                rows.append((row.lines_after, row.width))
+        is_table = any((first, last) == ((1, last[1]), (0, first[1])) for first, last in pairwise(rows))
+        return self.has_names_as_keys and len(self.names) >= MIN_NAMED_COLUMNS and is_table
+
+
+def _row_shapes(header: TableRow, skipped_rows: int, source: TableSource) -> RowShapes:
+    rows = islice(source.rows(), skipped_rows, skipped_rows + MAX_SHAPE_ROWS)
+    return RowShapes(header.cells, rows, has_spaces=source.ignores_spaces)
+
+
+MAX_SHAPE_ROWS = 1_000
+"""The rows at the beginning of a table that show how many cells its rows have."""
 
 
 def _unique_column_names(names: list[str]) -> dict[str, str]:

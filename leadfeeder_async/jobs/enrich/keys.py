@@ -432,9 +432,10 @@ INVALID_KEY_MESSAGES: dict[By, str] = {
 _SHARED_DOMAIN_MESSAGE = "{!r} belongs to a mail provider, a social network, a link shortener or a website builder"
 
 
-def is_valid_key(text: str, kind: By) -> bool:
-    """Return True if a text is a valid key."""
-    return _normalize(text, kind)[0] is not None
+def unshared_key(text: str, kind: By) -> str | None:
+    """Return a text as a key, or None if it is not valid, or the domain of a mail provider or of a social network."""
+    key, field = _normalize(text, kind)
+    return None if key is None or (field == "url" and is_shared_domain(key)) else key
 
 
 def _normalize(text: str, kind: By) -> tuple[str | None, str]:

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from leadfeeder_async import ConfigurationError
 from leadfeeder_async.jobs.enrich import file_format, table_source, workbook_check
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import KeyFinder, parse_rules
+from leadfeeder_async.jobs.enrich.keys import By, KeyFinder, parse_rules
 from tests.support.requirements import needs_memory_limits
 
 NORD, ELBE = "xn--mller-nord-9db.test", "elbe.test"
@@ -296,6 +296,51 @@ def test_rows_with_names_within_a_cell(tmp_path: Path, text: str, is_hidden: boo
     path.write_text(text, encoding="utf-8")
     (row,) = InputFile(path, ["domain", "name"])
     assert ("others have a key too" in row.problem) == is_hidden
+
+
+@pytest.mark.parametrize("key", ["domain", "name"])
+@pytest.mark.parametrize(
+    ("header", "delimiter", "end"),
+    [
+        ("Firma;Website;Note", ";", ";"),
+        ("Firma;Website;Note", ";", ";;"),
+        ("Firma;Website;Note;", ";", ""),
+        ("Firma;Website;Note;Owner;City", ";", ""),
+        ("Firma,Website,Note", ", ", ""),
+    ],
+)
+def test_hidden_rows_of_other_shapes_than_the_header(
+    tmp_path: Path, key: By, header: str, delimiter: str, end: str
+) -> None:
+    """The other rows show how many cells a row has, and whether spaces follow the delimiters."""
+    lines = [delimiter.join([f"Elbe {number}", f"{number}.test", "note"]) + end for number in range(9)]
+    lines[3] = f'Elbe 3{delimiter}3.test{delimiter.strip()}"note{end}'
+    lines[6] = delimiter.join(["Elbe 6", "6.test", '27"']) + end
+    path = tmp_path / "leads.csv"
+    path.write_text("\n".join([header, *lines]), encoding="utf-8")
+    problems = [row.problem for row in InputFile(path, key)]
+    assert [bool(problem) for problem in problems] == [False, False, False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("header", "note"),
+    [
+        ("Website;Company;Note", "see\nhttps://a.test/?x=1&amp;y=2\nbye"),
+        ("Website|Company|Note", "Bye\nwww.a.test|info@a.test|040 123\n."),
+        ("Website,Note", "see\na.test,A\nbye"),
+        ("Website,Company,Owner,Note", "see\nb.test,B,C\nbye"),
+        ("Website,Note", "see\nlinkedin.com/in/eva,Eva\nbye"),
+    ],
+)
+def test_notes_that_hide_no_rows(tmp_path: Path, header: str, note: str) -> None:
+    """A line with the key of its own row, with that of a social network, or with too few cells is no other row."""
+    delimiter = header[len("Website")]
+    width = header.count(delimiter)
+    row = delimiter.join(["a.test", *["x"] * (width - 1), f'"{note}"'])
+    other = delimiter.join(["b.test", *["x"] * width])
+    path = tmp_path / "leads.csv"
+    path.write_text(f"{header}\n{row}\n{other}\n{other}", encoding="utf-8")
+    assert [row.problem for row in InputFile(path, "domain")] == ["", "", ""]
 
 
 CELLS = st.text(alphabet=st.sampled_from("a.test ü;,|\t\"'\r\n\0\ufeff=+{[<"), max_size=12)
