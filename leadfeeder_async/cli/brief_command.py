@@ -107,7 +107,13 @@ async def _read_visits(lf: AsyncLeadfeeder, days: DateWindow, around: DateWindow
     after = DateWindow(days.end + timedelta(1), around.end)
     found = dict[str, WebVisit]()
     for window in (before, days, after):
-        for visit in await _read_days_until_today(lf, window):
+        try:
+            visits = await _read_days_until_today(lf, window)
+        except BadRequestError:
+            if window is not before:
+                raise
+            continue  # the API may reject the days before the account began
+        for visit in visits:
             if (window is days) if visit.started_at is None else visit.started_at < end:
                 found.setdefault(visit.id, visit)
     return list(found.values())
