@@ -168,6 +168,12 @@ class EndDetector(msgspec.Struct, frozen=True):
         return is_hole and self.rows <= ((self.last_page or 0) - 1) * self.largest_page
 
     @property
+    def latest_is_short(self) -> bool:
+        """True if the latest page had fewer rows than another one, or than servers return at most."""
+        rows = self.latest_rows or 0
+        return rows < self.largest_page or (rows < self.page_size and rows not in USUAL_PAGE_SIZES)
+
+    @property
     def known_pages(self) -> int:
         """The number of pages that are known to exist."""
         if self.passes > 1 and self.total is None:
@@ -247,17 +253,12 @@ class EndDetector(msgspec.Struct, frozen=True):
         is_refuted = self.missing_in_pass > (0 if self.has_hole else self.fall + self.rise) or self.lacks_page
         return Verdict.INCOMPLETE if is_short or is_refuted else Verdict.COMPLETE
 
-    @property
-    def latest_is_short(self) -> bool:
-        """True if the latest page had fewer rows than another one, or than servers return at most."""
-        rows = self.latest_rows or 0
-        return rows < self.largest_page or (rows < self.page_size and rows not in USUAL_PAGE_SIZES)
-
     def _lacks_named_page(self, page: PageFacts) -> bool:
         """Return True if the response names a page that cannot be requested."""
         if page.is_last:
-            is_counted = self.missing is not None and (self.missing > 0 or (self.missing == 0 and self.latest_is_short))
-            return page.next_page is not None and not is_counted
+            is_proven = self.missing == 0 and (self.latest_is_short or self.pages > 1)
+            is_short = self.missing is not None and self.missing > 0
+            return page.next_page is not None and not (is_proven or is_short)
         # A server that ignores page numbers repeats the first page. Others may repeat the last one.
         return page.has_cursor and self.total is None and 0 < self.stuck_pages == self.pages - 1
 

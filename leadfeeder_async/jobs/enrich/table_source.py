@@ -145,7 +145,7 @@ def check_width(path: Path, line: int, width: int) -> None:
     )
 
 
-MAX_CHECKED_LINES, MAX_CHECKED_CHARACTERS, MAX_CHECKED_CELLS = 100, 262_144, 50
+MAX_CHECKED_LINES, MAX_CHECKED_CHARACTERS, MAX_CHECKED_CELLS = 100, 262_144, 16
 """The most lines and characters at each end of a cell that are searched for other rows, and the most cells of a row."""
 
 
