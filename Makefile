@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PYTHONS ?= 3.11 3.12 3.13 3.14
 TOOLS = .venv-release
+# Three test processes on two cores, because many tests wait
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 2) * 3 // 2)')
 
 .PHONY: demo test test-fast cov test-lowest matrix soak mutants lint types types-platforms bench bench-quick bench-long docs dist sbom audit prism lock clean
 
@@ -11,14 +13,14 @@ demo: $(VENV)/.cli
 	$(BIN)/leadfeeder demo --out demo/visits.ndjson --overwrite
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-fast: $(VENV)/.dev  ## run the tests without a marker: none that kills processes or starts Redis, a browser or the command
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not redis and not browser and not e2e" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not redis and not browser and not e2e" $(ARGS)
 
 cov: $(VENV)/.dev  ## run all tests and measure branch coverage; fails below fail_under in pyproject.toml
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov=leadfeeder_async $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov=leadfeeder_async $(ARGS)
 
 matrix:  ## run all tests on every supported Python; each must be installed as python3.11, python3.12 and so on
 	for version in $(PYTHONS); do \

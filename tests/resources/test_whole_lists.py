@@ -73,7 +73,7 @@ async def test_complete_list(kind: str, count: int, response: dict[str, Any]) ->
         await WHOLE_LISTS[kind](lf)
 
 
-async def test_row_that_cannot_be_decoded_on_a_page_with_a_link() -> None:
+async def test_undecodable_row_on_a_page_with_a_link() -> None:
     """The link to the next page is followed, although a row of this page cannot be decoded."""
 
     async def handle(request: web.Request) -> web.Response:
