@@ -32,7 +32,7 @@ class CreationLocks:
 
     @asynccontextmanager
     async def hold(self, key: Hashable, bounds: WaitBounds) -> AsyncGenerator[Creation, None]:
-        """Hold the lock of a record. Its result is forgotten when no other call waits for the lock.
+        """Hold the lock of a record. The result is forgotten when no call holds the lock or waits for it.
 
         Args:
             key: Identifies the record.

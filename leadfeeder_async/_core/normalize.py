@@ -1,9 +1,9 @@
-"""Near-contract responses, brought into the shape of the contract.
+"""Convert responses that nearly match the contract into its shape.
 
-The contract is a reconstruction, so a response that the strict decoder rejects is normalized and decoded again:
+The contract is a reconstruction, so a response that the strict decoder rejects is normalized and decoded again.
 ``relationships.x.data`` wrappers are removed, records of a top-level ``included`` are placed in the relationships that
 name them, ids become strings, nulls in place of sections count as absent, and a single object counts as a list of one.
-Responses that decode at once cost nothing here.
+Responses that the strict decoder accepts are not processed here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from leadfeeder_async._core.json_text import replace_lone_surrogates
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Exceptions of decoding a body."""
+"""Exceptions that decoding a body can raise."""
 
 _NULLABLE_KEYS = frozenset({"attributes", "relationships", "meta", "type"})
 """Keys whose null counts as absent."""
@@ -126,7 +126,10 @@ def _reported_errors(response: _Body) -> list[Json]:
 
 
 def outline(body: bytes) -> dict[str, Json]:
-    """Return the errors of a response of any size, and whether it has data, or nothing if it is not a JSON object."""
+    """Return the errors of a response of any size, and True as ``data`` if it has data.
+
+    The result is empty if the response is not a JSON object.
+    """
     try:
         response = _BODY.decode(body)
     except UNREADABLE:
@@ -153,7 +156,7 @@ def _section(raw: msgspec.Raw) -> Json:
 
 
 def _known_parts(raw: msgspec.Raw, depth: int = 1) -> Json:
-    """Return metadata or links decoded. Of a large object, only the known parts are decoded, and theirs."""
+    """Return metadata or links decoded. If the object is large, only its known parts and their known parts are."""
     if len(raw) <= MAX_SECTION_BYTES or depth > MAX_PARTS_DEPTH:
         return _section(raw)
     try:
@@ -347,7 +350,7 @@ MAX_CHARGE = 2**63 - 1
 """The largest charge that JSON can contain as an integer of 64 bits."""
 
 _MAX_DIGITS = 18
-"""Longer counts are not counts."""
+"""The most digits of a count or a charge that is a string."""
 
 
 def next_link(links: object) -> str | None:

@@ -7,9 +7,10 @@ The API allows a key 10 requests per second and a burst of 15. The default bucke
 per second and 12, because requests do not arrive as evenly as they are sent. In simulations with up to 150 ms of jitter
 and clocks that differ by half a percent, the exact figures caused a 429 in four of five jobs, and the defaults in none.
 
-After a 429, all callers wait until the same point in time, and the latest one counts. It is a time and not an event, so
-a call that finishes meanwhile cannot end the pause early. The bucket is emptied, because the server's is empty too. If
-429s repeat, other programs use the key or the server counts differently, so the rate is reduced and recovers slowly.
+After a 429, all callers wait until the same time. If several 429s arrive, the latest time counts. It is a time and not
+an event, so a call that finishes meanwhile cannot end the pause early. The bucket is emptied, because the server's is
+empty too. If 429s repeat, other programs use the key or the server counts differently, so the rate is reduced and
+recovers slowly.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class AdaptiveRate:
     """The rate of a bucket, reduced after repeated 429s.
 
     A 429 within a minute of the previous one reduces the rate by a tenth, to a minimum of a tenth of the full rate, and
-    removes the burst. Each ten seconds without one restore a hundredth. The burst returns with the full rate.
+    removes the burst. Ten seconds without a repeated 429 restore a hundredth of the full rate. The burst returns with
+    the full rate.
 
     Args:
         rate: Requests per second.
@@ -72,7 +74,7 @@ class AdaptiveRate:
         self._last_429 = now
 
     def recover(self, now: float) -> bool:
-        """Restore the part of the rate that is due, and return True if anything changed."""
+        """Restore the part of the rate that is due, and return True if the rate changed."""
         if now < self._next_step:
             return False
         steps = 1 + int((now - self._next_step) / self.RECOVERY_INTERVAL)

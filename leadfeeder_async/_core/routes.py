@@ -13,7 +13,7 @@ T = TypeVar("T")
 logger = logging.getLogger("leadfeeder_async")
 
 UNKNOWN_ROUTE_STATUSES = frozenset({404, 405})
-"""The statuses of a path that does not exist. Operations with alternatives name no record that could be missing."""
+"""The statuses of a path that does not exist. A 404 cannot mean a missing record, because these paths have no ids."""
 
 
 class Routes:
@@ -31,7 +31,7 @@ class Routes:
         self._unknown = set[str]()
 
     def next_path(self, endpoint: Endpoint[T], path: str, status: int | None) -> str | None:
-        """Return the path to try after an error, or None if there is no other. They are tried once in a client."""
+        """Return the path to try after an error, or None if there is no other. Each is tried once per client."""
         if status not in UNKNOWN_ROUTE_STATUSES:
             return None
         if endpoint.operation in self._settled:
@@ -53,7 +53,7 @@ class Routes:
         return f"The path is inferred, and none of these exists: {tried}. Pass paths={override}."
 
     def record_success(self, endpoint: Endpoint[T], path: str) -> None:
-        """Record the path that exists."""
+        """Record that a path exists, so that later calls use it at once."""
         if endpoint.operation in self._settled:
             return
         self._settled.add(endpoint.operation)

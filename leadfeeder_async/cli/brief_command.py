@@ -142,7 +142,7 @@ async def _prior_visits(lf: AsyncLeadfeeder, first_day: date, first_read: date, 
     Args:
         lf: The client.
         first_day: The first day of the period.
-        first_read: The first day whose visits are read themselves.
+        first_read: The first day of the visits that are read one by one.
         history: The number of days before the period.
     """
     recent_start, history_start = first_day - timedelta(REENGAGED_AFTER_DAYS), first_day - timedelta(history)

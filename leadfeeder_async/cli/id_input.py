@@ -168,7 +168,7 @@ class IdParser:
     def _contains_rows(self, cells: Sequence[str]) -> bool:
         """Return True if a line within a cell has all cells of a row and an id, as after an unclosed quote.
 
-        A word is considered an id if it resembles one of the rows so far.
+        A word is considered an id if its characters and its length resemble those of an id in an earlier row.
         """
         from leadfeeder_async.jobs.enrich.table_source import rows_within  # not needed by other inputs
 
@@ -207,7 +207,7 @@ class IdParser:
         raise self._error(f"has no {self._column or 'id'!r}", "Name the key of the id with --column.")
 
     def _only_id(self, record: dict[str, Json]) -> str | None:
-        """Return the id of an object that does not say what it is, or None if it has a key of an id without a value."""
+        """Return the id of an object without a ``type``, or None if it has a key of an id whose value is null."""
         names = [name.format(scope=self._scope) for name in ID_COLUMNS]
         values = dict[str, Json]()
         for name in names:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from leadfeeder_async.errors import escape_control_characters
 
 PIECE = 65_536
-"""Bytes that are escaped at once."""
+"""The number of bytes that are escaped at once."""
 
 
 async def write_stdout(data: bytes) -> None:
@@ -28,7 +28,7 @@ def _write_and_flush(data: bytes, *, escapes: bool) -> None:
 
 
 def escaped_pieces(data: bytes) -> Iterator[bytes]:
-    """Yield lines in pieces with their control characters escaped, because escapes take many times more memory."""
+    """Yield lines with their control characters escaped, in pieces, because escapes take several times more memory."""
     decoder = getincrementaldecoder("utf-8")("backslashreplace")
     for start in range(0, len(data), PIECE):
         text = decoder.decode(data[start : start + PIECE], final=start + PIECE >= len(data))

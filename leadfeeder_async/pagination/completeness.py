@@ -17,13 +17,14 @@ T = TypeVar("T")
 
 
 MAX_UNDECODABLE_PAGES = 50
-"""Consecutive pages with the same undecodable rows that are considered a loop."""
+"""Consecutive pages with only undecodable rows and the same errors that are considered a loop."""
 
 
 class UnidentifiedRows:
     """Recognizes a page whose rows without an id are those of the page before.
 
-    A page of nothing but undecodable rows is only recognized after many repetitions, because these look the same.
+    If all rows of a page are undecodable, it is recognized only after many repetitions, because different undecodable
+    rows can have the same error.
     """
 
     def __init__(self) -> None:

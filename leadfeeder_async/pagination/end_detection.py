@@ -1,7 +1,7 @@
 """Decide from the pages so far whether a list has ended, and whether it is complete.
 
-A list is complete only if as many different rows arrived as the last trustworthy count says. A count of zero, a
-negative count, a missing count and a count of more than a billion are not trustworthy.
+If the server reports a trustworthy count, a list is complete only if at least as many distinct rows arrived. A count of
+zero, a negative count, a missing count and a count of more than a billion are not trustworthy.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import msgspec
 from msgspec.structs import replace
 
 MAX_STUCK_PAGES = 3
-"""Consecutive pages without new rows after which a pass ends, past the pages that are known to exist."""
+"""Consecutive pages without new rows after which a pass ends, if no further page is known to exist."""
 
 MAX_STUCK_KNOWN_PAGES = 50
-"""The same for pages that should exist by the server's counts."""
+"""The same limit if further pages should exist by the server's counts."""
 
 MAX_PASSES = 6
 """Passes over the pages of one list: the first, and at most five that request missing rows again."""
@@ -54,11 +54,11 @@ class PageFacts(msgspec.Struct, frozen=True):
     page_count: int | None = None
     """The number of pages that the server reports."""
     is_last: bool = False
-    """True if no page follows, for example because the response has no cursor."""
+    """True if no further page can be requested, for example because the response has no cursor."""
     next_page: str | None = None
     """The cursor or link of the next page, if the response names one."""
     has_cursor: bool = False
-    """True if it names that page by a cursor."""
+    """True if the response contains a cursor."""
     identified: bool = True
     """True if some of the new rows have an id, so that they are known to be new."""
 
@@ -66,42 +66,55 @@ class PageFacts(msgspec.Struct, frozen=True):
 class EndDetector(msgspec.Struct, frozen=True):
     """Decides from the pages so far whether more pages follow. ``record`` returns the next state.
 
-    ``missing`` is the last trustworthy count minus the different rows that arrived, or unknown without such a count.
+    ``missing`` is the last trustworthy count minus the distinct rows that arrived, or unknown without such a count.
+    The first line that describes a page applies. A list with cursors always continues until a response has no cursor.
 
     ===========  =================================================================  ===============================
     missing      page                                                               verdict
     ===========  =================================================================  ===============================
-    unknown      full, or not the last of the reported pages, or with new rows      CONTINUE
-                 if the response names another page
-    unknown      after an empty page before the last of the reported pages          RESTART if reading again is
-                                                                                    free, otherwise COMPLETE
     unknown      with rows, the last that can be requested, although the response   INCOMPLETE
-                 names another page, or the same as the first page, although the
-                 response has a cursor
-    unknown      not full, or without new rows several times                        COMPLETE
-    unknown      without new rows, after pages smaller than requested               COMPLETE
-    above zero   before the last of the pages that should exist, or with new rows   CONTINUE
-    above zero   past these pages and without new rows several times, or the last   RESTART if reading again is
-                 page of a later pass                                               free and passes are left,
-                                                                                    otherwise INCOMPLETE
-    zero         of a free list, full and with new rows, if the count may be that   CONTINUE
-                 of the page only: it has a usual size, and more pages may exist
-    zero         the first page, or one whose count has risen, if more pages are    CONTINUE
-                 reported or named: the count may be that of the rows so far
-    zero         the only page that can be requested, of a usual size, although     INCOMPLETE
+                 names another page
+    unknown      the last that can be requested, or without new rows several        COMPLETE
+                 times. Once is enough if no page was as large as requested,
+                 unless an empty page comes before the last of the reported pages
+    unknown      full, or not the last of the reported pages, or with new rows if   CONTINUE
                  the response names another page
+    unknown      any other                                                          COMPLETE
+    above zero   the last that can be requested, the last of a later pass, or       RESTART if reading again is
+                 without new rows several times                                     free and passes are left,
+                                                                                    otherwise INCOMPLETE
+    above zero   any other                                                          CONTINUE
+    zero         the only one that can be requested, of a usual size, although the  INCOMPLETE
+                 response names another page
+    zero         the last that can be requested, without new rows, or of a later    COMPLETE
+                 pass
+    zero         the first, or any after the count rose, if more pages are          CONTINUE
+                 reported or named: the count may be that of the rows so far
+    zero         of a free list, full, and neither the last of the reported pages   CONTINUE
+                 nor a first page of another than a usual size: the count may be
+                 that of the page
     zero         any other                                                          COMPLETE
-    below zero   as without a count, because the count is that of the page or is    as without a count
-                 outdated
+    below zero   with rows, the last that can be requested, although the response   INCOMPLETE
+                 names another page
+    below zero   of a later pass, or without new rows unless it is empty and        COMPLETE
+                 before the last of the reported pages
+    below zero   any other, because the count is that of the page or is outdated    as without a count
     ===========  =================================================================  ===============================
 
-    A count is that of a whole list if several pages together have as many rows. A page is full if it has as many rows
-    as the largest page so far. If the count fell during a pass, rows may have moved to a page that was already read, so
-    COMPLETE becomes RESTART until a pass contains as many rows as it counts. If the last pass lacks more rows than were
-    added and removed meanwhile, COMPLETE becomes INCOMPLETE. If an empty page came before other rows, one lacking row
-    is enough. Without a count, COMPLETE becomes INCOMPLETE if a page stays empty between full ones. If other pages are
-    not full either, the server may filter rows after it made the pages. A list with cursors continues until a response
-    has no cursor.
+    A page is full if it has as many rows as the largest page so far. Usual sizes are the requested one, 10, 20, 25 and
+    50. A list continues to a named page only if the response reports no number of pages, names another one than the
+    response before, and has new rows with an id. A later pass has as many pages as the first one and the rows that were
+    added meanwhile. Without a count, or if the count fell in an earlier pass, it reads all of them.
+
+    COMPLETE changes in these cases. RESTART requires here too that reading again is free and that passes are left.
+
+    - If the count fell during a pass, rows may have moved to a page that was already read. The verdict is RESTART until
+      a pass without another fall contains as many rows as the count. It is INCOMPLETE if the last pass lacks more rows
+      than were added and removed during it. If an empty page came before other rows, one lacking row is enough.
+    - Without a count, the verdict is RESTART if an empty page came before other rows, or before the last reported page.
+      It is INCOMPLETE if the page stays empty and all others before the last one are full. If one of them is not full,
+      the server may filter rows after it made the pages.
+    - Without a count, the verdict is INCOMPLETE if all pages repeat the first one, although the response has a cursor.
     """
 
     page_size: int
@@ -109,13 +122,13 @@ class EndDetector(msgspec.Struct, frozen=True):
     can_restart: bool
     """True if reading the list again charges nothing."""
     names_end: bool = False
-    """True if the server names the last page, as cursors do."""
+    """True if each response shows whether a page follows, as in lists with cursors."""
     pages: int = 0
     """Pages of this pass."""
     rows: int = 0
-    """Different rows that arrived, in all passes."""
+    """Distinct rows that arrived, in all passes."""
     pass_rows: int = 0
-    """Different rows that arrived in this pass."""
+    """Distinct rows that arrived in this pass."""
     received: int = 0
     """The rows of those pages of this pass that had new rows, including their repeated rows."""
     largest_page: int = 0
@@ -142,7 +155,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     """Consecutive pages without new rows."""
     passes: int = 1
     first_pass_pages: int = 0
-    """The number of pages of the first pass. Later passes read more only for rows that were added."""
+    """The number of pages of the first pass, without those at its end that had no new rows."""
     first_total: int = 0
     """The count at the end of the first pass."""
     new_rows_in_pass: int = 0
@@ -158,7 +171,7 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     @property
     def missing_in_pass(self) -> int:
-        """The number of counted rows that did not arrive in this pass, if earlier passes may contain removed rows."""
+        """The number of counted rows that did not arrive in this pass, or 0 if no earlier pass had a falling count."""
         return (self.total or 0) - self.pass_rows if self.needs_proof else 0
 
     @property

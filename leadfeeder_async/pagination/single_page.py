@@ -72,5 +72,5 @@ class SinglePageSource(msgspec.Struct, frozen=True):
 
 
 def _further_page(meta: Meta) -> str | None:
-    """Return the next page that a response names, or a text if it only says that there are several."""
+    """Return the next page that a response names, or a placeholder if it only reports several pages."""
     return next_page(meta) or ("another page" if (meta.pages or 1) > 1 else None)

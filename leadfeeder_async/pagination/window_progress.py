@@ -52,7 +52,7 @@ class WindowProgress(msgspec.Struct):
     """The date range that this window is a part of."""
 
     def can_request(self) -> bool:
-        """Return True if the next page is known to exist, or the page before it was not the last."""
+        """Return True if the list continues, and the next page is known to exist or all requested ones have arrived."""
         if self.detector.verdict is not Verdict.CONTINUE:
             return False
         return self.requested == self.detector.pages or self.requested < self.detector.known_pages
@@ -82,7 +82,7 @@ class WindowProgress(msgspec.Struct):
         """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
         missing, pages = self.detector.missing, self.detector.pages
         if pages and self.detector.latest_is_short and self._has_all_pages:
-            return True  # the response named another page, or reported more pages of another size
+            return True  # a response named this page, or counted pages of another size
         if isinstance(error, OffsetExceededError):
             return missing == 0 and not self._may_be_capped
         is_short = missing is not None and missing > 0

@@ -67,7 +67,7 @@ async def find_or_create(
         found = find_by_name(name, await records.collect(), _kind(record_type))
         if found is None:
             if creation.lost is not None:
-                raise creation.lost.with_context(creation.lost.context)
+                raise creation.lost.with_context(creation.lost.context)  # a copy, without the frames of the other call
             found = await _create(name, record_type, records, create, creation)
         creation.record = found
         return found
@@ -131,7 +131,7 @@ def has_name(record: Named, name: str) -> bool:
 
 
 def comparable(name: str) -> str:
-    """Return a name without case, additional spaces and its Unicode form."""
+    """Return a name in lower case, with single spaces and in one Unicode form."""
     return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).split())
 
 

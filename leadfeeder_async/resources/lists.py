@@ -127,8 +127,10 @@ class Lists:
             The list.
 
         Raises:
-            ConfigurationError: Several lists have this name and scope. The error names their ids.
-            OutcomeUnknownError: The response was lost, and the list is not among the lists of the account.
+            ConfigurationError: ``name`` is empty, ``scope`` has another value, or several lists have this name and
+                scope. The error contains their ids.
+            OutcomeUnknownError: The response was lost or has no id, and the list is not among the lists of the account.
+                Concurrent calls for the same name and scope raise it too.
 
         Credits:
             None. One request for each 100 lists, and one to create a list.

@@ -123,8 +123,10 @@ class Tags:
             The tag.
 
         Raises:
-            ConfigurationError: Several tags have this name. The error names their ids.
-            OutcomeUnknownError: The response was lost, and the tag is not in the list of tags.
+            ConfigurationError: ``name`` is empty, ``color`` is out of range, or several tags have this name. The error
+                contains their ids.
+            OutcomeUnknownError: The response was lost or has no id, and the tag is not in the list of tags. Concurrent
+                calls for the same name raise it too.
 
         Credits:
             None. One request for each 100 tags, and one to create a tag.

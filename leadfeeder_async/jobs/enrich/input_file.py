@@ -61,7 +61,7 @@ class InputFile(Iterable[FileRow]):
     other files are CSV, with commas, semicolons, tabs or pipes, or with the separator of a first line such as
     ``sep=;``. The constructor reads the file once.
 
-    A row that may hide others has a ``problem``: its key spans several lines, or it has more cells than columns.
+    A row that may contain other rows, or that may be a note, has a ``problem``.
 
     Args:
         path: The file.
@@ -170,7 +170,7 @@ class InputFile(Iterable[FileRow]):
         blank = next((place for place, line in enumerate(first_lines) if line.strip()), 0)
         first_line = first_lines[blank]
         separator = separator_of(first_line)
-        # Without such a space in the header, a quote after a space is a part of the cell.
+        # Quotes may follow spaces only if they do so in the header. Otherwise, such a quote is a part of its cell.
         header = first_lines[blank : blank + 1] if separator is None else first_lines[blank + 1 : blank + 2]
         spaced = any(map(_SPACE_BEFORE_QUOTE.search, header))
         if separator is not None:
@@ -376,8 +376,8 @@ class Header(msgspec.Struct, frozen=True):
     def _hides_rows(self, cells: Sequence[str], shapes: RowShapes) -> bool:
         """Return True if a line within a cell has all cells of a row and a valid key, which is not that of the row.
 
-        Any text can be a name. If a name can be the key, the last two lines, and none of them the first one, must
-        therefore have all cells of a row, and equally many.
+        Any text can be a name. If a name can be the key, it therefore suffices that the last two lines of a cell have
+        all cells of a row and equally many. The first line of the cell does not count as one of them.
         """
         own = {unshared_key(cells[place], kind) for place, kind in self.kinds.items() if place < len(cells)}
         rows = list[tuple[int, int]]()
@@ -412,7 +412,7 @@ def _unique_name(given: str, place: int, taken: Container[str]) -> str:
     """Return the name of a column. A name that is empty or taken is extended by the position of the column."""
     if given.strip() and normalize_column_name(given) not in taken:
         return given
-    # Only the beginning of a name is compared, so the suffix must be a part of it. Otherwise, the name stays taken.
+    # Only the beginning of a name is compared, so the suffix must be in it. Otherwise, the new name is taken too.
     name = f"{given[: MAX_COLUMN_NAME_CHARACTERS - _SUFFIX_CHARACTERS]} column {place}".strip()
     names = chain([name], (f"{name} {number}" for number in count(2)))
     return next(name for name in names if normalize_column_name(name) not in taken)

@@ -1,4 +1,4 @@
-"""Keys: the normalized key of a row, or the reason why it has no valid key. Nothing is requested here.
+"""Find the normalized key of a row, or the reason why it has no valid key. Nothing is requested here.
 
 The length of a text is limited before the text is parsed, so a row never blocks the event loop.
 """
@@ -433,7 +433,7 @@ _SHARED_DOMAIN_MESSAGE = "{!r} belongs to a mail provider, a social network, a l
 
 
 def unshared_key(text: str, kind: By) -> str | None:
-    """Return a text as a key, or None if it is not valid, or the domain of a mail provider or of a social network."""
+    """Return the normalized key of a text, or None if it is not valid or is a shared domain."""
     key, field = _normalize(text, kind)
     return None if key is None or (field == "url" and is_shared_domain(key)) else key
 

@@ -196,7 +196,7 @@ class RowShapes:
 
 
 MIN_ROWS_OF_WIDTH = 2
-"""The fewest rows with a number of cells that are no coincidence."""
+"""The fewest rows that must have a number of cells before it counts as a usual one."""
 
 
 def _begins_with_one_space(cell: str) -> bool:

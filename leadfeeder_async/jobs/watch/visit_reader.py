@@ -30,7 +30,10 @@ class WatchQuery(msgspec.Struct, frozen=True):
     """The visitor companies of a custom feed. Only their visits are delivered."""
 
     def identify(self, base_url: str, account_id: str) -> tuple[str, str]:
-        """Return a hash that only the same watch has, and the watch in words. ``include`` changes no visits."""
+        """Return a hash that identifies the watch, and the watch in words.
+
+        The hash does not depend on ``include``, which adds data to visits but does not select them.
+        """
         feed = None if self.feed is None else self.feed.params.get("custom_feed_id")
         facts = (base_url, account_id, self.visits.body, feed)
         filters = "" if (self.visits.body or b"{}") == b"{}" and feed is None else ", with filters"
@@ -75,7 +78,7 @@ class VisitReader:
         return self._query.feed is not None
 
     async def companies(self, window: DateWindow) -> tuple[frozenset[str], ProblemLog]:
-        """Return the ids of the companies of the custom feed that visited on some days, and errors of the rest."""
+        """Return the ids of the companies of the custom feed that visited on some days, and the errors of others."""
         assert self._query.feed is not None
         companies = Pager(self._executor, self._query.feed, window=window).prefetch(self._prefetch)
         return await read_company_ids(companies.pages())

@@ -68,7 +68,7 @@ MIN_DAYS_AHEAD = -1
 """The lowest ``_days_ahead``. The time zone of the API may be behind UTC, so that today has not begun there."""
 
 NO_PART = -1
-"""The part of visits that were found while all pages were read. When that reading ends, it replaces the count."""
+"""The part of visits that were found while all pages were read. The end of that reading sets the count of its part."""
 
 
 class WatchStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +166,7 @@ class VisitWatcher:
         self._days_ahead = 1
         """The days after today that the API accepts, as far as known."""
         self._ahead_since: datetime | None = None
-        """The day on which they were tried."""
+        """The hour in which ``_days_ahead`` was last reset."""
         self._lagging_reads = 0
         """The consecutive readings of all pages that returned fewer rows than the server counts."""
         self._undecided = dict[str, date]()
@@ -255,7 +255,7 @@ class VisitWatcher:
             await self._journal.save(state)
 
     async def _read_all(self, state: WatchState, today: date) -> AsyncGenerator[WebVisit, None]:
-        """Read all days. This is done at least once a day, so that counts do not hide a new visit for longer."""
+        """Read all days. This is done at least once a day, so that counts hide a new visit for a day at most."""
         self._reading = WatchReading.COMPLETE
         self._still_undecided = {}
         state.floor = next_floor(state.floor, state.complete_until, today, self._options.lookback_days)
@@ -295,7 +295,7 @@ class VisitWatcher:
         state.parts[index] = self._known_part(counted, part.window)
 
     def _known_part(self, counted: RowCounter, window: DateWindow) -> Part:
-        """Return some days after all their pages were read.
+        """Return the part for some days whose pages were all read.
 
         Missing rows may follow soon, so the next polls read the days again. If they stay missing, the count is wrong.
         """
