@@ -324,13 +324,22 @@ async def ids_from_stdin(scope: str, column: str | None) -> AsyncIterator[str]:
             yield found
         return
     try:
-        while line := await reader.readline():
+        while line := await _next_line(reader):
             record_id = parser.feed(line)
             if record_id is not None:
                 yield record_id
         parser.finish()
     finally:
         transport.close()
+
+
+async def _next_line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except ValueError:  # of the reader, for a line above its limit
+        raise ConfigurationError(
+            f"A line of stdin is longer than {MAX_LINE_BYTES:,} bytes.", hint="Give one id per line."
+        ) from None
 
 
 def choose_ids(

@@ -96,8 +96,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     zero         any other                                                          COMPLETE
     below zero   with rows, the last that can be requested, although the response   INCOMPLETE
                  names another page
-    below zero   of a later pass, or without new rows unless it is empty and        COMPLETE
-                 before the last of the reported pages
+    below zero   without new rows, unless it is empty and before the last of the    COMPLETE
+                 reported pages
     below zero   any other, because the count is that of the page or is outdated    as without a count
     ===========  =================================================================  ===============================
 
@@ -111,10 +111,11 @@ class EndDetector(msgspec.Struct, frozen=True):
     - If the count fell during a pass, rows may have moved to a page that was already read. The verdict is RESTART until
       a pass without another fall contains as many rows as the count. It is INCOMPLETE if the last pass lacks more rows
       than were added and removed during it. If an empty page came before other rows, one lacking row is enough.
-    - Without a count, the verdict is RESTART if an empty page came before other rows, or before the last reported page.
-      It is INCOMPLETE if the page stays empty and all others before the last one are full. If one of them is not full,
-      the server may filter rows after it made the pages.
-    - Without a count, the verdict is INCOMPLETE if all pages repeat the first one, although the response has a cursor.
+    - Without a count, or below zero, the verdict is RESTART if an empty page came before other rows, or before the last
+      reported page. It is INCOMPLETE if the page stays empty and all others before the last one are full. If one of
+      them is not full, the server may filter rows after it made the pages.
+    - Without a count, or below zero, the verdict is INCOMPLETE if all pages repeat the first one, although the response
+      has a cursor.
     """
 
     page_size: int
@@ -170,6 +171,11 @@ class EndDetector(msgspec.Struct, frozen=True):
         return None if self.total is None else self.total - self.rows
 
     @property
+    def is_count_unknown(self) -> bool:
+        """True without a trustworthy count, or if more rows arrived than it says: it is that of a page, or outdated."""
+        return self.missing is None or self.missing < 0
+
+    @property
     def missing_in_pass(self) -> int:
         """The number of counted rows that did not arrive in this pass, or 0 if no earlier pass had a falling count."""
         return (self.total or 0) - self.pass_rows if self.needs_proof else 0
@@ -177,7 +183,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     @property
     def lacks_page(self) -> bool:
         """True if a list without a count has an empty page between full ones, whose rows no pass contained."""
-        is_hole = self.total is None and self.has_hole and not self.has_short_page
+        is_hole = self.is_count_unknown and self.has_hole and not self.has_short_page
         return is_hole and self.rows <= ((self.last_page or 0) - 1) * self.largest_page
 
     @property
@@ -256,7 +262,7 @@ class EndDetector(msgspec.Struct, frozen=True):
             return Verdict.INCOMPLETE
         is_short = self.missing is not None and self.missing > 0
         has_gap = self.has_hole or (self.latest_rows == 0 and self.pages < (self.last_page or 0))
-        is_unproven = self.fall > 0 or self.missing_in_pass > 0 or (self.total is None and has_gap)
+        is_unproven = self.fall > 0 or self.missing_in_pass > 0 or (self.is_count_unknown and has_gap)
         if not (is_short or is_unproven):
             return Verdict.COMPLETE
         fruitless = self.fruitless_passes + (self.passes > 1 and not self.new_rows_in_pass)
@@ -273,7 +279,7 @@ class EndDetector(msgspec.Struct, frozen=True):
             is_short = self.missing is not None and self.missing > 0
             return page.next_page is not None and not (is_proven or is_short)
         # A server that ignores page numbers repeats the first page. Others may repeat the last one.
-        return page.has_cursor and self.total is None and 0 < self.stuck_pages == self.pages - 1
+        return page.has_cursor and self.is_count_unknown and 0 < self.stuck_pages == self.pages - 1
 
     def _may_count_page(self, page: PageFacts) -> bool:
         """Return True if the total may be only that of the page: it has a usual size, and more pages may exist."""
@@ -290,12 +296,12 @@ class EndDetector(msgspec.Struct, frozen=True):
         is_known = self.pages < self.known_pages and (self.total is not None or page.row_count > 0)
         if self.stuck_pages >= (MAX_STUCK_KNOWN_PAGES if is_known else MAX_STUCK_PAGES):
             return False
-        missing, is_full = self.missing, page.row_count >= self.largest_page > 0
+        is_full = page.row_count >= self.largest_page > 0
         if self.passes > 1:
-            return self.pages < self.known_pages and (self.needs_proof or missing is None or missing > 0)
-        if missing is None or missing < 0:
+            return self.pages < self.known_pages and (self.needs_proof or self.missing != 0)
+        if self.is_count_unknown:
             return self._continues_without_count(page, is_full=is_full)
-        return missing > 0 or (page.new_rows > 0 and self._continues_beyond_count(page, is_full=is_full))
+        return self.missing != 0 or (page.new_rows > 0 and self._continues_beyond_count(page, is_full=is_full))
 
     def _continues_beyond_count(self, page: PageFacts, *, is_full: bool) -> bool:
         """Return True if the counted rows have arrived, but the count may be that of the rows so far."""
