@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -65,9 +66,22 @@ def page_facts(
 
 
 def next_page(meta: Meta) -> str | None:
-    """Return the cursor or the URL of the next page, or None if a response names none."""
-    cursor = meta.pagination.next_cursor if meta.pagination else None
-    return cursor or meta.outer_next_cursor or None
+    """Return the cursor or the URL of the next page, or None if a response names none.
+
+    A URL without the place of a page names no other page. Some servers send the URL of the request.
+    """
+    cursor = meta.next_cursor
+    if cursor is not None:
+        return cursor
+    url = (meta.pagination.next_cursor if meta.pagination else None) or meta.outer_next_cursor or ""
+    return url if _PLACE_IN_URL.search(url) else None
+
+
+_PLACE_IN_URL = re.compile(
+    r"[?&](?:page(?:\[|%5B)?(?:num|number|offset|after)?(?:\]|%5D)?|offset|start|after|skip|cursor)=[^&#]",
+    re.IGNORECASE,
+)
+"""A parameter with the place of a page in a list."""
 
 
 def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | None) -> Page[Any]:

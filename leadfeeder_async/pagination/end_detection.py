@@ -209,7 +209,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         last_page = self.last_page if page_count is None or page_count <= 0 else page_count
         if total_count is None or not 0 < total_count <= MAX_COUNT:
             return replace(self, last_page=last_page)
-        change = 0 if self.total is None else total_count - self.total
+        change = 0 if self.is_count_unknown or self.total is None else total_count - self.total
         fall, rise = self.fall + max(0, -change), self.rise + max(0, change)
         return replace(self, last_page=last_page, total=total_count, fall=fall, rise=rise)
 
@@ -275,7 +275,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     def _lacks_named_page(self, page: PageFacts) -> bool:
         """Return True if the response names a page that cannot be requested."""
         if page.is_last:
-            is_proven = self.missing == 0 and (self.latest_is_short or self.pages > 1)
+            is_more_than_a_page = self.pages > 1 or self.rows > self.page_size
+            is_proven = self.missing == 0 and (self.latest_is_short or is_more_than_a_page)
             is_short = self.missing is not None and self.missing > 0
             return page.next_page is not None and not (is_proven or is_short)
         # A server that ignores page numbers repeats the first page. Others may repeat the last one.

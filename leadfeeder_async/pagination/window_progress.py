@@ -81,8 +81,8 @@ class WindowProgress(msgspec.Struct):
     def ends_with(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
         missing, pages = self.detector.missing, self.detector.pages
-        if pages and self.detector.latest_is_short and self._has_all_pages:
-            return True  # a response named this page, or counted pages of another size
+        if pages and self._has_ended:
+            return True  # the response named another page, or reported more pages of another size
         if isinstance(error, OffsetExceededError):
             return missing == 0 and not self._may_be_capped
         is_short = missing is not None and missing > 0
@@ -94,12 +94,24 @@ class WindowProgress(msgspec.Struct):
         return is_complete or not self.is_over_limit(error)
 
     @property
-    def _has_all_pages(self) -> bool:
-        """True if all counted rows arrived or, without a trustworthy count, all reported pages."""
-        missing = self.detector.missing
-        if missing is None or missing < 0:
-            return self.detector.pages >= (self.detector.last_page or 0)
-        return missing == 0
+    def _has_ended(self) -> bool:
+        """True if the last page is not full and all counted rows arrived, or all reported pages without a count.
+
+        Without a count, another page must have had more rows, and the row limit must be far.
+        """
+        detector = self.detector
+        if not detector.is_count_unknown:
+            is_proven = detector.missing == 0 and not detector.rise and (detector.total or 0) < self.max_rows
+            return is_proven and detector.latest_is_short
+        is_partial = 0 < (detector.latest_rows or 0) < detector.largest_page
+        return (
+            is_partial and detector.pages >= (detector.last_page or 0) and not self._reaches_limit(detector.pages + 1)
+        )
+
+    def _reaches_limit(self, pages: int) -> bool:
+        """Return True if a number of pages has more rows than the limit. The server may filter rows of a page."""
+        largest, requested = self.detector.largest_page, self.detector.page_size
+        return pages * (requested if 2 * largest > requested else largest) > self.max_rows
 
     @property
     def _may_be_capped(self) -> bool:
@@ -112,7 +124,7 @@ class WindowProgress(msgspec.Struct):
         """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
         if isinstance(error, OffsetExceededError):
             return True
-        return self.window is not None and (self.detector.pages + 1) * self.detector.largest_page > self.max_rows
+        return self.window is not None and self._reaches_limit(self.detector.pages + 1)
 
     @property
     def exceeds_limit(self) -> bool:
@@ -134,7 +146,8 @@ class WindowProgress(msgspec.Struct):
         if total not in {None, self.max_rows} and self.detector.rows <= (total or 0):
             return False
         # The last page ends at the limit, or the server rejects the page that crosses it. A later pass may end early.
-        return any(
+        has_filtered_pages = self.detector.rows < self.max_rows and self._reaches_limit(self.detector.pages)
+        return has_filtered_pages or any(
             rows == self.max_rows or (rows + largest > self.max_rows and rows % largest == 0)
             for rows in (self.detector.received, self.detector.rows)
         )

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadfeeder_async import (
+    APIStatusError,
     AsyncLeadfeeder,
     BadRequestError,
     ConfigurationError,
@@ -527,6 +528,45 @@ async def test_row_limit_of_server_that_counts_pages(end: str) -> None:
 
     async with handler_server(FakeApi(respond)) as url, client_of(url, max_search_rows=40) as lf:
         assert len(set(await visit_ids(lf, 3, page_size=10))) == 90
+
+
+@pytest.mark.parametrize("end", ["400", "416", "empty"])
+@pytest.mark.parametrize("counts_page", [False, True])
+async def test_filtered_pages_at_the_row_limit(end: str, counts_page: bool) -> None:
+    """All days are returned if the server leaves out rows of each page, and ends at its limit in any way."""
+
+    def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
+        days = [f"{DAY + timedelta(number)}" for number in range(4)]
+        every = [
+            f"{day}/{number}" for day in days if body["start_date"] <= day <= body["end_date"] for number in range(60)
+        ]
+        size, page = int(request.query["page[size]"]), int(request.query["page[num]"])
+        if page * size > 100 and end != "empty":
+            return int(end), {"errors": [{"code": "bad_page"}]}
+        ids = [visit for visit in every[:100][(page - 1) * size : page * size] if not visit.endswith("7")]
+        counts = {"total_count": len(ids)} if counts_page else {}
+        link = {"next": f"/v1/web-visits?page%5Bnum%5D={page + 1}"} if page * size < len(every) else {}
+        return 200, {"data": rows(*ids), "meta": {"pagination": counts}, "links": link}
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url, max_search_rows=100) as lf:
+        assert len(set(await visit_ids(lf, 4, page_size=10))) == 4 * 54
+
+
+@pytest.mark.parametrize("status", [400, 416])
+@pytest.mark.parametrize("size", [15, 20, 30, 100])
+async def test_rejected_page_between_full_pages(size: int, status: int) -> None:
+    """A rejected page is not taken for the end of a list without a count, whatever the page size of the server is."""
+
+    async def handle(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        if page == 4:
+            return web.json_response({"errors": [{"code": "bad_page"}]}, status=status)
+        tags = rows(*(f"{page}/{number}" for number in range(size)))
+        return web.json_response({"data": tags, "links": {"next": f"/v1/tags?page%5Bnum%5D={page + 1}"}})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        with pytest.raises(APIStatusError):
+            await lf.tags.list().collect()
 
 
 async def test_rejected_page_of_server_that_counts_up_to_the_limit() -> None:

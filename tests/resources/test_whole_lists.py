@@ -60,6 +60,8 @@ async def test_incomplete_list(kind: str, sign: str) -> None:
         (20, {"meta": {"pagination": {"page_count": 1, "total_count": 20}}}),
         (23, {"meta": {"pagination": {"page_count": 2, "total_count": 23}}}),
         (23, {"meta": {"total_count": 23}, "links": {"next": NEXT}}),
+        (147, {"meta": {"pagination": {"page_count": 2, "total_count": 147}}}),
+        (20, {"links": {"next": "/v1/x?page%5Bsize%5D=100"}}),
     ],
 )
 async def test_complete_list(kind: str, count: int, response: dict[str, Any]) -> None:
@@ -130,6 +132,21 @@ async def test_link_without_a_cursor(link: str) -> None:
     async with handler_server(handle) as url, client_of(url) as lf:
         assert len(await lf.companies.search(filters={"has_email": True}).collect()) == 3
         assert (lf.stats.requests, lf.stats.credits_charged) == (1, 3)
+
+
+@pytest.mark.parametrize("link", ["/v1/x?page%5Bsize%5D=100", "/v1/x?page%5Bcursor%5D=&page%5Bsize%5D=100"])
+@pytest.mark.parametrize("is_counted", [False, True])
+async def test_link_to_the_request_itself(link: str, is_counted: bool) -> None:
+    """A link without the place of a page names no other page."""
+
+    async def handle(_: web.Request) -> web.Response:
+        rows = [{"id": str(number), "type": "company"} for number in range(100)]
+        counts = {"total_count": 100} if is_counted else {}
+        return web.json_response({"data": rows, "links": {"next": link}, "meta": {"pagination": counts}})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        assert len(await lf.companies.search(filters={"has_email": True}).collect()) == 100
+        assert lf.stats.requests == 1
 
 
 async def test_only_account_of_several() -> None:

@@ -77,6 +77,8 @@ class ChangeQueue:
         self.succeeded_before = False
         """True if an earlier run of the job changed an id, so that a first rejection may concern single ids."""
         self._has_succeeded = False
+        self._denied = set[str]()
+        self._consecutive_denials = 0
 
     @property
     def is_empty(self) -> bool:
@@ -89,24 +91,25 @@ class ChangeQueue:
 
     def next(self) -> QueuedChange | None:
         """Remove and return the next id to send, or return None if none may be sent now."""
-        if self.in_flight >= (1 if self._consecutive_failures else MAX_IN_FLIGHT):
+        if self.in_flight >= (1 if self._consecutive_failures or self._consecutive_denials else MAX_IN_FLIGHT):
             return None
         queue = self._waiting or self._retries
         return queue.popleft() if queue else None
 
     def record_success(self) -> None:
         """Reset the counts of failures and rejections."""
-        self._consecutive_failures = self._consecutive_rejections = 0
+        self._consecutive_failures = self._consecutive_rejections = self._consecutive_denials = 0
         self._failing.clear()
+        self._denied.clear()
         self._has_succeeded = True
 
     def record_failure(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
         """Count a failed call, and return its consequence. A change to retry is put back."""
         may_be_changed = change.sent != "no" or error.context.sent_before != "no"
         change.calls += 1
-        if isinstance(error, PermissionDeniedError):  # it can concern a single id
+        if isinstance(error, PermissionDeniedError):
             change.sent = merge_sent(change.sent, error.context.sent_before)
-            return self._retry(change, error)
+            return self._retry_denied(change)
         change.sent = merge_sent(change.sent, error.sent)
         action = classify_failure(error, is_free=True)
         if action in {FailureAction.ABORT, FailureAction.SKIP}:
@@ -127,16 +130,22 @@ class ChangeQueue:
     def _retry(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
         self._consecutive_failures += 1
         self._failing.add(change.id)
-        is_denied, limit = isinstance(error, PermissionDeniedError), MAX_CONSECUTIVE_FAILURES
-        if is_denied and self._has_succeeded:
-            limit = MAX_CONSECUTIVE_REJECTIONS
-        elif is_denied and not self.succeeded_before:
-            limit = MAX_DENIALS
-        is_about_id = len(self._failing) <= (1 if is_denied else MAX_FAILING_IDS) or (is_denied and self._has_succeeded)
-        if change.calls >= MAX_ATTEMPTS and is_about_id:
-            is_unchanged = change.sent == "no" and (is_denied or not isinstance(error, APIStatusError))
+        if change.calls >= MAX_ATTEMPTS and len(self._failing) <= MAX_FAILING_IDS:
+            is_unchanged = change.sent == "no" and not isinstance(error, APIStatusError)
             return FailureVerdict.FAILED if is_unchanged else FailureVerdict.UNKNOWN
-        if self._consecutive_failures >= limit:
+        if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
+            return FailureVerdict.ABORT
+        self._retries.append(change)
+        return FailureVerdict.RETRY
+
+    def _retry_denied(self, change: QueuedChange) -> FailureVerdict:
+        """Return the consequence of a 403. It concerns the id if it is the only one, or if others were changed."""
+        self._consecutive_denials += 1
+        self._denied.add(change.id)
+        if change.calls >= MAX_ATTEMPTS and (self._has_succeeded or len(self._denied) == 1):
+            return FailureVerdict.FAILED if change.sent == "no" else FailureVerdict.UNKNOWN
+        limit = MAX_CONSECUTIVE_FAILURES if self.succeeded_before else MAX_DENIALS
+        if self._consecutive_denials >= (MAX_CONSECUTIVE_REJECTIONS if self._has_succeeded else limit):
             return FailureVerdict.ABORT
         self._retries.append(change)
         return FailureVerdict.RETRY
