@@ -192,9 +192,8 @@ class IdParser:
             raise self._error(f"is a {kind}, not a {self._scope}", "Name the id with --column, such as company.id.")
         if self._column is None and not isinstance(kind, str):
             return self._only_id(record)
-        if self._column is not None and self._column in record:  # a flat row, with a key such as `company.id`
-            return _as_id(record[self._column])
-        path = (self._column or "id").split(".")
+        name = self._column or "id"
+        path = [name] if name in record else name.split(".")  # a flat row has a key such as `company.id`
         for key in (path, ["attributes", *path], ["relationships", *path]):
             found = _as_id(json_at(record, key))
             if found is not None:

@@ -136,6 +136,7 @@ def test_formats_of_ids(text: str, options: list[str]) -> None:
         ('{"name":"v"}\n', "has no 'id'"),
         ('{"id":"L","type":"company_location"}\n', "Line 1 of ids is a company_location, not a company."),
         ('{"id":true}\n', "has no 'id'"),
+        ('{"id":["1"]}\n', "has no 'id'"),
         ('{"id":\n', "is not a JSON object"),
         ("1\n\udcff", "Line 2 of ids is not UTF-8"),
     ],
@@ -303,6 +304,14 @@ def test_rows_without_the_column_of_the_id(rows: str, message: str) -> None:
     """A row whose id is hidden by a quote or another delimiter is refused, and not left out."""
     with pytest.raises(ConfigurationError, match=message):
         list(ids_in_lines(BytesIO(f"name,id\n{rows}".encode()), IdParser("ids", "company", None)))
+
+
+@pytest.mark.parametrize("value", ["true", '["1"]', '{"id":"1"}', "1.5"])
+def test_column_without_an_id(value: str) -> None:
+    """A key that is named, but has no id as its value, is an error and not a row without an id."""
+    parser = IdParser("ids", "company", "company.id")
+    with pytest.raises(ConfigurationError, match=r"Line 1 of ids has no 'company\.id'"):
+        list(ids_in_lines(BytesIO(f'{{"company.id":{value}}}\n'.encode()), parser))
 
 
 UUID = "0b5f9c52-7a57-4c1e-9f3a-00000000000"
