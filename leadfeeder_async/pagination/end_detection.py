@@ -209,7 +209,8 @@ class EndDetector(msgspec.Struct, frozen=True):
         last_page = self.last_page if page_count is None or page_count <= 0 else page_count
         if total_count is None or not 0 < total_count <= MAX_COUNT:
             return replace(self, last_page=last_page)
-        change = 0 if self.is_count_unknown or self.total is None else total_count - self.total
+        is_count_of_page = self.passes == 1 and self.is_count_unknown  # later passes have rows that were removed, too
+        change = 0 if is_count_of_page or self.total is None else total_count - self.total
         fall, rise = self.fall + max(0, -change), self.rise + max(0, change)
         return replace(self, last_page=last_page, total=total_count, fall=fall, rise=rise)
 

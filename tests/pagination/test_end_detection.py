@@ -115,3 +115,20 @@ def test_deleted_rows_cause_another_pass() -> None:
     detector = detector.record(PageFacts(row_count=2, new_rows=0, new_to_pass=2, total_count=4))
     detector = detector.record(PageFacts(row_count=2, new_rows=1, new_to_pass=2, total_count=4))
     assert (detector.verdict, detector.rows) == (Verdict.COMPLETE, 5)
+
+
+def test_count_that_falls_during_a_later_pass() -> None:
+    """The count of a later pass may be lower than the distinct rows of all passes. If it falls, another pass follows."""
+    detector = EndDetector(PAGE_SIZE, can_restart=True)
+    for page in (
+        PageFacts(row_count=2, new_rows=2, total_count=5),
+        PageFacts(row_count=1, new_rows=1, total_count=3),
+    ):
+        detector = detector.record(page)
+    detector = detector.restarted()
+    for page in (
+        PageFacts(row_count=2, new_rows=1, new_to_pass=2, total_count=3),
+        PageFacts(row_count=0, new_rows=0, new_to_pass=0, total_count=2),
+    ):
+        detector = detector.record(page)
+    assert (detector.fall, detector.verdict) == (1, Verdict.RESTART)
