@@ -314,7 +314,7 @@ def page_meta(response: Response[tuple[U, ...]]) -> Meta:
     if links is None or meta.outer_next_cursor or (meta.pagination and meta.pagination.next_cursor):
         return meta
     url = next_link(links)
-    return meta if url is None else replace(meta, outer_next_cursor=url)
+    return meta if url is None else replace(meta, next_link=url)
 
 
 MAX_ITEM_ERRORS = 100

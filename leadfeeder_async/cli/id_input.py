@@ -193,13 +193,13 @@ class IdParser:
         if self._column is None and not isinstance(kind, str):
             return self._only_id(record)
         name = self._column or "id"
-        path = [name] if name in record else name.split(".")  # a flat row has a key such as `company.id`
+        path = name.split(".") if record.get(name) is None else [name]  # a flat row has a key such as `company.id`
         for key in (path, ["attributes", *path], ["relationships", *path]):
             found = _as_id(json_at(record, key))
             if found is not None:
                 return found
         parent = json_at(record, path[:-1])
-        if isinstance(parent, dict) and parent.get(path[-1], UNSET) is None:
+        if record.get(name, UNSET) is None or (isinstance(parent, dict) and parent.get(path[-1], UNSET) is None):
             return None  # a row that no company was found for
         if path == [self._scope, "id"] and (self._scope in record or "relationships" in record) and parent is None:
             return None  # a visit without a company

@@ -13,9 +13,6 @@ from leadfeeder_async.models.base import Model
 T = TypeVar("T")
 
 
-_URL = re.compile(r"https?://|/v\d+/|/[^?]*\?")
-"""A URL. Only those with a cursor name the next page of a list with cursors."""
-
 _CURSOR_IN_URL = re.compile(r"[?&]page(?:\[|%5B)cursor(?:\]|%5D)=([^&#]+)", re.IGNORECASE)
 
 
@@ -52,6 +49,8 @@ class Meta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """The number of records in responses that do not have it in ``pagination``. :attr:`total_count` reads both."""
     outer_next_cursor: str | None = msgspec.field(default=None, name="next_cursor")
     """The cursor in responses that do not have it in ``pagination``. :attr:`next_cursor` reads both."""
+    next_link: str | None = None
+    """The URL of the next page, if the response has no cursor but links."""
 
     @property
     def charged(self) -> int:
@@ -76,12 +75,8 @@ class Meta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     def next_cursor(self) -> str | None:
         """The cursor of the next page, also if the response has it in a URL. None on the last page."""
         cursor = (self.pagination.next_cursor if self.pagination else None) or self.outer_next_cursor or None
-        if cursor is None:
-            return None
-        found = _CURSOR_IN_URL.search(cursor)
-        if found is not None:
-            return unquote_plus(found[1])
-        return None if _URL.match(cursor) else cursor
+        found = _CURSOR_IN_URL.search(cursor or self.next_link or "")
+        return cursor if found is None else unquote_plus(found[1])
 
 
 class ErrorObject(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):

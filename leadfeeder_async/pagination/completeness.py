@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.worker_thread import run_for_rows
@@ -68,20 +69,20 @@ def page_facts(
 def next_page(meta: Meta) -> str | None:
     """Return the cursor or the URL of the next page, or None if a response names none.
 
-    A URL without the place of a page names no other page. Some servers send the URL of the request.
+    A URL that only has parameters for all pages names no other page. Some servers send the URL of the request.
     """
-    cursor = meta.next_cursor
-    if cursor is not None:
+    cursor, link = meta.next_cursor, meta.next_link
+    if cursor is not None or link is None:
         return cursor
-    url = (meta.pagination.next_cursor if meta.pagination else None) or meta.outer_next_cursor or ""
-    return url if _PLACE_IN_URL.search(url) else None
+    query = urlsplit(link).query
+    names_place = any(not _PARAMETER_OF_ALL_PAGES.fullmatch(name) for name, _ in parse_qsl(query))
+    return link if names_place or not query else None
 
 
-_PLACE_IN_URL = re.compile(
-    r"[?&](?:page(?:\[|%5B)?(?:num|number|offset|after)?(?:\]|%5D)?|offset|start|after|skip|cursor)=[^&#]",
-    re.IGNORECASE,
+_PARAMETER_OF_ALL_PAGES = re.compile(
+    r"page\[size\]|per_page|limit|size|account_id|include|sort|start_date|end_date|custom_feed_id|(?:filter|fields).*"
 )
-"""A parameter with the place of a page in a list."""
+"""The parameters of a request that are equal for all pages of a list. Those without a value do not count."""
 
 
 def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | None) -> Page[Any]:

@@ -111,7 +111,8 @@ class WindowProgress(msgspec.Struct):
     def _reaches_limit(self, pages: int) -> bool:
         """Return True if a number of pages has more rows than the limit. The server may filter rows of a page."""
         largest, requested = self.detector.largest_page, self.detector.page_size
-        return pages * (requested if 2 * largest > requested else largest) > self.max_rows
+        is_filtered = self.detector.has_short_page and 2 * largest > requested
+        return pages * (requested if is_filtered else largest) > self.max_rows
 
     @property
     def _may_be_capped(self) -> bool:
@@ -146,8 +147,8 @@ class WindowProgress(msgspec.Struct):
         if total not in {None, self.max_rows} and self.detector.rows <= (total or 0):
             return False
         # The last page ends at the limit, or the server rejects the page that crosses it. A later pass may end early.
-        has_filtered_pages = self.detector.rows < self.max_rows and self._reaches_limit(self.detector.pages)
-        return has_filtered_pages or any(
+        is_filtered = self.detector.has_short_page and self.detector.rows < self.max_rows
+        return (is_filtered and self._reaches_limit(self.detector.pages)) or any(
             rows == self.max_rows or (rows + largest > self.max_rows and rows % largest == 0)
             for rows in (self.detector.received, self.detector.rows)
         )

@@ -105,6 +105,10 @@ async def test_failed_id_is_named_and_the_others_are_done(quarter: Sandbox, tmp_
         ('{"id":"159000001"}\n{"id":null,"key":"x"}\n{"id":"159000002"}\n', []),
         (VISIT.format("159000001") + VISIT.format("159000002"), ["--column", "company.id"]),
         (
+            '{"company":{"id":"159000001"},"company.id":null}\n{"company.id":"159000002"}\n',
+            ["--column", "company.id"],
+        ),
+        (
             '{"id":"9","company.id":"159000001"}\n{"id":"9","company.id":null}\n{"company.id":159000002}\n',
             ["--column", "company.id"],
         ),

@@ -543,13 +543,30 @@ async def test_filtered_pages_at_the_row_limit(end: str, counts_page: bool) -> N
         size, page = int(request.query["page[size]"]), int(request.query["page[num]"])
         if page * size > 100 and end != "empty":
             return int(end), {"errors": [{"code": "bad_page"}]}
-        ids = [visit for visit in every[:100][(page - 1) * size : page * size] if not visit.endswith("7")]
+        ids = [visit for visit in every[:100][(page - 1) * size : page * size] if int(visit[11:]) % 7 != 6]
         counts = {"total_count": len(ids)} if counts_page else {}
         link = {"next": f"/v1/web-visits?page%5Bnum%5D={page + 1}"} if page * size < len(every) else {}
         return 200, {"data": rows(*ids), "meta": {"pagination": counts}, "links": link}
 
     async with handler_server(FakeApi(respond)) as url, client_of(url, max_search_rows=100) as lf:
-        assert len(set(await visit_ids(lf, 4, page_size=10))) == 4 * 54
+        assert len(set(await visit_ids(lf, 4, page_size=10))) == 4 * 52
+
+
+@pytest.mark.parametrize("per_day", [(65,), (60,), (95, 4), (30, 30, 30)])
+@pytest.mark.parametrize("size", [6, 8])
+async def test_small_pages_of_a_server_below_its_limit(size: int, per_day: tuple[int, ...]) -> None:
+    """Days below the row limit are complete if the server has no count and returns smaller pages than requested."""
+
+    def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
+        days = [f"{DAY + timedelta(number)}" for number in range(len(per_day))]
+        every = [f"{day}/{number}" for day, count in zip(days, per_day, strict=True) for number in range(count)]
+        ids = [visit for visit in every if body["start_date"] <= visit[:10] <= body["end_date"]]
+        page = int(request.query["page[num]"])
+        return 200, {"data": rows(*ids[(page - 1) * size : page * size]), "meta": {}}
+
+    async with handler_server(FakeApi(respond)) as url, client_of(url, max_search_rows=100) as lf:
+        assert len(await visit_ids(lf, len(per_day), page_size=10)) == sum(per_day)
+        assert lf.stats.requests <= -(-sum(per_day) // size) + 1
 
 
 @pytest.mark.parametrize("status", [400, 416])

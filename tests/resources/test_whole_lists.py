@@ -149,6 +149,35 @@ async def test_link_to_the_request_itself(link: str, is_counted: bool) -> None:
         assert lf.stats.requests == 1
 
 
+@pytest.mark.parametrize(
+    "cursor", ["/v1/x?starting_after=", "https://host.test/v1/next/", "/shard7/doc?", "?page_token=", "/9j/4AAQ=="]
+)
+async def test_any_cursor_of_the_metadata_is_sent(cursor: str) -> None:
+    """The cursor in the metadata is the contract's, so it is sent whatever it looks like."""
+
+    async def handle(request: web.Request) -> web.Response:
+        start = int((request.query.get("page[cursor]") or f"{cursor}0").removeprefix(cursor))
+        rows = [{"id": str(number), "type": "company"} for number in range(start, start + 100)]
+        following = f"{cursor}{start + 100}" if start < 200 else None
+        return web.json_response({"data": rows, "meta": {"pagination": {"next_cursor": following}}})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        assert len(await lf.companies.search(filters={"has_email": True}).collect()) == 300
+
+
+@pytest.mark.parametrize("link", ["/v1/x?starting_after=7", "/v1/x?page%5Bnum%5D=2", "https://api.test/v1/x/next/7"])
+async def test_link_to_a_page_that_cannot_be_requested(link: str) -> None:
+    """A list with cursors whose response links to another page without a cursor is not complete."""
+
+    async def handle(_: web.Request) -> web.Response:
+        rows = [{"id": str(number), "type": "company"} for number in range(100)]
+        return web.json_response({"data": rows, "links": {"next": link}})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match="names another page"):
+            await lf.companies.search(filters={"has_email": True}).collect()
+
+
 async def test_only_account_of_several() -> None:
     """An account is not chosen if the server counts more of them than it returned."""
 

@@ -374,15 +374,17 @@ class Header(msgspec.Struct, frozen=True):
         return ""
 
     def _hides_rows(self, cells: Sequence[str], shapes: RowShapes) -> bool:
-        """Return True if a line within a cell has all cells of a row and a valid key, which is not that of the row.
+        """Return True if a line within a cell has all cells of a row and another key, or several lines have its key.
 
         Any text can be a name. If a name can be the key, it therefore suffices that the last two lines of a cell have
         all cells of a row and equally many. The first line of the cell does not count as one of them.
         """
         own = {unshared_key(cells[place], kind) for place, kind in self.kinds.items() if place < len(cells)}
-        rows = list[tuple[int, int]]()
+        rows, with_own_key = list[tuple[int, int]](), 0
         for row in rows_within(cells, self.delimiter, shapes):
-            if any(unshared_key(row.cell(place), kind) not in {None, *own} for place, kind in self.kinds.items()):
+            keys = {unshared_key(row.cell(place), kind) for place, kind in self.kinds.items()} - {None}
+            with_own_key += bool(keys & own) and row.lines_before > 0
+            if keys - own or with_own_key > 1:
                 return True
             if row.lines_before:
                 rows.append((row.lines_after, row.width))

@@ -263,6 +263,7 @@ COPIES = ',"a long\\nnote"' * 5
         (f'Website{",A" * 4_000}\nc.test,"x{",y" * 3_999}\nb.test{",value" * 4_000}\na.test,27"{",z" * 3_999}\n', True),
         (f'Website,A,B,C,D,E,F\nc.test,"x,a,b,c,d,e\nb.test,5"{COPIES}\n', True),
         ('Website,Note\nc.test,"see\nother.test\nbye"\n', False),
+        ('Website,Contact,Note\nc.test,Anna,"x\nc.test,Bob,y\nc.test,Carl,z\nc.test,Dora,27"\n', True),
         ('Firma,Website,Note\nElbe,c.test,"Main, b.test, see mail\nand\nmore"\n', False),
         ('Website,Note\nc.test,"From Eva:\nmain.test, see mail"\n', False),
         ('Note,Website\n"two\nlines",c.test\n', False),
