@@ -85,7 +85,8 @@ class Credential:
         """Changes with each new credential."""
 
     def __repr__(self) -> str:
-        return f"<Credential {self._source.kind}>"
+        source = getattr(self, "_source", None)  # absent if Ctrl-C interrupted the constructor
+        return f"<Credential {source.kind if source else 'without a source'}>"
 
     @property
     def kind(self) -> CredentialKind:
