@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.worker_thread import run_for_rows
@@ -74,7 +74,7 @@ def next_page(meta: Meta) -> str | None:
     cursor, link = meta.next_cursor, meta.next_link
     if cursor is not None or link is None:
         return cursor
-    query = urlsplit(link).query
+    query = link.partition("?")[2].partition("#")[0]
     names_place = any(not _PARAMETER_OF_ALL_PAGES.fullmatch(name) for name, _ in parse_qsl(query))
     return link if names_place or not query else None
 

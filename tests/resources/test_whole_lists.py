@@ -165,7 +165,9 @@ async def test_any_cursor_of_the_metadata_is_sent(cursor: str) -> None:
         assert len(await lf.companies.search(filters={"has_email": True}).collect()) == 300
 
 
-@pytest.mark.parametrize("link", ["/v1/x?starting_after=7", "/v1/x?page%5Bnum%5D=2", "https://api.test/v1/x/next/7"])
+@pytest.mark.parametrize(
+    "link", ["/v1/x?starting_after=7", "/v1/x?page%5Bnum%5D=2", "https://api.test/v1/next/7", "http://[?a=1"]
+)
 async def test_link_to_a_page_that_cannot_be_requested(link: str) -> None:
     """A list with cursors whose response links to another page without a cursor is not complete."""
 
