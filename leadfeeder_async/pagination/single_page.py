@@ -31,8 +31,15 @@ async def fetch_whole_list(
     """
     response = await executor.execute(request)
     meta, rows = page_meta(response), len(response.data)
-    facts = PageFacts(rows, rows, total_count=meta.total_count, page_count=meta.pages, is_last=True)
-    detector = EndDetector(MAX_PAGE_SIZE, can_restart=False).record(replace(facts, next_page=_further_page(meta)))
+    facts = PageFacts(
+        rows,
+        rows,
+        total_count=meta.total_count,
+        page_count=meta.pages,
+        is_last=True,
+        next_page=_further_page(meta),
+    )
+    detector = EndDetector(MAX_PAGE_SIZE, can_restart=False).record(facts)
     if detector.verdict is Verdict.INCOMPLETE:
         raise missing_rows_error(detector, request.undecoded)
     return response

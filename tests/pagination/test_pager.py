@@ -554,15 +554,17 @@ async def test_filtered_pages_at_the_row_limit(end: str, counts_page: bool) -> N
 
 @pytest.mark.parametrize("per_day", [(65,), (60,), (95, 4), (30, 30, 30)])
 @pytest.mark.parametrize("size", [6, 8])
-async def test_small_pages_of_a_server_below_its_limit(size: int, per_day: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("end", [200, 404])
+async def test_small_pages_of_a_server_below_its_limit(end: int, size: int, per_day: tuple[int, ...]) -> None:
     """Days below the row limit are complete if the server has no count and returns smaller pages than requested."""
 
     def respond(request: web.Request, body: dict[str, Any]) -> StatusAndBody:
         days = [f"{DAY + timedelta(number)}" for number in range(len(per_day))]
         every = [f"{day}/{number}" for day, count in zip(days, per_day, strict=True) for number in range(count)]
         ids = [visit for visit in every if body["start_date"] <= visit[:10] <= body["end_date"]]
-        page = int(request.query["page[num]"])
-        return 200, {"data": rows(*ids[(page - 1) * size : page * size]), "meta": {}}
+        start = (int(request.query["page[num]"]) - 1) * size
+        status = 200 if start < len(ids) or not start else end
+        return status, {"data": rows(*ids[start : start + size]), "meta": {}}
 
     async with handler_server(FakeApi(respond)) as url, client_of(url, max_search_rows=100) as lf:
         assert len(await visit_ids(lf, len(per_day), page_size=10)) == sum(per_day)

@@ -112,18 +112,22 @@ async def test_deleted_record_is_not_returned_to_later_calls(sandbox: Sandbox, l
     """A call only gets the result of another one if that ended while it was waiting."""
     sandbox.latency = 0.01
     first = (await lf.tags.get_or_create("Hot")).id
-    deleted = False
+    ids, is_over = list[str](), False
 
-    async def call_often() -> list[str]:
-        return [(await lf.tags.get_or_create("Hot")).id for _ in range(6 if deleted else 3)]
+    async def call_often() -> None:
+        while not is_over:
+            ids.append((await lf.tags.get_or_create("Hot")).id)
 
     callers = [asyncio.create_task(call_often()) for _ in range(5)]
-    await asyncio.sleep(0.03)
+    await asyncio.sleep(0.05)
     await lf.tags.delete(first)
-    deleted = True
-    later = await asyncio.gather(*(call_often() for _ in range(5)))
+    await asyncio.sleep(0.05)  # the calls that began before
+    ids.clear()
+    await asyncio.sleep(0.1)
+    is_over = True
     await asyncio.gather(*callers)
-    assert first not in {tag_id for ids in later for tag_id in ids[1:]}
+    assert len(ids) > 5
+    assert first not in ids
 
 
 async def test_canceled_creation() -> None:
