@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import select
+import sys
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -11,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from leadfeeder_async import ConfigurationError
+from leadfeeder_async.cli import confirmation
 from leadfeeder_async.cli.id_input import IdParser, ids_in_lines
 from leadfeeder_async.cli.shell import quote_argument
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import ids, json_lines, leadfeeder, leadfeeder_on_terminal, resume_command, start
+from tests.support.terminal import HAS_TERMINALS
 
 VISIT = '{{"id":"v","type":"web_visit","relationships":{{"company":{{"id":"{}"}}}}}}\n'
 
@@ -218,12 +223,18 @@ async def test_ctrl_c_at_confirmation(quarter: Sandbox) -> None:
     assert "Interrupted" in screen
 
 
-async def test_line_typed_before_the_question(quarter: Sandbox) -> None:
-    """A line that was typed before the question is no answer."""
-    code, screen = await leadfeeder_on_terminal(
-        quarter, "tags", "create", "Hot", answer="y\n", answer_at="", interrupt_at="[y/N]"
-    )
-    assert (code, quarter.ledger.creations) == (130, []), screen
+@pytest.mark.skipif(not HAS_TERMINALS, reason="needs pseudo-terminals")
+def test_line_typed_before_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that was typed before the question is discarded."""
+    import pty
+
+    typed, terminal = pty.openpty()
+    with os.fdopen(typed, "wb", buffering=0) as keyboard, os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        keyboard.write(b"y\n")
+        assert select.select([stdin], [], [], 5)[0]
+        confirmation._discard_earlier_input()
+        assert not select.select([stdin], [], [], 0)[0]
 
 
 async def test_declined_changes_send_nothing(quarter: Sandbox, tmp_path: Path) -> None:

@@ -132,3 +132,15 @@ def test_count_that_falls_during_a_later_pass() -> None:
     ):
         detector = detector.record(page)
     assert (detector.fall, detector.verdict) == (1, Verdict.RESTART)
+
+
+def test_named_page_that_is_no_progress() -> None:
+    """A list continues beyond its count only to a page that was not named before, and with rows that have an id."""
+    page = PageFacts(row_count=3, new_rows=3, total_count=3, next_page="/tags?page=2")
+    detector = EndDetector(PAGE_SIZE + 3, can_restart=True).record(page)
+    assert detector.verdict is Verdict.CONTINUE
+    shorter = replace(page, row_count=2, new_rows=2, total_count=2)
+    assert detector.record(shorter).verdict is not Verdict.CONTINUE
+    assert detector.record(replace(shorter, next_page="/tags?page=3")).verdict is Verdict.CONTINUE
+    unidentified = replace(page, identified=False)
+    assert EndDetector(PAGE_SIZE + 3, can_restart=True).record(unidentified).verdict is Verdict.COMPLETE
