@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import locale
 import os
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -26,6 +28,8 @@ from leadfeeder_async.jobs.atomic_file import (
 
 if TYPE_CHECKING:
     import duckdb
+
+T = TypeVar("T")
 
 Connection: TypeAlias = "duckdb.DuckDBPyConnection"
 """An open DuckDB connection."""
@@ -66,6 +70,15 @@ Without a folder for temporary files, no row is written to a file that others ma
 """
 
 _BOUNDED_CONFIG: Mapping[str, str | bool] = {**_UNBOUNDED_CONFIG, "threads": "1", "memory_limit": "200MB"}
+
+_POLL_INTERVAL = 0.02
+"""Seconds between two attempts to open a file that another process has open."""
+
+_ROW_GROUP_SIZE = 16_384
+"""Rows per group of a table. DuckDB compresses a group again when it is full, while nobody else can open the file.
+
+With its default of 122,880 rows, that takes about a second.
+"""
 
 
 class _Rule(msgspec.Struct, frozen=True):
@@ -137,22 +150,95 @@ def open_read_only(path: Path) -> Generator[Connection]:
         yield connection
 
 
-def open_writable(path: Path, *, is_bounded: bool = False) -> Connection:
+class WritableDatabase:
+    """A database that is open for reading and writing until the context is left.
+
+    Args:
+        connection: The connection.
+        path: The file.
+        is_shared: True if other connections of this process use the same database.
+        wait: The seconds to wait while another process has the file open.
+    """
+
+    def __init__(self, connection: Connection, path: Path, *, is_shared: bool, wait: float) -> None:
+        self.connection = connection
+        self._path = path
+        self._is_shared = is_shared
+        self._wait = wait
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    @contextmanager
+    def released(self) -> Generator[None]:
+        """Let other processes open the file inside the context. The connection keeps its temporary tables.
+
+        It then opens the file again, with small row groups. Only ``ATTACH`` has an option for them. The connection does
+        not attach the file at first, because DuckDB 1.2 and 1.3 would not notice that this process has it open already.
+
+        Raises:
+            DatabaseLockedError: Another process has the file open then.
+            DatabaseError: It cannot be used any more.
+        """
+        if self._is_shared:
+            yield
+            return
+        (name,) = self.connection.execute("SELECT current_database()").fetchone() or ("",)
+        database, other = _quoted(name), _quoted(f"{name} in memory")  # a connection always has a database
+        self.connection.execute(f"ATTACH ':memory:' AS {other}; USE {other}; DETACH {database}")
+        yield
+        _wait_while_locked(self._path, self._wait, partial(self._attach, database))
+        self.connection.execute(f"USE {database}; DETACH {other}")
+
+    def _attach(self, name: str) -> None:
+        check_files(self._path)
+        if not self._path.exists():  # DuckDB would create it
+            raise _not_a_database(self._path)
+        place = str(self._path.absolute()).replace("'", "''")
+        self.connection.execute(f"ATTACH '{place}' AS {name} (TYPE duckdb, ROW_GROUP_SIZE {_ROW_GROUP_SIZE})")
+
+
+def open_writable(path: Path, *, is_bounded: bool = False, wait: float = 0.0) -> WritableDatabase:
     """Open a database for reading and writing.
 
     Args:
         path: The file.
         is_bounded: Use one thread and little memory, unless this process has the database open already.
+        wait: The seconds to wait while another process has the file open.
 
     Raises:
         DatabaseLockedError: It is open in another process, or read-only in this one.
         DatabaseError: It cannot be used, or a file beside it has the name of its log and is not one.
     """
-    with translate_errors(path):
+
+    def attempt() -> WritableDatabase:
         _check_links(path)
         with suppress(DatabaseLockedError):
-            return _connect(path, read_only=False, config=_BOUNDED_CONFIG if is_bounded else _UNBOUNDED_CONFIG)
-        return _connect(path, read_only=False)
+            config = _BOUNDED_CONFIG if is_bounded else _UNBOUNDED_CONFIG
+            return WritableDatabase(_connect(path, read_only=False, config=config), path, is_shared=False, wait=wait)
+        return WritableDatabase(_connect(path, read_only=False), path, is_shared=True, wait=wait)
+
+    return _wait_while_locked(path, wait, attempt)
+
+
+def _wait_while_locked(path: Path, seconds: float, attempt: Callable[[], T]) -> T:
+    """Return the result of ``attempt``, which is repeated for some seconds while another process has a file open."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with translate_errors(path):
+                return attempt()
+        except DatabaseLockedError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_POLL_INTERVAL)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def create_database(path: Path, schema: str) -> bool:

@@ -8,8 +8,10 @@ import locale
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -43,7 +45,8 @@ def read(path: Path) -> None:
 
 
 def write(path: Path) -> None:
-    open_writable(path).close()
+    with open_writable(path):
+        pass
 
 
 @contextmanager
@@ -94,9 +97,11 @@ def test_create_database_once(database: Path) -> None:
 def test_new_database_is_readable_by_duckdb_1(database: Path) -> None:
     """The storage format of a new database is that of DuckDB 1.0, also after a later write."""
     formats = [storage_format(database)]
-    with open_writable(database) as connection:
-        connection.execute("INSERT INTO numbers VALUES (1)")
-        connection.execute("CHECKPOINT")
+    with open_writable(database) as writable:
+        with writable.released():
+            pass
+        writable.connection.execute("INSERT INTO numbers VALUES (1)")
+        writable.connection.execute("CHECKPOINT")
     assert [*formats, storage_format(database)] == [64, 64]
 
 
@@ -139,8 +144,8 @@ os._exit(9)
 
 
 def count(path: Path) -> int:
-    with open_writable(path) as connection:
-        row = connection.execute("SELECT count(*) FROM numbers").fetchone()
+    with open_writable(path) as writable:
+        row = writable.connection.execute("SELECT count(*) FROM numbers").fetchone()
     assert row is not None
     return int(row[0])
 
@@ -283,11 +288,86 @@ def test_question_mark_is_refused(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("is_bounded", [False, True])
 def test_no_temporary_folder(database: Path, tmp_path: Path, is_bounded: bool) -> None:
     """DuckDB writes no temporary files, so it uses no folder beside the database."""
-    with open_writable(database, is_bounded=is_bounded) as connection:
-        assert connection.execute("SELECT current_setting('temp_directory')").fetchone() == ("",)
+    with open_writable(database, is_bounded=is_bounded) as writable:
+        assert writable.connection.execute("SELECT current_setting('temp_directory')").fetchone() == ("",)
     with open_read_only(database) as connection:
         assert connection.execute("SELECT current_setting('temp_directory')").fetchone() == ("",)
     assert names_in(tmp_path) == ["a.duckdb"]
+
+
+ROW_GROUPS = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('numbers')"
+
+
+@needs_names_with_any_character
+@pytest.mark.parametrize("name", ["a.duckdb", 'it\'s "b".duckdb', "temp.duckdb"])
+def test_released_database(tmp_path: Path, name: str) -> None:
+    """A released database can be opened in other processes, not in this one, and gets small row groups then."""
+    path = tmp_path / name
+    create_database(path, SCHEMA)
+    with open_writable(path, is_bounded=True) as writable:
+        connection = writable.connection
+        with writable.released():
+            connection.execute("CREATE TEMP TABLE rows AS SELECT range AS number FROM range(50_000)")
+            with opened_elsewhere(path):
+                pass
+            with pytest.raises(duckdb.ConnectionException):
+                duckdb.connect(str(path))
+        assert other_process_is_refused(path)
+        connection.execute("INSERT INTO numbers SELECT number FROM temp.rows")
+    with open_read_only(path) as connection:
+        assert connection.execute(ROW_GROUPS).fetchone() == (4,)
+        assert connection.execute("SELECT sum(number) FROM numbers").fetchone() == (50_000 * 49_999 // 2,)
+    assert names_in(tmp_path) == [name]
+
+
+def other_process_is_refused(path: Path) -> bool:
+    code = f"import duckdb; duckdb.connect({str(path)!r}, read_only=True)"
+    process = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False)
+    return b"lock" in process.stderr
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_released_database_is_opened_elsewhere(database: Path, read_only: bool) -> None:
+    """A database that another process still has open cannot be opened again, and keeps its rows."""
+    with (
+        ExitStack() as elsewhere,
+        open_writable(database, wait=0.05) as writable,
+        pytest.raises(DatabaseLockedError),
+        writable.released(),
+    ):
+        elsewhere.enter_context(opened_elsewhere(database, read_only=read_only))
+    assert count(database) == 0
+
+
+def test_wait_for_a_reader(database: Path) -> None:
+    """A database that another process has open for a moment is opened after that. The test takes real time."""
+    with ExitStack() as reading, ThreadPoolExecutor(1) as pool:
+        reading.enter_context(opened_elsewhere(database, read_only=True))
+        opened = pool.submit(open_writable, database, wait=30)
+        time.sleep(0.1)
+        assert not opened.done()
+        reading.close()
+        opened.result().connection.close()
+
+
+def test_released_database_that_is_shared(database: Path) -> None:
+    """A database that this process has open already stays open."""
+    with duckdb.connect(str(database)) as other, open_writable(database) as writable:
+        with writable.released():
+            assert other_process_is_refused(database)
+        writable.connection.execute("INSERT INTO numbers VALUES (1)")
+        assert other.execute("SELECT count(*) FROM numbers").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("content", [None, b"not a database", b""])
+def test_released_database_is_replaced(database: Path, content: bytes | None) -> None:
+    """If a released database is removed or replaced, it is not created anew, and the other file stays."""
+    with open_writable(database) as writable, pytest.raises(DatabaseError, match="not a valid DuckDB"):
+        with writable.released():
+            database.unlink()
+            if content is not None:
+                database.write_bytes(content)
+    assert [path.read_bytes() for path in database.parent.iterdir()] == ([] if content is None else [content])
 
 
 def test_remove_database(database: Path) -> None:

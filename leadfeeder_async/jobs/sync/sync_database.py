@@ -11,9 +11,8 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -32,8 +31,15 @@ from leadfeeder_async.jobs.sync.transaction import SyncState, Transaction
 
 T = TypeVar("T")
 
+LoadRows: TypeAlias = "Callable[[Connection], None]"
+"""Creates temporary tables."""
+
 POLL_INTERVAL = 0.1
 """Seconds between two attempts to open a file that is open elsewhere."""
+
+READING_TIME = 0.5
+"""Seconds for which a reader may have the file open. Slices that are merged later are merged together, which takes longer.
+"""
 
 _RUN_AGAIN = "Nothing was written since then. Put the synced file back, and run the same call again."
 
@@ -110,22 +116,26 @@ class SyncDatabase:
         self._states = {}
         return {}
 
-    async def transact(self, work: Callable[[Transaction], T]) -> T:
+    async def transact(self, work: Callable[[Transaction], T], load: LoadRows | None = None) -> T:
         """Run ``work`` in one transaction. Either all of its changes are committed or none.
+
+        Args:
+            work: Changes rows.
+            load: Creates temporary tables for ``work``. Other processes can open the file meanwhile.
 
         Raises:
             DatabaseLockedError: The file was open elsewhere for too long.
         """
         while True:
-            done = await self.try_transact(work)
+            done = await self.try_transact(work, load)
             if done is not None:
                 return done.result
             await asyncio.sleep(POLL_INTERVAL)
 
-    async def try_transact(self, work: Callable[[Transaction], T]) -> Done[T] | None:
+    async def try_transact(self, work: Callable[[Transaction], T], load: LoadRows | None = None) -> Done[T] | None:
         """Run ``work`` in one transaction, or return None if the file is open elsewhere and ``wait`` has not passed."""
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work, load)
         except DatabaseLockedError:
             now = time.monotonic()
             self._locked_since = now if self._locked_since is None else self._locked_since
@@ -135,23 +145,27 @@ class SyncDatabase:
         self._locked_since = None
         return Done(result)
 
-    def _transact(self, work: Callable[[Transaction], T]) -> T:
+    def _transact(self, work: Callable[[Transaction], T], load: LoadRows | None) -> T:
         if self._states and not self.exists:
             raise DatabaseError(f"{self._path} was moved or removed during the sync.", hint=_RUN_AGAIN)
         create_database(self._path, schema_sql())
         try:
-            return self._run(work, is_bounded=True)
+            return self._run(work, load, is_bounded=True)
         except DatabaseError as error:
             if error.reason != "unusable":
                 raise
-        return self._run(work, is_bounded=False)  # very long rows need more memory
+        return self._run(work, load, is_bounded=False)  # very long rows need more memory
 
-    def _run(self, work: Callable[[Transaction], T], *, is_bounded: bool) -> T:
-        connection = open_writable(self._path, is_bounded=is_bounded)
-        with translate_errors(self._path), closing(connection):
+    def _run(self, work: Callable[[Transaction], T], load: LoadRows | None, *, is_bounded: bool) -> T:
+        opened = open_writable(self._path, is_bounded=is_bounded, wait=min(self._wait, READING_TIME))
+        with translate_errors(self._path), opened as database:
+            connection = database.connection
             types = self._prepare(connection)
             connection.execute("SET SESSION TimeZone = 'UTC'")
             connection.execute("SET SESSION enable_progress_bar = false")  # it would mix with that of the command
+            with database.released():
+                if load is not None:
+                    load(connection)
             connection.execute(_WRITE_LOG)
             connection.execute("BEGIN")
             try:

@@ -33,6 +33,7 @@ from leadfeeder_async.errors import (
     PermissionDeniedError,
     check_argument,
 )
+from leadfeeder_async.jobs.duckdb_file import Connection
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.sync.date_plan import (
     MIN_DAYS_TO_COUNT,
@@ -52,7 +53,7 @@ from leadfeeder_async.jobs.sync.date_plan import (
 from leadfeeder_async.jobs.sync.lookup_tables import LOOKUP_TABLES, TableWrite
 from leadfeeder_async.jobs.sync.schema import KEYS
 from leadfeeder_async.jobs.sync.sync_database import POLL_INTERVAL, SyncDatabase, check_usable
-from leadfeeder_async.jobs.sync.transaction import SyncChanges, SyncState, Transaction
+from leadfeeder_async.jobs.sync.transaction import SyncChanges, SyncState, Transaction, load_spool
 from leadfeeder_async.jobs.sync.visit_spool import SpoolState, VisitSpool, open_spool
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.records import WebVisit
@@ -349,12 +350,16 @@ class SyncRun:
             return
         self._begin_spool(self._empty)
         await self._read_companies(DateWindow(start, end))
-        self._add_changes(await self._database.transact(self._merge_spool))
+        self._add_changes(await self._database.transact(self._merge_spool, self._load_spool))
         self._begin_spool(self._empty)
+
+    def _load_spool(self, connection: Connection) -> None:
+        if self._spool.rows:
+            load_spool(self._spool.path, self._spool.state.longest_line, connection)
 
     def _merge_spool(self, transaction: Transaction) -> Mapping[str, SyncChanges]:
         if self._spool.rows:
-            transaction.merge_spool(self._spool.path, self._spool.state.longest_line, self._account)
+            transaction.merge_spool(self._account)
         return transaction.changes
 
     def _starts(self) -> tuple[date, ...]:
@@ -418,9 +423,9 @@ class SyncRun:
             return changes
 
         if must_finish:
-            changes = await self._database.transact(work)
+            changes = await self._database.transact(work, self._load_spool)
         else:
-            done = await self._database.try_transact(work)
+            done = await self._database.try_transact(work, self._load_spool)
             if done is None:
                 return synced
             changes = done.result

@@ -49,6 +49,19 @@ class SyncState(msgspec.Struct, frozen=True):
     """
 
 
+def load_spool(path: Path, longest_line: int, connection: Connection) -> None:
+    """Load all rows of a spool into a temporary table.
+
+    Args:
+        path: The spool.
+        longest_line: The most bytes of a line.
+        connection: A connection.
+    """
+    select = spool_sql.select_spool(path, longest_line)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE spool AS {select}")
+    connection.execute(spool_sql.DELETE_REPEATED_VISITS)
+
+
 class Transaction:
     """Changes rows and counts the changes.
 
@@ -76,16 +89,12 @@ class Transaction:
         removed = self._number(gone, [account_id, [row["id"] for row in rows]])
         self.changes[table] += SyncChanges(removed=removed)
 
-    def merge_spool(self, path: Path, longest_line: int, account_id: str) -> None:
-        """Merge all rows of a spool.
+    def merge_spool(self, account_id: str) -> None:
+        """Merge all rows of the spool that ``load_spool`` has loaded.
 
         Args:
-            path: The spool.
-            longest_line: The most bytes of a line.
             account_id: The account of the rows.
         """
-        self._create("spool", spool_sql.select_spool(path, longest_line))
-        self._number(spool_sql.DELETE_REPEATED_VISITS)
         has_known_visits = False
         for source in spool_sql.sources(self._types):
             known = self._merge(source.table, source.columns, source.select, [account_id], is_unique=source.is_unique)

@@ -687,7 +687,7 @@ async def test_full_disk(path: Path) -> None:
     async with Sandbox(companies=300, visits=6_000, rate_limit=False) as sandbox:
         arguments = (sandbox.url, sandbox.api_key, sandbox.account_id, str(sandbox.start_date), str(path))
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.support.sync_process", *arguments, "--file-limit", "1500000",
+            sys.executable, "-m", "tests.support.sync_process", *arguments, "--file-limit", "3500000",
             stderr=subprocess.PIPE,
         )  # fmt: skip
         _, stderr = await child.communicate()
