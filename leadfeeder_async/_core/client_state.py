@@ -55,8 +55,6 @@ REJECTION_PAUSE = timedelta(minutes=1)
 class LookupFailure(msgspec.Struct, frozen=True):
     """A failed lookup of the account. Calls that waited for it with the same options do not repeat it."""
 
-    at: float
-    """The time on the loop's clock."""
     timeout: float
     retries: int
     error: LeadfeederError
@@ -156,8 +154,13 @@ class ClientState:
         self._closed, self._resources = True, None
         if resources is not None:
             resources.pending.close()
-            await self.credential.aclose()
-            await resources.transport.aclose()
+            import anyio  # noqa: PLC0415 - importing the client should be fast
+
+            with anyio.CancelScope(shield=True):
+                try:
+                    await self.credential.aclose()
+                finally:
+                    await resources.transport.aclose()
 
     @property
     def closed(self) -> bool:

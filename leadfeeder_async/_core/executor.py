@@ -63,6 +63,8 @@ class CallContext(WaitBounds):
     """The price of one item."""
     reservation: BudgetReservation | None
     """None if no budget applies."""
+    account_id: str | None
+    """The account that the call names."""
     credential_version: int = 0
     """The version of the credential that the last attempt was sent with."""
     has_new_credential: bool = False
@@ -278,7 +280,16 @@ class RequestExecutor:
         items, price = request.billable_items, self._state.price(endpoint)
         reservation = BudgetReservation(budgets, items, price, context) if budgets else None
         return CallContext(
-            resources.pending, resources.loop, deadline, context, resources, http_request, items, price, reservation
+            resources.pending,
+            resources.loop,
+            deadline,
+            context,
+            resources,
+            http_request,
+            items,
+            price,
+            reservation,
+            account_id,
         )
 
     async def _receive(
@@ -315,11 +326,15 @@ class RequestExecutor:
 
     async def _decode_charge(self, call: CallContext, trace: AttemptTrace, body: bytes, *, is_large: bool) -> None:
         """Count what a response charged, also if the call is canceled meanwhile."""
-        decode = partial(codec.decode_meta, body)
+
+        def decode() -> None:
+            trace.meta = codec.decode_meta(body)
+
         try:
-            trace.meta = await run_in_thread(decode) if is_large else decode()
+            await run_in_thread(decode) if is_large else decode()
         except asyncio.CancelledError:
-            trace.meta = decode()
+            if trace.meta is None:  # the thread had not begun
+                decode()
             raise
         finally:
             self._record_charge(call, trace)
@@ -364,9 +379,9 @@ class RequestExecutor:
     def _use_alternative(self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError) -> bool:
         """Change the call to the next path of its endpoint, and return True, if this path does not exist."""
         routes, current = self._state.routes, call.context.path or endpoint.path
-        path = routes.next_path(endpoint, current, error.status)
+        path = routes.next_path(endpoint, current, error.status, call.account_id)
         if path is None:
-            if hint := routes.hint(endpoint):
+            if hint := routes.hint(endpoint, call.account_id):
                 raise error.with_context(error.context, hint=hint)
             return False
         url = self.base_url + path + call.http_request.url.removeprefix(self.base_url + current)
@@ -446,11 +461,12 @@ class RequestExecutor:
 
     async def _fetch_account_id(self, bounds: WaitBounds) -> str:
         """Return the only account of the key, and request it if it is not known yet."""
-        state, started_at = self._state, bounds.loop.time()
+        state = self._state
+        earlier = state.account_failure
         await bounds.wait(state.account_lock.acquire(), "account")
         try:
             if state.account_id is None:
-                self._check_lookup_since(started_at)
+                self._check_lookup_since(earlier)
                 remaining = None if bounds.deadline is None else bounds.remaining_timeout(inf)
                 executor = self.with_options(replace(self.options, deadline=remaining))
                 accounts = await executor.execute(ApiRequest(LIST_ACCOUNTS))
@@ -458,19 +474,18 @@ class RequestExecutor:
         except (DeadlineExceededError, BudgetExceededError):  # limits of this call only
             raise
         except LeadfeederError as error:
-            failed_at, options = bounds.loop.time(), self.options
             copy = error.with_context(error.context)  # without the frames of this call
-            state.account_failure = LookupFailure(failed_at, options.timeout, options.retries, copy)
+            state.account_failure = LookupFailure(self.options.timeout, self.options.retries, copy)
             raise
         else:
             return state.account_id
         finally:
             state.account_lock.release()
 
-    def _check_lookup_since(self, started_at: float) -> None:
-        """Raise the error of a lookup that failed while this call waited for it."""
+    def _check_lookup_since(self, earlier: LookupFailure | None) -> None:
+        """Raise the error of a lookup that failed while this call waited for it, after an earlier one."""
         failure, options = self._state.account_failure, self.options
-        if failure is None or failure.at < started_at:
+        if failure is None or failure is earlier:
             return
         if (failure.timeout, failure.retries) == (options.timeout, options.retries):
             raise failure.error.with_context(failure.error.context)

@@ -13,7 +13,10 @@ T = TypeVar("T")
 logger = logging.getLogger("leadfeeder_async")
 
 UNKNOWN_ROUTE_STATUSES = frozenset({404, 405})
-"""The statuses of a path that does not exist. A 404 cannot mean a missing record, because these paths have no ids."""
+"""The statuses of a path that does not exist.
+
+A 404 cannot mean a missing record, because these paths have no ids. The account may lack the feature, though.
+"""
 
 
 class Routes:
@@ -28,26 +31,31 @@ class Routes:
         self.paths = dict(overrides)
         """The paths that differ from the contract, by operation."""
         self._settled = set(overrides)
-        self._unknown = set[str]()
+        self._unknown = set[tuple[str, str | None]]()
+        """The operations and accounts for which no path exists."""
 
-    def next_path(self, endpoint: Endpoint[T], path: str, status: int | None) -> str | None:
-        """Return the path to try after an error, or None if there is no other. Each is tried once per client."""
-        if status not in UNKNOWN_ROUTE_STATUSES:
+    def next_path(
+        self, endpoint: Endpoint[T], path: str, status: int | None, account_id: str | None = None
+    ) -> str | None:
+        """Return the path to try after an error, or None if there is no other.
+
+        Each is tried once per client and account, because one account may lack a feature that another one has.
+        """
+        if status not in UNKNOWN_ROUTE_STATUSES or (endpoint.operation, account_id) in self._unknown:
             return None
         if endpoint.operation in self._settled:
             known = self.paths.get(endpoint.operation, endpoint.path)  # another call may have found it meanwhile
-            return known if known != path and endpoint.operation not in self._unknown else None
+            return known if known != path else None
         candidates = (endpoint.path, *endpoint.path_alternatives)
         following = candidates[candidates.index(path) + 1 :]
         if following:
             return following[0]
-        self._settled.add(endpoint.operation)
-        self._unknown.add(endpoint.operation)
+        self._unknown.add((endpoint.operation, account_id))
         return None
 
-    def hint(self, endpoint: Endpoint[T]) -> str:
+    def hint(self, endpoint: Endpoint[T], account_id: str | None = None) -> str:
         """Return how to proceed if no path of an endpoint exists, or an empty string."""
-        if endpoint.operation not in self._unknown:
+        if endpoint.operation in self._settled or (endpoint.operation, account_id) not in self._unknown:
             return ""
         tried, override = ", ".join((endpoint.path, *endpoint.path_alternatives)), {endpoint.operation: "/..."}
         return f"The path is inferred, and none of these exists: {tried}. Pass paths={override}."

@@ -43,9 +43,12 @@ async def run_in_thread(function: Callable[[], T]) -> T:
     except asyncio.CancelledError:
         if work.cancel():
             raise
-        while not future.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([future])
+        import anyio  # noqa: PLC0415 - importing the client should be fast
+
+        with anyio.CancelScope(shield=True):  # a canceled scope would cancel the wait again in each turn of the loop
+            while not future.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([future])
         if not future.cancelled():
             future.exception()
         raise

@@ -159,9 +159,12 @@ class RedisLimiter:
 
     async def aclose(self) -> None:
         """Send pending messages to the server and close the connections. Takes ``timeout`` seconds at most."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-        await self._script.aclose()
+        with anyio.CancelScope(shield=True):
+            try:
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+            finally:
+                await self._script.aclose()
 
     @property
     def server_calls(self) -> int:

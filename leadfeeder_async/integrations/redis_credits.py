@@ -188,14 +188,17 @@ class RedisCredits:
         self._check_process()
         if self._heartbeat is not None:
             self._heartbeat.cancel()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-        async with self._turn:
-            self._closed = True
-            if self._sequence and await self._try_report("end"):
-                self._process, self._reserved, self._reported = uuid4().hex, self._reserved - self._reported, 0
-                self._sequence = 0
-        await self._script.aclose()
+        try:
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+            async with self._turn:
+                self._closed = True
+                if self._sequence and await self._try_report("end"):
+                    self._process, self._reserved, self._reported = uuid4().hex, self._reserved - self._reported, 0
+                    self._sequence = 0
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._script.aclose()
 
     @property
     def credits_left(self) -> int:

@@ -18,7 +18,6 @@ from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, check_replaceable, open_resumable
 from leadfeeder_async.jobs.tabular import check_table, pick_columns
 from leadfeeder_async.models.columns import columns_of
-from leadfeeder_async.pagination.dedupe import row_id
 from leadfeeder_async.pagination.page import Page, ResumePosition, reads_from_start
 from leadfeeder_async.pagination.problems import (
     ProblemLog,
@@ -47,6 +46,8 @@ class ExportJob(msgspec.Struct, frozen=True):
     """The most rows of the export."""
     partitioned_by_day: bool
     """True if each row belongs to one day, so that a day that is done does not repeat its rows."""
+    row_id: Callable[[bytes], str | None]
+    """Returns the id of a written row, as the list compares it with the ids of its rows."""
     is_sorted: bool = False
     """True if the rows are sorted, so that an interrupted export writes all of them again."""
 
@@ -143,7 +144,7 @@ async def export_file(
 def _ids_already_written(output: ResumableFile[ExportState], job: ExportJob) -> frozenset[str] | None:
     """Return the ids of written rows that the rest of the list may repeat, or None if it repeats rows without an id."""
     offset, position = output.state.resume_offset if job.partitioned_by_day else 0, output.state.position
-    found = {row_id(line) for line in output.lines(offset)}
+    found = {job.row_id(line) for line in output.lines(offset)}
     if None in found and (position is None or position.day is not None or reads_from_start(position)):
         return None
     return frozenset(written for written in found if written is not None)

@@ -62,7 +62,8 @@ def page_facts(
         is_last=is_last,
         next_page=next_page(page.meta),
         has_cursor=page.meta.next_cursor is not None,
-        identified=new.count > new.unidentified,
+        has_new_ids=new.count > new.unidentified,
+        is_charged=page.meta.charged > 0,
     )
 
 
@@ -87,7 +88,7 @@ _PARAMETER_OF_ALL_PAGES = re.compile(
 
 def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | None) -> Page[Any]:
     """Return a page without rows that reports missing rows. Resuming does not read a list again that may charge."""
-    position = ResumePosition(ended=request.endpoint.is_billed)
+    position = ResumePosition(ended=not detector.can_restart)
     return Page((), Meta(), total, position=position, partial_errors=(missing_rows_error(detector, request),))
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import APIStatusError, CursorExpiredError, CursorLoopError
+from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.completeness import filter_new, gap_page, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
@@ -51,7 +52,6 @@ class CursorSource(msgspec.Struct, frozen=True):
             options = replace(options, page_size=min(options.page_size, options.limit))
         first = self.request.with_params({"page[size]": options.page_size})
         progress = _CursorProgress(first, options)
-        can_prefetch = options.prefetch > 0 and not first.endpoint.is_billed
         cursor, total = options.position.cursor, None
         queue = PrefetchQueue(self.executor)
         try:
@@ -60,15 +60,17 @@ class CursorSource(msgspec.Struct, frozen=True):
                     body = await queue.next() if queue else await self.executor.execute(_at(first, cursor))
                     page = await decoder.decode(body)
                 except APIStatusError as error:
-                    if cursor is None or error.status not in REJECTIONS:
-                        raise
-                    progress.restart_after_rejection(error)
+                    progress.record_rejection(cursor, error)
+                    if progress.detector.verdict is Verdict.COMPLETE:
+                        yield Page((), Meta(), total, position=ResumePosition(ended=True))
+                        return
                     cursor = None
                     continue
                 cursor = page.meta.next_cursor
                 first = first.after_charge(page.meta)
                 page = await progress.record(page, decoder, cursor)
                 is_next = progress.detector.verdict is Verdict.CONTINUE and progress.loop_error is None
+                can_prefetch = options.prefetch > 0 and progress.detector.can_restart
                 if cursor is not None and is_next and can_prefetch and progress.wants_more:
                     queue.start(_at(first, cursor))
                 total = page.meta.total_count if total is None else total
@@ -154,6 +156,8 @@ class _CursorProgress:
             self._highest_total = max(self._highest_total or 0, self.detector.total)
         self._made_progress = self._made_progress or facts.new_rows > 0
         self.loop_error = self._detect_loop(cursor)
+        if self.loop_error is not None and self.detector.is_proven:
+            self.loop_error, self.detector = None, replace(self.detector, verdict=Verdict.COMPLETE)
         page = replace(page, items=new.rows)
         # A rejected cursor ends a pass early, so the next pass reports its errors.
         is_reported = self.detector.passes > 1 and not self._rejections
@@ -167,10 +171,18 @@ class _CursorProgress:
         self._seen.start_pass()
         self._cursors.clear()
 
-    def restart_after_rejection(self, error: APIStatusError) -> None:
-        """Begin another pass, or raise if that may charge, made no progress before, or could return rows twice."""
+    def record_rejection(self, cursor: str | None, error: APIStatusError) -> None:
+        """End the list if all rows arrived, or begin another pass.
+
+        Raise if another pass may charge, made no progress before, or could return rows twice.
+        """
+        if cursor is None or error.status not in REJECTIONS:
+            raise error
+        if self.detector.is_proven:
+            self.detector = replace(self.detector, verdict=Verdict.COMPLETE)
+            return
         is_stuck = self._rejections > 0 and not self._made_progress
-        if self._request.endpoint.is_billed or is_stuck or self._has_unidentified:
+        if not self.detector.can_restart or is_stuck or self._has_unidentified:
             raise self._expired_error(f"The server rejected its own cursor: {error.message}", error) from error
         self._rejections += 1
         self._made_progress = False

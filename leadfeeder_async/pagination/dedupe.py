@@ -101,6 +101,46 @@ _ID_FIRST = re.compile(rb'\{\s*"id"\s*:\s*"([^"\\]+)"')
 """A row that begins with its id, as the API sends them. It need not be decoded."""
 
 
+class _Reference(msgspec.Struct, frozen=True, gc=False):
+    """A related record, or an object that contains it."""
+
+    id: str | int | float | None = None
+    data: _Reference | None = None
+
+
+class _Relationships(msgspec.Struct, frozen=True, gc=False):
+    company: _Reference | None = None
+    location: _Reference | None = None
+
+
+class _Related(msgspec.Struct, frozen=True, gc=False):
+    type: str | None = None
+    relationships: _Relationships | None = None
+
+
+_RELATED = msgspec.json.Decoder(_Related)
+
+
+def related_row_id(row: bytes) -> str | None:
+    """Return the id of an undecoded row with its type and those of its company and location, or None without an id."""
+    found = row_id(row)
+    if found is None:
+        return None
+    try:
+        related = _RELATED.decode(row)
+    except UNREADABLE:
+        return found
+    references = related.relationships or _Relationships()
+    ids = (_id_of(references.company), _id_of(references.location))
+    return "\0".join([found, related.type or "", *(str(related_id or "") for related_id in ids)])
+
+
+def _id_of(reference: _Reference | None) -> str | int | float | None:
+    if reference is None:
+        return None
+    return reference.id if reference.data is None else reference.data.id
+
+
 def row_ids(rows: Sequence[bytes]) -> list[str | None]:
     """Return the id of each undecoded row."""
     return [first[1].decode() if (first := _ID_FIRST.match(row)) else row_id(row) for row in rows]

@@ -59,8 +59,10 @@ class PageFacts(msgspec.Struct, frozen=True):
     """The cursor or link of the next page, if the response names one."""
     has_cursor: bool = False
     """True if the response contains a cursor."""
-    identified: bool = True
+    has_new_ids: bool = True
     """True if some of the new rows have an id, so that they are known to be new."""
+    is_charged: bool = False
+    """True if the page charged credits."""
 
 
 class EndDetector(msgspec.Struct, frozen=True):
@@ -75,10 +77,10 @@ class EndDetector(msgspec.Struct, frozen=True):
     unknown      with rows, the last that can be requested, although the response   INCOMPLETE
                  names another page
     unknown      the last that can be requested, or without new rows several        COMPLETE
-                 times. Once is enough if no page was as large as requested,
-                 unless an empty page comes before the last of the reported pages
-    unknown      full, or not the last of the reported pages, or with new rows if   CONTINUE
-                 the response names another page
+                 times. Once is enough if no page was as large as requested, unless
+                 more pages are reported or named
+    unknown      full, or not the last of the reported pages, or if the response    CONTINUE
+                 names another page
     unknown      any other                                                          COMPLETE
     above zero   the last that can be requested, the last of a later pass, or       RESTART if reading again is
                  without new rows several times                                     free and passes are left,
@@ -86,36 +88,37 @@ class EndDetector(msgspec.Struct, frozen=True):
     above zero   any other                                                          CONTINUE
     zero         the only one that can be requested, of a usual size, although the  INCOMPLETE
                  response names another page
-    zero         the last that can be requested, without new rows, or of a later    COMPLETE
-                 pass
-    zero         the first, or any after the count rose, if more pages are          CONTINUE
-                 reported or named: the count may be that of the rows so far
-    zero         of a free list, full, and neither the last of the reported pages   CONTINUE
-                 nor a first page of another than a usual size: the count may be
-                 that of the page
+    zero         the last that can be requested, or of a later pass                 COMPLETE
+    zero         any of the first page's rows, or any after the count changed, if   CONTINUE
+                 more pages are reported or named: the count may be that of the
+                 page, or of the rows so far
+    zero         of a free list, full with new rows, and neither the last of the    CONTINUE
+                 reported pages nor a first page of another than a usual size: the
+                 count may be that of the page
     zero         any other                                                          COMPLETE
     below zero   with rows, the last that can be requested, although the response   INCOMPLETE
                  names another page
-    below zero   without new rows, unless it is empty and before the last of the    COMPLETE
-                 reported pages
+    below zero   without new rows, unless more pages are reported or named          COMPLETE
     below zero   any other, because the count is that of the page or is outdated    as without a count
     ===========  =================================================================  ===============================
 
     A page is full if it has as many rows as the largest page so far. Usual sizes are the requested one, 10, 20, 25 and
-    50. A list continues to a named page only if the response reports no number of pages, names another one than the
-    response before, and has new rows with an id. A later pass has as many pages as the first one and the rows that were
-    added meanwhile. Without a count, or if the count fell in an earlier pass, it reads all of them.
+    50. A list continues to a named page only if the response reports no number of pages, and names another one than the
+    response before. Its new rows, if any, must have ids. A list that turns out to charge is not free. A later pass has
+    as many pages as the first one and the rows that were added meanwhile. Without a count, or if the count fell in an
+    earlier pass, it reads all of them.
 
     COMPLETE changes in these cases. RESTART requires here too that reading again is free and that passes are left.
 
     - If the count fell during a pass, rows may have moved to a page that was already read. The verdict is RESTART until
       a pass without another fall contains as many rows as the count. It is INCOMPLETE if the last pass lacks more rows
       than were added and removed during it. If an empty page came before other rows, one lacking row is enough.
-    - Without a count, or below zero, the verdict is RESTART if an empty page came before other rows, or before the last
-      reported page. It is INCOMPLETE if the page stays empty and all others before the last one are full. If one of
-      them is not full, the server may filter rows after it made the pages.
+    - Without a count, or below zero, the verdict is RESTART if an empty or repeated page came before new rows, or an
+      empty one before the last reported page. It is INCOMPLETE if the rows of such a page never arrive, although all
+      other pages before the last one are full. If one of them is not full, the server may filter rows after it made the
+      pages.
     - Without a count, or below zero, the verdict is INCOMPLETE if all pages repeat the first one, although the response
-      has a cursor.
+      has a cursor, or reports several pages of a usual size.
     """
 
     page_size: int
@@ -148,6 +151,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     """The cursor or link to another page that the latest page named. A server may name the same one on each page."""
     has_hole: bool = False
     """True if a page of this pass had no rows, although a later one had."""
+    has_repetition: bool = False
+    """True if a page of this pass had only rows of earlier ones, although a later page had new rows."""
     has_short_page: bool = False
     """True if a page of this pass had rows, but was not full, although it was not the last one."""
     needs_proof: bool = False
@@ -171,6 +176,12 @@ class EndDetector(msgspec.Struct, frozen=True):
         return None if self.total is None else self.total - self.rows
 
     @property
+    def is_proven(self) -> bool:
+        """True if the counted rows have arrived, and the count can be neither that of one page nor that so far."""
+        is_steady = self.passes == 1 and not self.rise and not self.fall
+        return is_steady and self.missing == 0 and self.pages > 0 and self.rows > self.largest_page
+
+    @property
     def is_count_unknown(self) -> bool:
         """True without a trustworthy count, or if more rows arrived than it says: it is that of a page, or outdated."""
         return self.missing is None or self.missing < 0
@@ -182,8 +193,9 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     @property
     def lacks_page(self) -> bool:
-        """True if a list without a count has an empty page between full ones, whose rows no pass contained."""
-        is_hole = self.is_count_unknown and self.has_hole and not self.has_short_page
+        """True if a list without a count has an empty or repeated page between full ones, whose rows never arrived."""
+        has_gap = self.has_hole or self.has_repetition
+        is_hole = self.is_count_unknown and has_gap and not self.has_short_page
         return is_hole and self.rows <= ((self.last_page or 0) - 1) * self.largest_page
 
     @property
@@ -211,6 +223,8 @@ class EndDetector(msgspec.Struct, frozen=True):
             return replace(self, last_page=last_page)
         is_count_of_page = self.passes == 1 and self.is_count_unknown  # later passes have rows that were removed, too
         change = 0 if is_count_of_page or self.total is None else total_count - self.total
+        if self.total is None and self.pages:  # the first page had no count, or a count of zero
+            change = total_count
         fall, rise = self.fall + max(0, -change), self.rise + max(0, change)
         return replace(self, last_page=last_page, total=total_count, fall=fall, rise=rise)
 
@@ -219,6 +233,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         new_to_pass = page.new_rows if page.new_to_pass < 0 else page.new_to_pass
         detector = replace(
             self.record_counts(page.page_count, page.total_count),
+            can_restart=self.can_restart and not page.is_charged,
             pages=self.pages + 1,
             rows=self.rows + page.new_rows,
             pass_rows=self.pass_rows + new_to_pass,
@@ -227,6 +242,7 @@ class EndDetector(msgspec.Struct, frozen=True):
             new_rows_in_pass=self.new_rows_in_pass + page.new_rows,
             latest_rows=page.row_count,
             has_hole=self.has_hole or (self.latest_rows == 0 and page.row_count > 0),
+            has_repetition=self.has_repetition or (self.stuck_pages > 0 < (self.latest_rows or 0) and new_to_pass > 0),
             has_short_page=self.has_short_page or 0 < (self.latest_rows or 0) < self.largest_page,
             stuck_pages=0 if new_to_pass else self.stuck_pages + 1,
         )
@@ -245,6 +261,7 @@ class EndDetector(msgspec.Struct, frozen=True):
             rise=0,
             latest_rows=None,
             has_hole=False,
+            has_repetition=False,
             has_short_page=False,
             needs_proof=self.needs_proof or self.fall > 0,
             passes=self.passes + 1,
@@ -262,7 +279,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         if page.row_count > 0 and self._lacks_named_page(page):
             return Verdict.INCOMPLETE
         is_short = self.missing is not None and self.missing > 0
-        has_gap = self.has_hole or (self.latest_rows == 0 and self.pages < (self.last_page or 0))
+        has_gap = self.has_hole or self.has_repetition or (self.latest_rows == 0 and self.pages < (self.last_page or 0))
         is_unproven = self.fall > 0 or self.missing_in_pass > 0 or (self.is_count_unknown and has_gap)
         if not (is_short or is_unproven):
             return Verdict.COMPLETE
@@ -277,11 +294,12 @@ class EndDetector(msgspec.Struct, frozen=True):
         """Return True if the response names a page that cannot be requested."""
         if page.is_last:
             is_more_than_a_page = self.pages > 1 or self.rows > self.page_size
-            is_proven = self.missing == 0 and (self.latest_is_short or is_more_than_a_page)
+            is_proven = self.latest_is_short or is_more_than_a_page or self.last_page == self.pages
             is_short = self.missing is not None and self.missing > 0
-            return page.next_page is not None and not (is_proven or is_short)
+            return page.next_page is not None and not is_short and not (self.missing == 0 and is_proven)
         # A server that ignores page numbers repeats the first page. Others may repeat the last one.
-        return page.has_cursor and self.is_count_unknown and 0 < self.stuck_pages == self.pages - 1
+        has_more = page.has_cursor or (self.passes == 1 and (self.last_page or 0) > 1 and not self.latest_is_short)
+        return has_more and self.is_count_unknown and 0 < self.stuck_pages == self.pages - 1
 
     def _may_count_page(self, page: PageFacts) -> bool:
         """Return True if the total may be only that of the page: it has a usual size, and more pages may exist."""
@@ -303,26 +321,21 @@ class EndDetector(msgspec.Struct, frozen=True):
             return self.pages < self.known_pages and (self.needs_proof or self.missing != 0)
         if self.is_count_unknown:
             return self._continues_without_count(page, is_full=is_full)
-        return self.missing != 0 or (page.new_rows > 0 and self._continues_beyond_count(page, is_full=is_full))
-
-    def _continues_beyond_count(self, page: PageFacts, *, is_full: bool) -> bool:
-        """Return True if the counted rows have arrived, but the count may be that of the rows so far."""
-        is_proven = self.pages > 1 and not self.rise  # several pages together have as many rows
-        if not is_proven and self._has_more_pages(page):
+        # The count may be that of the page, or of the rows so far.
+        if self.missing != 0 or (not self.is_proven and self._has_more_pages(page)):
             return True
-        return self.can_restart and is_full and self._may_count_page(page)
+        return page.new_rows > 0 and self.can_restart and is_full and self._may_count_page(page)
 
     def _has_more_pages(self, page: PageFacts) -> bool:
         """Return True if the server reports more pages, or names another one without reporting how many there are."""
         if self.last_page is not None:
             return self.pages < self.last_page
-        return page.next_page not in {None, self.latest_next} and page.identified
+        return page.next_page not in {None, self.latest_next} and (page.has_new_ids or not page.new_rows)
 
     def _continues_without_count(self, page: PageFacts, *, is_full: bool) -> bool:
-        is_early = page.row_count == 0 and self.pages < (self.last_page or 0)
+        is_early = not page.new_rows and self._has_more_pages(page)
         if self.largest_page < self.page_size and self.stuck_pages and not is_early:
             return False  # the first page was short, and the next one brought nothing: the list was complete
         if self.missing is not None and not page.new_rows and not is_early:
             return False  # the list was complete, although its count is too low
-        is_followed = is_full or (page.new_rows > 0 and self._has_more_pages(page))
-        return (page.row_count > 0 and is_followed) or self.pages < (self.last_page or 0)
+        return (is_full and page.row_count > 0) or self._has_more_pages(page)

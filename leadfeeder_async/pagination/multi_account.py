@@ -12,7 +12,12 @@ from leadfeeder_async.errors import LeadfeederError
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.pager import Pager, charges_per_page
-from leadfeeder_async.pagination.problems import FATAL_ERRORS, ProblemLog, account_error, incomplete_list_error
+from leadfeeder_async.pagination.problems import (
+    ProblemLog,
+    account_error,
+    affects_all_accounts,
+    incomplete_list_error,
+)
 from leadfeeder_async.pagination.source import DEFAULT_PREFETCH
 
 T = TypeVar("T", bound=HasId)
@@ -90,9 +95,9 @@ class MultiAccountPager(Generic[T]):
                         found = [account_error(account_id, problem) for problem in page.problems]
                         problems.extend(found, page.problem_count)
                         yield account_id, page
-            except FATAL_ERRORS:
-                raise
             except LeadfeederError as error:
+                if affects_all_accounts(error):
+                    raise
                 problems.extend([account_error(account_id, error)], 1)
 
     async def _concurrent_pages(
@@ -108,7 +113,7 @@ class MultiAccountPager(Generic[T]):
                 for stream in streams:
                     try:
                         page = stream.take(problems, is_last=failure is not None)
-                    except FATAL_ERRORS as error:
+                    except LeadfeederError as error:
                         failure = failure or error
                         continue
                     if page is not None:
@@ -138,9 +143,9 @@ class _AccountStream(Generic[T]):
         received, self.next_page = self.next_page, None
         try:
             page = received.result()
-        except FATAL_ERRORS:
-            raise
         except LeadfeederError as error:
+            if affects_all_accounts(error):
+                raise
             page = None
             problems.extend([account_error(self.account_id, error)], 1)
         if page is not None and not is_last:

@@ -129,6 +129,7 @@ class NumberedPages(Generic[T]):
         self._requested = 0
         self._total: int | None = None
         self._largest_body = 1
+        self._charges = request.endpoint.is_billed
         self._splits = SplitRanges()
         shared = None if request.endpoint.partitioned_by_day or window is None else set[str]()
         self._windows = deque([self._progress(window, SeenIds(inherited=(options.exclude_ids,), shared=shared))])
@@ -203,6 +204,10 @@ class NumberedPages(Generic[T]):
         is_repeated = page.row_count > 0 and progress.detector.rows == rows_before
         if progress.detector.verdict is Verdict.RESTART and not progress.is_truncated:
             progress.restart()
+        if not self._charges and not progress.detector.can_restart:
+            self._charges = True
+            for following in self._windows:
+                following.detector = replace(following.detector, can_restart=False)
         self._prefetch()
         if not items and (is_repeated or not is_first):
             return None
@@ -416,12 +421,14 @@ class NumberedPages(Generic[T]):
 
     def _progress(self, window: DateWindow | None, seen: SeenIds) -> WindowProgress:
         request = self._request if window is None else self._request.with_dates(window.start, window.end)
-        detector = EndDetector(self._options.page_size, not request.endpoint.is_billed)
+        detector = EndDetector(self._options.page_size, not self._charges)
         queue = PrefetchQueue(self._executor)
         return WindowProgress(request, window, seen, detector, queue, self._executor.max_search_rows)
 
     def _prefetch(self) -> None:
-        """Request the next pages of the windows, in order, if they are known to exist."""
+        """Request the next pages of the windows, in order, if they are known to exist and free."""
+        if self._charges:
+            return
         waiting = sum(len(progress.queue) for progress in self._windows)
         prefetch = min(self._options.prefetch, max(1, MAX_PREFETCHED_BYTES // self._largest_body))
         for progress in self._windows:

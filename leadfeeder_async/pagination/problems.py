@@ -21,8 +21,9 @@ from leadfeeder_async.pagination.page import Page
 
 T = TypeVar("T")
 
-FATAL_ERRORS = (AuthenticationError, BudgetExceededError, QuotaExceededError, RateLimiterUnavailableError, UsageError)
-"""Errors that affect every account of the key, so a call for several accounts ends."""
+_FATAL_ERRORS = (AuthenticationError, BudgetExceededError, QuotaExceededError, RateLimiterUnavailableError, UsageError)
+
+FORBIDDEN = 403
 
 MAX_SHOWN_PROBLEMS = 20
 """Problems that the message of one error names."""
@@ -74,6 +75,12 @@ async def raise_at_end(pages: AsyncGenerator[Page[T], None]) -> AsyncGenerator[P
             yield page
             del page
     problems.raise_any()
+
+
+def affects_all_accounts(error: LeadfeederError) -> bool:
+    """Return True if an error ends a call for several accounts. A denied access may concern only one of them."""
+    is_denied = error.code == "access_denied" and error.status == FORBIDDEN
+    return isinstance(error, _FATAL_ERRORS) and not is_denied
 
 
 def combine_problems(problems: Sequence[LeadfeederError], count: int) -> PaginationError:

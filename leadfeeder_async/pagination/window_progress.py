@@ -95,18 +95,24 @@ class WindowProgress(msgspec.Struct):
 
     @property
     def _has_ended(self) -> bool:
-        """True if the last page is not full and all counted rows arrived, or all reported pages without a count.
+        """True if all counted rows arrived, or all reported pages without a count.
 
-        Without a count, another page must have had more rows, and the row limit must be far.
+        With a count, the last page is not full, or neither named another page nor has as many rows as a server may
+        count at most. Without a count, the last page has fewer rows than another one, or is the last that the server
+        reports, and the row limit is far.
         """
         detector = self.detector
         if not detector.is_count_unknown:
             is_proven = detector.missing == 0 and not detector.rise and (detector.total or 0) < self.max_rows
-            return is_proven and detector.latest_is_short
-        is_partial = 0 < (detector.latest_rows or 0) < detector.largest_page
-        return (
-            is_partial and detector.pages >= (detector.last_page or 0) and not self._reaches_limit(detector.pages + 1)
-        )
+            is_named = detector.latest_next is not None or self._may_be_capped
+            return is_proven and (detector.latest_is_short or not is_named)
+        latest, is_reported = detector.latest_rows or 0, detector.pages == detector.last_page
+        is_last = latest < max(detector.largest_page, 1) or (is_reported and not self._is_round(detector.rows))
+        return is_last and detector.pages >= (detector.last_page or 0) and not self._reaches_limit(detector.pages + 1)
+
+    def _is_round(self, rows: int) -> bool:
+        """Return True if a number of rows may be the limit of a server for searches by date."""
+        return self.window is not None and rows % ROUND_COUNT == 0
 
     def _reaches_limit(self, pages: int) -> bool:
         """Return True if a number of pages has more rows than the limit. The server may filter rows of a page."""
@@ -118,14 +124,15 @@ class WindowProgress(msgspec.Struct):
     def _may_be_capped(self) -> bool:
         """True if the server may count no further than it returns rows, so that its count proves nothing."""
         total = self.detector.total or 0
-        is_round = self.window is not None and total % ROUND_COUNT == 0
-        return self.detector.pages < (self.detector.last_page or 0) or total >= self.max_rows or is_round
+        is_early = self.detector.pages < (self.detector.last_page or 0)
+        return is_early or total >= self.max_rows or self._is_round(total)
 
     def is_over_limit(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
         if isinstance(error, OffsetExceededError):
             return True
-        return self.window is not None and self._reaches_limit(self.detector.pages + 1)
+        may_be_limit = self.detector.missing == 0 and self.detector.pages > 0 and self._may_be_capped
+        return self.window is not None and (may_be_limit or self._reaches_limit(self.detector.pages + 1))
 
     @property
     def exceeds_limit(self) -> bool:

@@ -91,6 +91,7 @@ SEARCH_COMPANY_SIGNALS = Endpoint(
     billing=Billing.PER_REQUEST,
     pagination=PaginationStyle.CURSOR,
     verification_hint=_RECHECK_IS_FREE,
+    shares_ids=True,
     path_alternatives=("/v1/companies/signals/search",),
 )
 SEARCH_COMPANIES = Endpoint(

@@ -54,6 +54,7 @@ RETRIEVE_VISITOR_COMPANIES = Endpoint(
     Response[tuple[CompanyLocation, ...]],
     params=("start_date", "end_date", "custom_feed_id", "include"),
     pagination=PaginationStyle.PAGE_NUMBER,
+    shares_ids=True,
 )
 GET_WEB_VISITS_TRACKER_SCRIPT = Endpoint(
     "get_web_visits_tracker_script",

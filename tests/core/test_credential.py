@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 from aiohttp import web
 
@@ -29,7 +30,7 @@ from leadfeeder_async._core import credential
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import KEY
-from tests.support.servers import handler_server, http, raw_server
+from tests.support.servers import RawServer, handler_server, http, listening, port_of, raw_server
 
 
 class TokenEndpoint:
@@ -376,6 +377,50 @@ async def test_closing_cancels_the_refresh(sandbox: Sandbox) -> None:
     assert ended == ["ended"]
     with pytest.raises(ClientClosedError):
         await call
+
+
+@pytest.mark.parametrize("by_scope", [False, True])
+async def test_canceled_closing_closes_the_connections(by_scope: bool) -> None:
+    """If closing is canceled while a callable runs, the connections are closed nevertheless."""
+    raw = RawServer(
+        http(b'{"data":{"id":"1"}}'), http(b'{"errors":[{"code":"token_expired"}]}', status="401 Unauthorized")
+    )
+    renewing, ended = asyncio.Event(), asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await raw.handle(reader, writer)
+        finally:
+            ended.set()
+
+    async def provide() -> AccessToken:
+        if raw.requests:
+            renewing.set()
+            try:
+                await asyncio.sleep(9)
+            finally:
+                await asyncio.sleep(0.05)
+        return AccessToken("first-token")
+
+    async with listening(handle) as server:
+        lf = AsyncLeadfeeder(access_token=provide, base_url=f"http://localhost:{port_of(server)}", account_id="1")
+        await lf.users.me()
+        call = asyncio.create_task(lf.users.me())
+        await renewing.wait()
+        closing = asyncio.create_task(_close_in_scope(lf) if by_scope else lf.aclose())
+        await asyncio.sleep(0.01)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        with pytest.raises(ClientClosedError):
+            await call
+        async with asyncio.timeout(5):
+            await ended.wait()
+
+
+async def _close_in_scope(lf: AsyncLeadfeeder) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await lf.aclose()
 
 
 async def test_callable_must_not_use_its_own_client(sandbox: Sandbox) -> None:

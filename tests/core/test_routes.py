@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -81,6 +82,27 @@ async def test_no_path_exists() -> None:
                 await folders(lf)
             assert all(path in str(caught.value) for path in (FIRST, SECOND, THIRD))
     assert server.paths == [FIRST, SECOND, THIRD, FIRST]
+
+
+async def test_account_without_the_feature() -> None:
+    """If no path exists for one account, the paths are still tried for another one, and then kept."""
+    paths = list[tuple[str, str]]()
+
+    async def respond(request: web.Request) -> web.Response:
+        account = request.query["account_id"]
+        paths.append((account, request.path))
+        exists = account == "2" and request.path == SECOND
+        return web.json_response({"data": []} if exists else {"errors": []}, status=200 if exists else 404)
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        for account in ("1", "2", "2", "1"):
+            with suppress(NotFoundError):
+                await folders(lf.with_options(account_id=account))
+    assert paths == [
+        *(("1", path) for path in (FIRST, SECOND, THIRD)),
+        *(("2", path) for path in (FIRST, SECOND, SECOND)),
+        ("1", SECOND),
+    ]
 
 
 async def test_explicit_path_has_no_alternative() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import aiohttp
@@ -18,7 +19,11 @@ from leadfeeder_async import (
     LeadfeederError,
     OutcomeUnknownError,
     QuotaExceededError,
+    ServerError,
 )
+from leadfeeder_async._core import codec
+from leadfeeder_async._core.executor import MAX_INLINE_REPAIR
+from leadfeeder_async.models import Meta
 from tests.support.clients import KEY, client_of
 from tests.support.servers import cut, http, listening, port_of, raw_server, silence
 
@@ -224,6 +229,41 @@ async def test_failed_account_lookup_is_shared() -> None:
             with pytest.raises(AttemptTimeoutError):
                 await lf.tags.list().collect()
             assert lf.stats.requests == 2
+
+
+async def test_failed_account_lookup_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call right after a failed lookup repeats it, also if the clock of the loop has not moved, as in uvloop."""
+    now = asyncio.get_running_loop().time()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    async with raw_server(http(b"{}", status="500 Error")) as server:
+        async with AsyncLeadfeeder(KEY, base_url=server.url, retries=0, rate=1e6, burst=1_000) as lf:
+            for requests in (1, 2, 3):
+                with pytest.raises(ServerError):
+                    await lf.tags.list().collect()
+                assert lf.stats.requests == requests
+
+
+async def test_canceled_call_reads_its_charge_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is canceled while a thread searches a large body for its charge does not repeat the search."""
+    body = b'{"meta":{"credits":{"charged":3}},"data":"' + b"x" * 2 * MAX_INLINE_REPAIR + b'"}'
+    decode, loop, searching, threads = codec.decode_meta, asyncio.get_running_loop(), asyncio.Event(), list[str]()
+
+    def decode_slowly(content: bytes) -> Meta:
+        threads.append(threading.current_thread().name)
+        loop.call_soon_threadsafe(searching.set)
+        time.sleep(0.1)
+        return decode(content)
+
+    monkeypatch.setattr(codec, "decode_meta", decode_slowly)
+    async with raw_server(http(body)) as server, client_of(server.url) as lf:
+        call = asyncio.create_task(lf.users.me())
+        await searching.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert lf.stats.credits_charged == 3
+    assert len(threads) == 1
+    assert threads[0] != threading.current_thread().name
 
 
 async def test_failed_account_lookup_with_other_options() -> None:

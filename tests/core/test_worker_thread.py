@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 
+import anyio
 import pytest
 
 from leadfeeder_async._core import worker_thread
@@ -34,6 +36,34 @@ async def test_canceled_caller_waits_for_the_function(fails: bool) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert done.is_set()
+
+
+async def test_canceled_scope_does_not_wake_the_loop() -> None:
+    """A caller in a canceled scope of anyio waits for the function without running the loop over and over."""
+    release = threading.Event()
+    with anyio.CancelScope() as scope:
+        started = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            loop.call_soon_threadsafe(started.set)
+            release.wait(10)
+
+        async def count_turns() -> int:
+            await started.wait()
+            scope.cancel()
+            turns, end = 0, loop.time() + 0.1
+            while loop.time() < end:
+                before = time.thread_time()
+                await asyncio.sleep(0.01)
+                turns += time.thread_time() - before > 0.005
+            release.set()
+            return turns
+
+        busy = asyncio.create_task(count_turns())
+        await run_in_thread(work)
+    assert scope.cancelled_caught
+    assert await busy <= 2
 
 
 async def test_error_of_the_function_is_raised() -> None:

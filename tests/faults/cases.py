@@ -627,7 +627,7 @@ PAGINATION = (
     Case(
         number=59, group="Pagination", name="cursor-loop",
         trigger="A cursor points to an earlier page.",
-        expected="`CursorLoopError` after one round.",
+        expected="`CursorLoopError` after one round, unless all counted rows have arrived.",
         covered_by=("tests/pagination/test_pager.py::test_cursor_loop",),
     ),
     Case(
@@ -642,7 +642,8 @@ PAGINATION = (
     Case(
         number=61, group="Pagination", name="cursor-expired",
         trigger="The server rejects a cursor while a list is read.",
-        expected="A free list restarts, and each row is returned once. A list that charges raises `CursorExpiredError`.",
+        expected="A free list restarts, and each row is returned once. A list that charges raises `CursorExpiredError`, "
+        "unless all counted rows have arrived.",
         covered_by=(
             "tests/pagination/test_pager.py::test_expired_cursor_of_free_list_restarts_it",
             "tests/pagination/test_pager.py::test_expired_cursor_of_billed_list",

@@ -65,7 +65,8 @@ def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, names_end:
                 assert state.total is None or state.rows >= state.total, state
             elif state.verdict is Verdict.INCOMPLETE:
                 is_short = state.total is not None and state.rows < state.total
-                assert is_short or state.missing_in_pass > 0 or state.lacks_page, state
+                repeats_first = 0 < state.stuck_pages == state.pages - 1
+                assert is_short or state.missing_in_pass > 0 or state.lacks_page or repeats_first, state
             elif state.verdict is Verdict.RESTART:
                 assert can_restart
         states = {state for state in reached if state.verdict not in ENDS and state.rows <= 4} - seen
@@ -142,5 +143,14 @@ def test_named_page_that_is_no_progress() -> None:
     shorter = replace(page, row_count=2, new_rows=2, total_count=2)
     assert detector.record(shorter).verdict is not Verdict.CONTINUE
     assert detector.record(replace(shorter, next_page="/tags?page=3")).verdict is Verdict.CONTINUE
-    unidentified = replace(page, identified=False)
+    unidentified = replace(page, has_new_ids=False)
     assert EndDetector(PAGE_SIZE + 3, can_restart=True).record(unidentified).verdict is Verdict.COMPLETE
+
+
+def test_first_count_on_a_later_page() -> None:
+    """A count that the first page does not have may be that of the rows so far, so it does not prove the end."""
+    for first_count, is_proven in ((None, False), (0, False), (5, True)):
+        first = PageFacts(3, 3, total_count=first_count, has_cursor=True, next_page="a")
+        second = PageFacts(2, 2, total_count=5, has_cursor=True, next_page="b")
+        detector = EndDetector(3, can_restart=True, names_end=True).record(first).record(second)
+        assert detector.is_proven is is_proven

@@ -83,6 +83,27 @@ async def test_rejected_account_does_not_stop_others() -> None:
         assert [type(problem) for problem in caught.value.problems] == [PermissionDeniedError]
 
 
+@pytest.mark.parametrize(("status", "ends_all"), [(403, False), (401, True)])
+async def test_denied_access_to_one_account(status: int, ends_all: bool) -> None:
+    """A 403 with ``access_denied`` may concern one account, so the others are read. A 401 ends the sweep."""
+
+    async def respond(request: web.Request) -> web.Response:
+        if request.query["account_id"] == "1":
+            return web.json_response({"errors": [{"code": "access_denied"}]}, status=status)
+        return web.json_response({"data": [{"id": str(number), "type": "tag"} for number in range(9)]})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        rows = lf.sweep(["1", "2", "3"], lambda account: account.tags.list())
+        with pytest.raises(AuthenticationError if ends_all else IncompleteListError, match="access_denied"):
+            got = [account async for account, _ in rows]
+        if not ends_all:
+            got = list[str]()
+            with pytest.raises(IncompleteListError, match="Account 1: 403"):
+                async for account, _ in rows:
+                    got.append(account)
+            assert sorted(got) == ["2"] * 9 + ["3"] * 9
+
+
 async def test_incomplete_lists_name_their_account() -> None:
     """The error of an incomplete list names each account with missing rows."""
 

@@ -100,6 +100,50 @@ NUMBERED: dict[str, tuple[str, int, Callable[[Query], Response]]] = {
     "416 after the last page": ("either", 200, uncounted(lambda: error(416, "offset_exceeded"))),
     "{} after the last page": ("reported", 200, uncounted(dict)),
     "null after the last page": ("complete", 200, uncounted(lambda: {"data": None, "meta": None})),
+    "400 after the last page, with a count": (
+        "complete", 200, lambda q: q.body(page_count="absent") if q.start < q.total else error(400, "invalid_page")
+    ),
+    "400 after the only page, with its number": (
+        "complete", 30, lambda q: q.body(total_count="absent") if q.num == 1 else error(400, "invalid_page")
+    ),
+    "416 after the only page, with its number": (
+        "complete", 30, lambda q: q.body(total_count="absent") if q.num == 1 else error(416, "offset_exceeded")
+    ),
+    "400 after 500 counted rows": (
+        "complete", 500, lambda q: q.body(page_count="absent") if q.start < q.total else error(400, "invalid_page")
+    ),
+    "second page empty once, count of the page": (
+        "complete", 500, lambda q: q.body(total_count=100) if q.requests != 2 else q.body([], total_count=0)
+    ),
+    "third page empty once, count of the rows so far": (
+        "complete", 500,
+        lambda q: q.body([] if q.requests == 3 else q.data(), total_count=min(q.total, (q.num - (q.requests == 3)) * q.size)),
+    ),
+    "second page empty once, and a link": (
+        "complete", 250,
+        lambda q: {**q.body([] if q.requests == 2 else None, **UNCOUNTED), "links": link(q, "")},
+    ),
+    "second page repeats the first once, without a count": (
+        "complete", 250, lambda q: q.body(q.data(0) if q.requests == 2 else None, total_count="absent")
+    ),
+    "second page repeats the first once, count of the page": (
+        "complete", 500, lambda q: q.body(q.data(0) if q.requests == 2 else None, total_count=100)
+    ),
+    "third page repeats the second once, pages of 50": (
+        "complete", 250, lambda q: q.body(
+            q.data((q.num - 1 - (q.requests == 3)) * 50, min(q.size, 50)), total_count="absent", page_count=5
+        ),
+    ),
+    "page numbers without effect, and a count of smaller pages": (
+        "complete", 99, lambda q: q.body(q.data(0), total_count="absent", page_count=5)
+    ),
+    "limit of 500 rows, and of five pages": (
+        "reported", 800,
+        lambda q: error(416, "offset_exceeded") if q.num > 5 else q.body(total_count="absent", page_count=5),
+    ),
+    "page numbers without effect, and several pages": (
+        "reported", 250, lambda q: q.body(q.data(0, min(q.size, 50)), total_count="absent", page_count=5)
+    ),
     "404 for a page that is counted": (
         "reported", 250, lambda q: error(404, "not_found") if q.num == 2 and q.size > 1 else q.body()
     ),
@@ -262,7 +306,7 @@ CURSORS: dict[str, tuple[str, int, Callable[[Query], Response]]] = {
     ),
     "cursor repeats": ("reported", 250, lambda q: q.body(next_cursor="100")),
     "cursors in a circle of three": (
-        "reported", 250, lambda q: q.body(q.data(), next_cursor=str((q.start + 100) % 300))
+        "complete", 250, lambda q: q.body(q.data(), next_cursor=str((q.start + 100) % 300))
     ),
     "cursors without end": (
         "either", 250, lambda q: q.body(q.data(q.start % 300), next_cursor=str(q.start + 100))
@@ -271,7 +315,7 @@ CURSORS: dict[str, tuple[str, int, Callable[[Query], Response]]] = {
         "complete", 200, lambda q: q.body(next_cursor=str(q.start + 100) if q.start < q.total else None)
     ),
     "404 for the cursor after the last page": (
-        "reported", 200,
+        "complete", 200,
         lambda q: q.body(next_cursor=str(q.start + 100)) if q.start < q.total else error(404, "not_found"),
     ),
     "404 for the cursor after the last page, without counts": (

@@ -60,6 +60,7 @@ async def test_incomplete_list(kind: str, sign: str) -> None:
         (20, {"meta": {"pagination": {"page_count": 1, "total_count": 20}}}),
         (23, {"meta": {"pagination": {"page_count": 2, "total_count": 23}}}),
         (23, {"meta": {"total_count": 23}, "links": {"next": NEXT}}),
+        (25, {"meta": {"total_count": 25, "page_count": 1}, "links": {"next": NEXT}}),
         (147, {"meta": {"pagination": {"page_count": 2, "total_count": 147}}}),
         (20, {"links": {"next": "/v1/x?page%5Bsize%5D=100"}}),
     ],

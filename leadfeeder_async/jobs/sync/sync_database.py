@@ -38,8 +38,7 @@ POLL_INTERVAL = 0.1
 """Seconds between two attempts to open a file that is open elsewhere."""
 
 READING_TIME = 0.5
-"""Seconds for which a reader may have the file open. Slices that are merged later are merged together, which takes longer.
-"""
+"""Seconds to wait for a reader that has the file open. Otherwise, two slices are merged together, which is slower."""
 
 _RUN_AGAIN = "Nothing was written since then. Put the synced file back, and run the same call again."
 
@@ -157,7 +156,7 @@ class SyncDatabase:
         return self._run(work, load, is_bounded=False)  # very long rows need more memory
 
     def _run(self, work: Callable[[Transaction], T], load: LoadRows | None, *, is_bounded: bool) -> T:
-        opened = open_writable(self._path, is_bounded=is_bounded, wait=min(self._wait, READING_TIME))
+        opened = open_writable(self._path, is_bounded=is_bounded, wait=min(self._wait / 4, READING_TIME))
         with translate_errors(self._path), opened as database:
             connection = database.connection
             types = self._prepare(connection)

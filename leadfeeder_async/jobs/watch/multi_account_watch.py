@@ -15,7 +15,7 @@ from leadfeeder_async.jobs.background import batches_from_task, with_notes
 from leadfeeder_async.jobs.watch.watch_state import WatchState
 from leadfeeder_async.jobs.watch.watcher import Delivery, VisitWatcher
 from leadfeeder_async.models.records import WebVisit
-from leadfeeder_async.pagination.problems import FATAL_ERRORS, account_error
+from leadfeeder_async.pagination.problems import account_error, affects_all_accounts
 
 logger = logging.getLogger("leadfeeder_async")
 
@@ -72,8 +72,8 @@ class MultiAccountWatch:
                 async for delivery in deliveries:
                     await output.send((account_id, delivery))
                     await delivery.wait()
-        except (*FATAL_ERRORS, CheckpointError):
-            raise
         except LeadfeederError as error:
+            if affects_all_accounts(error) or isinstance(error, CheckpointError):
+                raise
             self._ended[account_id] = error
             logger.error("The watch of account %s ended. The other accounts continue. %s", account_id, error)  # noqa: TRY400 - an error of the API needs no traceback

@@ -9,6 +9,7 @@ import asyncio
 import traceback
 from datetime import UTC, datetime, tzinfo
 
+import anyio
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -16,9 +17,10 @@ from redis.backoff import NoBackoff
 
 from leadfeeder_async import AsyncLeadfeeder, ConfigurationError, QuotaExceededError, RateLimiterUnavailableError
 from leadfeeder_async._core.monthly_quota import next_month
+from leadfeeder_async.errors import ErrorContext
 from leadfeeder_async.integrations import redis as integration
 from leadfeeder_async.integrations._redis_script import RedisScript, key_of
-from leadfeeder_async.integrations.redis import RedisLimiter
+from leadfeeder_async.integrations.redis import RedisCredits, RedisLimiter
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import client_for
 from tests.support.redis import RedisServer, unused_port
@@ -70,6 +72,22 @@ async def test_canceled_caller_leaves_its_token_to_the_next(redis_server: RedisS
         assert tasks[0].cancelled()
         assert limiter.used <= 3
     assert stored(redis_server, "used") in {"2", "3"}
+
+
+async def test_connections_are_closed_in_a_canceled_scope(redis_server: RedisServer) -> None:
+    """Leaving the context in a canceled scope of anyio closes the connections to the server."""
+    for _ in range(5):
+        with anyio.CancelScope() as scope:
+            async with (
+                RedisCredits(redis_server.url, "x", 9, KEY) as pool,
+                limiter_on(redis_server) as limiter,
+            ):
+                await limiter.acquire()
+                await pool.reserve(1, ErrorContext())
+                scope.cancel()
+    await asyncio.sleep(0.05)
+    clients = str(redis_server.execute("CLIENT", "LIST"))
+    assert clients.count("name=") == 1  # the one that asks
 
 
 async def test_api_key_is_not_stored_on_the_server(redis_server: RedisServer) -> None:
