@@ -154,7 +154,7 @@ class ClientState:
         self._closed, self._resources = True, None
         if resources is not None:
             resources.pending.close()
-            import anyio  # noqa: PLC0415 - importing the client should be fast
+            import anyio  # importing the client should be fast
 
             with anyio.CancelScope(shield=True):
                 try:
