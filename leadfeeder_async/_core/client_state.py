@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from leadfeeder_async._core.creation_lock import CreationLocks
 from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.monthly_quota import MonthlyQuota
+from leadfeeder_async._core.record_lock import RecordLocks
 from leadfeeder_async._core.retry import RetryBudget
 from leadfeeder_async._core.routes import Routes
 from leadfeeder_async._core.server_clock import ServerClock
@@ -106,7 +106,7 @@ class ClientState:
         self.account_lock = asyncio.Lock()
         self.account_failure: LookupFailure | None = None
         """The latest lookup of the account, if it failed."""
-        self.creation_locks = CreationLocks()
+        self.record_locks = RecordLocks()
         self._last_success_at: datetime | None = None
         self._last_error: LastError | None = None
         self._rejected_at: datetime | None = None

@@ -18,11 +18,11 @@ from leadfeeder_async._core import codec, retry
 from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS, only_account
 from leadfeeder_async._core.attempt import AttemptTrace, call_hook, logger
 from leadfeeder_async._core.client_state import ClientState, LookupFailure, OpenResources
-from leadfeeder_async._core.creation_lock import Creation
 from leadfeeder_async._core.credential import TOKEN_HINT
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint, ResponseShape
 from leadfeeder_async._core.error_mapping import error_from_response
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
+from leadfeeder_async._core.record_lock import RecordLock
 from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async._core.worker_thread import run_in_thread
@@ -150,9 +150,9 @@ class RequestExecutor:
         return self.options.account_id or self._state.account_id or await self._fetch_account_id(bounds)
 
     @asynccontextmanager
-    async def hold_creation_lock(
+    async def hold_record_lock(
         self, endpoint: Endpoint[T], account_id: str | None, *key: str
-    ) -> AsyncGenerator[Creation, None]:
+    ) -> AsyncGenerator[RecordLock, None]:
         """Hold the lock under which a record is looked up by name, and created if it does not exist.
 
         Args:
@@ -162,8 +162,8 @@ class RequestExecutor:
         """
         account_id = account_id or await self.resolve_account_id()
         bounds = self._wait_bounds(endpoint.error_context())
-        async with self._state.creation_locks.hold((endpoint.operation, account_id, *key), bounds) as creation:
-            yield creation
+        async with self._state.record_locks.hold((endpoint.operation, account_id, *key), bounds) as lock:
+            yield lock
 
     def _wait_bounds(self, context: ErrorContext) -> WaitBounds:
         resources, seconds = self._state.ensure_open(), self.options.deadline

@@ -23,7 +23,7 @@ from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import KINDS, By, Key, KeyFinder, KeyRule, parse_rules
+from leadfeeder_async.jobs.enrich.key_normalization import KINDS, By, Key, KeyFinder, KeyRule, parse_rules
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.tabular import pick_columns

@@ -18,7 +18,7 @@ from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.columns import Json, json_at
 
 if TYPE_CHECKING:
-    from leadfeeder_async.jobs.enrich.table_source import RowShapes
+    from leadfeeder_async.jobs.hidden_rows import RowShapes
 
 ID_COLUMNS = ("id", "{scope}_id", "{scope}.id")
 """The names of columns that contain an id of a scope, if ``--column`` is not given."""
@@ -118,7 +118,7 @@ class IdParser:
                 argument="column",
             )
         if self._cell is not None:
-            from leadfeeder_async.jobs.enrich.table_source import RowShapes  # not needed by other inputs
+            from leadfeeder_async.jobs.hidden_rows import RowShapes  # not needed by other inputs
 
             self._width = len(names)
             self._row_shapes = RowShapes(text.split(self._delimiter))
@@ -156,7 +156,7 @@ class IdParser:
         if len(found.split()) > 1 and not is_single_line:
             raise self._error(f"ends an id with a line break: {found[:40]!r}", "Check its quotes.")
         if found:
-            kind, length = _kind_of(found)
+            kind, length = _characters_of(found)
             self._id_lengths.setdefault(kind, set()).add(length)
         if is_single_line and self._row_shapes is not None:
             self._row_shapes.add(text.rstrip("\r\n").split(self._delimiter))
@@ -170,13 +170,13 @@ class IdParser:
 
         A word is considered an id if its characters and its length resemble those of an id in an earlier row.
         """
-        from leadfeeder_async.jobs.enrich.table_source import rows_within  # not needed by other inputs
+        from leadfeeder_async.jobs.hidden_rows import rows_within  # not needed by other inputs
 
         if self._row_shapes is None:
             return False
         for row in rows_within(cells, self._delimiter, self._row_shapes):
             found = row.cell(self._cell or 0).strip()
-            kind, length = _kind_of(found)
+            kind, length = _characters_of(found)
             lengths = self._id_lengths.get(kind, set[int]()) if self._id_lengths else {length}
             if len(found.split()) == 1 and any(abs(length - known) <= MAX_LENGTH_DIFFERENCE for known in lengths):
                 return True
@@ -263,7 +263,7 @@ MAX_LENGTH_DIFFERENCE = 2
 """The characters by which ids of one kind may differ in length."""
 
 
-def _kind_of(text: str) -> tuple[str, int]:
+def _characters_of(text: str) -> tuple[str, int]:
     """Return the kinds of characters of a text, and its length."""
     kinds = ("digits" if any(map(str.isdigit, text)) else "", "letters" if any(map(str.isalpha, text)) else "")
     return " and ".join(filter(None, kinds)), len(text)

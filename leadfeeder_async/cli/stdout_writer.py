@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from leadfeeder_async.errors import escape_control_characters
 
-PIECE = 65_536
+BYTES_PER_PIECE = 65_536
 """The number of bytes that are escaped at once."""
 
 
@@ -30,6 +30,6 @@ def _write_and_flush(data: bytes, *, escapes: bool) -> None:
 def escaped_pieces(data: bytes) -> Iterator[bytes]:
     """Yield lines with their control characters escaped, in pieces, because escapes take several times more memory."""
     decoder = getincrementaldecoder("utf-8")("backslashreplace")
-    for start in range(0, len(data), PIECE):
-        text = decoder.decode(data[start : start + PIECE], final=start + PIECE >= len(data))
+    for start in range(0, len(data), BYTES_PER_PIECE):
+        text = decoder.decode(data[start : start + BYTES_PER_PIECE], final=start + BYTES_PER_PIECE >= len(data))
         yield escape_control_characters(text, keep_lines=True).encode()

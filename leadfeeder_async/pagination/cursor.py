@@ -123,7 +123,7 @@ class _CursorProgress:
         self.detector = EndDetector(
             options.page_size,
             not request.endpoint.is_billed,
-            names_end=True,
+            has_cursors=True,
             rows=known,
             pass_rows=known,
             total=total if self._is_comparable else None,

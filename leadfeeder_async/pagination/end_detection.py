@@ -125,7 +125,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     """The rows per page that were requested. The server may return fewer."""
     can_restart: bool
     """True if reading the list again charges nothing."""
-    names_end: bool = False
+    has_cursors: bool = False
     """True if each response shows whether a page follows, as in lists with cursors."""
     pages: int = 0
     """Pages of this pass."""
@@ -149,9 +149,9 @@ class EndDetector(msgspec.Struct, frozen=True):
     """The rows of the latest page of this pass."""
     latest_next: str | None = None
     """The cursor or link to another page that the latest page named. A server may name the same one on each page."""
-    has_hole: bool = False
+    has_empty_page: bool = False
     """True if a page of this pass had no rows, although a later one had."""
-    has_repetition: bool = False
+    has_repeated_page: bool = False
     """True if a page of this pass had only rows of earlier ones, although a later page had new rows."""
     has_short_page: bool = False
     """True if a page of this pass had rows, but was not full, although it was not the last one."""
@@ -176,6 +176,11 @@ class EndDetector(msgspec.Struct, frozen=True):
         return None if self.total is None else self.total - self.rows
 
     @property
+    def lacks_rows(self) -> bool:
+        """True if fewer rows arrived than the server counts."""
+        return self.missing is not None and self.missing > 0
+
+    @property
     def is_proven(self) -> bool:
         """True if the counted rows have arrived, and the count can be neither that of one page nor that so far."""
         is_steady = self.passes == 1 and not self.rise and not self.fall
@@ -194,9 +199,13 @@ class EndDetector(msgspec.Struct, frozen=True):
     @property
     def lacks_page(self) -> bool:
         """True if a list without a count has an empty or repeated page between full ones, whose rows never arrived."""
-        has_gap = self.has_hole or self.has_repetition
-        is_hole = self.is_count_unknown and has_gap and not self.has_short_page
-        return is_hole and self.rows <= ((self.last_page or 0) - 1) * self.largest_page
+        has_gap = (self.has_empty_page or self.has_repeated_page) and not self.has_short_page
+        return self.is_count_unknown and has_gap and self.rows <= ((self.last_page or 0) - 1) * self.largest_page
+
+    @property
+    def latest_is_repeated(self) -> bool:
+        """True if the latest page had only rows of earlier ones."""
+        return self.stuck_pages > 0 and self.latest_rows != 0
 
     @property
     def latest_is_short(self) -> bool:
@@ -241,8 +250,8 @@ class EndDetector(msgspec.Struct, frozen=True):
             largest_page=max(self.largest_page, page.row_count),
             new_rows_in_pass=self.new_rows_in_pass + page.new_rows,
             latest_rows=page.row_count,
-            has_hole=self.has_hole or (self.latest_rows == 0 and page.row_count > 0),
-            has_repetition=self.has_repetition or (self.stuck_pages > 0 < (self.latest_rows or 0) and new_to_pass > 0),
+            has_empty_page=self.has_empty_page or (self.latest_rows == 0 and page.row_count > 0),
+            has_repeated_page=self.has_repeated_page or (self.latest_is_repeated and new_to_pass > 0),
             has_short_page=self.has_short_page or 0 < (self.latest_rows or 0) < self.largest_page,
             stuck_pages=0 if new_to_pass else self.stuck_pages + 1,
         )
@@ -260,8 +269,8 @@ class EndDetector(msgspec.Struct, frozen=True):
             fall=0,
             rise=0,
             latest_rows=None,
-            has_hole=False,
-            has_repetition=False,
+            has_empty_page=False,
+            has_repeated_page=False,
             has_short_page=False,
             needs_proof=self.needs_proof or self.fall > 0,
             passes=self.passes + 1,
@@ -278,25 +287,24 @@ class EndDetector(msgspec.Struct, frozen=True):
             return Verdict.CONTINUE
         if page.row_count > 0 and self._lacks_named_page(page):
             return Verdict.INCOMPLETE
-        is_short = self.missing is not None and self.missing > 0
-        has_gap = self.has_hole or self.has_repetition or (self.latest_rows == 0 and self.pages < (self.last_page or 0))
+        ends_early = self.latest_rows == 0 and self.pages < (self.last_page or 0)
+        has_gap = self.has_empty_page or self.has_repeated_page or ends_early
         is_unproven = self.fall > 0 or self.missing_in_pass > 0 or (self.is_count_unknown and has_gap)
-        if not (is_short or is_unproven):
+        if not (self.lacks_rows or is_unproven):
             return Verdict.COMPLETE
         fruitless = self.fruitless_passes + (self.passes > 1 and not self.new_rows_in_pass)
         if self.can_restart and self.passes < MAX_PASSES and fruitless < MAX_FRUITLESS_PASSES:
             return Verdict.RESTART
         # Each added or removed row may explain one row that this pass does not contain, but not an empty page.
-        is_refuted = self.missing_in_pass > (0 if self.has_hole else self.fall + self.rise) or self.lacks_page
-        return Verdict.INCOMPLETE if is_short or is_refuted else Verdict.COMPLETE
+        is_refuted = self.missing_in_pass > (0 if self.has_empty_page else self.fall + self.rise) or self.lacks_page
+        return Verdict.INCOMPLETE if self.lacks_rows or is_refuted else Verdict.COMPLETE
 
     def _lacks_named_page(self, page: PageFacts) -> bool:
         """Return True if the response names a page that cannot be requested."""
         if page.is_last:
             is_more_than_a_page = self.pages > 1 or self.rows > self.page_size
             is_proven = self.latest_is_short or is_more_than_a_page or self.last_page == self.pages
-            is_short = self.missing is not None and self.missing > 0
-            return page.next_page is not None and not is_short and not (self.missing == 0 and is_proven)
+            return page.next_page is not None and not self.lacks_rows and not (self.missing == 0 and is_proven)
         # A server that ignores page numbers repeats the first page. Others may repeat the last one.
         has_more = page.has_cursor or (self.passes == 1 and (self.last_page or 0) > 1 and not self.latest_is_short)
         return has_more and self.is_count_unknown and 0 < self.stuck_pages == self.pages - 1
@@ -310,7 +318,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         return self.pages < self.last_page
 
     def _pass_continues(self, page: PageFacts) -> bool:
-        if page.is_last or self.names_end:
+        if page.is_last or self.has_cursors:
             return not page.is_last
         # Without a count, empty pages show that a reported number of pages is too high.
         is_known = self.pages < self.known_pages and (self.total is not None or page.row_count > 0)

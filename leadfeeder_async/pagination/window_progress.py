@@ -80,17 +80,16 @@ class WindowProgress(msgspec.Struct):
 
     def ends_with(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
-        missing, pages = self.detector.missing, self.detector.pages
+        missing, pages, lacks_rows = self.detector.missing, self.detector.pages, self.detector.lacks_rows
         if pages and self._has_ended:
             return True  # the response named another page, or reported more pages of another size
         if isinstance(error, OffsetExceededError):
             return missing == 0 and not self._may_be_capped
-        is_short = missing is not None and missing > 0
         if not isinstance(error, NotFoundError) or not pages:
             return False
-        if not is_short and pages < (self.detector.last_page or 0):
+        if not lacks_rows and pages < (self.detector.last_page or 0):
             return False  # nothing else would show that rows are missing
-        is_complete = missing is not None and not is_short and not self.is_truncated
+        is_complete = missing is not None and not lacks_rows and not self.is_truncated
         return is_complete or not self.is_over_limit(error)
 
     @property

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Protocol, TypeVar
 
-from leadfeeder_async._core.creation_lock import Creation
+from leadfeeder_async._core.record_lock import RecordLock
 from leadfeeder_async.errors import (
     APIStatusError,
     LeadfeederError,
@@ -46,7 +46,7 @@ async def find_or_create(
     record_type: type[R],
     records: Pager[R],
     create: Callable[[Stats], Coroutine[None, None, Response[R]]],
-    lock: AbstractAsyncContextManager[Creation],
+    lock: AbstractAsyncContextManager[RecordLock],
 ) -> R:
     """Return the record with a name. Create it if it does not exist.
 
@@ -61,15 +61,15 @@ async def find_or_create(
 
     """
     check_argument(name.strip(), f"The name of the {_kind(record_type)} is empty.", argument="name")
-    async with lock as creation:
-        if creation.is_fresh and isinstance(creation.record, record_type):  # the list may not show it yet
-            return creation.record
+    async with lock as held:
+        if held.is_fresh and isinstance(held.record, record_type):  # the list may not show it yet
+            return held.record
         found = find_by_name(name, await records.collect(), _kind(record_type))
         if found is None:
-            if creation.lost is not None:
-                raise creation.lost.with_context(creation.lost.context)  # a copy, without the frames of the other call
-            found = await _create(name, record_type, records, create, creation)
-        creation.record = found
+            if held.lost is not None:
+                raise held.lost.with_context(held.lost.context)  # a copy, without the frames of the other call
+            found = await _create(name, record_type, records, create, held)
+        held.record = found
         return found
 
 
@@ -78,7 +78,7 @@ async def _create(
     record_type: type[R],
     records: Pager[R],
     create: Callable[[Stats], Coroutine[None, None, Response[R]]],
-    creation: Creation,
+    held: RecordLock,
 ) -> R:
     """Create a record. If it is unclear whether that succeeded, look for the record."""
     kind, sent = _kind(record_type), Stats()
@@ -90,17 +90,17 @@ async def _create(
             raise
         failure = error
     except OutcomeUnknownError as error:
-        failure = creation.lost = error
+        failure = held.lost = error
     except BaseException as error:
         if _may_have_created(error, sent):
             message = f"A concurrent call stopped while it created the {kind} {name!r}."
-            creation.lost = OutcomeUnknownError(message, hint=_LOOK_IT_UP)
+            held.lost = OutcomeUnknownError(message, hint=_LOOK_IT_UP)
         raise
     else:
         if created.id:
             return created
         message = f"The server created the {kind} {name!r} without an id."
-        failure = creation.lost = OutcomeUnknownError(message, hint=_LOOK_IT_UP)
+        failure = held.lost = OutcomeUnknownError(message, hint=_LOOK_IT_UP)
     try:
         listed = await records.collect()
     except LeadfeederError:  # that the record may exist is more important

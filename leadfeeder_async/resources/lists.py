@@ -143,7 +143,7 @@ class Lists:
             List,
             self.list(scope=scope, account_id=account_id),
             lambda stats: Lists(executor.with_stats(stats)).create(name=name, scope=scope, account_id=account_id),
-            executor.hold_creation_lock(CREATE_LIST, account_id, scope, comparable(name)),
+            executor.hold_record_lock(CREATE_LIST, account_id, scope, comparable(name)),
         )
 
     async def get(self, list_id: str, *, account_id: str | None = None) -> Response[List]:

@@ -139,7 +139,7 @@ class Tags:
             Tag,
             self.list(account_id=account_id),
             lambda stats: Tags(executor.with_stats(stats)).create(name=name, color=color, account_id=account_id),
-            executor.hold_creation_lock(CREATE_TAG, account_id, comparable(name)),
+            executor.hold_record_lock(CREATE_TAG, account_id, comparable(name)),
         )
 
     async def get(self, tag_id: str, *, account_id: str | None = None) -> Response[Tag]:

@@ -98,6 +98,6 @@ def test_pieces_of_lines_are_escaped_like_the_whole(text: str, size: int) -> Non
     """Output that is escaped in pieces is the same as if it were escaped at once."""
     data = text.encode("utf-8", "replace")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stdout_writer, "PIECE", size)
+        patch.setattr(stdout_writer, "BYTES_PER_PIECE", size)
         pieces = b"".join(escaped_pieces(data))
     assert pieces == escape_control_characters(data.decode(), keep_lines=True).encode()

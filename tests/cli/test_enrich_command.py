@@ -19,7 +19,7 @@ import pytest
 
 from leadfeeder_async import ConfigurationError
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
+from leadfeeder_async.jobs.enrich.key_normalization import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.resumable_file import partial_path
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import (

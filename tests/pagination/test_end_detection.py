@@ -51,11 +51,11 @@ def follow(states: set[EndDetector], choices: list[PageFacts]) -> set[EndDetecto
 
 
 @pytest.mark.parametrize("can_restart", [True, False])
-@pytest.mark.parametrize("names_end", [True, False])
-def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, names_end: bool) -> None:
+@pytest.mark.parametrize("has_cursors", [True, False])
+def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, has_cursors: bool) -> None:
     """No sequence of pages ends complete with fewer different rows than its last trustworthy count."""
-    choices = pages(can_end=names_end)
-    states = {EndDetector(PAGE_SIZE, can_restart, names_end=names_end)}
+    choices = pages(can_end=has_cursors)
+    states = {EndDetector(PAGE_SIZE, can_restart, has_cursors=has_cursors)}
     seen = set[EndDetector]()
     for _ in range(PAGES):
         seen |= states
@@ -73,8 +73,8 @@ def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, names_end:
     assert seen
 
 
-@pytest.mark.parametrize("names_end", [True, False])
-def test_every_list_without_new_rows_ends(names_end: bool) -> None:
+@pytest.mark.parametrize("has_cursors", [True, False])
+def test_every_list_without_new_rows_ends(has_cursors: bool) -> None:
     """From every state, pages without new rows end the list within a bounded number of pages."""
     choices = [page for page in pages(can_end=False) if not page.new_rows and page.new_to_pass == page.row_count]
     states = {EndDetector(PAGE_SIZE, can_restart=True)}
@@ -82,7 +82,7 @@ def test_every_list_without_new_rows_ends(names_end: bool) -> None:
         states = {
             state for state in follow(states, pages(can_end=False)) if state.verdict not in ENDS and state.rows < 4
         }
-    if names_end:
+    if has_cursors:
         return  # The server decides, and a cursor list ends after 50 pages without new rows.
     seen = set[EndDetector]()
     for _ in range(MAX_PASSES * 8):
@@ -152,5 +152,5 @@ def test_first_count_on_a_later_page() -> None:
     for first_count, is_proven in ((None, False), (0, False), (5, True)):
         first = PageFacts(3, 3, total_count=first_count, has_cursor=True, next_page="a")
         second = PageFacts(2, 2, total_count=5, has_cursor=True, next_page="b")
-        detector = EndDetector(3, can_restart=True, names_end=True).record(first).record(second)
+        detector = EndDetector(3, can_restart=True, has_cursors=True).record(first).record(second)
         assert detector.is_proven is is_proven

@@ -105,7 +105,7 @@ async def test_created_record_that_is_not_listed_yet() -> None:
     async with handler_server(server) as url, client_of(url) as lf:
         tags = await asyncio.gather(*(lf.tags.get_or_create("Hot") for _ in range(4)))
         assert ({tag.id for tag in tags}, server.creations) == ({"1"}, 1)
-        assert lf._executor._state.creation_locks._creations == {}
+        assert lf._executor._state.record_locks._locks == {}
 
 
 async def test_deleted_record_is_not_returned_to_later_calls(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:

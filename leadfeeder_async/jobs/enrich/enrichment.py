@@ -26,7 +26,7 @@ from leadfeeder_async._argument_checks import (
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError, check_argument
-from leadfeeder_async.jobs.enrich.keys import KeyFinder, Row, parse_rules
+from leadfeeder_async.jobs.enrich.key_normalization import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, CompanyLookup, IpLookup, Lookup, MatchPolicy
 from leadfeeder_async.jobs.enrich.output import EnrichmentJob, columns_of_job, enrich_file
 from leadfeeder_async.jobs.enrich.pending_rows import split_results

@@ -13,7 +13,7 @@ import msgspec
 
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.file_format import detect_format, separator_of
-from leadfeeder_async.jobs.enrich.keys import (
+from leadfeeder_async.jobs.enrich.key_normalization import (
     KNOWN_NAMES,
     MAX_COLUMN_NAME_CHARACTERS,
     By,
@@ -25,15 +25,14 @@ from leadfeeder_async.jobs.enrich.keys import (
 )
 from leadfeeder_async.jobs.enrich.table_source import (
     CsvSource,
-    RowShapes,
     SheetSource,
     TableRow,
     TableSource,
     check_width,
     clean_lines,
     open_text,
-    rows_within,
 )
+from leadfeeder_async.jobs.hidden_rows import RowShapes, rows_within
 from leadfeeder_async.jobs.serialized_error import escape_surrogates
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
@@ -394,7 +393,8 @@ class Header(msgspec.Struct, frozen=True):
 
 def _row_shapes(header: TableRow, skipped_rows: int, source: TableSource) -> RowShapes:
     rows = islice(source.rows(), skipped_rows, skipped_rows + MAX_SHAPE_ROWS)
-    return RowShapes(header.cells, rows, has_spaces=source.ignores_spaces)
+    on_one_line = (row.cells for row in rows if row.first_line == row.last_line)
+    return RowShapes(header.cells, on_one_line, has_spaces=source.ignores_spaces)
 
 
 MAX_SHAPE_ROWS = 1_000

@@ -16,7 +16,7 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Price
 from leadfeeder_async.errors import APIStatusError, DecodeError, LeadfeederError
 from leadfeeder_async.jobs.enrich.batch import Batch
-from leadfeeder_async.jobs.enrich.keys import Key
+from leadfeeder_async.jobs.enrich.key_normalization import Key
 from leadfeeder_async.jobs.enrich.results import Outcome, ResultLine, failed_line
 from leadfeeder_async.jobs.enrich.unassigned_records import Records, UnassignedRecords, sum_charges, with_candidates
 from leadfeeder_async.models.companies import CompanyMatch

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async.jobs.enrich.keys import FileRow, Key
+from leadfeeder_async.jobs.enrich.key_normalization import FileRow, Key
 from leadfeeder_async.jobs.enrich.results import ResultLine
 
 MAX_PART_BYTES = 1_048_576

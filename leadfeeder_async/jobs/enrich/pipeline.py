@@ -35,7 +35,7 @@ from leadfeeder_async.errors import CheckpointError, ConfigurationError, DecodeE
 from leadfeeder_async.jobs.background import ChangeSignal, batches_from_task, with_notes
 from leadfeeder_async.jobs.enrich.batch import Batch
 from leadfeeder_async.jobs.enrich.call_meter import CallMeter
-from leadfeeder_async.jobs.enrich.keys import Row
+from leadfeeder_async.jobs.enrich.key_normalization import Row
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, FetchResult, Lookup
 from leadfeeder_async.jobs.enrich.pending_rows import KeyResults, PendingKey, PendingRow, ResultOrderer
 from leadfeeder_async.jobs.enrich.request_queue import (

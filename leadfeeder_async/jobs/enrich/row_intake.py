@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from leadfeeder_async.errors import CheckpointError
-from leadfeeder_async.jobs.enrich.keys import FileRow, Key, KeyFinder, Row
+from leadfeeder_async.jobs.enrich.key_normalization import FileRow, Key, KeyFinder, Row
 from leadfeeder_async.jobs.enrich.results import ResultLine
 
 Rows: TypeAlias = Iterable[Row] | AsyncIterable[Row]

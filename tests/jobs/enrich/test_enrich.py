@@ -39,7 +39,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.jobs.enrich import pending_rows, pipeline, request_queue
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import KeyFinder, normalize_domain, parse_rules
+from leadfeeder_async.jobs.enrich.key_normalization import KeyFinder, normalize_domain, parse_rules
 from leadfeeder_async.jobs.enrich.lookup import MatchPolicy
 from leadfeeder_async.jobs.resumable_file import partial_path
 from leadfeeder_async.jobs.serialized_error import SerializedError

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from leadfeeder_async import ConfigurationError
 from leadfeeder_async.jobs.enrich import file_format, table_source, workbook_check
 from leadfeeder_async.jobs.enrich.input_file import InputFile
-from leadfeeder_async.jobs.enrich.keys import By, KeyFinder, parse_rules
+from leadfeeder_async.jobs.enrich.key_normalization import By, KeyFinder, parse_rules
 from tests.support.requirements import needs_memory_limits
 
 NORD, ELBE = "xn--mller-nord-9db.test", "elbe.test"

@@ -10,11 +10,11 @@ from leadfeeder_async._core.waiting import WaitBounds
 from leadfeeder_async.errors import OutcomeUnknownError
 
 
-class Creation:
-    """The creation of one record, with its result for the calls that wait for the lock meanwhile."""
+class RecordLock:
+    """The lock of one record, with the result of its creation for the calls that wait meanwhile."""
 
     def __init__(self) -> None:
-        self.lock = asyncio.Lock()
+        self.inner = asyncio.Lock()
         self.users = 0
         self.record: object = None
         """The record that was created or found last."""
@@ -24,31 +24,31 @@ class Creation:
         """The error of a creation that may have succeeded."""
 
 
-class CreationLocks:
+class RecordLocks:
     """A lock for each record that is being looked up or created."""
 
     def __init__(self) -> None:
-        self._creations = dict[Hashable, Creation]()
+        self._locks = dict[Hashable, RecordLock]()
 
     @asynccontextmanager
-    async def hold(self, key: Hashable, bounds: WaitBounds) -> AsyncGenerator[Creation, None]:
+    async def hold(self, key: Hashable, bounds: WaitBounds) -> AsyncGenerator[RecordLock, None]:
         """Hold the lock of a record. The result is forgotten when no call holds the lock or waits for it.
 
         Args:
             key: Identifies the record.
             bounds: The deadline of the call.
         """
-        creation = self._creations.setdefault(key, Creation())
-        creation.users += 1
-        before = creation.record
+        lock = self._locks.setdefault(key, RecordLock())
+        lock.users += 1
+        before = lock.record
         try:
-            await bounds.wait(creation.lock.acquire(), "slot")
-            creation.is_fresh = creation.record is not before
+            await bounds.wait(lock.inner.acquire(), "slot")
+            lock.is_fresh = lock.record is not before
             try:
-                yield creation
+                yield lock
             finally:
-                creation.lock.release()
+                lock.inner.release()
         finally:
-            creation.users -= 1
-            if not creation.users:
-                del self._creations[key]
+            lock.users -= 1
+            if not lock.users:
+                del self._locks[key]

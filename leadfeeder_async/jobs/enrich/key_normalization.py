@@ -259,7 +259,7 @@ class KeyFinder:
         if not isinstance(row, Mapping):
             text = _text_of(row)
             if text is None:
-                return Key("", problem=f"it is {_kind_of(row)}, not a text or a mapping of columns")
+                return Key("", problem=f"it is {_type_of(row)}, not a text or a mapping of columns")
             return _first_valid(self._key(text, rule, {}) for rule in self.rules)
         return _first_valid(self._key_in(row, columns) for columns in self._columns_of(row))
 
@@ -371,7 +371,7 @@ def _is_padded(name: str) -> bool:
     return len(name) <= MAX_COLUMN_NAME_CHARACTERS and len(name.strip()) <= MAX_KEY_COLUMN_CHARACTERS
 
 
-def _kind_of(row: object) -> str:
+def _type_of(row: object) -> str:
     """Return the type of a row that is not a key, in words."""
     is_missing = row is None or (isinstance(row, float) and isnan(row))
     return "empty" if is_missing else f"of type {type(row).__name__}"

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leadfeeder_async import ConfigurationError
-from leadfeeder_async.jobs.enrich import keys
-from leadfeeder_async.jobs.enrich.keys import (
+from leadfeeder_async.jobs.enrich import key_normalization
+from leadfeeder_async.jobs.enrich.key_normalization import (
     FileRow,
     Key,
     KeyFinder,
@@ -44,7 +44,7 @@ HOSTS = st.from_regex(r"[a-zäöüß0-9]([a-zäöüßé0-9-]{0,8}[a-z0-9])?(\.[a
 def test_usual_domains_are_normalized_like_unusual_ones(start: str, host: str, end: str, rest: str) -> None:
     """The fast path for most domains changes no result."""
     text = f"{start}{host}{end}{rest}"
-    assert normalize_domain(text) == keys._normalize_unusual_domain(text)
+    assert normalize_domain(text) == key_normalization._normalize_unusual_domain(text)
 
 
 @given(HOSTS, st.sampled_from(["", "http://", "https://", "HTTPS://", "//"]), st.booleans(), st.booleans())
@@ -328,7 +328,8 @@ def test_long_columns(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "limit"), [("\u00fc", keys.MAX_UNICODE_URL_CHARACTERS), ("u", keys.MAX_URL_CHARACTERS)]
+    ("before", "limit"),
+    [("\u00fc", key_normalization.MAX_UNICODE_URL_CHARACTERS), ("u", key_normalization.MAX_URL_CHARACTERS)],
 )
 def test_cut_domain_is_not_used(before: str, limit: int) -> None:
     """If only the beginning of a text is searched, a domain at its end is not cut to the domain of somebody else."""
