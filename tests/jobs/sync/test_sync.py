@@ -685,17 +685,18 @@ async def test_full_disk(path: Path) -> None:
     """
     pytest.importorskip("resource", reason="needs limits of file sizes")
     async with Sandbox(companies=300, visits=6_000, rate_limit=False) as sandbox:
-        async with client_for(sandbox) as lf:
-            await sync_account(lf, path.with_name("complete.duckdb"))
-        limit = path.with_name("complete.duckdb").stat().st_size * 2 // 3  # the size depends on the version of DuckDB
-        arguments = (sandbox.url, sandbox.api_key, sandbox.account_id, str(sandbox.start_date), str(path))
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.support.sync_process", *arguments, "--file-limit", str(limit),
-            stderr=subprocess.PIPE,
-        )  # fmt: skip
-        _, stderr = await child.communicate()
-        assert (child.returncode, "Traceback" in stderr.decode()) == (1, False), stderr.decode()
-        assert "cannot grow" in stderr.decode()
+        arguments = (sandbox.url, sandbox.api_key, sandbox.account_id, str(sandbox.start_date))
+        for limit in range(1_500_000, 4_500_000, 500_000):  # the size of the file depends on the version of DuckDB
+            path = path.with_name(f"{limit}.duckdb")
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.support.sync_process", *arguments, str(path), "--file-limit", str(limit),
+                stderr=subprocess.PIPE,
+            )  # fmt: skip
+            _, stderr = await child.communicate()
+            assert (child.returncode, "Traceback" in stderr.decode()) == (1, False), stderr.decode()
+            assert "cannot grow" in stderr.decode()
+            if len(read_contents(path)) > 2_000:
+                break
         saved, expected = read_contents(path), expected_contents(sandbox)
         assert 0 < len(saved) < 6_000
         assert all(expected[visit] == steps for visit, steps in saved.items())
