@@ -335,8 +335,11 @@ class EndDetector(msgspec.Struct, frozen=True):
         return page.new_rows > 0 and self.can_restart and is_full and self._may_count_page(page)
 
     def _has_more_pages(self, page: PageFacts) -> bool:
-        """Return True if the server reports more pages, or names another one without reporting how many there are."""
-        if self.last_page is not None:
+        """Return True if the server reports more pages, or names another one that it does not count.
+
+        A reported number of pages is believed after a page that is not full. Some servers always name another page.
+        """
+        if self.last_page is not None and (self.pages < self.last_page or self.latest_is_short):
             return self.pages < self.last_page
         return page.next_page not in {None, self.latest_next} and (page.has_new_ids or not page.new_rows)
 

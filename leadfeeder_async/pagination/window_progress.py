@@ -103,7 +103,7 @@ class WindowProgress(msgspec.Struct):
         detector = self.detector
         if not detector.is_count_unknown:
             is_proven = detector.missing == 0 and not detector.rise and (detector.total or 0) < self.max_rows
-            is_named = detector.latest_next is not None or self._may_be_capped
+            is_named = (detector.latest_next is not None and detector.last_page is None) or self._may_be_capped
             return is_proven and (detector.latest_is_short or not is_named)
         latest, is_reported = detector.latest_rows or 0, detector.pages == detector.last_page
         is_last = latest < max(detector.largest_page, 1) or (is_reported and not self._is_round(detector.rows))

@@ -129,6 +129,7 @@ class Lists:
         Raises:
             ConfigurationError: ``name`` is empty, ``scope`` has another value, or several lists have this name and
                 scope. The error contains their ids.
+            IncompleteListError: The lists could not be read completely, so none was created.
             OutcomeUnknownError: The response was lost or has no id, and the list is not among the lists of the account.
                 Concurrent calls for the same name and scope raise it too.
 

@@ -125,6 +125,7 @@ class Tags:
         Raises:
             ConfigurationError: ``name`` is empty, ``color`` is out of range, or several tags have this name. The error
                 contains their ids.
+            IncompleteListError: The list of tags could not be read completely, so no tag was created.
             OutcomeUnknownError: The response was lost or has no id, and the tag is not in the list of tags. Concurrent
                 calls for the same name raise it too.
 

@@ -134,6 +134,20 @@ NUMBERED: dict[str, tuple[str, int, Callable[[Query], Response]]] = {
             q.data((q.num - 1 - (q.requests == 3)) * 50, min(q.size, 50)), total_count="absent", page_count=5
         ),
     ),
+    "counts of the page and a link, pages of 25": (
+        "complete", 260, lambda q: {
+            **q.body(q.data((q.num - 1) * 25, min(q.size, 25)), total_count=len(q.data((q.num - 1) * 25, 25)), page_count=1),
+            "links": {"next": f"/v1/x?page%5Bnum%5D={q.num + 1}" if q.num * 25 < q.total else None},
+        },
+    ),
+    "counts of one page, and always a link": (
+        "complete", 100, lambda q: {**q.body(), "links": {"next": f"/v1/x?page%5Bnum%5D={q.num + 1}"}}
+    ),
+    "counts of one page, always a link, and 400 after it": (
+        "complete", 100, lambda q: (
+            {**q.body(), "links": {"next": "/v1/x?page%5Bnum%5D=2"}} if q.num == 1 else error(400, "invalid_page")
+        ),
+    ),
     "page numbers without effect, and a count of smaller pages": (
         "complete", 99, lambda q: q.body(q.data(0), total_count="absent", page_count=5)
     ),
