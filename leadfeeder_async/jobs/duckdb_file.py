@@ -94,6 +94,8 @@ class _Rule(msgspec.Struct, frozen=True):
 _WAIT = "Wait for the other process, close the database there, or choose another file."
 _MAKE_SPACE = "Everything committed is kept. Make space and run the same call again."
 
+_PUT_BACK = "Put it back, and run the same call again. Everything committed is kept."
+
 _NOT_A_DATABASE = "is not a valid DuckDB database"
 _CHOOSE = "Choose another file. This one was not changed."
 _RENAME = "Choose another name for the database and its folders."
@@ -108,6 +110,7 @@ _RULES = (
     _Rule("Could not set lock", "locked", "is open in another process", _WAIT),
     _Rule("used by another process", "locked", "is open in another process", _WAIT),
     _Rule(_SHARING_VIOLATION, "locked", "is open in another process", _WAIT),
+    _Rule("Unique file handle conflict", "locked", "is open in this process already", "Close that connection first."),
     _Rule("with version number", "newer_version", "was written by a newer DuckDB", "Run pip install --upgrade duckdb."),
     _Rule("No space left", "no_space", "cannot grow because the disk is full", _MAKE_SPACE),
     _Rule("not enough space on the disk", "no_space", "cannot grow because the disk is full", _MAKE_SPACE),
@@ -156,14 +159,14 @@ class WritableDatabase:
     Args:
         connection: The connection.
         path: The file.
-        is_shared: True if other connections of this process use the same database.
+        can_release: True if the file can be released, and opened again.
         wait: The seconds to wait while another process has the file open.
     """
 
-    def __init__(self, connection: Connection, path: Path, *, is_shared: bool, wait: float) -> None:
+    def __init__(self, connection: Connection, path: Path, *, can_release: bool, wait: float) -> None:
         self.connection = connection
         self._path = path
-        self._is_shared = is_shared
+        self._can_release = can_release
         self._wait = wait
 
     def __enter__(self) -> Self:
@@ -176,27 +179,29 @@ class WritableDatabase:
     def released(self) -> Generator[None]:
         """Let other processes open the file inside the context. The connection keeps its temporary tables.
 
-        It then opens the file again, with small row groups. Only ``ATTACH`` has an option for them. The connection does
-        not attach the file at first, because DuckDB 1.2 and 1.3 would not notice that this process has it open already.
+        It then opens the file again, with small row groups. Only ``ATTACH`` has an option for them. Nothing happens if
+        other connections of this process use the same database, or with DuckDB 1.2 and 1.3. These versions cannot
+        append to a table that has larger row groups, and do not notice that another connection has the file open.
 
         Raises:
             DatabaseLockedError: Another process has the file open then.
             DatabaseError: It cannot be used any more.
         """
-        if self._is_shared:
+        if not self._can_release:
             yield
             return
         (name,) = self.connection.execute("SELECT current_database()").fetchone() or ("",)
         database, other = _quoted(name), _quoted(f"{name} in memory")  # a connection always has a database
-        self.connection.execute(f"ATTACH ':memory:' AS {other}; USE {other}; DETACH {database}")
+        self.connection.execute(f"ATTACH ':memory:' AS {other}; USE {other}.main; DETACH {database}")
         yield
         _wait_while_locked(self._path, self._wait, partial(self._attach, database))
-        self.connection.execute(f"USE {database}; DETACH {other}")
+        self.connection.execute(f"USE {database}.main; DETACH {other}")
 
     def _attach(self, name: str) -> None:
         check_files(self._path)
+        _check_links(self._path)
         if not self._path.exists():  # DuckDB would create it
-            raise _not_a_database(self._path)
+            raise DatabaseError(f"{self._path} was moved or removed while it was in use.", hint=_PUT_BACK)
         place = str(self._path.absolute()).replace("'", "''")
         self.connection.execute(f"ATTACH '{place}' AS {name} (TYPE duckdb, ROW_GROUP_SIZE {_ROW_GROUP_SIZE})")
 
@@ -218,8 +223,9 @@ def open_writable(path: Path, *, is_bounded: bool = False, wait: float = 0.0) ->
         _check_links(path)
         with suppress(DatabaseLockedError):
             config = _BOUNDED_CONFIG if is_bounded else _UNBOUNDED_CONFIG
-            return WritableDatabase(_connect(path, read_only=False, config=config), path, is_shared=False, wait=wait)
-        return WritableDatabase(_connect(path, read_only=False), path, is_shared=True, wait=wait)
+            connection = _connect(path, read_only=False, config=config)
+            return WritableDatabase(connection, path, can_release=_version() >= MIN_RELEASED, wait=wait)
+        return WritableDatabase(_connect(path, read_only=False), path, can_release=False, wait=wait)
 
     return _wait_while_locked(path, wait, attempt)
 
@@ -235,6 +241,18 @@ def _wait_while_locked(path: Path, seconds: float, attempt: Callable[[], T]) -> 
             if time.monotonic() >= deadline:
                 raise
         time.sleep(_POLL_INTERVAL)
+
+
+MIN_RELEASED = (1, 4)
+"""The first version of DuckDB that opens a file again safely, and with row groups of another size."""
+
+
+def _version() -> tuple[int, int]:
+    """Return the major and minor version of DuckDB."""
+    import duckdb  # noqa: PLC0415 - an extra
+
+    major, minor = duckdb.__version__.split(".")[:2]
+    return int(major), int(minor)
 
 
 def _quoted(name: str) -> str:

@@ -47,7 +47,7 @@ class ExportJob(msgspec.Struct, frozen=True):
     partitioned_by_day: bool
     """True if each row belongs to one day, so that a day that is done does not repeat its rows."""
     row_id: Callable[[bytes], str | None]
-    """Returns the id of a written row, as the list compares it with the ids of its rows."""
+    """Returns the id of a written row, with its key if several rows may have the same id."""
     is_sorted: bool = False
     """True if the rows are sorted, so that an interrupted export writes all of them again."""
 

@@ -109,7 +109,7 @@ class _CursorProgress:
         self._pages_wanted = options.pages_wanted
         resumes = options.position.cursor is not None
         # The ids before the position are rows of this list. If the list is read from its start, all of them come again.
-        self._seen = SeenIds(ids=set(options.exclude_ids)) if resumes else SeenIds(inherited=(options.exclude_ids,))
+        self._seen = SeenIds.after(options.exclude_ids, is_same_list=resumes)
         self._cursors = set[str]()
         self._rejections = 0
         self._has_unidentified = False

@@ -17,7 +17,7 @@ from leadfeeder_async._core.json_text import is_utf8
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.pagination.dedupe import related_row_id, row_ids
+from leadfeeder_async.pagination.dedupe import row_ids, row_key
 from leadfeeder_async.pagination.page import Page
 
 
@@ -45,10 +45,12 @@ class ModelDecoder(msgspec.Struct, Generic[T], frozen=True):
         return _page_of(await self.executor.decode_page(self.endpoint, body))
 
     def row_ids(self, rows: Sequence[T]) -> list[str | None]:
-        """Return the id of each model, or all that distinguishes models with the same id."""
-        if self.endpoint.shares_ids:
-            return [related_row_id(msgspec.json.encode(row)) for row in rows]
+        """Return the id of each model."""
         return [row.id or None for row in rows]
+
+    def row_keys(self, rows: Sequence[T]) -> list[str]:
+        """Return what distinguishes models with the same id, or an empty list if each id belongs to one row."""
+        return [row_key(msgspec.json.encode(row)) for row in rows] if self.endpoint.shares_ids else []
 
 
 class RawDecoder(msgspec.Struct, frozen=True):
@@ -69,8 +71,12 @@ class RawDecoder(msgspec.Struct, frozen=True):
         return page if is_clean else self._clean(page)
 
     def row_ids(self, rows: Sequence[msgspec.Raw]) -> list[str | None]:
-        """Return the id of each row, or all that distinguishes rows with the same id, or None for a row without one."""
-        return list(map(related_row_id, rows)) if self.endpoint.shares_ids else row_ids(rows)
+        """Return the id of each row, or None for a row without one."""
+        return row_ids(rows)
+
+    def row_keys(self, rows: Sequence[msgspec.Raw]) -> list[str]:
+        """Return what distinguishes rows with the same id, or an empty list if each id belongs to one row."""
+        return list(map(row_key, rows)) if self.endpoint.shares_ids else []
 
     def _clean(self, page: Page[msgspec.Raw]) -> Page[msgspec.Raw]:
         rows, errors, undecodable = list[msgspec.Raw](), list(page.decode_errors), page.undecodable

@@ -132,7 +132,7 @@ class NumberedPages(Generic[T]):
         self._charges = request.endpoint.is_billed
         self._splits = SplitRanges()
         shared = None if request.endpoint.partitioned_by_day or window is None else set[str]()
-        self._windows = deque([self._progress(window, SeenIds(inherited=(options.exclude_ids,), shared=shared))])
+        self._windows = deque([self._progress(window, SeenIds.after(options.exclude_ids, shared=shared))])
 
     async def pages(self) -> AsyncGenerator[Page[T], None]:
         """Yield the pages. Closing the generator cancels the requests in flight."""
@@ -416,7 +416,7 @@ class NumberedPages(Generic[T]):
 
     def _seen_for_part(self, progress: WindowProgress) -> SeenIds:
         if progress.seen.shared is not None:
-            return SeenIds(inherited=progress.seen.inherited, shared=progress.seen.shared)
+            return replace(progress.seen, ids=set(), pass_ids=None, read_keys={})
         return SeenIds(inherited=(*progress.seen.inherited, progress.seen.ids))
 
     def _progress(self, window: DateWindow | None, seen: SeenIds) -> WindowProgress:

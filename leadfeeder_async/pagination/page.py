@@ -85,3 +85,7 @@ class PageDecoder(Protocol[T]):
     def row_ids(self, rows: Sequence[T]) -> list[str | None]:
         """Return the id of each row, or None for a row without one."""
         ...
+
+    def row_keys(self, rows: Sequence[T]) -> list[str]:
+        """Return what distinguishes rows with the same id, or an empty list if each id belongs to one row."""
+        ...

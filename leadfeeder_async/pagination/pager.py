@@ -29,7 +29,7 @@ from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.cursor import CursorSource
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.decoders import HasId, ModelDecoder, RawDecoder
-from leadfeeder_async.pagination.dedupe import related_row_id, row_id
+from leadfeeder_async.pagination.dedupe import row_id, row_id_with_key
 from leadfeeder_async.pagination.id_batches import IdBatchSource
 from leadfeeder_async.pagination.newest_first import newest_first
 from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
@@ -273,7 +273,7 @@ class Pager(Generic[T]):
             self.record_type,
             limit,
             endpoint.partitioned_by_day,
-            related_row_id if endpoint.shares_ids else row_id,
+            row_id_with_key if endpoint.shares_ids else row_id,
             is_sorted=self._order == "newest",
         )
         tracker = ProgressTracker(stats, limit)

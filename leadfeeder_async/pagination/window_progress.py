@@ -69,7 +69,7 @@ class WindowProgress(msgspec.Struct):
         """Return the new rows of a page, and True if its rows without an id are those of the page before."""
         ids = decoder.row_ids(page.items)
         is_repeated = self.unidentified.is_repeated(page, ids)
-        return self.seen.filter_new(page.items, ids, is_repeated=is_repeated), is_repeated
+        return self.seen.filter_new(page.items, ids, decoder.row_keys(page.items), is_repeated=is_repeated), is_repeated
 
     def restart(self) -> None:
         """Begin another pass."""

@@ -19,6 +19,7 @@ import pytest
 
 from leadfeeder_async import DatabaseError, DatabaseLockedError
 from leadfeeder_async.jobs.duckdb_file import (
+    MIN_RELEASED,
     create_database,
     open_read_only,
     open_writable,
@@ -298,8 +299,13 @@ def test_no_temporary_folder(database: Path, tmp_path: Path, is_bounded: bool) -
 ROW_GROUPS = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('numbers')"
 
 
+can_release = tuple(map(int, duckdb.__version__.split(".")[:2])) >= MIN_RELEASED
+needs_release = pytest.mark.skipif(not can_release, reason="this version of DuckDB cannot open a file again safely")
+
+
+@needs_release
 @needs_names_with_any_character
-@pytest.mark.parametrize("name", ["a.duckdb", 'it\'s "b".duckdb', "temp.duckdb"])
+@pytest.mark.parametrize("name", ["a.duckdb", 'it\'s "b".duckdb', "temp.duckdb", "information_schema.duckdb"])
 def test_released_database(tmp_path: Path, name: str) -> None:
     """A released database can be opened in other processes, not in this one, and gets small row groups then."""
     path = tmp_path / name
@@ -326,6 +332,7 @@ def other_process_is_refused(path: Path) -> bool:
     return b"lock" in process.stderr
 
 
+@needs_release
 @pytest.mark.parametrize("read_only", [False, True])
 def test_released_database_is_opened_elsewhere(database: Path, read_only: bool) -> None:
     """A database that another process still has open cannot be opened again, and keeps its rows."""
@@ -359,10 +366,34 @@ def test_released_database_that_is_shared(database: Path) -> None:
         assert other.execute("SELECT count(*) FROM numbers").fetchone() == (1,)
 
 
+@pytest.mark.parametrize("rows", [20_000, 122_880, 130_000])
+def test_larger_row_groups(database: Path, rows: int) -> None:
+    """Rows are added to tables whose row groups are larger, because another program or a recovery wrote them."""
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("INSERT INTO numbers SELECT range FROM range(?)", [rows])
+    for number in (1, 3_000, 20_000):
+        with open_writable(database, is_bounded=True) as writable:
+            with writable.released():
+                pass
+            writable.connection.execute("INSERT INTO numbers SELECT range FROM range(?)", [number])
+    assert count(database) == rows + 23_001
+
+
+@needs_release
+def test_database_that_is_attached_in_this_process(database: Path) -> None:
+    """A database that another connection of this process has attached is locked."""
+    with duckdb.connect() as other:
+        other.execute(f"ATTACH '{database}' AS other (READ_ONLY)")
+        with pytest.raises(DatabaseLockedError, match="in this process"):
+            open_writable(database)
+
+
+@needs_release
 @pytest.mark.parametrize("content", [None, b"not a database", b""])
 def test_released_database_is_replaced(database: Path, content: bytes | None) -> None:
     """If a released database is removed or replaced, it is not created anew, and the other file stays."""
-    with open_writable(database) as writable, pytest.raises(DatabaseError, match="not a valid DuckDB"):
+    match = "moved or removed" if content is None else "not a valid DuckDB"
+    with open_writable(database) as writable, pytest.raises(DatabaseError, match=match):
         with writable.released():
             database.unlink()
             if content is not None:

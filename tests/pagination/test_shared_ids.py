@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,13 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from leadfeeder_async import AsyncLeadfeeder, LeadfeederError, Pager
-from leadfeeder_async.pagination.dedupe import related_row_id
+from leadfeeder_async import AsyncLeadfeeder, IncompleteListError, LeadfeederError, Pager, ResumePosition
+from leadfeeder_async.pagination.dedupe import row_key
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
-ROWS = [("1", "A", "x"), ("2", "A", "x"), ("1", "B", "x"), ("1", "A", "x"), ("1", "A", "y"), ("3", "C", "x")]
-"""The id, company and location of each row. The fourth one repeats the first."""
+ROWS = [("1", "A", "x"), ("1", "B", "x"), ("1", "A", "y"), ("2", "A", "x"), ("1", "A", "x"), ("3", "C", "x")]
+"""The id, company and location of each row. The fifth one repeats the first."""
 
 
 def row_of(row_id: str, company: str, location: str, *, is_nested: bool) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def key_of(row: dict[str, Any]) -> tuple[str, str, str]:
 async def test_rows_with_the_same_id(make: Any, is_nested: bool, tmp_path: Path) -> None:
     """Each row is returned and exported once, also if the export is interrupted and resumed."""
     fails = False
-    rows = ROWS[:4] + ROWS[5:] if make is signals else ROWS  # a signal has no location
+    rows = ROWS[:2] + ROWS[3:] if make is signals else ROWS  # a signal has no location
     different = sorted(set(rows))
 
     async def respond(request: web.Request) -> web.Response:
@@ -69,7 +71,59 @@ async def test_rows_with_the_same_id(make: Any, is_nested: bool, tmp_path: Path)
 @pytest.mark.parametrize("relationships", ["[]", "null", "5", '{"company":{"data":[]}}', '{"company":"A"}'])
 def test_other_relationships(relationships: str) -> None:
     """A row whose relationships have another form is known by its id."""
-    found = related_row_id(f'{{"id":"1","relationships":{relationships}}}'.encode())
-    assert found is not None
-    assert found.partition("\0")[0] == "1"
-    assert related_row_id(b'{"type":"x"}') is None
+    assert row_key(f'{{"id":"1","relationships":{relationships}}}'.encode()).strip("\0") == ""
+
+
+@pytest.mark.parametrize("make", [signals, companies])
+@pytest.mark.parametrize("count", [None, 4])
+async def test_row_with_another_company_on_a_later_page(make: Any, count: int | None) -> None:
+    """A row whose id was on an earlier page is returned too, but does not replace a counted row that is missing."""
+
+    async def respond(request: web.Request) -> web.Response:
+        second = request.query.get("page[cursor]") == "2" or request.query.get("page[num]") == "2"
+        data = [row_of("3", "C", "x", is_nested=True), row_of("1", "B", "x", is_nested=True)]
+        if not second:
+            data = [row_of(*row, is_nested=True) for row in (ROWS[0], ROWS[3], ("4", "D", "x"))]
+        meta = {"page_count": 2, "total_count": count and count + 1, "next_cursor": None if second else "2"}
+        return web.json_response({"data": data, "meta": {"pagination": meta}})
+
+    got = list[str]()
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with nullcontext() if count is None else pytest.raises(IncompleteListError, match="1 of 5 rows"):
+            async for row in make(lf):
+                got.append(row.id)
+    assert sorted(got) == ["1", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("make", [signals, companies])
+async def test_excluded_ids_are_not_returned(make: Any) -> None:
+    """A list that continues after a caller's own ids leaves out all rows with these ids."""
+
+    async def respond(_: web.Request) -> web.Response:
+        data = [row_of(*row, is_nested=True) for row in ROWS]
+        return web.json_response({"data": data, "meta": {"pagination": {"total_count": 6}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        position = ResumePosition(cursor="x") if make is signals else ResumePosition(day=date(2026, 11, 1))
+        pager = make(lf).resume_from(position, exclude_ids={"1", "2"})
+        rows = [row.id async for page in pager.pages() for row in page.items]
+    assert rows == ["3"]
+
+
+@pytest.mark.parametrize("make", [signals, companies])
+async def test_repeated_page_with_shared_ids_is_not_counted(make: Any) -> None:
+    """A server that returns the same page for each request, in another order, does not make a list complete."""
+    requests = 0
+
+    async def respond(_: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        rows = ROWS[:4] if requests % 2 else ROWS[3::-1]
+        data = [row_of(*row, is_nested=True) for row in rows]
+        meta = {"total_count": 9, "page_count": 3, "next_cursor": str(requests) if requests < 9 else None}
+        return web.json_response({"data": data, "meta": {"pagination": meta}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(IncompleteListError, match=r"[56] of 9 rows"):
+            await make(lf).collect()
+    assert requests <= 60

@@ -180,7 +180,8 @@ class SyncDatabase:
 
     def _check_states(self, transaction: Transaction) -> None:
         """Raise DatabaseError if the synced days are not those that this run has written or read before."""
-        if self._states is not None and transaction.read_states() != self._states:
+        has_states = ("sync_state", "version") in self._types
+        if self._states is not None and (transaction.read_states() if has_states else {}) != self._states:
             raise DatabaseError(f"Another program replaced {self._path} during the sync.", hint=_RUN_AGAIN)
 
     def _prepare(self, connection: Connection) -> Types:
@@ -190,6 +191,8 @@ class SyncDatabase:
             _check_version(connection, self._path)
         else:
             self._types = _check_schema(connection, self._path)
+            if self._states:  # before anything is written to another file
+                self._check_states(Transaction(connection, self._types))
             connection.execute(schema_sql())
             if not self._types.keys() >= expected_types().keys():
                 self._types = read_types(connection)
