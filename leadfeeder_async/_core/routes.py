@@ -34,9 +34,7 @@ class Routes:
         self._unknown = set[tuple[str, str | None]]()
         """The operations and accounts for which no path exists."""
 
-    def next_path(
-        self, endpoint: Endpoint[T], path: str, status: int | None, account_id: str | None = None
-    ) -> str | None:
+    def next_path(self, endpoint: Endpoint[T], path: str, status: int | None, account_id: str | None) -> str | None:
         """Return the path to try after an error, or None if there is no other.
 
         Each is tried once per client and account, because one account may lack a feature that another one has.
@@ -53,7 +51,7 @@ class Routes:
         self._unknown.add((endpoint.operation, account_id))
         return None
 
-    def hint(self, endpoint: Endpoint[T], account_id: str | None = None) -> str:
+    def hint(self, endpoint: Endpoint[T], account_id: str | None) -> str:
         """Return how to proceed if no path of an endpoint exists, or an empty string."""
         if endpoint.operation in self._settled or (endpoint.operation, account_id) not in self._unknown:
             return ""

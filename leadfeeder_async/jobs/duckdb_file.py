@@ -223,11 +223,27 @@ def open_writable(path: Path, *, is_bounded: bool = False, wait: float = 0.0) ->
         _check_links(path)
         with suppress(DatabaseLockedError):
             config = _BOUNDED_CONFIG if is_bounded else _UNBOUNDED_CONFIG
-            connection = _connect(path, read_only=False, config=config)
+            connection = _connect_alone(path, config)
             return WritableDatabase(connection, path, can_release=_version() >= MIN_RELEASED, wait=wait)
         return WritableDatabase(_connect(path, read_only=False), path, can_release=False, wait=wait)
 
     return _wait_while_locked(path, wait, attempt)
+
+
+def _connect_alone(path: Path, config: Mapping[str, str | bool]) -> Connection:
+    """Connect to a database that this process does not have open, and write what its log contains.
+
+    If a change does not fit on the disk, DuckDB 1.2 and 1.3 drop a log of earlier connections.
+    """
+    has_log = any(log.exists() for log in _log_paths(path))
+    connection = _connect(path, read_only=False, config=config)
+    if has_log:
+        try:
+            connection.execute("CHECKPOINT")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def _wait_while_locked(path: Path, seconds: float, attempt: Callable[[], T]) -> T:

@@ -296,6 +296,17 @@ def test_no_temporary_folder(database: Path, tmp_path: Path, is_bounded: bool) -
     assert names_in(tmp_path) == ["a.duckdb"]
 
 
+def test_log_survives_a_full_disk(database: Path) -> None:
+    """Rows that a killed process has committed are kept if a later change does not fit on the disk."""
+    many_rows = KILLED_AFTER_COMMIT.replace("VALUES (1)", "SELECT range * 7919 % 100003 FROM range(20_000)")
+    subprocess.run([sys.executable, "-c", many_rows, str(database)], check=False)
+    log = database.with_name("a.duckdb.wal").stat().st_size
+    with small_disk(log), pytest.raises(DatabaseError, match="cannot grow"):
+        with translate_errors(database), open_writable(database) as writable:
+            writable.connection.execute("CREATE TABLE other (number INTEGER)")
+    assert count(database) == 20_000
+
+
 ROW_GROUPS = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('numbers')"
 
 

@@ -123,7 +123,7 @@ async def test_today_has_not_begun_for_the_account(tmp_path: Path) -> None:
     assert missing_days(path, day) == []
 
 
-@pytest.mark.parametrize("change", ["moved", "restored", "emptied", "newer"])
+@pytest.mark.parametrize("change", ["moved", "restored", "emptied", "newer", "foreign"])
 async def test_database_that_another_program_changes(tmp_path: Path, change: str) -> None:
     """A file that is moved or replaced during a run is not recorded as synced for days that it does not contain."""
     path, server = tmp_path / "x.duckdb", DatedServer()
@@ -136,7 +136,11 @@ async def test_database_that_another_program_changes(tmp_path: Path, change: str
             path.rename(tmp_path / "published.duckdb")
         elif change == "restored":
             path.write_bytes(backup)
-        elif change != "moved":
+        elif change == "foreign" and not (tmp_path / "moved.duckdb").exists():
+            path.rename(tmp_path / "moved.duckdb")
+            with duckdb.connect(str(path)) as database:
+                database.execute("CREATE TABLE mine (x INTEGER)")
+        elif change in {"emptied", "newer"}:
             with duckdb.connect(str(path)) as database:
                 database.execute(
                     "DELETE FROM sync_state" if change == "emptied" else "UPDATE sync_state SET version = 99"
@@ -147,7 +151,10 @@ async def test_database_that_another_program_changes(tmp_path: Path, change: str
     with pytest.raises(DatabaseError, match=messages.get(change, "Another program replaced")):
         await sync_on(server, path, day, on_progress=replace_file)
     assert path.exists() != (change == "moved")
-    if change != "newer":
+    if change == "foreign":
+        with duckdb.connect(str(path), read_only=True) as database:
+            assert database.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("mine",)]
+    elif change != "newer":
         await sync_on(server, path, day, since=START)
         assert missing_days(path, day) == []
 
