@@ -89,8 +89,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     zero         the only one that can be requested, of a usual size, although the  INCOMPLETE
                  response names another page
     zero         the last that can be requested, or of a later pass                 COMPLETE
-    zero         any of the first page's rows, or any after the count changed, if   CONTINUE
-                 more pages are reported or named: the count may be that of the
+    zero         with no more rows than one page has, or after the count changed,   CONTINUE
+                 if more pages are reported or named: the count may be that of the
                  page, or of the rows so far
     zero         of a free list, full with new rows, and neither the last of the    CONTINUE
                  reported pages nor a first page of another than a usual size: the
@@ -103,10 +103,10 @@ class EndDetector(msgspec.Struct, frozen=True):
     ===========  =================================================================  ===============================
 
     A page is full if it has as many rows as the largest page so far. Usual sizes are the requested one, 10, 20, 25 and
-    50. A list continues to a named page only if the response reports no number of pages, and names another one than the
-    response before. Its new rows, if any, must have ids. A list that turns out to charge is not free. A later pass has
-    as many pages as the first one and the rows that were added meanwhile. Without a count, or if the count fell in an
-    earlier pass, it reads all of them.
+    50. A list continues to a named page only if the response names another one than the response before, and reports no
+    number of pages or is full and of a usual size. Its new rows, if any, must have ids. A list that turns out to charge
+    is not free. A later pass has as many pages as the first one and the rows that were added meanwhile. Without a
+    count, or if the count fell in an earlier pass, it reads all of them.
 
     COMPLETE changes in these cases. RESTART requires here too that reading again is free and that passes are left.
 
