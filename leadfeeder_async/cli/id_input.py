@@ -36,6 +36,9 @@ _DECODER: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder()
 _DELIMITERS = ",;\t|"
 
 
+_QUOTE_HINT = "Look for a quote that is not closed. Within a quoted cell, a quote is written twice."
+
+
 class IdParser:
     """Finds the id in each line of an input. The first line determines the format.
 
@@ -149,12 +152,12 @@ class IdParser:
         is_single_line, self._unfinished = len(self._unfinished) == 1, []
         position = self._cell or 0
         if self._width and any(map(str.strip, cells[self._width :])):
-            raise self._error(f"has {len(cells):,} cells, and there are {self._width:,} columns", "Check its quotes.")
+            raise self._error(f"has {len(cells):,} cells, and there are {self._width:,} columns", _QUOTE_HINT)
         if len(cells) <= position and any(map(str.strip, cells)):
-            raise self._error(f"has no cell in column {position + 1}, that of the id", "Check its quotes.")
+            raise self._error(f"has no cell in column {position + 1}, that of the id", _QUOTE_HINT)
         found = cells[position].strip() if len(cells) > position else ""
         if len(found.split()) > 1 and not is_single_line:
-            raise self._error(f"ends an id with a line break: {found[:40]!r}", "Check its quotes.")
+            raise self._error(f"ends an id with a line break: {found[:40]!r}", _QUOTE_HINT)
         if found:
             kind, length = _characters_of(found)
             self._id_lengths.setdefault(kind, set()).add(length)
@@ -241,7 +244,7 @@ class IdParser:
         except csv.Error:
             if is_open:
                 return None
-            raise self._error("is not valid CSV, or has a cell that is too long", "Check its quotes.") from None
+            raise self._error("is not valid CSV, or has a cell that is too long", _QUOTE_HINT) from None
         return None if is_open else cells
 
     def finish(self) -> None:
@@ -253,7 +256,7 @@ class IdParser:
         """
         if self._unfinished:
             self._number -= len(self._unfinished) - 1
-            raise self._error("has a quote that is not closed", "Check its quotes.")
+            raise self._error("has a quote that is not closed", _QUOTE_HINT)
 
     def _error(self, problem: str, hint: str) -> ConfigurationError:
         return ConfigurationError(f"Line {self._number:,} of {self._source} {problem}.", hint=hint)
