@@ -156,10 +156,10 @@ class ClientState:
             resources.pending.close()
             import anyio  # importing the client should be fast
 
-            with anyio.CancelScope(shield=True):
-                try:
-                    await self.credential.aclose()
-                finally:
+            try:
+                await self.credential.aclose()
+            finally:
+                with anyio.CancelScope(shield=True):
                     await resources.transport.aclose()
 
     @property

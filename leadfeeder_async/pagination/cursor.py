@@ -119,7 +119,9 @@ class _CursorProgress:
         """True if the rows so far can be compared with the server's count, because the ids before the position are
         known."""
         self.loop_error: CursorLoopError | None = None
-        known, total = (len(options.exclude_ids), options.position.total) if resumes else (0, None)
+        total = options.position.total if resumes else None
+        known = options.position.rows if resumes else 0
+        known = len(self._seen.ids) if known is None else known
         self.detector = EndDetector(
             options.page_size,
             not request.endpoint.is_billed,
@@ -134,7 +136,7 @@ class _CursorProgress:
         """Return the position before a cursor, with the highest count, so that a resumed run detects a lower one."""
         ended = self.detector.verdict is Verdict.COMPLETE
         cursor = cursor if self.detector.passes == 1 else None  # a later pass leaves out rows of the first one
-        return ResumePosition(cursor=cursor, ended=ended, total=self._highest_total)
+        return ResumePosition(cursor=cursor, ended=ended, total=self._highest_total, rows=self.detector.rows)
 
     @property
     def wants_more(self) -> bool:
@@ -156,7 +158,7 @@ class _CursorProgress:
             self._highest_total = max(self._highest_total or 0, self.detector.total)
         self._made_progress = self._made_progress or facts.new_rows > 0
         self.loop_error = self._detect_loop(cursor)
-        if self.loop_error is not None and self.detector.is_proven:
+        if self.detector.is_proven and not facts.new_rows:
             self.loop_error, self.detector = None, replace(self.detector, verdict=Verdict.COMPLETE)
         page = replace(page, items=new.rows)
         # A rejected cursor ends a pass early, so the next pass reports its errors.

@@ -43,7 +43,7 @@ class SeenIds(msgspec.Struct):
     returned_keys: dict[str, set[str]] = msgspec.field(default_factory=dict[str, set[str]])
     """The keys by id of the rows that this run or an earlier one has returned, in lists with keys."""
     read_keys: dict[str, set[str]] = msgspec.field(default_factory=dict[str, set[str]])
-    """The same of all rows that this run has read."""
+    """The same of the rows on pages that had an id twice, or that of an earlier page."""
 
     @classmethod
     def after(
@@ -93,7 +93,6 @@ class SeenIds(msgspec.Struct):
             self._add(unique)
             for row_id, key in zip(ids, keys, strict=False):
                 _add_key(self.returned_keys, row_id, key)
-                _add_key(self.read_keys, row_id, key)
             return NewRows(rows, len(rows), len(rows))
         return self._filter(rows, ids, keys, returns_unidentified=self.pass_ids is None and not is_repeated)
 
@@ -116,6 +115,7 @@ class SeenIds(msgspec.Struct):
                     count += 1
                 continue
             is_further = is_first_pass and row_id in page_ids and key not in self.read_keys.get(row_id, {key})
+            is_further = is_further and row_id in self.returned_keys  # an excluded id does not have its keys
             is_other_row = is_first_pass and key not in self.returned_keys.get(row_id, {key})
             count += row_id not in self.ids or is_further
             count_in_pass += self.pass_ids is not None and row_id not in self.pass_ids

@@ -315,6 +315,9 @@ class NumberedPages(Generic[T]):
         if groups:
             self._insert_groups(progress, window, groups)
             return None
+        if progress.day is None and progress.has_all_rows:
+            self._finish_part(progress, 0)
+            return None
         if progress.day is not None:
             progress.day.is_truncated |= progress.is_truncated or progress.detector.missing != 0
             return await self._finish_group(progress, progress.day)

@@ -30,6 +30,8 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     """True if the list was read to its end."""
     total: int | None = None
     """The highest number of rows that the server has counted for a cursor list."""
+    rows: int | None = None
+    """The number of rows of a cursor list so far, as they are compared with that count."""
 
 
 def reads_from_start(position: ResumePosition | None) -> bool:

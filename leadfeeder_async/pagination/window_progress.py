@@ -103,8 +103,8 @@ class WindowProgress(msgspec.Struct):
         detector = self.detector
         if not detector.is_count_unknown:
             is_proven = detector.missing == 0 and not detector.rise and (detector.total or 0) < self.max_rows
-            is_named = (detector.latest_next is not None and detector.last_page is None) or self._may_be_capped
-            return is_proven and (detector.latest_is_short or not is_named)
+            names_page = detector.latest_next is not None and detector.last_page is None and not detector.is_proven
+            return is_proven and (detector.latest_is_short or not (names_page or self._may_be_capped))
         latest, is_reported = detector.latest_rows or 0, detector.pages == detector.last_page
         is_last = latest < max(detector.largest_page, 1) or (is_reported and not self._is_round(detector.rows))
         return is_last and detector.pages >= (detector.last_page or 0) and not self._reaches_limit(detector.pages + 1)
@@ -137,6 +137,12 @@ class WindowProgress(msgspec.Struct):
     def exceeds_limit(self) -> bool:
         """True if the list has, or may have, more rows than the API returns."""
         return self.detector.total is not None and self.detector.total >= self.max_rows
+
+    @property
+    def has_all_rows(self) -> bool:
+        """True if all counted rows and reported pages arrived, and the count is below the row limit."""
+        is_last = self.detector.pages >= (self.detector.last_page or 0)
+        return self.detector.missing == 0 and is_last and not self.exceeds_limit
 
     @property
     def is_truncated(self) -> bool:

@@ -127,3 +127,41 @@ async def test_repeated_page_with_shared_ids_is_not_counted(make: Any) -> None:
         with pytest.raises(IncompleteListError, match=r"[56] of 9 rows"):
             await make(lf).collect()
     assert requests <= 60
+
+
+async def test_resumed_signals_count_the_same_rows(tmp_path: Path) -> None:
+    """A resumed export of signals finds a missing row, and does not report one that is not missing."""
+    interrupted = False
+    pages = {None: [ROWS[0], ROWS[1], ROWS[3]], "2": [("1", "C", "x"), ("4", "A", "x")], "3": [("5", "A", "x")]}
+
+    async def respond(request: web.Request) -> web.Response:
+        cursor = request.query.get("page[cursor]")
+        if interrupted and cursor == "3":
+            return web.json_response({}, status=400)
+        data = [row_of(*row, is_nested=True) for row in pages[cursor]]
+        meta = {"total_count": total, "next_cursor": {None: "2", "2": "3"}.get(cursor)}
+        return web.json_response({"data": data, "meta": {"pagination": meta}})
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        for total in (5, 6):  # the rows of pages 1 and 3 with the second one of page 2, and one row more
+            path = tmp_path / f"{total}.ndjson"
+            interrupted = True
+            with pytest.raises(LeadfeederError):
+                await signals(lf).to_file(path)
+            interrupted = False
+            with nullcontext() if total == 5 else pytest.raises(IncompleteListError, match="1 of 6 rows"):
+                await signals(lf).to_file(path, resume=True)
+
+
+async def test_excluded_id_hides_no_missing_row() -> None:
+    """A row that is left out because of its id does not count as a further row."""
+
+    async def respond(request: web.Request) -> web.Response:
+        second = request.query.get("page[num]") == "2"
+        data = [row_of(*row, is_nested=True) for row in ([("2", "A", "x")] if second else ROWS[:3])]
+        return web.json_response({"data": data, "meta": {"pagination": {"total_count": 4, "page_count": 2}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        pager = companies(lf).resume_from(ResumePosition(day=date(2026, 11, 1)), exclude_ids={"1"})
+        with pytest.raises(IncompleteListError, match="2 of 4 rows"):
+            await pager.collect()

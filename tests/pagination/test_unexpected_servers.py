@@ -140,6 +140,15 @@ NUMBERED: dict[str, tuple[str, int, Callable[[Query], Response]]] = {
             "links": {"next": f"/v1/x?page%5Bnum%5D={q.num + 1}" if q.num * 25 < q.total else None},
         },
     ),
+    "always a link, pages of 50, and 400 after the last one": (
+        "complete", 300, lambda q: (
+            {
+                **q.body(q.data((q.num - 1) * 50, min(q.size, 50)), page_count="absent"),
+                "links": {"next": f"/v1/x?page%5Bnum%5D={q.num + 1}"},
+            }
+            if q.num < 7 else error(400, "invalid_page")
+        ),
+    ),
     "counts of one page, and always a link": (
         "complete", 100, lambda q: {**q.body(), "links": {"next": f"/v1/x?page%5Bnum%5D={q.num + 1}"}}
     ),
@@ -331,6 +340,10 @@ CURSORS: dict[str, tuple[str, int, Callable[[Query], Response]]] = {
     "404 for the cursor after the last page": (
         "complete", 200,
         lambda q: q.body(next_cursor=str(q.start + 100)) if q.start < q.total else error(404, "not_found"),
+    ),
+    "always a new cursor, and empty pages after the last one": (
+        "complete", 250,
+        lambda q: q.body(next_cursor=str(q.start + 100)) if q.requests < 6 else web.Response(status=500),
     ),
     "404 for the cursor after the last page, without counts": (
         "either", 200,
