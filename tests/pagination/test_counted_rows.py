@@ -168,3 +168,22 @@ async def test_one_page_that_stays_incomplete() -> None:
             async for row in lf.buyer_personas.list():
                 got.append(row.id)
     assert got == ["0"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 416])
+async def test_day_with_a_round_number_of_companies(status: int) -> None:
+    """A day with 500 counted companies is complete if the server rejects the page after them."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        start = (int(request.query["page[num]"]) - 1) * 100
+        if start >= 500:
+            return web.json_response({"errors": [{"code": "invalid_page"}]}, status=status)
+        data = [{"id": str(number), "type": "company_location"} for number in range(start, start + 100)]
+        return web.json_response({"data": data, "meta": {"pagination": {"total_count": 500}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        rows = await lf.web_visits.companies(start_date="2026-11-01", end_date="2026-11-01").collect()
+        assert (len(rows), requests) == (500, 6)
