@@ -120,7 +120,7 @@ class _CursorProgress:
         known."""
         self.loop_error: CursorLoopError | None = None
         total = options.position.total if resumes else None
-        known = options.position.rows if resumes else 0
+        known = options.position.rows if resumes and options.exclude_ids else 0
         known = len(self._seen.ids) if known is None else known
         self.detector = EndDetector(
             options.page_size,
