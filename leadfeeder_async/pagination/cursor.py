@@ -158,7 +158,7 @@ class _CursorProgress:
             self._highest_total = max(self._highest_total or 0, self.detector.total)
         self._made_progress = self._made_progress or facts.new_rows > 0
         self.loop_error = self._detect_loop(cursor)
-        if self.detector.is_proven and not facts.new_rows:
+        if self.detector.is_proven and (self.loop_error is not None or not facts.new_rows):
             self.loop_error, self.detector = None, replace(self.detector, verdict=Verdict.COMPLETE)
         page = replace(page, items=new.rows)
         # A rejected cursor ends a pass early, so the next pass reports its errors.

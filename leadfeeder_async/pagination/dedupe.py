@@ -114,8 +114,8 @@ class SeenIds(msgspec.Struct):
                     returned.append(row)
                     count += 1
                 continue
-            is_further = is_first_pass and row_id in page_ids and key not in self.read_keys.get(row_id, {key})
-            is_further = is_further and row_id in self.returned_keys  # an excluded id does not have its keys
+            has_keys = is_first_pass and row_id in self.returned_keys  # an id that a caller excludes has none
+            is_further = has_keys and row_id in page_ids and key not in self.read_keys.get(row_id, {key})
             is_other_row = is_first_pass and key not in self.returned_keys.get(row_id, {key})
             count += row_id not in self.ids or is_further
             count_in_pass += self.pass_ids is not None and row_id not in self.pass_ids

@@ -341,6 +341,9 @@ CURSORS: dict[str, tuple[str, int, Callable[[Query], Response]]] = {
         "complete", 200,
         lambda q: q.body(next_cursor=str(q.start + 100)) if q.start < q.total else error(404, "not_found"),
     ),
+    "last page names its own cursor": (
+        "complete", 250, lambda q: q.body(next_cursor=str(min(q.start + 100, 200)))
+    ),
     "always a new cursor, and empty pages after the last one": (
         "complete", 250,
         lambda q: q.body(next_cursor=str(q.start + 100)) if q.requests < 6 else web.Response(status=500),
