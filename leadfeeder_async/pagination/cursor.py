@@ -14,7 +14,7 @@ from leadfeeder_async.errors import APIStatusError, CursorExpiredError, CursorLo
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.completeness import filter_new, gap_page, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
-from leadfeeder_async.pagination.end_detection import EndDetector, Verdict
+from leadfeeder_async.pagination.end_detection import EndDetector, PassState, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
 from leadfeeder_async.pagination.source import PagerOptions, PrefetchQueue
 
@@ -127,7 +127,7 @@ class _CursorProgress:
             not request.endpoint.is_billed,
             has_cursors=True,
             rows=known,
-            pass_rows=known,
+            current_pass=PassState(rows=known),
             total=total if self._is_comparable else None,
         )
         self._highest_total = total
@@ -202,8 +202,9 @@ class _CursorProgress:
             return None
         if cursor in self._cursors:
             return CursorLoopError("The server returned the same cursor twice.", context)
-        if self.detector.stuck_pages >= MAX_LOOP_PAGES:
-            message = f"{self.detector.stuck_pages} consecutive pages had no new rows, each with a new cursor."
+        stuck_pages = self.detector.current_pass.stuck_pages
+        if stuck_pages >= MAX_LOOP_PAGES:
+            message = f"{stuck_pages} consecutive pages had no new rows, each with a new cursor."
             return CursorLoopError(message, context)
         self._cursors.add(cursor)
         return None

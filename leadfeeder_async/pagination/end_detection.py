@@ -65,6 +65,58 @@ class PageFacts(msgspec.Struct, frozen=True):
     """True if the page charged credits."""
 
 
+class PassState(msgspec.Struct, frozen=True):
+    """The pages of one pass over a list so far."""
+
+    pages: int = 0
+    rows: int = 0
+    """Distinct rows that arrived in this pass."""
+    received: int = 0
+    """The rows of those pages that had new rows, including their repeated rows."""
+    new_rows: int = 0
+    """Rows that no earlier pass contained."""
+    fall: int = 0
+    """The rows by which the count fell."""
+    rise: int = 0
+    """The rows by which the count rose."""
+    latest_rows: int | None = None
+    """The rows of the latest page."""
+    has_empty_page: bool = False
+    """True if a page had no rows, although a later one had."""
+    has_repeated_page: bool = False
+    """True if a page had only rows of earlier ones, although a later page had new rows."""
+    has_short_page: bool = False
+    """True if a page had rows, but was not full, although it was not the last one."""
+    stuck_pages: int = 0
+    """Consecutive pages without new rows."""
+
+    @property
+    def has_gap(self) -> bool:
+        """True if an empty or repeated page came before other rows."""
+        return self.has_empty_page or self.has_repeated_page
+
+    @property
+    def latest_is_repeated(self) -> bool:
+        """True if the latest page had only rows of earlier ones."""
+        return self.stuck_pages > 0 and self.latest_rows != 0
+
+    def record(self, page: PageFacts, largest_page: int) -> PassState:
+        """Return the state after a received page. ``largest_page`` is the number of rows of the largest page so far."""
+        new_to_pass = page.new_rows if page.new_to_pass < 0 else page.new_to_pass
+        return replace(
+            self,
+            pages=self.pages + 1,
+            rows=self.rows + new_to_pass,
+            received=self.received + (page.row_count if new_to_pass else 0),
+            new_rows=self.new_rows + page.new_rows,
+            latest_rows=page.row_count,
+            has_empty_page=self.has_empty_page or (self.latest_rows == 0 and page.row_count > 0),
+            has_repeated_page=self.has_repeated_page or (self.latest_is_repeated and new_to_pass > 0),
+            has_short_page=self.has_short_page or 0 < (self.latest_rows or 0) < largest_page,
+            stuck_pages=0 if new_to_pass else self.stuck_pages + 1,
+        )
+
+
 class EndDetector(msgspec.Struct, frozen=True):
     """Decides from the pages so far whether more pages follow. ``record`` returns the next state.
 
@@ -127,45 +179,24 @@ class EndDetector(msgspec.Struct, frozen=True):
     """True if reading the list again charges nothing."""
     has_cursors: bool = False
     """True if each response shows whether a page follows, as in lists with cursors."""
-    pages: int = 0
-    """Pages of this pass."""
+    current_pass: PassState = PassState()
     rows: int = 0
     """Distinct rows that arrived, in all passes."""
-    pass_rows: int = 0
-    """Distinct rows that arrived in this pass."""
-    received: int = 0
-    """The rows of those pages of this pass that had new rows, including their repeated rows."""
     largest_page: int = 0
     """The rows of the largest page so far."""
     last_page: int | None = None
     """The number of the last page, as the server reports it."""
     total: int | None = None
     """The last trustworthy count."""
-    fall: int = 0
-    """The rows by which the count fell during this pass."""
-    rise: int = 0
-    """The rows by which the count rose during this pass."""
-    latest_rows: int | None = None
-    """The rows of the latest page of this pass."""
     latest_next: str | None = None
     """The cursor or link to another page that the latest page named. A server may name the same one on each page."""
-    has_empty_page: bool = False
-    """True if a page of this pass had no rows, although a later one had."""
-    has_repeated_page: bool = False
-    """True if a page of this pass had only rows of earlier ones, although a later page had new rows."""
-    has_short_page: bool = False
-    """True if a page of this pass had rows, but was not full, although it was not the last one."""
     needs_proof: bool = False
     """True if the count fell during an earlier pass."""
-    stuck_pages: int = 0
-    """Consecutive pages without new rows."""
     passes: int = 1
     first_pass_pages: int = 0
     """The number of pages of the first pass, without those at its end that had no new rows."""
     first_total: int = 0
     """The count at the end of the first pass."""
-    new_rows_in_pass: int = 0
-    """Rows of this pass that no earlier pass contained."""
     fruitless_passes: int = 0
     """Consecutive earlier passes without new rows."""
     verdict: Verdict = Verdict.CONTINUE
@@ -183,8 +214,9 @@ class EndDetector(msgspec.Struct, frozen=True):
     @property
     def is_proven(self) -> bool:
         """True if the counted rows have arrived, and the count can be neither that of one page nor that so far."""
-        is_steady = self.passes == 1 and not self.rise and not self.fall
-        return is_steady and self.missing == 0 and self.pages > 0 and self.rows > self.largest_page
+        current = self.current_pass
+        is_steady = self.passes == 1 and not current.rise and not current.fall
+        return is_steady and self.missing == 0 and current.pages > 0 and self.rows > self.largest_page
 
     @property
     def is_count_unknown(self) -> bool:
@@ -194,23 +226,18 @@ class EndDetector(msgspec.Struct, frozen=True):
     @property
     def missing_in_pass(self) -> int:
         """The number of counted rows that did not arrive in this pass, or 0 if no earlier pass had a falling count."""
-        return (self.total or 0) - self.pass_rows if self.needs_proof else 0
+        return (self.total or 0) - self.current_pass.rows if self.needs_proof else 0
 
     @property
     def lacks_page(self) -> bool:
         """True if a list without a count has an empty or repeated page between full ones, whose rows never arrived."""
-        has_gap = (self.has_empty_page or self.has_repeated_page) and not self.has_short_page
+        has_gap = self.current_pass.has_gap and not self.current_pass.has_short_page
         return self.is_count_unknown and has_gap and self.rows <= ((self.last_page or 0) - 1) * self.largest_page
-
-    @property
-    def latest_is_repeated(self) -> bool:
-        """True if the latest page had only rows of earlier ones."""
-        return self.stuck_pages > 0 and self.latest_rows != 0
 
     @property
     def latest_is_short(self) -> bool:
         """True if the latest page had fewer rows than another one, or than servers return at most."""
-        rows = self.latest_rows or 0
+        rows = self.current_pass.latest_rows or 0
         return rows < self.largest_page or (rows < self.page_size and rows not in USUAL_PAGE_SIZES)
 
     @property
@@ -232,53 +259,37 @@ class EndDetector(msgspec.Struct, frozen=True):
             return replace(self, last_page=last_page)
         is_count_of_page = self.passes == 1 and self.is_count_unknown  # later passes have rows that were removed, too
         change = 0 if is_count_of_page or self.total is None else total_count - self.total
-        if self.total is None and self.pages:  # the first page had no count, or a count of zero
+        current = self.current_pass
+        if self.total is None and current.pages:  # the first page had no count, or a count of zero
             change = total_count
-        fall, rise = self.fall + max(0, -change), self.rise + max(0, change)
-        return replace(self, last_page=last_page, total=total_count, fall=fall, rise=rise)
+        current = replace(current, fall=current.fall + max(0, -change), rise=current.rise + max(0, change))
+        return replace(self, last_page=last_page, total=total_count, current_pass=current)
 
     def record(self, page: PageFacts) -> EndDetector:
         """Return the state after a received page."""
-        new_to_pass = page.new_rows if page.new_to_pass < 0 else page.new_to_pass
+        counted = self.record_counts(page.page_count, page.total_count)
         detector = replace(
-            self.record_counts(page.page_count, page.total_count),
+            counted,
             can_restart=self.can_restart and not page.is_charged,
-            pages=self.pages + 1,
+            current_pass=counted.current_pass.record(page, self.largest_page),
             rows=self.rows + page.new_rows,
-            pass_rows=self.pass_rows + new_to_pass,
-            received=self.received + (page.row_count if new_to_pass else 0),
             largest_page=max(self.largest_page, page.row_count),
-            new_rows_in_pass=self.new_rows_in_pass + page.new_rows,
-            latest_rows=page.row_count,
-            has_empty_page=self.has_empty_page or (self.latest_rows == 0 and page.row_count > 0),
-            has_repeated_page=self.has_repeated_page or (self.latest_is_repeated and new_to_pass > 0),
-            has_short_page=self.has_short_page or 0 < (self.latest_rows or 0) < self.largest_page,
-            stuck_pages=0 if new_to_pass else self.stuck_pages + 1,
         )
         verdict = detector._decide(page)  # noqa: SLF001 - the same class
         return replace(detector, latest_next=page.next_page, verdict=verdict)
 
     def restarted(self) -> EndDetector:
         """Return the state at the start of another pass."""
+        ended = self.current_pass
+        pages_with_news = max(ended.pages - ended.stuck_pages, self.known_pages)
         return replace(
             self,
-            pages=0,
-            pass_rows=0,
-            received=0,
-            stuck_pages=0,
-            fall=0,
-            rise=0,
-            latest_rows=None,
-            has_empty_page=False,
-            has_repeated_page=False,
-            has_short_page=False,
-            needs_proof=self.needs_proof or self.fall > 0,
+            current_pass=PassState(),
+            needs_proof=self.needs_proof or ended.fall > 0,
             passes=self.passes + 1,
-            first_pass_pages=self.first_pass_pages
-            or min(self.pages, max(self.pages - self.stuck_pages, self.known_pages)),
+            first_pass_pages=self.first_pass_pages or min(ended.pages, pages_with_news),
             first_total=self.first_total or self.total or 0,
-            new_rows_in_pass=0,
-            fruitless_passes=0 if self.new_rows_in_pass else self.fruitless_passes + 1,
+            fruitless_passes=0 if ended.new_rows else self.fruitless_passes + 1,
             verdict=Verdict.CONTINUE,
         )
 
@@ -287,46 +298,47 @@ class EndDetector(msgspec.Struct, frozen=True):
             return Verdict.CONTINUE
         if page.row_count > 0 and self._lacks_named_page(page):
             return Verdict.INCOMPLETE
-        ends_early = self.latest_rows == 0 and self.pages < (self.last_page or 0)
-        has_gap = self.has_empty_page or self.has_repeated_page or ends_early
-        is_unproven = self.fall > 0 or self.missing_in_pass > 0 or (self.is_count_unknown and has_gap)
+        current = self.current_pass
+        has_gap = current.has_gap or (current.latest_rows == 0 and current.pages < (self.last_page or 0))
+        is_unproven = current.fall > 0 or self.missing_in_pass > 0 or (self.is_count_unknown and has_gap)
         if not (self.lacks_rows or is_unproven):
             return Verdict.COMPLETE
-        fruitless = self.fruitless_passes + (self.passes > 1 and not self.new_rows_in_pass)
+        fruitless = self.fruitless_passes + (self.passes > 1 and not current.new_rows)
         if self.can_restart and self.passes < MAX_PASSES and fruitless < MAX_FRUITLESS_PASSES:
             return Verdict.RESTART
         # Each added or removed row may explain one row that this pass does not contain, but not an empty page.
-        is_refuted = self.missing_in_pass > (0 if self.has_empty_page else self.fall + self.rise) or self.lacks_page
+        explained = 0 if current.has_empty_page else current.fall + current.rise
+        is_refuted = self.missing_in_pass > explained or self.lacks_page
         return Verdict.INCOMPLETE if self.lacks_rows or is_refuted else Verdict.COMPLETE
 
     def _lacks_named_page(self, page: PageFacts) -> bool:
         """Return True if the response names a page that cannot be requested."""
         if page.is_last:
-            is_more_than_a_page = self.pages > 1 or self.rows > self.page_size
-            is_proven = self.latest_is_short or is_more_than_a_page or self.last_page == self.pages
+            is_more_than_a_page = self.current_pass.pages > 1 or self.rows > self.page_size
+            is_proven = self.latest_is_short or is_more_than_a_page or self.last_page == self.current_pass.pages
             return page.next_page is not None and not self.lacks_rows and not (self.missing == 0 and is_proven)
         # A server that ignores page numbers repeats the first page. Others may repeat the last one.
         has_more = page.has_cursor or (self.passes == 1 and (self.last_page or 0) > 1 and not self.latest_is_short)
-        return has_more and self.is_count_unknown and 0 < self.stuck_pages == self.pages - 1
+        return has_more and self.is_count_unknown and 0 < self.current_pass.stuck_pages == self.current_pass.pages - 1
 
     def _may_count_page(self, page: PageFacts) -> bool:
         """Return True if the total may be only that of the page: it has a usual size, and more pages may exist."""
         if page.row_count >= self.page_size:
-            return self.pages != self.last_page
+            return self.current_pass.pages != self.last_page
         if self.last_page is None:
-            return self.pages > 1 or page.row_count in USUAL_PAGE_SIZES
-        return self.pages < self.last_page
+            return self.current_pass.pages > 1 or page.row_count in USUAL_PAGE_SIZES
+        return self.current_pass.pages < self.last_page
 
     def _pass_continues(self, page: PageFacts) -> bool:
         if page.is_last or self.has_cursors:
             return not page.is_last
         # Without a count, empty pages show that a reported number of pages is too high.
-        is_known = self.pages < self.known_pages and (self.total is not None or page.row_count > 0)
-        if self.stuck_pages >= (MAX_STUCK_KNOWN_PAGES if is_known else MAX_STUCK_PAGES):
+        is_known = self.current_pass.pages < self.known_pages and (self.total is not None or page.row_count > 0)
+        if self.current_pass.stuck_pages >= (MAX_STUCK_KNOWN_PAGES if is_known else MAX_STUCK_PAGES):
             return False
         is_full = page.row_count >= self.largest_page > 0
         if self.passes > 1:
-            return self.pages < self.known_pages and (self.needs_proof or self.missing != 0)
+            return self.current_pass.pages < self.known_pages and (self.needs_proof or self.missing != 0)
         if self.is_count_unknown:
             return self._continues_without_count(page, is_full=is_full)
         # The count may be that of the page, or of the rows so far.
@@ -339,13 +351,13 @@ class EndDetector(msgspec.Struct, frozen=True):
 
         A reported number of pages is believed after a page that is not full. Some servers always name another page.
         """
-        if self.last_page is not None and (self.pages < self.last_page or self.latest_is_short):
-            return self.pages < self.last_page
+        if self.last_page is not None and (self.current_pass.pages < self.last_page or self.latest_is_short):
+            return self.current_pass.pages < self.last_page
         return page.next_page not in {None, self.latest_next} and (page.has_new_ids or not page.new_rows)
 
     def _continues_without_count(self, page: PageFacts, *, is_full: bool) -> bool:
         is_early = not page.new_rows and self._has_more_pages(page)
-        if self.largest_page < self.page_size and self.stuck_pages and not is_early:
+        if self.largest_page < self.page_size and self.current_pass.stuck_pages and not is_early:
             return False  # the first page was short, and the next one brought nothing: the list was complete
         if self.missing is not None and not page.new_rows and not is_early:
             return False  # the list was complete, although its count is too low

@@ -167,7 +167,7 @@ class NumberedPages(Generic[T]):
         progress.detector = progress.detector.record_counts(page.meta.pages, page.meta.total_count)
         if self._total is None:
             self._total = progress.detector.total
-        if not progress.detector.pages and progress.exceeds_limit and await self._split_at_once(progress):
+        if not progress.detector.current_pass.pages and progress.exceeds_limit and await self._split_at_once(progress):
             return None
         return await self._accept(progress, page)
 
@@ -177,7 +177,8 @@ class NumberedPages(Generic[T]):
         The day after today is left out last, because the days of the API may be ahead of UTC. Return False if the
         window has no such days, or if the caller passed only later days.
         """
-        window, is_first = progress.window, progress.detector.pages == 0 and progress.detector.passes == 1
+        window, detector = progress.window, progress.detector
+        is_first = detector.current_pass.pages == 0 and detector.passes == 1
         if self._caller_days is None or window is None or not is_first or not isinstance(error, BadRequestError):
             return False
         today = self._executor.server_now().date()

@@ -55,7 +55,7 @@ class WindowProgress(msgspec.Struct):
         """Return True if the list continues, and the next page is known to exist or all requested ones have arrived."""
         if self.detector.verdict is not Verdict.CONTINUE:
             return False
-        return self.requested == self.detector.pages or self.requested < self.detector.known_pages
+        return self.requested == self.detector.current_pass.pages or self.requested < self.detector.known_pages
 
     async def record(self, page: Page[T], decoder: PageDecoder[T]) -> tuple[T, ...]:
         """Record a page, and return its new rows."""
@@ -80,7 +80,7 @@ class WindowProgress(msgspec.Struct):
 
     def ends_with(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
-        missing, pages, lacks_rows = self.detector.missing, self.detector.pages, self.detector.lacks_rows
+        missing, pages, lacks_rows = self.detector.missing, self.detector.current_pass.pages, self.detector.lacks_rows
         if pages and self._has_ended:
             return True  # the response named another page, or reported more pages of another size
         if isinstance(error, OffsetExceededError):
@@ -100,14 +100,14 @@ class WindowProgress(msgspec.Struct):
         count at most. Without a count, the last page has fewer rows than another one, or is the last that the server
         reports, and the row limit is far.
         """
-        detector = self.detector
+        detector, current = self.detector, self.detector.current_pass
         if not detector.is_count_unknown:
-            is_proven = detector.missing == 0 and not detector.rise and (detector.total or 0) < self.max_rows
+            is_proven = detector.missing == 0 and not current.rise and (detector.total or 0) < self.max_rows
             names_page = detector.latest_next is not None and detector.last_page is None and not detector.is_proven
             return is_proven and (detector.latest_is_short or not (names_page or self._may_be_capped))
-        latest, is_reported = detector.latest_rows or 0, detector.pages == detector.last_page
+        latest, is_reported = current.latest_rows or 0, current.pages == detector.last_page
         is_last = latest < max(detector.largest_page, 1) or (is_reported and not self._is_round(detector.rows))
-        return is_last and detector.pages >= (detector.last_page or 0) and not self._reaches_limit(detector.pages + 1)
+        return is_last and current.pages >= (detector.last_page or 0) and not self._reaches_limit(current.pages + 1)
 
     def _is_round(self, rows: int) -> bool:
         """Return True if a number of rows may be the limit of a server for searches by date."""
@@ -116,22 +116,23 @@ class WindowProgress(msgspec.Struct):
     def _reaches_limit(self, pages: int) -> bool:
         """Return True if a number of pages has more rows than the limit. The server may filter rows of a page."""
         largest, requested = self.detector.largest_page, self.detector.page_size
-        is_filtered = self.detector.has_short_page and 2 * largest > requested
+        is_filtered = self.detector.current_pass.has_short_page and 2 * largest > requested
         return pages * (requested if is_filtered else largest) > self.max_rows
 
     @property
     def _may_be_capped(self) -> bool:
         """True if the server may count no further than it returns rows, so that its count proves nothing."""
         total = self.detector.total or 0
-        is_early = self.detector.pages < (self.detector.last_page or 0)
+        is_early = self.detector.current_pass.pages < (self.detector.last_page or 0)
         return is_early or total >= self.max_rows or self._is_round(total)
 
     def is_over_limit(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
         if isinstance(error, OffsetExceededError):
             return True
-        may_be_limit = self.detector.missing == 0 and self.detector.pages > 0 and self._may_be_capped
-        return self.window is not None and (may_be_limit or self._reaches_limit(self.detector.pages + 1))
+        pages = self.detector.current_pass.pages
+        may_be_limit = self.detector.missing == 0 and pages > 0 and self._may_be_capped
+        return self.window is not None and (may_be_limit or self._reaches_limit(pages + 1))
 
     @property
     def exceeds_limit(self) -> bool:
@@ -141,7 +142,7 @@ class WindowProgress(msgspec.Struct):
     @property
     def has_all_rows(self) -> bool:
         """True if all counted rows and reported pages arrived, and the count is below the row limit."""
-        is_last = self.detector.pages >= (self.detector.last_page or 0)
+        is_last = self.detector.current_pass.pages >= (self.detector.last_page or 0)
         return self.detector.missing == 0 and is_last and not self.exceeds_limit
 
     @property
@@ -159,15 +160,15 @@ class WindowProgress(msgspec.Struct):
         if total not in {None, self.max_rows} and self.detector.rows <= (total or 0):
             return False
         # The last page ends at the limit, or the server rejects the page that crosses it. A later pass may end early.
-        is_filtered = self.detector.has_short_page and self.detector.rows < self.max_rows
-        return (is_filtered and self._reaches_limit(self.detector.pages)) or any(
+        is_filtered = self.detector.current_pass.has_short_page and self.detector.rows < self.max_rows
+        return (is_filtered and self._reaches_limit(self.detector.current_pass.pages)) or any(
             rows == self.max_rows or (rows + largest > self.max_rows and rows % largest == 0)
-            for rows in (self.detector.received, self.detector.rows)
+            for rows in (self.detector.current_pass.received, self.detector.rows)
         )
 
     def peek_total(self) -> None:
         """Read the counts of a first response that is waiting, without decoding its rows."""
-        if self.detector.total is not None or self.detector.pages:
+        if self.detector.total is not None or self.detector.current_pass.pages:
             return
         body = self.queue.peek()
         if body is not None and len(body) <= MAX_INLINE_BYTES:

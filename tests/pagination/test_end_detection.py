@@ -37,7 +37,8 @@ def pages(*, can_end: bool) -> list[PageFacts]:
 
 def simplify(state: EndDetector) -> EndDetector:
     """Return a state with small changes of the count. Larger changes decide only the kind of the end."""
-    return replace(state, fall=min(state.fall, 1), rise=min(state.rise, 1))
+    current = state.current_pass
+    return replace(state, current_pass=replace(current, fall=min(current.fall, 1), rise=min(current.rise, 1)))
 
 
 def follow(states: set[EndDetector], choices: list[PageFacts]) -> set[EndDetector]:
@@ -65,7 +66,7 @@ def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, has_cursor
                 assert state.total is None or state.rows >= state.total, state
             elif state.verdict is Verdict.INCOMPLETE:
                 is_short = state.total is not None and state.rows < state.total
-                repeats_first = 0 < state.stuck_pages == state.pages - 1
+                repeats_first = 0 < state.current_pass.stuck_pages == state.current_pass.pages - 1
                 assert is_short or state.missing_in_pass > 0 or state.lacks_page or repeats_first, state
             elif state.verdict is Verdict.RESTART:
                 assert can_restart
@@ -132,7 +133,7 @@ def test_count_that_falls_during_a_later_pass() -> None:
         PageFacts(row_count=0, new_rows=0, new_to_pass=0, total_count=2),
     ):
         detector = detector.record(page)
-    assert (detector.fall, detector.verdict) == (1, Verdict.RESTART)
+    assert (detector.current_pass.fall, detector.verdict) == (1, Verdict.RESTART)
 
 
 def test_named_page_that_is_no_progress() -> None:
