@@ -22,6 +22,7 @@ from leadfeeder_async.cli.options import (
     REPEATABLE,
     CompanyIds,
     Countries,
+    FeedId,
     IcpIds,
     MaxCredits,
     OutputTarget,
@@ -66,7 +67,7 @@ async def visits(
             help='Filters of the API as JSON, such as \'{"location_country_codes":["DE"]}\', or a JSON file of them.'
         ),
     ] = None,
-    feed: Annotated[str | None, Parameter(help="The id of a custom feed: only visits of its companies.")] = None,
+    feed: FeedId = None,
     include_company: IncludeCompany = False,
     order: Annotated[
         VisitOrder, Parameter(help="`newest` begins with the latest visit, so that --limit 20 exports the latest 20.")
@@ -106,7 +107,7 @@ async def visitor_companies(
     *,
     since: Since = "30d",
     until: Until = "today",
-    custom_feed_id: Annotated[str | None, Parameter(help="Only companies of this custom feed.")] = None,
+    feed: FeedId = None,
     include_company: IncludeCompany = False,
     tz: DayZone = "UTC",
     target: OutputTarget = DEFAULT_TARGET,
@@ -126,7 +127,7 @@ async def visitor_companies(
         "visitor company",
         target,
         lambda lf: lf.web_visits.companies(
-            start_date=days.start, end_date=days.end, custom_feed_id=custom_feed_id, include=include, limit=target.limit
+            start_date=days.start, end_date=days.end, custom_feed_id=feed, include=include, limit=target.limit
         ),
         f"{days} {tz}",
     )

@@ -39,6 +39,7 @@ Countries = Annotated[list[str] | None, REPEATABLE, Parameter(help="A country co
 IcpIds = Annotated[
     list[str] | None, REPEATABLE, Parameter(help="The id of an ideal customer profile. Can be repeated.")
 ]
+FeedId = Annotated[str | None, Parameter(help="Only visits of the companies of this custom feed, given by its id.")]
 CompanyIds = Annotated[list[str] | None, REPEATABLE, Parameter(help="The id of a company. Can be repeated.")]
 Positions = Annotated[list[str] | None, REPEATABLE, Parameter(help="A job title. Can be repeated.")]
 Scope = Annotated[Literal["company", "contact"], Parameter(help="Lists of companies, or lists of contacts.")]

@@ -13,7 +13,7 @@ import msgspec
 from cyclopts import Parameter
 
 from leadfeeder_async.cli.dates import parse_start
-from leadfeeder_async.cli.options import FLAG, AccountId, Countries, JsonLines
+from leadfeeder_async.cli.options import FLAG, AccountId, Countries, FeedId, JsonLines
 from leadfeeder_async.cli.printing import print_err, print_out
 from leadfeeder_async.cli.record_tables import format_value
 from leadfeeder_async.errors import check_argument
@@ -45,7 +45,7 @@ async def watch(
     lookback: Annotated[int, Parameter(help="The number of days for which late visits are expected.")] = 3,
     company_id: Annotated[str | None, Parameter(help="Only visits of this company.")] = None,
     country: Countries = None,
-    feed: Annotated[str | None, Parameter(help="The id of a custom feed: only visits of its companies.")] = None,
+    feed: FeedId = None,
     include_company: Annotated[
         bool, FLAG, Parameter(help="Include all fields of each company, not only its id.")
     ] = False,
