@@ -394,7 +394,7 @@ class CursorExpiredError(PaginationError):
     rows without an id would be returned twice.
     """
 
-    default_hint = "The rows so far are valid. Start again if reading them once more is acceptable."
+    default_hint = "The rows so far are valid. Read the list again if repeated rows or charges are acceptable."
 
 
 class IncompleteWindowError(PaginationError):
@@ -408,7 +408,7 @@ class IncompleteWindowError(PaginationError):
 
     """
 
-    default_hint = "Read such a day in parts, with a filter such as company_id."
+    default_hint = "Read such a day in parts: visits with company_id, visiting companies with custom_feed_id."
 
     def __init__(
         self,

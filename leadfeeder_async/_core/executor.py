@@ -303,7 +303,9 @@ class RequestExecutor:
         trace.meta = codec.meta_at_end(response.body)
         if trace.meta is not None:
             self._record_charge(call, trace)
-        elif response.body.rfind(b'"charged"') >= 0 or response.body.rfind(b"\\u00") >= 0:  # faster than `in`
+        elif (
+            response.body.rfind(b'"charged"') >= 0 or response.body.rfind(b"\\u00") >= 0
+        ):  # the name may have escapes; faster than `in`
             await self._decode_charge(call, trace, response.body, is_large=is_large)
         if not 200 <= response.status < 300:
             response = trace.response = self._state.redactor.response(response)
@@ -483,7 +485,7 @@ class RequestExecutor:
             state.account_lock.release()
 
     def _check_lookup_since(self, earlier: LookupFailure | None) -> None:
-        """Raise the error of a lookup that failed while this call waited for it, after an earlier one."""
+        """Raise the error of an account lookup that failed while this call waited for the lock, but no older one."""
         failure, options = self._state.account_failure, self.options
         if failure is None or failure is earlier:
             return

@@ -45,7 +45,9 @@ class UnidentifiedRows:
 async def filter_new(seen: SeenIds, page: Page[T], decoder: PageDecoder[T]) -> NewRows[T]:
     """Record the ids of a page, and return its new rows. Many rows are processed in a thread."""
     rows = page.items
-    return await run_for_rows(lambda: seen.filter_new(rows, decoder.row_ids(rows), decoder.row_keys(rows)), len(rows))
+    return await run_for_rows(
+        lambda: seen.filter_new(rows, decoder.row_ids(rows), decoder.row_relations(rows)), len(rows)
+    )
 
 
 def page_facts(
@@ -93,25 +95,38 @@ def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | Non
 
 
 def missing_rows_error(detector: EndDetector, request: ApiRequest[bytes]) -> IncompleteListError:
-    """Return the error for a list that ended with fewer rows than the server counts."""
-    again = f" in {detector.passes} passes" if detector.passes > 1 else ""
-    if detector.lacks_page:
-        return IncompleteListError(
-            f"The list has more rows than the {detector.rows:,} that arrived: a page before its last one was empty"
-            f"{again}, although all others are full.",
-            request.endpoint.error_context(),
-            hint="The rows so far are valid. Try again later.",
+    """Return the error for a list that ended with fewer rows than the server counts, or without one of its pages."""
+    missing, lacks_page = max(detector.missing or 0, detector.missing_in_pass), detector.lacks_page
+    message = _describe_lost_page(detector) if lacks_page or missing <= 0 else _describe_missing(detector, missing)
+    hint = "The rows so far are valid. Try again later."
+    if missing <= 0 and not lacks_page:
+        hint = "Report the operation to the authors of this package, and request its other pages with lf.request()."
+    return IncompleteListError(message, request.endpoint.error_context(), hint=hint)
+
+
+def _describe_missing(detector: EndDetector, missing: int) -> str:
+    if not detector.lacks_rows:
+        return (
+            f"The server's count fell while the list was read, and {missing:,} of {detector.total:,} rows did not come "
+            "again in the last pass over the list."
         )
-    missing = max(detector.missing or 0, detector.missing_in_pass)
-    if missing <= 0 or detector.total is None:
-        return IncompleteListError(
-            f"The list has more rows than the {detector.rows:,} that arrived: the last response names another page, "
-            "but this list cannot request it.",
-            request.endpoint.error_context(),
-            hint="Report the operation to the authors of this package, and request its other pages with lf.request().",
-        )
-    return IncompleteListError(
-        f"{missing:,} of {detector.total:,} rows are missing: the server counts them, but did not return them{again}.",
-        request.endpoint.error_context(),
-        hint="The rows so far are valid. Try again later.",
+    return (
+        f"{missing:,} of {detector.total:,} rows are missing: the server counts them, but did not return "
+        f"them{_in_passes(detector)}."
     )
+
+
+def _describe_lost_page(detector: EndDetector) -> str:
+    current = detector.current_pass
+    if detector.lacks_page:
+        problem = "was empty" if current.has_empty_page else "repeated earlier rows"
+        reason = f"a page before its last one {problem}{_in_passes(detector)}, and all others are full"
+    elif current.stuck_pages:
+        reason = "the server returned the first page again for each further one"
+    else:
+        reason = "the last response reports another page, but this list cannot request it"
+    return f"The list has more rows than the {detector.rows:,} that arrived: {reason}."
+
+
+def _in_passes(detector: EndDetector) -> str:
+    return f" in {detector.passes} passes over the list" if detector.passes > 1 else ""

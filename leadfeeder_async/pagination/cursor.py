@@ -20,7 +20,7 @@ from leadfeeder_async.pagination.source import PagerOptions, PrefetchQueue
 
 T = TypeVar("T")
 
-REJECTIONS = frozenset({400, 404, 409, 410, 416, 422})
+EXPIRED_CURSOR_STATUSES = frozenset({400, 404, 409, 410, 416, 422})
 """The statuses with which a server may reject a cursor that has expired."""
 
 MAX_LOOP_PAGES = 50
@@ -108,7 +108,8 @@ class _CursorProgress:
         self._request = request
         self._pages_wanted = options.pages_wanted
         resumes = options.position.cursor is not None
-        # The ids before the position are rows of this list. If the list is read from its start, all of them come again.
+        # In a resumed list, the excluded ids count as rows that arrived. In a list from its start they do not, because
+        # the server sends them again.
         self._seen = SeenIds.after(options.exclude_ids, is_same_list=resumes)
         self._cursors = set[str]()
         self._rejections = 0
@@ -125,7 +126,7 @@ class _CursorProgress:
         self.detector = EndDetector(
             options.page_size,
             not request.endpoint.is_billed,
-            has_cursors=True,
+            is_cursor_list=True,
             rows=known,
             current_pass=PassState(rows=known),
             total=total if self._is_comparable else None,
@@ -144,11 +145,14 @@ class _CursorProgress:
         return self._pages_wanted is None or self._pages < self._pages_wanted
 
     async def record(self, page: Page[T], decoder: PageDecoder[T], cursor: str | None) -> Page[T]:
-        """Record a page, and return it with its new rows, and with the errors that no earlier pass has reported."""
+        """Record a page, and return it with its new rows. Its errors are left out if an earlier pass reported them.
+
+        After a rejected cursor, the errors of pages that are read again are reported again.
+        """
         new = await filter_new(self._seen, page, decoder)
         self._has_unidentified |= new.unidentified > 0
         if self._rejections and self._has_unidentified:
-            raise self._expired_error("The server rejected its own cursor")
+            raise self._expired_error("The server rejected the cursor of the next page")
         facts = page_facts(page, new, self.detector, is_last=cursor is None)
         if not self._is_comparable:
             facts = replace(facts, total_count=None)
@@ -158,12 +162,12 @@ class _CursorProgress:
             self._highest_total = max(self._highest_total or 0, self.detector.total)
         self._made_progress = self._made_progress or facts.new_rows > 0
         self.loop_error = self._detect_loop(cursor)
-        if self.detector.is_proven and (self.loop_error is not None or not facts.new_rows):
+        if self.detector.has_counted_rows and (self.loop_error is not None or not facts.new_rows):
             self.loop_error, self.detector = None, replace(self.detector, verdict=Verdict.COMPLETE)
         page = replace(page, items=new.rows)
-        # A rejected cursor ends a pass early, so the next pass reports its errors.
-        is_reported = self.detector.passes > 1 and not self._rejections
-        return replace(page, decode_errors=(), undecodable=0) if is_reported else page
+        # A rejected cursor ends a pass early, so the next pass has errors that were not reported.
+        drops_errors = self.detector.passes > 1 and not self._rejections
+        return replace(page, decode_errors=(), undecodable=0) if drops_errors else page
 
     def restart(self) -> None:
         """Begin another pass over the list, after which all of its rows are known."""
@@ -178,14 +182,16 @@ class _CursorProgress:
 
         Raise if another pass may charge, made no progress before, or could return rows twice.
         """
-        if cursor is None or error.status not in REJECTIONS:
+        if cursor is None or error.status not in EXPIRED_CURSOR_STATUSES:
             raise error
-        if self.detector.is_proven:
+        if self.detector.has_counted_rows:
             self.detector = replace(self.detector, verdict=Verdict.COMPLETE)
             return
         is_stuck = self._rejections > 0 and not self._made_progress
         if not self.detector.can_restart or is_stuck or self._has_unidentified:
-            raise self._expired_error(f"The server rejected its own cursor: {error.message}", error) from error
+            raise self._expired_error(
+                f"The server rejected the cursor of the next page: {error.message}", error
+            ) from error
         self._rejections += 1
         self._made_progress = False
         self.restart()

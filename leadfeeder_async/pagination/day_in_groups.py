@@ -21,8 +21,8 @@ class DayInGroups(msgspec.Struct):
     """The ids of all rows that were returned."""
     without_group: set[str]
     """The ids of rows that the search of the whole day returned, but no group so far."""
-    is_count_limited: bool
-    """True if the server counts no further than its row limit."""
+    has_unreliable_count: bool
+    """True if the server counts no further than its row limit, or only the rows of a page."""
     groups_left: int
     split: SplitRange | None
     """The date range that the day is a part of."""
@@ -41,7 +41,7 @@ class DayInGroups(msgspec.Struct):
         """True if no rows can be missing. If the count is limited, rows without a country may be missing."""
         if self.missing or self.is_truncated or self.total is None:
             return False
-        return not (self.is_count_limited and self.without_group)
+        return not (self.has_unreliable_count and self.without_group)
 
     def record_counts(self, before: int, with_country: int, after: int) -> None:
         """Compare the rows that arrived with the counts of the server after all groups were read.
@@ -54,4 +54,4 @@ class DayInGroups(msgspec.Struct):
         removed = max(0, (self.total or 0) - min(before, after), self.counted - with_country)
         without_country = max(0, len(self.without_group) - removed)  # no group returned the removed rows either
         self.missing = max(0, max(before, after) - with_country - without_country)
-        self.is_count_limited = self.total == after < len(self.ids)
+        self.has_unreliable_count = self.total == after < len(self.ids)

@@ -17,7 +17,7 @@ from leadfeeder_async._core.json_text import is_utf8
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.pagination.dedupe import row_ids, row_key
+from leadfeeder_async.pagination.dedupe import row_ids, row_relations
 from leadfeeder_async.pagination.page import Page
 
 
@@ -48,9 +48,9 @@ class ModelDecoder(msgspec.Struct, Generic[T], frozen=True):
         """Return the id of each model."""
         return [row.id or None for row in rows]
 
-    def row_keys(self, rows: Sequence[T]) -> list[str]:
-        """Return what distinguishes models with the same id, or an empty list if each id belongs to one row."""
-        return [row_key(msgspec.json.encode(row)) for row in rows] if self.endpoint.shares_ids else []
+    def row_relations(self, rows: Sequence[T]) -> list[str]:
+        """Return the relations of each model, or an empty list if each id belongs to one row."""
+        return [row_relations(msgspec.json.encode(row)) for row in rows] if self.endpoint.shares_ids else []
 
 
 class RawDecoder(msgspec.Struct, frozen=True):
@@ -74,9 +74,9 @@ class RawDecoder(msgspec.Struct, frozen=True):
         """Return the id of each row, or None for a row without one."""
         return row_ids(rows)
 
-    def row_keys(self, rows: Sequence[msgspec.Raw]) -> list[str]:
-        """Return what distinguishes rows with the same id, or an empty list if each id belongs to one row."""
-        return list(map(row_key, rows)) if self.endpoint.shares_ids else []
+    def row_relations(self, rows: Sequence[msgspec.Raw]) -> list[str]:
+        """Return the relations of each row, or an empty list if each id belongs to one row."""
+        return list(map(row_relations, rows)) if self.endpoint.shares_ids else []
 
     def _clean(self, page: Page[msgspec.Raw]) -> Page[msgspec.Raw]:
         rows, errors, undecodable = list[msgspec.Raw](), list(page.decode_errors), page.undecodable

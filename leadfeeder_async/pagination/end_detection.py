@@ -24,8 +24,8 @@ MAX_FRUITLESS_PASSES = 2
 """Consecutive passes without new rows after which no further pass is made."""
 
 
-USUAL_PAGE_SIZES = frozenset({10, 20, 25, 50})
-"""A first page of this size may be all that a server returns at once, although a larger page was requested."""
+COMMON_PAGE_LIMITS = frozenset({10, 20, 25, 50})
+"""Sizes to which servers often limit a page, although a larger one was requested."""
 
 MAX_COUNT = 1_000_000_000
 """Higher counts are not trustworthy."""
@@ -47,8 +47,8 @@ class PageFacts(msgspec.Struct, frozen=True):
     """Rows that arrived, including those that cannot be decoded."""
     new_rows: int
     """Rows that no earlier page contained."""
-    new_to_pass: int = -1
-    """Rows that no earlier page of this pass contained. -1 in the first pass, where these are the new rows."""
+    new_to_pass: int | None = None
+    """Rows that no earlier page of this pass contained. Defaults to the new rows, as in a first pass."""
     total_count: int | None = None
     """The number of rows that the server reports."""
     page_count: int | None = None
@@ -91,8 +91,8 @@ class PassState(msgspec.Struct, frozen=True):
     """Consecutive pages without new rows."""
 
     @property
-    def has_gap(self) -> bool:
-        """True if an empty or repeated page came before other rows."""
+    def has_page_without_rows(self) -> bool:
+        """True if a page that was empty, or only repeated rows, came before other rows."""
         return self.has_empty_page or self.has_repeated_page
 
     @property
@@ -102,7 +102,7 @@ class PassState(msgspec.Struct, frozen=True):
 
     def record(self, page: PageFacts, largest_page: int) -> PassState:
         """Return the state after a received page. ``largest_page`` is the number of rows of the largest page so far."""
-        new_to_pass = page.new_rows if page.new_to_pass < 0 else page.new_to_pass
+        new_to_pass = page.new_rows if page.new_to_pass is None else page.new_to_pass
         return replace(
             self,
             pages=self.pages + 1,
@@ -121,7 +121,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     """Decides from the pages so far whether more pages follow. ``record`` returns the next state.
 
     ``missing`` is the last trustworthy count minus the distinct rows that arrived, or unknown without such a count.
-    The first line that describes a page applies. A list with cursors always continues until a response has no cursor.
+    The first line that describes a page applies. A list with cursors continues until a response has no cursor. The
+    caller ends it earlier if cursors repeat or are rejected.
 
     ===========  =================================================================  ===============================
     missing      page                                                               verdict
@@ -138,14 +139,14 @@ class EndDetector(msgspec.Struct, frozen=True):
                  without new rows several times                                     free and passes are left,
                                                                                     otherwise INCOMPLETE
     above zero   any other                                                          CONTINUE
-    zero         the only one that can be requested, of a usual size, although the  INCOMPLETE
-                 response names another page
+    zero         the only one that can be requested, of a common size, although     INCOMPLETE
+                 the response names another page
     zero         the last that can be requested, or of a later pass                 COMPLETE
     zero         with no more rows than one page has, or after the count changed,   CONTINUE
                  if more pages are reported or named: the count may be that of the
                  page, or of the rows so far
     zero         of a free list, full with new rows, and neither the last of the    CONTINUE
-                 reported pages nor a first page of another than a usual size: the
+                 reported pages nor a first page of another than a common size: the
                  count may be that of the page
     zero         any other                                                          COMPLETE
     below zero   with rows, the last that can be requested, although the response   INCOMPLETE
@@ -154,11 +155,12 @@ class EndDetector(msgspec.Struct, frozen=True):
     below zero   any other, because the count is that of the page or is outdated    as without a count
     ===========  =================================================================  ===============================
 
-    A page is full if it has as many rows as the largest page so far. Usual sizes are the requested one, 10, 20, 25 and
+    A page is full if it has as many rows as the largest page so far. Common sizes are the requested one, 10, 20, 25 and
     50. A list continues to a named page only if the response names another one than the response before, and reports no
-    number of pages or is full and of a usual size. Its new rows, if any, must have ids. A list that turns out to charge
-    is not free. A later pass has as many pages as the first one and the rows that were added meanwhile. Without a
-    count, or if the count fell in an earlier pass, it reads all of them.
+    number of pages or is full and of a common size. Its new rows, if any, must have ids. A list that turns out to
+    charge is not free. Passes are left after fewer than six, unless the last two brought no new rows. A later pass has
+    as many pages as the first one and the rows that were added meanwhile. Without a count, or if the count fell in an
+    earlier pass, it reads all of them.
 
     COMPLETE changes in these cases. RESTART requires here too that reading again is free and that passes are left.
 
@@ -170,15 +172,15 @@ class EndDetector(msgspec.Struct, frozen=True):
       other pages before the last one are full. If one of them is not full, the server may filter rows after it made the
       pages.
     - Without a count, or below zero, the verdict is INCOMPLETE if all pages repeat the first one, although the response
-      has a cursor, or reports several pages of a usual size.
+      has a cursor, or reports several pages of a common size.
     """
 
     page_size: int
     """The rows per page that were requested. The server may return fewer."""
     can_restart: bool
     """True if reading the list again charges nothing."""
-    has_cursors: bool = False
-    """True if each response shows whether a page follows, as in lists with cursors."""
+    is_cursor_list: bool = False
+    """True for a list with cursors, in which each response shows whether a page follows."""
     current_pass: PassState = PassState()
     rows: int = 0
     """Distinct rows that arrived, in all passes."""
@@ -190,11 +192,11 @@ class EndDetector(msgspec.Struct, frozen=True):
     """The last trustworthy count."""
     latest_next: str | None = None
     """The cursor or link to another page that the latest page named. A server may name the same one on each page."""
-    needs_proof: bool = False
+    count_fell_before: bool = False
     """True if the count fell during an earlier pass."""
     passes: int = 1
     first_pass_pages: int = 0
-    """The number of pages of the first pass, without those at its end that had no new rows."""
+    """The pages that a later pass reads: those of the first one up to the last with new rows, and all known ones."""
     first_total: int = 0
     """The count at the end of the first pass."""
     fruitless_passes: int = 0
@@ -212,33 +214,35 @@ class EndDetector(msgspec.Struct, frozen=True):
         return self.missing is not None and self.missing > 0
 
     @property
-    def is_proven(self) -> bool:
-        """True if the counted rows have arrived, and the count can be neither that of one page nor that so far."""
+    def has_counted_rows(self) -> bool:
+        """True if as many rows arrived as the server counts, on several pages, and the count never changed."""
         current = self.current_pass
         is_steady = self.passes == 1 and not current.rise and not current.fall
         return is_steady and self.missing == 0 and current.pages > 0 and self.rows > self.largest_page
 
     @property
-    def is_count_unknown(self) -> bool:
-        """True without a trustworthy count, or if more rows arrived than it says: it is that of a page, or outdated."""
-        return self.missing is None or self.missing < 0
+    def has_usable_count(self) -> bool:
+        """True with a trustworthy count, unless more rows arrived. It is then that of a page, or outdated."""
+        return self.missing is not None and self.missing >= 0
 
     @property
     def missing_in_pass(self) -> int:
         """The number of counted rows that did not arrive in this pass, or 0 if no earlier pass had a falling count."""
-        return (self.total or 0) - self.current_pass.rows if self.needs_proof else 0
+        return (self.total or 0) - self.current_pass.rows if self.count_fell_before else 0
 
     @property
     def lacks_page(self) -> bool:
         """True if a list without a count has an empty or repeated page between full ones, whose rows never arrived."""
-        has_gap = self.current_pass.has_gap and not self.current_pass.has_short_page
-        return self.is_count_unknown and has_gap and self.rows <= ((self.last_page or 0) - 1) * self.largest_page
+        current = self.current_pass
+        if self.has_usable_count or not current.has_page_without_rows or current.has_short_page:
+            return False
+        return self.rows <= ((self.last_page or 0) - 1) * self.largest_page
 
     @property
-    def latest_is_short(self) -> bool:
-        """True if the latest page had fewer rows than another one, or than servers return at most."""
+    def latest_is_small(self) -> bool:
+        """True if the latest page is not full, or has neither the requested size nor a common one."""
         rows = self.current_pass.latest_rows or 0
-        return rows < self.largest_page or (rows < self.page_size and rows not in USUAL_PAGE_SIZES)
+        return rows < self.largest_page or (rows < self.page_size and rows not in COMMON_PAGE_LIMITS)
 
     @property
     def known_pages(self) -> int:
@@ -257,7 +261,9 @@ class EndDetector(msgspec.Struct, frozen=True):
         last_page = self.last_page if page_count is None or page_count <= 0 else page_count
         if total_count is None or not 0 < total_count <= MAX_COUNT:
             return replace(self, last_page=last_page)
-        is_count_of_page = self.passes == 1 and self.is_count_unknown  # later passes have rows that were removed, too
+        is_count_of_page = (
+            self.passes == 1 and not self.has_usable_count
+        )  # later passes have rows that were removed, too
         change = 0 if is_count_of_page or self.total is None else total_count - self.total
         current = self.current_pass
         if self.total is None and current.pages:  # the first page had no count, or a count of zero
@@ -281,13 +287,13 @@ class EndDetector(msgspec.Struct, frozen=True):
     def restarted(self) -> EndDetector:
         """Return the state at the start of another pass."""
         ended = self.current_pass
-        pages_with_news = max(ended.pages - ended.stuck_pages, self.known_pages)
+        pages_to_repeat = max(ended.pages - ended.stuck_pages, self.known_pages)
         return replace(
             self,
             current_pass=PassState(),
-            needs_proof=self.needs_proof or ended.fall > 0,
+            count_fell_before=self.count_fell_before or ended.fall > 0,
             passes=self.passes + 1,
-            first_pass_pages=self.first_pass_pages or min(ended.pages, pages_with_news),
+            first_pass_pages=self.first_pass_pages or min(ended.pages, pages_to_repeat),
             first_total=self.first_total or self.total or 0,
             fruitless_passes=0 if ended.new_rows else self.fruitless_passes + 1,
             verdict=Verdict.CONTINUE,
@@ -296,12 +302,12 @@ class EndDetector(msgspec.Struct, frozen=True):
     def _decide(self, page: PageFacts) -> Verdict:
         if self._pass_continues(page):
             return Verdict.CONTINUE
-        if page.row_count > 0 and self._lacks_named_page(page):
+        if page.row_count > 0 and (self._names_unreachable_page(page) or self._repeats_first_page(page)):
             return Verdict.INCOMPLETE
         current = self.current_pass
-        has_gap = current.has_gap or (current.latest_rows == 0 and current.pages < (self.last_page or 0))
-        is_unproven = current.fall > 0 or self.missing_in_pass > 0 or (self.is_count_unknown and has_gap)
-        if not (self.lacks_rows or is_unproven):
+        ends_early = current.latest_rows == 0 and current.pages < (self.last_page or 0)
+        may_lack_page = not self.has_usable_count and (current.has_page_without_rows or ends_early)
+        if not (self.lacks_rows or current.fall > 0 or self.missing_in_pass > 0 or may_lack_page):
             return Verdict.COMPLETE
         fruitless = self.fruitless_passes + (self.passes > 1 and not current.new_rows)
         if self.can_restart and self.passes < MAX_PASSES and fruitless < MAX_FRUITLESS_PASSES:
@@ -311,26 +317,34 @@ class EndDetector(msgspec.Struct, frozen=True):
         is_refuted = self.missing_in_pass > explained or self.lacks_page
         return Verdict.INCOMPLETE if self.lacks_rows or is_refuted else Verdict.COMPLETE
 
-    def _lacks_named_page(self, page: PageFacts) -> bool:
-        """Return True if the response names a page that cannot be requested."""
-        if page.is_last:
-            is_more_than_a_page = self.current_pass.pages > 1 or self.rows > self.page_size
-            is_proven = self.latest_is_short or is_more_than_a_page or self.last_page == self.current_pass.pages
-            return page.next_page is not None and not self.lacks_rows and not (self.missing == 0 and is_proven)
-        # A server that ignores page numbers repeats the first page. Others may repeat the last one.
-        has_more = page.has_cursor or (self.passes == 1 and (self.last_page or 0) > 1 and not self.latest_is_short)
-        return has_more and self.is_count_unknown and 0 < self.current_pass.stuck_pages == self.current_pass.pages - 1
+    def _names_unreachable_page(self, page: PageFacts) -> bool:
+        """Return True if the response names another page, and this is the last one that can be requested."""
+        if not page.is_last or page.next_page is None or self.lacks_rows:
+            return False
+        is_more_than_a_page = self.current_pass.pages > 1 or self.rows > self.page_size
+        ends_list = self.latest_is_small or is_more_than_a_page or self.last_page == self.current_pass.pages
+        return not (self.missing == 0 and ends_list)
+
+    def _repeats_first_page(self, page: PageFacts) -> bool:
+        """Return True if each page was the first one again, although more should exist.
+
+        A server that ignores page numbers does so. Others may repeat the last page.
+        """
+        if page.is_last or self.has_usable_count:
+            return False
+        has_more = page.has_cursor or (self.passes == 1 and (self.last_page or 0) > 1 and not self.latest_is_small)
+        return has_more and 0 < self.current_pass.stuck_pages == self.current_pass.pages - 1
 
     def _may_count_page(self, page: PageFacts) -> bool:
         """Return True if the total may be only that of the page: it has a usual size, and more pages may exist."""
         if page.row_count >= self.page_size:
             return self.current_pass.pages != self.last_page
         if self.last_page is None:
-            return self.current_pass.pages > 1 or page.row_count in USUAL_PAGE_SIZES
+            return self.current_pass.pages > 1 or page.row_count in COMMON_PAGE_LIMITS
         return self.current_pass.pages < self.last_page
 
     def _pass_continues(self, page: PageFacts) -> bool:
-        if page.is_last or self.has_cursors:
+        if page.is_last or self.is_cursor_list:
             return not page.is_last
         # Without a count, empty pages show that a reported number of pages is too high.
         is_known = self.current_pass.pages < self.known_pages and (self.total is not None or page.row_count > 0)
@@ -338,11 +352,11 @@ class EndDetector(msgspec.Struct, frozen=True):
             return False
         is_full = page.row_count >= self.largest_page > 0
         if self.passes > 1:
-            return self.current_pass.pages < self.known_pages and (self.needs_proof or self.missing != 0)
-        if self.is_count_unknown:
+            return self.current_pass.pages < self.known_pages and (self.count_fell_before or self.missing != 0)
+        if not self.has_usable_count:
             return self._continues_without_count(page, is_full=is_full)
         # The count may be that of the page, or of the rows so far.
-        if self.missing != 0 or (not self.is_proven and self._has_more_pages(page)):
+        if self.missing != 0 or (not self.has_counted_rows and self._has_more_pages(page)):
             return True
         return page.new_rows > 0 and self.can_restart and is_full and self._may_count_page(page)
 
@@ -351,7 +365,7 @@ class EndDetector(msgspec.Struct, frozen=True):
 
         A reported number of pages is believed after a page that is not full. Some servers always name another page.
         """
-        if self.last_page is not None and (self.current_pass.pages < self.last_page or self.latest_is_short):
+        if self.last_page is not None and (self.current_pass.pages < self.last_page or self.latest_is_small):
             return self.current_pass.pages < self.last_page
         return page.next_page not in {None, self.latest_next} and (page.has_new_ids or not page.new_rows)
 

@@ -160,14 +160,19 @@ class NumberedPages(Generic[T]):
             if self._leave_out_future(progress, error):
                 return None
             if not progress.ends_with(error):
-                if progress.is_over_limit(error):
+                if progress.is_limit_error(error):
                     return await self._split(progress, 2, error)
                 raise
             page = Page((), Meta())
+        # The counts decide whether the window is split before its first page is recorded.
         progress.detector = progress.detector.record_counts(page.meta.pages, page.meta.total_count)
         if self._total is None:
             self._total = progress.detector.total
-        if not progress.detector.current_pass.pages and progress.exceeds_limit and await self._split_at_once(progress):
+        if (
+            not progress.detector.current_pass.pages
+            and progress.may_exceed_limit
+            and await self._split_at_once(progress)
+        ):
             return None
         return await self._accept(progress, page)
 
@@ -255,7 +260,7 @@ class NumberedPages(Generic[T]):
         The server counts the rows of the day again, and those with a country, because rows may have been added and
         removed since the first counts.
         """
-        if day.total is None or day.is_count_limited:  # a limited count is still the least that the day should have
+        if day.total is None or day.has_unreliable_count:  # a limited count is still the least that the day should have
             day.missing = max(0, (day.total or 0) - len(day.ids))
             return
         codes = requested_countries(day.request)
@@ -296,7 +301,7 @@ class NumberedPages(Generic[T]):
         if limit is not None and limit <= progress.max_rows:
             return False
         groups = await self._find_groups(progress)
-        if progress.is_count_limited or sum(group.count for group in groups) < total:
+        if progress.has_unreliable_count or sum(group.count for group in groups) < total:
             return False
         progress.queue.close()
         self._windows.popleft()
@@ -357,7 +362,7 @@ class NumberedPages(Generic[T]):
         return Page((), Meta(), self._total, split.window, split.position, partial_errors=(error,))
 
     async def _count_window(self, window: DateWindow) -> int | None:
-        """Return the number of rows of a date range, or None if the server does not report it."""
+        """Return the number of rows of a date range. Return None if it is not reported, and MAX_COUNT if rejected."""
         request = self._request.with_dates(window.start, window.end)
         one_row = request.with_params(_ONE_ROW)
         try:
@@ -375,17 +380,20 @@ class NumberedPages(Generic[T]):
                 max_rows = progress.max_rows - progress.max_rows % self._options.page_size
                 found = await find_country_groups(codes, max_rows, partial(self._count, progress.request))
                 progress.groups = found or []
-                progress.is_count_limited = await self._limits_counts(progress, progress.groups)
+                progress.has_unreliable_count = await self._has_unreliable_count(progress, progress.groups)
         return progress.groups
 
-    async def _limits_counts(self, progress: WindowProgress, groups: list[CountryGroup]) -> bool:
-        """Return True if the server counts no further than its row limit, so that the groups exceed the day."""
+    async def _has_unreliable_count(self, progress: WindowProgress, groups: list[CountryGroup]) -> bool:
+        """Return True if the server counts only the rows of a page, or no further than its row limit.
+
+        The groups then have more rows than the day.
+        """
         total, counted = progress.detector.total, sum(group.count for group in groups)
         if total is not None and total < progress.detector.rows:  # some servers count the rows of the page
             return True
-        may_be_limited = total is not None and total - progress.max_rows in {0, 1}  # some count one row further
-        if may_be_limited or total is None or total >= counted:
-            return may_be_limited
+        may_be_capped = total is not None and total - progress.max_rows in {0, 1}  # some count one row further
+        if may_be_capped or total is None or total >= counted:
+            return may_be_capped
         now = await self._count(progress.request)  # visits may have arrived meanwhile
         return now is None or now < counted
 
@@ -404,7 +412,7 @@ class NumberedPages(Generic[T]):
             sum(group.count for group in groups),
             progress.seen.ids,
             set(progress.seen.ids),
-            progress.is_count_limited,
+            progress.has_unreliable_count,
             len(groups),
             progress.split,
         )
@@ -420,7 +428,7 @@ class NumberedPages(Generic[T]):
 
     def _seen_for_part(self, progress: WindowProgress) -> SeenIds:
         if progress.seen.shared is not None:
-            return replace(progress.seen, ids=set(), pass_ids=None, read_keys={})
+            return replace(progress.seen, ids=set(), pass_ids=None, read_relations={})
         return SeenIds(inherited=(*progress.seen.inherited, progress.seen.ids))
 
     def _progress(self, window: DateWindow | None, seen: SeenIds) -> WindowProgress:

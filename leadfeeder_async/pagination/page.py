@@ -27,11 +27,11 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     missing_ids: tuple[str, ...] = ()
     """The ids among them that have no record yet. They are requested again."""
     ended: bool = False
-    """True if the list was read to its end."""
+    """True if resuming reads nothing more: the list has ended, or reading it again may charge."""
     total: int | None = None
-    """The highest number of rows that the server has counted for a cursor list."""
+    """The highest count that the server reported in the current pass over a cursor list."""
     rows: int | None = None
-    """The number of rows of a cursor list so far, as they are compared with that count."""
+    """The distinct rows of a cursor list so far, to compare with ``total``."""
 
 
 def reads_from_start(position: ResumePosition | None) -> bool:
@@ -88,6 +88,6 @@ class PageDecoder(Protocol[T]):
         """Return the id of each row, or None for a row without one."""
         ...
 
-    def row_keys(self, rows: Sequence[T]) -> list[str]:
-        """Return what distinguishes rows with the same id, or an empty list if each id belongs to one row."""
+    def row_relations(self, rows: Sequence[T]) -> list[str]:
+        """Return the relations of each row (:func:`row_relations`), or an empty list if each id belongs to one row."""
         ...

@@ -29,7 +29,7 @@ from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.cursor import CursorSource
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.decoders import HasId, ModelDecoder, RawDecoder
-from leadfeeder_async.pagination.dedupe import row_id, row_id_with_key
+from leadfeeder_async.pagination.dedupe import row_id, row_id_with_relations
 from leadfeeder_async.pagination.id_batches import IdBatchSource
 from leadfeeder_async.pagination.newest_first import newest_first
 from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
@@ -59,8 +59,9 @@ class Pager(Generic[T]):
     """A list that is requested while it is read.
 
     Nothing is sent before the first row is needed, and each iteration starts again. Rows whose id came before are left
-    out. Numbered pages are prefetched, up to 16, and arrive in order. Cursor lists are prefetched by one page. A date
-    range over the API's row limit of 10,000 is split into smaller ones. Leaving a loop cancels the requests in flight.
+    out, except rows of another company or location in lists that may share ids. Numbered pages are prefetched, up to
+    16, and arrive in order. Cursor lists are prefetched by one page. A date range over the API's row limit of 10,000 is
+    split into smaller ones. Leaving a loop cancels the requests in flight.
     """
 
     def __init__(
@@ -273,7 +274,7 @@ class Pager(Generic[T]):
             self.record_type,
             limit,
             endpoint.partitioned_by_day,
-            row_id_with_key if endpoint.shares_ids else row_id,
+            row_id_with_relations if endpoint.shares_ids else row_id,
             is_sorted=self._order == "newest",
         )
         tracker = ProgressTracker(stats, limit)
@@ -380,7 +381,9 @@ class Pager(Generic[T]):
             return [item async for page in pages for item in page.items]
 
     async def count(self) -> int | None:
-        """Return the number of rows as the server reports it, or None if it does not.
+        """Return the number of rows that the server counts.
+
+        Return None for lists of ids, for lists that this package filters, and if the server does not report a count.
 
         Credits:
             One request. If the operation charges, so does this request.
@@ -416,7 +419,7 @@ class Pager(Generic[T]):
         return other
 
     def _model_pages(self) -> AsyncGenerator[Page[T], None]:
-        return _without_frames(self._read(ModelDecoder(self._executor, self._request.endpoint)))
+        return _without_tracebacks(self._read(ModelDecoder(self._executor, self._request.endpoint)))
 
     def _read(self, decoder: PageDecoder[U]) -> AsyncGenerator[Page[U], None]:
         options = replace(self._options, limit=None) if self._row_filters else self._options
@@ -432,7 +435,7 @@ class Pager(Generic[T]):
 
     def _raw_views(self) -> AsyncGenerator[Page[msgspec.Raw], None]:
         endpoint = self._request.endpoint.with_response_type(Response[tuple[msgspec.Raw, ...]])
-        return self._apply_limit(_without_frames(self._read(RawDecoder(self._executor, endpoint))))
+        return self._apply_limit(_without_tracebacks(self._read(RawDecoder(self._executor, endpoint))))
 
     def _apply_limit(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
         limit = 0 if self._options.position.ended else self._options.limit
@@ -478,7 +481,7 @@ def charges_per_page(pager: Pager[T]) -> bool:
     return endpoint.is_billed and endpoint.pagination is not PaginationStyle.ID_BATCH
 
 
-async def _without_frames(pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
+async def _without_tracebacks(pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
     """Yield pages. Errors are raised without the frames that hold a body, because some servers echo the key in it."""
     async with aclosing(pages):
         try:
@@ -502,8 +505,10 @@ def _choose_source(
             return DateWindowSource(executor, request, window, days)
         case PaginationStyle.PAGE_NUMBER:
             return NumberedSource(executor, request)
-        case PaginationStyle.NONE | PaginationStyle.ID_BATCH:
+        case PaginationStyle.NONE:
             return SinglePageSource(executor, request)
+        case PaginationStyle.ID_BATCH:
+            raise AssertionError("a list of ids passes its source")
 
 
 async def _limit_rows(

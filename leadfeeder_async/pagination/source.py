@@ -36,7 +36,7 @@ class PagerOptions(msgspec.Struct, frozen=True, kw_only=True):
     position: ResumePosition = ResumePosition()
     """The position to continue from."""
     exclude_ids: frozenset[str] = frozenset()
-    """The ids of rows that an earlier run returned."""
+    """The ids of rows that an earlier run returned, or the results of :func:`row_id_with_relations`."""
 
     @property
     def pages_wanted(self) -> int | None:

@@ -44,8 +44,8 @@ class WindowProgress(msgspec.Struct):
     """The number of pages of this pass that were requested."""
     groups: list[CountryGroup] | None = None
     """The groups of countries by which the day will be read after these pages."""
-    is_count_limited: bool = False
-    """True if the server counts no further than its row limit, as the groups show."""
+    has_unreliable_count: bool = False
+    """True if the server counts no further than its row limit, as the groups show, or only the rows of a page."""
     day: DayInGroups | None = None
     """The day that this group of countries belongs to."""
     split: SplitRange | None = None
@@ -69,7 +69,9 @@ class WindowProgress(msgspec.Struct):
         """Return the new rows of a page, and True if its rows without an id are those of the page before."""
         ids = decoder.row_ids(page.items)
         is_repeated = self.unidentified.is_repeated(page, ids)
-        return self.seen.filter_new(page.items, ids, decoder.row_keys(page.items), is_repeated=is_repeated), is_repeated
+        return self.seen.filter_new(
+            page.items, ids, decoder.row_relations(page.items), is_repeated=is_repeated
+        ), is_repeated
 
     def restart(self) -> None:
         """Begin another pass."""
@@ -84,13 +86,13 @@ class WindowProgress(msgspec.Struct):
         if pages and self._has_ended:
             return True  # the response named another page, or reported more pages of another size
         if isinstance(error, OffsetExceededError):
-            return missing == 0 and not self._may_be_capped
+            return missing == 0 and not self._count_may_be_capped
         if not isinstance(error, NotFoundError) or not pages:
             return False
         if not lacks_rows and pages < (self.detector.last_page or 0):
             return False  # nothing else would show that rows are missing
         is_complete = missing is not None and not lacks_rows and not self.is_truncated
-        return is_complete or not self.is_over_limit(error)
+        return is_complete or not self.is_limit_error(error)
 
     @property
     def _has_ended(self) -> bool:
@@ -101,49 +103,53 @@ class WindowProgress(msgspec.Struct):
         reports, and the row limit is far.
         """
         detector, current = self.detector, self.detector.current_pass
-        if not detector.is_count_unknown:
-            is_proven = detector.missing == 0 and not current.rise and (detector.total or 0) < self.max_rows
-            names_page = detector.latest_next is not None and detector.last_page is None and not detector.is_proven
-            return is_proven and (detector.latest_is_short or not (names_page or self._may_be_capped))
+        if detector.has_usable_count:
+            is_complete = detector.missing == 0 and not current.rise and (detector.total or 0) < self.max_rows
+            names_page = (
+                detector.latest_next is not None and detector.last_page is None and not detector.has_counted_rows
+            )
+            return is_complete and (detector.latest_is_small or not (names_page or self._count_may_be_capped))
         latest, is_reported = current.latest_rows or 0, current.pages == detector.last_page
         is_last = latest < max(detector.largest_page, 1) or (is_reported and not self._is_round(detector.rows))
-        return is_last and current.pages >= (detector.last_page or 0) and not self._reaches_limit(current.pages + 1)
+        return (
+            is_last and current.pages >= (detector.last_page or 0) and not self._pages_exceed_limit(current.pages + 1)
+        )
 
     def _is_round(self, rows: int) -> bool:
         """Return True if a number of rows may be the limit of a server for searches by date."""
         return self.window is not None and rows % ROUND_COUNT == 0
 
-    def _reaches_limit(self, pages: int) -> bool:
+    def _pages_exceed_limit(self, pages: int) -> bool:
         """Return True if a number of pages has more rows than the limit. The server may filter rows of a page."""
         largest, requested = self.detector.largest_page, self.detector.page_size
         is_filtered = self.detector.current_pass.has_short_page and 2 * largest > requested
         return pages * (requested if is_filtered else largest) > self.max_rows
 
     @property
-    def _may_be_capped(self) -> bool:
+    def _count_may_be_capped(self) -> bool:
         """True if the server may count no further than it returns rows, so that its count proves nothing."""
         total = self.detector.total or 0
         is_early = self.detector.current_pass.pages < (self.detector.last_page or 0)
         return is_early or total >= self.max_rows or self._is_round(total)
 
-    def is_over_limit(self, error: APIStatusError) -> bool:
+    def is_limit_error(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
         if isinstance(error, OffsetExceededError):
             return True
         pages = self.detector.current_pass.pages
-        may_be_limit = self.detector.missing == 0 and pages > 0 and self._may_be_capped
-        return self.window is not None and (may_be_limit or self._reaches_limit(pages + 1))
+        may_be_limit = self.detector.missing == 0 and pages > 0 and self._count_may_be_capped
+        return self.window is not None and (may_be_limit or self._pages_exceed_limit(pages + 1))
 
     @property
-    def exceeds_limit(self) -> bool:
-        """True if the list has, or may have, more rows than the API returns."""
+    def may_exceed_limit(self) -> bool:
+        """True if the list has, or may have, more rows than the row limit. Some servers count no further."""
         return self.detector.total is not None and self.detector.total >= self.max_rows
 
     @property
     def has_all_rows(self) -> bool:
         """True if all counted rows and reported pages arrived, and the count is below the row limit."""
         is_last = self.detector.current_pass.pages >= (self.detector.last_page or 0)
-        return self.detector.missing == 0 and is_last and not self.exceeds_limit
+        return self.detector.missing == 0 and is_last and not self.may_exceed_limit
 
     @property
     def is_truncated(self) -> bool:
@@ -155,13 +161,13 @@ class WindowProgress(msgspec.Struct):
         total, largest = self.detector.total, max(self.detector.largest_page, 1)
         if self.window is None:
             return False
-        if self.exceeds_limit and total != self.max_rows:
+        if self.may_exceed_limit and total != self.max_rows:
             return self.detector.rows < (total or 0)
         if total not in {None, self.max_rows} and self.detector.rows <= (total or 0):
             return False
         # The last page ends at the limit, or the server rejects the page that crosses it. A later pass may end early.
         is_filtered = self.detector.current_pass.has_short_page and self.detector.rows < self.max_rows
-        return (is_filtered and self._reaches_limit(self.detector.current_pass.pages)) or any(
+        return (is_filtered and self._pages_exceed_limit(self.detector.current_pass.pages)) or any(
             rows == self.max_rows or (rows + largest > self.max_rows and rows % largest == 0)
             for rows in (self.detector.current_pass.received, self.detector.rows)
         )

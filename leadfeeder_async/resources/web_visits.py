@@ -194,6 +194,10 @@ class WebVisits:
         Visits of the last days (``lookback_days``) that are reported late are delivered too. Failed polls are repeated
         after a growing delay. While the caller processes a visit, no polls are sent.
 
+        A poll counts the visits of the lookback with one request, or several for more than 8,000 visits. New visits
+        need one more request for each started hundred, and sometimes one more. All visits of the lookback are read once
+        a day, and whenever the number of new visits differs from the growth of the count.
+
         Contract: ``search_web_visits``, scope ``web_visits:read``.
 
         Args:
@@ -221,9 +225,7 @@ class WebVisits:
             BudgetExceededError: A budget does not allow the next request.
 
         Credits:
-            None. A poll counts the visits of the lookback, with one request if they are at most 8,000. New visits need
-            one more request for each started hundred, and sometimes one more. All visits of the lookback are read once
-            a day, and whenever the number of new visits differs from the growth of the count.
+            None.
 
         """
         from leadfeeder_async.jobs.watch.start_watch import make_watcher  # only needed by watches

@@ -52,11 +52,11 @@ def follow(states: set[EndDetector], choices: list[PageFacts]) -> set[EndDetecto
 
 
 @pytest.mark.parametrize("can_restart", [True, False])
-@pytest.mark.parametrize("has_cursors", [True, False])
-def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, has_cursors: bool) -> None:
+@pytest.mark.parametrize("is_cursor_list", [True, False])
+def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, is_cursor_list: bool) -> None:
     """No sequence of pages ends complete with fewer different rows than its last trustworthy count."""
-    choices = pages(can_end=has_cursors)
-    states = {EndDetector(PAGE_SIZE, can_restart, has_cursors=has_cursors)}
+    choices = pages(can_end=is_cursor_list)
+    states = {EndDetector(PAGE_SIZE, can_restart, is_cursor_list=is_cursor_list)}
     seen = set[EndDetector]()
     for _ in range(PAGES):
         seen |= states
@@ -74,8 +74,8 @@ def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, has_cursor
     assert seen
 
 
-@pytest.mark.parametrize("has_cursors", [True, False])
-def test_every_list_without_new_rows_ends(has_cursors: bool) -> None:
+@pytest.mark.parametrize("is_cursor_list", [True, False])
+def test_every_list_without_new_rows_ends(is_cursor_list: bool) -> None:
     """From every state, pages without new rows end the list within a bounded number of pages."""
     choices = [page for page in pages(can_end=False) if not page.new_rows and page.new_to_pass == page.row_count]
     states = {EndDetector(PAGE_SIZE, can_restart=True)}
@@ -83,7 +83,7 @@ def test_every_list_without_new_rows_ends(has_cursors: bool) -> None:
         states = {
             state for state in follow(states, pages(can_end=False)) if state.verdict not in ENDS and state.rows < 4
         }
-    if has_cursors:
+    if is_cursor_list:
         return  # The server decides, and a cursor list ends after 50 pages without new rows.
     seen = set[EndDetector]()
     for _ in range(MAX_PASSES * 8):
@@ -150,8 +150,8 @@ def test_named_page_that_is_no_progress() -> None:
 
 def test_first_count_on_a_later_page() -> None:
     """A count that the first page does not have may be that of the rows so far, so it does not prove the end."""
-    for first_count, is_proven in ((None, False), (0, False), (5, True)):
+    for first_count, has_counted_rows in ((None, False), (0, False), (5, True)):
         first = PageFacts(3, 3, total_count=first_count, has_cursor=True, next_page="a")
         second = PageFacts(2, 2, total_count=5, has_cursor=True, next_page="b")
-        detector = EndDetector(3, can_restart=True, has_cursors=True).record(first).record(second)
-        assert detector.is_proven is is_proven
+        detector = EndDetector(3, can_restart=True, is_cursor_list=True).record(first).record(second)
+        assert detector.has_counted_rows is has_counted_rows

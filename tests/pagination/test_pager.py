@@ -262,7 +262,7 @@ async def test_later_passes_report_no_error_again(tmp_path: Path) -> None:
 async def test_expired_cursor_without_progress() -> None:
     """A cursor that expires again without new rows raises CursorExpiredError."""
     async with handler_server(expiring(9)) as url, client_of(url) as lf:
-        with pytest.raises(CursorExpiredError, match="rejected its own cursor"):
+        with pytest.raises(CursorExpiredError, match="rejected the cursor of the next page"):
             await company_ids(lf)
 
 

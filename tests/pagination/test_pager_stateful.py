@@ -63,7 +63,7 @@ class Model(RuleBasedStateMachine):
     def row_ids(self, rows: Iterable[ResourceIdentifier]) -> list[str]:
         return [row.id for row in rows]
 
-    def row_keys(self, _: Iterable[ResourceIdentifier]) -> list[str]:
+    def row_relations(self, _: Iterable[ResourceIdentifier]) -> list[str]:
         return []
 
     async def execute(self, call: ApiRequest[bytes]) -> bytes:

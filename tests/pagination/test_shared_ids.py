@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from leadfeeder_async import AsyncLeadfeeder, IncompleteListError, LeadfeederError, Pager, ResumePosition
-from leadfeeder_async.pagination.dedupe import row_key
+from leadfeeder_async.pagination.dedupe import row_relations
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
@@ -71,7 +71,7 @@ async def test_rows_with_the_same_id(make: Any, is_nested: bool, tmp_path: Path)
 @pytest.mark.parametrize("relationships", ["[]", "null", "5", '{"company":{"data":[]}}', '{"company":"A"}'])
 def test_other_relationships(relationships: str) -> None:
     """A row whose relationships have another form is known by its id."""
-    assert row_key(f'{{"id":"1","relationships":{relationships}}}'.encode()).strip("\0") == ""
+    assert row_relations(f'{{"id":"1","relationships":{relationships}}}'.encode()).strip("\0") == ""
 
 
 @pytest.mark.parametrize("make", [signals, companies])

@@ -177,7 +177,7 @@ async def test_link_to_a_page_that_cannot_be_requested(link: str) -> None:
         return web.json_response({"data": rows, "links": {"next": link}})
 
     async with handler_server(handle) as url, client_of(url) as lf:
-        with pytest.raises(IncompleteListError, match="names another page"):
+        with pytest.raises(IncompleteListError, match="reports another page"):
             await lf.companies.search(filters={"has_email": True}).collect()
 
 
