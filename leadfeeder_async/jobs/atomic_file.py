@@ -49,8 +49,8 @@ def temporary_beside(path: Path, like: Path) -> Generator[Path]:
 
 def remove_temporaries(path: Path) -> None:
     """Remove the temporary files that killed jobs left beside ``path``. The caller holds its lock."""
-    # DuckDB adds a file with the suffix .wal to a database.
-    name = re.compile(rf"\.{re.escape(path.name)}\.leadfeeder-[0-9a-f]{{8}}\.tmp(\.wal)?")
+    # DuckDB adds logs to a database.
+    name = re.compile(rf"\.{re.escape(path.name)}\.leadfeeder-[0-9a-f]{{8}}\.tmp(\.wal(\.checkpoint|\.recovery)?)?")
     with suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
             if name.fullmatch(entry.name):

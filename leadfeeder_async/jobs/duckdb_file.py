@@ -51,8 +51,8 @@ _READ_ONLY_CONFIG: Mapping[str, str | bool] = {
 }
 """No downloads of extensions, no other files, no network."""
 
-MIN_LINE_BYTES = 1024 * 1024
-"""The longest line that a reader of JSON lines expects, unless the file has a longer one."""
+DEFAULT_MAX_LINE_BYTES = 1024 * 1024
+"""The most bytes of a line for which the buffers of DuckDB suffice without ``longest_line``."""
 
 
 _NEW_DATABASE_CONFIG = {"storage_compatibility_version": "v1.0.0"}
@@ -70,9 +70,13 @@ Without a folder for temporary files, no row is written to a file that others ma
 """
 
 _BOUNDED_CONFIG: Mapping[str, str | bool] = {**_UNBOUNDED_CONFIG, "threads": "1", "memory_limit": "200MB"}
+"""The same with limits that leave the other threads and the memory of the process to the caller."""
 
-_POLL_INTERVAL = 0.02
-"""Seconds between two attempts to open a file that another process has open."""
+_REOPEN_INTERVAL = 0.02
+"""Seconds between two attempts to open a file that another process has open. The thread waits."""
+
+MIN_VERSION_TO_REATTACH = (1, 4)
+"""The first version of DuckDB that opens a file again safely, and with row groups of another size."""
 
 _ROW_GROUP_SIZE = 16_384
 """Rows per group of a table. DuckDB compresses a group again when it is full, while nobody else can open the file.
@@ -96,6 +100,9 @@ _MAKE_SPACE = "Everything committed is kept. Make space and run the same call ag
 
 _PUT_BACK = "Put it back, and run the same call again. Everything committed is kept."
 
+_OTHER_FORMAT = "has a storage format that this DuckDB cannot read, probably that of a newer one"
+_UPGRADE = "Run pip install --upgrade duckdb, or export the data with the DuckDB that wrote the file."
+
 _NOT_A_DATABASE = "is not a valid DuckDB database"
 _CHOOSE = "Choose another file. This one was not changed."
 _RENAME = "Choose another name for the database and its folders."
@@ -106,12 +113,14 @@ _SHARING_VIOLATION, _DISK_FULL = 32, 112
 _RULES = (
     _Rule("not a valid DuckDB database", "not_a_database", _NOT_A_DATABASE, _CHOOSE),
     _Rule('Extension "sqlite"', "not_a_database", _NOT_A_DATABASE, _CHOOSE),
+    # For an SQLite file, DuckDB wants to load an extension.
     _Rule("Loading external extensions is disabled", "not_a_database", _NOT_A_DATABASE, _CHOOSE),
     _Rule("Could not set lock", "locked", "is open in another process", _WAIT),
     _Rule("used by another process", "locked", "is open in another process", _WAIT),
     _Rule(_SHARING_VIOLATION, "locked", "is open in another process", _WAIT),
     _Rule("Unique file handle conflict", "locked", "is open in this process already", "Close that connection first."),
-    _Rule("with version number", "newer_version", "was written by a newer DuckDB", "Run pip install --upgrade duckdb."),
+    _Rule("version number", "newer_version", _OTHER_FORMAT, _UPGRADE),  # DuckDB 2: "storage version number"
+    _Rule("storage version greater than", "newer_version", _OTHER_FORMAT, _UPGRADE),
     _Rule("No space left", "no_space", "cannot grow because the disk is full", _MAKE_SPACE),
     _Rule("not enough space on the disk", "no_space", "cannot grow because the disk is full", _MAKE_SPACE),
     _Rule(_DISK_FULL, "no_space", "cannot grow because the disk is full", _MAKE_SPACE),
@@ -177,21 +186,22 @@ class WritableDatabase:
 
     @contextmanager
     def released(self) -> Generator[None]:
-        """Let other processes open the file inside the context. The connection keeps its temporary tables.
+        """Close the file inside the context, so that other processes can open it.
 
-        It then opens the file again, with small row groups. Only ``ATTACH`` has an option for them. Nothing happens if
-        other connections of this process use the same database, or with DuckDB 1.2 and 1.3. These versions cannot
-        append to a table that has larger row groups, and do not notice that another connection has the file open.
+        The connection keeps its temporary tables. At the end, the file is opened again with small row groups, for which
+        only ``ATTACH`` has an option. It stays closed if the body raises. It stays open if other connections of this
+        process use the database, and with DuckDB 1.2 and 1.3. These versions cannot append to a table that has larger
+        row groups, and do not notice that another connection has the file open.
 
         Raises:
-            DatabaseLockedError: Another process has the file open then.
-            DatabaseError: It cannot be used any more.
+            DatabaseLockedError: Another process has the file open at the end.
+            DatabaseError: The file can no longer be used.
         """
         if not self._can_release:
             yield
             return
         (name,) = self.connection.execute("SELECT current_database()").fetchone() or ("",)
-        database, other = _quoted(name), _quoted(f"{name} in memory")  # a connection always has a database
+        database, other = quoted_name(name), quoted_name(f"{name} in memory")  # a connection always has a database
         self.connection.execute(f"ATTACH ':memory:' AS {other}; USE {other}.main; DETACH {database}")
         yield
         _wait_while_locked(self._path, self._wait, partial(self._attach, database))
@@ -202,8 +212,8 @@ class WritableDatabase:
         _check_links(self._path)
         if not self._path.exists():  # DuckDB would create it
             raise DatabaseError(f"{self._path} was moved or removed while it was in use.", hint=_PUT_BACK)
-        place = str(self._path.absolute()).replace("'", "''")
-        self.connection.execute(f"ATTACH '{place}' AS {name} (TYPE duckdb, ROW_GROUP_SIZE {_ROW_GROUP_SIZE})")
+        options = f"TYPE duckdb, ROW_GROUP_SIZE {_ROW_GROUP_SIZE}"
+        self.connection.execute(f"ATTACH {quoted(self._path.absolute())} AS {name} ({options})")
 
 
 def open_writable(path: Path, *, is_bounded: bool = False, wait: float = 0.0) -> WritableDatabase:
@@ -211,8 +221,8 @@ def open_writable(path: Path, *, is_bounded: bool = False, wait: float = 0.0) ->
 
     Args:
         path: The file.
-        is_bounded: Use one thread and little memory, unless this process has the database open already.
-        wait: The seconds to wait while another process has the file open.
+        is_bounded: Use one thread and 200 MB, unless this process has the database open already. Defaults to False.
+        wait: The seconds to wait while another process has the file open. Defaults to 0.
 
     Raises:
         DatabaseLockedError: It is open in another process, or read-only in this one.
@@ -221,10 +231,10 @@ def open_writable(path: Path, *, is_bounded: bool = False, wait: float = 0.0) ->
 
     def attempt() -> WritableDatabase:
         _check_links(path)
-        with suppress(DatabaseLockedError):
+        with suppress(DatabaseLockedError):  # this process has the file open already, so its database is shared
             config = _BOUNDED_CONFIG if is_bounded else _UNBOUNDED_CONFIG
             connection = _connect_alone(path, config)
-            return WritableDatabase(connection, path, can_release=_version() >= MIN_RELEASED, wait=wait)
+            return WritableDatabase(connection, path, can_release=_version() >= MIN_VERSION_TO_REATTACH, wait=wait)
         return WritableDatabase(_connect(path, read_only=False), path, can_release=False, wait=wait)
 
     return _wait_while_locked(path, wait, attempt)
@@ -233,7 +243,8 @@ def open_writable(path: Path, *, is_bounded: bool = False, wait: float = 0.0) ->
 def _connect_alone(path: Path, config: Mapping[str, str | bool]) -> Connection:
     """Connect to a database that this process does not have open, and write what its log contains.
 
-    If a change does not fit on the disk, DuckDB 1.2 and 1.3 drop a log of earlier connections.
+    If the first change of a connection does not fit on the disk, DuckDB 1.2 and 1.3 drop the log of earlier connections
+    and its changes.
     """
     has_log = any(log.exists() for log in _log_paths(path))
     connection = _connect(path, read_only=False, config=config)
@@ -256,11 +267,7 @@ def _wait_while_locked(path: Path, seconds: float, attempt: Callable[[], T]) -> 
         except DatabaseLockedError:
             if time.monotonic() >= deadline:
                 raise
-        time.sleep(_POLL_INTERVAL)
-
-
-MIN_RELEASED = (1, 4)
-"""The first version of DuckDB that opens a file again safely, and with row groups of another size."""
+        time.sleep(_REOPEN_INTERVAL)
 
 
 def _version() -> tuple[int, int]:
@@ -271,29 +278,20 @@ def _version() -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def create_database(path: Path, schema: str) -> bool:
-    """Create a database with some tables, in one step. The caller holds the lock of the file.
+def create_database(path: Path, schema: str) -> None:
+    """Create a database with some tables in one step, if it does not exist. The caller holds the lock of the file.
 
     Args:
         path: The file.
         schema: The statements that create the tables.
 
-    Returns:
-        True if the database was created, and False if it exists.
-
     Raises:
         DatabaseError: It cannot be created.
     """
     with translate_errors(path):
-        if path.exists():
-            return False
-        check_creatable(path)
-        _create(path.resolve(), schema)
-    return True
+        if not path.exists():
+            check_creatable(path)
+            _create(path.resolve(), schema)
 
 
 def check_creatable(path: Path) -> None:
@@ -328,12 +326,13 @@ def json_lines_sql(path: Path, columns: Mapping[str, str], longest_line: int) ->
     Args:
         path: The file. Characters of its path that DuckDB would expand are escaped.
         columns: The type of each column. Other keys of a line are ignored.
-        longest_line: The most bytes of a line. DuckDB refuses a longer one, and its buffers depend on it.
+        longest_line: The most bytes of a line, or 0 if that is at most ``DEFAULT_MAX_LINE_BYTES``. DuckDB refuses a
+            longer line, and its buffers depend on this number.
     """
     expanded = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
     types = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
     options = "format='newline_delimited', compression='uncompressed', hive_partitioning=false"
-    size = max(longest_line + 1, MIN_LINE_BYTES)
+    size = max(longest_line + 1, DEFAULT_MAX_LINE_BYTES)
     return f"read_json({quoted(expanded)}, {options}, maximum_object_size={size}, columns={{{types}}})"
 
 
@@ -376,7 +375,7 @@ def translate_errors(path: Path) -> Generator[None]:
         raise _explain(path, error.object.decode(locale.getencoding(), "replace")) from error
     except OSError as error:
         raise _explain(path, error.strerror or str(error)) from error
-    except CheckpointError as error:  # of the lock file
+    except CheckpointError as error:  # of the lock file, or of a log that is a link
         raise DatabaseError(error.message, hint=error.hint) from error
 
 
@@ -412,7 +411,9 @@ def _connect(path: Path, *, read_only: bool, config: Mapping[str, str | bool] | 
 
 
 def check_files(path: Path) -> None:
-    """Raise DatabaseError unless a path is a regular file, if it exists, and DuckDB wrote its logs.
+    """Raise DatabaseError if a path is not a regular file, or DuckDB did not write a log beside it.
+
+    A path that does not exist passes.
 
     The database is not opened here. If this process has it open already, closing it would release DuckDB's lock, so
     that another process could write the same file.
@@ -443,7 +444,7 @@ def _check_name(path: Path) -> None:
     A path such as ``//?/C:/visits.duckdb`` has its question mark in the drive.
     """
     if any("?" in name.as_posix()[len(name.anchor) :] for name in (path.absolute(), path.resolve())):
-        raise DatabaseError(f"{path} contains a question mark, which DuckDB handles otherwise.", hint=_RENAME)
+        raise DatabaseError(f"DuckDB cannot open {path}, because the path contains a question mark.", hint=_RENAME)
 
 
 def _not_a_database(path: Path) -> DatabaseError:

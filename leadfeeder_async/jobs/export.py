@@ -137,7 +137,7 @@ async def export_file(
             error = _incomplete_error(output, problems)
             output.update(output.state.with_gaps_acknowledged())
             raise error
-        await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, is_picked=fields is not None))
+        await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, only_columns=fields is not None))
     return tracker.now()
 
 

@@ -172,7 +172,7 @@ class ResumableFile(Generic[S]):
         columns: Callable[[], tuple[Column, ...]],
         csv_dialect: CsvDialect = "plain",
         *,
-        is_picked: bool = False,
+        only_columns: bool = False,
     ) -> None:
         """Give the file its final name, as a table if its suffix asks for one.
 
@@ -181,7 +181,7 @@ class ResumableFile(Generic[S]):
         Args:
             columns: Returns the columns of the table.
             csv_dialect: The dialect of a .csv file.
-            is_picked: Write only these columns into JSON lines too. Otherwise, JSON lines have complete records.
+            only_columns: Write only these columns into JSON lines too. Defaults to False: they have complete records.
 
         Raises:
             CheckpointError: A file with the final name has appeared, or the last step failed.
@@ -191,7 +191,7 @@ class ResumableFile(Generic[S]):
         validate_target(self._target, overwrite=self._overwrite, resume=True)
         self._file.close()  # Windows cannot rename an open file
         with translate_os_errors(self._target):
-            write_table(self.path, self._target, columns, csv_dialect, is_picked=is_picked)
+            write_table(self.path, self._target, columns, csv_dialect, only_columns=only_columns)
             self._remove()
 
     def close(self) -> None:

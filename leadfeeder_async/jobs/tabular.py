@@ -97,7 +97,7 @@ def write_table(
     columns: Callable[[], tuple[Column, ...]],
     csv_dialect: CsvDialect = "plain",
     *,
-    is_picked: bool = False,
+    only_columns: bool = False,
 ) -> None:
     """Convert a file of JSON lines into the format of a suffix, under its final name.
 
@@ -108,10 +108,10 @@ def write_table(
         path: The final name.
         columns: Returns the columns of the table.
         csv_dialect: The dialect of a .csv file.
-        is_picked: Write only these columns into JSON lines too. Otherwise, JSON lines have complete records.
+        only_columns: Write only these columns into JSON lines too. Defaults to False: they have complete records.
     """
     writer = _WRITERS.get(path.suffix.lower())
-    if writer is None and is_picked:
+    if writer is None and only_columns:
         writer = _write_flat_lines
     if writer is _write_csv and csv_dialect == "excel":
         writer = _write_excel_csv

@@ -19,7 +19,7 @@ import pytest
 
 from leadfeeder_async import DatabaseError, DatabaseLockedError
 from leadfeeder_async.jobs.duckdb_file import (
-    MIN_RELEASED,
+    MIN_VERSION_TO_REATTACH,
     create_database,
     open_read_only,
     open_writable,
@@ -90,7 +90,7 @@ def test_create_database_once(database: Path) -> None:
     """A database is created if it does not exist, and no other file is left."""
     assert names_in(database.parent) == ["a.duckdb"]
     write(database)
-    assert not create_database(database, SCHEMA)
+    create_database(database, SCHEMA)
     with open_read_only(database) as connection:
         assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (0,)
 
@@ -224,7 +224,7 @@ def test_prefix_of_a_name_is_part_of_it(database: Path, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     before = database.read_bytes()
     for name in ("duckdb:a.duckdb", ":memory:"):
-        assert create_database(Path(name), SCHEMA)
+        create_database(Path(name), SCHEMA)
         write(Path(name))
         assert (tmp_path / name).stat().st_size > 0
     assert database.read_bytes() == before
@@ -310,7 +310,7 @@ def test_log_survives_a_full_disk(database: Path) -> None:
 ROW_GROUPS = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('numbers')"
 
 
-can_release = tuple(map(int, duckdb.__version__.split(".")[:2])) >= MIN_RELEASED
+can_release = tuple(map(int, duckdb.__version__.split(".")[:2])) >= MIN_VERSION_TO_REATTACH
 needs_release = pytest.mark.skipif(not can_release, reason="this version of DuckDB cannot open a file again safely")
 
 
@@ -486,10 +486,11 @@ def test_read_only_connection_reads_nothing_else(database: Path) -> None:
             connection.execute(statement)
 
 
-def test_newer_format(database: Path) -> None:
-    """The error of a database in a newer format says how to upgrade DuckDB."""
-    message = "Trying to read a database file with version number 999, but we can only read versions between 64 and 68."
-    with pytest.raises(DatabaseError, match=r"newer DuckDB.*pip install --upgrade duckdb") as caught:
+@pytest.mark.parametrize("number", ["version number", "storage version number"])
+def test_newer_format(database: Path, number: str) -> None:
+    """The error of a database in a newer format, which DuckDB 1 and 2 word differently, says how to upgrade DuckDB."""
+    message = f"IO Error: Trying to read a database file with {number} 999, but we can only read versions 64 to 68."
+    with pytest.raises(DatabaseError, match=r"newer one\. Run pip install --upgrade duckdb") as caught:
         with translate_errors(database):
             raise duckdb.IOException(message)
     assert caught.value.reason == "newer_version"

@@ -236,7 +236,7 @@ async def enrich_file(
                     notify(tracker.count(len(batch), total), on_progress)
         finally:
             journal.close()
-        await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, is_picked=fields is not None))
+        await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, only_columns=fields is not None))
 
 
 async def _write_parts(journal: CheckpointCostJournal, lines: Sequence[ResultLine], lookup: Lookup[object]) -> None:

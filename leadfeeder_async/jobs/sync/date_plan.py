@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async.jobs.sync.transaction import SyncState
 from leadfeeder_async.pagination.date_range import DateWindow, parse_days, split_window
-from leadfeeder_async.settings import DEFAULT_MAX_SEARCH_ROWS
+from leadfeeder_async.pagination.window_progress import ROUND_COUNT
 
 SLICE_ROWS = 20_000
 """The approximate number of visits that are merged at once. Smaller slices cost more, and larger ones more memory."""
@@ -144,7 +144,7 @@ def days_to_count(window: DateWindow, lookback_days: int, last_day: date | None)
     return [day for day in days_of(window) if day >= next_start or (last_day is not None and day <= last_day)]
 
 
-def proven_counts(counts: Mapping[str, int], window: DateWindow, rows: int) -> dict[str, int]:
+def counts_after_reading(counts: Mapping[str, int], window: DateWindow, rows: int) -> dict[str, int]:
     """Return the counts of all days after some of them were read.
 
     If fewer visits were returned than counted before, a later run must read these days again, so their counts are left
@@ -161,17 +161,17 @@ def proven_counts(counts: Mapping[str, int], window: DateWindow, rows: int) -> d
     return {day: visits for day, visits in counts.items() if day not in days}
 
 
-def trusted_counts(counts: Mapping[str, int]) -> dict[str, int]:
+def counts_that_show_changes(counts: Mapping[str, int]) -> dict[str, int]:
     """Return the counts that show whether the visits of a day have changed."""
-    return {day: visits for day, visits in counts.items() if is_trustworthy(visits)}
+    return {day: visits for day, visits in counts.items() if shows_changes(visits)}
 
 
-def is_trustworthy(count: int) -> bool:
-    """Return True if a server can be trusted to count all visits of a day.
+def shows_changes(count: int) -> bool:
+    """Return True if the count of a day rises with each further visit.
 
-    Some servers always count no rows, only the requested row, or no further than their row limit.
+    Some servers always count no rows, only the requested row, or no further than a limit, which is a round number.
     """
-    return count > 1 and count != DEFAULT_MAX_SEARCH_ROWS
+    return count > 1 and count % ROUND_COUNT != 0
 
 
 def changed_ranges(state: SyncState, window: DateWindow, counts: Mapping[str, int]) -> list[SyncRange]:

@@ -34,18 +34,22 @@ T = TypeVar("T")
 LoadRows: TypeAlias = "Callable[[Connection], None]"
 """Creates temporary tables."""
 
-POLL_INTERVAL = 0.1
-"""Seconds between two attempts to open a file that is open elsewhere."""
+RETRY_INTERVAL = 0.1
+"""Seconds between two attempts of a run to merge rows or to open the spool. Other tasks run meanwhile."""
 
 READING_TIME = 0.5
-"""Seconds to wait for a reader that has the file open. Otherwise, two slices are merged together, which is slower."""
+"""Seconds to wait for a reader that has the file open.
+
+After that, the next slice is read, and both are merged together, which is slower.
+"""
 
 _RUN_AGAIN = "Nothing was written since then. Put the synced file back, and run the same call again."
 
 _WRITE_LOG = "COMMENT ON TABLE sync_state IS 'The days of each account that are synced'"
 """A small change of its own, before each transaction.
 
-If the first change of a connection does not fit on the disk, DuckDB 1.2 and 1.3 drop the log with all earlier ones.
+If the first change of a connection does not fit on the disk, DuckDB 1.2 and 1.3 drop the log. A log of earlier
+connections was written to the database when the file was opened.
 """
 
 _DATA_SUFFIXES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"})
@@ -99,7 +103,7 @@ class SyncDatabase:
         return self._path.exists()
 
     def check_file(self) -> None:
-        """Raise DatabaseError if the path is not a file, or DuckDB did not write its logs. The file is not opened."""
+        """Raise DatabaseError if the path is not a regular file, or DuckDB did not write a log beside it."""
         with translate_errors(self._path):
             check_files(self._path)
 
@@ -129,7 +133,7 @@ class SyncDatabase:
             done = await self.try_transact(work, load)
             if done is not None:
                 return done.result
-            await asyncio.sleep(POLL_INTERVAL)
+            await asyncio.sleep(RETRY_INTERVAL)
 
     async def try_transact(self, work: Callable[[Transaction], T], load: LoadRows | None = None) -> Done[T] | None:
         """Run ``work`` in one transaction, or return None if the file is open elsewhere and ``wait`` has not passed."""
@@ -153,7 +157,8 @@ class SyncDatabase:
         except DatabaseError as error:
             if error.reason != "unusable":
                 raise
-        return self._run(work, load, is_bounded=False)  # very long rows need more memory
+        # An error without a known reason may be a lack of memory, which very long rows need.
+        return self._run(work, load, is_bounded=False)
 
     def _run(self, work: Callable[[Transaction], T], load: LoadRows | None, *, is_bounded: bool) -> T:
         opened = open_writable(self._path, is_bounded=is_bounded, wait=min(self._wait / 4, READING_TIME))

@@ -41,18 +41,18 @@ from leadfeeder_async.jobs.sync.date_plan import (
     SyncRange,
     changed_ranges,
     continue_range,
+    counts_after_reading,
+    counts_that_show_changes,
     days_to_count,
     extended,
     is_reread_due,
     plan_ranges,
-    proven_counts,
-    trusted_counts,
     with_visit_counts,
     without_future,
 )
 from leadfeeder_async.jobs.sync.lookup_tables import LOOKUP_TABLES, TableWrite
 from leadfeeder_async.jobs.sync.schema import KEYS
-from leadfeeder_async.jobs.sync.sync_database import POLL_INTERVAL, SyncDatabase, check_usable
+from leadfeeder_async.jobs.sync.sync_database import RETRY_INTERVAL, SyncDatabase, check_usable
 from leadfeeder_async.jobs.sync.transaction import SyncChanges, SyncState, Transaction, load_spool
 from leadfeeder_async.jobs.sync.visit_spool import SpoolState, VisitSpool, open_spool
 from leadfeeder_async.models.companies import CompanyLocation
@@ -68,8 +68,8 @@ from leadfeeder_async.types import Stats
 
 T = TypeVar("T", bound=HasId)
 
-MAX_SPOOLED = 2 * SLICE_ROWS
-"""The most rows that are read while another process has the database open."""
+MAX_SPOOLED_LINES = 2 * SLICE_ROWS
+"""The most lines that are waiting before a run waits for a process that has the database open."""
 
 
 class SyncResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +121,7 @@ async def sync_account(
         account_id: The account. Defaults to that of the client, or to the only account of the key.
         on_progress: Called after each page of visits.
         wait: The seconds for which the run waits if another process has the database open. Reading continues
-            meanwhile, up to two slices.
+            meanwhile, until about 40,000 visits, companies and locations are waiting.
 
     Returns:
         The synced days, and the changes of each table.
@@ -306,7 +306,7 @@ class SyncRun:
             if visits is not None:
                 counts[day.isoformat()] = visits
         self._visit_counts = counts
-        return changed_ranges(synced, window, trusted_counts(counts)) if synced else [recent]
+        return changed_ranges(synced, window, counts_that_show_changes(counts)) if synced else [recent]
 
     async def _read_range(self, days: SyncRange, synced: SyncState | None) -> SyncState | None:
         """Read a date range and merge it slice by slice. Return the days that are synced then."""
@@ -324,7 +324,7 @@ class SyncRun:
             slices.extend(rest.slices(await self._count(rest), *self._starts()))
         for window in slices:
             await self._read_slice(window)
-            synced = await self._merge(days, synced, must_finish=spool.rows > MAX_SPOOLED)
+            synced = await self._merge(days, synced, must_finish=spool.lines > MAX_SPOOLED_LINES)
         return await self._merge(days, synced, must_finish=True) if spool.is_pending else synced
 
     async def _read_companies(self, window: DateWindow) -> None:
@@ -354,11 +354,11 @@ class SyncRun:
         self._begin_spool(self._empty)
 
     def _load_spool(self, connection: Connection) -> None:
-        if self._spool.rows:
+        if self._spool.lines:
             load_spool(self._spool.path, self._spool.state.longest_line, connection)
 
     def _merge_spool(self, transaction: Transaction) -> Mapping[str, SyncChanges]:
-        if self._spool.rows:
+        if self._spool.lines:
             transaction.merge_spool(self._account)
         return transaction.changes
 
@@ -398,7 +398,7 @@ class SyncRun:
                 rows += len(page.items)
                 progress = self._tracker.count(len(page.items), self._expected or page.total)
                 notify(progress, self._on_progress)
-        self._visit_counts = proven_counts(self._visit_counts, window, rows)
+        self._visit_counts = counts_after_reading(self._visit_counts, window, rows)
         self._is_incomplete |= spool.state.is_incomplete
         spool.end_slice(is_complete=not self._is_incomplete)
 
@@ -408,12 +408,12 @@ class SyncRun:
         Args:
             days: The date range of the spool.
             synced: The days that are synced.
-            must_finish: If the database is open elsewhere, wait for it. Otherwise, keep the spool.
+            must_finish: If the database is open elsewhere, wait for it (True), or keep the spool and return (False).
         """
         read, after = self._spool.state, synced
         if read.complete:
             # Rows that cannot be read do not count as read, so that the next run reads their days again.
-            counts = dict[str, int]() if self._problems.count else trusted_counts(self._visit_counts)
+            counts = dict[str, int]() if self._problems.count else counts_that_show_changes(self._visit_counts)
             after = with_visit_counts(extended(synced, read.complete), read.complete, counts)
 
         def work(transaction: Transaction) -> Mapping[str, SyncChanges]:
@@ -493,7 +493,7 @@ class SyncRun:
         self, state: SyncState, transaction: Transaction
     ) -> DateWindow | Mapping[str, SyncChanges]:
         """Return the days with visits of new companies without a name. If there are none, write the end of the run."""
-        days = transaction.days_of_unnamed(self._account, sorted(self._unnamed))
+        days = transaction.range_with_unnamed(self._account, sorted(self._unnamed))
         return days if days is not None else self._end(state, transaction)
 
     def _end(self, state: SyncState, transaction: Transaction) -> Mapping[str, SyncChanges]:
@@ -525,7 +525,7 @@ class SyncRun:
 
     def _forget_reported_problems(self) -> None:
         """Drop the spool if it has nothing but problems. A spool with rows reports them again when it is continued."""
-        if not self._spool.rows:
+        if not self._spool.lines:
             self._spool.begin(self._empty)
 
     def _problem_summary(self) -> str:
@@ -547,4 +547,4 @@ async def _open_spool(stack: ExitStack, path: Path, wait: float) -> VisitSpool:
         except DatabaseLockedError:
             if time.monotonic() >= deadline:
                 raise
-        await asyncio.sleep(POLL_INTERVAL)
+        await asyncio.sleep(RETRY_INTERVAL)

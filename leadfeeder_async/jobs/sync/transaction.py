@@ -86,7 +86,7 @@ class Transaction:
         """Insert or replace the rows of an account, and delete all its other rows."""
         self.upsert(table, rows)
         gone = f'DELETE FROM "{table}" WHERE account_id = ? AND id NOT IN (SELECT UNNEST(?::VARCHAR[]))'  # noqa: S608
-        removed = self._number(gone, [account_id, [row["id"] for row in rows]])
+        removed = self._execute_and_count(gone, [account_id, [row["id"] for row in rows]])
         self.changes[table] += SyncChanges(removed=removed)
 
     def merge_spool(self, account_id: str) -> None:
@@ -100,7 +100,7 @@ class Transaction:
             known = self._merge(source.table, source.columns, source.select, [account_id], is_unique=source.is_unique)
             has_known_visits |= source.table == "visits" and known > 0
         if has_known_visits:
-            removed = self._number(spool_sql.DELETE_STALE_ENGAGEMENTS, [account_id])
+            removed = self._execute_and_count(spool_sql.DELETE_STALE_ENGAGEMENTS, [account_id])
             self.changes["engagements"] += SyncChanges(removed=removed)
         for name in ("spool", "incoming", "known"):
             self._connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
@@ -131,11 +131,11 @@ class Transaction:
             "visit_counts": msgspec.json.encode(state.visit_counts, order="sorted").decode(),
         }
         if is_finished:
-            previous, now = self._time(_FINISHED_AT, [account_id]), self._time(_NOW)
+            previous, now = self._select_time(_FINISHED_AT, [account_id]), self._select_time(_NOW)
             row |= {"finished_at": now, "previous_finished_at": previous}
         self.upsert("sync_state", [row])
 
-    def _time(self, statement: str, values: Sequence[object] = ()) -> str | None:
+    def _select_time(self, statement: str, values: Sequence[object] = ()) -> str | None:
         found = self._connection.execute(statement, list(values)).fetchone()
         return found[0].isoformat() if found and found[0] else None
 
@@ -147,14 +147,14 @@ class Transaction:
     def save_account_name(self, account_id: str, name: str | None) -> None:
         """Save the name of an account. None keeps the name."""
         if name is not None:
-            self._number("UPDATE sync_state SET account_name = ? WHERE account_id = ?", [name, account_id])
+            self._execute_and_count("UPDATE sync_state SET account_name = ? WHERE account_id = ?", [name, account_id])
 
     def count_visits(self, account_id: str, window: DateWindow) -> int:
         """Return the number of visits of some days."""
-        return self._number(_COUNT_VISITS, [account_id, window.start, window.end])
+        return self._execute_and_count(_COUNT_VISITS, [account_id, window.start, window.end])
 
-    def days_of_unnamed(self, account_id: str, known_ids: Sequence[str]) -> DateWindow | None:
-        """Return the days with visits of companies without a name that are new since the last finished sync.
+    def range_with_unnamed(self, account_id: str, known_ids: Sequence[str]) -> DateWindow | None:
+        """Return the range of the visits of unnamed companies that were first written after the last finished sync.
 
         Args:
             account_id: The account.
@@ -167,22 +167,24 @@ class Transaction:
         self, table: str, columns: Sequence[str], source: str, values: Sequence[object], *, is_unique: bool = False
     ) -> int:
         """Insert the rows of a query that are new, update those that differ, and return the number of known ones."""
-        if not self._create("incoming", merge_sql.select_incoming(table, columns, source, is_unique=is_unique), values):
+        if not self._create_temporary(
+            "incoming", merge_sql.select_incoming(table, columns, source, is_unique=is_unique), values
+        ):
             return 0
-        updated, known = 0, self._create("known", merge_sql.select_known(table))
+        updated, known = 0, self._create_temporary("known", merge_sql.select_known(table))
         if known and len(columns) > len(KEYS[table]):
-            updated = self._create("changed", merge_sql.select_changed(table, columns))
+            updated = self._create_temporary("changed", merge_sql.select_changed(table, columns))
             if updated:
-                self._number(merge_sql.update_changed(table, columns))
-        new = self._number(merge_sql.insert_new(table, columns))
+                self._execute_and_count(merge_sql.update_changed(table, columns))
+        new = self._execute_and_count(merge_sql.insert_new(table, columns))
         self.changes[table] += SyncChanges(new=new, updated=updated)
         return known
 
-    def _create(self, name: str, select: str, values: Iterable[object] = ()) -> int:
+    def _create_temporary(self, name: str, select: str, values: Iterable[object] = ()) -> int:
         """Create a temporary table, and return the number of its rows."""
-        return self._number(f"CREATE OR REPLACE TEMP TABLE {name} AS {select}", values)
+        return self._execute_and_count(f"CREATE OR REPLACE TEMP TABLE {name} AS {select}", values)
 
-    def _number(self, statement: str, values: Iterable[object] = ()) -> int:
+    def _execute_and_count(self, statement: str, values: Iterable[object] = ()) -> int:
         row = self._connection.execute(statement, list(values)).fetchone()
         return int(row[0]) if row else 0
 

@@ -23,6 +23,7 @@ from leadfeeder_async.errors import (
     LeadfeederError,
 )
 from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState
+from leadfeeder_async.jobs.duckdb_file import DEFAULT_MAX_LINE_BYTES
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, load_unfinished, open_resumable
 from leadfeeder_async.jobs.sync import row_mapping
 from leadfeeder_async.jobs.sync.date_plan import SyncRange
@@ -79,7 +80,7 @@ class SpoolState(JobState, frozen=True, kw_only=True):
     """The first messages about rows that could not be read."""
     problem_count: Count = 0
     """The number of rows and days that could not be read, with those of slices that are merged."""
-    settled_problems: tuple[Count, Count] = (0, 0)
+    problems_before_position: tuple[Count, Count] = (0, 0)
     """The number of messages and of problems before ``position``. A continued run finds the later ones again."""
     is_incomplete: bool = False
     """True if a list of visits stopped early."""
@@ -89,14 +90,14 @@ class SpoolState(JobState, frozen=True, kw_only=True):
         """True if there are problems that no error has reported yet."""
         return self.problem_count > 0
 
-    def settled(self) -> SpoolState:
+    def at_position(self) -> SpoolState:
         """Return the state at a position after which nothing was read yet."""
-        return replace(self, settled_problems=(len(self.problems), self.problem_count))
+        return replace(self, problems_before_position=(len(self.problems), self.problem_count))
 
     def with_problems_of(self, state: SpoolState) -> SpoolState:
         """Return the state with the problems of another one, without those that are found again."""
-        messages, count = state.settled_problems
-        return replace(self, problems=state.problems[:messages], problem_count=count).settled()
+        messages, count = state.problems_before_position
+        return replace(self, problems=state.problems[:messages], problem_count=count).at_position()
 
 
 SYNC = JobKind("sync", Checkpoint[SpoolState])
@@ -122,14 +123,14 @@ class VisitSpool:
         return self._output.state
 
     @property
-    def rows(self) -> int:
-        """The number of lines."""
+    def lines(self) -> int:
+        """The number of lines: visits, companies and locations."""
         return self._output.checkpoint.rows
 
     @property
     def is_pending(self) -> bool:
         """True if the spool has rows or complete days that are not merged."""
-        return self.rows > 0 or self.state.complete is not None
+        return self.lines > 0 or self.state.complete is not None
 
     def drop_repeated_problems(self, account: str) -> list[LeadfeederError]:
         """Drop the problems that a continued run finds again, and return the first ones of the others.
@@ -152,7 +153,7 @@ class VisitSpool:
         """
         state = self.state
         known = SpoolState(account=state.account, today=state.today, synced=state.synced)
-        return self.rows > 0 and known == expected and state.range is not None and not state.is_incomplete
+        return self.lines > 0 and known == expected and state.range is not None and not state.is_incomplete
 
     def begin(self, state: SpoolState) -> None:
         """Drop all rows, and begin again."""
@@ -161,7 +162,7 @@ class VisitSpool:
 
     def begin_slice(self, window: DateWindow) -> None:
         """Record the days that are read next."""
-        self._output.update(replace(self.state, current=window, position=None).settled())
+        self._output.update(replace(self.state, current=window, position=None).at_position())
 
     def end_slice(self, *, is_complete: bool) -> None:
         """Record that the current days were read. They count as synced only if they are complete."""
@@ -169,11 +170,11 @@ class VisitSpool:
         if is_complete and state.current is not None:
             days = [day for part in (state.complete, state.current) if part for day in (part.start, part.end)]
             state = replace(state, complete=DateWindow(min(days), max(days)))
-        self._output.update(replace(state, current=None, position=None).settled())
+        self._output.update(replace(state, current=None, position=None).at_position())
 
     def end_companies(self) -> None:
         """Record that the companies of the date range were read."""
-        self._output.update(replace(self.state, has_companies=True).settled())
+        self._output.update(replace(self.state, has_companies=True).at_position())
 
     def add_visits(self, page: Page[WebVisit]) -> None:
         """Append a page of visits."""
@@ -224,12 +225,12 @@ class VisitSpool:
         data = self._encoder.encode_lines(lines)
         state, found = self.state, page.partial_errors
         if position is not None and (state.position is None or state.position.day != position.day):
-            state = state.settled()
+            state = state.at_position()
         is_incomplete = state.current is not None and any(isinstance(error, IncompleteListError) for error in found)
         state = replace(
             state,
             position=position or state.position,
-            longest_line=max(state.longest_line, len(data) if len(data) > MAX_SHORT else 0),
+            longest_line=max(state.longest_line, len(data) if len(data) > DEFAULT_MAX_LINE_BYTES else 0),
             problems=_with_messages(state.problems, page.problems) if page.problem_count else state.problems,
             problem_count=state.problem_count + page.problem_count,
             is_incomplete=state.is_incomplete or is_incomplete,
@@ -246,9 +247,6 @@ MAX_SPOOLED_PROBLEMS = 100
 
 MAX_REMEMBERED = 2_000
 """The most records of which the latest line is remembered."""
-
-MAX_SHORT = 1024 * 1024
-"""Pages of at most this many bytes have no line that needs larger buffers."""
 
 
 @contextmanager

@@ -16,13 +16,13 @@ from leadfeeder_async.jobs.sync.date_plan import (
     SLICE_ROWS,
     SyncRange,
     changed_ranges,
+    counts_after_reading,
     days_of,
     days_to_count,
     extended,
     is_reread_due,
-    is_trustworthy,
     plan_ranges,
-    proven_counts,
+    shows_changes,
     with_visit_counts,
 )
 from leadfeeder_async.jobs.sync.lookup_tables import months_before
@@ -58,14 +58,14 @@ def test_synced_days_have_no_gap(runs: list[tuple[int, int | None, int, int]], c
             assert stops_after < len(slices) or state.last_day == today
 
 
-def test_counts_are_proven_by_as_many_rows() -> None:
+def test_days_that_return_fewer_rows_keep_no_count() -> None:
     """Days that return fewer rows than counted, or that were not all counted, keep no count."""
     counts = {"2026-01-01": 5, "2026-01-02": 7, "2026-01-03": 2}
     window = DateWindow(date(2026, 1, 1), date(2026, 1, 2))
-    assert proven_counts(counts, window, 12) == proven_counts(counts, window, 13) == counts
-    assert proven_counts(counts, window, 11) == {"2026-01-03": 2}
+    assert counts_after_reading(counts, window, 12) == counts_after_reading(counts, window, 13) == counts
+    assert counts_after_reading(counts, window, 11) == {"2026-01-03": 2}
     longer = DateWindow(date(2026, 1, 1), date(2026, 1, 4))
-    assert proven_counts(counts, longer, 100) == {}
+    assert counts_after_reading(counts, longer, 100) == {}
 
 
 class Server(dict[date, tuple[int, int]]):
@@ -73,7 +73,7 @@ class Server(dict[date, tuple[int, int]]):
 
     def counts(self, counted: Iterable[date]) -> dict[str, int]:
         counts = {day.isoformat(): self.get(day, (0, 0))[0] for day in counted}
-        return {day: count for day, count in counts.items() if is_trustworthy(count)}
+        return {day: count for day, count in counts.items() if shows_changes(count)}
 
 
 @given(

@@ -228,7 +228,7 @@ async def test_reader_is_waited_for_until_the_limit(
     lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the database stays open elsewhere, the run fails, and the next one merges the rows that were read."""
-    monkeypatch.setattr(sync_run, "MAX_SPOOLED", 1)
+    monkeypatch.setattr(sync_run, "MAX_SPOOLED_LINES", 1)
     await sync_account(lf, path, since=sandbox.end_date, lookback_days=0)
     with ExitStack() as held:
         is_held = list[bool]()
