@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, contextmanager, suppress
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
@@ -75,8 +74,15 @@ _BOUNDED_CONFIG: Mapping[str, str | bool] = {**_UNBOUNDED_CONFIG, "threads": "1"
 _REOPEN_INTERVAL = 0.02
 """Seconds between two attempts to open a file that another process has open. The thread waits."""
 
-MIN_VERSION_TO_REATTACH = (1, 4)
-"""The first version of DuckDB that opens a file again safely, and with row groups of another size."""
+MIN_VERSION_TO_ATTACH = (1, 4)
+"""The first version of DuckDB that attaches a file safely, and with row groups of another size.
+
+DuckDB 1.2 and 1.3 cannot append to a table that has larger row groups, and do not notice that another connection has
+the file open.
+"""
+
+_ALIAS = "synced"
+"""The name of an attached database."""
 
 _ROW_GROUP_SIZE = 16_384
 """Rows per group of a table. DuckDB compresses a group again when it is full, while nobody else can open the file.
@@ -168,7 +174,7 @@ class WritableDatabase:
     Args:
         connection: The connection.
         path: The file.
-        can_release: True if the file can be released, and opened again.
+        can_release: True if the file is attached to ``connection``, so that it can be released.
         wait: The seconds to wait while another process has the file open.
     """
 
@@ -186,12 +192,10 @@ class WritableDatabase:
 
     @contextmanager
     def released(self) -> Generator[None]:
-        """Close the file inside the context, so that other processes can open it.
+        """Close the file inside the context, so that other processes can open it, and open it again at the end.
 
-        The connection keeps its temporary tables. At the end, the file is opened again with small row groups, for which
-        only ``ATTACH`` has an option. It stays closed if the body raises. It stays open if other connections of this
-        process use the database, and with DuckDB 1.2 and 1.3. These versions cannot append to a table that has larger
-        row groups, and do not notice that another connection has the file open.
+        The connection keeps its temporary tables. The file stays closed if the body raises. It stays open if other
+        connections of this process use the database, and with DuckDB 1.2 and 1.3.
 
         Raises:
             DatabaseLockedError: Another process has the file open at the end.
@@ -200,20 +204,14 @@ class WritableDatabase:
         if not self._can_release:
             yield
             return
-        (name,) = self.connection.execute("SELECT current_database()").fetchone() or ("",)
-        database, other = quoted_name(name), quoted_name(f"{name} in memory")  # a connection always has a database
-        self.connection.execute(f"ATTACH ':memory:' AS {other}; USE {other}.main; DETACH {database}")
+        self.connection.execute(f"USE memory.main; DETACH {_ALIAS}")
         yield
-        _wait_while_locked(self._path, self._wait, partial(self._attach, database))
-        self.connection.execute(f"USE {database}.main; DETACH {other}")
+        _wait_while_locked(self._path, self._wait, self._attach_again)
 
-    def _attach(self, name: str) -> None:
-        check_files(self._path)
-        _check_links(self._path)
+    def _attach_again(self) -> None:
         if not self._path.exists():  # DuckDB would create it
             raise DatabaseError(f"{self._path} was moved or removed while it was in use.", hint=_PUT_BACK)
-        options = f"TYPE duckdb, ROW_GROUP_SIZE {_ROW_GROUP_SIZE}"
-        self.connection.execute(f"ATTACH {quoted(self._path.absolute())} AS {name} ({options})")
+        _attach(self.connection, self._path)
 
 
 def open_writable(path: Path, *, is_bounded: bool = False, wait: float = 0.0) -> WritableDatabase:
@@ -231,23 +229,24 @@ def open_writable(path: Path, *, is_bounded: bool = False, wait: float = 0.0) ->
 
     def attempt() -> WritableDatabase:
         _check_links(path)
+        can_release = _version() >= MIN_VERSION_TO_ATTACH
         with suppress(DatabaseLockedError):  # this process has the file open already, so its database is shared
             config = _BOUNDED_CONFIG if is_bounded else _UNBOUNDED_CONFIG
-            connection = _connect_alone(path, config)
-            return WritableDatabase(connection, path, can_release=_version() >= MIN_VERSION_TO_REATTACH, wait=wait)
+            connection = _connect_alone(path, config, is_attached=can_release)
+            return WritableDatabase(connection, path, can_release=can_release, wait=wait)
         return WritableDatabase(_connect(path, read_only=False), path, can_release=False, wait=wait)
 
     return _wait_while_locked(path, wait, attempt)
 
 
-def _connect_alone(path: Path, config: Mapping[str, str | bool]) -> Connection:
+def _connect_alone(path: Path, config: Mapping[str, str | bool], *, is_attached: bool) -> Connection:
     """Connect to a database that this process does not have open, and write what its log contains.
 
     If the first change of a connection does not fit on the disk, DuckDB 1.2 and 1.3 drop the log of earlier connections
     and its changes.
     """
     has_log = any(log.exists() for log in _log_paths(path))
-    connection = _connect(path, read_only=False, config=config)
+    connection = _connect_attached(path, config) if is_attached else _connect(path, read_only=False, config=config)
     if has_log:
         try:
             connection.execute("CHECKPOINT")
@@ -255,6 +254,30 @@ def _connect_alone(path: Path, config: Mapping[str, str | bool]) -> Connection:
             connection.close()
             raise
     return connection
+
+
+def _connect_attached(path: Path, config: Mapping[str, str | bool]) -> Connection:
+    """Attach a database to a new connection, so that its tables get small row groups.
+
+    Without ``ATTACH``, each run would merge the small row groups of earlier runs into large ones.
+    """
+    import duckdb  # noqa: PLC0415 - an extra
+
+    connection = duckdb.connect(":memory:", config={**config})
+    try:
+        with translate_errors(path):
+            _attach(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _attach(connection: Connection, path: Path) -> None:
+    check_files(path)
+    _check_links(path)
+    options = f"TYPE duckdb, ROW_GROUP_SIZE {_ROW_GROUP_SIZE}"
+    connection.execute(f"ATTACH {quoted(path.absolute())} AS {_ALIAS} ({options}); USE {_ALIAS}.main")
 
 
 def _wait_while_locked(path: Path, seconds: float, attempt: Callable[[], T]) -> T:

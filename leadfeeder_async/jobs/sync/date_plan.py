@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async.jobs.sync.transaction import SyncState
 from leadfeeder_async.pagination.date_range import DateWindow, parse_days, split_window
-from leadfeeder_async.pagination.window_progress import ROUND_COUNT
+from leadfeeder_async.settings import DEFAULT_MAX_SEARCH_ROWS
 
 SLICE_ROWS = 20_000
 """The approximate number of visits that are merged at once. Smaller slices cost more, and larger ones more memory."""
@@ -147,8 +147,8 @@ def days_to_count(window: DateWindow, lookback_days: int, last_day: date | None)
 def counts_after_reading(counts: Mapping[str, int], window: DateWindow, rows: int) -> dict[str, int]:
     """Return the counts of all days after some of them were read.
 
-    If fewer visits were returned than counted before, a later run must read these days again, so their counts are left
-    out.
+    If another number of visits was returned than counted before, the counts are not those of these days, or visits were
+    lost or added. A later run must read these days again, so their counts are left out.
 
     Args:
         counts: The visits by day (ISO 8601).
@@ -156,7 +156,7 @@ def counts_after_reading(counts: Mapping[str, int], window: DateWindow, rows: in
         rows: The visits that were returned.
     """
     days = {day.isoformat() for day in days_of(window)}
-    if days <= counts.keys() and rows >= sum(counts[day] for day in days):
+    if days <= counts.keys() and rows == sum(counts[day] for day in days):
         return dict(counts)
     return {day: visits for day, visits in counts.items() if day not in days}
 
@@ -169,9 +169,9 @@ def counts_that_show_changes(counts: Mapping[str, int]) -> dict[str, int]:
 def shows_changes(count: int) -> bool:
     """Return True if the count of a day rises with each further visit.
 
-    Some servers always count no rows, only the requested row, or no further than a limit, which is a round number.
+    Some servers always count no rows, only the requested row, or no further than their row limit.
     """
-    return count > 1 and count % ROUND_COUNT != 0
+    return count > 1 and count != DEFAULT_MAX_SEARCH_ROWS
 
 
 def changed_ranges(state: SyncState, window: DateWindow, counts: Mapping[str, int]) -> list[SyncRange]:

@@ -167,8 +167,8 @@ class SyncDatabase:
             types = self._prepare(connection)
             connection.execute("SET SESSION TimeZone = 'UTC'")
             connection.execute("SET SESSION enable_progress_bar = false")  # it would mix with that of the command
-            with database.released():
-                if load is not None:
+            if load is not None:
+                with database.released():
                     load(connection)
             connection.execute(_WRITE_LOG)
             connection.execute("BEGIN")
