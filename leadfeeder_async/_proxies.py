@@ -1,4 +1,4 @@
-"""The proxy and the certificates that environment variables configure, as curl reads them."""
+"""The proxy and the certificates that environment variables name."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def proxy_from_environment(url: str) -> Proxy | None:
     hosts that need no proxy.
 
     Plain HTTP to this machine is only sent to a proxy on this machine. Any other proxy would receive the API key
-    unencrypted, over the network. HTTPS to this machine uses the proxy, as in curl, which cannot read it.
+    unencrypted, over the network. HTTPS to this machine uses the proxy, as in curl. The
+    proxy cannot read it.
 
     Args:
         url: The URL of the API, of a webhook or of a document.

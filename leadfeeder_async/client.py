@@ -493,7 +493,7 @@ class AsyncLeadfeeder:
                 UTC. It is ignored for accounts that have a state, because their watches continue.
             state: A directory for one file per account, which is created if necessary, or a function that returns the
                 store of an account. None keeps the states in memory.
-            lookback_days: The days before today in which visits can still be added, 0 to 90.
+            lookback_days: The days before the newest visit for which late visits are expected, 0 to 90.
             filters: Conditions that apply to all accounts, as in
                 :meth:`WebVisits.search() <leadfeeder_async.resources.web_visits.WebVisits.search>`.
             include: Relationships to return with all attributes: ``company``.

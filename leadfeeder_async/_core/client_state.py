@@ -48,8 +48,8 @@ OTHER_LOOP_HINT = "Close it in its own loop: asyncio.run_coroutine_threadsafe(lf
 ASYNCIO_HINT = "Use asyncio.run(), or the asyncio backend of anyio. The client does not run on trio."
 
 
-REJECTION_PAUSE = timedelta(minutes=1)
-"""The time after which a client with a new credential may be ready. Without calls, the credential is not renewed."""
+NOT_READY_TIME = timedelta(minutes=1)
+"""The time for which ``health()`` reports a client as not ready after the server rejected a renewable credential."""
 
 
 class LookupFailure(msgspec.Struct, frozen=True):
@@ -211,7 +211,7 @@ class ClientState:
         """Return True if the credential was rejected. One that can be renewed counts as rejected for a minute."""
         if self._rejected_at is None:
             return False
-        return not self.credential.is_renewable or abs(now - self._rejected_at) < REJECTION_PAUSE
+        return not self.credential.is_renewable or abs(now - self._rejected_at) < NOT_READY_TIME
 
     def _limiter_statistics(self) -> tuple[float | None, float]:
         """Return the current rate and the seconds of the current pause."""

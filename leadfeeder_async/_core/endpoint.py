@@ -106,7 +106,7 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
     partitioned_by_day: bool = False
     """True if each row belongs to one day, so that different date windows have no rows in common."""
     shares_ids: bool = False
-    """True if the contract does not say that an id belongs to one row, so that rows of two companies may share it."""
+    """True if rows of two companies may have the same id."""
     path_alternatives: tuple[str, ...] = ()
     """Other paths to try if ``path``, which is only inferred, does not exist."""
     split_filter: str = ""

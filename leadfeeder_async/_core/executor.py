@@ -494,7 +494,7 @@ class RequestExecutor:
 
 
 def _is_client_error(error: BaseException | None) -> bool:
-    """Return True if the server rejected the attempt with a 4xx, so that it cannot have charged."""
+    """Return True for a 4xx that rejects an attempt. It charges only the credits that its response reports."""
     return isinstance(error, LeadfeederError) and error.status is not None and retry.is_rejection(error.status)
 
 

@@ -123,7 +123,7 @@ def is_retry_safe(endpoint: Endpoint[T]) -> bool:
 
 
 def rate_limit_pause(error: RateLimitedError, attempt: int) -> float:
-    """Return the seconds for which all callers of the key pause after a 429."""
+    """Return the seconds for which all calls of a rate limiter pause after a 429, or 0 if it asks for too many."""
     retry_after = error.context.retry_after
     if retry_after is None:
         return backoff(attempt)

@@ -64,7 +64,7 @@ async def enrich(
     ] = None,
     sheet: Annotated[str | None, Parameter(help="The sheet of a workbook. Default: the first visible one.")] = None,
     allow_free_mail: Annotated[
-        bool, FLAG, Parameter(help="Look up the domains of mail providers, social networks and link shorteners too.")
+        bool, FLAG, Parameter(help="Look up the domains of mail providers, social networks and website builders too.")
     ] = False,
     excel: Excel = False,
     fields: Columns = None,
@@ -97,9 +97,9 @@ async def enrich(
     is_by_ip = any(rule.kind == "ip" for rule in finder.rules)
     with interruptible():
         rows = InputFile(source, keys, column, encoding, sheet)
-    from leadfeeder_async.jobs.enrich.output import columns_for, input_columns  # imports anyio
+    from leadfeeder_async.jobs.enrich.output import input_columns, result_columns  # imports anyio
 
-    pick_columns((*columns_for(EnrichedIp if is_by_ip else Company), *input_columns(rows)), names)
+    pick_columns((*result_columns(EnrichedIp if is_by_ip else Company), *input_columns(rows)), names)
     print_err(f"{source}: {rows.description}.")
     with interruptible():
         description = _describe_rows(rows, finder, limit)

@@ -207,7 +207,7 @@ class WebVisits:
                 UTC. It is ignored if ``state`` contains a state, because the watch then continues.
             state: A file, or an object with ``load`` and ``save``, that keeps the state between runs. None keeps it in
                 memory.
-            lookback_days: The days before today in which visits can still be added, 0 to 90.
+            lookback_days: The days before the newest visit for which late visits are expected, 0 to 90.
             company_id: Only visits of this company.
             filters: More conditions, as in :meth:`search`.
             custom_feed_id: Only visits of companies in this custom feed. The feed is read when there are new visits.

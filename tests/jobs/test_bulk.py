@@ -363,6 +363,25 @@ async def test_resume_in_another_account(tmp_path: Path) -> None:
     assert changes == done
 
 
+@pytest.mark.parametrize("to_file", [False, True])
+async def test_progress_counts_no_other_calls(
+    sandbox: Sandbox, lf: AsyncLeadfeeder, tag: str, tmp_path: Path, to_file: bool
+) -> None:
+    """The requests of a job's progress are its own, although the client sends others meanwhile."""
+
+    async def ids() -> AsyncIterator[str]:
+        for company_id in sandbox.world.company_ids()[:3]:
+            await lf.users.me()
+            yield company_id
+
+    requests, job = list[int](), lf.bulk.assign_tags(ids(), [tag])
+    if to_file:
+        await job.to_file(tmp_path / "out.ndjson", on_progress=lambda each: requests.append(each.requests))
+    else:
+        await job.run(on_progress=lambda each: requests.append(each.requests))
+    assert requests[-1] == 3
+
+
 async def test_resume_repeats_at_most_what_was_in_flight(
     sandbox: Sandbox, lf: AsyncLeadfeeder, tag: str, tmp_path: Path
 ) -> None:
@@ -374,8 +393,9 @@ async def test_resume_repeats_at_most_what_was_in_flight(
         await lf.bulk.assign_tags(ids, [tag]).to_file(out)
     with pytest.raises(CheckpointError, match="another job"):
         await lf.bulk.unassign_tags(ids, [tag]).to_file(out, resume=True)
-    with pytest.raises(CheckpointError, match="Row 1 of the input"):
+    with pytest.raises(CheckpointError, match="Row 1 of the input") as caught:
         await lf.bulk.assign_tags(ids[1:], [tag]).to_file(out, resume=True)
+    assert not hasattr(caught.value, "__notes__")  # its hint tells how to go on
     with pytest.raises(CheckpointError, match="The input has 1 ids"):
         await lf.bulk.assign_tags(ids[:1], [tag]).to_file(out, resume=True)
     summary = await lf.bulk.assign_tags(ids, [tag]).to_file(out, resume=True)

@@ -33,6 +33,7 @@ from leadfeeder_async.resources.companies import (
     UNASSIGN_TAGS_FROM_COMPANY,
 )
 from leadfeeder_async.resources.contacts import ADD_CONTACT_TO_LISTS, REMOVE_CONTACT_FROM_LISTS
+from leadfeeder_async.types import Stats
 
 MAX_PENDING_ROWS = 1_000
 """The most ids that were read and whose results the caller has not taken."""
@@ -66,8 +67,9 @@ class BulkChange:
     and does not stop the job. A change can be repeated safely, so a request whose response was lost is sent again.
 
     The job stops if no later request can succeed: after an invalid API key, a used-up quota or an exceeded budget,
-    after 20 failed calls in a row, and after 200 rejected ids in a row (20 if nothing was changed before, unless the
-    ids are unknown). Results of requests in flight are yielded first, then the error is raised.
+    after 20 failed calls in a row, after 200 rejected ids in a row (20 if nothing was changed before, unless the last
+    status is 404), and after 3 calls that end with 403 if nothing was changed before. Results of requests in flight are
+    yielded first, then the error is raised.
 
     Equal ids that are in flight at the same time share one request. At most 1,000 ids are pending, regardless of the
     input.
@@ -97,7 +99,7 @@ class BulkChange:
         return self._results()
 
     async def _results(self) -> AsyncGenerator[BulkResult, None]:
-        run = self._start(ordered=self._ordered, max_pending=MAX_PENDING_ROWS)
+        run = self._start(ordered=self._ordered, max_pending=MAX_PENDING_ROWS, stats=Stats())
         async with aclosing(run.result_batches()) as batches:
             async for lines in batches:
                 for line in lines:
@@ -120,8 +122,9 @@ class BulkChange:
 
         """
         check_function("on_progress", on_progress)
-        tracker, total = self._tracker(), self._count()
-        run = self._start(ordered=False, max_pending=MAX_PENDING_ROWS)
+        stats, total = Stats(), self._count()
+        tracker = ProgressTracker(stats)
+        run = self._start(ordered=False, max_pending=MAX_PENDING_ROWS, stats=stats)
         async with aclosing(run.result_batches()) as batches:
             async for lines in batches:
                 notify(tracker.count(len(lines), total), on_progress)
@@ -158,7 +161,8 @@ class BulkChange:
             None. One request per id counts toward the rate limit and the monthly quota.
 
         """
-        path, tracker, total = check_path("path", path), self._tracker(), self._count()
+        path, stats, total = check_path("path", path), Stats(), self._count()
+        tracker = ProgressTracker(stats)
         check_boolean("resume", resume)
         check_boolean("overwrite", overwrite)
         check_function("on_progress", on_progress)
@@ -167,13 +171,13 @@ class BulkChange:
             path, BULK_CHANGE, await self._identity(), BulkState(), resume=resume, overwrite=overwrite
         ) as output:
             tracker.start_from(output.checkpoint.rows)
-            run = self._start(ordered=True, max_pending=MAX_IN_FLIGHT, output=output)
+            run = self._start(ordered=True, max_pending=MAX_IN_FLIGHT, stats=stats, output=output)
             try:
                 async with aclosing(run.result_batches()) as batches:
                     async for lines in batches:
                         notify(tracker.count(_append(output, lines), total), on_progress)
             except LeadfeederError as error:
-                if output.checkpoint.rows:
+                if output.checkpoint.rows and not isinstance(error, CheckpointError):  # whose hint says how to go on
                     error.add_note(f"{output.checkpoint.rows:,} ids are done. Pass resume=True to continue.")
                 raise
             output.finish(lambda: _COLUMNS)
@@ -186,9 +190,11 @@ class BulkChange:
         facts = (self._executor.base_url, description, self._change.body)
         return JobIdentity(sha256(msgspec.json.encode(facts)).hexdigest(), description)
 
-    def _start(self, *, ordered: bool, max_pending: int, output: ResumableFile[BulkState] | None = None) -> ChangeRun:
+    def _start(
+        self, *, ordered: bool, max_pending: int, stats: Stats, output: ResumableFile[BulkState] | None = None
+    ) -> ChangeRun:
         run = ChangeRun(
-            self._executor,
+            self._executor.with_stats(stats),
             self._change,
             self._ids,
             ordered=ordered,
@@ -198,9 +204,6 @@ class BulkChange:
         )
         self.summary = run.summary
         return run
-
-    def _tracker(self) -> ProgressTracker:
-        return ProgressTracker(self._executor.stats)
 
     def _count(self) -> int | None:
         return len(self._ids) if isinstance(self._ids, Sized) else None

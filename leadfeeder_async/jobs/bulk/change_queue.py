@@ -47,7 +47,7 @@ class QueuedChange(msgspec.Struct, eq=False):
 
 
 class FailureVerdict(Enum):
-    """What to do after a call failed."""
+    """The consequence of a failed call."""
 
     ABORT = "stop the job, because no later call can succeed"
     RETRY = "call again later"

@@ -1,7 +1,7 @@
 """One run of a bulk change: read ids > send > emit results.
 
 Each stage is a coroutine in one task group. At most ``max_pending`` ids are pending: they were read, and the caller has
-not taken their results. This limits the memory, and stops new requests while the caller does not take results.
+not taken their results. This limits the memory, and the requests while the caller does not take results.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from leadfeeder_async.jobs.row_reader import RowReader
 from leadfeeder_async.jobs.serialized_error import SerializedError, escape_surrogates
 from leadfeeder_async.models.envelope import Response
 
-_INPUT_CHANGED_HINT = "Give the same ids again, or start over with overwrite=True."
+_INPUT_CHANGED_HINT = "Give the same ids again, or pass overwrite=True without resume=True to start over."
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError, check_argument
 from leadfeeder_async.jobs.enrich.key_normalization import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, CompanyLookup, IpLookup, Lookup, MatchPolicy
-from leadfeeder_async.jobs.enrich.output import EnrichmentJob, columns_of_job, enrich_file
+from leadfeeder_async.jobs.enrich.output import EnrichmentJob, all_columns, enrich_file
 from leadfeeder_async.jobs.enrich.pending_rows import split_results
 from leadfeeder_async.jobs.enrich.results import (
     NO_RECORD,
@@ -85,8 +85,8 @@ class Enrichment(Generic[T]):
         """Iterate over the results.
 
         Credits:
-            As described at ``lf.enrich``. If you leave the iteration early, records that were received or are in flight
-            have been charged, but are not yielded. :meth:`to_file` writes them.
+            As described at ``lf.enrich.companies`` and ``lf.enrich.ips``. If you leave the iteration early, records
+            that were received or are in flight have been charged, but are not yielded. :meth:`to_file` writes them.
 
         """
         return self._results()
@@ -105,9 +105,13 @@ class Enrichment(Generic[T]):
 
         Raises:
             ConfigurationError: A field is unknown.
+            LeadfeederError: An error that stopped the job. The results that are ready are yielded first.
+
+        Credits:
+            As for iterating over the job.
 
         """
-        columns = None if fields is None else pick_columns(columns_of_job(self._job), fields)
+        columns = None if fields is None else pick_columns(all_columns(self._job), fields)
         async with aclosing(self._batches()) as batches:
             async for results in batches:
                 for part in split_results(results):
@@ -171,7 +175,7 @@ class Enrichment(Generic[T]):
                 input must begin with the same rows. ``max_credits`` counts all runs together.
             overwrite: Replace a file that exists.
             retry_failed: Read a complete file, and request those of its rows again that are ``failed`` or
-                ``skipped_by_budget``. ``max_credits`` counts this run alone.
+                ``skipped_by_budget``. ``max_credits`` counts the runs of this retry, but not the runs before it.
             csv_dialect: ``"excel"`` writes a .csv file that Excel opens by a double-click: with a byte order mark, the
                 list separator of this computer's region, and an apostrophe before text that Excel would run as a
                 formula. ``"plain"`` writes UTF-8 with commas and unchanged text.
@@ -189,8 +193,8 @@ class Enrichment(Generic[T]):
                 continue.
 
         Credits:
-            As described at ``lf.enrich``. Retrying a row whose response was lost is free if the lost response was
-            charged.
+            As described at ``lf.enrich.companies`` and ``lf.enrich.ips``. Retrying a company whose response was lost is
+            free if the lost response was charged. Another lookup of an IP address may be charged again.
 
         """
         target = check_path("path", path)
@@ -282,7 +286,8 @@ class Enrichments:
                 several iterations together, use ``lf.budget``. None for no limit.
             limit: The most rows to read. None for all.
             ordered: Return results in the order of the rows. With False, they are returned as soon as they are ready.
-            min_score: The lowest score of a match, from 0 to 1. If no match reaches it, the row is ``ambiguous``.
+            min_score: The lowest score of a match, from 0 to 1. If no match reaches it, the row is ``ambiguous``. A
+                single match without a score is accepted.
             min_lead: The lowest difference between the best score and the next one. If it is smaller, the row is
                 ``ambiguous``.
             allow_free_mail: Look up the domains of mail providers, social networks, link shorteners and website

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from itertools import islice
 from math import isnan
 from numbers import Integral
 from typing import Literal, TypeAlias, get_args
@@ -100,6 +101,9 @@ MAX_SHOWN_CHARACTERS = 200
 
 MAX_COLUMN_NAME_CHARACTERS = 500
 """The most characters of a column name that are compared with other names."""
+
+MAX_QUOTED_NAMES, MAX_QUOTED_CHARACTERS = 10, 40
+"""The most names of columns in an error, and the most characters of each."""
 
 MAX_KEY_COLUMN_CHARACTERS = 60
 """The longest name of a column that is compared with the common names. A longer column must be named exactly."""
@@ -286,7 +290,7 @@ class KeyFinder:
     def _key_in(self, row: Mapping[str, object], columns: _RuleColumns) -> Key:
         text = None if columns.key is None else _text_of(row[columns.key])
         if text is None:
-            return Key("", problem=f"it has no value for {columns.rule.column or columns.rule.kind}")
+            return Key("", problem=_missing_value(row, columns))
         location = _location(row, columns.location) if columns.rule.kind == "name" else {}
         return self._key(text, columns.rule, location)
 
@@ -375,6 +379,15 @@ def _type_of(row: object) -> str:
     """Return the type of a row that is not a key, in words."""
     is_missing = row is None or (isinstance(row, float) and isnan(row))
     return "empty" if is_missing else f"of type {type(row).__name__}"
+
+
+def _missing_value(row: Mapping[str, object], columns: _RuleColumns) -> str:
+    rule = columns.rule
+    if columns.key is None and rule.column is None:
+        names = ", ".join(repr(name[:MAX_QUOTED_CHARACTERS]) for name in islice(_strings_in(row), MAX_QUOTED_NAMES))
+        return f"it has no column with a common name for the kind {rule.kind}, only {names or 'none'}"
+    kind, name = _type_of(None if columns.key is None else row[columns.key]), rule.column or rule.kind
+    return f"it has no value for {name}" if kind == "empty" else f"its {name} is {kind}, which cannot be a key"
 
 
 def _text_of(value: object) -> str | None:

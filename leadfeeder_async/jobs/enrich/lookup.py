@@ -40,8 +40,8 @@ KEYS_PER_MATCH = 200
 MAX_MATCHES_AFTER_ERROR = 16
 """The most requests of one match to find out which keys have caused an error that was reported beside the matches."""
 
-CANDIDATES = 3
-"""The most companies that the API returns for one key. Two are enough to detect ambiguous keys."""
+MAX_MATCHES_PER_KEY = 3
+"""The most matches requested for one key: one more than ambiguity needs, so that people can choose."""
 
 
 class MatchPolicy(msgspec.Struct, frozen=True):
@@ -148,7 +148,7 @@ class CompanyLookup:
         self, executor: RequestExecutor, keys: Sequence[Key]
     ) -> tuple[list[ResultLine], APIStatusError | None]:
         fields = [CompanyMatchInput(**key.match_fields) for key in keys]
-        response = await Companies(executor).match(fields, CANDIDATES, account_id=self._account_id)
+        response = await Companies(executor).match(fields, MAX_MATCHES_PER_KEY, account_id=self._account_id)
         lines = [self._policy.evaluate(matches) for matches in response.data]
         return lines, _first_error(executor, MATCH_COMPANIES, response)
 
@@ -157,7 +157,7 @@ class CompanyLookup:
     ) -> None:
         """Request the keys without a match again, in halves, until only the keys that cause the error have failed.
 
-        If all keys cause it, this ends after a few requests.
+        After ``MAX_MATCHES_AFTER_ERROR`` requests, all keys that are left fail.
         """
         pending = deque([([place for place, line in enumerate(lines) if line.outcome is Outcome.NOT_FOUND], problem)])
         requests_left = MAX_MATCHES_AFTER_ERROR

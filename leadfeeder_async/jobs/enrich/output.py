@@ -3,7 +3,7 @@
 Before each request that may charge, its cost and its ids are saved. A job that was killed therefore continues within
 its ``max_credits``. It requests the saved ids again without reserving credits, because they are counted already. An id
 is saved while its request is in flight. After the response, it stays saved only if it was certainly charged, because
-such an id is free for twelve months.
+such an id is free for twelve months, or if the response was lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from leadfeeder_async.jobs.enrich.pipeline import MAX_PENDING_ROWS, Pipeline
 from leadfeeder_async.jobs.enrich.request_queue import CostJournal, split_credits
 from leadfeeder_async.jobs.enrich.result_table import read_result_table
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, ResultLine, encode_lines
-from leadfeeder_async.jobs.enrich.row_intake import EnrichmentOptions, PreviousRun, row_count_error
+from leadfeeder_async.jobs.enrich.row_intake import START_OVER_HINT, EnrichmentOptions, PreviousRun, row_count_error
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import (
     JobIdentity,
@@ -167,7 +167,7 @@ class CheckpointCostJournal(CostJournal):
             for record_id in list(islice(self._paid_ids, max(0, len(self._paid_ids) - 2 * MAX_PENDING_ROWS))):
                 del self._paid_ids[record_id]
 
-    def close(self) -> None:
+    def save_final_state(self) -> None:
         """Update the state for the last checkpoint, including requests that were canceled."""
         self._output.update(self._state())
 
@@ -204,7 +204,7 @@ async def enrich_file(
 
     """
     check_table(path, csv_dialect)
-    columns = pick_columns(columns_of_job(job), fields)
+    columns = pick_columns(all_columns(job), fields)
     is_retry = job.options.retry_failed
     if is_retry and fields is not None:
         _check_retryable(path, columns)
@@ -213,7 +213,7 @@ async def enrich_file(
     if is_retry and resume and load_unfinished(path, ENRICHMENT) is None:
         raise CheckpointError(
             f"{path} has no unfinished retry to resume.",
-            hint="Check the file. To start a retry, with credits of its own, do not resume.",
+            hint="Check the file. Leave out resume=True to start a new retry, with credits of its own.",
         )
     identity = await job.identity()
     if is_retry:
@@ -235,7 +235,7 @@ async def enrich_file(
                     await _write_parts(journal, batch, job.lookup)
                     notify(tracker.count(len(batch), total), on_progress)
         finally:
-            journal.close()
+            journal.save_final_state()
         await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, only_columns=fields is not None))
 
 
@@ -289,15 +289,18 @@ def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
         except UNREADABLE:
             raise CheckpointError(
                 f"{path}, line {number:,} is damaged or is not a result of an enrichment.",
-                hint="Give the file that this enrichment wrote, or pass overwrite=True to start over.",
+                hint=f"Give the file that this enrichment wrote. {START_OVER_HINT}",
                 reason="damaged",
             ) from None
+
+
+_TABLES_ONLY = "Leave out fields. Only .csv and .parquet files can be retried with them."
 
 
 def _check_retryable(path: Path, columns: Sequence[Column]) -> None:
     """Raise ConfigurationError if a file with only these columns does not show which rows failed."""
     missing = [name for name in RESULT_COLUMNS if name not in {column.name for column in columns}]
-    check_argument(is_table(path), f"{path} cannot be retried with fields.", "Use a table.", argument="fields")
+    check_argument(is_table(path), f"{path} cannot be retried with fields.", _TABLES_ONLY, argument="fields")
     check_argument(
         not missing,
         f"{path} cannot be retried: its fields do not include {', '.join(missing)}.",
@@ -316,10 +319,11 @@ def _identity_of_retry(
             file.seek(0)
             lines = sum(1 for _ in (_finished_lines(columns, path) if is_table(path) else file))
     except OSError as error:
+        is_missing = isinstance(error, FileNotFoundError)
         raise CheckpointError(
             f"{path} cannot be retried: {error.strerror}.",
-            hint="Finish the file first, with resume=True.",
-            reason="not_finished",
+            hint="Finish the file first, with resume=True." if is_missing else "Make the file readable.",
+            reason="not_finished" if is_missing else "unusable",
         ) from None
     expected = lines if total is None else total if job.options.limit is None else min(total, job.options.limit)
     if lines != expected:
@@ -340,16 +344,16 @@ RESULT_COLUMNS: dict[str, type[object]] = {
 """The columns of a result without its record. A table that has them all can be retried."""
 
 
-def columns_for(record: type[object]) -> tuple[Column, ...]:
+def result_columns(record: type[object]) -> tuple[Column, ...]:
     """Return the columns of a table of results: those of the row, then those of its record."""
     of_record = [Column(c.name, ("record", *c.path), c.type) for c in columns_of(record) if c.name != "id"]
     error = Column("error", ("error", "message"), str)
     return (*(Column(name, (name,), kind) for name, kind in RESULT_COLUMNS.items()), error, *of_record)
 
 
-def columns_of_job(job: EnrichmentJob) -> tuple[Column, ...]:
+def all_columns(job: EnrichmentJob) -> tuple[Column, ...]:
     """Return the columns of a job's table."""
-    return (*columns_for(job.record), *input_columns(job.options.rows))
+    return (*result_columns(job.record), *input_columns(job.options.rows))
 
 
 def input_columns(rows: object) -> Iterator[Column]:

@@ -8,8 +8,9 @@ Each stage is a coroutine in one task group::
     fetch  company ids -> records, with charged requests of up to 100 ids
     emit   records -> results, in the order of the rows
 
-Streams without a buffer join the stages. Each stage waits until the next one takes its output, so no new requests are
-sent while the caller does not take results. At most ``MAX_PENDING_ROWS`` rows are pending, regardless of the input.
+Streams without a buffer join the stages, and each stage waits until the next one takes its output. If the caller does
+not take results, only as many requests are sent as can be in flight. At most ``MAX_PENDING_ROWS`` rows are pending,
+regardless of the input.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Pipeline:
         self.summary = summary
         self.distinct_keys = 0
         self.distinct_records = 0
-        """The records that a dry run would fetch."""
+        """The number of records that the job would fetch. Only a dry run counts them."""
         self._executor = executor
         self._budgeted_executor = executor.with_budget(budget)
         self._budget = budget
@@ -252,7 +253,7 @@ class Pipeline:
                     deadline = time.perf_counter() + MAX_BLOCKING_TIME
                 incoming = self._intake.accept(row)
                 if incoming.line is not None:
-                    self._learn(incoming, incoming.line)
+                    self._reuse(incoming, incoming.line)
                 if incoming.is_done:
                     continue
                 self._untaken_rows += 1
@@ -265,8 +266,8 @@ class Pipeline:
             self._abort(error)
         return known, has_results
 
-    def _learn(self, row: IncomingRow, line: ResultLine) -> None:
-        """Add a result of a previous run to the cache."""
+    def _reuse(self, row: IncomingRow, line: ResultLine) -> None:
+        """Count a result of a previous run, and add it to the cache for equal keys."""
         if row.is_done:
             self.summary.outcomes[line.outcome] += 1
         if row.key.problem or line.outcome is Outcome.SKIPPED_BY_BUDGET:

@@ -18,16 +18,19 @@ from leadfeeder_async.jobs.failure_action import FailureAction, classify_failure
 T = TypeVar("T")
 
 MAX_MATCHES, MAX_FETCHES = 4, 12
-"""The most requests of each kind in flight. Together they use all concurrency slots of a client."""
+"""The most requests of each kind in flight. Together they use the default number of concurrency slots."""
 
 MAX_CONSECUTIVE_FAILURES = MAX_MATCHES + MAX_FETCHES + 4
-"""Abort after this many failed requests in a row, or rejected rows in a row if no request has succeeded yet."""
+"""Abort after this many failed requests in a row. :meth:`RequestQueue.record_rejection` uses it for rejections too."""
 
 MAX_CONSECUTIVE_REJECTIONS = KEYS_PER_MATCH
-"""Abort after this many rejected rows in a row, even if earlier requests succeeded."""
+"""Abort after this many rejected rows in a row, if others succeeded before or the rows may not exist."""
 
 MAX_ATTEMPTS = 3
 """The most attempts of one free request while others succeed."""
+
+MAX_DENIALS = 3
+"""Abort after this many rows in a row that the server denies, if no request has succeeded yet."""
 
 
 class RequestQueue(Generic[T]):
@@ -183,7 +186,7 @@ class RequestQueue(Generic[T]):
         """
         self.consecutive_rejections += 1
         if isinstance(error, PermissionDeniedError):
-            limit = MAX_CONSECUTIVE_FAILURES if self.has_succeeded else MAX_ATTEMPTS
+            limit = MAX_CONSECUTIVE_FAILURES if self.has_succeeded else MAX_DENIALS
         else:
             is_patient = is_not_found or self.has_succeeded
             limit = MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES
@@ -194,7 +197,7 @@ class CostJournal:
     """Records credits before they are spent. This base class records nothing."""
 
     is_persistent = False
-    """True if a later run reads the records."""
+    """True if a later run reads the recorded credits."""
 
     def reserve(self, ids: Iterable[str], cost: int) -> None:
         """Record that a request for some ids is about to be sent.

@@ -18,6 +18,7 @@ from leadfeeder_async.errors import CheckpointError
 from leadfeeder_async.jobs import excel_csv
 from leadfeeder_async.jobs.duckdb_file import connect_in_memory, translate_errors
 from leadfeeder_async.jobs.enrich.results import ResultLine
+from leadfeeder_async.jobs.enrich.row_intake import START_OVER_HINT
 from leadfeeder_async.jobs.enrich.table_source import CsvSource
 from leadfeeder_async.models.columns import Column, KeyPath
 
@@ -53,7 +54,7 @@ def read_result_table(path: Path, columns: Sequence[Column]) -> Iterator[ResultL
 def _not_a_result(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"{path} cannot be retried: {reason}.",
-        hint="Give the file that this enrichment wrote, or pass overwrite=True to start over.",
+        hint=f"Give the file that this enrichment wrote. {START_OVER_HINT}",
         reason="damaged",
     )
 

@@ -31,13 +31,13 @@ class Outcome(StrEnum):
     FAILED = "failed"
     """A request failed with ``error``. If its response was lost, it may have been charged."""
     SKIPPED_BY_BUDGET = "skipped_by_budget"
-    """The budget did not cover the row. ``id`` is the company that would be fetched."""
+    """The budget did not cover the row. ``id`` is the company or the IP address, unless the row was not matched."""
     UNUSABLE = "unusable"
-    """The row has no valid key. Nothing was sent."""
+    """The row has no valid key, or is a broken row of a file. Nothing was sent."""
 
     @property
     def is_final(self) -> bool:
-        """True if a second request would bring the same outcome."""
+        """True if ``retry_failed`` keeps the row."""
         return self not in {Outcome.FAILED, Outcome.SKIPPED_BY_BUDGET}
 
 
@@ -52,11 +52,11 @@ class ResultLine(msgspec.Struct, frozen=True, kw_only=True):
     """The kind of key that was used, or null if the row has no valid key."""
     outcome: Outcome
     id: str | None = None
-    """The company."""
+    """The company. A row without a record has the requested id: that of a company, or the IP address."""
     score: float | None = None
     """The score of the match, from 0 to 1."""
     charged: int | None = 0
-    """The credits for this row, or null if a response charged for several companies and does not show for which."""
+    """The credits for this row. Null if the response was lost, or charged for several companies and hides for which."""
     error: SerializedError | None = None
     candidates: tuple[msgspec.Raw, ...] = ()
     """The companies of an ambiguous row, the best match first, or the records that came for a failed row."""
@@ -101,7 +101,7 @@ class EnrichmentResult(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     record: T | None = None
     """The company, or the data of the IP address."""
     id: str | None = None
-    """The current id of the company."""
+    """The current id of the company. A row without a record has the requested id, or the IP address."""
     score: float | None = None
     """The score of the match, from 0 to 1."""
     candidates: tuple[CompanyMatch, ...] = ()
@@ -112,7 +112,7 @@ class EnrichmentResult(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     error: LeadfeederError | None = None
     """The error of a failed or unusable row."""
     charged: int | None = 0
-    """The credits for this row, or None if a response charged for several companies and does not show for which."""
+    """The credits for this row. None if the response was lost, or charged for several companies and hides for which."""
 
 
 class EnrichmentEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,16 +129,16 @@ class EnrichmentEstimate(msgspec.Struct, frozen=True, kw_only=True):
     Companies that were unlocked in the last 12 months are free.
     """
     requests: int
-    """The number of requests that the job sends if no request fails."""
+    """The number of requests if none fails and ``max_credits`` covers all records."""
 
 
 class EnrichmentSummary(msgspec.Struct):
     """The totals of a job, updated while it runs."""
 
     outcomes: Counter[Outcome] = msgspec.field(default_factory=Counter[Outcome])
-    """Rows by outcome."""
+    """Rows by outcome, including those of earlier runs into the same file."""
     credits: int = 0
-    """Credits that the responses charged."""
+    """Credits that the responses of this run charged."""
     credits_possibly_charged: int = 0
     """Credits that may have been charged by requests whose responses were lost."""
     credits_of_previous_runs: int = 0

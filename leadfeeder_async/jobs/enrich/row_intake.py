@@ -14,7 +14,9 @@ from leadfeeder_async.jobs.enrich.results import ResultLine
 Rows: TypeAlias = Iterable[Row] | AsyncIterable[Row]
 """The input: a list, a file, a query, or any other iterable."""
 
-_INPUT_CHANGED_HINT = "Give the same input again, or start over with overwrite=True."
+START_OVER_HINT = "To start over, pass overwrite=True without resume or retry_failed."
+
+_INPUT_CHANGED_HINT = f"Give the same input again. {START_OVER_HINT}"
 
 
 class EnrichmentOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ class MultiAccountWatch:
     """Watches several accounts at the same time. It can be used once.
 
     Each account polls on its own, and waits while one of its visits is not delivered. So an account with many visits
-    does not delay the others, and at most one page of new visits per account is kept.
+    does not delay the others, and each account keeps only the visits that it has read and not delivered.
 
     Args:
         watchers: The watch of each account, by account id.

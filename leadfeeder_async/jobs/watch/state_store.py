@@ -27,7 +27,7 @@ PRIVATE_DIRECTORY = 0o700
 SAVE_TIMEOUT = 30.0
 """Seconds that a store may take to save a state. Saving is not canceled before."""
 
-_HINT = "Fix the problem or choose another path. Visits that were delivered before are recorded."
+_HINT = "Free space or make the file writable, then start again with the same path. Another path starts a new watch."
 
 
 @runtime_checkable

@@ -133,8 +133,7 @@ def next_floor(floor: date, newest: date | None, today: date, lookback_days: int
         today: The current day.
         lookback_days: The days before the newest visit that are read again.
     """
-    latest = today if newest is None else min(newest, today)
-    return max(floor, latest - timedelta(lookback_days)) if newest is not None else floor
+    return floor if newest is None else max(floor, min(newest, today) - timedelta(lookback_days))
 
 
 def divide_days(window: DateWindow, rows_per_day: Mapping[date, int], max_rows: int) -> list[DateWindow]:

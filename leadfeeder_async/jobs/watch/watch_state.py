@@ -17,7 +17,7 @@ VERSION = 1
 
 
 class WatchState(msgspec.Struct, kw_only=True):
-    """The visits that were delivered or known, and the rows that the server counted.
+    """The visits that were delivered or will not be, and the rows that the server counted.
 
     Only visits of days that are still counted are kept, plus those of the day before, because the days of the account
     may differ from those of UTC.
@@ -32,7 +32,7 @@ class WatchState(msgspec.Struct, kw_only=True):
     floor: date
     """The first day that is counted."""
     known: dict[date, list[str]] = msgspec.field(default_factory=dict[date, list[str]])
-    """The ids of visits that were delivered or known at the start, by day."""
+    """The ids of visits that were delivered, or will not be, by day."""
     parts: list[Part] = msgspec.field(default_factory=list[Part])
     """The days that are counted, each part with one request."""
     newest_first: bool = False

@@ -81,14 +81,14 @@ class WatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     reading: WatchReading | None
     """The pages that were read: none but the count, those with the new visits, or all pages of some days.
 
-    A poll that failed at its first count has ``NOTHING``. None if it failed before that.
+    If the poll failed, it may not have read them. None if it failed before it chose them.
     """
     delivered: int
     """The number of new visits that were delivered."""
     next_poll_in: float | None
     """Seconds until the next poll. None if ``error`` ended the watch of this account."""
     failures: int = 0
-    """The number of failed polls in a row, including this one."""
+    """The number of failed polls in a row, including this one unless its error ended the watch."""
     error: LeadfeederError | None = None
     """The error that ended this poll."""
     problems: tuple[LeadfeederError, ...] = ()
@@ -210,7 +210,7 @@ class VisitWatcher:
                 if isinstance(failure, BadRequestError) and self._days_ahead > MIN_DAYS_AHEAD:
                     self._days_ahead -= 1  # the API may reject later days
                     continue
-                if not _may_pass(failure):
+                if not _is_temporary(failure):
                     self._report(started_at, None, failure)
                     raise
                 error = failure
@@ -343,8 +343,8 @@ class VisitWatcher:
             async for page in pages:
                 counted.add(page)
                 self._problems.add(page)
-                nameless = sum(not visit.id for visit in page.items)
-                self._problems.extend([_NO_ID] * nameless, nameless)
+                without_id = sum(not visit.id for visit in page.items)
+                self._problems.extend([_NO_ID] * without_id, without_id)
                 new = [visit for visit in page.items if visit.id and visit.id not in self._known]
                 for visit in await self._select(state, new, window, NO_PART) if new else ():
                     yield visit
@@ -459,7 +459,7 @@ class VisitWatcher:
             problems=tuple(self._problems.problems),
         )
         if error is not None and delay is not None:
-            logger.warning("Poll %d in a row failed. The next one is in %.0f s. %s", self._failures, delay, error)
+            logger.warning("A poll failed (%d in a row). The next one is in %.0f s. %s", self._failures, delay, error)
         if status.problems:
             logger.warning("%d visits or parts could not be read. %s", self._problems.count, status.problems[0])
         if self._options.on_status is not None:
@@ -491,7 +491,7 @@ def _start(visit: WebVisit) -> datetime:
     return visit.started_at or datetime.min.replace(tzinfo=UTC)
 
 
-def _may_pass(error: LeadfeederError) -> bool:
+def _is_temporary(error: LeadfeederError) -> bool:
     """Return True if a later poll may succeed without any change by the user."""
     if isinstance(error, APIStatusError):
         return isinstance(error, QuotaExceededError | RateLimitedError | ServerError)
