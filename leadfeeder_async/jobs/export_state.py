@@ -60,7 +60,7 @@ class ExportState(JobState, frozen=True, kw_only=True):
     @property
     def is_worth_keeping(self) -> bool:
         """True if the next run must know this state although no row is written yet."""
-        return self.gaps_acknowledged
+        return self.gaps_acknowledged or self.stopped_at is not None
 
     @property
     def gap_count(self) -> int:

@@ -45,9 +45,7 @@ class UnidentifiedRows:
 async def filter_new(seen: SeenIds, page: Page[T], decoder: PageDecoder[T]) -> NewRows[T]:
     """Record the ids of a page, and return its new rows. Many rows are processed in a thread."""
     rows = page.items
-    return await run_for_rows(
-        lambda: seen.filter_new(rows, decoder.row_ids(rows), decoder.row_relations(rows)), len(rows)
-    )
+    return await run_for_rows(lambda: seen.filter_new(rows, decoder.row_ids(rows)), len(rows))
 
 
 def page_facts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -77,12 +77,11 @@ class CursorSource(msgspec.Struct, frozen=True):
                 position = progress.position(cursor)
                 yield replace(page, total=total, position=position)
                 del page, body  # so that the next page can use their memory
-                if progress.loop_error is not None:
-                    raise progress.loop_error
                 if position.ended:
                     return
-                if progress.detector.verdict is Verdict.INCOMPLETE:
-                    yield gap_page(progress.detector, first, total)
+                final = progress.final_page(first, total)
+                if final is not None:
+                    yield final
                     return
                 if progress.detector.verdict is Verdict.RESTART:
                     progress.restart()
@@ -111,7 +110,7 @@ class _CursorProgress:
         # In a resumed list, the excluded ids count as rows that arrived. In a list from its start they do not, because
         # the server sends them again.
         self._seen = SeenIds.after(options.exclude_ids, is_same_list=resumes)
-        self._cursors = set[str]()
+        self._cursors = {options.position.cursor} if options.position.cursor is not None else set[str]()
         self._rejections = 0
         self._has_unidentified = False
         self._pages = 0
@@ -168,6 +167,21 @@ class _CursorProgress:
         # A rejected cursor ends a pass early, so the next pass has errors that were not reported.
         drops_errors = self.detector.passes > 1 and not self._rejections
         return replace(page, decode_errors=(), undecodable=0) if drops_errors else page
+
+    def final_page(self, request: ApiRequest[bytes], total: int | None) -> Page[Any] | None:
+        """Return a page that reports why the list ends early, or None if it continues.
+
+        In a list that may charge, this includes a cursor that repeats. Resuming then does not request its page again.
+
+        Raises:
+            CursorLoopError: A cursor of a free list repeats.
+        """
+        if self.loop_error is None:
+            is_incomplete = self.detector.verdict is Verdict.INCOMPLETE
+            return gap_page(self.detector, request, total) if is_incomplete else None
+        if self.detector.can_restart:
+            raise self.loop_error
+        return Page((), Meta(), total, position=ResumePosition(ended=True), partial_errors=(self.loop_error,))
 
     def restart(self) -> None:
         """Begin another pass over the list, after which all of its rows are known."""

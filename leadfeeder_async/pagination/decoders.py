@@ -17,7 +17,7 @@ from leadfeeder_async._core.json_text import is_utf8
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.pagination.dedupe import row_ids, row_relations
+from leadfeeder_async.pagination.dedupe import row_identity, row_ids
 from leadfeeder_async.pagination.page import Page
 
 
@@ -45,12 +45,10 @@ class ModelDecoder(msgspec.Struct, Generic[T], frozen=True):
         return _page_of(await self.executor.decode_page(self.endpoint, body))
 
     def row_ids(self, rows: Sequence[T]) -> list[str | None]:
-        """Return the id of each model."""
+        """Return the id of each model, or its identity if several may have the same id."""
+        if self.endpoint.shares_ids:
+            return [row_identity(msgspec.json.encode(row)) for row in rows]
         return [row.id or None for row in rows]
-
-    def row_relations(self, rows: Sequence[T]) -> list[str]:
-        """Return the relations of each model, or an empty list if each id belongs to one row."""
-        return [row_relations(msgspec.json.encode(row)) for row in rows] if self.endpoint.shares_ids else []
 
 
 class RawDecoder(msgspec.Struct, frozen=True):
@@ -71,12 +69,8 @@ class RawDecoder(msgspec.Struct, frozen=True):
         return page if is_clean else self._clean(page)
 
     def row_ids(self, rows: Sequence[msgspec.Raw]) -> list[str | None]:
-        """Return the id of each row, or None for a row without one."""
-        return row_ids(rows)
-
-    def row_relations(self, rows: Sequence[msgspec.Raw]) -> list[str]:
-        """Return the relations of each row, or an empty list if each id belongs to one row."""
-        return list(map(row_relations, rows)) if self.endpoint.shares_ids else []
+        """Return the id of each row, or its identity if several may have the same id. None for a row without one."""
+        return list(map(row_identity, rows)) if self.endpoint.shares_ids else row_ids(rows)
 
     def _clean(self, page: Page[msgspec.Raw]) -> Page[msgspec.Raw]:
         rows, errors, undecodable = list[msgspec.Raw](), list(page.decode_errors), page.undecodable

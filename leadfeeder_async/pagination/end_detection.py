@@ -167,12 +167,12 @@ class EndDetector(msgspec.Struct, frozen=True):
     - If the count fell during a pass, rows may have moved to a page that was already read. The verdict is RESTART until
       a pass without another fall contains as many rows as the count. It is INCOMPLETE if the last pass lacks more rows
       than were added and removed during it. If an empty page came before other rows, one lacking row is enough.
-    - Without a count, or below zero, the verdict is RESTART if an empty or repeated page came before new rows, or an
-      empty one before the last reported page. It is INCOMPLETE if the rows of such a page never arrive, although all
-      other pages before the last one are full. If one of them is not full, the server may filter rows after it made the
-      pages.
+    - Without a count, or below zero, the verdict is RESTART if an empty or repeated page came before new rows or before
+      the last reported page, or was that page although all others were full. It is INCOMPLETE if the rows of such a
+      page before the last one never arrive, although all others are full. If one of them is not full, the server may
+      filter rows after it made the pages.
     - Without a count, or below zero, the verdict is INCOMPLETE if all pages repeat the first one, although the response
-      has a cursor, or reports several pages of a common size.
+      has a cursor, or reports several pages of a common size. Only in the second case, it is RESTART before.
     """
 
     page_size: int
@@ -302,11 +302,12 @@ class EndDetector(msgspec.Struct, frozen=True):
     def _decide(self, page: PageFacts) -> Verdict:
         if self._pass_continues(page):
             return Verdict.CONTINUE
-        if page.row_count > 0 and (self._names_unreachable_page(page) or self._repeats_first_page(page)):
+        repeats_first_page = page.row_count > 0 and self._repeats_first_page(page)
+        ignores_page_numbers = repeats_first_page and page.has_cursor
+        if page.row_count > 0 and (self._names_unreachable_page(page) or ignores_page_numbers):
             return Verdict.INCOMPLETE
         current = self.current_pass
-        ends_early = current.latest_rows == 0 and current.pages < (self.last_page or 0)
-        may_lack_page = not self.has_usable_count and (current.has_page_without_rows or ends_early)
+        may_lack_page = repeats_first_page or (not self.has_usable_count and self._has_bad_page)
         if not (self.lacks_rows or current.fall > 0 or self.missing_in_pass > 0 or may_lack_page):
             return Verdict.COMPLETE
         fruitless = self.fruitless_passes + (self.passes > 1 and not current.new_rows)
@@ -314,8 +315,18 @@ class EndDetector(msgspec.Struct, frozen=True):
             return Verdict.RESTART
         # Each added or removed row may explain one row that this pass does not contain, but not an empty page.
         explained = 0 if current.has_empty_page else current.fall + current.rise
-        is_refuted = self.missing_in_pass > explained or self.lacks_page
+        is_refuted = self.missing_in_pass > explained or self.lacks_page or repeats_first_page
         return Verdict.INCOMPLETE if self.lacks_rows or is_refuted else Verdict.COMPLETE
+
+    @property
+    def _has_bad_page(self) -> bool:
+        """True if a page of this pass had no new rows, although it came before other rows or should have had some."""
+        current, last_page = self.current_pass, self.last_page or 0
+        if current.has_page_without_rows:
+            return True
+        # The last reported page may also be one too many, so it only counts if all others are full.
+        ends_early = current.pages < last_page or (current.pages == last_page > 1 and not current.has_short_page)
+        return ends_early and (current.latest_rows == 0 or current.latest_is_repeated)
 
     def _names_unreachable_page(self, page: PageFacts) -> bool:
         """Return True if the response names another page, and this is the last one that can be requested."""
@@ -332,7 +343,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         """
         if page.is_last or self.has_usable_count:
             return False
-        has_more = page.has_cursor or (self.passes == 1 and (self.last_page or 0) > 1 and not self.latest_is_small)
+        has_more = page.has_cursor or ((self.last_page or 0) > 1 and not self.latest_is_small)
         return has_more and 0 < self.current_pass.stuck_pages == self.current_pass.pages - 1
 
     def _may_count_page(self, page: PageFacts) -> bool:

@@ -97,16 +97,17 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         total: int | None = None
         was_charged = False
         try:
-            while queue or self._start_batches(plan, queue, 1):
+            while queue or self._start_batches(plan, queue, 1, options):
                 async with aclosing(self._receive(plan, queue, decoder, state)) as parts:
                     async for ids, page in parts:
-                        self._start_batches(plan, queue, options.prefetch)
+                        self._start_batches(plan, queue, options.prefetch, options)
                         was_charged |= bool(page.meta.charged)
                         lookup = _BatchLookup(ids, page.items, decoder.row_ids(page.items))
-                        plan.fail(await self._resolve(lookup, decoder, state, may_request=plan.failure is None))
+                        may_request = plan.failure is None and not options.is_stopped
+                        plan.fail(await self._resolve(lookup, decoder, state, may_request=may_request))
                         items = lookup.ordered(state)
                         plan.mark_received(ids, len(items))
-                        self._start_batches(plan, queue, options.prefetch)
+                        self._start_batches(plan, queue, options.prefetch, options)
                         total = page.meta.total_count if total is None else total
                         yield replace(page, items=items, total=total, position=plan.position(state.without_record))
                         del page, lookup, items  # so that the next page can use their memory
@@ -116,7 +117,9 @@ class IdBatchSource(msgspec.Struct, frozen=True):
             queue.close()
             plan.failure = plan.rejection = None  # their tracebacks reference this frame
         has_found_more = was_charged or bool(state.returned)
-        while state.missing and has_found_more:  # the server may return only some records of each request
+        while (
+            state.missing and has_found_more and not options.is_stopped
+        ):  # the server may return only some records of each request
             before, has_found_more = len(state.missing), False
             async for last in self._request_missing_again(decoder, state):
                 has_found_more |= len(last.items) > 0 and len(state.missing) < before
@@ -133,9 +136,9 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         margin = max(_SHOWN_PRICE_MARGIN, price.highest) if price.is_known else PRICE_MARGIN
         return max(1, min(MAX_IDS_PER_REQUEST, left // margin))
 
-    def _start_batches(self, plan: _BatchPlan, queue: BatchQueue, prefetch: int) -> bool:
+    def _start_batches(self, plan: _BatchPlan, queue: BatchQueue, prefetch: int, options: PagerOptions) -> bool:
         """Request batches until ``prefetch`` are in flight or waiting. Return True if there are any."""
-        if plan.failure is None:
+        if plan.failure is None and not options.is_stopped:
             while len(queue) < prefetch and not queue.has_failed and (batch := plan.take(self._most_ids())):
                 queue.start(self.request_for(batch))
         return len(queue) > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
@@ -11,7 +11,7 @@ from leadfeeder_async._argument_checks import check_type
 from leadfeeder_async.errors import LeadfeederError
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.page import Page
-from leadfeeder_async.pagination.pager import Pager, charges_per_page
+from leadfeeder_async.pagination.pager import Pager, charges_per_page, may_charge, until_stopped
 from leadfeeder_async.pagination.problems import (
     ProblemLog,
     account_error,
@@ -104,40 +104,68 @@ class MultiAccountPager(Generic[T]):
         self, pagers: Mapping[str, Pager[T]], problems: ProblemLog
     ) -> AsyncGenerator[tuple[str, Page[T]], None]:
         """Yield the pages of all accounts in turn, with the next page of each in flight."""
-        prefetch = max(1, DEFAULT_PREFETCH // max(1, len(pagers)))
-        streams = [_AccountStream(account_id, pager.prefetch(prefetch)) for account_id, pager in pagers.items()]
+        prefetch, stopped = max(1, DEFAULT_PREFETCH // max(1, len(pagers))), asyncio.Event()
+        streams = [
+            _AccountStream(account_id, until_stopped(pager, prefetch, stopped), is_drained=may_charge(pager))
+            for account_id, pager in pagers.items()
+        ]
         failure: LeadfeederError | None = None
         try:
             while pending := [stream.next_page for stream in streams if stream.next_page is not None]:
                 await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for stream in streams:
                     try:
-                        page = stream.take(problems, is_last=failure is not None)
+                        page = stream.take(problems, has_failed=failure is not None)
                     except LeadfeederError as error:
                         failure = failure or error
+                        stopped.set()
                         continue
                     if page is not None:
                         yield stream.account_id, page
             if failure is not None:
                 raise failure
         finally:
-            await asyncio.gather(*(stream.aclose() for stream in streams))
+            for stream in streams:
+                stream.cancel()
+            await _close_all(streams)
             del failure  # its traceback references this frame
 
 
-class _AccountStream(Generic[T]):
-    """The list of one account, with its next page in flight."""
+async def _close_all(streams: Sequence[_AccountStream[T]]) -> None:
+    """Close some lists, also if the caller is canceled again meanwhile."""
+    import anyio  # noqa: PLC0415 - only needed here
 
-    def __init__(self, account_id: str, pager: Pager[T]) -> None:
+    closing = asyncio.gather(*(stream.aclose() for stream in streams), return_exceptions=True)
+    _CLOSING.add(closing)
+    closing.add_done_callback(_CLOSING.discard)
+    with anyio.CancelScope(shield=True):  # a canceled scope would cancel the wait again in each iteration of the loop
+        await asyncio.shield(closing)
+
+
+_CLOSING = set[asyncio.Future[list[BaseException | None]]]()
+"""The lists that are being closed. The event loop itself keeps no reference to a task."""
+
+
+class _AccountStream(Generic[T]):
+    """The list of one account, with its next page in flight.
+
+    Args:
+        account_id: The account.
+        pager: The list.
+        is_drained: True if pages that were requested are returned after the list of another account has failed.
+    """
+
+    def __init__(self, account_id: str, pager: Pager[T], *, is_drained: bool) -> None:
         self.account_id = account_id
+        self._is_drained = is_drained
         self._pages = pager.pages()
         self.next_page: asyncio.Task[Page[T] | None] | None = asyncio.create_task(self._next())
 
     async def _next(self) -> Page[T] | None:
         return await anext(self._pages, None)
 
-    def take(self, problems: ProblemLog, *, is_last: bool) -> Page[T] | None:
-        """Return the next page if it has arrived, and add its problems. Unless it is the last, request the next one."""
+    def take(self, problems: ProblemLog, *, has_failed: bool) -> Page[T] | None:
+        """Return the next page if it has arrived, and add its problems. Request the next one, unless a list failed."""
         if self.next_page is None or not self.next_page.done():
             return None
         received, self.next_page = self.next_page, None
@@ -148,16 +176,20 @@ class _AccountStream(Generic[T]):
                 raise
             page = None
             problems.extend([account_error(self.account_id, error)], 1)
-        if page is not None and not is_last:
+        if page is not None and (self._is_drained or not has_failed):
             self.next_page = asyncio.create_task(self._next())
         if page is not None and page.problem_count:
             problems.extend([account_error(self.account_id, problem) for problem in page.problems], page.problem_count)
         return page
 
-    async def aclose(self) -> None:
-        """Cancel the request in flight, and close the list."""
+    def cancel(self) -> None:
+        """Cancel the request in flight."""
         if self.next_page is not None:
             self.next_page.cancel()
+
+    async def aclose(self) -> None:
+        """Close the list, after its request in flight has ended."""
+        if self.next_page is not None:
             await asyncio.wait([self.next_page])
             if not self.next_page.cancelled():
                 self.next_page.exception()  # marks it as retrieved

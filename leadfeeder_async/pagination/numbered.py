@@ -41,6 +41,9 @@ from leadfeeder_async.pagination.window_progress import WindowProgress
 
 T = TypeVar("T")
 
+_LIMIT_ERRORS = (OffsetExceededError, NotFoundError, BadRequestError)
+"""The errors with which servers reject a page beyond the row limit or the end of a list."""
+
 _ONE_ROW = {"page[num]": 1, "page[size]": 1}
 """The parameters of a request that needs only the count of its response."""
 
@@ -156,11 +159,11 @@ class NumberedPages(Generic[T]):
             self._largest_body = max(self._largest_body, len(body))
             page = await self._decoder.decode(body)
             del body
-        except (OffsetExceededError, NotFoundError, BadRequestError) as error:
+        except APIStatusError as error:
             if self._leave_out_future(progress, error):
                 return None
             if not progress.ends_with(error):
-                if progress.is_limit_error(error):
+                if isinstance(error, _LIMIT_ERRORS) and progress.is_limit_error(error):
                     return await self._split(progress, 2, error)
                 raise
             page = Page((), Meta())
@@ -428,7 +431,7 @@ class NumberedPages(Generic[T]):
 
     def _seen_for_part(self, progress: WindowProgress) -> SeenIds:
         if progress.seen.shared is not None:
-            return replace(progress.seen, ids=set(), pass_ids=None, read_relations={})
+            return replace(progress.seen, ids=set(), pass_ids=None)
         return SeenIds(inherited=(*progress.seen.inherited, progress.seen.ids))
 
     def _progress(self, window: DateWindow | None, seen: SeenIds) -> WindowProgress:

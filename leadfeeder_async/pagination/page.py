@@ -85,9 +85,8 @@ class PageDecoder(Protocol[T]):
         ...
 
     def row_ids(self, rows: Sequence[T]) -> list[str | None]:
-        """Return the id of each row, or None for a row without one."""
-        ...
+        """Return the id of each row, or None for a row without one.
 
-    def row_relations(self, rows: Sequence[T]) -> list[str]:
-        """Return the relations of each row (:func:`row_relations`), or an empty list if each id belongs to one row."""
+        If several rows may have the same id, return the results of :func:`row_identity`.
+        """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from copy import copy
@@ -16,6 +17,7 @@ from leadfeeder_async._argument_checks import (
     check_boolean,
     check_function,
     check_integer,
+    check_list,
     check_path,
     check_strings,
     check_type,
@@ -29,7 +31,7 @@ from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.cursor import CursorSource
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.decoders import HasId, ModelDecoder, RawDecoder
-from leadfeeder_async.pagination.dedupe import row_id, row_id_with_relations
+from leadfeeder_async.pagination.dedupe import SEPARATOR, row_id, row_identity
 from leadfeeder_async.pagination.id_batches import IdBatchSource
 from leadfeeder_async.pagination.newest_first import newest_first
 from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
@@ -53,6 +55,10 @@ F = TypeVar("F")
 
 PageSource: TypeAlias = CursorSource | IdBatchSource | DateWindowSource | NumberedSource | SinglePageSource
 """Reads the pages of one list. It is chosen once, when the pager is created."""
+
+
+_AMBIGUOUS_IDS = "Several rows of this list may have the same id, so ids do not tell which rows to leave out."
+_ROWS_HINT = "Pass the rows instead of their ids, or no rows, and leave out repeated rows yourself."
 
 
 class Pager(Generic[T]):
@@ -187,23 +193,39 @@ class Pager(Generic[T]):
             raise failure
         problems.raise_any()
 
-    def resume_from(self, position: ResumePosition, exclude_ids: Iterable[str] = ()) -> Self:
+    def resume_from(self, position: ResumePosition, exclude_ids: Iterable[str | T] = ()) -> Self:
         """Return the rest of this list after the position of a page, to continue an interrupted iteration.
 
         Args:
             position: The ``position`` of the last page that was processed.
-            exclude_ids: The ids of rows that must not be returned again. A date range that was being read is read
-                again from its start.
+            exclude_ids: The rows that must not be returned again, or their ids. A date range that was being read is
+                read again from its start. For signals and visiting companies, pass the rows, because several of them
+                may have the same id.
 
         Raises:
-            ConfigurationError: The position is after the end of this list's date range.
+            ConfigurationError: The position is after the end of this list's date range, or several rows of this list
+                may have the same id and ids were passed instead of rows.
 
         """
         check_type("position", position, ResumePosition, "a ResumePosition", "Pass `page.position` of the last page.")
         if position.day is not None and isinstance(self._source, DateWindowSource):
             window = self._source.window
             check_argument(position.day <= window.end, f"{position.day} is after {window}.", argument="position")
-        return self._variant(position=position, exclude_ids=frozenset(check_strings("exclude_ids", exclude_ids)))
+        ids = [self._id_to_exclude(value) for value in check_list("exclude_ids", exclude_ids)]
+        return self._variant(position=position, exclude_ids=frozenset(check_strings("exclude_ids", ids)))
+
+    def _id_to_exclude(self, value: object) -> object:
+        """Return the id of a row, or its identity if several rows may have the same id. Other values are unchanged.
+
+        A row without an id cannot be recognized, so the result is empty.
+        """
+        shares_ids = self._request.endpoint.shares_ids
+        if not isinstance(value, msgspec.Struct):
+            is_ambiguous = shares_ids and isinstance(value, str) and SEPARATOR not in value
+            check_argument(not is_ambiguous, _AMBIGUOUS_IDS, _ROWS_HINT, argument="exclude_ids")
+            return value
+        identify = row_identity if shares_ids else row_id
+        return identify(msgspec.json.encode(value)) or ""
 
     def prefetch(self, pages: int) -> Self:
         """Return the same list, read with at most ``pages`` pages in flight or waiting.
@@ -274,7 +296,7 @@ class Pager(Generic[T]):
             self.record_type,
             limit,
             endpoint.partitioned_by_day,
-            row_id_with_relations if endpoint.shares_ids else row_id,
+            row_identity if endpoint.shares_ids else row_id,
             is_sorted=self._order == "newest",
         )
         tracker = ProgressTracker(stats, limit)
@@ -479,6 +501,16 @@ def charges_per_page(pager: Pager[T]) -> bool:
     """Return True if each page of a list may charge, so that none is requested before it is needed."""
     endpoint = pager._request.endpoint  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the same module
     return endpoint.is_billed and endpoint.pagination is not PaginationStyle.ID_BATCH
+
+
+def until_stopped(pager: Pager[T], prefetch: int, stopped: asyncio.Event) -> Pager[T]:
+    """Return the same list with another prefetch, which requests nothing more after ``stopped`` is set."""
+    return pager._with_options(prefetch=prefetch, stopped=stopped)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def may_charge(pager: Pager[T]) -> bool:
+    """Return True if the requests of a list may charge."""
+    return pager._request.endpoint.is_billed  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the same module
 
 
 async def _without_tracebacks(pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:

@@ -35,8 +35,15 @@ class PagerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Pages that may be in flight or waiting to be read. 0 requests each page when it is needed."""
     position: ResumePosition = ResumePosition()
     """The position to continue from."""
+    stopped: asyncio.Event | None = None
+    """Set when no further request may be sent. Pages in flight that may be charged are returned."""
     exclude_ids: frozenset[str] = frozenset()
-    """The ids of rows that an earlier run returned, or the results of :func:`row_id_with_relations`."""
+    """The ids of rows that an earlier run returned, or the results of :func:`row_identity`."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if no further request may be sent."""
+        return self.stopped is not None and self.stopped.is_set()
 
     @property
     def pages_wanted(self) -> int | None:

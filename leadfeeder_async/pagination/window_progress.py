@@ -11,7 +11,7 @@ from leadfeeder_async._core.codec import decode_meta
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES
 from leadfeeder_async._core.worker_thread import run_for_rows
-from leadfeeder_async.errors import APIStatusError, NotFoundError, OffsetExceededError
+from leadfeeder_async.errors import APIStatusError, BadRequestError, NotFoundError, OffsetExceededError
 from leadfeeder_async.pagination.completeness import UnidentifiedRows, page_facts
 from leadfeeder_async.pagination.country_split import CountryGroup
 from leadfeeder_async.pagination.date_range import DateWindow
@@ -69,9 +69,7 @@ class WindowProgress(msgspec.Struct):
         """Return the new rows of a page, and True if its rows without an id are those of the page before."""
         ids = decoder.row_ids(page.items)
         is_repeated = self.unidentified.is_repeated(page, ids)
-        return self.seen.filter_new(
-            page.items, ids, decoder.row_relations(page.items), is_repeated=is_repeated
-        ), is_repeated
+        return self.seen.filter_new(page.items, ids, is_repeated=is_repeated), is_repeated
 
     def restart(self) -> None:
         """Begin another pass."""
@@ -85,6 +83,10 @@ class WindowProgress(msgspec.Struct):
         missing, pages, lacks_rows = self.detector.missing, self.detector.current_pass.pages, self.detector.lacks_rows
         if pages and self._has_ended:
             return True  # the response named another page, or reported more pages of another size
+        if not isinstance(error, OffsetExceededError | NotFoundError | BadRequestError):
+            # Such a page is only requested because the count may be limited.
+            is_other = error.status not in {401, 429}
+            return is_other and self.detector.has_counted_rows and not self._count_may_be_capped
         if isinstance(error, OffsetExceededError):
             return missing == 0 and not self._count_may_be_capped
         if not isinstance(error, NotFoundError) or not pages:

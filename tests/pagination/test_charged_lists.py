@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from leadfeeder_async import AsyncLeadfeeder, CursorExpiredError, IncompleteListError, Pager
+from leadfeeder_async import AsyncLeadfeeder, CursorExpiredError, CursorLoopError, IncompleteListError, Pager
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
@@ -74,6 +74,34 @@ async def test_export_of_a_charged_list_is_not_read_again(tmp_path: Path) -> Non
                 await companies(lf).to_file(tmp_path / "x.ndjson", resume=resume)
         assert (await companies(lf).to_file(tmp_path / "x.ndjson", resume=True)).done == 1_000
         assert charged.requests == 10
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+async def test_charged_list_with_a_repeated_cursor(tmp_path: Path, interrupted: bool) -> None:
+    """A list that charges, and whose last page names itself, is exported without a second request for a page."""
+    cursors, fails = list[str | None](), interrupted
+
+    async def respond(request: web.Request) -> web.Response:
+        cursor = request.query.get("page[cursor]")
+        if fails and cursor == "3":
+            return web.json_response({}, status=404)
+        cursors.append(cursor)
+        number = int(cursor or 1)
+        rows = [{"id": str(row)} for row in range(100 * number, 100 * number + 100)]
+        meta = {"pagination": {"next_cursor": min(3, number + 1)}, "credits": {"charged": 100}}
+        return web.json_response({"data": rows, "meta": meta})
+
+    path = tmp_path / "x.ndjson"
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        if interrupted:
+            with pytest.raises(CursorExpiredError):
+                await companies(lf).to_file(path)
+            fails = False
+        with pytest.raises(CursorLoopError):
+            await companies(lf).to_file(path, resume=interrupted)
+        await companies(lf).to_file(path, resume=True)
+        assert len(path.read_bytes().splitlines()) == 300
+    assert cursors == [None, "2", "3"]
 
 
 async def test_charged_list_is_not_restarted_after_a_rejection() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from leadfeeder_async import IncompleteListError, OffsetExceededError, Tag
+from leadfeeder_async import IncompleteListError, LeadfeederError, OffsetExceededError, Tag
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
@@ -180,3 +181,73 @@ async def test_visits_beyond_a_capped_count(limit: int) -> None:
     async with handler_server(respond) as url, client_of(url) as lf:
         found = await lf.web_visits.search(start_date="2026-11-02", end_date="2026-11-03").collect()
     assert len({visit.id for visit in found}) == len(found) == 2 * limit - 1_000
+
+
+@pytest.mark.parametrize("bad", [2, 3, 5])
+@pytest.mark.parametrize("is_empty", [False, True])
+async def test_page_that_is_wrong_once(bad: int, is_empty: bool) -> None:
+    """If one of the reported pages is empty or repeats the one before, its rows arrive in the next pass."""
+    failed = False
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal failed
+        page = int(request.query["page[num]"])
+        if page == bad and not failed:
+            failed, page = True, page - 1
+            if is_empty:
+                return web.json_response({"data": [], "meta": {"pagination": {"page_count": 5}}})
+        found = rows(50 * page, 50 * page + 50) if page <= 5 else []
+        return web.json_response({"data": found, "meta": {"pagination": {"page_count": 5}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        assert len(await lf.tags.list().prefetch(0).collect()) == 250
+
+
+async def test_second_page_that_repeats_the_first_once() -> None:
+    """A list of two pages whose second one repeats the first is read again, and is incomplete if it stays so."""
+    repeated = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal repeated
+        page = int(request.query["page[num]"])
+        if page == 2 and repeated:
+            page, repeated = 1, repeated - 1
+        found = rows(50 * page, 50 * page + 50) if page <= 2 else []
+        return web.json_response({"data": found, "meta": {"pagination": {"page_count": 2}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        for repeated in (1, 1_000):
+            with nullcontext() if repeated == 1 else pytest.raises(IncompleteListError, match="first page again"):
+                assert len(await lf.tags.list().prefetch(0).collect()) == 100
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 410, 416, 422, 500])
+@pytest.mark.parametrize("count", [300, 500])
+async def test_rejected_page_after_all_counted_rows(status: int, count: int) -> None:
+    """The page after all counted rows, which is requested because the count may be limited, may be rejected."""
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        if page > 3:
+            return web.json_response({"errors": [{"code": "x"}]}, status=status)
+        found = rows(100 * page, 100 * page + 100)
+        return web.json_response({"data": found, "meta": {"pagination": {"total_count": count}}})
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        with nullcontext() if count == 300 else pytest.raises(LeadfeederError):
+            assert len(await lf.tags.list().collect()) == 300
+
+
+async def test_export_of_a_list_whose_rows_never_arrive(tmp_path: Path) -> None:
+    """A list with a count but without rows is exported after the missing rows were reported."""
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.json_response({"data": [], "meta": {"pagination": {"total_count": 1}}})
+
+    path = tmp_path / "tags.ndjson"
+    async with handler_server(respond) as url, client_of(url) as lf:
+        for resume in (False, True):
+            with pytest.raises(IncompleteListError, match="1 of 1 rows"):
+                await lf.tags.list().to_file(path, resume=resume)
+        await lf.tags.list().to_file(path, resume=True)
+    assert path.read_bytes() == b""

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import Any
 
+import anyio
 import pytest
 from aiohttp import web
 
@@ -255,6 +256,72 @@ async def test_cancellation_ends_iteration() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         await lf.aclose()
+
+
+@pytest.mark.parametrize("scoped", [False, True])
+@pytest.mark.parametrize("operation", ["tags", "companies"])
+async def test_canceled_sweep_sends_nothing_more(scoped: bool, operation: str) -> None:
+    """A sweep that is canceled twice, or by an anyio scope, ends its requests, so that later pages are not charged."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        await asyncio.sleep(0.2)
+        rows = [{"id": one, "type": "company"} for one in request.query.get("ids", "1").split(",")]
+        return web.json_response({"data": rows, "meta": {"pagination": {"total_count": 400}}})
+
+    def lists(account: AsyncLeadfeeder) -> Pager[Any]:
+        if operation == "tags":
+            return account.tags.list()
+        return account.companies.get_many([str(number) for number in range(400)])
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        before = client_tasks()
+
+        async def read() -> None:
+            async for _ in lf.sweep(["1", "2"], lists):
+                pass
+
+        if scoped:
+            with anyio.move_on_after(0.1):
+                await read()
+        else:
+            task = asyncio.create_task(read())
+            await asyncio.sleep(0.1)
+            for _ in range(2):
+                task.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        sent = requests
+        await asyncio.sleep(0.3)
+        assert requests == sent
+        assert client_tasks() == before
+        assert lf.stats.in_flight == 0
+
+
+async def test_paid_batches_are_returned_before_an_invalid_key() -> None:
+    """Batches that were requested, and so may have been charged, are returned after another account has failed."""
+    charged = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal charged
+        ids = request.query["ids"].split(",")
+        if request.query["account_id"] == "2":
+            await asyncio.sleep(0.05)
+            return web.json_response({}, status=401)
+        charged += len(ids)
+        rows = [{"id": one, "type": "company"} for one in ids]
+        return web.json_response({"data": rows, "meta": {"credits": {"charged": len(ids)}}})
+
+    ids, got = [str(number) for number in range(3_000)], 0
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(AuthenticationError):
+            async for _, page in lf.sweep(["1", "2"], lambda account: account.companies.get_many(ids)).pages():
+                got += len(page.items)
+                await asyncio.sleep(0.05)
+    assert got == charged < 3_000
 
 
 async def test_string_is_not_a_list_of_accounts() -> None:
