@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import locale
 import os
+import sys
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
@@ -206,12 +208,7 @@ class WritableDatabase:
             return
         self.connection.execute(f"USE memory.main; DETACH {_ALIAS}")
         yield
-        _wait_while_locked(self._path, self._wait, self._attach_again)
-
-    def _attach_again(self) -> None:
-        if not self._path.exists():  # DuckDB would create it
-            raise DatabaseError(f"{self._path} was moved or removed while it was in use.", hint=_PUT_BACK)
-        _attach(self.connection, self._path)
+        _wait_while_locked(self._path, self._wait, partial(_attach, self.connection, self._path))
 
 
 def open_writable(path: Path, *, is_bounded: bool = False, wait: float = 0.0) -> WritableDatabase:
@@ -276,6 +273,10 @@ def _connect_attached(path: Path, config: Mapping[str, str | bool]) -> Connectio
 def _attach(connection: Connection, path: Path) -> None:
     check_files(path)
     _check_links(path)
+    if not path.exists():  # DuckDB would create it
+        raise DatabaseError(f"{path} was moved or removed while it was in use.", hint=_PUT_BACK, reason="missing")
+    if _count_descriptors(path):
+        raise _open_in_this_process(path)
     options = f"TYPE duckdb, ROW_GROUP_SIZE {_ROW_GROUP_SIZE}"
     connection.execute(f"ATTACH {quoted(path.absolute())} AS {_ALIAS} ({options}); USE {_ALIAS}.main")
 
@@ -418,19 +419,53 @@ def _connect(path: Path, *, read_only: bool, config: Mapping[str, str | bool] | 
     import duckdb  # noqa: PLC0415 - an extra
 
     check_files(path)
+    conflicts, before = _count_descriptors(path, only_writable=read_only), _count_descriptors(path)
     try:
         # Without a config, a writable connection shares the database with other connections of this process.
         # An absolute path has no prefix such as ``duckdb:``, which DuckDB would take away.
         connection = duckdb.connect(path.absolute(), read_only=read_only, config={**(config or {})})
     except duckdb.ConnectionException:
-        raise DatabaseLockedError(
-            f"This process has {path} open already.", hint="Close that connection first.", reason="locked"
-        ) from None
+        raise _open_in_this_process(path) from None
+    if conflicts and _count_descriptors(path) > before:
+        connection.close()
+        raise _open_in_this_process(path)
     query = "SELECT type, path IS NULL FROM duckdb_databases() WHERE database_name = current_database()"
     if connection.execute(query).fetchone() != ("duckdb", False):  # DuckDB also opens SQLite files and tables
         connection.close()
         raise _not_a_database(path)
     return connection
+
+
+def _open_in_this_process(path: Path) -> DatabaseLockedError:
+    return DatabaseLockedError(
+        f"This process has {path} open already.",
+        hint="Close that connection first, or open the file there with exactly the same path.",
+        reason="locked",
+    )
+
+
+def _count_descriptors(path: Path, *, only_writable: bool = False) -> int:
+    """Return the number of times that this process has a file open. Return 0 on Windows, which refuses a second time.
+
+    Before DuckDB 2, a connection with another spelling of the path, such as a link, opens the file a second time. Then
+    both write it, and it is damaged.
+    """
+    if sys.platform == "win32" or not path.exists():
+        return 0
+    import fcntl  # noqa: PLC0415 - not on Windows
+
+    file, count = path.stat(), 0
+    try:
+        names = [one.name for one in Path("/dev/fd").iterdir()]
+    except OSError:  # some containers have no such folder
+        return 0
+    for name in names:
+        with suppress(OSError):  # it was closed meanwhile
+            descriptor = os.fstat(int(name))
+            if (descriptor.st_dev, descriptor.st_ino) == (file.st_dev, file.st_ino):
+                is_writable = fcntl.fcntl(int(name), fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+                count += is_writable or not only_writable
+    return count
 
 
 def check_files(path: Path) -> None:

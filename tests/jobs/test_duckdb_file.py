@@ -403,17 +403,58 @@ def test_database_that_is_attached_in_this_process(database: Path) -> None:
             open_writable(database)
 
 
+@pytest.fixture(params=["link", "folder", "dots", "relative"])
+def other_spelling(request: pytest.FixtureRequest, database: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Another path of the database."""
+    folder = database.parent
+    monkeypatch.chdir(folder)
+    if request.param == "link":
+        (folder / "link.duckdb").symlink_to(database)
+        return "link.duckdb"
+    if request.param == "folder":
+        (folder / "folder").symlink_to(folder)
+        return str(folder / "folder" / database.name)
+    return f"../{folder.name}/{database.name}" if request.param == "dots" else f"./{database.name}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows refuses to open the file a second time")
+@pytest.mark.parametrize("read_only", [False, True])
+def test_database_open_under_another_path(database: Path, other_spelling: str, read_only: bool) -> None:
+    """A database that this process has open under another path is locked, because two connections would damage it."""
+    with duckdb.connect(other_spelling, read_only=read_only) as other:
+        with pytest.raises(DatabaseLockedError, match=r"open already|in this process"):
+            open_writable(database)
+        if not read_only:
+            other.execute("INSERT INTO numbers VALUES (1)")
+            with suppress(DatabaseLockedError), open_read_only(database) as connection:  # DuckDB 2 shares the database
+                assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (1,)
+    with open_writable(database) as writable:
+        writable.connection.execute("INSERT INTO numbers VALUES (2)")
+    assert count(database) == (1 if read_only else 2)
+
+
+@needs_release
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows refuses to open the file a second time")
+def test_released_database_opened_under_another_path(database: Path, other_spelling: str) -> None:
+    """A released database that this process opens under another path meanwhile is locked."""
+    with ExitStack() as stack, open_writable(database) as writable, pytest.raises(DatabaseLockedError):
+        with writable.released():
+            stack.enter_context(duckdb.connect(other_spelling))
+    assert count(database) == 0
+
+
 @needs_release
 @pytest.mark.parametrize("content", [None, b"not a database", b""])
 def test_released_database_is_replaced(database: Path, content: bytes | None) -> None:
     """If a released database is removed or replaced, it is not created anew, and the other file stays."""
     match = "moved or removed" if content is None else "not a valid DuckDB"
-    with open_writable(database) as writable, pytest.raises(DatabaseError, match=match):
+    with open_writable(database) as writable, pytest.raises(DatabaseError, match=match) as caught:
         with writable.released():
             database.unlink()
             if content is not None:
                 database.write_bytes(content)
     assert [path.read_bytes() for path in database.parent.iterdir()] == ([] if content is None else [content])
+    assert caught.value.reason == ("missing" if content is None else "not_a_database")
 
 
 def test_remove_database(database: Path) -> None:

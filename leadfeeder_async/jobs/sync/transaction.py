@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.jobs.duckdb_file import Connection
 from leadfeeder_async.jobs.sync import merge_sql, spool_sql
 from leadfeeder_async.jobs.sync.schema import KEYS, VERSION, Types
@@ -109,8 +110,7 @@ class Transaction:
         """Return the days that are synced, by account."""
         states = dict[str, SyncState]()
         for account, first_day, last_day, reread_on, counts in self._connection.execute(_STATES).fetchall():
-            visit_counts = msgspec.json.decode(counts or "{}", type=dict[str, int])
-            states[str(account)] = SyncState(first_day, last_day, reread_on, visit_counts)
+            states[str(account)] = SyncState(first_day, last_day, reread_on, _counts_in(counts))
         return states
 
     def save_state(self, account_id: str, state: SyncState, *, is_finished: bool = False) -> None:
@@ -189,11 +189,19 @@ class Transaction:
         return int(row[0]) if row else 0
 
 
+def _counts_in(text: str | None) -> dict[str, int]:
+    """Return the stored counts. If another program damaged them, there are none, so all recent days are read again."""
+    try:
+        return msgspec.json.decode(text or "{}", type=dict[str, int])
+    except UNREADABLE:
+        return {}
+
+
 _STATES = "SELECT account_id, first_day, last_day, reread_on, visit_counts FROM sync_state WHERE last_day IS NOT NULL"
 
 _LAST_VISIT_DAY = """
 SELECT max(started_at)::DATE FROM visits
-WHERE account_id = ? AND started_at < ?::DATE::TIMESTAMP + INTERVAL 1 DAY
+WHERE account_id = ? AND started_at >= '0001-01-01' AND started_at < ?::DATE::TIMESTAMP + INTERVAL 1 DAY
 """
 _DAYS_OF_UNNAMED = """
 SELECT min(v.started_at)::DATE, max(v.started_at)::DATE
@@ -202,6 +210,7 @@ JOIN visits AS v ON v.account_id = c.account_id AND v.company_id = c.id
 LEFT JOIN sync_state AS s ON s.account_id = c.account_id
 WHERE c.account_id = ? AND c.name IS NULL AND c.id NOT IN (SELECT UNNEST(?::VARCHAR[]))
 AND c.first_seen_at > coalesce(s.finished_at, '-infinity')
+AND v.started_at BETWEEN '0001-01-01' AND '9999-12-31'  -- the dates that Python can hold
 """
 
 _NOW = "SELECT current_timestamp AT TIME ZONE 'UTC'"

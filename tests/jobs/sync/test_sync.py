@@ -651,6 +651,29 @@ async def test_newer_version_is_refused(lf: AsyncLeadfeeder, sandbox: Sandbox, p
     assert (error.reason, "Upgrade" in error.hint) == ("newer_version", True)
 
 
+@pytest.mark.parametrize("counts", ["nonsense", "[1]", '{"2026-01-01": "x"}'])
+async def test_damaged_counts_are_forgotten(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path, counts: str) -> None:
+    """If another program damaged the counts of the days, the next run reads the recent days again."""
+    await sync_account(lf, path)
+    with duckdb.connect(str(path)) as database:
+        database.execute("UPDATE sync_state SET visit_counts = ?", [counts])
+    await sync_account(lf, path)
+    assert read_contents(path) == expected_contents(sandbox)
+
+
+@pytest.mark.parametrize("started_at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+async def test_visit_of_an_unnamed_company_at_an_impossible_time(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path, started_at: str
+) -> None:
+    """A visit whose time in UTC has no date in Python does not stop the search for companies without a name."""
+    await sync_account(lf, path)
+    with duckdb.connect(str(path)) as database:
+        database.execute("UPDATE companies SET name = NULL, first_seen_at = now() + INTERVAL 1 DAY")
+        database.execute("UPDATE visits SET started_at = ?::TIMESTAMPTZ AT TIME ZONE 'UTC'", [started_at])
+    await sync_account(lf, path)
+    assert query(path, "SELECT count(*) FROM sync_state WHERE finished_at IS NOT NULL") == [(1,)]
+
+
 async def test_other_tables_are_kept(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
     """A database with a different table of the same name is refused. One with other tables is used."""
     with duckdb.connect(str(path)) as database:
