@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import sys
-from collections.abc import AsyncIterator, Container, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Container, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -309,12 +310,18 @@ def read_ids_of_file(path: Path, scope: str, column: str | None) -> list[str]:
 async def ids_from_stdin(scope: str, column: str | None) -> AsyncIterator[str]:
     """Yield the ids in stdin as they arrive."""
     parser = IdParser("stdin", scope, column)
+    async with aclosing(_lines_of_stdin()) as lines:
+        async for line in lines:
+            found = parser.feed(line)
+            if found is not None:
+                yield found
+    parser.finish()
+
+
+async def _lines_of_stdin() -> AsyncGenerator[bytes, None]:
     if not windows_stdin.LOOP_READS_STDIN:
         async for line in windows_stdin.read_lines():
-            record_id = parser.feed(line)
-            if record_id is not None:
-                yield record_id
-        parser.finish()
+            yield line
         return
     reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
     try:
@@ -322,15 +329,12 @@ async def ids_from_stdin(scope: str, column: str | None) -> AsyncIterator[str]:
             lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
         )
     except (ValueError, OSError, NotImplementedError):  # a regular file, or a system without such pipes
-        for found in ids_in_lines(sys.stdin.buffer, parser):
-            yield found
+        for line in sys.stdin.buffer:
+            yield line
         return
     try:
         while line := await _next_line(reader):
-            record_id = parser.feed(line)
-            if record_id is not None:
-                yield record_id
-        parser.finish()
+            yield line
     finally:
         transport.close()
 
