@@ -452,12 +452,12 @@ def _count_descriptors(path: Path, *, only_writable: bool = False) -> int:
     """
     if sys.platform == "win32" or not path.exists():
         return 0
-    import fcntl  # noqa: PLC0415 - not on Windows
-
     file, count = path.stat(), 0
     try:
+        import fcntl  # noqa: PLC0415 - not on Windows
+
         names = [one.name for one in Path("/dev/fd").iterdir()]
-    except OSError:  # some containers have no such folder
+    except (ImportError, OSError):  # some containers have no such folder
         return 0
     for name in names:
         with suppress(OSError):  # it was closed meanwhile

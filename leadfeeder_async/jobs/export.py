@@ -127,7 +127,8 @@ async def export_file(
                 # If the list stopped early, the next run may find its end, so do not continue past this point.
                 # If it stops at the same place again, the rows are missing for good, so read the rest.
                 stops = [problem for problem in page.problems if isinstance(problem, IncompleteListError)]
-                if stops and not output.state.has_stopped_at(page.window):
+                has_ended = page.position is not None and page.position.ended
+                if stops and not has_ended and not output.state.has_stopped_at(page.window):
                     output.update(output.state.with_stop(page.window))
                     raise combine_problems(stops, len(stops))
                 del page  # so that the next page can use its memory

@@ -60,7 +60,9 @@ class ExportState(JobState, frozen=True, kw_only=True):
     @property
     def is_worth_keeping(self) -> bool:
         """True if the next run must know this state although no row is written yet."""
-        return self.gaps_acknowledged or self.stopped_at is not None
+        position = self.position or ResumePosition()
+        has_read = position.cursor is not None or position.ids > 0 or position.ended  # it may have been charged
+        return has_read or self.gaps_acknowledged or self.stopped_at is not None
 
     @property
     def gap_count(self) -> int:

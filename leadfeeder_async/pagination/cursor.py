@@ -23,6 +23,9 @@ T = TypeVar("T")
 EXPIRED_CURSOR_STATUSES = frozenset({400, 404, 409, 410, 416, 422})
 """The statuses with which a server may reject a cursor that has expired."""
 
+MAX_PAGES_AFTER_END = 2
+"""Consecutive pages without new rows after which a list ends if all counted rows arrived."""
+
 MAX_LOOP_PAGES = 50
 """Consecutive pages without new rows, each with a new cursor, that are considered a loop."""
 
@@ -51,7 +54,7 @@ class CursorSource(msgspec.Struct, frozen=True):
             # Each company of a page may be charged.
             options = replace(options, page_size=min(options.page_size, options.limit))
         first = self.request.with_params({"page[size]": options.page_size})
-        progress = _CursorProgress(first, options)
+        progress = _CursorProgress(first, options, self.executor.max_search_rows)
         cursor, total = options.position.cursor, None
         queue = PrefetchQueue(self.executor)
         try:
@@ -100,11 +103,13 @@ class _CursorProgress:
     Args:
         request: The request of the first page.
         options: The options of the pager.
+        max_rows: The number of rows at which a server may stop counting.
 
     """
 
-    def __init__(self, request: ApiRequest[bytes], options: PagerOptions) -> None:
+    def __init__(self, request: ApiRequest[bytes], options: PagerOptions, max_rows: int) -> None:
         self._request = request
+        self._max_rows = max_rows
         self._pages_wanted = options.pages_wanted
         resumes = options.position.cursor is not None
         # In a resumed list, the excluded ids count as rows that arrived. In a list from its start they do not, because
@@ -139,6 +144,11 @@ class _CursorProgress:
         return ResumePosition(cursor=cursor, ended=ended, total=self._highest_total, rows=self.detector.rows)
 
     @property
+    def _has_all_rows(self) -> bool:
+        """True if all counted rows arrived. Some servers count no further than the row limit."""
+        return self.detector.has_counted_rows and (self.detector.total or 0) < self._max_rows
+
+    @property
     def wants_more(self) -> bool:
         """True unless the limit of the pager is reached."""
         return self._pages_wanted is None or self._pages < self._pages_wanted
@@ -160,8 +170,8 @@ class _CursorProgress:
         if self.detector.total is not None:
             self._highest_total = max(self._highest_total or 0, self.detector.total)
         self._made_progress = self._made_progress or facts.new_rows > 0
-        self.loop_error = self._detect_loop(cursor)
-        if self.detector.has_counted_rows and (self.loop_error is not None or not facts.new_rows):
+        self.loop_error, stuck_pages = self._detect_loop(cursor), self.detector.current_pass.stuck_pages
+        if self._has_all_rows and (self.loop_error is not None or stuck_pages >= MAX_PAGES_AFTER_END):
             self.loop_error, self.detector = None, replace(self.detector, verdict=Verdict.COMPLETE)
         page = replace(page, items=new.rows)
         # A rejected cursor ends a pass early, so the next pass has errors that were not reported.
@@ -198,7 +208,7 @@ class _CursorProgress:
         """
         if cursor is None or error.status not in EXPIRED_CURSOR_STATUSES:
             raise error
-        if self.detector.has_counted_rows:
+        if self._has_all_rows:
             self.detector = replace(self.detector, verdict=Verdict.COMPLETE)
             return
         is_stuck = self._rejections > 0 and not self._made_progress

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from hashlib import sha256
 from typing import Generic, TypeVar
 
 import msgspec
@@ -143,7 +144,8 @@ _RELATED = msgspec.json.Decoder(_Related)
 def row_identity(row: bytes) -> str | None:
     """Return the id, type, company and location of an undecoded row as one string, or None if it has no id.
 
-    They tell rows apart in a list in which several rows may have the same id.
+    They tell rows apart in a list in which several rows may have the same id. A row whose relationships cannot be read
+    is only equal to the same row.
     """
     found = row_id(row)
     if found is None:
@@ -151,7 +153,7 @@ def row_identity(row: bytes) -> str | None:
     try:
         related = _RELATED.decode(row)
     except UNREADABLE:
-        related = _Related()
+        return SEPARATOR.join([found, sha256(row).hexdigest()])
     references = related.relationships or _Relationships()
     ids = (_id_of(references.company), _id_of(references.location))
     return SEPARATOR.join([found, related.type or "", *(str(related_id or "") for related_id in ids)])

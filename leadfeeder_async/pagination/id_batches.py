@@ -98,7 +98,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         was_charged = False
         try:
             while queue or self._start_batches(plan, queue, 1, options):
-                async with aclosing(self._receive(plan, queue, decoder, state)) as parts:
+                async with aclosing(self._receive(plan, queue, decoder, state, options)) as parts:
                     async for ids, page in parts:
                         self._start_batches(plan, queue, options.prefetch, options)
                         was_charged |= bool(page.meta.charged)
@@ -144,7 +144,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         return len(queue) > 0
 
     async def _receive(
-        self, plan: _BatchPlan, queue: BatchQueue, decoder: PageDecoder[T], state: LookupState
+        self, plan: _BatchPlan, queue: BatchQueue, decoder: PageDecoder[T], state: LookupState, options: PagerOptions
     ) -> AsyncGenerator[tuple[tuple[str, ...], Page[T]], None]:
         """Yield the ids of the next batch, and its page.
 
@@ -168,7 +168,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
                 state.not_found.update(ids)
                 plan.record_not_found(result)
                 yield ids, Page((), Meta())
-            if not parts or plan.failure is not None:
+            if not parts or plan.failure is not None or options.is_stopped:
                 break
             result = await _page_or_error(self.executor.execute(self.request_for(parts[-1])), decoder)
         for ids in reversed(parts):

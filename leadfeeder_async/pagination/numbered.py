@@ -19,7 +19,6 @@ from leadfeeder_async.errors import (
     IncompleteListError,
     IncompleteWindowError,
     LeadfeederError,
-    NotFoundError,
     OffsetExceededError,
 )
 from leadfeeder_async.models.envelope import Meta
@@ -37,12 +36,9 @@ from leadfeeder_async.pagination.end_detection import MAX_COUNT, EndDetector, Ve
 from leadfeeder_async.pagination.page import Page, PageDecoder
 from leadfeeder_async.pagination.source import MAX_PREFETCHED_BYTES, PagerOptions, PrefetchQueue
 from leadfeeder_async.pagination.split_check import RECOUNTS, SplitRange, SplitRanges
-from leadfeeder_async.pagination.window_progress import WindowProgress
+from leadfeeder_async.pagination.window_progress import LIMIT_ERRORS, WindowProgress
 
 T = TypeVar("T")
-
-_LIMIT_ERRORS = (OffsetExceededError, NotFoundError, BadRequestError)
-"""The errors with which servers reject a page beyond the row limit or the end of a list."""
 
 _ONE_ROW = {"page[num]": 1, "page[size]": 1}
 """The parameters of a request that needs only the count of its response."""
@@ -163,7 +159,7 @@ class NumberedPages(Generic[T]):
             if self._leave_out_future(progress, error):
                 return None
             if not progress.ends_with(error):
-                if isinstance(error, _LIMIT_ERRORS) and progress.is_limit_error(error):
+                if isinstance(error, LIMIT_ERRORS) and progress.is_limit_error(error):
                     return await self._split(progress, 2, error)
                 raise
             page = Page((), Meta())

@@ -25,6 +25,12 @@ from leadfeeder_async.pagination.split_check import SplitRange
 T = TypeVar("T")
 
 
+LIMIT_ERRORS = (OffsetExceededError, NotFoundError, BadRequestError)
+"""The errors with which servers reject a page beyond the row limit or the end of a list."""
+
+_STATUSES_OF_OTHERS = frozenset({401, 402, 429})
+"""Statuses that concern the key or the account, and not the page."""
+
 ROUND_COUNT = 500
 """A count that is a multiple of this may be the limit of a server."""
 
@@ -81,20 +87,24 @@ class WindowProgress(msgspec.Struct):
     def ends_with(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
         missing, pages, lacks_rows = self.detector.missing, self.detector.current_pass.pages, self.detector.lacks_rows
+        if not isinstance(error, LIMIT_ERRORS):
+            return self._needs_no_page and error.status not in _STATUSES_OF_OTHERS
         if pages and self._has_ended:
             return True  # the response named another page, or reported more pages of another size
-        if not isinstance(error, OffsetExceededError | NotFoundError | BadRequestError):
-            # Such a page is only requested because the count may be limited.
-            is_other = error.status not in {401, 429}
-            return is_other and self.detector.has_counted_rows and not self._count_may_be_capped
         if isinstance(error, OffsetExceededError):
             return missing == 0 and not self._count_may_be_capped
         if not isinstance(error, NotFoundError) or not pages:
             return False
         if not lacks_rows and pages < (self.detector.last_page or 0):
             return False  # nothing else would show that rows are missing
-        is_complete = missing is not None and not lacks_rows and not self.is_truncated
-        return is_complete or not self.is_limit_error(error)
+        is_capped = self.is_truncated or (self.window is None and self.may_exceed_limit)
+        is_complete = missing is not None and not lacks_rows and not is_capped
+        return is_complete or not (is_capped or self.is_limit_error(error))
+
+    @property
+    def _needs_no_page(self) -> bool:
+        """True if all counted rows arrived. Another page is only requested because the count may be capped."""
+        return self.detector.has_counted_rows and not self._count_may_be_capped
 
     @property
     def _has_ended(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from leadfeeder_async import IncompleteListError, LeadfeederError, OffsetExceededError, Tag
+from leadfeeder_async import CursorLoopError, IncompleteListError, LeadfeederError, OffsetExceededError, Tag
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
@@ -251,3 +251,72 @@ async def test_export_of_a_list_whose_rows_never_arrive(tmp_path: Path) -> None:
                 await lf.tags.list().to_file(path, resume=resume)
         await lf.tags.list().to_file(path, resume=True)
     assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 429, 500, 503])
+@pytest.mark.parametrize("counts", [{}, {"total_count": 0}, {"total_count": 60}])
+async def test_failure_after_a_short_page_is_raised(status: int, counts: dict[str, Any]) -> None:
+    """A failed request is not taken for the end of a list, although the last page has fewer rows than another one."""
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        if page == (2 if counts.get("total_count") else 3):
+            return web.json_response({"errors": [{"code": "x"}]}, status=status)
+        size = 60 if page == 2 or counts.get("total_count") else 100
+        links = {"next": f"/v1/tags?page[num]={page + 1}"}
+        return web.json_response({"data": rows(100 * page, 100 * page + size), "links": links, "meta": counts})
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(LeadfeederError):
+            await lf.tags.list().collect()
+
+
+@pytest.mark.parametrize("after", ["empty page", "rejected cursor"])
+async def test_cursor_list_whose_count_is_capped(after: str) -> None:
+    """A list with more rows than the server counts does not end at that count."""
+    failed = False
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal failed
+        page = int(request.query.get("page[cursor]", "1"))
+        following = str(page + 1) if page < 3 else None
+        if page == 3 and not failed:
+            failed = True
+            if after == "rejected cursor":
+                return web.json_response({"errors": [{"code": "invalid_cursor"}]}, status=400)
+            return web.json_response({"data": [], "meta": {"total_count": 200, "next_cursor": "3"}})
+        meta = {"total_count": 200, "next_cursor": following}
+        return web.json_response({"data": rows(100 * page, 100 * page + 100, "company"), "meta": meta})
+
+    async with handler_server(respond) as url, client_of(url, max_search_rows=200) as lf:
+        if after == "empty page":  # the cursor repeats, so the list cannot continue
+            with pytest.raises(CursorLoopError):
+                await lf.companies.search(search_terms=["x"]).collect()
+        else:
+            assert len(await lf.companies.search(search_terms=["x"]).collect()) == 300
+
+
+async def test_charged_page_without_readable_rows_is_read_once(tmp_path: Path) -> None:
+    """An export continues after a page that was charged, although none of its rows was written."""
+    cursors, fails = list[str | None](), True
+
+    async def respond(request: web.Request) -> web.Response:
+        cursor = request.query.get("page[cursor]")
+        if cursor and fails:
+            return web.json_response({}, status=503)
+        cursors.append(cursor)
+        data: list[Any] = rows(0, 3, "signal") if cursor else [1, 2, 3]
+        meta = {"pagination": {"next_cursor": None if cursor else "2"}, "credits": {"charged": 3}}
+        return web.json_response({"data": data, "meta": meta})
+
+    path = tmp_path / "signals.ndjson"
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        signals = lf.companies.search_signals(company_ids=["1"])
+        with pytest.raises(LeadfeederError):
+            await signals.to_file(path)
+        fails = False
+        with pytest.raises(IncompleteListError, match="3 rows"):
+            await signals.to_file(path, resume=True)
+        await signals.to_file(path, resume=True)
+    assert cursors == [None, "2"]
+    assert len(path.read_bytes().splitlines()) == 3

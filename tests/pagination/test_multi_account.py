@@ -324,6 +324,30 @@ async def test_paid_batches_are_returned_before_an_invalid_key() -> None:
     assert got == charged < 3_000
 
 
+async def test_rejected_batch_is_not_split_after_an_invalid_key() -> None:
+    """A batch that the server rejects is not requested in parts after the list of another account has failed."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        if request.query["account_id"] == "2":
+            await asyncio.sleep(0.05)
+            return web.json_response({}, status=401)
+        requests += 1
+        ids = request.query["ids"].split(",")
+        await asyncio.sleep(0.02)
+        if "7" in ids or len(ids) > 1:
+            return web.json_response({}, status=404)
+        return web.json_response({"data": [{"id": ids[0], "type": "company"}]})
+
+    ids = [str(number) for number in range(800)]
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(AuthenticationError):
+            async for _ in lf.sweep(["1", "2"], lambda account: account.companies.get_many(ids)):
+                pass
+    assert requests <= 20
+
+
 async def test_string_is_not_a_list_of_accounts() -> None:
     """A single ID in place of a list is rejected."""
     async with sandbox_of(1) as sandbox, client_for(sandbox) as lf:

@@ -77,8 +77,11 @@ async def test_rows_with_the_same_id(make: Any, is_nested: bool, tmp_path: Path)
 
 @pytest.mark.parametrize("relationships", ["[]", "null", "5", '{"company":{"data":[]}}', '{"company":"A"}'])
 def test_other_relationships(relationships: str) -> None:
-    """A row whose relationships have another form is known by its id."""
-    assert row_identity(f'{{"id":"1","relationships":{relationships}}}'.encode()) == "1\0\0\0"
+    """A row whose relationships have another form is only equal to the same row."""
+    row = f'{{"id":"1","relationships":{relationships}}}'.encode()
+    other = f'{{"id":"1","number":1,"relationships":{relationships}}}'.encode()
+    assert row_identity(row) == row_identity(bytes(row)) != row_identity(b'{"id":"1","type":"row"}')
+    assert (row_identity(row) == row_identity(other)) is (relationships == "null")
 
 
 @pytest.mark.parametrize("make", [signals, companies])
