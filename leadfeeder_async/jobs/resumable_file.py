@@ -372,8 +372,10 @@ def _load(
             reason="unfinished",
         )
     if found.fingerprint != identity.fingerprint:
+        same = found.description == identity.description
+        other = "the same job with other options" if same else f"another job: {found.description}"
         raise CheckpointError(
-            f"{part} belongs to another job: {found.description}. This job: {identity.description}.",
+            f"{part} belongs to {other}. This job: {identity.description}.",
             hint="Repeat the same call, or pass overwrite=True without resume=True to start over.",
             reason="other_job",
         )

@@ -334,7 +334,8 @@ class Header(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, row: TableRow, rules: Iterable[KeyRule], skipped_rows: int, source: TableSource) -> Header:
         """Return the header for a row of names."""
-        unique_names = _unique_column_names(row.cells)
+        rules = list(rules)
+        unique_names = _unique_column_names(row.cells, [rule.column for rule in rules if rule.column is not None])
         names = tuple(unique_names.values())
         columns = {rule: column for rule in rules if (column := rule.find_column(names)) is not None}
         keys = tuple(sorted(map(names.index, columns.values())))
@@ -364,7 +365,9 @@ class Header(msgspec.Struct, frozen=True):
         cells, line, width = row.cells, row.first_line, max(1, len(self.names))
         if any(map(str.strip, cells[width:])):
             return f"line {line:,} has {len(cells):,} cells, and there are {width:,} columns"
-        if any(not _LINE_ENDS.isdisjoint(cells[place].strip()) for place in self.keys if place < len(cells)):
+        if self.delimiter and any(
+            not _LINE_ENDS.isdisjoint(cells[place].strip()) for place in self.keys if place < len(cells)
+        ):
             return f"its key spans lines {line:,} to {row.last_line:,} (an unclosed quote?)"
         if row.last_line > row.first_line and self.shapes and self._hides_rows(cells, self.shapes):
             return f"lines {line:,} to {row.last_line:,} are one row, but others have a key too (an unclosed quote?)"
@@ -401,11 +404,18 @@ MAX_SHAPE_ROWS = 1_000
 """The rows at the beginning of a table that show how many cells its rows have."""
 
 
-def _unique_column_names(names: list[str]) -> dict[str, str]:
-    """Return unique names of the columns by normalized name."""
+def _unique_column_names(names: list[str], chosen: Container[str] = ()) -> dict[str, str]:
+    """Return unique names of the columns by normalized name. A name that the caller has chosen is not changed."""
+    given_names = list(map(escape_surrogates, names))
+    chosen_places = dict[str, int]()
+    for place, given in enumerate(given_names, 1):
+        if given in chosen:
+            chosen_places.setdefault(normalize_column_name(given), place)
     found = dict[str, str]()
-    for place, given in enumerate(map(escape_surrogates, names), 1):
-        name = _unique_name(given, place, found)
+    for place, given in enumerate(given_names, 1):
+        normalized = normalize_column_name(given)
+        is_free = chosen_places.get(normalized, place) == place
+        name = _unique_name(given, place, found if is_free else {*found, normalized})
         found[normalize_column_name(name)] = name
     return found
 

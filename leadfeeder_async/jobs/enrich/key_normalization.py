@@ -295,7 +295,7 @@ class KeyFinder:
         return self._key(text, columns.rule, location)
 
     def _key(self, text: str, rule: KeyRule, location: Mapping[str, str]) -> Key:
-        text = text.strip()
+        text = text.replace("\0", "").strip()  # a CSV file of results is read without this character
         if not text:
             return Key("", problem="its key is empty")
         if _is_placeholder(text):
@@ -501,13 +501,22 @@ def _normalize_unusual_domain(text: str) -> str | None:
         beginning = beginning[:MAX_UNICODE_URL_CHARACTERS]
     host = unicodedata.normalize("NFKC", _remove_invisible(beginning).translate(_JOINERS)).strip()
     if host.endswith(">") and "<" in host:  # Eva Meier <eva@nordlicht.test>
+        addresses = _IN_BRACKETS.findall(host)
+        if len(addresses) > 1:
+            return _common_domain(addresses)
         host = host[host.rfind("<") + 1 : -1]
     host = _SCHEME.sub("", host.lower().replace("\\", "/"), count=1)
-    host, *path = _END_OF_HOST.split(host, maxsplit=1)
+    whole, (host, *path) = host, _END_OF_HOST.split(host, maxsplit=1)
     if not path and len(beginning) < len(text):
         return None  # the domain may be cut
-    if host.count("@") > 1:
-        return _common_domain(_SEPARATORS.split(host))
+    if path and (host[-1:].isspace() or path[0][:1].isspace()):
+        return None  # nordlicht.test / alster.test
+    if "@" in host and "@" in "".join(path):  # eva@nordlicht.test/tom@alster.test
+        return _common_domain(_BETWEEN_ADDRESSES.split(whole))
+    return _common_domain(_SEPARATORS.split(host)) if host.count("@") > 1 else _domain_of_host(host)
+
+
+def _domain_of_host(host: str) -> str | None:
     host = host.rsplit("@", 1)[-1]
     host = _PORT.sub("", host[: MAX_URL_CHARACTERS // 2]).replace("\u3002", ".").strip(". ")
     if len(host) > _MAX_DOMAIN_CHARACTERS:
@@ -538,6 +547,8 @@ _PLAIN_DOMAIN = re.compile(
 _SCHEME = re.compile(r"\A(?:mailto:|(?:[a-z][a-z0-9+.-]{0,20}:)?//+)")
 _END_OF_HOST = re.compile(r"[/?#]")
 _SEPARATORS = re.compile(r"[,;\s]+")
+_BETWEEN_ADDRESSES = re.compile(r"[,;/\s]+")
+_IN_BRACKETS = re.compile(r"<([^<>]{0,320}@[^<>]{0,320})>")
 _PORT = re.compile(r":\d{0,5}\Z")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 

@@ -704,3 +704,30 @@ def test_file_that_changes_after_it_was_counted(tmp_path: Path, content: str, ch
         next(read)
     with pytest.raises(ConfigurationError, match=f"has {change} rows now than the 2 that were counted"):
         next(read)
+
+
+@pytest.mark.parametrize(
+    ("header", "column", "key"),
+    [
+        ("Website,WEBSITE", "WEBSITE", "second.test"),
+        ("Website,WEBSITE", "Website", "first.test"),
+        ("Website,WEBSITE,website", "website", "third.test"),
+        ("Firma (alt),Firma alt", "Firma alt", "second.test"),
+    ],
+)
+def test_column_with_exactly_the_chosen_name(tmp_path: Path, header: str, column: str, key: str) -> None:
+    """If several columns have nearly the same name, the one with exactly the chosen name contains the keys."""
+    path = tmp_path / "leads.csv"
+    cells = ["first.test", "second.test", "third.test"][: header.count(",") + 1]
+    path.write_text(f"{header}\n{','.join(cells)}\n", encoding="utf-8")
+    (row,) = InputFile(path, "domain", column)
+    assert KeyFinder(parse_rules("domain", column)).find(row).value == key
+
+
+def test_line_break_in_a_cell_of_a_workbook(tmp_path: Path) -> None:
+    """A name with a line break in a workbook is a name, because no quote can be missing there."""
+    path = tmp_path / "leads.xlsx"
+    path.write_bytes(workbook(("Leads", [["company", "city"], ["Nordlicht\nGmbH", "Kiel"]])))
+    (row,) = InputFile(path, "name")
+    found = KeyFinder(parse_rules("name")).find(row)
+    assert (found.problem, found.value) == ("", "Nordlicht GmbH, Kiel")

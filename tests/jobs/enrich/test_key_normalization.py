@@ -347,3 +347,28 @@ def test_long_invalid_key_is_shortened() -> None:
     """The value and the problem of a long key that is not valid contain only its beginning."""
     key = key_of("x" * 5_000_000, "domain")
     assert (len(key.value), len(key.problem) < 300) == (201, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "domain"),
+    [
+        ("Eva <eva@first.test>; Tom <tom@second.test>", None),
+        ("Eva <eva@first.test>, Tom <tom@second.test>", None),
+        ("Eva <eva@first.test>; Tom <tom@first.test>", "first.test"),
+        ("Eva <eva@first.test>", "first.test"),
+        ("first.test / second.test", None),
+        ("www.first.test /second.test", None),
+        ("eva@first.test/tom@second.test", None),
+        ("eva@first.test/tom@first.test", "first.test"),
+        ("https://first.test/@eva", "first.test"),
+        ("first.test/a b", "first.test"),
+    ],
+)
+def test_cell_with_several_companies_has_no_domain(text: str, domain: str | None) -> None:
+    """A cell with addresses of different companies is unusable, because any of them may be meant."""
+    assert normalize_domain(text) == domain
+
+
+def test_key_without_nul_characters() -> None:
+    """A key has no character that is lost if it is read from a file of results."""
+    assert key_of({"domain": "x\0y z"}, "domain").value == "xy z"
