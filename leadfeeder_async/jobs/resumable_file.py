@@ -372,10 +372,9 @@ def _load(
             reason="unfinished",
         )
     if found.fingerprint != identity.fingerprint:
-        same = found.description == identity.description
-        other = "the same job with other options" if same else f"another job: {found.description}"
+        options = ", with other options" if found.description == identity.description else ""
         raise CheckpointError(
-            f"{part} belongs to {other}. This job: {identity.description}.",
+            f"{part} belongs to another job: {found.description}. This job: {identity.description}{options}.",
             hint="Repeat the same call, or pass overwrite=True without resume=True to start over.",
             reason="other_job",
         )

@@ -602,7 +602,7 @@ async def test_resume_with_another_input_or_job(sandbox: Sandbox, lf: AsyncLeadf
         lf.enrich.companies(keys, by="domain", account_id="7"),
         lf.enrich.ips(keys),
     ):
-        with pytest.raises(CheckpointError, match=r"belongs to (another job|the same job with other options)"):
+        with pytest.raises(CheckpointError, match="belongs to another job"):
             await other.to_file(out, resume=True)
     with pytest.raises(CheckpointError, match="unfinished"):
         await lf.enrich.companies(keys, by="domain").to_file(out)
