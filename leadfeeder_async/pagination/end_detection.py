@@ -261,9 +261,8 @@ class EndDetector(msgspec.Struct, frozen=True):
         last_page = self.last_page if page_count is None or page_count <= 0 else page_count
         if total_count is None or not 0 < total_count <= MAX_COUNT:
             return replace(self, last_page=last_page)
-        is_count_of_page = (
-            self.passes == 1 and not self.has_usable_count
-        )  # later passes have rows that were removed, too
+        # Later passes also have rows that were removed meanwhile.
+        is_count_of_page = self.passes == 1 and not self.has_usable_count
         change = 0 if is_count_of_page or self.total is None else total_count - self.total
         current = self.current_pass
         if self.total is None and current.pages:  # the first page had no count, or a count of zero

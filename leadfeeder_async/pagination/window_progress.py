@@ -86,20 +86,23 @@ class WindowProgress(msgspec.Struct):
 
     def ends_with(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
-        missing, pages, lacks_rows = self.detector.missing, self.detector.current_pass.pages, self.detector.lacks_rows
         if not isinstance(error, LIMIT_ERRORS):
             return self._needs_no_page and error.status not in _STATUSES_OF_OTHERS
-        if pages and self._has_ended:
+        has_pages = self.detector.current_pass.pages > 0
+        if has_pages and self._has_ended:
             return True  # the response named another page, or reported more pages of another size
         if isinstance(error, OffsetExceededError):
-            return missing == 0 and not self._count_may_be_capped
-        if not isinstance(error, NotFoundError) or not pages:
-            return False
-        if not lacks_rows and pages < (self.detector.last_page or 0):
+            return self.detector.missing == 0 and not self._count_may_be_capped
+        return isinstance(error, NotFoundError) and has_pages and self._ends_with_404(error)
+
+    def _ends_with_404(self, error: NotFoundError) -> bool:
+        missing, lacks_rows = self.detector.missing, self.detector.lacks_rows
+        if not lacks_rows and self.detector.current_pass.pages < (self.detector.last_page or 0):
             return False  # nothing else would show that rows are missing
-        is_capped = self.is_truncated or (self.window is None and self.may_exceed_limit)
-        is_complete = missing is not None and not lacks_rows and not is_capped
-        return is_complete or not (is_capped or self.is_limit_error(error))
+        if self.window is None and missing == 0 and self.may_exceed_limit:
+            return False  # the server may count no further
+        is_complete = missing is not None and not lacks_rows and not self.is_truncated
+        return is_complete or not self.is_limit_error(error)
 
     @property
     def _needs_no_page(self) -> bool:

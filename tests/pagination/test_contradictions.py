@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from leadfeeder_async import CursorLoopError, IncompleteListError, LeadfeederError, OffsetExceededError, Tag
+from leadfeeder_async import (
+    CursorLoopError,
+    IncompleteListError,
+    LeadfeederError,
+    NotFoundError,
+    OffsetExceededError,
+    Tag,
+)
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
@@ -320,3 +327,22 @@ async def test_charged_page_without_readable_rows_is_read_once(tmp_path: Path) -
         await signals.to_file(path, resume=True)
     assert cursors == [None, "2"]
     assert len(path.read_bytes().splitlines()) == 3
+
+
+@pytest.mark.parametrize(("total", "error"), [(200, NotFoundError), (150, None), (300, IncompleteListError)])
+async def test_rejected_page_at_a_capped_count(total: int, error: type[LeadfeederError] | None) -> None:
+    """A 404 after as many rows as a server counts at most is raised. Otherwise, missing rows are reported."""
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        if page > 2:
+            return web.json_response({"errors": [{"code": "x"}]}, status=404)
+        found = rows(100 * page, 100 * page + min(100, total - 100 * (page - 1)))
+        return web.json_response({"data": found, "meta": {"pagination": {"total_count": total}}})
+
+    got = list[str]()
+    async with handler_server(respond) as url, client_of(url, max_search_rows=200) as lf:
+        with nullcontext() if error is None else pytest.raises(error):
+            async for tag in lf.tags.list():
+                got.append(tag.id)
+    assert len(got) == min(200, total)
