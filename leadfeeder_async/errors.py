@@ -408,7 +408,7 @@ class IncompleteWindowError(PaginationError):
 
     """
 
-    default_hint = "Read such a day in parts: visits with company_id, visiting companies with custom_feed_id."
+    default_hint = "Read such a day in parts: visits with company_id, visitor companies with custom_feed_id."
 
     def __init__(
         self,

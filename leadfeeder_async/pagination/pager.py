@@ -199,7 +199,7 @@ class Pager(Generic[T]):
         Args:
             position: The ``position`` of the last page that was processed.
             exclude_ids: The rows that must not be returned again, or their ids. A date range that was being read is
-                read again from its start. For signals and visiting companies, pass the rows, because several of them
+                read again from its start. For signals and visitor companies, pass the rows, because several of them
                 may have the same id.
 
         Raises:

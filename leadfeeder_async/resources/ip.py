@@ -21,7 +21,7 @@ ENRICH_IP = Endpoint(
     retry_safety=RetrySafety.BILLED_READ,
     billing=Billing.PER_REQUEST,
     is_price_published=False,
-    verification_hint="`lf.accounts.get()` shows the remaining credits. A repeated request should not charge again.",
+    verification_hint="`lf.accounts.get()` shows the remaining credits. A repeated lookup may be charged again.",
 )
 
 

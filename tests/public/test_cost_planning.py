@@ -74,7 +74,7 @@ JOBS: dict[str, tuple[Job, Callable[[int, int], bool], int]] = {
     "`companies.get`": (companies_one_by_one, lambda n, _: n == 250, 0),
     "enrichment by domain": (domains, lambda n, _: n == pages(500, 200) + pages(500), 250),
     "enrichment by IP address": (addresses, lambda n, _: n == 100, 0),
-    "tags of companies": (tags, lambda n, _: n == 250, 0),
+    "assigning tags (`lf.bulk.assign_tags`)": (tags, lambda n, _: n == 250, 0),
     "first sync": (first_sync, lambda n, companies: 0 <= n - (10 + pages(6_000) + pages(companies)) <= SLICES, 0),
     "report": (report, lambda n, _: n == 0, 0),
 }
