@@ -303,9 +303,8 @@ class RequestExecutor:
         trace.meta = codec.meta_at_end(response.body)
         if trace.meta is not None:
             self._record_charge(call, trace)
-        elif (
-            response.body.rfind(b'"charged"') >= 0 or response.body.rfind(b"\\u00") >= 0
-        ):  # the name may have escapes; faster than `in`
+        # The name may be written with escapes. `rfind` is faster than `in`.
+        elif response.body.rfind(b'"charged"') >= 0 or response.body.rfind(b"\\u00") >= 0:
             await self._decode_charge(call, trace, response.body, is_large=is_large)
         if not 200 <= response.status < 300:
             response = trace.response = self._state.redactor.response(response)

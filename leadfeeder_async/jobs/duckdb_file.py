@@ -223,14 +223,19 @@ def open_writable(path: Path, *, is_bounded: bool = False, wait: float = 0.0) ->
         DatabaseLockedError: It is open in another process, or read-only in this one.
         DatabaseError: It cannot be used, or a file beside it has the name of its log and is not one.
     """
+    import duckdb  # noqa: PLC0415 - an extra
 
     def attempt() -> WritableDatabase:
         _check_links(path)
         can_release = _version() >= MIN_VERSION_TO_ATTACH
-        with suppress(DatabaseLockedError):  # this process has the file open already, so its database is shared
+        try:
             config = _BOUNDED_CONFIG if is_bounded else _UNBOUNDED_CONFIG
             connection = _connect_alone(path, config, is_attached=can_release)
             return WritableDatabase(connection, path, can_release=can_release, wait=wait)
+        except DatabaseLockedError as error:
+            if isinstance(error.__cause__, duckdb.IOException):
+                raise  # another process has the file open
+        # This process has the file open already, so its database is shared.
         return WritableDatabase(_connect(path, read_only=False), path, can_release=False, wait=wait)
 
     return _wait_while_locked(path, wait, attempt)

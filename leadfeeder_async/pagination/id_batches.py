@@ -117,9 +117,8 @@ class IdBatchSource(msgspec.Struct, frozen=True):
             queue.close()
             plan.failure = plan.rejection = None  # their tracebacks reference this frame
         has_found_more = was_charged or bool(state.returned)
-        while (
-            state.missing and has_found_more and not options.is_stopped
-        ):  # the server may return only some records of each request
+        # The server may return only some records of each request.
+        while state.missing and has_found_more and not options.is_stopped:
             before, has_found_more = len(state.missing), False
             async for last in self._request_missing_again(decoder, state):
                 has_found_more |= len(last.items) > 0 and len(state.missing) < before

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from leadfeeder_async import DatabaseError, DatabaseLockedError
+from leadfeeder_async.jobs import duckdb_file
 from leadfeeder_async.jobs.duckdb_file import (
     MIN_VERSION_TO_ATTACH,
     create_database,
@@ -505,6 +507,21 @@ def test_database_open_in_another_process(database: Path, use: Callable[[Path], 
             use(database)
         assert caught.value.reason == "locked"
     use(database)
+
+
+def test_database_open_in_another_process_is_not_shared(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that another process closes between two attempts is not opened with the settings of a shared one."""
+    configs = list[object]()
+    connect = duckdb_file._connect
+
+    def record(path: Path, *, read_only: bool, config: Any = None) -> Any:
+        configs.append(config)
+        return connect(path, read_only=read_only, config=config)
+
+    monkeypatch.setattr(duckdb_file, "_connect", record)
+    with opened_elsewhere(database), pytest.raises(DatabaseLockedError):
+        open_writable(database)
+    assert None not in configs
 
 
 def test_database_read_in_another_process(database: Path) -> None:

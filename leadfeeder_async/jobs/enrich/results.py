@@ -56,7 +56,7 @@ class ResultLine(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None = None
     """The score of the match, from 0 to 1."""
     charged: int | None = 0
-    """The credits for this row. Null if the response was lost, or charged for several companies and hides for which."""
+    """The credits for this row. Null if the response was lost, or shows only the sum of several companies."""
     error: SerializedError | None = None
     candidates: tuple[msgspec.Raw, ...] = ()
     """The companies of an ambiguous row, the best match first, or the records that came for a failed row."""
@@ -112,7 +112,7 @@ class EnrichmentResult(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     error: LeadfeederError | None = None
     """The error of a failed or unusable row."""
     charged: int | None = 0
-    """The credits for this row. None if the response was lost, or charged for several companies and hides for which."""
+    """The credits for this row. None if the response was lost, or shows only the sum of several companies."""
 
 
 class EnrichmentEstimate(msgspec.Struct, frozen=True, kw_only=True):
