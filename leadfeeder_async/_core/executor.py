@@ -246,13 +246,14 @@ class RequestExecutor:
         resources, reservation = call.resources, call.reservation
         if reservation is not None:
             reservation.check_request(call.context)
-        credential = self._state.credential
-        async with resources.throttle.slot(call, trace):
+        throttle, credential = resources.throttle, self._state.credential
+        await throttle.acquire_slot(call, trace)
+        try:
             if not credential.is_usable():
                 trace.start_phase("credential")
                 await call.wait(credential.renew(), "credential")
             trace.start_phase("limiter")
-            await resources.throttle.token(call)
+            await throttle.token(call)
             self._check_monthly_quota(call.context)  # another call may have found it used up meanwhile
             if reservation is not None:
                 reservation.consume_request(call.context)
@@ -264,6 +265,8 @@ class RequestExecutor:
             return await resources.transport.send(
                 call.http_request, trace, timeout, is_shortened=timeout < self.options.timeout
             )
+        finally:
+            throttle.release_slot()
 
     async def _build_context(self, request: ApiRequest[T]) -> CallContext:
         """Return the context of a call: its account, its HTTP request, its deadline and its budgets."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
-from typing import Self
 
 import anyio
 import msgspec
@@ -215,9 +214,36 @@ class Throttle:
         self._bucket = limiter if isinstance(limiter, TokenBucket) else None
         self._stats = stats
 
-    def slot(self, call: WaitBounds, trace: AttemptTrace) -> _Slot:
-        """Return a context manager that holds a concurrency slot, after the first connection is established."""
-        return _Slot(self, self._semaphore, self._stats, call, trace)
+    async def acquire_slot(self, call: WaitBounds, trace: AttemptTrace) -> None:
+        """Acquire a concurrency slot, and wait until the first connection is established. The caller releases it.
+
+        Raises:
+            ClientClosedError: The client was closed during the wait.
+            DeadlineExceededError: The deadline passed during the wait.
+
+        """
+        try:
+            self._semaphore.acquire_nowait()
+        except anyio.WouldBlock:
+            await call.wait(self._semaphore.acquire(), "slot")
+        self._stats.in_flight += 1
+        if not self.first_connection.is_open:
+            trace.start_phase("connect")
+            try:
+                await call.wait(self.first_connection.wait(), "connect")
+            except BaseException:
+                self._release()
+                raise
+
+    def release_slot(self) -> None:
+        """Release a slot after its request. If it was the first one, the others may connect now, even if it failed."""
+        if not self.first_connection.is_open:
+            self.first_connection.open()
+        self._release()
+
+    def _release(self) -> None:
+        self._stats.in_flight -= 1
+        self._semaphore.release()
 
     async def token(self, call: WaitBounds) -> None:
         """Acquire a rate-limit token, waiting only if none is available.
@@ -231,38 +257,6 @@ class Throttle:
             await call.wait(self.limiter.acquire(), "limiter")
         if call.pending.closed or (call.deadline is not None and call.exceeds_deadline()):
             raise call.interrupted_error("limiter")
-
-
-class _Slot(msgspec.Struct):
-    throttle: Throttle
-    semaphore: anyio.Semaphore
-    stats: Stats
-    call: WaitBounds
-    trace: AttemptTrace
-
-    async def __aenter__(self) -> Self:
-        try:
-            self.semaphore.acquire_nowait()
-        except anyio.WouldBlock:
-            await self.call.wait(self.semaphore.acquire(), "slot")
-        self.stats.in_flight += 1
-        if not self.throttle.first_connection.is_open:
-            self.trace.start_phase("connect")
-            try:
-                await self.call.wait(self.throttle.first_connection.wait(), "connect")
-            except BaseException:
-                self._release()
-                raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if not self.throttle.first_connection.is_open:
-            self.throttle.first_connection.open()
-        self._release()
-
-    def _release(self) -> None:
-        self.stats.in_flight -= 1
-        self.semaphore.release()
 
 
 def _now() -> float:

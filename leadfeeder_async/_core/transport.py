@@ -156,7 +156,7 @@ class Transport:
                     data=request.body,
                     headers=self._headers(has_body=request.body is not None),
                     proxy=self._proxy,
-                    proxy_headers=self._login_headers() if self._is_tunnel else None,
+                    proxy_headers=self._proxy_login() if self._is_tunnel else None,
                     allow_redirects=False,
                     raise_for_status=False,
                     auto_decompress=True,
@@ -194,16 +194,15 @@ class Transport:
         return HttpResponse(response.status, response.headers, chunks[0] if len(chunks) == 1 else b"".join(chunks))
 
     def _headers(self, *, has_body: bool) -> dict[str, str]:
-        headers = {
-            **self._credential.headers(),
-            "User-Agent": USER_AGENT,
-            "Accept": "application/json",
-            **({} if self._is_tunnel else self._login_headers()),
-        }
-        return {**headers, "Content-Type": "application/json"} if has_body else headers
+        headers = {**self._credential.headers(), "User-Agent": USER_AGENT, "Accept": "application/json"}
+        if has_body:
+            headers["Content-Type"] = "application/json"
+        if self._proxy is not None and not self._is_tunnel:
+            headers.update(self._proxy_login())
+        return headers
 
-    def _login_headers(self) -> dict[str, str]:
-        """Return the header that logs in to the proxy."""
+    def _proxy_login(self) -> dict[str, str]:
+        """Return the header that logs in to the proxy, if it has a login."""
         if self._proxy_credentials is None:
             return {}
         return {"Proxy-Authorization": f"Basic {b64encode(self._proxy_credentials.reveal().encode()).decode()}"}

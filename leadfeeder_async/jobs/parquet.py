@@ -31,7 +31,7 @@ MAX_DIRECT_LINE = 4 * 1024 * 1024
 MEMORY_LIMIT = "200MB"
 """The memory of DuckDB. Files with very long rows need more, and are converted in smaller groups of rows."""
 
-ROW_GROUP, SMALL_ROW_GROUP = 16_384, 2_048
+ROW_GROUP, SMALL_ROW_GROUP = 12_288, 2_048
 """The rows of a parquet file that are in memory at the same time."""
 
 

@@ -36,10 +36,13 @@ class UnidentifiedRows:
     def is_repeated(self, page: Page[T], ids: Sequence[str | None]) -> bool:
         """Record a page, and return True if it repeats the one before."""
         rows = [row for row, row_id in zip(page.items, ids, strict=True) if row_id is None] if None in ids else []
+        if not rows and not page.decode_errors:  # as on nearly all pages
+            self._latest, self._repetitions = (), 0
+            return False
         now = (*rows, *(error.message for error in page.decode_errors))
         self._repetitions = self._repetitions + 1 if now == self._latest else 0
         self._latest = now
-        return self._repetitions > 0 and now != () and (bool(page.items) or self._repetitions >= MAX_UNDECODABLE_PAGES)
+        return self._repetitions > 0 and (bool(page.items) or self._repetitions >= MAX_UNDECODABLE_PAGES)
 
 
 async def filter_new(seen: SeenIds, page: Page[T], decoder: PageDecoder[T]) -> NewRows[T]:

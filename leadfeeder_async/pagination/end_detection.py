@@ -259,8 +259,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     def record_counts(self, page_count: int | None, total_count: int | None) -> EndDetector:
         """Return the state after the server reported how many pages and rows there are."""
         last_page = self.last_page if page_count is None or page_count <= 0 else page_count
-        if total_count is None or not 0 < total_count <= MAX_COUNT:
-            return replace(self, last_page=last_page)
+        if total_count is None or not 0 < total_count <= MAX_COUNT or total_count == self.total:
+            return self if last_page == self.last_page else replace(self, last_page=last_page)
         # Later passes also have rows that were removed meanwhile.
         is_count_of_page = self.passes == 1 and not self.has_usable_count
         change = 0 if is_count_of_page or self.total is None else total_count - self.total

@@ -438,7 +438,7 @@ class NumberedPages(Generic[T]):
 
     def _prefetch(self) -> None:
         """Request the next pages of the windows, in order, if they are known to exist and free."""
-        if self._charges:
+        if self._charges or not self._options.prefetch:
             return
         waiting = sum(len(progress.queue) for progress in self._windows)
         prefetch = min(self._options.prefetch, max(1, MAX_PREFETCHED_BYTES // self._largest_body))

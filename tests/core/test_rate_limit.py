@@ -319,9 +319,12 @@ def test_concurrency_slots(virtual: VirtualLoop) -> None:
         async def caller() -> None:
             nonlocal most
             call = WaitBounds(PendingWaits(stats), virtual, None, ErrorContext())
-            async with throttle.slot(call, AttemptTrace(None, ErrorContext())):
+            await throttle.acquire_slot(call, AttemptTrace(None, ErrorContext()))
+            try:
                 most = max(most, stats.in_flight)
                 await asyncio.sleep(1)
+            finally:
+                throttle.release_slot()
 
         tasks = [asyncio.create_task(caller()) for _ in range(10)]
         await asyncio.sleep(0.5)
