@@ -120,7 +120,7 @@ class _CursorProgress:
         self._has_unidentified = False
         self._pages = 0
         self._made_progress = False
-        self._is_comparable = not resumes or bool(options.exclude_ids)
+        self._is_comparable = not resumes or bool(options.exclude_ids) or options.position.rows == 0
         """True if the rows so far can be compared with the server's count, because the ids before the position are
         known."""
         self.loop_error: CursorLoopError | None = None
@@ -141,7 +141,8 @@ class _CursorProgress:
         """Return the position before a cursor, with the highest count, so that a resumed run detects a lower one."""
         ended = self.detector.verdict is Verdict.COMPLETE
         cursor = cursor if self.detector.passes == 1 else None  # a later pass leaves out rows of the first one
-        return ResumePosition(cursor=cursor, ended=ended, total=self._highest_total, rows=self.detector.rows)
+        rows = self.detector.rows if self._is_comparable else None
+        return ResumePosition(cursor=cursor, ended=ended, total=self._highest_total, rows=rows)
 
     @property
     def _has_all_rows(self) -> bool:

@@ -218,7 +218,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         """True if as many rows arrived as the server counts, on several pages, and the count never changed."""
         current = self.current_pass
         is_steady = self.passes == 1 and not current.rise and not current.fall
-        return is_steady and self.missing == 0 and current.pages > 0 and self.rows > self.largest_page
+        return is_steady and self.missing == 0 and self.rows > (self.largest_page or self.page_size)
 
     @property
     def has_usable_count(self) -> bool:
@@ -324,7 +324,8 @@ class EndDetector(msgspec.Struct, frozen=True):
         if current.has_page_without_rows:
             return True
         # The last reported page may also be one too many, so it only counts if all others are full.
-        ends_early = current.pages < last_page or (current.pages == last_page > 1 and not current.has_short_page)
+        lacks_last = current.pages - current.stuck_pages < last_page > 1 and not current.has_short_page
+        ends_early = current.pages < last_page or lacks_last
         return ends_early and (current.latest_rows == 0 or current.latest_is_repeated)
 
     def _names_unreachable_page(self, page: PageFacts) -> bool:

@@ -31,7 +31,7 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     total: int | None = None
     """The highest count that the server reported in the current pass over a cursor list."""
     rows: int | None = None
-    """The distinct rows of a cursor list so far, to compare with ``total``."""
+    """The distinct rows of a cursor list so far, to compare with ``total``, or None if they are not known."""
 
 
 def reads_from_start(position: ResumePosition | None) -> bool:

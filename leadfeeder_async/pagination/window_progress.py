@@ -91,6 +91,8 @@ class WindowProgress(msgspec.Struct):
         has_pages = self.detector.current_pass.pages > 0
         if has_pages and self._has_ended:
             return True  # the response named another page, or reported more pages of another size
+        if self._lacks_last_rows:
+            return True
         if isinstance(error, OffsetExceededError):
             return self.detector.missing == 0 and not self._count_may_be_capped
         return isinstance(error, NotFoundError) and has_pages and self._ends_with_404(error)
@@ -103,6 +105,17 @@ class WindowProgress(msgspec.Struct):
             return False  # the server may count no further
         is_complete = missing is not None and not lacks_rows and not self.is_truncated
         return is_complete or not self.is_limit_error(error)
+
+    @property
+    def _lacks_last_rows(self) -> bool:
+        """True if the server counts more rows of a list without dates, but no page after this one is known to exist.
+
+        The list is then read again, and ends with an error about the missing rows.
+        """
+        detector = self.detector
+        is_near_end = 0 < detector.known_pages - 1 <= detector.current_pass.pages
+        is_counted = detector.lacks_rows and not self.may_exceed_limit
+        return self.window is None and detector.can_restart and is_near_end and is_counted
 
     @property
     def _needs_no_page(self) -> bool:
@@ -151,9 +164,11 @@ class WindowProgress(msgspec.Struct):
         """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
         if isinstance(error, OffsetExceededError):
             return True
-        pages = self.detector.current_pass.pages
-        may_be_limit = self.detector.missing == 0 and pages > 0 and self._count_may_be_capped
-        return self.window is not None and (may_be_limit or self._pages_exceed_limit(pages + 1))
+        detector, pages = self.detector, self.detector.current_pass.pages
+        may_be_limit = detector.missing == 0 and self._count_may_be_capped
+        if not detector.has_usable_count and pages >= (detector.last_page or 0):
+            may_be_limit = self._is_round(detector.rows)
+        return self.window is not None and ((may_be_limit and pages > 0) or self._pages_exceed_limit(pages + 1))
 
     @property
     def may_exceed_limit(self) -> bool:

@@ -11,11 +11,14 @@ import pytest
 from aiohttp import web
 
 from leadfeeder_async import (
+    BadRequestError,
     CursorLoopError,
     IncompleteListError,
+    IncompleteWindowError,
     LeadfeederError,
     NotFoundError,
     OffsetExceededError,
+    PermissionDeniedError,
     Tag,
 )
 from tests.support.clients import client_of
@@ -346,3 +349,139 @@ async def test_rejected_page_at_a_capped_count(total: int, error: type[Leadfeede
             async for tag in lf.tags.list():
                 got.append(tag.id)
     assert len(got) == min(200, total)
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 416])
+async def test_last_reported_page_that_is_repeated_once(status: int) -> None:
+    """A last reported page that is once another one again is read again, also if further pages were requested."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        page = int(request.query["page[num]"])
+        if page > 2:
+            return web.json_response({"data": []}, status=status)
+        found = rows(0, 100) if requests <= 2 else rows(100 * page - 100, min(150, 100 * page))
+        return web.json_response({"data": found, "meta": {"pagination": {"page_count": 2}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        assert len(await lf.tags.list().collect()) == 150
+
+
+async def test_count_after_an_empty_first_page(tmp_path: Path) -> None:
+    """An export that is resumed after an empty page still compares its rows with the count."""
+    fails = True
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query.get("page[cursor]", "1"))
+        if page == 2 and fails:
+            return web.json_response({}, status=403)
+        found = rows(100 * page - 200, 100 * page - 100, "signal") if page > 1 else []
+        meta = {"total_count": 300, "next_cursor": str(page + 1) if page < 3 else None}
+        return web.json_response({"data": found, "meta": {"pagination": meta}})
+
+    path = tmp_path / "signals.ndjson"
+    async with handler_server(respond) as url, client_of(url) as lf:
+        signals = lf.companies.search_signals(company_ids=["1"])
+        with pytest.raises(PermissionDeniedError):
+            await signals.to_file(path)
+        fails = False
+        with pytest.raises(IncompleteListError, match="100 of 300 rows are missing"):
+            await signals.to_file(path, resume=True)
+
+
+async def test_position_after_unknown_rows() -> None:
+    """A list resumed without its rows does not claim to know their number."""
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query.get("page[cursor]", "1"))
+        found = rows(0, 100) if page == 1 else rows(100, 200) if page == 3 else []
+        meta = {"total_count": 200, "next_cursor": str(page + 1) if page < 3 else None}
+        return web.json_response({"data": found, "meta": {"pagination": meta}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        pager = lf.companies.search(search_terms=["a"])
+        got, position = 0, None
+        for _ in range(3):
+            async for page in pager.resume_from(position).pages() if position else pager.pages():
+                got, position = got + len(page.items), page.position
+                assert not page.problems
+                break
+    assert got == 200
+
+
+@pytest.mark.parametrize("status", [400, 404, 416, 422])
+@pytest.mark.parametrize("exists", [200, 250])
+async def test_count_that_is_one_too_high(tmp_path: Path, status: int, exists: int) -> None:
+    """A rejected page is a missing one if the server counts more rows, so that an export can be finished."""
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        found = rows(100 * page - 100, min(exists, 100 * page))
+        if not found:
+            return web.json_response({"errors": [{"code": "invalid_page"}]}, status=status)
+        return web.json_response({"data": found, "meta": {"pagination": {"total_count": exists + 1}}})
+
+    path = tmp_path / "tags.ndjson"
+    async with handler_server(respond) as url, client_of(url) as lf:
+        for resume in (False, True):
+            with pytest.raises(IncompleteListError, match=f"1 of {exists + 1} rows"):
+                await lf.tags.list().to_file(path, resume=resume)
+        assert (await lf.tags.list().to_file(path, resume=True)).done == exists
+
+
+async def test_rejected_page_in_the_middle_is_raised() -> None:
+    """A rejected page before the last counted one is no end."""
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        if page == 2:
+            return web.json_response({"errors": [{"code": "x"}]}, status=400)
+        return web.json_response(
+            {"data": rows(100 * page, 100 * page + 100), "meta": {"pagination": {"total_count": 400}}}
+        )
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(BadRequestError):
+            await lf.tags.list().prefetch(0).collect()
+
+
+async def test_resumed_charged_list_with_all_counted_rows(tmp_path: Path) -> None:
+    """A rejected last cursor ends a charged export whose rows were all written before."""
+    status = 503
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query.get("page[cursor]", "1"))
+        if page > 3:
+            return web.json_response({}, status=status)
+        meta = {"pagination": {"total_count": 300, "next_cursor": str(page + 1)}, "credits": {"charged": 100}}
+        return web.json_response({"data": rows(100 * page, 100 * page + 100, "signal"), "meta": meta})
+
+    path = tmp_path / "signals.ndjson"
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        signals = lf.companies.search_signals(company_ids=["1"])
+        with pytest.raises(LeadfeederError):
+            await signals.to_file(path)
+        status = 410
+        assert (await signals.to_file(path, resume=True)).done == 300
+        assert lf.stats.credits_charged == 300
+
+
+@pytest.mark.parametrize("status", [400, 416, 422])
+async def test_day_with_a_round_number_and_no_count(tmp_path: Path, status: int) -> None:
+    """A page rejected after exactly 500 rows of a day may be a limit. It is reported once."""
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query["page[num]"])
+        if page > 5:
+            return web.json_response({"errors": [{"code": "invalid_page"}]}, status=status)
+        found = rows(100 * page, 100 * page + 100, "visit")
+        return web.json_response({"data": found, "meta": {"pagination": {"page_count": 5}}})
+
+    path = tmp_path / "visits.ndjson"
+    async with handler_server(respond) as url, client_of(url) as lf:
+        visits = lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-01")
+        with pytest.raises(IncompleteWindowError):
+            await visits.to_file(path)
+        assert (await visits.to_file(path, resume=True)).done == 500
