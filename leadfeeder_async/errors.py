@@ -35,7 +35,7 @@
     ├── CheckpointError               a saved position or an output file cannot be used
     ├── DatabaseError                 a synced database cannot be used
     │   └── DatabaseLockedError       another process has it open
-    ├── CredentialError               the callable for a key or a token failed
+    ├── CredentialError               a new key or token could not be obtained
     ├── RateLimiterUnavailableError   the shared rate limiter does not respond, so nothing was sent
     └── UsageError                    the call itself is invalid, so nothing was sent
         ├── ClientClosedError         the client is closed
@@ -318,7 +318,7 @@ class TLSError(NetworkError):
 class DisconnectedError(NetworkError):
     """The connection was lost before a complete response arrived."""
 
-    default_hint = "Try again. If it persists, a proxy or firewall may be closing connections."
+    default_hint = "Try again. If it persists, a proxy or firewall closes connections, or the server requires a client certificate."
 
 
 class AttemptTimeoutError(NetworkError, TimeoutError):
@@ -549,7 +549,7 @@ class DatabaseLockedError(DatabaseError):
 
 
 class CredentialError(LeadfeederError):
-    """The callable of ``api_key`` or ``access_token`` failed.
+    """The callable of ``api_key`` or ``access_token`` failed, or the file with the key cannot be read again.
 
     The message of its exception may contain secrets, so this error contains only the class of that exception.
     """

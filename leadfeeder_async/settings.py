@@ -118,7 +118,7 @@ def read_credential(
         api_key = access_token = None  # a traceback with locals would show them
     file = _key_file()
     if file is not None:
-        return CredentialSource(kind="api_key", secret=read_api_key(None), provider=partial(_read_file, file))
+        return CredentialSource(kind="api_key", secret=read_api_key(None), provider=partial(_read_key_file, file))
     if "LEADFEEDER_API_KEY" not in os.environ:
         if os.environ.get("LEADFEEDER_ACCESS_TOKEN"):
             secret = read_secret("access_token", os.environ["LEADFEEDER_ACCESS_TOKEN"], "LEADFEEDER_ACCESS_TOKEN")
@@ -154,15 +154,27 @@ def read_api_key(argument: object) -> Secret:
         if "LEADFEEDER_API_KEY" not in os.environ and read_switch("keyring", None):
             return read_secret("api_key", _read_keyring(read_base_url(None)))
         return read_secret("api_key", os.environ.get("LEADFEEDER_API_KEY", ""), "LEADFEEDER_API_KEY")
+    return Secret(_read_key_file(file))
+
+
+def _read_key_file(file: str) -> str:
+    """Return the key of a file, without white space around it.
+
+    Raises:
+        MissingKeyError: The file cannot be read, or is empty.
+        ConfigurationError: It contains something else than a key.
+    """
     text = _read_file(file)
     try:
+        if not text.strip():
+            raise MissingKeyError(f"The file {file!r} is empty.", hint="Write the key into it.")
         check_argument(
             not _ASSIGNMENT.match(text[:_MAX_ASSIGNMENT]),
             f"The file {file!r} has an assignment or quotes, not only a key (its content is not shown).",
             "Write only the key into it.",
             argument="api_key",
         )
-        return read_secret("api_key", text, f"The file {file!r}")
+        return read_secret("api_key", text, f"The file {file!r}").reveal()
     finally:
         text = ""  # a traceback with locals would show it
 

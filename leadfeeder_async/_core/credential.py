@@ -22,6 +22,7 @@ from leadfeeder_async.errors import (
     CredentialError,
     ErrorContext,
     LeadfeederError,
+    MissingKeyError,
 )
 from leadfeeder_async.settings import CredentialKind, CredentialSource, read_secret
 from leadfeeder_async.types import AccessToken
@@ -191,6 +192,8 @@ class Credential:
         try:
             async with scope:
                 self._store(*await self._fetch())
+        except MissingKeyError as error:  # for example, a file is empty while it is being replaced
+            failure = error if self._secret is None else CredentialError(error.message, hint=error.hint)
         except ConfigurationError as error:
             failure = error
         except asyncio.CancelledError as error:

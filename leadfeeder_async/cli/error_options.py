@@ -29,7 +29,7 @@ _CHECKPOINT: Mapping[str | None, str] = {
     "other_version": "--overwrite without --resume",
     "input_changed": "--overwrite without --resume",
     "damaged": "--overwrite without --resume",
-    "not_a_file": "another --out, or none to write to stdout",
+    "not_a_file": "the path of a regular file. Without --out, an export writes to stdout",
 }
 """The options for each ``reason`` of a CheckpointError."""
 

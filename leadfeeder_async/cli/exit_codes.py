@@ -10,6 +10,7 @@ from leadfeeder_async.errors import (
     AuthenticationError,
     BudgetExceededError,
     CheckpointError,
+    CredentialError,
     DatabaseError,
     DatabaseLockedError,
     InsufficientCreditsError,
@@ -48,7 +49,7 @@ class ExitCode(IntEnum):
 def exit_code(error: LeadfeederError) -> ExitCode:
     """Return the exit code for an error."""
     match error:
-        case AuthenticationError() | PermissionDeniedError() | MissingKeyError():
+        case AuthenticationError() | PermissionDeniedError() | CredentialError() | MissingKeyError():
             return ExitCode.ACCESS
         case QuotaExceededError() | InsufficientCreditsError() | BudgetExceededError():
             return ExitCode.EXHAUSTED

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sys
+import threading
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 from leadfeeder_async.errors import escape_control_characters
 
@@ -16,15 +20,35 @@ BYTES_PER_PIECE = 65_536
 async def write_stdout(data: bytes) -> None:
     """Write to stdout in a thread, so that a slow reader of the pipe does not block requests in flight.
 
-    On a terminal, control characters are escaped, so the lines are still valid JSON.
+    On a terminal, control characters are escaped, so the lines are still valid JSON. If the reader has stopped reading,
+    a command that is canceled ends nevertheless: nothing waits for the thread.
     """
-    await asyncio.to_thread(_write_and_flush, data, escapes=sys.stdout.isatty())
+    escapes = sys.stdout.isatty()
+    written = Future[None]()
+    written.set_running_or_notify_cancel()
+
+    def write() -> None:
+        try:
+            _write_all(data, escapes=escapes)
+        except BaseException as error:  # noqa: BLE001 - the command raises it
+            written.set_exception(error)
+        else:
+            written.set_result(None)
+
+    threading.Thread(target=write, name="leadfeeder stdout", daemon=True).start()
+    await asyncio.wrap_future(written)
 
 
-def _write_and_flush(data: bytes, *, escapes: bool) -> None:
+def _write_all(data: bytes, *, escapes: bool) -> None:
+    """Write all bytes. The buffer of stdout is not used, because Python could not exit while a thread holds it."""
+    stream = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
     for piece in escaped_pieces(data) if escapes else (data,):
-        sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+        rest = memoryview(piece)
+        while rest:
+            count = stream.write(rest)
+            if count is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            rest = rest[count:]
 
 
 def escaped_pieces(data: bytes) -> Iterator[bytes]:

@@ -16,7 +16,8 @@ from leadfeeder_async.cli.dates import parse_start
 from leadfeeder_async.cli.options import FLAG, AccountId, Countries, FeedId, JsonLines
 from leadfeeder_async.cli.printing import print_err, print_out
 from leadfeeder_async.cli.record_tables import format_value
-from leadfeeder_async.errors import check_argument
+from leadfeeder_async.cli.stdout_writer import write_stdout
+from leadfeeder_async.errors import CheckpointError, check_argument
 from leadfeeder_async.pagination.visit_time import utc_time
 
 if TYPE_CHECKING:
@@ -88,10 +89,14 @@ async def watch(
                 if receiver is not None:
                     await receiver.post(visit)
                 else:
-                    print_out(msgspec.json.encode(visit).decode() if as_json else format_row(visit))
-        finally:
+                    line = msgspec.json.encode(visit) if as_json else format_row(visit).encode()
+                    await write_stdout(line + b"\n")
+        except CheckpointError:  # the state cannot be used
+            raise
+        except BaseException:
             if state is not None and state.exists():
                 print_err(f"The state is kept in {state}. Run the same command again to continue.")
+            raise
 
 
 def parse_interval(text: str) -> float:

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from leadfeeder_async._core.redaction import MIN_PASSWORD_CHARS, Redactor
+from leadfeeder_async._core.waiting import keep_cancellation
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.settings import read_api_key
@@ -122,7 +123,7 @@ class RedisScript:
 
     async def _send(self, *command: str | float) -> object:
         self.calls += 1
-        return await self._client.execute_command(*command)
+        return await keep_cancellation(self._client.execute_command(*command))
 
 
 class OutageTracker:
@@ -191,6 +192,8 @@ def _connect(url: Secret, timeout: float) -> RedisClient:
 
 def _client_of(url: Secret, timeout: float) -> RedisClient | None:
     """Return a client, or None if the URL is invalid. The error of redis-py may contain a part of the password."""
+    if "://" not in url.reveal():  # redis-py would connect to this machine
+        return None
     try:
         client = from_url(
             url.reveal(),
@@ -199,9 +202,12 @@ def _client_of(url: Secret, timeout: float) -> RedisClient | None:
             retry=Retry(NoBackoff(), 1),
             decode_responses=True,
         )
-    except ValueError:
+        arguments = client.connection_pool.connection_kwargs
+        client.connection_pool.connection_class(**arguments)  # not connected; it rejects unknown parameters of the URL
+    except (ValueError, TypeError, AttributeError):
         return None
-    arguments = client.connection_pool.connection_kwargs
+    if arguments.get("credential_provider") is not None:
+        return None
     user, password = arguments.pop("username", None), arguments.pop("password", None)
     if user or password:
         arguments["credential_provider"] = _Password(Secret(user) if user else None, Secret(password or ""))

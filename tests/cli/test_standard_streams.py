@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from tests.cli.command import (
     leadfeeder,
     leadfeeder_in_new_python,
     leadfeeder_on_terminal,
+    start,
 )
 from tests.support.requirements import needs_posix_shell
 from tests.support.terminal import run_on_terminal
@@ -177,6 +179,26 @@ def test_global_options_end_at_two_dashes() -> None:
     """Options of every command are found in any place, but not after ``--``."""
     arguments = ["tags", "--quiet", "--env-file=a", "list", "--", "--quiet"]
     assert take_global_options(arguments) == (["tags", "list", "--", "--quiet"], True, Path("a"))
+
+
+@needs_posix_shell
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "command", [("export", "visits", "--since", "2020-01-01"), ("watch", "--since", "2020-01-01", "--every", "1s")]
+)
+async def test_reader_that_stops_reading(sandbox: Sandbox, command: tuple[str, ...], stop: signal.Signals) -> None:
+    """If the reader of a pipe stops reading, Ctrl-C and SIGTERM end the command."""
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb", buffering=0) as reader:
+        process = await start(sandbox, *command, stdout=write_end)
+        os.close(write_end)
+        assert await asyncio.to_thread(reader.read, 1) == b"{"
+        await asyncio.sleep(0.5)
+        process.send_signal(stop)
+        async with asyncio.timeout(20):
+            _, stderr = await process.communicate()
+    assert process.returncode == (130 if stop is signal.SIGINT else 143)
+    assert "Traceback" not in stderr.decode()
 
 
 async def test_reader_that_ends_first(sandbox: Sandbox) -> None:

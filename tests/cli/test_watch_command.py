@@ -229,3 +229,13 @@ async def test_sandbox_with_new_visits() -> None:
     finally:
         process.terminate()
         await process.communicate()
+
+
+async def test_state_that_cannot_be_used(live: Sandbox, tmp_path: Path) -> None:
+    """The error names another state, and neither repeating the command nor an option that it does not have."""
+    state = tmp_path / "visits.state"
+    state.write_bytes(b"x")
+    code, _, stderr = await leadfeeder(live, "watch", "--state", state)
+    assert (code, "is damaged" in stderr, "Run the same command" in stderr) == (2, True, False)
+    code, _, stderr = await leadfeeder(live, "watch", "--state", tmp_path)
+    assert (code, "Name a file" in stderr or "regular file" in stderr, "another --out" in stderr) == (2, True, False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from leadfeeder_async import (
     ConfigurationError,
     CredentialError,
     DeadlineExceededError,
+    LeadfeederError,
     MissingKeyError,
     PermissionDeniedError,
     ServerError,
@@ -533,9 +535,49 @@ async def test_key_file_follows_a_rotation(sandbox: Sandbox, tmp_path: Path, mon
         assert codes(sandbox) == [200, 401, 401, 200]
         file.unlink()
         sandbox.rotate_key()
-        with pytest.raises(MissingKeyError, match="cannot be read"):
+        with pytest.raises(CredentialError, match="cannot be read"):
             await lf.users.me()
     assert old not in str(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("", CredentialError, "is empty"),
+        (f"LEADFEEDER_API_KEY={KEY}", ConfigurationError, "has an assignment or quotes"),
+        (f"{KEY}\n{KEY}", ConfigurationError, "contains characters that an HTTP header cannot carry"),
+    ],
+)
+async def test_key_file_is_checked_after_a_rotation(
+    sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str,
+    error: type[LeadfeederError],
+    message: str,
+) -> None:
+    """A file that does not contain only a key is named, and its content is neither sent nor shown."""
+    file = tmp_path / "key"
+    file.write_text(sandbox.api_key, encoding="utf-8")
+    monkeypatch.setenv("LEADFEEDER_API_KEY_FILE", str(file))
+    async with key_client(sandbox) as lf:
+        await lf.users.me()
+        sandbox.rotate_key()
+        file.write_text(content, encoding="utf-8")
+        with pytest.raises(error, match=f"{re.escape(repr(str(file)))} {message}") as caught:
+            await lf.users.me()
+    assert codes(sandbox) == [200, 401]
+    assert KEY not in str(caught.value)
+
+
+def test_empty_key_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client without a key says that the file is empty."""
+    file = tmp_path / "key"
+    file.write_text(" \n", encoding="utf-8")
+    monkeypatch.delenv("LEADFEEDER_API_KEY", raising=False)
+    monkeypatch.setenv("LEADFEEDER_API_KEY_FILE", str(file))
+    with pytest.raises(MissingKeyError, match="is empty"):
+        AsyncLeadfeeder()
 
 
 async def test_new_key_has_its_own_quota_and_rate(sandbox: Sandbox) -> None:

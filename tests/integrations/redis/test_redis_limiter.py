@@ -317,3 +317,20 @@ async def test_server_that_quotes_the_password(protocol: int, caplog: pytest.Log
                 await limiter.acquire()
     shown = "".join(traceback.format_exception(caught.value)) + caplog.text
     assert "55word" not in shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1/0?bogus=1",
+        "redis://127.0.0.1/0?ssl_password=secret-word",
+        "redis://127.0.0.1/0?credential_provider=secret-word",
+        "redis:/:secret-word@127.0.0.1/0",
+        "127.0.0.1:6379",
+    ],
+)
+def test_invalid_urls(url: str) -> None:
+    """A URL with unknown parameters or without a host is an error before anything is sent. It is not shown."""
+    with pytest.raises(ConfigurationError, match="Invalid Redis URL") as caught:
+        RedisLimiter(url, KEY)
+    assert "secret-word" not in str(caught.value)
