@@ -383,11 +383,15 @@ def _check_request(budget: Budget, context: ErrorContext) -> None:
         )
 
 
+def _count_credits(number: int) -> str:
+    return "1 credit" if number == 1 else f"{number:,} credits"
+
+
 def _check_credits(budget: Budget, most: int, context: ErrorContext) -> None:
     spent, limit = budget.credits + budget.reserved - budget._margin, budget.max_credits
     if limit is not None and most and spent + most > limit:
         raise BudgetExceededError(
-            f"This call may charge {most:,} credits, but {spent:,} of {limit:,} are spent or reserved.",
+            f"This call may charge {_count_credits(most)}, but only {max(0, limit - spent):,} of {limit:,} are left.",
             context,
             hint="Raise max_credits, or request fewer records at once.",
         )

@@ -318,7 +318,10 @@ class TLSError(NetworkError):
 class DisconnectedError(NetworkError):
     """The connection was lost before a complete response arrived."""
 
-    default_hint = "Try again. If it persists, a proxy or firewall closes connections, or the server requires a client certificate."
+    default_hint = (
+        "Try again. If it persists, a proxy or firewall may be closing connections, or the server requires a client "
+        "certificate."
+    )
 
 
 class AttemptTimeoutError(NetworkError, TimeoutError):

@@ -17,6 +17,7 @@ from leadfeeder_async.errors import (
     InsufficientCreditsError,
     LeadfeederError,
     MissingKeyError,
+    PermissionDeniedError,
     QuotaExceededError,
 )
 
@@ -58,6 +59,7 @@ _COMMANDS: tuple[tuple[type[LeadfeederError], str], ...] = (
         MissingKeyError,
         "`leadfeeder login` stores a key. To try the command without an account, run `leadfeeder sandbox`.",
     ),
+    (PermissionDeniedError, "`leadfeeder accounts` lists the accounts of the key. --account-id selects one."),
     (InsufficientCreditsError, "`leadfeeder doctor` shows the balance and the date of the next reset."),
     (QuotaExceededError, "`leadfeeder usage` shows the requests of this month."),
     (DecodeError, "`leadfeeder doctor --bundle report.json` writes a report without personal data to attach."),

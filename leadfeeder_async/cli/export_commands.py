@@ -31,6 +31,7 @@ from leadfeeder_async.cli.options import (
     Since,
     Terms,
     Until,
+    country_codes,
     csv_dialect,
     split_fields,
 )
@@ -146,7 +147,7 @@ async def companies(
     Credits: none.
     """
     check_argument(term or country or icp_id, "The search has no conditions.", "Add --term, --country or --icp-id.")
-    locations = [SearchLocation(country_code=code) for code in country] if country else None
+    locations = [SearchLocation(country_code=code) for code in country_codes(country)] or None
     await _export(
         "company",
         target,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -35,7 +37,9 @@ MaxCredits = Annotated[
     int | None, Parameter(help="The maximum number of credits to charge. A request that could exceed it is not sent.")
 ]
 Terms = Annotated[list[str] | None, REPEATABLE, Parameter(help="A search term. Can be repeated.")]
-Countries = Annotated[list[str] | None, REPEATABLE, Parameter(help="A country code, such as DE. Can be repeated.")]
+Countries = Annotated[
+    list[str] | None, REPEATABLE, Parameter(help="A country code of two letters, such as DE. Can be repeated.")
+]
 IcpIds = Annotated[
     list[str] | None, REPEATABLE, Parameter(help="The id of an ideal customer profile. Can be repeated.")
 ]
@@ -109,3 +113,15 @@ def csv_dialect(out: Path | None, *, excel: bool) -> CsvDialect:
 
 DEFAULT_OUTPUT = OutputOptions()
 DEFAULT_TARGET = OutputTarget()
+
+
+def country_code(text: str) -> str:
+    """Return a country code in capital letters, or raise ConfigurationError for anything else."""
+    is_code = re.fullmatch(r"[A-Za-z]{2}", text.strip())
+    check_argument(is_code, f"--country {text!r} is not a country code.", "Write a code of two letters, such as DE.")
+    return text.strip().upper()
+
+
+def country_codes(texts: Iterable[str] | None) -> list[str]:
+    """Return the codes of a repeated option."""
+    return [country_code(text) for text in texts or ()]

@@ -20,6 +20,8 @@ from leadfeeder_async.cli.options import (
     OutputOptions,
     Positions,
     Terms,
+    country_code,
+    country_codes,
 )
 from leadfeeder_async.cli.printing import format_charge, print_err
 from leadfeeder_async.cli.record_tables import (
@@ -98,7 +100,7 @@ async def search_companies(
     COMPANY_SUMMARY.check_fields(output)
     terms = [*(words or ()), *(term or ())] or None
     check_argument(terms or country or icp_id, "The search has no conditions.", "Add terms, --country or --icp-id.")
-    locations = [SearchLocation(country_code=code) for code in country] if country else None
+    locations = [SearchLocation(country_code=code) for code in country_codes(country)] or None
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         pager = lf.companies.search(search_terms=terms, locations=locations, icp_ids=icp_id, limit=limit)
         more = "Use --limit for more or `leadfeeder export companies` for all."
@@ -143,7 +145,7 @@ async def match_company(
     """
     MATCH.check_fields(output)
     check_argument(name or url or vat_id, "There is nothing to match.", "Add a name, --url or --vat-id.")
-    given = CompanyMatchInput(company_name=name, url=url, vat_id=vat_id, country_code=country)
+    given = CompanyMatchInput(company_name=name, url=url, vat_id=vat_id, country_code=country and country_code(country))
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         matches = (await lf.companies.match([given], limit)).data
     show_records([to_record(_match_row(match)) for match in (matches[0] if matches else ())], MATCH, output, "match")

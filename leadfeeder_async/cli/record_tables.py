@@ -124,11 +124,11 @@ async def show_list(pager: Pager[T], schema: TableSchema, output: OutputOptions,
 def show_records(records: Sequence[Record], schema: TableSchema, output: OutputOptions, noun: str) -> None:
     """Print records as JSON lines or as a table. If the table is too wide, print one block per record."""
     headings = schema.headings(output)
-    if output.as_json:
-        _print_lines(records, schema, output)
-        return
     if not records:
         print_err(f"No {plural(noun)} found.")
+        return
+    if output.as_json:
+        _print_lines(records, schema, output)
         return
     console = Console()
     table = table_of(records, schema, headings, console.width)

@@ -133,8 +133,8 @@ async def add_tag(
 
     Credits: none. One request per company.
     """
-    check_can_confirm(yes=yes)
     ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
+    check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         create = f"`leadfeeder tags create {quote_argument(tag)}` creates it."
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag", create)
@@ -159,8 +159,8 @@ async def remove_tag(
 
     Credits: none. One request per company.
     """
-    check_can_confirm(yes=yes)
     ids = choose_ids(company_ids, bulk.ids, "company", bulk.column)
+    check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
         job = lf.bulk.unassign_tags(ids, [selected.id])
@@ -336,8 +336,10 @@ async def _run_bulk(
                 await _print_failures(job, ProgressTracker(lf.stats), on_progress)
             else:
                 await _change_to_file(job, options.out, options, on_progress)
-        finally:
-            print_err(_describe(job.summary) + (f" -> {options.out}" if options.out else ""))
+        except BaseException:
+            print_err(_describe(job.summary))
+            raise
+    print_err(_describe(job.summary) + (f" -> {options.out}" if options.out else ""))
     return ExitCode.INCOMPLETE if job.summary.not_changed else ExitCode.SUCCESS
 
 

@@ -13,10 +13,11 @@ import msgspec
 from cyclopts import Parameter
 
 from leadfeeder_async.cli.dates import parse_start
-from leadfeeder_async.cli.options import FLAG, AccountId, Countries, FeedId, JsonLines
+from leadfeeder_async.cli.options import FLAG, AccountId, Countries, FeedId, JsonLines, country_codes
 from leadfeeder_async.cli.printing import print_err, print_out
 from leadfeeder_async.cli.record_tables import format_value
 from leadfeeder_async.cli.stdout_writer import write_stdout
+from leadfeeder_async.cli.visit_json import visit_to_dict
 from leadfeeder_async.errors import CheckpointError, check_argument
 from leadfeeder_async.pagination.visit_time import utc_time
 
@@ -68,7 +69,7 @@ async def watch(
     from leadfeeder_async.client import AsyncLeadfeeder
 
     as_json = json or not sys.stdout.isatty()
-    needs_names = format != "json" or (webhook is None and not as_json)
+    needs_names = webhook is not None or not as_json
     async with AsyncExitStack() as stack:
         receiver = None if webhook is None else await stack.enter_async_context(Webhook(webhook, format))
         lf = await stack.enter_async_context(AsyncLeadfeeder(account_id=account_id))
@@ -78,7 +79,7 @@ async def watch(
             state=state,
             lookback_days=lookback,
             company_id=company_id,
-            filters={"location_country_codes": country} if country else None,
+            filters={"location_country_codes": country_codes(country)} if country else None,
             custom_feed_id=feed,
             include=["company"] if include_company or needs_names else None,
         )
@@ -89,7 +90,7 @@ async def watch(
                 if receiver is not None:
                     await receiver.post(visit)
                 else:
-                    line = msgspec.json.encode(visit) if as_json else format_row(visit).encode()
+                    line = msgspec.json.encode(visit_to_dict(visit)) if as_json else format_row(visit).encode()
                     await write_stdout(line + b"\n")
         except CheckpointError:  # the state cannot be used
             raise

@@ -16,6 +16,7 @@ import msgspec
 from leadfeeder_async.cli.http_address import HttpAddress
 from leadfeeder_async.cli.printing import pluralize, print_err
 from leadfeeder_async.cli.record_tables import format_value
+from leadfeeder_async.cli.visit_json import visit_to_dict
 from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.visit_time import utc_time
@@ -109,7 +110,7 @@ def idempotency_key(visit_id: str) -> str:
 def message_of(visit: WebVisit, message_format: WebhookFormat) -> Mapping[str, object]:
     """Return the body of a post."""
     if message_format == "json":
-        return visit.to_dict()
+        return visit_to_dict(visit)
     if message_format == "slack":
         return {"text": describe(visit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
     text = {"type": "TextBlock", "text": describe(visit).replace("](", "] ("), "wrap": True}  # no Markdown links

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from contextlib import suppress
+from typing import NamedTuple
 
 ENCODING = "utf-8-sig"
 """UTF-8 with a byte order mark. Without it, Excel reads a file as the legacy encoding of its region."""
@@ -40,20 +41,46 @@ def _is_guarded(text: str) -> bool:
     return text.startswith("'") and text.lstrip("'").startswith(_FORMULA_START)
 
 
-def list_separator() -> str:
-    """Return the list separator of this computer's region, a comma or a semicolon, with which Excel reads CSV files.
+class Region(NamedTuple):
+    """The signs with which Excel reads CSV files in a region."""
 
-    Windows knows it. Elsewhere, it depends on the locale in ``LC_ALL``, ``LC_NUMERIC`` or ``LANG``.
+    separator: str
+    """A comma or a semicolon."""
+    decimal_sign: str
+    """A point or a comma."""
+
+
+def current_region() -> Region:
+    """Return the signs of this computer's region.
+
+    Windows knows them. Elsewhere, they depend on the locale in ``LC_ALL``, ``LC_NUMERIC`` or ``LANG``.
     """
+    if sys.platform == "win32":
+        separator, decimal_sign = _windows_setting("sList", ","), _windows_setting("sDecimal", ".")
+        return Region(separator if separator in {",", ";"} else ",", decimal_sign if decimal_sign in ".," else ".")
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_NUMERIC", "LANG"))
+    return region_of_locale(next(filter(None, names), ""))
+
+
+def _windows_setting(name: str, default: str) -> str:
     if sys.platform == "win32":
         import winreg  # noqa: PLC0415 - only on Windows
 
-        separator = ","
         with suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, r"Control Panel\International") as key:
-            separator = winreg.QueryValueEx(key, "sList")[0]
-        return separator if separator in {",", ";"} else ","
-    names = (os.environ.get(name) for name in ("LC_ALL", "LC_NUMERIC", "LANG"))
-    return separator_of_locale(next(filter(None, names), ""))
+            return str(winreg.QueryValueEx(key, name)[0])
+    return default
+
+
+def region_of_locale(name: str) -> Region:
+    """Return the signs of a locale such as ``de_DE.UTF-8``. The default is a comma and a point."""
+    separator = separator_of_locale(name)
+    has_point = separator == "," or re.search("[-_](?:CH|LI)", name)  # they write semicolons and points
+    return Region(separator, "." if has_point else ",")
+
+
+def number_text(number: float, decimal_sign: str) -> str:
+    """Return a number with the decimal sign of a region. Excel would read ``6.4`` as a date in some of them."""
+    return str(number).replace(".", decimal_sign)
 
 
 def separator_of_locale(name: str) -> str:

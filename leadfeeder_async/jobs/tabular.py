@@ -135,13 +135,16 @@ def _write_flat_lines(rows: Path, _: Path, temporary: Path, columns: tuple[Colum
 
 
 def _write_excel_csv(rows: Path, _: Path, temporary: Path, columns: tuple[Column, ...]) -> None:
-    guard, separator = excel_csv.guard_formula, excel_csv.list_separator()
+    region = excel_csv.current_region()
+
+    def text(cell: object) -> object:
+        if isinstance(cell, str):
+            return excel_csv.guard_formula(cell)
+        return excel_csv.number_text(cell, region.decimal_sign) if isinstance(cell, float) else cell
+
     with temporary.open("w", encoding=excel_csv.ENCODING, newline="") as file:
-        file.writelines(csv_lines([[guard(column.name) for column in columns]], separator))
-        guarded = (
-            [guard(cell) if isinstance(cell, str) else cell for cell in cells] for cells in read_cells(rows, columns)
-        )
-        file.writelines(csv_lines(guarded, separator))
+        file.writelines(csv_lines([[text(column.name) for column in columns]], region.separator))
+        file.writelines(csv_lines((list(map(text, cells)) for cells in read_cells(rows, columns)), region.separator))
 
 
 _WRITERS: dict[str, Callable[[Path, Path, Path, tuple[Column, ...]], None]] = {

@@ -12,7 +12,7 @@ import pytest
 from leadfeeder_async import AsyncLeadfeeder, CheckpointError
 from leadfeeder_async.cli import export_commands
 from leadfeeder_async.cli.options import OutputTarget
-from leadfeeder_async.jobs.excel_csv import list_separator
+from leadfeeder_async.jobs.excel_csv import current_region
 from leadfeeder_async.jobs.progress import Progress
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import (
@@ -44,7 +44,7 @@ async def test_export_for_excel(export_sandbox: Sandbox, tmp_path: Path) -> None
     """``--excel`` writes a byte order mark and the separator of the region. It needs a .csv file."""
     out, words = tmp_path / "visits.csv", ("export", "visits", "--limit", "3", "--excel")
     code, _, _ = await leadfeeder_in_new_python(export_sandbox, *words, "--out", out, LC_ALL="fr_FR.UTF-8")
-    separator = list_separator().encode() if is_windows else b";"  # Windows has no LC_ALL
+    separator = current_region().separator.encode() if is_windows else b";"  # Windows has no LC_ALL
     assert (code, out.read_bytes()[:6]) == (0, b"\xef\xbb\xbfid" + separator)
     requests = len(export_sandbox.ledger.requests)
     for more in ([], ["--out", tmp_path / "visits.ndjson"]):

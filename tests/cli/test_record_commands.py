@@ -48,6 +48,24 @@ async def test_field_names_are_not_truncated(quarter: Sandbox) -> None:
     assert screen.splitlines()[1].startswith('address  {"street_address":')
 
 
+async def test_country_codes(quarter: Sandbox) -> None:
+    """A code in small letters is the same country, and anything else is refused before a request."""
+    for command in (("companies", "search"), ("export", "companies")):
+        found = [(await leadfeeder(quarter, *command, "--country", code))[1] for code in ("DE", "de")]
+        assert found[0] == found[1] != ""
+        requests = len(quarter.ledger.requests)
+        for name in ("Germany", "D", "DE,AT"):
+            code, _, stderr = await leadfeeder(quarter, *command, "--country", name)
+            assert (code, f"'{name}' is not a country code" in stderr) == (2, True)
+        assert len(quarter.ledger.requests) == requests
+
+
+async def test_empty_list_in_a_pipe(quarter: Sandbox) -> None:
+    """A search without results says so on stderr."""
+    code, stdout, stderr = await leadfeeder(quarter, "companies", "search", "no-such-company")
+    assert (code, stdout, stderr) == (0, "", "No companies found.\n")
+
+
 async def test_search_terms(quarter: Sandbox) -> None:
     """Search terms can be arguments or ``--term`` options."""
     code, stdout, _ = await leadfeeder(quarter, "companies", "search", "company")

@@ -7,11 +7,13 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from leadfeeder_async import __version__ as version
 from leadfeeder_async.cli import standard_streams
 from leadfeeder_async.cli.global_options import load_env_file, take_global_options
 from leadfeeder_async.errors import ConfigurationError
@@ -231,3 +233,10 @@ def test_errors_of_a_closed_pipe(monkeypatch: pytest.MonkeyPatch, system: str, e
     """Windows reports a closed pipe as an invalid argument."""
     monkeypatch.setattr(standard_streams, "os", SimpleNamespace(name=system))
     assert standard_streams.is_closed_pipe(error) is expected
+
+
+async def test_command_as_a_module() -> None:
+    """``python -m leadfeeder_async`` is the command."""
+    module = (sys.executable, "-m", "leadfeeder_async")
+    code, stdout, _ = await leadfeeder_in_new_python(None, "--version", command=module)
+    assert (code, stdout.split()[-1]) == (0, version)

@@ -118,6 +118,7 @@ async def test_webhook(live: Sandbox, tmp_path: Path) -> None:
         assert "secret" not in text
         assert [name for name, _ in received] == [new[0], new[0], new[1], new[2]]
         assert received[0][1]["id"] == new[0]
+        assert received[0][1]["relationships"]["company"]["attributes"]["name"]
         statuses += [200]
         process = await start(live, "watch", "--every", "1", "--webhook", secret, "--state", state, "--format", "slack")
         async with asyncio.timeout(30):
@@ -239,3 +240,13 @@ async def test_state_that_cannot_be_used(live: Sandbox, tmp_path: Path) -> None:
     assert (code, "is damaged" in stderr, "Run the same command" in stderr) == (2, True, False)
     code, _, stderr = await leadfeeder(live, "watch", "--state", tmp_path)
     assert (code, "Name a file" in stderr or "regular file" in stderr, "another --out" in stderr) == (2, True, False)
+
+
+async def test_company_that_was_not_requested(live: Sandbox) -> None:
+    """In a pipe, a visit has only the type and the id of its company, and no fields without values."""
+    process = await start(live, "watch", "--since", "2020-01-01", "--every", "1s", stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    line = await asyncio.wait_for(process.stdout.readline(), 30)
+    process.terminate()
+    await process.communicate()
+    assert json.loads(line)["relationships"]["company"].keys() == {"type", "id"}

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from leadfeeder_async import AsyncLeadfeeder, CheckpointError, ConfigurationError
 from leadfeeder_async.jobs import duckdb_file
-from leadfeeder_async.jobs.excel_csv import guard_formula, remove_guard, separator_of_locale
-from leadfeeder_async.models.columns import columns_of
+from leadfeeder_async.jobs.excel_csv import guard_formula, region_of_locale, remove_guard
+from leadfeeder_async.jobs.tabular import write_table
+from leadfeeder_async.models.columns import Column, columns_of
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import interrupt, names_in, small_disk
@@ -171,15 +172,28 @@ def test_formula_guard_is_reversible(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "separator"),
+    ("name", "signs"),
     [
-        ("de_DE.UTF-8", ";"), ("de-AT", ";"), ("fr_FR@euro", ";"), ("pt_BR", ";"), ("en_GB", ","), ("en_ZA", ";"),
-        ("es_ES", ";"), ("es_MX", ","), ("ja_JP", ","), ("C", ","), ("POSIX", ","), ("", ","),
+        ("de_DE.UTF-8", ";,"), ("de-AT", ";,"), ("fr_FR@euro", ";,"), ("pt_BR", ";,"), ("en_GB", ",."), ("en_ZA", ";,"),
+        ("es_ES", ";,"), ("es_MX", ",."), ("ja_JP", ",."), ("C", ",."), ("POSIX", ",."), ("", ",."), ("de_CH", ";."),
+        ("de-LI", ";."), ("ch_XX", ";,"),
     ],
 )  # fmt: skip
-def test_separator_of_locale(name: str, separator: str) -> None:
-    """Regions with a decimal comma separate lists by semicolons."""
-    assert separator_of_locale(name) == separator
+def test_signs_of_locale(name: str, signs: str) -> None:
+    """Regions with a decimal comma separate lists by semicolons, and so does Switzerland."""
+    assert region_of_locale(name) == tuple(signs)
+
+
+@pytest.mark.skipif(is_windows, reason="Windows has a setting instead of a locale")
+@pytest.mark.parametrize(("name", "line"), [("de_DE", "1,5;6900000,0;1;'=1"), ("en_US", "1.5,6900000.0,1,'=1")])
+def test_numbers_for_excel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str) -> None:
+    """A number has the decimal sign of the region, because Excel reads 6.4 as a date in some of them."""
+    monkeypatch.setenv("LC_ALL", name)
+    rows, path = tmp_path / "rows", tmp_path / "table.csv"
+    rows.write_bytes(b'{"a":1.5,"b":6900000.0,"c":1,"d":"=1"}\n')
+    columns = [Column(key, (key,), kind) for key, kind in (("a", float), ("b", float), ("c", int), ("d", str))]
+    write_table(rows, path, lambda: tuple(columns), "excel")
+    assert path.read_text(encoding="utf-8-sig").splitlines()[1] == line
 
 
 @pytest.mark.parametrize(

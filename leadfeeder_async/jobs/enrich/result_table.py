@@ -112,6 +112,7 @@ def _set(line: dict[str, _Json], path: KeyPath, value: _Json) -> None:
 def _value(cell: str, column: Column) -> _Json:
     """Return a cell as the JSON value from which it was written."""
     if column.type in {int, float, bool}:
+        cell = cell.replace(",", ".", 1) if column.type is float else cell  # as written for Excel in some regions
         is_literal = _NUMBER.fullmatch(cell) or cell in {"true", "false"}
         return msgspec.Raw(cell.encode()) if is_literal else cell
     if column.type is dict and cell[:1] in {"[", "{"}:

@@ -16,7 +16,7 @@ Rows: TypeAlias = Iterable[Row] | AsyncIterable[Row]
 
 START_OVER_HINT = "To start over, pass overwrite=True without resume or retry_failed."
 
-_INPUT_CHANGED_HINT = f"Give the same input again. {START_OVER_HINT}"
+_INPUT_CHANGED_HINT = f"Give the same input with the same columns and keys (`by`). {START_OVER_HINT}"
 
 
 class EnrichmentOptions(msgspec.Struct, frozen=True, kw_only=True):
