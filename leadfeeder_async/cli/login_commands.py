@@ -6,9 +6,10 @@ import os
 import sys
 from getpass import getpass
 
+from leadfeeder_async._secret import Secret
 from leadfeeder_async.cli.printing import print_err
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import PermissionDeniedError
+from leadfeeder_async.errors import PermissionDeniedError, check_argument
 from leadfeeder_async.settings import read_base_url, read_secret
 
 TIMEOUT = 15.0
@@ -26,7 +27,9 @@ async def login() -> None:
     from leadfeeder_async.integrations.keyring import backend_name, store_api_key
 
     base_url = read_base_url(None)
-    secret = read_secret("api_key", _ask(base_url) if sys.stdin.isatty() else sys.stdin.readline())
+    given = Secret(_ask(base_url) if sys.stdin.isatty() else sys.stdin.readline())
+    check_argument(not given.is_blank, "No API key was given.", "Enter it on a terminal, or pipe it into the command.")
+    secret = read_secret("api_key", given.reveal())
     async with AsyncLeadfeeder(secret.reveal(), base_url=base_url, timeout=TIMEOUT) as lf:
         try:
             user = (await lf.users.me()).data.attributes.email or "a user without email"

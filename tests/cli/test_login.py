@@ -133,3 +133,9 @@ async def test_system_without_keyring(sandbox: Sandbox, environment: dict[str, s
     assert (code, "No API key was given" in stderr) == (3, True)
     code, _, stderr = await leadfeeder(None, "login", stdin=sandbox.api_key.encode(), **none)
     assert (code, "LEADFEEDER_API_KEY_FILE" in stderr) == (2, True)
+
+
+async def test_login_without_a_key() -> None:
+    """An empty stdin is an error that names the ways to give the key."""
+    code, _, stderr = await leadfeeder(None, "login", stdin=b"\n", LEADFEEDER_BASE_URL="http://127.0.0.1:9")
+    assert (code, "pipe it into the command" in stderr, "leadfeeder login" in stderr) == (2, True, False)
