@@ -24,4 +24,5 @@ def leadfeeder_sandbox(monkeypatch: pytest.MonkeyPatch) -> Generator[Sandbox]:
     with run_in_thread(Sandbox(companies=50, visits=1_000, rate_limit=False)) as sandbox:
         for name, value in sandbox.environment.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.delenv("LEADFEEDER_TRUST_ENV", raising=False)  # a proxy cannot reach the sandbox
         yield sandbox

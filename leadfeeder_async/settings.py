@@ -158,23 +158,30 @@ def read_api_key(argument: object) -> Secret:
 
 
 def _read_key_file(file: str) -> str:
-    """Return the key of a file, without white space around it.
+    return read_only_key(_read_file(file), f"The file {file!r}").reveal()
+
+
+def read_only_key(text: str, origin: str) -> Secret:
+    """Return the key of a file or a pipe, without white space around it.
+
+    Args:
+        text: The content.
+        origin: The place that it comes from, for errors.
 
     Raises:
-        MissingKeyError: The file cannot be read, or is empty.
-        ConfigurationError: It contains something else than a key.
+        MissingKeyError: The text is empty.
+        ConfigurationError: It is something else than a key.
     """
-    text = _read_file(file)
     try:
         if not text.strip():
-            raise MissingKeyError(f"The file {file!r} is empty.", hint="Write the key into it.")
+            raise MissingKeyError(f"{origin} is empty.", hint="Write the key into it.")
         check_argument(
             not _ASSIGNMENT.match(text[:_MAX_ASSIGNMENT]),
-            f"The file {file!r} has an assignment or quotes, not only a key (its content is not shown).",
+            f"{origin} has an assignment or quotes, not only a key (its content is not shown).",
             "Write only the key into it.",
             argument="api_key",
         )
-        return read_secret("api_key", text, f"The file {file!r}").reveal()
+        return read_secret("api_key", text, origin)
     finally:
         text = ""  # a traceback with locals would show it
 

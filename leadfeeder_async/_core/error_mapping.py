@@ -66,18 +66,31 @@ def embedded_error(body: bytes, context: ErrorContext, redactor: Redactor, now: 
     return None
 
 
-def partial_errors(response: Response[T], context: ErrorContext, redactor: Redactor) -> tuple[APIStatusError, ...]:
-    """Return the first errors that a successful response reports beside its data."""
+def partial_errors(
+    response: Response[T],
+    context: ErrorContext,
+    redactor: Redactor,
+    problem: str = "Part of the response is missing",
+) -> tuple[APIStatusError, ...]:
+    """Return the first errors that a successful response reports beside its data.
+
+    Args:
+        response: The response.
+        context: The call.
+        redactor: Removes credentials from the texts of the server.
+        problem: The beginning of each message.
+
+    """
     request_id = response.meta.request_id
     request_id = None if request_id is None else redactor.text(request_id)
     context = replace(context, status=200, sent="yes", request_id=request_id)
-    return tuple(_partial_error(error, context, redactor) for error in response.errors[:MAX_PARTIAL_ERRORS])
+    return tuple(_partial_error(error, context, redactor, problem) for error in response.errors[:MAX_PARTIAL_ERRORS])
 
 
-def _partial_error(error: ErrorObject, context: ErrorContext, redactor: Redactor) -> APIStatusError:
+def _partial_error(error: ErrorObject, context: ErrorContext, redactor: Redactor, problem: str) -> APIStatusError:
     code = None if error.code is None else redactor.text(error.code)
     message = redactor.text(_error_text(error)) or code or "no explanation"
-    return _error_class(200, code)(f"Part of the response is missing: {message}.", replace(context, code=code))
+    return _error_class(200, code)(f"{problem}: {message}.", replace(context, code=code))
 
 
 def decode_error(message: str, context: ErrorContext, redactor: Redactor) -> DecodeError:

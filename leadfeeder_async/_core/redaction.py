@@ -227,3 +227,18 @@ _HTML_NAMES = {chr(code): f"(?:{name});" for code, name in codepoint2name.items(
     ":": "colon;",
 }
 """The names of ASCII characters in HTML."""
+
+
+def plain_code(code: str | None) -> str | None:
+    """Return an error code of the API, or None for another text, which may contain data of the account."""
+    return code if code is not None and _CODE.fullmatch(code) else None
+
+
+def plain_request_id(request_id: str | None) -> str | None:
+    """Return a request id of letters and digits, or None for another text."""
+    return request_id if request_id is not None and _REQUEST_ID.fullmatch(request_id) else None
+
+
+_CODE = re.compile(r"(?!.*\d{4})[a-z][a-z0-9_.-]{0,59}")
+
+_REQUEST_ID = re.compile(r"(?=.*\d)[A-Za-z0-9_-]{6,64}")

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async._core.redaction import Redactor
+from leadfeeder_async._core.redaction import Redactor, plain_code, plain_request_id
 from leadfeeder_async._secret import Secret
 from leadfeeder_async._version import __version__
 from leadfeeder_async.cli.contract_probe import ProbeStatus
@@ -140,7 +140,7 @@ class Recorder:
             settings=dict(_settings()),
             checks=[ReportedCheck(check=one.check, status=one.status, error=_reported(one.error)) for one in results],
             probes=self.probes,
-            attempts=list(self.attempts),
+            attempts=[replace(one, request_id=plain_request_id(one.request_id)) for one in self.attempts],
             health=self.health and _without_texts(self.health),
         )
 
@@ -214,22 +214,18 @@ def _host_of(base_url: str) -> str:
 def _reported(error: LeadfeederError | None) -> ReportedError | None:
     if error is None:
         return None
-    context = replace(error.context, code=_code(error.code))
+    code, request_id = plain_code(error.code), plain_request_id(error.request_id)
+    context = replace(error.context, code=code, request_id=request_id)
     return ReportedError(error=type(error).__name__, context=context, message=_message(error))
 
 
 def _without_texts(health: Health) -> Health:
-    """Return the state of a client, without the code of its last error if that may be a text of the server."""
+    """Return the state of a client, without the code and request id of its last error if they may be other texts."""
     last = health.last_error
-    return health if last is None else replace(health, last_error=replace(last, code=_code(last.code)))
-
-
-def _code(code: str | None) -> str | None:
-    return code if code is not None and _CODE.fullmatch(code) else None
-
-
-_CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
-"""Matches an error code. A text in place of a code may contain data of the account."""
+    if last is None:
+        return health
+    code, request_id = plain_code(last.code), plain_request_id(last.request_id)
+    return replace(health, last_error=replace(last, code=code, request_id=request_id))
 
 
 def _message(error: LeadfeederError) -> str | None:

@@ -6,14 +6,18 @@ import os
 import sys
 from getpass import getpass
 
+from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.cli.printing import print_err
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import PermissionDeniedError, check_argument
-from leadfeeder_async.settings import read_base_url, read_secret
+from leadfeeder_async.settings import read_base_url, read_only_key
 
 TIMEOUT = 15.0
 """Seconds per attempt."""
+
+MAX_INPUT = 10_000
+"""Characters that are read from a pipe."""
 
 
 async def login() -> None:
@@ -27,12 +31,13 @@ async def login() -> None:
     from leadfeeder_async.integrations.keyring import backend_name, store_api_key
 
     base_url = read_base_url(None)
-    given = Secret(_ask(base_url) if sys.stdin.isatty() else sys.stdin.readline())
+    given = Secret(_ask(base_url) if sys.stdin.isatty() else sys.stdin.read(MAX_INPUT).removeprefix("\ufeff"))
     check_argument(not given.is_blank, "No API key was given.", "Enter it on a terminal, or pipe it into the command.")
-    secret = read_secret("api_key", given.reveal())
+    secret = read_only_key(given.reveal(), "The input")
     async with AsyncLeadfeeder(secret.reveal(), base_url=base_url, timeout=TIMEOUT) as lf:
         try:
-            user = (await lf.users.me()).data.attributes.email or "a user without email"
+            email = (await lf.users.me()).data.attributes.email or "a user without email"
+            user = Redactor(secret).text(email)
         except PermissionDeniedError:  # the key is valid, but cannot read its user
             user = "an unknown user"
     store_api_key(base_url, secret.reveal())

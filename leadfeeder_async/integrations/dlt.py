@@ -18,6 +18,7 @@ import msgspec
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
+from leadfeeder_async._argument_checks import check_integer
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import DecodeError
@@ -37,6 +38,10 @@ Rows: TypeAlias = AsyncGenerator[list[Row], None]
 
 KEY = ("account_id", "id")
 """The primary key. It contains the account, because a dataset can hold several accounts."""
+
+
+MAX_LOOKBACK_DAYS = 3_660
+"""Ten years."""
 
 
 @dlt.source(name="leadfeeder")
@@ -70,7 +75,7 @@ def leadfeeder_source(
         Four dlt resources.
 
     Raises:
-        ConfigurationError: ``start_date`` is not a date.
+        ConfigurationError: ``start_date`` is not a date, or ``lookback_days`` is not a number of days.
 
     Credits:
         None.
@@ -81,6 +86,7 @@ def leadfeeder_source(
     finally:
         api_key = None  # a traceback with locals would show it
     first = parse_date("start_date", start_date)
+    check_integer("lookback_days", lookback_days, 0, MAX_LOOKBACK_DAYS)
     return (
         _visits(source, first, lookback_days),
         _visitor_companies(source, first, lookback_days),
@@ -229,14 +235,19 @@ _TEXTS = frozenset({"confidence_score", "employee_range"})
 def _loadable(value: Json, name: str = "") -> Json:
     """Return a value of the same type in each row, so that dlt loads all values of a field into one column.
 
-    Integers beyond 64 bits become strings, because no destination has a larger type.
+    Integers beyond 64 bits become strings, because no destination has a larger type. A time that is outside the
+    calendar in UTC becomes None, because dlt reads every text that looks like a time, and would fail in each run.
     """
     if isinstance(value, dict):
         return {key: _loadable(inner, key) for key, inner in value.items()}
     if isinstance(value, list):
         return [_loadable(inner) for inner in value]
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _loadable_number(value, name)
+    return None if isinstance(value, str) and _exceeds_calendar(value) else value
+
+
+def _loadable_number(value: float, name: str) -> Json:
     if name in _TEXTS:
         return str(value)
     if name in _NUMBERS and abs(value) <= sys.float_info.max:
@@ -251,6 +262,25 @@ def _timestamp(value: Json) -> datetime | None:
     except msgspec.ValidationError:
         return None
     return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+
+
+def _exceeds_calendar(text: str) -> bool:
+    """Return True for a time near the year 1 or 9999 that no date has in UTC."""
+    if text[:4] not in {"0001", "9999"} or len(text) > _MAX_TIME_CHARS:
+        return False
+    try:
+        timestamp = datetime.fromisoformat(text)
+        if timestamp.tzinfo is not None:
+            timestamp.astimezone(UTC)
+    except ValueError:
+        return False
+    except OverflowError:
+        return True
+    return False
+
+
+_MAX_TIME_CHARS = 40
+"""Characters of a time with its fraction and its time zone."""
 
 
 def _related(value: Json) -> Json:

@@ -10,7 +10,7 @@ from leadfeeder_async.errors import ConfigurationError, MissingKeyError
 
 try:
     import keyring
-    from keyring.errors import KeyringError, NoKeyringError, PasswordDeleteError
+    from keyring.errors import NoKeyringError, PasswordDeleteError
 except ImportError:
     raise ConfigurationError(
         "keyring is not installed.", hint="Run pip install keyring, or install the extra keyring."
@@ -36,7 +36,7 @@ def read_api_key(base_url: str) -> str:
         return keyring.get_password(SERVICE, base_url) or ""
     except NoKeyringError:
         return ""
-    except KeyringError as error:
+    except Exception as error:  # noqa: BLE001 - some backends raise errors of their own
         reason = type(error).__name__
     raise MissingKeyError(
         f"The system keyring cannot be read ({reason}).", hint="Unlock it, or set LEADFEEDER_API_KEY."
@@ -56,7 +56,7 @@ def store_api_key(base_url: str, api_key: str) -> None:
     """
     try:
         keyring.set_password(SERVICE, base_url, api_key)
-    except KeyringError as error:
+    except Exception as error:  # noqa: BLE001 - some backends raise errors of their own
         reason = type(error).__name__
     else:
         return
@@ -82,7 +82,7 @@ def delete_api_key(base_url: str) -> bool:
         keyring.delete_password(SERVICE, base_url)
     except (NoKeyringError, PasswordDeleteError):
         return False
-    except KeyringError as error:
+    except Exception as error:  # noqa: BLE001 - some backends raise errors of their own
         reason = type(error).__name__
     else:
         return True

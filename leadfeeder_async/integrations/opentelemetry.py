@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import msgspec
 
 from leadfeeder_async._core.client_state import ClientState
+from leadfeeder_async._core.redaction import plain_code, plain_request_id
 from leadfeeder_async._version import __version__
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, ErrorContext, LeadfeederError, RequestPhase, check_argument
@@ -123,8 +124,9 @@ class _Observer:
             except BaseException as error:
                 kind = type(error).__name__
                 span.set_attribute("error.type", kind)
-                if isinstance(error, LeadfeederError) and error.code:
-                    span.set_attribute("leadfeeder.error_code", error.code)
+                code = plain_code(error.code) if isinstance(error, LeadfeederError) else None
+                if code is not None:
+                    span.set_attribute("leadfeeder.error_code", code)
                 span.set_status(Status(StatusCode.ERROR, kind))
                 raise
             finally:
@@ -177,8 +179,9 @@ class _Observer:
         )
         if event.attempt > 1:
             span.set_attribute("http.request.resend_count", event.attempt - 1)
-        if event.request_id is not None:
-            span.set_attribute("leadfeeder.request_id", event.request_id)
+        request_id = plain_request_id(event.request_id)
+        if request_id is not None:
+            span.set_attribute("leadfeeder.request_id", request_id)
         if event.credits_charged is not None:
             span.set_attribute("leadfeeder.credits_charged", event.credits_charged)
         if event.error is not None:
@@ -284,7 +287,7 @@ def _nanoseconds(seconds: float) -> int:
 
 
 def _without_ids(event: AttemptEvent) -> str:
-    """Return the path of a request without ids. In other routes, all segments with digits but the version count as ids.
+    """Return the path of a request without ids. In other routes, segments with digits or an @ count as ids.
 
     Each id would otherwise begin another time series.
     """
@@ -293,4 +296,5 @@ def _without_ids(event: AttemptEvent) -> str:
     return "/".join("{id}" if _ID_SEGMENT.fullmatch(part) else part for part in event.path.split("/"))
 
 
-_ID_SEGMENT = re.compile(r"(?!v\d+$).*\d.*")
+_ID_SEGMENT = re.compile(r"(?!v\d{1,2}$).*[\d@%].*")
+"""Matches an id, but not a version such as ``v1``."""

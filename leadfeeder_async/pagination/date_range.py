@@ -72,7 +72,7 @@ def parse_relative_date(text: str, today: date) -> date:
     """Return a day written as ``2026-11-01``, ``today``, ``yesterday`` or ``30d``, the first of the last 30 days."""
     if text in {"today", "yesterday"}:
         return today - timedelta(text == "yesterday")
-    if text.endswith("d") and text[:-1].isdecimal() and 1 <= int(text[:-1]) <= 3_660:
+    if text.endswith("d") and len(text) <= len("3660d") and text[:-1].isdecimal() and 1 <= int(text[:-1]) <= 3_660:
         return today - timedelta(int(text[:-1]) - 1)
     try:
         return date.fromisoformat(text)
@@ -85,14 +85,27 @@ def parse_relative_date(text: str, today: date) -> date:
 def parse_time_zone(name: str) -> tzinfo:
     """Return a time zone by its name, such as ``Europe/Berlin``, or raise ConfigurationError."""
     check_string("tz", name)
+    zone = _zone(name)
+    if zone is not None:
+        return zone
+    known = sorted(available_timezones())
+    hint = spelling_hint(name, known, "Write a name such as Europe/Berlin or UTC.")
+    if not known:  # Windows has no time zones of its own
+        hint = "This computer has no list of time zones. Run `pip install tzdata`."
+    raise ConfigurationError(f"tz={show_value(name)} is not a time zone.", hint=hint, argument="tz")
+
+
+def _zone(name: str) -> tzinfo | None:
+    if name.split("/", maxsplit=1)[0] in _FOLDERS_OF_SYSTEM:
+        return None
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        known = sorted(available_timezones())
-        hint = spelling_hint(name, known, "Write a name such as Europe/Berlin or UTC.")
-        if not known:  # Windows has no time zones of its own
-            hint = "This computer has no list of time zones. Run `pip install tzdata`."
-        raise ConfigurationError(f"tz={show_value(name)} is not a time zone.", hint=hint, argument="tz") from None
+        return None
+
+
+_FOLDERS_OF_SYSTEM = frozenset({"localtime", "posix", "posixrules", "right"})
+"""Names of files on this computer that are no time zones elsewhere, such as in DuckDB."""
 
 
 def split_window(window: DateWindow, parts: int) -> tuple[DateWindow, ...]:

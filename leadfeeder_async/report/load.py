@@ -157,6 +157,10 @@ def last_complete_day(coverage: Coverage, zone: tzinfo) -> date | None:
     return max(end, first)
 
 
+FIRST_DAY = date(1970, 1, 1)
+"""The earliest first day. No earlier day has visits, and the period before a report must be in the calendar too."""
+
+
 def requested_window(since: DateLike, until: DateLike | None, last_day: date | None, today: date) -> DateWindow:
     """Return the requested days. They end on ``last_day``, or today without one, if there is no ``until``."""
     if until is None:
@@ -164,6 +168,8 @@ def requested_window(since: DateLike, until: DateLike | None, last_day: date | N
     else:
         end = parse_relative_date(until, today) if isinstance(until, str) else parse_date("until", until)
     start = parse_relative_date(since, end) if isinstance(since, str) else parse_date("since", since)
+    check_argument(end >= FIRST_DAY, f"until={end} is before {FIRST_DAY}.", argument="until")
+    start = max(start, FIRST_DAY)
     check_argument(
         start <= end,
         f"since={start} is after {end}, the last day of the report.",

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from leadfeeder_async.cli.bug_report import Recorder
 from leadfeeder_async.cli.health_checks import ClockCheck, choose_account, quota_result
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import ids, json_lines, leadfeeder, leadfeeder_in_new_python
-from tests.support.clients import client_for
+from tests.support.clients import KEY, client_for
 from tests.support.requirements import is_windows
-from tests.support.servers import http, raw_server
+from tests.support.servers import handler_server, http, raw_server
 
 
 async def test_rejected_key(quarter: Sandbox) -> None:
@@ -194,6 +195,23 @@ async def test_bundle_without_texts_in_place_of_codes(quarter: Sandbox, tmp_path
     )
     await leadfeeder(quarter, "doctor", "--bundle", file)
     assert "may not read it" not in file.read_text(encoding="utf-8")
+    file.unlink()
+    quarter.fail_next(403, code="Jane_Doe_310042", operation="list_accounts", times=50)
+    await leadfeeder(quarter, "doctor", "--bundle", file)
+    assert "Jane" not in file.read_text(encoding="utf-8")
+
+
+async def test_bundle_without_texts_in_place_of_request_ids(tmp_path: Path) -> None:
+    """A request id with other characters than letters and digits is left out."""
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.json_response({"errors": []}, status=400, headers={"X-Request-Id": "jane@example.com-1"})
+
+    file = tmp_path / "report.json"
+    async with handler_server(respond) as url:
+        environment = {"LEADFEEDER_API_KEY": KEY, "LEADFEEDER_BASE_URL": url, "LEADFEEDER_ACCOUNT_ID": "1"}
+        await leadfeeder(None, "doctor", "--bundle", file, **environment)
+    assert "jane" not in file.read_text(encoding="utf-8")
 
 
 async def test_bundle_of_a_mismatch(tmp_path: Path) -> None:

@@ -139,3 +139,30 @@ async def test_login_without_a_key() -> None:
     """An empty stdin is an error that names the ways to give the key."""
     code, _, stderr = await leadfeeder(None, "login", stdin=b"\n", LEADFEEDER_BASE_URL="http://127.0.0.1:9")
     assert (code, "pipe it into the command" in stderr, "leadfeeder login" in stderr) == (2, True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("\ufeff{key}\r\n", 0, "is stored"),
+        ("\n{key}\n", 0, "is stored"),
+        ("LEADFEEDER_API_KEY={key}\n", 2, "has an assignment or quotes"),
+        ("{key}\n{key}\n", 2, "cannot carry"),
+    ],
+)
+async def test_key_file_as_input(
+    sandbox: Sandbox, environment: dict[str, str], text: str, code: int, message: str
+) -> None:
+    """A key from a Windows editor is accepted, and anything but a key is refused before a request."""
+    given = text.format(key=sandbox.api_key).encode()
+    found, _, stderr = await leadfeeder(None, "login", stdin=given, **environment)
+    assert (found, message in stderr, sandbox.api_key in stderr) == (code, True, False)
+    assert len(sandbox.ledger.requests) == (1 if code == 0 else 0)
+
+
+async def test_keyring_that_fails(environment: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> None:
+    """An error of the keyring's own is one line, without its text."""
+    Path(environment["KEYRING_FILE"]).mkdir()
+    for command in ("login", "logout"):
+        code, _, stderr = await leadfeeder(None, command, stdin=sandbox.api_key.encode(), **environment)
+        assert (code, "system keyring" in stderr, "Traceback" in stderr) == (2, True, False)

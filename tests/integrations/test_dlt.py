@@ -90,6 +90,15 @@ def test_second_run_reads_only_recent_visits(pipeline: Any, sandbox: Sandbox) ->
     assert len(query(pipeline, "SELECT DISTINCT company__id FROM visitor_companies")) <= 40
 
 
+@pytest.mark.parametrize("days", [-1, 10**9])
+def test_lookback_is_checked(days: int) -> None:
+    """The number of days is checked before a run."""
+    from leadfeeder_async.integrations.dlt import leadfeeder_source
+
+    with pytest.raises(Exception, match="lookback_days"):
+        leadfeeder_source("1", lookback_days=days, api_key="k")
+
+
 def test_deleted_tags_are_removed(pipeline: Any, sandbox: Sandbox) -> None:
     """A tag that was deleted on the server is removed. Tags of other accounts in the same dataset are kept."""
     first, second = sandbox.account_ids
@@ -271,6 +280,21 @@ async def test_fractions_after_integers(pipeline: Any) -> None:
     )
     assert values == [(6.0, 6.0, "250"), (6.25, 6.25, "51-200"), (3.0, 3.0, "7")]
     assert query(pipeline, "SELECT sum(time_on_page) FROM visits__engagements") == [(15.25,)]
+
+
+async def test_times_outside_the_calendar(pipeline: Any) -> None:
+    """A time that no date has in UTC is null, wherever it is. dlt would fail in each run."""
+    far = ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"]
+    attributes = [{"started_at": time, "campaign": time, "engagements": [{"started_at": time}]} for time in far]
+    visits = [{"id": str(number), "type": "web_visit", "attributes": one} for number, one in enumerate(attributes)]
+    visits.append(visit("9", date(2026, 11, 2), campaign="0001 summer"))
+    async with scripted(visits) as url:
+        await load(pipeline, url)
+    assert query(pipeline, "SELECT id, started_at::DATE::VARCHAR, campaign FROM visits ORDER BY id") == [
+        ("0", None, None),
+        ("1", None, None),
+        ("9", "2026-11-02", "0001 summer"),
+    ]
 
 
 async def test_integers_beyond_64_bits(pipeline: Any) -> None:

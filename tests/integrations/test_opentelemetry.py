@@ -23,6 +23,7 @@ from leadfeeder_async import (
     AccessToken,
     AsyncLeadfeeder,
     AttemptEvent,
+    BadRequestError,
     ConfigurationError,
     DeadlineExceededError,
     LeadfeederError,
@@ -280,12 +281,26 @@ async def test_ids_in_other_routes(telemetry: Telemetry) -> None:
         return web.json_response({"data": None})
 
     async with handler_server(handle) as url, telemetry.instrument(client_of(url)) as lf:
-        for record_id in ("159000001", "kqX3vT9b", "0b5f9c52-7a57-4c1e-9f3a-0000000000aa"):
+        ids = ("159000001", "kqX3vT9b", "v12345", "jane.doe@example.com", "0b5f9c52-7a57-4c1e-9f3a-0000000000aa")
+        for record_id in ids:
             await lf.request("GET", f"/v2/contacts/{record_id}/notes", returns=object)
     assert len(telemetry.points("http.client.request.duration")) == 1
     paths = {attributes(span).get("url.template") for span in telemetry.spans}
     assert paths - {None} == {"/v2/contacts/{id}/notes"}
     assert not [span for span in telemetry.spans if "159000001" in span.to_json() or "kqX3" in span.to_json()]
+
+
+async def test_texts_in_place_of_codes_and_request_ids(telemetry: Telemetry) -> None:
+    """Texts of the server are in no attribute, because they may be personal."""
+
+    async def handle(_: web.Request) -> web.Response:
+        headers = {"X-Request-Id": "for jane@example.com"}
+        return web.json_response({"errors": [{"code": "User jane@example.com (4711)"}]}, status=400, headers=headers)
+
+    async with handler_server(handle) as url, telemetry.instrument(client_of(url)) as lf:
+        with pytest.raises(BadRequestError):
+            await lf.users.me()
+    assert not [span for span in telemetry.spans if "jane" in span.to_json()]
 
 
 async def test_client_is_instrumented_once(sandbox: Sandbox, telemetry: Telemetry) -> None:

@@ -22,6 +22,7 @@ from leadfeeder_async import (
     CheckpointError,
     ConfigurationError,
     InvalidIdError,
+    LeadfeederError,
     NotFoundError,
     PermissionDeniedError,
     QuotaExceededError,
@@ -192,6 +193,54 @@ async def test_id_that_always_fails_is_unknown() -> None:
             expected = [UNKNOWN if each.startswith("bad") else CHANGED for each in ids]
             assert [result.outcome for result in results] == expected
             assert all(isinstance(result.error, ServerError) for result in results if result.outcome is UNKNOWN)
+
+
+@pytest.mark.parametrize("bad", [{5, 7, 9, 11, 13}, {10, 60, 110, 160, 210}, set(range(290, 299))])
+async def test_several_ids_that_always_fail(tmp_path: Path, bad: set[int]) -> None:
+    """If others were changed, a few ids for which the server always fails are unknown, close together or far apart."""
+
+    async def handle(request: web.Request) -> web.Response:
+        return web.json_response({"meta": {}}, status=500 if int(request.path.split("/")[3]) in bad else 200)
+
+    async with handler_server(handle) as url, client_of(url, rate=1e4, burst=1_000, retries=0) as lf:
+        ids = [str(number) for number in range(300)]
+        await lf.bulk.assign_tags(ids, ["7"]).to_file(tmp_path / "out.ndjson")
+        results = [result async for result in lf.bulk.assign_tags(ids, ["7"])]
+    written = read_lines(tmp_path / "out.ndjson")
+    assert {int(line["id"]) for line in written if line["outcome"] == "unknown"} == bad
+    assert {int(result.id) for result in results if result.outcome is UNKNOWN} == bad
+
+
+@pytest.mark.parametrize("data", [[], {}, None, [{"type": "tag", "id": "7"}]])
+async def test_error_beside_the_data(data: object) -> None:
+    """An id whose response reports an error may not have been changed, although its status is 200."""
+
+    async def handle(request: web.Request) -> web.Response:
+        errors = [{"code": "tag_limit_reached"}] if request.path.startswith("/v1/companies/2/") else []
+        return web.json_response({"data": data, "errors": errors}, status=207 if data else 200)
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        job = lf.bulk.assign_tags(["1", "2", "3"], ["7"])
+        results = [result async for result in job]
+    outcomes = [result.outcome for result in results]
+    assert (outcomes[0], outcomes[1] is CHANGED, outcomes[2]) == (CHANGED, False, CHANGED)
+    assert results[1].error is not None
+    assert "tag_limit_reached" in results[1].error.message
+
+
+async def test_errors_beside_all_data_stop_the_job() -> None:
+    """A server that reports an error in each response is not asked for all ids."""
+    requests = 0
+
+    async def handle(_: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        return web.json_response({"data": [], "errors": [{"code": "tag_limit_reached"}]})
+
+    async with handler_server(handle) as url, client_of(url, rate=1e4, burst=1_000) as lf:
+        with pytest.raises(LeadfeederError, match="tag_limit_reached"):
+            await lf.bulk.assign_tags(map(str, range(1_000)), ["7"]).run()
+    assert requests < 50
 
 
 @pytest.mark.parametrize("place", [0, 5, 99])

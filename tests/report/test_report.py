@@ -791,3 +791,21 @@ def test_report_never_replaces_its_database(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ConfigurationError, match="is the database and would be overwritten"):
         write_report(database, database if kind == "same" else out, overwrite=True)
     assert database.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["localtime", "posixrules", "posix/Europe/Berlin", "right/UTC"])
+def test_names_that_are_no_time_zones_elsewhere(tmp_path: Path, name: str) -> None:
+    """Files of this computer's time zone database are no time zones for DuckDB."""
+    with pytest.raises(ConfigurationError, match="is not a time zone"):
+        read_report(make_database(tmp_path / "a.duckdb"), tz=name)
+
+
+@pytest.mark.parametrize("since", ["0001-01-01", "0900-01-01"])
+def test_report_since_an_early_year(tmp_path: Path, since: str) -> None:
+    """A first day long ago is no error, and neither is the period before it."""
+    path = make_database(tmp_path / "a.duckdb")
+    assert read_report(path, since=since).window.start >= date(1970, 1, 1)
+    with pytest.raises(ConfigurationError, match="is before 1970-01-01"):
+        read_report(path, since=since, until="0950-01-01")
+    with pytest.raises(ConfigurationError, match="is not a date"):
+        read_report(path, since="9" * 5_000 + "d")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,15 @@ def test_fixture_without_configuration(tmp_path: Path) -> None:
     (tmp_path / "test_hot_companies.py").write_text(USER_TESTS, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     process = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=tmp_path)
+    assert "1 passed" in process.stdout, process.stdout + process.stderr
+
+
+def test_fixture_behind_a_proxy(tmp_path: Path) -> None:
+    """A proxy of the environment is not used, because it cannot reach the sandbox."""
+    (tmp_path / "test_hot_companies.py").write_text(USER_TESTS, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    environment = {**os.environ, "LEADFEEDER_TRUST_ENV": "1", "HTTP_PROXY": "http://127.0.0.1:9"}
+    process = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=tmp_path, env=environment)
     assert "1 passed" in process.stdout, process.stdout + process.stderr
 
 

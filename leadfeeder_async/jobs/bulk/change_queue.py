@@ -64,7 +64,8 @@ class ChangeQueue:
     """Ids that wait for a request, and the recent results of such requests.
 
     After a call failed for a reason that may pass, only one call is in flight at a time until one succeeds. Ids that
-    were not tried yet come before ids that failed, so one id that always fails does not stop the job.
+    were not tried yet come before ids that failed, so one id that always fails does not stop the job. If others were
+    changed before, and only ids that failed are left, the cause is probably these ids.
     """
 
     def __init__(self) -> None:
@@ -84,6 +85,11 @@ class ChangeQueue:
     def is_empty(self) -> bool:
         """True if nothing waits and nothing is in flight."""
         return not (self._waiting or self._retries or self.in_flight)
+
+    @property
+    def _others_succeeded(self) -> bool:
+        """True if this run or an earlier one changed an id."""
+        return self._has_succeeded or self.succeeded_before
 
     def add(self, record_id: str) -> None:
         """Append an id."""
@@ -118,10 +124,14 @@ class ChangeQueue:
             return self._reject(error, may_be_changed=may_be_changed)
         return self._retry(change, error)
 
+    def record_partial_error(self, error: APIStatusError) -> FailureVerdict:
+        """Count a successful response that reports an error, so that the id may not have been changed."""
+        return self._reject(error, may_be_changed=True)
+
     def _reject(self, error: LeadfeederError, *, may_be_changed: bool) -> FailureVerdict:
         """Return the consequence of a rejection, which an earlier request for the id may have caused."""
         self._consecutive_rejections += 1
-        is_patient = self._has_succeeded or self.succeeded_before or isinstance(error, NotFoundError)
+        is_patient = self._others_succeeded or isinstance(error, NotFoundError)
         limit = MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES
         if self._consecutive_rejections >= limit:
             return FailureVerdict.ABORT
@@ -130,7 +140,8 @@ class ChangeQueue:
     def _retry(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
         self._consecutive_failures += 1
         self._failing.add(change.id)
-        if change.calls >= MAX_ATTEMPTS and len(self._failing) <= MAX_FAILING_IDS:
+        concerns_ids = len(self._failing) <= MAX_FAILING_IDS or (self._others_succeeded and not self._waiting)
+        if change.calls >= MAX_ATTEMPTS and concerns_ids:
             is_unchanged = change.sent == "no" and not isinstance(error, APIStatusError)
             return FailureVerdict.FAILED if is_unchanged else FailureVerdict.UNKNOWN
         if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:

@@ -18,6 +18,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from leadfeeder_async._argument_checks import check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
+from leadfeeder_async._core.error_mapping import partial_errors
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import CheckpointError, InvalidIdError, LeadfeederError
 from leadfeeder_async.jobs.background import ChangeSignal, batches_from_task, with_notes
@@ -201,19 +202,27 @@ class ChangeRun:
 
     async def _change_record(self, queued: QueuedChange) -> None:
         try:
-            await self._executor.execute(self._change.request(queued.id))
+            response = await self._executor.execute(self._change.request(queued.id))
         except LeadfeederError as error:
-            verdict = self._queue.record_failure(queued, error)
-            if verdict in {FailureVerdict.FAILED, FailureVerdict.UNKNOWN}:
-                self._finish(self._rows_by_id.pop(queued.id), verdict.outcome, error)
-            elif verdict is FailureVerdict.ABORT:
-                self._abort(error)
+            self._follow(self._queue.record_failure(queued, error), queued, error)
         else:
+            context, redactor = self._change.endpoint.error_context(), self._executor.redactor
+            reported = partial_errors(response, context, redactor, "The response reports an error")
+            if reported:
+                self._follow(self._queue.record_partial_error(reported[0]), queued, reported[0])
+                return
             self._queue.record_success()
             self._finish(self._rows_by_id.pop(queued.id), BulkOutcome.CHANGED, None)
         finally:
             self._queue.in_flight -= 1
             self._changed.notify()
+
+    def _follow(self, verdict: FailureVerdict, queued: QueuedChange, error: LeadfeederError) -> None:
+        """Record the outcome of an id after an error, or stop the job."""
+        if verdict in {FailureVerdict.FAILED, FailureVerdict.UNKNOWN}:
+            self._finish(self._rows_by_id.pop(queued.id), verdict.outcome, error)
+        elif verdict is FailureVerdict.ABORT:
+            self._abort(error)
 
     def _finish(self, rows: list[PendingChange], outcome: BulkOutcome, error: LeadfeederError | None) -> None:
         serialized = None if error is None else SerializedError.from_error(error)
