@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
+import select
 import sys
 import threading
 from codecs import getincrementaldecoder
@@ -46,9 +45,9 @@ def _write_all(data: bytes, *, escapes: bool) -> None:
         rest = memoryview(piece)
         while rest:
             count = stream.write(rest)
-            if count is None:
-                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-            rest = rest[count:]
+            if count is None:  # another program has made the pipe non-blocking, and its reader is slow
+                select.select([], [stream], [])
+            rest = rest[count or 0 :]
 
 
 def escaped_pieces(data: bytes) -> Iterator[bytes]:

@@ -16,10 +16,15 @@ _FORMULA_START = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:[.,][0-9]{1,15})?")
 
-_COMMA_LANGUAGES = frozenset(["ar", "en", "fa", "he", "hi", "ja", "ko", "th", "zh"])
+_COMMA_LANGUAGES = frozenset((
+    "am", "ar", "bn", "cy", "en", "fa", "fil", "ga", "gd", "gu", "ha", "he", "hi", "ig", "ja", "kn", "ko", "ml", "mr",
+    "ms", "mt", "my", "ne", "pa", "si", "sw", "ta", "te", "th", "ur", "yo", "zh", "zu",
+))  # fmt: skip
 """Languages whose regions separate lists by commas, because their decimal sign is a point."""
 
-_COMMA_REGIONS = frozenset(["es_CR", "es_DO", "es_GT", "es_HN", "es_MX", "es_NI", "es_PA", "es_PR", "es_SV", "es_US"])
+_COMMA_REGIONS = frozenset(
+    f"es_{region}" for region in ("CR", "CU", "DO", "GT", "HN", "MX", "NI", "PA", "PE", "PR", "SV", "US")
+)
 _SEMICOLON_REGIONS = frozenset(("en_ZA",))
 
 

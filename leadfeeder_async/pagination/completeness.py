@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.worker_thread import run_for_rows
-from leadfeeder_async.errors import IncompleteListError
+from leadfeeder_async.errors import APIStatusError, IncompleteListError
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.dedupe import NewRows, SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, PageFacts
@@ -95,10 +95,21 @@ def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | Non
     return Page((), Meta(), total, position=position, partial_errors=(missing_rows_error(detector, request),))
 
 
-def missing_rows_error(detector: EndDetector, request: ApiRequest[bytes]) -> IncompleteListError:
-    """Return the error for a list that ended with fewer rows than the server counts, or without one of its pages."""
+def missing_rows_error(
+    detector: EndDetector, request: ApiRequest[bytes], rejection: APIStatusError | None = None
+) -> IncompleteListError:
+    """Return the error for a list that ended with fewer rows than the server counts, or without one of its pages.
+
+    Args:
+        detector: The state at the end of the list.
+        request: The request of the list.
+        rejection: The error for its last page, if the server rejected it.
+
+    """
     missing, lacks_page = max(detector.missing or 0, detector.missing_in_pass), detector.lacks_page
     message = _describe_lost_page(detector) if lacks_page or missing <= 0 else _describe_missing(detector, missing)
+    if rejection is not None:
+        message = f"{message} The last page was rejected: {rejection.message}"
     hint = "The rows so far are valid. Try again later."
     if missing <= 0 and not lacks_page:
         hint = "Report the operation to the authors of this package, and request its other pages with lf.request()."

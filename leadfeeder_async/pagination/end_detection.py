@@ -218,7 +218,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         """True if as many rows arrived as the server counts, on several pages, and the count never changed."""
         current = self.current_pass
         is_steady = self.passes == 1 and not current.rise and not current.fall
-        return is_steady and self.missing == 0 and self.rows > (self.largest_page or self.page_size)
+        return is_steady and self.missing == 0 and current.pages > 0 and self.rows > self.largest_page
 
     @property
     def has_usable_count(self) -> bool:

@@ -312,8 +312,8 @@ class _BatchPlan:
         """The first error. After it, nothing more is requested."""
         self.rejection: NotFoundError | None = None
         self._not_found = 0
-        self.has_succeeded = False
-        """True if a request was successful."""
+        self.has_succeeded = done > len(options.position.missing_ids)
+        """True if a request was successful, also before the position."""
 
     @property
     def error(self) -> Exception | None:

@@ -239,7 +239,7 @@ class NumberedPages(Generic[T]):
         self._finish_part(progress, 0 if is_complete else progress.detector.total)
         if is_complete:
             return None
-        return self._gap_page(progress, missing_rows_error(progress.detector, progress.request))
+        return self._gap_page(progress, missing_rows_error(progress.detector, progress.request, progress.rejection))
 
     async def _finish_group(self, progress: WindowProgress, day: DayInGroups) -> Page[T] | None:
         """Report a gap after the last group if rows of the day are missing."""
@@ -463,6 +463,7 @@ def _incomplete_window_error(
     """Return the error for a day that contains more rows than the API returns."""
     if day is None:
         rows, total = progress.detector.rows, progress.detector.total
+        total = None if total is not None and total < rows else total  # the count of a page
         is_known = total not in {None, progress.max_rows}
     else:
         rows, total = len(day.ids), day.rows

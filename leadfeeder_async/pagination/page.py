@@ -32,6 +32,8 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     """The highest count that the server reported in the current pass over a cursor list."""
     rows: int | None = None
     """The distinct rows of a cursor list so far, to compare with ``total``, or None if they are not known."""
+    has_all_rows: bool = False
+    """True if these are all rows of a cursor list, as its count shows, although the server names another cursor."""
 
 
 def reads_from_start(position: ResumePosition | None) -> bool:

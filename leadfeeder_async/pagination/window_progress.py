@@ -56,6 +56,8 @@ class WindowProgress(msgspec.Struct):
     """The day that this group of countries belongs to."""
     split: SplitRange | None = None
     """The date range that this window is a part of."""
+    rejection: APIStatusError | None = None
+    """The error for the last page, if the server counts rows of it."""
 
     def can_request(self) -> bool:
         """Return True if the list continues, and the next page is known to exist or all requested ones have arrived."""
@@ -66,7 +68,8 @@ class WindowProgress(msgspec.Struct):
     async def record(self, page: Page[T], decoder: PageDecoder[T]) -> tuple[T, ...]:
         """Record a page, and return its new rows."""
         new, is_repeated = await run_for_rows(partial(self._filter_new, page, decoder), len(page.items))
-        self.detector = self.detector.record(page_facts(page, new, self.detector, is_repeated=is_repeated))
+        facts = page_facts(page, new, self.detector, is_repeated=is_repeated, is_last=self.rejection is not None)
+        self.detector = self.detector.record(facts)
         if self.detector.verdict is not Verdict.CONTINUE:
             self.queue.close()
         return new.rows
@@ -80,6 +83,7 @@ class WindowProgress(msgspec.Struct):
     def restart(self) -> None:
         """Begin another pass."""
         self.queue.close()
+        self.rejection = None
         self.detector = self.detector.restarted()
         self.seen.start_pass()
         self.requested = 0
@@ -92,6 +96,7 @@ class WindowProgress(msgspec.Struct):
         if has_pages and self._has_ended:
             return True  # the response named another page, or reported more pages of another size
         if self._lacks_last_rows:
+            self.rejection = error
             return True
         if isinstance(error, OffsetExceededError):
             return self.detector.missing == 0 and not self._count_may_be_capped
@@ -166,8 +171,8 @@ class WindowProgress(msgspec.Struct):
             return True
         detector, pages = self.detector, self.detector.current_pass.pages
         may_be_limit = detector.missing == 0 and self._count_may_be_capped
-        if not detector.has_usable_count and pages >= (detector.last_page or 0):
-            may_be_limit = self._is_round(detector.rows)
+        if not (detector.has_usable_count or isinstance(error, NotFoundError)):
+            may_be_limit = self._is_round(detector.rows) and pages >= (detector.last_page or 0)
         return self.window is not None and ((may_be_limit and pages > 0) or self._pages_exceed_limit(pages + 1))
 
     @property

@@ -203,6 +203,20 @@ async def test_reader_that_stops_reading(sandbox: Sandbox, command: tuple[str, .
     assert "Traceback" not in stderr.decode()
 
 
+@needs_posix_shell
+async def test_pipe_that_does_not_block(sandbox: Sandbox) -> None:
+    """If another program has made the pipe non-blocking and reads slowly, the command waits and writes all lines."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with os.fdopen(read_end, "rb") as reader:
+        process = await start(sandbox, "export", "visits", "--since", "2020-01-01", stdout=write_end)
+        os.close(write_end)
+        await asyncio.sleep(1)
+        written = await asyncio.to_thread(reader.read)
+        await process.communicate()
+    assert (process.returncode, len(ids(written.decode()))) == (0, 500)
+
+
 async def test_reader_that_ends_first(sandbox: Sandbox) -> None:
     """If the program that reads the output has ended, the command ends with 141 and prints no error."""
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from leadfeeder_async import (
     BadRequestError,
+    CursorExpiredError,
     CursorLoopError,
     IncompleteListError,
     IncompleteWindowError,
@@ -426,8 +427,10 @@ async def test_count_that_is_one_too_high(tmp_path: Path, status: int, exists: i
     path = tmp_path / "tags.ndjson"
     async with handler_server(respond) as url, client_of(url) as lf:
         for resume in (False, True):
-            with pytest.raises(IncompleteListError, match=f"1 of {exists + 1} rows"):
+            with pytest.raises(IncompleteListError, match=f"1 of {exists + 1} rows") as caught:
                 await lf.tags.list().to_file(path, resume=resume)
+            reason = f"The last page was rejected: {status} invalid_page"
+            assert (reason in caught.value.message) == (exists == 200)
         assert (await lf.tags.list().to_file(path, resume=True)).done == exists
 
 
@@ -468,9 +471,9 @@ async def test_resumed_charged_list_with_all_counted_rows(tmp_path: Path) -> Non
         assert lf.stats.credits_charged == 300
 
 
-@pytest.mark.parametrize("status", [400, 416, 422])
+@pytest.mark.parametrize("status", [400, 404, 416, 422])
 async def test_day_with_a_round_number_and_no_count(tmp_path: Path, status: int) -> None:
-    """A page rejected after exactly 500 rows of a day may be a limit. It is reported once."""
+    """A page rejected after exactly 500 rows of a day may be a limit. It is reported once. A 404 is the end."""
 
     async def respond(request: web.Request) -> web.Response:
         page = int(request.query["page[num]"])
@@ -482,6 +485,111 @@ async def test_day_with_a_round_number_and_no_count(tmp_path: Path, status: int)
     path = tmp_path / "visits.ndjson"
     async with handler_server(respond) as url, client_of(url) as lf:
         visits = lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-01")
-        with pytest.raises(IncompleteWindowError):
-            await visits.to_file(path)
-        assert (await visits.to_file(path, resume=True)).done == 500
+        if status != 404:
+            with pytest.raises(IncompleteWindowError, match="500 were returned"):
+                await visits.to_file(path)
+        assert (await visits.to_file(path, resume=status != 404)).done == 500
+
+
+@pytest.mark.parametrize("counts", ["so far", "of the page"])
+@pytest.mark.parametrize("stored", ["file", "rows"])
+async def test_expired_cursor_after_rising_counts(tmp_path: Path, counts: str, stored: str) -> None:
+    """A resumed list whose counts are not those of the list does not end if its cursor is rejected."""
+    status = 403
+
+    async def respond(request: web.Request) -> web.Response:
+        page = int(request.query.get("page[cursor]", "1"))
+        if page > 2:
+            return web.json_response({"errors": [{"code": "cursor_expired"}]}, status=status)
+        total = 100 * page if counts == "so far" else 200
+        meta = {"pagination": {"total_count": total, "next_cursor": str(page + 1)}, "credits": {"charged": 100}}
+        return web.json_response({"data": rows(100 * page, 100 * page + 100, "signal"), "meta": meta})
+
+    path = tmp_path / "signals.ndjson"
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        signals = lf.companies.search_signals(company_ids=["1"])
+        found, position = list[Any](), None
+        with pytest.raises(LeadfeederError):
+            if stored == "file":
+                await signals.to_file(path)
+            async for page in signals.pages():
+                found += page.items
+                position = page.position
+        assert len(found) == (0 if stored == "file" else 200)
+        status = 410
+        ends = counts == "of the page"  # 200 of 200 rows are there, as far as anyone can see
+        with nullcontext() if ends else pytest.raises(CursorExpiredError):
+            if stored == "file":
+                await signals.to_file(path, resume=True)
+            else:
+                assert position is not None
+                assert await signals.resume_from(position, found).collect() == []
+
+
+async def test_resumed_list_of_small_pages(tmp_path: Path) -> None:
+    """A list with all counted rows on pages smaller than requested ends after a resume as it would have before."""
+    fails, requests = True, 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        page = int(request.query.get("page[cursor]", "1"))
+        if page == 4 and fails:
+            return web.json_response({}, status=403)
+        found = rows(25 * page - 25, min(60, 25 * page), "company_summary")
+        meta = {"pagination": {"total_count": 60, "next_cursor": str(page + 1)}}
+        return web.json_response({"data": found, "meta": meta})
+
+    path = tmp_path / "companies.ndjson"
+    async with handler_server(respond) as url, client_of(url) as lf:
+        pager = lf.companies.search(search_terms=["a"])
+        with pytest.raises(PermissionDeniedError):
+            await pager.to_file(path)
+        fails, before = False, requests
+        assert (await pager.to_file(path, resume=True)).done == 60
+    assert requests - before <= 3
+
+
+@pytest.mark.parametrize("is_paid", [False, True])
+async def test_resume_in_the_middle_of_a_page(is_paid: bool) -> None:
+    """Rows of a page that was cut are not counted as missing."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        page = int(request.query.get("page[cursor]", "1"))
+        meta = {"pagination": {"total_count": 300, "next_cursor": str(page + 1) if page < 3 else None}}
+        return web.json_response({"data": rows(100 * page, 100 * page + 100, "signal"), "meta": meta})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        pager = lf.companies.search_signals(company_ids=["1"]) if is_paid else lf.companies.search(search_terms=["a"])
+        found, position = list[Any](), None
+        async for page in pager.pages():
+            found += page.items[: 150 - len(found)]
+            if len(found) == 150:
+                break
+            position = page.position
+        assert position is not None
+        found += await pager.resume_from(position, found).collect()
+    assert len({row.id for row in found}) == len(found) == 300
+    assert requests <= 6
+
+
+async def test_unknown_ids_after_a_resume(tmp_path: Path) -> None:
+    """A list of ids whose last ones do not exist can be finished after an interruption."""
+    ids, fails = [str(number) for number in range(130)], True
+
+    async def respond(request: web.Request) -> web.Response:
+        requested = [int(one) for one in request.query["ids"].split(",")]
+        if fails and requested[-1] >= 100:
+            return web.json_response({}, status=403)
+        found = [{"id": str(number), "type": "company"} for number in requested if number < 100]
+        return web.json_response({"data": found}, status=200 if found else 404)
+
+    path = tmp_path / "companies.ndjson"
+    async with handler_server(respond) as url, client_of(url, rate=1e4, burst=1_000) as lf:
+        with pytest.raises(PermissionDeniedError):
+            await lf.companies.get_many(ids).to_file(path)
+        fails = False
+        assert (await lf.companies.get_many(ids).to_file(path, resume=True)).done == 100

@@ -6,8 +6,10 @@ writing the same results as a table again changes nothing.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
@@ -24,7 +26,13 @@ from leadfeeder_async.models.columns import Column, KeyPath
 
 _Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | msgspec.Raw | None"
 
-_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+"""A number in JSON. Any other text was a string, such as ``007``."""
+
+_NUMBER_WITH_COMMA = re.compile(r"-?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?")
+
+_MAX_HEADER_BYTES = 1_048_576
+"""The part of a file in which its header must be."""
 
 
 def read_result_table(path: Path, columns: Sequence[Column]) -> Iterator[ResultLine]:
@@ -38,15 +46,19 @@ def read_result_table(path: Path, columns: Sequence[Column]) -> Iterator[ResultL
         CheckpointError: The file was not written by this enrichment.
 
     """
-    rows = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    names = [column.name for column in columns]
+    names, has_commas = [column.name for column in columns], False
+    if path.suffix.lower() == ".parquet":
+        rows = _read_parquet(path)
+    else:
+        is_excel, delimiter = _dialect(path, len(names))
+        rows, has_commas = _read_csv(path, delimiter, is_excel=is_excel), is_excel and delimiter == ";"
     if list(next(rows, ())) != names:
         raise _not_a_result(path, "its columns are not those of this enrichment")
     for number, cells in enumerate(rows, 1):
         if len(cells) != len(columns):
             raise _not_a_result(path, f"row {number:,} does not have {len(columns):,} columns")
         try:
-            yield _result(cells, columns)
+            yield _result(cells, columns, has_commas=has_commas)
         except msgspec.MsgspecError:
             raise _not_a_result(path, f"row {number:,} is not a result") from None
 
@@ -59,13 +71,18 @@ def _not_a_result(path: Path, reason: str) -> CheckpointError:
     )
 
 
-def _read_csv(path: Path) -> Iterator[Sequence[str | None]]:
-    """Yield the header and the rows of a CSV file in any dialect. The first column is called ``row``."""
+def _dialect(path: Path, columns: int) -> tuple[bool, str]:
+    """Return True if a CSV file was written for Excel, and its separator, which separates that many columns."""
     with path.open("rb") as file:
-        beginning = file.read(len(b"\xef\xbb\xbfrow,"))
-    is_excel = beginning.startswith(b"\xef\xbb\xbf")
-    delimiter = beginning.decode("utf-8-sig", "replace")[3:4]
-    source = CsvSource(path, excel_csv.ENCODING, delimiter if delimiter in {",", ";"} else ",", "\n", 0)
+        beginning = file.read(_MAX_HEADER_BYTES)
+    text = beginning.decode("utf-8-sig", "replace")
+    widths = {delimiter: len(next(csv.reader(StringIO(text, ""), delimiter=delimiter), ())) for delimiter in ",;"}
+    return beginning.startswith(b"\xef\xbb\xbf"), ";" if widths[";"] == columns != widths[","] else ","
+
+
+def _read_csv(path: Path, delimiter: str, *, is_excel: bool) -> Iterator[Sequence[str | None]]:
+    """Yield the header and the rows of a CSV file."""
+    source = CsvSource(path, excel_csv.ENCODING, delimiter, "\n", 0, keeps_nul=True)
     for row in source.rows():
         yield (
             [excel_csv.remove_guard(cell) or None for cell in row.cells] if is_excel else [c or None for c in row.cells]
@@ -85,11 +102,11 @@ def _read_parquet(path: Path) -> Iterator[Sequence[str | None]]:
 _ROWS_AT_ONCE = 200
 
 
-def _result(cells: Sequence[str | None], columns: Sequence[Column]) -> ResultLine:
+def _result(cells: Sequence[str | None], columns: Sequence[Column], *, has_commas: bool) -> ResultLine:
     line: dict[str, _Json] = {"charged": None}  # an empty cell, but a missing field would be 0
     for column, cell in zip(columns, cells, strict=True):
         if cell is not None and column.path[0] not in {"line", "input"}:  # the input has them
-            _set(line, column.path, _value(cell, column))
+            _set(line, column.path, _value(cell, column, has_commas=has_commas))
     if "error" in line:
         line["error"] = {"type": "LeadfeederError", **line["error"]} if isinstance(line["error"], dict) else {}
     return msgspec.json.decode(msgspec.json.encode(line), type=ResultLine)
@@ -109,10 +126,10 @@ def _set(line: dict[str, _Json], path: KeyPath, value: _Json) -> None:
         target = first if isinstance(first, dict) else {}
 
 
-def _value(cell: str, column: Column) -> _Json:
-    """Return a cell as the JSON value from which it was written."""
+def _value(cell: str, column: Column, *, has_commas: bool) -> _Json:
+    """Return a cell as the JSON value from which it was written. In some regions, numbers for Excel have commas."""
     if column.type in {int, float, bool}:
-        cell = cell.replace(",", ".", 1) if column.type is float else cell  # as written for Excel in some regions
+        cell = cell.replace(",", ".") if has_commas and _NUMBER_WITH_COMMA.fullmatch(cell) else cell
         is_literal = _NUMBER.fullmatch(cell) or cell in {"true", "false"}
         return msgspec.Raw(cell.encode()) if is_literal else cell
     if column.type is dict and cell[:1] in {"[", "{"}:

@@ -85,6 +85,7 @@ class CsvSource:
         line_end: The character at which a line ends: a line feed, or a carriage return for files of old Macs.
         skipped_lines: The lines at the beginning that do not belong to the table.
         ignores_spaces: True if spaces after a delimiter do not belong to a cell, so that quotes may follow them.
+        keeps_nul: True if NUL characters belong to the cells.
 
     """
 
@@ -97,8 +98,10 @@ class CsvSource:
         skipped_lines: int,
         *,
         ignores_spaces: bool = False,
+        keeps_nul: bool = False,
     ) -> None:
         self.delimiter = delimiter
+        self._keeps_nul = keeps_nul
         self._path = path
         self._encoding = encoding
         self._line_end = line_end
@@ -113,7 +116,7 @@ class CsvSource:
 
         """
         with open_text(self._path, self._encoding, self._line_end) as file:
-            lines = clean_lines(file)
+            lines = clean_lines(file, keeps_nul=self._keeps_nul)
             for _ in range(self._skipped_lines):
                 next(lines, None)
             yield from self._parse(lines)
@@ -144,10 +147,10 @@ def check_width(path: Path, line: int, width: int) -> None:
     )
 
 
-def clean_lines(file: IO[str]) -> Iterator[str]:
-    """Yield the lines of a text without NUL characters and without a byte order mark."""
+def clean_lines(file: IO[str], *, keeps_nul: bool = False) -> Iterator[str]:
+    """Yield the lines of a text without a byte order mark, and without NUL characters unless they are kept."""
     for number, line in enumerate(file):
-        text = line.replace("\0", "") if "\0" in line else line
+        text = line.replace("\0", "") if "\0" in line and not keeps_nul else line
         yield text if number else text.removeprefix("\ufeff")
 
 

@@ -6,12 +6,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import duckdb
+import msgspec
 import pytest
 
-from leadfeeder_async import AsyncLeadfeeder, CheckpointError, Outcome
+from leadfeeder_async import AsyncLeadfeeder, CheckpointError, Company, Outcome
+from leadfeeder_async.jobs.enrich.output import result_columns
+from leadfeeder_async.jobs.enrich.result_table import read_result_table
+from leadfeeder_async.jobs.tabular import write_table
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.types import CsvDialect
 from tests.support.clients import client_for
+from tests.support.requirements import is_windows
 
 
 @pytest.fixture
@@ -107,3 +112,29 @@ async def test_retry_of_a_damaged_table(
         await lf.enrich.companies(keys, by="domain").to_file(out, retry_failed=True)
     assert (out.read_bytes(), len(sandbox.ledger.requests)) == (b"".join(lines), before)
     assert caught.value.reason == "damaged"
+
+
+ODD = {"revenue": {"value": "1,234"}, "employee_count": "0012", "description": "a\0b", "name": "6,4"}
+
+
+@pytest.mark.parametrize("region", ["de_DE", "en_US"])
+@pytest.mark.parametrize("dialect", ["plain", "excel"])
+@pytest.mark.parametrize("first", ["row", "outcome"])
+def test_odd_values_of_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, region: str, dialect: CsvDialect, first: str
+) -> None:
+    """Texts in columns of numbers and NUL characters stay as they are, and any column may be the first."""
+    monkeypatch.setenv("LC_ALL", region)
+    columns = sorted(result_columns(Company), key=lambda column: column.name != first)
+    record = {"id": "1", "type": "company", "attributes": ODD}
+    lines, path = tmp_path / "lines", tmp_path / "table.csv"
+    row = {"row": 1, "key": "a.test", "outcome": "matched", "id": "1", "score": 0.75, "record": record}
+    lines.write_bytes(msgspec.json.encode(row) + b"\n")
+    write_table(lines, path, lambda: tuple(columns), dialect)
+    written = path.read_bytes()
+    assert (b";" in written) == (region == "de_DE" and dialect == "excel" and not is_windows)
+    (result,) = read_result_table(path, columns)
+    assert result.score == 0.75
+    lines.write_bytes(msgspec.json.encode(result) + b"\n")
+    write_table(lines, path, lambda: tuple(columns), dialect)
+    assert path.read_bytes() == written
