@@ -391,7 +391,7 @@ def _check_credits(budget: Budget, most: int, context: ErrorContext) -> None:
     spent, limit = budget.credits + budget.reserved - budget._margin, budget.max_credits
     if limit is not None and most and spent + most > limit:
         raise BudgetExceededError(
-            f"This call may charge {_count_credits(most)}, but only {max(0, limit - spent):,} of {limit:,} are left.",
+            f"This call may charge {_count_credits(most)}, and {max(0, limit - spent):,} of {limit:,} are left.",
             context,
             hint="Raise max_credits, or request fewer records at once.",
         )

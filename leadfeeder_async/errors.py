@@ -552,9 +552,9 @@ class DatabaseLockedError(DatabaseError):
 
 
 class CredentialError(LeadfeederError):
-    """The callable of ``api_key`` or ``access_token`` failed, or the file with the key cannot be read again.
+    """The callable of ``api_key`` or ``access_token`` failed, or a file or keyring has no key when it is read again.
 
-    The message of its exception may contain secrets, so this error contains only the class of that exception.
+    If the callable raised an exception, this error contains only its class, because its message may contain secrets.
     """
 
     default_hint = "Call the function by itself to see its error."

@@ -153,16 +153,17 @@ def read_api_key(argument: object) -> Secret:
     if file is None:
         if "LEADFEEDER_API_KEY" not in os.environ and read_switch("keyring", None):
             return read_secret("api_key", _read_keyring(read_base_url(None)))
-        return read_secret("api_key", os.environ.get("LEADFEEDER_API_KEY", ""), "LEADFEEDER_API_KEY")
+        name = "LEADFEEDER_API_KEY"
+        return read_secret("api_key", os.environ.get(name, ""), name if name in os.environ else None)
     return Secret(_read_key_file(file))
 
 
 def _read_key_file(file: str) -> str:
-    return read_only_key(_read_file(file), f"The file {file!r}").reveal()
+    return key_in_text(_read_file(file), f"The file {file!r}").reveal()
 
 
-def read_only_key(text: str, origin: str) -> Secret:
-    """Return the key of a file or a pipe, without white space around it.
+def key_in_text(text: str, origin: str) -> Secret:
+    """Return the key in a text that contains only a key, without white space around it.
 
     Args:
         text: The content.
@@ -170,7 +171,7 @@ def read_only_key(text: str, origin: str) -> Secret:
 
     Raises:
         MissingKeyError: The text is empty.
-        ConfigurationError: It is something else than a key.
+        ConfigurationError: It contains more than a key, or a header cannot carry it.
     """
     try:
         if not text.strip():
@@ -207,8 +208,10 @@ def read_secret(kind: CredentialKind, value: object, origin: str | None = None) 
     value = None
     if secret.is_blank:
         if kind == "api_key":
-            raise MissingKeyError("No API key was given.")
-        raise MissingKeyError("The access token is empty.", hint="Set LEADFEEDER_ACCESS_TOKEN, or pass access_token=.")
+            raise MissingKeyError("No API key was given." if origin is None else f"{origin} is empty.")
+        raise MissingKeyError(
+            f"{origin or 'The access token'} is empty.", hint="Set LEADFEEDER_ACCESS_TOKEN, or pass access_token=."
+        )
     check_argument(
         secret.is_header_safe and (kind == "api_key" or secret.is_one_word),
         f"{origin or kind} contains characters that an HTTP header cannot carry (its value is not shown).",

@@ -62,7 +62,7 @@ async def test_free_records_release_their_credits(sandbox: Sandbox, lf: AsyncLea
         for _ in range(5):
             await lf.companies.get(company(1))
         await lf.companies.get(company(2))
-        with pytest.raises(BudgetExceededError, match="only 0 of 1 are left"):
+        with pytest.raises(BudgetExceededError, match="and 0 of 1 are left"):
             await lf.companies.get(company(3))
     assert (budget.credits, sandbox.ledger.credits_charged) == (1, 2)
 
@@ -165,7 +165,7 @@ async def test_batch_reserves_all_records(sandbox: Sandbox, lf: AsyncLeadfeeder)
     ids = [company(number) for number in range(30)]
     async with lf.budget(max_credits=29):
         for call in (lf.companies.get_many(ids).collect(), lf.companies.ips(ids)):
-            with pytest.raises(BudgetExceededError, match="30 credits, but only 29 of 29"):
+            with pytest.raises(BudgetExceededError, match="30 credits, and 29 of 29"):
                 await call
         assert len(await lf.companies.get_many(ids[:29]).collect()) == 29
     assert sandbox.ledger.count("retrieve_companies") == 1
@@ -176,7 +176,7 @@ async def test_signals_reserve_all_their_companies(sandbox: Sandbox, lf: AsyncLe
     ids = [company(number) for number in range(20)]
     signals = lf.companies.search_signals(company_ids=ids, page_size=5)
     async with lf.budget(max_credits=19):
-        with pytest.raises(BudgetExceededError, match="20 credits, but only 19 of 19"):
+        with pytest.raises(BudgetExceededError, match="20 credits, and 19 of 19"):
             await signals.collect()
     async with lf.budget(max_credits=20) as spent:
         assert await signals.collect()
@@ -197,11 +197,11 @@ async def test_search_that_charges_is_refused_at_the_limit() -> None:
 
     async with handler_server(answer) as url, client_of(url) as lf:
         async with lf.budget(max_credits=20) as spent:
-            with pytest.raises(BudgetExceededError, match="7 credits, but only 6 of 20"):
+            with pytest.raises(BudgetExceededError, match="7 credits, and 6 of 20"):
                 await lf.companies.search(search_terms=["e"]).collect()
         assert charged == spent.credits == 14
         async with lf.budget(max_credits=0):
-            with pytest.raises(BudgetExceededError, match="7 credits, but only 0 of 0"):
+            with pytest.raises(BudgetExceededError, match="7 credits, and 0 of 0"):
                 await lf.companies.search(search_terms=["e"]).first()
     assert charged == 14
 
@@ -641,7 +641,7 @@ def test_messages_of_exceeded_budgets() -> None:
         BudgetReservation([budget], 1_001, Price(), CONTEXT).reserve_at_once()
     with BudgetReservation([budget], 0, Price(), CONTEXT) as reservation, pytest.raises(BudgetExceededError) as request:
         reservation.check_request(CONTEXT)
-    assert credit.value.message == "This call may charge 1,001 credits, but only 500 of 2,000 are left."
+    assert credit.value.message == "This call may charge 1,001 credits, and 500 of 2,000 are left."
     assert credit.value.hint == "Raise max_credits, or request fewer records at once."
     assert request.value.message == "The budget of 1,000 requests is used up."
     assert request.value.hint == "Raise max_requests, or continue later."

@@ -109,7 +109,7 @@ async def test_budget_tells_a_new_client_the_price() -> None:
     budget = Budget(max_credits=10)
     async with selling(6) as seller, client_of(seller.url) as first, client_of(seller.url) as second:
         await first.with_options(budget=budget).ip.enrich("8.8.8.8")
-        with pytest.raises(BudgetExceededError, match="6 credits, but only 4 of 10"):
+        with pytest.raises(BudgetExceededError, match="6 credits, and 4 of 10"):
             await second.with_options(budget=budget).ip.enrich("8.8.8.8")
     assert seller.ledger == 6
 
@@ -177,7 +177,7 @@ async def test_lost_response_without_a_known_price_keeps_a_multiple(fault: str) 
                 with pytest.raises(OutcomeUnknownError):
                     await lf.ip.enrich("8.8.8.8")
                 assert (budget.credits, budget.reserved) == (expected, 0)
-            with pytest.raises(BudgetExceededError, match="10 credits, but only 5 of 25"):
+            with pytest.raises(BudgetExceededError, match="10 credits, and 5 of 25"):
                 await lf.ip.enrich("8.8.8.8")
         assert seller.ledger == 18
 

@@ -215,7 +215,13 @@ class Throttle:
         self._stats = stats
 
     async def acquire_slot(self, call: WaitBounds, trace: AttemptTrace) -> None:
-        """Acquire a concurrency slot, and wait until the first connection is established. The caller releases it.
+        """Acquire a concurrency slot, which the caller releases with ``release_slot``.
+
+        All callers but the first wait until its request has a connection, or has ended.
+
+        Args:
+            call: The call, whose deadline limits the wait.
+            trace: The attempt, which records the phase.
 
         Raises:
             ClientClosedError: The client was closed during the wait.

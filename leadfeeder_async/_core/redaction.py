@@ -229,13 +229,19 @@ _HTML_NAMES = {chr(code): f"(?:{name});" for code, name in codepoint2name.items(
 """The names of ASCII characters in HTML."""
 
 
-def plain_code(code: str | None) -> str | None:
-    """Return an error code of the API, or None for another text, which may contain data of the account."""
+def code_without_data(code: str | None) -> str | None:
+    """Return an error code, or None for a text that does not look like one, which may contain data of the account.
+
+    A code has up to 60 lower-case letters, digits, hyphens, points and underscores, and no four digits in a row.
+    """
     return code if code is not None and _CODE.fullmatch(code) else None
 
 
-def plain_request_id(request_id: str | None) -> str | None:
-    """Return a request id of letters and digits, or None for another text."""
+def request_id_without_data(request_id: str | None) -> str | None:
+    """Return a request id, or None for a text that does not look like one.
+
+    An id has 6 to 64 letters, digits, hyphens and underscores, and at least one digit.
+    """
     return request_id if request_id is not None and _REQUEST_ID.fullmatch(request_id) else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -31,8 +31,6 @@ async def keep_cancellation(awaitable: Awaitable[T]) -> T:
     before = 0 if task is None else task.cancelling()
     try:
         result = await awaitable
-    except asyncio.CancelledError:
-        raise
     except Exception:
         if task is not None and task.cancelling() > before:
             await _raise_canceled()
@@ -42,7 +40,7 @@ async def keep_cancellation(awaitable: Awaitable[T]) -> T:
     return result
 
 
-async def _raise_canceled() -> None:
+async def _raise_canceled() -> NoReturn:
     await asyncio.sleep(0)  # an anyio scope cancels the task again, with the exception that it expects
     raise asyncio.CancelledError
 

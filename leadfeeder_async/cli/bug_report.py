@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async._core.redaction import Redactor, plain_code, plain_request_id
+from leadfeeder_async._core.redaction import Redactor, code_without_data, request_id_without_data
 from leadfeeder_async._secret import Secret
 from leadfeeder_async._version import __version__
 from leadfeeder_async.cli.contract_probe import ProbeStatus
@@ -140,7 +140,7 @@ class Recorder:
             settings=dict(_settings()),
             checks=[ReportedCheck(check=one.check, status=one.status, error=_reported(one.error)) for one in results],
             probes=self.probes,
-            attempts=[replace(one, request_id=plain_request_id(one.request_id)) for one in self.attempts],
+            attempts=[replace(one, request_id=request_id_without_data(one.request_id)) for one in self.attempts],
             health=self.health and _without_texts(self.health),
         )
 
@@ -214,7 +214,7 @@ def _host_of(base_url: str) -> str:
 def _reported(error: LeadfeederError | None) -> ReportedError | None:
     if error is None:
         return None
-    code, request_id = plain_code(error.code), plain_request_id(error.request_id)
+    code, request_id = code_without_data(error.code), request_id_without_data(error.request_id)
     context = replace(error.context, code=code, request_id=request_id)
     return ReportedError(error=type(error).__name__, context=context, message=_message(error))
 
@@ -224,7 +224,7 @@ def _without_texts(health: Health) -> Health:
     last = health.last_error
     if last is None:
         return health
-    code, request_id = plain_code(last.code), plain_request_id(last.request_id)
+    code, request_id = code_without_data(last.code), request_id_without_data(last.request_id)
     return replace(health, last_error=replace(last, code=code, request_id=request_id))
 
 

@@ -277,7 +277,7 @@ def _print_summary(summary: EnrichmentSummary, out: Path | None) -> ExitCode:
     if summary.credits_possibly_charged:
         costs += f", up to {summary.credits_possibly_charged:,} more for responses that were lost or report no charge"
     if summary.credits_of_previous_runs:
-        costs += f" by this run, up to {summary.credits_of_previous_runs:,} by previous runs"
+        costs = f"this run: {costs}; previous runs: up to {summary.credits_of_previous_runs:,}"
     target = f" -> {out}" if out else ""
     print_err(f"{pluralize(summary.rows, 'row')}: {_format_outcomes(outcomes)}; {costs}{target}")
     skipped, failed = summary.outcomes[Outcome.SKIPPED_BY_BUDGET], summary.outcomes[Outcome.FAILED]

@@ -30,7 +30,7 @@ _CHECKPOINT: Mapping[str | None, str] = {
     "other_version": "--overwrite without --resume",
     "input_changed": "--overwrite without --resume",
     "damaged": "--overwrite without --resume",
-    "not_a_file": "the path of a regular file. Without --out, an export writes to stdout",
+    "not_a_file": "the path of a regular file. An export without --out writes to stdout",
 }
 """The options for each ``reason`` of a CheckpointError."""
 
@@ -59,7 +59,7 @@ _COMMANDS: tuple[tuple[type[LeadfeederError], str], ...] = (
         MissingKeyError,
         "`leadfeeder login` stores a key. To try the command without an account, run `leadfeeder sandbox`.",
     ),
-    (PermissionDeniedError, "`leadfeeder accounts` lists the accounts of the key. --account-id selects one."),
+    (PermissionDeniedError, "If the account is wrong, `leadfeeder accounts` lists the accounts of the key."),
     (InsufficientCreditsError, "`leadfeeder doctor` shows the balance and the date of the next reset."),
     (QuotaExceededError, "`leadfeeder usage` shows the requests of this month."),
     (DecodeError, "`leadfeeder doctor --bundle report.json` writes a report without personal data to attach."),

@@ -11,7 +11,7 @@ from leadfeeder_async._secret import Secret
 from leadfeeder_async.cli.printing import print_err
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import PermissionDeniedError, check_argument
-from leadfeeder_async.settings import read_base_url, read_only_key
+from leadfeeder_async.settings import key_in_text, read_base_url
 
 TIMEOUT = 15.0
 """Seconds per attempt."""
@@ -33,7 +33,7 @@ async def login() -> None:
     base_url = read_base_url(None)
     given = Secret(_ask(base_url) if sys.stdin.isatty() else sys.stdin.read(MAX_INPUT).removeprefix("\ufeff"))
     check_argument(not given.is_blank, "No API key was given.", "Enter it on a terminal, or pipe it into the command.")
-    secret = read_only_key(given.reveal(), "The input")
+    secret = key_in_text(given.reveal(), "The input")
     async with AsyncLeadfeeder(secret.reveal(), base_url=base_url, timeout=TIMEOUT) as lf:
         try:
             email = (await lf.users.me()).data.attributes.email or "a user without email"

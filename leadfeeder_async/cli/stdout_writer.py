@@ -24,7 +24,7 @@ async def write_stdout(data: bytes) -> None:
     """
     escapes = sys.stdout.isatty()
     written = Future[None]()
-    written.set_running_or_notify_cancel()
+    written.set_running_or_notify_cancel()  # so that a canceled wait does not cancel it, because the thread sets it
 
     def write() -> None:
         try:

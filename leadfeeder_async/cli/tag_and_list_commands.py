@@ -223,8 +223,8 @@ async def add_to_list(
 
     Credits: none. One request per record.
     """
-    check_can_confirm(yes=yes)
     chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
+    check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         create = f"`leadfeeder lists create {quote_argument(name)} --scope {scope}` creates it."
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list", create)
@@ -250,8 +250,8 @@ async def remove_from_list(
 
     Credits: none. One request per record.
     """
-    check_can_confirm(yes=yes)
     chosen = choose_ids(ids, bulk.ids, scope, bulk.column)
+    check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
         job = lf.bulk.remove_from_lists(chosen, [selected.id], scope=scope)

@@ -69,7 +69,7 @@ async def watch(
     from leadfeeder_async.client import AsyncLeadfeeder
 
     as_json = json or not sys.stdout.isatty()
-    needs_names = webhook is not None or not as_json
+    needs_company = webhook is not None or not as_json
     async with AsyncExitStack() as stack:
         receiver = None if webhook is None else await stack.enter_async_context(Webhook(webhook, format))
         lf = await stack.enter_async_context(AsyncLeadfeeder(account_id=account_id))
@@ -81,7 +81,7 @@ async def watch(
             company_id=company_id,
             filters={"location_country_codes": country_codes(country)} if country else None,
             custom_feed_id=feed,
-            include=["company"] if include_company or needs_names else None,
+            include=["company"] if include_company or needs_company else None,
         )
         if receiver is None and not as_json:
             print_out(_HEADING)

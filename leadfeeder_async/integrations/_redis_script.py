@@ -192,7 +192,7 @@ def _connect(url: Secret, timeout: float) -> RedisClient:
 
 def _client_of(url: Secret, timeout: float) -> RedisClient | None:
     """Return a client, or None if the URL is invalid. The error of redis-py may contain a part of the password."""
-    if "://" not in url.reveal():  # redis-py would connect to this machine
+    if "://" not in url.reveal():  # redis-py would ignore the host and connect to this machine
         return None
     try:
         client = from_url(

@@ -41,7 +41,7 @@ KEY = ("account_id", "id")
 
 
 MAX_LOOKBACK_DAYS = 3_660
-"""Ten years."""
+"""The largest ``lookback_days``, ten years."""
 
 
 @dlt.source(name="leadfeeder")
@@ -75,7 +75,7 @@ def leadfeeder_source(
         Four dlt resources.
 
     Raises:
-        ConfigurationError: ``start_date`` is not a date, or ``lookback_days`` is not a number of days.
+        ConfigurationError: ``start_date`` is not a date, or ``lookback_days`` is not from 0 to 3,660.
 
     Credits:
         None.

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import msgspec
 
 from leadfeeder_async._core.client_state import ClientState
-from leadfeeder_async._core.redaction import plain_code, plain_request_id
+from leadfeeder_async._core.redaction import code_without_data, request_id_without_data
 from leadfeeder_async._version import __version__
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, ErrorContext, LeadfeederError, RequestPhase, check_argument
@@ -124,7 +124,7 @@ class _Observer:
             except BaseException as error:
                 kind = type(error).__name__
                 span.set_attribute("error.type", kind)
-                code = plain_code(error.code) if isinstance(error, LeadfeederError) else None
+                code = code_without_data(error.code) if isinstance(error, LeadfeederError) else None
                 if code is not None:
                     span.set_attribute("leadfeeder.error_code", code)
                 span.set_status(Status(StatusCode.ERROR, kind))
@@ -179,7 +179,7 @@ class _Observer:
         )
         if event.attempt > 1:
             span.set_attribute("http.request.resend_count", event.attempt - 1)
-        request_id = plain_request_id(event.request_id)
+        request_id = request_id_without_data(event.request_id)
         if request_id is not None:
             span.set_attribute("leadfeeder.request_id", request_id)
         if event.credits_charged is not None:
@@ -287,9 +287,9 @@ def _nanoseconds(seconds: float) -> int:
 
 
 def _without_ids(event: AttemptEvent) -> str:
-    """Return the path of a request without ids. In other routes, segments with digits or an @ count as ids.
+    """Return the path of a request without ids, because each would begin another time series.
 
-    Each id would otherwise begin another time series.
+    In other routes, segments with a digit, ``@`` or ``%`` count as ids, except a version such as ``v1``.
     """
     if event.operation != "request":
         return event.path

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:[.,][0-9]{1,15})?")
 
 _COMMA_LANGUAGES = frozenset((
     "am", "ar", "bn", "cy", "en", "fa", "fil", "ga", "gd", "gu", "ha", "he", "hi", "ig", "ja", "kn", "ko", "ml", "mr",
-    "ms", "mt", "my", "ne", "pa", "si", "sw", "ta", "te", "th", "ur", "yo", "zh", "zu",
+    "ms", "mt", "my", "ne", "pa", "si", "sw", "ta", "te", "th", "ur", "yo", "zh", "zu",  # codespell:ignore te
 ))  # fmt: skip
 """Languages whose regions separate lists by commas, because their decimal sign is a point."""
 
@@ -61,8 +61,9 @@ def current_region() -> Region:
     Windows knows them. Elsewhere, they depend on the locale in ``LC_ALL``, ``LC_NUMERIC`` or ``LANG``.
     """
     if sys.platform == "win32":
-        separator, decimal_sign = _windows_setting("sList", ","), _windows_setting("sDecimal", ".")
-        return Region(separator if separator in {",", ";"} else ",", decimal_sign if decimal_sign in ".," else ".")
+        separator = ";" if _windows_setting("sList", ",") == ";" else ","
+        has_comma = separator == ";" and _windows_setting("sDecimal", ".") == ","
+        return Region(separator, "," if has_comma else ".")
     names = (os.environ.get(name) for name in ("LC_ALL", "LC_NUMERIC", "LANG"))
     return region_of_locale(next(filter(None, names), ""))
 

@@ -118,7 +118,9 @@ class _CursorProgress:
         self._cursors = {options.position.cursor} if options.position.cursor is not None else set[str]()
         self._rejections = 0
         self._has_unidentified = False
-        self._pages = self._pages_with_rows = 0
+        self._pages = 0
+        self._has_new_rows = False
+        """True if this run has returned a row."""
         self._made_progress = False
         self._is_comparable = not resumes or bool(options.exclude_ids) or options.position.rows == 0
         """True if the rows so far can be compared with the server's count, because the ids before the position are
@@ -126,7 +128,7 @@ class _CursorProgress:
         self.loop_error: CursorLoopError | None = None
         total = options.position.total if resumes else None
         known = options.position.rows if resumes and options.exclude_ids else 0
-        known = max(known or 0, len(self._seen.ids))  # a page that the caller cut has more rows than the position
+        known = max(known or 0, len(self._seen.ids))  # the caller may have used a part of the page after the position
         self.detector = EndDetector(
             options.page_size,
             not request.endpoint.is_billed,
@@ -136,8 +138,8 @@ class _CursorProgress:
             total=total if self._is_comparable else None,
         )
         self._highest_total = total
-        self._had_all_rows = resumes and self._is_comparable and options.position.has_all_rows
-        """True until a page with new rows arrives, if the list had all rows at the position."""
+        self._was_complete = resumes and self._is_comparable and options.position.has_all_rows
+        """True if the list had all counted rows at the position, until new rows arrive or the count changes."""
 
     def position(self, cursor: str | None) -> ResumePosition:
         """Return the position before a cursor, with the highest count, so that a resumed run detects a lower one."""
@@ -150,8 +152,11 @@ class _CursorProgress:
 
     @property
     def _has_all_rows(self) -> bool:
-        """True if all counted rows arrived. Some servers count no further than the row limit."""
-        has_counted_rows = self._had_all_rows or (self._pages_with_rows > 0 and self.detector.has_counted_rows)
+        """True if all counted rows arrived, in this run or before its position.
+
+        False at the row limit, because some servers count no further.
+        """
+        has_counted_rows = self._was_complete or (self._has_new_rows and self.detector.has_counted_rows)
         return has_counted_rows and (self.detector.total or 0) < self._max_rows
 
     @property
@@ -176,9 +181,8 @@ class _CursorProgress:
         if self.detector.total is not None:
             self._highest_total = max(self._highest_total or 0, self.detector.total)
         if facts.new_rows > 0:
-            self._made_progress = True
-            self._pages_with_rows += 1
-        self._had_all_rows &= self.detector.missing == 0 and not facts.new_rows
+            self._made_progress = self._has_new_rows = True
+        self._was_complete &= self.detector.missing == 0 and not facts.new_rows
         self.loop_error, stuck_pages = self._detect_loop(cursor), self.detector.current_pass.stuck_pages
         if self._has_all_rows and (self.loop_error is not None or stuck_pages >= MAX_PAGES_AFTER_END):
             self.loop_error, self.detector = None, replace(self.detector, verdict=Verdict.COMPLETE)

@@ -96,7 +96,7 @@ def parse_time_zone(name: str) -> tzinfo:
 
 
 def _zone(name: str) -> tzinfo | None:
-    if name.split("/", maxsplit=1)[0] in _FOLDERS_OF_SYSTEM:
+    if name.split("/", maxsplit=1)[0] in _LOCAL_NAMES:
         return None
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
@@ -104,8 +104,8 @@ def _zone(name: str) -> tzinfo | None:
         return None
 
 
-_FOLDERS_OF_SYSTEM = frozenset({"localtime", "posix", "posixrules", "right"})
-"""Names of files on this computer that are no time zones elsewhere, such as in DuckDB."""
+_LOCAL_NAMES = frozenset({"localtime", "posix", "posixrules", "right"})
+"""Files and folders that only the time zone database of some systems has. DuckDB does not know them."""
 
 
 def split_window(window: DateWindow, parts: int) -> tuple[DateWindow, ...]:

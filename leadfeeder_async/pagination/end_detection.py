@@ -72,7 +72,7 @@ class PassState(msgspec.Struct, frozen=True):
     rows: int = 0
     """Distinct rows that arrived in this pass."""
     received: int = 0
-    """The rows of those pages that had new rows, including their repeated rows."""
+    """The rows of those pages that had rows new to this pass, including their repeated rows."""
     new_rows: int = 0
     """Rows that no earlier pass contained."""
     fall: int = 0
@@ -84,11 +84,11 @@ class PassState(msgspec.Struct, frozen=True):
     has_empty_page: bool = False
     """True if a page had no rows, although a later one had."""
     has_repeated_page: bool = False
-    """True if a page had only rows of earlier ones, although a later page had new rows."""
+    """True if a page had only rows of earlier ones, although a later page had rows new to this pass."""
     has_short_page: bool = False
     """True if a page had rows, but was not full, although it was not the last one."""
     stuck_pages: int = 0
-    """Consecutive pages without new rows."""
+    """Consecutive pages without rows new to this pass."""
 
     @property
     def has_page_without_rows(self) -> bool:
@@ -324,7 +324,8 @@ class EndDetector(msgspec.Struct, frozen=True):
         if current.has_page_without_rows:
             return True
         # The last reported page may also be one too many, so it only counts if all others are full.
-        lacks_last = current.pages - current.stuck_pages < last_page > 1 and not current.has_short_page
+        pages_with_new_rows = current.pages - current.stuck_pages
+        lacks_last = last_page > 1 and pages_with_new_rows < last_page and not current.has_short_page
         ends_early = current.pages < last_page or lacks_last
         return ends_early and (current.latest_rows == 0 or current.latest_is_repeated)
 

@@ -313,7 +313,7 @@ class _BatchPlan:
         self.rejection: NotFoundError | None = None
         self._not_found = 0
         self.has_succeeded = done > len(options.position.missing_ids)
-        """True if a request was successful, also before the position."""
+        """True if a request was successful, or if an id before the position had a record."""
 
     @property
     def error(self) -> Exception | None:

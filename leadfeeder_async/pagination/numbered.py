@@ -463,7 +463,7 @@ def _incomplete_window_error(
     """Return the error for a day that contains more rows than the API returns."""
     if day is None:
         rows, total = progress.detector.rows, progress.detector.total
-        total = None if total is not None and total < rows else total  # the count of a page
+        total = None if total is not None and total < rows else total  # then it counts a page and not the day
         is_known = total not in {None, progress.max_rows}
     else:
         rows, total = len(day.ids), day.rows

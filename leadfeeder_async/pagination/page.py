@@ -33,7 +33,7 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     rows: int | None = None
     """The distinct rows of a cursor list so far, to compare with ``total``, or None if they are not known."""
     has_all_rows: bool = False
-    """True if these are all rows of a cursor list, as its count shows, although the server names another cursor."""
+    """True if all rows that the server counts in a cursor list have arrived. It may still name another cursor."""
 
 
 def reads_from_start(position: ResumePosition | None) -> bool:

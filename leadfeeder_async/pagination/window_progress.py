@@ -57,7 +57,7 @@ class WindowProgress(msgspec.Struct):
     split: SplitRange | None = None
     """The date range that this window is a part of."""
     rejection: APIStatusError | None = None
-    """The error for the last page, if the server counts rows of it."""
+    """The error with which the server rejected the last page of this pass, although it counts rows of that page."""
 
     def can_request(self) -> bool:
         """Return True if the list continues, and the next page is known to exist or all requested ones have arrived."""
@@ -89,13 +89,16 @@ class WindowProgress(msgspec.Struct):
         self.requested = 0
 
     def ends_with(self, error: APIStatusError) -> bool:
-        """Return True if a page was rejected because the list has fewer pages. Some servers respond with 404."""
+        """Return True if a pass ends at a rejected page, and set ``rejection`` if its rows are missing.
+
+        The list has no such page, or it has fewer rows than the server counts.
+        """
         if not isinstance(error, LIMIT_ERRORS):
             return self._needs_no_page and error.status not in _STATUSES_OF_OTHERS
         has_pages = self.detector.current_pass.pages > 0
         if has_pages and self._has_ended:
             return True  # the response named another page, or reported more pages of another size
-        if self._lacks_last_rows:
+        if self._lacks_last_page:
             self.rejection = error
             return True
         if isinstance(error, OffsetExceededError):
@@ -112,10 +115,10 @@ class WindowProgress(msgspec.Struct):
         return is_complete or not self.is_limit_error(error)
 
     @property
-    def _lacks_last_rows(self) -> bool:
-        """True if the server counts more rows of a list without dates, but no page after this one is known to exist.
+    def _lacks_last_page(self) -> bool:
+        """True if a rejected page is the last one that the server counts, in a list without dates.
 
-        The list is then read again, and ends with an error about the missing rows.
+        The list is then read again. If the rows are still missing, it ends with an error.
         """
         detector = self.detector
         is_near_end = 0 < detector.known_pages - 1 <= detector.current_pass.pages
@@ -171,7 +174,8 @@ class WindowProgress(msgspec.Struct):
             return True
         detector, pages = self.detector, self.detector.current_pass.pages
         may_be_limit = detector.missing == 0 and self._count_may_be_capped
-        if not (detector.has_usable_count or isinstance(error, NotFoundError)):
+        if isinstance(error, BadRequestError) and not detector.has_usable_count:
+            # Without a count, a multiple of 500 rows may be the limit.
             may_be_limit = self._is_round(detector.rows) and pages >= (detector.last_page or 0)
         return self.window is not None and ((may_be_limit and pages > 0) or self._pages_exceed_limit(pages + 1))
 

@@ -162,13 +162,16 @@ FIRST_DAY = date(1970, 1, 1)
 
 
 def requested_window(since: DateLike, until: DateLike | None, last_day: date | None, today: date) -> DateWindow:
-    """Return the requested days. They end on ``last_day``, or today without one, if there is no ``until``."""
+    """Return the requested days. They end on ``last_day``, or today without one, if there is no ``until``.
+
+    A start before 1970 is moved to 1970-01-01.
+    """
     if until is None:
         end = last_day or today
     else:
         end = parse_relative_date(until, today) if isinstance(until, str) else parse_date("until", until)
     start = parse_relative_date(since, end) if isinstance(since, str) else parse_date("since", since)
-    check_argument(end >= FIRST_DAY, f"until={end} is before {FIRST_DAY}.", argument="until")
+    check_argument(end >= FIRST_DAY, f"until={end} is before {FIRST_DAY}.", "Pass a later date.", argument="until")
     start = max(start, FIRST_DAY)
     check_argument(
         start <= end,

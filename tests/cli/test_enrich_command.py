@@ -458,7 +458,7 @@ async def test_input_rows_after_resume_and_retry(sandbox: Sandbox, tmp_path: Pat
     spent = sandbox.ledger.credits_charged
     code, _, stderr = await leadfeeder(sandbox, *words, "--resume")
     assert code == 4
-    costs = re.search(r"([\d,]+) credits charged by this run, up to ([\d,]+) by previous runs", stderr)
+    costs = re.search(r"this run: ([\d,]+) credits charged; previous runs: up to ([\d,]+)", stderr)
     assert costs is not None
     assert int(costs[1]) == sandbox.ledger.credits_charged - spent
     assert spent <= int(costs[2]) <= 400

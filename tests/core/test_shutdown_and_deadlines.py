@@ -200,7 +200,7 @@ async def test_custom_request_counts_as_one_credit() -> None:
     """A custom request counts as one credit unless the caller declares it free."""
     async with raw_server(OK) as server, client_of(server.url) as lf:
         async with lf.budget(max_credits=0):
-            with pytest.raises(BudgetExceededError, match="may charge 1 credit, but only 0 of 0"):
+            with pytest.raises(BudgetExceededError, match="may charge 1 credit, and 0 of 0"):
                 await lf.request("POST", "/v1/new")
             await lf.request("POST", "/v1/new", idempotent=True, may_charge=False)
         async with lf.budget(max_credits=1) as spent:

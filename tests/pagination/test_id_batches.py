@@ -288,7 +288,7 @@ async def test_missing_ids_in_a_position() -> None:
 async def test_budget_error_type_is_kept() -> None:
     """The error of the refused batch is raised, not that of the batches behind it."""
     async with handler_server(PaidRecords()) as url, client_of(url) as lf, lf.budget(max_credits=150):
-        with pytest.raises(BudgetExceededError, match="100 credits, but only 50 of 150"):
+        with pytest.raises(BudgetExceededError, match="100 credits, and 50 of 150"):
             await lf.companies.get_many(numbers(900)).collect()
 
 

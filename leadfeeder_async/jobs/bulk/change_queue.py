@@ -25,7 +25,10 @@ MAX_ATTEMPTS = 3
 """The most calls for one id while the server accepts others. Each call has its own retries."""
 
 MAX_FAILING_IDS = 4
-"""If more ids than this fail in a row, the cause is probably the server and not one of the ids."""
+"""If more ids than this fail in a row, the cause is probably the server and not one of the ids.
+
+This does not apply if only ids that failed are left.
+"""
 
 MAX_CONSECUTIVE_FAILURES = 20
 """Abort after this many failed calls in a row, or rejected ids in a row if no id has been changed yet."""
@@ -65,7 +68,8 @@ class ChangeQueue:
 
     After a call failed for a reason that may pass, only one call is in flight at a time until one succeeds. Ids that
     were not tried yet come before ids that failed, so one id that always fails does not stop the job. If others were
-    changed before, and only ids that failed are left, the cause is probably these ids.
+    changed before, and only ids that failed are left, the cause is probably these ids. Each then ends after
+    ``MAX_ATTEMPTS`` calls.
     """
 
     def __init__(self) -> None:
@@ -125,7 +129,7 @@ class ChangeQueue:
         return self._retry(change, error)
 
     def record_partial_error(self, error: APIStatusError) -> FailureVerdict:
-        """Count a successful response that reports an error, so that the id may not have been changed."""
+        """Count a successful response that reports an error. It is not known whether the id was changed."""
         return self._reject(error, may_be_changed=True)
 
     def _reject(self, error: LeadfeederError, *, may_be_changed: bool) -> FailureVerdict:

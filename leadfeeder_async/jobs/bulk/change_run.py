@@ -204,12 +204,12 @@ class ChangeRun:
         try:
             response = await self._executor.execute(self._change.request(queued.id))
         except LeadfeederError as error:
-            self._follow(self._queue.record_failure(queued, error), queued, error)
+            self._apply_verdict(self._queue.record_failure(queued, error), queued, error)
         else:
             context, redactor = self._change.endpoint.error_context(), self._executor.redactor
             reported = partial_errors(response, context, redactor, "The response reports an error")
             if reported:
-                self._follow(self._queue.record_partial_error(reported[0]), queued, reported[0])
+                self._apply_verdict(self._queue.record_partial_error(reported[0]), queued, reported[0])
                 return
             self._queue.record_success()
             self._finish(self._rows_by_id.pop(queued.id), BulkOutcome.CHANGED, None)
@@ -217,8 +217,8 @@ class ChangeRun:
             self._queue.in_flight -= 1
             self._changed.notify()
 
-    def _follow(self, verdict: FailureVerdict, queued: QueuedChange, error: LeadfeederError) -> None:
-        """Record the outcome of an id after an error, or stop the job."""
+    def _apply_verdict(self, verdict: FailureVerdict, queued: QueuedChange, error: LeadfeederError) -> None:
+        """Record the outcome of an id, or stop the job. A change to retry is in the queue again."""
         if verdict in {FailureVerdict.FAILED, FailureVerdict.UNKNOWN}:
             self._finish(self._rows_by_id.pop(queued.id), verdict.outcome, error)
         elif verdict is FailureVerdict.ABORT:

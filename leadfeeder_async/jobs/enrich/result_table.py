@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NUMBER_WITH_COMMA = re.compile(r"-?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?")
 
 _MAX_HEADER_BYTES = 1_048_576
-"""The part of a file in which its header must be."""
+"""The bytes at the beginning of a file that must contain its header."""
 
 
 def read_result_table(path: Path, columns: Sequence[Column]) -> Iterator[ResultLine]:
@@ -71,13 +71,13 @@ def _not_a_result(path: Path, reason: str) -> CheckpointError:
     )
 
 
-def _dialect(path: Path, columns: int) -> tuple[bool, str]:
-    """Return True if a CSV file was written for Excel, and its separator, which separates that many columns."""
+def _dialect(path: Path, column_count: int) -> tuple[bool, str]:
+    """Return True if a CSV file was written for Excel, and the separator that gives its header that many columns."""
     with path.open("rb") as file:
         beginning = file.read(_MAX_HEADER_BYTES)
     text = beginning.decode("utf-8-sig", "replace")
     widths = {delimiter: len(next(csv.reader(StringIO(text, ""), delimiter=delimiter), ())) for delimiter in ",;"}
-    return beginning.startswith(b"\xef\xbb\xbf"), ";" if widths[";"] == columns != widths[","] else ","
+    return beginning.startswith(b"\xef\xbb\xbf"), ";" if widths[";"] == column_count != widths[","] else ","
 
 
 def _read_csv(path: Path, delimiter: str, *, is_excel: bool) -> Iterator[Sequence[str | None]]:
