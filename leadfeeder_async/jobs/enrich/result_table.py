@@ -76,17 +76,26 @@ def _dialect(path: Path, column_count: int) -> tuple[bool, str]:
     with path.open("rb") as file:
         beginning = file.read(_MAX_HEADER_BYTES)
     text = beginning.decode("utf-8-sig", "replace")
-    widths = {delimiter: len(next(csv.reader(StringIO(text, ""), delimiter=delimiter), ())) for delimiter in ",;"}
-    return beginning.startswith(b"\xef\xbb\xbf"), ";" if widths[";"] == column_count != widths[","] else ","
+    has_semicolons = _width(text, ";") == column_count != _width(text, ",")
+    return beginning.startswith(b"\xef\xbb\xbf"), ";" if has_semicolons else ","
+
+
+def _width(text: str, delimiter: str) -> int:
+    """Return the number of cells in the first row of a CSV text, or 0 if it is not valid."""
+    try:
+        return len(next(csv.reader(StringIO(text, ""), delimiter=delimiter), ()))
+    except csv.Error:
+        return 0
 
 
 def _read_csv(path: Path, delimiter: str, *, is_excel: bool) -> Iterator[Sequence[str | None]]:
     """Yield the header and the rows of a CSV file."""
     source = CsvSource(path, excel_csv.ENCODING, delimiter, "\n", 0, keeps_nul=True)
-    for row in source.rows():
-        yield (
-            [excel_csv.remove_guard(cell) or None for cell in row.cells] if is_excel else [c or None for c in row.cells]
-        )
+    try:
+        for row in source.rows():
+            yield [(excel_csv.remove_guard(cell) if is_excel else cell) or None for cell in row.cells]
+    except UnicodeDecodeError:
+        raise _not_a_result(path, "it is not encoded in UTF-8") from None
 
 
 def _read_parquet(path: Path) -> Iterator[Sequence[str | None]]:

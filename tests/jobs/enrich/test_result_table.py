@@ -9,7 +9,7 @@ import duckdb
 import msgspec
 import pytest
 
-from leadfeeder_async import AsyncLeadfeeder, CheckpointError, Company, Outcome
+from leadfeeder_async import AsyncLeadfeeder, CheckpointError, Company, ConfigurationError, Outcome
 from leadfeeder_async.jobs.enrich.output import result_columns
 from leadfeeder_async.jobs.enrich.result_table import read_result_table
 from leadfeeder_async.jobs.tabular import write_table
@@ -138,3 +138,12 @@ def test_odd_values_of_a_table(
     lines.write_bytes(msgspec.json.encode(result) + b"\n")
     write_table(lines, path, lambda: tuple(columns), dialect)
     assert path.read_bytes() == written
+
+
+@pytest.mark.parametrize("content", [b"", b'"' + b"x" * 200_000, b"\xff\xfe" * 100_000, b"a;b\n"])
+def test_file_that_is_no_table(tmp_path: Path, content: bytes) -> None:
+    """Any other file is an error of this package."""
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises((CheckpointError, ConfigurationError)):
+        list(read_result_table(path, result_columns(Company)))
