@@ -166,7 +166,10 @@ class RateLimiter(Protocol):
     """
 
     async def acquire(self) -> None:
-        """Wait until one request may be sent. An error raised here ends the call, and nothing is sent."""
+        """Wait until one request may be sent. An error raised here ends the call, and nothing is sent.
+
+        A cancellation must end the wait. On Python 3.11, ``asyncio.wait_for`` can lose one, so use ``asyncio.timeout``.
+        """
         ...
 
     def pause(self, seconds: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import NoReturn, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -17,32 +16,6 @@ from leadfeeder_async.errors import (
     RequestPhase,
 )
 from leadfeeder_async.types import Stats
-
-T = TypeVar("T")
-
-
-async def keep_cancellation(awaitable: Awaitable[T]) -> T:
-    """Return the result of an awaitable, or raise CancelledError if the task was canceled meanwhile.
-
-    The awaitable may be code that loses a cancellation, as ``asyncio.wait_for`` does on Python 3.11 if its result
-    arrives at the same time.
-    """
-    task = asyncio.current_task()
-    before = 0 if task is None else task.cancelling()
-    try:
-        result = await awaitable
-    except Exception:
-        if task is not None and task.cancelling() > before:
-            await _raise_canceled()
-        raise
-    if task is not None and task.cancelling() > before:
-        await _raise_canceled()
-    return result
-
-
-async def _raise_canceled() -> NoReturn:
-    await asyncio.sleep(0)  # an anyio scope cancels the task again, with the exception that it expects
-    raise asyncio.CancelledError
 
 
 class PendingWaits:
@@ -108,7 +81,7 @@ class WaitBounds(msgspec.Struct):
             async with scope:
                 self.pending.add(scope)
                 try:
-                    await keep_cancellation(awaitable)
+                    await awaitable
                 finally:
                     self.pending.discard(scope)
         except LeadfeederError as error:

@@ -16,8 +16,11 @@ from leadfeeder_async.settings import key_in_text, read_base_url
 TIMEOUT = 15.0
 """Seconds per attempt."""
 
-MAX_INPUT = 10_000
-"""Characters that are read from a pipe."""
+MAX_LINES = 100
+"""Lines of a pipe in which the key is looked for."""
+
+MAX_LINE = 10_000
+"""Characters of a line that are read."""
 
 
 async def login() -> None:
@@ -31,7 +34,7 @@ async def login() -> None:
     from leadfeeder_async.integrations.keyring import backend_name, store_api_key
 
     base_url = read_base_url(None)
-    given = Secret(_ask(base_url) if sys.stdin.isatty() else sys.stdin.read(MAX_INPUT).removeprefix("\ufeff"))
+    given = Secret(_ask(base_url) if sys.stdin.isatty() else _first_line())
     check_argument(not given.is_blank, "No API key was given.", "Enter it on a terminal, or pipe it into the command.")
     secret = key_in_text(given.reveal(), "The input")
     async with AsyncLeadfeeder(secret.reveal(), base_url=base_url, timeout=TIMEOUT) as lf:
@@ -61,6 +64,15 @@ async def logout() -> None:
         print_err(f"The key for {base_url} is deleted from {backend_name()}. The key itself stays valid.")
     else:
         print_err(f"No key for {base_url} is stored in {backend_name()}.")
+
+
+def _first_line() -> str:
+    """Return the first line of stdin that is not blank. The pipe may stay open after it."""
+    for _ in range(MAX_LINES):
+        line = sys.stdin.readline(MAX_LINE).removeprefix("\ufeff")
+        if line.strip() or not line:
+            return line
+    return ""
 
 
 def _ask(base_url: str) -> str:

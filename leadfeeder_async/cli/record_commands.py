@@ -145,7 +145,9 @@ async def match_company(
     """
     MATCH.check_fields(output)
     check_argument(name or url or vat_id, "There is nothing to match.", "Add a name, --url or --vat-id.")
-    given = CompanyMatchInput(company_name=name, url=url, vat_id=vat_id, country_code=country and country_code(country))
+    given = CompanyMatchInput(
+        company_name=name, url=url, vat_id=vat_id, country_code=None if country is None else country_code(country)
+    )
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         matches = (await lf.companies.match([given], limit)).data
     show_records([to_record(_match_row(match)) for match in (matches[0] if matches else ())], MATCH, output, "match")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable
 from hashlib import sha1, sha256
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol, TypeVar
 
 import msgspec
 
 from leadfeeder_async._core.redaction import MIN_PASSWORD_CHARS, Redactor
-from leadfeeder_async._core.waiting import keep_cancellation
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.settings import read_api_key
@@ -27,6 +27,8 @@ except ImportError:
         "redis-py is not installed. Shared limits require it.",
         hint="Run pip install redis, or install the extra redis.",
     ) from None
+
+T = TypeVar("T")
 
 FAILURES = (RedisError, OSError, TimeoutError, msgspec.MsgspecError)
 """The errors of a script if the server is down, slow, failing over or out of memory."""
@@ -123,7 +125,30 @@ class RedisScript:
 
     async def _send(self, *command: str | float) -> object:
         self.calls += 1
-        return await keep_cancellation(self._client.execute_command(*command))
+        return await _keep_cancellation(self._client.execute_command(*command))
+
+
+async def _keep_cancellation(command: Awaitable[T]) -> T:
+    """Return the response to a command, or raise CancelledError if the task was canceled meanwhile.
+
+    redis-py uses ``asyncio.wait_for``, which on Python 3.11 loses a cancellation if its result arrives at that moment.
+    """
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    try:
+        response = await command
+    except Exception:
+        if task is not None and task.cancelling() > before:
+            await _raise_canceled()
+        raise
+    if task is not None and task.cancelling() > before:
+        await _raise_canceled()
+    return response
+
+
+async def _raise_canceled() -> NoReturn:
+    await asyncio.sleep(0)  # an anyio scope cancels the task again, with the exception that it expects
+    raise asyncio.CancelledError
 
 
 class OutageTracker:

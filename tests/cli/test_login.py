@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,7 +149,7 @@ async def test_login_without_a_key() -> None:
         ("\ufeff{key}\r\n", 0, "is stored"),
         ("\n{key}\n", 0, "is stored"),
         ("LEADFEEDER_API_KEY={key}\n", 2, "has an assignment or quotes"),
-        ("{key}\n{key}\n", 2, "cannot carry"),
+        ("{key}\n\n", 0, "is stored"),
     ],
 )
 async def test_key_file_as_input(
@@ -166,3 +168,13 @@ async def test_keyring_that_fails(environment: dict[str, str], sandbox: Sandbox,
     for command in ("login", "logout"):
         code, _, stderr = await leadfeeder(None, command, stdin=sandbox.api_key.encode(), **environment)
         assert (code, "system keyring" in stderr, "Traceback" in stderr) == (2, True, False)
+
+
+async def test_pipe_that_stays_open(sandbox: Sandbox, environment: dict[str, str]) -> None:
+    """The key is read from a pipe that is not closed after it."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, f"\n{sandbox.api_key}\n".encode())
+    with os.fdopen(read_end, "rb") as stdin, os.fdopen(write_end, "wb"):
+        async with asyncio.timeout(20):
+            code, _, stderr = await leadfeeder(None, "login", stdin=stdin, **environment)
+    assert (code, "is stored" in stderr) == (0, True)

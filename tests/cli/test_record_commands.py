@@ -58,6 +58,7 @@ async def test_country_codes(quarter: Sandbox) -> None:
             code, _, stderr = await leadfeeder(quarter, *command, "--country", name)
             assert (code, f"'{name}' is not a country code" in stderr) == (2, True)
         assert len(quarter.ledger.requests) == requests
+    assert (await leadfeeder(quarter, "companies", "match", "Acme", "--country", ""))[0] == 2
 
 
 async def test_empty_list_in_a_pipe(quarter: Sandbox) -> None:

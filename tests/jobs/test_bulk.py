@@ -228,6 +228,29 @@ async def test_error_beside_the_data(data: object) -> None:
     assert "tag_limit_reached" in results[1].error.message
 
 
+@pytest.mark.parametrize(
+    ("code", "error"), [("unauthorized", AuthenticationError), ("quota_exceeded", QuotaExceededError)]
+)
+async def test_access_error_beside_the_data_stops_the_job(
+    tmp_path: Path, code: str, error: type[LeadfeederError]
+) -> None:
+    """An error of the key beside the data stops the job, and no id gets an outcome."""
+    errors = [{"code": code}]
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.json_response({"data": [], "errors": errors})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        ids = [str(number) for number in range(60)]
+        for resume in (False, True):
+            with pytest.raises(error):
+                await lf.bulk.assign_tags(ids, ["7"]).to_file(tmp_path / "out.ndjson", resume=resume)
+        errors.clear()
+    async with handler_server(handle) as url, client_of(url) as lf:
+        summary = await lf.bulk.assign_tags(ids, ["7"]).to_file(tmp_path / "out.ndjson")
+    assert summary.outcomes[CHANGED] == 60
+
+
 async def test_errors_beside_all_data_stop_the_job() -> None:
     """A server that reports an error in each response is not asked for all ids."""
     requests = 0

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -593,3 +594,35 @@ async def test_unknown_ids_after_a_resume(tmp_path: Path) -> None:
             await lf.companies.get_many(ids).to_file(path)
         fails = False
         assert (await lf.companies.get_many(ids).to_file(path, resume=True)).done == 100
+
+
+@pytest.mark.parametrize("is_paid", [False, True])
+@pytest.mark.parametrize("fault", ["short page", "expired cursor"])
+async def test_excluded_ids_of_other_lists(fault: str, is_paid: bool) -> None:
+    """Ids that are not in this list do not count as rows that arrived."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        page = int(request.query.get("page[cursor]", "1"))
+        if fault == "expired cursor" and page == 3 and requests == 3:
+            return web.json_response({"errors": [{"code": "cursor_expired"}]}, status=410)
+        found = rows(100 * page, 100 * page + 100, "signal")
+        if fault == "short page" and page == 2 and requests <= 2:
+            found = found[:50]
+        meta = {"pagination": {"total_count": 300, "next_cursor": str(page + 1) if page < 3 else None}}
+        return web.json_response({"data": found, "meta": meta})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        pager = lf.companies.search_signals(company_ids=["1"]) if is_paid else lf.companies.search(search_terms=["a"])
+        pages = pager.pages()
+        first = await anext(pages)
+        await pages.aclose()
+        assert first.position is not None
+        foreign = [msgspec.structs.replace(row, id=f"x{row.id}") for row in first.items]
+        rest = list[Any]()
+        with pytest.raises(LeadfeederError) if is_paid else nullcontext():
+            async for row in pager.prefetch(0).resume_from(first.position, [*first.items, *foreign]):
+                rest.append(row)
+    assert is_paid or len({row.id for row in rest}) == len(rest) == 200

@@ -13,6 +13,7 @@ from leadfeeder_async.errors import (
     NotFoundError,
     PermissionDeniedError,
     SentState,
+    ServerError,
     merge_sent,
 )
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome
@@ -113,8 +114,19 @@ class ChangeQueue:
         self._denied.clear()
         self._has_succeeded = True
 
-    def record_failure(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
-        """Count a failed call, and return its consequence. A change to retry is put back."""
+    def record_failure(
+        self, change: QueuedChange, error: LeadfeederError, *, is_partial: bool = False
+    ) -> FailureVerdict:
+        """Count a failed call, and return its consequence. A change to retry is put back.
+
+        Args:
+            change: The change.
+            error: Its error.
+            is_partial: True if a successful response reports the error, so that the id may have been changed.
+
+        """
+        if is_partial:
+            change.sent = "yes"
         may_be_changed = change.sent != "no" or error.context.sent_before != "no"
         change.calls += 1
         if isinstance(error, PermissionDeniedError):
@@ -124,13 +136,9 @@ class ChangeQueue:
         action = classify_failure(error, is_free=True)
         if action in {FailureAction.ABORT, FailureAction.SKIP}:
             return FailureVerdict.ABORT
-        if action is FailureAction.SPLIT:
+        if action is FailureAction.SPLIT or (is_partial and not isinstance(error, ServerError)):
             return self._reject(error, may_be_changed=may_be_changed)
         return self._retry(change, error)
-
-    def record_partial_error(self, error: APIStatusError) -> FailureVerdict:
-        """Count a successful response that reports an error. It is not known whether the id was changed."""
-        return self._reject(error, may_be_changed=True)
 
     def _reject(self, error: LeadfeederError, *, may_be_changed: bool) -> FailureVerdict:
         """Return the consequence of a rejection, which an earlier request for the id may have caused."""

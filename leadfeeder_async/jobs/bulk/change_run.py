@@ -209,7 +209,8 @@ class ChangeRun:
             context, redactor = self._change.endpoint.error_context(), self._executor.redactor
             reported = partial_errors(response, context, redactor, "The response reports an error")
             if reported:
-                self._apply_verdict(self._queue.record_partial_error(reported[0]), queued, reported[0])
+                verdict = self._queue.record_failure(queued, reported[0], is_partial=True)
+                self._apply_verdict(verdict, queued, reported[0])
                 return
             self._queue.record_success()
             self._finish(self._rows_by_id.pop(queued.id), BulkOutcome.CHANGED, None)
