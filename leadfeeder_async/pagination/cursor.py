@@ -129,10 +129,10 @@ class _CursorProgress:
         total = options.position.total if resumes else None
         known = options.position.rows if resumes and options.exclude_ids else 0
         known = len(self._seen.ids) if known is None else known
-        self._after_position = set(options.exclude_ids) if resumes else set[str]()
-        """The excluded ids that have not come again."""
-        self._most_used = max(0, len(self._after_position) - known)
-        """The most excluded rows that may come again, because the caller used a part of the page after the position."""
+        self._excluded = options.exclude_ids
+        self._most_used = max(0, len(self._excluded) - known) if resumes else 0
+        """The most rows of the page after the position that the caller may have used. Excluded ids of other lists
+        count too."""
         self.detector = EndDetector(
             options.page_size,
             not request.endpoint.is_billed,
@@ -180,8 +180,8 @@ class _CursorProgress:
         facts = page_facts(page, new, self.detector, is_last=cursor is None)
         if not self._is_comparable:
             facts = replace(facts, total_count=None)
-        elif self._most_used and self.detector.passes == 1:
-            used = self._count_used(decoder.row_ids(page.items))
+        elif self._most_used:
+            used = self._count_used(decoder.row_ids(page.items), facts.new_rows)
             facts = replace(facts, new_rows=facts.new_rows + used, new_to_pass=(facts.new_to_pass or 0) + used)
         self._pages += 1
         self.detector = self.detector.record(facts)
@@ -198,13 +198,14 @@ class _CursorProgress:
         drops_errors = self.detector.passes > 1 and not self._rejections
         return replace(page, decode_errors=(), undecodable=0) if drops_errors else page
 
-    def _count_used(self, ids: Sequence[str | None]) -> int:
-        """Return how many rows of a page the caller had used although they came after the position."""
-        found = self._after_position.intersection(filter(None, ids))
-        self._after_position -= found
-        used = min(len(found), self._most_used)
-        self._most_used -= used
-        return used
+    def _count_used(self, ids: Sequence[str | None], new_rows: int) -> int:
+        """Return how many rows of the first page the caller had used although they came after the position.
+
+        A page without new rows may also repeat rows before the position, unless the number of its rows proves it.
+        """
+        found, most = len(self._excluded.intersection(filter(None, ids))), self._most_used
+        self._most_used = 0
+        return min(found, most) if new_rows or found == most else 0
 
     def final_page(self, request: ApiRequest[bytes], total: int | None) -> Page[Any] | None:
         """Return a page that reports why the list ends early, or None if it continues.

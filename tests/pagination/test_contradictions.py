@@ -552,8 +552,9 @@ async def test_resumed_list_of_small_pages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_paid", [False, True])
-async def test_resume_in_the_middle_of_a_page(is_paid: bool) -> None:
-    """Rows of a page that was cut are not counted as missing."""
+@pytest.mark.parametrize("used", [150, 200])
+async def test_resume_in_the_middle_of_a_page(is_paid: bool, used: int) -> None:
+    """Rows of a page that was used in part, or completely, after the position are not counted as missing."""
     requests = 0
 
     async def respond(request: web.Request) -> web.Response:
@@ -567,8 +568,8 @@ async def test_resume_in_the_middle_of_a_page(is_paid: bool) -> None:
         pager = lf.companies.search_signals(company_ids=["1"]) if is_paid else lf.companies.search(search_terms=["a"])
         found, position = list[Any](), None
         async for page in pager.pages():
-            found += page.items[: 150 - len(found)]
-            if len(found) == 150:
+            found += page.items[: used - len(found)]
+            if len(found) == used:
                 break
             position = page.position
         assert position is not None
@@ -597,7 +598,7 @@ async def test_unknown_ids_after_a_resume(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_paid", [False, True])
-@pytest.mark.parametrize("fault", ["short page", "expired cursor"])
+@pytest.mark.parametrize("fault", ["short page", "expired cursor", "repeated page"])
 async def test_excluded_ids_of_other_lists(fault: str, is_paid: bool) -> None:
     """Ids that are not in this list do not count as rows that arrived."""
     requests = 0
@@ -611,6 +612,8 @@ async def test_excluded_ids_of_other_lists(fault: str, is_paid: bool) -> None:
         found = rows(100 * page, 100 * page + 100, "signal")
         if fault == "short page" and page == 2 and requests <= 2:
             found = found[:50]
+        if fault == "repeated page" and page == 2 and requests <= 2:
+            found = rows(100, 200, "signal")
         meta = {"pagination": {"total_count": 300, "next_cursor": str(page + 1) if page < 3 else None}}
         return web.json_response({"data": found, "meta": meta})
 
@@ -620,7 +623,7 @@ async def test_excluded_ids_of_other_lists(fault: str, is_paid: bool) -> None:
         first = await anext(pages)
         await pages.aclose()
         assert first.position is not None
-        foreign = [msgspec.structs.replace(row, id=f"x{row.id}") for row in first.items]
+        foreign = [msgspec.structs.replace(row, id=f"x{row.id}") for row in first.items[:60]]
         rest = list[Any]()
         with pytest.raises(LeadfeederError) if is_paid else nullcontext():
             async for row in pager.prefetch(0).resume_from(first.position, [*first.items, *foreign]):
