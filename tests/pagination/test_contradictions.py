@@ -623,7 +623,7 @@ async def test_excluded_ids_of_other_lists(fault: str, is_paid: bool) -> None:
         first = await anext(pages)
         await pages.aclose()
         assert first.position is not None
-        foreign = [msgspec.structs.replace(row, id=f"x{row.id}") for row in first.items[:60]]
+        foreign = [msgspec.structs.replace(row, id=f"{kind}{row.id}") for kind in "xy" for row in first.items]
         rest = list[Any]()
         with pytest.raises(LeadfeederError) if is_paid else nullcontext():
             async for row in pager.prefetch(0).resume_from(first.position, [*first.items, *foreign]):
