@@ -89,9 +89,10 @@ async def watch(
             async for visit in await stack.enter_async_context(aclosing(visits)):
                 if receiver is not None:
                     await receiver.post(visit)
+                elif as_json:
+                    await write_stdout(msgspec.json.encode(visit_to_dict(visit)) + b"\n")
                 else:
-                    line = msgspec.json.encode(visit_to_dict(visit)) if as_json else format_row(visit).encode()
-                    await write_stdout(line + b"\n")
+                    print_out(format_row(visit))  # in the encoding of the terminal
         except CheckpointError:  # the state cannot be used
             raise
         except BaseException:
