@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Set as AbstractSet
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import APIStatusError, CursorExpiredError, CursorLoopError
+from leadfeeder_async.errors import APIStatusError, CursorExpiredError, CursorLoopError, LeadfeederError
 from leadfeeder_async.models.envelope import Meta
-from leadfeeder_async.pagination.completeness import filter_new, gap_page, page_facts
+from leadfeeder_async.pagination.completeness import filter_new, missing_rows_error, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, PassState, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
@@ -73,18 +74,14 @@ class CursorSource(msgspec.Struct, frozen=True):
                 first = first.after_charge(page.meta)
                 page = await progress.record(page, decoder, cursor)
                 is_next = progress.detector.verdict is Verdict.CONTINUE and progress.loop_error is None
-                can_prefetch = options.prefetch > 0 and progress.detector.can_restart
-                if cursor is not None and is_next and can_prefetch and progress.wants_more:
+                if cursor is not None and is_next and options.prefetch > 0 and progress.is_free and progress.wants_more:
                     queue.start(_at(first, cursor))
                 total = page.meta.total_count if total is None else total
-                position = progress.position(cursor)
-                yield replace(page, total=total, position=position)
+                yield replace(page, total=total, position=progress.position(cursor))
                 del page, body  # so that the next page can use their memory
-                if position.ended:
-                    return
-                final = progress.final_page(first, total)
-                if final is not None:
-                    yield final
+                if progress.loop_error is not None and progress.is_free:
+                    raise progress.loop_error
+                if progress.has_ended:
                     return
                 if progress.detector.verdict is Verdict.RESTART:
                     progress.restart()
@@ -111,47 +108,67 @@ class _CursorProgress:
         self._request = request
         self._max_rows = max_rows
         self._pages_wanted = options.pages_wanted
-        resumes = options.position.cursor is not None
+        position, self._excluded = options.position, options.exclude_ids
+        self._resumes = position.cursor is not None
         # In a resumed list, the excluded ids count as rows that arrived. In a list from its start they do not, because
         # the server sends them again.
-        self._seen = SeenIds.after(options.exclude_ids, is_same_list=resumes)
-        self._cursors = {options.position.cursor} if options.position.cursor is not None else set[str]()
+        self._seen = SeenIds.after(self._excluded, is_same_list=self._resumes)
+        self._cursors = {position.cursor} if position.cursor is not None else set[str]()
         self._rejections = 0
-        self._has_unidentified = False
+        self._unidentified = 0
+        """The number of rows without an id."""
         self._pages = 0
         self._has_new_rows = False
         """True if this run has returned a row."""
         self._made_progress = False
-        self._is_comparable = not resumes or bool(options.exclude_ids) or options.position.rows == 0
-        """True if the rows so far can be compared with the server's count, because the ids before the position are
-        known."""
+        self.is_free = not (request.endpoint.is_billed or position.is_charged)
+        """True if reading the list again charges nothing."""
         self.loop_error: CursorLoopError | None = None
-        total = options.position.total if resumes else None
-        known = options.position.rows if resumes and options.exclude_ids else 0
-        known = len(self._seen.ids) if known is None else known
-        self._excluded = options.exclude_ids
-        self._most_used = max(0, len(self._excluded) - known) if resumes else 0
-        """The most rows of the page after the position that the caller may have used. Excluded ids of other lists
-        count too."""
-        self.detector = EndDetector(
+        rows = position.rows if self._resumes else 0
+        if rows is None and self._excluded:
+            rows = len(self._excluded)
+        self._is_comparable = rows is not None
+        """True if the rows so far can be compared with the server's count."""
+        rows = rows or 0
+        self._highest_total = position.total if self._resumes else None
+        # Without their ids, the rows before the position would be returned again.
+        knows_ids = not self._resumes or bool(self._excluded) or position.rows == 0
+        self.detector: EndDetector = EndDetector(
             options.page_size,
-            not request.endpoint.is_billed,
+            self.is_free and knows_ids,
             is_cursor_list=True,
-            rows=known,
-            current_pass=PassState(rows=known),
-            total=total if self._is_comparable else None,
+            rows=rows,
+            current_pass=PassState(rows=rows, fall=position.fall if self._resumes else 0),
+            total=self._highest_total if self._is_comparable else None,
         )
-        self._highest_total = total
-        self._was_complete = resumes and self._is_comparable and options.position.has_all_rows
+        self._rows_before = rows
+        self._used_rows = _UsedRows(self._excluded, rows, position.last_id) if self._resumes else None
+        self._last_id = position.last_id
+        self._was_complete = self._resumes and position.has_all_rows
         """True if the list had all counted rows at the position, until new rows arrive or the count changes."""
 
+    @property
+    def has_ended(self) -> bool:
+        """True if the list requests no further page."""
+        return self.loop_error is not None or self.detector.verdict in {Verdict.COMPLETE, Verdict.INCOMPLETE}
+
     def position(self, cursor: str | None) -> ResumePosition:
-        """Return the position before a cursor, with the highest count, so that a resumed run detects a lower one."""
-        ended = self.detector.verdict is Verdict.COMPLETE
-        cursor = cursor if self.detector.passes == 1 else None  # a later pass leaves out rows of the first one
-        rows = self.detector.rows if self._is_comparable else None
+        """Return the position before a cursor.
+
+        It has no cursor if rows after it may have been returned before, because a resumed run could not count them.
+        Resuming then reads the list again from its start. A list that may charge keeps the cursor.
+        """
+        detector = self.detector
+        skips_rows = detector.passes > 1 or (not self._resumes and bool(self._excluded))
         return ResumePosition(
-            cursor=cursor, ended=ended, total=self._highest_total, rows=rows, has_all_rows=self._has_all_rows
+            cursor=None if skips_rows and self.is_free else cursor,
+            ended=detector.verdict is Verdict.COMPLETE or (self.has_ended and not self.is_free),
+            total=self._highest_total,
+            fall=detector.current_pass.fall,
+            rows=detector.rows if self._is_comparable else None,
+            last_id=self._last_id,
+            has_all_rows=self._has_all_rows,
+            is_charged=not self.is_free,
         )
 
     @property
@@ -171,61 +188,63 @@ class _CursorProgress:
     async def record(self, page: Page[T], decoder: PageDecoder[T], cursor: str | None) -> Page[T]:
         """Record a page, and return it with its new rows. Its errors are left out if an earlier pass reported them.
 
-        After a rejected cursor, the errors of pages that are read again are reported again.
+        After a rejected cursor, the errors of pages that are read again are reported again. A page at which the list
+        ends although rows are missing, or at which the cursors of a list that may charge repeat, reports it.
         """
         new = await filter_new(self._seen, page, decoder)
-        self._has_unidentified |= new.unidentified > 0
-        if self._rejections and self._has_unidentified:
+        self._unidentified += new.unidentified
+        if self._rejections and self._unidentified:
             raise self._expired_error("The server rejected the cursor of the next page")
         facts = page_facts(page, new, self.detector, is_last=cursor is None)
         if not self._is_comparable:
             facts = replace(facts, total_count=None)
-        elif self._most_used:
-            used = self._count_used(decoder.row_ids(page.items), facts.new_rows)
+        elif self._used_rows is not None and page.items:
+            used = self._used_rows.count(decoder.row_ids(page.items), facts.new_rows, is_free=self.is_free)
             facts = replace(facts, new_rows=facts.new_rows + used, new_to_pass=(facts.new_to_pass or 0) + used)
         self._pages += 1
+        self.is_free &= not facts.is_charged
+        self._last_id = next(filter(None, decoder.row_ids(page.items[-1:])), self._last_id)
         self.detector = self.detector.record(facts)
         if self.detector.total is not None:
             self._highest_total = max(self._highest_total or 0, self.detector.total)
         if facts.new_rows > 0:
             self._made_progress = self._has_new_rows = True
         self._was_complete &= self.detector.missing == 0 and not facts.new_rows
-        self.loop_error, stuck_pages = self._detect_loop(cursor), self.detector.current_pass.stuck_pages
-        if self._has_all_rows and (self.loop_error is not None or stuck_pages >= MAX_PAGES_AFTER_END):
-            self.loop_error, self.detector = None, replace(self.detector, verdict=Verdict.COMPLETE)
+        self._end_loop(cursor)
         page = replace(page, items=new.rows)
         # A rejected cursor ends a pass early, so the next pass has errors that were not reported.
-        drops_errors = self.detector.passes > 1 and not self._rejections
-        return replace(page, decode_errors=(), undecodable=0) if drops_errors else page
+        if self.detector.passes > 1 and not self._rejections:
+            page = replace(page, decode_errors=(), undecodable=0)
+        error = self._final_error()
+        return page if error is None else replace(page, partial_errors=(*page.partial_errors, error))
 
-    def _count_used(self, ids: Sequence[str | None], new_rows: int) -> int:
-        """Return how many rows of the first page the caller had used although they came after the position.
+    def _end_loop(self, cursor: str | None) -> None:
+        """End the list or begin another pass if no further cursor is likely to bring rows."""
+        detector, self.loop_error = self.detector, self._detect_loop(cursor)
+        is_stuck = detector.current_pass.stuck_pages >= MAX_PAGES_AFTER_END
+        if self._has_all_rows and (self.loop_error is not None or is_stuck):
+            self.loop_error, self.detector = None, replace(detector, verdict=Verdict.COMPLETE)
+        elif self.loop_error is not None and detector.may_lack_rows and detector.can_begin_pass:
+            self.loop_error, self.detector = None, replace(detector, verdict=Verdict.RESTART)
 
-        A page without new rows may also repeat rows before the position, unless the number of its rows proves it.
-        """
-        found, most = len(self._excluded.intersection(filter(None, ids))), self._most_used
-        self._most_used = 0
-        return min(found, most) if new_rows or found == most else 0
-
-    def final_page(self, request: ApiRequest[bytes], total: int | None) -> Page[Any] | None:
-        """Return a page that reports why the list ends early, or None if it continues.
-
-        In a list that may charge, this includes a cursor that repeats. Resuming then does not request its page again.
-
-        Raises:
-            CursorLoopError: A cursor of a free list repeats.
-        """
-        if self.loop_error is None:
-            is_incomplete = self.detector.verdict is Verdict.INCOMPLETE
-            return gap_page(self.detector, request, total) if is_incomplete else None
-        if self.detector.can_restart:
-            raise self.loop_error
-        return Page((), Meta(), total, position=ResumePosition(ended=True), partial_errors=(self.loop_error,))
+    def _final_error(self) -> LeadfeederError | None:
+        """Return the error to report with the page at which the list ends, or None."""
+        if self.loop_error is not None:
+            return None if self.is_free else self.loop_error  # that of a free list is raised
+        is_incomplete = self.detector.verdict is Verdict.INCOMPLETE
+        return missing_rows_error(self.detector, self._request) if is_incomplete else None
 
     def restart(self) -> None:
-        """Begin another pass over the list, after which all of its rows are known."""
-        self._is_comparable = True
+        """Begin another pass over the list, after which all of its rows are known.
+
+        If the list began at a position, the rows before it come again. So all rows are counted anew.
+        """
         self.detector = self.detector.restarted()
+        if self._resumes:
+            self._resumes, self._used_rows, self._is_comparable = False, None, True
+            without_id = max(0, self._rows_before - len(self._excluded)) if self._excluded else 0
+            self.detector = replace(self.detector, rows=without_id + self._unidentified, can_restart=self.is_free)
+            self._seen = SeenIds(inherited=(self._seen.ids,))
         self._highest_total = self.detector.total
         self._seen.start_pass()
         self._cursors.clear()
@@ -241,7 +260,7 @@ class _CursorProgress:
             self.detector = replace(self.detector, verdict=Verdict.COMPLETE)
             return
         is_stuck = self._rejections > 0 and not self._made_progress
-        if not self.detector.can_restart or is_stuck or self._has_unidentified:
+        if not self.is_free or is_stuck or self._unidentified:
             raise self._expired_error(
                 f"The server rejected the cursor of the next page: {error.message}", error
             ) from error
@@ -251,7 +270,7 @@ class _CursorProgress:
 
     def _expired_error(self, message: str, error: APIStatusError | None = None) -> CursorExpiredError:
         context = self._request.endpoint.error_context() if error is None else error.context
-        if self._has_unidentified:
+        if self._unidentified:
             message = f"{message.rstrip('.')}. Some rows have no id, so reading the list again would repeat them."
         return CursorExpiredError(message, context)
 
@@ -267,3 +286,40 @@ class _CursorProgress:
             return CursorLoopError(message, context)
         self._cursors.add(cursor)
         return None
+
+
+class _UsedRows:
+    """The rows after the position of a resumed list that the caller has used nevertheless, so that they are excluded.
+
+    They are on the page after the position. If a list that may charge began without the rows of earlier runs, they are
+    on any page. More rows than excluded ids beside those before the position cannot have been used.
+
+    Args:
+        excluded: The excluded ids.
+        rows_before: The number of rows before the position.
+        last_id: The id of the last row before the position. A page that contains it repeats rows.
+
+    """
+
+    def __init__(self, excluded: AbstractSet[str], rows_before: int, last_id: str | None) -> None:
+        self._excluded = excluded
+        self._last_id = last_id
+        self._remaining = max(0, len(excluded) - rows_before)
+        self._counted = set[str]()
+        self._is_first = True
+
+    def count(self, ids: Sequence[str | None], new_rows: int, *, is_free: bool) -> int:
+        """Return the number of used rows on a page.
+
+        In a free list, a page without new rows only counts if it has all used rows. Otherwise, the list is read again.
+        """
+        is_first, self._is_first = self._is_first, False
+        if not self._remaining or (is_free and not is_first) or self._last_id in ids:
+            return 0
+        found = (self._excluded & set(filter(None, ids))) - self._counted
+        if is_free and not new_rows and len(found) != self._remaining:
+            return 0
+        self._counted |= found
+        used = min(len(found), self._remaining)
+        self._remaining -= used
+        return used

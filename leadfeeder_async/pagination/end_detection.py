@@ -215,15 +215,30 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     @property
     def has_counted_rows(self) -> bool:
-        """True if as many rows arrived as the server counts, on several pages, and the count never changed."""
+        """True if as many rows arrived as the server counts, on several pages of a pass in which the count is steady.
+
+        A later pass must contain all of these rows itself.
+        """
         current = self.current_pass
-        is_steady = self.passes == 1 and not current.rise and not current.fall
-        return is_steady and self.missing == 0 and current.pages > 0 and self.rows > self.largest_page
+        rows = self.rows if self.passes == 1 else current.rows
+        is_steady = not current.rise and not current.fall
+        return is_steady and rows == self.total and current.pages > 0 and rows > self.largest_page
 
     @property
     def has_usable_count(self) -> bool:
         """True with a trustworthy count, unless more rows arrived. It is then that of a page, or outdated."""
         return self.missing is not None and self.missing >= 0
+
+    @property
+    def may_lack_rows(self) -> bool:
+        """True if counted rows did not arrive, or if the count fell, so that rows may have moved to earlier pages."""
+        return self.lacks_rows or self.current_pass.fall > 0 or self.missing_in_pass > 0
+
+    @property
+    def can_begin_pass(self) -> bool:
+        """True if reading the list again is free, and passes are left after this one."""
+        fruitless = self.fruitless_passes + (self.passes > 1 and not self.current_pass.new_rows)
+        return self.can_restart and self.passes < MAX_PASSES and fruitless < MAX_FRUITLESS_PASSES
 
     @property
     def missing_in_pass(self) -> int:
@@ -307,10 +322,9 @@ class EndDetector(msgspec.Struct, frozen=True):
             return Verdict.INCOMPLETE
         current = self.current_pass
         may_lack_page = repeats_first_page or (not self.has_usable_count and self._has_bad_page)
-        if not (self.lacks_rows or current.fall > 0 or self.missing_in_pass > 0 or may_lack_page):
+        if not (self.may_lack_rows or may_lack_page):
             return Verdict.COMPLETE
-        fruitless = self.fruitless_passes + (self.passes > 1 and not current.new_rows)
-        if self.can_restart and self.passes < MAX_PASSES and fruitless < MAX_FRUITLESS_PASSES:
+        if self.can_begin_pass:
             return Verdict.RESTART
         # Each added or removed row may explain one row that this pass does not contain, but not an empty page.
         explained = 0 if current.has_empty_page else current.fall + current.rise

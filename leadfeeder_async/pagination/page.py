@@ -32,6 +32,12 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     """The highest count that the server reported in the current pass over a cursor list."""
     rows: int | None = None
     """The distinct rows of a cursor list so far, to compare with ``total``, or None if they are not known."""
+    fall: int = 0
+    """The rows by which the count of a cursor list fell. Later rows may have moved to a page that was already read."""
+    last_id: str | None = None
+    """The id of the last row of a cursor list so far, with its key if several rows may have the same id."""
+    is_charged: bool = False
+    """True if reading the list again may charge credits."""
     has_all_rows: bool = False
     """True if all rows that the server counts in a cursor list have arrived. It may still name another cursor."""
 

@@ -116,14 +116,16 @@ class WindowProgress(msgspec.Struct):
 
     @property
     def _lacks_last_page(self) -> bool:
-        """True if a rejected page is the last one that the server counts, in a list without dates.
+        """True if a rejected page is the last one that the server counts, or if that one came but rows are missing.
 
-        The list is then read again. If the rows are still missing, it ends with an error.
+        The list is then read again. If the rows are still missing, it ends with an error. In a search by date, the last
+        page must have come, because a rejected one may be the row limit.
         """
         detector = self.detector
-        is_near_end = 0 < detector.known_pages - 1 <= detector.current_pass.pages
-        is_counted = detector.lacks_rows and not self.may_exceed_limit
-        return self.window is None and detector.can_restart and is_near_end and is_counted
+        pages_needed = detector.known_pages - (self.window is None)
+        is_near_end = 0 < pages_needed <= detector.current_pass.pages
+        may_be_capped = self.may_exceed_limit or self._is_round(detector.total or 0)
+        return detector.can_restart and is_near_end and detector.lacks_rows and not may_be_capped
 
     @property
     def _needs_no_page(self) -> bool:
