@@ -14,7 +14,7 @@ from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.cli.dates import parse_day, start_date_of_export
 from leadfeeder_async.cli.export_job import export_list
-from leadfeeder_async.cli.input_files import check_input_is_kept, read_file
+from leadfeeder_async.cli.input_files import check_input_is_kept, read_text
 from leadfeeder_async.cli.options import (
     DEFAULT_TARGET,
     FLAG,
@@ -219,10 +219,10 @@ async def lists(*, scope: Scope = "company", target: OutputTarget = DEFAULT_TARG
 def read_filter_option(text: str, out: Path | None = None) -> WebVisitFilters:
     """Return the filters in a JSON object, or in a file that contains one, which must not be the output file."""
     if text.lstrip().startswith("{"):
-        data = text.encode()
+        data: str | bytes = text
     else:
         check_input_is_kept(Path(text), out)
-        data = read_file(Path(text))
+        data = read_text(Path(text))
     try:
         filters = msgspec.json.decode(data, type=dict[str, object])
     except UNREADABLE as error:

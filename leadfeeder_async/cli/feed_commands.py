@@ -12,7 +12,7 @@ from msgspec import UNSET
 from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.cli.confirmation import check_can_confirm, confirm
 from leadfeeder_async.cli.exit_codes import ExitCode
-from leadfeeder_async.cli.input_files import read_file
+from leadfeeder_async.cli.input_files import read_text
 from leadfeeder_async.cli.options import DEFAULT_OUTPUT, OPTIONS_GROUP, AccountId, OutputOptions
 from leadfeeder_async.cli.printing import print_err
 from leadfeeder_async.cli.record_tables import schema_of, show_record, show_records, to_record
@@ -134,6 +134,6 @@ def read_filters(path: Path) -> object:
 
     """
     try:
-        return msgspec.json.decode(read_file(path))
+        return msgspec.json.decode(read_text(path))
     except UNREADABLE as error:
         raise ConfigurationError(f"{path} is not valid JSON: {error}.", hint="Check the file.") from None

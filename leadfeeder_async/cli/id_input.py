@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import csv
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Container, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from msgspec import UNSET
 from leadfeeder_async.cli import windows_stdin
 from leadfeeder_async.cli.input_files import interruptible
 from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.jobs.csv_reader import next_row
 from leadfeeder_async.models.columns import Json, json_at
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class IdParser:
         self._scope = scope
         self._column = column
         self._number = 0
+        self._is_checked = False
+        """True if a line before was neither blank nor the beginning of another format."""
         self._has_started = False
         self._delimiter = ","
         self._separator: str | None = None
@@ -73,12 +77,15 @@ class IdParser:
     def feed(self, line: bytes) -> str | None:
         """Return the id in a line, or None if there is none: a blank line, a header, or part of a CSV row."""
         self._number += 1
+        if not self._is_checked:
+            self._check_format(line)
         try:
             text = line.decode("utf-8-sig" if self._number == 1 else "utf-8")
         except UnicodeDecodeError:
             raise self._error("is not UTF-8", "Save the ids as UTF-8.") from None
         if not text.strip():
             return None
+        self._is_checked = True
         if self._cell is not None:
             return self._id_in_row(text)
         if text.lstrip().startswith("{"):
@@ -90,6 +97,19 @@ class IdParser:
             self._cell = 0
             return self._id_in_row(text)
         return text.strip()
+
+    def _check_format(self, line: bytes) -> None:
+        """Raise ConfigurationError if a first line shows that the input has another format."""
+        from leadfeeder_async.jobs.enrich.file_format import (
+            JSON_REFUSAL,
+            find_refusal,
+        )  # not needed by ids in arguments
+
+        is_array = line.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+        refusal = JSON_REFUSAL if is_array else find_refusal(line)
+        if refusal is not None:
+            reason, hint = refusal
+            raise ConfigurationError(f"{self._source} {reason}.", hint=hint)
 
     def _read_separator_or_header(self, text: str) -> bool:
         """Return True if a line is the header of a CSV file, or names its delimiter."""
@@ -241,7 +261,8 @@ class IdParser:
 
         try:
             reader = csv.reader(given(), delimiter=self._delimiter, skipinitialspace=True, strict=True)
-            cells = next(reader, list[str]())
+            # A row of several lines may begin with a quote that is never closed, so its cells have Python's limit.
+            cells = (next_row(reader) if len(lines) == 1 else next(reader, None)) or []
         except csv.Error:
             if is_open:
                 return None

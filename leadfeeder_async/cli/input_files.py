@@ -41,6 +41,21 @@ def read_file(path: Path) -> bytes:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
 
 
+def read_text(path: Path) -> str | bytes:
+    """Return the text of a file in UTF-8 or, with a byte order mark, in UTF-16. Other bytes are unchanged.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
+    from leadfeeder_async.jobs.enrich.file_format import SAMPLE_BYTES, detect_encoding  # not always needed
+
+    data = read_file(path)
+    try:
+        return data.decode(detect_encoding(data[:SAMPLE_BYTES]))
+    except UnicodeDecodeError:
+        return data
+
+
 def check_input_is_kept(source: Path, out: Path | None) -> None:
     """Raise ConfigurationError if the output or one of its temporary files is the input file.
 

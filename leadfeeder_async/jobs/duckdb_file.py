@@ -26,6 +26,7 @@ from leadfeeder_async.jobs.atomic_file import (
     replace_atomically,
     temporary_path,
 )
+from leadfeeder_async.jobs.serialized_error import escape_surrogates
 
 if TYPE_CHECKING:
     import duckdb
@@ -113,7 +114,7 @@ _UPGRADE = "Run pip install --upgrade duckdb, or export the data with the DuckDB
 
 _NOT_A_DATABASE = "is not a valid DuckDB database"
 _CHOOSE = "Choose another file. This one was not changed."
-_RENAME = "Choose another name for the database and its folders."
+_RENAME = "Choose another name for the file and its folders."
 
 _SHARING_VIOLATION, _DISK_FULL = 32, 112
 """Errors of Windows."""
@@ -358,7 +359,7 @@ def json_lines_sql(path: Path, columns: Mapping[str, str], longest_line: int) ->
         longest_line: The most bytes of a line, or 0 if that is at most ``DEFAULT_MAX_LINE_BYTES``. DuckDB refuses a
             longer line, and its buffers depend on this number.
     """
-    expanded = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
+    expanded = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in duckdb_path(path))
     types = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
     options = "format='newline_delimited', compression='uncompressed', hive_partitioning=false"
     size = max(longest_line + 1, DEFAULT_MAX_LINE_BYTES)
@@ -387,7 +388,20 @@ def quoted_name(name: str) -> str:
 
 def quoted(text: Path | str) -> str:
     """Return a string as a literal of SQL."""
-    return "'" + str(text).replace("'", "''") + "'"
+    return "'" + (duckdb_path(text) if isinstance(text, Path) else text).replace("'", "''") + "'"
+
+
+def duckdb_path(path: Path) -> str:
+    """Return a path as DuckDB reads it: in UTF-8, whatever encoding the locale has.
+
+    Raises:
+        DatabaseError: The path is not UTF-8.
+    """
+    try:
+        return os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        message = f"DuckDB cannot open {escape_surrogates(str(path))}, because the path is not UTF-8."
+        raise DatabaseError(message, hint=_RENAME) from None
 
 
 @contextmanager
@@ -428,7 +442,7 @@ def _connect(path: Path, *, read_only: bool, config: Mapping[str, str | bool] | 
     try:
         # Without a config, a writable connection shares the database with other connections of this process.
         # An absolute path has no prefix such as ``duckdb:``, which DuckDB would take away.
-        connection = duckdb.connect(path.absolute(), read_only=read_only, config={**(config or {})})
+        connection = duckdb.connect(duckdb_path(path.absolute()), read_only=read_only, config={**(config or {})})
     except duckdb.ConnectionException:
         raise _open_in_this_process(path) from None
     if conflicts and _count_descriptors(path) > before:
@@ -502,10 +516,11 @@ def _check_links(path: Path) -> None:
 
 
 def _check_name(path: Path) -> None:
-    """Raise DatabaseError for a name with a question mark, for which DuckDB gives the log another name.
+    """Raise DatabaseError for a name that is not UTF-8, or has a question mark, for which the log gets another name.
 
     A path such as ``//?/C:/visits.duckdb`` has its question mark in the drive.
     """
+    duckdb_path(path.absolute())
     if any("?" in name.as_posix()[len(name.anchor) :] for name in (path.absolute(), path.resolve())):
         raise DatabaseError(f"DuckDB cannot open {path}, because the path contains a question mark.", hint=_RENAME)
 

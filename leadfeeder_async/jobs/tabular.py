@@ -12,7 +12,7 @@ from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs import excel_csv
 from leadfeeder_async.jobs.atomic_file import replace_atomically, temporary_beside
 from leadfeeder_async.jobs.csv_lines import csv_lines
-from leadfeeder_async.jobs.duckdb_file import require_duckdb
+from leadfeeder_async.jobs.duckdb_file import duckdb_path, require_duckdb
 from leadfeeder_async.jobs.parquet import write_parquet
 from leadfeeder_async.jobs.row_cells import decode_row, read_cells
 from leadfeeder_async.models.columns import Column, json_at
@@ -89,6 +89,7 @@ def check_table(path: Path, csv_dialect: CsvDialect) -> None:
     )
     if suffix == ".parquet":
         require_duckdb("A .parquet file", "parquet")
+        duckdb_path(path.absolute())
 
 
 def write_table(

@@ -13,6 +13,9 @@ from leadfeeder_async.models.base import Model
 T = TypeVar("T")
 
 
+MAX_URL_CHARS = 65_536
+"""The longest URL or cursor that is examined. Servers accept much shorter ones."""
+
 _CURSOR_IN_URL = re.compile(r"[?&]page(?:\[|%5B)cursor(?:\]|%5D)=([^&#]+)", re.IGNORECASE)
 
 
@@ -75,7 +78,8 @@ class Meta(Model, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     def next_cursor(self) -> str | None:
         """The cursor of the next page, also if the response has it in a URL. None on the last page."""
         cursor = (self.pagination.next_cursor if self.pagination else None) or self.outer_next_cursor or None
-        found = _CURSOR_IN_URL.search(cursor or self.next_link or "")
+        url = cursor or self.next_link or ""
+        found = _CURSOR_IN_URL.search(url) if len(url) <= MAX_URL_CHARS else None
         return cursor if found is None else unquote_plus(found[1])
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.errors import APIStatusError, IncompleteListError
-from leadfeeder_async.models.envelope import Meta
+from leadfeeder_async.models.envelope import MAX_URL_CHARS, Meta
 from leadfeeder_async.pagination.dedupe import NewRows, SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, PageFacts
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
@@ -60,6 +60,7 @@ def page_facts(
         row_count=page.row_count,
         new_rows=new.count + undecodable,
         new_to_pass=new.count_in_pass + undecodable,
+        repeated_rows=new.repeated,
         total_count=page.meta.total_count,
         page_count=page.meta.pages,
         is_last=is_last,
@@ -78,6 +79,8 @@ def next_page(meta: Meta) -> str | None:
     cursor, link = meta.next_cursor, meta.next_link
     if cursor is not None or link is None:
         return cursor
+    if len(link) > MAX_URL_CHARS:
+        return link
     query = link.partition("?")[2].partition("#")[0]
     names_place = any(not _PARAMETER_OF_ALL_PAGES.fullmatch(name) for name, _ in parse_qsl(query))
     return link if names_place or not query else None

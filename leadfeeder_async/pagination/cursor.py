@@ -11,8 +11,15 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.errors import APIStatusError, CursorExpiredError, CursorLoopError, LeadfeederError
-from leadfeeder_async.models.envelope import Meta
+from leadfeeder_async.errors import (
+    APIStatusError,
+    CursorExpiredError,
+    CursorLoopError,
+    IncompleteListError,
+    LeadfeederError,
+    PaginationError,
+)
+from leadfeeder_async.models.envelope import MAX_URL_CHARS, Meta
 from leadfeeder_async.pagination.completeness import filter_new, missing_rows_error, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, PassState, Verdict
@@ -123,7 +130,7 @@ class _CursorProgress:
         self._made_progress = False
         self.is_free = not (request.endpoint.is_billed or position.is_charged)
         """True if reading the list again charges nothing."""
-        self.loop_error: CursorLoopError | None = None
+        self.loop_error: PaginationError | None = None
         rows = position.rows if self._resumes else 0
         if rows is None and self._excluded:
             rows = len(self._excluded)
@@ -274,10 +281,13 @@ class _CursorProgress:
             message = f"{message.rstrip('.')}. Some rows have no id, so reading the list again would repeat them."
         return CursorExpiredError(message, context)
 
-    def _detect_loop(self, cursor: str | None) -> CursorLoopError | None:
+    def _detect_loop(self, cursor: str | None) -> PaginationError | None:
         context = self._request.endpoint.error_context()
         if cursor is None:
             return None
+        if len(cursor) > MAX_URL_CHARS:
+            message = f"The cursor of the next page has {len(cursor):,} characters, and {MAX_URL_CHARS:,} can be sent."
+            return IncompleteListError(message, context)
         if cursor in self._cursors:
             return CursorLoopError("The server returned the same cursor twice.", context)
         stuck_pages = self.detector.current_pass.stuck_pages

@@ -26,6 +26,8 @@ class NewRows(msgspec.Struct, Generic[T], frozen=True):
     """The number of rows that no earlier page of the same pass contained."""
     unidentified: int = 0
     """The number of rows without an id."""
+    repeated: int = 0
+    """The number of rows that an earlier page of the same pass contained."""
 
 
 class SeenIds(msgspec.Struct):
@@ -78,6 +80,8 @@ class SeenIds(msgspec.Struct):
 
     def _filter(self, rows: tuple[T, ...], ids: Sequence[str | None], *, returns_unidentified: bool) -> NewRows[T]:
         returned, count, count_in_pass, unidentified = list[T](), 0, 0, 0
+        before = self.ids if self.pass_ids is None else self.pass_ids
+        repeated = len(before.intersection(filter(None, ids)))
         for row, row_id in zip(rows, ids, strict=True):
             if row_id is None:
                 unidentified += 1
@@ -90,7 +94,8 @@ class SeenIds(msgspec.Struct):
             if self._are_new({row_id}):
                 returned.append(row)
             self._add({row_id})
-        return NewRows(tuple(returned), count, count if self.pass_ids is None else count_in_pass, unidentified)
+        count_in_pass = count if self.pass_ids is None else count_in_pass
+        return NewRows(tuple(returned), count, count_in_pass, unidentified, repeated)
 
     def _are_new(self, ids: AbstractSet[str]) -> bool:
         return (

@@ -49,6 +49,8 @@ class PageFacts(msgspec.Struct, frozen=True):
     """Rows that no earlier page contained."""
     new_to_pass: int | None = None
     """Rows that no earlier page of this pass contained. Defaults to the new rows, as in a first pass."""
+    repeated_rows: int = 0
+    """Rows that an earlier page of this pass contained."""
     total_count: int | None = None
     """The number of rows that the server reports."""
     page_count: int | None = None
@@ -85,6 +87,8 @@ class PassState(msgspec.Struct, frozen=True):
     """True if a page had no rows, although a later one had."""
     has_repeated_page: bool = False
     """True if a page had only rows of earlier ones, although a later page had rows new to this pass."""
+    has_overlap: bool = False
+    """True if a page had rows of earlier ones beside new rows, because rows moved or the order is not stable."""
     has_short_page: bool = False
     """True if a page had rows, but was not full, although it was not the last one."""
     stuck_pages: int = 0
@@ -112,6 +116,7 @@ class PassState(msgspec.Struct, frozen=True):
             latest_rows=page.row_count,
             has_empty_page=self.has_empty_page or (self.latest_rows == 0 and page.row_count > 0),
             has_repeated_page=self.has_repeated_page or (self.latest_is_repeated and new_to_pass > 0),
+            has_overlap=self.has_overlap or (page.repeated_rows > 0 and new_to_pass > 0),
             has_short_page=self.has_short_page or 0 < (self.latest_rows or 0) < largest_page,
             stuck_pages=0 if new_to_pass else self.stuck_pages + 1,
         )
@@ -168,9 +173,10 @@ class EndDetector(msgspec.Struct, frozen=True):
       a pass without another fall contains as many rows as the count. It is INCOMPLETE if the last pass lacks more rows
       than were added and removed during it. If an empty page came before other rows, one lacking row is enough.
     - Without a count, or below zero, the verdict is RESTART if an empty or repeated page came before new rows or before
-      the last reported page, or was that page although all others were full. It is INCOMPLETE if the rows of such a
-      page before the last one never arrive, although all others are full. If one of them is not full, the server may
-      filter rows after it made the pages.
+      the last reported page, or was that page although all others were full. The same applies if a page without a
+      cursor had rows of earlier pages beside new ones, because rows may have moved to a page that was already read.
+    - In the same case, it is INCOMPLETE if the rows of an empty or repeated page before the last one never arrive,
+      although all others are full. If one of them is not full, the server may filter rows after it made the pages.
     - Without a count, or below zero, the verdict is INCOMPLETE if all pages repeat the first one, although the response
       has a cursor, or reports several pages of a common size. Only in the second case, it is RESTART before.
     """
@@ -333,9 +339,10 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     @property
     def _has_bad_page(self) -> bool:
-        """True if a page of this pass had no new rows, although it came before other rows or should have had some."""
+        """True if a page of this pass had no new rows, or not only new ones, although it should have had some."""
         current, last_page = self.current_pass, self.last_page or 0
-        if current.has_page_without_rows:
+        # Some cursors are those of the last row, which comes again.
+        if current.has_page_without_rows or (current.has_overlap and not self.is_cursor_list):
             return True
         # The last reported page may also be one too many, so it only counts if all others are full.
         pages_with_new_rows = current.pages - current.stuck_pages

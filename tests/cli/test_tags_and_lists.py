@@ -354,6 +354,32 @@ def test_rows_with_ids_that_a_missing_quote_hides(header: str, ids: list[str], e
         list(ids_in_lines(BytesIO("\n".join([header, *lines]).encode()), IdParser("ids", "company", None)))
 
 
+def test_long_cell_beside_an_id() -> None:
+    """A cell of any length on one line is accepted, as in the output of an enrichment."""
+    note = '"' + "long note, " * 40_000 + '"'
+    text = f"id,note\n159000001,{note}\n159000002,x\n"
+    parser = IdParser("ids", "company", None)
+    assert list(ids_in_lines(BytesIO(text.encode()), parser)) == ["159000001", "159000002"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b'[{"id":"159000001"}]\n', "JSON document"),
+        (b'\xef\xbb\xbf["159000001","159000002"]\n', "JSON document"),
+        (b"\n[\n159000001,\n159000002\n]\n", "JSON document"),
+        (b"%PDF-1.4\n159000001\n", "document, not a table"),
+        (b"<!DOCTYPE html>\n159000001\n", "HTML or XML"),
+        (b"PK\x03\x04\x14\x00159000001\n", "archive or a workbook"),
+        (b"\x01\x02\x03\x04\n159000001\n", "not a text file"),
+    ],
+)
+def test_other_formats_are_not_taken_for_ids(text: bytes, problem: str) -> None:
+    """The first line of another format is refused, and not sent as an id."""
+    with pytest.raises(ConfigurationError, match=f"^ids .*{problem}"):
+        list(ids_in_lines(BytesIO(text), IdParser("ids", "company", None)))
+
+
 def test_id_with_a_line_break() -> None:
     """An id cell that contains another row is refused, also in the first row."""
     text = b'id,name,note\n"159000001,N,x\n159000002,N",x\n159000003,N,x\n'
@@ -396,7 +422,7 @@ def test_notes_that_hide_no_ids(note: str) -> None:
         ('1,"' + "long note " * 1_000 + '\n2,y\n3,27"\n4,z\n', "Line 4 of ids ends a cell that contains rows with ids"),
         ("1,Elbe, Inc.\n2,b\n", "Line 2 of ids has 3 cells, and there are 2 columns"),
         ("1,a\r2,b\r", "Line 2 of ids is not valid CSV"),
-        ('1,a\n2,"' + "x" * 200_000 + '"\n', "Line 3 of ids is not valid CSV, or has a cell that is too long"),
+        ('1,a\n2,"' + "x" * 200_000 + '\n"\n', "Line 4 of ids is not valid CSV, or has a cell that is too long"),
     ],
 )
 def test_invalid_rows_of_ids(rows: str, message: str) -> None:

@@ -77,6 +77,11 @@ BODIES: dict[str, Callable[[], bytes]] = {
         b',"included":[' + b'{"id":"1","type":"company","attributes":{"name":"xxxxxxxxxx"}},' * 200_000 + b"{}]",
     ),
     "white space": lambda: repeated(b'{"data":[', b" ", b"]}"),
+    "a link to the next page": lambda: repeated(b'{"data":[{"id":"1"}],"links":{"next":"http://x/?', b"&a=%41", b'"}}'),
+    "a link with a cursor": lambda: repeated(
+        b'{"data":[{"id":"1"}],"links":{"next":"http://x/?page[cursor]=', b"%41%42", b'"}}'
+    ),
+    "a cursor": lambda: repeated(b'{"data":[{"id":"1"}],"meta":{"pagination":{"next_cursor":"', b"a/b+", b'"}}}'),
     "invalid UTF-8": lambda: repeated(b'{"data":[{"id":"1","x":"', b"\xff", b'"}]}'),
 }
 

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from leadfeeder_async import DatabaseError, DatabaseLockedError
+from leadfeeder_async import AsyncLeadfeeder, DatabaseError, DatabaseLockedError
 from leadfeeder_async.jobs import duckdb_file
 from leadfeeder_async.jobs.duckdb_file import (
     MIN_VERSION_TO_ATTACH,
@@ -28,9 +28,15 @@ from leadfeeder_async.jobs.duckdb_file import (
     remove_database,
     translate_errors,
 )
+from leadfeeder_async.sync import sync_account
 from tests.jobs.helpers import FOREIGN_FILES, make_foreign_file, names_in, small_disk
 from tests.support.paths import PACKAGE
-from tests.support.requirements import make_link, needs_names_with_any_character
+from tests.support.requirements import (
+    make_link,
+    needs_names_with_any_bytes,
+    needs_names_with_any_character,
+    needs_posix_shell,
+)
 
 SCHEMA = "CREATE TABLE numbers (number INTEGER)"
 
@@ -286,6 +292,38 @@ def test_question_mark_is_refused(tmp_path: Path, name: str) -> None:
         with pytest.raises(DatabaseError, match="question mark"):
             use(path)
     assert names_in(path.parent)[-1:] == [path.name]
+
+
+@needs_names_with_any_bytes
+async def test_path_that_is_not_utf_8(tmp_path: Path, lf: AsyncLeadfeeder) -> None:
+    """A path that DuckDB cannot open is refused before anything is sent."""
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/d\xe4t"))
+    folder.mkdir()
+    with pytest.raises(DatabaseError, match=r"d\\udce4t/a\.duckdb, because the path is not UTF-8"):
+        await sync_account(lf, folder / "a.duckdb")
+    with pytest.raises(DatabaseError, match="not UTF-8"):
+        await lf.tags.list().to_file(folder / "tags.parquet")
+    with pytest.raises(DatabaseError, match="not UTF-8"):
+        await lf.enrich.companies(["a.test"], by="domain").to_file(folder / "out.parquet")
+    assert lf.stats.requests == 0
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.e2e
+@needs_posix_shell
+def test_path_in_a_locale_without_its_letters(tmp_path: Path) -> None:
+    """DuckDB opens a path with letters that the locale of the process lacks."""
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from leadfeeder_async.jobs.duckdb_file import create_database, open_read_only\n"
+        "create_database(Path(sys.argv[1]), 'CREATE TABLE a (b INTEGER)')\n"
+        "with open_read_only(Path(sys.argv[1])) as database: print(database.execute('FROM a').fetchall())"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", program, str(tmp_path / "dätä.duckdb")]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=60)
+    assert (done.stdout, done.returncode) == (b"[]\n", 0), done.stderr
+    assert names_in(tmp_path) == ["dätä.duckdb"]
 
 
 @pytest.mark.parametrize("is_bounded", [False, True])

@@ -92,6 +92,11 @@ async def test_command(tmp_path: Path) -> None:
         options = ("--since", "2026-11-01", "--until", "2026-11-02", "--filter", '{"location_country_codes":["DE"]}')
         code, out, _ = await leadfeeder(None, "export", "visits", *options, "--feed", "6001", **environment)
         assert (code, [json.loads(line)["id"] for line in out.splitlines()]) == (0, EXPECTED)
+        for encoding in ("utf-8-sig", "utf-16"):  # as PowerShell writes files
+            (tmp_path / "filter.json").write_text('{"location_country_codes":["DE"]}', encoding=encoding)
+            options = (*options[:5], str(tmp_path / "filter.json"))
+            code, out, _ = await leadfeeder(None, "export", "visits", *options, "--feed", "6001", **environment)
+            assert (code, [json.loads(line)["id"] for line in out.splitlines()]) == (0, EXPECTED)
         code, _, stderr = await leadfeeder(None, "export", "visits", "--filter", "[]", **environment)
         assert (code, "[] cannot be read" in stderr) == (2, True)
 

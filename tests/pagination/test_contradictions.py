@@ -56,6 +56,43 @@ async def test_empty_page_before_the_last(hole: int, body: Any, is_permanent: bo
     assert requests == (18 if is_permanent else 12)
 
 
+@pytest.mark.parametrize("meta", [{}, {"page_count": 5}, {"page_count": 5, "total_count": 0}])
+async def test_order_that_is_not_stable_without_count(meta: dict[str, int]) -> None:
+    """If rows trade places between the pages, a numbered list is read again until no pass has another row."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        page = int(request.query["page[num]"])
+        # Every second response sorts equal rows, in groups of 60, the other way around.
+        found = sorted(rows(0, 450), key=lambda row: (int(row["id"]) // 60, int(row["id"]) * (-1) ** requests))
+        found = found[100 * page - 100 : 100 * page]
+        return web.json_response({"data": found, "meta": {"pagination": meta}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        found = await lf.tags.list().prefetch(0).collect()
+    assert len({tag.id for tag in found}) == len(found) == 450
+
+
+@pytest.mark.parametrize("charged", [0, 100])
+async def test_row_added_before_the_next_page_without_count(charged: int) -> None:
+    """A row that pushes others to the next page is found in a second pass, unless the list charges."""
+    requests = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        page = int(request.query["page[num]"])
+        found = rows(0 if requests > 1 else 1, 251)[100 * page - 100 : 100 * page]
+        return web.json_response({"data": found, "meta": {"credits": {"charged": charged}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        found = await lf.tags.list().prefetch(0).collect()
+    assert len({tag.id for tag in found}) == len(found) == (250 if charged else 251)
+    assert requests == (3 if charged else 6)
+
+
 @pytest.mark.parametrize("sizes", [(100, 40, 0, 100, 50), (100, 0, 60, 100, 50), (100, 100, 100, 0, 0)])
 async def test_filtered_pages_without_count(sizes: tuple[int, ...]) -> None:
     """A list whose server removes rows from its pages, or reports too many pages, is complete with an empty page."""

@@ -415,6 +415,18 @@ async def test_complete_position_without_ids(make: Any) -> None:
         assert await rest_of(make(lf), pages[1], []) == set()
 
 
+async def test_cursor_that_is_too_long_to_be_sent() -> None:
+    """A list whose next cursor cannot be sent ends with an error, and keeps the rows so far."""
+    api, found = CursorApi(100), list[str]()
+    api.last_cursor = "x" * 65_537
+    async with handler_server(api) as url, client_of(url) as lf:
+        api.total = 250
+        with pytest.raises(IncompleteListError, match="has 65,537 characters"):
+            async for row in companies(lf):
+                found.append(row.id)
+    assert found == api.ids
+
+
 async def test_repeated_page_of_a_day_below_the_limit() -> None:
     """A page that comes twice below the row limit is requested again, although a further page is rejected."""
     repeats = [50]

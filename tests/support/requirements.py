@@ -27,6 +27,7 @@ needs_memory_limits = pytest.mark.skipif(is_windows, reason="needs limits of the
 needs_names_with_any_character = pytest.mark.skipif(
     is_windows, reason="needs file names with colons and question marks"
 )
+needs_names_with_any_bytes = pytest.mark.skipif(sys.platform != "linux", reason="needs file names that are not UTF-8")
 needs_open_files_removed = pytest.mark.skipif(is_windows, reason="needs to remove a file that is open")
 needs_permissions = pytest.mark.skipif(is_windows, reason="needs the file permissions of POSIX")
 needs_own_signals = pytest.mark.skipif(

@@ -21,7 +21,7 @@ _UNPACK = ("is an archive", "Unpack it and pass the file inside.")
 _SAVE_AS_TABLE = "Open it in a spreadsheet program and save the table as .csv or .xlsx."
 _DATABASE = ("is a binary data file", "Export the rows as .csv or JSON lines, for example with DuckDB.")
 _DOCUMENT = ("is a document, not a table", "Save the table as .csv or .xlsx.")
-_JSON = (
+JSON_REFUSAL = (
     "is a JSON document",
     "Pass JSON lines in a file named .ndjson, with one object per line. `jq -c '.[]'` converts an array.",
 )
@@ -29,7 +29,7 @@ _MARKUP = ("contains an HTML or XML table", _SAVE_AS_TABLE)
 _BINARY = ("is not a text file", "Pass a table as .csv or .xlsx, JSON lines, or a .txt file with one key per line.")
 
 _REFUSED_SUFFIXES = {
-    ".json": _JSON,
+    ".json": JSON_REFUSAL,
     **dict.fromkeys((".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip", ".zst"), _UNPACK),
     **dict.fromkeys((".arrow", ".avro", ".db", ".duckdb", ".feather", ".orc", ".parquet", ".sqlite"), _DATABASE),
     **dict.fromkeys((".doc", ".docx", ".eml", ".msg", ".odt", ".pages", ".pdf", ".rtf", ".vcf"), _DOCUMENT),
@@ -92,20 +92,32 @@ def detect_format(path: Path, encoding: str | None) -> tuple[FileFormat, str]:
     if suffix in WORKBOOKS:
         _check_workbook(path, sample)
         return "workbook", ""
-    for position, signature, reason in _SIGNATURES:
-        if sample[position:].startswith(signature):
-            _raise_refused(path, *reason)
     found = encoding or detect_encoding(sample)
-    text = _decode(sample, found)
-    if suffix in _JSON_LINES:
+    is_json_lines = suffix in _JSON_LINES
+    if refusal := find_refusal(sample, found, is_text=is_json_lines):
+        _raise_refused(path, *refusal)
+    if is_json_lines:
         return "json lines", found
-    if _JSON_START.match(text):
-        _raise_refused(path, *_JSON)
-    if _MARKUP_START.match(text):
-        _raise_refused(path, *_MARKUP)
-    if _is_binary(text):
-        _raise_refused(path, *_BINARY)
+    if _JSON_START.match(_decode(sample, found)):
+        _raise_refused(path, *JSON_REFUSAL)
     return "text" if suffix == ".txt" else "table", found
+
+
+def find_refusal(sample: bytes, encoding: str = "utf-8-sig", *, is_text: bool = False) -> tuple[str, str] | None:
+    """Return the reason and the hint with which a file is refused, or None if it may be a table or JSON lines.
+
+    Args:
+        sample: The beginning of the file.
+        encoding: The encoding of its text. Defaults to ``utf-8-sig``.
+        is_text: True if only a signature can show another format. Defaults to False.
+    """
+    for position, signature, refusal in _SIGNATURES:
+        if sample[position:].startswith(signature):
+            return refusal
+    text = "" if is_text else _decode(sample, encoding)
+    if _MARKUP_START.match(text):
+        return _MARKUP
+    return _BINARY if _is_binary(text) else None
 
 
 def detect_encoding(sample: bytes) -> str:

@@ -22,9 +22,11 @@ u.to urlz.fr v.gd we.tl x.co y.gy zpr.io
 """
 
 _WEBSITE_BUILDERS = """
-beacons.ai bio.link bio.site blogspot.com business.site carrd.co github.io gitlab.io jimdofree.com jimdosite.com
-linktr.ee netlify.app notion.site pages.dev page.link sites.google.com strikingly.com vercel.app
-web.app webflow.io weebly.com wixsite.com wordpress.com
+azurewebsites.net beacons.ai bigcartel.com bio.link bio.site blogspot.com business.site carrd.co firebaseapp.com
+fly.dev framer.website ghost.io github.io gitlab.io godaddysites.com herokuapp.com hubspotpagebuilder.com ionos.space
+jimdofree.com jimdosite.com linktr.ee mailchimpsites.com myshopify.com mystrikingly.com netlify.app notion.site
+onrender.com page.link pages.dev site123.me sites.google.com squarespace.com strikingly.com tilda.ws ucraft.net
+vercel.app web.app webador.com webflow.io webnode.page weebly.com weeblysite.com wixsite.com wordpress.com
 """
 
 _MORE_MAIL_PROVIDERS = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import threading
 from collections.abc import Generator, Iterator
 from datetime import date, datetime, time, timedelta
 from importlib.util import find_spec
@@ -13,13 +12,11 @@ from typing import IO, TYPE_CHECKING, Protocol, TypeAlias
 import msgspec
 
 from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.jobs.csv_reader import next_row
 from leadfeeder_async.jobs.enrich.workbook_check import check_workbook, unreadable_error
 
 if TYPE_CHECKING:
     from python_calamine import CalamineSheet, CalamineWorkbook
-
-MAX_CELL_CHARACTERS = 2**31 - 1
-"""The longest cell of a CSV file, the limit of Python's reader on every platform."""
 
 MAX_COLUMNS = 16_384
 """The most cells of a row, and the most keys of a JSON object. A sheet of Excel has as many columns."""
@@ -126,7 +123,7 @@ class CsvSource:
         reader = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=spaces, strict=True)
         begin = 1 + self._skipped_lines
         try:
-            while (cells := _next_row(reader)) is not None:
+            while (cells := next_row(reader)) is not None:
                 end = reader.line_num + self._skipped_lines
                 check_width(self._path, begin, len(cells))
                 if any(map(str.strip, cells)):
@@ -152,22 +149,6 @@ def clean_lines(file: IO[str], *, keeps_nul: bool = False) -> Iterator[str]:
     for number, line in enumerate(file):
         text = line.replace("\0", "") if "\0" in line and not keeps_nul else line
         yield text if number else text.removeprefix("\ufeff")
-
-
-_field_limit_lock = threading.Lock()
-
-
-def _next_row(reader: Iterator[list[str]]) -> list[str] | None:
-    """Return the next row with cells of any length, or None at the end.
-
-    Python has one limit for the cells of all readers, so it is raised for one row and restored for other readers.
-    """
-    with _field_limit_lock:
-        limit = csv.field_size_limit(MAX_CELL_CHARACTERS)
-        try:
-            return next(reader, None)
-        finally:
-            csv.field_size_limit(limit)
 
 
 def _hint(error: str) -> str:

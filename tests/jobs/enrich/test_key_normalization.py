@@ -236,6 +236,7 @@ def test_invalid_rules(by: str | list[str], column: str | None, message: str) ->
         "ada@gmail.com", "eve@web.de", "x@gmx.net", "x@t-online.de", "https://www.linkedin.com/company/nordlicht",
         "https://de.linkedin.com/company/nordlicht", "https://www.facebook.com/nordlicht", "https://bit.ly/abc",
         "https://nordlicht.business.site", "https://nordlicht.wordpress.com", "https://youtu.be/x", "x@mailbox.org",
+        "nordlicht.myshopify.com", "shop.nordlicht.squarespace.com", "nordlicht.godaddysites.com",
     ],
 )  # fmt: skip
 def test_shared_domains(text: str) -> None:
@@ -245,7 +246,9 @@ def test_shared_domains(text: str) -> None:
     assert key_of(text, "domain", allow_free_mail=True).value == normalize_domain(text)
 
 
-@pytest.mark.parametrize("domain", ["nordlicht.test", "microsoft.com", "notlinkedin.com", "gmail.com.nordlicht.test"])
+@pytest.mark.parametrize(
+    "domain", ["nordlicht.test", "microsoft.com", "shopify.com", "notlinkedin.com", "gmail.com.nordlicht.test"]
+)
 def test_domains_of_companies_are_not_shared(domain: str) -> None:
     """A domain is compared with complete labels of the list."""
     assert not is_shared_domain(domain)
