@@ -385,7 +385,7 @@ class PaginationError(LeadfeederError):
 
 
 class CursorLoopError(PaginationError):
-    """Cursor pagination loops: a cursor was returned twice, or 50 consecutive pages had no new rows."""
+    """Cursor pagination loops: a cursor was returned twice, or 50 consecutive pages (3 that charge) had no new rows."""
 
     default_hint = "The rows so far are valid. Try again later, or narrow the search."
 

@@ -123,7 +123,8 @@ async def export_file(
             async for page in pages:
                 problems.add(page)
                 await run_for_rows(partial(_append, output, page), len(page.items))
-                if page.meta.charged:
+                may_charge = page.position is not None and page.position.is_charged
+                if page.meta.charged or may_charge:
                     await run_in_thread(output.save)  # after a kill, the page would be charged again
                 notify(tracker.count(len(page.items), page.total), on_progress)
                 # If the list stopped early, the next run may find its end, so do not continue past this point.

@@ -37,6 +37,9 @@ MAX_PAGES_AFTER_END = 2
 MAX_LOOP_PAGES = 50
 """Consecutive pages without new rows, each with a new cursor, that are considered a loop."""
 
+MAX_REPEATED_PAGES = 3
+"""The same limit for pages that charge, and for pages after those that the first pass had with rows."""
+
 
 class CursorSource(msgspec.Struct, frozen=True):
     """Follows ``next_cursor`` from page to page, and prefetches one page.
@@ -138,18 +141,20 @@ class _CursorProgress:
         """True if the rows so far can be compared with the server's count."""
         rows = rows or 0
         self._highest_total = position.total if self._resumes else None
-        # Without their ids, the rows before the position would be returned again.
-        knows_ids = not self._resumes or bool(self._excluded) or position.rows == 0
+        self._knows_ids = not self._resumes or bool(self._excluded) or position.rows == 0
+        """True if the rows before the position are recognized. If not, they would be returned again."""
+        self._skips_rows = position.skips_rows if self._resumes else bool(self._excluded)
+        """True if rows after the position may be excluded, because an earlier run returned them."""
         self.detector: EndDetector = EndDetector(
             options.page_size,
-            self.is_free and knows_ids,
+            self.is_free and self._knows_ids,
             is_cursor_list=True,
             rows=rows,
             current_pass=PassState(rows=rows, fall=position.fall if self._resumes else 0),
             total=self._highest_total if self._is_comparable else None,
         )
         self._rows_before = rows
-        self._used_rows = _UsedRows(self._excluded, rows, position.last_id) if self._resumes else None
+        self._used_rows = _UsedRows(self._excluded, position, rows) if self._resumes else None
         self._last_id = position.last_id
         self._was_complete = self._resumes and position.has_all_rows
         """True if the list had all counted rows at the position, until new rows arrive or the count changes."""
@@ -160,20 +165,17 @@ class _CursorProgress:
         return self.loop_error is not None or self.detector.verdict in {Verdict.COMPLETE, Verdict.INCOMPLETE}
 
     def position(self, cursor: str | None) -> ResumePosition:
-        """Return the position before a cursor.
-
-        It has no cursor if rows after it may have been returned before, because a resumed run could not count them.
-        Resuming then reads the list again from its start. A list that may charge keeps the cursor.
-        """
+        """Return the position before a cursor. In a later pass, it counts the rows of this pass."""
         detector = self.detector
-        skips_rows = detector.passes > 1 or (not self._resumes and bool(self._excluded))
+        rows = detector.rows if detector.passes == 1 else detector.current_pass.rows + self._unidentified
         return ResumePosition(
-            cursor=None if skips_rows and self.is_free else cursor,
+            cursor=cursor,
             ended=detector.verdict is Verdict.COMPLETE or (self.has_ended and not self.is_free),
             total=self._highest_total,
             fall=detector.current_pass.fall,
-            rows=detector.rows if self._is_comparable else None,
+            rows=rows if self._is_comparable else None,
             last_id=self._last_id,
+            skips_rows=self._skips_rows or detector.passes > 1,
             has_all_rows=self._has_all_rows,
             is_charged=not self.is_free,
         )
@@ -182,10 +184,10 @@ class _CursorProgress:
     def _has_all_rows(self) -> bool:
         """True if all counted rows arrived, in this run or before its position.
 
-        False at the row limit, because some servers count no further.
+        False at the row limit, because some servers count no further, and if rows may be counted twice.
         """
-        has_counted_rows = self._was_complete or (self._has_new_rows and self.detector.has_counted_rows)
-        return has_counted_rows and (self.detector.total or 0) < self._max_rows
+        has_counted_rows = self._knows_ids and self._has_new_rows and self.detector.has_counted_rows
+        return (self._was_complete or has_counted_rows) and (self.detector.total or 0) < self._max_rows
 
     @property
     def wants_more(self) -> bool:
@@ -206,8 +208,8 @@ class _CursorProgress:
         if not self._is_comparable:
             facts = replace(facts, total_count=None)
         elif self._used_rows is not None and page.items:
-            used = self._used_rows.count(decoder.row_ids(page.items), facts.new_rows, is_free=self.is_free)
-            facts = replace(facts, new_rows=facts.new_rows + used, new_to_pass=(facts.new_to_pass or 0) + used)
+            rows = self._used_rows.count(decoder.row_ids(page.items), facts.new_rows, is_free=self.is_free)
+            facts = replace(facts, new_rows=rows, new_to_pass=rows)
         self._pages += 1
         self.is_free &= not facts.is_charged
         self._last_id = next(filter(None, decoder.row_ids(page.items[-1:])), self._last_id)
@@ -217,7 +219,7 @@ class _CursorProgress:
         if facts.new_rows > 0:
             self._made_progress = self._has_new_rows = True
         self._was_complete &= self.detector.missing == 0 and not facts.new_rows
-        self._end_loop(cursor)
+        self._end_loop(cursor, is_charged=facts.is_charged)
         page = replace(page, items=new.rows)
         # A rejected cursor ends a pass early, so the next pass has errors that were not reported.
         if self.detector.passes > 1 and not self._rejections:
@@ -225,13 +227,17 @@ class _CursorProgress:
         error = self._final_error()
         return page if error is None else replace(page, partial_errors=(*page.partial_errors, error))
 
-    def _end_loop(self, cursor: str | None) -> None:
+    def _end_loop(self, cursor: str | None, *, is_charged: bool) -> None:
         """End the list or begin another pass if no further cursor is likely to bring rows."""
-        detector, self.loop_error = self.detector, self._detect_loop(cursor)
+        detector, self.loop_error = self.detector, self._detect_loop(cursor, is_charged=is_charged)
         is_stuck = detector.current_pass.stuck_pages >= MAX_PAGES_AFTER_END
         if self._has_all_rows and (self.loop_error is not None or is_stuck):
             self.loop_error, self.detector = None, replace(detector, verdict=Verdict.COMPLETE)
-        elif self.loop_error is not None and detector.may_lack_rows and detector.can_begin_pass:
+        elif (
+            self.loop_error is not None
+            and (detector.may_lack_rows or detector.current_pass.rise)
+            and detector.can_begin_pass
+        ):
             self.loop_error, self.detector = None, replace(detector, verdict=Verdict.RESTART)
 
     def _final_error(self) -> LeadfeederError | None:
@@ -248,7 +254,8 @@ class _CursorProgress:
         """
         self.detector = self.detector.restarted()
         if self._resumes:
-            self._resumes, self._used_rows, self._is_comparable = False, None, True
+            self._resumes, self._used_rows = False, None
+            self._is_comparable = self._knows_ids = True
             without_id = max(0, self._rows_before - len(self._excluded)) if self._excluded else 0
             self.detector = replace(self.detector, rows=without_id + self._unidentified, can_restart=self.is_free)
             self._seen = SeenIds(inherited=(self._seen.ids,))
@@ -281,7 +288,7 @@ class _CursorProgress:
             message = f"{message.rstrip('.')}. Some rows have no id, so reading the list again would repeat them."
         return CursorExpiredError(message, context)
 
-    def _detect_loop(self, cursor: str | None) -> PaginationError | None:
+    def _detect_loop(self, cursor: str | None, *, is_charged: bool) -> PaginationError | None:
         context = self._request.endpoint.error_context()
         if cursor is None:
             return None
@@ -290,8 +297,11 @@ class _CursorProgress:
             return IncompleteListError(message, context)
         if cursor in self._cursors:
             return CursorLoopError("The server returned the same cursor twice.", context)
-        stuck_pages = self.detector.current_pass.stuck_pages
-        if stuck_pages >= MAX_LOOP_PAGES:
+        current = self.detector.current_pass
+        # After a rejected cursor, the end of the list is not known.
+        is_behind = current.pages > self.detector.first_pass_pages > 0 and not self._rejections
+        stuck_pages = current.stuck_pages
+        if stuck_pages >= (MAX_REPEATED_PAGES if is_charged or is_behind else MAX_LOOP_PAGES):
             message = f"{stuck_pages} consecutive pages had no new rows, each with a new cursor."
             return CursorLoopError(message, context)
         self._cursors.add(cursor)
@@ -299,37 +309,42 @@ class _CursorProgress:
 
 
 class _UsedRows:
-    """The rows after the position of a resumed list that the caller has used nevertheless, so that they are excluded.
+    """Counts the rows of a resumed list that have arrived, also if they are excluded.
 
-    They are on the page after the position. If a list that may charge began without the rows of earlier runs, they are
-    on any page. More rows than excluded ids beside those before the position cannot have been used.
+    The caller may have used rows of the page after the position. If the list skips rows of earlier runs, excluded rows
+    may be on any page. There are no more of them than excluded ids beside those of the rows before the position.
 
     Args:
         excluded: The excluded ids.
-        rows_before: The number of rows before the position.
-        last_id: The id of the last row before the position. A page that contains it repeats rows.
+        position: The position.
+        rows_before: The number of rows before it.
 
     """
 
-    def __init__(self, excluded: AbstractSet[str], rows_before: int, last_id: str | None) -> None:
+    def __init__(self, excluded: AbstractSet[str], position: ResumePosition, rows_before: int) -> None:
         self._excluded = excluded
-        self._last_id = last_id
+        self._last_id = position.last_id
+        self._skips_rows = position.skips_rows
         self._remaining = max(0, len(excluded) - rows_before)
         self._counted = set[str]()
         self._is_first = True
 
     def count(self, ids: Sequence[str | None], new_rows: int, *, is_free: bool) -> int:
-        """Return the number of used rows on a page.
+        """Return the number of rows of a page that count as arrived: its new rows, and those that the caller used.
 
-        In a free list, a page without new rows only counts if it has all used rows. Otherwise, the list is read again.
+        A page with the last row before the position repeats rows. In a free list, a page without new rows only counts
+        if it has all used rows, unless the list skips rows. Otherwise, the list is read again.
         """
         is_first, self._is_first = self._is_first, False
-        if not self._remaining or (is_free and not is_first) or self._last_id in ids:
-            return 0
+        if self._last_id in ids:
+            # Without excluded ids, the rows up to this one are not recognized.
+            return new_rows if self._excluded else max(0, new_rows - ids.index(self._last_id) - 1)
+        if not self._remaining or not (is_first or self._skips_rows):
+            return new_rows
         found = (self._excluded & set(filter(None, ids))) - self._counted
-        if is_free and not new_rows and len(found) != self._remaining:
+        if is_free and not self._skips_rows and not new_rows and len(found) != self._remaining:
             return 0
         self._counted |= found
         used = min(len(found), self._remaining)
         self._remaining -= used
-        return used
+        return new_rows + used

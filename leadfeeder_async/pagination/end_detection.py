@@ -223,10 +223,10 @@ class EndDetector(msgspec.Struct, frozen=True):
     def has_counted_rows(self) -> bool:
         """True if as many rows arrived as the server counts, on several pages of a pass in which the count is steady.
 
-        A later pass must contain all of these rows itself.
+        If the count fell before, the pass must contain all of these rows itself.
         """
         current = self.current_pass
-        rows = self.rows if self.passes == 1 else current.rows
+        rows = current.rows if self.count_fell_before else self.rows
         is_steady = not current.rise and not current.fall
         return is_steady and rows == self.total and current.pages > 0 and rows > self.largest_page
 

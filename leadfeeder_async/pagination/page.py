@@ -36,6 +36,8 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     """The rows by which the count of a cursor list fell. Later rows may have moved to a page that was already read."""
     last_id: str | None = None
     """The id of the last row of a cursor list so far, with its key if several rows may have the same id."""
+    skips_rows: bool = False
+    """True if rows that an earlier run returned may follow in a cursor list."""
     is_charged: bool = False
     """True if reading the list again may charge credits."""
     has_all_rows: bool = False

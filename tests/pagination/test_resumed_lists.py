@@ -141,7 +141,8 @@ async def test_second_reading_that_is_interrupted(tmp_path: Path, removed: int, 
         requests = len(api.cursors)
         await companies(lf).to_file(path, resume=True)
     assert set(api.ids) <= ids_in(path)
-    assert len(api.cursors) - requests == 5
+    if not removed:
+        assert api.cursors[requests:] == ["300", "400"]
 
 
 @pytest.mark.parametrize("stored", ["file", "own"])
@@ -208,6 +209,29 @@ async def test_last_cursor_that_repeats_after_all_rows(make: Any) -> None:
     assert api.cursors == [None, "100"]
 
 
+@pytest.mark.parametrize("end", ["200", None, "never"])
+async def test_repeated_page_without_ids(end: str | None) -> None:
+    """Rows before the position that come again are not counted twice, although their ids are not known."""
+    api = CursorApi(200, never_ends=end == "never")
+    async with handler_server(api) as url, client_of(url) as lf:
+        (first,) = await first_pages(companies(lf), 1)
+        api.last_cursor = end
+        api.once("100", lambda _: api.ids[:100])
+        with pytest.raises((IncompleteListError, CursorLoopError)):
+            await rest_of(companies(lf), first, [])
+
+
+@pytest.mark.parametrize("added", [1, 30])
+async def test_shifted_page_without_ids(added: int) -> None:
+    """Only the rows after the last known one of a shifted page are new, so the added rows are missing."""
+    api = CursorApi(250)
+    async with handler_server(api) as url, client_of(url) as lf:
+        (first,) = await first_pages(companies(lf), 1)
+        api.ids[:0] = [f"new {number}" for number in range(added)]
+        with pytest.raises(IncompleteListError, match=f"^{added} of {250 + added} rows"):
+            await rest_of(companies(lf), first, [])
+
+
 @pytest.mark.parametrize("is_cut", [False, True])
 async def test_resumed_list_without_ids(is_cut: bool) -> None:
     """A list that is resumed without ids is compared with the server's count too, and not read again."""
@@ -245,15 +269,51 @@ async def test_rows_lost_after_the_position(foreign: int, fault: str, charges: b
     assert api.cursors[1:] == (["100"] if "expired" in fault else ["100", "200"])
 
 
-@pytest.mark.parametrize(("at", "foreign"), [("200", 150), ("300", 100)])
-async def test_repeated_older_page_and_foreign_ids(at: str, foreign: int) -> None:
+@pytest.mark.parametrize(("at", "foreign", "charges"), [("200", 150, False), ("300", 100, False), ("300", 150, True)])
+async def test_repeated_older_page_and_foreign_ids(at: str, foreign: int, charges: bool) -> None:
     """Rows of a page before the position that comes again are not taken for rows that the caller used after it."""
-    api = CursorApi(450)
+    api, make = CursorApi(450, charges=charges), signals if charges else companies
     async with handler_server(api) as url, client_of(url) as lf:
-        pages = await first_pages(companies(lf), 2)
+        pages = await first_pages(make(lf), 2)
         api.once(at, lambda _: api.ids[:100])
-        stored = [*ids_of(pages), *(f"other {number}" for number in range(foreign))]
-        assert {*ids_of(pages), *await rest_of(companies(lf), pages[-1], stored)} == set(api.ids)
+        found = [row for page in pages for row in page.items]
+        stored = [*found, *(type(found[0])(id=f"other {number}") for number in range(foreign))]
+        with pytest.raises(IncompleteListError, match="100 of 450 rows") if charges else nullcontext():
+            assert {*ids_of(pages), *await rest_of(make(lf), pages[-1], stored)} == set(api.ids)
+
+
+async def test_last_cursor_that_goes_back() -> None:
+    """Ids of other lists do not make a list fail whose last page names an earlier cursor."""
+    api = CursorApi(500, charges=True)
+    async with handler_server(api) as url, client_of(url) as lf:
+        pages = await first_pages(signals(lf), 2)
+        api.last_cursor = "100"
+        found = [row for page in pages for row in page.items]
+        stored = [*found, *(type(found[0])(id=f"other {number}") for number in range(50))]
+        assert len(await rest_of(signals(lf), pages[-1], stored)) == 300
+
+
+@pytest.mark.parametrize("stored", ["file", "own"])
+async def test_runs_that_never_reach_the_end(tmp_path: Path, stored: str) -> None:
+    """Each run continues a reading without the rows of earlier ones, although no run reads the whole list."""
+    path, api = tmp_path / "x.ndjson", CursorApi(1_000)
+    async with handler_server(api) as url, client_of(url) as lf:
+        if stored == "file":
+            api.once("400", lambda _: 410)
+            for _ in range(2):
+                with pytest.raises(StopError):
+                    await companies(lf).prefetch(0).to_file(path, resume=True, on_progress=stop_after(6))
+            await companies(lf).to_file(path, resume=True)
+            assert ids_in(path) == set(api.ids)
+            assert len(api.cursors) == 15
+            return
+        ids, position = api.ids[:50], ResumePosition()
+        for _ in range(2):
+            pages = await first_pages(companies(lf).resume_from(position, ids), 5)
+            ids += ids_of(pages)
+            assert pages[-1].position is not None
+            position = pages[-1].position
+    assert (sorted(ids), len(api.cursors)) == (sorted(api.ids), 10)
 
 
 @pytest.mark.parametrize("used", [9, 50])
@@ -346,6 +406,18 @@ async def test_charged_pages_are_saved_at_once(tmp_path: Path) -> None:
     assert saved == [(100, 100), (200, 200), (250, 250)]
 
 
+async def test_pages_that_may_have_charged_are_saved_at_once(tmp_path: Path) -> None:
+    """A list that may charge is saved after each page, although its responses do not report credits."""
+    path, saved = tmp_path / "x.ndjson", list[tuple[int, int]]()
+
+    def read(progress: Progress) -> None:
+        saved.append((progress.done, json.loads((tmp_path / "x.ndjson.checkpoint").read_bytes())["rows"]))
+
+    async with handler_server(CursorApi(250)) as url, client_of(url) as lf:
+        await signals(lf).to_file(path, on_progress=read)
+    assert saved == [(100, 100), (200, 200), (250, 250)]
+
+
 async def test_unexpected_charge_is_remembered_by_the_position() -> None:
     """A list that turned out to charge is not read again after a resume."""
     api = CursorApi(250, charges=True)
@@ -386,6 +458,58 @@ async def test_cursors_that_never_end(tmp_path: Path, fault: str) -> None:
         await companies(lf).prefetch(0).to_file(path, resume=resumes, on_progress=remove)
     assert set(api.ids) <= ids_in(path)
     assert len(api.cursors) < 70
+
+
+@pytest.mark.parametrize("last", [None, "200"])
+async def test_count_that_rises_while_cursors_never_end(tmp_path: Path, last: str | None) -> None:
+    """A list whose count rose once is read again and ends, although its cursors do not."""
+    api = CursorApi(250, never_ends=last is None)
+    api.last_cursor = last
+
+    def add(_: Progress) -> None:
+        if len(api.cursors) == 1:
+            api.ids.append("new")
+
+    async with handler_server(api) as url, client_of(url) as lf:
+        assert (await companies(lf).prefetch(0).to_file(tmp_path / "x.ndjson", on_progress=add)).done == 251
+    assert len(api.cursors) <= 58
+
+
+@pytest.mark.parametrize("end", [None, "200", "never"])
+async def test_rows_of_two_passes(end: str | None) -> None:
+    """A list whose rows arrived in two passes ends, however it names its cursors."""
+    api = CursorApi(450, never_ends=end == "never")
+    api.last_cursor = end
+
+    def fault(cursor: str | None, ids: list[str]) -> list[str]:
+        is_empty = (cursor, api.cursors.count(cursor)) in {("300", 1), ("100", 2)}
+        return [] if is_empty else ids
+
+    api.fault = fault
+    async with handler_server(api) as url, client_of(url) as lf:
+        assert {row.id for row in await companies(lf).prefetch(0).collect()} == set(api.ids)
+    assert len(api.cursors) <= 62
+
+
+async def test_count_that_is_too_high_while_cursors_never_end() -> None:
+    """A later pass ends soon after the pages that the first one had."""
+    api = CursorApi(450, never_ends=True)
+    api.total = 451
+    async with handler_server(api) as url, client_of(url) as lf:
+        with pytest.raises(CursorLoopError, match="3 consecutive pages"):
+            await companies(lf).prefetch(0).collect()
+    assert len(api.cursors) <= 75
+
+
+async def test_charged_pages_without_new_rows() -> None:
+    """A list ends, and reports it, after three pages that charged and had no new rows."""
+    api = CursorApi(250, charges=True, never_ends=True)
+    api.total = 251
+    api.fault = lambda cursor, ids: ids or api.ids[200:]
+    async with handler_server(api) as url, client_of(url) as lf:
+        with pytest.raises(CursorLoopError, match="3 consecutive pages"):
+            await signals(lf).collect()
+    assert (len(api.cursors), api.charged) == (6, 400)
 
 
 @pytest.mark.parametrize("status", [400, 410])
