@@ -221,6 +221,52 @@ async def test_repeated_page_without_ids(end: str | None) -> None:
             await rest_of(companies(lf), first, [])
 
 
+async def test_older_page_without_ids_and_cursors_that_never_end() -> None:
+    """Rows whose ids are not known may be counted twice, so they end no list with endless cursors."""
+    api = CursorApi(300, never_ends=True)
+    async with handler_server(api) as url, client_of(url) as lf:
+        pages = await first_pages(companies(lf), 2)
+        api.once("200", lambda _: api.ids[:100])
+        with pytest.raises(CursorLoopError):
+            await rest_of(companies(lf), pages[-1], [])
+
+
+async def test_second_reading_without_ids_and_cursors_that_never_end() -> None:
+    """After a list without known ids was read from its start, all of its rows are known."""
+    api = CursorApi(300, never_ends=True)
+    async with handler_server(api) as url, client_of(url) as lf:
+        (first,) = await first_pages(companies(lf), 1)
+        api.once("100", lambda _: 410)
+        assert await rest_of(companies(lf), first, []) == set(api.ids)
+
+
+async def test_rows_that_move_during_an_interrupted_second_reading(tmp_path: Path) -> None:
+    """Rows that were added while others were removed are found, because only those of the second reading count."""
+    path, api = tmp_path / "x.ndjson", CursorApi(500)
+    api.once("400", lambda _: 410)
+    async with handler_server(api) as url, client_of(url) as lf:
+        with pytest.raises(StopError):
+            await companies(lf).prefetch(0).to_file(path, on_progress=stop_after(5))
+        api.ids[100:150] = []
+        api.ids[:0] = [f"new {number}" for number in range(50)]
+        await companies(lf).to_file(path, resume=True)
+    assert set(api.ids) <= ids_in(path)
+
+
+async def test_list_that_is_resumed_twice_with_foreign_ids() -> None:
+    """A list that began with its first row skips none, however often it is resumed."""
+    api = CursorApi(550, charges=True)
+    async with handler_server(api) as url, client_of(url) as lf:
+        pages = await first_pages(signals(lf), 2)
+        found = [row for page in pages for row in page.items]
+        stored = [*found, *(type(found[0])(id=f"other {number}") for number in range(150))]
+        assert pages[-1].position is not None
+        (third,) = await first_pages(signals(lf).resume_from(pages[-1].position, stored), 1)
+        api.once("400", lambda _: api.ids[:100])
+        with pytest.raises(IncompleteListError, match="100 of 550 rows"):
+            await rest_of(signals(lf), third, [*stored, *third.items])
+
+
 @pytest.mark.parametrize("added", [1, 30])
 async def test_shifted_page_without_ids(added: int) -> None:
     """Only the rows after the last known one of a shifted page are new, so the added rows are missing."""
