@@ -119,10 +119,12 @@ class WindowProgress(msgspec.Struct):
         """True if a rejected page is the last one that the server counts, or if that one came but rows are missing.
 
         The list is then read again. If the rows are still missing, it ends with an error. In a search by date, the last
-        page must have come, because a rejected one may be the row limit.
+        page must have come, because a rejected one may be the row limit. Several days are split instead.
         """
-        detector = self.detector
-        pages_needed = detector.known_pages - (self.window is None)
+        detector, window = self.detector, self.window
+        if window is not None and window.start != window.end:
+            return False
+        pages_needed = detector.known_pages - (window is None)
         is_near_end = 0 < pages_needed <= detector.current_pass.pages
         may_be_capped = self.may_exceed_limit or self._is_round(detector.total or 0)
         return detector.can_restart and is_near_end and detector.lacks_rows and not may_be_capped
