@@ -66,6 +66,8 @@ class CursorProgress:
         self._has_new_rows = False
         """True if this run has returned a row."""
         self._made_progress = False
+        self._has_looped = False
+        """True if a pass from the start ended because its cursors did not end, so that its length is known."""
         self.is_free = not (request.endpoint.is_billed or position.is_charged)
         """True if reading the list again charges nothing."""
         self.loop_error: PaginationError | None = None
@@ -173,6 +175,7 @@ class CursorProgress:
             and (detector.may_lack_rows or detector.current_pass.rise)
             and detector.can_begin_pass
         ):
+            self._has_looped |= not self._resumes
             self.loop_error, self.detector = None, replace(detector, verdict=Verdict.RESTART)
 
     def _final_error(self) -> LeadfeederError | None:
@@ -233,8 +236,7 @@ class CursorProgress:
         if cursor in self._cursors:
             return CursorLoopError("The server returned the same cursor twice.", context)
         current = self.detector.current_pass
-        # After a rejected cursor, the end of the list is not known.
-        is_behind = current.pages > self.detector.first_pass_pages > 0 and not self._rejections
+        is_behind = self._has_looped and current.pages > self.detector.first_pass_pages
         stuck_pages = current.stuck_pages
         if stuck_pages >= (MAX_REPEATED_PAGES if is_charged or is_behind else MAX_LOOP_PAGES):
             message = f"{stuck_pages} consecutive pages had no new rows, each with a new cursor."
@@ -267,18 +269,21 @@ class _UsedRows:
     def count(self, ids: Sequence[str | None], new_rows: int, *, is_free: bool) -> int:
         """Return the number of rows of a page that count as arrived: its new rows, and those that the caller used.
 
-        A page with the last row before the position repeats rows. In a free list, a page without new rows only counts
+        The rows up to the last one before the position come again. In a free list, a page without new rows only counts
         if it has all used rows, unless the list skips rows. Otherwise, the list is read again.
         """
         is_first, self._is_first = self._is_first, False
         if self._last_id in ids:
-            # Without excluded ids, the rows up to this one are not recognized.
-            return new_rows if self._excluded else max(0, new_rows - ids.index(self._last_id) - 1)
+            repeated = ids.index(self._last_id) + 1
+            ids = ids[repeated:]
+            if not self._excluded:  # so that the repeated rows were not recognized
+                return max(0, new_rows - repeated)
         if not self._remaining or not (is_first or self._skips_rows):
             return new_rows
         found = (self._excluded & set(filter(None, ids))) - self._counted
         if is_free and not self._skips_rows and not new_rows and len(found) != self._remaining:
             return 0
+        self._is_first = is_first and bool(found) and not new_rows  # the caller may have used several pages
         self._counted |= found
         used = min(len(found), self._remaining)
         self._remaining -= used

@@ -87,8 +87,12 @@ class PassState(msgspec.Struct, frozen=True):
     """True if a page had no rows, although a later one had."""
     has_repeated_page: bool = False
     """True if a page had only rows of earlier ones, although a later page had rows new to this pass."""
-    has_overlap: bool = False
-    """True if a page had rows of earlier ones beside new rows, because rows moved or the order is not stable."""
+    overlaps: int = 0
+    """The pages that had rows of earlier ones beside new rows."""
+    latest_overlap: int = 0
+    """The rows of earlier pages that the latest page had."""
+    largest_overlap: int = 0
+    """The most rows of earlier pages that a page had, although a later page had rows new to this pass."""
     has_short_page: bool = False
     """True if a page had rows, but was not full, although it was not the last one."""
     stuck_pages: int = 0
@@ -98,6 +102,15 @@ class PassState(msgspec.Struct, frozen=True):
     def has_page_without_rows(self) -> bool:
         """True if a page that was empty, or only repeated rows, came before other rows."""
         return self.has_empty_page or self.has_repeated_page
+
+    @property
+    def has_overlap(self) -> bool:
+        """True if rows moved to another page, because others were added or because the order is not stable.
+
+        Some servers repeat the last row of each page on the next one, or fill the last page with earlier rows.
+        """
+        is_regular = self.largest_overlap == 1 and self.overlaps >= self.pages - self.stuck_pages - 1
+        return self.largest_overlap > 0 and not is_regular
 
     @property
     def latest_is_repeated(self) -> bool:
@@ -116,7 +129,9 @@ class PassState(msgspec.Struct, frozen=True):
             latest_rows=page.row_count,
             has_empty_page=self.has_empty_page or (self.latest_rows == 0 and page.row_count > 0),
             has_repeated_page=self.has_repeated_page or (self.latest_is_repeated and new_to_pass > 0),
-            has_overlap=self.has_overlap or (page.repeated_rows > 0 and new_to_pass > 0),
+            overlaps=self.overlaps + (new_to_pass > 0 and page.repeated_rows > 0),
+            latest_overlap=page.repeated_rows,
+            largest_overlap=max(self.largest_overlap, self.latest_overlap if new_to_pass else 0),
             has_short_page=self.has_short_page or 0 < (self.latest_rows or 0) < largest_page,
             stuck_pages=0 if new_to_pass else self.stuck_pages + 1,
         )
@@ -341,7 +356,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     def _has_bad_page(self) -> bool:
         """True if a page of this pass had no new rows, or not only new ones, although it should have had some."""
         current, last_page = self.current_pass, self.last_page or 0
-        # Some cursors are those of the last row, which comes again.
+        # Rows that change may move behind the cursor, so that they come again.
         if current.has_page_without_rows or (current.has_overlap and not self.is_cursor_list):
             return True
         # The last reported page may also be one too many, so it only counts if all others are full.

@@ -65,14 +65,35 @@ async def test_order_that_is_not_stable_without_count(meta: dict[str, int]) -> N
         nonlocal requests
         requests += 1
         page = int(request.query["page[num]"])
-        # Every second response sorts equal rows, in groups of 60, the other way around.
-        found = sorted(rows(0, 450), key=lambda row: (int(row["id"]) // 60, int(row["id"]) * (-1) ** requests))
+        # Every second response sorts equal rows, in groups of 70, the other way around.
+        found = sorted(rows(0, 450), key=lambda row: (int(row["id"]) // 70, int(row["id"]) * (-1) ** requests))
         found = found[100 * page - 100 : 100 * page]
         return web.json_response({"data": found, "meta": {"pagination": meta}})
 
     async with handler_server(respond) as url, client_of(url) as lf:
         found = await lf.tags.list().prefetch(0).collect()
     assert len({tag.id for tag in found}) == len(found) == 450
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "requests"), [("padded", 230, 4), ("inclusive", 1_000, 11), ("inclusive", 991, 11)]
+)
+async def test_regular_repetitions_without_count(kind: str, count: int, requests: int) -> None:
+    """A last page that is filled with earlier rows, or a row that each page repeats, leads to no second pass."""
+    received = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal received
+        received += 1
+        first = (100 if kind == "padded" else 99) * (int(request.query["page[num]"]) - 1)
+        if kind == "padded" and first < count:
+            first = min(first, count - 100)
+        return web.json_response({"data": rows(first, max(first, min(first + 100, count)))})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        found = await lf.tags.list().prefetch(0).collect()
+    assert len({tag.id for tag in found}) == len(found) == count
+    assert received == requests
 
 
 @pytest.mark.parametrize("charged", [0, 100])

@@ -43,6 +43,7 @@ class CursorApi:
         self.charged = 0
         self.last_cursor: str | None = None
         self.total: int | None = None
+        self.without_cursor: str | None = None
         self._charges, self._never_ends = charges, never_ends
 
     async def __call__(self, request: web.Request) -> web.Response:
@@ -54,6 +55,8 @@ class CursorApi:
         if isinstance(result, int):
             return web.json_response({"errors": [{"code": "cursor_expired"}]}, status=result)
         follows = end < len(self.ids) or self._never_ends
+        if cursor is not None and cursor == self.without_cursor:
+            self.without_cursor, follows = None, False
         meta: dict[str, Any] = {
             "pagination": {
                 "total_count": self.total or len(self.ids),
@@ -362,6 +365,56 @@ async def test_runs_that_never_reach_the_end(tmp_path: Path, stored: str) -> Non
     assert (sorted(ids), len(api.cursors)) == (sorted(api.ids), 10)
 
 
+@pytest.mark.parametrize("pages_used", [3, 4, 6])
+@pytest.mark.parametrize("charges", [False, True])
+async def test_position_that_is_older_than_the_rows(pages_used: int, charges: bool) -> None:
+    """Pages that the caller had used completely after the position do not end a list."""
+    api, make = CursorApi(1_000, charges=charges), signals if charges else companies
+    async with handler_server(api) as url, client_of(url) as lf:
+        pages = await first_pages(make(lf), pages_used)
+        stored = [row for page in pages for row in page.items]
+        assert len(await rest_of(make(lf), pages[0], stored)) == 1_000 - len(stored)
+    assert len(api.cursors) - pages_used == (9 if charges else 19)
+
+
+@pytest.mark.parametrize("used", [0, 1, 30, 99])
+@pytest.mark.parametrize("charges", [False, True])
+async def test_pages_that_begin_with_the_row_before(used: int, charges: bool) -> None:
+    """Rows that the caller used count, although each page begins with the last row of the page before."""
+    api, make = CursorApi(300, charges=charges), signals if charges else companies
+    api.fault = lambda cursor, ids: [str(int(cursor) - 1), *ids] if cursor is not None else ids
+    async with handler_server(api) as url, client_of(url) as lf:
+        pages = await first_pages(make(lf), 2)
+        stored = [row for page in pages for row in page.items][: 100 + used]
+        assert len(await rest_of(make(lf), pages[0], stored)) == 200 - used
+    assert api.cursors[2:] == ["100", "200"]
+
+
+@pytest.mark.parametrize("empty", [3, 8])
+@pytest.mark.parametrize("fault", ["lost cursor", "added row", "endless cursors", "cut page"])
+async def test_empty_pages_in_a_later_pass(tmp_path: Path, empty: int, fault: str) -> None:
+    """Empty pages in the middle of a list are no loop, if no earlier pass showed where the list ends."""
+    path, api = tmp_path / "x.ndjson", CursorApi(1_200, never_ends=fault in {"endless cursors", "cut page"})
+    api.total = 1_200 - 100 * empty
+
+    def respond(cursor: str | None, ids: list[str]) -> list[str]:
+        if fault == "cut page" and cursor == "100" and api.cursors.count("100") == 2:
+            return ids[:60]
+        return [] if 300 <= int(cursor or 0) < 300 + 100 * empty else ids
+
+    api.fault = respond
+    async with handler_server(api) as url, client_of(url) as lf:
+        if fault == "lost cursor":
+            api.without_cursor = "100"
+        else:
+            with pytest.raises(StopError):
+                await companies(lf).prefetch(0).to_file(path, on_progress=stop_after(11))
+            api.ids.insert(1_200 if fault == "added row" else 50, "new")
+            api.total += 1
+        await companies(lf).prefetch(0).to_file(path, resume=fault != "lost cursor")
+    assert {*api.ids[:300], *api.ids[300 + 100 * empty :]} <= ids_in(path)
+
+
 @pytest.mark.parametrize("used", [9, 50])
 async def test_page_used_in_part_before_its_cursor_expired(used: int) -> None:
     """Rows that were used after the position come again if the list is read from its start, and are counted."""
@@ -616,3 +669,21 @@ async def test_repeated_page_of_a_day_below_the_limit() -> None:
     async with handler_server(respond) as url, client_of(url, rate=1e6, burst=10_000) as lf:
         pager = lf.web_visits.companies(start_date="2026-11-01", end_date="2026-11-01")
         assert len({row.id for row in await pager.collect()}) == 9_950
+
+
+async def test_row_that_comes_again_by_cursor_without_count() -> None:
+    """A row that changed, and comes again on a later page, is no reason to read a list by cursors again."""
+    cursors = list[str | None]()
+
+    async def respond(request: web.Request) -> web.Response:
+        cursors.append(cursor := request.query.get("page[cursor]"))
+        first = int(cursor or 0)
+        ids = [str(number) for number in range(first, first + 100)]
+        if cursor == "200":
+            ids[50] = "7"
+        meta = {"pagination": {"next_cursor": str(first + 100) if first < 300 else None}}
+        return web.json_response({"data": [{"id": one, "type": "company_summary"} for one in ids], "meta": meta})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        assert len(await companies(lf).prefetch(0).collect()) == 399
+    assert cursors == [None, "100", "200", "300"]
