@@ -33,7 +33,7 @@ _TYPES = {
 """The types of records whose ``id`` is that of a company or contact."""
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
-"""The longest line of stdin."""
+"""The longest line that is read from a pipe."""
 
 _DECODER: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder()
 _DELIMITERS = ",;\t|"
@@ -43,7 +43,9 @@ _QUOTE_HINT = "Look for a quote that is not closed. Within a quoted cell, a quot
 
 
 class IdParser:
-    """Finds the id in each line of an input. The first line determines the format.
+    """Finds the id in each line of an input.
+
+    A header, or the first quoted line, makes all following lines CSV. Otherwise, each line is a JSON object or an id.
 
     Args:
         source: The name of the input, for errors.
@@ -108,8 +110,8 @@ class IdParser:
         is_array = line.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
         refusal = JSON_REFUSAL if is_array else find_refusal(line)
         if refusal is not None:
-            reason, hint = refusal
-            raise ConfigurationError(f"{self._source} {reason}.", hint=hint)
+            hint = "Pass the ids as .csv, as JSON lines, or as text with one id per line."
+            raise ConfigurationError(f"{self._source} {refusal[0]}.", hint=hint)
 
     def _read_separator_or_header(self, text: str) -> bool:
         """Return True if a line is the header of a CSV file, or names its delimiter."""
@@ -178,7 +180,7 @@ class IdParser:
             raise self._error(f"has no cell in column {position + 1}, that of the id", _QUOTE_HINT)
         found = cells[position].strip() if len(cells) > position else ""
         if len(found.split()) > 1 and not is_single_line:
-            raise self._error(f"ends an id with a line break: {found[:40]!r}", _QUOTE_HINT)
+            raise self._error(f"has an id with spaces or a line break: {found[:40]!r}", _QUOTE_HINT)
         if found:
             kind, length = _characters_of(found)
             self._id_lengths.setdefault(kind, set()).add(length)
@@ -266,7 +268,10 @@ class IdParser:
         except csv.Error:
             if is_open:
                 return None
-            raise self._error("is not valid CSV, or has a cell that is too long", _QUOTE_HINT) from None
+            raise self._error(
+                f"is not valid CSV, or has several lines and a cell of more than {csv.field_size_limit():,} characters",
+                _QUOTE_HINT,
+            ) from None
         return None if is_open else cells
 
     def finish(self) -> None:

@@ -42,7 +42,7 @@ def read_file(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str | bytes:
-    """Return the text of a file in UTF-8 or, with a byte order mark, in UTF-16. Other bytes are unchanged.
+    """Return the text of a file in UTF-8, UTF-16 or UTF-32. If it has another encoding, return its bytes.
 
     Raises:
         ConfigurationError: The file cannot be read.

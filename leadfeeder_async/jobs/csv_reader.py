@@ -1,4 +1,4 @@
-"""Rows of CSV files whose cells may have any length."""
+"""Rows of CSV files with long cells."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import threading
 from collections.abc import Iterator
 
 MAX_CELL_CHARACTERS = 2**31 - 1
-"""The longest cell of a CSV file, the limit of Python's reader on every platform."""
+"""The highest limit that Python's reader accepts on every platform."""
 
 _field_limit_lock = threading.Lock()
 
 
 def next_row(reader: Iterator[list[str]]) -> list[str] | None:
-    """Return the next row with cells of any length, or None at the end.
+    """Return the next row, with cells of up to ``MAX_CELL_CHARACTERS``, or None at the end.
 
     Python has one limit for the cells of all readers, so it is raised for one row and restored for other readers.
     """

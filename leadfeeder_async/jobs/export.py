@@ -1,4 +1,4 @@
-"""Exports of a list: its rows as the API sent them, in a file that is either complete or absent."""
+"""Exports of a list: its rows as the API sent them. The file gets its name when the list was read to its end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ExportJob(msgspec.Struct, frozen=True):
     account_id: Callable[[], Awaitable[str | None]]
     """Returns the account of the list, which may take a request."""
     pages: Callable[[ResumePosition | None, frozenset[str], int], AsyncGenerator[Page[msgspec.Raw], None]]
-    """Reads the list after a position, without the rows of some ids. The number is the rows that are done."""
+    """Reads the list after a position, without the rows of some ids. The last argument is the number of rows so far."""
     row: type[object]
     """The model of a row, for the columns of a table."""
     limit: int | None
@@ -109,7 +109,7 @@ async def export_file(
     if overwrite:
         check_replaceable(path)
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
-        output.set_account(await job.account_id())  # first, so that rows of another account are kept
+        output.set_account(await job.account_id())  # raises before rows of another account are removed
         written = await run_in_thread(partial(_ids_already_written, output, job))
         is_read = job.limit is not None and output.checkpoint.rows >= job.limit
         if written is None or (job.is_sorted and output.state.position is None and not is_read):
@@ -123,7 +123,7 @@ async def export_file(
             async for page in pages:
                 problems.add(page)
                 await run_for_rows(partial(_append, output, page), len(page.items))
-                may_charge = page.position is not None and page.position.is_charged
+                may_charge = page.position is not None and page.position.may_charge
                 if page.meta.charged or may_charge:
                     await run_in_thread(output.save)  # after a kill, the page would be charged again
                 notify(tracker.count(len(page.items), page.total), on_progress)

@@ -62,14 +62,14 @@ class CursorSource(msgspec.Struct, frozen=True):
                 cursor = page.meta.next_cursor
                 first = first.after_charge(page.meta)
                 page = await progress.record(page, decoder, cursor)
-                is_next = progress.detector.verdict is Verdict.CONTINUE and progress.loop_error is None
+                is_next = progress.detector.verdict is Verdict.CONTINUE and progress.end_error is None
                 if cursor is not None and is_next and options.prefetch > 0 and progress.is_free and progress.wants_more:
                     queue.start(_at(first, cursor))
                 total = page.meta.total_count if total is None else total
                 yield replace(page, total=total, position=progress.position(cursor))
                 del page, body  # so that the next page can use their memory
-                if progress.loop_error is not None and progress.is_free:
-                    raise progress.loop_error
+                if progress.end_error is not None and progress.is_free:
+                    raise progress.end_error
                 if progress.has_ended:
                     return
                 if progress.detector.verdict is Verdict.RESTART:

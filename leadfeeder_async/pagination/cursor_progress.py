@@ -35,8 +35,8 @@ MAX_PAGES_AFTER_END = 2
 MAX_LOOP_PAGES = 50
 """Consecutive pages without new rows, each with a new cursor, that are considered a loop."""
 
-MAX_REPEATED_PAGES = 3
-"""The same limit for pages that charge, and for pages after those that the first pass had with rows."""
+MAX_PAGES_PAST_END = 3
+"""The same limit for pages that charge, and for pages of a later pass after the last one with rows of the first."""
 
 
 class CursorProgress:
@@ -64,13 +64,14 @@ class CursorProgress:
         """The number of rows without an id."""
         self._pages = 0
         self._has_new_rows = False
-        """True if this run has returned a row."""
+        """True if a row arrived in this run that no page before had, also if it is excluded."""
         self._made_progress = False
         self._has_looped = False
-        """True if a pass from the start ended because its cursors did not end, so that its length is known."""
-        self.is_free = not (request.endpoint.is_billed or position.is_charged)
+        """True if a pass from the start ended with ``end_error``, so that its length is known."""
+        self.is_free = not (request.endpoint.is_billed or position.may_charge)
         """True if reading the list again charges nothing."""
-        self.loop_error: PaginationError | None = None
+        self.end_error: PaginationError | None = None
+        """The error at which no further page can be requested: a loop, or a cursor that is too long."""
         rows = position.rows if self._resumes else 0
         if rows is None and self._excluded:
             rows = len(self._excluded)
@@ -91,7 +92,7 @@ class CursorProgress:
             total=self._highest_total if self._is_comparable else None,
         )
         self._rows_before = rows
-        self._used_rows = _UsedRows(self._excluded, position, rows) if self._resumes else None
+        self._processed_rows = _ProcessedRows(self._excluded, position, rows) if self._resumes else None
         self._last_id = position.last_id
         self._was_complete = self._resumes and position.has_all_rows
         """True if the list had all counted rows at the position, until new rows arrive or the count changes."""
@@ -99,7 +100,7 @@ class CursorProgress:
     @property
     def has_ended(self) -> bool:
         """True if the list requests no further page."""
-        return self.loop_error is not None or self.detector.verdict in {Verdict.COMPLETE, Verdict.INCOMPLETE}
+        return self.end_error is not None or self.detector.verdict in {Verdict.COMPLETE, Verdict.INCOMPLETE}
 
     def position(self, cursor: str | None) -> ResumePosition:
         """Return the position before a cursor. In a later pass, it counts the rows of this pass."""
@@ -114,7 +115,7 @@ class CursorProgress:
             last_id=self._last_id,
             skips_rows=self._skips_rows or detector.passes > 1,
             has_all_rows=self._has_all_rows,
-            is_charged=not self.is_free,
+            may_charge=not self.is_free,
         )
 
     @property
@@ -132,10 +133,18 @@ class CursorProgress:
         return self._pages_wanted is None or self._pages < self._pages_wanted
 
     async def record(self, page: Page[T], decoder: PageDecoder[T], cursor: str | None) -> Page[T]:
-        """Record a page, and return it with its new rows. Its errors are left out if an earlier pass reported them.
+        """Record a page, and return it with its new rows, and with the error that ends the list, if any.
 
-        After a rejected cursor, the errors of pages that are read again are reported again. A page at which the list
-        ends although rows are missing, or at which the cursors of a list that may charge repeat, reports it.
+        In a later pass, rows that cannot be decoded are left out, because the first pass reported them. After a
+        rejected cursor, they are reported again.
+
+        Args:
+            page: The page.
+            decoder: Finds the ids of its rows.
+            cursor: The cursor of the next page, or None.
+
+        Raises:
+            CursorExpiredError: After a rejected cursor, a row has no id, so that it may have been returned before.
         """
         new = await filter_new(self._seen, page, decoder)
         self._unidentified += new.unidentified
@@ -144,8 +153,8 @@ class CursorProgress:
         facts = page_facts(page, new, self.detector, is_last=cursor is None)
         if not self._is_comparable:
             facts = replace(facts, total_count=None)
-        elif self._used_rows is not None and page.items:
-            rows = self._used_rows.count(decoder.row_ids(page.items), facts.new_rows, is_free=self.is_free)
+        elif self._processed_rows is not None and page.items:
+            rows = self._processed_rows.count(decoder.row_ids(page.items), facts.new_rows, is_free=self.is_free)
             facts = replace(facts, new_rows=rows, new_to_pass=rows)
         self._pages += 1
         self.is_free &= not facts.is_charged
@@ -166,22 +175,22 @@ class CursorProgress:
 
     def _end_loop(self, cursor: str | None, *, is_charged: bool) -> None:
         """End the list or begin another pass if no further cursor is likely to bring rows."""
-        detector, self.loop_error = self.detector, self._detect_loop(cursor, is_charged=is_charged)
+        detector, self.end_error = self.detector, self._record_cursor(cursor, is_charged=is_charged)
         is_stuck = detector.current_pass.stuck_pages >= MAX_PAGES_AFTER_END
-        if self._has_all_rows and (self.loop_error is not None or is_stuck):
-            self.loop_error, self.detector = None, replace(detector, verdict=Verdict.COMPLETE)
+        if self._has_all_rows and (self.end_error is not None or is_stuck):
+            self.end_error, self.detector = None, replace(detector, verdict=Verdict.COMPLETE)
         elif (
-            self.loop_error is not None
+            self.end_error is not None
             and (detector.may_lack_rows or detector.current_pass.rise)
             and detector.can_begin_pass
         ):
             self._has_looped |= not self._resumes
-            self.loop_error, self.detector = None, replace(detector, verdict=Verdict.RESTART)
+            self.end_error, self.detector = None, replace(detector, verdict=Verdict.RESTART)
 
     def _final_error(self) -> LeadfeederError | None:
         """Return the error to report with the page at which the list ends, or None."""
-        if self.loop_error is not None:
-            return None if self.is_free else self.loop_error  # that of a free list is raised
+        if self.end_error is not None:
+            return None if self.is_free else self.end_error  # that of a free list is raised
         is_incomplete = self.detector.verdict is Verdict.INCOMPLETE
         return missing_rows_error(self.detector, self._request) if is_incomplete else None
 
@@ -192,7 +201,7 @@ class CursorProgress:
         """
         self.detector = self.detector.restarted()
         if self._resumes:
-            self._resumes, self._used_rows = False, None
+            self._resumes, self._processed_rows = False, None
             self._is_comparable = self._knows_ids = True
             without_id = max(0, self._rows_before - len(self._excluded)) if self._excluded else 0
             self.detector = replace(self.detector, rows=without_id + self._unidentified, can_restart=self.is_free)
@@ -202,9 +211,11 @@ class CursorProgress:
         self._cursors.clear()
 
     def record_rejection(self, cursor: str | None, error: APIStatusError) -> None:
-        """End the list if all rows arrived, or begin another pass.
+        """End the list if all counted rows arrived. Otherwise, begin another pass.
 
-        Raise if another pass may charge, made no progress before, or could return rows twice.
+        Raises:
+            APIStatusError: The first page was rejected, or the status is not that of an expired cursor.
+            CursorExpiredError: Another pass may charge, the pass before brought no new rows, or a row has no id.
         """
         if cursor is None or error.status not in EXPIRED_CURSOR_STATUSES:
             raise error
@@ -226,7 +237,8 @@ class CursorProgress:
             message = f"{message.rstrip('.')}. Some rows have no id, so reading the list again would repeat them."
         return CursorExpiredError(message, context)
 
-    def _detect_loop(self, cursor: str | None, *, is_charged: bool) -> PaginationError | None:
+    def _record_cursor(self, cursor: str | None, *, is_charged: bool) -> PaginationError | None:
+        """Record the cursor of the next page, and return an error if it should not be requested."""
         context = self._request.endpoint.error_context()
         if cursor is None:
             return None
@@ -236,20 +248,20 @@ class CursorProgress:
         if cursor in self._cursors:
             return CursorLoopError("The server returned the same cursor twice.", context)
         current = self.detector.current_pass
-        is_behind = self._has_looped and current.pages > self.detector.first_pass_pages
+        is_past_end = self._has_looped and current.pages > self.detector.first_pass_pages
         stuck_pages = current.stuck_pages
-        if stuck_pages >= (MAX_REPEATED_PAGES if is_charged or is_behind else MAX_LOOP_PAGES):
+        if stuck_pages >= (MAX_PAGES_PAST_END if is_charged or is_past_end else MAX_LOOP_PAGES):
             message = f"{stuck_pages} consecutive pages had no new rows, each with a new cursor."
             return CursorLoopError(message, context)
         self._cursors.add(cursor)
         return None
 
 
-class _UsedRows:
+class _ProcessedRows:
     """Counts the rows of a resumed list that have arrived, also if they are excluded.
 
-    The caller may have used rows of the page after the position. If the list skips rows of earlier runs, excluded rows
-    may be on any page. There are no more of them than excluded ids beside those of the rows before the position.
+    The caller may have processed rows of the pages after the position. If the list skips rows of earlier runs, excluded
+    rows may be on any page. At most as many count as there are excluded ids beyond the rows before the position.
 
     Args:
         excluded: The excluded ids.
@@ -264,26 +276,27 @@ class _UsedRows:
         self._skips_rows = position.skips_rows
         self._remaining = max(0, len(excluded) - rows_before)
         self._counted = set[str]()
-        self._is_first = True
+        self._may_be_processed = True
+        """True until a page has new rows, because pages are processed in order."""
 
     def count(self, ids: Sequence[str | None], new_rows: int, *, is_free: bool) -> int:
-        """Return the number of rows of a page that count as arrived: its new rows, and those that the caller used.
+        """Return the number of rows of a page that count as arrived: its new rows, and processed ones.
 
         The rows up to the last one before the position come again. In a free list, a page without new rows only counts
-        if it has all used rows, unless the list skips rows. Otherwise, the list is read again.
+        if it has all processed rows, unless the list skips rows. Otherwise, the list is read again.
         """
-        is_first, self._is_first = self._is_first, False
+        may_be_processed, self._may_be_processed = self._may_be_processed, False
         if self._last_id in ids:
             repeated = ids.index(self._last_id) + 1
             ids = ids[repeated:]
             if not self._excluded:  # so that the repeated rows were not recognized
                 return max(0, new_rows - repeated)
-        if not self._remaining or not (is_first or self._skips_rows):
+        if not self._remaining or not (may_be_processed or self._skips_rows):
             return new_rows
         found = (self._excluded & set(filter(None, ids))) - self._counted
         if is_free and not self._skips_rows and not new_rows and len(found) != self._remaining:
             return 0
-        self._is_first = is_first and bool(found) and not new_rows  # the caller may have used several pages
+        self._may_be_processed = may_be_processed and bool(found) and not new_rows
         self._counted |= found
         used = min(len(found), self._remaining)
         self._remaining -= used

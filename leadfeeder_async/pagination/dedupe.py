@@ -21,7 +21,7 @@ class NewRows(msgspec.Struct, Generic[T], frozen=True):
     rows: tuple[T, ...]
     """The rows to return."""
     count: int
-    """The number of distinct rows on this page, including those that another date range or run has returned."""
+    """The rows that no earlier page of this list or date range had, including those that another one has returned."""
     count_in_pass: int
     """The number of rows that no earlier page of the same pass contained."""
     unidentified: int = 0

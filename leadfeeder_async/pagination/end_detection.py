@@ -12,13 +12,13 @@ import msgspec
 from msgspec.structs import replace
 
 MAX_STUCK_PAGES = 3
-"""Consecutive pages without new rows after which a pass ends, if no further page is known to exist."""
+"""Consecutive pages without rows new to the pass after which it ends, if no further page is known to exist."""
 
 MAX_STUCK_KNOWN_PAGES = 50
 """The same limit if further pages should exist by the server's counts."""
 
 MAX_PASSES = 6
-"""Passes over the pages of one list: the first, and at most five that request missing rows again."""
+"""Passes over one list after which missing rows are not requested again. An expired cursor begins further ones."""
 
 MAX_FRUITLESS_PASSES = 2
 """Consecutive passes without new rows after which no further pass is made."""
@@ -107,7 +107,7 @@ class PassState(msgspec.Struct, frozen=True):
     def has_overlap(self) -> bool:
         """True if rows moved to another page, because others were added or because the order is not stable.
 
-        Some servers repeat the last row of each page on the next one, or fill the last page with earlier rows.
+        False if each page repeats one row, the last one of the page before, or if only the last page repeats rows.
         """
         is_regular = self.largest_overlap == 1 and self.overlaps >= self.pages - self.stuck_pages - 1
         return self.largest_overlap > 0 and not is_regular
@@ -178,7 +178,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     A page is full if it has as many rows as the largest page so far. Common sizes are the requested one, 10, 20, 25 and
     50. A list continues to a named page only if the response names another one than the response before, and reports no
     number of pages or is full and of a common size. Its new rows, if any, must have ids. A list that turns out to
-    charge is not free. Passes are left after fewer than six, unless the last two brought no new rows. A later pass has
+    charge is not free. At most six passes are made, and none after two without new rows. A later pass has
     as many pages as the first one and the rows that were added meanwhile. Without a count, or if the count fell in an
     earlier pass, it reads all of them.
 
@@ -186,7 +186,7 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     - If the count fell during a pass, rows may have moved to a page that was already read. The verdict is RESTART until
       a pass without another fall contains as many rows as the count. It is INCOMPLETE if the last pass lacks more rows
-      than were added and removed during it. If an empty page came before other rows, one lacking row is enough.
+      than were added and removed during it, or any row if an empty page came before other rows.
     - Without a count, or below zero, the verdict is RESTART if an empty or repeated page came before new rows or before
       the last reported page, or was that page although all others were full. The same applies if a page without a
       cursor had rows of earlier pages beside new ones, because rows may have moved to a page that was already read.
@@ -217,7 +217,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     """True if the count fell during an earlier pass."""
     passes: int = 1
     first_pass_pages: int = 0
-    """The pages that a later pass reads: those of the first one up to the last with new rows, and all known ones."""
+    """The pages of the first pass up to the last one with new rows, or up to the last known one that it read."""
     first_total: int = 0
     """The count at the end of the first pass."""
     fruitless_passes: int = 0
@@ -354,7 +354,7 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     @property
     def _has_bad_page(self) -> bool:
-        """True if a page of this pass had no new rows, or not only new ones, although it should have had some."""
+        """True if a page of this pass was empty, repeated or overlapping, so that rows may be missing."""
         current, last_page = self.current_pass, self.last_page or 0
         # Rows that change may move behind the cursor, so that they come again.
         if current.has_page_without_rows or (current.has_overlap and not self.is_cursor_list):
@@ -384,7 +384,10 @@ class EndDetector(msgspec.Struct, frozen=True):
         return has_more and 0 < self.current_pass.stuck_pages == self.current_pass.pages - 1
 
     def _may_count_page(self, page: PageFacts) -> bool:
-        """Return True if the total may be only that of the page: it has a usual size, and more pages may exist."""
+        """Return True if the count may be only that of the page.
+
+        Without a reported number of pages, a first page must have a common size.
+        """
         if page.row_count >= self.page_size:
             return self.current_pass.pages != self.last_page
         if self.last_page is None:

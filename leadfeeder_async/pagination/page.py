@@ -27,18 +27,18 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     missing_ids: tuple[str, ...] = ()
     """The ids among them that have no record yet. They are requested again."""
     ended: bool = False
-    """True if resuming reads nothing more: the list has ended, or reading it again may charge."""
+    """True if resuming requests nothing more: the list is complete, or it ended and reading it again may charge."""
     total: int | None = None
     """The highest count that the server reported in the current pass over a cursor list."""
     rows: int | None = None
-    """The distinct rows of a cursor list so far, to compare with ``total``, or None if they are not known."""
+    """The distinct rows of the current pass over a cursor list, to compare with ``total``, or None if not known."""
     fall: int = 0
     """The rows by which the count of a cursor list fell. Later rows may have moved to a page that was already read."""
     last_id: str | None = None
     """The id of the last row of a cursor list so far, with its key if several rows may have the same id."""
     skips_rows: bool = False
     """True if rows that an earlier run returned may follow in a cursor list."""
-    is_charged: bool = False
+    may_charge: bool = False
     """True if reading the list again may charge credits."""
     has_all_rows: bool = False
     """True if all rows that the server counts in a cursor list have arrived. It may still name another cursor."""

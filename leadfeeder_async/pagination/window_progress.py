@@ -57,7 +57,7 @@ class WindowProgress(msgspec.Struct):
     split: SplitRange | None = None
     """The date range that this window is a part of."""
     rejection: APIStatusError | None = None
-    """The error with which the server rejected the last page of this pass, although it counts rows of that page."""
+    """The error for the rejected page at which this pass ended, although counted rows are missing."""
 
     def can_request(self) -> bool:
         """Return True if the list continues, and the next page is known to exist or all requested ones have arrived."""
@@ -131,16 +131,16 @@ class WindowProgress(msgspec.Struct):
 
     @property
     def _needs_no_page(self) -> bool:
-        """True if all counted rows arrived. Another page is only requested because the count may be capped."""
+        """True if all counted rows arrived, and the count is not capped, so that the list needs no further page."""
         return self.detector.has_counted_rows and not self._count_may_be_capped
 
     @property
     def _has_ended(self) -> bool:
         """True if all counted rows arrived, or all reported pages without a count.
 
-        With a count, the last page is not full, or neither named another page nor has as many rows as a server may
-        count at most. Without a count, the last page has fewer rows than another one, or is the last that the server
-        reports, and the row limit is far.
+        With a count, it is below the row limit and did not rise. The latest page is also small, or it names no further
+        page and the count is not capped. Without a count, the last page has fewer rows than another one, or is the last
+        that the server reports, and the row limit is far.
         """
         detector, current = self.detector, self.detector.current_pass
         if detector.has_usable_count:

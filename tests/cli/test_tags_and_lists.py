@@ -383,7 +383,7 @@ def test_other_formats_are_not_taken_for_ids(text: bytes, problem: str) -> None:
 def test_id_with_a_line_break() -> None:
     """An id cell that contains another row is refused, also in the first row."""
     text = b'id,name,note\n"159000001,N,x\n159000002,N",x\n159000003,N,x\n'
-    with pytest.raises(ConfigurationError, match="Line 3 of ids ends an id with a line break"):
+    with pytest.raises(ConfigurationError, match="Line 3 of ids has an id with spaces or a line break"):
         list(ids_in_lines(BytesIO(text), IdParser("ids", "company", None)))
 
 
@@ -422,7 +422,10 @@ def test_notes_that_hide_no_ids(note: str) -> None:
         ('1,"' + "long note " * 1_000 + '\n2,y\n3,27"\n4,z\n', "Line 4 of ids ends a cell that contains rows with ids"),
         ("1,Elbe, Inc.\n2,b\n", "Line 2 of ids has 3 cells, and there are 2 columns"),
         ("1,a\r2,b\r", "Line 2 of ids is not valid CSV"),
-        ('1,a\n2,"' + "x" * 200_000 + '\n"\n', "Line 4 of ids is not valid CSV, or has a cell that is too long"),
+        (
+            '1,a\n2,"' + "x" * 200_000 + '\n"\n',
+            "Line 4 of ids is not valid CSV, or has several lines and a cell of more than 131,072 characters",
+        ),
     ],
 )
 def test_invalid_rows_of_ids(rows: str, message: str) -> None:

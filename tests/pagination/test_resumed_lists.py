@@ -27,7 +27,7 @@ from tests.support.servers import handler_server
 
 
 class CursorApi:
-    """A server whose cursors are offsets. ``fault`` changes the ids, the metadata or the status of a page.
+    """A server whose cursors are offsets. ``fault`` returns the ids or the status of a page.
 
     Args:
         count: The number of its rows.
@@ -42,8 +42,11 @@ class CursorApi:
         self.cursors = list[str | None]()
         self.charged = 0
         self.last_cursor: str | None = None
+        """The cursor that the last page names."""
         self.total: int | None = None
+        """The reported count. None reports the number of rows."""
         self.without_cursor: str | None = None
+        """The cursor whose next response names no cursor."""
         self._charges, self._never_ends = charges, never_ends
 
     async def __call__(self, request: web.Request) -> web.Response:
@@ -79,8 +82,8 @@ class CursorApi:
         self.fault = fault
 
 
-class StopError(Exception):
-    """Stands for a kill."""
+class InterruptionError(Exception):
+    """Ends a run from ``on_progress``. The checkpoint is saved, unlike after a kill."""
 
 
 def companies(lf: AsyncLeadfeeder) -> Pager[Any]:
@@ -96,7 +99,7 @@ def stop_after(pages: int) -> Callable[[Progress], None]:
         nonlocal pages
         pages -= 1
         if not pages:
-            raise StopError
+            raise InterruptionError
 
     return stop
 
@@ -130,15 +133,15 @@ def ids_in(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(("removed", "added"), [(0, 0), (50, 1), (50, 40)])
 async def test_second_reading_that_is_interrupted(tmp_path: Path, removed: int, added: int) -> None:
-    """An export whose cursor expired, and whose second reading is killed twice, has all rows in the end."""
+    """An export whose cursor expired, and whose second reading is interrupted twice, has all rows in the end."""
     path, at = tmp_path / "x.ndjson", "300" if removed else "400"
     api = CursorApi(500)
     api.once(at, lambda _: 410)
     async with handler_server(api) as url, client_of(url) as lf:
-        with pytest.raises(StopError):
+        with pytest.raises(InterruptionError):
             await companies(lf).to_file(path, on_progress=stop_after(int(at) // 100 + 1))
         api.ids = [one for one in api.ids if not 210 <= int(one) < 210 + removed]
-        with pytest.raises(StopError):
+        with pytest.raises(InterruptionError):
             await companies(lf).to_file(path, resume=True, on_progress=stop_after(2))
         api.ids[:0] = [str(number) for number in range(1_000, 1_000 + added)]
         requests = len(api.cursors)
@@ -186,7 +189,7 @@ async def test_row_without_an_id_before_the_position(tmp_path: Path) -> None:
     path, api = tmp_path / "x.ndjson", CursorApi(250)
     api.ids[7] = ""
     async with handler_server(api) as url, client_of(url) as lf:
-        with pytest.raises(StopError):
+        with pytest.raises(InterruptionError):
             await companies(lf).prefetch(0).to_file(path, on_progress=stop_after(1))
         api.once("100", lambda ids: ids[:60])
         assert (await companies(lf).to_file(path, resume=True)).done == 250
@@ -248,7 +251,7 @@ async def test_rows_that_move_during_an_interrupted_second_reading(tmp_path: Pat
     path, api = tmp_path / "x.ndjson", CursorApi(500)
     api.once("400", lambda _: 410)
     async with handler_server(api) as url, client_of(url) as lf:
-        with pytest.raises(StopError):
+        with pytest.raises(InterruptionError):
             await companies(lf).prefetch(0).to_file(path, on_progress=stop_after(5))
         api.ids[100:150] = []
         api.ids[:0] = [f"new {number}" for number in range(50)]
@@ -350,7 +353,7 @@ async def test_runs_that_never_reach_the_end(tmp_path: Path, stored: str) -> Non
         if stored == "file":
             api.once("400", lambda _: 410)
             for _ in range(2):
-                with pytest.raises(StopError):
+                with pytest.raises(InterruptionError):
                     await companies(lf).prefetch(0).to_file(path, resume=True, on_progress=stop_after(6))
             await companies(lf).to_file(path, resume=True)
             assert ids_in(path) == set(api.ids)
@@ -407,7 +410,7 @@ async def test_empty_pages_in_a_later_pass(tmp_path: Path, empty: int, fault: st
         if fault == "lost cursor":
             api.without_cursor = "100"
         else:
-            with pytest.raises(StopError):
+            with pytest.raises(InterruptionError):
                 await companies(lf).prefetch(0).to_file(path, on_progress=stop_after(11))
             api.ids.insert(1_200 if fault == "added row" else 50, "new")
             api.total += 1
