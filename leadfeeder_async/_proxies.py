@@ -111,7 +111,8 @@ def _read_address(variable: str) -> _Address | None:
         return None
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
-        if not parts.hostname or parts.port == 0:
+        has_split_password = "@" in f"{parts.path}{parts.query}{parts.fragment}"  # by a character that is not encoded
+        if not parts.hostname or parts.port == 0 or has_split_password:
             return None
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         credentials = Secret(f"{user}:{password}") if user or password else None

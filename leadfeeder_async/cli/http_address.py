@@ -90,7 +90,8 @@ def _parse(text: str, name: str) -> URL:
         host.encode("idna")  # raises UnicodeError for parts of the name that are empty or too long
     except ValueError:
         url, host = URL(), ""
-    if url.scheme in {"http", "https"} and url.port and _HOST.fullmatch(host):
+    has_split_password = "@" in url.raw_fragment
+    if url.scheme in {"http", "https"} and url.port and _HOST.fullmatch(host) and not has_split_password:
         return url
     raise ConfigurationError(
         f"The address of the {name} is not a valid URL (it is not shown).",

@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from hashlib import sha1, sha256
 from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -210,7 +211,8 @@ def _connect(url: Secret, timeout: float) -> RedisClient:
     client = _client_of(url, timeout)
     if client is None:
         raise ConfigurationError(
-            "Invalid Redis URL (its value is not shown).", hint="Use a URL such as redis://host:6379/0."
+            "Invalid Redis URL (its value is not shown).",
+            hint="Use a URL such as redis://host:6379/0, and percent-encode special characters of the password.",
         )
     return client
 
@@ -220,6 +222,8 @@ def _client_of(url: Secret, timeout: float) -> RedisClient | None:
     if "://" not in url.reveal():  # redis-py would ignore the host and connect to this machine
         return None
     try:
+        if "@" in "".join(urlsplit(url.reveal())[2:]):  # a character of the password that is not encoded
+            return None
         client = from_url(
             url.reveal(),
             socket_timeout=timeout,

@@ -54,6 +54,7 @@ async def post(url: str, visit_id: str = "v") -> str | None:
         "http://exa mple/secret", "http://x\0y/secret", "http://e%0asecret/", "http:///secret", "http:secret", "secret",
         "ftp://h/secret", "file:///secret", "//h/secret", "", "http://\udce9/secret", "http://user:secret@/",
         "http://user:sec/secret@h", "http://\u2100.test/secret",
+        "https://user:4711#secret@h/x",
     ],
 )  # fmt: skip
 def test_invalid_address_is_refused(url: str) -> None:

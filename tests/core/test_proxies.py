@@ -79,7 +79,8 @@ def test_proxy_address(environment: pytest.MonkeyPatch, value: str, url: str, cr
     [
         "https://proxy.test:3128", "socks5://proxy.test:1080", "socks5h://u:pa55@proxy.test:1080", "socks4://proxy.test",
         "http://proxy.test:99999", "proxy.test:0", "http://u:pa55@proxy.test:x", "http://u:pa#55@proxy.test:80", "http://",
-        "http://[::1", "http://u%3Av:pa55@proxy.test:1",
+        "http://[::1", "http://u%3Av:pa55@proxy.test:1", "http://u:55#pa@proxy.test:80", "http://u:55/pa@proxy.test:80",
+        "u:55?pa@proxy.test:80",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])

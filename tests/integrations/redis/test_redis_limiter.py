@@ -327,10 +327,13 @@ async def test_server_that_quotes_the_password(protocol: int, caplog: pytest.Log
         "redis://127.0.0.1/0?credential_provider=secret-word",
         "redis:/:secret-word@127.0.0.1/0",
         "127.0.0.1:6379",
+        "redis://:4711/secret-word@127.0.0.1:6379/0",
+        "redis://:4711?secret-word@127.0.0.1:6379/0",
+        "redis://app:4711#secret-word@127.0.0.1:6379/0",
     ],
 )
 def test_invalid_urls(url: str) -> None:
-    """A URL with unknown parameters or without a host is an error before anything is sent. It is not shown."""
+    """A URL with unknown parameters, without a host or with a split password is an error. It is not shown."""
     with pytest.raises(ConfigurationError, match="Invalid Redis URL") as caught:
         RedisLimiter(url, KEY)
     assert "secret-word" not in str(caught.value)

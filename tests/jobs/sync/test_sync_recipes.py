@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -26,7 +26,7 @@ async def sync_twice(path: Path) -> None:
         async with client_for(sandbox) as lf:
             await sync_account(lf, path, since=sandbox.start_date)
             sandbox.world.add_visits(5)
-            await sync_account(lf, path, lookback_days=30)
+            await sync_account(lf, path, lookback_days=(datetime.now(UTC).date() - sandbox.end_date).days + 30)
 
 
 @pytest.fixture(scope="module")
