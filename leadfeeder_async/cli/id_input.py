@@ -102,13 +102,12 @@ class IdParser:
 
     def _check_format(self, line: bytes) -> None:
         """Raise ConfigurationError if a first line shows that the input has another format."""
-        from leadfeeder_async.jobs.enrich.file_format import (
-            JSON_REFUSAL,
-            find_refusal,
-        )  # not needed by ids in arguments
+        from leadfeeder_async.jobs.enrich.file_format import JSON_REFUSAL, find_refusal  # not always needed
 
-        is_array = line.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
-        refusal = JSON_REFUSAL if is_array else find_refusal(line)
+        text = line.removeprefix(codecs.BOM_UTF8).strip()
+        if text.isalnum():  # some ids begin like an archive
+            return
+        refusal = JSON_REFUSAL if text.startswith(b"[") else find_refusal(line)
         if refusal is not None:
             hint = "Pass the ids as .csv, as JSON lines, or as text with one id per line."
             raise ConfigurationError(f"{self._source} {refusal[0]}.", hint=hint)

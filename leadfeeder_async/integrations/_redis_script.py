@@ -212,7 +212,7 @@ def _connect(url: Secret, timeout: float) -> RedisClient:
     if client is None:
         raise ConfigurationError(
             "Invalid Redis URL (its value is not shown).",
-            hint="Use a URL such as redis://host:6379/0, and percent-encode special characters of the password.",
+            hint="Use a URL such as redis://host:6379/0, and percent-encode special characters of the login.",
         )
     return client
 

@@ -48,6 +48,8 @@ class ExportJob(msgspec.Struct, frozen=True):
     """True if each row belongs to one day, so that a day that is done does not repeat its rows."""
     row_id: Callable[[bytes], str | None]
     """Returns the id of a written row, with its key if several rows may have the same id."""
+    may_charge: bool = False
+    """True if each page may charge credits, also if its response does not report them."""
     is_sorted: bool = False
     """True if the rows are sorted, so that an interrupted export writes all of them again."""
 
@@ -123,8 +125,7 @@ async def export_file(
             async for page in pages:
                 problems.add(page)
                 await run_for_rows(partial(_append, output, page), len(page.items))
-                may_charge = page.position is not None and page.position.may_charge
-                if page.meta.charged or may_charge:
+                if page.meta.charged or job.may_charge:
                     await run_in_thread(output.save)  # after a kill, the page would be charged again
                 notify(tracker.count(len(page.items), page.total), on_progress)
                 # If the list stopped early, the next run may find its end, so do not continue past this point.

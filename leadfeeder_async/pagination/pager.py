@@ -297,6 +297,7 @@ class Pager(Generic[T]):
             limit,
             endpoint.partitioned_by_day,
             row_identity if endpoint.shares_ids else row_id,
+            may_charge=endpoint.is_billed,
             is_sorted=self._order == "newest",
         )
         tracker = ProgressTracker(stats, limit)

@@ -354,6 +354,12 @@ def test_rows_with_ids_that_a_missing_quote_hides(header: str, ids: list[str], e
         list(ids_in_lines(BytesIO("\n".join([header, *lines]).encode()), IdParser("ids", "company", None)))
 
 
+@pytest.mark.parametrize("first", ["BZh7Lk2", "PAR1x9", "159000001"])
+def test_ids_that_begin_like_other_formats(first: str) -> None:
+    """An id of letters and digits is no archive."""
+    assert list(ids_in_lines(BytesIO(f"{first}\nx\n".encode()), IdParser("ids", "company", None))) == [first, "x"]
+
+
 def test_long_cell_beside_an_id() -> None:
     """A cell of any length on one line is accepted, as in the output of an enrichment."""
     note = '"' + "long note, " * 40_000 + '"'

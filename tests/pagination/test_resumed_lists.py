@@ -512,12 +512,17 @@ async def test_pages_that_may_have_charged_are_saved_at_once(tmp_path: Path) -> 
     """A list that may charge is saved after each page, although its responses do not report credits."""
     path, saved = tmp_path / "x.ndjson", list[tuple[int, int]]()
 
+    async def respond(request: web.Request) -> web.Response:
+        found = [{"id": one, "type": "company"} for one in request.query["ids"].split(",")]
+        return web.json_response({"data": found})
+
     def read(progress: Progress) -> None:
         saved.append((progress.done, json.loads((tmp_path / "x.ndjson.checkpoint").read_bytes())["rows"]))
 
-    async with handler_server(CursorApi(250)) as url, client_of(url) as lf:
-        await signals(lf).to_file(path, on_progress=read)
-    assert saved == [(100, 100), (200, 200), (250, 250)]
+    for server, make in ((CursorApi(250), signals), (respond, lambda lf: lf.companies.get_many(map(str, range(250))))):
+        async with handler_server(server) as url, client_of(url) as lf:
+            await make(lf).to_file(path, on_progress=read, overwrite=True)
+    assert saved == 2 * [(100, 100), (200, 200), (250, 250)]
 
 
 async def test_unexpected_charge_is_remembered_by_the_position() -> None:
