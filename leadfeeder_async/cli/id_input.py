@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from leadfeeder_async.cli import windows_stdin
 from leadfeeder_async.cli.input_files import interruptible
+from leadfeeder_async.cli.printing import pluralize
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.csv_reader import next_row
 from leadfeeder_async.models.columns import Json, json_at
@@ -31,6 +32,19 @@ _TYPES = {
     "contact": frozenset({"contact", "contact_summary"}),
 }
 """The types of records whose ``id`` is that of a company or contact."""
+
+_OTHER_TYPES = frozenset(
+    {
+        *_TYPES["company"],
+        *_TYPES["contact"],
+        "company_location",
+        "list",
+        "signal",
+        "tag",
+        "web_visit",
+    }
+)
+"""Types of records that a file with ids may contain. A column of the user may have other values."""
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """The longest line that is read from a pipe."""
@@ -67,8 +81,10 @@ class IdParser:
         """The delimiter that the first line names, as Excel writes it."""
         self._cell: int | None = None
         """The position of the id in a row of CSV. None if the input is not CSV."""
+        self._type_cell: int | None = None
+        """The position of the type of the records in a row of CSV."""
         self._width = 0
-        """The number of columns, if the input has a header."""
+        """The number of columns of CSV. A column without a header is the only one."""
         self._row_shapes: RowShapes | None = None
         """The shapes of the CSV rows so far."""
         self._unfinished = list[str]()
@@ -96,9 +112,17 @@ class IdParser:
         if not self._has_started and self._read_separator_or_header(text):
             return None
         if text.lstrip().startswith('"'):  # a single column of quoted ids without a header
-            self._cell = 0
+            self._cell, self._width = 0, 1
             return self._id_in_row(text)
-        return text.strip()
+        return self._single_id(text.strip())
+
+    def _single_id(self, text: str) -> str:
+        """Return a text that is an id, or raise ConfigurationError if it has several words or cells."""
+        if any(letter in _DELIMITERS or letter.isspace() or letter == "\0" for letter in text):
+            raise self._error(
+                f"is not a single id: {text[:40]!r}", "Give one id per line, or a header with an id column."
+            )
+        return text
 
     def _check_format(self, line: bytes) -> None:
         """Raise ConfigurationError if a first line shows that the input has another format."""
@@ -145,6 +169,10 @@ class IdParser:
         if self._cell is not None:
             from leadfeeder_async.jobs.hidden_rows import RowShapes  # not needed by other inputs
 
+            folded = [name.casefold() for name in names]
+            if self._column is None and folded[self._cell] == "id" and folded.count("type") == 1:
+                self._type_cell = folded.index("type")
+
             self._width = len(names)
             self._row_shapes = RowShapes(text.split(self._delimiter))
             for width in (self._width - 1, self._width + 1):  # the first rows may be broken
@@ -154,15 +182,20 @@ class IdParser:
     def _split_header(self, text: str, known: Container[str]) -> list[str]:
         """Return the names in a header, and remember the delimiter: the most frequent one beside a known name."""
         likely = [self._separator] if self._separator else sorted(_DELIMITERS, key=text.count, reverse=True)
+        headers, failure = list[tuple[str, list[str]]](), None
         for self._delimiter in likely:
-            names = self._names(text)
+            try:
+                names = [name.strip() for name in self._cells([text]) or [text]]
+            except ConfigurationError as error:  # quoted names with another delimiter
+                failure = error
+                continue
             if any(name.casefold() in known for name in names):
                 return names
-        self._delimiter = likely[0]
-        return self._names(text)
-
-    def _names(self, text: str) -> list[str]:
-        return [name.strip() for name in self._cells([text]) or [text]]
+            headers.append((self._delimiter, names))
+        if failure is not None and not headers:
+            raise failure
+        self._delimiter, names = max(headers, key=lambda header: len(header[1]))
+        return names
 
     def _id_in_row(self, text: str) -> str | None:
         self._unfinished.append(text)
@@ -174,13 +207,18 @@ class IdParser:
         is_single_line, self._unfinished = len(self._unfinished) == 1, []
         position = self._cell or 0
         if self._width and any(map(str.strip, cells[self._width :])):
-            raise self._error(f"has {len(cells):,} cells, and there are {self._width:,} columns", _QUOTE_HINT)
+            raise self._error(
+                f"has {pluralize(len(cells), 'cell')} for {pluralize(self._width, 'column')}", _QUOTE_HINT
+            )
         if len(cells) <= position and any(map(str.strip, cells)):
             raise self._error(f"has no cell in column {position + 1}, that of the id", _QUOTE_HINT)
         found = cells[position].strip() if len(cells) > position else ""
         if len(found.split()) > 1 and not is_single_line:
             raise self._error(f"has an id with spaces or a line break: {found[:40]!r}", _QUOTE_HINT)
+        self._check_type(cells)
         if found:
+            if self._row_shapes is None:
+                self._single_id(found)
             kind, length = _characters_of(found)
             self._id_lengths.setdefault(kind, set()).add(length)
         if is_single_line and self._row_shapes is not None:
@@ -189,6 +227,15 @@ class IdParser:
             hint = "Check the quotes of the lines before it, or pass a file that has no other columns."
             raise self._error("ends a cell that contains rows with ids", hint)
         return found or None
+
+    def _check_type(self, cells: Sequence[str]) -> None:
+        """Raise ConfigurationError if a row has the type of other records, whose ids must not be sent."""
+        if self._type_cell is None or len(cells) <= self._type_cell:
+            return
+        kind = cells[self._type_cell].strip()
+        if kind in _OTHER_TYPES - _TYPES[self._scope]:
+            hint = "Name the column of the id with --column, such as company.id."
+            raise self._error(f"is a {kind}, not a {self._scope}", hint)
 
     def _contains_rows(self, cells: Sequence[str]) -> bool:
         """Return True if a line within a cell has all cells of a row and an id, as after an unclosed quote.

@@ -88,6 +88,8 @@ class Webhook:
         try:
             async with self._session.post(self._address.url, data=body, **options) as response:
                 status = response.status
+        except aiohttp.ClientHttpProxyError as error:
+            return f"the proxy rejected the connection ({error.status})"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return type(error).__name__
         if status < HTTPStatus.MULTIPLE_CHOICES:

@@ -115,7 +115,7 @@ async def test_tunnel_to_a_webhook(environment: pytest.MonkeyPatch, capsys: pyte
     """HTTPS is sent through a tunnel, so the proxy sees neither the path nor the visit."""
     async with raw_server(http(b"", "502 Bad Gateway")) as proxy:
         environment.setenv("https_proxy", proxy.url.replace("://", "://someone:pa55@"))
-        assert await post("https://hooks.example.test/secret") == "ClientHttpProxyError"
+        assert await post("https://hooks.example.test/secret") == "the proxy rejected the connection (502)"
     (request,) = proxy.requests
     assert request.startswith(b"CONNECT hooks.example.test:443 ")
     assert LOGIN in request

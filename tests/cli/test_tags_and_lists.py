@@ -354,6 +354,41 @@ def test_rows_with_ids_that_a_missing_quote_hides(header: str, ids: list[str], e
         list(ids_in_lines(BytesIO("\n".join([header, *lines]).encode()), IdParser("ids", "company", None)))
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('159000001\n"159000002","159000003"\n', "Line 2 of ids has 2 cells for 1 column"),
+        ('"159000001"\n159000002,159000003\n', "Line 2 of ids has 2 cells for 1 column"),
+        ('"159000001"\n159000002;159000003\n', "Line 2 of ids is not a single id: '159000002;159000003'"),
+        ("159000001\n159000002;159000003\n", "Line 2 of ids is not a single id"),
+        ("159000001\n159000002 Elbe GmbH\n", "Line 2 of ids is not a single id"),
+        ("159000001\n1\x005\x009\x00\n", "Line 2 of ids is not a single id"),
+        ('"Company ID","Name"\n"159000001","x"\n', "ids has no column 'id' .* Its columns are 'Company ID', 'Name'"),
+        ("id,type\n159000001,company\n52000000,contact\n", "Line 3 of ids is a contact, not a company"),
+        ("Type;ID\nweb_visit;159000001\n", "Line 2 of ids is a web_visit, not a company"),
+    ],
+)
+def test_lines_that_are_not_one_id(text: str, problem: str) -> None:
+    """Several ids in a line, and ids of other records, are refused. None is left out or sent as another one."""
+    with pytest.raises(ConfigurationError, match=problem):
+        list(ids_in_lines(BytesIO(text.encode()), IdParser("ids", "company", None)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,type\n159000001,company\n159000002,prospect\n",
+        "company_id,type\n159000001,contact\n159000002,contact\n",
+        '"id";"name, legal, form"\n"159000001";"x"\n"159000002";"y"\n',
+        '"159000001"\n"159000002",\n',
+    ],
+)
+def test_ids_beside_columns_of_the_user(text: str) -> None:
+    """Other values in a column ``type``, and quoted headers with another delimiter inside, are accepted."""
+    parser = IdParser("ids", "company", None)
+    assert list(ids_in_lines(BytesIO(text.encode()), parser)) == ["159000001", "159000002"]
+
+
 @pytest.mark.parametrize("first", ["BZh7Lk2", "PAR1x9", "159000001"])
 def test_ids_that_begin_like_other_formats(first: str) -> None:
     """An id of letters and digits is no archive."""
@@ -426,7 +461,7 @@ def test_notes_that_hide_no_ids(note: str) -> None:
         ('1,"call back\n2,"ok"\n3,y\n', "Line 3 of ids is not valid CSV"),
         ('1,"call back\n2,27"\n3,y\n', "Line 3 of ids ends a cell that contains rows with ids"),
         ('1,"' + "long note " * 1_000 + '\n2,y\n3,27"\n4,z\n', "Line 4 of ids ends a cell that contains rows with ids"),
-        ("1,Elbe, Inc.\n2,b\n", "Line 2 of ids has 3 cells, and there are 2 columns"),
+        ("1,Elbe, Inc.\n2,b\n", "Line 2 of ids has 3 cells for 2 columns"),
         ("1,a\r2,b\r", "Line 2 of ids is not valid CSV"),
         (
             '1,a\n2,"' + "x" * 200_000 + '\n"\n',
