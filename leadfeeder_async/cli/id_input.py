@@ -46,6 +46,9 @@ _OTHER_TYPES = frozenset(
 )
 """Types of records that a file with ids may contain. A column of the user may have other values."""
 
+MAX_NAMED_COLUMNS, MAX_NAME_CHARACTERS = 20, 40
+"""The most columns that an error names, and the characters of a name that it shows."""
+
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """The longest line that is read from a pipe."""
 
@@ -83,6 +86,7 @@ class IdParser:
         """The position of the id in a row of CSV. None if the input is not CSV."""
         self._type_cell: int | None = None
         """The position of the type of the records in a row of CSV."""
+        self._header = list[str]()
         self._width = 0
         """The number of columns of CSV. A column without a header is the only one."""
         self._row_shapes: RowShapes | None = None
@@ -98,7 +102,7 @@ class IdParser:
         if not self._is_checked:
             self._check_format(line)
         try:
-            text = line.decode("utf-8-sig" if self._number == 1 else "utf-8")
+            text = line.decode("utf-8-sig")  # joined files have a byte order mark in the middle
         except UnicodeDecodeError:
             raise self._error("is not UTF-8", "Save the ids as UTF-8.") from None
         if not text.strip():
@@ -108,7 +112,8 @@ class IdParser:
             return self._id_in_row(text)
         if text.lstrip().startswith("{"):
             self._has_started = True
-            return self._id_in_json(text)
+            found = self._id_in_json(text)
+            return self._single_id(found.strip()) if found else None
         if not self._has_started and self._read_separator_or_header(text):
             return None
         if text.lstrip().startswith('"'):  # a single column of quoted ids without a header
@@ -161,9 +166,11 @@ class IdParser:
             )
         self._cell = found[0] if found else None
         if self._cell is None and (len(names) > 1 or self._column is not None):
-            columns = ", ".join(map(repr, names))
+            columns = ", ".join(repr(name[:MAX_NAME_CHARACTERS]) for name in names[:MAX_NAMED_COLUMNS])
+            more = f", and {len(names) - MAX_NAMED_COLUMNS:,} more" if len(names) > MAX_NAMED_COLUMNS else ""
             raise ConfigurationError(
-                f"{self._source} has no column {' or '.join(map(repr, wanted))}. Its columns are {columns}.",
+                f"{self._source} has no column {' or '.join(map(repr, wanted))}. Its columns are {columns}{more}.",
+                hint="Without a header, give one id per line.",
                 argument="column",
             )
         if self._cell is not None:
@@ -173,7 +180,7 @@ class IdParser:
             if self._column is None and folded[self._cell] == "id" and folded.count("type") == 1:
                 self._type_cell = folded.index("type")
 
-            self._width = len(names)
+            self._width, self._header = len(names), self._cells([text]) or []
             self._row_shapes = RowShapes(text.split(self._delimiter))
             for width in (self._width - 1, self._width + 1):  # the first rows may be broken
                 self._row_shapes.allow(width)
@@ -182,7 +189,7 @@ class IdParser:
     def _split_header(self, text: str, known: Container[str]) -> list[str]:
         """Return the names in a header, and remember the delimiter: the most frequent one beside a known name."""
         likely = [self._separator] if self._separator else sorted(_DELIMITERS, key=text.count, reverse=True)
-        headers, failure = list[tuple[str, list[str]]](), None
+        longest, delimiter, failure = list[str](), likely[0], None
         for self._delimiter in likely:
             try:
                 names = [name.strip() for name in self._cells([text]) or [text]]
@@ -191,11 +198,12 @@ class IdParser:
                 continue
             if any(name.casefold() in known for name in names):
                 return names
-            headers.append((self._delimiter, names))
-        if failure is not None and not headers:
+            if len(names) > len(longest):
+                longest, delimiter = names, self._delimiter
+        if failure is not None and not longest:
             raise failure
-        self._delimiter, names = max(headers, key=lambda header: len(header[1]))
-        return names
+        self._delimiter = delimiter
+        return longest
 
     def _id_in_row(self, text: str) -> str | None:
         self._unfinished.append(text)
@@ -215,10 +223,10 @@ class IdParser:
         found = cells[position].strip() if len(cells) > position else ""
         if len(found.split()) > 1 and not is_single_line:
             raise self._error(f"has an id with spaces or a line break: {found[:40]!r}", _QUOTE_HINT)
-        self._check_type(cells)
+        if cells == self._header:  # of a file that was appended
+            return None
         if found:
-            if self._row_shapes is None:
-                self._single_id(found)
+            self._check_type(cells)
             kind, length = _characters_of(found)
             self._id_lengths.setdefault(kind, set()).add(length)
         if is_single_line and self._row_shapes is not None:
@@ -226,7 +234,7 @@ class IdParser:
         if not is_single_line and self._contains_rows(cells):
             hint = "Check the quotes of the lines before it, or pass a file that has no other columns."
             raise self._error("ends a cell that contains rows with ids", hint)
-        return found or None
+        return self._single_id(found) if found else None
 
     def _check_type(self, cells: Sequence[str]) -> None:
         """Raise ConfigurationError if a row has the type of other records, whose ids must not be sent."""
@@ -259,10 +267,11 @@ class IdParser:
             record = _DECODER.decode(text)
         except (msgspec.MsgspecError, RecursionError):
             raise self._error("is not a JSON object", "Give one JSON object or one id per line.") from None
-        kind = record.get("type")
-        if self._column is None and isinstance(kind, str) and kind not in _TYPES[self._scope]:
+        found = record.get("type")
+        kind = found.strip() if isinstance(found, str) else ""
+        if self._column is None and kind and kind not in _TYPES[self._scope]:
             raise self._error(f"is a {kind}, not a {self._scope}", "Name the id with --column, such as company.id.")
-        if self._column is None and not isinstance(kind, str):
+        if self._column is None and not kind:
             return self._only_id(record)
         name = self._column or "id"
         path = name.split(".") if record.get(name) is None else [name]  # a flat row has a key such as `company.id`
@@ -314,6 +323,8 @@ class IdParser:
         except csv.Error:
             if is_open:
                 return None
+            if "\r" in lines[0].rstrip("\r\n") and '"' not in lines[0]:
+                raise self._error("has old Mac line ends", "Save the file with other line ends.") from None
             raise self._error(
                 f"is not valid CSV, or has several lines and a cell of more than {csv.field_size_limit():,} characters",
                 _QUOTE_HINT,

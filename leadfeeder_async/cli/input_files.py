@@ -36,7 +36,8 @@ def read_file(path: Path) -> bytes:
         ConfigurationError: The file cannot be read.
     """
     try:
-        return path.read_bytes()
+        with interruptible():
+            return path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
 

@@ -96,7 +96,7 @@ class WindowProgress(msgspec.Struct):
         if not isinstance(error, LIMIT_ERRORS):
             return self._needs_no_page and error.status not in _STATUSES_OF_OTHERS
         has_pages = self.detector.current_pass.pages > 0
-        if has_pages and self._has_ended:
+        if has_pages and (self._has_ended or self._has_repeated_all):
             return True  # the response named another page, or reported more pages of another size
         if self._lacks_last_page:
             self.rejection = error
@@ -133,6 +133,13 @@ class WindowProgress(msgspec.Struct):
     def _needs_no_page(self) -> bool:
         """True if all counted rows arrived, and the count is not capped, so that the list needs no further page."""
         return self.detector.has_counted_rows and not self._count_may_be_capped
+
+    @property
+    def _has_repeated_all(self) -> bool:
+        """True if a later pass contains as many rows as the server counts. Rows removed since are no longer counted."""
+        detector = self.detector
+        is_complete = detector.passes > 1 and detector.current_pass.rows == detector.total
+        return is_complete and not self._count_may_be_capped
 
     @property
     def _has_ended(self) -> bool:

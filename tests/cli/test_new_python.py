@@ -75,14 +75,24 @@ async def test_exit_code_of_a_signal(sandbox: Sandbox, tmp_path: Path, number: i
     assert (process.returncode, b"Traceback" in stderr) == (expected, False), stderr
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("words", "number", "expected"),
+    [
+        (("tags", "add", "X", "--yes", "--ids"), signal.SIGINT, 130),
+        (("tags", "add", "X", "--yes", "--ids"), signal.SIGTERM, 143),
+        (("export", "visits", "--since", "2026-11-01", "--filter"), signal.SIGINT, 130),
+        (("feeds", "create", "X", "--yes", "--filters"), signal.SIGTERM, 143),
+    ],
+)
 @needs_signals
-async def test_signal_while_a_pipe_of_ids_is_read(sandbox: Sandbox, tmp_path: Path, number: int, expected: int) -> None:
+async def test_signal_while_a_pipe_is_read(
+    sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...], number: int, expected: int
+) -> None:
     """A command that waits for a pipe without a writer ends at the first signal."""
     pipe = tmp_path / "ids"
     os.mkfifo(pipe)
     process = await asyncio.create_subprocess_exec(
-        *(*COMMAND, "tags", "add", "X", "--ids", pipe, "--yes"),
+        *(*COMMAND, *words, pipe),
         env={**os.environ, **sandbox.environment},
         stderr=asyncio.subprocess.PIPE,
     )

@@ -364,6 +364,9 @@ def test_rows_with_ids_that_a_missing_quote_hides(header: str, ids: list[str], e
         ("159000001\n159000002 Elbe GmbH\n", "Line 2 of ids is not a single id"),
         ("159000001\n1\x005\x009\x00\n", "Line 2 of ids is not a single id"),
         ('"Company ID","Name"\n"159000001","x"\n', "ids has no column 'id' .* Its columns are 'Company ID', 'Name'"),
+        ("id\n159000001;159000002\n", "Line 2 of ids is not a single id"),
+        ('name,id\nAcme,"159000001,159000002"\n', "Line 2 of ids is not a single id"),
+        ('{"id":"159000001 159000002"}\n', "Line 1 of ids is not a single id"),
         ("id,type\n159000001,company\n52000000,contact\n", "Line 3 of ids is a contact, not a company"),
         ("Type;ID\nweb_visit;159000001\n", "Line 2 of ids is a web_visit, not a company"),
     ],
@@ -378,6 +381,10 @@ def test_lines_that_are_not_one_id(text: str, problem: str) -> None:
     "text",
     [
         "id,type\n159000001,company\n159000002,prospect\n",
+        "id,type\n159000001,company\n,contact\n159000002,\n",
+        "id,name\n159000001,x\n\ufeffid,name\n159000002,y\n",
+        "159000001\n\ufeff159000002\n",
+        '{"id":"159000001"}\n{"id":"","name":"x"}\n{"id":" 159000002 ","type":""}\n',
         "company_id,type\n159000001,contact\n159000002,contact\n",
         '"id";"name, legal, form"\n"159000001";"x"\n"159000002";"y"\n',
         '"159000001"\n"159000002",\n',
@@ -387,6 +394,14 @@ def test_ids_beside_columns_of_the_user(text: str) -> None:
     """Other values in a column ``type``, and quoted headers with another delimiter inside, are accepted."""
     parser = IdParser("ids", "company", None)
     assert list(ids_in_lines(BytesIO(text.encode()), parser)) == ["159000001", "159000002"]
+
+
+def test_many_ids_in_one_line() -> None:
+    """The error for ids in one line names a few of them."""
+    text = ",".join(map(str, range(159_000_000, 159_020_000)))
+    with pytest.raises(ConfigurationError, match=r"'159000019', and 19,980 more\..* one id per line") as caught:
+        list(ids_in_lines(BytesIO(text.encode()), IdParser("ids", "company", None)))
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("first", ["BZh7Lk2", "PAR1x9", "159000001"])
@@ -462,7 +477,7 @@ def test_notes_that_hide_no_ids(note: str) -> None:
         ('1,"call back\n2,27"\n3,y\n', "Line 3 of ids ends a cell that contains rows with ids"),
         ('1,"' + "long note " * 1_000 + '\n2,y\n3,27"\n4,z\n', "Line 4 of ids ends a cell that contains rows with ids"),
         ("1,Elbe, Inc.\n2,b\n", "Line 2 of ids has 3 cells for 2 columns"),
-        ("1,a\r2,b\r", "Line 2 of ids is not valid CSV"),
+        ("1,a\r2,b\r", "Line 2 of ids has old Mac line ends"),
         (
             '1,a\n2,"' + "x" * 200_000 + '\n"\n',
             "Line 4 of ids is not valid CSV, or has several lines and a cell of more than 131,072 characters",

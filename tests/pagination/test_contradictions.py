@@ -114,6 +114,34 @@ async def test_row_added_before_the_next_page_without_count(charged: int) -> Non
     assert requests == (3 if charged else 6)
 
 
+@pytest.mark.parametrize("status", [400, 404, 416])
+@pytest.mark.parametrize("kind", ["removed tag", "added and removed visit"])
+async def test_later_pass_after_the_list_shrank(status: int, kind: str) -> None:
+    """A later pass ends at a rejected page if it has all counted rows, although an earlier pass had more pages."""
+    ids, requests = list(range(201 if "tag" in kind else 200)), 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        if kind == "removed tag" and requests == 3:
+            del ids[50]
+        if kind != "removed tag" and requests == 2:
+            ids.insert(0, 1_000)
+        if kind != "removed tag" and requests == 5:
+            ids.pop()
+        start = 100 * int(request.query["page[num]"]) - 100
+        if start >= len(ids):
+            return web.json_response({"errors": [{"code": "invalid_page"}]}, status=status)
+        found = [{"id": str(one), "type": "tag"} for one in ids[start : start + 100]]
+        return web.json_response({"data": found, "meta": {"pagination": {"total_count": len(ids)}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        days = {"start_date": "2026-10-01", "end_date": "2026-10-01"}
+        pager = lf.tags.list() if "tag" in kind else lf.web_visits.search(**days)
+        found = {row.id for row in await pager.prefetch(0).collect()}
+    assert set(map(str, ids)) <= found
+
+
 @pytest.mark.parametrize("sizes", [(100, 40, 0, 100, 50), (100, 0, 60, 100, 50), (100, 100, 100, 0, 0)])
 async def test_filtered_pages_without_count(sizes: tuple[int, ...]) -> None:
     """A list whose server removes rows from its pages, or reports too many pages, is complete with an empty page."""
