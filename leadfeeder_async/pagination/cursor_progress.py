@@ -197,7 +197,7 @@ class CursorProgress:
     def restart(self) -> None:
         """Begin another pass over the list, after which all of its rows are known.
 
-        If the list began at a position, the rows before it come again. So all rows are counted anew.
+        If the list began at a position, the rows before it come again, and all rows are counted anew.
         """
         self.detector = self.detector.restarted()
         if self._resumes:
@@ -286,7 +286,7 @@ class _ProcessedRows:
         if it has all processed rows, unless the list skips rows. Otherwise, the list is read again.
         """
         may_be_processed, self._may_be_processed = self._may_be_processed, False
-        if self._last_id in ids:
+        if self._last_id is not None and self._last_id in ids:
             repeated = ids.index(self._last_id) + 1
             ids = ids[repeated:]
             if not self._excluded:  # so that the repeated rows were not recognized

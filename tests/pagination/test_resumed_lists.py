@@ -195,6 +195,17 @@ async def test_row_without_an_id_before_the_position(tmp_path: Path) -> None:
         assert (await companies(lf).to_file(path, resume=True)).done == 250
 
 
+async def test_rows_without_an_id_on_both_sides_of_the_position(tmp_path: Path) -> None:
+    """A row without an id is not taken for the last row before the position if that had no id either."""
+    path, api = tmp_path / "x.ndjson", CursorApi(200)
+    api.ids[:100] = [""] * 100
+    api.ids[150] = ""
+    async with handler_server(api) as url, client_of(url) as lf:
+        with pytest.raises(InterruptionError):
+            await companies(lf).prefetch(0).to_file(path, on_progress=stop_after(1))
+        assert (await companies(lf).to_file(path, resume=True)).done == 200
+
+
 async def test_second_pass_of_a_resumed_list_without_ids() -> None:
     """A list without known ids that is read again because its cursor expired is read once more if rows are missing."""
     api = CursorApi(250)
