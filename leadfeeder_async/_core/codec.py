@@ -76,13 +76,12 @@ def encode_id(value: object, name: str = "id") -> str:
 
 def encode_query(params: Mapping[str, QueryValue]) -> str:
     """Return the query string. None is left out, and tuples become comma-separated lists."""
-    return "&".join(
-        [
-            f"{_percent_encode_cached(name)}={_format_query_value(value)}"
-            for name, value in params.items()
-            if value is not None
-        ]
-    )
+    parts: list[str] = []
+    for name, value in params.items():
+        if value is not None:
+            text = _percent_encode_cached(value) if type(value) is str else _format_query_value(value)
+            parts.append(f"{_percent_encode_cached(name)}={text}")
+    return "&".join(parts)
 
 
 def _percent_encode(text: str) -> str:
