@@ -147,13 +147,21 @@ MAX_COMPILED = 64
 
 
 def _rare_forms(key: str) -> Iterator[str]:
-    """Yield the key reversed, in base32, and in base64 within base64 or hex."""
+    """Yield the key reversed, in base32, in base64 within base64 or hex, and as UTF-16 in base64 or hex."""
     yield key[::-1]
     for offset in range(5):  # the form of a substring depends on its position
         yield base64.b32encode(b"\0" * offset + key.encode()).decode().rstrip("=")[-(-8 * offset // 5) : -1]
     for inner in _base64_parts(key.encode()):
         yield from (part.decode() for part in _base64_parts(inner))
         yield inner.hex()
+    for data in (key.encode("utf-16-le"), key.encode("utf-16-be")):
+        yield data.hex()
+        for part in _base64_parts(data):
+            yield part.decode()
+            yield part.decode().translate(_URL_ALPHABET)
+
+
+_URL_ALPHABET = str.maketrans("+/", "-_")
 
 
 def _patterns(secret: str) -> Iterator[str]:

@@ -147,7 +147,7 @@ class Recorder:
 
 def check_target(path: Path) -> None:
     """Raise ConfigurationError if the report cannot be written to ``path``."""
-    check_argument(not path.exists(), f"{path} exists.", "Choose another name.")
+    check_argument(not os.path.lexists(path), f"{path} exists.", "Choose another name.")
     check_argument(path.parent.is_dir(), f"The folder {path.parent} does not exist.", "Create it, or choose another.")
 
 

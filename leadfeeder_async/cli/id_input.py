@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import csv
+import re
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Container, Iterable, Iterator, Sequence
 from contextlib import aclosing
@@ -55,6 +56,12 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 _DECODER: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder()
 _DELIMITERS = ",;\t|"
 
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
+"""Characters without a width, which web pages add to copied text."""
+
+_SPREADSHEET_VALUE = re.compile(r"[=']|\d+\.0+$|\d(?:\.\d+)?[eE]\+[+-]?\d+$")
+"""A formula, a text behind an apostrophe, or a number with decimals or an exponent."""
+
 
 _QUOTE_HINT = "Look for a quote that is not closed. Within a quoted cell, a quote is written twice."
 
@@ -87,6 +94,8 @@ class IdParser:
         self._type_cell: int | None = None
         """The position of the type of the records in a row of CSV."""
         self._header = list[str]()
+        self._known_names = set[str]()
+        """The names of columns that may contain the id, in lower case."""
         self._width = 0
         """The number of columns of CSV. A column without a header is the only one."""
         self._row_shapes: RowShapes | None = None
@@ -122,10 +131,17 @@ class IdParser:
         return self._single_id(text.strip())
 
     def _single_id(self, text: str) -> str:
-        """Return a text that is an id, or raise ConfigurationError if it has several words or cells."""
+        """Return a text that is an id, or raise ConfigurationError if it has several words or is another value."""
+        from leadfeeder_async.jobs.enrich.key_normalization import is_placeholder  # not needed by other inputs
+
+        text = text.strip(_INVISIBLE)
         if any(letter in _DELIMITERS or letter.isspace() or letter == "\0" for letter in text):
             raise self._error(
                 f"is not a single id: {text[:40]!r}", "Give one id per line, or a header with an id column."
+            )
+        if _SPREADSHEET_VALUE.match(text) or is_placeholder(text):
+            raise self._error(
+                f"has {text[:40]!r} instead of an id", "Export the ids as text, and remove the lines without an id."
             )
         return text
 
@@ -154,9 +170,9 @@ class IdParser:
     def _read_header(self, text: str) -> bool:
         """Return True if a line is the header of a CSV file, and remember the position of the id."""
         wanted = [name.format(scope=self._scope) for name in ID_COLUMNS] if self._column is None else [self._column]
-        known = {name.casefold() for name in wanted}
-        names = self._split_header(text, known)
-        found = [place for place, name in enumerate(names) if name.casefold() in known]
+        self._known_names = {name.casefold() for name in wanted}
+        names = self._split_header(text, self._known_names)
+        found = [place for place, name in enumerate(names) if name.casefold() in self._known_names]
         if len(found) > 1:
             several = ", ".join(repr(names[place]) for place in found)
             raise ConfigurationError(
@@ -214,12 +230,7 @@ class IdParser:
             return None
         is_single_line, self._unfinished = len(self._unfinished) == 1, []
         position = self._cell or 0
-        if self._width and any(map(str.strip, cells[self._width :])):
-            raise self._error(
-                f"has {pluralize(len(cells), 'cell')} for {pluralize(self._width, 'column')}", _QUOTE_HINT
-            )
-        if len(cells) <= position and any(map(str.strip, cells)):
-            raise self._error(f"has no cell in column {position + 1}, that of the id", _QUOTE_HINT)
+        self._check_cells(cells, position)
         found = cells[position].strip() if len(cells) > position else ""
         if len(found.split()) > 1 and not is_single_line:
             raise self._error(f"has an id with spaces or a line break: {found[:40]!r}", _QUOTE_HINT)
@@ -235,6 +246,22 @@ class IdParser:
             hint = "Check the quotes of the lines before it, or pass a file that has no other columns."
             raise self._error("ends a cell that contains rows with ids", hint)
         return self._single_id(found) if found else None
+
+    def _check_cells(self, cells: Sequence[str], position: int) -> None:
+        """Raise ConfigurationError if a row has more or fewer cells than needed, or is the header of a table."""
+        if self._width and any(map(str.strip, cells[self._width :])):
+            raise self._error(
+                f"has {pluralize(len(cells), 'cell')} for {pluralize(self._width, 'column')}", _QUOTE_HINT
+            )
+        if len(cells) <= position and any(map(str.strip, cells)):
+            raise self._error(f"has no cell in column {position + 1}, that of the id", _QUOTE_HINT)
+        is_first = not self._id_lengths and not any(map(str.isdigit, "".join(cells[position : position + 1])))
+        if (
+            is_first
+            and cells != self._header
+            and not self._known_names.isdisjoint(cell.strip().casefold() for cell in cells)
+        ):
+            raise self._error("has names of columns, but the header is above it", "Delete the lines above the header.")
 
     def _check_type(self, cells: Sequence[str]) -> None:
         """Raise ConfigurationError if a row has the type of other records, whose ids must not be sent."""

@@ -7,6 +7,7 @@ and all of them share one rate limit.
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
@@ -217,7 +218,7 @@ def _flat(row: bytes, account_id: str) -> Row | None:
     loadable = _loadable(attributes)
     flat: Row = loadable if isinstance(loadable, dict) else {}
     if isinstance(relationships, dict):
-        flat.update({name: _related(value) for name, value in relationships.items()})
+        flat.update({_column_name(name): _related(value) for name, value in relationships.items()})
     if "started_at" in flat:
         flat["started_at"] = _timestamp(flat["started_at"])
     return {**keys, **flat, **keys}  # the keys are the first columns, and replace attributes with the same name
@@ -239,12 +240,21 @@ def _loadable(value: Json, name: str = "") -> Json:
     calendar in UTC becomes None, because dlt reads every text that looks like a time, and would fail in each run.
     """
     if isinstance(value, dict):
-        return {key: _loadable(inner, key) for key, inner in value.items()}
+        return {_column_name(key): _loadable(inner, key) for key, inner in value.items()}
     if isinstance(value, list):
         return [_loadable(inner) for inner in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _loadable_number(value, name)
     return None if isinstance(value, str) and _exceeds_calendar(value) else value
+
+
+def _column_name(key: str) -> str:
+    """Return the name of a column. dlt fails in each run if a name is one of its own, such as ``_dlt_parent_id``.
+
+    It does so too if a name has no letter and no digit, such as ``__``.
+    """
+    name = re.sub(r"[\W_]+", "_", key).lower()
+    return f"attribute_{key.strip('_')}" if name == "_" or name.startswith("_dlt") else key
 
 
 def _loadable_number(value: float, name: str) -> Json:

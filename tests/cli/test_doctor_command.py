@@ -245,7 +245,8 @@ async def test_bundle_without_a_key(tmp_path: Path) -> None:
 async def test_bundle_never_replaces_a_file(quarter: Sandbox, tmp_path: Path) -> None:
     """An existing file or a missing folder is reported before anything is sent."""
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
-    for target, message in (("mine.txt", "exists"), ("missing/report.json", "does not exist")):
+    (tmp_path / "link.json").symlink_to(tmp_path / "nothing.json")
+    for target, message in (("mine.txt", "exists"), ("link.json", "exists"), ("missing/report.json", "not exist")):
         code, _, stderr = await leadfeeder(quarter, "doctor", "--bundle", tmp_path / target)
         assert (code, message in stderr) == (2, True)
     assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "mine"

@@ -369,6 +369,13 @@ def test_rows_with_ids_that_a_missing_quote_hides(header: str, ids: list[str], e
         ('{"id":"159000001 159000002"}\n', "Line 1 of ids is not a single id"),
         ("id,type\n159000001,company\n52000000,contact\n", "Line 3 of ids is a contact, not a company"),
         ("Type;ID\nweb_visit;159000001\n", "Line 2 of ids is a web_visit, not a company"),
+        ("Id,,Contact\nNr,id,Name\n1,159000001,A\n", "Line 2 of ids has names of columns.*lines above the header"),
+        ("id,name\n159000001.0,A\n", "Line 2 of ids has '159000001.0' instead of an id"),
+        ("id,name\n1.59E+08,A\n", "Line 2 of ids has '1.59E.08' instead of an id"),
+        ('id\n="159000001"\n', "Line 2 of ids has '=\"159000001\"' instead of an id"),
+        ("159000001\n'159000002\n", 'Line 2 of ids has "\'159000002" instead of an id'),
+        ("id,name\n159000001,A\nNULL,B\n", "Line 3 of ids has 'NULL' instead of an id"),
+        ('{"id":"#N/A","type":"company"}\n', "Line 1 of ids has '#N/A' instead of an id"),
     ],
 )
 def test_lines_that_are_not_one_id(text: str, problem: str) -> None:
@@ -383,6 +390,8 @@ def test_lines_that_are_not_one_id(text: str, problem: str) -> None:
         "id,type\n159000001,company\n159000002,prospect\n",
         "id,type\n159000001,company\n,contact\n159000002,\n",
         "id,name\n159000001,x\n\ufeffid,name\n159000002,y\n",
+        "id,name\nid,name\n159000001,id\n159000002,id\n",
+        "\u200b159000001\n159000002\u200b\u00ad\n",
         "159000001\n\ufeff159000002\n",
         '{"id":"159000001"}\n{"id":"","name":"x"}\n{"id":" 159000002 ","type":""}\n',
         "company_id,type\n159000001,contact\n159000002,contact\n",

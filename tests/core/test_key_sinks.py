@@ -458,6 +458,9 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base32 of more": lambda text: base64.b32encode(f"key: {text}; ".encode()).decode(),
     "base64 twice": double(lambda text: base64.b64encode(f"key: {text}".encode()).decode()),
     "hex of base64": lambda text: base64.b64encode(text.encode()).hex(),
+    "base64 of utf-16": lambda text: base64.b64encode(f"{text}; ".encode("utf-16-le")).decode(),
+    "base64 of utf-16 after others": lambda text: base64.urlsafe_b64encode(f"a {text}; ".encode("utf-16-be")).decode(),
+    "hex of utf-16": lambda text: text.encode("utf-16-le").hex(),
 }
 
 

@@ -297,6 +297,21 @@ async def test_times_outside_the_calendar(pipeline: Any) -> None:
     ]
 
 
+async def test_attributes_with_names_of_dlt(pipeline: Any) -> None:
+    """An attribute whose name dlt reserves is loaded under another one. It would make each later run fail."""
+    today = datetime.now(UTC).date()
+    names = ["_dlt_parent_id", "_dlt_root_id", "_dlt_list_idx", "__", "-_", "_DltId", "_dlt_id"]
+    rows = [
+        visit("1", today, **dict.fromkeys(names, "x"), engagements=[{"_dlt_parent_id": "y", "__": 1}]),
+        visit("2", today),
+    ]
+    for _ in range(2):
+        async with scripted(rows) as url:
+            await load(pipeline, url)
+    assert query(pipeline, "SELECT id, attribute_dlt_parent_id FROM visits ORDER BY id") == [("1", "x"), ("2", None)]
+    assert query(pipeline, "SELECT attribute_dlt_parent_id FROM visits__engagements") == [("y",)]
+
+
 async def test_integers_beyond_64_bits(pipeline: Any) -> None:
     """An attribute that no destination can store as an integer is loaded as text."""
     today = datetime.now(UTC).date()

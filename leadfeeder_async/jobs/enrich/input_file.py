@@ -14,8 +14,10 @@ import msgspec
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.file_format import detect_format, separator_of
 from leadfeeder_async.jobs.enrich.key_normalization import (
+    CUSTOMER_NAMES,
     KNOWN_NAMES,
     MAX_COLUMN_NAME_CHARACTERS,
+    OTHER_NAMES,
     By,
     FileRow,
     KeyRule,
@@ -195,7 +197,7 @@ class InputFile(Iterable[FileRow]):
             return (-1,)
         header = self._header_place(rows)
         names = rows[header or 0] if rows else []
-        known = len(KNOWN_NAMES.intersection(map(normalize_column_name, names)))
+        known = _count_known_names(names)
         found = 0 if header is None else sum(rule.find_column(names) is not None for rule in self._rules)
         equal = sum(len(cells) == len(names) for cells in rows) / len(rows) if len(names) > 1 else 0
         return (found, known, equal, len(names))
@@ -210,16 +212,27 @@ class InputFile(Iterable[FileRow]):
     def _header_place(self, rows: Sequence[Sequence[str]]) -> int | None:
         """Return the place of the header among the first rows, or None if no row has a column for the key.
 
-        A row that is not the first one is only the header if the rows above it, such as a title, have fewer cells.
+        A row that is not the first one is only the header if the rows above it, such as a title, have fewer cells. If
+        there are several such rows, the first one is the header, unless a later one has more common names: then the
+        first one contains criteria of a report, or names groups of columns.
         """
-        widest = 0
+        found, most_known, widest = None, 0, 0
         for place, cells in enumerate(rows[:_HEADER_ROWS]):
             width = sum(1 for cell in cells if cell.strip())
             is_wider = width > max(widest, 1)
-            if (place == 0 or is_wider) and any(rule.find_column(cells) is not None for rule in self._rules):
-                return place
             widest = max(widest, width)
-        return None
+            if (place == 0 or is_wider) and self._has_key_column(cells):
+                known = _count_known_names(cells, KNOWN_NAMES | OTHER_NAMES)
+                if found is None or known > max(most_known, 1):
+                    found, most_known = place, known
+        return found
+
+    def _has_key_column(self, cells: Sequence[str]) -> bool:
+        if any(rule.find_column(cells) is not None for rule in self._rules):
+            return True
+        # Unique names of thousands of columns take time, so they are only made if one of them may be wanted.
+        numbered = [rule for rule in self._rules if re.search(r" column \d+( \d+)?$", rule.column or "")]
+        return any(rule.find_column(_unique_column_names(cells).values()) is not None for rule in numbered)
 
     def _find_header(self, source: TableSource) -> Header:
         rows = list(islice(source.rows(), _HEADER_ROWS))
@@ -229,7 +242,7 @@ class InputFile(Iterable[FileRow]):
             self._check_explicit_columns(rows[place].cells)
             return Header.of(rows[place], self._rules, place + 1, source)
         first = rows[0].cells
-        has_known_name = not KNOWN_NAMES.isdisjoint(map(normalize_column_name, first))
+        has_known_name = _count_known_names(first) > 0 or normalize_column_name(first[0]) in CUSTOMER_NAMES
         is_explicit = any(rule.column is not None or rule.location for rule in self._rules)
         if len(first) > 1 or has_known_name or is_explicit:
             self._raise_no_column(max(rows, key=lambda row: len(row.cells)).cells)
@@ -252,7 +265,7 @@ class InputFile(Iterable[FileRow]):
         if self.columns:
             yield f"header in line {self._header.line:,}"
         elif self._source is not None:
-            yield "no header"
+            yield "no header, so that each line is a key"
 
     def _describe_keys(self) -> str:
         if not self.columns:
@@ -263,16 +276,30 @@ class InputFile(Iterable[FileRow]):
         unused = f" (no column for {', '.join(missing)})" if missing else ""
         return f"Key: {', then '.join(used)}{unused}"
 
-    def _check_explicit_columns(self, names: Sequence[str]) -> None:
+    def _check_explicit_columns(self, cells: Sequence[str]) -> None:
+        chosen = [rule.column for rule in self._rules if rule.column is not None]
+        names = list(_unique_column_names(cells, chosen).values())
         for rule in self._rules:
             for column in rule.missing_columns(names):
                 self._raise_no_column(names, column)
+            if rule.column is not None and rule.kind != "name" and self._is_key(rule.column, rule.kind, names):
+                raise ConfigurationError(
+                    f"{self.path} has no header: its column {rule.column!r} is named like a key.",
+                    hint="Add a line with the names of the columns.",
+                    argument="column",
+                )
+
+    @staticmethod
+    def _is_key(column: str, kind: By, names: Iterable[str]) -> bool:
+        """Return True if the name of a column is a key, and no column has a common name, such as ``company.domain``."""
+        parts = [part for name in names for part in (name, name.rpartition(".")[2])]
+        return unshared_key(column, kind) is not None and _count_known_names(parts) == 0
 
     def _raise_no_column(self, names: Sequence[str], column: str | None = None) -> NoReturn:
         wanted = repr(column) if column else " or ".join(repr(rule.column or rule.kind) for rule in self._rules)
         raise ConfigurationError(
             f"{self.path} has no column for {wanted}. It has {_list_of(names)}.",
-            hint="Pass column= with one of these names.",
+            hint="Pass column= with one of these names. If this is no header, delete the lines above it, or add one.",
             argument="column",
         )
 
@@ -404,7 +431,12 @@ MAX_SHAPE_ROWS = 1_000
 """The rows at the beginning of a table that show how many cells its rows have."""
 
 
-def _unique_column_names(names: list[str], chosen: Container[str] = ()) -> dict[str, str]:
+def _count_known_names(cells: Iterable[str], known_names: Container[str] = KNOWN_NAMES) -> int:
+    """Return how many cells of a row are common names of columns."""
+    return sum(normalize_column_name(cell) in known_names for cell in cells)
+
+
+def _unique_column_names(names: Sequence[str], chosen: Container[str] = ()) -> dict[str, str]:
     """Return unique names of the columns by normalized name. A name that the caller has chosen is not changed."""
     given_names = list(map(escape_surrogates, names))
     chosen_places = dict[str, int]()

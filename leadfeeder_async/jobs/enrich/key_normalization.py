@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
+from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import islice
 from math import isnan
@@ -66,8 +67,8 @@ COLUMN_ALIASES: dict[By, tuple[str, ...]] = {
     "name": (
         "company_name", "company", "organization", "organisation", "account_name", "account", "company_account",
         "organization_1_name", "organization_name", "organisation_name", "firma", "firmenname", "unternehmen",
-        "unternehmensname", "societe", "société", "entreprise", "raison_sociale", "empresa", "azienda", "bedrijf",
-        "name",
+        "unternehmensname", "name_des_unternehmens", "societe", "société", "entreprise", "raison_sociale", "empresa",
+        "azienda", "bedrijf", "name",
     ),
     "vat": ("vat_id", "vat", "vat_number", "vatid", "tax_id", "ust_id", "ustid", "ust_idnr", "ust_id_nr", "uid"),
     "ip": ("ip", "ip_address", "ipaddress", "ip_addr", "client_ip", "remote_addr", "ip_adresse"),
@@ -80,6 +81,19 @@ LOCATION_ALIASES: dict[str, tuple[str, ...]] = {
     "country": ("country_code", "country", "country_region", "company_country", "billing_country", "land", "pays"),
 }
 """Common names of the columns that distinguish companies with the same name."""
+
+CUSTOMER_NAMES = frozenset({
+    "customer", "customer_name", "client", "client_name", "kunde", "kundenname", "lieferant", "supplier", "prospect",
+    "interessent", "partner", "cliente",
+})  # fmt: skip
+"""Names of columns that may contain company names, or numbers or persons instead."""
+
+OTHER_NAMES = frozenset({
+    "id", "no", "nr", "number", "first_name", "last_name", "vorname", "nachname", "phone", "telefon", "title",
+    "address", "adresse", "street", "strasse", "straße", "state", "region", "industry", "branche", "owner",
+    "status", "notes",
+})  # fmt: skip
+"""Names of columns that contain no key, by which a header is recognized."""
 
 KNOWN_NAMES = frozenset(name for names in (*COLUMN_ALIASES.values(), *LOCATION_ALIASES.values()) for name in names)
 """All common column names."""
@@ -298,7 +312,7 @@ class KeyFinder:
         text = text.replace("\0", "").strip()  # a CSV file of results is read without this character
         if not text:
             return Key("", problem="its key is empty")
-        if _is_placeholder(text):
+        if is_placeholder(text):
             return Key(text, problem=f"{text!r} stands for an empty cell or an error")
         value, field = _normalize(text, rule.kind)
         if value is None:
@@ -402,8 +416,9 @@ def _text_of(value: object) -> str | None:
 def _location(row: Mapping[str, object], columns: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, str]:
     location = dict[str, str]()
     for kind, names in columns:
-        texts = (" ".join((_text_of(row[name]) or "")[: MAX_NAME_CHARACTERS + 1].split()) for name in names)
-        text = next((text for text in texts if text and not _is_placeholder(text)), "")
+        values = ((_postal_code if kind == "postal_code" else _text_of)(row[name]) or "" for name in names)
+        texts = (" ".join(value[: MAX_NAME_CHARACTERS + 1].split()) for value in values)
+        text = next((text for text in texts if text and not is_placeholder(text)), "")
         if text and len(text) <= MAX_NAME_CHARACTERS:
             location[kind] = text
     country = location.get("country", "")
@@ -411,6 +426,16 @@ def _location(row: Mapping[str, object], columns: Iterable[tuple[str, tuple[str,
         location["country_code"] = location.pop("country").upper()
     return location
 
+
+def _postal_code(value: object) -> str | None:
+    """Return a cell as text. A data frame with an empty postal code has the others as numbers, such as 20095.0."""
+    is_number = isinstance(value, float | Decimal)
+    text = str(value) if is_number else _text_of(value)
+    whole = _WHOLE_NUMBER.fullmatch(text or "")
+    return whole[1] if whole else None if is_number else text
+
+
+_WHOLE_NUMBER = re.compile(r"(\d{1,12})(?:\.0+)?")
 
 _ERRORS = "N/A|NV|N/D|N/B|\u041d/\u0414|I/T|YOK|HIÁNYZIK|IKKE_TILGÆNGELIG|GETTING_DATA"
 _PLACEHOLDER = re.compile(
@@ -420,7 +445,7 @@ _PLACEHOLDER = re.compile(
 """The texts that spreadsheets write for an error, and databases and data frames for an empty cell."""
 
 
-def _is_placeholder(text: str) -> bool:
+def is_placeholder(text: str) -> bool:
     """Return True if a text stands for an empty cell or an error."""
     return len(text) <= MAX_CODE_CHARACTERS and _PLACEHOLDER.fullmatch(text) is not None
 

@@ -161,6 +161,10 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("broken-line.csv", "Firma,Note,Ort\nMüller,first line\nsecond line\nElbe,x,Kiel\n", "name", ["Müller", "", "Elbe, Kiel"], "commas"),
     ("extra-cells.csv", "Firma,Ort\nMüller,Kiel\nElbe, Söhne,Köln\n", "name", ["Müller, Kiel", ""], "commas"),
     ("one-column.csv", "Website\nmüller-nord.test\nelbe.test\n", "domain", DOMAINS, "table with one column, encoding utf-8, header in line 1"),
+    ("groups.csv", "Company,,Contact\nId,Name,First name\n1,Müller,x\n2,Elbe,y\n", "name", ["Müller", "Elbe"], "header in line 2"),
+    ("groups-of-columns.csv", "Company,,,Contact\nId,Name,City,E-Mail\n1,Müller,Kiel,\n2,Elbe,,\n", "name", ["Müller, Kiel", "Elbe"], "header in line 2"),
+    ("criteria.csv", "Firma;Meyer AG;\nStand;30.11.2026;\n;;\nId;Firma;Ort\n1;Müller;Kiel\n2;Elbe;\n", "name", ["Müller, Kiel", "Elbe"], "header in line 4"),
+    ("criteria.xlsx", workbook(("A", [["Website", "www.own.test"], ["Id", "Website", "Ort"], ["1", "müller-nord.test", ""], ["2", "elbe.test", ""]])), "domain", DOMAINS, "header in line 2"),
     ("no-header.csv", "müller-nord.test\nelbe.test\n", "domain", DOMAINS, "no header"),
     ("keys.txt", "\ufeffmüller-nord.test\r\n\r\nelbe.test", "domain", DOMAINS, "one key per line"),
     ("names.txt", "Müller, Söhne; Co\nElbe\n", "name", ["Müller, Söhne; Co", "Elbe"], "one key per line"),
@@ -222,6 +226,8 @@ REFUSED: list[tuple[str, bytes | str, str]] = [
     ("no-column.xlsx", workbook(("Leads", [["Telefon", "Ort"], ["1", "Kiel"]])), "has no column for 'domain'. It has 'Telefon', 'Ort'"),
     ("no-column.csv", "Telefon;Ort\n1;Kiel\n", "has no column for 'domain'. It has 'Telefon', 'Ort'"),
     ("no-column.txt", "Telefon\tOrt\n1\tKiel\n", "has no column for 'domain'. It has 'Telefon', 'Ort'"),
+    ("no-header.csv", "1,Meyer,a.test\n2,Elbe,b.test\n", "has no column for 'domain'.*add one"),
+    ("titles.csv", "Report,2026,x,y\nWebsite,Ort\na.test,Kiel\n", "has no column for 'domain'.*delete the lines above"),
     ("windows.csv", "Website;Ort\na.test;Köln\n".encode("cp1252"), "line 2 is not valid utf-8.*cp1252"),
     ("unclosed.csv", 'Website,Note\na.test,"x\nb.test,y\n', "line 2 is not valid CSV.*not closed"),
     ("backslashes.csv", 'Website,Note\na.test,"say \\"hi\\", ok"\n', "line 2 is not valid CSV"),
@@ -627,6 +633,43 @@ def test_size_of_part_that_the_archive_understates(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match="has 17,179,869,184 cells"):
         InputFile(path, "domain")
+
+
+@pytest.mark.parametrize("name", ["Kunde", "customer name", "Prospect"])
+def test_column_that_may_contain_names(tmp_path: Path, name: str) -> None:
+    """A single column of customers is neither read without a header nor guessed, because it may contain numbers."""
+    path = tmp_path / "leads.csv"
+    path.write_text(f"{name}\nMeyer\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=f"has no column for 'name'. It has {name!r}"):
+        InputFile(path, "name")
+    (row,) = InputFile(path, "name", name)
+    assert KeyFinder(parse_rules("name", name)).find(row).value == "Meyer"
+
+
+@pytest.mark.parametrize(("header", "by"), [("1,x,a.test", "domain=a.test"), ("1,ann@a.test", "email=ann@a.test")])
+def test_column_named_like_a_key(tmp_path: Path, header: str, by: str) -> None:
+    """The first row of a table without a header is not taken for the names of its columns."""
+    path = tmp_path / "leads.csv"
+    path.write_text(f"{header}\n2,y,b.test\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"has no header: its column .* is named like a key"):
+        InputFile(path, by)
+
+
+def test_nested_column_is_no_key(tmp_path: Path) -> None:
+    """The name of a column of an export may look like a domain."""
+    path = tmp_path / "leads.csv"
+    path.write_text("id,account.company\n1,a.test\n", encoding="utf-8")
+    (row,) = InputFile(path, "domain", "account.company")
+    assert KeyFinder(parse_rules("domain", "account.company")).find(row).value == "a.test"
+
+
+@pytest.mark.parametrize("column", ["Website column 3", "website column 3"])
+def test_second_column_with_the_same_name(tmp_path: Path, column: str) -> None:
+    """It is chosen by the name that the output has."""
+    path = tmp_path / "leads.csv"
+    path.write_text("Id,Website,Website\n1,,a.test\n", encoding="utf-8")
+    (row,) = InputFile(path, "domain", column)
+    assert KeyFinder(parse_rules("domain", column)).find(row).value == "a.test"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
 
 import pytest
 from hypothesis import example, given
@@ -375,3 +376,22 @@ def test_cell_with_several_companies_has_no_domain(text: str, domain: str | None
 def test_key_without_nul_characters() -> None:
     """A key has no character that is lost if it is read from a file of results."""
     assert key_of({"domain": "x\0y z"}, "domain").value == "xy z"
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        (20095.0, "Elbe, 20095"),
+        ("20095.0", "Elbe, 20095"),
+        (Decimal("20095.00"), "Elbe, 20095"),
+        (20095, "Elbe, 20095"),
+        ("01067", "Elbe, 01067"),
+        ("1234 AB", "Elbe, 1234 AB"),
+        (float("nan"), "Elbe"),
+        (float("inf"), "Elbe"),
+        (None, "Elbe"),
+    ],
+)
+def test_postal_codes_of_data_frames(code: object, value: str) -> None:
+    """A postal code that is a number with decimals is sent without them."""
+    assert KeyFinder(parse_rules("name+postal_code")).find({"company": "Elbe", "plz": code}).value == value
