@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from hashlib import blake2b
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -35,6 +36,9 @@ MAX_PAGES_AFTER_END = 2
 MAX_LOOP_PAGES = 50
 """Consecutive pages without new rows, each with a new cursor, that are considered a loop."""
 
+MAX_CURSOR_HASHES = 1_000
+"""The most cursors of a list that may charge whose hashes its position contains."""
+
 MAX_PAGES_PAST_END = 3
 """The same limit for pages that charge, and for pages of a later pass after the last one with rows of the first."""
 
@@ -59,6 +63,7 @@ class CursorProgress:
         # the server sends them again.
         self._seen = SeenIds.after(self._excluded, is_same_list=self._resumes)
         self._cursors = {position.cursor} if position.cursor is not None else set[str]()
+        self._cursor_hashes = dict.fromkeys(position.cursor_hashes)
         self._rejections = 0
         self._unidentified = 0
         """The number of rows without an id."""
@@ -116,6 +121,7 @@ class CursorProgress:
             skips_rows=self._skips_rows or detector.passes > 1,
             has_all_rows=self._has_all_rows,
             may_charge=not self.is_free,
+            cursor_hashes=tuple(self._cursor_hashes),
         )
 
     @property
@@ -245,7 +251,8 @@ class CursorProgress:
         if len(cursor) > MAX_URL_CHARS:
             message = f"The cursor of the next page has {len(cursor):,} characters, and {MAX_URL_CHARS:,} can be sent."
             return IncompleteListError(message, context)
-        if cursor in self._cursors:
+        cursor_hash = None if self.is_free else _hash(cursor)
+        if cursor in self._cursors or cursor_hash in self._cursor_hashes:
             return CursorLoopError("The server returned the same cursor twice.", context)
         current = self.detector.current_pass
         is_past_end = self._has_looped and current.pages > self.detector.first_pass_pages
@@ -254,7 +261,13 @@ class CursorProgress:
             message = f"{stuck_pages} consecutive pages had no new rows, each with a new cursor."
             return CursorLoopError(message, context)
         self._cursors.add(cursor)
+        if cursor_hash is not None and len(self._cursor_hashes) < MAX_CURSOR_HASHES:
+            self._cursor_hashes[cursor_hash] = None
         return None
+
+
+def _hash(cursor: str) -> str:
+    return blake2b(cursor.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
 class _ProcessedRows:

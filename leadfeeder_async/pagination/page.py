@@ -40,6 +40,8 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     """True if rows that an earlier run returned may follow in a cursor list."""
     may_charge: bool = False
     """True if reading the list again may charge credits."""
+    cursor_hashes: tuple[str, ...] = ()
+    """Hashes of the cursors so far of a list that may charge, so that no page is charged again if cursors repeat."""
     has_all_rows: bool = False
     """True if all rows that the server counts in a cursor list have arrived. It may still name another cursor."""
 

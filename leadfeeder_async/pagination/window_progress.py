@@ -98,7 +98,7 @@ class WindowProgress(msgspec.Struct):
         has_pages = self.detector.current_pass.pages > 0
         if has_pages and (self._has_ended or self._has_repeated_all):
             return True  # the response named another page, or reported more pages of another size
-        if self._lacks_last_page:
+        if self._lacks_last_page(error):
             self.rejection = error
             return True
         if isinstance(error, OffsetExceededError):
@@ -114,20 +114,20 @@ class WindowProgress(msgspec.Struct):
         is_complete = missing is not None and not lacks_rows and not self.is_truncated
         return is_complete or not self.is_limit_error(error)
 
-    @property
-    def _lacks_last_page(self) -> bool:
-        """True if a rejected page is the last one that the server counts, or if that one came but rows are missing.
+    def _lacks_last_page(self, error: APIStatusError) -> bool:
+        """Return True if a rejected page is the last counted one, or if that one came but rows are missing.
 
         The list is then read again. If the rows are still missing, it ends with an error. In a search by date, the last
-        page must have come, because a rejected one may be the row limit. Several days are split instead.
+        page must have come if the rejected one may be at the row limit. Several days are then split.
         """
         detector, window = self.detector, self.window
-        if window is not None and window.start != window.end:
+        if window is not None and window.start != window.end and isinstance(error, OffsetExceededError):
             return False
-        pages_needed = detector.known_pages - (window is None)
+        may_exceed_limit = self._is_round(detector.current_pass.rows) or self._pages_exceed_limit(detector.known_pages)
+        pages_needed = detector.known_pages - (window is None or not may_exceed_limit)
         is_near_end = 0 < pages_needed <= detector.current_pass.pages
-        may_be_capped = self.may_exceed_limit or self._is_round(detector.total or 0)
-        return detector.can_restart and is_near_end and detector.lacks_rows and not may_be_capped
+        is_capped = self.may_exceed_limit or self._is_round(detector.total or 0)
+        return detector.can_restart and is_near_end and detector.lacks_rows and not is_capped
 
     @property
     def _needs_no_page(self) -> bool:

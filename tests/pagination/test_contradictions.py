@@ -715,3 +715,34 @@ async def test_excluded_ids_of_other_lists(fault: str, is_paid: bool) -> None:
             async for row in pager.prefetch(0).resume_from(first.position, [*first.items, *foreign]):
                 rest.append(row)
     assert is_paid or len({row.id for row in rest}) == len(rest) == 200
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 416, 422])
+@pytest.mark.parametrize("days", [1, 7])
+@pytest.mark.parametrize("added", [1, -1])
+@pytest.mark.parametrize("kind", ["visits", "companies"])
+async def test_changed_row_of_a_short_date_range(tmp_path: Path, status: int, days: int, added: int, kind: str) -> None:
+    """A list far below the row limit is read again if a row was added or removed, however a page past its end fails."""
+    count, requests = 201 if added < 0 else 250, 0
+    ids = [f"2026-11-{1 + number * days // count:02} {number}" for number in range(count)]
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        if requests == 3:
+            ids[:1] = [] if added < 0 else ["2026-11-01 new", ids[0]]
+        dates = await request.json() if request.method == "POST" else request.query
+        found = [one for one in ids if dates["start_date"] <= one[:10] <= dates["end_date"]]
+        first = (int(request.query["page[num]"]) - 1) * 100
+        if first >= len(found) and status != 200:
+            return web.json_response({"errors": [{"code": "invalid_page"}]}, status=status)
+        meta = {"pagination": {"total_count": len(found), "page_count": -(-len(found) // 100)}}
+        return web.json_response({"data": [{"id": one} for one in found[first : first + 100]], "meta": meta})
+
+    path = tmp_path / "rows.ndjson"
+    async with handler_server(respond) as url, client_of(url) as lf:
+        search = lf.web_visits.search if kind == "visits" else lf.web_visits.companies
+        await search(start_date="2026-11-01", end_date=f"2026-11-{days:02}").prefetch(0).to_file(path)
+    written = [json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()]
+    assert set(ids) <= set(written)
+    assert len(set(written)) == len(written)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -354,6 +354,29 @@ async def test_last_cursor_that_goes_back() -> None:
         found = [row for page in pages for row in page.items]
         stored = [*found, *(type(found[0])(id=f"other {number}") for number in range(50))]
         assert len(await rest_of(signals(lf), pages[-1], stored)) == 300
+
+
+@pytest.mark.parametrize("pages_a_run", [1, 2])
+@pytest.mark.parametrize("is_counted", [True, False])
+async def test_charged_cursor_that_goes_back_after_interruptions(pages_a_run: int, is_counted: bool) -> None:
+    """A charged page is not requested again if the last page names its cursor, however often the list is resumed."""
+    api = CursorApi(300, charges=True)
+    api.last_cursor, api.total = "100", None if is_counted else -1
+    found, position, errors = list[Any](), ResumePosition(), list[LeadfeederError]()
+    async with handler_server(api) as url, client_of(url) as lf:
+        for _ in range(8):
+            pages = signals(lf).prefetch(0).resume_from(position, found).pages()
+            async with aclosing(pages):
+                for _ in range(pages_a_run):
+                    page = await anext(pages, None)
+                    if page is None or page.position is None:
+                        break
+                    found += page.items
+                    errors += page.partial_errors
+                    position = page.position
+    assert [row.id for row in found] == api.ids
+    assert (api.cursors, api.charged) == ([None, "100", "200"], 300)
+    assert bool(errors) is not is_counted
 
 
 @pytest.mark.parametrize("stored", ["file", "own"])
