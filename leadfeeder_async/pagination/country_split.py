@@ -41,14 +41,14 @@ class CountryGroup(msgspec.Struct, frozen=True):
     count: int
 
 
-async def find_country_groups(codes: tuple[str, ...], max_rows: int, count: Count) -> list[CountryGroup] | None:
+async def find_country_groups(codes: tuple[str, ...], max_search_rows: int, count: Count) -> list[CountryGroup] | None:
     """Return groups of countries that are each under the row limit, without those that have no rows.
 
     A single country over the limit is a group as well. For each 10,000 rows, at most 16 counts are needed, plus 2.
 
     Args:
         codes: The countries.
-        max_rows: The row limit.
+        max_search_rows: The row limit.
         count: Returns the number of rows of some countries, or None if the server does not report it.
 
     Returns:
@@ -57,14 +57,14 @@ async def find_country_groups(codes: tuple[str, ...], max_rows: int, count: Coun
     total = await count(codes)
     if total is None or total < 0:
         return None
-    if total >= max_rows and _UNINHABITED in codes and await count((_UNINHABITED,)) == total:
+    if total >= max_search_rows and _UNINHABITED in codes and await count((_UNINHABITED,)) == total:
         return None
     pending, groups = [CountryGroup(codes, total)], list[CountryGroup]()
     while pending:
         group = pending.pop()
         if not group.count:
             continue
-        if group.count < max_rows or len(group.codes) == 1:
+        if group.count < max_search_rows or len(group.codes) == 1:
             groups.append(group)
             continue
         middle = len(group.codes) // 2
@@ -74,7 +74,7 @@ async def find_country_groups(codes: tuple[str, ...], max_rows: int, count: Coun
             if rows is None or rows < 0:
                 return None
             halves.append(CountryGroup(half, rows))
-        if group.count > max_rows and sum(half.count for half in halves) > group.count * _COUNT_MARGIN:
+        if group.count > max_search_rows and sum(half.count for half in halves) > group.count * _COUNT_MARGIN:
             return None
         pending.extend(halves)
     return groups

@@ -49,13 +49,13 @@ class CursorProgress:
     Args:
         request: The request of the first page.
         options: The options of the pager.
-        max_rows: The number of rows at which a server may stop counting.
+        max_search_rows: The number of rows at which a server may stop counting.
 
     """
 
-    def __init__(self, request: ApiRequest[bytes], options: PagerOptions, max_rows: int) -> None:
+    def __init__(self, request: ApiRequest[bytes], options: PagerOptions, max_search_rows: int) -> None:
         self._request = request
-        self._max_rows = max_rows
+        self._max_search_rows = max_search_rows
         self._pages_wanted = options.pages_wanted
         position, self._excluded = options.position, options.exclude_ids
         self._resumes = position.cursor is not None
@@ -131,7 +131,7 @@ class CursorProgress:
         False at the row limit, because some servers count no further, and if rows may be counted twice.
         """
         has_counted_rows = self._knows_ids and self._has_new_rows and self.detector.has_counted_rows
-        return (self._was_complete or has_counted_rows) and (self.detector.total or 0) < self._max_rows
+        return (self._was_complete or has_counted_rows) and (self.detector.total or 0) < self._max_search_rows
 
     @property
     def wants_more(self) -> bool:

@@ -117,6 +117,6 @@ def split_window(window: DateWindow, parts: int) -> tuple[DateWindow, ...]:
     return tuple(DateWindow(start + timedelta(first), start + timedelta(after - 1)) for first, after in pairs)
 
 
-def split_count(total_count: int, max_rows: int) -> int:
+def split_count(total_count: int, max_search_rows: int) -> int:
     """Return into how many parts to split a window of ``total_count`` rows, so that each is about four fifths full."""
-    return max(2, -(-total_count * 5 // (max_rows * 4)))
+    return max(2, -(-total_count * 5 // (max_search_rows * 4)))

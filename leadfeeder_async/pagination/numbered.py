@@ -294,10 +294,10 @@ class NumberedPages(Generic[T]):
         if window is None or progress.day is not None:
             return False
         if window.days > 1:
-            self._split_window(progress, window, split_count(total, progress.max_rows))
+            self._split_window(progress, window, split_count(total, progress.max_search_rows))
             return True
         limit = self._options.limit
-        if limit is not None and limit <= progress.max_rows:
+        if limit is not None and limit <= progress.max_search_rows:
             return False
         groups = await self._find_groups(progress)
         if progress.has_unreliable_count or sum(group.count for group in groups) < total:
@@ -376,8 +376,8 @@ class NumberedPages(Generic[T]):
             if self._request.endpoint.split_filter and self._options.split_days:
                 codes = requested_countries(progress.request)
                 # The last page under the limit must be full, as the server may reject one that crosses it.
-                max_rows = progress.max_rows - progress.max_rows % self._options.page_size
-                found = await find_country_groups(codes, max_rows, partial(self._count, progress.request))
+                max_search_rows = progress.max_search_rows - progress.max_search_rows % self._options.page_size
+                found = await find_country_groups(codes, max_search_rows, partial(self._count, progress.request))
                 progress.groups = found or []
                 progress.has_unreliable_count = await self._has_unreliable_count(progress, progress.groups)
         return progress.groups
@@ -390,7 +390,7 @@ class NumberedPages(Generic[T]):
         total, counted = progress.detector.total, sum(group.count for group in groups)
         if total is not None and total < progress.detector.rows:  # some servers count the rows of the page
             return True
-        may_be_capped = total is not None and total - progress.max_rows in {0, 1}  # some count one row further
+        may_be_capped = total is not None and total - progress.max_search_rows in {0, 1}  # some count one row further
         if may_be_capped or total is None or total >= counted:
             return may_be_capped
         now = await self._count(progress.request)  # visits may have arrived meanwhile
@@ -464,7 +464,7 @@ def _incomplete_window_error(
     if day is None:
         rows, total = progress.detector.rows, progress.detector.total
         total = None if total is not None and total < rows else total  # then it counts a page and not the day
-        is_known = total not in {None, progress.max_rows}
+        is_known = total not in {None, progress.max_search_rows}
     else:
         rows, total = len(day.ids), day.rows
         is_known = total > rows

@@ -43,7 +43,7 @@ class WindowProgress(msgspec.Struct):
     seen: SeenIds
     detector: EndDetector
     queue: PrefetchQueue
-    max_rows: int
+    max_search_rows: int
     """The most rows of one search that the API returns."""
     unidentified: UnidentifiedRows = msgspec.field(default_factory=UnidentifiedRows)
     requested: int = 0
@@ -151,7 +151,7 @@ class WindowProgress(msgspec.Struct):
         """
         detector, current = self.detector, self.detector.current_pass
         if detector.has_usable_count:
-            is_complete = detector.missing == 0 and not current.rise and (detector.total or 0) < self.max_rows
+            is_complete = detector.missing == 0 and not current.rise and (detector.total or 0) < self.max_search_rows
             names_page = (
                 detector.latest_next is not None and detector.last_page is None and not detector.has_counted_rows
             )
@@ -170,14 +170,14 @@ class WindowProgress(msgspec.Struct):
         """Return True if a number of pages has more rows than the limit. The server may filter rows of a page."""
         largest, requested = self.detector.largest_page, self.detector.page_size
         is_filtered = self.detector.current_pass.has_short_page and 2 * largest > requested
-        return pages * (requested if is_filtered else largest) > self.max_rows
+        return pages * (requested if is_filtered else largest) > self.max_search_rows
 
     @property
     def _count_may_be_capped(self) -> bool:
         """True if the server may count no further than it returns rows, so that its count proves nothing."""
         total = self.detector.total or 0
         is_early = self.detector.current_pass.pages < (self.detector.last_page or 0)
-        return is_early or total >= self.max_rows or self._is_round(total)
+        return is_early or total >= self.max_search_rows or self._is_round(total)
 
     def is_limit_error(self, error: APIStatusError) -> bool:
         """Return True if a page was rejected because of the row limit. Some servers respond with 404 or 400."""
@@ -193,7 +193,7 @@ class WindowProgress(msgspec.Struct):
     @property
     def may_exceed_limit(self) -> bool:
         """True if the list has, or may have, more rows than the row limit. Some servers count no further."""
-        return self.detector.total is not None and self.detector.total >= self.max_rows
+        return self.detector.total is not None and self.detector.total >= self.max_search_rows
 
     @property
     def has_all_rows(self) -> bool:
@@ -211,14 +211,14 @@ class WindowProgress(msgspec.Struct):
         total, largest = self.detector.total, max(self.detector.largest_page, 1)
         if self.window is None:
             return False
-        if self.may_exceed_limit and total != self.max_rows:
+        if self.may_exceed_limit and total != self.max_search_rows:
             return self.detector.rows < (total or 0)
-        if total not in {None, self.max_rows} and self.detector.rows <= (total or 0):
+        if total not in {None, self.max_search_rows} and self.detector.rows <= (total or 0):
             return False
         # The last page ends at the limit, or the server rejects the page that crosses it. A later pass may end early.
-        is_filtered = self.detector.current_pass.has_short_page and self.detector.rows < self.max_rows
+        is_filtered = self.detector.current_pass.has_short_page and self.detector.rows < self.max_search_rows
         return (is_filtered and self._pages_exceed_limit(self.detector.current_pass.pages)) or any(
-            rows == self.max_rows or (rows + largest > self.max_rows and rows % largest == 0)
+            rows == self.max_search_rows or (rows + largest > self.max_search_rows and rows % largest == 0)
             for rows in (self.detector.current_pass.received, self.detector.rows)
         )
 

@@ -24,17 +24,17 @@ _CURSOR = re.compile(r"c\.([0-9a-f]+)/\+=")
 
 
 def numbered_page(
-    query: Query, rows: Sequence[T], to_json: Callable[[T], object], *, max_rows: int | None = None
+    query: Query, rows: Sequence[T], to_json: Callable[[T], object], *, max_search_rows: int | None = None
 ) -> OperationResult:
     """Return the page of ``rows`` that the query requests by number.
 
-    If ``max_rows`` is given, a request for a page that ends after this row fails with status 416.
+    If ``max_search_rows`` is given, a request for a page that ends after this row fails with status 416.
     """
     faults = query.state.paging_faults
     requested_size, page = query.int_param("page[size]", 20, 100), query.int_param("page[num]", 1, MAX_PAGE_NUMBER)
     size = min(requested_size, faults.page_cap or requested_size)
-    if max_rows is not None and page * size > max_rows:
-        raise ApiError(416, "offset_exceeded", f"Only the first {max_rows:,} rows can be paged")
+    if max_search_rows is not None and page * size > max_search_rows:
+        raise ApiError(416, "offset_exceeded", f"Only the first {max_search_rows:,} rows can be paged")
     page_rows = _read_rows(faults, rows, (page - 1) * size, size)
     counts: Json = {"page_count": -(-len(rows) // requested_size), "total_count": len(rows)}
     return OperationResult([to_json(row) for row in page_rows], {"page_num": page, **_reported(faults, counts)})

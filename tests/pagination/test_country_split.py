@@ -318,7 +318,7 @@ def test_days_are_complete_or_raise(
 
 
 @given(st.dictionaries(st.sampled_from(COUNTRY_CODES), st.integers(0, 300), max_size=40), st.integers(2, 100))
-def test_groups_are_under_the_limit_and_cover_all(counts: dict[str, int], max_rows: int) -> None:
+def test_groups_are_under_the_limit_and_cover_all(counts: dict[str, int], max_search_rows: int) -> None:
     """Groups contain each country with rows once, and only single countries reach the limit."""
     counted = list[tuple[str, ...]]()
 
@@ -326,15 +326,15 @@ def test_groups_are_under_the_limit_and_cover_all(counts: dict[str, int], max_ro
         counted.append(codes)
         return sum(counts.get(code, 0) for code in codes)
 
-    groups = asyncio.run(find_country_groups(COUNTRY_CODES, max_rows, count))
+    groups = asyncio.run(find_country_groups(COUNTRY_CODES, max_search_rows, count))
     if groups is None:
         assert counts.keys() == {"BV"} or sum(counts.values()) == counts.get("BV")
         return
     codes = [code for group in groups for code in group.codes]
     assert len(codes) == len(set(codes))
     assert {code for code, number in counts.items() if number} <= set(codes)
-    assert all(group.count < max_rows or len(group.codes) == 1 for group in groups)
-    assert len(counted) <= 2 + 16 * sum(counts.values()) / max_rows
+    assert all(group.count < max_search_rows or len(group.codes) == 1 for group in groups)
+    assert len(counted) <= 2 + 16 * sum(counts.values()) / max_search_rows
 
 
 @pytest.mark.parametrize("reply", [None, -1])

@@ -57,7 +57,7 @@ class VisitReader:
         self._decoder = ModelDecoder(executor, query.visits.endpoint)
 
     @property
-    def max_rows(self) -> int:
+    def max_search_rows(self) -> int:
         """The most rows of one search that the API returns."""
         return self._executor.max_search_rows
 
@@ -89,13 +89,13 @@ class RowCounter:
 
     Args:
         window: The days.
-        max_rows: The most rows of one search that the API returns.
+        max_search_rows: The most rows of one search that the API returns.
 
     """
 
-    def __init__(self, window: DateWindow, max_rows: int) -> None:
+    def __init__(self, window: DateWindow, max_search_rows: int) -> None:
         self._window = window
-        self._max_rows = max_rows
+        self._max_search_rows = max_search_rows
         self._rows = self._new_rows = 0
         self._total: int | None = None
         self._is_split = False
@@ -115,7 +115,7 @@ class RowCounter:
     @property
     def count(self) -> int:
         """The rows that the server counts. If it counts parts of the days, or too few, the rows that it returned."""
-        is_total_known = self._total is not None and self._total < self._max_rows and not self._is_split
+        is_total_known = self._total is not None and self._total < self._max_search_rows and not self._is_split
         return max(self._total, self._new_rows) if is_total_known and self._total is not None else self._rows
 
     @property

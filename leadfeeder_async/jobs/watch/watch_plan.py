@@ -66,7 +66,7 @@ class PageRange(msgspec.Struct, frozen=True):
         return self.last - self.first + 1
 
 
-def choose_reading(part: Part, count: int | None, max_rows: int) -> WatchReading:
+def choose_reading(part: Part, count: int | None, max_search_rows: int) -> WatchReading:
     """Return what to read, given the rows that were known and the rows that the server counts now.
 
     Pages past the row limit of the API cannot be requested. If the server stops counting at that limit, the count does
@@ -75,14 +75,14 @@ def choose_reading(part: Part, count: int | None, max_rows: int) -> WatchReading
     Args:
         part: The days, and the rows in them that are known.
         count: The rows that the server counts now, or None if the response has no count.
-        max_rows: The most rows of one search that the API returns.
+        max_search_rows: The most rows of one search that the API returns.
 
     """
-    if count is None or count == max_rows:
+    if count is None or count == max_search_rows:
         return WatchReading.COMPLETE
     if count == part.count:
         return WatchReading.NOTHING
-    return WatchReading.TAIL if part.count < count < max_rows else WatchReading.COMPLETE
+    return WatchReading.TAIL if part.count < count < max_search_rows else WatchReading.COMPLETE
 
 
 def pages_of_new_rows(count: int, new: int, *, newest_first: bool) -> PageRange:
@@ -136,9 +136,9 @@ def next_floor(floor: date, newest: date | None, today: date, lookback_days: int
     return floor if newest is None else max(floor, min(newest, today) - timedelta(lookback_days))
 
 
-def divide_days(window: DateWindow, rows_per_day: Mapping[date, int], max_rows: int) -> list[DateWindow]:
+def divide_days(window: DateWindow, rows_per_day: Mapping[date, int], max_search_rows: int) -> list[DateWindow]:
     """Divide days into as few parts as possible that are well below the row limit, in order."""
-    parts, start, rows, limit = list[DateWindow](), window.start, 0, int(max_rows * FULL_SHARE)
+    parts, start, rows, limit = list[DateWindow](), window.start, 0, int(max_search_rows * FULL_SHARE)
     day = window.start
     while day <= window.end:
         here = rows_per_day.get(day, 0)

@@ -260,7 +260,7 @@ class VisitWatcher:
         self._still_undecided = {}
         state.floor = next_floor(state.floor, state.complete_until, today, self._options.lookback_days)
         window = window_to_watch(state.floor, state.newest, today, self._days_ahead)
-        counted = RowCounter(window, self._reader.max_rows)
+        counted = RowCounter(window, self._reader.max_search_rows)
         async with aclosing(self._read_all_pages(state, counted, window)) as visits:
             async for visit in visits:
                 yield visit
@@ -277,7 +277,7 @@ class VisitWatcher:
         if self._lagging_reads > MAX_LAGGING_READS:  # these visits wait for the companies of the custom feed
             part = Part(part.window, part.count + self._count_undecided(part.window))
         count = (await self._reader.page(part.window, 1, 1)).meta.total_count
-        reading = choose_reading(part, count, self._reader.max_rows)
+        reading = choose_reading(part, count, self._reader.max_search_rows)
         if reading is WatchReading.NOTHING:
             return
         new = None if reading is WatchReading.COMPLETE or count is None else await self._read_tail(state, part, count)
@@ -288,7 +288,7 @@ class VisitWatcher:
             return
         self._reading = WatchReading.COMPLETE
         self._still_undecided = {}
-        counted = RowCounter(part.window, self._reader.max_rows)
+        counted = RowCounter(part.window, self._reader.max_search_rows)
         async with aclosing(self._read_all_pages(state, counted, part.window)) as visits:
             async for visit in visits:
                 yield visit, NO_PART
@@ -319,7 +319,7 @@ class VisitWatcher:
             if latest is None or latest == count:
                 break
             count = latest
-            if choose_reading(part, count, self._reader.max_rows) is not WatchReading.TAIL:
+            if choose_reading(part, count, self._reader.max_search_rows) is not WatchReading.TAIL:
                 return None
         return list(found.values()) if len(found) == count - part.count else None
 
@@ -405,14 +405,16 @@ class VisitWatcher:
 
     def _divide(self, state: WatchState) -> None:
         """Divide the days if one count would reach the row limit of the API."""
-        if not any(part.window.days > 1 and part.count > FULL_SHARE * self._reader.max_rows for part in state.parts):
+        if not any(
+            part.window.days > 1 and part.count > FULL_SHARE * self._reader.max_search_rows for part in state.parts
+        ):
             return
         window = DateWindow(state.parts[0].window.start, state.parts[-1].window.end)
         rows = state.rows_per_day
         known = {part.window: part for part in state.parts}
         state.parts = [
             known.get(part) or Part(part, count_in(part, rows))
-            for part in divide_days(window, rows, self._reader.max_rows)
+            for part in divide_days(window, rows, self._reader.max_search_rows)
         ]
 
     # The state

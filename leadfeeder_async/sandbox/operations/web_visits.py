@@ -48,7 +48,7 @@ def search_web_visits(query: Query) -> OperationResult:
         query,
         visit_ids,
         lambda visit_id: _web_visit(query, visit_id),
-        max_rows=query.state.max_search_rows,
+        max_search_rows=query.state.max_search_rows,
     )
 
 
@@ -71,7 +71,7 @@ def retrieve_visitor_companies(query: Query) -> OperationResult:
         query,
         _visitors(query, query.decode_params(VisitDates)),
         lambda visitor: _company_location(query, *visitor),
-        max_rows=query.state.max_search_rows,
+        max_search_rows=query.state.max_search_rows,
     )
 
 
