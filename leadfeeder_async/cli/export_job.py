@@ -12,7 +12,7 @@ from leadfeeder_async.cli.printing import plural, pluralize, print_err
 from leadfeeder_async.cli.progress_bar import progress_bar
 from leadfeeder_async.cli.shell import join_command
 from leadfeeder_async.cli.stdout_writer import write_stdout
-from leadfeeder_async.errors import CheckpointError, UsageError, check_argument
+from leadfeeder_async.errors import BudgetExceededError, CheckpointError, UsageError, check_argument
 from leadfeeder_async.jobs.checkpoint import JobKind, JobState
 from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
 from leadfeeder_async.jobs.export import write_rows
@@ -113,7 +113,7 @@ class ResumeHint:
 
         Nothing is printed if ``error`` prevented the job from starting.
         """
-        if isinstance(error, CheckpointError | UsageError) and not self._has_started:
+        if isinstance(error, CheckpointError | BudgetExceededError | UsageError) and not self._has_started:
             return
         unfinished = load_unfinished(out, kind)
         if unfinished is None:

@@ -181,6 +181,8 @@ async def test_resume_before_the_first_row(sandbox: Sandbox, tmp_path: Path) -> 
     assert "0 rows saved in" in stderr
     assert "Up to 100 credits may have been charged. To resume:" in stderr
     sandbox.latency = 0.0
+    stderr = (await leadfeeder(sandbox, *words[:-1], "50", "--resume"))[2]
+    assert ("may have been charged 100 credits" in stderr, "To resume" in stderr) == (True, False)
     assert (await leadfeeder(sandbox, *words, "--resume"))[0] == 0
     assert sandbox.ledger.credits_charged == 100
     assert "To resume" not in (await leadfeeder(sandbox, *words))[2]
