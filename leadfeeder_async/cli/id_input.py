@@ -56,10 +56,7 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 _DECODER: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder()
 _DELIMITERS = ",;\t|"
 
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
-"""Characters without a width, which web pages add to copied text."""
-
-_SPREADSHEET_VALUE = re.compile(r"[=']|\d+\.0+$|\d(?:\.\d+)?[eE]\+[+-]?\d+$")
+_SPREADSHEET_VALUE = re.compile(r"[=']|\d+\.0+$|\d(?:\.\d+)?[eE]\+|\d\.\d+[eE]\d")
 """A formula, a text behind an apostrophe, or a number with decimals or an exponent."""
 
 
@@ -132,9 +129,9 @@ class IdParser:
 
     def _single_id(self, text: str) -> str:
         """Return a text that is an id, or raise ConfigurationError if it has several words or is another value."""
-        from leadfeeder_async.jobs.enrich.key_normalization import is_placeholder  # not needed by other inputs
+        from leadfeeder_async.jobs.enrich.key_normalization import is_placeholder, remove_invisible  # not always needed
 
-        text = text.strip(_INVISIBLE)
+        text = remove_invisible(text) if "\0" not in text else text
         if any(letter in _DELIMITERS or letter.isspace() or letter == "\0" for letter in text):
             raise self._error(
                 f"is not a single id: {text[:40]!r}", "Give one id per line, or a header with an id column."
@@ -255,13 +252,18 @@ class IdParser:
             )
         if len(cells) <= position and any(map(str.strip, cells)):
             raise self._error(f"has no cell in column {position + 1}, that of the id", _QUOTE_HINT)
-        is_first = not self._id_lengths and not any(map(str.isdigit, "".join(cells[position : position + 1])))
-        if (
-            is_first
-            and cells != self._header
-            and not self._known_names.isdisjoint(cell.strip().casefold() for cell in cells)
-        ):
-            raise self._error("has names of columns, but the header is above it", "Delete the lines above the header.")
+        if cells != self._header and self._is_header(cells, position):
+            hint = "Delete the lines above the header, or split the file."
+            raise self._error("has names of columns, but the header is above it", hint)
+
+    def _is_header(self, cells: Sequence[str], position: int) -> bool:
+        """Return True if a row has the names of the header in another order, or names before the first id."""
+        names = {cell.strip().casefold() for cell in cells}
+        if names == {name.strip().casefold() for name in self._header}:
+            return True
+        found = "".join(cells[position : position + 1]).strip()
+        is_name = bool(found) and not any(map(str.isdigit, found))
+        return is_name and not self._id_lengths and not self._known_names.isdisjoint(names)
 
     def _check_type(self, cells: Sequence[str]) -> None:
         """Raise ConfigurationError if a row has the type of other records, whose ids must not be sent."""

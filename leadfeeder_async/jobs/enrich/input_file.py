@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Container, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import chain, count, islice, pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -13,11 +13,16 @@ import msgspec
 
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.file_format import detect_format, separator_of
+from leadfeeder_async.jobs.enrich.header_search import (
+    MAX_HEADER_ROWS,
+    count_known_names,
+    find_header,
+    is_second_header,
+    unique_column_names,
+    unique_name,
+)
 from leadfeeder_async.jobs.enrich.key_normalization import (
     CUSTOMER_NAMES,
-    KNOWN_NAMES,
-    MAX_COLUMN_NAME_CHARACTERS,
-    OTHER_NAMES,
     By,
     FileRow,
     KeyRule,
@@ -35,20 +40,13 @@ from leadfeeder_async.jobs.enrich.table_source import (
     open_text,
 )
 from leadfeeder_async.jobs.hidden_rows import RowShapes, rows_within
-from leadfeeder_async.jobs.serialized_error import escape_surrogates
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
 """The delimiters that are detected, and their names."""
 
-_HEADER_ROWS = 20
-"""The rows at the beginning in which the header is searched. Reports have a title above it."""
-
 _SAMPLE_ROWS = 50
 _SAMPLE_CHARACTERS = 65_536
 _LINE_ENDS = frozenset("\r\n")
-
-_SUFFIX_CHARACTERS = 30
-"""Room for the suffix that makes the name of a column unique."""
 
 _MAX_SHOWN_NAMES, _MAX_SHOWN_CHARACTERS = 100, 100
 """The most names of columns in an error, and the most characters of each."""
@@ -195,57 +193,39 @@ class InputFile(Iterable[FileRow]):
             rows = [row.cells for row in islice(source.rows(), _SAMPLE_ROWS)]
         except ConfigurationError:
             return (-1,)
-        header = self._header_place(rows)
+        header = find_header(rows, self._rules)
         names = rows[header or 0] if rows else []
-        known = _count_known_names(names)
+        known = count_known_names(names)
         found = 0 if header is None else sum(rule.find_column(names) is not None for rule in self._rules)
         equal = sum(len(cells) == len(names) for cells in rows) / len(rows) if len(names) > 1 else 0
         return (found, known, equal, len(names))
 
     def _has_header(self, source: CsvSource) -> bool:
         try:
-            rows = [row.cells for row in islice(source.rows(), _HEADER_ROWS)]
+            rows = [row.cells for row in islice(source.rows(), MAX_HEADER_ROWS)]
         except ConfigurationError:
             return False
-        return self._header_place(rows) is not None
-
-    def _header_place(self, rows: Sequence[Sequence[str]]) -> int | None:
-        """Return the place of the header among the first rows, or None if no row has a column for the key.
-
-        A row that is not the first one is only the header if the rows above it, such as a title, have fewer cells. If
-        there are several such rows, the first one is the header, unless a later one has more common names: then the
-        first one contains criteria of a report, or names groups of columns.
-        """
-        found, most_known, widest = None, 0, 0
-        for place, cells in enumerate(rows[:_HEADER_ROWS]):
-            width = sum(1 for cell in cells if cell.strip())
-            is_wider = width > max(widest, 1)
-            widest = max(widest, width)
-            if (place == 0 or is_wider) and self._has_key_column(cells):
-                known = _count_known_names(cells, KNOWN_NAMES | OTHER_NAMES)
-                if found is None or known > max(most_known, 1):
-                    found, most_known = place, known
-        return found
-
-    def _has_key_column(self, cells: Sequence[str]) -> bool:
-        if any(rule.find_column(cells) is not None for rule in self._rules):
-            return True
-        # Unique names of thousands of columns take time, so they are only made if one of them may be wanted.
-        numbered = [rule for rule in self._rules if re.search(r" column \d+( \d+)?$", rule.column or "")]
-        return any(rule.find_column(_unique_column_names(cells).values()) is not None for rule in numbered)
+        return find_header(rows, self._rules) is not None
 
     def _find_header(self, source: TableSource) -> Header:
-        rows = list(islice(source.rows(), _HEADER_ROWS))
+        rows = list(islice(source.rows(), MAX_HEADER_ROWS))
         check_argument(rows, f"{self.path} is empty: it has no header and no rows.")
-        place = self._header_place([row.cells for row in rows])
+        place = find_header([row.cells for row in rows], self._rules)
         if place is not None:
             self._check_explicit_columns(rows[place].cells)
+            if any(is_second_header(rows[place].cells, row.cells) for row in rows[place + 1 : place + 2]):
+                first_line, second_line = rows[place].first_line, rows[place + 1].first_line
+                raise ConfigurationError(
+                    f"Line {first_line:,} and line {second_line:,} of {self.path} may both be the header.",
+                    hint="Delete the lines above the header, or the second header.",
+                )
             return Header.of(rows[place], self._rules, place + 1, source)
         first = rows[0].cells
-        has_known_name = _count_known_names(first) > 0 or normalize_column_name(first[0]) in CUSTOMER_NAMES
+        has_known_name = count_known_names(first) > 0 or normalize_column_name(first[0]) in CUSTOMER_NAMES
         is_explicit = any(rule.column is not None or rule.location for rule in self._rules)
         if len(first) > 1 or has_known_name or is_explicit:
-            self._raise_no_column(max(rows, key=lambda row: len(row.cells)).cells)
+            widest = max(rows, key=lambda row: len(row.cells)).cells
+            self._raise_no_column(list(unique_column_names(widest).values()))
         return Header()
 
     # descriptions and errors
@@ -278,7 +258,7 @@ class InputFile(Iterable[FileRow]):
 
     def _check_explicit_columns(self, cells: Sequence[str]) -> None:
         chosen = [rule.column for rule in self._rules if rule.column is not None]
-        names = list(_unique_column_names(cells, chosen).values())
+        names = list(unique_column_names(cells, chosen).values())
         for rule in self._rules:
             for column in rule.missing_columns(names):
                 self._raise_no_column(names, column)
@@ -293,7 +273,7 @@ class InputFile(Iterable[FileRow]):
     def _is_key(column: str, kind: By, names: Iterable[str]) -> bool:
         """Return True if the name of a column is a key, and no column has a common name, such as ``company.domain``."""
         parts = [part for name in names for part in (name, name.rpartition(".")[2])]
-        return unshared_key(column, kind) is not None and _count_known_names(parts) == 0
+        return unshared_key(column, kind) is not None and count_known_names(parts) == 0
 
     def _raise_no_column(self, names: Sequence[str], column: str | None = None) -> NoReturn:
         wanted = repr(column) if column else " or ".join(repr(rule.column or rule.kind) for rule in self._rules)
@@ -362,7 +342,7 @@ class Header(msgspec.Struct, frozen=True):
     def of(cls, row: TableRow, rules: Iterable[KeyRule], skipped_rows: int, source: TableSource) -> Header:
         """Return the header for a row of names."""
         rules = list(rules)
-        unique_names = _unique_column_names(row.cells, [rule.column for rule in rules if rule.column is not None])
+        unique_names = unique_column_names(row.cells, [rule.column for rule in rules if rule.column is not None])
         names = tuple(unique_names.values())
         columns = {rule: column for rule in rules if (column := rule.find_column(names)) is not None}
         keys = tuple(sorted(map(names.index, columns.values())))
@@ -385,7 +365,7 @@ class Header(msgspec.Struct, frozen=True):
             return FileRow(cells[0], row.first_line, problem=problem)
         named = dict(zip(self.names, cells, strict=False))
         for place, cell in enumerate(cells[len(self.names) :], len(self.names) + 1):
-            named[_unique_name("", place, self.normalized_names)] = cell
+            named[unique_name("", place, self.normalized_names)] = cell
         return FileRow(named, row.first_line, problem=problem)
 
     def _problem(self, row: TableRow) -> str:
@@ -429,37 +409,6 @@ def _row_shapes(header: TableRow, skipped_rows: int, source: TableSource) -> Row
 
 MAX_SHAPE_ROWS = 1_000
 """The rows at the beginning of a table that show how many cells its rows have."""
-
-
-def _count_known_names(cells: Iterable[str], known_names: Container[str] = KNOWN_NAMES) -> int:
-    """Return how many cells of a row are common names of columns."""
-    return sum(normalize_column_name(cell) in known_names for cell in cells)
-
-
-def _unique_column_names(names: Sequence[str], chosen: Container[str] = ()) -> dict[str, str]:
-    """Return unique names of the columns by normalized name. A name that the caller has chosen is not changed."""
-    given_names = list(map(escape_surrogates, names))
-    chosen_places = dict[str, int]()
-    for place, given in enumerate(given_names, 1):
-        if given in chosen:
-            chosen_places.setdefault(normalize_column_name(given), place)
-    found = dict[str, str]()
-    for place, given in enumerate(given_names, 1):
-        normalized = normalize_column_name(given)
-        is_free = chosen_places.get(normalized, place) == place
-        name = _unique_name(given, place, found if is_free else {*found, normalized})
-        found[normalize_column_name(name)] = name
-    return found
-
-
-def _unique_name(given: str, place: int, taken: Container[str]) -> str:
-    """Return the name of a column. A name that is empty or taken is extended by the position of the column."""
-    if given.strip() and normalize_column_name(given) not in taken:
-        return given
-    # Only the beginning of a name is compared, so the suffix must be in it. Otherwise, the new name is taken too.
-    name = f"{given[: MAX_COLUMN_NAME_CHARACTERS - _SUFFIX_CHARACTERS]} column {place}".strip()
-    names = chain([name], (f"{name} {number}" for number in count(2)))
-    return next(name for name in names if normalize_column_name(name) not in taken)
 
 
 def _list_of(names: Sequence[str]) -> str:

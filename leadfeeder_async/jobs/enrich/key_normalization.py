@@ -355,7 +355,7 @@ def _strings_in(names: Iterable[object]) -> tuple[str, ...]:
 
 def normalize_column_name(name: str) -> str:
     """Return a column name in lower case with underscores. ``Company Name`` becomes ``company_name``."""
-    name = _remove_invisible(unicodedata.normalize("NFC", name[:MAX_COLUMN_NAME_CHARACTERS]))
+    name = remove_invisible(unicodedata.normalize("NFC", name[:MAX_COLUMN_NAME_CHARACTERS]))
     return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
 
 
@@ -405,12 +405,14 @@ def _missing_value(row: Mapping[str, object], columns: _RuleColumns) -> str:
 
 
 def _text_of(value: object) -> str | None:
-    """Return a cell as text, or None if it is not a text, an IP address or an integer of 64 bits."""
+    """Return a cell as text, or None if it is not a text, an IP address or an integer of 64 bits that is no boolean."""
     if isinstance(value, str):
         return value
     if isinstance(value, IPv4Address | IPv6Address):
         return str(value)
-    return str(value) if isinstance(value, Integral) and int(value).bit_length() < 64 else None
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return None
+    return str(value) if int(value).bit_length() < 64 else None
 
 
 def _location(row: Mapping[str, object], columns: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, str]:
@@ -505,7 +507,8 @@ _JOINERS: dict[int, None] = dict.fromkeys((0x200C, 0x200D))
 """Characters without a width. Names in some languages need them, but domains are compared without them."""
 
 
-def _remove_invisible(text: str) -> str:
+def remove_invisible(text: str) -> str:
+    """Return a text without characters that have no width, which web pages add to copied text."""
     return text if text.isascii() and "\0" not in text else text.translate(_INVISIBLE)
 
 
@@ -524,7 +527,7 @@ def _normalize_unusual_domain(text: str) -> str | None:
     beginning = text[:MAX_URL_CHARACTERS]
     if not beginning.isascii():
         beginning = beginning[:MAX_UNICODE_URL_CHARACTERS]
-    host = unicodedata.normalize("NFKC", _remove_invisible(beginning).translate(_JOINERS)).strip()
+    host = unicodedata.normalize("NFKC", remove_invisible(beginning).translate(_JOINERS)).strip()
     if host.endswith(">") and "<" in host:  # Eva Meier <eva@nordlicht.test>
         addresses = _IN_BRACKETS.findall(host)
         if len(addresses) > 1:
@@ -589,7 +592,7 @@ def normalize_company_name(text: str) -> str | None:
     """Return a company name with single spaces, or None if it is too long or contains neither letters nor digits."""
     if len(text) > MAX_NAME_CHARACTERS:
         return None
-    name = " ".join(_remove_invisible(text).split())
+    name = " ".join(remove_invisible(text).split())
     return name if any(map(str.isalnum, name)) else None
 
 
@@ -600,7 +603,7 @@ def normalize_vat_id(text: str) -> str | None:
     """
     if len(text) > MAX_CODE_CHARACTERS:
         return None
-    given = unicodedata.normalize("NFKC", _remove_invisible(text)).upper().strip()
+    given = unicodedata.normalize("NFKC", remove_invisible(text)).upper().strip()
     if _DECIMAL.fullmatch(given):
         return None
     vat_id = re.sub(r"[\s./-]", "", given)
@@ -628,7 +631,7 @@ def normalize_public_ip(text: str) -> str | None:
     """Return an IP address in its canonical form and without a port, or None if it is not valid or not public."""
     if len(text) > MAX_CODE_CHARACTERS:
         return None
-    found = _IP.fullmatch(_remove_invisible(text).strip())
+    found = _IP.fullmatch(remove_invisible(text).strip())
     try:
         address = ip_address(found[1] or found[2] or found[3]) if found else None
     except ValueError:

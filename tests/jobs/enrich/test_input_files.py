@@ -165,6 +165,12 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("groups-of-columns.csv", "Company,,,Contact\nId,Name,City,E-Mail\n1,Müller,Kiel,\n2,Elbe,,\n", "name", ["Müller, Kiel", "Elbe"], "header in line 2"),
     ("criteria.csv", "Firma;Meyer AG;\nStand;30.11.2026;\n;;\nId;Firma;Ort\n1;Müller;Kiel\n2;Elbe;\n", "name", ["Müller, Kiel", "Elbe"], "header in line 4"),
     ("criteria.xlsx", workbook(("A", [["Website", "www.own.test"], ["Id", "Website", "Ort"], ["1", "müller-nord.test", ""], ["2", "elbe.test", ""]])), "domain", DOMAINS, "header in line 2"),
+    ("pandas.csv", ",Firma,Art,Quelle\n0,Müller,Company,Web\n1,Elbe,Account,Messe\n", "name", ["Müller", "Elbe"], "header in line 1"),
+    ("unnamed-last.csv", "Company;Channel;Next step;\nMüller;Web;Mail;x\nElbe;Phone;Web;\n", "name", ["Müller", "Elbe"], "header in line 1"),
+    ("unnamed-note.csv", "email,company type,source\na@müller-nord.test,x,y\nb@elbe.test,Company,Email,\n", "email", DOMAINS, "header in line 1"),
+    ("words.csv", ",Website,Art\n0,müller-nord.test,Web\n1,elbe.test,Email\n", "domain", DOMAINS, "header in line 1"),
+    ("wide-group.csv", "Account;All;;;\nLfd. Nr.;Firma;Umsatz;Mitarbeiter;Gegr.\n1;Müller;5;6;1999\n2;Elbe;;;\n", "name", ["Müller", "Elbe"], "header in line 2"),
+    ("nested.csv", "Report\ncompany.id,company.name,company.domain\n1,x,müller-nord.test\n2,y,elbe.test\n", "domain=company.domain", DOMAINS, "header in line 2"),
     ("no-header.csv", "müller-nord.test\nelbe.test\n", "domain", DOMAINS, "no header"),
     ("keys.txt", "\ufeffmüller-nord.test\r\n\r\nelbe.test", "domain", DOMAINS, "one key per line"),
     ("names.txt", "Müller, Söhne; Co\nElbe\n", "name", ["Müller, Söhne; Co", "Elbe"], "one key per line"),
@@ -226,6 +232,8 @@ REFUSED: list[tuple[str, bytes | str, str]] = [
     ("no-column.xlsx", workbook(("Leads", [["Telefon", "Ort"], ["1", "Kiel"]])), "has no column for 'domain'. It has 'Telefon', 'Ort'"),
     ("no-column.csv", "Telefon;Ort\n1;Kiel\n", "has no column for 'domain'. It has 'Telefon', 'Ort'"),
     ("no-column.txt", "Telefon\tOrt\n1\tKiel\n", "has no column for 'domain'. It has 'Telefon', 'Ort'"),
+    ("unknown.csv", ",Kunde,Art,Quelle\n0,Meyer,Firma,Messe\n1,Elbe,GmbH,Messe\n", "has no column for 'domain'"),
+    ("two-headers.csv", "website,website,contact\nid,url,email\n1,a.test,b@b.test\n", "Line 1 and line 2 .* may both be the header"),
     ("no-header.csv", "1,Meyer,a.test\n2,Elbe,b.test\n", "has no column for 'domain'.*add one"),
     ("titles.csv", "Report,2026,x,y\nWebsite,Ort\na.test,Kiel\n", "has no column for 'domain'.*delete the lines above"),
     ("windows.csv", "Website;Ort\na.test;Köln\n".encode("cp1252"), "line 2 is not valid utf-8.*cp1252"),
@@ -663,11 +671,14 @@ def test_nested_column_is_no_key(tmp_path: Path) -> None:
     assert KeyFinder(parse_rules("domain", "account.company")).find(row).value == "a.test"
 
 
-@pytest.mark.parametrize("column", ["Website column 3", "website column 3"])
-def test_second_column_with_the_same_name(tmp_path: Path, column: str) -> None:
-    """It is chosen by the name that the output has."""
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [("Id,Website,Website", "Website column 3"), ("Id,Website,Website", "website column 3"), ("Id,x,", "column 3")],
+)
+def test_column_by_its_name_in_the_output(tmp_path: Path, header: str, column: str) -> None:
+    """A column without a name of its own is chosen by the name that the output has."""
     path = tmp_path / "leads.csv"
-    path.write_text("Id,Website,Website\n1,,a.test\n", encoding="utf-8")
+    path.write_text(f"{header}\n1,,a.test\n", encoding="utf-8")
     (row,) = InputFile(path, "domain", column)
     assert KeyFinder(parse_rules("domain", column)).find(row).value == "a.test"
 

@@ -395,3 +395,10 @@ def test_key_without_nul_characters() -> None:
 def test_postal_codes_of_data_frames(code: object, value: str) -> None:
     """A postal code that is a number with decimals is sent without them."""
     assert KeyFinder(parse_rules("name+postal_code")).find({"company": "Elbe", "plz": code}).value == value
+
+
+@pytest.mark.parametrize("value", [True, False, [1], {"a": 1}, 2.5])
+def test_values_that_are_no_names(value: object) -> None:
+    """A boolean or an object in the column of the name is not looked up."""
+    key = KeyFinder(parse_rules("name")).find({"company": value})
+    assert f"of type {type(value).__name__}" in key.problem
