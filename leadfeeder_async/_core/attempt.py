@@ -38,6 +38,7 @@ class AttemptTrace:
         "context",
         "has_connection",
         "has_waited",
+        "is_connecting",
         "meta",
         "phase",
         "phase_durations",
@@ -55,6 +56,8 @@ class AttemptTrace:
         self.connect_started = False
         self.send_is_observable = False
         """True if sending can be observed. If not, the request counts as possibly sent."""
+        self.is_connecting = False
+        """True if a connection was requested. aiohttp may request another one by itself."""
         self.has_connection = False
         self.has_waited = False
         """True if the event loop has run since the request was sent, so that a response can have been received."""

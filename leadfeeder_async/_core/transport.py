@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
 import ssl
 import sys
 from base64 import b64encode
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from types import SimpleNamespace
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -256,6 +258,7 @@ def _open_session(settings: Settings, on_connected: Callable[[], None]) -> aioht
     verify = settings.ssl_context or (default_ssl_context(settings.ca_bundle) if needs_tls else True)
     connector = _Connector(limit=settings.max_concurrency, keepalive_timeout=KEEP_ALIVE, ssl=verify)
     connector.on_connected = on_connected
+    connector.used_protocols = WeakSet()
     # Without trust_env, aiohttp reads neither proxies, of which it ignores some, nor the passwords of .netrc.
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
@@ -264,6 +267,8 @@ class _Connector(aiohttp.TCPConnector):
     """A connection pool that reports which requests have a connection, at a tenth of the cost of aiohttp's traces."""
 
     on_connected: Callable[[], None]
+    used_protocols: WeakSet[asyncio.BaseProtocol]
+    """The connections that have had a request."""
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -271,21 +276,51 @@ class _Connector(aiohttp.TCPConnector):
         trace, client_timeout = _CURRENT_ATTEMPT.get((None, None))
         if trace is None or timeout is not client_timeout:  # a request made inside a trace of the user
             return await super().connect(req, traces, timeout)
-        if trace.has_connection:
+        if trace.is_connecting:
             raise _ImplicitRetry
-        trace.send_is_observable = True
-        connection = await super().connect(req, traces, timeout)
-        for _ in range(MAX_EARLY_RESPONSES):
-            if connection.protocol is None or not connection.protocol.should_close:
+        trace.is_connecting = trace.send_is_observable = True
+        early_responses = 0
+        connection = await self._connect(req, traces, timeout)
+        while (protocol := connection.protocol) is not None:
+            is_reused = protocol in self.used_protocols
+            if not protocol.should_close and not (is_reused and _has_unread_bytes(protocol.transport)):
+                self.used_protocols.add(protocol)
                 break
             connection.close()  # it has received a response too early, which must not be taken for the next one
-            connection = await super().connect(req, traces, timeout)
-        else:
-            connection.close()
-            raise _early_response(trace)
+            early_responses += not is_reused
+            if early_responses == MAX_EARLY_RESPONSES:
+                raise _early_response(trace)
+            connection = await self._connect(req, traces, timeout)
         trace.mark_connected()
         self.on_connected()
         return connection
+
+    async def _connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """Return a connection. The connect timeout includes the response of a proxy, unlike that of aiohttp."""
+        if req.proxy is None:
+            return await super().connect(req, traces, timeout)
+        try:
+            async with asyncio.timeout(timeout.sock_connect):
+                return await super().connect(req, traces, timeout)
+        except TimeoutError:
+            raise aiohttp.ConnectionTimeoutError from None
+
+
+def _has_unread_bytes(transport: asyncio.BaseTransport | None) -> bool:
+    """Return True if bytes or the end of an idle connection wait in its socket, because the event loop was blocked."""
+    socket = None if transport is None else transport.get_extra_info("socket")
+    if socket is None:
+        return False
+    number = socket.fileno()
+    if number < 0:
+        return True
+    if sys.platform == "win32":
+        return bool(select.select([number], [], [], 0)[0])
+    poll = select.poll()  # unlike select, for any number of open files
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _login_parts(credentials: Secret) -> Iterator[Secret]:
@@ -380,7 +415,8 @@ def map_transport_error(  # noqa: PLR0911 - one return per kind of failure
             encoding = _UNREADABLE_ENCODING.search(error.message)
             return _encoding_error(encoding[1], context) if encoding else ProtocolError(_NOT_HTTP, context)
         case _ImplicitRetry():
-            return DisconnectedError("The server closed the connection before it responded.", context)
+            kind = ConnectError if trace.sent == "no" else DisconnectedError  # a proxy closed it, or the server
+            return kind("The connection was closed before a response arrived.", context)
         case aiohttp.ClientError() | OSError():
             return DisconnectedError(f"The connection was lost ({type(error).__name__}).", context)
         case _:

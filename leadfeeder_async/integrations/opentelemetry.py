@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import msgspec
 
+from leadfeeder_async._core.attempt import logger
 from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.redaction import code_without_data, request_id_without_data
 from leadfeeder_async._version import __version__
@@ -97,6 +98,21 @@ class _Call(msgspec.Struct):
 _CURRENT_CALL: ContextVar[_Call | None] = ContextVar("leadfeeder_call_span", default=None)
 
 
+def _end_span(call: _Call, failure: BaseException | None) -> None:
+    span = call.span
+    if failure is not None:
+        kind = type(failure).__name__
+        span.set_attribute("error.type", kind)
+        code = code_without_data(failure.code) if isinstance(failure, LeadfeederError) else None
+        if code is not None:
+            span.set_attribute("leadfeeder.error_code", code)
+        span.set_status(Status(StatusCode.ERROR, kind))
+    span.set_attribute("leadfeeder.request_count", call.requests)
+    if call.credits is not None:
+        span.set_attribute("leadfeeder.credits_charged", call.credits)
+    span.end()
+
+
 class _Observer:
     """Creates the spans of one client and records its metrics."""
 
@@ -110,30 +126,31 @@ class _Observer:
     @contextmanager
     def observe_call(self, context: ErrorContext) -> Generator[None, None, None]:
         """Surround a call with a span."""
-        attributes: Attributes = {"leadfeeder.operation": context.operation or "", **self._server}
-        with self._tracer.start_as_current_span(
-            f"leadfeeder {context.operation}",
-            attributes=attributes,
-            record_exception=False,  # its traceback and its text can contain data of the response
-            set_status_on_exception=False,
-        ) as span:
-            call = _Call(span)
-            token = _CURRENT_CALL.set(call)
-            try:
+        call = _Call(self._start_span(context))
+        token = _CURRENT_CALL.set(call)
+        failure: BaseException | None = None
+        try:
+            # The traceback and the text of an exception can contain data of the response.
+            with trace.use_span(call.span, record_exception=False, set_status_on_exception=False):
                 yield
-            except BaseException as error:
-                kind = type(error).__name__
-                span.set_attribute("error.type", kind)
-                code = code_without_data(error.code) if isinstance(error, LeadfeederError) else None
-                if code is not None:
-                    span.set_attribute("leadfeeder.error_code", code)
-                span.set_status(Status(StatusCode.ERROR, kind))
-                raise
-            finally:
-                _CURRENT_CALL.reset(token)
-                span.set_attribute("leadfeeder.request_count", call.requests)
-                if call.credits is not None:
-                    span.set_attribute("leadfeeder.credits_charged", call.credits)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            _CURRENT_CALL.reset(token)
+            try:
+                _end_span(call, failure)
+            except Exception:  # noqa: BLE001 - no call may fail for its span
+                logger.exception("The span of a call could not be ended")
+
+    def _start_span(self, context: ErrorContext) -> Span:
+        """Start the span of a call. Exceptions of a span processor are logged, because no call must fail for them."""
+        attributes: Attributes = {"leadfeeder.operation": context.operation or "", **self._server}
+        try:
+            return self._tracer.start_span(f"leadfeeder {context.operation}", attributes=attributes)
+        except Exception:  # noqa: BLE001 - no call may fail for its span
+            logger.exception("The span of a call could not be started")
+            return trace.INVALID_SPAN
 
     def on_attempt(self, event: AttemptEvent) -> None:
         """Create the span of a request and record its metrics."""

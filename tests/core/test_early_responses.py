@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 
 import aiohttp
 import pytest
@@ -54,3 +60,76 @@ async def test_extra_response_on_the_session_of_the_caller(extra: bytes) -> None
             await asyncio.sleep(0.1)
             with pytest.raises(OutcomeUnknownError, match="before it has received requests"):
                 await lf.companies.get("1")
+
+
+class BlockingServer:
+    """A server in a thread, so that it also sends while the event loop is blocked.
+
+    Args:
+        after_first: Called with the connection after the first response.
+
+    """
+
+    def __init__(self, after_first: Callable[[socket.socket], object]) -> None:
+        self.requests = 0
+        self.may_act = Event()
+        """Lets the server call ``after_first``."""
+        self.has_acted = Event()
+        """Set after ``after_first`` was called."""
+        self._after_first = after_first
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def run(self) -> None:
+        with suppress(OSError):
+            while True:
+                Thread(target=self._serve, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        head = b""
+        with suppress(OSError), connection:
+            while data := connection.recv(65_536):
+                head += data
+                if not head.endswith(b"\r\n\r\n"):
+                    continue
+                self.requests += 1
+                found = re.search(rb"/companies/(\d+)", head)
+                connection.sendall(http(b'{"data":{"id":"%s","type":"company"}}' % (found[1] if found else b"")))
+                head = b""
+                if not self.has_acted.is_set():
+                    self.may_act.wait(5)
+                    self._after_first(connection)
+                    self.has_acted.set()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@contextmanager
+def blocking_server(after_first: Callable[[socket.socket], object]) -> Iterator[BlockingServer]:
+    server = BlockingServer(after_first)
+    thread = Thread(target=server.run)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.close()
+        thread.join()
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.mark.parametrize("after_first", [lambda one: one.sendall(STALE), socket.socket.close, reset])
+async def test_connection_that_ended_while_the_loop_was_blocked(after_first: Callable[[socket.socket], object]) -> None:
+    """A connection is not used if a response or its end waits in the socket, so that no charged call is lost."""
+    with blocking_server(after_first) as server:
+        async with client_of(server.url, retries=0) as lf:
+            for number in ("1", "2", "3"):
+                assert (await lf.companies.get(number)).data.id == number
+                server.may_act.set()
+                assert server.has_acted.wait(5)  # blocks the event loop, as other code of a program may do
+    assert server.requests == 3

@@ -18,7 +18,9 @@ import trustme
 from leadfeeder_async import (
     AccessToken,
     AsyncLeadfeeder,
+    AttemptTimeoutError,
     ConfigurationError,
+    ConnectError,
     MissingKeyError,
     ProtocolError,
     ServerError,
@@ -250,6 +252,40 @@ async def test_tunnel_to_an_https_api(environment: pytest.MonkeyPatch) -> None:
     assert request.startswith(b"CONNECT api.leadfeeder.com:443 ")
     assert b"Proxy-Authorization: Basic c29tZW9uZTpwYXNz" in request
     assert KEY.encode() not in request
+
+
+async def test_tunnel_that_the_proxy_closes(environment: pytest.MonkeyPatch) -> None:
+    """A request whose tunnel is closed is sent again by the client alone, and not by aiohttp."""
+    connections = 0
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with listening(close) as server:
+        environment.setenv("HTTPS_PROXY", f"127.0.0.1:{port_of(server)}")
+        async with client_of(API, trust_env=True, retries=1) as lf:
+            with pytest.raises(ConnectError) as caught:
+                await lf.users.me()
+    assert (connections, lf.stats.requests, caught.value.context.sent) == (2, 2, "no")
+
+
+async def test_tunnel_that_the_proxy_never_opens(environment: pytest.MonkeyPatch) -> None:
+    """The time to connect includes the response of the proxy."""
+    environment.setattr("leadfeeder_async._core.transport.CONNECT_TIMEOUT", 0.05)
+
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with listening(wait) as server:
+        environment.setenv("HTTPS_PROXY", f"127.0.0.1:{port_of(server)}")
+        async with client_of(API, trust_env=True, retries=0) as lf:
+            with pytest.raises(AttemptTimeoutError, match=r"No connection within 0\.05 s") as caught:
+                await lf.users.me()
+    assert (caught.value.context.sent, caught.value.context.phase) == ("no", "connect")
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])

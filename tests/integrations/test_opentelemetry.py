@@ -14,7 +14,7 @@ from aiohttp import web
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -331,3 +331,31 @@ async def test_spans_contain_no_credential(telemetry: Telemetry) -> None:
     shown = "".join(span.to_json() for span in telemetry.spans) + repr(telemetry.points("http.client.request.duration"))
     assert len(telemetry.spans) == 2
     assert KEY not in shown
+
+
+class BrokenProcessor(SpanProcessor):
+    """Raises when a span starts or ends."""
+
+    def __init__(self, moment: str) -> None:
+        self._moment = moment
+
+    def on_start(self, span: Span, parent_context: Any = None) -> None:
+        if self._moment == "start":
+            raise ConnectionError("the exporter is down")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if self._moment == "end":
+            raise ConnectionError("the exporter is down")
+
+
+@pytest.mark.parametrize("moment", ["start", "end"])
+async def test_exception_of_a_span_processor(sandbox: Sandbox, caplog: pytest.LogCaptureFixture, moment: str) -> None:
+    """It is logged, and replaces neither the result of a call that charged nor its error."""
+    provider = TracerProvider()
+    provider.add_span_processor(BrokenProcessor(moment))
+    async with instrument(client_for(sandbox, retries=0), tracer_provider=provider) as lf:
+        company = sandbox.world.company_ids()[0]
+        assert (await lf.companies.get(company)).data.id == company
+        with pytest.raises(NotFoundError):
+            await lf.tags.get("0")
+    assert "the exporter is down" in caplog.text
