@@ -25,7 +25,12 @@ def rows(number: int, companies: int) -> list[str]:
 
 
 def settle(
-    journal: output.CheckpointCostJournal, ids: Iterable[str], most: int, spent: int, paid: Mapping[str, int]
+    journal: output.CheckpointCostJournal,
+    ids: Iterable[str],
+    most: int,
+    spent: int,
+    paid: Mapping[str, int],
+    uncertain: Iterable[str] = (),
 ) -> None:
     journal._settled += spent
 

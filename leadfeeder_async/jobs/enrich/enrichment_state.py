@@ -19,6 +19,12 @@ class EnrichmentState(JobState, frozen=True, kw_only=True):
     id may still be charged. It is 0 if the id was charged.
     """
 
+    uncertain_ids: tuple[str, ...] = ()
+    """The ids of responses that charged some of their records, whose lines are not on the disk yet.
+
+    Requesting them again is free, unless the twelve months of one that was free end meanwhile.
+    """
+
     @property
     def is_worth_keeping(self) -> bool:
         """True if credits may have been charged, although no row is written yet."""

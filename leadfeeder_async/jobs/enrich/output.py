@@ -121,21 +121,27 @@ class CheckpointCostJournal(CostJournal):
         self._in_flight = 0
         self._paid_ids = dict(output.state.paid_ids)
         self._previous_ids = output.state.paid_ids
+        self._uncertain_ids = dict.fromkeys(output.state.uncertain_ids)
         self._written_ids = list[str]()
 
     def reserve(self, ids: Iterable[str], cost: int) -> None:
         """Record credits that are about to be spent, even without a limit, because a later run may have one."""
         self._in_flight += cost
         self._paid_ids.update(split_credits(tuple(ids), cost))
-        self._output.save_state(self._state())
+        self._output.update(self._state())
+        self._output.save()
+        self._forget_written_ids()
 
-    def settle(self, ids: Iterable[str], cost: int, spent: int, paid: Mapping[str, int]) -> None:
+    def settle(
+        self, ids: Iterable[str], cost: int, spent: int, paid: Mapping[str, int], uncertain: Iterable[str] = ()
+    ) -> None:
         """Replace reserved credits with the credits that were spent."""
         self._in_flight -= cost
         self._settled += spent
         for record_id in ids:
             self._paid_ids.pop(record_id, None)
         self._paid_ids.update(paid)
+        self._uncertain_ids.update(dict.fromkeys(uncertain))
         if spent > cost:  # more than the checkpoint records
             self._output.save_state(self._state())
 
@@ -160,19 +166,28 @@ class CheckpointCostJournal(CostJournal):
         ids = map(lookup.record_id, lines)
         self._written_ids.extend(record_id for record_id in ids if record_id is not None)
         if self._output.append(encode_lines(lines), len(lines), self._state()):
-            for record_id in self._written_ids:
-                self._paid_ids.pop(record_id, None)
-            self._written_ids.clear()
-            # A merged company is written under its current id, so the requested id never appears in a line.
-            for record_id in list(islice(self._paid_ids, max(0, len(self._paid_ids) - 2 * MAX_PENDING_ROWS))):
-                del self._paid_ids[record_id]
+            self._forget_written_ids()
+
+    def _forget_written_ids(self) -> None:
+        for record_id in self._written_ids:
+            self._paid_ids.pop(record_id, None)
+            self._uncertain_ids.pop(record_id, None)
+        self._written_ids.clear()
+        # A merged company is written under its current id, so the requested id never appears in a line.
+        for ids in (self._paid_ids, self._uncertain_ids):
+            for record_id in list(islice(ids, max(0, len(ids) - 2 * MAX_PENDING_ROWS))):
+                del ids[record_id]
 
     def save_final_state(self) -> None:
         """Update the state for the last checkpoint, including requests that were canceled."""
         self._output.update(self._state())
 
     def _state(self) -> EnrichmentState:
-        return EnrichmentState(reserved_credits=self._settled + self._in_flight, paid_ids=dict(self._paid_ids))
+        return EnrichmentState(
+            reserved_credits=self._settled + self._in_flight,
+            paid_ids=dict(self._paid_ids),
+            uncertain_ids=tuple(self._uncertain_ids),
+        )
 
 
 async def enrich_file(
@@ -227,7 +242,10 @@ async def enrich_file(
         lines = _previous_lines(output, _finished_lines(columns, path) if is_retry else None)
         summary.credits_of_previous_runs = state.reserved_credits
         _check_reserved(state, job.max_credits)
-        previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids))
+        paid_ids = frozenset(state.paid_ids)
+        if job.max_credits is not None and state.reserved_credits >= job.max_credits:
+            paid_ids |= frozenset(state.uncertain_ids)  # no credit is left to request them within the limit
+        previous_run = PreviousRun(lines, rows, paid_ids)
         pipeline = job.pipeline(summary, previous_run, journal, spent=state.reserved_credits)
         try:
             async with aclosing(pipeline.result_batches()) as batches:

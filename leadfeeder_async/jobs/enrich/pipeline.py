@@ -557,10 +557,12 @@ class Pipeline:
         self._fetches.record_success()
         lines = self._with_held_records(batch, result.lines)
         unassigned = result.unassigned
-        charged = [record_id for record_id, line in lines.items() if line.outcome is Outcome.MATCHED and line.charged]
+        found = {record_id: line.charged for record_id, line in lines.items() if line.outcome is Outcome.MATCHED}
+        charged = [record_id for record_id, each in found.items() if each]
+        uncertain = [record_id for record_id, each in found.items() if each is None]
         if unassigned is not None and unassigned.is_certain and unassigned.charged:
             charged += result.fetch_individually
-        self._settle(batch, meter, lines, charged)
+        self._settle(batch, meter, lines, charged, uncertain)
         for record_id in result.fetch_individually:
             self._fetches.push_retry(Batch([record_id], batch.order, prepaid=batch.prepaid, held=unassigned))
         if result.fetch_again:
@@ -600,7 +602,12 @@ class Pipeline:
         return self._resolve_all(self._with_held_records(batch, lines))
 
     def _settle(
-        self, batch: Batch[str], meter: CallMeter, resolved_ids: Iterable[str] = (), charged_ids: Sequence[str] = ()
+        self,
+        batch: Batch[str],
+        meter: CallMeter,
+        resolved_ids: Iterable[str] = (),
+        charged_ids: Sequence[str] = (),
+        uncertain_ids: Sequence[str] = (),
     ) -> None:
         """Count the credits of a request that has ended.
 
@@ -609,6 +616,7 @@ class Pipeline:
             meter: Its credits.
             resolved_ids: The ids that have a result now.
             charged_ids: The ids that were certainly charged.
+            uncertain_ids: The ids of which some were charged, but it is not known which.
 
         """
         if batch.prepaid and not batch.is_free:
@@ -620,7 +628,7 @@ class Pipeline:
         else:
             paid = dict.fromkeys(charged_ids, 0)
         self._credits_in_flight -= batch.reserved
-        self._journal.settle(batch.items, batch.cost, meter.spent, paid)
+        self._journal.settle(batch.items, batch.cost, meter.spent, paid, uncertain_ids)
 
     def _count(self, meter: CallMeter) -> None:
         self.summary.credits += meter.charged

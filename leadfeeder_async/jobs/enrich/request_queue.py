@@ -208,7 +208,9 @@ class CostJournal:
 
         """
 
-    def settle(self, ids: Iterable[str], cost: int, spent: int, paid: Mapping[str, int]) -> None:
+    def settle(
+        self, ids: Iterable[str], cost: int, spent: int, paid: Mapping[str, int], uncertain: Iterable[str] = ()
+    ) -> None:
         """Replace a reservation with the credits that were spent.
 
         Args:
@@ -217,6 +219,7 @@ class CostJournal:
             spent: The credits that were charged, or may have been.
             paid: The ids that a later run may request without reserving credits, with the part of ``spent`` that they
                 may still be charged.
+            uncertain: The ids of which some were charged, but it is not known which.
 
         """
 

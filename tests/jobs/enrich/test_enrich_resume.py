@@ -320,6 +320,40 @@ async def test_unlimited_run_counts_in_a_limited_one(tmp_path: Path) -> None:
     assert summary.outcomes[Outcome.SKIPPED_BY_BUDGET] == 2_500 - reserved
 
 
+@pytest.mark.parametrize("free", [2, 3])
+@pytest.mark.parametrize("limit", [300, None])
+async def test_paid_records_among_free_ones(tmp_path: Path, free: int, limit: int | None) -> None:
+    """After a kill, all paid records are returned within the same limit, also if a response had free ones."""
+    out, place, rows = tmp_path / "out.ndjson", Place(), keys(1_000)
+    known = {str(number) for number in range(0, 1_000, free)}
+    place.charged = set(known)  # by an earlier job
+    saved, is_killed = tmp_path / "saved", asyncio.Event()
+    saved.mkdir()
+
+    async def answer(request: web.Request) -> web.Response:
+        if is_killed.is_set():  # a killed job would not have sent this
+            raise web.HTTPServiceUnavailable
+        response = await place.answer(request)
+        if len(place.charged - known) >= 250 and not any(saved.iterdir()):
+            for path in tmp_path.glob("out.*"):  # what a kill at this moment leaves
+                shutil.copy(path, saved)
+            is_killed.set()
+        return response
+
+    async with handler_server(answer) as url, client_of(url, retries=0) as lf:
+        job = asyncio.create_task(lf.enrich.companies(rows, by="domain", max_credits=limit).to_file(out))
+        await is_killed.wait()
+        job.cancel()
+        await asyncio.wait([job])
+        await asyncio.sleep(0.1)
+        is_killed.clear()
+        paid, target = place.charged - known, saved / "out.ndjson"
+        await lf.enrich.companies(rows, by="domain", max_credits=limit or 1_000).to_file(target, resume=True)
+    lines = list(map(msgspec.json.decode, target.read_bytes().splitlines()))
+    assert paid <= {line["id"] for line in lines if line["outcome"] == "matched"}
+    assert len(place.charged - known) <= (limit or 1_000)
+
+
 async def test_account_of_the_key_is_part_of_the_job(tmp_path: Path) -> None:
     """A file that was begun with the key of one account is not continued with the key of another one."""
     out, place, account = tmp_path / "out.ndjson", Place(), "1"
