@@ -54,7 +54,7 @@ def reject(name: str, value: object, problem: str, hint: str | None = None) -> N
 
 def argument_of(name: str) -> str:
     """Return the argument that a name such as ``locations[0].city`` is a part of."""
-    return re.split(r"[.\[ ]", name, maxsplit=1)[0]
+    return re.split(r"[.\[( ]", name, maxsplit=1)[0]
 
 
 def spelling_hint(word: str, known: Collection[str], otherwise: str = "") -> str:
@@ -76,6 +76,8 @@ def check_integer(name: str, value: object, least: int, most: int | None = None)
 def check_positive(name: str, value: object, unit: str) -> float:
     """Return a finite number above 0, or raise ConfigurationError."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+        if isinstance(value, str):
+            reject(name, value, f"must be a number of {unit}, and not a string.")
         reject(name, value, f"must be a finite number of {unit} above 0.")
     return value
 
@@ -232,7 +234,7 @@ def check_account_id(name: str, value: object) -> str:
         problem, hint = "must be a string.", _quoted_hint(value)
     raise ConfigurationError(
         f"{name}={show_value(value)} {problem}",
-        hint=hint or "Pass the id as `lf.accounts.list()` returns it, or leave it out.",
+        hint=hint or "Pass the `id` of an account in `lf.accounts.list()`, or leave it out.",
         argument="account_id" if name.isupper() else argument_of(name),
     )
 

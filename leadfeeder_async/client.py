@@ -454,7 +454,7 @@ class AsyncLeadfeeder:
         pagers = dict[str, Pager[Row]]()
         for account in accounts:
             pagers[account] = list_of(self.with_options(account_id=account))
-            check_type("list_of", pagers[account], Pager, "a function that returns a list of lf")
+            check_type("list_of(lf)", pagers[account], Pager, "a list of lf, such as lf.tags.list()")
         return MultiAccountPager(pagers)
 
     def watch_accounts(

@@ -455,6 +455,7 @@ class IncompleteListError(PaginationError):
 
 CheckpointReason: TypeAlias = Literal[
     "exists",
+    "finished",
     "replaces_unfinished",
     "unfinished",
     "not_finished",
@@ -471,6 +472,7 @@ CheckpointReason: TypeAlias = Literal[
 """The reason why an output file cannot be used.
 
 - ``exists``: the file exists.
+- ``finished``: the file of an enrichment is complete, so there is nothing to resume.
 - ``replaces_unfinished``: the file exists, and so does an unfinished file that would replace it.
 - ``unfinished``: an unfinished file exists.
 - ``not_finished``: the job needs a finished file.

@@ -24,7 +24,8 @@ def main() -> None:
     prepare_streams()
     missing = [name for name in ("cyclopts", "rich") if find_spec(name) is None]
     if missing:
-        print_err(f"The command requires {' and '.join(missing)}. Run: pip install cyclopts pyyaml rich")
+        names = " and ".join(missing)
+        print_err(f"The command requires {names}. Run pip install cyclopts pyyaml rich, or install the extra cli.")
         sys.exit(ExitCode.USAGE)
     code: int = ExitCode.INCOMPLETE  # for release() after an unexpected exception; Python then exits with 1
     try:

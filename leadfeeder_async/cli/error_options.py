@@ -23,6 +23,7 @@ from leadfeeder_async.errors import (
 
 _CHECKPOINT: Mapping[str | None, str] = {
     "exists": "--overwrite",
+    "finished": "--retry-failed or --overwrite",
     "replaces_unfinished": "--resume and --overwrite",
     "unfinished": "--resume or --overwrite",
     "not_finished": "--resume",

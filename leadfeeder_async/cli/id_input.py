@@ -17,7 +17,7 @@ from msgspec import UNSET
 
 from leadfeeder_async.cli import windows_stdin
 from leadfeeder_async.cli.input_files import interruptible
-from leadfeeder_async.cli.printing import pluralize
+from leadfeeder_async.cli.printing import pluralize, print_err
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.csv_reader import next_row
 from leadfeeder_async.models.columns import Json, json_at
@@ -97,6 +97,7 @@ class IdParser:
         """The number of columns of CSV. A column without a header is the only one."""
         self._row_shapes: RowShapes | None = None
         """The shapes of the CSV rows so far."""
+        self._rows_without_id = 0
         self._unfinished = list[str]()
         """The lines of a CSV row that has an open quote."""
         self._id_lengths = dict[str, set[int]]()
@@ -119,6 +120,7 @@ class IdParser:
         if text.lstrip().startswith("{"):
             self._has_started = True
             found = self._id_in_json(text)
+            self._rows_without_id += not found
             return self._single_id(found.strip()) if found else None
         if not self._has_started and self._read_separator_or_header(text):
             return None
@@ -242,6 +244,7 @@ class IdParser:
         if not is_single_line and self._contains_rows(cells):
             hint = "Check the quotes of the lines before it, or pass a file that has no other columns."
             raise self._error("ends a cell that contains rows with ids", hint)
+        self._rows_without_id += not found and any(map(str.strip, cells))
         return self._single_id(found) if found else None
 
     def _check_cells(self, cells: Sequence[str], position: int) -> None:
@@ -361,7 +364,7 @@ class IdParser:
         return None if is_open else cells
 
     def finish(self) -> None:
-        """Check that the input did not end within a row.
+        """Check that the input did not end within a row, and print how many rows had no id.
 
         Raises:
             ConfigurationError: A quote was not closed.
@@ -370,6 +373,8 @@ class IdParser:
         if self._unfinished:
             self._number -= len(self._unfinished) - 1
             raise self._error("has a quote that is not closed", _QUOTE_HINT)
+        if self._rows_without_id:
+            print_err(f"{pluralize(self._rows_without_id, 'row')} of {self._source} without an id left out.")
 
     def _error(self, problem: str, hint: str) -> ConfigurationError:
         return ConfigurationError(f"Line {self._number:,} of {self._source} {problem}.", hint=hint)

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from leadfeeder_async.cli.dates import parse_day
 from leadfeeder_async.cli.export_job import rebuild_command
 from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId
-from leadfeeder_async.cli.printing import pluralize, print_err
+from leadfeeder_async.cli.printing import messages, pluralize, print_err
 from leadfeeder_async.cli.progress_bar import progress_bar
 from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
 from leadfeeder_async.errors import IncompleteListError
@@ -35,7 +35,7 @@ async def sync(
         ),
     ] = None,
     lookback: Annotated[
-        int, Parameter(help="Read this many days before the last synced day again, to include late visits.")
+        int, Parameter(help="Check this many days before the last synced day again, to include late visits.")
     ] = 3,
     wait: Annotated[float, Parameter(help="Wait this many seconds if another process has the database open.")] = 60,
     account_id: AccountId = None,
@@ -80,7 +80,8 @@ def _print_result(result: SyncResult, db: Path) -> None:
         for table, changes in result.tables.items()
         if table not in result.skipped
     ]
-    show_records(rows, CHANGES, DEFAULT_OUTPUT, "table")
+    if not messages.is_quiet:  # cron sends all output by mail
+        show_records(rows, CHANGES, DEFAULT_OUTPUT, "table")
     print_err(
         f"{result.first_day} to {result.last_day} in {result.elapsed:.1f} s: "
         f"{pluralize(result.requests, 'request')}, {result.rate_limited:,} rate-limited, "

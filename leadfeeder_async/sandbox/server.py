@@ -297,7 +297,7 @@ class Sandbox:
         times: int = 1,
         operation: str | None = None,
         after_work: bool = False,
-        retry_after: str | None = None,
+        retry_after: str | float | None = None,
     ) -> None:
         """Return an error for the next requests.
 
@@ -307,7 +307,7 @@ class Sandbox:
             times: The number of requests to fail.
             operation: The operation to fail, such as ``"get_company"``. Default: any operation.
             after_work: Let each request take effect and charge credits before it fails.
-            retry_after: The value of the ``Retry-After`` header. Default: no header.
+            retry_after: The value of the ``Retry-After`` header: seconds or a date. Default: no header.
 
         Raises:
             ValueError: If the status is out of range or the operation is unknown.
@@ -316,7 +316,7 @@ class Sandbox:
             self.ledger.validate_operation(operation)
         if not 200 <= status <= 599:
             raise ValueError(f"status={status!r} must be 200 to 599.")
-        headers = {} if retry_after is None else {"Retry-After": retry_after}
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         self._faults.extend([InjectedFault(status, code, operation, after_work, headers)] * times)
 
     def clear_faults(self) -> None:

@@ -121,6 +121,7 @@ async def test_quiet_prints_only_failures(sandbox: Sandbox, tmp_path: Path) -> N
     code, _, stderr = await leadfeeder(sandbox, "--quiet", *command)
     assert code == 2
     assert stderr.startswith("leadfeeder: ")
+    assert await leadfeeder(sandbox, "sync", "--db", tmp_path / "x.duckdb", "--since", "1d", "--quiet") == (0, "", "")
     code, screen = await leadfeeder_on_terminal(sandbox, "--quiet", "export", "tags", "--out", str(tmp_path / "t.csv"))
     assert (code, screen.strip()) == (0, "")
 

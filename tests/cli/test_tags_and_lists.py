@@ -168,6 +168,10 @@ async def test_ids_from_a_file_and_from_stdin(quarter: Sandbox, tmp_path: Path) 
     assert (await leadfeeder(quarter, *command, "--ids", "-", stdin=b"159000003"))[0::2] == (0, "1 changed.\n")
     assert len(quarter.records.company_tags) == 3
     assert (await leadfeeder(quarter, *command, "--idz", "1"))[0] == 2
+    rows = b'{"id":null,"type":"company"}\n{"id":"159000001","type":"company"}\n'
+    for text in (b"id,name\n159000001,x\n,y\n", rows):
+        stderr = (await leadfeeder(quarter, *command, "-", stdin=text))[2]
+        assert stderr == "1 row of stdin without an id left out.\n1 changed.\n"
 
 
 async def test_search_into_a_tag(quarter: Sandbox) -> None:

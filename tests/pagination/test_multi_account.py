@@ -355,6 +355,17 @@ async def test_string_is_not_a_list_of_accounts() -> None:
             search_visits(sandbox, lf, "310042")
 
 
+async def test_accounts_and_functions_that_are_not_ids_and_lists() -> None:
+    """The errors name what to pass: the id of an account, and a function that returns a list."""
+    async with sandbox_of(1) as sandbox, client_for(sandbox) as lf:
+        accounts: Any = await lf.accounts.list()
+        with pytest.raises(ConfigurationError, match=r"Pass the `id` of an account"):
+            lf.sweep(list(accounts.data), lambda account: account.tags.list())
+        wrong: Any = lambda account: account  # noqa: E731
+        with pytest.raises(ConfigurationError, match=r"must be a list of lf, such as lf\.tags\.list\(\)"):
+            lf.sweep([sandbox.account_id], wrong)
+
+
 async def test_pages_that_charge_are_requested_when_needed() -> None:
     """No page of a list that charges is requested before the rows of the one before it were taken."""
     requested = list[str]()

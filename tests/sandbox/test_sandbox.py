@@ -24,6 +24,7 @@ from leadfeeder_async import (
     OutcomeUnknownError,
     PermissionDeniedError,
     QuotaExceededError,
+    RateLimitedError,
     ServerError,
 )
 from leadfeeder_async.sandbox import Sandbox
@@ -181,6 +182,9 @@ async def test_fail_next(sandbox: Sandbox) -> None:
         with pytest.raises(OutcomeUnknownError):
             await lf.companies.get("159000001")
         assert sandbox.ledger.charges == ["159000001"]
+        sandbox.fail_next(429, retry_after=100)
+        with pytest.raises(RateLimitedError):
+            await lf.with_options(deadline=1).users.me()
         sandbox.fail_next(429, code="rate_limit_exceeded", retry_after="0.01")
         assert (await lf.with_options(retries=1).companies.get("159000001")).meta.charged == 0
 

@@ -279,7 +279,8 @@ class InputFile(Iterable[FileRow]):
         wanted = repr(column) if column else " or ".join(repr(rule.column or rule.kind) for rule in self._rules)
         raise ConfigurationError(
             f"{self.path} has no column for {wanted}. It has {_list_of(names)}.",
-            hint="Pass column= with one of these names. If this is no header, delete the lines above it, or add one.",
+            hint="Pass column= with one of these names. If the header is further below, delete the lines above it. If "
+            "there is none, add one.",
             argument="column",
         )
 

@@ -230,6 +230,8 @@ async def enrich_file(
             f"{path} has no unfinished retry to resume.",
             hint="Check the file. Leave out resume=True to start a new retry, with credits of its own.",
         )
+    if resume and not is_retry and not overwrite:
+        _check_unfinished(path)
     identity = await job.identity()
     if is_retry:
         identity = await run_in_thread(partial(_identity_of_retry, job, columns, identity, path, total))
@@ -268,6 +270,16 @@ async def _write_parts(journal: CheckpointCostJournal, lines: Sequence[ResultLin
         for part in parts:
             journal.write(part, lookup)
         raise
+
+
+def _check_unfinished(path: Path) -> None:
+    """Raise CheckpointError if a file is finished, so that it cannot be resumed."""
+    if path.is_file() and load_unfinished(path, ENRICHMENT) is None:
+        raise CheckpointError(
+            f"{path} exists and appears to be complete, so there is nothing to resume.",
+            hint="Pass retry_failed=True to request failed and skipped rows again, or overwrite=True to start over.",
+            reason="finished",
+        )
 
 
 def _check_reserved(state: EnrichmentState, max_credits: int | None) -> None:

@@ -19,7 +19,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async._argument_checks import check_path
+from leadfeeder_async._argument_checks import check_integer, check_path
 from leadfeeder_async._core.worker_thread import run_for_rows
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import (
@@ -117,7 +117,7 @@ async def sync_account(
         path: The database. It is created if it does not exist.
         since: The first day. The first run defaults to the last 90 days, including today, and later runs to the first
             synced day. An earlier day adds the days before the first synced one.
-        lookback_days: The number of days before the last synced one that are read again.
+        lookback_days: The number of days before the last synced one that are checked for late visits.
         account_id: The account. Defaults to that of the client, or to the only account of the key.
         on_progress: Called after each page of visits.
         wait: The seconds for which the run waits if another process has the database open. Reading continues
@@ -139,7 +139,7 @@ async def sync_account(
     """
     path = check_path("path", path)
     check_usable(path)
-    check_argument(lookback_days >= 0, f"lookback_days={lookback_days!r} must be 0 or more.", argument="lookback_days")
+    check_integer("lookback_days", lookback_days, 0)
     check_argument(wait >= 0, f"wait={wait!r} must be 0 or more.", argument="wait")
     first_day = None if since is None else parse_date("since", since)
     stats = Stats()

@@ -441,3 +441,13 @@ async def test_absent_ids_are_not_requested_beyond_the_limit() -> None:
         results = [one async for one in lf.enrich.companies(keys(100), by="domain", max_credits=60)]
     assert len(place.charged) <= 60
     assert sum(one.outcome is Outcome.MATCHED for one in results) == len(place.charged)
+
+
+async def test_resume_of_a_finished_file(tmp_path: Path) -> None:
+    """The error names the argument that requests failed and skipped rows again."""
+    out = tmp_path / "out.ndjson"
+    async with client_at(Place()) as lf:
+        await lf.enrich.companies(keys(3), by="domain", max_credits=1).to_file(out)
+        with pytest.raises(CheckpointError, match=r"nothing to resume.*retry_failed=True") as caught:
+            await lf.enrich.companies(keys(3), by="domain", max_credits=3).to_file(out, resume=True)
+    assert caught.value.reason == "finished"
