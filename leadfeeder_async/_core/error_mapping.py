@@ -129,6 +129,8 @@ def _redirect_message(response: HttpResponse) -> str:
         host = urlsplit(location or "").hostname
     except ValueError:
         return f"The server returned a {response.status} redirect with an invalid Location header."
+    if location is None:
+        return f"The server returned a {response.status} redirect without a Location header."
     return f"The server redirects ({response.status}) to {host or 'itself'}."
 
 

@@ -162,6 +162,22 @@ def test_any_error_status_gives_an_error(status: int, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        (None, "a 304 redirect without a Location header"),
+        ("/v1/x", "redirects (304) to itself"),
+        ("https://a.test/x", "redirects (304) to a.test"),
+        ("http://[", "a 304 redirect with an invalid Location header"),
+    ],
+)
+def test_messages_of_redirects(location: str | None, message: str) -> None:
+    """The message contains the host that the server names, or says that it names none."""
+    headers = {} if location is None else {"Location": location}
+    error = error_mapping.error_from_response(HttpResponse(304, headers, b""), ErrorContext(), REDACTOR, NOW)
+    assert message in str(error)
+
+
+@pytest.mark.parametrize(
     "body", [b"<html>login</html>", b'{"data":[1,2', b'{"data":1} trailing', b"[]", b"\xef\xbb\xbf{}"]
 )
 def test_success_status_with_invalid_body(body: bytes) -> None:
