@@ -10,9 +10,9 @@ import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import SimpleNamespace
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -258,7 +258,7 @@ def _open_session(settings: Settings, on_connected: Callable[[], None]) -> aioht
     verify = settings.ssl_context or (default_ssl_context(settings.ca_bundle) if needs_tls else True)
     connector = _Connector(limit=settings.max_concurrency, keepalive_timeout=KEEP_ALIVE, ssl=verify)
     connector.on_connected = on_connected
-    connector.used_protocols = WeakSet()
+    connector.unread_checks = WeakKeyDictionary()
     # Without trust_env, aiohttp reads neither proxies, of which it ignores some, nor the passwords of .netrc.
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
@@ -267,8 +267,8 @@ class _Connector(aiohttp.TCPConnector):
     """A connection pool that reports which requests have a connection, at a tenth of the cost of aiohttp's traces."""
 
     on_connected: Callable[[], None]
-    used_protocols: WeakSet[asyncio.BaseProtocol]
-    """The connections that have had a request."""
+    unread_checks: WeakKeyDictionary[asyncio.BaseProtocol, Callable[[], object]]
+    """The connections that have had a request, each with a function that returns true if bytes wait in its socket."""
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -282,12 +282,13 @@ class _Connector(aiohttp.TCPConnector):
         early_responses = 0
         connection = await self._connect(req, traces, timeout)
         while (protocol := connection.protocol) is not None:
-            is_reused = protocol in self.used_protocols
-            if not protocol.should_close and not (is_reused and _has_unread_bytes(protocol.transport)):
-                self.used_protocols.add(protocol)
+            has_unread_bytes = self.unread_checks.get(protocol)
+            if not protocol.should_close and not (has_unread_bytes is not None and has_unread_bytes()):
+                if has_unread_bytes is None:
+                    self.unread_checks[protocol] = _unread_check(protocol.transport)
                 break
             connection.close()  # it has received a response too early, which must not be taken for the next one
-            early_responses += not is_reused
+            early_responses += has_unread_bytes is None
             if early_responses == MAX_EARLY_RESPONSES:
                 raise _early_response(trace)
             connection = await self._connect(req, traces, timeout)
@@ -308,19 +309,20 @@ class _Connector(aiohttp.TCPConnector):
             raise aiohttp.ConnectionTimeoutError from None
 
 
-def _has_unread_bytes(transport: asyncio.BaseTransport | None) -> bool:
-    """Return True if bytes or the end of an idle connection wait in its socket, because the event loop was blocked."""
+def _unread_check(transport: asyncio.BaseTransport | None) -> Callable[[], object]:
+    """Return a function that returns true if bytes, or the end of the connection, wait in its socket.
+
+    They do so while it is idle if the event loop is blocked.
+    """
     socket = None if transport is None else transport.get_extra_info("socket")
-    if socket is None:
-        return False
-    number = socket.fileno()
+    number = -1 if socket is None else socket.fileno()
     if number < 0:
-        return True
+        return bool  # returns False
     if sys.platform == "win32":
-        return bool(select.select([number], [], [], 0)[0])
+        return lambda: select.select([number], [], [], 0)[0]
     poll = select.poll()  # unlike select, for any number of open files
     poll.register(number, select.POLLIN)
-    return bool(poll.poll(0))
+    return partial(poll.poll, 0)
 
 
 def _login_parts(credentials: Secret) -> Iterator[Secret]:

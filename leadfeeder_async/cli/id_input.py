@@ -260,13 +260,16 @@ class IdParser:
             raise self._error("has names of columns, but the header is above it", hint)
 
     def _is_header(self, cells: Sequence[str], position: int) -> bool:
-        """Return True if a row has the names of the header in another order, or names before the first id."""
+        """Return True if a row has the names of the header in another order, or only names before the first id."""
         names = {cell.strip().casefold() for cell in cells}
         if names == {name.strip().casefold() for name in self._header}:
             return True
         found = "".join(cells[position : position + 1]).strip()
-        is_name = bool(found) and not any(map(str.isdigit, found))
-        return is_name and not self._id_lengths and not self._known_names.isdisjoint(names)
+        if not found or self._id_lengths or self._known_names.isdisjoint(names):
+            return False
+        from leadfeeder_async.jobs.enrich.header_search import has_only_names  # not needed by other inputs
+
+        return has_only_names(cells)
 
     def _check_type(self, cells: Sequence[str]) -> None:
         """Raise ConfigurationError if a row has the type of other records, whose ids must not be sent."""

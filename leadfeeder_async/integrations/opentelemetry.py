@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
 from threading import Lock
@@ -131,7 +131,9 @@ class _Observer:
         failure: BaseException | None = None
         try:
             # The traceback and the text of an exception can contain data of the response.
-            with trace.use_span(call.span, record_exception=False, set_status_on_exception=False):
+            is_started = call.span is not trace.INVALID_SPAN
+            current = trace.use_span(call.span, record_exception=False, set_status_on_exception=False)
+            with current if is_started else nullcontext():
                 yield
         except BaseException as error:
             failure = error
@@ -162,7 +164,10 @@ class _Observer:
         waits: dict[RequestPhase, float] = {phase: event.phase_durations.get(phase, 0.0) for phase in WAITS}
         duration = event.elapsed - sum(waits.values())
         attributes = self._request_attributes(event)
-        self._record_span(event, duration, attributes)
+        try:
+            self._record_span(event, duration, attributes)
+        except Exception:  # noqa: BLE001 - the metrics and the hook of the user follow
+            logger.exception("The span of a request could not be recorded")
         self._instruments.record(event, waits, duration, attributes)
         if self._next_hook is not None:
             self._next_hook(event)

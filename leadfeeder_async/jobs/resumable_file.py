@@ -255,6 +255,8 @@ def open_resumable(
                 kind=kind.name, fingerprint=identity.fingerprint, description=identity.description, state=initial
             )
             _create(path, checkpoint)
+        else:
+            remove_temporaries(path)  # of a table that a killed job was writing
         with open_partial_file(path, checkpoint.size) as file:
             output = ResumableFile(path, file, checkpoint, overwrite=overwrite or replaces)
             try:

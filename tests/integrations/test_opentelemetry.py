@@ -351,11 +351,20 @@ class BrokenProcessor(SpanProcessor):
 @pytest.mark.parametrize("moment", ["start", "end"])
 async def test_exception_of_a_span_processor(sandbox: Sandbox, caplog: pytest.LogCaptureFixture, moment: str) -> None:
     """It is logged, and replaces neither the result of a call that charged nor its error."""
-    provider = TracerProvider()
+    provider, events, current = TracerProvider(), list[AttemptEvent](), list[int]()
     provider.add_span_processor(BrokenProcessor(moment))
-    async with instrument(client_for(sandbox, retries=0), tracer_provider=provider) as lf:
-        company = sandbox.world.company_ids()[0]
-        assert (await lf.companies.get(company)).data.id == company
-        with pytest.raises(NotFoundError):
-            await lf.tags.get("0")
+
+    def on_attempt(event: AttemptEvent) -> None:
+        events.append(event)
+        current.append(trace.get_current_span().get_span_context().trace_id)
+
+    lf = instrument(client_for(sandbox, retries=0, on_attempt=on_attempt), tracer_provider=provider)
+    with TracerProvider().get_tracer("caller").start_as_current_span("caller") as span:
+        async with lf:
+            company = sandbox.world.company_ids()[0]
+            assert (await lf.companies.get(company)).data.id == company
+            with pytest.raises(NotFoundError):
+                await lf.tags.get("0")
     assert "the exporter is down" in caplog.text
+    assert len(events) == 2
+    assert set(current) == {span.get_span_context().trace_id}

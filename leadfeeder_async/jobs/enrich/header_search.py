@@ -12,7 +12,6 @@ from leadfeeder_async.jobs.enrich.key_normalization import (
     OTHER_NAMES,
     KeyRule,
     normalize_column_name,
-    unshared_key,
 )
 from leadfeeder_async.jobs.serialized_error import escape_surrogates
 
@@ -23,51 +22,69 @@ _SUFFIX_CHARACTERS = 30
 """Room for the suffix that makes the name of a column unique."""
 
 _UNIQUE_NAME = re.compile(r"(?:^| )column \d+(?: \d+)?$")
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _NUMBER = re.compile(r"[\d.,:/ %€$-]*\d[\d.,:/ %€$-]*")
 
 
 def find_header(rows: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int | None:
     """Return the place of the header, or None if no row has a column for the key.
 
-    A row that is not the first one is only the header if it has no values, and if the rows above it, such as a title,
-    have fewer cells. If several rows may be the header, it is the first one, unless that contains criteria of a report
-    or names groups of columns: a later one has more common names, and they are most of its cells, or it has twice as
-    many cells.
+    A row that is not the first one is only the header if the rows above it, such as a title, have fewer cells. The
+    first such row is the header, unless it contains criteria of a report or names groups of columns: a later one has
+    more common names, and they are most of its cells. Below rows with more than half as many cells, which may be a
+    header without the key, common names must be most of the cells too.
     """
-    found, most_known, found_width, widest = None, 0, 0, 0
+    found, most_known, widest = None, 0, 0
     for place, cells in enumerate(rows[:MAX_HEADER_ROWS]):
-        width = _width_of(cells)
-        is_wider, widest = width > max(widest, 1), max(widest, width)
-        if not (place == 0 or is_wider) or not _has_key_column(cells, rules):
+        width, width_above = _width_of(cells), widest
+        widest = max(widest, width)
+        if not (place == 0 or width > max(width_above, 1)) or not _has_key_column(cells, rules):
             continue
         known = count_known_names(cells, KNOWN_NAMES | OTHER_NAMES)
-        is_better = (known > max(most_known, 1) and 2 * known > width) or (
-            known >= most_known and width >= 2 * found_width
-        )
-        if place == 0 or (is_better and not has_values(cells, rules)):
-            found, most_known, found_width = place, known, width
+        is_title_above = found is None and 2 * width_above <= width
+        if place == 0 or is_title_above or (known > max(most_known, 1) and 2 * known > width):
+            found, most_known = place, known
     return found
 
 
-def is_second_header(header: Sequence[str], following: Sequence[str]) -> bool:
-    """Return True if all cells of the row after a header are common names too. A repeated header is not another one."""
+def is_likely_header(cells: Sequence[str]) -> bool:
+    """Return True if common names are most of the cells of a row."""
+    return 2 * count_known_names(cells, KNOWN_NAMES | OTHER_NAMES) > _width_of(cells)
+
+
+def may_be_header(header: Sequence[str], following: Sequence[str], rules: Sequence[KeyRule]) -> bool:
+    """Return True if the row after a header may be the header in its place. A repeated header is not another one.
+
+    All of its cells are then common names. Or it has a column for the key and no values but years, and the header has
+    half as many cells, or an empty or repeated one between others, as if it named groups of columns.
+    """
     width = _width_of(following)
-    known = count_known_names(following, KNOWN_NAMES | OTHER_NAMES)
-    return width > 1 and known == width and list(map(str.strip, header)) != list(map(str.strip, following))
-
-
-def has_values(cells: Iterable[str], rules: Sequence[KeyRule]) -> bool:
-    """Return True if a row contains a number, an email address, or a key other than a name."""
-    return any(_is_value(cell.strip(), rules) for cell in cells)
-
-
-def _is_value(cell: str, rules: Sequence[KeyRule]) -> bool:
-    if _NUMBER.fullmatch(cell) or "@" in cell:
-        return True
-    last = cell.rpartition(".")[2]  # names of nested columns, such as company.name, look like domains
-    if count_known_names([cell, last], KNOWN_NAMES | OTHER_NAMES):
+    if width < 2 or list(map(str.strip, header)) == list(map(str.strip, following)):
         return False
-    return any(rule.kind != "name" and unshared_key(cell, rule.kind) is not None for rule in rules)
+    if has_only_names(following):
+        return True
+    may_name_groups = width >= 2 * _width_of(header) or _has_gap(header)
+    has_values = any(is_value(cell) and not _YEAR.fullmatch(cell.strip()) for cell in following)
+    return may_name_groups and _has_key_column(following, rules) and not has_values
+
+
+def _has_gap(header: Sequence[str]) -> bool:
+    """Return True if an empty cell, or one that repeats the cell before, comes before other cells."""
+    names = [name.strip() for name in header]
+    while names and not names[-1]:
+        names.pop()
+    return any(place > 0 and name in {"", names[place - 1]} for place, name in enumerate(names))
+
+
+def has_only_names(cells: Iterable[str]) -> bool:
+    """Return True if a row has several cells, and all of them are common names of columns."""
+    filled = [cell for cell in cells if cell.strip()]
+    return len(filled) > 1 and count_known_names(filled, KNOWN_NAMES | OTHER_NAMES) == len(filled)
+
+
+def is_value(cell: str) -> bool:
+    """Return True if a cell contains a number or an email address."""
+    return "@" in cell or _NUMBER.fullmatch(cell.strip()) is not None
 
 
 def _width_of(cells: Iterable[str]) -> int:

@@ -17,7 +17,9 @@ from leadfeeder_async.jobs.enrich.header_search import (
     MAX_HEADER_ROWS,
     count_known_names,
     find_header,
-    is_second_header,
+    is_likely_header,
+    is_value,
+    may_be_header,
     unique_column_names,
     unique_name,
 )
@@ -205,7 +207,8 @@ class InputFile(Iterable[FileRow]):
             rows = [row.cells for row in islice(source.rows(), MAX_HEADER_ROWS)]
         except ConfigurationError:
             return False
-        return find_header(rows, self._rules) is not None
+        place = find_header(rows, self._rules)
+        return place is not None and (place == 0 or is_likely_header(rows[place]))
 
     def _find_header(self, source: TableSource) -> Header:
         rows = list(islice(source.rows(), MAX_HEADER_ROWS))
@@ -213,17 +216,18 @@ class InputFile(Iterable[FileRow]):
         place = find_header([row.cells for row in rows], self._rules)
         if place is not None:
             self._check_explicit_columns(rows[place].cells)
-            if any(is_second_header(rows[place].cells, row.cells) for row in rows[place + 1 : place + 2]):
+            if any(may_be_header(rows[place].cells, row.cells, self._rules) for row in rows[place + 1 : place + 2]):
                 first_line, second_line = rows[place].first_line, rows[place + 1].first_line
                 raise ConfigurationError(
                     f"Line {first_line:,} and line {second_line:,} of {self.path} may both be the header.",
-                    hint="Delete the lines above the header, or the second header.",
+                    hint="Delete the line that is not the header, or name all columns.",
                 )
             return Header.of(rows[place], self._rules, place + 1, source)
         first = rows[0].cells
         has_known_name = count_known_names(first) > 0 or normalize_column_name(first[0]) in CUSTOMER_NAMES
         is_explicit = any(rule.column is not None or rule.location for rule in self._rules)
-        if len(first) > 1 or has_known_name or is_explicit:
+        is_table = 2 * sum(len(row.cells) > 1 for row in rows) > len(rows)
+        if len(first) > 1 or is_table or has_known_name or is_explicit:
             widest = max(rows, key=lambda row: len(row.cells)).cells
             self._raise_no_column(list(unique_column_names(widest).values()))
         return Header()
@@ -262,18 +266,12 @@ class InputFile(Iterable[FileRow]):
         for rule in self._rules:
             for column in rule.missing_columns(names):
                 self._raise_no_column(names, column)
-            if rule.column is not None and rule.kind != "name" and self._is_key(rule.column, rule.kind, names):
+            if rule.column is not None and _is_data_row(names, rule.column, rule.kind):
                 raise ConfigurationError(
                     f"{self.path} has no header: its column {rule.column!r} is named like a key.",
                     hint="Add a line with the names of the columns.",
                     argument="column",
                 )
-
-    @staticmethod
-    def _is_key(column: str, kind: By, names: Iterable[str]) -> bool:
-        """Return True if the name of a column is a key, and no column has a common name, such as ``company.domain``."""
-        parts = [part for name in names for part in (name, name.rpartition(".")[2])]
-        return unshared_key(column, kind) is not None and count_known_names(parts) == 0
 
     def _raise_no_column(self, names: Sequence[str], column: str | None = None) -> NoReturn:
         wanted = repr(column) if column else " or ".join(repr(rule.column or rule.kind) for rule in self._rules)
@@ -338,6 +336,8 @@ class Header(msgspec.Struct, frozen=True):
     """The character between two cells of a CSV file."""
     shapes: RowShapes | None = None
     """The shapes of the rows of a CSV file."""
+    cells: tuple[str, ...] = ()
+    """The names as the file has them."""
 
     @classmethod
     def of(cls, row: TableRow, rules: Iterable[KeyRule], skipped_rows: int, source: TableSource) -> Header:
@@ -357,6 +357,7 @@ class Header(msgspec.Struct, frozen=True):
             kinds={names.index(column): rule.kind for rule, column in columns.items() if rule.kind != "name"},
             delimiter=source.delimiter,
             shapes=_row_shapes(row, skipped_rows, source) if source.delimiter else None,
+            cells=tuple(row.cells),
         )
 
     def row(self, row: TableRow) -> FileRow:
@@ -371,6 +372,8 @@ class Header(msgspec.Struct, frozen=True):
 
     def _problem(self, row: TableRow) -> str:
         cells, line, width = row.cells, row.first_line, max(1, len(self.names))
+        if len(cells) > 1 and tuple(cells) == self.cells:
+            return f"line {line:,} repeats the header"
         if any(map(str.strip, cells[width:])):
             return f"line {line:,} has {len(cells):,} cells, and there are {width:,} columns"
         if self.delimiter and any(
@@ -400,6 +403,11 @@ class Header(msgspec.Struct, frozen=True):
                 rows.append((row.lines_after, row.width))
         is_table = any((first, last) == ((1, last[1]), (0, first[1])) for first, last in pairwise(rows))
         return self.has_names_as_keys and len(self.names) >= MIN_NAMED_COLUMNS and is_table
+
+
+def _is_data_row(names: Iterable[str], column: str, kind: By) -> bool:
+    """Return True if a header contains a number or an address, and the name of the key's column is a key itself."""
+    return kind != "name" and unshared_key(column, kind) is not None and any(map(is_value, names))
 
 
 def _row_shapes(header: TableRow, skipped_rows: int, source: TableSource) -> RowShapes:

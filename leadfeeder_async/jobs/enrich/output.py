@@ -128,7 +128,7 @@ class CheckpointCostJournal(CostJournal):
         """Record credits that are about to be spent, even without a limit, because a later run may have one."""
         self._in_flight += cost
         self._paid_ids.update(split_credits(tuple(ids), cost))
-        self._output.update(self._state())
+        self._output.update(self._state(counts_lines=True))
         self._output.save()
         self._forget_written_ids()
 
@@ -165,7 +165,7 @@ class CheckpointCostJournal(CostJournal):
         """Write some lines. When a checkpoint counts them, the ids of their records are no longer needed."""
         ids = map(lookup.record_id, lines)
         self._written_ids.extend(record_id for record_id in ids if record_id is not None)
-        if self._output.append(encode_lines(lines), len(lines), self._state()):
+        if self._output.append(encode_lines(lines), len(lines), self._state(counts_lines=True)):
             self._forget_written_ids()
 
     def _forget_written_ids(self) -> None:
@@ -180,13 +180,17 @@ class CheckpointCostJournal(CostJournal):
 
     def save_final_state(self) -> None:
         """Update the state for the last checkpoint, including requests that were canceled."""
-        self._output.update(self._state())
+        self._output.update(self._state(counts_lines=True))
 
-    def _state(self) -> EnrichmentState:
+    def _state(self, *, counts_lines: bool = False) -> EnrichmentState:
+        """Return the state. A checkpoint that counts all lines so far needs no ids of these lines."""
+        written = set(self._written_ids) if counts_lines else set[str]()
         return EnrichmentState(
             reserved_credits=self._settled + self._in_flight,
-            paid_ids=dict(self._paid_ids),
-            uncertain_ids=tuple(self._uncertain_ids),
+            paid_ids={
+                record_id: reserved for record_id, reserved in self._paid_ids.items() if record_id not in written
+            },
+            uncertain_ids=tuple(record_id for record_id in self._uncertain_ids if record_id not in written),
         )
 
 
@@ -244,10 +248,7 @@ async def enrich_file(
         lines = _previous_lines(output, _finished_lines(columns, path) if is_retry else None)
         summary.credits_of_previous_runs = state.reserved_credits
         _check_reserved(state, job.max_credits)
-        paid_ids = frozenset(state.paid_ids)
-        if job.max_credits is not None and state.reserved_credits >= job.max_credits:
-            paid_ids |= frozenset(state.uncertain_ids)  # no credit is left to request them within the limit
-        previous_run = PreviousRun(lines, rows, paid_ids)
+        previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids), frozenset(state.uncertain_ids))
         pipeline = job.pipeline(summary, previous_run, journal, spent=state.reserved_credits)
         try:
             async with aclosing(pipeline.result_batches()) as batches:

@@ -110,6 +110,7 @@ class Pipeline:
         self._lookup = lookup
         self._options = options
         self._paid_ids = previous_run.paid_ids
+        self._uncertain_ids: frozenset[str] = previous_run.uncertain_ids if lookup.is_repeat_free else frozenset()
         self._journal = journal
         self._cache = ResultCache()
         self._intake = RowIntake(options, previous_run)
@@ -462,7 +463,7 @@ class Pipeline:
                     await anyio.sleep(RESERVATION_POLL)
                     continue
                 elif affordable <= 0:
-                    await resolved.send(self._skip(batch, None))
+                    await resolved.send(self._skip_unpaid(batch))
                     continue
                 else:
                     batch, rest = batch.split(affordable)
@@ -484,6 +485,17 @@ class Pipeline:
         if self._lookup.is_repeat_free or not self._journal.is_persistent:
             return False
         return self._orderer.count_finished() >= MAX_FETCHES
+
+    def _skip_unpaid(self, batch: Batch[str]) -> KeyResults:
+        """Return the results of a batch for which no credit is left. Companies that may be paid are requested for free.
+
+        Some companies of an earlier response were charged, and the others were free, so none should be charged again.
+        """
+        free = [] if batch.prepaid else [record_id for record_id in batch.items if record_id in self._uncertain_ids]
+        if free:
+            self._fetches.push_retry(Batch(free, batch.order, prepaid=True, held=batch.held))
+            batch.items = [record_id for record_id in batch.items if record_id not in self._uncertain_ids]
+        return self._skip(batch, None) if batch.items else []
 
     def _reserve(self, batch: Batch[str], left: int | None) -> None:
         """Record the credits that a batch reserves, before it is sent."""
@@ -560,8 +572,10 @@ class Pipeline:
         found = {record_id: line.charged for record_id, line in lines.items() if line.outcome is Outcome.MATCHED}
         charged = [record_id for record_id, each in found.items() if each]
         uncertain = [record_id for record_id, each in found.items() if each is None]
-        if unassigned is not None and unassigned.is_certain and unassigned.charged:
-            charged += result.fetch_individually
+        if unassigned is not None and unassigned.charged != 0:
+            (charged if unassigned.is_certain and unassigned.charged else uncertain).extend(result.fetch_individually)
+        if meter.charged and self._uncertain_ids.issuperset(batch.items):  # their free months have ended
+            self._uncertain_ids = frozenset()
         self._settle(batch, meter, lines, charged, uncertain)
         for record_id in result.fetch_individually:
             self._fetches.push_retry(Batch([record_id], batch.order, prepaid=batch.prepaid, held=unassigned))

@@ -42,6 +42,8 @@ class PreviousRun(msgspec.Struct, frozen=True):
     """The rows that are done and must not be returned again."""
     paid_ids: frozenset[str] = frozenset()
     """Ids whose credits were reserved and whose records were not written."""
+    uncertain_ids: frozenset[str] = frozenset()
+    """Ids of responses that charged some of their records, which were not written."""
 
 
 class IncomingRow(msgspec.Struct, frozen=True):

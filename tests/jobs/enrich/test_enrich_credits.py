@@ -1210,3 +1210,78 @@ async def test_company_that_is_not_permitted_fails_alone() -> None:
             async for _ in lf.enrich.companies(keys(*range(500)), by="domain"):
                 pass
     assert len(server.requests) < 150
+
+
+@pytest.mark.parametrize("limit", [15, 16, 18, 25, 40])
+async def test_partly_charged_ids_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Paid companies of a response that had free ones are returned within any limit, also after new earlier rows."""
+    monkeypatch.setattr(CompanyLookup, "ids_per_fetch", 10)
+    server, out = Ledger(), tmp_path / "out.ndjson"
+    server.unlocked = {str(number) for number in range(15, 30)}
+
+    async def fetch(ids: list[str]) -> web.Response:
+        if "0" in ids:  # nothing is charged
+            await asyncio.sleep(0.05)
+            return web.json_response({"errors": [{"code": "rate_limit_exceeded"}]}, status=429)
+        return await server.respond(ids)
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(LeadfeederError):
+            await lf.enrich.companies(keys(*range(30)), by="domain").to_file(out)
+        assert (server.charged, checkpoint_of(out).rows) == (5, 0)
+        server.fetch = server.respond
+        await lf.enrich.companies(keys(*range(30)), by="domain", max_credits=limit).to_file(out, resume=True)
+    found = {line["id"] for line in lines(out) if line["outcome"] == "matched"}
+    assert {str(number) for number in range(10, 20)} <= found
+    assert server.charged <= limit
+
+
+@pytest.mark.parametrize("missing", ["absent", "free"])
+async def test_merged_ids_that_wait_for_their_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """Merged companies that were charged are returned after an interruption before they are requested one by one."""
+    monkeypatch.setattr(CompanyLookup, "ids_per_fetch", 10)
+    server, out, moment = Ledger({"3": "7003", "5": "7005", "7": "7007"}), tmp_path / "out.ndjson", asyncio.Event()
+    server.unlocked = {"8"} if missing == "free" else set()
+
+    async def fetch(ids: list[str]) -> web.Response:
+        ids = [one for one in ids if missing != "absent" or one != "9"]
+        if len(ids) < 2:
+            moment.set()
+            await asyncio.sleep(30)
+        return await server.respond(ids)
+
+    async def respond(ids: list[str]) -> web.Response:
+        return await server.respond([one for one in ids if missing != "absent" or one != "9"])
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url, retries=0) as lf:
+        await interrupt(lf, keys(*range(10)), out, moment, 10)
+        assert server.charged == 9
+        server.fetch = respond
+        await lf.enrich.companies(keys(*range(10)), by="domain", max_credits=10).to_file(out, resume=True)
+    matched = {line["row"] - 1 for line in lines(out) if line["outcome"] == "matched"}
+    assert matched == set(range(9 if missing == "absent" else 10))
+    assert server.charged == 9
+
+
+async def test_resume_whose_paid_records_are_written(tmp_path: Path) -> None:
+    """A lower limit is accepted if all records that were paid are in the file."""
+    server, out = Ledger(), tmp_path / "out.ndjson"
+
+    async def fetch(ids: list[str]) -> web.Response:
+        if server.charged >= 300:
+            return web.json_response({"errors": [{"code": "insufficient_credits"}]}, status=402)
+        return await server.respond(ids)
+
+    server.fetch = fetch
+    async with handler_server(server.handle) as url, client_of(url, retries=0, max_concurrency=1) as lf:
+        with pytest.raises(LeadfeederError):
+            await lf.enrich.companies(keys(*range(1_000)), by="domain").to_file(out)
+        assert checkpoint_of(out).rows == server.charged == 300
+        summary = await lf.enrich.companies(keys(*range(1_000)), by="domain", max_credits=200).to_file(out, resume=True)
+    assert (summary.outcomes[Outcome.MATCHED], server.charged) == (300, 300)

@@ -169,7 +169,12 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("unnamed-last.csv", "Company;Channel;Next step;\nMüller;Web;Mail;x\nElbe;Phone;Web;\n", "name", ["Müller", "Elbe"], "header in line 1"),
     ("unnamed-note.csv", "email,company type,source\na@müller-nord.test,x,y\nb@elbe.test,Company,Email,\n", "email", DOMAINS, "header in line 1"),
     ("words.csv", ",Website,Art\n0,müller-nord.test,Web\n1,elbe.test,Email\n", "domain", DOMAINS, "header in line 1"),
-    ("wide-group.csv", "Account;All;;;\nLfd. Nr.;Firma;Umsatz;Mitarbeiter;Gegr.\n1;Müller;5;6;1999\n2;Elbe;;;\n", "name", ["Müller", "Elbe"], "header in line 2"),
+    ("years.csv", "Kundenliste\nFirma;Ort;2023;2024\nMüller;Kiel;1;2\nElbe;;3;4\n", "name", ["Müller, Kiel", "Elbe"], "header in line 2"),
+    ("group-years.csv", "Firma;;;Umsatz;\nNr;Name;Ort;2023;2024\n1;Müller;;5;6\n2;Elbe;;7;8\n", "name", ["Müller", "Elbe"], "header in line 2"),
+    ("abbreviations.csv", "Liste\nKd.Nr.;Website;e.V.;E-Mail (@)\n1;müller-nord.test;;\n2;elbe.test;;\n", "domain", DOMAINS, "header in line 2"),
+    ("record-type.csv", "Firma;Art;\nMüller;Company;x\nElbe;Person;y\n", "name", ["Müller", "Elbe"], "header in line 1"),
+    ("repeated-header.csv", "Firma;Ort\nFirma;Ort\nMüller;Kiel\n", "name", ["", "Müller, Kiel"], "header in line 1"),
+    ("comma-in-name.csv", "Firma\nMüller\nElbe\nMeier, Firma\n", "name", ["Müller", "Elbe", ""], "header in line 1"),
     ("nested.csv", "Report\ncompany.id,company.name,company.domain\n1,x,müller-nord.test\n2,y,elbe.test\n", "domain=company.domain", DOMAINS, "header in line 2"),
     ("no-header.csv", "müller-nord.test\nelbe.test\n", "domain", DOMAINS, "no header"),
     ("keys.txt", "\ufeffmüller-nord.test\r\n\r\nelbe.test", "domain", DOMAINS, "one key per line"),
@@ -233,6 +238,8 @@ REFUSED: list[tuple[str, bytes | str, str]] = [
     ("no-column.csv", "Telefon;Ort\n1;Kiel\n", "has no column for 'domain'. It has 'Telefon', 'Ort'"),
     ("no-column.txt", "Telefon\tOrt\n1\tKiel\n", "has no column for 'domain'. It has 'Telefon', 'Ort'"),
     ("unknown.csv", ",Kunde,Art,Quelle\n0,Meyer,Firma,Messe\n1,Elbe,GmbH,Messe\n", "has no column for 'domain'"),
+    ("wide-group.csv", "Account;All;;;\nLfd. Nr.;Firma;Umsatz;Mitarbeiter;Gegr.\n1;Müller;5;6;1999\n", "has no column for 'domain'"),
+    ("type-column.csv", "Kundennummer;Bezeichnung;Typ;Region;\nK-1;Meyer;Website;Nord;A\nK-2;Elbe;x;Nord;B\n", "has no column for 'domain'"),
     ("two-headers.csv", "website,website,contact\nid,url,email\n1,a.test,b@b.test\n", "Line 1 and line 2 .* may both be the header"),
     ("no-header.csv", "1,Meyer,a.test\n2,Elbe,b.test\n", "has no column for 'domain'.*add one"),
     ("titles.csv", "Report,2026,x,y\nWebsite,Ort\na.test,Kiel\n", "has no column for 'domain'.*delete the lines above"),
@@ -785,3 +792,32 @@ def test_line_break_in_a_cell_of_a_workbook(tmp_path: Path) -> None:
     (row,) = InputFile(path, "name")
     found = KeyFinder(parse_rules("name")).find(row)
     assert (found.problem, found.value) == ("", "Nordlicht GmbH, Kiel")
+
+
+@pytest.mark.parametrize(
+    "header", ["Account;All;;;", "Firma;;;;", "Firma;;Kontakt;;Sonstiges", "Firma;Firma;Umsatz;Umsatz;Umsatz"]
+)
+@pytest.mark.parametrize("names", ["Lfd. Nr.;Firma;Umsatz;Mitarbeiter;Gegr.", "Kunde;Firma;Plan;2023;2024"])
+def test_names_of_groups_above_a_wider_header(tmp_path: Path, header: str, names: str) -> None:
+    """A file is refused if the first row may name groups of columns, and the second row has no values but years."""
+    path = tmp_path / "leads.csv"
+    path.write_text(f"{header}\n{names}\n1;Elbe;5;6;1999\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"Line 1 and line 2 .* may both be the header"):
+        InputFile(path, "name")
+
+
+def test_list_of_names_with_commas(tmp_path: Path) -> None:
+    """A line of a text file is no header because it has a comma and a common name of a column."""
+    path = tmp_path / "leads.txt"
+    path.write_text("Nordlicht GmbH\nAlster AG\nMeier, Firma\n", encoding="utf-8")
+    assert len(InputFile(path, "name")) == 3
+
+
+@pytest.mark.parametrize("column", ["Lead.Link", "kunde.link", "USTID2024"])
+def test_column_that_only_looks_like_a_key(tmp_path: Path, column: str) -> None:
+    """The name of a column may look like a domain or a VAT id."""
+    path = tmp_path / "leads.csv"
+    path.write_text(f"Lead.Id,{column}\nx,a.test\n", encoding="utf-8")
+    by = "vat" if column.startswith("UST") else "domain"
+    (row,) = InputFile(path, by, column)
+    assert KeyFinder(parse_rules(by, column)).find(row).value == "a.test"
