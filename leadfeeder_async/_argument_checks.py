@@ -195,12 +195,21 @@ def check_id(name: str, value: object) -> str:
             return value
         if value not in {"", ".", ".."} and not _NOT_IN_IDS.search(value):
             return value
-        problem = "is not an id: it is empty, a dot path, or contains white space, a slash or a control character."
+        problem = f"is not an id: it {_id_problem(value)}."
         stripped = value.strip()
         hint = f'Write "{stripped}".' if stripped.isalnum() and stripped.isascii() else _ID_HINT
     else:
         problem, hint = "must be a string.", _quoted_hint(value) or _ID_HINT
     raise InvalidIdError(f"{name}={show_value(value)} {problem}", hint=hint, argument=argument_of(name))
+
+
+def _id_problem(value: str) -> str:
+    found = _NOT_IN_IDS.search(value)
+    if found is None:
+        return f"is {'a dot path' if value else 'empty'}"
+    if found[0].isspace():
+        return "contains white space"
+    return "contains a slash" if found[0] in "/\\" else "contains a control character or an unpaired surrogate"
 
 
 def check_ids(name: str, ids: object) -> tuple[str, ...]:

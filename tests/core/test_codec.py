@@ -60,11 +60,25 @@ def test_id_is_encoded_once(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", ".", "..", "a\r\nb", "a\nX-Evil: 1", "\x00", "a\x7f", "a/b", "a\\b", "//evil.test/", " a"]
+    ("value", "problem"),
+    [
+        ("", "is empty"),
+        (".", "is a dot path"),
+        ("..", "is a dot path"),
+        ("a\r\nb", "contains white space"),
+        ("a\nX-Evil: 1", "contains white space"),
+        (" a", "contains white space"),
+        ("\x00", "contains a control character"),
+        ("a\x7f", "contains a control character"),
+        ("a\ud800", "contains a control character or an unpaired surrogate"),
+        ("a/b", "contains a slash"),
+        ("a\\b", "contains a slash"),
+        ("//evil.test/", "contains a slash"),
+    ],
 )
-def test_invalid_id(value: str) -> None:
+def test_invalid_id(value: str, problem: str) -> None:
     """Dot segments, empty ids and control characters raise InvalidIdError before anything is sent."""
-    with pytest.raises(InvalidIdError, match=r"^id=") as caught:
+    with pytest.raises(InvalidIdError, match=rf"^id=.* is not an id: it {problem}") as caught:
         codec.encode_id(value)
     assert caught.value.sent == "no"
 

@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
+from leadfeeder_async._argument_checks import spelling_hint
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.shared_domains import is_shared_domain
 from leadfeeder_async.jobs.serialized_error import escape_surrogates
@@ -202,8 +203,12 @@ def _parse_rule(key: str, column: str | None) -> KeyRule:
     if found is None:
         raise ConfigurationError(
             f"by={key!r} is not a kind of key.",
-            hint="Use domain, email, name, vat or ip, a common column name such as website, or kind=column, such as "
-            "domain=Website.",
+            hint=spelling_hint(
+                kind,
+                KINDS,
+                "Use domain, email, name, vat or ip, a common column name such as website, or kind=column, such as "
+                "domain=Website.",
+            ),
             argument="by",
         )
     locations = _parse_location(key, found, location) if location else None

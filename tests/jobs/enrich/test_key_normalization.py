@@ -219,6 +219,7 @@ def test_fallback_with_explicit_columns() -> None:
     [
         ([], None, "no kind of key"),
         ("phone", None, "by='phone' is not a kind of key"),
+        ("ips", None, "by='ips' is not a kind of key.*Did you mean 'ip'"),
         (["domain", "email"], "Seite", "does not say for which of the keys"),
         (["domain+city"], None, "cannot be combined with"),
         (["name+color"], None, "cannot be combined with"),
