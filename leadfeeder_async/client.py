@@ -105,7 +105,9 @@ class AsyncLeadfeeder:
         account_id: The account for calls that do not name one. Defaults to LEADFEEDER_ACCOUNT_ID, then to the only
             account of the key.
         base_url: The URL of the API. Defaults to LEADFEEDER_BASE_URL, then to https://api.leadfeeder.com.
-        session: An existing aiohttp.ClientSession to use. It is not closed by the client.
+        session: An existing aiohttp.ClientSession to use. It is not closed by the client. If the server sends a surplus
+            response while other code blocks the event loop, it may be taken for the next one. The client's own session
+            detects that.
         limiter: A rate limiter to use instead of the built-in token bucket, for example a ``RedisLimiter`` that several
             processes share.
         rate: Requests per second.
