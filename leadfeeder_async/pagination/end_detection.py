@@ -81,6 +81,8 @@ class PassState(msgspec.Struct, frozen=True):
     """The rows by which the count fell."""
     rise: int = 0
     """The rows by which the count rose."""
+    has_count: bool = False
+    """True if a page of this pass reported a trustworthy count."""
     latest_rows: int | None = None
     """The rows of the latest page."""
     has_empty_page: bool = False
@@ -242,7 +244,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         """
         current = self.current_pass
         rows = current.rows if self.count_fell_before else self.rows
-        is_steady = not current.rise and not current.fall
+        is_steady = not current.rise and not current.fall and (current.has_count or self.passes == 1)
         return is_steady and rows == self.total and current.pages > 0 and rows > self.largest_page
 
     @property
@@ -295,12 +297,15 @@ class EndDetector(msgspec.Struct, frozen=True):
     def record_counts(self, page_count: int | None, total_count: int | None) -> EndDetector:
         """Return the state after the server reported how many pages and rows there are."""
         last_page = self.last_page if page_count is None or page_count <= 0 else page_count
-        if total_count is None or not 0 < total_count <= MAX_COUNT or total_count == self.total:
+        if total_count is None or not 0 < total_count <= MAX_COUNT:
             return self if last_page == self.last_page else replace(self, last_page=last_page)
+        current = self.current_pass if self.current_pass.has_count else replace(self.current_pass, has_count=True)
+        if total_count == self.total:
+            is_same = last_page == self.last_page and current is self.current_pass
+            return self if is_same else replace(self, last_page=last_page, current_pass=current)
         # Later passes also have rows that were removed meanwhile.
         is_count_of_page = self.passes == 1 and not self.has_usable_count
         change = 0 if is_count_of_page or self.total is None else total_count - self.total
-        current = self.current_pass
         if self.total is None and current.pages:  # the first page had no count, or a count of zero
             change = total_count
         current = replace(current, fall=current.fall + max(0, -change), rise=current.rise + max(0, change))

@@ -746,3 +746,24 @@ async def test_changed_row_of_a_short_date_range(tmp_path: Path, status: int, da
     written = [json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()]
     assert set(ids) <= set(written)
     assert len(set(written)) == len(written)
+
+
+async def test_count_of_the_rows_before_and_two_expired_cursors() -> None:
+    """A count of an earlier pass proves nothing, so that a list whose cursors expire again ends with an error."""
+    requests = list[str | None]()
+
+    async def respond(request: web.Request) -> web.Response:
+        cursor = request.query.get("page[cursor]")
+        requests.append(cursor)
+        if len(requests) in {4, 6}:
+            return web.json_response({"errors": [{"code": "cursor_expired"}]}, status=400)
+        start = int(cursor or 0)
+        total = {0: 0, 3: 3, 6: 8}[start]
+        end = {0: 3, 3: 6, 6: 8}[start]
+        meta = {"pagination": {"next_cursor": str(end), "total_count": total}}
+        return web.json_response({"data": rows(start, end, "company"), "meta": meta})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        with pytest.raises(CursorExpiredError):
+            await lf.companies.search(search_terms=["x"]).prefetch(0).collect()
+    assert requests == [None, "3", "6", "8", None, "3"]

@@ -31,18 +31,28 @@ def find_header(rows: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int 
 
     A row that is not the first one is only the header if the rows above it, such as a title, have fewer cells. The
     first such row is the header, unless it contains criteria of a report or names groups of columns: a later one has
-    more common names, and they are most of its cells. Below rows with more than half as many cells, which may be a
-    header without the key, common names must be most of the cells too.
+    more common names, and they are most of its cells. Below a row with more than half as many cells, which may be a
+    header without the key, common names must be most of the cells too, unless the caller has chosen a column.
     """
-    found, most_known, widest = None, 0, 0
+    is_chosen = any(rule.column is not None for rule in rules)
+    found, most_known, widest, widest_names = None, 0, 0, 0
     for place, cells in enumerate(rows[:MAX_HEADER_ROWS]):
-        width, width_above = _width_of(cells), widest
+        width, width_above, names_above = _width_of(cells), widest, widest_names
         widest = max(widest, width)
+        if _has_label(cells):
+            continue
+        is_data = _has_values(cells)
+        widest_names = max(widest_names, 0 if is_data else width)
         if not (place == 0 or width > max(width_above, 1)) or not _has_key_column(cells, rules):
             continue
         known = count_known_names(cells, KNOWN_NAMES | OTHER_NAMES)
-        is_title_above = found is None and 2 * width_above <= width
-        if place == 0 or is_title_above or (known > max(most_known, 1) and 2 * known > width):
+        is_better = known > max(most_known, 1) and 2 * known > width
+        if found is None:
+            is_below_title = 2 * width_above <= width or (2 * names_above <= width and not is_data)
+            is_header = place == 0 or is_below_title or is_chosen or is_better
+        else:
+            is_header = is_better and _fills_key(rows[found], cells, rules)
+        if is_header:
             found, most_known = place, known
     return found
 
@@ -55,17 +65,40 @@ def is_likely_header(cells: Sequence[str]) -> bool:
 def may_be_header(header: Sequence[str], following: Sequence[str], rules: Sequence[KeyRule]) -> bool:
     """Return True if the row after a header may be the header in its place. A repeated header is not another one.
 
-    All of its cells are then common names. Or it has a column for the key and no values but years, and the header has
-    half as many cells, or an empty or repeated one between others, as if it named groups of columns.
+    It has text in the column of the key, and all of its cells are common names. Or it has a column for the key and no
+    values, and the header has half as many cells, or an empty or repeated one between others, as if it named groups.
     """
     width = _width_of(following)
-    if width < 2 or list(map(str.strip, header)) == list(map(str.strip, following)):
+    is_repeated = fold_names(header) == fold_names(following)
+    if width < 2 or is_repeated or not _fills_key(header, following, rules):
         return False
     if has_only_names(following):
         return True
     may_name_groups = width >= 2 * _width_of(header) or _has_gap(header)
-    has_values = any(is_value(cell) and not _YEAR.fullmatch(cell.strip()) for cell in following)
-    return may_name_groups and _has_key_column(following, rules) and not has_values
+    return may_name_groups and _has_key_column(following, rules) and not _has_values(following)
+
+
+def fold_names(cells: Iterable[str]) -> frozenset[str]:
+    """Return the names in a row without their case and the white space around them."""
+    return frozenset(cell.strip().casefold() for cell in cells)
+
+
+def _fills_key(header: Sequence[str], cells: Sequence[str], rules: Iterable[KeyRule]) -> bool:
+    """Return True if a row has text below a key column of a header. Without it, the header is merged vertically."""
+    columns = [column for rule in rules if (column := rule.find_column(header)) is not None]
+    places = [list(header).index(column) for column in columns if column in header]
+    return not places or any(place < len(cells) and cells[place].strip() for place in places)
+
+
+def _has_label(cells: Iterable[str]) -> bool:
+    """Return True if a row begins with a label, as in ``Company: | Nordlicht GmbH``."""
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    return bool(filled) and filled[0].endswith(":") and not all(cell.endswith(":") for cell in filled)
+
+
+def _has_values(cells: Iterable[str]) -> bool:
+    """Return True if a row has a number or an address. Columns can be named by years."""
+    return any(is_value(cell) and not _YEAR.fullmatch(cell.strip()) for cell in cells)
 
 
 def _has_gap(header: Sequence[str]) -> bool:

@@ -17,6 +17,7 @@ from leadfeeder_async.jobs.enrich.header_search import (
     MAX_HEADER_ROWS,
     count_known_names,
     find_header,
+    fold_names,
     is_likely_header,
     is_value,
     may_be_header,
@@ -185,8 +186,8 @@ class InputFile(Iterable[FileRow]):
         best = max(scores, key=lambda pair: pair[0], default=None)
         source = best[1] if best else CsvSource(self.path, self._encoding, ",", line_end, 0, ignores_spaces=spaced)
         if self._format == "text":
-            is_table = "\t" in first_line or self._has_header(source)
-            return source if is_table else None
+            has_columns = "\t" in first_line or any(rule.column is not None for rule in self._rules)
+            return source if has_columns or self._has_header(source) else None
         return source
 
     def _score(self, source: CsvSource) -> tuple[float, ...]:
@@ -208,7 +209,11 @@ class InputFile(Iterable[FileRow]):
         except ConfigurationError:
             return False
         place = find_header(rows, self._rules)
-        return place is not None and (place == 0 or is_likely_header(rows[place]))
+        if place is None:
+            return False
+        below = rows[place + 1 :]
+        is_table = 2 * sum(len(cells) == len(rows[place]) for cells in below) > len(below) > 0
+        return place == 0 or is_table or is_likely_header(rows[place])
 
     def _find_header(self, source: TableSource) -> Header:
         rows = list(islice(source.rows(), MAX_HEADER_ROWS))
@@ -220,7 +225,7 @@ class InputFile(Iterable[FileRow]):
                 first_line, second_line = rows[place].first_line, rows[place + 1].first_line
                 raise ConfigurationError(
                     f"Line {first_line:,} and line {second_line:,} of {self.path} may both be the header.",
-                    hint="Delete the line that is not the header, or name all columns.",
+                    hint="Delete the line that is not the header, name all columns, or pass column=.",
                 )
             return Header.of(rows[place], self._rules, place + 1, source)
         first = rows[0].cells
@@ -336,8 +341,8 @@ class Header(msgspec.Struct, frozen=True):
     """The character between two cells of a CSV file."""
     shapes: RowShapes | None = None
     """The shapes of the rows of a CSV file."""
-    cells: tuple[str, ...] = ()
-    """The names as the file has them."""
+    folded_names: frozenset[str] = frozenset()
+    """The names as the file has them, to recognize a header that is repeated."""
 
     @classmethod
     def of(cls, row: TableRow, rules: Iterable[KeyRule], skipped_rows: int, source: TableSource) -> Header:
@@ -357,7 +362,7 @@ class Header(msgspec.Struct, frozen=True):
             kinds={names.index(column): rule.kind for rule, column in columns.items() if rule.kind != "name"},
             delimiter=source.delimiter,
             shapes=_row_shapes(row, skipped_rows, source) if source.delimiter else None,
-            cells=tuple(row.cells),
+            folded_names=fold_names(row.cells),
         )
 
     def row(self, row: TableRow) -> FileRow:
@@ -372,7 +377,7 @@ class Header(msgspec.Struct, frozen=True):
 
     def _problem(self, row: TableRow) -> str:
         cells, line, width = row.cells, row.first_line, max(1, len(self.names))
-        if len(cells) > 1 and tuple(cells) == self.cells:
+        if cells[0].strip().casefold() in self.folded_names and fold_names(cells) == self.folded_names:
             return f"line {line:,} repeats the header"
         if any(map(str.strip, cells[width:])):
             return f"line {line:,} has {len(cells):,} cells, and there are {width:,} columns"

@@ -442,7 +442,7 @@ def _postal_code(value: object) -> str | None:
     return whole[1] if whole else None if is_number else text
 
 
-_WHOLE_NUMBER = re.compile(r"(\d{1,12})(?:\.0+)?")
+_WHOLE_NUMBER = re.compile(r"(\d{1,12})(?:\.0)?")
 
 _ERRORS = "N/A|NV|N/D|N/B|\u041d/\u0414|I/T|YOK|HIÁNYZIK|IKKE_TILGÆNGELIG|GETTING_DATA"
 _PLACEHOLDER = re.compile(

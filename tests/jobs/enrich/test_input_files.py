@@ -175,6 +175,12 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("record-type.csv", "Firma;Art;\nMüller;Company;x\nElbe;Person;y\n", "name", ["Müller", "Elbe"], "header in line 1"),
     ("repeated-header.csv", "Firma;Ort\nFirma;Ort\nMüller;Kiel\n", "name", ["", "Müller, Kiel"], "header in line 1"),
     ("comma-in-name.csv", "Firma\nMüller\nElbe\nMeier, Firma\n", "name", ["Müller", "Elbe", ""], "header in line 1"),
+    ("merged-key.csv", "Firma;Kontakt;;\n;Name;Telefon;Position\nMüller;Max;1;2\nElbe;Eva;3;4\n", "name", ["", "Müller", "Elbe"], "header in line 1"),
+    ("labels.csv", "Company:;CRONUS AG;;;\nDate:;01.11.2026;;;\nCustomer No.;Name;Phone No.;Contact;Balance\n1;Müller;1;x;1\n2;Elbe;2;y;2\n", "name", ["Müller", "Elbe"], "header in line 3"),
+    ("period.csv", "Zeitraum:;01.01.2024 - 31.12.2024\nFirma;Umsatz;Marge\nMüller;1;2\nElbe;3;4\n", "name", ["Müller", "Elbe"], "header in line 2"),
+    ("date.csv", "Report;2024-12-31\nFirma;Umsatz;Marge\nMüller;1;2\nElbe;3;4\n", "name=Firma", ["Müller", "Elbe"], "header in line 2"),
+    ("report.txt", "Kundenliste\nFirma;Umsatz;Marge\nMüller;1;2\nElbe;3;4\n", "name", ["Müller", "Elbe"], "header in line 2"),
+    ("spelled-header.csv", "Firma;Ort\nORT ;FIRMA\nMüller;Kiel\n", "name", ["", "Müller, Kiel"], "header in line 1"),
     ("nested.csv", "Report\ncompany.id,company.name,company.domain\n1,x,müller-nord.test\n2,y,elbe.test\n", "domain=company.domain", DOMAINS, "header in line 2"),
     ("no-header.csv", "müller-nord.test\nelbe.test\n", "domain", DOMAINS, "no header"),
     ("keys.txt", "\ufeffmüller-nord.test\r\n\r\nelbe.test", "domain", DOMAINS, "one key per line"),
@@ -821,3 +827,13 @@ def test_column_that_only_looks_like_a_key(tmp_path: Path, column: str) -> None:
     by = "vat" if column.startswith("UST") else "domain"
     (row,) = InputFile(path, by, column)
     assert KeyFinder(parse_rules(by, column)).find(row).value == "a.test"
+
+
+def test_column_of_a_text_file(tmp_path: Path) -> None:
+    """A column that is named must exist. It also makes a text file a table."""
+    path = tmp_path / "leads.txt"
+    path.write_text("Kunde,Ort\nMeyer,Kiel\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"has no column for 'Firma'. It has 'Kunde', 'Ort'"):
+        InputFile(path, "name", "Firma")
+    (row,) = InputFile(path, "name", "Kunde")
+    assert KeyFinder(parse_rules("name", "Kunde")).find(row).value == "Meyer, Kiel"

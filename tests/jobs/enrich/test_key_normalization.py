@@ -384,7 +384,8 @@ def test_key_without_nul_characters() -> None:
     [
         (20095.0, "Elbe, 20095"),
         ("20095.0", "Elbe, 20095"),
-        (Decimal("20095.00"), "Elbe, 20095"),
+        (Decimal("20095.0"), "Elbe, 20095"),
+        ("1.000", "Elbe, 1.000"),
         (20095, "Elbe, 20095"),
         ("01067", "Elbe, 01067"),
         ("1234 AB", "Elbe, 1234 AB"),
