@@ -31,8 +31,8 @@ def find_header(rows: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int 
 
     A row that is not the first one is only the header if the rows above it, such as a title, have fewer cells. The
     first such row is the header, unless it contains criteria of a report or names groups of columns: a later one has
-    more common names, and they are most of its cells. Below a row with more than half as many cells, which may be a
-    header without the key, common names must be most of the cells too, unless the caller has chosen a column.
+    more common names, and they are most of its cells. Below a row with nearly as many cells, which may be a header
+    without the key, common names must be most of the cells too, unless the caller has chosen a column.
     """
     is_chosen = any(rule.column is not None for rule in rules)
     found, most_known, widest, widest_names = None, 0, 0, 0
@@ -48,7 +48,8 @@ def find_header(rows: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int 
         known = count_known_names(cells, KNOWN_NAMES | OTHER_NAMES)
         is_better = known > max(most_known, 1) and 2 * known > width
         if found is None:
-            is_below_title = 2 * width_above <= width or (2 * names_above <= width and not is_data)
+            is_narrow_above = 2 * names_above <= width or 4 * width_above < 3 * width
+            is_below_title = 2 * width_above <= width or (is_narrow_above and not is_data)
             is_header = place == 0 or is_below_title or is_chosen or is_better
         else:
             is_header = is_better and _fills_key(rows[found], cells, rules)
@@ -62,18 +63,23 @@ def is_likely_header(cells: Sequence[str]) -> bool:
     return 2 * count_known_names(cells, KNOWN_NAMES | OTHER_NAMES) > _width_of(cells)
 
 
-def may_be_header(header: Sequence[str], following: Sequence[str], rules: Sequence[KeyRule]) -> bool:
+def has_second_header(header: Sequence[str], below: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> bool:
     """Return True if the row after a header may be the header in its place. A repeated header is not another one.
 
     It has text in the column of the key, and all of its cells are common names. Or it has a column for the key and no
-    values, and the header has half as many cells, or an empty or repeated one between others, as if it named groups.
+    values, and the header has half as many cells, or an empty or repeated one between others, as if it named groups. A
+    name that a later row has in the same column is data.
     """
+    following = below[0] if below else ()
     width = _width_of(following)
     is_repeated = fold_names(header) == fold_names(following)
     if width < 2 or is_repeated or not _fills_key(header, following, rules):
         return False
     if has_only_names(following):
         return True
+    for place, name in _key_cells(following, rules):
+        if any(place < len(cells) and cells[place] == name for cells in below[1:]):
+            return False
     may_name_groups = width >= 2 * _width_of(header) or _has_gap(header)
     return may_name_groups and _has_key_column(following, rules) and not _has_values(following)
 
@@ -85,9 +91,14 @@ def fold_names(cells: Iterable[str]) -> frozenset[str]:
 
 def _fills_key(header: Sequence[str], cells: Sequence[str], rules: Iterable[KeyRule]) -> bool:
     """Return True if a row has text below a key column of a header. Without it, the header is merged vertically."""
-    columns = [column for rule in rules if (column := rule.find_column(header)) is not None]
-    places = [list(header).index(column) for column in columns if column in header]
+    places = [place for place, _ in _key_cells(header, rules)]
     return not places or any(place < len(cells) and cells[place].strip() for place in places)
+
+
+def _key_cells(cells: Sequence[str], rules: Iterable[KeyRule]) -> list[tuple[int, str]]:
+    """Return the cells of a header that name a column of a key, with their places."""
+    columns = [column for rule in rules if (column := rule.find_column(cells)) is not None]
+    return [(list(cells).index(column), column) for column in columns if column in cells]
 
 
 def _has_label(cells: Iterable[str]) -> bool:

@@ -18,9 +18,9 @@ from leadfeeder_async.jobs.enrich.header_search import (
     count_known_names,
     find_header,
     fold_names,
+    has_second_header,
     is_likely_header,
     is_value,
-    may_be_header,
     unique_column_names,
     unique_name,
 )
@@ -221,7 +221,8 @@ class InputFile(Iterable[FileRow]):
         place = find_header([row.cells for row in rows], self._rules)
         if place is not None:
             self._check_explicit_columns(rows[place].cells)
-            if any(may_be_header(rows[place].cells, row.cells, self._rules) for row in rows[place + 1 : place + 2]):
+            below = [row.cells for row in rows[place + 1 :]]
+            if has_second_header(rows[place].cells, below, self._rules):
                 first_line, second_line = rows[place].first_line, rows[place + 1].first_line
                 raise ConfigurationError(
                     f"Line {first_line:,} and line {second_line:,} of {self.path} may both be the header.",
