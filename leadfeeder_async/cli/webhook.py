@@ -92,7 +92,7 @@ class Webhook:
             return f"the proxy rejected the connection ({error.status})"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return type(error).__name__
-        if status < HTTPStatus.MULTIPLE_CHOICES:
+        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return None
         may_pass = status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
         if may_pass or status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -23,7 +23,7 @@ from leadfeeder_async.cli import webhook
 from leadfeeder_async.cli.watch_command import format_row, parse_interval
 from leadfeeder_async.sandbox import Sandbox
 from tests.cli.command import ids, leadfeeder, start
-from tests.support.servers import handler_server
+from tests.support.servers import handler_server, http, raw_server
 
 KILLS = 100 if os.environ.get("SOAK") else 10
 
@@ -188,6 +188,16 @@ async def test_webhook_that_cannot_be_reached(
     assert received == ["v", "v"]
     assert message.startswith("The webhook at 127.0.0.1 failed: ServerDisconnectedError.")
     assert "secret" not in message
+
+
+@pytest.mark.parametrize("status", ["000", "099", "101"])
+async def test_webhook_with_a_status_that_accepts_nothing(status: str) -> None:
+    """Only a status from 200 to 299 accepts a visit."""
+    answer = http(b"", f"{status} Odd")
+    async with raw_server(answer) as server, webhook.Webhook(f"{server.url}/secret", "json") as receiver:
+        with pytest.raises(ConfigurationError, match=f"with status {int(status)}"):
+            await receiver.post(WebVisit(id="v"))
+    assert len(server.requests) == 1
 
 
 def test_intervals() -> None:

@@ -115,8 +115,8 @@ def test_days_that_are_watched() -> None:
     """The first day never moves back, and follows the newest visit and not the clock alone."""
     first, today = date(2026, 3, 1), date(2026, 3, 20)
     assert next_floor(first, None, today, 3) == first
-    assert next_floor(first, date(2026, 3, 10), today, 3) == date(2026, 3, 7)
-    assert next_floor(first, date(2099, 1, 1), today, 3) == date(2026, 3, 17)
+    assert next_floor(first, date(2026, 3, 10), today, 3) == date(2026, 3, 6)
+    assert next_floor(first, date(2099, 1, 1), today, 3) == date(2026, 3, 16)
     assert next_floor(today, date(2026, 3, 10), today, 3) == today
     assert window_to_watch(first, None, today) == DateWindow(first, date(2026, 3, 21))
     assert window_to_watch(first, date(2026, 4, 1), today).end == date(2026, 4, 2)
@@ -233,6 +233,22 @@ def test_time_without_utc_does_not_end_the_watch(server: VisitServer, run: Any, 
     server.at(EPOCH + timedelta(minutes=2), lambda: server.add("odd"))
     server.at(EPOCH + timedelta(minutes=8), lambda: server.add("new"))
     assert run(watch_for(server.watch(), 1_500)) == ["odd", "new"]
+
+
+@pytest.mark.parametrize("hours", [-12, -8, 0, 9, 14])
+@pytest.mark.parametrize("lookback_days", [0, 1, 3])
+def test_days_of_another_time_zone(server: VisitServer, run: Any, hours: int, lookback_days: int) -> None:
+    """Visits of the lookback in UTC are delivered, in whichever day of the account they are."""
+    server.zone = timedelta(hours=hours)
+    midnight = datetime(2026, 3, 5, tzinfo=UTC)
+    server.at(midnight + timedelta(hours=9), lambda: server.add("newest"))
+    names = ["newest"]
+    for days_ago in range(lookback_days + 1):
+        for hour in (0, 5, 20):
+            start, name = midnight + timedelta(hours=hour) - timedelta(days_ago), f"{days_ago} days ago at {hour}"
+            server.at(midnight + timedelta(hours=25), lambda name=name, start=start: server.add(name, start))
+            names.append(name)
+    assert sorted(run(watch_for(server.watch(lookback_days=lookback_days), 5 * 86_400))) == sorted(names)
 
 
 def test_late_visits_and_deletions(server: VisitServer, run: Any) -> None:

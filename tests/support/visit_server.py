@@ -33,6 +33,8 @@ from tests.support.clock import VirtualLoop
 
 EPOCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
+ONE_DAY = timedelta(1)
+
 Row = tuple[datetime, int, str]
 """The start of a visit, a random number that orders ties, and its id."""
 
@@ -65,6 +67,8 @@ class VisitServer(RequestExecutor):
         self.feed = set[str]()
         self.feed_by_days = False
         """Return only companies with visits on the requested days."""
+        self.zone = timedelta(0)
+        """The time of the account's days ahead of UTC."""
         self.rejects_future: timedelta | None = None
         """The time of the account ahead of UTC, if days after its today are rejected."""
         self.fails_at_page = 0
@@ -137,7 +141,8 @@ class VisitServer(RequestExecutor):
     def search(self, start: date, end: date, number: int, size: int) -> bytes:
         if number * size > self.row_limit:
             raise OffsetExceededError("416")
-        found = [row for day in sorted(self.days) if start <= day <= end for row in self.days[day]]
+        near = [day for day in sorted(self.days) if start - ONE_DAY <= day <= end + ONE_DAY]
+        found = [row for day in near for row in self.days[day] if start <= (row[0] + self.zone).date() <= end]
         if self.newest_first:
             found.reverse()
         rows = [

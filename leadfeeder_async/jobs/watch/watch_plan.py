@@ -121,6 +121,11 @@ def window_to_watch(floor: date, newest: date | None, today: date, days_ahead: i
     return DateWindow(min(floor, today), max(today, newest or today) + ONE_DAY)
 
 
+def first_day_of_lookback(day: date, lookback_days: int) -> date:
+    """Return the first day to watch before a day, one day earlier, because the API's days may be west of UTC."""
+    return day - timedelta(lookback_days + 1)
+
+
 def next_floor(floor: date, newest: date | None, today: date, lookback_days: int) -> date:
     """Return the first day to watch from now on. It never moves back, and never past the newest visit.
 
@@ -133,7 +138,7 @@ def next_floor(floor: date, newest: date | None, today: date, lookback_days: int
         today: The current day.
         lookback_days: The days before the newest visit that are read again.
     """
-    return floor if newest is None else max(floor, min(newest, today) - timedelta(lookback_days))
+    return floor if newest is None else max(floor, first_day_of_lookback(min(newest, today), lookback_days))
 
 
 def divide_days(window: DateWindow, rows_per_day: Mapping[date, int], max_search_rows: int) -> list[DateWindow]:

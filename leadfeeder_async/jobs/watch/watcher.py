@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import TypeAlias
 
@@ -42,6 +42,7 @@ from leadfeeder_async.jobs.watch.watch_plan import (
     choose_reading,
     count_in,
     divide_days,
+    first_day_of_lookback,
     next_floor,
     outage_delay,
     pages_of_new_rows,
@@ -224,7 +225,7 @@ class VisitWatcher:
         state = decode_state(await self._journal.load(), self._journal.name, fingerprint, description)
         if state is None:
             since = self._options.since
-            floor = min(since, self._now()).date() - timedelta(self._options.lookback_days)
+            floor = first_day_of_lookback(min(since, self._now()).date(), self._options.lookback_days)
             state = WatchState(fingerprint=fingerprint, description=description, since=since, floor=floor)
         self._known = {visit_id for ids in state.known.values() for visit_id in ids}
         await self._journal.save(state)
