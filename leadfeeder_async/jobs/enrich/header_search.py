@@ -18,6 +18,9 @@ from leadfeeder_async.jobs.serialized_error import escape_surrogates
 MAX_HEADER_ROWS = 20
 """The rows at the beginning in which the header is searched. Reports have a title above it."""
 
+MAX_NUMBER_CHARACTERS = 40
+"""The most characters of a cell that may be a number or a date, so that a long cell takes little time."""
+
 _SUFFIX_CHARACTERS = 30
 """Room for the suffix that makes the name of a column unique."""
 
@@ -68,12 +71,13 @@ def has_second_header(header: Sequence[str], below: Sequence[Sequence[str]], rul
 
     It has text in the column of the key, and all of its cells are common names. Or it has a column for the key and no
     values, and the header has half as many cells, or an empty or repeated one between others, as if it named groups. A
-    name that a later row has in the same column is data.
+    name that a later row has in the same column is data. If the caller has chosen a column, there is no second header.
     """
     following = below[0] if below else ()
     width = _width_of(following)
     is_repeated = fold_names(header) == fold_names(following)
-    if width < 2 or is_repeated or not _fills_key(header, following, rules):
+    is_chosen = any(rule.column is not None for rule in rules)
+    if width < 2 or is_chosen or is_repeated or not _fills_key(header, following, rules):
         return False
     if has_only_names(following):
         return True
@@ -128,7 +132,8 @@ def has_only_names(cells: Iterable[str]) -> bool:
 
 def is_value(cell: str) -> bool:
     """Return True if a cell contains a number or an email address."""
-    return "@" in cell or _NUMBER.fullmatch(cell.strip()) is not None
+    text = cell.strip()
+    return "@" in cell or (len(text) <= MAX_NUMBER_CHARACTERS and _NUMBER.fullmatch(text) is not None)
 
 
 def _width_of(cells: Iterable[str]) -> int:

@@ -378,7 +378,7 @@ class Header(msgspec.Struct, frozen=True):
 
     def _problem(self, row: TableRow) -> str:
         cells, line, width = row.cells, row.first_line, max(1, len(self.names))
-        if cells[0].strip().casefold() in self.folded_names and fold_names(cells) == self.folded_names:
+        if cells and cells[0].strip().casefold() in self.folded_names and fold_names(cells) == self.folded_names:
             return f"line {line:,} repeats the header"
         if any(map(str.strip, cells[width:])):
             return f"line {line:,} has {len(cells):,} cells, and there are {width:,} columns"

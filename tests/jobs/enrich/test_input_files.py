@@ -184,6 +184,7 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("criteria.csv", "Report period,2024\nCompany,Revenue,Profit\nMüller,1,2\nElbe,3,4\n", "name", ["Müller", "Elbe"], "header in line 2"),
     ("salutations.csv", "Anrede;Name;Name;Ort\nFirma;Müller;Werk;Kiel\nHerr;Max;;\nFirma;Elbe;;\n", "name=Name", ["Müller, Kiel", "Max", "Elbe"], "header in line 1"),
     ("source.csv", "Website;;Quelle;Kanal\nmüller-nord.test;x;Web;a\nelbe.test;y;Web;b\n", "domain", DOMAINS, "header in line 1"),
+    ("only-names.csv", "Kd;Firma\nWeb;Mail\nx;Elbe\n", "name=Firma", ["Mail", "Elbe"], "header in line 1"),
     ("nested.csv", "Report\ncompany.id,company.name,company.domain\n1,x,müller-nord.test\n2,y,elbe.test\n", "domain=company.domain", DOMAINS, "header in line 2"),
     ("no-header.csv", "müller-nord.test\nelbe.test\n", "domain", DOMAINS, "no header"),
     ("keys.txt", "\ufeffmüller-nord.test\r\n\r\nelbe.test", "domain", DOMAINS, "one key per line"),

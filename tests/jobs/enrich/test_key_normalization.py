@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from leadfeeder_async import ConfigurationError
 from leadfeeder_async.jobs.enrich import key_normalization
+from leadfeeder_async.jobs.enrich.header_search import is_value
 from leadfeeder_async.jobs.enrich.key_normalization import (
     FileRow,
     Key,
@@ -279,6 +280,7 @@ CJK = "".join(map(chr, range(0x4E00, 0x9FFF)))
         (normalize_vat_id, "DE" + "1" * 2_000_000),
         (normalize_public_ip, "1." * 1_000_000),
         (normalize_public_ip, ":" * 1_000_000),
+        (is_value, "1" * 200_000 + "x"),
         (lambda text: key_of(FileRow({"domain": text}, 1), "domain"), "\u0301" * 5_000_000),
         (lambda text: key_of({"name": "Elbe", "city": text}, "name"), " \u0301" * 2_000_000),
         (lambda text: key_of({text: "nordlicht.test"}, "domain"), " _" * 1_000_000),
