@@ -56,7 +56,7 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 _DECODER: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder()
 _DELIMITERS = ",;\t|"
 
-_SPREADSHEET_VALUE = re.compile(r"[=']|\d+\.0+$|\d(?:\.\d+)?[eE]\+|\d\.\d+[eE]\d")
+_SPREADSHEET_VALUE = re.compile(r"[=']|\d+\.0+$|\d+(?:\.\d+)?[eE]\+|\d+\.\d+[eE]\d")
 """A formula, a text behind an apostrophe, or a number with decimals or an exponent."""
 
 

@@ -377,6 +377,7 @@ def test_rows_with_ids_that_a_missing_quote_hides(header: str, ids: list[str], e
         ("id,parent\n159000001,x\nparent,id\n", "Line 3 of ids has names of columns"),
         ("id\n1.59000001E8\n", "Line 2 of ids has '1.59000001E8' instead of an id"),
         ("id,name\n159000001.0,A\n", "Line 2 of ids has '159000001.0' instead of an id"),
+        ("id,name\n12E+07,A\n", "Line 2 of ids has '12E.07' instead of an id"),
         ("id,name\n1.59E+08,A\n", "Line 2 of ids has '1.59E.08' instead of an id"),
         ('id\n="159000001"\n', "Line 2 of ids has '=\"159000001\"' instead of an id"),
         ("159000001\n'159000002\n", 'Line 2 of ids has "\'159000002" instead of an id'),

@@ -77,13 +77,17 @@ class BlockingServer:
         self.has_acted = Event()
         """Set after ``after_first`` was called."""
         self._after_first = after_first
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._is_closing = Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
 
     def run(self) -> None:
-        with suppress(OSError):
-            while True:
-                Thread(target=self._serve, args=(self._listener.accept()[0],), daemon=True).start()
+        while True:
+            connection, _ = self.listener.accept()
+            if self._is_closing.is_set():
+                connection.close()
+                return
+            Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         head = b""
@@ -102,8 +106,8 @@ class BlockingServer:
                     self.has_acted.set()
 
     def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._is_closing.set()
+        socket.create_connection(self.listener.getsockname()).close()  # ends accept() on every system
 
 
 @contextmanager
@@ -116,6 +120,7 @@ def blocking_server(after_first: Callable[[socket.socket], object]) -> Iterator[
     finally:
         server.close()
         thread.join()
+        server.listener.close()
 
 
 def reset(connection: socket.socket) -> None:
