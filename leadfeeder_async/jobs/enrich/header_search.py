@@ -66,26 +66,36 @@ def is_likely_header(cells: Sequence[str]) -> bool:
     return 2 * count_known_names(cells, KNOWN_NAMES | OTHER_NAMES) > _width_of(cells)
 
 
-def has_second_header(header: Sequence[str], below: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> bool:
-    """Return True if the row after a header may be the header in its place. A repeated header is not another one.
+def find_second_header(header: Sequence[str], below: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int | None:
+    """Return the place of a row below a header that may be the header in its place, or None if there is none.
 
-    It has text in the column of the key, and all of its cells are common names. Or it has a column for the key and no
-    values, and the header has half as many cells, or an empty or repeated one between others, as if it named groups. A
-    name that a later row has in the same column is data. If the caller has chosen a column, there is no second header.
+    Such a row has text in the column of the key. It is the next row if all of its cells are common names. Otherwise, it
+    has a column for the key and no values, and the header has half as many cells, or, for the next row, an empty or
+    repeated cell between others, as if it named groups. If the caller has chosen a column, the row has its name. A
+    repeated header is not another one, and a name that a later row has in the same column is data.
     """
-    following = below[0] if below else ()
-    width = _width_of(following)
-    is_repeated = fold_names(header) == fold_names(following)
-    is_chosen = any(rule.column is not None for rule in rules)
-    if width < 2 or is_chosen or is_repeated or not _fills_key(header, following, rules):
-        return False
-    if has_only_names(following):
-        return True
-    for place, name in _key_cells(following, rules):
-        if any(place < len(cells) and cells[place] == name for cells in below[1:]):
-            return False
-    may_name_groups = width >= 2 * _width_of(header) or _has_gap(header)
-    return may_name_groups and _has_key_column(following, rules) and not _has_values(following)
+    chosen = [rule for rule in rules if rule.column is not None]
+    names, has_gap, widest = fold_names(header), _has_gap(header), _width_of(header)
+    for place, cells in enumerate(below):
+        width, width_above = _width_of(cells), widest
+        widest = max(widest, width)
+        is_row = 1 < len(cells) <= len(header) and width > 1  # a row with more cells is reported as unusable
+        if not is_row or fold_names(cells) == names or not _fills_key(header, cells, rules):
+            continue
+        if place == 0 and not chosen and has_only_names(cells):
+            return place
+        is_wide = width > width_above and width >= 2 * _width_of(header)
+        may_replace = width >= width_above if chosen else is_wide or (place == 0 and has_gap)
+        if may_replace and _is_name_row(cells, below[place + 1 :], chosen or rules):
+            return place
+    return None
+
+
+def _is_name_row(cells: Sequence[str], below: Iterable[Sequence[str]], rules: Sequence[KeyRule]) -> bool:
+    """Return True if a row has a column for the key, no values, and no later row has the same text in that column."""
+    keys = _key_cells(cells, rules)
+    is_repeated = any(place < len(row) and row[place] == name for row in below for place, name in keys)
+    return _has_key_column(cells, rules) and not is_repeated and not _has_values(cells)
 
 
 def fold_names(cells: Iterable[str]) -> frozenset[str]:

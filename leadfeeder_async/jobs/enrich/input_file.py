@@ -17,8 +17,8 @@ from leadfeeder_async.jobs.enrich.header_search import (
     MAX_HEADER_ROWS,
     count_known_names,
     find_header,
+    find_second_header,
     fold_names,
-    has_second_header,
     is_likely_header,
     is_value,
     unique_column_names,
@@ -221,11 +221,12 @@ class InputFile(Iterable[FileRow]):
         place = find_header([row.cells for row in rows], self._rules)
         if place is not None:
             self._check_explicit_columns(rows[place].cells)
-            below = [row.cells for row in rows[place + 1 :]]
-            if has_second_header(rows[place].cells, below, self._rules):
-                first_line, second_line = rows[place].first_line, rows[place + 1].first_line
+            below = rows[place + 1 :]
+            second = find_second_header(rows[place].cells, [row.cells for row in below], self._rules)
+            if second is not None:
                 raise ConfigurationError(
-                    f"Line {first_line:,} and line {second_line:,} of {self.path} may both be the header.",
+                    f"Line {rows[place].first_line:,} and line {below[second].first_line:,} of {self.path} may both be "
+                    "the header.",
                     hint="Delete the line that is not the header, name all columns, or pass column=.",
                 )
             return Header.of(rows[place], self._rules, place + 1, source)

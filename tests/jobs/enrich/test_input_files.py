@@ -841,3 +841,21 @@ def test_column_of_a_text_file(tmp_path: Path) -> None:
         InputFile(path, "name", "Firma")
     (row,) = InputFile(path, "name", "Kunde")
     assert KeyFinder(parse_rules("name", "Kunde")).find(row).value == "Meyer, Kiel"
+
+
+@pytest.mark.parametrize(
+    ("text", "by", "lines"),
+    [
+        ("Organization,Acme,,\nOwner,All,,\nDeal,Organization,Value,Stage\nd,Elbe,1,x\n", "name", "1 and line 3"),
+        ("Account,My Ads,,,\nPeriod,2024,,,\nCampaign,Company,Clicks,Cost,CTR\nc,Elbe,1,2,3\n", "name", "1 and line 3"),
+        ("Name;Liste;;\nVon;Max;;\nFirma;Segment;Notiz;Potenzial\nElbe;x;y;z\n", "name", "1 and line 3"),
+        ("Filter;Firma\nFirma;Ort\nElbe;Kiel\n", "name=Firma", "1 and line 2"),
+        ("Kunde;x;\nPeriode;2024;\nKunde;Ort;Umsatz\nElbe;Kiel;1\n", "name=Kunde", "1 and line 3"),
+    ],
+)
+def test_criteria_that_are_named_like_a_key(tmp_path: Path, text: str, by: str, lines: str) -> None:
+    """A report is refused if its first row has a column for the key, and a wider row below it has one too."""
+    path = tmp_path / "leads.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=f"Line {lines} of .* may both be the header"):
+        InputFile(path, by)
