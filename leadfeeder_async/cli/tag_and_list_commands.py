@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Sequence, Sized
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import App, Parameter
 
@@ -40,6 +40,8 @@ from leadfeeder_async.resources.creation import Named, has_name
 if TYPE_CHECKING:
     from leadfeeder_async.jobs.bulk.bulk_change import BulkChange  # imports anyio
 
+Record = TypeVar("Record", bound=Named)
+
 tags = App(name="tags", help="Show and change the account's tags.", group_parameters=OPTIONS_GROUP)
 lists = App(name="lists", help="Show and change the account's lists.", group_parameters=OPTIONS_GROUP)
 
@@ -50,6 +52,7 @@ LIST = schema_of(List, {"id": "id", "name": "name", "scope": "scope", "item_coun
 
 Yes = Annotated[bool, FLAG, Parameter(help="Do not ask for confirmation.")]
 TagName = Annotated[str, Parameter(help="The id or name of the tag.")]
+NewName = Annotated[str, Parameter(help="The new name.")]
 ListName = Annotated[str, Parameter(help="The id or name of the list.")]
 _IDS = Parameter(allow_leading_hyphen=True, negative=())  # for `-`
 TaggedIds = Annotated[list[str] | None, _IDS, Parameter(help="The ids of the companies, or `-` for stdin.")]
@@ -114,6 +117,48 @@ async def create_tag(
             return ExitCode.INCOMPLETE
         created = (await lf.tags.create(name=name, color=color)).data
     show_records([to_record(created)], TAG, output, "tag")
+    return ExitCode.SUCCESS
+
+
+@tags.command(name="rename")
+async def rename_tag(
+    tag: TagName,
+    name: NewName,
+    /,
+    *,
+    yes: Yes = False,
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
+) -> ExitCode:
+    """Rename a tag. Fails if another tag has this name.
+
+    Credits: none.
+    """
+    TAG.check_fields(output)
+    check_can_confirm(yes=yes)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        selected = find_to_rename(tag, name, await lf.tags.list().collect(), "tag")
+        if not await confirm(f"Rename the tag {_format(selected)} to {name!r}?", yes=yes):
+            return ExitCode.INCOMPLETE
+        renamed = (await lf.tags.update(selected.id, name=name)).data
+    show_records([to_record(renamed)], TAG, output, "tag")
+    return ExitCode.SUCCESS
+
+
+@tags.command(name="delete")
+async def delete_tag(tag: TagName, /, *, yes: Yes = False, account_id: AccountId = None) -> ExitCode:
+    """Delete a tag and remove it from all companies.
+
+    Credits: none.
+    """
+    check_can_confirm(yes=yes)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
+        question = f"Delete the tag {_format(selected)} and remove it from all companies?"
+        if not await confirm(question, yes=yes):
+            return ExitCode.INCOMPLETE
+        await lf.tags.delete(selected.id)
+    print_err(f"Deleted the tag {_format(selected)}.")
     return ExitCode.SUCCESS
 
 
@@ -206,6 +251,51 @@ async def create_list(
     return ExitCode.SUCCESS
 
 
+@lists.command(name="rename")
+async def rename_list(
+    list_: ListName,
+    name: NewName,
+    /,
+    *,
+    scope: Scope = "company",
+    yes: Yes = False,
+    account_id: AccountId = None,
+    output: OutputOptions = DEFAULT_OUTPUT,
+) -> ExitCode:
+    """Rename a list. Fails if another list has this name.
+
+    Credits: none.
+    """
+    LIST.check_fields(output)
+    check_can_confirm(yes=yes)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        selected = find_to_rename(list_, name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
+        if not await confirm(f"Rename the {scope} list {_format(selected)} to {name!r}?", yes=yes):
+            return ExitCode.INCOMPLETE
+        renamed = (await lf.lists.update(selected.id, name=name)).data
+    show_records([to_record(renamed)], LIST, output, "list")
+    return ExitCode.SUCCESS
+
+
+@lists.command(name="delete")
+async def delete_list(
+    name: ListName, /, *, scope: Scope = "company", yes: Yes = False, account_id: AccountId = None
+) -> ExitCode:
+    """Delete a list. Its companies or contacts are not deleted.
+
+    Credits: none.
+    """
+    check_can_confirm(yes=yes)
+    async with AsyncLeadfeeder(account_id=account_id) as lf:
+        selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
+        items = f" with {pluralize(selected.attributes.item_count, 'item')}" if selected.attributes.item_count else ""
+        if not await confirm(f"Delete the {scope} list {_format(selected)}{items}?", yes=yes):
+            return ExitCode.INCOMPLETE
+        await lf.lists.delete(selected.id)
+    print_err(f"Deleted the {scope} list {_format(selected)}.")
+    return ExitCode.SUCCESS
+
+
 @lists.command(name="add")
 async def add_to_list(
     name: ListName,
@@ -279,7 +369,7 @@ async def list_items(
         await show_list(lf.lists.items(selected.id, limit=limit), LIST_ITEM, output, "item")
 
 
-def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str, create: str = "") -> Named:
+def find_by_id_or_name(wanted: str, known: Sequence[Record], kind: str, create: str = "") -> Record:
     """Return the record with this id, or the only one with this name, ignoring case.
 
     Args:
@@ -300,6 +390,24 @@ def find_by_id_or_name(wanted: str, known: Sequence[Named], kind: str, create: s
         raise ConfigurationError(message, hint=f"Use the id instead: {_join(matches)}.")
     hint = f"Existing {plural(kind)}: {_join(known)}." if known else f"There are no {plural(kind)}."
     raise ConfigurationError(f"There is no {kind} {wanted!r}.", hint=f"{hint} {create}".rstrip())
+
+
+def find_to_rename(wanted: str, name: str, known: Sequence[Record], kind: str) -> Record:
+    """Return the record with this id or name, if no other record has the new name.
+
+    Args:
+        wanted: The id or the name.
+        name: The new name.
+        known: The records of the account.
+        kind: The noun for them.
+
+    Raises:
+        ConfigurationError: No record or several records have the id or name, or another one has the new name.
+
+    """
+    selected = find_by_id_or_name(wanted, known, kind)
+    check_name_is_free(name, [item for item in known if item.id != selected.id], kind)
+    return selected
 
 
 def check_name_is_free(name: str, known: Sequence[Named], kind: str) -> None:

@@ -82,7 +82,7 @@ class MultiAccountPager(Generic[T]):
                 async for account_id, page in pages:
                     yield account_id, page
         if problems.count:
-            raise incomplete_list_error(problems.problems, problems.count)
+            raise incomplete_list_error(problems.problems, problems.count, "these lists")
 
     async def _consecutive_pages(
         self, pagers: Mapping[str, Pager[T]], problems: ProblemLog

@@ -100,11 +100,13 @@ def combine_problems(problems: Sequence[LeadfeederError], count: int) -> Paginat
     return IncompleteWindowError(message, days[0].context, problems=days)
 
 
-def incomplete_list_error(problems: Sequence[LeadfeederError], count: int) -> IncompleteListError:
+def incomplete_list_error(
+    problems: Sequence[LeadfeederError], count: int, source: str = "this list"
+) -> IncompleteListError:
     """Return the error that lists the first problems of a list, or of several lists, and the number of all."""
-    gaps = count_gaps(count)
     message = (
-        f"{gaps} of this list could not be read. All other rows were returned. The first problem: {problems[0].message}"
+        f"{count_gaps(count)} of {source} could not be read. All other rows were returned. "
+        f"The first problem: {problems[0].message}"
     )
     return IncompleteListError(message, problems[0].context, problems=problems)
 

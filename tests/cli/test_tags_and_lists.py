@@ -47,6 +47,58 @@ async def test_lists_by_name(quarter: Sandbox) -> None:
     assert [record["attributes"]["name"] for record in lists] == ["DACH"]
 
 
+async def test_tags_are_renamed_and_deleted(quarter: Sandbox) -> None:
+    """A tag is renamed by its name, but not to the name of another tag, and deleted with its assignments."""
+    tags = quarter.records.tags
+    hot = tags.add({"name": "Hot", "color": 3})
+    tags.add({"name": "Cold", "color": 1})
+    assert (await leadfeeder(quarter, "tags", "add", "Hot", "159000001", "--yes"))[0] == 0
+    code, _, stderr = await leadfeeder(quarter, "tags", "rename", "hot", "cold", "--yes")
+    assert (code, "A tag with this name exists: 'Cold'" in stderr) == (2, True)
+    code, stdout, _ = await leadfeeder(quarter, "tags", "rename", "hot", "HOT", "--yes")
+    assert (code, [(tag["id"], tag["attributes"]["name"]) for tag in json_lines(stdout)]) == (0, [(hot, "HOT")])
+    code, _, stderr = await leadfeeder(quarter, "tags", "delete", "Hot", "--yes")
+    assert (code, stderr) == (0, f"Deleted the tag 'HOT' ({hot}).\n")
+    assert not quarter.records.company_tags
+    assert [tag["attributes"]["name"] for tag in json_lines((await leadfeeder(quarter, "tags", "list"))[1])] == ["Cold"]
+    assert (await leadfeeder(quarter, "tags", "delete", "Hot", "--yes"))[0] == 2
+
+
+async def test_lists_are_renamed_and_deleted(quarter: Sandbox) -> None:
+    """A list of one scope is renamed and deleted by its name. A list of another scope is kept."""
+    for scope in ("company", "contact"):
+        assert (await leadfeeder(quarter, "lists", "create", "DACH", "--scope", scope, "--yes"))[0] == 0
+    code, stdout, _ = await leadfeeder(quarter, "lists", "rename", "DACH", "Nord", "--scope", "contact", "--yes")
+    assert (code, [record["attributes"]["name"] for record in json_lines(stdout)]) == (0, ["Nord"])
+    assert (await leadfeeder(quarter, "lists", "delete", "Nord", "--yes"))[0] == 2
+    assert (await leadfeeder(quarter, "lists", "delete", "DACH", "--yes"))[0] == 0
+    assert json_lines((await leadfeeder(quarter, "lists", "list"))[1]) == []
+    assert len(json_lines((await leadfeeder(quarter, "lists", "list", "--scope", "contact"))[1])) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "question"),
+    [
+        (["tags", "rename", "Hot", "Warm"], "Rename the tag 'Hot' ("),
+        (["tags", "delete", "Hot"], ") and remove it from all companies? [y/N]"),
+        (["lists", "rename", "DACH", "Nord"], "Rename the company list 'DACH' ("),
+        (["lists", "delete", "DACH"], ") with 1 item? [y/N]"),
+    ],
+)
+async def test_renaming_and_deleting_need_confirmation(quarter: Sandbox, arguments: list[str], question: str) -> None:
+    """A tag or list is not renamed or deleted without a confirmation."""
+    assert (await leadfeeder(quarter, "tags", "create", "Hot", "--yes"))[0] == 0
+    assert (await leadfeeder(quarter, "lists", "create", "DACH", "--yes"))[0] == 0
+    assert (await leadfeeder(quarter, "lists", "add", "DACH", "159000001", "--yes"))[0] == 0
+    code, _, stderr = await leadfeeder(quarter, *arguments)
+    assert (code, "Add --yes to confirm." in stderr) == (2, True)
+    code, screen = await leadfeeder_on_terminal(quarter, *arguments, answer="n\n")
+    assert (code, question in screen) == (5, True)
+    for kind, name in (("tags", "Hot"), ("lists", "DACH")):
+        kept = json_lines((await leadfeeder(quarter, kind, "list"))[1])
+        assert [record["attributes"]["name"] for record in kept] == [name]
+
+
 async def test_missing_tags_and_lists_can_be_created(quarter: Sandbox, tmp_path: Path) -> None:
     """If there is no tag or list with a name, the command that creates it is printed. Workbooks have no ids."""
     code, _, stderr = await leadfeeder(quarter, "tags", "add", "Messe Köln", "159000001", "--yes")

@@ -131,7 +131,7 @@ async def test_many_problems_are_counted() -> None:
         return web.json_response({"data": rows, "meta": {"pagination": {"page_count": 8, "total_count": 800}}})
 
     async with handler_server(respond) as url, client_of(url) as lf:
-        with pytest.raises(IncompleteListError, match=r"^1,600 rows or parts") as caught:
+        with pytest.raises(IncompleteListError, match=r"^1,600 rows or parts of these lists") as caught:
             async for _ in lf.sweep(["1", "2"], lambda account: account.tags.list()):
                 pass
     assert len(caught.value.problems) == MAX_KEPT_PROBLEMS

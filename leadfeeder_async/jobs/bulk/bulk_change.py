@@ -18,6 +18,7 @@ from leadfeeder_async.jobs.bulk.change_queue import MAX_IN_FLIGHT
 from leadfeeder_async.jobs.bulk.change_results import BulkResult, BulkSummary, ChangeLine
 from leadfeeder_async.jobs.bulk.change_run import Change, ChangeRun
 from leadfeeder_async.jobs.checkpoint import Checkpoint, JobKind, JobState
+from leadfeeder_async.jobs.job_guard import JobGuard
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
 from leadfeeder_async.jobs.single_use import read_once
@@ -56,7 +57,7 @@ class BulkState(JobState, frozen=True, kw_only=True):
 BULK_CHANGE = JobKind("bulk change", Checkpoint[BulkState])
 
 
-class BulkChange:
+class BulkChange(JobGuard):
     """A job that makes the same change to many records. ``lf.bulk`` creates it.
 
     Nothing is sent until the job is iterated over, run or written to a file. Each of these uses reads the ids from
@@ -74,6 +75,8 @@ class BulkChange:
     Equal ids that are in flight at the same time share one request. At most 1,000 ids are pending, regardless of the
     input.
     """
+
+    _method = "job.run()"
 
     def __init__(
         self,

@@ -40,6 +40,7 @@ from leadfeeder_async.jobs.enrich.results import (
     encode_lines,
 )
 from leadfeeder_async.jobs.enrich.row_intake import EnrichmentOptions
+from leadfeeder_async.jobs.job_guard import JobGuard
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.jobs.single_use import read_once
 from leadfeeder_async.jobs.tabular import flat_lines, pick_columns
@@ -57,7 +58,7 @@ __all__ = ["Enrichments"]
 T = TypeVar("T")
 
 
-class Enrichment(Generic[T]):
+class Enrichment(JobGuard, Generic[T]):
     """A job that looks up each row of an input. ``lf.enrich`` creates it.
 
     Nothing is sent until the job is iterated over, estimated or written to a file. Each of these uses reads the input
@@ -71,6 +72,8 @@ class Enrichment(Generic[T]):
     At most 3,200 rows are pending, regardless of the input. Results that later rows may need are kept in temporary
     files, which are about as large as the output.
     """
+
+    _method = "job.to_file(path)"
 
     def __init__(self, job: EnrichmentJob, lookup: Lookup[T]) -> None:
         self._job = job
