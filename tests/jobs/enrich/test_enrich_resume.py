@@ -19,6 +19,8 @@ from leadfeeder_async import (
     BadRequestError,
     BudgetExceededError,
     CheckpointError,
+    Company,
+    Enrichment,
     InsufficientCreditsError,
     Outcome,
 )
@@ -286,31 +288,56 @@ async def test_unlimited_file_records_the_price_before_it_is_spent(tmp_path: Pat
     assert min(lowest[1:]) >= 0
 
 
-async def test_unlimited_run_counts_in_a_limited_one(tmp_path: Path) -> None:
-    """A run without a limit that is stopped counts all it may have spent, so a later limit holds for both."""
-    out, place, rows = tmp_path / "out.ndjson", Place(), keys(2_500)
-    saved, is_killed = tmp_path / "saved", asyncio.Event()
-    saved.mkdir()
+class KilledJob(Place):
+    """A server that copies the files of a job when companies are charged, as a kill would leave them.
 
-    async def answer(request: web.Request) -> web.Response:
-        if is_killed.is_set():  # a killed job would not have sent this
+    Args:
+        folder: The folder of the output ``out.ndjson``.
+        charges: The number of charged companies at the kill.
+        free: Companies that an earlier job has paid.
+    """
+
+    def __init__(self, folder: Path, charges: int, free: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.free = frozenset(free)
+        self.charged |= self.free
+        self.out, self.saved = folder / "out.ndjson", folder / "saved"
+        self.saved.mkdir()
+        self._charges = charges
+        self._is_killed = asyncio.Event()
+
+    @property
+    def paid(self) -> set[str]:
+        """The companies that this job has paid."""
+        return self.charged - self.free
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if self._is_killed.is_set():  # a killed job would not have sent this
             raise web.HTTPServiceUnavailable
-        response = await place.answer(request)
-        if len(place.charged) >= 300 and not any(saved.iterdir()):
-            for path in tmp_path.glob("out.*"):  # what a kill at this moment leaves
-                shutil.copy(path, saved)
-            is_killed.set()
+        response = await super().answer(request)
+        if len(self.paid) >= self._charges and not any(self.saved.iterdir()):
+            for path in self.out.parent.glob("out.*"):
+                shutil.copy(path, self.saved)
+            self._is_killed.set()
         return response
 
-    async with handler_server(answer) as url, client_of(url, retries=0) as lf:
-        job = asyncio.create_task(lf.enrich.companies(rows, by="domain").to_file(out))
-        await is_killed.wait()
-        job.cancel()
-        await asyncio.wait([job])
+    async def kill(self, job: Enrichment[Company]) -> Path:
+        """Run a job until the kill, and return the copy of its output."""
+        running = asyncio.create_task(job.to_file(self.out))
+        await self._is_killed.wait()
+        running.cancel()
+        await asyncio.wait([running])
         await asyncio.sleep(0.1)
-        is_killed.clear()
+        self._is_killed.clear()
+        return self.saved / "out.ndjson"
+
+
+async def test_unlimited_run_counts_in_a_limited_one(tmp_path: Path) -> None:
+    """A run without a limit that is stopped counts all it may have spent, so a later limit holds for both."""
+    place, rows = KilledJob(tmp_path, 300), keys(2_500)
+    async with client_at(place) as lf:
+        target = await place.kill(lf.enrich.companies(rows, by="domain"))
         before = len(place.charged)
-        target, reserved = saved / "out.ndjson", 0
         with pytest.raises(BudgetExceededError, match=r"may have been charged [\d,]+ credits") as caught:
             await lf.enrich.companies(rows, by="domain", max_credits=before - 200).to_file(target, resume=True)
         assert len(place.charged) == before
@@ -324,34 +351,14 @@ async def test_unlimited_run_counts_in_a_limited_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", [300, None])
 async def test_paid_records_among_free_ones(tmp_path: Path, free: int, limit: int | None) -> None:
     """After a kill, all paid records are returned within the same limit, also if a response had free ones."""
-    out, place, rows = tmp_path / "out.ndjson", Place(), keys(1_000)
-    known = {str(number) for number in range(0, 1_000, free)}
-    place.charged = set(known)  # by an earlier job
-    saved, is_killed = tmp_path / "saved", asyncio.Event()
-    saved.mkdir()
-
-    async def answer(request: web.Request) -> web.Response:
-        if is_killed.is_set():  # a killed job would not have sent this
-            raise web.HTTPServiceUnavailable
-        response = await place.answer(request)
-        if len(place.charged - known) >= 250 and not any(saved.iterdir()):
-            for path in tmp_path.glob("out.*"):  # what a kill at this moment leaves
-                shutil.copy(path, saved)
-            is_killed.set()
-        return response
-
-    async with handler_server(answer) as url, client_of(url, retries=0) as lf:
-        job = asyncio.create_task(lf.enrich.companies(rows, by="domain", max_credits=limit).to_file(out))
-        await is_killed.wait()
-        job.cancel()
-        await asyncio.wait([job])
-        await asyncio.sleep(0.1)
-        is_killed.clear()
-        paid, target = place.charged - known, saved / "out.ndjson"
+    place, rows = KilledJob(tmp_path, 250, free=map(str, range(0, 1_000, free))), keys(1_000)
+    async with client_at(place) as lf:
+        target = await place.kill(lf.enrich.companies(rows, by="domain", max_credits=limit))
+        paid = place.paid
         await lf.enrich.companies(rows, by="domain", max_credits=limit or 1_000).to_file(target, resume=True)
     lines = list(map(msgspec.json.decode, target.read_bytes().splitlines()))
     assert paid <= {line["id"] for line in lines if line["outcome"] == "matched"}
-    assert len(place.charged - known) <= (limit or 1_000)
+    assert len(place.paid) <= (limit or 1_000)
 
 
 async def test_account_of_the_key_is_part_of_the_job(tmp_path: Path) -> None:
